@@ -1,0 +1,128 @@
+//! What the host decides about a node.
+
+use crate::id::NodeId;
+use crate::time::nanos;
+use core::ops::Range;
+use core::time::Duration;
+
+/// The settings of one node. The defaults are the safe ones; [`Config::check`] says what is out of range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// Who this node is.
+    pub id: NodeId,
+    /// Seeds the election jitter, with the node's id and what it restored. Different in different nodes and starts, if
+    /// two nodes with equal logs are not to draw related timeouts. Any value.
+    pub seed: u64,
+    /// Election timeouts are drawn uniformly from this range (Raft §5.2). The start is also the length of stickiness,
+    /// the end that of check-quorum. An empty range (start = end) draws nothing. Default 150 ms to 300 ms.
+    pub election_timeout: Range<Duration>,
+    /// A leader sends every peer an empty append this often. Above 0, below `election_timeout.start`. Default 50 ms.
+    pub heartbeat_interval: Duration,
+    /// Ask whether an election could be won before disturbing anyone with a new term (Thesis §9.6). Default on.
+    pub pre_vote: bool,
+    /// A leader that no quorum answers for `election_timeout.end` steps down (Thesis §6.2). Default on.
+    pub check_quorum: bool,
+    /// Ignore requests for votes for `election_timeout.start` after contact with a leader (Thesis §4.2.3). Default on.
+    pub stickiness: bool,
+    /// The most bytes of entries in one append; one entry always fits. Above 0. Default 1 MiB.
+    pub max_append_bytes: u64,
+    /// The most bytes of entries on their way to one peer and not acknowledged; one append always fits. Above 0.
+    /// Default 16 MiB.
+    pub max_inflight_bytes: u64,
+    /// The most appends with entries on their way to one peer and not acknowledged. Above 0. Default 256.
+    pub max_inflight_messages: usize,
+    /// From this many bytes of uncommitted entries on, a leader answers proposals `Busy`. Above 0. Default 64 MiB.
+    pub max_uncommitted_bytes: u64,
+    /// From this many bytes waiting for the disk on, a leader answers proposals `Busy` and a follower ignores appends
+    /// with new entries. Above 0. Default 64 MiB.
+    pub max_unpersisted_bytes: u64,
+    /// The most bytes handed to the state machine and not yet reported `Applied`; one entry always fits. Above 0.
+    /// Default 16 MiB.
+    pub max_apply_bytes: u64,
+    /// From this many waiting reads on, a leader answers reads `Busy`. Above 0. Default 65 536.
+    pub max_pending_reads: usize,
+    /// Whether to emit [`Action::Observe`](crate::Action::Observe). Default off.
+    pub observe: bool,
+}
+
+impl Config {
+    /// The default settings for the node `id`.
+    pub fn new(id: NodeId) -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            id,
+            seed: 0,
+            election_timeout: Duration::from_millis(150)..Duration::from_millis(300),
+            heartbeat_interval: Duration::from_millis(50),
+            pre_vote: true,
+            check_quorum: true,
+            stickiness: true,
+            max_append_bytes: MIB,
+            max_inflight_bytes: 16 * MIB,
+            max_inflight_messages: 256,
+            max_uncommitted_bytes: 64 * MIB,
+            max_unpersisted_bytes: 64 * MIB,
+            max_apply_bytes: 16 * MIB,
+            max_pending_reads: 65_536,
+            observe: false,
+        }
+    }
+
+    /// What is out of range, if anything.
+    ///
+    /// # Errors
+    /// The name of the first setting that is out of range, with the range.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let (start, end) = (nanos(self.election_timeout.start), nanos(self.election_timeout.end));
+        let limits = [
+            (self.max_append_bytes, "max_append_bytes must be above 0"),
+            (self.max_inflight_bytes, "max_inflight_bytes must be above 0"),
+            (self.max_inflight_messages as u64, "max_inflight_messages must be above 0"),
+            (self.max_uncommitted_bytes, "max_uncommitted_bytes must be above 0"),
+            (self.max_unpersisted_bytes, "max_unpersisted_bytes must be above 0"),
+            (self.max_apply_bytes, "max_apply_bytes must be above 0"),
+            (self.max_pending_reads as u64, "max_pending_reads must be above 0"),
+        ];
+        if self.heartbeat_interval.is_zero() {
+            return Err("heartbeat_interval must be above 0");
+        }
+        if nanos(self.heartbeat_interval) >= start {
+            return Err("heartbeat_interval must be below election_timeout.start");
+        }
+        if start > end {
+            return Err("election_timeout must not end before it starts");
+        }
+        limits.iter().find(|(value, _)| *value == 0).map_or(Ok(()), |(_, problem)| Err(problem))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_in_range_and_each_limit_is_checked() {
+        let good = Config::new(NodeId(1));
+        assert_eq!(good.check(), Ok(()));
+        let breakages: [fn(&mut Config); 10] = [
+            |config| config.heartbeat_interval = Duration::ZERO,
+            |config| config.heartbeat_interval = config.election_timeout.start,
+            |config| config.election_timeout.end = Duration::from_millis(149),
+            |config| config.max_append_bytes = 0,
+            |config| config.max_inflight_bytes = 0,
+            |config| config.max_inflight_messages = 0,
+            |config| config.max_uncommitted_bytes = 0,
+            |config| config.max_unpersisted_bytes = 0,
+            |config| config.max_apply_bytes = 0,
+            |config| config.max_pending_reads = 0,
+        ];
+        for (place, breakage) in breakages.iter().enumerate() {
+            let mut config = good.clone();
+            breakage(&mut config);
+            assert!(config.check().is_err(), "breakage {place} was accepted: {config:?}");
+        }
+        let mut fixed = good;
+        fixed.election_timeout.end = fixed.election_timeout.start;
+        assert_eq!(fixed.check(), Ok(()), "an empty jitter range is legal");
+    }
+}

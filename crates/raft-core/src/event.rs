@@ -1,0 +1,197 @@
+//! What the core reports for people and pictures only. Nothing may depend on it.
+
+use crate::id::{EntryId, LogIndex, NodeId, Seq, Term};
+use crate::message::{AppendOutcome, VoteRefusal};
+use crate::status::RoleKind;
+use core::fmt;
+
+/// Something worth seeing in a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The role or the term changed.
+    BecameRole {
+        /// The role now.
+        role: RoleKind,
+        /// The term now.
+        term: Term,
+        /// What brought it about.
+        cause: Cause,
+    },
+    /// A vote or a pre-vote was refused.
+    VoteRefused {
+        /// Who asked.
+        candidate: NodeId,
+        /// The candidate's last entry.
+        last: EntryId,
+        /// Whether it was only a pre-vote.
+        pre_vote: bool,
+        /// Why.
+        reason: VoteRefusal,
+    },
+    /// An append was refused.
+    AppendRefused {
+        /// Who sent it.
+        leader: NodeId,
+        /// Which one.
+        seq: Seq,
+        /// Why.
+        outcome: AppendOutcome,
+    },
+    /// An input was ignored.
+    Ignored {
+        /// Who sent it.
+        from: NodeId,
+        /// Why.
+        reason: IgnoreReason,
+    },
+    /// Entries were removed because the leader's log has others (Raft §5.3).
+    Truncated {
+        /// The first removed entry.
+        from: EntryId,
+        /// The last removed entry.
+        last: EntryId,
+    },
+    /// The commit index moved.
+    Committed {
+        /// The commit index now.
+        index: LogIndex,
+    },
+    /// A peer denies an entry it had acknowledged as durable: its disk lost data. It counts for nothing from now on.
+    PeerLostData {
+        /// The peer.
+        peer: NodeId,
+        /// What it had acknowledged.
+        acknowledged: LogIndex,
+        /// What it denies.
+        denied: EntryId,
+    },
+    /// A request to campaign was refused.
+    CampaignRefused {
+        /// Why.
+        reason: CampaignRefusal,
+    },
+}
+
+/// What brought a role about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The node started.
+    Started,
+    /// The election timer ran out (Raft §5.2).
+    ElectionTimeout,
+    /// The host asked for it.
+    CampaignRequested,
+    /// A quorum would vote for it (Thesis §9.6).
+    PreVotesWon,
+    /// A quorum voted for it (Raft §5.2).
+    VotesWon,
+    /// A peer is in a higher term (Raft §5.1).
+    HigherTerm {
+        /// The peer.
+        from: NodeId,
+    },
+    /// The leader of this term made itself known (Raft §5.2).
+    LeaderFound {
+        /// The leader.
+        leader: NodeId,
+    },
+    /// No quorum answered for an election timeout (Thesis §6.2).
+    QuorumLost,
+    /// The configuration does not make this node a voter any more.
+    NotAVoter,
+}
+
+/// Why an input was ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IgnoreReason {
+    /// It claims to come from this node itself.
+    FromSelf,
+    /// Its numbers contradict each other or are out of range.
+    Malformed,
+    /// It answers nothing this node has asked in its present role and term.
+    NotAsked,
+    /// It comes from a node that the configuration does not name.
+    UnknownPeer,
+    /// Too much is waiting for the disk; the leader will send it again.
+    Overloaded,
+    /// It contradicts what the same leader sent before in this term, which Raft proves impossible.
+    Contradiction,
+}
+
+/// Why a request to campaign was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CampaignRefusal {
+    /// The configuration does not make this node a voter.
+    NotAVoter,
+    /// It leads already.
+    IsLeader,
+    /// A leader was heard from within the shortest election timeout (Thesis §4.2.3).
+    LeaderAlive,
+    /// The vote of the last round is not durable yet.
+    VoteInFlight,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started => write!(f, "started"),
+            Self::ElectionTimeout => write!(f, "election timeout, Raft §5.2"),
+            Self::CampaignRequested => write!(f, "asked to campaign"),
+            Self::PreVotesWon => write!(f, "a quorum would vote for it, Thesis §9.6"),
+            Self::VotesWon => write!(f, "a quorum voted for it, Raft §5.2"),
+            Self::HigherTerm { from } => write!(f, "{from} is in a higher term, Raft §5.1"),
+            Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
+            Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
+            Self::NotAVoter => write!(f, "no voter any more"),
+        }
+    }
+}
+
+impl fmt::Display for IgnoreReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FromSelf => "it claims to come from this node",
+            Self::Malformed => "it is malformed",
+            Self::NotAsked => "nothing was asked",
+            Self::UnknownPeer => "the sender is not in the configuration",
+            Self::Overloaded => "too much is waiting for the disk",
+            Self::Contradiction => "it contradicts what the same leader sent before",
+        })
+    }
+}
+
+impl fmt::Display for CampaignRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAVoter => "not a voter",
+            Self::IsLeader => "leads already",
+            Self::LeaderAlive => "a leader is alive, Thesis §4.2.3",
+            Self::VoteInFlight => "the last vote is not durable yet",
+        })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BecameRole { role, term, cause } => write!(f, "becomes {role} of term {term}: {cause}"),
+            Self::VoteRefused { candidate, last, pre_vote, reason } => {
+                let name = if *pre_vote { "pre-vote" } else { "vote" };
+                match reason {
+                    VoteRefusal::LogBehind { last: ours } => {
+                        write!(f, "refuses {candidate} a {name}: log {last} is behind {ours}, Raft §5.4.1")
+                    }
+                    _ => write!(f, "refuses {candidate} a {name}: {reason}"),
+                }
+            }
+            Self::AppendRefused { leader, seq, outcome } => write!(f, "append {seq} of {leader} {outcome}"),
+            Self::Ignored { from, reason } => write!(f, "ignores {from}: {reason}"),
+            Self::Truncated { from, last } => write!(f, "truncates {from}..{last}, Raft §5.3"),
+            Self::Committed { index } => write!(f, "commits up to {index}"),
+            Self::PeerLostData { peer, acknowledged, denied } => {
+                write!(f, "{peer} lost data: it acknowledged up to {acknowledged} and denies {denied}")
+            }
+            Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! raft-node
+mod machine;
+mod message;
+pub use machine::StateMachine;
+pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId};

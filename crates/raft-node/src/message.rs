@@ -1,0 +1,161 @@
+//! What a node can be told and what it asks for: the shape of the core, one floor up.
+
+use bytes::Bytes;
+use raft_core::{
+    Configuration, Entries, EntryId, Event, LogIndex, NodeId, RejectReason, RequestId, Rpc, StopReason, Term, Write,
+    WriteId,
+};
+
+/// A client session, named by the index of the entry that opened it (Thesis §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// Everything a node can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeInput {
+    /// Nothing but the time.
+    Tick,
+    /// A peer's message.
+    Receive {
+        /// The peer.
+        from: NodeId,
+        /// What it said.
+        rpc: Rpc,
+    },
+    /// A client's request. Answered by exactly one `Reply`, in this call or a later one, unless the process ends.
+    Request {
+        /// Chosen by the host, repeated in the reply; unique among the unanswered.
+        id: RequestId,
+        /// What the client wants.
+        request: Request,
+    },
+    /// Start an election, if allowed.
+    Campaign,
+    /// This write and all before it are durable.
+    Persisted {
+        /// The newest contiguous durable write.
+        write: WriteId,
+    },
+}
+
+/// What a client can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Open a session, to have commands applied exactly once.
+    OpenSession,
+    /// Apply a command exactly once, however often it is sent.
+    Command {
+        /// The session.
+        session: SessionId,
+        /// The command's number in the session, from 1; a retry repeats it.
+        sequence: u64,
+        /// The lowest number whose answer the client still waits for: answers below it may be forgotten.
+        lowest_pending: u64,
+        /// Opaque to the node.
+        command: Bytes,
+    },
+    /// A linearizable read.
+    Query {
+        /// Opaque to the node.
+        query: Bytes,
+    },
+    /// A read of whatever this node has applied, which may be old.
+    StaleQuery {
+        /// Opaque to the node.
+        query: Bytes,
+    },
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The session is open.
+    SessionOpened {
+        /// Its name.
+        session: SessionId,
+    },
+    /// The command was applied, now or when it was first sent.
+    Applied {
+        /// Where it was applied.
+        entry: EntryId,
+        /// The state machine's answer.
+        response: Bytes,
+    },
+    /// The state machine's answer to a query.
+    Answer {
+        /// The index up to which the state machine had applied.
+        applied: LogIndex,
+        /// The answer.
+        response: Bytes,
+    },
+    /// The session is unknown: never opened, or expired. The command was not applied by *this* attempt, but an earlier
+    /// attempt may have been.
+    SessionExpired,
+    /// The command was applied earlier and its answer forgotten, as the client said it might be.
+    AlreadyAnswered,
+    /// The request surely had no effect.
+    Rejected {
+        /// Why.
+        reason: RejectReason,
+    },
+    /// Another entry took the place of this attempt's: this attempt surely has no effect.
+    Lost,
+    /// Leadership was lost meanwhile: the request may have an effect now, later, or never.
+    Unknown,
+}
+
+/// Everything a node can ask for, and everything it reports. Every output may be carried out at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeOutput {
+    /// Send this to a peer.
+    Send {
+        /// The peer.
+        to: NodeId,
+        /// What to say.
+        rpc: Rpc,
+    },
+    /// Make this durable, then report `Persisted`.
+    Persist(Write),
+    /// Answer a client.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// These entries were applied to the state machine (already done; nothing to do).
+    Applied {
+        /// The entries, no-ops and configurations among them.
+        entries: Entries,
+        /// The hash of node and state machine after the last of them.
+        state_hash: u128,
+    },
+    /// This node led in `term` and does no longer.
+    LeadershipLost {
+        /// The term.
+        term: Term,
+    },
+    /// The known leader is another, or none.
+    LeaderChanged {
+        /// The current term.
+        term: Term,
+        /// Its leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// The configuration in force is another, or has been committed.
+    ConfigurationChanged {
+        /// The configuration.
+        configuration: Configuration,
+        /// The entry that carries it.
+        at: EntryId,
+        /// Whether that entry is committed.
+        committed: bool,
+    },
+    /// The replica has stopped for good.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+    /// For traces only.
+    Observe(Event),
+}

@@ -1,0 +1,207 @@
+//! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
+//! read this one stream and nothing else.
+
+use bytes::Bytes;
+use raft_core::{
+    Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, StopReason, Term,
+    Write, WriteId,
+};
+use raft_kv::history::Operation;
+use raft_node::Reply;
+
+/// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SimTime(pub u64);
+
+/// Something that happened, with the state of its node right after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place in the run, from 1.
+    pub number: u64,
+    /// When.
+    pub at: SimTime,
+    /// The number of the record that caused it, if one did: a delivery is caused by its sending.
+    pub cause: Option<u64>,
+    /// To which node; none for the world and for clients.
+    pub node: Option<NodeId>,
+    /// What.
+    pub what: What,
+    /// The node after the step this record belongs to; none while it is down.
+    pub view: Option<NodeView>,
+}
+
+/// What a node looks like from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// Its role.
+    pub role: RoleKind,
+    /// The leader it knows.
+    pub leader: Option<NodeId>,
+    /// Its commit index.
+    pub commit: LogIndex,
+    /// Its last entry.
+    pub last: EntryId,
+    /// The index up to which it has applied.
+    pub applied: LogIndex,
+    /// The configuration in force, if any.
+    pub configuration: Option<Configuration>,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A node started, with what its store recovered.
+    Started {
+        /// Counts the starts of this node, from 1.
+        incarnation: u64,
+        /// The recovered hard state.
+        hard_state: HardState,
+        /// The recovered log.
+        entries: Entries,
+        /// The number of the disk operation up to which everything must be durable for the recovered state to be.
+        disk_mark: u64,
+        /// The highest disk operation such that it and all before it are durable.
+        disk_durable: u64,
+    },
+    /// A node did not start.
+    RefusedToStart {
+        /// The store's or the core's words.
+        error: String,
+    },
+    /// A node's process ended without warning.
+    Crashed {
+        /// How.
+        crash: CrashKind,
+        /// How many bytes or files that were not synced this took away.
+        lost: u64,
+    },
+    /// A message arrived and was handed to the node.
+    Received {
+        /// The sender.
+        from: NodeId,
+        /// The message, decoded from its bytes.
+        rpc: Rpc,
+    },
+    /// The node was called because its deadline had come.
+    TimerFired,
+    /// A client's request was handed to the node.
+    Requested {
+        /// Its number.
+        id: RequestId,
+    },
+    /// The node was told to campaign.
+    CampaignAsked,
+    /// The store wrote a group of writes: readable, not durable.
+    Wrote {
+        /// The writes.
+        writes: Vec<Write>,
+        /// The number of the last disk operation this took.
+        disk_mark: u64,
+    },
+    /// The store's sync returned success and the node was told.
+    Persisted {
+        /// The newest write it covered.
+        write: WriteId,
+        /// The highest disk operation such that it and all before it are durable: asked of the disk, not the store.
+        disk_durable: u64,
+    },
+    /// The node asked for a message to be sent.
+    Sent {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        rpc: Rpc,
+        /// The network's verdict.
+        verdict: Verdict,
+    },
+    /// The node asked for a write.
+    Asked {
+        /// The write.
+        write: Write,
+    },
+    /// The node applied entries.
+    Applied {
+        /// The entries.
+        entries: Entries,
+        /// The hash of its state after them.
+        state_hash: u128,
+    },
+    /// The node answered a client.
+    Replied {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The node reported a change of configuration.
+    ConfigurationChanged {
+        /// The configuration.
+        configuration: Configuration,
+        /// The entry that carries it.
+        at: EntryId,
+        /// Whether it is committed.
+        committed: bool,
+    },
+    /// The node reported that it stopped.
+    Stopped {
+        /// Why.
+        reason: StopReason,
+    },
+    /// The core explained itself.
+    Observed(Event),
+    /// A client began an operation.
+    Invoked {
+        /// Who.
+        client: u64,
+        /// A label for people: `put k3 = v17`.
+        label: String,
+    },
+    /// A client's operation ended (or was given up).
+    Returned {
+        /// The finished line of the history.
+        operation: Operation,
+    },
+    /// A fault began or ended, or a scenario step was carried out.
+    Fault {
+        /// What, in the scenario's words: `cut 1>3`, `heal`.
+        label: String,
+    },
+    /// Bytes reached a node that it could not decode.
+    Garbage {
+        /// The sender.
+        from: NodeId,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CrashKind {
+    /// The process is killed: bytes written and not synced stay readable.
+    Kill,
+    /// The machine loses power: what was not synced may vanish, wholly or partly.
+    PowerLoss,
+}
+
+/// What the network does with a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Delivers it this many times (once, or more if duplicated).
+    Delivered {
+        /// How many copies.
+        copies: u32,
+    },
+    /// Loses it at random.
+    Lost,
+    /// Loses it because the link is cut.
+    Cut,
+    /// Loses it because a rule of the scenario drops its kind.
+    Dropped,
+    /// Loses it because the link's queue is full.
+    QueueFull,
+}

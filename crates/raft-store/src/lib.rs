@@ -1,0 +1,3 @@
+//! raft-store
+mod disk;
+pub use disk::{Disk, DiskError, DiskErrorKind};
