@@ -1,0 +1,2 @@
+//! Scenarios: small documented stories in TOML.
+pub mod model;

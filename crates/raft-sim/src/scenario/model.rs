@@ -1,0 +1,347 @@
+//! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
+
+use crate::record::CrashKind;
+use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+
+/// One documented story.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// Its name: the file's name without `.toml`.
+    pub name: String,
+    /// The path it was read from, for messages.
+    pub path: String,
+    /// One line.
+    pub title: String,
+    /// A paragraph for a reader who learns Raft.
+    pub story: String,
+    /// Where the story comes from.
+    pub source: String,
+    /// The seeds it runs when none are asked for; the end is excluded.
+    pub seeds: Range<u64>,
+    /// How many nodes (n1, n2, ..), all founders and voters.
+    pub nodes: u64,
+    /// How long the run lasts in true time.
+    pub duration: Duration,
+    /// The protocol settings of every node.
+    pub raft: RaftSettings,
+    /// Nodes that do not start as founders of a new cluster but with this on their disks.
+    pub initial: BTreeMap<NodeId, InitialState>,
+    /// Every link's behaviour outside faults.
+    pub network: NetworkModel,
+    /// Every disk's behaviour outside faults.
+    pub disk: DiskModel,
+    /// The clients.
+    pub clients: ClientModel,
+    /// Scripted steps.
+    pub steps: Vec<Step>,
+    /// Random faults, if any.
+    pub swarm: Option<SwarmModel>,
+    /// What must hold at the end, beyond the checkers.
+    pub expect: Expectations,
+}
+
+/// Protocol settings; see [`raft_core::Config`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct RaftSettings {
+    /// The election timeout range.
+    pub election_timeout: Range<Duration>,
+    /// Overrides of it for some nodes: the tool to script who campaigns first.
+    pub election_timeout_of: BTreeMap<NodeId, Range<Duration>>,
+    /// The heartbeat interval.
+    pub heartbeat_interval: Duration,
+    /// Pre-vote (Thesis §9.6).
+    pub pre_vote: bool,
+    /// Check-quorum (Thesis §6.2).
+    pub check_quorum: bool,
+    /// Stickiness (Thesis §4.2.3).
+    pub stickiness: bool,
+    /// The most bytes in one append.
+    pub max_append_bytes: u64,
+    /// The most appends on their way to a peer.
+    pub max_inflight_messages: usize,
+}
+
+/// What a node finds on its disk at its first start, instead of a founder's first record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InitialState {
+    /// Its term; at least the log's last term.
+    pub term: Term,
+    /// Its vote in that term.
+    pub voted_for: Option<NodeId>,
+    /// The terms of its log from index 1. Entry 1 is the configuration (term 1), all others are no-ops.
+    pub log: Vec<Term>,
+}
+
+/// How a link behaves. Probabilities are in parts per million, integers, because no decision uses floats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkModel {
+    /// One-way delay, drawn uniformly. Unequal delays reorder messages.
+    pub delay: Range<Duration>,
+    /// Probability that a message is lost.
+    pub loss_ppm: u32,
+    /// Probability that a message is delivered twice; the copy is delayed by up to `duplicate_delay` more.
+    pub duplicate_ppm: u32,
+    /// How much later a copy may arrive.
+    pub duplicate_delay: Range<Duration>,
+    /// Probability that a message is delayed by `reorder_delay` more, so that later ones overtake it.
+    pub reorder_ppm: u32,
+    /// How much.
+    pub reorder_delay: Range<Duration>,
+}
+
+/// How a disk behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskModel {
+    /// How long a write and its sync take, drawn uniformly.
+    pub latency: Range<Duration>,
+    /// The size of a log segment in bytes.
+    pub segment_bytes: u64,
+}
+
+/// What clients do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClientModel {
+    /// How many; each has one operation open at a time, a session, and retries with the same sequence number.
+    pub count: u64,
+    /// The pause between two operations of a client, drawn uniformly.
+    pub think: Range<Duration>,
+    /// After this long without an answer a client tries another node (the same operation, the same number).
+    pub retry_after: Duration,
+    /// After this long it gives the operation up as unknown and goes on under a new client number.
+    pub give_up_after: Duration,
+    /// How many different keys.
+    pub keys: u64,
+    /// The weights of get, put, cas, delete.
+    pub mix: [u32; 4],
+    /// When clients begin.
+    pub start: Duration,
+}
+
+/// A scripted step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// When.
+    pub trigger: Trigger,
+    /// What.
+    pub action: StepAction,
+}
+
+/// When a step is carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Trigger {
+    /// At this true time.
+    At(Duration),
+    /// As soon as this holds, after all earlier `When` steps have been carried out, plus a delay. Once.
+    When {
+        /// The state waited for.
+        condition: Condition,
+        /// How much later.
+        after: Duration,
+    },
+}
+
+/// A state a `[[when]]` step waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// The node (any, if none) has this role, in a term of at least `min_term`.
+    Role {
+        /// Which node.
+        node: Option<NodeId>,
+        /// The role.
+        role: RoleKind,
+        /// The lowest term.
+        min_term: Term,
+    },
+    /// The node (any, if none) holds an entry of this index and this term (any, if none).
+    Holds {
+        /// Which node.
+        node: Option<NodeId>,
+        /// The index.
+        index: LogIndex,
+        /// The term.
+        term: Option<Term>,
+    },
+    /// The node (any, if none) has committed up to this index.
+    Committed {
+        /// Which node.
+        node: Option<NodeId>,
+        /// The index.
+        index: LogIndex,
+    },
+    /// A leader has asked its disk for an entry of its own term, no earlier than term `min_term`.
+    LeaderAppended {
+        /// Which node.
+        node: Option<NodeId>,
+        /// The lowest term.
+        min_term: Term,
+    },
+    /// This node has voted for this candidate (the vote may not be durable yet).
+    VotedFor {
+        /// Which node (any, if none).
+        node: Option<NodeId>,
+        /// The candidate.
+        candidate: NodeId,
+    },
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepAction {
+    /// Ends processes.
+    Crash {
+        /// Whose.
+        nodes: Targets,
+        /// How.
+        crash: CrashKind,
+        /// Not now, but after this many outputs of the node's next call that has any (0 = before the first).
+        after_actions: Option<u32>,
+        /// What a power loss leaves of the unsynced operations.
+        keep: Keep,
+    },
+    /// Starts processes that are down.
+    Restart {
+        /// Whose.
+        nodes: Targets,
+    },
+    /// Cuts every link from the first to the second set, and back unless one-way.
+    Cut {
+        /// Senders.
+        from: Targets,
+        /// Receivers.
+        to: Targets,
+        /// Whether the other direction stays.
+        one_way: bool,
+    },
+    /// Lets only nodes of the same group talk. A node in no group is alone.
+    Partition {
+        /// The groups.
+        groups: Vec<BTreeSet<NodeId>>,
+    },
+    /// Ends all cuts, partitions, drop rules and disk slowness.
+    Heal,
+    /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
+    Drop {
+        /// The kind.
+        kind: String,
+        /// Senders.
+        from: Targets,
+        /// Receivers.
+        to: Targets,
+    },
+    /// Replaces a link model until healed.
+    Network(NetworkModel),
+    /// Replaces the disk latency of some nodes until healed.
+    DiskLatency {
+        /// Whose.
+        nodes: Targets,
+        /// The latency.
+        latency: Range<Duration>,
+    },
+    /// Tells nodes to campaign.
+    Campaign {
+        /// Which.
+        nodes: Targets,
+    },
+    /// A put by a client made for this step, sent to this node only, without retries.
+    Put {
+        /// To whom.
+        node: Targets,
+        /// The key.
+        key: String,
+        /// The value.
+        value: String,
+    },
+    /// Checks something now; if it does not hold the run fails (exit 2).
+    Expect(Expectations),
+}
+
+/// Which nodes a step means, decided when it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Targets {
+    /// These.
+    Nodes(BTreeSet<NodeId>),
+    /// All.
+    All,
+    /// The leader of the highest term, if any node leads.
+    Leader,
+    /// All but that leader.
+    Followers,
+    /// One node, drawn.
+    Random,
+}
+
+/// What a power loss leaves of the operations that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Drawn: any prefix or subset the fsync barriers allow, the last write perhaps torn.
+    Random,
+    /// Nothing.
+    Nothing,
+    /// Everything.
+    Everything,
+}
+
+/// Random faults of a swarm run: each *feature* is left out of a run with probability one half, its intensity drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwarmModel {
+    /// Which features may be drawn.
+    pub features: BTreeSet<Feature>,
+    /// The mean time between two faults.
+    pub mean_interval: Duration,
+    /// From when on no new fault begins and a majority is healed for good, for the liveness check.
+    pub heal_at: Duration,
+}
+
+/// A kind of fault a swarm run may have. The names are those of the JSON report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Feature {
+    /// Messages are lost.
+    Loss,
+    /// Messages are duplicated.
+    Duplicate,
+    /// Messages are reordered.
+    Reorder,
+    /// Symmetric partitions.
+    Partition,
+    /// One-way cuts.
+    OneWayCut,
+    /// The leader is cut off by name.
+    IsolateLeader,
+    /// Processes are killed.
+    Kill,
+    /// Machines lose power.
+    PowerLoss,
+    /// Crashes strike between two outputs of one call.
+    CrashAtBoundary,
+    /// Kill, restart, power loss in quick succession.
+    KillRestartPowerLoss,
+    /// Disks are slow.
+    SlowDisk,
+}
+
+/// What must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expectations {
+    /// This node leads (any node, for an empty set).
+    pub leader: Option<BTreeSet<NodeId>>,
+    /// No node leads.
+    pub no_leader: bool,
+    /// All nodes that are up have the same log and have applied all of it.
+    pub converged: bool,
+    /// At least this index is committed everywhere.
+    pub committed: Option<LogIndex>,
+    /// The terms of these nodes' logs from index 1 start like this.
+    pub logs: BTreeMap<NodeId, Vec<Term>>,
+    /// The highest term is at least this.
+    pub min_term: Option<Term>,
+    /// The highest term is at most this.
+    pub max_term: Option<Term>,
+    /// These `sometimes` marks were reached in the run, over all its seeds.
+    pub sometimes: BTreeSet<String>,
+    /// After the last fault a leader, a fresh commit and convergence come within this many election timeouts
+    /// (multiples of `election_timeout.end`).
+    pub heals_within: Option<u32>,
+}
