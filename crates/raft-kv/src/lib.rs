@@ -1,1 +1,3 @@
-//! raft-kv
+//! The default state machine, client histories, and the linearizability checker over them.
+
+pub mod history;
