@@ -21,121 +21,118 @@ fn read(text: &str) -> Result<ScenarioFile, String> {
     parse("story.toml", text.as_bytes()).map_err(|problems| problems.to_string())
 }
 
+/// What is appended to a good file, and how it is refused.
+const MALFORMED: &[(&str, &str)] = &[
+    ("durration = \"5s\"", "7: durration: unknown field `durration`, did you mean `duration`?"),
+    ("seeds = \"5..5\"", "7: seeds: `5..5` holds no seed"),
+    ("seeds = 5", "7: seeds: expected seeds such as \"0..100\", found the integer 5"),
+    ("[raft]\npre_vote = \"yes\"", "8: raft.pre_vote: expected true or false, found the text \"yes\""),
+    (
+        "[raft]\nelection_timout = \"1s\"",
+        "8: raft.election_timout: unknown field `election_timout`, did you mean `election_timeout`?",
+    ),
+    (
+        "[raft]\nfsync = 1",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, election_timeout_of",
+    ),
+    ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
+    (
+        "[raft]\nelection_timeout = \"40ms..80ms\"",
+        "8: raft.election_timeout: must start above the heartbeat interval, 50ms",
+    ),
+    (
+        "[raft.election_timeout_of]\nn4 = \"1s\"",
+        "8: raft.election_timeout_of.n4: unknown node `n4`: this scenario has n1 to n3",
+    ),
+    ("[initial.n1]\nlog = [1, 3, 2]", "8: initial.n1.log: the terms of a log never fall, but 2 follows 3"),
+    ("[initial.n1]\nlog = [2]", "8: initial.n1.log: must start with an entry of term 1: entry 1 is the configuration"),
+    ("[initial.n1]\nlog = [1, 3]\nterm = 2", "9: initial.n1.term: must be at least the last term of the log, 3"),
+    ("[initial.n1]\nterm = 2", "7: initial.n1.log: `log` is missing"),
+    ("[network]\nloss = \"101%\"", "8: network.loss: `101%` is more than 100%"),
+    ("[network]\nloss = 0.5", "8: network.loss: expected a percentage such as \"2.5%\", found the number 0.5"),
+    ("[network]\nloss = 1_000_001", "8: network.loss: 1000001 is out of range: 0 to 1000000"),
+    (
+        "[network]\ndelay = \"5 sec\"",
+        "8: network.delay: `5 sec` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"",
+    ),
+    ("[clients]\ncount = -1", "8: clients.count: -1 is out of range: 0 to 64"),
+    ("[clients]\nmix = { get = 0 }", "8: clients.mix: at least one of get, put, cas and delete must be above 0"),
+    ("[[at]]\nkill = \"leader\"", "7: at[0].time: `time` is missing"),
+    ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
+    (
+        "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
+        "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
+          network, slow_disk, campaign, put, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
+    ),
+    ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
+    ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
+    (
+        "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nheal = true",
+        "10: at[0].heal: a step has one action, this one has kill and heal",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nkeep = \"nothing\"",
+        "10: at[0].keep: `keep` does not go with the other fields here",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\npower_loss = \"n1\"\nkeep = \"nothin\"",
+        "10: at[0].keep: unknown choice `nothin`, did you mean `nothing`?",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\ncut = \"1-3\"",
+        "9: at[0].cut: `1-3` is no link such as \"n1>n3\" (one way) or \"n1<>n3\" (both)",
+    ),
+    ("[[at]]\ntime = \"1s\"\npartition = \"n1 n2 | n2\"", "9: at[0].partition: n2 is in two groups"),
+    (
+        "[[at]]\ntime = \"1s\"\ndrop = \"heartbeats\"",
+        "9: at[0].drop: unknown message kind `heartbeats`, did you mean `heartbeat`?",
+    ),
+    ("[[at]]\ntime = \"1s\"\nput = \"k1\"\nto = \"leader\"", "9: at[0].put: `k1` is no put such as \"k1 = v1\""),
+    ("[[at]]\ntime = \"1s\"\nslow_disk = \"n1\"", "7: at[0].latency: `latency` is missing"),
+    (
+        "[[at]]\ntime = \"1s\"\nexpect = { sometimes = [\"election\"] }",
+        "9: at[0].expect.sometimes: `sometimes` does not go with the other fields here",
+    ),
+    (
+        "[[when]]\nkill = \"n1\"",
+        "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for",
+    ),
+    (
+        "[[when]]\nrole = \"candidat\"\nkill = \"n1\"",
+        "8: when[0].role: unknown role `candidat`, did you mean `candidate`?",
+    ),
+    (
+        "[[when]]\nholds = \"7@\"\nkill = \"n1\"",
+        "8: when[0].holds: `7@` is no entry such as \"7@3\" (index at term) or \"7\"",
+    ),
+    (
+        "[[when]]\nleader = \"any\"\ncommitted = 3\nkill = \"n1\"",
+        "9: when[0].committed: a step waits for one thing, this one for leader and committed",
+    ),
+    (
+        "[swarm]\nfeatures = [\"los\"]\nmean_interval = \"1s\"\nheal_at = \"5s\"",
+        "8: swarm.features[0]: unknown fault `los`, did you mean `loss`?",
+    ),
+    (
+        "[swarm]\nfeatures = [\"loss\"]\nmean_interval = \"1s\"\nheal_at = \"10s\"",
+        "10: swarm.heal_at: must be before the end of the run, 10s",
+    ),
+    ("[swarm]\nfeatures = [\"loss\"]\nheal_at = \"5s\"", "7: swarm.mean_interval: `mean_interval` is missing"),
+    (
+        "[expect]\nsometimes = [\"elections\"]",
+        "8: expect.sometimes[0]: unknown mark `elections`, did you mean `election`?",
+    ),
+    ("[expect]\nleader = \"n1\"\nno_leader = true", "9: expect.no_leader: contradicts `leader`"),
+    ("[expect]\nmin_term = 3\nmax_term = 2", "9: expect.max_term: is below `min_term`"),
+    (
+        "[recorded]\nhash = \"12\"",
+        "7: recorded.seed: `seed` is missing\nstory.toml:8: recorded.hash: `12` is no trace hash: 32 hexadecimal digits",
+    ),
+];
+
 #[test]
 fn malformed_files_are_refused_with_line_field_and_suggestion() {
-    let known_raft = "known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, \
-                      max_append_bytes, max_inflight_messages, election_timeout_of";
-    let table: &[(&str, &str)] = &[
-        ("durration = \"5s\"", "7: durration: unknown field `durration`, did you mean `duration`?"),
-        ("seeds = \"5..5\"", "7: seeds: `5..5` holds no seed"),
-        ("seeds = 5", "7: seeds: expected seeds such as \"0..100\", found the integer 5"),
-        ("[raft]\npre_vote = \"yes\"", "8: raft.pre_vote: expected true or false, found the text \"yes\""),
-        (
-            "[raft]\nelection_timout = \"1s\"",
-            "8: raft.election_timout: unknown field `election_timout`, did you mean `election_timeout`?",
-        ),
-        ("[raft]\nfsync = 1", &format!("8: raft.fsync: unknown field `fsync`, {known_raft}")),
-        (
-            "[raft]\nelection_timeout = \"300ms..150ms\"",
-            "8: raft.election_timeout: `300ms..150ms` ends before it starts",
-        ),
-        (
-            "[raft]\nelection_timeout = \"40ms..80ms\"",
-            "8: raft.election_timeout: must start above the heartbeat interval, 50ms",
-        ),
-        (
-            "[raft.election_timeout_of]\nn4 = \"1s\"",
-            "8: raft.election_timeout_of.n4: unknown node `n4`: this scenario has n1 to n3",
-        ),
-        ("[initial.n1]\nlog = [1, 3, 2]", "8: initial.n1.log: the terms of a log never fall, but 2 follows 3"),
-        (
-            "[initial.n1]\nlog = [2]",
-            "8: initial.n1.log: must start with an entry of term 1: entry 1 is the configuration",
-        ),
-        ("[initial.n1]\nlog = [1, 3]\nterm = 2", "9: initial.n1.term: must be at least the last term of the log, 3"),
-        ("[initial.n1]\nterm = 2", "7: initial.n1.log: `log` is missing"),
-        ("[network]\nloss = \"101%\"", "8: network.loss: `101%` is more than 100%"),
-        ("[network]\nloss = 0.5", "8: network.loss: expected a percentage such as \"2.5%\", found the number 0.5"),
-        ("[network]\nloss = 1_000_001", "8: network.loss: 1000001 is out of range: 0 to 1000000"),
-        (
-            "[network]\ndelay = \"5 sec\"",
-            "8: network.delay: `5 sec` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"",
-        ),
-        ("[clients]\ncount = -1", "8: clients.count: -1 is out of range: 0 to 64"),
-        ("[clients]\nmix = { get = 0 }", "8: clients.mix: at least one of get, put, cas and delete must be above 0"),
-        ("[[at]]\nkill = \"leader\"", "7: at[0].time: `time` is missing"),
-        ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
-        (
-            "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
-            "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
-          network, slow_disk, campaign, put, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
-        ),
-        ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
-        ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
-        (
-            "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nheal = true",
-            "10: at[0].heal: a step has one action, this one has kill and heal",
-        ),
-        (
-            "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nkeep = \"nothing\"",
-            "10: at[0].keep: `keep` does not go with the other fields here",
-        ),
-        (
-            "[[at]]\ntime = \"1s\"\npower_loss = \"n1\"\nkeep = \"nothin\"",
-            "10: at[0].keep: unknown choice `nothin`, did you mean `nothing`?",
-        ),
-        (
-            "[[at]]\ntime = \"1s\"\ncut = \"1-3\"",
-            "9: at[0].cut: `1-3` is no link such as \"n1>n3\" (one way) or \"n1<>n3\" (both)",
-        ),
-        ("[[at]]\ntime = \"1s\"\npartition = \"n1 n2 | n2\"", "9: at[0].partition: n2 is in two groups"),
-        (
-            "[[at]]\ntime = \"1s\"\ndrop = \"heartbeats\"",
-            "9: at[0].drop: unknown message kind `heartbeats`, did you mean `heartbeat`?",
-        ),
-        ("[[at]]\ntime = \"1s\"\nput = \"k1\"\nto = \"leader\"", "9: at[0].put: `k1` is no put such as \"k1 = v1\""),
-        ("[[at]]\ntime = \"1s\"\nslow_disk = \"n1\"", "7: at[0].latency: `latency` is missing"),
-        (
-            "[[at]]\ntime = \"1s\"\nexpect = { sometimes = [\"election\"] }",
-            "9: at[0].expect.sometimes: `sometimes` does not go with the other fields here",
-        ),
-        (
-            "[[when]]\nkill = \"n1\"",
-            "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for",
-        ),
-        (
-            "[[when]]\nrole = \"candidat\"\nkill = \"n1\"",
-            "8: when[0].role: unknown role `candidat`, did you mean `candidate`?",
-        ),
-        (
-            "[[when]]\nholds = \"7@\"\nkill = \"n1\"",
-            "8: when[0].holds: `7@` is no entry such as \"7@3\" (index at term) or \"7\"",
-        ),
-        (
-            "[[when]]\nleader = \"any\"\ncommitted = 3\nkill = \"n1\"",
-            "9: when[0].committed: a step waits for one thing, this one for leader and committed",
-        ),
-        (
-            "[swarm]\nfeatures = [\"los\"]\nmean_interval = \"1s\"\nheal_at = \"5s\"",
-            "8: swarm.features[0]: unknown fault `los`, did you mean `loss`?",
-        ),
-        (
-            "[swarm]\nfeatures = [\"loss\"]\nmean_interval = \"1s\"\nheal_at = \"10s\"",
-            "10: swarm.heal_at: must be before the end of the run, 10s",
-        ),
-        ("[swarm]\nfeatures = [\"loss\"]\nheal_at = \"5s\"", "7: swarm.mean_interval: `mean_interval` is missing"),
-        (
-            "[expect]\nsometimes = [\"elections\"]",
-            "8: expect.sometimes[0]: unknown mark `elections`, did you mean `election`?",
-        ),
-        ("[expect]\nleader = \"n1\"\nno_leader = true", "9: expect.no_leader: contradicts `leader`"),
-        ("[expect]\nmin_term = 3\nmax_term = 2", "9: expect.max_term: is below `min_term`"),
-        (
-            "[recorded]\nhash = \"12\"",
-            "7: recorded.seed: `seed` is missing\nstory.toml:8: recorded.hash: `12` is no trace hash: 32 hexadecimal digits",
-        ),
-    ];
-    for (appended, expected) in table {
+    for (appended, expected) in MALFORMED {
         let refusal = read(&format!("{HEADER}{appended}\n")).expect_err(appended);
         assert_eq!(refusal, format!("story.toml:{expected}"), "of:\n{appended}");
     }

@@ -52,11 +52,12 @@ pub(crate) fn name_of<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T
 }
 
 /// What a run can mark as having happened.
-pub(crate) const MARKS: [&str; 20] = [
+pub(crate) const MARKS: [&str; 21] = [
     "election",
     "leader_elected",
     "split_vote",
     "vote_refused",
+    "vote_refused_log_behind",
     "log_conflict",
     "truncation",
     "commit",

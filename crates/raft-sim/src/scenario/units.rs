@@ -31,7 +31,7 @@ fn decimal(text: &str, unit: u64) -> Option<u64> {
     let mut value = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     let mut place = unit;
     for digit in fraction.bytes() {
-        if place % 10 != 0 && digit != b'0' {
+        if digit != b'0' && (place == 0 || !place.is_multiple_of(10)) {
             return None;
         }
         place /= 10;
@@ -41,7 +41,10 @@ fn decimal(text: &str, unit: u64) -> Option<u64> {
 }
 
 /// Reads `150ms`, `1.5s`, `10us`, `2m`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"");
     let split = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
@@ -107,7 +110,7 @@ pub(crate) fn show(duration: Duration) -> String {
         return "0ms".to_owned();
     }
     // Hours and minutes are left out: "90s" is read more easily than "1.5m".
-    let unit = UNITS.iter().skip(2).find(|(_, unit)| nanos % unit == 0);
+    let unit = UNITS.iter().skip(2).find(|(_, unit)| nanos.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{nanos}ns"), |(name, unit)| format!("{}{name}", nanos / unit))
 }
 
@@ -145,9 +148,21 @@ mod tests {
         for (text, nanos) in table {
             assert_eq!(duration(text), Ok(Duration::from_nanos(*nanos)), "{text}");
         }
-        for text in
-            ["", "5", "ms", "1.ms", ".5s", "-1s", "1e3s", "1 day", "1.5ns", "99999999999999999999s", "1s2ms", "١s"]
-        {
+        for text in [
+            "",
+            "5",
+            "ms",
+            "1.ms",
+            ".5s",
+            "-1s",
+            "1e3s",
+            "1 day",
+            "1.5ns",
+            "1.05ns",
+            "99999999999999999999s",
+            "1s2ms",
+            "١s",
+        ] {
             assert!(duration(text).is_err(), "{text:?} was read as a duration");
         }
         assert_eq!(duration("721h"), Err("`721h` is longer than 720h".to_owned()));
@@ -173,7 +188,12 @@ mod tests {
         assert_eq!(duration_range("1s"), Ok(ms(1000)..ms(1000)));
         assert_eq!(duration_range("2s..1s"), Err("`2s..1s` ends before it starts".to_owned()));
         assert_eq!(percentage("2.5%"), Ok(25_000));
-        assert!(percentage("100.0001%").is_err() && percentage("0.00001%").is_err() && percentage("5").is_err());
+        assert!(
+            percentage("100.0001%").is_err()
+                && percentage("0.00001%").is_err()
+                && percentage("0.000001%").is_err()
+                && percentage("5").is_err()
+        );
         assert_eq!(seeds("3..5"), Ok(3..5));
         assert_eq!(seeds("5..5"), Err("`5..5` holds no seed".to_owned()));
         assert!(seeds("5").is_err() && seeds("a..b").is_err());
