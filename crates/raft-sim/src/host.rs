@@ -39,6 +39,8 @@ pub struct Host {
     pub slow: Option<Range<Duration>>,
     /// Counts the groups written, over all starts.
     pub groups: u64,
+    /// Counts the power losses.
+    pub power_losses: u64,
     config: Config,
     segment_bytes: u64,
     /// The disk, while no process holds it.
@@ -101,6 +103,7 @@ impl Host {
             downed_by: None,
             slow: None,
             groups: 0,
+            power_losses: 0,
             config,
             segment_bytes,
             disk: Some(SimDisk::new()),
@@ -130,11 +133,11 @@ impl Host {
             Ok(opened) => opened,
             Err(error) => {
                 let words = error.to_string();
-                self.disk = Some(error.into_disk());
+                self.disk = Some(error.into_parts().1);
                 return Err(words);
             }
         };
-        let entries: Entries = recovery.entries.into();
+        let entries: Entries = recovery.entries;
         let restored =
             Restored { hard_state: recovery.hard_state, entries: entries.clone(), applied: LogIndex(0) };
         let config = Config { seed, ..self.config.clone() };

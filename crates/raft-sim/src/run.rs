@@ -3,7 +3,7 @@
 use crate::checkers::{Checkers, End, Violation};
 use crate::faults::FaultCount;
 use crate::hash::TraceHash;
-use crate::record::{NodeView, Record};
+use crate::record::{NodeView, Record, SimTime};
 use crate::scenario::model::Scenario;
 use crate::world::{Emission, World};
 use raft_kv::history::Operation;
@@ -111,7 +111,7 @@ impl Judge {
         let mut goes_on = true;
         while goes_on && self.violation.is_none() {
             world.take_emissions(&mut emissions);
-            self.judge(&mut emissions, sink);
+            self.judge(&mut emissions, world.now(), sink);
             if self.events > most {
                 self.failures.push(format!("run did not end: {} records by {:?}", self.events, world.now()));
                 break;
@@ -121,11 +121,11 @@ impl Judge {
         if self.violation.is_none() {
             world.finish();
             world.take_emissions(&mut emissions);
-            self.judge(&mut emissions, sink);
+            self.judge(&mut emissions, world.now(), sink);
         }
     }
 
-    fn judge(&mut self, emissions: &mut Vec<Emission>, sink: &mut dyn Sink) {
+    fn judge(&mut self, emissions: &mut Vec<Emission>, now: SimTime, sink: &mut dyn Sink) {
         for emission in emissions.drain(..) {
             match emission {
                 Emission::View(view) => {
@@ -138,7 +138,7 @@ impl Judge {
                         return;
                     }
                 }
-                Emission::Expect(expectations) => self.failures.extend(self.checkers.expectations(&expectations)),
+                Emission::Expect(expectations) => self.failures.extend(self.checkers.expectations(&expectations, now)),
             }
         }
     }
@@ -192,4 +192,81 @@ impl Judge {
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::What;
+    use crate::testing::{ms, quiet, swarm};
+    use raft_core::RoleKind;
+    use raft_kv::history::Status;
+
+    #[test]
+    fn a_quiet_cluster_elects_one_leader_and_serves_its_clients() {
+        let mut records: Vec<Record> = Vec::new();
+        let result = run(&quiet(3, ms(3_000)), 1, &mut records);
+        assert_eq!((&result.violation, &result.failures), (&None, &Vec::new()));
+        let leaders = records.iter().filter_map(|record| record.view.as_ref());
+        let terms: std::collections::BTreeSet<_> =
+            leaders.filter(|view| view.role == RoleKind::Leader).map(|view| view.term).collect();
+        assert!(!terms.is_empty() && terms.len() <= 3, "led in terms {terms:?}");
+        let ok = result.history.iter().filter(|operation| operation.status == Status::Ok).count();
+        assert!(ok > 50, "{ok} of {} operations were ok", result.history.len());
+        assert!(result.faults.values().all(|count| !count.injected), "{:?}", result.faults);
+        assert!(records.iter().any(|record| matches!(record.what, What::Applied { .. })));
+        assert_eq!(result.events, records.len() as u64);
+        assert_eq!(result.simulated, ms(3_000));
+    }
+
+    #[test]
+    fn a_run_is_a_function_of_scenario_and_seed() {
+        let scenario = swarm(5);
+        let first = run(&scenario, 4, &mut ());
+        assert_eq!(first, run(&scenario, 4, &mut Vec::new()), "watching changes nothing");
+        assert_ne!(first.hash, run(&scenario, 5, &mut ()).hash);
+    }
+
+    #[test]
+    fn a_copy_of_a_world_goes_on_like_the_original() {
+        let scenario = Arc::new(swarm(3));
+        let mut world = World::new(&scenario, 9);
+        (0..2_000).for_each(|_| assert!(world.advance(), "the run is longer than that"));
+        world.take_emissions(&mut Vec::new());
+        let mut copy = world.clone();
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..2_000 {
+            assert!(world.advance() && copy.advance());
+            world.take_emissions(&mut ours);
+            copy.take_emissions(&mut theirs);
+            assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn swarm_runs_hold_and_heal() {
+        for seed in 0..20 {
+            let result = run(&swarm(3 + 2 * (seed % 2)), seed, &mut ());
+            assert_eq!((&result.violation, &result.failures), (&None, &Vec::new()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_end_is_a_failure() {
+        let result = run_at_most(&quiet(3, ms(3_000)), 1, &mut (), 100);
+        assert!(result.failures.iter().any(|failure| failure.starts_with("run did not end")), "{:?}", result.failures);
+    }
+
+    #[test]
+    fn a_panic_is_a_violation() {
+        struct Clumsy;
+        impl Sink for Clumsy {
+            fn record(&mut self, record: &Record) {
+                assert!(record.number < 10, "clumsy at {}", record.number);
+            }
+        }
+        let violation = run(&quiet(3, ms(3_000)), 6, &mut Clumsy).violation.expect("a violation");
+        assert_eq!((violation.property, violation.message.as_str()), ("no-panic", "seed 6: clumsy at 10"));
+        assert_eq!(violation.facts, [10]);
+    }
 }

@@ -76,7 +76,8 @@ impl World {
             .filter(|&feature| self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000))
             .collect();
         let timeout = self.scenario.raft.election_timeout.end;
-        self.network.set_swarm_model(self.noise(&chosen, timeout));
+        let noise = self.noise(&chosen, timeout);
+        self.network.set_swarm_model(noise);
         let SwarmModel { mean_interval, heal_at, .. } = model;
         let swarm = Swarm {
             timed: TIMED.into_iter().filter(|feature| chosen.contains(feature)).collect(),

@@ -1,6 +1,7 @@
 //! Processes end without warning and start again.
 
 use super::{Emission, Event, World};
+use crate::disk::{Choice, PowerLoss, PowerLossReport};
 use crate::faults::Fault;
 use crate::record::{CrashKind, What};
 use crate::rng::Site;
@@ -10,6 +11,9 @@ use std::time::Duration;
 
 const NODE_SEED: Site = Site::new("node seed");
 const POWER: Site = Site::new("power loss");
+
+/// More than there are kinds of choices about one operation.
+const KINDS: u64 = 8;
 
 impl World {
     /// Ends a process and, by power loss, what its disk had not synced. A power loss strikes the disk of a machine
@@ -23,7 +27,7 @@ impl World {
         }
         host.armed = None;
         let interrupted = host.stop();
-        let (incarnation, draw) = (host.incarnation, self.choices.draw(POWER, node.0, host.groups));
+        let power_losses = host.power_losses;
         let Some(disk) = host.disk() else { return false };
         let mut lost = 0;
         let fault = match crash {
@@ -32,18 +36,25 @@ impl World {
                 Fault::Kill
             }
             CrashKind::PowerLoss => {
-                let loss = disk.crash_power(keep, draw.bits() ^ incarnation);
-                lost = loss.lost();
-                for (fault, happened) in
-                    [(Fault::UnsyncedLost, loss.unsynced), (Fault::TornWrite, loss.torn), (Fault::RenameLost, loss.rename)]
-                {
-                    if happened {
-                        self.ledger.matter(fault);
-                    }
-                }
+                let choices = &mut self.choices;
+                // The address names the operation and the power loss that struck it.
+                let key = (node.0 << 32) ^ power_losses;
+                let mut choose = |choice: Choice| {
+                    let n = choice.operation * KINDS + choice.kind as u64;
+                    choices.draw(POWER, key, n).below(choice.options)
+                };
+                let report = disk.crash_power(match keep {
+                    Keep::Random => PowerLoss::Choose(&mut choose),
+                    Keep::Nothing => PowerLoss::KeepNothing,
+                    Keep::Everything => PowerLoss::KeepAll,
+                });
+                host.power_losses += 1;
+                lost = report.bytes_lost + report.names_lost;
+                self.count_losses(&report);
                 Fault::PowerLoss
             }
         };
+        let Some(host) = self.hosts.get_mut(&node) else { return false };
         host.downed_by = Some(crash);
         let mattered = interrupted || lost > 0;
         self.ledger.inject(fault);
@@ -53,6 +64,17 @@ impl World {
         self.emissions.push(Emission::View(None));
         self.emit(None, Some(node), What::Crashed { crash, lost });
         mattered
+    }
+
+    fn count_losses(&mut self, report: &PowerLossReport) {
+        let losses = [
+            (Fault::UnsyncedLost, report.operations_lost),
+            (Fault::TornWrite, report.torn_writes),
+            (Fault::RenameLost, report.names_lost),
+        ];
+        for (fault, _) in losses.into_iter().filter(|(_, count)| *count > 0) {
+            self.ledger.matter(fault);
+        }
     }
 
     /// Starts a node that is down.
