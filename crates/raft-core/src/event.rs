@@ -90,6 +90,11 @@ pub enum Cause {
         /// The peer.
         from: NodeId,
     },
+    /// It gave its vote of this term to this candidate (Raft §5.2).
+    VoteGranted {
+        /// The candidate.
+        candidate: NodeId,
+    },
     /// The leader of this term made itself known (Raft §5.2).
     LeaderFound {
         /// The leader.
@@ -140,6 +145,7 @@ impl fmt::Display for Cause {
             Self::PreVotesWon => write!(f, "a quorum would vote for it, Thesis §9.6"),
             Self::VotesWon => write!(f, "a quorum voted for it, Raft §5.2"),
             Self::HigherTerm { from } => write!(f, "{from} is in a higher term, Raft §5.1"),
+            Self::VoteGranted { candidate } => write!(f, "votes for {candidate}, Raft §5.2"),
             Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
             Self::NotAVoter => write!(f, "no voter any more"),

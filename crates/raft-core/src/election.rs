@@ -1,0 +1,203 @@
+//! Elections: who asks, who answers what (Raft §5.2, §5.4.1; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
+
+use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
+use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
+use crate::message::{PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, Vote, VoteRefusal};
+use crate::raft::Raft;
+use crate::role::Role;
+use crate::time::Instant;
+
+impl Raft {
+    /// The election timer fired, or the host asks for an election.
+    pub(crate) fn campaign(&mut self, cause: Cause) {
+        if self.shared.config.pre_vote { self.become_pre_candidate(cause) } else { self.become_candidate(cause) }
+    }
+
+    /// The host asks for an election. Refused within the window of stickiness: a quorum would refuse its vote anyway,
+    /// and a lease may rest on that.
+    pub(crate) fn on_campaign(&mut self) {
+        let refusal = if !self.shared.is_voter() {
+            Some(CampaignRefusal::NotAVoter)
+        } else if matches!(self.role, Role::Leader(_)) {
+            Some(CampaignRefusal::IsLeader)
+        } else if self.is_sticky() {
+            Some(CampaignRefusal::LeaderAlive)
+        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.deadline.is_none()) {
+            Some(CampaignRefusal::VoteInFlight)
+        } else {
+            None
+        };
+        match refusal {
+            Some(reason) => self.shared.observe(|| Event::CampaignRefused { reason }),
+            None => self.campaign(Cause::CampaignRequested),
+        }
+    }
+
+    /// Whether a leader is too recent for anybody to be elected. A leader's own contact is with a quorum.
+    pub(crate) fn is_sticky(&self) -> bool {
+        let contact = match &self.role {
+            Role::Leader(leader) => Some(leader.contact(&self.shared, self.shared.now)),
+            _ => self.shared.contact,
+        };
+        self.shared.is_sticky(contact)
+    }
+
+    pub(crate) fn on_pre_vote(&mut self, from: NodeId, rpc: PreVote) {
+        if !is_candidates(rpc.term, rpc.last) {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        let refusal = if self.is_sticky() {
+            Some(VoteRefusal::LeaderAlive)
+        } else if rpc.term <= self.shared.term() {
+            Some(VoteRefusal::StaleTerm)
+        } else {
+            self.refusal_by_log(rpc.last)
+        };
+        if let Some(reason) = refusal {
+            let event = Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: true, reason };
+            self.shared.observe(|| event);
+        }
+        // The answerer's own term, not the asked one: the request teaches nothing, but the answer may.
+        let (term, round) = (self.shared.term(), rpc.round);
+        let response = PreVoteResponse { term, round, vote: vote_of(refusal) };
+        self.shared.send(from, Rpc::PreVoteResponse(response));
+    }
+
+    pub(crate) fn on_request_vote(&mut self, from: NodeId, rpc: RequestVote) {
+        if !is_candidates(rpc.term, rpc.last) {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        // Before anything else, the term included: a removed or cut off node must not disturb a living leader.
+        if self.is_sticky() {
+            return self.refuse_vote(from, rpc, VoteRefusal::LeaderAlive);
+        }
+        if rpc.term < self.shared.term() {
+            return self.refuse_vote(from, rpc, VoteRefusal::StaleTerm);
+        }
+        if rpc.term > self.shared.term() {
+            self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        let voted_for = self.shared.hard_state.voted_for;
+        if let Some(candidate) = voted_for.filter(|&candidate| candidate != from) {
+            return self.refuse_vote(from, rpc, VoteRefusal::AlreadyVoted { candidate });
+        }
+        if let Some(refusal) = self.refusal_by_log(rpc.last) {
+            return self.refuse_vote(from, rpc, refusal);
+        }
+        if voted_for.is_none() {
+            self.shared.vote_for(from);
+        }
+        if !matches!(self.role, Role::Follower(_)) {
+            // A pre-candidate of the same term gives its round up: it has just helped somebody else to win.
+            self.become_follower(rpc.term, Cause::VoteGranted { candidate: from });
+        }
+        let election_deadline = self.shared.draw_election_deadline();
+        if let Role::Follower(follower) = &mut self.role {
+            follower.owed_vote = Some(from);
+            follower.election_deadline = election_deadline;
+        }
+    }
+
+    fn refuse_vote(&mut self, from: NodeId, rpc: RequestVote, reason: VoteRefusal) {
+        self.shared.observe(|| Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: false, reason });
+        let response = RequestVoteResponse { term: self.shared.term(), vote: Vote::Refused(reason) };
+        self.shared.send(from, Rpc::RequestVoteResponse(response));
+    }
+
+    /// The election restriction (Raft §5.4.1): a vote only for a log at least as up to date as the own.
+    fn refusal_by_log(&self, candidates_last: EntryId) -> Option<VoteRefusal> {
+        let last = self.shared.last();
+        (candidates_last < last).then_some(VoteRefusal::LogBehind { last })
+    }
+
+    pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, rpc: PreVoteResponse) {
+        let is_current = matches!(&self.role, Role::PreCandidate(candidate) if candidate.round == rpc.round);
+        if !is_current {
+            // Not even its term is learned: the round is over, and what it asked about may be long settled.
+            return self.ignore(from, IgnoreReason::NotAsked);
+        }
+        if rpc.term > self.shared.term() {
+            return self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        let Some(configuration) = self.shared.configuration() else { return };
+        if let Role::PreCandidate(candidate) = &mut self.role
+            && rpc.vote == Vote::Granted
+            && configuration.is_voter(from)
+        {
+            candidate.granted.insert(from);
+            if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
+                self.become_candidate(Cause::PreVotesWon);
+            }
+        }
+    }
+
+    pub(crate) fn on_request_vote_response(&mut self, from: NodeId, rpc: RequestVoteResponse) {
+        if rpc.term > self.shared.term() {
+            return self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        let Some(configuration) = self.shared.configuration() else { return };
+        match &mut self.role {
+            // The own vote is counted when it is durable, which is when the requests leave: an answer before that
+            // belongs to no request of this round.
+            Role::Candidate(candidate) if candidate.deadline.is_some() && rpc.term == self.shared.hard_state.term => {
+                if rpc.vote == Vote::Granted && configuration.is_voter(from) {
+                    candidate.granted.insert(from);
+                    if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
+                        self.become_leader();
+                    }
+                }
+            }
+            _ => self.ignore(from, IgnoreReason::NotAsked),
+        }
+    }
+
+    /// A candidate whose own vote is durable counts it and asks the others; its timer starts now.
+    pub(crate) fn start_voting(&mut self) {
+        let Role::Candidate(candidate) = &mut self.role else { return };
+        if candidate.deadline.is_some() || !self.shared.hard_state_is_durable() {
+            return;
+        }
+        candidate.granted.insert(self.shared.config.id);
+        candidate.deadline = Some(self.shared.draw_election_deadline());
+        let Some(configuration) = self.shared.configuration() else { return };
+        if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
+            return self.become_leader();
+        }
+        let request = RequestVote { term: self.shared.term(), last: self.shared.last() };
+        self.ask_voters(Rpc::RequestVote(request));
+    }
+
+    /// Sends to every other voter of the newest configuration.
+    pub(crate) fn ask_voters(&mut self, rpc: Rpc) {
+        let Some(configuration) = self.shared.configuration() else { return };
+        let own = self.shared.id();
+        let voters = configuration.members.keys().copied();
+        let voters: alloc::vec::Vec<_> = voters.filter(|&id| id != own && configuration.is_voter(id)).collect();
+        for voter in voters {
+            self.shared.send(voter, rpc.clone());
+        }
+    }
+
+    /// When the election timer of the present role fires, if it has one.
+    pub(crate) fn election_deadline(&self) -> Option<Instant> {
+        match &self.role {
+            Role::Follower(follower) => self.shared.is_voter().then_some(follower.election_deadline),
+            Role::PreCandidate(candidate) => Some(candidate.deadline),
+            Role::Candidate(candidate) => candidate.deadline,
+            Role::Leader(_) | Role::Stopped(_) => None,
+        }
+    }
+}
+
+fn vote_of(refusal: Option<VoteRefusal>) -> Vote {
+    refusal.map_or(Vote::Granted, Vote::Refused)
+}
+
+/// Whether a candidate can have this last entry in this term.
+fn is_candidates(term: Term, last: EntryId) -> bool {
+    term > Term(0)
+        && term.0 <= MAX_NUMBER
+        && last.index.0 <= MAX_NUMBER
+        && last.term <= term
+        && (last.index == LogIndex(0)) == (last.term == Term(0))
+}

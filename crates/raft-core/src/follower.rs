@@ -1,0 +1,143 @@
+//! The receiving side of replication: what a follower does with an append (Raft §5.3, Figure 2).
+//!
+//! An append is tested in this order: shape, term, sender, prev, entries. Answers that promise something are not made
+//! here: they are owed, and paid when the disk has reported.
+
+use crate::action::StopReason;
+use crate::entry::{Entries, Payload};
+use crate::event::{Event, IgnoreReason};
+use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
+use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, RequestVoteResponse, Rpc, Vote};
+use crate::role::{Follower, Owed};
+use crate::shared::Shared;
+
+/// Whether an append can come from a leader at all.
+pub(crate) fn is_well_formed(rpc: &AppendEntries) -> bool {
+    let AppendEntries { term, seq, prev, leader_commit, entries } = rpc;
+    let numbers = [term.0, seq.0, prev.index.0, leader_commit.0, prev.index.0.saturating_add(entries.len() as u64)];
+    numbers.iter().all(|&number| number <= MAX_NUMBER)
+        && *term > Term(0)
+        && *seq > Seq(0)
+        && (prev.index == LogIndex(0)) == (prev.term == Term(0))
+        && prev.term <= *term
+        && entries.follows(*prev)
+        && entries.last_id().is_none_or(|last| last.term <= *term)
+        && entries.iter().all(|entry| match &entry.payload {
+            Payload::Configuration(configuration) => configuration.is_valid(),
+            Payload::Noop | Payload::Command(_) => true,
+        })
+}
+
+impl Follower {
+    /// Takes a well-formed append of the current term from its leader. An error is a contradiction that Raft proves
+    /// impossible: the replica must stop, not repair.
+    pub(crate) fn on_append_entries(
+        &mut self,
+        shared: &mut Shared,
+        from: NodeId,
+        rpc: AppendEntries,
+    ) -> Result<(), StopReason> {
+        self.see(rpc.seq);
+        let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
+        let first_new = place_of_first_new(shared, &entries);
+        if first_new < entries.len() && shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes {
+            // Taking what it cannot keep would grow without bound; to deny it would make the leader probe. Silence: the
+            // leader finds the gap by its next heartbeat.
+            shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Overloaded });
+            return Ok(());
+        }
+        if !shared.log.holds(prev) {
+            return self.on_mismatch(shared, from, seq, prev);
+        }
+        if let Some(entry) = entries.get(first_new)
+            && let Some(ours) = shared.log.id_at(entry.id.index)
+        {
+            if entry.id.index <= shared.commit {
+                return Err(StopReason::CommittedConflict { ours, theirs: entry.id });
+            }
+            if entry.id.index <= shared.verified {
+                shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
+                return Ok(());
+            }
+            // Only here, at a real conflict: an append may be old and end before what a newer one brought, and to cut
+            // there would take back acknowledged entries.
+            shared.truncate_from(entry.id.index);
+        }
+        let matched = LogIndex(prev.index.0.saturating_add(entries.len() as u64));
+        let at_once = first_new == entries.len();
+        take(shared, entries.slice(first_new, entries.len()));
+        shared.verified = shared.verified.max(matched);
+        let target = if at_once { LogIndex(0) } else { matched };
+        self.owe(Owed { seq, at_once, base: shared.durable().min(shared.verified), target });
+        // Beyond `matched` this log may still hold another leader's entries.
+        shared.commit_to(leader_commit.min(matched));
+        Ok(())
+    }
+
+    /// There is no entry like `prev` here.
+    fn on_mismatch(&mut self, shared: &mut Shared, from: NodeId, seq: Seq, prev: EntryId) -> Result<(), StopReason> {
+        if prev.index <= shared.commit {
+            let ours = shared.log.id_at(prev.index).unwrap_or_default();
+            return Err(StopReason::CommittedConflict { ours, theirs: prev });
+        }
+        if prev.index <= shared.verified {
+            shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
+            return Ok(());
+        }
+        let outcome = AppendOutcome::Mismatch { prev, hint: shared.log.last_possible_match(prev) };
+        shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
+        shared.send(from, Rpc::AppendEntriesResponse(AppendEntriesResponse { term: shared.term(), seq, outcome }));
+        Ok(())
+    }
+
+    /// Remembers the newest append seen, for the success that may be owed already.
+    fn see(&mut self, seq: Seq) {
+        if let Some(owed) = &mut self.owed {
+            owed.seq = owed.seq.max(seq);
+        }
+    }
+
+    /// Owes the leader one more success. All that are owed are one: the newest `seq`, the highest `target`.
+    fn owe(&mut self, owed: Owed) {
+        let before = self.owed.unwrap_or(owed);
+        self.owed = Some(Owed {
+            seq: before.seq.max(owed.seq),
+            at_once: before.at_once || owed.at_once,
+            base: before.base.min(owed.base),
+            target: before.target.max(owed.target),
+        });
+    }
+
+    /// Pays what is owed and may be paid: nothing before the current term and vote are durable; appends with new entries
+    /// each time min(durable, verified) has grown, until it covers them; all others at once.
+    pub(crate) fn emit_answers(&mut self, shared: &mut Shared) {
+        if !shared.hard_state_is_durable() {
+            return;
+        }
+        let term = shared.term();
+        if let Some(candidate) = self.owed_vote.take() {
+            let response = RequestVoteResponse { term, vote: Vote::Granted };
+            shared.send(candidate, Rpc::RequestVoteResponse(response));
+        }
+        let index = shared.durable().min(shared.verified);
+        let Some(owed) = self.owed.filter(|owed| owed.at_once || index > owed.base) else { return };
+        let Some(leader) = shared.leader else { return };
+        let outcome = AppendOutcome::Matched { index };
+        shared.send(leader, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: owed.seq, outcome }));
+        self.owed = (index < owed.target).then_some(Owed { at_once: false, base: index, ..owed });
+    }
+}
+
+/// Where in `entries` the first one stands that this log does not hold.
+fn place_of_first_new(shared: &Shared, entries: &Entries) -> usize {
+    entries.iter().position(|entry| !shared.log.holds(entry.id)).unwrap_or(entries.len())
+}
+
+/// Appends what is new; a configuration among it is in force at once (Raft §6).
+fn take(shared: &mut Shared, entries: Entries) {
+    let before = shared.log.configuration().map(|(at, _)| at);
+    shared.append(entries);
+    if shared.log.configuration().map(|(at, _)| at) != before {
+        shared.announce_configuration();
+    }
+}

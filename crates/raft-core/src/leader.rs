@@ -1,0 +1,153 @@
+//! The leader: proposals, answers, the commit rule (Raft §5.3, §5.4.2).
+
+use crate::action::{Action, RejectReason};
+use crate::entry::{Entry, Payload};
+use crate::event::{Event, IgnoreReason};
+use crate::id::{EntryId, LogIndex, NodeId, RequestId, Seq};
+use crate::message::{AppendEntriesResponse, AppendOutcome};
+use crate::progress::Progress;
+use crate::read::Reads;
+use crate::shared::Shared;
+use crate::status::PeerState;
+use crate::time::Instant;
+use alloc::collections::BTreeMap;
+use bytes::Bytes;
+
+/// What only a leader knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Leader {
+    /// Its first entry, the no-op. Once that is committed, so is all before it (Raft §8).
+    pub(crate) term_start: LogIndex,
+    /// When it won.
+    pub(crate) won: Instant,
+    /// When the next heartbeats leave.
+    pub(crate) next_heartbeat: Instant,
+    /// The newest append sent in this term, over all peers.
+    pub(crate) seq: Seq,
+    pub(crate) peers: BTreeMap<NodeId, Progress>,
+    pub(crate) uncommitted_bytes: u64,
+    pub(crate) reads: Reads,
+}
+
+impl Leader {
+    /// A new leader; its no-op is not appended yet.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let next = shared.last().index.next();
+        let members = shared.configuration().map(|configuration| configuration.members.clone()).unwrap_or_default();
+        let peers = members.into_keys().filter(|&id| id != shared.id()).map(|id| (id, Progress::new(next))).collect();
+        Self {
+            term_start: next,
+            won: shared.now,
+            next_heartbeat: shared.now.after(shared.config.heartbeat_interval),
+            seq: Seq(0),
+            peers,
+            uncommitted_bytes: shared.log.bytes(shared.commit.next(), shared.last().index),
+            reads: Reads::default(),
+        }
+    }
+
+    /// Appends an entry of this term.
+    pub(crate) fn append(&mut self, shared: &mut Shared, payload: Payload) -> EntryId {
+        let id = EntryId { term: shared.term(), index: shared.last().index.next() };
+        let entry = Entry { id, payload };
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(entry.size());
+        shared.push(entry);
+        id
+    }
+
+    /// Answers a proposal: in the log, or surely not.
+    pub(crate) fn propose(&mut self, shared: &mut Shared, id: RequestId, command: Bytes) {
+        let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
+            || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
+        if full {
+            shared.actions.push(Action::Rejected { id, reason: RejectReason::Busy });
+            return;
+        }
+        let entry = self.append(shared, Payload::Command(command));
+        shared.actions.push(Action::Appended { id, entry });
+    }
+
+    /// Takes an answer of the current term.
+    pub(crate) fn on_append_entries_response(
+        &mut self,
+        shared: &mut Shared,
+        from: NodeId,
+        response: AppendEntriesResponse,
+    ) {
+        let AppendEntriesResponse { seq, outcome, .. } = response;
+        let Some(peer) = self.peers.get_mut(&from) else {
+            return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::UnknownPeer });
+        };
+        let malformed = match outcome {
+            AppendOutcome::Matched { index } => index > shared.last().index,
+            AppendOutcome::Mismatch { prev, hint } => hint.index > prev.index || hint.term > prev.term,
+            // Within one term neither can be said of its only leader's appends.
+            AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
+        };
+        if malformed || seq > peer.sent || seq == Seq(0) {
+            return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Malformed });
+        }
+        if peer.state == PeerState::LostData {
+            return;
+        }
+        if let AppendOutcome::Mismatch { prev, .. } = outcome {
+            let acknowledged = peer.mark_of(seq).map_or(LogIndex(0), |mark| mark.match_index);
+            if prev.index <= acknowledged {
+                // It had this entry on its disk when the append left, by its own word. To count on it further could
+                // commit with a quorum that no longer holds what the last one did.
+                peer.lost_data();
+                return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
+            }
+        }
+        peer.contact = Some(shared.now);
+        peer.echoed = peer.echoed.max(seq);
+        match outcome {
+            AppendOutcome::Matched { index } => peer.matched(index, seq),
+            AppendOutcome::Mismatch { prev, hint } if peer.is_current(prev, seq) => {
+                let next = shared.log.last_possible_match(hint).index.next();
+                peer.probe_from(next, self.seq);
+            }
+            _ => {}
+        }
+    }
+
+    /// The commit rule (Raft Figure 2): the highest index that is durable on a quorum of every half and carries an entry
+    /// of this term. Older entries are never committed by counting (Raft §5.4.2, Figure 8), only by what follows them.
+    pub(crate) fn advance_commit_index(&mut self, shared: &mut Shared) {
+        let Some(configuration) = shared.configuration() else { return };
+        let (id, durable) = (shared.id(), shared.durable());
+        let index = configuration.quorum_value(|voter| if voter == id { durable } else { self.match_of(voter) });
+        if index > shared.commit && shared.log.term_at(index) == Some(shared.term()) {
+            let committed = shared.log.bytes(shared.commit.next(), index);
+            self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(committed);
+            shared.commit_to(index);
+        }
+    }
+
+    /// The match that counts; a peer that lost data counts for nothing.
+    fn match_of(&self, peer: NodeId) -> LogIndex {
+        match self.peers.get(&peer) {
+            Some(progress) if progress.state != PeerState::LostData => progress.match_index,
+            _ => LogIndex(0),
+        }
+    }
+
+    /// The latest time since which a quorum of every half has answered, this node counted at `own`; at first the moment
+    /// it won. Check-quorum and stickiness rest on it (Thesis §6.2, §4.2.3).
+    pub(crate) fn contact(&self, shared: &Shared, own: Instant) -> Instant {
+        let Some(configuration) = shared.configuration() else { return self.won };
+        let answered = |voter| match self.peers.get(&voter) {
+            _ if voter == shared.id() => own,
+            Some(progress) if progress.state != PeerState::LostData => progress.contact.unwrap_or(self.won),
+            _ => self.won,
+        };
+        configuration.quorum_value(answered).max(self.won)
+    }
+
+    /// When it steps down unless a quorum answers; none if it is a quorum by itself, or check-quorum is off.
+    pub(crate) fn quorum_deadline(&self, shared: &Shared) -> Option<Instant> {
+        const NEVER: Instant = Instant(u64::MAX);
+        let contact = self.contact(shared, NEVER);
+        (shared.config.check_quorum && contact != NEVER).then(|| contact.after(shared.longest_timeout()))
+    }
+}

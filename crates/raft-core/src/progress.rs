@@ -1,0 +1,247 @@
+//! What a leader knows of one peer, and how it sends to it: probe, then pipeline (Raft §5.3, Thesis §10.2.1).
+//!
+//! This file must not know the log's content or the other peers.
+
+use crate::id::{EntryId, LogIndex, Seq};
+use crate::status::{PeerState, PeerStatus};
+use crate::time::Instant;
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+/// A leader's view of a peer.
+///
+/// Invariant: `match_index < next_index`; `inflight` is empty unless replicating, its indices rise.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Progress {
+    /// The highest index known to be durable at the peer. Never lowered.
+    pub(crate) match_index: LogIndex,
+    /// The next index to send.
+    pub(crate) next_index: LogIndex,
+    pub(crate) state: PeerState,
+    /// Whether the probe of this position has been sent; heartbeats repeat it.
+    pub(crate) probe_sent: bool,
+    /// Rejections of appends up to this one say nothing about the present position.
+    pub(crate) position_since: Seq,
+    /// The newest append the peer has seen, by its own word: what confirms reads (Thesis §6.4).
+    pub(crate) echoed: Seq,
+    /// The newest append sent.
+    pub(crate) sent: Seq,
+    /// The highest commit index that an append sent to the peer lets it reach.
+    pub(crate) sent_commit: LogIndex,
+    /// When the peer last answered an append of this term: what check-quorum and stickiness rest on.
+    pub(crate) contact: Option<Instant>,
+    inflight: VecDeque<InFlight>,
+    inflight_bytes: u64,
+    marks: VecDeque<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct InFlight {
+    last: LogIndex,
+    bytes: u64,
+}
+
+/// What was true when an append was sent; dates the answers that echo it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mark {
+    pub(crate) seq: Seq,
+    pub(crate) at: Instant,
+    pub(crate) match_index: LogIndex,
+}
+
+impl Progress {
+    /// A peer of which nothing is known: probed from `next_index` on.
+    pub(crate) fn new(next_index: LogIndex) -> Self {
+        Self {
+            match_index: LogIndex(0),
+            next_index,
+            state: PeerState::Probe,
+            probe_sent: false,
+            position_since: Seq(0),
+            echoed: Seq(0),
+            sent: Seq(0),
+            sent_commit: LogIndex(0),
+            contact: None,
+            inflight: VecDeque::new(),
+            inflight_bytes: 0,
+            marks: VecDeque::new(),
+        }
+    }
+
+    /// Whether the window has room for another append with entries.
+    pub(crate) fn has_room(&self, max_messages: usize, max_bytes: u64) -> bool {
+        self.inflight.is_empty() || (self.inflight.len() < max_messages && self.inflight_bytes < max_bytes)
+    }
+
+    /// Whether everything sent has been acknowledged.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.inflight.is_empty()
+    }
+
+    /// Takes note of an append with entries that ends at `last`.
+    pub(crate) fn sent_entries(&mut self, last: LogIndex, bytes: u64) {
+        match self.state {
+            PeerState::Probe => self.probe_sent = true,
+            PeerState::Replicate => {
+                self.inflight.push_back(InFlight { last, bytes });
+                self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);
+                self.next_index = last.next();
+            }
+            PeerState::LostData => {}
+        }
+    }
+
+    /// Marks an append: at most one mark a heartbeat interval, none older than an election timeout, so their number is
+    /// bounded by the quotient of the two.
+    pub(crate) fn mark(&mut self, seq: Seq, now: Instant, interval: Duration, oldest: Duration) {
+        self.sent = seq;
+        while self.marks.front().is_some_and(|mark| mark.at.after(oldest) < now) {
+            self.marks.pop_front();
+        }
+        if self.marks.back().is_none_or(|mark| mark.at.after(interval) <= now) {
+            self.marks.push_back(Mark { seq, at: now, match_index: self.match_index });
+        }
+    }
+
+    /// The newest mark at or below `seq`.
+    pub(crate) fn mark_of(&self, seq: Seq) -> Option<Mark> {
+        self.marks.iter().rev().find(|mark| mark.seq <= seq).copied()
+    }
+
+    /// The peer holds the leader's log up to `index`. A smaller index than known is only an old answer.
+    pub(crate) fn matched(&mut self, index: LogIndex, seq: Seq) {
+        self.match_index = self.match_index.max(index);
+        while let Some(append) = self.inflight.front().filter(|append| append.last <= self.match_index) {
+            self.inflight_bytes = self.inflight_bytes.saturating_sub(append.bytes);
+            self.inflight.pop_front();
+        }
+        if self.state == PeerState::Probe && seq > self.position_since {
+            // An answer to this position: the logs agree up to what it claims, so the pipeline starts there.
+            self.state = PeerState::Replicate;
+            self.next_index = self.match_index.next();
+        }
+        self.next_index = self.next_index.max(self.match_index.next());
+    }
+
+    /// Whether a rejection of `prev` by append `seq` speaks of the present position. All others are old news, and to
+    /// follow them would rewind what newer answers established.
+    pub(crate) fn is_current(&self, prev: EntryId, seq: Seq) -> bool {
+        seq > self.position_since
+            && prev.index > self.match_index
+            && match self.state {
+                PeerState::Probe => prev.index == self.next_index.previous(),
+                PeerState::Replicate => prev.index < self.next_index,
+                PeerState::LostData => false,
+            }
+    }
+
+    /// The logs part at or before `next - 1`: probe from there. `seq` is the newest append sent to anybody.
+    pub(crate) fn probe_from(&mut self, next: LogIndex, seq: Seq) {
+        self.state = PeerState::Probe;
+        self.next_index = next.max(self.match_index.next());
+        self.probe_sent = false;
+        self.position_since = seq;
+        self.clear_window();
+    }
+
+    /// The peer denied what it had acknowledged.
+    pub(crate) fn lost_data(&mut self) {
+        self.state = PeerState::LostData;
+        self.clear_window();
+    }
+
+    fn clear_window(&mut self) {
+        self.inflight.clear();
+        self.inflight_bytes = 0;
+    }
+
+    pub(crate) fn status(&self) -> PeerStatus {
+        PeerStatus {
+            match_index: self.match_index,
+            next_index: self.next_index,
+            state: self.state,
+            inflight_messages: self.inflight.len(),
+            inflight_bytes: self.inflight_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replicating() -> Progress {
+        let mut progress = Progress::new(LogIndex(5));
+        progress.matched(LogIndex(4), Seq(1));
+        assert_eq!((progress.state, progress.next_index), (PeerState::Replicate, LogIndex(5)));
+        progress
+    }
+
+    #[test]
+    fn the_window_closes_by_messages_or_bytes_and_quotas_return_to_zero() {
+        let mut progress = replicating();
+        assert!(progress.has_room(2, 100));
+        progress.sent_entries(LogIndex(6), 500);
+        assert!(!progress.has_room(2, 100), "bytes");
+        assert!(progress.has_room(2, 501));
+        progress.sent_entries(LogIndex(7), 1);
+        assert!(!progress.has_room(2, 1_000), "messages");
+        progress.matched(LogIndex(6), Seq(2));
+        assert!(progress.has_room(2, 100) && !progress.is_idle());
+        progress.matched(LogIndex(7), Seq(2));
+        assert!(progress.is_idle() && progress.inflight_bytes == 0);
+        progress.sent_entries(LogIndex(8), 9);
+        progress.probe_from(LogIndex(8), Seq(4));
+        assert!(progress.is_idle() && progress.inflight_bytes == 0);
+    }
+
+    #[test]
+    fn a_match_is_never_lowered_and_next_stays_above_it() {
+        let mut progress = replicating();
+        progress.sent_entries(LogIndex(9), 1);
+        progress.matched(LogIndex(9), Seq(2));
+        progress.matched(LogIndex(3), Seq(3));
+        assert_eq!((progress.match_index, progress.next_index), (LogIndex(9), LogIndex(10)));
+        progress.probe_from(LogIndex(2), Seq(3));
+        assert_eq!(progress.next_index, LogIndex(10), "never below what is known to match");
+    }
+
+    #[test]
+    fn stale_rejections_do_not_rewind() {
+        let mut progress = Progress::new(LogIndex(9));
+        assert!(progress.is_current(EntryId::new(8, 2), Seq(1)));
+        assert!(!progress.is_current(EntryId::new(7, 2), Seq(1)), "not the probed position");
+        progress.probe_from(LogIndex(5), Seq(3));
+        assert!(!progress.is_current(EntryId::new(4, 1), Seq(3)), "sent before the position was taken");
+        assert!(progress.is_current(EntryId::new(4, 1), Seq(4)));
+        progress.matched(LogIndex(4), Seq(4));
+        progress.sent_entries(LogIndex(8), 1);
+        assert!(progress.is_current(EntryId::new(8, 2), Seq(5)), "a gap in the pipeline");
+        assert!(!progress.is_current(EntryId::new(4, 1), Seq(5)), "known to match");
+        assert!(!progress.is_current(EntryId::new(9, 2), Seq(5)), "never sent");
+    }
+
+    #[test]
+    fn an_answer_to_an_older_position_does_not_end_a_probe() {
+        let mut progress = replicating();
+        progress.probe_from(LogIndex(7), Seq(5));
+        progress.matched(LogIndex(5), Seq(5));
+        assert_eq!((progress.state, progress.next_index), (PeerState::Probe, LogIndex(7)));
+        progress.matched(LogIndex(5), Seq(6));
+        assert_eq!((progress.state, progress.next_index), (PeerState::Replicate, LogIndex(6)));
+    }
+
+    #[test]
+    fn marks_are_bounded_and_date_an_echo_by_the_newest_at_or_below_it() {
+        let (interval, oldest) = (Duration::from_millis(10), Duration::from_millis(30));
+        let mut progress = replicating();
+        for millis in 0..100 {
+            progress.match_index = LogIndex(millis);
+            progress.mark(Seq(millis + 1), Instant::from_millis(millis), interval, oldest);
+            assert!(progress.marks.len() <= 4, "{:?}", progress.marks);
+        }
+        assert_eq!(progress.mark_of(Seq(95)).map(|mark| mark.match_index), Some(LogIndex(90)));
+        assert_eq!(progress.mark_of(Seq(91)).map(|mark| mark.at), Some(Instant::from_millis(90)));
+        assert_eq!(progress.mark_of(Seq(3)), None, "too old to be dated");
+    }
+}

@@ -1,0 +1,307 @@
+//! The replica: what goes in, in which order it is handled, what comes out.
+
+use crate::action::{Action, RejectReason};
+use crate::config::Config;
+use crate::configuration::Configuration;
+use crate::digest::Digest;
+use crate::event::{Cause, Event, IgnoreReason};
+use crate::follower;
+use crate::id::{LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Term};
+use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
+use crate::restore::{RestoreError, Restored};
+use crate::role::{Follower, Role};
+use crate::shared::Shared;
+use crate::status::{RoleKind, Status};
+use crate::time::Instant;
+use alloc::vec::Vec;
+
+/// One Raft replica: a deterministic function of its inputs, with time among them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Raft {
+    pub(crate) shared: Shared,
+    pub(crate) role: Role,
+    /// The last round of pre-votes.
+    pub(crate) round: Round,
+    /// The role and term last observed.
+    pub(crate) seen: (RoleKind, Term),
+    /// The leader last announced, and its term.
+    pub(crate) announced: (Term, Option<NodeId>),
+    started: bool,
+}
+
+impl Raft {
+    /// A replica with what its disk held. Emits nothing yet: the first call starts the timers.
+    ///
+    /// # Errors
+    /// [`RestoreError`], if a setting is out of range or what was restored contradicts itself.
+    pub fn new(config: Config, restored: Restored) -> Result<Self, RestoreError> {
+        config.check().map_err(RestoreError::Config)?;
+        restored.check()?;
+        let term = restored.hard_state.term;
+        let election_deadline = Instant::default();
+        Ok(Self {
+            shared: Shared::new(config, restored),
+            role: Role::Follower(Follower { election_deadline, owed: None, owed_vote: None }),
+            round: Round(0),
+            seen: (RoleKind::Follower, term),
+            announced: (term, None),
+            started: false,
+        })
+    }
+
+    /// Handles one input. The same as [`step_batch`](Self::step_batch) with it alone.
+    pub fn step(&mut self, message: Message) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.step_batch(message.now, [message.input], &mut actions);
+        actions
+    }
+
+    /// Handles all inputs, then the timers due at `now`, then emits once: at most one `Persist`, one run of appends and
+    /// one owed answer a peer. Appends to `actions`; what stands there already is left alone.
+    ///
+    /// `now` is sampled after the inputs were taken from their queue; a time that went back counts as the latest seen.
+    pub fn step_batch(&mut self, now: Instant, inputs: impl IntoIterator<Item = Input>, actions: &mut Vec<Action>) {
+        self.shared.now = self.shared.now.max(now);
+        self.shared.actions = core::mem::take(actions);
+        self.start();
+        for input in inputs {
+            self.on_input(input);
+        }
+        self.fire_timers();
+        self.settle();
+        self.emit();
+        *actions = core::mem::take(&mut self.shared.actions);
+    }
+
+    /// The earliest time at which a call would do something by itself; read it again after every call. None: only an
+    /// input can change anything.
+    pub fn deadline(&self) -> Option<Instant> {
+        if !self.started {
+            return Some(Instant::default());
+        }
+        match &self.role {
+            Role::Leader(leader) => {
+                let quorum = leader.quorum_deadline(&self.shared);
+                Some(quorum.map_or(leader.next_heartbeat, |deadline| deadline.min(leader.next_heartbeat)))
+            }
+            _ => self.election_deadline(),
+        }
+    }
+
+    /// This node.
+    pub fn id(&self) -> NodeId {
+        self.shared.id()
+    }
+
+    /// The current term.
+    pub fn term(&self) -> Term {
+        self.shared.term()
+    }
+
+    /// The role.
+    pub fn role(&self) -> RoleKind {
+        self.role.kind()
+    }
+
+    /// The leader of the current term, if this node knows it and does not doubt it.
+    pub fn leader(&self) -> Option<NodeId> {
+        match self.role {
+            Role::Leader(_) => Some(self.shared.id()),
+            Role::Follower(_) => self.shared.leader.filter(|&leader| leader != self.shared.id()),
+            _ => None,
+        }
+    }
+
+    /// The configuration in force, if the log holds one.
+    pub fn configuration(&self) -> Option<&Configuration> {
+        self.shared.configuration()
+    }
+
+    /// The commit index.
+    pub fn commit(&self) -> LogIndex {
+        self.shared.commit
+    }
+
+    /// The highest index reported `Applied`.
+    pub fn applied(&self) -> LogIndex {
+        self.shared.applied
+    }
+
+    /// A copy of what matters.
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let leader = if let Role::Leader(leader) = &self.role { Some(leader) } else { None };
+        Status {
+            id: shared.id(),
+            term: shared.term(),
+            role: self.role(),
+            voted_for: shared.hard_state.voted_for,
+            leader: self.leader(),
+            last: shared.last(),
+            durable: shared.durable(),
+            commit: shared.commit,
+            applied: shared.applied,
+            stopped: if let Role::Stopped(reason) = self.role { Some(reason) } else { None },
+            uncommitted_bytes: leader.map_or(0, |leader| leader.uncommitted_bytes),
+            unpersisted_bytes: shared.unpersisted_bytes(),
+            pending_reads: leader.map_or(0, |leader| leader.reads.len()),
+            peers: leader
+                .map(|leader| leader.peers.iter().map(|(&id, peer)| (id, peer.status())).collect())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// A digest of all fields, bit for bit: equal states, equal digests, on every machine.
+    pub fn digest(&self) -> u128 {
+        Digest::of(self)
+    }
+
+    /// The first call: the timers start, and the restored configuration is reported.
+    fn start(&mut self) {
+        if core::mem::replace(&mut self.started, true) {
+            return;
+        }
+        self.shared.announce_configuration();
+        let id = self.shared.id();
+        let is_alone = self.shared.configuration().is_some_and(|configuration| configuration.is_sole_voter(id));
+        // A restarted voter may have answered a leader just before it went down, and that leader may count on its
+        // stickiness. Only a sole voter has nobody to be loyal to.
+        self.shared.contact = (!is_alone).then_some(self.shared.now);
+        let deadline = if is_alone { self.shared.now } else { self.shared.draw_election_deadline() };
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election_deadline = deadline;
+        }
+    }
+
+    fn on_input(&mut self, input: Input) {
+        if let Role::Stopped(_) = self.role {
+            if let Input::Propose { id, .. } | Input::Read { id } = input {
+                self.shared.actions.push(Action::Rejected { id, reason: RejectReason::Stopped });
+            }
+            return;
+        }
+        match input {
+            Input::Tick => {}
+            Input::Receive { from, .. } if from == self.shared.id() => self.ignore(from, IgnoreReason::FromSelf),
+            Input::Receive { from, rpc } => self.on_rpc(from, rpc),
+            Input::Propose { id, command } => match &mut self.role {
+                Role::Leader(leader) => leader.propose(&mut self.shared, id, command),
+                _ => self.reject_not_leader(id),
+            },
+            Input::Read { id } => match &mut self.role {
+                Role::Leader(leader) => leader.read(&mut self.shared, id),
+                _ => self.reject_not_leader(id),
+            },
+            Input::Campaign => self.on_campaign(),
+            Input::Persisted { write } => {
+                self.shared.writes.report(write);
+                self.settle();
+            }
+            Input::Applied { index } => self.shared.on_applied(index),
+        }
+    }
+
+    fn on_rpc(&mut self, from: NodeId, rpc: Rpc) {
+        if rpc.term().0 > MAX_NUMBER {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        match rpc {
+            Rpc::PreVote(rpc) => self.on_pre_vote(from, rpc),
+            Rpc::PreVoteResponse(rpc) => self.on_pre_vote_response(from, rpc),
+            Rpc::RequestVote(rpc) => self.on_request_vote(from, rpc),
+            Rpc::RequestVoteResponse(rpc) => self.on_request_vote_response(from, rpc),
+            Rpc::AppendEntries(rpc) => self.on_append_entries(from, rpc),
+            Rpc::AppendEntriesResponse(rpc) => self.on_append_entries_response(from, rpc),
+        }
+    }
+
+    /// An append: shape, term and sender are judged here, prev and entries by the follower.
+    fn on_append_entries(&mut self, from: NodeId, rpc: AppendEntries) {
+        if !follower::is_well_formed(&rpc) {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        if rpc.term < self.shared.term() {
+            return self.refuse_append(from, &rpc, AppendOutcome::StaleTerm);
+        }
+        if rpc.term > self.shared.term() {
+            self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        if self.shared.leader.is_some_and(|leader| leader != from) {
+            return self.refuse_append(from, &rpc, AppendOutcome::AnotherLeader);
+        }
+        self.follow(from);
+        // Contact is hearing from the leader, whatever becomes of the append.
+        self.shared.contact = Some(self.shared.now);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election_deadline = self.shared.election_deadline();
+            if let Err(reason) = follower.on_append_entries(&mut self.shared, from, rpc) {
+                self.stop(reason);
+            }
+        }
+    }
+
+    fn refuse_append(&mut self, from: NodeId, rpc: &AppendEntries, outcome: AppendOutcome) {
+        let (term, seq) = (self.shared.term(), rpc.seq);
+        self.shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
+        self.shared.send(from, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome }));
+    }
+
+    fn on_append_entries_response(&mut self, from: NodeId, rpc: AppendEntriesResponse) {
+        if rpc.term > self.shared.term() {
+            return self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        match &mut self.role {
+            Role::Leader(leader) if rpc.term == self.shared.hard_state.term => {
+                leader.on_append_entries_response(&mut self.shared, from, rpc);
+            }
+            _ => self.ignore(from, IgnoreReason::NotAsked),
+        }
+    }
+
+    fn reject_not_leader(&mut self, id: RequestId) {
+        let reason = RejectReason::NotLeader { leader: self.leader() };
+        self.shared.actions.push(Action::Rejected { id, reason });
+    }
+
+    pub(crate) fn ignore(&mut self, from: NodeId, reason: IgnoreReason) {
+        self.shared.observe(|| Event::Ignored { from, reason });
+    }
+
+    /// Whatever timer is due, after the inputs: a heartbeat that has arrived puts off the election it arrived before.
+    fn fire_timers(&mut self) {
+        let now = self.shared.now;
+        if self.election_deadline().is_some_and(|deadline| deadline <= now) {
+            self.campaign(Cause::ElectionTimeout);
+        }
+        if let Role::Leader(leader) = &mut self.role {
+            if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline <= now) {
+                return self.become_follower(self.shared.term(), Cause::QuorumLost);
+            }
+            if leader.next_heartbeat <= now {
+                leader.send_heartbeats(&mut self.shared);
+            }
+        }
+    }
+
+    /// What follows from the state alone, now that it has moved: a durable vote starts the voting, a durable quorum
+    /// commits, a confirmed read is released.
+    fn settle(&mut self) {
+        self.start_voting();
+        if let Role::Leader(leader) = &mut self.role {
+            leader.advance_commit_index(&mut self.shared);
+            leader.release_reads(&mut self.shared);
+        }
+    }
+
+    /// Emits once what the call brought about.
+    fn emit(&mut self) {
+        self.shared.emit_write();
+        match &mut self.role {
+            Role::Follower(follower) => follower.emit_answers(&mut self.shared),
+            Role::Leader(leader) => leader.send_appends(&mut self.shared),
+            Role::PreCandidate(_) | Role::Candidate(_) => {}
+            Role::Stopped(_) => return,
+        }
+        self.shared.emit_apply();
+    }
+}

@@ -1,0 +1,86 @@
+//! Linearizable reads without a log entry (ReadIndex, Thesis §6.4).
+//!
+//! A read may be answered from the state at its read index once a quorum has confirmed, *after* the read arrived, that
+//! this node still leads, and once an entry of the own term is committed: before that the leader may not know what its
+//! predecessors committed. Appends carry a number; an answer confirms the reads that arrived before the append it echoes
+//! was sent, never later ones.
+
+use crate::action::{Action, RejectReason};
+use crate::id::{LogIndex, NodeId, RequestId, Seq};
+use crate::leader::Leader;
+use crate::shared::Shared;
+use crate::status::PeerState;
+use alloc::collections::VecDeque;
+
+/// The reads that wait for confirmation, in order of arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Reads {
+    waiting: VecDeque<Waiting>,
+    /// A round is under way: appends numbered above this confirm it.
+    pub(crate) round: Option<Seq>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Waiting {
+    id: RequestId,
+    /// The commit index at arrival, or the leader's first entry if that is later.
+    index: LogIndex,
+    /// The newest append at arrival: a later one confirms.
+    after: Seq,
+}
+
+impl Reads {
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Fails all that wait.
+    pub(crate) fn fail(self, shared: &mut Shared, reason: RejectReason) {
+        shared.actions.extend(self.waiting.into_iter().map(|read| Action::ReadFailed { id: read.id, reason }));
+    }
+
+    /// Starts a round if reads wait and none is under way: returns the number its appends must exceed. Reads that arrive
+    /// meanwhile share the next round, so their number costs no messages.
+    pub(crate) fn start_round(&mut self) -> Option<Seq> {
+        if self.round.is_none() {
+            // All that wait arrived at or before the newest append; the last one's number covers the others.
+            self.round = self.waiting.back().map(|read| read.after);
+            return self.round;
+        }
+        None
+    }
+}
+
+impl Leader {
+    /// Takes a read.
+    pub(crate) fn read(&mut self, shared: &mut Shared, id: RequestId) {
+        if self.reads.len() >= shared.config.max_pending_reads {
+            shared.actions.push(Action::Rejected { id, reason: RejectReason::Busy });
+            return;
+        }
+        let index = shared.commit.max(self.term_start);
+        self.reads.waiting.push_back(Waiting { id, index, after: self.seq });
+    }
+
+    /// Releases the reads a quorum has confirmed.
+    pub(crate) fn release_reads(&mut self, shared: &mut Shared) {
+        if self.reads.waiting.is_empty() || shared.commit < self.term_start {
+            return;
+        }
+        let Some(configuration) = shared.configuration() else { return };
+        let echoed = |voter: NodeId| match self.peers.get(&voter) {
+            _ if voter == shared.id() => Seq(u64::MAX),
+            Some(progress) if progress.state != PeerState::LostData => progress.echoed,
+            _ => Seq(0),
+        };
+        let confirmed = configuration.quorum_value(echoed);
+        while let Some(read) = self.reads.waiting.front().filter(|read| read.after < confirmed) {
+            shared.actions.push(Action::ReadReady { id: read.id, index: read.index });
+            self.reads.waiting.pop_front();
+        }
+        if self.reads.round.is_some_and(|round| round < confirmed) {
+            self.reads.round = None;
+        }
+    }
+}

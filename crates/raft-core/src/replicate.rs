@@ -1,0 +1,80 @@
+//! What a leader sends: probes, pipelined appends, heartbeats, read rounds (Raft §5.3, Thesis §10.2.1).
+
+use crate::entry::Entries;
+use crate::id::{NodeId, Seq};
+use crate::leader::Leader;
+use crate::message::{AppendEntries, Rpc};
+use crate::progress::Progress;
+use crate::shared::Shared;
+use crate::status::PeerState;
+
+impl Leader {
+    /// Sends to every peer an empty append. Whatever else was sent, and even with the window closed: an empty append
+    /// after the last one sent is what finds out that a whole window was lost.
+    pub(crate) fn send_heartbeats(&mut self, shared: &mut Shared) {
+        self.next_heartbeat = shared.now.after(shared.config.heartbeat_interval);
+        for (&id, peer) in &mut self.peers {
+            if peer.state != PeerState::LostData {
+                send_append(shared, &mut self.seq, id, peer, Entries::new());
+            }
+        }
+    }
+
+    /// Fills every peer's window, then sends empty appends to those that need one now: a read round's voters, and idle
+    /// peers that do not know the commit index yet.
+    pub(crate) fn send_appends(&mut self, shared: &mut Shared) {
+        for (&id, peer) in &mut self.peers {
+            fill_window(shared, &mut self.seq, id, peer);
+        }
+        let round = self.reads.start_round();
+        for (&id, peer) in &mut self.peers {
+            let confirms = round.is_some_and(|round| peer.sent <= round)
+                && shared.configuration().is_some_and(|configuration| configuration.is_voter(id));
+            let is_behind = peer.state == PeerState::Replicate
+                && peer.is_idle()
+                && peer.next_index > shared.last().index
+                && peer.sent_commit < shared.commit;
+            if (confirms || is_behind) && peer.state != PeerState::LostData {
+                send_append(shared, &mut self.seq, id, peer, Entries::new());
+            }
+        }
+    }
+}
+
+fn fill_window(shared: &mut Shared, seq: &mut Seq, id: NodeId, peer: &mut Progress) {
+    match peer.state {
+        PeerState::Probe if !peer.probe_sent => {
+            let last = shared.last().index;
+            let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
+            send_append(shared, seq, id, peer, entries);
+        }
+        PeerState::Replicate => {
+            let (messages, bytes) = (shared.config.max_inflight_messages, shared.config.max_inflight_bytes);
+            while peer.next_index <= shared.last().index && peer.has_room(messages, bytes) {
+                let last = shared.last().index;
+                let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
+                send_append(shared, seq, id, peer, entries);
+            }
+        }
+        PeerState::Probe | PeerState::LostData => {}
+    }
+}
+
+fn send_append(shared: &mut Shared, seq: &mut Seq, to: NodeId, peer: &mut Progress, entries: Entries) {
+    let Some(prev) = shared.log.id_at(peer.next_index.previous()) else {
+        debug_assert!(false, "next index {} is beyond the log's end {}", peer.next_index, shared.last());
+        return;
+    };
+    *seq = seq.next();
+    peer.mark(*seq, shared.now, shared.config.heartbeat_interval, shared.longest_timeout());
+    let reach = entries.last_id().unwrap_or(prev).index;
+    peer.sent_commit = peer.sent_commit.max(reach.min(shared.commit));
+    let probes = peer.state == PeerState::Probe;
+    if let Some(last) = entries.last_id() {
+        peer.sent_entries(last.index, entries.size());
+    } else if probes {
+        peer.probe_sent = true;
+    }
+    let rpc = AppendEntries { term: shared.term(), seq: *seq, prev, leader_commit: shared.commit, entries };
+    shared.send(to, Rpc::AppendEntries(rpc));
+}

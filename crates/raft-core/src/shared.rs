@@ -1,0 +1,299 @@
+//! What a node has in every role: settings, time, hard state, log, disk and state machine positions, and the actions of
+//! the running call.
+//!
+//! This file must not know the roles.
+
+use crate::action::{Action, HardState, Write};
+use crate::config::Config;
+use crate::configuration::Configuration;
+use crate::entry::{Entries, Entry};
+use crate::event::Event;
+use crate::id::{EntryId, LogIndex, NodeId, Term, WriteId};
+use crate::jitter::Jitter;
+use crate::log::Log;
+use crate::message::Rpc;
+use crate::restore::Restored;
+use crate::time::{Instant, nanos, width};
+use crate::writes::Writes;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// The part of a node that outlives its roles.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    /// The latest time seen.
+    pub(crate) now: Instant,
+    /// Term and vote; durable once `hard_state_write` is.
+    pub(crate) hard_state: HardState,
+    hard_state_write: WriteId,
+    hard_state_changed: bool,
+    pub(crate) log: Log,
+    /// The log changed from here on in this call, and no write carries it yet.
+    changed_from: Option<LogIndex>,
+    /// The last index that emitted writes hold, after their truncations.
+    written: LogIndex,
+    truncate_from: Option<LogIndex>,
+    changed_bytes: u64,
+    pub(crate) writes: Writes,
+    /// The commit index (Raft Figure 2).
+    pub(crate) commit: LogIndex,
+    /// The highest index known to match the leader of the current term; never below `commit`, back to it when the term
+    /// changes.
+    pub(crate) verified: LogIndex,
+    /// The leader of the current term, once known. One term has one (Raft §5.2), so the first stays.
+    pub(crate) leader: Option<NodeId>,
+    /// The last contact with a leader of the then current term (Thesis §4.2.3); none in a node that never waits for one.
+    pub(crate) contact: Option<Instant>,
+    applying: VecDeque<(LogIndex, u64)>,
+    applying_bytes: u64,
+    handed: LogIndex,
+    pub(crate) applied: LogIndex,
+    jitter: Jitter,
+    /// Drawn last.
+    election_timeout: Duration,
+    pub(crate) actions: Vec<Action>,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, restored: Restored) -> Self {
+        let last = restored.entries.last_id().unwrap_or_default();
+        let Restored { hard_state, entries, applied } = restored;
+        Self {
+            jitter: Jitter::new(config.seed, config.id, hard_state.term, last),
+            election_timeout: config.election_timeout.end,
+            config,
+            now: Instant::default(),
+            hard_state,
+            hard_state_write: WriteId(0),
+            hard_state_changed: false,
+            log: Log::new(entries),
+            changed_from: None,
+            written: last.index,
+            truncate_from: None,
+            changed_bytes: 0,
+            writes: Writes::default(),
+            commit: applied,
+            verified: applied,
+            leader: None,
+            contact: None,
+            applying: VecDeque::new(),
+            applying_bytes: 0,
+            handed: applied,
+            applied,
+            actions: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    pub(crate) fn term(&self) -> Term {
+        self.hard_state.term
+    }
+
+    /// The configuration in force (Raft §6: the newest in the log).
+    pub(crate) fn configuration(&self) -> Option<&Configuration> {
+        self.log.configuration().map(|(_, configuration)| configuration)
+    }
+
+    pub(crate) fn is_voter(&self) -> bool {
+        self.configuration().is_some_and(|configuration| configuration.is_voter(self.config.id))
+    }
+
+    pub(crate) fn send(&mut self, to: NodeId, rpc: Rpc) {
+        self.actions.push(Action::Send { to, rpc });
+    }
+
+    /// Reports an event, if anybody wants to see it.
+    pub(crate) fn observe(&mut self, event: impl FnOnce() -> Event) {
+        if self.config.observe {
+            self.actions.push(Action::Observe(event()));
+        }
+    }
+
+    /// Draws a new election timeout and returns when it runs out from now.
+    pub(crate) fn draw_election_deadline(&mut self) -> Instant {
+        let jitter = self.jitter.below(width(&self.config.election_timeout));
+        self.election_timeout = self.config.election_timeout.start.saturating_add(Duration::from_nanos(jitter));
+        self.election_deadline()
+    }
+
+    /// When the election timeout drawn last runs out from now. Contact restarts the timer without a new draw: nodes
+    /// that have heard the same leader are told apart by the draws of their last rounds.
+    pub(crate) fn election_deadline(&self) -> Instant {
+        self.now.after(self.election_timeout)
+    }
+
+    /// Whether `contact` is too recent for anybody to be elected (Thesis §4.2.3).
+    pub(crate) fn is_sticky(&self, contact: Option<Instant>) -> bool {
+        self.config.stickiness
+            && contact.is_some_and(|contact| self.now < contact.after(self.config.election_timeout.start))
+    }
+
+    // ---- term and vote ----
+
+    /// Moves to a higher term, without a vote. What was known of the old term's leader is void.
+    pub(crate) fn enter_term(&mut self, term: Term, voted_for: Option<NodeId>) {
+        debug_assert!(term > self.hard_state.term, "term {term} is not above {}", self.hard_state.term);
+        self.hard_state = HardState { term, voted_for };
+        self.hard_state_changed = true;
+        self.verified = self.commit;
+        self.leader = None;
+    }
+
+    /// Gives this term's vote, which must not be given yet (Raft §5.2).
+    pub(crate) fn vote_for(&mut self, candidate: NodeId) {
+        debug_assert!(self.hard_state.voted_for.is_none(), "{:?} has voted", self.hard_state);
+        self.hard_state.voted_for = Some(candidate);
+        self.hard_state_changed = true;
+    }
+
+    /// Whether the current (term, vote) is durable. A write of an older pair does not count.
+    pub(crate) fn hard_state_is_durable(&self) -> bool {
+        !self.hard_state_changed && self.writes.is_durable(self.hard_state_write)
+    }
+
+    // ---- log ----
+
+    /// Appends entries, which must follow the log.
+    pub(crate) fn append(&mut self, entries: Entries) {
+        if let Some(first) = entries.first_index() {
+            self.log_changes(first, entries.size());
+            self.log.append(entries);
+        }
+    }
+
+    /// Appends one entry, which must follow the log.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.log_changes(entry.id.index, entry.size());
+        self.log.push(entry);
+    }
+
+    fn log_changes(&mut self, from: LogIndex, bytes: u64) {
+        self.changed_from = Some(self.changed_from.map_or(from, |first| first.min(from)));
+        self.changed_bytes = self.changed_bytes.saturating_add(bytes);
+    }
+
+    /// Forgets the entries from `index` on; reports the configuration in force if one of them carried it.
+    pub(crate) fn truncate_from(&mut self, index: LogIndex) {
+        debug_assert!(index > self.commit, "entry {index} is committed up to {}", self.commit);
+        let last = self.log.last();
+        let from = self.log.id_at(index).unwrap_or_default();
+        self.observe(|| Event::Truncated { from, last });
+        let before = self.log.configuration().map(|(at, _)| at);
+        self.log_changes(index, 0);
+        self.log.truncate_from(index);
+        if index <= self.written {
+            self.truncate_from = Some(self.truncate_from.map_or(index, |first| first.min(index)));
+            self.written = index.previous();
+        }
+        if self.log.configuration().map(|(at, _)| at) != before {
+            self.announce_configuration();
+        }
+    }
+
+    /// Reports the configuration in force.
+    pub(crate) fn announce_configuration(&mut self) {
+        if let Some((at, configuration)) = self.log.configuration() {
+            let committed = at.index <= self.commit;
+            let configuration = configuration.clone();
+            self.actions.push(Action::ConfigurationChanged { configuration, at, committed });
+        }
+    }
+
+    /// The highest index that is durable here, counting what this call changed and has not yet written.
+    pub(crate) fn durable(&self) -> LogIndex {
+        let durable = self.writes.durable(self.log.last().index);
+        self.changed_from.map_or(durable, |first| durable.min(first.previous()))
+    }
+
+    /// The bytes that wait for the disk.
+    pub(crate) fn unpersisted_bytes(&self) -> u64 {
+        self.writes.bytes().saturating_add(self.changed_bytes)
+    }
+
+    /// Moves the commit index; it never goes back.
+    pub(crate) fn commit_to(&mut self, index: LogIndex) {
+        debug_assert!(index <= self.log.last().index, "commit {index} beyond the log's end {}", self.log.last());
+        if index <= self.commit {
+            return;
+        }
+        let before = core::mem::replace(&mut self.commit, index);
+        self.verified = self.verified.max(index);
+        self.observe(|| Event::Committed { index });
+        let news: Vec<Action> = self
+            .log
+            .configurations_between(before, index)
+            .map(|(at, configuration)| Action::ConfigurationChanged {
+                configuration: configuration.clone(),
+                at,
+                committed: true,
+            })
+            .collect();
+        self.actions.extend(news);
+    }
+
+    // ---- what leaves at the end of a call ----
+
+    /// Emits everything this call changed as one atomic write: term never apart from vote, truncation never apart from
+    /// append (a crash between them would lose acknowledged entries or break a vote).
+    pub(crate) fn emit_write(&mut self) {
+        self.log.seal();
+        let hard_state = core::mem::take(&mut self.hard_state_changed).then_some(self.hard_state);
+        let touches = self.changed_from.take();
+        if hard_state.is_none() && touches.is_none() {
+            return;
+        }
+        let entries = self.log.entries(self.written.next(), self.log.last().index, u64::MAX);
+        let bytes = core::mem::take(&mut self.changed_bytes);
+        let id = self.writes.issue(touches, bytes);
+        if hard_state.is_some() {
+            self.hard_state_write = id;
+        }
+        self.written = self.log.last().index;
+        let truncate_from = self.truncate_from.take();
+        self.actions.push(Action::Persist(Write { id, hard_state, truncate_from, entries }));
+    }
+
+    /// Hands over what is committed and durable here, as far as the state machine keeps up. Durable, because what is
+    /// applied must still be there after a restart.
+    pub(crate) fn emit_apply(&mut self) {
+        let limit = self.commit.min(self.durable());
+        if self.handed >= limit {
+            return;
+        }
+        let room = self.config.max_apply_bytes.saturating_sub(self.applying_bytes);
+        if room == 0 || (!self.applying.is_empty() && self.log.bytes(self.handed.next(), self.handed.next()) > room) {
+            return;
+        }
+        let entries = self.log.entries(self.handed.next(), limit, room);
+        let Some(last) = entries.last_id() else { return };
+        let bytes = entries.size();
+        self.handed = last.index;
+        self.applying.push_back((last.index, bytes));
+        self.applying_bytes = self.applying_bytes.saturating_add(bytes);
+        self.actions.push(Action::Apply { entries });
+    }
+
+    /// Takes note of what the state machine applied. More than it was handed counts as that.
+    pub(crate) fn on_applied(&mut self, index: LogIndex) {
+        self.applied = self.applied.max(index.min(self.handed));
+        while let Some(&(_, bytes)) = self.applying.front().filter(|&&(last, _)| last <= self.applied) {
+            self.applying_bytes = self.applying_bytes.saturating_sub(bytes);
+            self.applying.pop_front();
+        }
+    }
+
+    /// The last entry of this node's log.
+    pub(crate) fn last(&self) -> EntryId {
+        self.log.last()
+    }
+
+    /// The longest election timeout, in which contact with a quorum must happen.
+    pub(crate) fn longest_timeout(&self) -> Duration {
+        Duration::from_nanos(nanos(self.config.election_timeout.end))
+    }
+}

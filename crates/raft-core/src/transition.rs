@@ -1,0 +1,115 @@
+//! The only file that changes roles (Raft Figure 4).
+
+use crate::action::{Action, RejectReason, StopReason};
+use crate::entry::Payload;
+use crate::event::{Cause, Event};
+use crate::id::{MAX_NUMBER, NodeId, Round, Term};
+use crate::leader::Leader;
+use crate::message::{PreVote, Rpc};
+use crate::raft::Raft;
+use crate::role::{Candidate, Follower, PreCandidate, Role};
+use alloc::collections::BTreeSet;
+
+impl Raft {
+    /// Follows in `term`, which is the current one or higher. The election timer goes on if one was running: only
+    /// hearing from a leader or granting a vote may put an election off (Raft §5.2).
+    pub(crate) fn become_follower(&mut self, term: Term, cause: Cause) {
+        let running = self.election_deadline();
+        self.leave_leadership(RejectReason::NotLeader { leader: None });
+        if term > self.shared.term() {
+            self.shared.enter_term(term, None);
+        }
+        let election_deadline = running.unwrap_or_else(|| self.shared.draw_election_deadline());
+        self.change_role(Role::Follower(Follower { election_deadline, owed: None, owed_vote: None }), cause);
+    }
+
+    /// Follows `leader` in the current term, whose leader was not known before.
+    pub(crate) fn follow(&mut self, leader: NodeId) {
+        if !matches!(self.role, Role::Follower(_)) {
+            self.become_follower(self.shared.term(), Cause::LeaderFound { leader });
+        }
+        self.shared.leader = Some(leader);
+        self.announce_leader();
+    }
+
+    /// Asks whether it could win the next term (Thesis §9.6).
+    pub(crate) fn become_pre_candidate(&mut self, cause: Cause) {
+        self.round = Round(self.round.0.saturating_add(1));
+        let (round, deadline) = (self.round, self.shared.draw_election_deadline());
+        let granted = BTreeSet::from([self.shared.id()]);
+        self.change_role(Role::PreCandidate(PreCandidate { round, granted, deadline }), cause);
+        if self
+            .shared
+            .configuration()
+            .is_some_and(|configuration| configuration.has_quorum(|id| id == self.shared.id()))
+        {
+            return self.become_candidate(Cause::PreVotesWon);
+        }
+        let request = PreVote { term: self.shared.term().next(), round, last: self.shared.last() };
+        self.ask_voters(Rpc::PreVote(request));
+    }
+
+    /// Votes for itself in the next term. Its requests leave when that vote is durable.
+    pub(crate) fn become_candidate(&mut self, cause: Cause) {
+        let term = self.shared.term().next();
+        if term.0 > MAX_NUMBER {
+            // Only a forged term can bring this about; peers would refuse the next one.
+            let deadline = self.shared.draw_election_deadline();
+            let granted = BTreeSet::new();
+            self.role = Role::PreCandidate(PreCandidate { round: self.round, granted, deadline });
+            return;
+        }
+        self.shared.enter_term(term, Some(self.shared.id()));
+        self.change_role(Role::Candidate(Candidate { granted: BTreeSet::new(), deadline: None }), cause);
+    }
+
+    /// Leads the current term; opens it with a no-op (Raft §8).
+    pub(crate) fn become_leader(&mut self) {
+        let leader = Leader::new(&self.shared);
+        self.shared.leader = Some(self.shared.id());
+        self.change_role(Role::Leader(leader), Cause::VotesWon);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.append(&mut self.shared, Payload::Noop);
+        }
+    }
+
+    /// Ends the replica: what it saw cannot be, so nothing it could do next is known to be safe.
+    pub(crate) fn stop(&mut self, reason: StopReason) {
+        self.leave_leadership(RejectReason::Stopped);
+        self.role = Role::Stopped(reason);
+        self.announce_leader();
+        self.shared.actions.push(Action::Stopped { reason });
+    }
+
+    /// What a leader owes its host when it ceases to lead. Its contact with a quorum stays as its contact with a leader:
+    /// the window of stickiness is a time, not a role.
+    fn leave_leadership(&mut self, reason: RejectReason) {
+        if let Role::Leader(leader) = &mut self.role {
+            self.shared.contact = Some(leader.contact(&self.shared, self.shared.now));
+            core::mem::take(&mut leader.reads).fail(&mut self.shared, reason);
+            self.shared.actions.push(Action::LeadershipLost { term: self.shared.hard_state.term });
+        }
+    }
+
+    fn change_role(&mut self, role: Role, cause: Cause) {
+        let seen = self.seen;
+        self.role = role;
+        self.seen = (self.role.kind(), self.shared.term());
+        if seen != self.seen {
+            let (role, term) = self.seen;
+            self.shared.observe(|| Event::BecameRole { role, term, cause });
+        }
+        self.announce_leader();
+    }
+
+    /// Reports the leader if it is another than reported before.
+    fn announce_leader(&mut self) {
+        let leader = self.leader();
+        let news = (self.shared.term(), leader);
+        let is_news = leader != self.announced.1 || (leader.is_some() && news != self.announced);
+        if is_news {
+            self.announced = news;
+            self.shared.actions.push(Action::LeaderChanged { term: news.0, leader });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Which writes are on their way to the disk, and what they leave durable meanwhile.
+
+use crate::id::{LogIndex, WriteId};
+use alloc::collections::VecDeque;
+
+/// The writes in flight.
+///
+/// `durable` must be right at every moment, not only when the disk is idle: a write that touches the log from some index
+/// on makes everything from there on uncertain until it is reported, also what an earlier write put there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Writes {
+    issued: WriteId,
+    reported: WriteId,
+    in_flight: VecDeque<InFlight>,
+    bytes: u64,
+    /// The lowest touched index of the writes in flight is that of the front. A write with a lower index hides those
+    /// before it, which are reported no later; so ids and indices both rise.
+    lowest: VecDeque<(WriteId, LogIndex)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct InFlight {
+    id: WriteId,
+    bytes: u64,
+}
+
+impl Writes {
+    /// Numbers the next write. `touches` is the lowest log index it changes, if any; `bytes` what it counts for.
+    pub(crate) fn issue(&mut self, touches: Option<LogIndex>, bytes: u64) -> WriteId {
+        self.issued = self.issued.next();
+        self.in_flight.push_back(InFlight { id: self.issued, bytes });
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let Some(index) = touches {
+            while self.lowest.back().is_some_and(|&(_, other)| other >= index) {
+                self.lowest.pop_back();
+            }
+            self.lowest.push_back((self.issued, index));
+        }
+        self.issued
+    }
+
+    /// Takes note that `id` and all before it are durable. An unknown or older number changes nothing.
+    pub(crate) fn report(&mut self, id: WriteId) {
+        if id > self.issued || id <= self.reported {
+            return;
+        }
+        self.reported = id;
+        while let Some(write) = self.in_flight.front().filter(|write| write.id <= id) {
+            self.bytes = self.bytes.saturating_sub(write.bytes);
+            self.in_flight.pop_front();
+        }
+        while self.lowest.front().is_some_and(|&(write, _)| write <= id) {
+            self.lowest.pop_front();
+        }
+    }
+
+    /// The highest index that is durable in a log that ends at `last`.
+    pub(crate) fn durable(&self, last: LogIndex) -> LogIndex {
+        self.lowest.front().map_or(last, |&(_, index)| index.previous().min(last))
+    }
+
+    /// Whether this write has been reported.
+    pub(crate) fn is_durable(&self, id: WriteId) -> bool {
+        id <= self.reported
+    }
+
+    /// The bytes in flight.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durable_is_below_the_lowest_index_in_flight() {
+        let mut writes = Writes::default();
+        let last = LogIndex(9);
+        assert_eq!(writes.durable(last), last, "nothing in flight");
+        let append = writes.issue(Some(LogIndex(8)), 10);
+        assert_eq!(writes.durable(last), LogIndex(7));
+        let vote = writes.issue(None, 0);
+        assert_eq!(writes.durable(last), LogIndex(7), "a vote touches no entry");
+        let truncation = writes.issue(Some(LogIndex(5)), 5);
+        assert_eq!(writes.durable(last), LogIndex(4));
+        let further = writes.issue(Some(LogIndex(7)), 1);
+        writes.report(append);
+        assert_eq!(writes.durable(last), LogIndex(4), "the truncation is still in flight");
+        assert!(!writes.is_durable(vote));
+        writes.report(truncation);
+        assert!(writes.is_durable(vote), "reports are cumulative");
+        assert_eq!((writes.durable(last), writes.bytes()), (LogIndex(6), 1));
+        writes.report(further);
+        assert_eq!((writes.durable(last), writes.bytes()), (last, 0));
+    }
+
+    #[test]
+    fn a_higher_index_behind_a_lower_one_counts_again_once_that_is_reported() {
+        let mut writes = Writes::default();
+        let first = writes.issue(Some(LogIndex(3)), 0);
+        writes.issue(Some(LogIndex(6)), 0);
+        assert_eq!(writes.durable(LogIndex(6)), LogIndex(2));
+        writes.report(first);
+        assert_eq!(writes.durable(LogIndex(6)), LogIndex(5));
+    }
+
+    #[test]
+    fn unknown_and_older_reports_change_nothing() {
+        let mut writes = Writes::default();
+        let first = writes.issue(Some(LogIndex(1)), 4);
+        let before = writes.clone();
+        writes.report(WriteId(first.0 + 1));
+        writes.report(WriteId(u64::MAX));
+        writes.report(WriteId(0));
+        assert_eq!(writes, before);
+        writes.report(first);
+        let after = writes.clone();
+        writes.report(first);
+        assert_eq!(writes, after);
+    }
+}
