@@ -204,6 +204,17 @@ impl Network {
         self.lay_cuts();
     }
 
+    /// Whether a step has replaced the model of the links.
+    pub const fn is_scripted(&self) -> bool {
+        self.scripted.is_some()
+    }
+
+    /// All links on which something is cut or dropped.
+    pub fn broken_links(&self) -> BTreeSet<Link> {
+        let cut = self.cuts.values().flat_map(|cut| &cut.links);
+        cut.chain(self.drops.iter().flat_map(|rule| &rule.links)).copied().collect()
+    }
+
     fn model(&self, link: Link) -> &NetworkModel {
         let healed = self.healed.contains(&link.0) && self.healed.contains(&link.1);
         let swarm = if healed { None } else { self.swarm.as_ref() };

@@ -1,0 +1,138 @@
+//! A leader's commit index moves only to an entry of its own term that is durable on a quorum of every half of its
+//! configuration (Raft §5.3, §5.4.2); a follower's only over entries that some leader has committed.
+//!
+//! Durable means: on the simulated disks, by the ghost, whatever anybody acknowledged.
+//!
+//! First to catch: a wrong majority, a leader that counts itself before its own disk has reported, the match of another
+//! term or configuration, the commit of an old term's entry (§5.4.2), a follower that trusts `leader_commit` beyond what
+//! was compared. Backs up `ack_durable` and `match_truthful`.
+
+use super::ghost::Ghost;
+use super::ghost::node::{Node, Seen};
+use super::{Fact, Property, Violation};
+use raft_core::{LogIndex, NodeId, RoleKind};
+
+const NAME: &str = "commit_quorum";
+
+pub(super) struct CommitQuorum;
+
+impl Property for CommitQuorum {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let change = &fact.change;
+        if !change.new_view && !change.settled_view {
+            return None;
+        }
+        let node = fact.node?;
+        let view = node.view.as_ref()?;
+        if view.commit <= node.previous.map_or(LogIndex(0), |before| before.commit) {
+            return None;
+        }
+        match view.role {
+            RoleKind::Leader if change.new_view => by_leader(ghost, fact, node, view),
+            RoleKind::Leader => None,
+            _ if change.settled_view => by_follower(ghost, fact, node, view),
+            _ => None,
+        }
+    }
+}
+
+fn by_leader(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Option<Violation> {
+    let (id, term, commit) = (node.id, view.term, view.commit);
+    let Some(slot) = node.log.slot(commit) else {
+        let message = format!("{id} commits {commit} while its log ends in {}", node.log.last_id());
+        return Some(fact.contradicts(NAME, node.asked, message));
+    };
+    if slot.id.term != term {
+        let message = format!("{id} commits {} by its own count while it leads term {term}, Raft §5.4.2", slot.id);
+        return Some(fact.contradicts(NAME, slot.record, message));
+    }
+    let holds = |voter: NodeId| ghost.holds_durably(voter, commit, slot.chain);
+    let configuration = node.configuration();
+    if configuration.is_some_and(|configuration| configuration.has_quorum(holds)) {
+        return None;
+    }
+    let holders: Vec<String> =
+        ghost.nodes().iter().map(|node| node.id).filter(|id| holds(*id)).map(|id| id.to_string()).collect();
+    let among = configuration.map_or("no configuration".to_string(), ToString::to_string);
+    let message = format!("{id} commits {}, durable on [{}] only, no quorum of {among}", slot.id, holders.join(" "));
+    Some(fact.contradicts(NAME, slot.record, message))
+}
+
+fn by_follower(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Option<Violation> {
+    let (id, commit) = (node.id, view.commit);
+    let Some(committed) = ghost.committed_at(commit) else {
+        let known = ghost.committed.last();
+        let record = known.map_or(fact.record.number, |entry| entry.record);
+        let last = known.map(|entry| entry.id).unwrap_or_default();
+        let message = format!("{id} takes {commit} for committed while the leaders have committed up to {last}");
+        return Some(fact.contradicts(NAME, record, message));
+    };
+    match node.log.slot(commit) {
+        Some(slot) if slot.chain == committed.chain => None,
+        held => {
+            let held = held.map_or("nothing".to_string(), |slot| slot.id.to_string());
+            let message = format!("{id} holds {held} committed at {commit}; {} committed another log", committed.by);
+            Some(fact.contradicts(NAME, committed.record, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use raft_core::{EntryId, Term};
+
+    #[test]
+    fn a_commit_without_a_durable_quorum_fires() {
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        script.sync(1);
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        script.write(2);
+        script.step(1, |view| (view.last, view.commit) = (EntryId::new(3, 2), LogIndex(3)));
+        assert_fires(CommitQuorum, NAME, &script, "n1 commits 3@2, durable on [n1] only, no quorum of {n1 n2 n3}");
+    }
+
+    #[test]
+    fn a_commit_of_an_old_term_by_count_fires() {
+        let mut script = Script::started();
+        script.campaign(1, 2);
+        script.vote(2, 1, 2);
+        script.lead(1, 2, noop(2, 2));
+        script.commit(1, 1);
+        assert_fires(CommitQuorum, NAME, &script, "n1 commits 1@1 by its own count while it leads term 2");
+    }
+
+    #[test]
+    fn a_commit_beyond_the_log_fires() {
+        let mut script = Script::led();
+        script.commit(1, 9);
+        assert_fires(CommitQuorum, NAME, &script, "n1 commits 9 while its log ends in 2@2");
+    }
+
+    #[test]
+    fn a_follower_ahead_of_all_leaders_or_beside_them_fires() {
+        let mut script = Script::legal();
+        script.ask(3, None, None, vec![noop(4, 3)]);
+        script.step(3, |view| (view.last, view.commit) = (EntryId::new(4, 3), LogIndex(4)));
+        assert_fires(CommitQuorum, NAME, &script, "n3 takes 4 for committed while the leaders have committed up to 3@3");
+        let mut script = Script::led();
+        script.ask(3, Some((2, None)), None, vec![noop(2, 1)]);
+        script.step(3, |view| {
+            (view.term, view.last, view.commit) = (Term(2), EntryId::new(2, 1), LogIndex(2));
+        });
+        assert_fires(CommitQuorum, NAME, &script, "n3 holds 2@1 committed at 2");
+    }
+
+    #[test]
+    fn a_follower_that_learns_entry_and_commit_in_one_step_is_silent() {
+        let mut script = Script::led();
+        script.step(3, |view| {
+            (view.term, view.last, view.commit) = (Term(2), EntryId::new(2, 2), LogIndex(2));
+        });
+        script.ask(3, Some((2, None)), None, vec![noop(2, 2)]);
+        assert_silent(CommitQuorum, &script);
+        assert_silent(CommitQuorum, &Script::legal());
+    }
+}

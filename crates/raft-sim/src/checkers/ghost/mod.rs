@@ -1,0 +1,274 @@
+//! The shared model that all properties read: the history of the run, folded once per record before any of them looks.
+//!
+//! A step of a node shows as several records, its input first, all with the view after the step. So what a view says of
+//! the log may be ahead of the log until the step's `Asked` has come; what rests on both waits until the view is
+//! *settled*. A crash between two outputs leaves a view that never settles: nobody has seen that state.
+//!
+//! This file must not judge: a contradiction is left standing for the property that names it.
+
+pub(crate) mod log;
+pub(crate) mod node;
+pub(crate) mod terms;
+
+use crate::record::{Record, SimTime, What};
+use crate::scenario::model::Scenario;
+use log::{Chain, Slot};
+use node::{Edit, Node, Recovery, Seen};
+use raft_core::{Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
+use std::collections::BTreeMap;
+use terms::{TermGhost, TermLog, committed_chain};
+
+/// An entry that a leader has reported as committed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Committed {
+    pub(crate) id: EntryId,
+    pub(crate) chain: Chain,
+    /// The term of the leader that first reported it.
+    pub(crate) in_term: Term,
+    /// That leader.
+    pub(crate) by: NodeId,
+    pub(crate) record: u64,
+    pub(crate) at: SimTime,
+}
+
+/// An entry that some node has applied, as the first node to reach its index applied it.
+#[derive(Clone, Debug)]
+pub(crate) struct AppliedEntry {
+    pub(crate) entry: Entry,
+    pub(crate) chain: Chain,
+    pub(crate) by: NodeId,
+    pub(crate) record: u64,
+}
+
+/// What the present record changed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Change {
+    /// The node's view is another than before.
+    pub(crate) new_view: bool,
+    /// The node's view is another than before and agrees with its log for the first time.
+    pub(crate) settled_view: bool,
+    /// The step before ended with this view although the log its node asked for ends elsewhere.
+    pub(crate) unsettled: Option<Seen>,
+    /// What was done to the log in memory.
+    pub(crate) edit: Edit,
+    /// A leader asked for this where its log of that term had another entry.
+    pub(crate) leader_overwrote: Option<Slot>,
+    /// What a restart brought back.
+    pub(crate) recovery: Option<Recovery>,
+    /// How many entries were known to be committed before this record.
+    pub(crate) committed_before: usize,
+    /// How many entries were known to be applied before this record.
+    pub(crate) applied_before: usize,
+    /// The first entry applied out of order, and the index that was due.
+    pub(crate) applied_gap: Option<(EntryId, LogIndex)>,
+    /// The first entry applied that is not what another node applied there.
+    pub(crate) applied_other: Option<EntryId>,
+}
+
+/// The model.
+#[derive(Clone, Debug)]
+pub(crate) struct Ghost {
+    nodes: Vec<Node>,
+    /// Every term in which somebody campaigned or led.
+    pub(crate) terms: BTreeMap<Term, TermGhost>,
+    /// The highest term any node was ever in.
+    pub(crate) highest_term: Term,
+    /// The committed log, from index 1.
+    pub(crate) committed: Vec<Committed>,
+    /// What was applied, from index 1.
+    pub(crate) applied: Vec<AppliedEntry>,
+}
+
+impl Ghost {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            nodes: (1..=scenario.nodes).map(|id| Node::new(NodeId(id))).collect(),
+            terms: BTreeMap::new(),
+            highest_term: Term(0),
+            committed: Vec::new(),
+            applied: Vec::new(),
+        }
+    }
+
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(place_of(id))
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> Option<&mut Node> {
+        self.nodes.get_mut(place_of(id))
+    }
+
+    pub(crate) fn committed_at(&self, index: LogIndex) -> Option<&Committed> {
+        self.committed.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+    }
+
+    /// The chain of the committed log up to `index`.
+    pub(crate) fn committed_chain(&self, index: LogIndex) -> Option<Chain> {
+        committed_chain(&self.committed, index)
+    }
+
+    /// What was first applied at `index`.
+    pub(crate) fn applied_at(&self, index: LogIndex) -> Option<&AppliedEntry> {
+        self.applied.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+    }
+
+    /// The nodes whose disks hold the log up to `index` with this chain for good.
+    pub(crate) fn holds_durably(&self, id: NodeId, index: LogIndex, chain: Chain) -> bool {
+        self.node(id).is_some_and(|node| node.durable.log.chain_at(index) == Some(chain))
+    }
+
+    /// Takes in the next record.
+    pub(crate) fn update(&mut self, record: &Record) -> Change {
+        let mut change = Change {
+            committed_before: self.committed.len(),
+            applied_before: self.applied.len(),
+            ..Change::default()
+        };
+        let Some(id) = record.node else { return change };
+        let number = record.number;
+        let Some(node) = self.node_mut(id) else { return change };
+        match &record.what {
+            What::Received { .. } | What::TimerFired | What::Requested { .. } | What::CampaignAsked => {
+                change.unsettled = node.unsettled();
+            }
+            What::Persisted { disk_durable, .. } => {
+                change.unsettled = node.unsettled();
+                node.became_durable(*disk_durable, number);
+            }
+            What::Started { incarnation, hard_state, entries, disk_mark, disk_durable } => {
+                let marks = (*disk_mark, *disk_durable);
+                change.recovery = Some(node.started(*incarnation, *hard_state, entries, marks, number));
+                change.edit.pushed = entries.len() as u64;
+                self.highest_term = self.highest_term.max(hard_state.term);
+            }
+            What::Crashed { crash, .. } => node.crashed(*crash),
+            What::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
+            What::Asked { write } => change.edit = node.ask(write, number),
+            What::Applied { entries, .. } => self.apply(id, entries, record, &mut change),
+            _ => {}
+        }
+        self.observe_view(id, record, &mut change);
+        match &record.what {
+            What::Sent { rpc, .. } => self.sent(id, rpc, record),
+            What::Asked { .. } => self.asked_as_leader(id, &mut change),
+            _ => {}
+        }
+        change
+    }
+
+    fn observe_view(&mut self, id: NodeId, record: &Record, change: &mut Change) {
+        let Some(view) = &record.view else { return };
+        let Some(node) = self.node_mut(id) else { return };
+        (change.new_view, change.settled_view) = node.observe_view(view, record.number);
+        if change.new_view {
+            let moved = node.applied_at.last().is_none_or(|(_, applied)| *applied != view.applied);
+            if moved {
+                node.applied_at.push((record.at, view.applied));
+            }
+            self.highest_term = self.highest_term.max(view.term);
+            self.observe_role(id, view.role, view.term, record.number);
+        }
+        let known = self.committed.len() as u64;
+        if view.role == RoleKind::Leader && view.commit.0 > known {
+            self.commit(id, view.commit, view.term, record);
+        }
+    }
+
+    fn observe_role(&mut self, id: NodeId, role: RoleKind, term: Term, record: u64) {
+        if role == RoleKind::Candidate {
+            let candidates = &mut self.terms.entry(term).or_default().candidates;
+            if !candidates.contains(&id) {
+                candidates.push(id);
+            }
+        }
+        let ghost = self.terms.get(&term);
+        if role == RoleKind::Leader && ghost.is_none_or(|ghost| ghost.leader.is_none()) {
+            let log = self.node(id).map(|node| TermLog::of(&node.log, &self.committed)).unwrap_or_default();
+            let ghost = self.terms.entry(term).or_default();
+            (ghost.leader, ghost.log) = (Some((id, record)), log);
+        }
+    }
+
+    /// A leader's commit index moved: what it covers is committed, by its own log.
+    fn commit(&mut self, id: NodeId, commit: LogIndex, term: Term, record: &Record) {
+        let known = LogIndex(self.committed.len() as u64);
+        let Some(node) = self.nodes.get(place_of(id)) else { return };
+        for slot in node.log.after(known).iter().take_while(|slot| slot.id.index <= commit) {
+            let Slot { id: entry, chain, .. } = *slot;
+            self.committed.push(Committed {
+                id: entry,
+                chain,
+                in_term: term,
+                by: id,
+                record: record.number,
+                at: record.at,
+            });
+        }
+    }
+
+    fn sent(&mut self, id: NodeId, rpc: &Rpc, record: &Record) {
+        match rpc {
+            Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => {
+                let What::Sent { to, .. } = record.what else { return };
+                self.terms.entry(response.term).or_default().grants.push((id, to, record.number));
+            }
+            Rpc::AppendEntries(append) if !append.entries.is_empty() => {
+                let Some(ghost) = self.terms.get_mut(&append.term) else { return };
+                if ghost.leader.is_some_and(|(leader, _)| leader == id) {
+                    ghost.log.sent(&append.entries, &self.committed);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn asked_as_leader(&mut self, id: NodeId, change: &mut Change) {
+        let Some(node) = self.nodes.get(place_of(id)) else { return };
+        let Some(view) = node.view.filter(|view| view.role == RoleKind::Leader) else { return };
+        let Some(ghost) = self.terms.get_mut(&view.term) else { return };
+        if ghost.leader.is_some_and(|(leader, _)| leader == id) {
+            let pushed = node.log.after(LogIndex(node.log.len() - change.edit.pushed));
+            change.leader_overwrote = ghost.log.asked(pushed, &self.committed);
+        }
+    }
+
+    fn apply(&mut self, id: NodeId, entries: &Entries, record: &Record, change: &mut Change) {
+        let Some(node) = self.nodes.get_mut(place_of(id)) else {
+            return;
+        };
+        for entry in entries.iter() {
+            if entry.id.index != node.applied.next() {
+                change.applied_gap = change.applied_gap.or(Some((entry.id, node.applied.next())));
+                return;
+            }
+            let chain = node.applied_chain.then(entry);
+            (node.applied, node.applied_chain) = (entry.id.index, chain);
+            let place = usize::try_from(entry.id.index.previous().0).unwrap_or(usize::MAX);
+            match self.applied.get(place) {
+                Some(known) if known.chain != chain => {
+                    change.applied_other = change.applied_other.or(Some(entry.id));
+                }
+                Some(_) => {}
+                None => {
+                    let entry = entry.clone();
+                    self.applied.push(AppliedEntry { entry, chain, by: id, record: record.number });
+                }
+            }
+        }
+    }
+}
+
+/// Where a node stands in the list: n1 is first.
+fn place_of(id: NodeId) -> usize {
+    usize::try_from(id.0).ok().and_then(|number| number.checked_sub(1)).unwrap_or(usize::MAX)
+}
+
+impl Node {
+    fn unsettled(&self) -> Option<Seen> {
+        self.view.filter(|_| self.up && !self.settled)
+    }
+}

@@ -1,0 +1,76 @@
+//! What happened in each term: who led, who asked, who voted, and the log its leader gave it.
+
+use super::Committed;
+use super::log::{Chain, Log, Slot};
+use raft_core::{Entries, LogIndex, NodeId};
+
+/// One term.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TermGhost {
+    /// Its first leader, and the record that showed it.
+    pub(crate) leader: Option<(NodeId, u64)>,
+    /// The leader's log while it led. It only grows (Raft §5.3, Leader Append-Only).
+    pub(crate) log: TermLog,
+    /// Who asked for votes.
+    pub(crate) candidates: Vec<NodeId>,
+    /// Who granted whom a vote, and the record.
+    pub(crate) grants: Vec<(NodeId, NodeId, u64)>,
+}
+
+/// A leader's log in its term. What was committed when it was elected is not copied: `committed` never changes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TermLog {
+    shared: u64,
+    tail: Vec<Chain>,
+}
+
+impl TermLog {
+    pub(crate) fn of(log: &Log, committed: &[Committed]) -> Self {
+        let common = LogIndex(log.len().min(committed.len() as u64));
+        let is_common = committed_chain(committed, common) == log.chain_at(common);
+        let shared = if is_common { common.0 } else { 0 };
+        Self { shared, tail: log.after(LogIndex(shared)).iter().map(|slot| slot.chain).collect() }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.shared + self.tail.len() as u64
+    }
+
+    pub(crate) fn chain_at(&self, index: LogIndex, committed: &[Committed]) -> Option<Chain> {
+        match index.0.checked_sub(self.shared + 1) {
+            None => committed_chain(committed, index),
+            Some(place) => self.tail.get(usize::try_from(place).ok()?).copied(),
+        }
+    }
+
+    /// The leader asked for these. Returns the first that is not what it had before at that place.
+    pub(crate) fn asked(&mut self, slots: &[Slot], committed: &[Committed]) -> Option<Slot> {
+        for slot in slots {
+            if slot.id.index.0 == self.len() + 1 {
+                self.tail.push(slot.chain);
+            } else if self.chain_at(slot.id.index, committed) != Some(slot.chain) {
+                return Some(*slot);
+            }
+        }
+        None
+    }
+
+    /// The leader sent these. A crash between the sending and the asking leaves only this trace of them.
+    pub(crate) fn sent(&mut self, entries: &Entries, committed: &[Committed]) {
+        let Some(last) = entries.last_id().filter(|last| last.index.0 > self.len()) else { return };
+        for entry in entries.between(LogIndex(self.len() + 1), last.index).iter() {
+            let Some(chain) = self.chain_at(LogIndex(self.len()), committed) else { return };
+            if entry.id.index.0 == self.len() + 1 {
+                self.tail.push(chain.then(entry));
+            }
+        }
+    }
+}
+
+/// The chain of the committed log up to `index`.
+pub(crate) fn committed_chain(committed: &[Committed], index: LogIndex) -> Option<Chain> {
+    match index.0.checked_sub(1) {
+        None => Some(Chain::ROOT),
+        Some(place) => committed.get(usize::try_from(place).ok()?).map(|entry| entry.chain),
+    }
+}

@@ -1,0 +1,214 @@
+//! The judges of a run: each property in a file of its own, all reading the one stream of records and the [`ghost`]
+//! folded from it. The first contradiction ends the run.
+//!
+//! Nothing here may look into a node, a disk or the network: what is not in a [`Record`] cannot be judged.
+
+mod ack_durable;
+mod acknowledged_survives;
+mod commit_quorum;
+mod configuration;
+mod effect;
+mod election_safety;
+mod exactly_once;
+mod expect;
+mod ghost;
+mod leader_append_only;
+mod leader_completeness;
+mod linearizability;
+mod liveness;
+mod log_matching;
+mod match_truthful;
+mod monotone;
+mod no_holes;
+mod one_vote_per_term;
+mod queues;
+mod recovery;
+#[cfg(test)]
+mod script;
+mod sometimes;
+mod stale_read;
+mod state_equal;
+mod state_machine_safety;
+mod vote_durable;
+
+use crate::record::{Record, SimTime};
+use crate::scenario::model::{Expectations, Scenario};
+use ghost::node::{Node, Seen};
+use ghost::{Change, Ghost};
+use linearizability::Linearizability;
+use raft_core::NodeId;
+use raft_kv::history::Operation;
+use sometimes::Sometimes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub use sometimes::MARKS;
+
+/// Two facts that contradict each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The property, as its file is named: `election_safety`.
+    pub property: &'static str,
+    /// What contradicts what, in one sentence with the numbers.
+    pub message: String,
+    /// The numbers of the records that show the facts, oldest first; empty if a whole history is at fault.
+    pub facts: Vec<u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    /// When.
+    pub at: SimTime,
+    /// What the clients asked and were told.
+    pub history: &'a [Operation],
+    /// Since when and among whom nothing was disturbed any more, if that came about.
+    pub healed: Option<&'a Healed>,
+}
+
+/// The end of all disturbance among some nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healed {
+    /// Since when.
+    pub at: SimTime,
+    /// Among whom: a majority at least; the others may stay down or cut off.
+    pub nodes: BTreeSet<NodeId>,
+}
+
+/// The verdict over a whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// A property that only the whole run shows to be violated.
+    pub violation: Option<Violation>,
+    /// Expectations and liveness that did not come true, a sentence each.
+    pub failures: Vec<String>,
+    /// What could not be decided within its budget: neither a pass nor a violation.
+    pub inconclusive: Option<String>,
+    /// How often each of [`MARKS`] was reached.
+    pub sometimes: BTreeMap<&'static str, u64>,
+    /// How long after healing a leader, a fresh commit and convergence were there; none if nothing healed or not all
+    /// of it came.
+    pub heal: Option<Duration>,
+}
+
+/// A property of every legal run.
+trait Property {
+    /// Judges the present record. The ghost contains it already.
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
+
+    /// Judges what only the end shows.
+    fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
+        None
+    }
+}
+
+/// The present record, and what it changed.
+struct Fact<'a> {
+    record: &'a Record,
+    /// Its node, after it.
+    node: Option<&'a Node>,
+    change: Change,
+}
+
+impl<'a> Fact<'a> {
+    /// The node and its view, if the view is new with this record.
+    fn new_view(&self) -> Option<(&'a Node, &'a Seen)> {
+        let node = self.node.filter(|_| self.change.new_view)?;
+        Some((node, node.view.as_ref()?))
+    }
+
+    /// The node and its view, if with this record the view agrees with the log for the first time.
+    fn settled_view(&self) -> Option<(&'a Node, &'a Seen)> {
+        let node = self.node.filter(|_| self.change.settled_view)?;
+        Some((node, node.view.as_ref()?))
+    }
+
+    /// The violation that this record completes; `earlier` shows the other fact.
+    fn contradicts(&self, property: &'static str, earlier: u64, message: String) -> Violation {
+        let mut facts = vec![earlier, self.record.number];
+        facts.dedup();
+        Violation { property, message, facts }
+    }
+}
+
+/// All judges of one run.
+pub struct Checkers {
+    ghost: Ghost,
+    properties: Vec<Box<dyn Property>>,
+    sometimes: Sometimes,
+    scenario: Scenario,
+}
+
+impl Checkers {
+    /// The judges of a run of this scenario.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            ghost: Ghost::new(scenario),
+            properties: all(scenario),
+            sometimes: Sometimes::default(),
+            scenario: scenario.clone(),
+        }
+    }
+
+    /// Judges the next record. After a violation nothing more can be learnt: the run is to end.
+    pub fn observe(&mut self, record: &Record) -> Option<Violation> {
+        let change = self.ghost.update(record);
+        let fact = Fact { record, node: record.node.and_then(|id| self.ghost.node(id)), change };
+        self.sometimes.observe(&self.ghost, &fact);
+        let ghost = &self.ghost;
+        self.properties.iter_mut().find_map(|property| property.check(ghost, &fact))
+    }
+
+    /// Judges the whole run.
+    pub fn finish(&mut self, end: &End<'_>) -> Finish {
+        let ghost = &self.ghost;
+        let mut finish = Finish {
+            violation: self.properties.iter_mut().find_map(|property| property.finish(ghost)),
+            failures: expect::failures(ghost, &self.scenario.expect, end.at),
+            sometimes: self.sometimes.counts(),
+            ..Finish::default()
+        };
+        match linearizability::judge(end.history) {
+            Linearizability::Holds => {}
+            Linearizability::Violated(violation) => finish.violation = finish.violation.or(Some(violation)),
+            Linearizability::Inconclusive(reason) => finish.inconclusive = Some(reason),
+        }
+        match liveness::judge(ghost, &self.scenario, end) {
+            Ok(heal) => finish.heal = heal,
+            Err(failure) => finish.failures.push(failure),
+        }
+        finish
+    }
+
+    /// What of these expectations does not hold now, a sentence each. What only a whole run or all seeds together can
+    /// show (`sometimes`, `heals_within`) is not judged here.
+    pub fn expectations(&self, expectations: &Expectations, at: SimTime) -> Vec<String> {
+        expect::failures(&self.ghost, expectations, at)
+    }
+}
+
+/// Every property that is judged online. The order decides who speaks first when one record contradicts several: causes
+/// before consequences.
+fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
+    vec![
+        Box::new(no_holes::NoHoles),
+        Box::new(recovery::Recovery::new(scenario)),
+        Box::new(monotone::Monotone),
+        Box::new(vote_durable::VoteDurable),
+        Box::new(one_vote_per_term::OneVotePerTerm::default()),
+        Box::new(election_safety::ElectionSafety),
+        Box::new(leader_completeness::LeaderCompleteness),
+        Box::new(leader_append_only::LeaderAppendOnly),
+        Box::new(log_matching::LogMatching::default()),
+        Box::new(ack_durable::AckDurable),
+        Box::new(match_truthful::MatchTruthful),
+        Box::new(commit_quorum::CommitQuorum),
+        Box::new(configuration::ConfigurationInForce),
+        Box::new(queues::Queues::new(scenario)),
+        Box::new(state_machine_safety::StateMachineSafety),
+        Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
+        Box::new(exactly_once::ExactlyOnce::default()),
+        Box::new(stale_read::StaleRead::default()),
+        Box::new(state_equal::StateEqual::default()),
+    ]
+}

@@ -1,0 +1,78 @@
+//! No holes: what a node asks its disk to write follows its log without a gap or a falling term, after every step its
+//! log ends where it says, and what it applies is consecutive from index 1 (Raft §5.3).
+//!
+//! First to catch: an append accepted beyond the end of the log, an entry that is in memory but was never written, a
+//! skipped or repeated apply. Backs up nobody: the rest of the ghost rests on it.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+
+const NAME: &str = "no_holes";
+
+pub(super) struct NoHoles;
+
+impl Property for NoHoles {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let (node, change) = (fact.node?, &fact.change);
+        let id = node.id;
+        if let Some(entry) = change.edit.gap {
+            let message = format!("{id} asks for {entry} to be written after {}", node.log.last_id());
+            return Some(fact.contradicts(NAME, fact.record.number, message));
+        }
+        if let Some((entry, due)) = change.applied_gap {
+            let message = format!("{id} applies {entry} when {due} is due");
+            return Some(fact.contradicts(NAME, fact.record.number, message));
+        }
+        let view = change.unsettled?;
+        let message =
+            format!("{id} said its log ends in {}, but what it asked for ends in {}", view.last, node.log.last_id());
+        Some(fact.contradicts(NAME, view.record, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::record::CrashKind;
+    use raft_core::EntryId;
+
+    #[test]
+    fn a_gap_and_a_falling_term_in_a_write_fire() {
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(4, 2)]);
+        assert_fires(NoHoles, NAME, &script, "n1 asks for 4@2 to be written after 2@2");
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(3, 1)]);
+        assert_fires(NoHoles, NAME, &script, "n1 asks for 3@1 to be written after 2@2");
+    }
+
+    #[test]
+    fn an_entry_that_was_never_written_fires_at_the_next_step() {
+        let mut script = Script::led();
+        script.step(1, |view| view.last = EntryId::new(3, 2));
+        script.step(1, |_| {});
+        assert_fires(NoHoles, NAME, &script, "n1 said its log ends in 3@2, but what it asked for ends in 2@2");
+    }
+
+    #[test]
+    fn a_skipped_and_a_repeated_apply_fire() {
+        for (second, words) in [(3, "applies 3@2 when 2 is due"), (1, "applies 1@2 when 2 is due")] {
+            let mut script = Script::led();
+            script.apply(1, vec![founding()], 1);
+            script.apply(1, vec![noop(second, 2)], 2);
+            assert_fires(NoHoles, NAME, &script, words);
+        }
+    }
+
+    #[test]
+    fn a_crash_between_two_outputs_is_silent() {
+        let mut script = Script::legal();
+        script.step(2, |view| view.last = EntryId::new(4, 3));
+        script.crash(2, CrashKind::Kill);
+        script.start(2, 3, Some(2), vec![founding(), noop(2, 2), noop(3, 3)]);
+        script.apply(2, vec![founding(), noop(2, 2)], 1);
+        script.step(2, |view| view.applied = raft_core::LogIndex(2));
+        assert_silent(NoHoles, &script);
+    }
+}

@@ -1,0 +1,78 @@
+//! A node gives at most one vote in a term, whatever crashes and restarts lie between (Raft §5.2).
+//!
+//! A candidate's own vote counts from its first request on; a vote a node brought back from its disk counts too. What
+//! only was in memory and never left does not.
+//!
+//! First to catch: a vote that is granted twice, a restart that forgets or ignores the vote on its disk, a campaign
+//! after a vote for another. Backed up by `election_safety`.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::{NodeId, Rpc, Term, Vote};
+use std::collections::BTreeMap;
+
+const NAME: &str = "one_vote_per_term";
+
+#[derive(Default)]
+pub(super) struct OneVotePerTerm {
+    /// To whom, and the first record that shows it.
+    votes: BTreeMap<(NodeId, Term), (NodeId, u64)>,
+}
+
+impl Property for OneVotePerTerm {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let node = fact.record.node?;
+        let (term, candidate) = match &fact.record.what {
+            What::Sent { to, rpc: Rpc::RequestVoteResponse(response), .. } if response.vote == Vote::Granted => {
+                (response.term, *to)
+            }
+            What::Sent { rpc: Rpc::RequestVote(request), .. } => (request.term, node),
+            What::Started { hard_state, .. } => (hard_state.term, hard_state.voted_for?),
+            _ => return None,
+        };
+        let (first, record) = *self.votes.entry((node, term)).or_insert((candidate, fact.record.number));
+        if first == candidate {
+            return None;
+        }
+        let message = format!("{node} votes for {candidate} in term {term} after {first}");
+        Some(fact.contradicts(NAME, record, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::record::CrashKind;
+    use raft_core::EntryId;
+
+    #[test]
+    fn a_second_vote_fires_even_across_a_restart() {
+        let mut script = Script::started();
+        script.vote(2, 1, 2);
+        script.crash(2, CrashKind::PowerLoss);
+        script.start(2, 2, None, vec![founding()]);
+        script.vote(2, 3, 2);
+        assert_fires(OneVotePerTerm::default(), NAME, &script, "n2 votes for n3 in term 2 after n1");
+    }
+
+    #[test]
+    fn a_campaign_after_a_vote_for_another_fires() {
+        let mut script = Script::started();
+        script.vote(2, 1, 2);
+        script.send(2, 3, request_vote(2, EntryId::new(1, 1)));
+        assert_fires(OneVotePerTerm::default(), NAME, &script, "n2 votes for n2 in term 2 after n1");
+    }
+
+    #[test]
+    fn a_repeated_grant_and_a_vote_that_never_left_are_silent() {
+        let mut script = Script::legal();
+        script.send(3, 2, granted(3));
+        script.step(1, |view| (view.term, view.voted_for) = (Term(9), Some(NodeId(2))));
+        script.crash(1, CrashKind::PowerLoss);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        script.vote(1, 3, 9);
+        assert_silent(OneVotePerTerm::default(), &script);
+    }
+}

@@ -1,0 +1,174 @@
+//! What a restart brings back is the state after some prefix of the writes the node asked for, a prefix that holds
+//! every durable one, and is itself durable. After kills alone it holds everything that was written. A first start brings
+//! what the scenario put on the disk. No crash makes a node refuse to start.
+//!
+//! First to catch: a store that loses a synced record, brings back half of one, cuts too much of a torn tail, orders
+//! segments wrongly, reports durability for what only the page cache holds, or starts from state it did not sync (a
+//! kill, a restart, a power loss). Backed up by `monotone` and `leader_completeness`.
+
+use super::ghost::Ghost;
+use super::ghost::node::{self, Node};
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use crate::scenario::model::{InitialState, Scenario};
+use raft_core::{HardState, NodeId, Term};
+use std::collections::BTreeMap;
+
+const NAME: &str = "recovery";
+
+pub(super) struct Recovery {
+    initial: BTreeMap<NodeId, InitialState>,
+}
+
+impl Recovery {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self { initial: scenario.initial.clone() }
+    }
+
+    fn first_start(&self, fact: &Fact<'_>, node: &Node, hard_state: HardState) -> Option<Violation> {
+        let founder = InitialState { term: Term(1), voted_for: None, log: vec![Term(1)] };
+        let expected = self.initial.get(&node.id).unwrap_or(&founder);
+        let expected_state = HardState { term: expected.term, voted_for: expected.voted_for };
+        if hard_state == expected_state && node.log.terms().eq(expected.log.iter().copied()) {
+            return None;
+        }
+        let message = format!(
+            "{} first starts with {hard_state} and a log up to {}; its disk was given {expected_state} and {} entries",
+            node.id,
+            node.log.last_id(),
+            expected.log.len()
+        );
+        Some(fact.contradicts(NAME, fact.record.number, message))
+    }
+}
+
+impl Property for Recovery {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        match &fact.record.what {
+            What::Started { hard_state, disk_mark, disk_durable, .. } => {
+                let (node, recovery) = (fact.node?, fact.change.recovery?);
+                if recovery.first
+                    && let Some(violation) = self.first_start(fact, node, *hard_state)
+                {
+                    return Some(violation);
+                }
+                restarted(fact, node, *hard_state, &recovery).or_else(|| {
+                    let message = format!(
+                        "{} starts from disk operation {disk_mark}, but only those up to {disk_durable} are durable",
+                        node.id
+                    );
+                    (disk_durable < disk_mark).then(|| fact.contradicts(NAME, fact.record.number, message))
+                })
+            }
+            What::RefusedToStart { error } => {
+                let node = fact.node?;
+                let message = format!("{} refuses to start after nothing but crashes: {error}", node.id);
+                Some(fact.contradicts(NAME, node.asked, message))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn restarted(
+    fact: &Fact<'_>,
+    node: &Node,
+    hard_state: HardState,
+    recovery: &node::Recovery,
+) -> Option<Violation> {
+    let (id, last, in_doubt) = (node.id, node.log.last_id(), recovery.in_doubt);
+    let Some(contains) = recovery.contains else {
+        let message = format!(
+            "{id} restarts with {hard_state} and a log up to {last}: not {} and {} durable entries with any prefix of \
+             the {in_doubt} writes in doubt",
+            recovery.hard_state_before, recovery.log_before
+        );
+        return Some(fact.contradicts(NAME, recovery.record_before, message));
+    };
+    if recovery.only_killed && contains < recovery.written {
+        let message = format!(
+            "{id} was killed and restarts with {contains} of the {} writes its store had written: a kill loses nothing",
+            recovery.written
+        );
+        return Some(fact.contradicts(NAME, recovery.record_before, message));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::record::CrashKind::{Kill, PowerLoss};
+
+    fn recovery() -> Recovery {
+        Recovery::new(&scenario())
+    }
+
+    /// n1 after term 2, with two more writes in doubt: the first written, the second only asked for.
+    fn in_doubt(crash: crate::record::CrashKind) -> Script {
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        script.write(1);
+        script.ask(1, Some((3, None)), None, vec![]);
+        script.crash(1, crash);
+        script
+    }
+
+    #[test]
+    fn a_lost_durable_entry_and_a_lost_vote_fire() {
+        let mut script = in_doubt(PowerLoss);
+        script.start(1, 2, Some(1), vec![founding()]);
+        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1 and a log up to 1@1: not");
+        let mut script = in_doubt(PowerLoss);
+        script.start(1, 2, None, vec![founding(), noop(2, 2)]);
+        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 and a log up to 2@2: not");
+    }
+
+    #[test]
+    fn a_later_write_without_an_earlier_one_fires() {
+        let mut script = in_doubt(PowerLoss);
+        script.start(1, 3, None, vec![founding(), noop(2, 2)]);
+        assert_fires(recovery(), NAME, &script, "any prefix of the 2 writes in doubt");
+    }
+
+    #[test]
+    fn a_written_record_lost_by_a_kill_fires() {
+        let mut script = in_doubt(Kill);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        assert_fires(recovery(), NAME, &script, "restarts with 0 of the 1 writes its store had written");
+    }
+
+    #[test]
+    fn a_state_that_is_not_durable_fires() {
+        let mut script = in_doubt(Kill);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2), noop(3, 2)]);
+        if let Some(What::Started { disk_durable, .. }) = script.records.last_mut().map(|record| &mut record.what) {
+            *disk_durable -= 1;
+        }
+        assert_fires(recovery(), NAME, &script, "are durable");
+    }
+
+    #[test]
+    fn a_refusal_and_a_wrong_first_start_fire() {
+        let mut script = in_doubt(PowerLoss);
+        script.push(Some(1), What::RefusedToStart { error: "bad record".into() });
+        assert_fires(recovery(), NAME, &script, "n1 refuses to start after nothing but crashes: bad record");
+        let mut script = Script::default();
+        script.start(1, 1, None, vec![]);
+        assert_fires(recovery(), NAME, &script, "its disk was given term 1 and 1 entries");
+    }
+
+    #[test]
+    fn every_legal_prefix_is_silent() {
+        for (crash, term, vote, last) in
+            [(PowerLoss, 2, Some(1), 2), (PowerLoss, 2, Some(1), 3), (Kill, 2, Some(1), 3), (PowerLoss, 3, None, 3)]
+        {
+            let mut script = in_doubt(crash);
+            let log = [founding(), noop(2, 2), noop(3, 2)];
+            script.start(1, term, vote, log.into_iter().take(last).collect());
+            assert_silent(recovery(), &script);
+        }
+        assert_silent(recovery(), &Script::legal());
+    }
+}

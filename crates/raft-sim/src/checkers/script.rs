@@ -1,0 +1,348 @@
+//! Hand-made runs for the properties' tests: a legal story to stay silent on, and the words to break it with.
+
+use super::{Fact, Ghost, Property, Violation};
+use crate::record::{CrashKind, NodeView, Record, SimTime, Verdict, What};
+use crate::scenario::model::{ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use bytes::Bytes;
+use raft_core::{
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogIndex,
+    NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, Term, Vote, Write, WriteId,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) fn scenario() -> Scenario {
+    let ms = Duration::from_millis;
+    Scenario {
+        name: "hand-made".into(),
+        path: String::new(),
+        title: String::new(),
+        story: String::new(),
+        source: String::new(),
+        seeds: 0..1,
+        nodes: 3,
+        duration: Duration::from_secs(1),
+        raft: RaftSettings {
+            election_timeout: ms(150)..ms(300),
+            election_timeout_of: BTreeMap::new(),
+            heartbeat_interval: ms(50),
+            pre_vote: false,
+            check_quorum: true,
+            stickiness: true,
+            max_append_bytes: 1000,
+            max_inflight_messages: 4,
+        },
+        initial: BTreeMap::new(),
+        network: NetworkModel {
+            delay: ms(1)..ms(2),
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            duplicate_delay: ms(0)..ms(0),
+            reorder_ppm: 0,
+            reorder_delay: ms(0)..ms(0),
+        },
+        disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096 },
+        clients: ClientModel {
+            count: 0,
+            think: ms(1)..ms(1),
+            retry_after: ms(1),
+            give_up_after: ms(1),
+            keys: 1,
+            mix: [1, 1, 1, 1],
+            start: ms(0),
+        },
+        steps: Vec::new(),
+        swarm: None,
+        expect: Expectations::default(),
+    }
+}
+
+pub(crate) fn noop(index: u64, term: u64) -> Entry {
+    Entry { id: EntryId::new(index, term), payload: Payload::Noop }
+}
+
+pub(crate) fn command(index: u64, term: u64, command: Bytes) -> Entry {
+    Entry { id: EntryId::new(index, term), payload: Payload::Command(command) }
+}
+
+pub(crate) fn founding() -> Entry {
+    let configuration = Configuration::of_voters((1..=3).map(NodeId));
+    Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
+}
+
+pub(crate) fn granted(term: u64) -> Rpc {
+    Rpc::RequestVoteResponse(RequestVoteResponse { term: Term(term), vote: Vote::Granted })
+}
+
+pub(crate) fn request_vote(term: u64, last: EntryId) -> Rpc {
+    Rpc::RequestVote(RequestVote { term: Term(term), last })
+}
+
+pub(crate) fn matched(term: u64, index: u64) -> Rpc {
+    let outcome = AppendOutcome::Matched { index: LogIndex(index) };
+    Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(1), outcome })
+}
+
+pub(crate) fn append(term: u64, prev: EntryId, commit: u64, entries: Vec<Entry>) -> Rpc {
+    let leader_commit = LogIndex(commit);
+    Rpc::AppendEntries(AppendEntries { term: Term(term), seq: Seq(1), prev, leader_commit, entries: entries.into() })
+}
+
+#[derive(Default)]
+struct Hand {
+    view: Option<NodeView>,
+    asked: Vec<Write>,
+    written: u64,
+    mark: u64,
+    incarnation: u64,
+}
+
+/// A run in the making.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) records: Vec<Record>,
+    hands: BTreeMap<u64, Hand>,
+}
+
+impl Script {
+    /// Three founders, just started.
+    pub(crate) fn started() -> Self {
+        let mut script = Self::default();
+        for node in 1..=3 {
+            script.start(node, 1, None, vec![founding()]);
+        }
+        script
+    }
+
+    /// n1 wins term 2 with the vote of n2, replicates its no-op to n2, and commits and applies it.
+    pub(crate) fn led() -> Self {
+        let mut script = Self::started();
+        script.campaign(1, 2);
+        script.vote(2, 1, 2);
+        script.lead(1, 2, noop(2, 2));
+        script.follow(2, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
+        script.commit(1, 2);
+        script
+    }
+
+    /// All of that, a crash and a restart of n3, its catching up, and a second term under n2.
+    pub(crate) fn legal() -> Self {
+        let mut script = Self::led();
+        script.crash(3, CrashKind::PowerLoss);
+        script.start(3, 1, None, vec![founding()]);
+        script.follow(3, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
+        script.learn_commit(3, 2);
+        script.campaign(2, 3);
+        script.vote(3, 2, 3);
+        script.lead(2, 3, noop(3, 3));
+        script.follow(3, 2, 3, EntryId::new(2, 2), vec![noop(3, 3)]);
+        script.commit(2, 3);
+        script
+    }
+
+    pub(crate) fn push(&mut self, node: Option<u64>, what: What) -> u64 {
+        let number = self.records.len() as u64 + 1;
+        let view = node.and_then(|node| self.hands.get(&node)?.view.clone());
+        let at = SimTime(number * 1_000_000);
+        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), what, view });
+        number
+    }
+
+    pub(crate) fn start(&mut self, node: u64, term: u64, vote: Option<u64>, entries: Vec<Entry>) {
+        let hand = self.hands.entry(node).or_default();
+        hand.incarnation += 1;
+        hand.written = 0;
+        hand.asked.clear();
+        let configuration = entries.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Configuration(configuration) => Some(configuration.clone()),
+            _ => None,
+        });
+        let voted_for = vote.map(NodeId);
+        hand.view = Some(NodeView {
+            term: Term(term),
+            voted_for,
+            role: RoleKind::Follower,
+            leader: None,
+            commit: LogIndex(0),
+            last: entries.last().map_or(EntryId::ZERO, |entry| entry.id),
+            applied: LogIndex(0),
+            configuration,
+        });
+        let what = What::Started {
+            incarnation: hand.incarnation,
+            hard_state: HardState { term: Term(term), voted_for },
+            entries: entries.into(),
+            disk_mark: hand.mark,
+            disk_durable: hand.mark,
+        };
+        self.push(Some(node), what);
+    }
+
+    pub(crate) fn crash(&mut self, node: u64, crash: CrashKind) {
+        self.hands.entry(node).or_default().view = None;
+        self.push(Some(node), What::Crashed { crash, lost: 0 });
+    }
+
+    /// A step with this view after it.
+    pub(crate) fn step(&mut self, node: u64, change: impl FnOnce(&mut NodeView)) -> u64 {
+        if let Some(view) = self.hands.get_mut(&node).and_then(|hand| hand.view.as_mut()) {
+            change(view);
+        }
+        self.push(Some(node), What::TimerFired)
+    }
+
+    pub(crate) fn ask(
+        &mut self,
+        node: u64,
+        hard: Option<(u64, Option<u64>)>,
+        truncate: Option<u64>,
+        entries: Vec<Entry>,
+    ) -> u64 {
+        let hand = self.hands.entry(node).or_default();
+        let write = Write {
+            id: WriteId(hand.written + hand.asked.len() as u64 + 1),
+            hard_state: hard.map(|(term, vote)| HardState { term: Term(term), voted_for: vote.map(NodeId) }),
+            truncate_from: truncate.map(LogIndex),
+            entries: entries.into(),
+        };
+        hand.asked.push(write.clone());
+        self.push(Some(node), What::Asked { write })
+    }
+
+    /// The store writes all that was asked for: readable, not durable.
+    pub(crate) fn write(&mut self, node: u64) {
+        let hand = self.hands.entry(node).or_default();
+        let writes = std::mem::take(&mut hand.asked);
+        (hand.written, hand.mark) = (hand.written + writes.len() as u64, hand.mark + 1);
+        let disk_mark = hand.mark;
+        self.push(Some(node), What::Wrote { writes, disk_mark });
+    }
+
+    /// The store writes and syncs all that was asked for.
+    pub(crate) fn sync(&mut self, node: u64) {
+        self.write(node);
+        let hand = self.hands.entry(node).or_default();
+        let what = What::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
+        self.push(Some(node), what);
+    }
+
+    pub(crate) fn send(&mut self, node: u64, to: u64, rpc: Rpc) -> u64 {
+        let verdict = Verdict::Delivered { copies: 1 };
+        self.push(Some(node), What::Sent { to: NodeId(to), rpc, verdict })
+    }
+
+    pub(crate) fn apply(&mut self, node: u64, entries: Vec<Entry>, state_hash: u128) -> u64 {
+        let entries: Entries = entries.into();
+        self.push(Some(node), What::Applied { entries, state_hash })
+    }
+
+    /// A durable candidacy, and its requests.
+    pub(crate) fn campaign(&mut self, node: u64, term: u64) {
+        self.step(node, |view| {
+            (view.term, view.voted_for, view.role, view.leader) =
+                (Term(term), Some(NodeId(node)), RoleKind::Candidate, None);
+        });
+        self.ask(node, Some((term, Some(node))), None, vec![]);
+        self.sync(node);
+        let last = self.last(node);
+        for peer in (1..=3).filter(|peer| *peer != node) {
+            self.send(node, peer, request_vote(term, last));
+        }
+    }
+
+    /// A durable vote, and its grant.
+    pub(crate) fn vote(&mut self, node: u64, candidate: u64, term: u64) {
+        self.step(node, |view| {
+            (view.term, view.voted_for, view.role, view.leader) =
+                (Term(term), Some(NodeId(candidate)), RoleKind::Follower, None);
+        });
+        self.ask(node, Some((term, Some(candidate))), None, vec![]);
+        self.sync(node);
+        self.send(node, candidate, granted(term));
+    }
+
+    /// The election is won; the term opens with this entry.
+    pub(crate) fn lead(&mut self, node: u64, term: u64, first: Entry) {
+        let prev = self.last(node);
+        self.step(node, |view| {
+            (view.term, view.role, view.leader, view.last) =
+                (Term(term), RoleKind::Leader, Some(NodeId(node)), first.id);
+        });
+        for peer in (1..=3).filter(|peer| *peer != node) {
+            self.send(node, peer, append(term, prev, 0, vec![first.clone()]));
+        }
+        self.ask(node, None, None, vec![first]);
+        self.sync(node);
+    }
+
+    /// Entries from a leader, taken in durably and acknowledged.
+    pub(crate) fn follow(&mut self, node: u64, leader: u64, term: u64, prev: EntryId, entries: Vec<Entry>) {
+        let (ours, last) = (self.last(node), entries.last().map_or(prev, |entry| entry.id));
+        let newer = self.view(node).term < Term(term);
+        self.step(node, |view| {
+            if newer {
+                view.voted_for = None;
+            }
+            (view.term, view.role, view.leader, view.last) =
+                (Term(term), RoleKind::Follower, Some(NodeId(leader)), last);
+        });
+        let truncate = (ours.index > prev.index).then_some(prev.index.0 + 1);
+        self.ask(node, newer.then_some((term, None)), truncate, entries);
+        self.sync(node);
+        self.send(node, leader, matched(term, last.index.0));
+    }
+
+    /// The leader's commit index moves.
+    pub(crate) fn commit(&mut self, node: u64, index: u64) -> u64 {
+        self.step(node, |view| view.commit = LogIndex(index))
+    }
+
+    /// A follower learns the commit index.
+    pub(crate) fn learn_commit(&mut self, node: u64, index: u64) -> u64 {
+        self.commit(node, index)
+    }
+
+    pub(crate) fn view(&self, node: u64) -> NodeView {
+        self.hands.get(&node).and_then(|hand| hand.view.clone()).expect("the node is up in this script")
+    }
+
+    fn last(&self, node: u64) -> EntryId {
+        self.view(node).last
+    }
+}
+
+fn run(property: &mut dyn Property, script: &Script) -> (Option<Violation>, Ghost) {
+    let mut ghost = Ghost::new(&scenario());
+    for record in &script.records {
+        let change = ghost.update(record);
+        let fact = Fact { record, node: record.node.and_then(|id| ghost.node(id)), change };
+        if let Some(violation) = property.check(&ghost, &fact) {
+            assert_eq!(violation.facts.last(), Some(&record.number), "{violation:?}");
+            return (Some(violation), ghost);
+        }
+    }
+    (property.finish(&ghost), ghost)
+}
+
+/// The property fires at the script's last record, not before, and says this.
+pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Script, words: &str) -> Violation {
+    let violation = run(&mut property, script).0.expect("the property fires");
+    assert_eq!(violation.property, name, "{violation:?}");
+    assert!(violation.message.contains(words), "{violation:?} does not say {words:?}");
+    assert_eq!(violation.facts.last(), Some(&(script.records.len() as u64)), "{violation:?}");
+    violation
+}
+
+/// The property stays silent on this run.
+pub(crate) fn assert_silent(mut property: impl Property, script: &Script) {
+    assert_eq!(run(&mut property, script).0, None);
+}
+
+/// The ghost after this run.
+pub(crate) fn ghost_after(script: &Script) -> Ghost {
+    let mut ghost = Ghost::new(&scenario());
+    for record in &script.records {
+        ghost.update(record);
+    }
+    ghost
+}

@@ -1,0 +1,70 @@
+//! A vote leaves a node only once it is durable on the simulated disk: the grant to another, and the request for votes
+//! of a candidate, which counts its own (Raft §5.2, Figure 2 "persistent state"; Thesis §3.8).
+//!
+//! First to catch: a grant sent before its write is synced, a term saved without its vote, a store that reports
+//! durability too early. Backed up by `one_vote_per_term`, which needs the crash to happen.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::{HardState, Rpc, Vote};
+
+const NAME: &str = "vote_durable";
+
+pub(super) struct VoteDurable;
+
+impl Property for VoteDurable {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let What::Sent { to, rpc, .. } = &fact.record.what else { return None };
+        let node = fact.node?;
+        let (term, candidate) = match rpc {
+            Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => (response.term, *to),
+            Rpc::RequestVote(request) => (request.term, node.id),
+            _ => return None,
+        };
+        let durable = node.durable.hard_state;
+        if durable == (HardState { term, voted_for: Some(candidate) }) {
+            return None;
+        }
+        let message =
+            format!("{} gives {candidate} its vote in term {term} while its disk holds {durable} for good", node.id);
+        Some(fact.contradicts(NAME, node.durable.record, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use raft_core::EntryId;
+
+    #[test]
+    fn a_grant_before_the_sync_fires() {
+        let mut script = Script::started();
+        script.ask(2, Some((2, Some(1))), None, vec![]);
+        script.write(2);
+        script.send(2, 1, granted(2));
+        assert_fires(VoteDurable, NAME, &script, "n2 gives n1 its vote in term 2 while its disk holds term 1");
+    }
+
+    #[test]
+    fn a_durable_term_with_another_vote_fires() {
+        let mut script = Script::started();
+        script.vote(2, 1, 2);
+        script.send(2, 3, granted(2));
+        assert_fires(VoteDurable, NAME, &script, "its disk holds term 2 vote n1");
+    }
+
+    #[test]
+    fn a_request_before_the_sync_fires() {
+        let mut script = Script::started();
+        script.ask(1, Some((2, Some(1))), None, vec![]);
+        script.send(1, 2, request_vote(2, EntryId::new(1, 1)));
+        assert_fires(VoteDurable, NAME, &script, "n1 gives n1 its vote");
+    }
+
+    #[test]
+    fn durable_votes_are_silent() {
+        assert_silent(VoteDurable, &Script::legal());
+    }
+}
