@@ -1,1 +1,2 @@
 //! raft-sim
+pub mod disk;
