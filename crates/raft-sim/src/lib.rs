@@ -1,1 +1,4 @@
 //! raft-sim
+pub mod checkers;
+pub mod record;
+pub mod scenario;
