@@ -270,24 +270,3 @@ mod tests {
         assert_eq!(violation.facts, [10]);
     }
 }
-#[cfg(test)]
-mod scratch {
-    use super::*;
-    use crate::testing::swarm;
-    use crate::record::What;
-    #[test]
-    fn scratch() {
-        let mut bad = 0;
-        for seed in 0..60 {
-            let result = run(&swarm(3 + 2 * (seed % 2)), seed, &mut ());
-            if result.violation.is_some() || !result.failures.is_empty() { println!("{seed} {:?} {:?}", result.violation, result.failures); bad += 1; }
-        }
-        println!("bad {bad}");
-        let mut records: Vec<Record> = Vec::new();
-        let _ = run(&swarm(3), 0, &mut records);
-        let from = records.iter().position(|r| matches!(&r.what, What::Fault{label} if label.starts_with("heal "))).unwrap();
-        for r in &records[from..(from+160).min(records.len())] {
-            println!("{} {:?} {:?} {:?} | {:?}", r.number, r.at.0/1000, r.node, r.what, r.view.as_ref().map(|v| (v.term, v.role, v.leader, v.last, v.commit)));
-        }
-    }
-}
