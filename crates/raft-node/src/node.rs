@@ -193,13 +193,15 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
+    /// Applies entries, and says so before it answers who waited for them.
     fn apply(&mut self, entries: Entries, outputs: &mut Vec<NodeOutput>) {
+        let place = outputs.len();
         for entry in entries.iter() {
             let reply = self.apply_entry(entry);
             self.waiters.applied(entry.id, &reply, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
             self.applied = entry.id.index;
         }
-        outputs.push(NodeOutput::Applied { entries, state_hash: self.state_hash() });
+        outputs.insert(place, NodeOutput::Applied { entries, state_hash: self.state_hash() });
     }
 
     /// Applies one entry and says what whoever waits for it is to be told. What is no envelope is nothing on every node,

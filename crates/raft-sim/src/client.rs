@@ -121,7 +121,12 @@ impl Clients {
 
     /// The time asked for by a [`ClientOutput::Wake`] has come.
     pub fn wake(
-        &mut self, slot: usize, generation: u64, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>,
+        &mut self,
+        slot: usize,
+        generation: u64,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
     ) {
         self.with(slot, |clients, client| {
             if client.generation != generation {
@@ -151,7 +156,12 @@ impl Clients {
 
     /// An answer reached a client. Answers to what it no longer waits for change nothing.
     pub fn reply(
-        &mut self, slot: usize, id: RequestId, reply: &Reply, now: SimTime, choices: &mut Choices,
+        &mut self,
+        slot: usize,
+        id: RequestId,
+        reply: &Reply,
+        now: SimTime,
+        choices: &mut Choices,
         out: &mut Vec<ClientOutput>,
     ) {
         self.with(slot, |clients, client| match std::mem::replace(&mut client.state, State::Done) {
@@ -174,7 +184,12 @@ impl Clients {
                 }
             },
             State::Waiting(mut pending) if pending.open.contains(&id) => match pending.answer(id, reply) {
-                Some(ended) => clients.finish(client, pending.ended(ended), now, choices, out),
+                Some(ended) => {
+                    if *reply == Reply::SessionExpired {
+                        client.leave_session();
+                    }
+                    clients.finish(client, pending.ended(ended), now, choices, out);
+                }
                 None if client.scripted && pending.open.is_empty() => client.end(pending.gave_up(), now, out),
                 None => {
                     client.state = State::Waiting(pending);
@@ -267,7 +282,12 @@ impl Clients {
     }
 
     fn finish(
-        &self, client: &mut Client, ended: Operation, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>,
+        &self,
+        client: &mut Client,
+        ended: Operation,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
     ) {
         let known = ended.status != Status::Unknown;
         operation::remember(&mut client.seen, &ended);
@@ -278,8 +298,7 @@ impl Clients {
         if !known {
             // A client has one operation open at a time, and this one may take effect at any time.
             client.lives += 1;
-            client.session = None;
-            client.sequence = 0;
+            client.leave_session();
         }
         client.rest(&self.model, now, choices, out);
     }
@@ -317,6 +336,11 @@ impl Client {
     /// Unique in the run, and the same whatever other clients do.
     const fn number(&self) -> u64 {
         self.lives * 1_000_000 + self.slot as u64 + 1
+    }
+
+    const fn leave_session(&mut self) {
+        self.session = None;
+        self.sequence = 0;
     }
 
     fn wake_at(&mut self, at: SimTime, out: &mut Vec<ClientOutput>) {

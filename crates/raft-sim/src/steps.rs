@@ -49,7 +49,9 @@ impl World {
     pub(crate) fn watch_script(&mut self) {
         while let Some(&place) = self.script.conditional.last() {
             let scenario = Arc::clone(&self.scenario);
-            let Some(Step { trigger: Trigger::When { condition, after }, .. }) = scenario.steps.get(place) else { return };
+            let Some(Step { trigger: Trigger::When { condition, after }, .. }) = scenario.steps.get(place) else {
+                return;
+            };
             if self.script.due || !self.holds(condition) {
                 return;
             }
@@ -228,3 +230,6 @@ pub(crate) fn list(nodes: &BTreeSet<NodeId>) -> String {
     let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     if names.is_empty() { "nobody".into() } else { names.join(" ") }
 }
+
+#[cfg(test)]
+mod tests;

@@ -169,7 +169,7 @@ fn a_node_alone_proposes_persists_applies_and_replies() {
     let response = Bytes::from_static(b"1");
     let reply = Reply::Applied { entry, response };
     let state_hash = cluster.node(1).state_hash();
-    let done = [NodeOutput::Reply { id: RequestId(2), reply }, NodeOutput::Applied { entries: written, state_hash }];
+    let done = [NodeOutput::Applied { entries: written, state_hash }, NodeOutput::Reply { id: RequestId(2), reply }];
     assert_eq!(cluster.outputs, done);
     assert_eq!(cluster.node(1).machine().0, [Bytes::from_static(b"command 1")], "without its envelope");
     assert_eq!(cluster.node(1).status().applied, entry.index, "the core was told in the same call");
@@ -279,8 +279,8 @@ fn bytes_that_are_no_envelope_are_applied_as_nothing() {
     node.waiters.insert(EntryId::new(1, 1), RequestId(1));
     node.apply([Entry { id: EntryId::new(1, 1), payload: garbage }].into_iter().collect(), &mut outputs);
     assert_eq!((node.machine.clone(), node.sessions.clone()), before);
-    assert_eq!(outputs[0], NodeOutput::Reply { id: RequestId(1), reply: Reply::Lost });
-    assert!(matches!(outputs[1], NodeOutput::Applied { .. }));
+    assert!(matches!(outputs[0], NodeOutput::Applied { .. }));
+    assert_eq!(outputs[1], NodeOutput::Reply { id: RequestId(1), reply: Reply::Lost });
 }
 
 #[test]

@@ -116,7 +116,12 @@ mod tests {
         let mut script = Script::legal();
         script.ask(3, None, None, vec![noop(4, 3)]);
         script.step(3, |view| (view.last, view.commit) = (EntryId::new(4, 3), LogIndex(4)));
-        assert_fires(CommitQuorum, NAME, &script, "n3 takes 4 for committed while the leaders have committed up to 3@3");
+        assert_fires(
+            CommitQuorum,
+            NAME,
+            &script,
+            "n3 takes 4 for committed while the leaders have committed up to 3@3",
+        );
         let mut script = Script::led();
         script.ask(3, Some((2, None)), None, vec![noop(2, 1)]);
         script.step(3, |view| {

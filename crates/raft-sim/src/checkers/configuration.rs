@@ -21,9 +21,8 @@ impl Property for ConfigurationInForce {
         if let Some(view) = fact.record.view.as_ref().filter(|_| fact.change.settled_view)
             && view.configuration.as_ref() != node.configuration()
         {
-            let print = |configuration: Option<&Configuration>| {
-                configuration.map_or("none".to_string(), ToString::to_string)
-            };
+            let print =
+                |configuration: Option<&Configuration>| configuration.map_or("none".to_string(), ToString::to_string);
             let (claimed, held) = (print(view.configuration.as_ref()), print(node.configuration()));
             let message = format!("{} acts on configuration {claimed}; the newest in its log is {held}", node.id);
             return Some(fact.contradicts(NAME, node.asked, message));

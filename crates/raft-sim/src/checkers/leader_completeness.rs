@@ -41,9 +41,8 @@ fn elected(ghost: &Ghost, fact: &Fact<'_>, leader: NodeId, view: &Seen) -> Optio
     if log.chain_at(last.id.index, &ghost.committed) == Some(last.chain) {
         return None;
     }
-    let missing = |entry: &&super::ghost::Committed| {
-        log.chain_at(entry.id.index, &ghost.committed) != Some(entry.chain)
-    };
+    let missing =
+        |entry: &&super::ghost::Committed| log.chain_at(entry.id.index, &ghost.committed) != Some(entry.chain);
     let entry = ghost.committed.iter().take(earlier).find(missing)?;
     let message = format!(
         "{leader} leads term {} without {}, which {} committed in term {}",

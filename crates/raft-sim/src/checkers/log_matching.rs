@@ -17,6 +17,7 @@ pub(super) struct LogMatching {
     seen: Vec<Vec<Sighting>>,
 }
 
+#[derive(Clone, Copy)]
 struct Sighting {
     term: Term,
     chain: Chain,
@@ -31,21 +32,20 @@ impl Property for LogMatching {
         let slots = node.log.after(LogIndex(node.log.len().saturating_sub(pushed)));
         let (earlier, slot) = slots.iter().find_map(|slot| Some((self.differs(node.id, slot)?, slot)))?;
         let message = format!("{} and {} both hold {} after different logs", earlier.node, node.id, slot.id);
-        let record = earlier.record;
-        Some(fact.contradicts(NAME, record, message))
+        Some(fact.contradicts(NAME, earlier.record, message))
     }
 }
 
 impl LogMatching {
     /// The earlier sighting that this one contradicts.
-    fn differs(&mut self, node: NodeId, slot: &Slot) -> Option<&Sighting> {
+    fn differs(&mut self, node: NodeId, slot: &Slot) -> Option<Sighting> {
         let place = usize::try_from(slot.id.index.previous().0).ok()?;
         if self.seen.len() <= place {
             self.seen.resize_with(place + 1, Vec::new);
         }
         let here = self.seen.get_mut(place)?;
         match here.iter().position(|known| known.term == slot.id.term) {
-            Some(known) => here.get(known).filter(|known| known.chain != slot.chain),
+            Some(known) => here.get(known).copied().filter(|known| known.chain != slot.chain),
             None => {
                 let Slot { id, chain, record } = *slot;
                 here.push(Sighting { term: id.term, chain, node, record });

@@ -117,12 +117,6 @@ impl<'a> Fact<'a> {
         Some((node, node.view.as_ref()?))
     }
 
-    /// The node and its view, if with this record the view agrees with the log for the first time.
-    fn settled_view(&self) -> Option<(&'a Node, &'a Seen)> {
-        let node = self.node.filter(|_| self.change.settled_view)?;
-        Some((node, node.view.as_ref()?))
-    }
-
     /// The violation that this record completes; `earlier` shows the other fact.
     fn contradicts(&self, property: &'static str, earlier: u64, message: String) -> Violation {
         let mut facts = vec![earlier, self.record.number];
@@ -211,4 +205,35 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(stale_read::StaleRead::default()),
         Box::new(state_equal::StateEqual::default()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::script::{Script, append, scenario};
+    use super::*;
+    use raft_core::EntryId;
+
+    #[test]
+    fn a_legal_run_passes_every_property() {
+        let mut checkers = Checkers::new(&scenario());
+        for record in &Script::legal().records {
+            assert_eq!(checkers.observe(record), None);
+        }
+        let finish = checkers.finish(&End { at: SimTime(1), history: &[], healed: None });
+        assert_eq!((finish.violation, finish.failures, finish.inconclusive, finish.heal), (None, vec![], None, None));
+        assert_eq!(finish.sometimes.get("leader_elected"), Some(&2));
+    }
+
+    #[test]
+    fn the_first_contradiction_is_reported_with_its_facts() {
+        let mut script = Script::led();
+        script.send(2, 3, append(2, EntryId::new(2, 2), 2, vec![]));
+        let mut checkers = Checkers::new(&scenario());
+        let violation = script.records.iter().find_map(|record| checkers.observe(record));
+        let violation = violation.expect("n2 does not lead term 2");
+        assert_eq!(violation.property, "election_safety");
+        assert_eq!(violation.facts.len(), 2, "{violation:?}");
+        let no_leader = Expectations { no_leader: true, ..Expectations::default() };
+        assert_eq!(checkers.expectations(&no_leader, SimTime(1)).len(), 1);
+    }
 }

@@ -32,7 +32,12 @@ impl Property for Monotone {
             format!("{id} goes back from term {} to {}", before.term, now.term)
         } else if now.term == before.term && before.voted_for.is_some() && now.voted_for != before.voted_for {
             let vote = |vote: Option<raft_core::NodeId>| vote.map_or("nobody".to_string(), |id| id.to_string());
-            format!("{id} changes its vote in term {} from {} to {}", now.term, vote(before.voted_for), vote(now.voted_for))
+            format!(
+                "{id} changes its vote in term {} from {} to {}",
+                now.term,
+                vote(before.voted_for),
+                vote(now.voted_for)
+            )
         } else if now.commit < before.commit {
             format!("{id} takes its commit index back from {} to {}", before.commit, now.commit)
         } else if now.applied < before.applied {

@@ -70,12 +70,7 @@ impl Property for Recovery {
     }
 }
 
-fn restarted(
-    fact: &Fact<'_>,
-    node: &Node,
-    hard_state: HardState,
-    recovery: &node::Recovery,
-) -> Option<Violation> {
+fn restarted(fact: &Fact<'_>, node: &Node, hard_state: HardState, recovery: &node::Recovery) -> Option<Violation> {
     let (id, last, in_doubt) = (node.id, node.log.last_id(), recovery.in_doubt);
     let Some(contains) = recovery.contains else {
         let message = format!(

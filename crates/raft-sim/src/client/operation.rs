@@ -30,7 +30,11 @@ pub(super) enum Wish {
 impl Wish {
     /// The `n`-th wish of the client in this slot. Values are unique in the run, so that a read names its write.
     pub(super) fn draw(
-        model: &ClientModel, slot: usize, n: u64, slots: u64, seen: &BTreeMap<String, Option<String>>,
+        model: &ClientModel,
+        slot: usize,
+        n: u64,
+        slots: u64,
+        seen: &BTreeMap<String, Option<String>>,
         choices: &mut Choices,
     ) -> Self {
         let at = slot as u64;

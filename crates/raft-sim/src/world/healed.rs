@@ -15,7 +15,9 @@ impl World {
             return None;
         }
         let fit = |node: &NodeId| {
-            self.hosts.get(node).is_some_and(|host| host.process.is_some() && host.slow.is_none() && host.armed.is_none())
+            self.hosts
+                .get(node)
+                .is_some_and(|host| host.process.is_some() && host.slow.is_none() && host.armed.is_none())
         };
         let mut nodes: BTreeSet<NodeId> = self.nodes().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();
@@ -25,7 +27,8 @@ impl World {
                 broken.iter().filter(of_node).filter(|(from, to)| nodes.contains(from) && nodes.contains(to)).count()
             };
             // The node with the most broken links goes first; of equals the one with the lowest number.
-            let worst = nodes.iter().map(|&node| (among(node), node)).max_by_key(|&(count, node)| (count, u64::MAX - node.0));
+            let worst =
+                nodes.iter().map(|&node| (among(node), node)).max_by_key(|&(count, node)| (count, u64::MAX - node.0));
             match worst {
                 Some((count, node)) if count > 0 => nodes.remove(&node),
                 _ => break,

@@ -158,11 +158,11 @@ mod tests {
             voters(&[1, 2]),
         ];
         let mut seen = Vec::new();
-        for payload in payloads {
+        for (place, payload) in payloads.into_iter().enumerate() {
             for (index, term) in [(1, 1), (2, 1), (1, 2)] {
                 for before in [Chain::ROOT, Chain(7)] {
                     let chain = before.then(&entry(index, term, payload.clone()));
-                    assert!(!seen.contains(&chain), "{payload:?} at {index}@{term} collides");
+                    assert!(!seen.contains(&chain), "payload {place} at {index}@{term} collides");
                     seen.push(chain);
                 }
             }

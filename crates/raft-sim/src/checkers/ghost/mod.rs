@@ -123,11 +123,8 @@ impl Ghost {
 
     /// Takes in the next record.
     pub(crate) fn update(&mut self, record: &Record) -> Change {
-        let mut change = Change {
-            committed_before: self.committed.len(),
-            applied_before: self.applied.len(),
-            ..Change::default()
-        };
+        let mut change =
+            Change { committed_before: self.committed.len(), applied_before: self.applied.len(), ..Change::default() };
         let Some(id) = record.node else { return change };
         let number = record.number;
         let Some(node) = self.node_mut(id) else { return change };

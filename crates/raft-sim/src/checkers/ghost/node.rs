@@ -224,7 +224,8 @@ impl Node {
     ) -> Recovery {
         let log = Log::of(entries, record);
         let first = self.incarnation == 0;
-        self.became_durable(disk_durable, self.durable.record);
+        // Judged by what was known to be durable *before*: the present mark also covers places of the disk whose
+        // content a power loss took away.
         let recovery = Recovery {
             first,
             contains: if first { Some(0) } else { self.prefix_equal_to(hard_state, &log) },
@@ -240,6 +241,7 @@ impl Node {
             self.pending.clear();
         } else {
             self.pending.truncate(recovery.contains.unwrap_or(0));
+            self.became_durable(disk_durable, record);
         }
         let configuration = |entry: &raft_core::Entry| match &entry.payload {
             raft_core::Payload::Configuration(configuration) => Some((entry.id, configuration.clone())),

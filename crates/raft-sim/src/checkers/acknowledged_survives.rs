@@ -1,0 +1,135 @@
+//! What was acknowledged to a client is committed, stays in every log that has it, and at every restart and at the end
+//! is durable on a quorum.
+//!
+//! First to catch: an answer before the commit, an append that truncates without a conflict (an old, reordered one cuts
+//! off newer entries), a quorum of disks that lost what they had. Backs up `commit_quorum` and `recovery`.
+
+use super::ghost::{Committed, Ghost};
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::{LogIndex, NodeId};
+use raft_node::Reply;
+
+const NAME: &str = "acknowledged_survives";
+
+#[derive(Default)]
+pub(super) struct AcknowledgedSurvives {
+    /// The highest index acknowledged, and the record that did it.
+    newest: Option<(LogIndex, u64)>,
+}
+
+impl Property for AcknowledgedSurvives {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        match &fact.record.what {
+            What::Replied { reply: Reply::Applied { entry, .. }, .. } => {
+                let node = fact.record.node?;
+                let number = fact.record.number;
+                if ghost.committed_at(entry.index).is_none_or(|committed| committed.id != *entry) {
+                    let message = format!("{node} acknowledges a write by {entry}, which no leader has committed");
+                    return Some(fact.contradicts(NAME, number, message));
+                }
+                self.note(entry.index, number);
+                None
+            }
+            What::Replied { reply: Reply::SessionOpened { session }, .. } => {
+                self.note(LogIndex(session.0), fact.record.number);
+                None
+            }
+            What::Asked { .. } => removed(ghost, fact),
+            What::Started { .. } => {
+                let (message, acknowledged) = self.lost(ghost)?;
+                Some(fact.contradicts(NAME, acknowledged, message))
+            }
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
+        let (message, acknowledged) = self.lost(ghost)?;
+        Some(Violation { property: NAME, message, facts: vec![acknowledged] })
+    }
+}
+
+/// A node removes an entry that is committed.
+fn removed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+    let (first, last) = fact.change.edit.removed?;
+    let committed = ghost.committed_at(first.id.index).filter(|committed| committed.chain == first.chain)?;
+    let node = fact.record.node?;
+    let Committed { id, by, record, .. } = *committed;
+    let message = format!("{node} removes {}..{} from its log although {by} committed {id}", first.id, last.id);
+    Some(fact.contradicts(NAME, record, message))
+}
+
+impl AcknowledgedSurvives {
+    fn note(&mut self, index: LogIndex, record: u64) {
+        if self.newest.is_none_or(|(newest, _)| index > newest) {
+            self.newest = Some((index, record));
+        }
+    }
+
+    /// What is wrong if the newest acknowledged entry is not durable on a quorum, and the record that acknowledged it.
+    fn lost(&self, ghost: &Ghost) -> Option<(String, u64)> {
+        let (index, acknowledged) = self.newest?;
+        let chain = ghost.committed_chain(index)?;
+        let holds = |id: NodeId| ghost.holds_durably(id, index, chain);
+        let newest = ghost.nodes().iter().filter_map(|node| node.configurations.last()).max_by_key(|(at, _)| *at)?;
+        if newest.1.has_quorum(holds) {
+            return None;
+        }
+        let holders: Vec<String> =
+            ghost.nodes().iter().map(|node| node.id).filter(|id| holds(*id)).map(|id| id.to_string()).collect();
+        let message = format!("what was acknowledged up to {index} is durable on [{}] only", holders.join(" "));
+        Some((message, acknowledged))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::record::CrashKind;
+    use bytes::Bytes;
+    use raft_core::{EntryId, RequestId};
+
+    fn acknowledge(script: &mut Script, index: u64, term: u64) {
+        let reply = Reply::Applied { entry: EntryId::new(index, term), response: Bytes::new() };
+        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+    }
+
+    #[test]
+    fn an_answer_before_the_commit_fires() {
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        acknowledge(&mut script, 3, 2);
+        assert_fires(AcknowledgedSurvives::default(), NAME, &script, "by 3@2, which no leader has committed");
+    }
+
+    #[test]
+    fn a_truncation_of_committed_entries_fires() {
+        let mut script = Script::led();
+        script.ask(2, None, Some(2), vec![noop(2, 2)]);
+        let words = "n2 removes 2@2..2@2 from its log although n1 committed 2@2";
+        assert_fires(AcknowledgedSurvives::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn disks_that_lose_it_fire() {
+        let mut script = Script::led();
+        acknowledge(&mut script, 2, 2);
+        script.crash(2, CrashKind::PowerLoss);
+        script.start(2, 2, Some(1), vec![founding()]);
+        let words = "what was acknowledged up to 2 is durable on [n1] only";
+        assert_fires(AcknowledgedSurvives::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn what_stays_on_a_quorum_is_silent() {
+        let mut script = Script::legal();
+        acknowledge(&mut script, 2, 2);
+        script.crash(2, CrashKind::PowerLoss);
+        script.start(2, 3, Some(2), vec![founding(), noop(2, 2), noop(3, 3)]);
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        script.ask(1, None, Some(3), vec![]);
+        assert_silent(AcknowledgedSurvives::default(), &script);
+    }
+}

@@ -1,0 +1,178 @@
+//! What a scenario expects beyond the properties, judged at one moment: each disappointment a sentence with the numbers.
+//!
+//! A node that is down counts with what its disk holds for its log and its term, and not at all for the rest.
+
+use super::ghost::Ghost;
+use super::ghost::node::{Node, Seen};
+use crate::record::SimTime;
+use crate::scenario::model::Expectations;
+use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use std::collections::BTreeSet;
+
+/// What does not hold now. `sometimes` and `heals_within` are for whole runs and not judged here.
+pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) -> Vec<String> {
+    let mut failures: Vec<String> = Vec::new();
+    let leaders = leaders(ghost);
+    if let Some(expected) = &expectations.leader {
+        failures.extend(leader(&leaders, expected));
+    }
+    if let Some((id, term)) = leaders.last().filter(|_| expectations.no_leader) {
+        failures.push(format!("no leader expected; {id} leads term {term}"));
+    }
+    if expectations.converged {
+        failures.extend(converged(ghost));
+    }
+    if let Some(index) = expectations.committed {
+        failures.extend(
+            up(ghost).filter(|(_, view)| view.commit < index).map(|(node, view)| {
+                format!("commit index {index} expected everywhere; {} has {}", node.id, view.commit)
+            }),
+        );
+    }
+    for (id, terms) in &expectations.logs {
+        failures.extend(log(ghost, *id, terms));
+    }
+    if let Some(least) = expectations.min_term.filter(|least| ghost.highest_term < *least) {
+        failures.push(format!("a term of at least {least} expected; the highest is {}", ghost.highest_term));
+    }
+    if let Some(most) = expectations.max_term.filter(|most| ghost.highest_term > *most) {
+        failures.push(format!("no term above {most} expected; the highest is {}", ghost.highest_term));
+    }
+    let (ms, ns) = (at.0 / 1_000_000, at.0 % 1_000_000);
+    failures.iter().map(|failure| format!("at {ms}.{ns:06} ms: {failure}")).collect()
+}
+
+fn up(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
+    ghost.nodes().iter().filter(|node| node.up).filter_map(|node| Some((node, node.view.as_ref()?)))
+}
+
+/// Who leads, by term: of two, the first has been replaced and does not know it yet.
+fn leaders(ghost: &Ghost) -> Vec<(NodeId, Term)> {
+    let mut leaders: Vec<_> =
+        up(ghost).filter(|(_, view)| view.role == RoleKind::Leader).map(|(node, view)| (node.id, view.term)).collect();
+    leaders.sort_by_key(|(_, term)| *term);
+    leaders
+}
+
+fn leader(leaders: &[(NodeId, Term)], expected: &BTreeSet<NodeId>) -> Option<String> {
+    let any = expected.is_empty();
+    let names: Vec<String> = expected.iter().map(ToString::to_string).collect();
+    let wanted = if any { "a leader".to_string() } else { format!("leader {}", names.join(" or ")) };
+    match leaders.last() {
+        None => Some(format!("{wanted} expected; nobody leads")),
+        Some((id, _)) if any || expected.contains(id) => None,
+        Some((id, term)) => Some(format!("{wanted} expected; {id} leads term {term}")),
+    }
+}
+
+fn converged(ghost: &Ghost) -> Vec<String> {
+    let Some((first, _)) = up(ghost).max_by_key(|(node, _)| node.log.last_id()) else {
+        return vec!["convergence expected; no node is up".to_string()];
+    };
+    let last = first.log.last_id();
+    let lagging = up(ghost).filter_map(|(node, view)| {
+        let ours = node.log.last_id();
+        if node.log.chain() != first.log.chain() {
+            Some(format!("the same logs expected; {} ends in {last}, {} in {ours}", first.id, node.id))
+        } else if view.applied != ours.index {
+            Some(format!("all applied expected; {} has applied {} of {}", node.id, view.applied, ours.index))
+        } else {
+            None
+        }
+    });
+    lagging.collect()
+}
+
+fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {
+    let Some(node) = ghost.node(id) else { return Some(format!("a log of {id} expected; there is no such node")) };
+    let log = if node.up { &node.log } else { &node.durable.log };
+    let held: Vec<Term> = log.terms().take(expected.len()).collect();
+    if held == expected {
+        return None;
+    }
+    let differs = held.iter().zip(expected).take_while(|(held, expected)| held == expected).count();
+    let index = LogIndex(differs as u64 + 1);
+    let held = held.get(differs).map_or("nothing".to_string(), |term| format!("term {term}"));
+    let expected = expected.get(differs).map_or(Term(0), |term| *term);
+    Some(format!("{id} expected to hold an entry of term {expected} at {index}; it holds {held}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+
+    fn of(change: impl FnOnce(&mut Expectations)) -> Expectations {
+        let mut expectations = Expectations::default();
+        change(&mut expectations);
+        expectations
+    }
+
+    fn assert_holds(script: &Script, expectations: &Expectations) {
+        assert_eq!(failures(&ghost_after(script), expectations, SimTime(1)), Vec::<String>::new());
+    }
+
+    fn assert_fails(script: &Script, expectations: &Expectations, words: &str) {
+        let failures = failures(&ghost_after(script), expectations, SimTime(1_500_000));
+        assert!(failures.iter().any(|failure| failure.contains(words)), "{failures:?} do not say {words:?}");
+        assert!(failures.iter().all(|failure| failure.starts_with("at 1.500000 ms: ")), "{failures:?}");
+    }
+
+    fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().map(|&id| NodeId(id)).collect()
+    }
+
+    #[test]
+    fn leaders() {
+        let (none, one) = (Script::started(), Script::led());
+        assert_holds(&one, &of(|expect| expect.leader = Some(ids(&[]))));
+        assert_holds(&one, &of(|expect| expect.leader = Some(ids(&[1, 2]))));
+        assert_fails(
+            &one,
+            &of(|expect| expect.leader = Some(ids(&[2, 3]))),
+            "leader n2 or n3 expected; n1 leads term 2",
+        );
+        assert_fails(&none, &of(|expect| expect.leader = Some(ids(&[]))), "a leader expected; nobody leads");
+        assert_holds(&none, &of(|expect| expect.no_leader = true));
+        assert_fails(&one, &of(|expect| expect.no_leader = true), "no leader expected; n1 leads term 2");
+        let newest = Script::legal();
+        assert_holds(&newest, &of(|expect| expect.leader = Some(ids(&[2]))));
+    }
+
+    #[test]
+    fn convergence_and_commits() {
+        let mut script = Script::led();
+        let expect = of(|expect| (expect.converged, expect.committed) = (true, Some(LogIndex(2))));
+        assert_fails(&script, &expect, "n2 ends in 2@2, n3 in 1@1");
+        assert_fails(&script, &expect, "all applied expected; n1 has applied 0 of 2");
+        assert_fails(&script, &expect, "commit index 2 expected everywhere; n2 has 0");
+        for node in [1, 2] {
+            script.step(node, |view| (view.commit, view.applied) = (LogIndex(2), LogIndex(2)));
+        }
+        script.crash(3, crate::record::CrashKind::Kill);
+        assert_holds(&script, &expect);
+        script.crash(1, crate::record::CrashKind::Kill);
+        script.crash(2, crate::record::CrashKind::Kill);
+        assert_fails(&script, &expect, "no node is up");
+    }
+
+    #[test]
+    fn logs_and_terms() {
+        let mut script = Script::led();
+        let logs = |id: u64, terms: &[u64]| {
+            let terms = terms.iter().map(|&term| Term(term)).collect();
+            of(|expect| expect.logs = [(NodeId(id), terms)].into())
+        };
+        assert_holds(&script, &logs(1, &[1, 2]));
+        assert_holds(&script, &logs(1, &[1]));
+        assert_fails(&script, &logs(1, &[1, 1]), "n1 expected to hold an entry of term 1 at 2; it holds term 2");
+        assert_fails(&script, &logs(3, &[1, 2]), "n3 expected to hold an entry of term 2 at 2; it holds nothing");
+        assert_fails(&script, &logs(9, &[1]), "there is no such node");
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        script.crash(2, crate::record::CrashKind::PowerLoss);
+        assert_fails(&script, &logs(2, &[1, 2, 2]), "it holds nothing");
+        assert_holds(&script, &of(|expect| (expect.min_term, expect.max_term) = (Some(Term(2)), Some(Term(2)))));
+        assert_fails(&script, &of(|expect| expect.min_term = Some(Term(3))), "at least 3 expected; the highest is 2");
+        assert_fails(&script, &of(|expect| expect.max_term = Some(Term(1))), "no term above 1 expected");
+    }
+}

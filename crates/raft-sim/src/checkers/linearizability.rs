@@ -1,0 +1,76 @@
+//! The clients' history has a linearization (Herlihy & Wing 1990): the last judge, who knows nothing of Raft.
+//!
+//! Only at the end of a run, by the searching checker of raft-kv. A search that runs out of its budget is reported as
+//! undecided, never as a pass. Backs up every other property; first to catch what shows only in what clients see and
+//! `stale_read` does not cover: a write that is lost or applied twice without an answer that says so.
+
+use super::Violation;
+use raft_kv::history::Operation;
+use raft_kv::linearizability::{Verdict, check};
+
+const NAME: &str = "linearizability";
+
+/// Steps of the search for each key: far more than the history of a run needs, a fraction of a second at worst.
+const BUDGET: u64 = 5_000_000;
+
+/// The verdict over a history.
+pub(super) enum Linearizability {
+    Holds,
+    Violated(Violation),
+    Inconclusive(String),
+}
+
+pub(super) fn judge(history: &[Operation]) -> Linearizability {
+    judge_within(history, BUDGET)
+}
+
+fn judge_within(history: &[Operation], budget: u64) -> Linearizability {
+    match check(history, budget) {
+        Verdict::Linearizable => Linearizability::Holds,
+        Verdict::Violation(counterexample) => {
+            let message = counterexample.to_string();
+            Linearizability::Violated(Violation { property: NAME, message, facts: Vec::new() })
+        }
+        Verdict::Inconclusive { key, operations, steps } => Linearizability::Inconclusive(format!(
+            "linearizability of key {key} is undecided: {operations} operations, {steps} steps spent"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_kv::history::{Op, OpResult, OpValue, Status};
+
+    fn operation(op: Op, value: OpValue, result: OpResult, invoke_ns: u64) -> Operation {
+        let (status, return_ns) = (Status::Ok, Some(invoke_ns + 1));
+        Operation { client: 1, op, key: "k".into(), value, status, result, invoke_ns, return_ns }
+    }
+
+    fn put_then_get(result: OpResult) -> Vec<Operation> {
+        vec![
+            operation(Op::Put, OpValue::Value("a".into()), OpResult::Null, 1),
+            operation(Op::Get, OpValue::Null, result, 3),
+        ]
+    }
+
+    #[test]
+    fn a_lost_write_fires() {
+        let Linearizability::Violated(violation) = judge(&put_then_get(OpResult::Null)) else {
+            panic!("a get after an acknowledged put returned nothing");
+        };
+        assert_eq!(violation.property, NAME);
+        assert!(violation.message.contains("put k a"), "{violation:?}");
+    }
+
+    #[test]
+    fn a_history_with_an_order_is_silent() {
+        assert!(matches!(judge(&put_then_get(OpResult::Value("a".into()))), Linearizability::Holds));
+    }
+
+    #[test]
+    fn an_exhausted_budget_is_no_pass() {
+        let history = put_then_get(OpResult::Value("a".into()));
+        assert!(matches!(judge_within(&history, 0), Linearizability::Inconclusive(_)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Liveness: once nothing disturbs a majority any more, it has a leader, commits something new, and all of it catches
+//! up, within a budget counted in election timeouts. Measured in every run that heals, demanded where the scenario does.
+//!
+//! First to catch: elections that never settle, a leader that cannot commit, a follower that is never brought up to
+//! date. Not a safety property: a failure here is an expectation that did not come true.
+
+use super::End;
+use super::ghost::Ghost;
+use crate::record::SimTime;
+use crate::scenario::model::Scenario;
+use raft_core::nanos;
+use std::time::Duration;
+
+/// How long healing took, if it came about; the error is a sentence about a budget that was missed.
+pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result<Option<Duration>, String> {
+    let Some(healed) = end.healed else {
+        return match scenario.expect.heals_within {
+            Some(_) => Err("liveness: healing was expected, but the run never healed".to_string()),
+            None => Ok(None),
+        };
+    };
+    // The first step by which a healed leader has committed something since, and the newest entry of it: with it there
+    // is a leader and a fresh commit.
+    let since = ghost.committed.partition_point(|entry| entry.at < healed.at);
+    let first = ghost.committed.iter().skip(since).find(|entry| healed.nodes.contains(&entry.by));
+    let fresh = first.and_then(|first| ghost.committed.iter().rev().find(|entry| entry.record == first.record));
+    let reached = fresh.map(|entry| {
+        let caught_up = healed.nodes.iter().map(|id| ghost.node(*id)?.applied_since(entry.id.index, entry.at));
+        (entry, caught_up.collect::<Option<Vec<SimTime>>>())
+    });
+    let heal = match &reached {
+        Some((_, Some(times))) => {
+            times.iter().max().map(|last| Duration::from_nanos(last.0.saturating_sub(healed.at.0)))
+        }
+        _ => None,
+    };
+    let Some(timeouts) = scenario.expect.heals_within else { return Ok(heal) };
+    let timeout = nanos(scenario.raft.election_timeout.end);
+    let budget = Duration::from_nanos(timeout.saturating_mul(u64::from(timeouts)));
+    if heal.is_some_and(|heal| heal <= budget) {
+        return Ok(heal);
+    }
+    let waited = Duration::from_nanos(end.at.0.saturating_sub(healed.at.0));
+    let within = format!("within {timeouts} election timeouts ({budget:?}) after healing");
+    Err(match (heal, reached) {
+        (Some(heal), _) => format!("liveness: healing took {heal:?}, not {within}"),
+        (None, None) => format!("liveness: no healed leader committed anything {within}; the run waited {waited:?}"),
+        (None, Some((entry, _))) => {
+            let behind: Vec<String> = healed
+                .nodes
+                .iter()
+                .filter(|id| ghost.node(**id).and_then(|node| node.applied_since(entry.id.index, entry.at)).is_none())
+                .map(ToString::to_string)
+                .collect();
+            let behind = behind.join(" ");
+            format!("liveness: [{behind}] did not apply {} {within}; the run waited {waited:?}", entry.id)
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Healed;
+    use super::super::script::*;
+    use super::*;
+    use raft_core::{LogIndex, NodeId};
+
+    /// A commit by n1 at record `.1`, which n1 applies at once and n2 later.
+    fn healing(budget: Option<u32>) -> (Script, Scenario, u64) {
+        let mut script = Script::led();
+        let committed = script.records.len() as u64;
+        script.step(1, |view| view.applied = LogIndex(2));
+        script.step(2, |view| (view.commit, view.applied) = (LogIndex(2), LogIndex(2)));
+        let mut scenario = scenario();
+        scenario.expect.heals_within = budget;
+        (script, scenario, committed)
+    }
+
+    fn judge_since(
+        script: &Script,
+        scenario: &Scenario,
+        record: u64,
+        nodes: &[u64],
+    ) -> Result<Option<Duration>, String> {
+        let healed = Healed { at: SimTime(record * 1_000_000), nodes: nodes.iter().map(|&id| NodeId(id)).collect() };
+        let end = End { at: SimTime(1_000_000_000), history: &[], healed: Some(&healed) };
+        judge(&ghost_after(script), scenario, &end)
+    }
+
+    #[test]
+    fn healing_is_measured_until_the_last_node_has_applied_a_fresh_commit() {
+        let (script, scenario, committed) = healing(Some(1));
+        assert_eq!(judge_since(&script, &scenario, committed, &[1, 2]), Ok(Some(Duration::from_millis(2))));
+        assert_eq!(judge_since(&script, &scenario, committed - 3, &[1, 2]), Ok(Some(Duration::from_millis(5))));
+    }
+
+    #[test]
+    fn no_fresh_commit_a_straggler_and_a_missed_budget_fail() {
+        let (script, mut scenario, committed) = healing(Some(1));
+        let failure = judge_since(&script, &scenario, committed + 1, &[1, 2]).expect_err("nothing new was committed");
+        assert!(failure.contains("no healed leader committed anything within 1 election timeouts"), "{failure}");
+        let failure = judge_since(&script, &scenario, committed, &[1, 2, 3]).expect_err("n3 has not caught up");
+        assert!(failure.contains("[n3] did not apply 2@2"), "{failure}");
+        scenario.raft.election_timeout.end = Duration::from_millis(1);
+        let failure = judge_since(&script, &scenario, committed, &[1, 2]).expect_err("too slow");
+        assert!(failure.contains("healing took 2ms"), "{failure}");
+        let end = End { at: SimTime(1), history: &[], healed: None };
+        assert!(judge(&ghost_after(&script), &scenario, &end).is_err(), "never healed");
+    }
+
+    #[test]
+    fn without_a_demand_nothing_fails() {
+        let (script, scenario, committed) = healing(None);
+        assert_eq!(judge_since(&script, &scenario, committed, &[1, 2, 3]), Ok(None));
+        let end = End { at: SimTime(1), history: &[], healed: None };
+        assert_eq!(judge(&ghost_after(&script), &scenario, &end), Ok(None));
+    }
+}

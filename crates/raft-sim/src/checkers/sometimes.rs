@@ -1,0 +1,277 @@
+//! What must *have happened* in some run, or the runs prove little: a property that was never in danger was not tested.
+//!
+//! Counts per run. A cut tail shows as a restart without a write that the store had written.
+
+use super::Fact;
+use super::ghost::Ghost;
+use super::ghost::node::{Node, Seen};
+use crate::record::{CrashKind, Verdict, What};
+use raft_core::{AppendOutcome, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
+use raft_node::Reply;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
+pub const MARKS: [&str; 21] = [
+    "check_quorum_step_down",
+    "client_retry",
+    "commit",
+    "duplicate_command_answered",
+    "election",
+    "leader_elected",
+    "leader_isolated",
+    "log_conflict",
+    "lost_leadership_unknown",
+    "power_loss_lost_bytes",
+    "pre_vote_refused",
+    "read_served",
+    "recovery_cut_tail",
+    "restart",
+    "split_vote",
+    "stale_append_refused",
+    "step_down",
+    "term_jump",
+    "truncation",
+    "vote_refused",
+    "vote_refused_log_behind",
+];
+
+/// The counts of one run.
+pub(super) struct Sometimes {
+    counts: BTreeMap<&'static str, u64>,
+    /// Terms already counted as split.
+    split: BTreeSet<Term>,
+    /// Operations already handed to some node, by the record of their invocation.
+    requested: BTreeSet<u64>,
+    /// Entries that answered a client.
+    answered: BTreeSet<LogIndex>,
+    /// Of each node: the peers its last message to which was cut off.
+    cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
+}
+
+impl Default for Sometimes {
+    fn default() -> Self {
+        Self {
+            counts: MARKS.iter().map(|mark| (*mark, 0)).collect(),
+            split: BTreeSet::new(),
+            requested: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            cut: BTreeMap::new(),
+        }
+    }
+}
+
+impl Sometimes {
+    pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
+        self.counts.clone()
+    }
+
+    fn mark(&mut self, mark: &'static str) {
+        *self.counts.entry(mark).or_default() += 1;
+    }
+
+    pub(super) fn observe(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
+        if let Some((node, now)) = fact.new_view() {
+            self.view(ghost, fact, node, now);
+        }
+        if ghost.committed.len() > fact.change.committed_before {
+            self.mark("commit");
+        }
+        match &fact.record.what {
+            What::Sent { to, rpc, verdict } => self.sent(ghost, fact, *to, rpc, *verdict),
+            What::Started { incarnation, .. } if *incarnation > 1 => {
+                self.mark("restart");
+                let cut = |found: super::ghost::node::Recovery| found.contains.is_some_and(|held| held < found.written);
+                if fact.change.recovery.is_some_and(cut) {
+                    self.mark("recovery_cut_tail");
+                }
+            }
+            What::Crashed { crash: CrashKind::PowerLoss, lost } if *lost > 0 => self.mark("power_loss_lost_bytes"),
+            What::Asked { .. } if fact.change.edit.removed.is_some() => self.mark("truncation"),
+            What::Replied { reply, .. } => self.replied(reply),
+            What::Requested { .. } => self.requested(fact.record.cause),
+            _ => {}
+        }
+    }
+
+    fn view(&mut self, ghost: &Ghost, fact: &Fact<'_>, node: &Node, now: &Seen) {
+        let Some(before) = node.previous.as_ref() else { return };
+        let of_term = |term: Term| ghost.terms.get(&term);
+        if now.role == RoleKind::Candidate && (before.role != RoleKind::Candidate || now.term > before.term) {
+            self.mark("election");
+        }
+        let leads = now.role == RoleKind::Leader;
+        let led = before.role == RoleKind::Leader;
+        if leads && !led && of_term(now.term).is_some_and(|term| term.leader == Some((node.id, fact.record.number))) {
+            self.mark("leader_elected");
+        }
+        if led && !leads {
+            self.mark("step_down");
+            // Nobody taught it a higher term, so what made it stop is the silence of its quorum (Thesis §6.2).
+            if now.term == before.term && matches!(fact.record.what, What::TimerFired) {
+                self.mark("check_quorum_step_down");
+            }
+        }
+        if now.term.0 > before.term.0 + 1 {
+            self.mark("term_jump");
+        }
+        let lost_round = before.role == RoleKind::Candidate && now.term > before.term;
+        let split = |term: &super::ghost::terms::TermGhost| term.leader.is_none() && term.candidates.len() > 1;
+        if lost_round && of_term(before.term).is_some_and(split) && self.split.insert(before.term) {
+            self.mark("split_vote");
+        }
+    }
+
+    fn sent(&mut self, ghost: &Ghost, fact: &Fact<'_>, to: NodeId, rpc: &Rpc, verdict: Verdict) {
+        match rpc {
+            Rpc::RequestVoteResponse(response) if response.vote != Vote::Granted => {
+                self.mark("vote_refused");
+                if matches!(response.vote, Vote::Refused(raft_core::VoteRefusal::LogBehind { .. })) {
+                    self.mark("vote_refused_log_behind");
+                }
+            }
+            Rpc::PreVoteResponse(response) if response.vote != Vote::Granted => self.mark("pre_vote_refused"),
+            Rpc::AppendEntriesResponse(response) => match response.outcome {
+                AppendOutcome::Mismatch { .. } => self.mark("log_conflict"),
+                AppendOutcome::StaleTerm => self.mark("stale_append_refused"),
+                AppendOutcome::AnotherLeader | AppendOutcome::Matched { .. } => {}
+            },
+            Rpc::AppendEntries(_) => self.isolation(ghost, fact, to, verdict),
+            _ => {}
+        }
+    }
+
+    /// A leader is isolated from the moment its newest message to every peer has been cut off.
+    fn isolation(&mut self, ghost: &Ghost, fact: &Fact<'_>, to: NodeId, verdict: Verdict) {
+        let Some(id) = fact.record.node else { return };
+        if verdict != Verdict::Cut {
+            if let Some(cut) = self.cut.get_mut(&id) {
+                cut.remove(&to);
+            }
+            return;
+        }
+        let cut = self.cut.entry(id).or_default();
+        if cut.insert(to) && cut.len() + 1 == ghost.nodes().len() {
+            self.mark("leader_isolated");
+        }
+    }
+
+    fn requested(&mut self, invocation: Option<u64>) {
+        let again = invocation.is_some_and(|invocation| !self.requested.insert(invocation));
+        if again {
+            self.mark("client_retry");
+        }
+    }
+
+    fn replied(&mut self, reply: &Reply) {
+        match reply {
+            Reply::Unknown => self.mark("lost_leadership_unknown"),
+            Reply::Answer { .. } => self.mark("read_served"),
+            Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),
+            Reply::Applied { entry, .. } if !self.answered.insert(entry.index) => {
+                self.mark("duplicate_command_answered");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use bytes::Bytes;
+    use raft_core::{
+        AppendEntriesResponse, EntryId, PreVoteResponse, RequestId, RequestVoteResponse, Round, Seq, VoteRefusal,
+    };
+
+    fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
+        let (mut ghost, mut sometimes) = (Ghost::new(&scenario()), Sometimes::default());
+        for record in &script.records {
+            let change = ghost.update(record);
+            sometimes.observe(&ghost, &Fact { record, node: record.node.and_then(|id| ghost.node(id)), change });
+        }
+        let reached = sometimes.counts();
+        assert!(reached.keys().eq(MARKS.iter()), "every mark is counted and none is unknown: {reached:?}");
+        reached.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    #[test]
+    fn a_legal_story_reaches_what_it_tells_of() {
+        let expected = [("commit", 2), ("election", 2), ("leader_elected", 2), ("restart", 1)];
+        assert_eq!(counts(&Script::legal()), expected.into());
+    }
+
+    #[test]
+    fn elections_that_fail_and_leaders_that_stop() {
+        let mut script = Script::led();
+        script.step(1, |view| view.role = RoleKind::Follower);
+        script.step(1, |view| (view.term, view.voted_for) = (Term(4), None));
+        script.campaign(2, 3);
+        script.campaign(3, 3);
+        script.campaign(2, 4);
+        script.campaign(3, 4);
+        let reached = counts(&script);
+        assert_eq!((reached.get("step_down"), reached.get("check_quorum_step_down")), (Some(&1), Some(&1)));
+        assert_eq!((reached.get("split_vote"), reached.get("election")), (Some(&1), Some(&5)));
+        assert_eq!(reached.get("term_jump"), Some(&2));
+    }
+
+    #[test]
+    fn refusals() {
+        let mut script = Script::led();
+        let (term, vote) = (Term(2), Vote::Refused(VoteRefusal::LogBehind { last: EntryId::new(2, 2) }));
+        script.send(1, 3, Rpc::RequestVoteResponse(RequestVoteResponse { term, vote }));
+        script.send(1, 3, Rpc::PreVoteResponse(PreVoteResponse { term, round: Round(1), vote }));
+        for outcome in [AppendOutcome::StaleTerm, AppendOutcome::Mismatch { prev: EntryId::ZERO, hint: EntryId::ZERO }]
+        {
+            script.send(2, 1, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: Seq(1), outcome }));
+        }
+        let reached = counts(&script);
+        let marks =
+            ["vote_refused", "vote_refused_log_behind", "pre_vote_refused", "stale_append_refused", "log_conflict"];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    }
+
+    #[test]
+    fn disks_that_lose_and_logs_that_are_cut() {
+        let mut script = Script::led();
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        script.write(2);
+        script.push(Some(2), What::Crashed { crash: CrashKind::PowerLoss, lost: 40 });
+        script.start(2, 2, Some(1), vec![founding(), noop(2, 2)]);
+        script.ask(2, None, Some(2), vec![]);
+        let reached = counts(&script);
+        let marks = ["power_loss_lost_bytes", "recovery_cut_tail", "restart", "truncation"];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    }
+
+    #[test]
+    fn clients() {
+        let mut script = Script::led();
+        let id = RequestId(1);
+        for _ in 0..2 {
+            script.push(Some(1), What::Requested { id });
+            if let Some(record) = script.records.last_mut() {
+                record.cause = Some(1);
+            }
+            let reply = Reply::Applied { entry: EntryId::new(2, 2), response: Bytes::new() };
+            script.push(Some(1), What::Replied { id, reply });
+        }
+        let reply = Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+        script.push(Some(1), What::Replied { id, reply });
+        script.push(Some(1), What::Replied { id, reply: Reply::Unknown });
+        let reached = counts(&script);
+        let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    }
+
+    #[test]
+    fn a_leader_cut_off_from_all_is_isolated_once() {
+        let mut script = Script::led();
+        for (to, verdict) in [(2, Verdict::Cut), (2, Verdict::Cut), (3, Verdict::Cut), (3, Verdict::Cut)] {
+            let rpc = append(2, EntryId::new(2, 2), 2, vec![]);
+            script.push(Some(1), What::Sent { to: NodeId(to), rpc, verdict });
+        }
+        assert_eq!(counts(&script).get("leader_isolated"), Some(&1));
+    }
+}

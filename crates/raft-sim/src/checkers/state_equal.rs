@@ -1,0 +1,60 @@
+//! Nodes that have applied the same index are in the same state, byte for byte: equal state hashes at equal indices.
+//!
+//! First to catch: a state machine that is not deterministic, a session table that depends on its node, an apply that is
+//! done twice or left out. Backed up by `stale_read` and `linearizability`.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::NodeId;
+
+const NAME: &str = "state_equal";
+
+#[derive(Default)]
+pub(super) struct StateEqual {
+    /// By applied index, from 1: the hash, who first showed it, in which record.
+    hashes: Vec<Option<(u128, NodeId, u64)>>,
+}
+
+impl Property for StateEqual {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let What::Applied { entries, state_hash } = &fact.record.what else { return None };
+        let (node, last) = (fact.record.node?, entries.last_id()?);
+        let place = usize::try_from(last.index.previous().0).ok()?;
+        if self.hashes.len() <= place {
+            self.hashes.resize(place + 1, None);
+        }
+        let here = self.hashes.get_mut(place)?;
+        let (hash, first, record) = *here.get_or_insert((*state_hash, node, fact.record.number));
+        if hash == *state_hash {
+            return None;
+        }
+        let message = format!("after {last} the state of {node} is {state_hash:032x}, that of {first} was {hash:032x}");
+        Some(fact.contradicts(NAME, record, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+
+    #[test]
+    fn another_state_at_the_same_index_fires() {
+        let mut script = Script::led();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        script.apply(2, vec![founding()], 6);
+        script.apply(2, vec![noop(2, 2)], 8);
+        let words = "after 2@2 the state of n2 is 00000000000000000000000000000008, that of n1 was";
+        assert_fires(StateEqual::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn equal_states_at_equal_indices_are_silent() {
+        let mut script = Script::legal();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        script.apply(2, vec![founding()], 6);
+        script.apply(2, vec![noop(2, 2)], 7);
+        assert_silent(StateEqual::default(), &script);
+    }
+}
