@@ -14,7 +14,7 @@ use std::io::{self, BufRead, Write};
 /// One operation of one client, from its invocation to its end.
 ///
 /// Invariant ([`Operation::check`]): `value` and `result` fit `op` and `status`, and it does not end before it begins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     /// Who asked. A client has one operation open at a time.
@@ -50,7 +50,7 @@ pub enum Op {
 }
 
 /// What an operation brings along: `null`, `"v"` or `["old","new"]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpValue {
     /// Nothing (get, delete).
@@ -74,7 +74,7 @@ pub enum Status {
 }
 
 /// What the client was told: `null`, `"v"` or `true`/`false`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpResult {
     /// Nothing: a put; a get that found no value; anything that did not end [`Status::Ok`].

@@ -74,7 +74,7 @@ fn matters(operation: &Operation) -> bool {
 type State = u32;
 
 /// An operation as the model of one key sees it. `None` as a result: unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Put { new: State, known: bool },
     Get { seen: State },
@@ -101,17 +101,30 @@ impl Step {
     }
 }
 
-/// Numbers for the values of one key.
-#[derive(Default)]
+/// Any value that no operation tells from another: never read, never expected by a swap.
+const UNSEEN: State = State::MAX;
+
+/// Numbers for those values of one key that an operation could tell apart. The fewer states, the shorter the search.
 struct Values<'a>(BTreeMap<&'a str, State>);
 
 impl<'a> Values<'a> {
-    fn number(&mut self, value: &'a str) -> State {
-        let next = State::try_from(self.0.len()).unwrap_or(State::MAX).saturating_add(1);
-        *self.0.entry(value).or_insert(next)
+    fn new(operations: &'a [Operation]) -> Self {
+        let seen = operations.iter().filter_map(|operation| match (&operation.result, &operation.value) {
+            (OpResult::Value(seen), _) | (_, OpValue::Cas(Some(seen), _)) => Some(seen.as_str()),
+            _ => None,
+        });
+        let mut numbers: BTreeMap<&str, State> = seen.map(|seen| (seen, 0)).collect();
+        for (number, slot) in (1..UNSEEN).zip(numbers.values_mut()) {
+            *slot = number;
+        }
+        Self(numbers)
     }
 
-    fn step(&mut self, operation: &'a Operation) -> Step {
+    fn number(&self, value: &str) -> State {
+        self.0.get(value).copied().unwrap_or(UNSEEN)
+    }
+
+    fn step(&self, operation: &Operation) -> Step {
         let known = operation.status == Status::Ok;
         if operation.check().is_err() {
             return Step::Impossible;
@@ -122,11 +135,10 @@ impl<'a> Values<'a> {
         };
         match (operation.op, &operation.value, &operation.result) {
             (Op::Put, OpValue::Value(new), _) => Step::Put { new: self.number(new), known },
-            (Op::Cas, OpValue::Cas(old, new), _) => Step::Cas {
-                old: old.as_deref().map_or(0, |old| self.number(old)),
-                new: self.number(new),
-                swapped: flag,
-            },
+            (Op::Cas, OpValue::Cas(old, new), _) => {
+                let old = old.as_deref().map_or(0, |old| self.number(old));
+                Step::Cas { old, new: self.number(new), swapped: flag }
+            }
             (Op::Get, _, OpResult::Value(seen)) => Step::Get { seen: self.number(seen) },
             (Op::Get, _, _) => Step::Get { seen: 0 },
             (Op::Delete, _, _) => Step::Delete { existed: flag },

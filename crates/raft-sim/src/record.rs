@@ -4,14 +4,27 @@
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, StopReason, Term,
-    Write, WriteId,
+    Write, WriteId, nanos,
 };
 use raft_kv::history::Operation;
 use raft_node::Reply;
+use std::time::Duration;
 
 /// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SimTime(pub u64);
+
+impl SimTime {
+    /// This time plus `duration`, at most the end of time.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(duration)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
 
 /// Something that happened, with the state of its node right after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +44,7 @@ pub struct Record {
 }
 
 /// What a node looks like from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeView {
     /// Its term.
     pub term: Term,
@@ -52,7 +65,7 @@ pub struct NodeView {
 }
 
 /// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum What {
     /// A node started, with what its store recovered.
     Started {

@@ -174,7 +174,10 @@ fn long_history(unknown_every: u64) -> Vec<Operation> {
 #[test]
 fn a_long_history_is_judged_and_its_one_fault_found() {
     assert_eq!(check(&long_history(100), 1_000_000), Verdict::Linearizable);
+    // Forty writes that may come at any time later, and one value that came back: no order, and the search must say so.
     let mut history = long_history(1_000_000);
+    let unknown = (0..40).map(|place| ended(Status::Unknown, put(&format!("u{place}"), place * 1_000, 1)));
+    history.extend(unknown.map(|operation| Operation { return_ns: None, ..operation }));
     history.push(get(Some("v7"), 60_000, 60_001));
     let Verdict::Violation(counterexample) = check(&history, 2_000_000) else { panic!("v7 was overwritten") };
     assert!(counterexample.minimal);

@@ -1,2 +1,13 @@
 //! Scenarios: small documented stories in TOML.
+
+pub mod defaults;
+mod fields;
 pub mod model;
+pub mod names;
+pub mod parse;
+pub mod problem;
+mod steps;
+mod suggest;
+mod targets;
+pub mod units;
+pub mod write;

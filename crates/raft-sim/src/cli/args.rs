@@ -1,0 +1,175 @@
+//! What can be written on the command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use raft_sim::scenario::parse::MAX_NODES;
+use raft_sim::scenario::units;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Runs whole Raft clusters in a seeded, virtual world and checks what Raft promises.
+///
+/// Exit codes: 0 everything expected held; 1 safety violated; 2 liveness or another expectation failed; 3 not
+/// deterministic; 4 bad scenario or usage; 5 inconclusive; 101 panic.
+#[derive(Parser)]
+#[command(name = "raft-sim", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios, each with all its seeds (what happens without a command, too)
+    Run(RunArgs),
+    /// Run random faults against a cluster
+    Swarm(SwarmArgs),
+    /// Run one seed of a scenario, or a recorded run, again
+    Replay(ReplayArgs),
+    /// Print one run as a text, a line per event
+    Explain(ReplayArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A line per scenario, then the trace hash
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// What all commands that run many seeds can be told.
+#[derive(clap::Args)]
+pub(crate) struct CampaignArgs {
+    /// How many runs at a time; all cores if not given. The trace hash does not depend on it
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Run everything twice and compare, event by event
+    #[arg(long)]
+    pub(crate) twice: bool,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
+}
+
+/// Where files go.
+#[derive(clap::Args)]
+pub(crate) struct OutputArgs {
+    /// Write every event to FILE as a JSON line (docs/trace.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Write the clients' operations to FILE as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) history: Option<PathBuf>,
+    /// Where runs that failed are recorded
+    #[arg(long, value_name = "DIR", default_value = "raft-sim-failures")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct RunArgs {
+    /// Scenario files, or folders of them; sim-scenarios if none is given
+    #[arg(value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Run each scenario with these seeds instead of its own; B is excluded
+    #[arg(long, value_name = "A..B", value_parser = units::seeds)]
+    pub(crate) seeds: Option<Range<u64>>,
+    /// Run every case of an enumerated scenario, not only a sample
+    #[arg(long)]
+    pub(crate) full: bool,
+    #[command(flatten)]
+    pub(crate) campaign: CampaignArgs,
+}
+
+/// Which faults a swarm draws from.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Lost, doubled and overtaken messages, partitions, one-way cuts, a leader cut off
+    Net,
+    /// Crashes, power losses, torn writes, slow disks
+    Disk,
+    /// Everything at once
+    All,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct SwarmArgs {
+    /// Which faults to draw from
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) profile: Profile,
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=MAX_NODES))]
+    pub(crate) nodes: u64,
+    /// Which seeds; B is excluded. 0..100 if neither this nor --for is given
+    #[arg(long, value_name = "A..B", value_parser = units::seeds, conflicts_with = "time")]
+    pub(crate) seeds: Option<Range<u64>>,
+    /// Run seed after seed for this long, as "10m"
+    #[arg(long = "for", value_name = "TIME", id = "time", value_parser = units::duration)]
+    pub(crate) time: Option<Duration>,
+    /// Run only this share of the seeds, as 0/4, 1/4, 2/4, 3/4; counted from 1 if you like: 4/4 is 0/4
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<Shard>,
+    #[command(flatten)]
+    pub(crate) campaign: CampaignArgs,
+}
+
+/// Every `of`-th seed, beginning with the `index`-th.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shard {
+    pub(crate) index: u64,
+    pub(crate) of: u64,
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let number = |text: &str| text.parse::<u64>().ok();
+    let parts = text.split_once('/').and_then(|(index, of)| number(index).zip(number(of)));
+    match parts {
+        Some((index, of)) if of > 0 && index <= of => Ok(Shard { index: index % of, of }),
+        _ => Err(format!("`{text}` is no share such as 1/4")),
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct ReplayArgs {
+    /// A scenario or a recorded run
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The seed; that of the recorded run if not given, or else 0
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) outputs: OutputArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn shares_count_from_zero_or_from_one() {
+        assert_eq!(shard("1/4"), Ok(Shard { index: 1, of: 4 }));
+        assert_eq!(shard("4/4"), shard("0/4"));
+        for text in ["5/4", "1/0", "1", "a/4", "-1/4"] {
+            assert!(shard(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_without_a_command_is_a_run() {
+        let args = Args::try_parse_from(["raft-sim", "some/file.toml", "--seeds", "0..3"]).expect("a run");
+        assert!(args.command.is_none());
+        assert_eq!((args.run.paths.len(), args.run.seeds), (1, Some(0..3)));
+        assert!(Args::try_parse_from(["raft-sim", "--sedes", "0..3"]).is_err());
+    }
+}

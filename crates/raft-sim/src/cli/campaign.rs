@@ -1,0 +1,239 @@
+//! Many runs: of each scenario all its seeds, on all cores, reported scenario by scenario.
+
+use super::args::{CampaignArgs, Format};
+use super::clock::{self, Instant};
+use super::exit::Exit;
+use super::outputs::Outputs;
+use super::report::{Finding, Outcome, Report, ScenarioReport};
+use super::twice::{Both, First, Second};
+use super::{failure, pool, show};
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use raft_sim::run::{self, Sink};
+use raft_sim::scenario::model::Scenario;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// A scenario and the seeds it runs with: `first`, `first + step`, .. , `count` of them.
+pub(crate) struct Group {
+    pub(crate) scenario: Scenario,
+    pub(crate) first: u64,
+    pub(crate) step: u64,
+    pub(crate) count: u64,
+}
+
+impl Group {
+    fn seed(&self, place: u64) -> u64 {
+        self.first.saturating_add(place.saturating_mul(self.step))
+    }
+}
+
+/// Runs all groups in order; ends early at `until`, but finishes what is running.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Instant>) -> Result<Exit> {
+    let jobs = groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.count));
+    let mut outputs = Outputs::create(&args.outputs, jobs > 1)?;
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let workers = outputs.limit(args.jobs.map_or(cores, usize::from));
+    let place_of = |mut job: u64| {
+        let mut groups = groups.iter().enumerate();
+        loop {
+            match groups.next() {
+                Some((place, group)) if job < group.count => break Some((place, group, group.seed(job))),
+                Some((_, group)) => job -= group.count,
+                None => break None,
+            }
+        }
+    };
+    let mut progress = Progress::new(jobs, groups, args);
+    let mut histories = Vec::new();
+    let mut failed = None;
+    let work = |job: u64| place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, &outputs));
+    let go_on = || until.is_none_or(|until| clock::now() < until);
+    pool::in_order(workers, jobs, go_on, work, |job, outcome| {
+        let Some((place, group, seed)) = place_of(job) else { return };
+        let mut outcome = outcome.and_then(|outcome| outcome.ok_or_else(|| "no such job".to_owned()));
+        if let (true, Ok(outcome)) = (outputs.wants_history(), &mut outcome) {
+            histories.push((group.scenario.name.clone(), seed, std::mem::take(&mut outcome.result.history)));
+        }
+        if let Err(error) = progress.add(place, seed, &outcome) {
+            failed.get_or_insert(error);
+        }
+    });
+    failed.map_or(Ok(()), Err)?;
+    for (name, seed, history) in histories {
+        outputs.write_history(&name, seed, history)?;
+    }
+    outputs.finish()?;
+    progress.finish()
+}
+
+/// One run, or two to compare.
+pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Outputs) -> Outcome {
+    let started = clock::now();
+    let (mut nothing, mut first) = ((), First::default());
+    let mut trace = outputs.trace(scenario, seed);
+    let trace: &mut dyn Sink = trace.as_deref_mut().map_or(&mut nothing, |trace| trace as &mut dyn Sink);
+    let mut result =
+        if twice { run::run(scenario, seed, &mut Both(trace, &mut first)) } else { run::run(scenario, seed, trace) };
+    let difference = if twice { compare(scenario, seed, &first, result.hash) } else { None };
+    if !outputs.wants_history() {
+        // A campaign of a million runs must not keep what nobody reads.
+        result.history = Vec::new();
+    }
+    Outcome { result, difference, started, ended: clock::now() }
+}
+
+fn compare(scenario: &Scenario, seed: u64, first: &First, hash: u128) -> Option<String> {
+    let mut second = Second::new(first);
+    let again = run::run(scenario, seed, &mut second).hash;
+    let hashes = || format!("the events are equal, the trace hashes are not: {hash:032x} and {again:032x}");
+    second.difference().or_else(|| (again != hash).then(hashes))
+}
+
+/// What is known so far, printed scenario by scenario.
+struct Progress<'a> {
+    groups: &'a [Group],
+    args: &'a CampaignArgs,
+    report: Report,
+    place: usize,
+    current: ScenarioReport,
+    bar: ProgressBar,
+}
+
+impl<'a> Progress<'a> {
+    fn new(jobs: u64, groups: &'a [Group], args: &'a CampaignArgs) -> Self {
+        let target =
+            if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let known = if jobs > u64::MAX / 4 { None } else { Some(jobs) };
+        let bar = ProgressBar::with_draw_target(known, target);
+        let style = if known.is_some() { "{bar:40} {pos}/{len} runs  {msg}" } else { "{spinner} {pos} runs  {msg}" };
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        Self { groups, args, report: Report::new(), place: 0, current: ScenarioReport::default(), bar }
+    }
+
+    /// Takes the next run, in the order of (scenario, seed).
+    fn add(&mut self, place: usize, seed: u64, outcome: &Result<Outcome, String>) -> Result<()> {
+        while self.place < place {
+            self.close()?;
+        }
+        let Some(group) = self.groups.get(place) else { return Ok(()) };
+        self.bar.set_message(group.scenario.name.clone());
+        self.report.add(outcome);
+        self.current.add(&group.scenario, seed, outcome);
+        self.bar.inc(1);
+        Ok(())
+    }
+
+    /// Prints the current scenario and begins the next.
+    fn close(&mut self) -> Result<()> {
+        let mut done = std::mem::take(&mut self.current);
+        let group = self.groups.get(self.place);
+        self.place += 1;
+        let Some(Group { scenario, .. }) = group.filter(|_| done.runs > 0) else { return Ok(()) };
+        done.judge_marks(scenario);
+        let recorded = failure::record(scenario, &mut done.findings, &self.args.outputs.out);
+        if let (Err(error), true) = (&recorded, self.args.format == Format::Text) {
+            eprintln!("{error:#}");
+        }
+        if self.args.format == Format::Text {
+            let text = scenario_text(scenario, &done);
+            self.bar.suspend(|| io::stdout().write_all(text.as_bytes()))?;
+        }
+        self.report.add_findings(done.findings);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Exit> {
+        while self.place < self.groups.len() {
+            self.close()?;
+        }
+        self.bar.finish_and_clear();
+        let mut out = io::stdout();
+        match self.args.format {
+            Format::Text => writeln!(out, "trace hash {}", self.report.hash())?,
+            Format::Json => writeln!(out, "{}", self.report.json())?,
+        }
+        Ok(self.report.exit())
+    }
+}
+
+/// A scenario's line and, if something did not hold, what.
+pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport) -> String {
+    let held = done.findings.is_empty();
+    let wall = done.wall();
+    // Whole microseconds are exact enough for a speed, and keep a run that took no time from dividing by zero.
+    let micros = wall.as_micros().max(1);
+    let mut text = format!(
+        "{} {}  {}  {} simulated in {} ({}x)  {} events/s",
+        verdict(held),
+        scenario.name,
+        show::count(done.runs, "seed"),
+        show::length(done.simulated),
+        show::length(wall),
+        show::grouped(done.simulated.as_micros() / micros),
+        show::rough(u128::from(done.events) * 1_000_000 / micros),
+    );
+    if let Some(heal) = done.heal_p99() {
+        text.push_str(&format!("  heal p99 {}", show::length(heal)));
+    }
+    text.push('\n');
+    if let Some(first) = done.findings.iter().max_by_key(|finding| finding.exit) {
+        text.push_str(&finding_text(scenario, first));
+        let more = done.findings.iter().filter(|other| !std::ptr::eq(*other, first));
+        for other in more.clone().take(10) {
+            let seed = other.seed.map_or_else(|| "all seeds".to_owned(), |seed| format!("seed {seed}"));
+            text.push_str(&format!("  also {}, {seed}: {}\n", other.property, other.message));
+        }
+        let more = more.count();
+        if more > 10 {
+            text.push_str(&format!("  and {} more\n", more - 10));
+        }
+    }
+    text
+}
+
+fn verdict(held: bool) -> &'static str {
+    match (held, io::stdout().is_terminal()) {
+        (true, false) => "PASS",
+        (false, false) => "FAIL",
+        (true, true) => "\u{1b}[32mPASS\u{1b}[0m",
+        (false, true) => "\u{1b}[31mFAIL\u{1b}[0m",
+    }
+}
+
+/// One finding in full: what, where, how to see it again, and the lines before it.
+fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
+    let mut text = format!("  {}: {}\n", finding.property, finding.message);
+    if !finding.facts.is_empty() {
+        let facts: Vec<String> = finding.facts.iter().map(ToString::to_string).collect();
+        text.push_str(&format!("  the events that contradict: {}\n", facts.join(", ")));
+    }
+    if let Some(seed) = finding.seed {
+        text.push_str(&format!("  seed {seed}\n"));
+    }
+    if let Some(file) = &finding.file {
+        let size = Path::new(file).metadata().map_or(0, |metadata| metadata.len());
+        text.push_str(&format!("  recorded in {file} ({size} bytes)\n"));
+    }
+    if let Some(command) = &finding.reproduce {
+        text.push_str(&format!("  see it again: {command}\n"));
+    }
+    if let Some(seed) = finding.seed.filter(|_| finding.exit != Exit::NotDeterministic) {
+        let lines = failure::last_lines(scenario, seed);
+        text.push_str(&format!("  the last {} events before it:\n", lines.len()));
+        lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+    }
+    text
+}
+
+/// The time until which seeds are begun.
+pub(crate) fn until(time: Option<Duration>) -> Option<Instant> {
+    time.and_then(|time| clock::now().checked_add(time))
+}

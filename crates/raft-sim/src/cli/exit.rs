@@ -1,0 +1,37 @@
+//! Exit codes, and which of them wins when several things went wrong.
+
+use std::process::ExitCode;
+
+/// How a command ends. In order: the later, the graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// Everything expected held.
+    Held,
+    /// A checker gave up within its budget and cannot say.
+    Inconclusive,
+    /// Liveness or another expectation failed.
+    Expectation,
+    /// The same scenario and seed gave two different runs.
+    NotDeterministic,
+    /// A safety property was violated.
+    Safety,
+    /// The code under test panicked.
+    Panic,
+    /// The scenario or the command line cannot be used; nothing was run.
+    Usage,
+}
+
+impl Exit {
+    /// The number for the shell.
+    pub(crate) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Held => 0,
+            Self::Safety => 1,
+            Self::Expectation => 2,
+            Self::NotDeterministic => 3,
+            Self::Usage => 4,
+            Self::Inconclusive => 5,
+            Self::Panic => 101,
+        })
+    }
+}

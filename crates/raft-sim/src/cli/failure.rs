@@ -1,0 +1,103 @@
+//! A run that failed, made useful: recorded in a file, with a command that shows it again and the lines before the end.
+
+use super::pool;
+use super::report::Finding;
+use anyhow::{Context, Result};
+use raft_sim::explain;
+use raft_sim::record::Record;
+use raft_sim::run::{self, Sink};
+use raft_sim::scenario::model::{Expectations, Scenario};
+use raft_sim::scenario::parse::Recorded;
+use raft_sim::scenario::write::write;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::path::Path;
+
+/// How many lines of the trace are shown.
+const LINES: usize = 40;
+
+/// How many runs of one scenario are recorded; a broken build fails with every seed.
+const RECORDED: usize = 20;
+
+/// Records the runs of a scenario's findings in `folder` and notes where.
+///
+/// # Errors
+/// The file that could not be written.
+pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Path) -> Result<()> {
+    let mut written = BTreeSet::new();
+    for finding in findings {
+        let Some(seed) = finding.seed else {
+            finding.reproduce =
+                Some(command("run", &scenario.path, None)).filter(|_| Path::new(&scenario.path).exists());
+            continue;
+        };
+        if written.len() >= RECORDED && !written.contains(&seed) {
+            finding.reproduce = Some(command("replay", &scenario.path, Some(seed)));
+            continue;
+        }
+        let file = folder.join(format!("{}-seed-{seed}.toml", scenario.name));
+        if written.insert(seed) {
+            fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+            let text = text(scenario, seed, finding);
+            fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        let file = file.display().to_string();
+        finding.reproduce = Some(command("replay", &file, None));
+        finding.file = Some(file);
+    }
+    Ok(())
+}
+
+fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> String {
+    let mut scenario = scenario.clone();
+    // What is expected of all seeds together is not expected of one.
+    if scenario.swarm.is_some() {
+        scenario.expect = Expectations { sometimes: BTreeSet::new(), ..scenario.expect };
+    }
+    scenario.seeds = seed..seed.saturating_add(1);
+    let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
+    write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property })
+}
+
+/// A line for a shell: this program, as it was called, with this command and file.
+fn command(verb: &str, file: &str, seed: Option<u64>) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "raft-sim".to_owned());
+    let seed = seed.map_or_else(String::new, |seed| format!(" --seed {seed}"));
+    format!("{} {verb} {}{seed}", quoted(&program), quoted(file))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+:@".contains(letter);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The last lines of a run's trace. It is run once more for that: runs are cheap and memory is not.
+pub(crate) fn last_lines(scenario: &Scenario, seed: u64) -> Vec<String> {
+    let mut last = Last(VecDeque::with_capacity(LINES + 1));
+    // What happened before a panic is what matters, so the panic itself is of no interest here.
+    let _ = pool::caught(|| run::run(scenario, seed, &mut last));
+    last.0.iter().map(explain::line).collect()
+}
+
+struct Last(VecDeque<Record>);
+
+impl Sink for Last {
+    fn record(&mut self, record: &Record) {
+        self.0.push_back(record.clone());
+        if self.0.len() > LINES {
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("target/release/raft-sim"), "target/release/raft-sim");
+        assert_eq!(quoted("my story's.toml"), r"'my story'\''s.toml'");
+        assert!(command("replay", "x.toml", Some(7)).ends_with(" replay x.toml --seed 7"));
+    }
+}

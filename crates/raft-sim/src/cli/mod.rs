@@ -1,0 +1,55 @@
+//! The commands of `raft-sim`, a file each. Only this folder may read a clock, start threads or touch files: a run is a
+//! function of scenario and seed, and nothing here enters it.
+
+mod args;
+mod campaign;
+mod clock;
+mod exit;
+mod explain;
+mod failure;
+mod files;
+mod outputs;
+mod pool;
+mod replay;
+mod report;
+mod run;
+mod show;
+mod swarm;
+mod twice;
+
+use args::{Args, Command};
+use clap::Parser;
+use exit::Exit;
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // clap's own code for wrong usage is 2, which here means that an expectation failed.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Held };
+            let _ = error.print();
+            return exit.code();
+        }
+    };
+    let outcome = match args.command {
+        None => run::run(&args.run),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Swarm(args)) => swarm::swarm(&args),
+        Some(Command::Replay(args)) => replay::replay(&args),
+        Some(Command::Explain(args)) => explain::explain(&args),
+    };
+    outcome.unwrap_or_else(|error| refuse(&error)).code()
+}
+
+fn refuse(error: &anyhow::Error) -> Exit {
+    let broken_pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
+    if broken_pipe {
+        // The reader has seen enough (`raft-sim explain .. | head`): nothing is wrong.
+        return Exit::Held;
+    }
+    eprintln!("{error:#}");
+    Exit::Usage
+}

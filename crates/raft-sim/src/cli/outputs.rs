@@ -1,0 +1,118 @@
+//! The files that `--trace` and `--history` ask for.
+//!
+//! Many runs in one file stay one honest file: traces open each run with a line of its own, and in a history of many
+//! runs the keys carry the run's name, so that no operation of one run can be taken for one of another.
+
+use super::args::OutputArgs;
+use anyhow::{Context, Result};
+use raft_kv::history::{Operation, write_history};
+use raft_sim::record::Record;
+use raft_sim::run::Sink;
+use raft_sim::scenario::model::Scenario;
+use raft_sim::trace;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The files, as far as they were asked for.
+pub(crate) struct Outputs {
+    trace: Option<Mutex<Trace>>,
+    history: Option<History>,
+}
+
+/// The trace file and what went wrong with it: a run cannot be interrupted for a full disk.
+pub(crate) struct Trace {
+    out: BufWriter<File>,
+    error: Option<io::Error>,
+}
+
+struct History {
+    out: BufWriter<File>,
+    many: bool,
+    clients: u64,
+}
+
+impl Outputs {
+    /// Creates the files; `many` says whether more than one run will be written to them.
+    pub(crate) fn create(args: &OutputArgs, many: bool) -> Result<Self> {
+        let trace = args.trace.as_deref().map(create).transpose()?;
+        let history = args.history.as_deref().map(create).transpose()?;
+        Ok(Self {
+            trace: trace.map(|out| Mutex::new(Trace { out, error: None })),
+            history: history.map(|out| History { out, many, clients: 0 }),
+        })
+    }
+
+    /// How many runs may go on at once: the events of two runs must not mix in one file.
+    pub(crate) fn limit(&self, workers: usize) -> usize {
+        if self.trace.is_some() { 1 } else { workers }
+    }
+
+    /// Whether the histories of runs are wanted.
+    pub(crate) fn wants_history(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// The trace file, for one run.
+    pub(crate) fn trace(&self, scenario: &Scenario, seed: u64) -> Option<MutexGuard<'_, Trace>> {
+        // A run that panicked leaves whole lines behind: the file is still good.
+        let mut trace = self.trace.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = trace::write_head(&mut trace.out, &scenario.name, seed, scenario.nodes);
+        trace.note(opened);
+        Some(trace)
+    }
+
+    /// Writes the operations of a run.
+    pub(crate) fn write_history(&mut self, scenario: &str, seed: u64, operations: Vec<Operation>) -> Result<()> {
+        let Some(history) = &mut self.history else { return Ok(()) };
+        history.write(scenario, seed, operations).context("cannot write the history")
+    }
+
+    /// Makes sure that everything is written.
+    pub(crate) fn finish(self) -> Result<()> {
+        if let Some(trace) = self.trace {
+            let mut trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let flushed = trace.out.flush();
+            trace.note(flushed);
+            trace.error.map_or(Ok(()), Err).context("cannot write the trace")?;
+        }
+        self.history.map_or(Ok(()), |mut history| history.out.flush()).context("cannot write the history")
+    }
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
+    Ok(BufWriter::new(file))
+}
+
+impl Trace {
+    fn note(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.error.get_or_insert(error);
+        }
+    }
+}
+
+impl Sink for Trace {
+    fn record(&mut self, record: &Record) {
+        if self.error.is_none() {
+            let written = trace::write_record(&mut self.out, record);
+            self.note(written);
+        }
+    }
+}
+
+impl History {
+    fn write(&mut self, scenario: &str, seed: u64, mut operations: Vec<Operation>) -> io::Result<()> {
+        if self.many {
+            let clients = operations.iter().map(|operation| operation.client.saturating_add(1)).max().unwrap_or(0);
+            for operation in &mut operations {
+                operation.client = operation.client.saturating_add(self.clients);
+                operation.key = format!("{scenario}/{seed}/{}", operation.key);
+            }
+            self.clients = self.clients.saturating_add(clients);
+        }
+        write_history(&mut self.out, &operations)
+    }
+}

@@ -1,0 +1,61 @@
+//! `raft-sim replay`: one run again.
+
+use super::args::ReplayArgs;
+use super::campaign::scenario_text;
+use super::clock;
+use super::exit::Exit;
+use super::outputs::Outputs;
+use super::report::{Outcome, Report, ScenarioReport};
+use super::twice::Both;
+use super::{failure, files, pool};
+use anyhow::Result;
+use raft_sim::run::{self, Sink};
+use raft_sim::scenario::parse::ScenarioFile;
+use std::io::{self, Write};
+
+/// Runs one seed of a file and says how it ended.
+pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit> {
+    let file = files::load(&args.file)?;
+    let (done, report) = once(&file, args, &mut ())?;
+    let mut out = io::stdout();
+    write!(out, "{}", scenario_text(&file.scenario, &done))?;
+    writeln!(out, "trace hash {}", report.hash())?;
+    Ok(report.exit())
+}
+
+/// One run of a file: with the seed asked for, else the recorded one, else 0.
+pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
+    let scenario = &file.scenario;
+    let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
+    let mut outputs = Outputs::create(&args.outputs, false)?;
+    let outcome = pool::caught(|| {
+        let started = clock::now();
+        let result = match outputs.trace(scenario, seed) {
+            Some(mut trace) => run::run(scenario, seed, &mut Both(&mut *trace, sink)),
+            None => run::run(scenario, seed, sink),
+        };
+        Outcome { result, difference: None, started, ended: clock::now() }
+    });
+    if let Ok(outcome) = &outcome {
+        outputs.write_history(&scenario.name, seed, outcome.result.history.clone())?;
+        note_other_hash(file, seed, outcome.result.hash);
+    }
+    outputs.finish()?;
+    let (mut done, mut report) = (ScenarioReport::default(), Report::new());
+    done.add(scenario, seed, &outcome);
+    done.judge_marks(scenario);
+    report.add(&outcome);
+    if file.recorded.is_none() {
+        failure::record(scenario, &mut done.findings, &args.outputs.out)?;
+    }
+    report.add_findings(done.findings.clone());
+    Ok((done, report))
+}
+
+/// A recording says which run it was. Another hash is no failure: another build may well run otherwise.
+fn note_other_hash(file: &ScenarioFile, seed: u64, hash: u128) {
+    let recorded = file.recorded.as_ref().filter(|recorded| recorded.seed == seed).and_then(|recorded| recorded.hash);
+    if let Some(recorded) = recorded.filter(|recorded| *recorded != hash) {
+        eprintln!("this is another run than the recorded one ({recorded:032x}): another build recorded it");
+    }
+}

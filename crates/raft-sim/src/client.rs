@@ -1,0 +1,372 @@
+//! The clients: each has one operation open at a time and a session, retries under the same number, and keeps honest
+//! books about what it does not know.
+//!
+//! Knows only what a client can know: its own words and the answers. How they travel is the world's business.
+
+mod operation;
+
+use crate::record::SimTime;
+use crate::rng::{Choices, Site};
+use crate::scenario::model::ClientModel;
+use operation::{Ended, Pending, Wish};
+use raft_core::{NodeId, RejectReason, RequestId};
+use raft_kv::history::{Operation, Status};
+use raft_node::{Reply, Request, SessionId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const THINK: Site = Site::new("client think");
+const TARGET: Site = Site::new("client target");
+
+/// Answers that send a client elsewhere are followed at once this often, then it waits: two nodes that name each other
+/// must not make it spin.
+const MAX_HOPS: u32 = 3;
+
+/// What a client asks the world to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientOutput {
+    /// Carry a request to a node.
+    Send {
+        /// Whose.
+        slot: usize,
+        /// Its number.
+        id: RequestId,
+        /// To whom.
+        node: NodeId,
+        /// What.
+        request: Request,
+    },
+    /// Call [`Clients::wake`] then. A later one of the same slot replaces it.
+    Wake {
+        /// Whose.
+        slot: usize,
+        /// When.
+        at: SimTime,
+        /// To be handed back.
+        generation: u64,
+    },
+    /// An operation began.
+    Invoked {
+        /// The client's number.
+        client: u64,
+        /// For people.
+        label: String,
+    },
+    /// An operation ended.
+    Returned(Operation),
+}
+
+/// All clients of a world.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    model: ClientModel,
+    nodes: u64,
+    slots: Vec<Client>,
+}
+
+/// One client at a time in one slot: a client that cannot know how its operation ends is replaced by a new one.
+#[derive(Clone, Debug)]
+struct Client {
+    slot: usize,
+    lives: u64,
+    session: Option<SessionId>,
+    sequence: u64,
+    target: NodeId,
+    operations: u64,
+    attempts: u64,
+    hops: u32,
+    generation: u64,
+    state: State,
+    /// The last value it saw of each key.
+    seen: BTreeMap<String, Option<String>>,
+    /// A scripted client has one operation, sends everything once and ends.
+    scripted: bool,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Between two operations, or about to begin the first.
+    Resting,
+    /// Waiting for a session, for the operation that is invoked already if it is scripted.
+    Opening { attempts: Vec<RequestId>, scripted: Option<Pending> },
+    /// Waiting for the end of an operation.
+    Waiting(Pending),
+    /// Nothing will happen any more.
+    Done,
+}
+
+impl Clients {
+    /// The clients of a world of this many nodes, and their first wakes.
+    pub fn new(model: &ClientModel, nodes: u64, choices: &mut Choices, out: &mut Vec<ClientOutput>) -> Self {
+        let mut clients = Self { model: model.clone(), nodes, slots: Vec::new() };
+        for slot in 0..usize::try_from(model.count).unwrap_or(usize::MAX) {
+            let mut client = Client::new(slot, NodeId(0), false);
+            client.target = clients.another_target(&mut client, choices);
+            client.rest(&clients.model, SimTime(0).after(model.start), choices, out);
+            clients.slots.push(client);
+        }
+        clients
+    }
+
+    /// Makes a client that puts one value at one node, without retries.
+    pub fn put(&mut self, now: SimTime, node: NodeId, key: String, value: String, out: &mut Vec<ClientOutput>) {
+        let mut client = Client::new(self.slots.len(), node, true);
+        let pending = Pending::new(client.number(), Wish::Put { key, value }, now, self.model.give_up_after);
+        out.push(ClientOutput::Invoked { client: client.number(), label: pending.wish.to_string() });
+        client.wake_at(pending.give_up, out);
+        let id = client.send(Request::OpenSession, out);
+        client.state = State::Opening { attempts: vec![id], scripted: Some(pending) };
+        self.slots.push(client);
+    }
+
+    /// The time asked for by a [`ClientOutput::Wake`] has come.
+    pub fn wake(
+        &mut self,
+        slot: usize,
+        generation: u64,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        self.with(slot, |clients, client| {
+            if client.generation != generation {
+                return;
+            }
+            client.hops = 0;
+            match std::mem::replace(&mut client.state, State::Done) {
+                State::Resting => clients.begin(client, now, choices, out),
+                State::Opening { scripted: Some(pending), .. } => client.end(pending.gave_up(), now, out),
+                State::Opening { attempts, scripted: None } => {
+                    client.target = clients.another_target(client, choices);
+                    client.state = State::Opening { attempts, scripted: None };
+                    clients.retry(client, now, out);
+                }
+                State::Waiting(pending) if now >= pending.give_up || client.scripted => {
+                    clients.finish(client, pending.gave_up(), now, choices, out);
+                }
+                State::Waiting(pending) => {
+                    client.target = clients.another_target(client, choices);
+                    client.state = State::Waiting(pending);
+                    clients.retry(client, now, out);
+                }
+                State::Done => {}
+            }
+        });
+    }
+
+    /// An answer reached a client. Answers to what it no longer waits for change nothing.
+    pub fn reply(
+        &mut self,
+        slot: usize,
+        id: RequestId,
+        reply: &Reply,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        self.with(slot, |clients, client| match std::mem::replace(&mut client.state, State::Done) {
+            State::Opening { attempts, scripted } if attempts.contains(&id) => match (reply, scripted) {
+                (Reply::SessionOpened { session }, scripted) => {
+                    client.session = Some(*session);
+                    match scripted {
+                        Some(pending) => {
+                            client.state = State::Waiting(pending);
+                            clients.attempt(client, out);
+                        }
+                        None => clients.begin(client, now, choices, out),
+                    }
+                }
+                // The put itself was never sent.
+                (_, Some(pending)) => client.end(pending.ended(Ended::surely_not()), now, out),
+                (reply, None) => {
+                    client.state = State::Opening { attempts, scripted: None };
+                    clients.follow(client, reply, now, out);
+                }
+            },
+            State::Waiting(mut pending) if pending.open.contains(&id) => match pending.answer(id, reply) {
+                Some(ended) => {
+                    if *reply == Reply::SessionExpired {
+                        client.leave_session();
+                    }
+                    clients.finish(client, pending.ended(ended), now, choices, out);
+                }
+                None if client.scripted && pending.open.is_empty() => client.end(pending.gave_up(), now, out),
+                None => {
+                    client.state = State::Waiting(pending);
+                    if !client.scripted {
+                        clients.follow(client, reply, now, out);
+                    }
+                }
+            },
+            other => client.state = other,
+        });
+    }
+
+    /// What is open when the world ends never returned.
+    pub fn end(&mut self, out: &mut Vec<ClientOutput>) {
+        for client in &mut self.slots {
+            match std::mem::replace(&mut client.state, State::Done) {
+                State::Waiting(pending) | State::Opening { scripted: Some(pending), .. } => {
+                    out.push(ClientOutput::Returned(pending.never_returned()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lends a client beside the rest.
+    fn with(&mut self, slot: usize, act: impl FnOnce(&Self, &mut Client)) {
+        let Some(place) = self.slots.get_mut(slot) else { return };
+        let mut client = std::mem::replace(place, Client::new(slot, NodeId(0), false));
+        act(self, &mut client);
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = client;
+        }
+    }
+
+    /// Begins the next operation, or first opens a session.
+    fn begin(&self, client: &mut Client, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
+        if client.session.is_none() {
+            client.state = State::Opening { attempts: Vec::new(), scripted: None };
+            return self.retry(client, now, out);
+        }
+        client.operations += 1;
+        let others = self.model.count.max(1);
+        let wish = Wish::draw(&self.model, client.slot, client.operations, others, &client.seen, choices);
+        if !wish.is_read() {
+            client.sequence += 1;
+        }
+        let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);
+        out.push(ClientOutput::Invoked { client: client.number(), label: pending.wish.to_string() });
+        client.state = State::Waiting(pending);
+        self.retry(client, now, out);
+    }
+
+    /// Sends what is open once more, and wakes when that has been in vain.
+    fn retry(&self, client: &mut Client, now: SimTime, out: &mut Vec<ClientOutput>) {
+        let patience = now.after(self.model.retry_after.max(Duration::from_nanos(1)));
+        let at = if let State::Waiting(pending) = &client.state { patience.min(pending.give_up) } else { patience };
+        client.wake_at(at, out);
+        self.attempt(client, out);
+    }
+
+    fn attempt(&self, client: &mut Client, out: &mut Vec<ClientOutput>) {
+        match std::mem::replace(&mut client.state, State::Done) {
+            State::Opening { mut attempts, scripted } => {
+                attempts.push(client.send(Request::OpenSession, out));
+                client.state = State::Opening { attempts, scripted };
+            }
+            State::Waiting(mut pending) => {
+                let session = client.session.unwrap_or(SessionId(0));
+                let sequence = if client.scripted { 1 } else { client.sequence };
+                pending.open.insert(client.send(pending.wish.request(session, sequence), out));
+                client.state = State::Waiting(pending);
+            }
+            other => client.state = other,
+        }
+    }
+
+    /// An answer that ends nothing: if it names a leader, ask there at once, else wait for the next retry.
+    fn follow(&self, client: &mut Client, reply: &Reply, now: SimTime, out: &mut Vec<ClientOutput>) {
+        let hint = match reply {
+            Reply::Rejected { reason: RejectReason::NotLeader { leader } } => *leader,
+            Reply::Lost => Some(client.target),
+            _ => None,
+        };
+        let Some(leader) = hint.filter(|leader| (1..=self.nodes).contains(&leader.0)) else { return };
+        if client.hops < MAX_HOPS {
+            client.hops += 1;
+            client.target = leader;
+            self.retry(client, now, out);
+        }
+    }
+
+    fn finish(
+        &self,
+        client: &mut Client,
+        ended: Operation,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        let known = ended.status != Status::Unknown;
+        operation::remember(&mut client.seen, &ended);
+        client.end(ended, now, out);
+        if client.scripted {
+            return;
+        }
+        if !known {
+            // A client has one operation open at a time, and this one may take effect at any time.
+            client.lives += 1;
+            client.leave_session();
+        }
+        client.rest(&self.model, now, choices, out);
+    }
+
+    /// A drawn node other than the present target.
+    fn another_target(&self, client: &mut Client, choices: &mut Choices) -> NodeId {
+        client.attempts += 1;
+        let draw = choices.draw(TARGET, client.slot as u64, client.attempts);
+        if client.target == NodeId(0) || self.nodes < 2 {
+            return NodeId(1 + draw.below(self.nodes));
+        }
+        let other = 1 + draw.below(self.nodes - 1);
+        NodeId(if other >= client.target.0 { other + 1 } else { other })
+    }
+}
+
+impl Client {
+    const fn new(slot: usize, target: NodeId, scripted: bool) -> Self {
+        Self {
+            slot,
+            lives: 0,
+            session: None,
+            sequence: 0,
+            target,
+            operations: 0,
+            attempts: 0,
+            hops: 0,
+            generation: 0,
+            state: State::Resting,
+            seen: BTreeMap::new(),
+            scripted,
+        }
+    }
+
+    /// Unique in the run, and the same whatever other clients do.
+    const fn number(&self) -> u64 {
+        self.lives * 1_000_000 + self.slot as u64 + 1
+    }
+
+    const fn leave_session(&mut self) {
+        self.session = None;
+        self.sequence = 0;
+    }
+
+    fn wake_at(&mut self, at: SimTime, out: &mut Vec<ClientOutput>) {
+        self.generation += 1;
+        out.push(ClientOutput::Wake { slot: self.slot, at, generation: self.generation });
+    }
+
+    fn rest(&mut self, model: &ClientModel, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
+        self.state = State::Resting;
+        let think = choices.draw(THINK, self.slot as u64, self.operations).in_range(&model.think);
+        self.wake_at(now.after(think), out);
+    }
+
+    fn send(&mut self, request: Request, out: &mut Vec<ClientOutput>) -> RequestId {
+        self.attempts += 1;
+        let id = RequestId((self.slot as u64 + 1) * 1_000_000 + self.attempts);
+        out.push(ClientOutput::Send { slot: self.slot, id, node: self.target, request });
+        id
+    }
+
+    fn end(&mut self, mut operation: Operation, now: SimTime, out: &mut Vec<ClientOutput>) {
+        self.state = State::Done;
+        operation.return_ns = Some(now.0);
+        out.push(ClientOutput::Returned(operation));
+    }
+}
+
+#[cfg(test)]
+mod tests;

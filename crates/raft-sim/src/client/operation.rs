@@ -1,0 +1,214 @@
+//! One operation: what is wanted, which attempts may still have an effect, and what an answer proves.
+
+use crate::record::SimTime;
+use crate::rng::{Choices, Site};
+use crate::scenario::model::ClientModel;
+use bytes::Bytes;
+use raft_core::RequestId;
+use raft_kv::command::{Answer, Command, Query, Response};
+use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
+use raft_node::{Reply, Request, SessionId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+const KIND: Site = Site::new("client operation");
+const KEY: Site = Site::new("client key");
+const EXPECT: Site = Site::new("client cas expects");
+const GUESS_SLOT: Site = Site::new("client cas guesses slot");
+const GUESS: Site = Site::new("client cas guesses");
+
+/// What a client wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Get { key: String },
+    Put { key: String, value: String },
+    Cas { key: String, old: Option<String>, new: String },
+    Delete { key: String },
+}
+
+impl Wish {
+    /// The `n`-th wish of the client in this slot. Values are unique in the run, so that a read names its write.
+    pub(super) fn draw(
+        model: &ClientModel,
+        slot: usize,
+        n: u64,
+        slots: u64,
+        seen: &BTreeMap<String, Option<String>>,
+        choices: &mut Choices,
+    ) -> Self {
+        let at = slot as u64;
+        let key = format!("k{}", 1 + choices.draw(KEY, at, n).below(model.keys));
+        let value = format!("v{}.{n}", at + 1);
+        let weights: u64 = model.mix.iter().map(|&weight| u64::from(weight)).sum();
+        let mut left = choices.draw(KIND, at, n).below(weights);
+        let kind = model.mix.iter().position(|&weight| {
+            let found = left < u64::from(weight);
+            left = left.saturating_sub(u64::from(weight));
+            found
+        });
+        match kind {
+            Some(1) => Self::Put { key, value },
+            Some(2) => {
+                // Mostly what should be there, sometimes what another client may have put there.
+                let old = if choices.draw(EXPECT, at, n).chance_ppm(750_000) {
+                    seen.get(&key).cloned().flatten()
+                } else {
+                    let other = 1 + choices.draw(GUESS_SLOT, at, n).below(slots);
+                    Some(format!("v{other}.{}", 1 + choices.draw(GUESS, at, n).below(n)))
+                };
+                Self::Cas { key, old, new: value }
+            }
+            Some(3) => Self::Delete { key },
+            _ => Self::Get { key },
+        }
+    }
+
+    pub(super) const fn is_read(&self) -> bool {
+        matches!(self, Self::Get { .. })
+    }
+
+    /// As a request; a read needs no session.
+    pub(super) fn request(&self, session: SessionId, sequence: u64) -> Request {
+        let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
+        let command = match self {
+            Self::Get { key } => return Request::Query { query: Query::Get { key: bytes(key) }.encode() },
+            Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value) },
+            Self::Cas { key, old, new } => {
+                Command::Cas { key: bytes(key), expected: old.as_ref().map(bytes), value: bytes(new) }
+            }
+            Self::Delete { key } => Command::Delete { key: bytes(key) },
+        };
+        Request::Command { session, sequence, lowest_pending: sequence, command: command.encode() }
+    }
+
+    fn line(self, client: u64, invoke_ns: u64) -> Operation {
+        let (op, key, value) = match self {
+            Self::Get { key } => (Op::Get, key, OpValue::Null),
+            Self::Put { key, value } => (Op::Put, key, OpValue::Value(value)),
+            Self::Cas { key, old, new } => (Op::Cas, key, OpValue::Cas(old, new)),
+            Self::Delete { key } => (Op::Delete, key, OpValue::Null),
+        };
+        let (status, result) = (Status::Unknown, OpResult::Null);
+        Operation { client, op, key, value, status, result, invoke_ns, return_ns: None }
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Get { key } => write!(f, "get {key}"),
+            Self::Put { key, value } => write!(f, "put {key} = {value}"),
+            Self::Cas { key, old, new } => write!(f, "cas {key} {} -> {new}", old.as_deref().unwrap_or("nothing")),
+            Self::Delete { key } => write!(f, "delete {key}"),
+        }
+    }
+}
+
+/// An operation that has not ended.
+#[derive(Clone, Debug)]
+pub(super) struct Pending {
+    client: u64,
+    invoked: SimTime,
+    pub(super) wish: Wish,
+    pub(super) give_up: SimTime,
+    /// The attempts that had, or may yet have, an effect.
+    pub(super) open: BTreeSet<RequestId>,
+}
+
+/// How an operation ended, for its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    status: Status,
+    result: OpResult,
+}
+
+impl Ended {
+    const fn ok(result: OpResult) -> Self {
+        Self { status: Status::Ok, result }
+    }
+
+    pub(super) const fn surely_not() -> Self {
+        Self { status: Status::Fail, result: OpResult::Null }
+    }
+
+    const fn unknown() -> Self {
+        Self { status: Status::Unknown, result: OpResult::Null }
+    }
+}
+
+impl Pending {
+    pub(super) fn new(client: u64, wish: Wish, now: SimTime, give_up_after: Duration) -> Self {
+        Self { client, invoked: now, wish, give_up: now.after(give_up_after), open: BTreeSet::new() }
+    }
+
+    /// What an answer to one of the open attempts proves; none: the operation goes on.
+    pub(super) fn answer(&mut self, id: RequestId, reply: &Reply) -> Option<Ended> {
+        match reply {
+            Reply::Applied { response, .. } => Some(self.applied(response)),
+            Reply::Answer { response, .. } => match Answer::decode(response) {
+                Some(Answer::Got { value, .. }) => {
+                    Some(Ended::ok(value.map_or(OpResult::Null, |value| OpResult::Value(text(&value)))))
+                }
+                Some(Answer::Malformed) | None => Some(Ended::unknown()),
+            },
+            Reply::Rejected { .. } | Reply::Lost => {
+                self.open.remove(&id);
+                None
+            }
+            // This attempt had no effect and no later one can; only an earlier one may have had.
+            Reply::SessionExpired => {
+                self.open.remove(&id);
+                Some(self.in_doubt())
+            }
+            // Applied, but nobody knows with what result any more.
+            Reply::AlreadyAnswered => Some(Ended::unknown()),
+            Reply::Unknown | Reply::SessionOpened { .. } => None,
+        }
+    }
+
+    fn applied(&self, response: &Bytes) -> Ended {
+        match (&self.wish, Response::decode(response)) {
+            (Wish::Put { .. }, Some(Response::Put { .. })) => Ended::ok(OpResult::Null),
+            (Wish::Delete { .. }, Some(Response::Delete { existed, .. })) => Ended::ok(OpResult::Flag(existed)),
+            (Wish::Cas { .. }, Some(Response::Cas { swapped, .. })) => Ended::ok(OpResult::Flag(swapped)),
+            _ => Ended::unknown(),
+        }
+    }
+
+    fn in_doubt(&self) -> Ended {
+        if self.open.is_empty() || self.wish.is_read() { Ended::surely_not() } else { Ended::unknown() }
+    }
+
+    /// The line of the history, but for its end time.
+    pub(super) fn ended(self, ended: Ended) -> Operation {
+        Operation { status: ended.status, result: ended.result, ..self.wish.line(self.client, self.invoked.0) }
+    }
+
+    /// The line of an operation that is given up: it failed only if every attempt surely had no effect.
+    pub(super) fn gave_up(self) -> Operation {
+        let ended = self.in_doubt();
+        self.ended(ended)
+    }
+
+    /// The line of an operation that is open when the world ends.
+    pub(super) fn never_returned(self) -> Operation {
+        self.ended(Ended::unknown())
+    }
+}
+
+/// Learns from an operation what its key holds now, as far as this client knows.
+pub(super) fn remember(seen: &mut BTreeMap<String, Option<String>>, operation: &Operation) {
+    let now = match (operation.status, operation.op, &operation.value, &operation.result) {
+        (Status::Ok, Op::Put, OpValue::Value(value), _)
+        | (Status::Ok, Op::Cas, OpValue::Cas(_, value), OpResult::Flag(true))
+        | (Status::Ok, Op::Get, _, OpResult::Value(value)) => Some(value.clone()),
+        (Status::Ok, Op::Get | Op::Delete, ..) => None,
+        _ => return,
+    };
+    seen.insert(operation.key.clone(), now);
+}
+
+fn text(bytes: &Bytes) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,214 @@
+use super::*;
+use crate::testing::ms;
+use bytes::Bytes;
+use raft_core::EntryId;
+use raft_kv::command::Response;
+
+/// One client of three nodes that only puts, or only gets, and what it asked the world to do.
+struct Bench {
+    clients: Clients,
+    choices: Choices,
+    now: SimTime,
+    out: Vec<ClientOutput>,
+}
+
+impl Bench {
+    fn new(mix: [u32; 4]) -> Self {
+        let model = ClientModel {
+            count: 1,
+            think: ms(1)..ms(1),
+            retry_after: ms(100),
+            give_up_after: ms(250),
+            keys: 1,
+            mix,
+            start: ms(0),
+        };
+        let (mut choices, mut out) = (Choices::new(1), Vec::new());
+        let clients = Clients::new(&model, 3, &mut choices, &mut out);
+        Self { clients, choices, now: SimTime(0), out }
+    }
+
+    /// The time of the latest wake comes.
+    fn wake(&mut self) {
+        let wakes = self.out.iter().filter_map(|output| match output {
+            ClientOutput::Wake { slot, at, generation } => Some((*slot, *at, *generation)),
+            _ => None,
+        });
+        let (slot, at, generation) = wakes.last().expect("a planned wake");
+        self.now = at;
+        self.clients.wake(slot, generation, at, &mut self.choices, &mut self.out);
+    }
+
+    fn reply(&mut self, id: RequestId, reply: &Reply) {
+        self.clients.reply(0, id, reply, self.now, &mut self.choices, &mut self.out);
+    }
+
+    fn sent(&self) -> Vec<(RequestId, NodeId, Request)> {
+        let sent = self.out.iter().filter_map(|output| match output {
+            ClientOutput::Send { id, node, request, .. } => Some((*id, *node, request.clone())),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn last(&self) -> (RequestId, NodeId, Request) {
+        self.sent().pop().expect("something was sent")
+    }
+
+    fn ended(&self) -> Vec<(u64, Status)> {
+        let ended = self.out.iter().filter_map(|output| match output {
+            ClientOutput::Returned(operation) => Some((operation.client, operation.status)),
+            _ => None,
+        });
+        ended.collect()
+    }
+
+    /// Opens the session and sends the first operation.
+    fn open(mix: [u32; 4]) -> Self {
+        let mut bench = Self::new(mix);
+        bench.wake();
+        let (id, _, request) = bench.last();
+        assert_eq!(request, Request::OpenSession);
+        bench.reply(id, &Reply::SessionOpened { session: SessionId(7) });
+        bench
+    }
+}
+
+const PUTS: [u32; 4] = [0, 1, 0, 0];
+const GETS: [u32; 4] = [1, 0, 0, 0];
+
+fn applied() -> Reply {
+    Reply::Applied { entry: EntryId::new(9, 1), response: Response::Put { revision: 1 }.encode() }
+}
+
+fn rejected(leader: Option<u64>) -> Reply {
+    Reply::Rejected { reason: RejectReason::NotLeader { leader: leader.map(NodeId) } }
+}
+
+#[test]
+fn a_retry_repeats_session_and_number_at_another_node() {
+    let mut bench = Bench::open(PUTS);
+    let (first, node, request) = bench.last();
+    assert!(matches!(request, Request::Command { session: SessionId(7), sequence: 1, lowest_pending: 1, .. }));
+    bench.wake();
+    let (second, other, again) = bench.last();
+    assert!(first != second && node != other && request == again);
+    bench.reply(first, &applied());
+    assert_eq!(bench.ended(), [(1, Status::Ok)], "a late answer to the first attempt is an answer");
+    bench.reply(second, &applied());
+    assert_eq!(bench.ended().len(), 1, "an operation ends once");
+    bench.wake();
+    assert!(matches!(bench.last().2, Request::Command { sequence: 2, .. }));
+}
+
+#[test]
+fn what_is_given_up_in_doubt_is_unknown_and_ends_the_client() {
+    let mut bench = Bench::open(PUTS);
+    let (first, ..) = bench.last();
+    (0..3).for_each(|_| bench.wake());
+    assert_eq!(bench.ended(), [(1, Status::Unknown)]);
+    bench.wake();
+    let (id, _, request) = bench.last();
+    assert_eq!(request, Request::OpenSession, "a new client has no session");
+    bench.reply(first, &applied());
+    bench.reply(id, &Reply::SessionOpened { session: SessionId(8) });
+    assert!(bench.out.iter().any(|output| matches!(output, ClientOutput::Invoked { client: 1_000_001, .. })));
+    assert_eq!(bench.ended().len(), 1);
+}
+
+#[test]
+fn what_surely_had_no_effect_failed() {
+    let mut bench = Bench::open(PUTS);
+    for _ in 0..3 {
+        let (id, ..) = bench.last();
+        bench.reply(id, &rejected(None));
+        bench.wake();
+    }
+    assert_eq!(bench.ended(), [(1, Status::Fail)]);
+    bench.wake();
+    assert!(matches!(bench.last().2, Request::Command { session: SessionId(7), .. }), "and the client goes on");
+}
+
+#[test]
+fn one_doubtful_attempt_is_enough_for_unknown() {
+    let mut bench = Bench::open(PUTS);
+    let (id, ..) = bench.last();
+    bench.reply(id, &Reply::Unknown);
+    bench.wake();
+    let (id, ..) = bench.last();
+    bench.reply(id, &Reply::Lost);
+    (0..4).for_each(|_| {
+        if bench.ended().is_empty() {
+            bench.wake()
+        }
+    });
+    assert_eq!(bench.ended(), [(1, Status::Unknown)]);
+}
+
+#[test]
+fn a_read_that_is_given_up_failed() {
+    let mut bench = Bench::open(GETS);
+    assert!(matches!(bench.last().2, Request::Query { .. }));
+    (0..3).for_each(|_| bench.wake());
+    assert_eq!(bench.ended(), [(1, Status::Fail)]);
+}
+
+#[test]
+fn an_expired_session_ends_an_operation_as_what_came_before_says() {
+    let mut bench = Bench::open(PUTS);
+    let (id, ..) = bench.last();
+    bench.reply(id, &Reply::SessionExpired);
+    assert_eq!(bench.ended(), [(1, Status::Fail)]);
+    bench.wake();
+    assert_eq!(bench.last().2, Request::OpenSession);
+    let mut bench = Bench::open(PUTS);
+    bench.wake();
+    let (id, ..) = bench.last();
+    bench.reply(id, &Reply::SessionExpired);
+    assert_eq!(bench.ended(), [(1, Status::Unknown)], "the first attempt may have been applied");
+}
+
+#[test]
+fn hints_are_followed_but_not_for_ever() {
+    let mut bench = Bench::open(PUTS);
+    let before = bench.sent().len();
+    for _ in 0..10 {
+        let (id, node, _) = bench.last();
+        bench.reply(id, &rejected(Some(1 + node.0 % 3)));
+    }
+    assert_eq!(bench.sent().len() - before, MAX_HOPS as usize);
+    bench.wake();
+    let (id, ..) = bench.last();
+    bench.reply(id, &rejected(Some(99)));
+    assert_eq!(bench.last().0, id, "a node that is none is no hint");
+}
+
+#[test]
+fn a_scripted_put_is_sent_once() {
+    let mut bench = Bench::new(PUTS);
+    bench.out.clear();
+    bench.clients.put(SimTime(5), NodeId(2), "k".into(), "v".into(), &mut bench.out);
+    let (id, node, request) = bench.last();
+    assert_eq!((node, request), (NodeId(2), Request::OpenSession));
+    let opened = Reply::SessionOpened { session: SessionId(3) };
+    bench.clients.reply(1, id, &opened, SimTime(6), &mut bench.choices, &mut bench.out);
+    assert!(matches!(bench.last(), (_, NodeId(2), Request::Command { session: SessionId(3), sequence: 1, .. })));
+    bench.wake();
+    assert_eq!((bench.sent().len(), bench.ended()), (2, vec![(2, Status::Unknown)]));
+}
+
+#[test]
+fn what_is_open_at_the_end_never_returned() {
+    let mut bench = Bench::open(PUTS);
+    bench.clients.end(&mut bench.out);
+    let Some(ClientOutput::Returned(operation)) = bench.out.last() else { panic!("{:?}", bench.out) };
+    assert_eq!((operation.status, operation.return_ns, operation.check()), (Status::Unknown, None, Ok(())));
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_proves_nothing() {
+    let mut bench = Bench::open(PUTS);
+    let (id, ..) = bench.last();
+    bench.reply(id, &Reply::Applied { entry: EntryId::new(9, 1), response: Bytes::from_static(b"\xff") });
+    assert_eq!(bench.ended(), [(1, Status::Unknown)]);
+}

@@ -1,0 +1,357 @@
+//! The simulated disk: what was written, what of it is durable, and what a power loss may make of the difference. Must
+//! not know what is stored, and must not choose: every choice comes from outside.
+//!
+//! A write changes what can be read at once and is remembered until a sync of its file. A power loss starts from what
+//! is durable and lays any subset of the remembered writes over it, in order, each whole or with a run of its sectors
+//! missing. Names are apart from content: creations, renamings and removals are remembered until a sync of the folder.
+//! Files are pages shared between the durable and the readable image (and between clones of the disk), so a write
+//! copies a page at most, and a file that is preallocated costs nothing.
+
+mod content;
+
+use content::{Change, Content, SECTOR};
+use raft_store::{Disk, DiskError, DiskErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A folder of files on a simulated disk.
+#[derive(Clone, Debug, Default)]
+pub struct SimDisk {
+    /// The files, by a number that stays theirs through renamings.
+    files: BTreeMap<u64, File>,
+    /// The names as they can be seen.
+    names: BTreeMap<String, u64>,
+    /// The names as they are durable.
+    durable_names: BTreeMap<String, u64>,
+    /// What was done to names since the last sync of the folder, with the operations' numbers.
+    name_changes: Vec<(u64, NameChange)>,
+    /// The operations that are neither durable nor lost.
+    unsettled: BTreeSet<u64>,
+    operations: u64,
+    next_file: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct File {
+    seen: Content,
+    durable: Content,
+    /// What was done since the last sync, with the operations' numbers.
+    changes: Vec<(u64, Change)>,
+}
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Link { name: String, file: u64 },
+    Rename { from: String, to: String, file: u64 },
+    Unlink { name: String },
+}
+
+/// What a power loss leaves of what was not synced.
+pub enum PowerLoss<'a> {
+    /// All of it.
+    KeepAll,
+    /// None of it.
+    KeepNothing,
+    /// What this answers, choice by choice; taken modulo [`Choice::options`].
+    Choose(&'a mut dyn FnMut(Choice) -> u64),
+}
+
+/// One choice in a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What is chosen.
+    pub kind: ChoiceKind,
+    /// The operation it is about.
+    pub operation: u64,
+    /// How many answers there are: 0 up to this, excluded. At least 2.
+    pub options: u64,
+}
+
+/// What can be chosen about an operation in a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChoiceKind {
+    /// A write: 0 lost, 1 kept, 2 torn (only if it touches several sectors).
+    Write,
+    /// A torn write: its first sector that is lost.
+    TearFrom,
+    /// A torn write: how many sectors from there on are lost, less 1. Not asked if there is but one answer.
+    TearCount,
+    /// A change of a file's length: 0 lost, 1 kept.
+    Length,
+    /// A creation, renaming or removal: 0 lost, 1 kept.
+    Name,
+}
+
+/// What a power loss took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PowerLossReport {
+    /// Operations lost whole, of every kind.
+    pub operations_lost: u64,
+    /// Bytes of writes that were lost, whole or in part.
+    pub bytes_lost: u64,
+    /// Writes of which some sectors were kept and some lost.
+    pub torn_writes: u64,
+    /// Creations, renamings and removals lost.
+    pub names_lost: u64,
+}
+
+impl SimDisk {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The number of the last operation issued. Counted from 1 since the disk was made: creations, writes, changes of
+    /// length, renamings, removals; not syncs and reads.
+    pub fn operations(&self) -> u64 {
+        self.operations
+    }
+
+    /// The highest operation such that it and all before it are settled: durable, or lost in a power loss.
+    pub fn durable_through(&self) -> u64 {
+        self.unsettled.first().map_or(self.operations, |first| first - 1)
+    }
+
+    /// The process ends without warning. The system lives on, so all that was written can be read, is durable no more
+    /// than before, and a later power loss may still take it.
+    pub fn crash_kill(&mut self) {}
+
+    /// The power fails. What was not synced is kept or lost as chosen, oldest operation first, contents before names.
+    /// What can be read afterwards is durable.
+    pub fn crash_power(&mut self, keep: PowerLoss<'_>) -> PowerLossReport {
+        let mut loss = Loss { keep, report: PowerLossReport::default() };
+        for file in self.files.values_mut() {
+            file.lose(&mut loss);
+        }
+        let mut names = std::mem::take(&mut self.durable_names);
+        for (operation, change) in self.name_changes.drain(..) {
+            if loss.keeps(ChoiceKind::Name, operation) {
+                change.apply(&mut names);
+            } else {
+                loss.report.names_lost += 1;
+            }
+        }
+        self.names.clone_from(&names);
+        self.durable_names = names;
+        self.unsettled.clear();
+        self.forget_nameless();
+        loss.report
+    }
+
+    fn operation(&mut self) -> u64 {
+        self.operations += 1;
+        self.unsettled.insert(self.operations);
+        self.operations
+    }
+
+    fn number(&self, name: &str) -> Result<u64, DiskError> {
+        self.names.get(name).copied().ok_or_else(|| error(DiskErrorKind::NotFound, name))
+    }
+
+    fn file(&mut self, name: &str) -> Result<&mut File, DiskError> {
+        let number = self.number(name)?;
+        self.files.get_mut(&number).ok_or_else(|| error(DiskErrorKind::NotFound, name))
+    }
+
+    fn change(&mut self, name: &str, change: Change) -> Result<(), DiskError> {
+        self.number(name)?;
+        let operation = self.operation();
+        let file = self.file(name)?;
+        file.seen.apply(&change);
+        file.changes.push((operation, change));
+        Ok(())
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        let operation = self.operation();
+        change.apply(&mut self.names);
+        self.name_changes.push((operation, change));
+    }
+
+    /// Drops files that no name, seen or durable, leads to any more; what was done to them matters to nobody.
+    fn forget_nameless(&mut self) {
+        let named: BTreeSet<u64> = self.names.values().copied().collect();
+        let unsettled = &mut self.unsettled;
+        self.files.retain(|number, file| {
+            let keep = named.contains(number);
+            if !keep {
+                file.changes.iter().for_each(|(operation, _)| {
+                    unsettled.remove(operation);
+                });
+            }
+            keep
+        });
+    }
+}
+
+impl NameChange {
+    /// Changes the names, as far as it can: when earlier changes were lost, what it starts from may not be there.
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Link { name, file } => {
+                names.insert(name.clone(), *file);
+            }
+            Self::Rename { from, to, file } => {
+                if names.get(from) == Some(file) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *file);
+            }
+            Self::Unlink { name } => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+/// A power loss in progress.
+struct Loss<'a> {
+    keep: PowerLoss<'a>,
+    report: PowerLossReport,
+}
+
+impl Loss<'_> {
+    fn choose(&mut self, kind: ChoiceKind, operation: u64, options: u64) -> u64 {
+        match &mut self.keep {
+            PowerLoss::KeepAll => 1,
+            PowerLoss::KeepNothing => 0,
+            PowerLoss::Choose(choose) => choose(Choice { kind, operation, options }).checked_rem(options).unwrap_or(0),
+        }
+    }
+
+    /// Whether something that cannot be torn is kept.
+    fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
+        let kept = self.choose(kind, operation, 2) == 1;
+        self.report.operations_lost += u64::from(!kept);
+        kept
+    }
+
+    /// What is left of a write of `length` bytes at `offset`: pieces of it, as ranges of its bytes.
+    fn pieces(&mut self, operation: u64, offset: u64, length: u64) -> [(u64, u64); 2] {
+        let first = offset / SECTOR;
+        let sectors = (offset + length).div_ceil(SECTOR).saturating_sub(first);
+        match self.choose(ChoiceKind::Write, operation, if sectors > 1 { 3 } else { 2 }) {
+            0 => {
+                self.report.operations_lost += 1;
+                self.report.bytes_lost += length;
+                [(0, 0), (0, 0)]
+            }
+            1 => [(0, length), (0, 0)],
+            _ => {
+                let from = self.choose(ChoiceKind::TearFrom, operation, sectors);
+                // A tear that loses every sector is a lost write, which has its own answer.
+                let most = if from == 0 { sectors - 1 } else { sectors - from };
+                let count = 1 + if most > 1 { self.choose(ChoiceKind::TearCount, operation, most) } else { 0 };
+                let place = |sector: u64| ((first + sector) * SECTOR).saturating_sub(offset).min(length);
+                let (lost_from, lost_to) = (place(from), place(from + count));
+                self.report.torn_writes += 1;
+                self.report.bytes_lost += lost_to - lost_from;
+                [(0, lost_from), (lost_to, length)]
+            }
+        }
+    }
+}
+
+impl File {
+    fn lose(&mut self, loss: &mut Loss<'_>) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let mut left = self.durable.clone();
+        for (operation, change) in self.changes.drain(..) {
+            match &change {
+                Change::SetLen(_) => {
+                    if loss.keeps(ChoiceKind::Length, operation) {
+                        left.apply(&change);
+                    }
+                }
+                Change::Write { offset, data } => {
+                    for (from, to) in loss.pieces(operation, *offset, data.len() as u64) {
+                        if from < to {
+                            left.write(offset + from, &data[from as usize..to as usize]);
+                        }
+                    }
+                }
+            }
+        }
+        self.durable = left.clone();
+        self.seen = left;
+    }
+}
+
+impl Disk for SimDisk {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        Ok(self.names.keys().cloned().collect())
+    }
+
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        if self.names.contains_key(file) {
+            return Err(error(DiskErrorKind::Exists, file));
+        }
+        self.next_file += 1;
+        self.files.insert(self.next_file, File::default());
+        self.change_name(NameChange::Link { name: file.to_owned(), file: self.next_file });
+        Ok(())
+    }
+
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        Ok(self.file(file)?.seen.length())
+    }
+
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        Ok(self.file(file)?.seen.read(offset, buffer))
+    }
+
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.change(file, Change::Write { offset, data: data.into() })
+    }
+
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        self.change(file, Change::SetLen(length))
+    }
+
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        let number = self.number(file)?;
+        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
+        for (operation, change) in file.changes.drain(..) {
+            file.durable.copy_changed(&file.seen, &change);
+            self.unsettled.remove(&operation);
+        }
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        let file = self.number(from)?;
+        if from != to {
+            self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        self.number(file)?;
+        self.change_name(NameChange::Unlink { name: file.to_owned() });
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        for (operation, _) in self.name_changes.drain(..) {
+            self.unsettled.remove(&operation);
+        }
+        self.durable_names.clone_from(&self.names);
+        self.forget_nameless();
+        Ok(())
+    }
+}
+
+fn error(kind: DiskErrorKind, file: &str) -> DiskError {
+    let message = match kind {
+        DiskErrorKind::NotFound => "there is no such file",
+        DiskErrorKind::Exists => "there is such a file already",
+        DiskErrorKind::Full => "no space left",
+        DiskErrorKind::Failed => "the device failed",
+    };
+    DiskError { kind, file: file.to_owned(), message: message.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

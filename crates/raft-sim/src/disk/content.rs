@@ -1,0 +1,107 @@
+//! The bytes of one file: a length, and pages that are not all zeros. Pages are shared until they are written to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a disk writes at once or not at all.
+pub(super) const SECTOR: u64 = 512;
+
+const PAGE: usize = 1024;
+
+/// A change of a file's bytes or length.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    Write { offset: u64, data: Arc<[u8]> },
+    SetLen(u64),
+}
+
+/// A file's bytes. Invariant: no page holds anything but zeros beyond the length.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Content {
+    pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
+    length: u64,
+}
+
+impl Content {
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(super) fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Write { offset, data } => self.write(*offset, data),
+            Change::SetLen(length) => self.set_len(*length),
+        }
+    }
+
+    pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+        let mut rest = data;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (page, from) = place(at);
+            let (now, later) = rest.split_at(rest.len().min(PAGE - from));
+            let bytes = Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE])));
+            bytes[from..from + now.len()].copy_from_slice(now);
+            at += now.len() as u64;
+            rest = later;
+        }
+        if !data.is_empty() {
+            self.length = self.length.max(at);
+        }
+    }
+
+    pub(super) fn set_len(&mut self, length: u64) {
+        if length < self.length {
+            let (page, from) = place(length);
+            self.pages.split_off(&(page + 1));
+            if let Some(bytes) = self.pages.get_mut(&page) {
+                Arc::make_mut(bytes)[from..].fill(0);
+            }
+        }
+        self.length = length;
+    }
+
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let count = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
+        let mut rest = &mut buffer[..count];
+        let mut at = offset;
+        while !rest.is_empty() {
+            let (page, from) = place(at);
+            let (now, later) = rest.split_at_mut(rest.len().min(PAGE - from));
+            match self.pages.get(&page) {
+                Some(bytes) => now.copy_from_slice(&bytes[from..from + now.len()]),
+                None => now.fill(0),
+            }
+            at += now.len() as u64;
+            rest = later;
+        }
+        count
+    }
+
+    /// Makes this equal to `other` in all that `change` touched, by sharing pages.
+    pub(super) fn copy_changed(&mut self, other: &Self, change: &Change) {
+        match change {
+            Change::Write { offset, data } => {
+                let last = place((offset + data.len() as u64).max(1) - 1).0;
+                for page in place(*offset).0..=last {
+                    match other.pages.get(&page) {
+                        Some(bytes) => self.pages.insert(page, Arc::clone(bytes)),
+                        None => self.pages.remove(&page),
+                    };
+                }
+            }
+            // The file was shorter once: nothing from there on need be what it was.
+            Change::SetLen(length) => {
+                let page = place(*length).0;
+                self.pages.split_off(&page);
+                self.pages.extend(other.pages.range(page..).map(|(&page, bytes)| (page, Arc::clone(bytes))));
+            }
+        }
+        self.length = other.length;
+    }
+}
+
+/// The page of an offset, and the place in it.
+fn place(offset: u64) -> (u64, usize) {
+    (offset / PAGE as u64, (offset % PAGE as u64) as usize)
+}

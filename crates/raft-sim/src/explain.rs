@@ -1,0 +1,173 @@
+//! A run as a text that people read: a line per record. The words are those of the core's own types.
+//!
+//! The text is stable: equal runs give equal texts, and nothing but the run enters.
+
+use crate::record::{CrashKind, Record, SimTime, Verdict, What};
+use raft_core::{EntryId, Write};
+use raft_node::Reply;
+use std::fmt;
+
+/// A record as one line: number, true time in seconds, who, what.
+pub fn line(record: &Record) -> String {
+    format!("{:>6}  {}  {:<3} {}", record.number, Seconds(record.at), who(record), Text(&record.what))
+}
+
+/// True time in seconds, to the microsecond.
+struct Seconds(SimTime);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.0 / 1_000;
+        write!(f, "{:>4}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
+}
+
+/// The node's column: a node, a client, or the world.
+fn who(record: &Record) -> String {
+    match (&record.what, record.node) {
+        (What::Invoked { client, .. }, None) => format!("c{client}"),
+        (What::Returned { operation }, None) => format!("c{}", operation.client),
+        (_, Some(node)) => node.to_string(),
+        (_, None) => "*".to_owned(),
+    }
+}
+
+struct Text<'a>(&'a What);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            What::Started { incarnation, hard_state, entries, .. } => {
+                let last = entries.last_id().unwrap_or(EntryId::ZERO);
+                write!(f, "starts for the {} time with {hard_state}, log up to {last}", ordinal(*incarnation))
+            }
+            What::RefusedToStart { error } => write!(f, "does not start: {error}"),
+            What::Crashed { crash, lost } => {
+                let how = match crash {
+                    CrashKind::Kill => "is killed",
+                    CrashKind::PowerLoss => "loses power",
+                };
+                write!(f, "{how}")?;
+                if *lost > 0 { write!(f, ", {lost} unsynced pieces are gone") } else { Ok(()) }
+            }
+            What::Received { from, rpc } => write!(f, "<- {from} {rpc}"),
+            What::TimerFired => write!(f, "timer"),
+            What::Requested { id } => write!(f, "is asked {id}"),
+            What::CampaignAsked => write!(f, "is asked to campaign"),
+            What::Wrote { writes, .. } => {
+                write!(f, "writes")?;
+                writes.iter().try_for_each(|Write { id, .. }| write!(f, " {id}"))
+            }
+            What::Persisted { write, .. } => write!(f, "{write} is durable"),
+            What::Sent { to, rpc, verdict } => write!(f, "-> {to} {rpc}{}", Fate(*verdict)),
+            What::Asked { write } => write!(f, "persist {write}"),
+            What::Applied { entries, .. } => write!(f, "apply {entries}"),
+            What::Replied { id, reply } => write!(f, "answers {id}: {}", Answer(reply)),
+            What::ConfigurationChanged { configuration, at, committed } => {
+                write!(f, "configuration {configuration} of {at}{}", if *committed { " committed" } else { "" })
+            }
+            What::Stopped { reason } => write!(f, "stopped: {reason}"),
+            What::Observed(event) => write!(f, "{event}"),
+            What::Invoked { label, .. } => write!(f, "{label}"),
+            What::Returned { operation } => write!(f, "{operation}"),
+            What::Fault { label } => write!(f, "{label}"),
+            What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
+        }
+    }
+}
+
+struct Fate(Verdict);
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Verdict::Delivered { copies: 1 } => Ok(()),
+            Verdict::Delivered { copies } => write!(f, "  ({copies} copies)"),
+            Verdict::Lost => write!(f, "  (lost)"),
+            Verdict::Cut => write!(f, "  (link is cut)"),
+            Verdict::Dropped => write!(f, "  (dropped)"),
+            Verdict::QueueFull => write!(f, "  (queue is full)"),
+        }
+    }
+}
+
+struct Answer<'a>(&'a Reply);
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Reply::SessionOpened { session } => write!(f, "session {} is open, Thesis §6.3", session.0),
+            Reply::Applied { entry, .. } => write!(f, "applied as {entry}"),
+            Reply::Answer { applied, .. } => write!(f, "read at {applied}, Thesis §6.4"),
+            Reply::SessionExpired => write!(f, "the session is unknown"),
+            Reply::AlreadyAnswered => write!(f, "applied before, and its answer forgotten, Thesis §6.3"),
+            Reply::Rejected { reason } => write!(f, "rejected: {reason}"),
+            Reply::Lost => write!(f, "lost: another entry took its place"),
+            Reply::Unknown => write!(f, "unknown: leadership was lost, Thesis §6.3"),
+        }
+    }
+}
+
+fn ordinal(number: u64) -> String {
+    let suffix = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{Event, HardState, NodeId, RequestVote, Rpc, Term, VoteRefusal};
+
+    fn record(node: Option<u64>, what: What) -> String {
+        line(&Record { number: 42, at: SimTime(1_234_567_890), cause: None, node: node.map(NodeId), what, view: None })
+    }
+
+    #[test]
+    fn lines_are_golden() {
+        let rpc = Rpc::RequestVote(RequestVote { term: Term(3), last: EntryId::new(4, 2) });
+        let refused = Event::VoteRefused {
+            candidate: NodeId(1),
+            last: EntryId::new(4, 2),
+            pre_vote: false,
+            reason: VoteRefusal::LogBehind { last: EntryId::new(5, 3) },
+        };
+        let started = What::Started {
+            incarnation: 2,
+            hard_state: HardState { term: Term(3), voted_for: Some(NodeId(1)) },
+            entries: raft_core::Entries::new(),
+            disk_mark: 0,
+            disk_durable: 0,
+        };
+        let lines = [
+            record(Some(2), What::Observed(refused)),
+            record(Some(1), What::Sent { to: NodeId(2), rpc: rpc.clone(), verdict: Verdict::Cut }),
+            record(Some(1), What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 1 } }),
+            record(Some(1), What::Crashed { crash: CrashKind::PowerLoss, lost: 3 }),
+            record(Some(1), started),
+            record(None, What::Fault { label: "cut n1>n3".into() }),
+            record(None, What::Invoked { client: 7, label: "put k3 = v17".into() }),
+        ];
+        let expected = [
+            "    42     1.234567  n2  refuses n1 a vote: log 4@2 is behind 5@3, Raft §5.4.1",
+            "    42     1.234567  n1  -> n2 request vote term 3 last 4@2  (link is cut)",
+            "    42     1.234567  n1  -> n2 request vote term 3 last 4@2",
+            "    42     1.234567  n1  loses power, 3 unsynced pieces are gone",
+            "    42     1.234567  n1  starts for the 2nd time with term 3 vote n1, log up to 0@0",
+            "    42     1.234567  *   cut n1>n3",
+            "    42     1.234567  c7  put k3 = v17",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn ordinals() {
+        let words: Vec<String> = [1, 2, 3, 4, 11, 12, 13, 21, 111].into_iter().map(ordinal).collect();
+        assert_eq!(words, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "111th"]);
+    }
+}

@@ -1,0 +1,244 @@
+//! One whole node: the production node and store over a simulated disk, and the few facts its process keeps.
+//!
+//! The lanes: a call yields outputs; writes wait for the disk, which takes all that wait as one group, and whose sync
+//! ends later. Who calls when, and what outputs mean for the rest of the world, is the world's business.
+
+use crate::clock::NodeClock;
+use crate::disk::SimDisk;
+use crate::record::{CrashKind, NodeView, SimTime, What};
+use crate::scenario::model::{InitialState, Keep, RaftSettings};
+use raft_core::{
+    Config, Configuration, Entries, Entry, EntryId, HardState, LogIndex, NodeId, Payload, Restored, RoleKind, Term,
+    Write, WriteId,
+};
+use raft_kv::KvMap;
+use raft_node::{Node, NodeOptions};
+use raft_store::{Store, StoreOptions};
+use std::ops::Range;
+use std::time::Duration;
+
+/// How many client sessions a node keeps.
+const MAX_SESSIONS: usize = 1_024;
+
+/// A machine: its disk, its clock, and a process while one runs.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Which node.
+    pub id: NodeId,
+    /// Its clock.
+    pub clock: NodeClock,
+    /// Counts its starts.
+    pub incarnation: u64,
+    /// The process, while it runs.
+    pub process: Option<Process>,
+    /// The crash that waits for the next call.
+    pub armed: Option<Armed>,
+    /// What ended the last process.
+    pub downed_by: Option<CrashKind>,
+    /// The latency of a slow disk.
+    pub slow: Option<Range<Duration>>,
+    /// Counts the groups written, over all starts.
+    pub groups: u64,
+    /// Counts the power losses.
+    pub power_losses: u64,
+    config: Config,
+    segment_bytes: u64,
+    /// The disk, while no process holds it.
+    disk: Option<SimDisk>,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The node.
+    pub node: Node<KvMap>,
+    /// Its store.
+    pub store: Store<SimDisk>,
+    /// Writes that wait for the disk.
+    pub waiting: Vec<Write>,
+    /// The record that asked for the newest write.
+    pub asked: u64,
+    /// The newest write of the group that the disk works on, and the record of its writing.
+    pub writing: Option<(WriteId, u64)>,
+    /// When its timer event comes.
+    pub timer: Option<SimTime>,
+    /// The terms of the log it has asked for, from index 1.
+    pub log: Vec<Term>,
+    /// The last term in which it asked, as the leader, for an entry of that term.
+    pub led_and_appended: Term,
+}
+
+/// A crash that strikes after some outputs of the next call that has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Armed {
+    /// After how many outputs.
+    pub after: u32,
+    /// How.
+    pub crash: CrashKind,
+    /// What a power loss leaves.
+    pub keep: Keep,
+    /// After what time the node is started again, if it is.
+    pub restart_after: Option<Duration>,
+}
+
+impl Host {
+    /// A machine with an empty disk.
+    pub fn new(id: NodeId, clock: NodeClock, settings: &RaftSettings, segment_bytes: u64) -> Self {
+        let mut config = Config::new(id);
+        let timeout = settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout);
+        config.election_timeout.clone_from(timeout);
+        config.heartbeat_interval = settings.heartbeat_interval;
+        config.pre_vote = settings.pre_vote;
+        config.check_quorum = settings.check_quorum;
+        config.stickiness = settings.stickiness;
+        config.max_append_bytes = settings.max_append_bytes;
+        config.max_inflight_messages = settings.max_inflight_messages;
+        config.observe = true;
+        Self {
+            id,
+            clock,
+            incarnation: 0,
+            process: None,
+            armed: None,
+            downed_by: None,
+            slow: None,
+            groups: 0,
+            power_losses: 0,
+            config,
+            segment_bytes,
+            disk: Some(SimDisk::new()),
+        }
+    }
+
+    /// Puts the first record on the empty disk, durably: every start, the first too, goes through recovery.
+    ///
+    /// # Errors
+    /// The store's words.
+    pub fn found(&mut self, write: &Write) -> Result<(), String> {
+        let disk = self.disk.take().ok_or("the machine runs already")?;
+        let (mut store, _) = Store::open(disk, self.store_options()).map_err(|error| error.to_string())?;
+        store.write(std::slice::from_ref(write)).map_err(|error| error.to_string())?;
+        store.sync().map_err(|error| error.to_string())?;
+        self.disk = Some(store.into_disk());
+        Ok(())
+    }
+
+    /// Starts a process from what the disk holds.
+    ///
+    /// # Errors
+    /// The words of the store or the core that refused.
+    pub fn start(&mut self, seed: u64) -> Result<What, String> {
+        let disk = self.disk.take().ok_or("the machine runs already")?;
+        let (store, recovery) = match Store::open(disk, self.store_options()) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let words = error.to_string();
+                self.disk = Some(error.into_parts().1);
+                return Err(words);
+            }
+        };
+        let entries: Entries = recovery.entries;
+        let restored = Restored { hard_state: recovery.hard_state, entries: entries.clone(), applied: LogIndex(0) };
+        let config = Config { seed, ..self.config.clone() };
+        let node = match Node::new(config, NodeOptions { max_sessions: MAX_SESSIONS }, restored, KvMap::new()) {
+            Ok(node) => node,
+            Err(error) => {
+                self.disk = Some(store.into_disk());
+                return Err(error.to_string());
+            }
+        };
+        self.incarnation += 1;
+        let what = What::Started {
+            incarnation: self.incarnation,
+            hard_state: recovery.hard_state,
+            disk_mark: store.disk().operations(),
+            disk_durable: store.disk().durable_through(),
+            entries: entries.clone(),
+        };
+        self.process = Some(Process {
+            node,
+            store,
+            waiting: Vec::new(),
+            asked: 0,
+            writing: None,
+            timer: None,
+            log: entries.iter().map(|entry| entry.id.term).collect(),
+            led_and_appended: Term(0),
+        });
+        Ok(what)
+    }
+
+    /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.
+    pub fn stop(&mut self) -> bool {
+        let Some(Process { store, waiting, writing, .. }) = self.process.take() else { return false };
+        self.disk = Some(store.into_disk());
+        writing.is_some() || !waiting.is_empty()
+    }
+
+    /// The disk, while no process holds it.
+    pub const fn disk(&mut self) -> Option<&mut SimDisk> {
+        self.disk.as_mut()
+    }
+
+    /// The node from outside; none while it is down.
+    pub fn view(&self) -> Option<NodeView> {
+        let process = self.process.as_ref()?;
+        let status = process.node.status();
+        Some(NodeView {
+            term: status.term,
+            voted_for: status.voted_for,
+            role: status.role,
+            leader: status.leader,
+            commit: status.commit,
+            last: status.last,
+            applied: status.applied,
+            configuration: process.node.configuration().cloned(),
+        })
+    }
+
+    const fn store_options(&self) -> StoreOptions {
+        StoreOptions { segment_bytes: self.segment_bytes }
+    }
+}
+
+impl Process {
+    /// Keeps the terms of the log in step with a write the node asks for.
+    pub fn mirror(&mut self, write: &Write, role: RoleKind, term: Term) {
+        let length = |index: LogIndex| usize::try_from(index.0.saturating_sub(1)).unwrap_or(usize::MAX);
+        if let Some(index) = write.truncate_from {
+            self.log.truncate(length(index));
+        }
+        if let Some(first) = write.entries.first_index() {
+            self.log.truncate(length(first));
+            self.log.extend(write.entries.iter().map(|entry| entry.id.term));
+        }
+        if role == RoleKind::Leader && write.entries.last_id().is_some_and(|last| last.term == term) {
+            self.led_and_appended = term;
+        }
+    }
+
+    /// Whether it holds an entry of this index and, if given, this term.
+    pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
+        let place = usize::try_from(index.0).unwrap_or(usize::MAX).checked_sub(1);
+        let held = place.and_then(|place| self.log.get(place));
+        held.is_some_and(|held| term.is_none_or(|term| term == *held))
+    }
+}
+
+/// The first record of a founder, or of a node that has lived before.
+pub fn first_write(configuration: Configuration, initial: Option<&InitialState>) -> Write {
+    let founder = Write::bootstrap(configuration.clone());
+    let Some(initial) = initial else { return founder };
+    let payload = |place| {
+        if place == 0 { Payload::Configuration(configuration.clone()) } else { Payload::Noop }
+    };
+    let entry = |(place, term): (usize, &Term)| Entry {
+        id: EntryId { index: LogIndex(place as u64 + 1), term: *term },
+        payload: payload(place),
+    };
+    Write {
+        hard_state: Some(HardState { term: initial.term, voted_for: initial.voted_for }),
+        entries: initial.log.iter().enumerate().map(entry).collect(),
+        ..founder
+    }
+}

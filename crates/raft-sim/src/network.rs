@@ -1,0 +1,353 @@
+//! The network: one verdict per message, and when its copies arrive. First answer wins: cut, dropped by kind, lost.
+//!
+//! This file must not know what messages mean, only their kind, nor what happens when they arrive.
+
+use crate::faults::{Fault, Ledger};
+use crate::record::Verdict;
+use crate::rng::{Choices, Site, link_key};
+use crate::scenario::model::NetworkModel;
+use raft_core::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+const LOSS: Site = Site::new("loss");
+const DELAY: Site = Site::new("delay");
+const REORDER: Site = Site::new("reorder");
+const REORDER_DELAY: Site = Site::new("reorder delay");
+const DUPLICATE: Site = Site::new("duplicate");
+const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
+
+/// A directed link: from, to.
+pub type Link = (NodeId, NodeId);
+
+/// Names a cut, to end it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CutId(u64);
+
+/// All links between nodes.
+#[derive(Clone, Debug)]
+pub struct Network {
+    base: NetworkModel,
+    scripted: Option<NetworkModel>,
+    swarm: Option<NetworkModel>,
+    healed: BTreeSet<NodeId>,
+    cuts: BTreeMap<CutId, Cut>,
+    cuts_made: u64,
+    drops: Vec<DropRule>,
+    traffic: BTreeMap<Link, Traffic>,
+}
+
+#[derive(Clone, Debug)]
+struct Cut {
+    links: BTreeSet<Link>,
+    fault: Fault,
+}
+
+#[derive(Clone, Debug)]
+struct DropRule {
+    kind: String,
+    links: BTreeSet<Link>,
+}
+
+/// What a link remembers.
+#[derive(Clone, Debug, Default)]
+struct Traffic {
+    /// Messages sent.
+    sent: u64,
+    /// The number of the latest-sent message that has arrived.
+    newest_arrived: u64,
+    /// The fault that cuts it, if one does.
+    cut: Option<Fault>,
+}
+
+/// A copy of a message on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// The link.
+    pub link: Link,
+    /// Which message of the link, from 1.
+    pub message: u64,
+    /// Whether it was held back on purpose.
+    pub held_back: bool,
+    /// Whether it is a second copy.
+    pub duplicate: bool,
+    /// How long it takes.
+    pub delay: Duration,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The copies that will arrive.
+    pub copies: [Option<Copy>; 2],
+}
+
+impl Network {
+    /// A network without faults.
+    pub const fn new(base: NetworkModel) -> Self {
+        Self {
+            base,
+            scripted: None,
+            swarm: None,
+            healed: BTreeSet::new(),
+            cuts: BTreeMap::new(),
+            cuts_made: 0,
+            drops: Vec::new(),
+            traffic: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a message of this kind; `receiver_is_up` only decides whether its loss matters.
+    pub fn send(
+        &mut self,
+        choices: &mut Choices,
+        ledger: &mut Ledger,
+        link: Link,
+        kind: &str,
+        receiver_is_up: bool,
+    ) -> Sending {
+        let traffic = self.traffic.entry(link).or_default();
+        traffic.sent += 1;
+        let (message, cut) = (traffic.sent, traffic.cut);
+        let lost = |verdict| Sending { verdict, copies: [None, None] };
+        let mut note = |fault| if receiver_is_up { ledger.matter(fault) } else { ledger.inject(fault) };
+        if let Some(fault) = cut {
+            note(fault);
+            return lost(Verdict::Cut);
+        }
+        if self.drops.iter().any(|rule| rule.kind == kind && rule.links.contains(&link)) {
+            note(Fault::Loss);
+            return lost(Verdict::Dropped);
+        }
+        let model = self.model(link);
+        let key = link_key(link.0, link.1);
+        let mut chance = |site, ppm| ppm > 0 && choices.draw(site, key, message).chance_ppm(ppm);
+        if chance(LOSS, model.loss_ppm) {
+            note(Fault::Loss);
+            return lost(Verdict::Lost);
+        }
+        let held_back = chance(REORDER, model.reorder_ppm);
+        let duplicated = chance(DUPLICATE, model.duplicate_ppm);
+        let mut delay = choices.draw(DELAY, key, message).in_range(&model.delay);
+        if held_back {
+            delay += choices.draw(REORDER_DELAY, key, message).in_range(&model.reorder_delay);
+            ledger.inject(Fault::Reorder);
+        }
+        let first = Copy { link, message, held_back, duplicate: false, delay };
+        let second = duplicated.then(|| {
+            ledger.inject(Fault::Duplicate);
+            let later = choices.draw(DUPLICATE_DELAY, key, message).in_range(&model.duplicate_delay);
+            Copy { duplicate: true, delay: delay + later, ..first }
+        });
+        Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies: [Some(first), second] }
+    }
+
+    /// Takes note that a copy was handed to a node.
+    pub fn arrived(&mut self, ledger: &mut Ledger, copy: &Copy) {
+        let traffic = self.traffic.entry(copy.link).or_default();
+        if copy.duplicate {
+            ledger.matter(Fault::Duplicate);
+        }
+        if copy.held_back && copy.message < traffic.newest_arrived {
+            ledger.matter(Fault::Reorder);
+        }
+        traffic.newest_arrived = traffic.newest_arrived.max(copy.message);
+    }
+
+    /// Cuts links until [`mend`](Self::mend) or a healing.
+    pub fn cut(&mut self, links: BTreeSet<Link>, fault: Fault) -> CutId {
+        self.cuts_made += 1;
+        let id = CutId(self.cuts_made);
+        self.cuts.insert(id, Cut { links, fault });
+        self.lay_cuts();
+        id
+    }
+
+    /// Ends a cut; one that is over already stays so.
+    pub fn mend(&mut self, id: CutId) {
+        self.cuts.remove(&id);
+        self.lay_cuts();
+    }
+
+    /// Drops messages of this kind on these links until healed.
+    pub fn drop_kind(&mut self, kind: String, links: BTreeSet<Link>) {
+        self.drops.push(DropRule { kind, links });
+    }
+
+    /// Replaces the model of every link until healed.
+    pub fn set_scripted_model(&mut self, model: NetworkModel) {
+        self.scripted = Some(model);
+    }
+
+    /// Replaces the model of every link until both its ends are healed for good.
+    pub fn set_swarm_model(&mut self, model: NetworkModel) {
+        self.swarm = Some(model);
+    }
+
+    /// Ends all cuts, drop rules and the scripted model.
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+        self.drops.clear();
+        self.scripted = None;
+        self.lay_cuts();
+    }
+
+    /// Heals all links among these nodes for good; all others keep their faults.
+    pub fn heal_among(&mut self, nodes: &BTreeSet<NodeId>) {
+        let outside = |link: &Link| !(nodes.contains(&link.0) && nodes.contains(&link.1));
+        self.cuts.values_mut().for_each(|cut| cut.links.retain(outside));
+        self.drops.iter_mut().for_each(|rule| rule.links.retain(outside));
+        self.scripted = None;
+        self.healed.clone_from(nodes);
+        self.lay_cuts();
+    }
+
+    /// Whether a step has replaced the model of the links.
+    pub const fn is_scripted(&self) -> bool {
+        self.scripted.is_some()
+    }
+
+    /// All links on which something is cut or dropped.
+    pub fn broken_links(&self) -> BTreeSet<Link> {
+        let cut = self.cuts.values().flat_map(|cut| &cut.links);
+        cut.chain(self.drops.iter().flat_map(|rule| &rule.links)).copied().collect()
+    }
+
+    fn model(&self, link: Link) -> &NetworkModel {
+        let healed = self.healed.contains(&link.0) && self.healed.contains(&link.1);
+        let swarm = if healed { None } else { self.swarm.as_ref() };
+        self.scripted.as_ref().or(swarm).unwrap_or(&self.base)
+    }
+
+    /// Writes each link's cut beside it, where `send` finds it without a search.
+    fn lay_cuts(&mut self) {
+        self.traffic.values_mut().for_each(|traffic| traffic.cut = None);
+        for cut in self.cuts.values() {
+            for link in &cut.links {
+                self.traffic.entry(*link).or_default().cut.get_or_insert(cut.fault);
+            }
+        }
+    }
+}
+
+/// All links from one set to another, without those of a node to itself.
+pub fn links_between(from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) -> BTreeSet<Link> {
+    from.iter().flat_map(|&from| to.iter().map(move |&to| (from, to))).filter(|(from, to)| from != to).collect()
+}
+
+/// All links between nodes of different groups. A node in no group is alone.
+pub fn links_across(all: &BTreeSet<NodeId>, groups: &[BTreeSet<NodeId>]) -> BTreeSet<Link> {
+    let together = |a: &NodeId, b: &NodeId| groups.iter().any(|group| group.contains(a) && group.contains(b));
+    links_between(all, all).into_iter().filter(|(from, to)| !together(from, to)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn model() -> NetworkModel {
+        NetworkModel {
+            delay: MS..2 * MS,
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            duplicate_delay: MS..50 * MS,
+            reorder_ppm: 0,
+            reorder_delay: 5 * MS..6 * MS,
+        }
+    }
+
+    fn nodes(ids: &[u64]) -> BTreeSet<NodeId> {
+        ids.iter().map(|&id| NodeId(id)).collect()
+    }
+
+    struct Bench {
+        network: Network,
+        choices: Choices,
+        ledger: Ledger,
+    }
+
+    impl Bench {
+        fn new(model: NetworkModel) -> Self {
+            Self { network: Network::new(model), choices: Choices::new(3), ledger: Ledger::default() }
+        }
+
+        fn send(&mut self, from: u64, to: u64, kind: &str) -> Sending {
+            self.network.send(&mut self.choices, &mut self.ledger, (NodeId(from), NodeId(to)), kind, true)
+        }
+
+        fn mattered(&self, fault: Fault) -> bool {
+            self.ledger.counts()[fault.name()].mattered
+        }
+    }
+
+    #[test]
+    fn cuts_are_directed_overlap_and_mend() {
+        let mut bench = Bench::new(model());
+        let one_way = bench.network.cut(links_between(&nodes(&[1]), &nodes(&[2, 3])), Fault::OneWayCut);
+        assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Cut);
+        assert_eq!(bench.send(2, 1, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+        assert!(bench.mattered(Fault::OneWayCut) && !bench.mattered(Fault::Partition));
+        bench.network.cut(links_across(&nodes(&[1, 2, 3]), &[nodes(&[1, 2])]), Fault::Partition);
+        bench.network.mend(one_way);
+        assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+        assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Cut, "n3 is in no group");
+        bench.network.heal();
+        assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+    }
+
+    #[test]
+    fn a_drop_rule_takes_one_kind_on_its_links() {
+        let mut bench = Bench::new(model());
+        bench.network.drop_kind("heartbeat".into(), links_between(&nodes(&[1]), &nodes(&[2])));
+        assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Dropped);
+        assert_eq!(bench.send(1, 2, "append_entries").verdict, Verdict::Delivered { copies: 1 });
+        assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+    }
+
+    #[test]
+    fn loss_and_duplication_come_as_often_as_asked() {
+        let mut bench = Bench::new(NetworkModel { loss_ppm: 250_000, duplicate_ppm: 500_000, ..model() });
+        let sendings: Vec<Sending> = (0..2_000).map(|_| bench.send(1, 2, "heartbeat")).collect();
+        let count = |verdict| sendings.iter().filter(|sending| sending.verdict == verdict).count();
+        let lost = count(Verdict::Lost);
+        let twice = count(Verdict::Delivered { copies: 2 });
+        assert!((430..570).contains(&lost), "{lost} lost of 2000 at one in four");
+        assert!((670..830).contains(&twice), "{twice} of 1500 came twice at one in two");
+        for sending in sendings {
+            let copies = sending.copies.iter().flatten().count();
+            let verdict = if let Verdict::Delivered { copies } = sending.verdict { copies as usize } else { 0 };
+            assert_eq!(copies, verdict);
+        }
+    }
+
+    #[test]
+    fn a_message_held_back_matters_once_it_is_overtaken() {
+        let mut bench = Bench::new(NetworkModel { reorder_ppm: 1_000_000, ..model() });
+        let held = bench.send(1, 2, "heartbeat").copies[0].expect("delivered");
+        assert!(held.held_back && held.delay >= 6 * MS, "{held:?}");
+        bench.network.set_swarm_model(model());
+        let later = bench.send(1, 2, "heartbeat").copies[0].expect("delivered");
+        assert!(!later.held_back && later.delay < 2 * MS);
+        bench.network.arrived(&mut bench.ledger, &later);
+        assert!(!bench.mattered(Fault::Reorder));
+        bench.network.arrived(&mut bench.ledger, &held);
+        assert!(bench.mattered(Fault::Reorder));
+    }
+
+    #[test]
+    fn healing_a_majority_leaves_the_minority_its_faults() {
+        let mut bench = Bench::new(model());
+        let all = nodes(&[1, 2, 3]);
+        bench.network.set_swarm_model(NetworkModel { loss_ppm: 1_000_000, ..model() });
+        bench.network.cut(links_between(&all, &all), Fault::Partition);
+        bench.network.heal_among(&nodes(&[1, 2]));
+        assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+        assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Cut);
+        bench.network.heal();
+        assert_eq!(bench.send(3, 1, "heartbeat").verdict, Verdict::Lost);
+    }
+}

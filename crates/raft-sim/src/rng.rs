@@ -1,0 +1,183 @@
+//! Randomness with addresses. A choice is (seed, site, key, n), for example (7, "network", link 2>3, 17): the same
+//! address gives the same number in every run, whatever else happened. Leaving out one message, fault or client
+//! operation therefore leaves all unrelated choices as they were, which is what makes shrinking and "what if" possible.
+//!
+//! How: one ChaCha8 key per run; each (site, key) is a ChaCha *stream* of its own, and choice n is the n-th 64-bit word
+//! of that stream. Words are produced 32 at a time and kept for the stream's next choices, because neighbours are
+//! mostly drawn one after the other. This file must not know what is being chosen.
+
+use raft_core::{NodeId, nanos};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// What kind of choice it is. Two sites never share a stream (but for a collision of 64-bit hashes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site(u64);
+
+impl Site {
+    /// The site of this name (FNV-1a, 64 bits).
+    pub const fn new(name: &str) -> Self {
+        let bytes = name.as_bytes();
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut place = 0;
+        while place < bytes.len() {
+            hash = (hash ^ bytes[place] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+            place += 1;
+        }
+        Self(hash)
+    }
+}
+
+/// The key of a directed link.
+pub const fn link_key(from: NodeId, to: NodeId) -> u64 {
+    (from.0 << 32) ^ to.0
+}
+
+/// All choices of one run.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    base: ChaCha8Rng,
+    blocks: BTreeMap<u64, Block>,
+}
+
+/// Words of one stream, kept for its next choices.
+#[derive(Clone, Debug)]
+struct Block {
+    number: u64,
+    words: [u64; WORDS],
+}
+
+const WORDS: usize = 32;
+
+impl Choices {
+    /// The choices of the run with this seed.
+    pub fn new(seed: u64) -> Self {
+        let mut key = [0; 32];
+        for (n, word) in key.chunks_exact_mut(8).enumerate() {
+            word.copy_from_slice(&mix(seed ^ ((n as u64) << 56)).to_le_bytes());
+        }
+        Self { base: ChaCha8Rng::from_seed(key), blocks: BTreeMap::new() }
+    }
+
+    /// The choice at this address. A draw answers one question: asking it two gives answers that depend on each other.
+    pub fn draw(&mut self, site: Site, key: u64, n: u64) -> Draw {
+        let stream = mix(site.0 ^ mix(key));
+        let (number, place) = (n / WORDS as u64, (n % WORDS as u64) as usize);
+        match self.blocks.get(&stream) {
+            Some(block) if block.number == number => Draw(block.words[place]),
+            _ => {
+                let words = self.words(stream, number);
+                self.blocks.insert(stream, Block { number, words });
+                Draw(words[place])
+            }
+        }
+    }
+
+    fn words(&mut self, stream: u64, number: u64) -> [u64; WORDS] {
+        self.base.set_stream(stream);
+        // ChaCha counts in words of 32 bits.
+        self.base.set_word_pos(u128::from(number) * 2 * WORDS as u128);
+        std::array::from_fn(|_| self.base.next_u64())
+    }
+}
+
+/// One choice: 64 uniform bits, and the ways to read them. Integers only; no rejection, so that every choice takes
+/// exactly one word (the bias of at most n / 2^64 is beyond what any number of runs could show).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw(u64);
+
+impl Draw {
+    /// The bits themselves, to seed something else.
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// A number from 0 to `n` - 1; 0 if `n` is 0.
+    pub const fn below(self, n: u64) -> u64 {
+        ((self.0 as u128 * n as u128) >> 64) as u64
+    }
+
+    /// A duration of the range; its start if it is empty.
+    pub fn in_range(self, range: &Range<Duration>) -> Duration {
+        let start = nanos(range.start);
+        let width = nanos(range.end).saturating_sub(start);
+        Duration::from_nanos(start.saturating_add(self.below(width)))
+    }
+
+    /// True with a probability of `ppm` parts per million.
+    pub const fn chance_ppm(self, ppm: u32) -> bool {
+        self.below(1_000_000) < ppm as u64
+    }
+
+    /// One of the items; none if there are none.
+    pub fn pick<T: Copy>(self, items: &[T]) -> Option<T> {
+        items.get(self.below(items.len() as u64) as usize).copied()
+    }
+}
+
+/// The finalizer of SplitMix64: a bijection that spreads every bit over all others.
+const fn mix(value: u64) -> u64 {
+    let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ (value >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SITE: Site = Site::new("network");
+
+    #[test]
+    fn known_answers_pin_the_streams() {
+        let mut choices = Choices::new(7);
+        let key = link_key(NodeId(2), NodeId(3));
+        let drawn: Vec<u64> = [0, 1, 17, 31, 32, 1 << 40].iter().map(|&n| choices.draw(SITE, key, n).bits()).collect();
+        let expected = [
+            11_866_087_247_753_168_017,
+            15_155_761_494_385_013_882,
+            16_693_243_255_844_614_468,
+            3_426_868_847_012_801_727,
+            13_099_028_504_078_737_122,
+            2_355_364_138_788_444_485,
+        ];
+        assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn an_address_gives_the_same_choice_in_any_order() {
+        let mut forward = Choices::new(7);
+        let mut backward = Choices::new(7);
+        let up: Vec<Draw> = (0..100).map(|n| forward.draw(SITE, n % 3, n)).collect();
+        let mut down: Vec<Draw> = (0..100).rev().map(|n| backward.draw(SITE, n % 3, n)).collect();
+        down.reverse();
+        assert_eq!(up, down);
+        assert_ne!(Choices::new(8).draw(SITE, 0, 0), up[0], "another seed is another run");
+        assert_ne!(Choices::new(7).draw(Site::new("disk"), 0, 0), up[0], "another site is another stream");
+    }
+
+    #[test]
+    fn readings_stay_in_range() {
+        let mut choices = Choices::new(1);
+        let range = Duration::from_nanos(5)..Duration::from_nanos(8);
+        let mut seen = [0_u32; 3];
+        let mut hits = 0;
+        for n in 0..3_000 {
+            let draw = choices.draw(SITE, 0, n);
+            seen[(draw.in_range(&range).as_nanos() - 5) as usize] += 1;
+            hits += u32::from(draw.chance_ppm(100_000));
+        }
+        assert!(seen.iter().all(|&count| (900..1_100).contains(&count)), "{seen:?}");
+        assert!((240..360).contains(&hits), "{hits} of 3000 at one in ten");
+        let draw = Draw(u64::MAX);
+        assert_eq!(draw.below(0), 0);
+        assert_eq!(draw.below(10), 9);
+        assert_eq!(draw.in_range(&(range.end..range.start)), range.end);
+        assert!(draw.chance_ppm(1_000_000) && !Draw(0).chance_ppm(0));
+        assert_eq!(draw.pick::<u8>(&[]), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! One run: a world from its beginning to its end, judged record by record. A pure function of (scenario, seed, build).
+
+use crate::checkers::{Checkers, End, Violation};
+use crate::faults::FaultCount;
+use crate::hash::TraceHash;
+use crate::record::{NodeView, Record, SimTime};
+use crate::scenario::model::Scenario;
+use crate::world::{Emission, World};
+use raft_kv::history::Operation;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most records of a run. Far more than any scenario needs; a run that reaches it would not end.
+pub const MAX_EVENTS: u64 = 5_000_000;
+
+/// Somebody who watches a run: an explanation, a trace.
+pub trait Sink {
+    /// Sees the next record.
+    fn record(&mut self, record: &Record);
+}
+
+/// Watches nothing.
+impl Sink for () {
+    fn record(&mut self, _: &Record) {}
+}
+
+/// Keeps everything.
+impl Sink for Vec<Record> {
+    fn record(&mut self, record: &Record) {
+        self.push(record.clone());
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunResult {
+    /// The scenario's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// The hash of all records.
+    pub hash: u128,
+    /// How many records there are.
+    pub events: u64,
+    /// How much true time passed.
+    pub simulated: Duration,
+    /// The first violation; the run stopped there.
+    pub violation: Option<Violation>,
+    /// Expectations that were not met, a sentence each.
+    pub failures: Vec<String>,
+    /// What could not be decided within its budget.
+    pub inconclusive: Option<String>,
+    /// How often each `sometimes` mark was reached.
+    pub sometimes: BTreeMap<&'static str, u64>,
+    /// Which faults there were, by kind.
+    pub faults: BTreeMap<&'static str, FaultCount>,
+    /// How long after healing the cluster worked again.
+    pub heal: Option<Duration>,
+    /// What the clients asked and were told.
+    pub history: Vec<Operation>,
+}
+
+/// Runs a scenario with a seed.
+pub fn run(scenario: &Scenario, seed: u64, sink: &mut dyn Sink) -> RunResult {
+    run_at_most(scenario, seed, sink, MAX_EVENTS)
+}
+
+fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -> RunResult {
+    let mut judge = Judge {
+        checkers: Checkers::new(scenario),
+        hash: TraceHash::new(),
+        view: None,
+        fresh_view: false,
+        events: 0,
+        violation: None,
+        failures: Vec::new(),
+    };
+    let scenario = Arc::new(scenario.clone());
+    let mut world = None;
+    // A panic of the production code is a finding, not the end of the campaign.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let world = world.insert(World::new(&scenario, seed));
+        judge.follow(world, sink, most);
+    }));
+    if let Err(panic) = outcome {
+        judge.violation = Some(Violation {
+            property: "no-panic",
+            message: format!("seed {seed}: {}", words(panic.as_ref())),
+            facts: vec![judge.events],
+        });
+    }
+    judge.into_result(&scenario, seed, world)
+}
+
+struct Judge {
+    checkers: Checkers,
+    hash: TraceHash,
+    view: Option<NodeView>,
+    /// Whether no record has been seen under the present view.
+    fresh_view: bool,
+    events: u64,
+    violation: Option<Violation>,
+    failures: Vec<String>,
+}
+
+impl Judge {
+    fn follow(&mut self, world: &mut World, sink: &mut dyn Sink, most: u64) {
+        let mut emissions = Vec::new();
+        let mut goes_on = true;
+        while goes_on && self.violation.is_none() {
+            world.take_emissions(&mut emissions);
+            self.judge(&mut emissions, world.now(), sink);
+            if self.events > most {
+                self.failures.push(format!("run did not end: {} records by {:?}", self.events, world.now()));
+                break;
+            }
+            goes_on = world.advance();
+        }
+        if self.violation.is_none() {
+            world.finish();
+            world.take_emissions(&mut emissions);
+            self.judge(&mut emissions, world.now(), sink);
+        }
+    }
+
+    fn judge(&mut self, emissions: &mut Vec<Emission>, now: SimTime, sink: &mut dyn Sink) {
+        for emission in emissions.drain(..) {
+            match emission {
+                Emission::View(view) => {
+                    self.view = view;
+                    self.fresh_view = true;
+                }
+                Emission::Record(record) => {
+                    self.see(record, sink);
+                    if self.violation.is_some() {
+                        return;
+                    }
+                }
+                Emission::Expect(expectations) => self.failures.extend(self.checkers.expectations(&expectations, now)),
+            }
+        }
+    }
+
+    /// The view travels from record to record; nobody copies it.
+    fn see(&mut self, mut record: Record, sink: &mut dyn Sink) {
+        record.view = self.view.take();
+        self.events = record.number;
+        self.hash.add(&record, self.fresh_view);
+        self.fresh_view = false;
+        sink.record(&record);
+        self.violation = self.checkers.observe(&record);
+        self.view = record.view.take();
+    }
+
+    fn into_result(mut self, scenario: &Scenario, seed: u64, world: Option<World>) -> RunResult {
+        let mut result = RunResult {
+            name: scenario.name.clone(),
+            seed,
+            hash: self.hash.value(),
+            events: self.events,
+            simulated: Duration::ZERO,
+            violation: self.violation,
+            failures: self.failures,
+            inconclusive: None,
+            sometimes: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            heal: None,
+            history: Vec::new(),
+        };
+        let Some(world) = world else { return result };
+        let healed = world.healed();
+        let end = End { at: world.now(), history: world.history(), healed: healed.as_ref() };
+        result.simulated = Duration::from_nanos(world.now().0);
+        result.faults = world.ledger().counts();
+        let finish = self.checkers.finish(&end);
+        result.sometimes = finish.sometimes;
+        // After a violation the run is cut short: what the end would have shown is not known.
+        if result.violation.is_none() {
+            result.violation = finish.violation;
+            result.failures.extend(finish.failures);
+            result.inconclusive = finish.inconclusive;
+            result.heal = finish.heal;
+        }
+        result.history = world.history().to_vec();
+        result
+    }
+}
+
+/// What a panic said.
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::What;
+    use crate::testing::{ms, quiet, swarm};
+    use raft_core::RoleKind;
+    use raft_kv::history::Status;
+
+    #[test]
+    fn a_quiet_cluster_elects_one_leader_and_serves_its_clients() {
+        let mut records: Vec<Record> = Vec::new();
+        let result = run(&quiet(3, ms(3_000)), 1, &mut records);
+        assert_eq!((&result.violation, &result.failures), (&None, &Vec::new()));
+        let leaders = records.iter().filter_map(|record| record.view.as_ref());
+        let terms: std::collections::BTreeSet<_> =
+            leaders.filter(|view| view.role == RoleKind::Leader).map(|view| view.term).collect();
+        assert!(!terms.is_empty() && terms.len() <= 3, "led in terms {terms:?}");
+        let ok = result.history.iter().filter(|operation| operation.status == Status::Ok).count();
+        assert!(ok > 50, "{ok} of {} operations were ok", result.history.len());
+        assert!(result.faults.values().all(|count| !count.injected), "{:?}", result.faults);
+        assert!(records.iter().any(|record| matches!(record.what, What::Applied { .. })));
+        assert_eq!(result.events, records.len() as u64);
+        assert_eq!(result.simulated, ms(3_000));
+    }
+
+    #[test]
+    fn a_run_is_a_function_of_scenario_and_seed() {
+        let scenario = swarm(5);
+        let first = run(&scenario, 4, &mut ());
+        assert_eq!(first, run(&scenario, 4, &mut Vec::new()), "watching changes nothing");
+        assert_ne!(first.hash, run(&scenario, 5, &mut ()).hash);
+    }
+
+    #[test]
+    fn a_copy_of_a_world_goes_on_like_the_original() {
+        let scenario = Arc::new(swarm(3));
+        let mut world = World::new(&scenario, 9);
+        (0..2_000).for_each(|_| assert!(world.advance(), "the run is longer than that"));
+        world.take_emissions(&mut Vec::new());
+        let mut copy = world.clone();
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..2_000 {
+            assert!(world.advance() && copy.advance());
+            world.take_emissions(&mut ours);
+            copy.take_emissions(&mut theirs);
+            assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn swarm_runs_hold_and_heal() {
+        for seed in 0..20 {
+            let result = run(&swarm(3 + 2 * (seed % 2)), seed, &mut ());
+            assert_eq!((&result.violation, &result.failures), (&None, &Vec::new()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_run_without_end_is_a_failure() {
+        let result = run_at_most(&quiet(3, ms(3_000)), 1, &mut (), 100);
+        assert!(result.failures.iter().any(|failure| failure.starts_with("run did not end")), "{:?}", result.failures);
+    }
+
+    #[test]
+    fn a_panic_is_a_violation() {
+        struct Clumsy;
+        impl Sink for Clumsy {
+            fn record(&mut self, record: &Record) {
+                assert!(record.number < 10, "clumsy at {}", record.number);
+            }
+        }
+        let violation = run(&quiet(3, ms(3_000)), 6, &mut Clumsy).violation.expect("a violation");
+        assert_eq!((violation.property, violation.message.as_str()), ("no-panic", "seed 6: clumsy at 10"));
+        assert_eq!(violation.facts, [10]);
+    }
+}

@@ -1,0 +1,69 @@
+//! What a scenario means where its file says nothing: three nodes of a small data centre, two clients, no faults.
+
+use super::model::{ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// The scenario that an otherwise empty file describes.
+pub fn scenario(name: &str, path: &str) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        path: path.to_owned(),
+        title: String::new(),
+        story: String::new(),
+        source: String::new(),
+        seeds: 0..10,
+        nodes: 3,
+        duration: Duration::from_secs(10),
+        raft: raft(),
+        initial: BTreeMap::new(),
+        network: network(),
+        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 64 << 10 },
+        clients: clients(),
+        steps: Vec::new(),
+        swarm: None,
+        expect: Expectations::default(),
+    }
+}
+
+/// The safe settings of [`raft_core::Config`].
+fn raft() -> RaftSettings {
+    let config = raft_core::Config::new(raft_core::NodeId(1));
+    RaftSettings {
+        election_timeout: config.election_timeout,
+        election_timeout_of: BTreeMap::new(),
+        heartbeat_interval: config.heartbeat_interval,
+        pre_vote: config.pre_vote,
+        check_quorum: config.check_quorum,
+        stickiness: config.stickiness,
+        max_append_bytes: config.max_append_bytes,
+        max_inflight_messages: config.max_inflight_messages,
+    }
+}
+
+fn network() -> NetworkModel {
+    NetworkModel {
+        delay: ms(1)..ms(5),
+        loss_ppm: 0,
+        duplicate_ppm: 0,
+        duplicate_delay: ms(0)..ms(50),
+        reorder_ppm: 0,
+        reorder_delay: ms(5)..ms(50),
+    }
+}
+
+fn clients() -> ClientModel {
+    ClientModel {
+        count: 2,
+        think: ms(5)..ms(50),
+        retry_after: ms(400),
+        give_up_after: Duration::from_secs(5),
+        keys: 4,
+        mix: [3, 4, 2, 1],
+        start: ms(0),
+    }
+}

@@ -1,0 +1,77 @@
+//! The words of a scenario file for the model's small enums. One table for reading and writing each.
+
+use super::model::Feature;
+use raft_core::RoleKind;
+
+/// Every fault a swarm run may draw, under its name in files and reports.
+pub const FEATURES: [(Feature, &str); 11] = [
+    (Feature::Loss, "loss"),
+    (Feature::Duplicate, "duplicate"),
+    (Feature::Reorder, "reorder"),
+    (Feature::Partition, "partition"),
+    (Feature::OneWayCut, "one_way_cut"),
+    (Feature::IsolateLeader, "isolate_leader"),
+    (Feature::Kill, "kill"),
+    (Feature::PowerLoss, "power_loss"),
+    (Feature::CrashAtBoundary, "crash_at_boundary"),
+    (Feature::KillRestartPowerLoss, "kill_restart_power_loss"),
+    (Feature::SlowDisk, "slow_disk"),
+];
+
+pub(crate) const ROLES: [(RoleKind, &str); 5] = [
+    (RoleKind::Follower, "follower"),
+    (RoleKind::PreCandidate, "pre_candidate"),
+    (RoleKind::Candidate, "candidate"),
+    (RoleKind::Leader, "leader"),
+    (RoleKind::Stopped, "stopped"),
+];
+
+/// What [`raft_core::Rpc::kind`] can say.
+pub(crate) const MESSAGE_KINDS: [&str; 7] = [
+    "pre_vote",
+    "pre_vote_response",
+    "request_vote",
+    "request_vote_response",
+    "heartbeat",
+    "append_entries",
+    "append_entries_response",
+];
+
+/// The value of this name in a table, or what is wrong with the name.
+pub(crate) fn named<T: Copy>(table: &[(T, &'static str)], what: &str, text: &str) -> Result<T, String> {
+    let found = table.iter().find(|(_, name)| *name == text);
+    let names = table.iter().map(|(_, name)| *name);
+    found
+        .map(|(value, _)| *value)
+        .ok_or_else(|| format!("unknown {what} `{text}`{}", super::suggest::hint(text, names)))
+}
+
+/// The name of this value in a table that holds all values.
+pub(crate) fn name_of<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
+    table.iter().find(|(candidate, _)| *candidate == value).map_or("", |(_, name)| name)
+}
+
+/// What a run can mark as having happened.
+pub(crate) const MARKS: [&str; 21] = [
+    "election",
+    "leader_elected",
+    "split_vote",
+    "vote_refused",
+    "vote_refused_log_behind",
+    "log_conflict",
+    "truncation",
+    "commit",
+    "step_down",
+    "check_quorum_step_down",
+    "restart",
+    "recovery_cut_tail",
+    "lost_leadership_unknown",
+    "client_retry",
+    "duplicate_command_answered",
+    "stale_append_refused",
+    "read_served",
+    "term_jump",
+    "pre_vote_refused",
+    "power_loss_lost_bytes",
+    "leader_isolated",
+];

@@ -1,0 +1,334 @@
+//! A scenario file, read and checked: what comes out can be run, what cannot be run is refused with its line.
+//!
+//! The format is documented in `docs/scenarios.md`. Steps are read in `steps.rs`.
+
+use super::defaults;
+use super::fields::{Fields, Reader, Value};
+use super::model::{
+    ClientModel, DiskModel, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
+};
+use super::names::{FEATURES, named};
+use super::problem::{Problem, Problems};
+use super::{steps, suggest, targets, units};
+use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+use std::time::Duration;
+use toml::de::DeTable;
+
+/// The version of the format this build reads.
+pub const VERSION: u64 = 1;
+
+/// The most nodes a scenario may have.
+pub const MAX_NODES: u64 = 9;
+
+/// What a file holds: a scenario, and if it is a recorded run, which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScenarioFile {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// The run that was recorded, if the file has `[recorded]`.
+    pub recorded: Option<Recorded>,
+}
+
+/// A run worth keeping: replaying the scenario with this seed gives it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The name of the scenario it is a run of; it may differ from the name of the file.
+    pub scenario: String,
+    /// The seed.
+    pub seed: u64,
+    /// The run's trace hash, by the build that recorded it.
+    pub hash: Option<u128>,
+    /// The property that did not hold.
+    pub property: Option<String>,
+}
+
+/// Reads a scenario file's bytes.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn parse(file: &str, bytes: &[u8]) -> Result<ScenarioFile, Problems> {
+    let refuse = |list| Problems { file: file.to_owned(), list };
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
+        refuse(vec![Problem { line, field: String::new(), message: "the text is not UTF-8".to_owned() }])
+    })?;
+    let reader = Reader::new(text);
+    let table = DeTable::parse(text).map_err(|error| {
+        reader.problem(&error.span().unwrap_or(0..0), "", error.message());
+    });
+    let parsed = table.ok().and_then(|table| file_of(Fields::root(&reader, &table), file));
+    let problems = reader.into_problems();
+    match parsed {
+        Some(parsed) if problems.is_empty() => Ok(parsed),
+        _ => Err(refuse(problems)),
+    }
+}
+
+/// Takes a value over a default, if there is one.
+pub(crate) fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn file_of(mut fields: Fields<'_, '_>, file: &str) -> Option<ScenarioFile> {
+    let root = &mut fields;
+    let version = root.require("version")?.integer(0..=u64::MAX)?;
+    if version != VERSION {
+        root.problem_with("version", format!("version {version} is not known; this build reads version {VERSION}"));
+        return None;
+    }
+    let name = Path::new(file).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let mut scenario = defaults::scenario(&name, file);
+    set(&mut scenario.title, prose(root, "title"));
+    set(&mut scenario.story, prose(root, "story"));
+    set(&mut scenario.source, prose(root, "source"));
+    set(&mut scenario.seeds, root.get("seeds").and_then(|value| value.read("seeds such as \"0..100\"", units::seeds)));
+    set(&mut scenario.nodes, root.get("nodes").and_then(|value| value.integer(1..=MAX_NODES)));
+    set(&mut scenario.duration, root.get("duration").and_then(|value| positive(&value)));
+    let nodes = scenario.nodes;
+    section(root, "raft", |fields| raft(fields, &mut scenario.raft, nodes));
+    set(&mut scenario.initial, root.get("initial").map(|value| initial(&value, nodes)));
+    section(root, "network", |fields| network(fields, &mut scenario.network));
+    section(root, "disk", |fields| disk(fields, &mut scenario.disk));
+    section(root, "clients", |fields| clients(fields, &mut scenario.clients));
+    scenario.steps = steps::steps(root, &scenario);
+    section(root, "swarm", |fields| scenario.swarm = swarm(fields, scenario.duration));
+    section(root, "expect", |fields| scenario.expect = expectations(fields, nodes, Moment::End));
+    let mut recorded = None;
+    section(root, "recorded", |fields| recorded = recorded_run(fields, &name));
+    if let Some(recorded) = &recorded {
+        scenario.name.clone_from(&recorded.scenario);
+    }
+    fields.finish();
+    Some(ScenarioFile { scenario, recorded })
+}
+
+/// Reads a table, if it is there, and reports what it has left over.
+fn section(parent: &mut Fields<'_, '_>, name: &'static str, read: impl FnOnce(&mut Fields<'_, '_>)) {
+    if let Some(mut fields) = parent.get(name).and_then(|value| value.table()) {
+        read(&mut fields);
+        fields.finish();
+    }
+}
+
+fn prose(fields: &mut Fields<'_, '_>, name: &'static str) -> Option<String> {
+    let value = fields.require(name)?;
+    let text = value.text("a text")?.trim();
+    if text.is_empty() {
+        value.problem("says nothing");
+    }
+    Some(text.to_owned())
+}
+
+pub(crate) fn duration(value: &Value<'_, '_>) -> Option<Duration> {
+    value.read("a duration such as \"150ms\"", units::duration)
+}
+
+fn positive(value: &Value<'_, '_>) -> Option<Duration> {
+    let duration = duration(value)?;
+    if duration.is_zero() {
+        value.problem("must be above 0");
+    }
+    Some(duration)
+}
+
+pub(crate) fn duration_range(value: &Value<'_, '_>) -> Option<Range<Duration>> {
+    value.read("a range of durations such as \"150ms..300ms\"", units::duration_range)
+}
+
+/// `"2.5%"` or `25_000`, parts per million.
+fn probability(value: &Value<'_, '_>) -> Option<u32> {
+    if value.is_integer() {
+        value.integer(0..=1_000_000).and_then(|ppm| u32::try_from(ppm).ok())
+    } else {
+        value.read("a percentage such as \"2.5%\"", units::percentage)
+    }
+}
+
+fn terms(value: &Value<'_, '_>) -> Option<Vec<Term>> {
+    let list = value.list("a list of terms such as [1, 1, 4]")?;
+    if list.len() > 10_000 {
+        value.problem("more than 10000 entries");
+        return None;
+    }
+    list.iter().map(|item| item.integer(1..=MAX_NUMBER).map(Term)).collect()
+}
+
+fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
+    set(&mut raft.election_timeout, fields.get("election_timeout").and_then(|value| duration_range(&value)));
+    set(&mut raft.heartbeat_interval, fields.get("heartbeat_interval").and_then(|value| duration(&value)));
+    set(&mut raft.pre_vote, fields.get("pre_vote").and_then(|value| value.boolean()));
+    set(&mut raft.check_quorum, fields.get("check_quorum").and_then(|value| value.boolean()));
+    set(&mut raft.stickiness, fields.get("stickiness").and_then(|value| value.boolean()));
+    let bytes = fields.get("max_append_bytes").and_then(|value| value.integer(1..=1 << 30));
+    set(&mut raft.max_append_bytes, bytes);
+    let messages = fields.get("max_inflight_messages").and_then(|value| value.integer(1..=1 << 20));
+    set(&mut raft.max_inflight_messages, messages.and_then(|number| usize::try_from(number).ok()));
+    if raft.heartbeat_interval.is_zero() {
+        fields.problem_with("heartbeat_interval", "must be above 0");
+    }
+    // The core's own rule (Config::check), said with the field that breaks it.
+    let too_short = |start: Duration| start <= raft.heartbeat_interval;
+    let complaint = || format!("must start above the heartbeat interval, {}", units::show(raft.heartbeat_interval));
+    if too_short(raft.election_timeout.start) {
+        fields.problem_with("election_timeout", complaint());
+    }
+    for (key, value) in fields.get("election_timeout_of").iter().flat_map(Value::entries) {
+        let range = duration_range(&value);
+        if range.as_ref().is_some_and(|range| too_short(range.start)) {
+            value.problem(complaint());
+        }
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        raft.election_timeout_of.extend(id.zip(range));
+    }
+}
+
+fn initial(value: &Value<'_, '_>, nodes: u64) -> BTreeMap<NodeId, InitialState> {
+    let mut initial = BTreeMap::new();
+    for (key, value) in value.entries() {
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        let Some(mut fields) = value.table() else { continue };
+        initial.extend(id.zip(initial_state(&mut fields, nodes)));
+        fields.finish();
+    }
+    initial
+}
+
+fn initial_state(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<InitialState> {
+    let log = fields.require("log").and_then(|value| terms(&value));
+    let term = fields.get("term").and_then(|value| value.integer(0..=MAX_NUMBER)).map(Term);
+    let vote = fields.get("voted_for");
+    let voted_for = vote.and_then(|value| value.read("a node such as \"n1\"", |text| units::node(text, nodes)));
+    let log = log?;
+    if log.first().is_none_or(|first| *first != Term(1)) {
+        fields.problem_with("log", "must start with an entry of term 1: entry 1 is the configuration");
+    }
+    if let Some((before, after)) = log.iter().zip(log.iter().skip(1)).find(|(before, after)| after < before) {
+        fields.problem_with("log", format!("the terms of a log never fall, but {after} follows {before}"));
+    }
+    let last = log.last().copied().unwrap_or_default();
+    let term = term.unwrap_or(last);
+    if term < last {
+        fields.problem_with("term", format!("must be at least the last term of the log, {last}"));
+    }
+    Some(InitialState { term, voted_for, log })
+}
+
+/// Reads the fields of a network model over the one in `model`.
+pub(crate) fn network(fields: &mut Fields<'_, '_>, model: &mut NetworkModel) {
+    set(&mut model.delay, fields.get("delay").and_then(|value| duration_range(&value)));
+    set(&mut model.loss_ppm, fields.get("loss").and_then(|value| probability(&value)));
+    set(&mut model.duplicate_ppm, fields.get("duplicate").and_then(|value| probability(&value)));
+    set(&mut model.duplicate_delay, fields.get("duplicate_delay").and_then(|value| duration_range(&value)));
+    set(&mut model.reorder_ppm, fields.get("reorder").and_then(|value| probability(&value)));
+    set(&mut model.reorder_delay, fields.get("reorder_delay").and_then(|value| duration_range(&value)));
+}
+
+fn disk(fields: &mut Fields<'_, '_>, model: &mut DiskModel) {
+    set(&mut model.latency, fields.get("latency").and_then(|value| duration_range(&value)));
+    set(&mut model.segment_bytes, fields.get("segment_bytes").and_then(|value| value.integer(4096..=1 << 30)));
+}
+
+fn clients(fields: &mut Fields<'_, '_>, model: &mut ClientModel) {
+    set(&mut model.count, fields.get("count").and_then(|value| value.integer(0..=64)));
+    set(&mut model.think, fields.get("think").and_then(|value| duration_range(&value)));
+    set(&mut model.retry_after, fields.get("retry_after").and_then(|value| positive(&value)));
+    set(&mut model.give_up_after, fields.get("give_up_after").and_then(|value| positive(&value)));
+    set(&mut model.keys, fields.get("keys").and_then(|value| value.integer(1..=1000)));
+    set(&mut model.start, fields.get("start").and_then(|value| duration(&value)));
+    section(fields, "mix", |fields| {
+        let mut weight = |name| {
+            let weight = fields.get(name).and_then(|value| value.integer(0..=1000)).unwrap_or(0);
+            u32::try_from(weight).unwrap_or(0)
+        };
+        model.mix = [weight("get"), weight("put"), weight("cas"), weight("delete")];
+        if model.mix == [0; 4] {
+            fields.problem("at least one of get, put, cas and delete must be above 0");
+        }
+    });
+}
+
+fn swarm(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<SwarmModel> {
+    let list = fields.require("features").and_then(|value| {
+        let list = value.list("a list of faults such as [\"loss\", \"kill\"]")?;
+        if list.is_empty() {
+            value.problem("names no fault");
+        }
+        Some(list)
+    });
+    let feature = |item: &Value<'_, '_>| item.read("a fault such as \"loss\"", |text| named(&FEATURES, "fault", text));
+    let features: BTreeSet<_> = list.into_iter().flatten().filter_map(|item| feature(&item)).collect();
+    let mean_interval = fields.require("mean_interval").and_then(|value| positive(&value));
+    let heal_at = fields.require("heal_at").and_then(|value| positive(&value));
+    if heal_at.is_some_and(|at| at >= duration) {
+        fields.problem_with("heal_at", format!("must be before the end of the run, {}", units::show(duration)));
+    }
+    Some(SwarmModel { features, mean_interval: mean_interval?, heal_at: heal_at? })
+}
+
+/// When expectations are checked. Some only mean something once all runs are over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    Step,
+    End,
+}
+
+/// Reads the fields of `[expect]`, or of a step's `expect`.
+pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Moment) -> Expectations {
+    let leaders = |text: &str| if text == "any" { Ok(BTreeSet::new()) } else { targets::nodes(text, nodes) };
+    let number = |fields: &mut Fields<'_, '_>, name| fields.get(name).and_then(|value| value.integer(1..=MAX_NUMBER));
+    let mut expect = Expectations {
+        leader: fields.get("leader").and_then(|value| value.read("\"any\" or nodes such as \"n1\"", leaders)),
+        no_leader: fields.get("no_leader").and_then(|value| value.boolean()).unwrap_or(false),
+        converged: fields.get("converged").and_then(|value| value.boolean()).unwrap_or(false),
+        committed: number(fields, "committed").map(LogIndex),
+        min_term: number(fields, "min_term").map(Term),
+        max_term: number(fields, "max_term").map(Term),
+        ..Expectations::default()
+    };
+    for (key, value) in fields.get("logs").iter().flat_map(Value::entries) {
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        expect.logs.extend(id.zip(terms(&value)));
+    }
+    if moment == Moment::End {
+        let times = fields.get("heals_within").and_then(|value| value.integer(1..=10_000));
+        expect.heals_within = times.and_then(|times| u32::try_from(times).ok());
+        let marks = fields.get("sometimes").and_then(|value| value.list("a list of marks such as [\"election\"]"));
+        expect.sometimes = marks.into_iter().flatten().filter_map(|item| item.read("a mark", mark)).collect();
+    }
+    if expect.leader.is_some() && expect.no_leader {
+        fields.problem_with("no_leader", "contradicts `leader`");
+    }
+    if expect.min_term.zip(expect.max_term).is_some_and(|(min, max)| min > max) {
+        fields.problem_with("max_term", "is below `min_term`");
+    }
+    expect
+}
+
+fn mark(text: &str) -> Result<String, String> {
+    let known = super::names::MARKS;
+    if known.contains(&text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("unknown mark `{text}`{}", suggest::hint(text, known)))
+    }
+}
+
+fn recorded_run(fields: &mut Fields<'_, '_>, name: &str) -> Option<Recorded> {
+    let hash = |text: &str| {
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = u128::from_str_radix(text, 16).ok().filter(|_| digits);
+        hash.ok_or_else(|| format!("`{text}` is no trace hash: 32 hexadecimal digits"))
+    };
+    let own = |text: &str| Ok(text.to_owned());
+    let seed = fields.require("seed").and_then(|value| value.integer(0..=u64::MAX));
+    let scenario = fields.get("scenario").and_then(|value| value.read("a name", own));
+    let hash = fields.get("hash").and_then(|value| value.read("a trace hash", hash));
+    let property = fields.get("property").and_then(|value| value.read("a property", own));
+    Some(Recorded { scenario: scenario.unwrap_or_else(|| name.to_owned()), seed: seed?, hash, property })
+}

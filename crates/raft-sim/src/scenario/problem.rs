@@ -1,0 +1,41 @@
+//! What is wrong with a scenario file, said so that the reader can mend it: file, line, field, and what would be right.
+
+use std::fmt;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The line, from 1.
+    pub line: usize,
+    /// The field, as `raft.election_timeout` or `at[2].kill` (counted from 0); empty for the file as a whole.
+    pub field: String,
+    /// What is wrong, and a suggestion if there is one.
+    pub message: String,
+}
+
+/// Everything found wrong with one file, in the order of its lines. Never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems {
+    /// The file.
+    pub file: String,
+    /// The problems.
+    pub list: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, problem) in self.list.iter().enumerate() {
+            if place > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:{}: ", self.file, problem.line)?;
+            if !problem.field.is_empty() {
+                write!(f, "{}: ", problem.field)?;
+            }
+            write!(f, "{}", problem.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,247 @@
+//! A scenario as text that [`parse`](super::parse::parse) reads back to the same scenario: recorded runs are written so,
+//! whether their scenario came from a file or was built in code.
+
+use super::model::{
+    ClientModel, Condition, Expectations, Keep, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
+    Trigger,
+};
+use super::names::{FEATURES, ROLES, name_of};
+use super::parse::{Recorded, VERSION};
+use super::steps::KEEPS;
+use super::targets::{show, show_nodes};
+use super::units::{self, show_percentage, show_range};
+use crate::record::CrashKind;
+use raft_core::{NodeId, RoleKind, Term};
+use std::fmt::Display;
+
+/// The text of a recorded run: the scenario, everything said, and what was recorded. Run without `--seeds` it runs the
+/// recorded seed.
+pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
+    let mut out = Text::default();
+    out.field("version", VERSION);
+    out.field("title", quoted(&scenario.title));
+    out.field("story", quoted(&scenario.story));
+    out.field("source", quoted(&scenario.source));
+    out.field("nodes", scenario.nodes);
+    out.field("duration", quoted(&units::show(scenario.duration)));
+    out.field("seeds", quoted(&format!("{}..{}", scenario.seeds.start, scenario.seeds.end)));
+    out.section("[recorded]");
+    out.field("scenario", quoted(&recorded.scenario));
+    out.field("seed", recorded.seed);
+    if let Some(hash) = recorded.hash {
+        out.field("hash", quoted(&format!("{hash:032x}")));
+    }
+    if let Some(property) = &recorded.property {
+        out.field("property", quoted(property));
+    }
+    raft(&mut out, &scenario.raft);
+    for (id, state) in &scenario.initial {
+        out.section(&format!("[initial.{id}]"));
+        out.field("term", state.term);
+        if let Some(vote) = state.voted_for {
+            out.field("voted_for", quoted(&vote.to_string()));
+        }
+        out.field("log", terms(&state.log));
+    }
+    out.section("[network]");
+    network(&scenario.network).into_iter().for_each(|(name, value)| out.field(name, value));
+    out.section("[disk]");
+    out.field("latency", quoted(&show_range(&scenario.disk.latency)));
+    out.field("segment_bytes", scenario.disk.segment_bytes);
+    clients(&mut out, &scenario.clients);
+    scenario.steps.iter().for_each(|step| write_step(&mut out, step));
+    if let Some(swarm) = &scenario.swarm {
+        out.section("[swarm]");
+        let features = swarm.features.iter().map(|feature| quoted(name_of(&FEATURES, *feature)));
+        out.field("features", list(features));
+        out.field("mean_interval", quoted(&units::show(swarm.mean_interval)));
+        out.field("heal_at", quoted(&units::show(swarm.heal_at)));
+    }
+    let expect = expectations(&scenario.expect);
+    if !expect.is_empty() {
+        out.section("[expect]");
+        expect.into_iter().for_each(|(name, value)| out.field(name, value));
+    }
+    out.0
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn field(&mut self, name: &str, value: impl Display) {
+        self.0.push_str(&format!("{name} = {value}\n"));
+    }
+
+    fn section(&mut self, header: &str) {
+        self.0.push_str(&format!("\n{header}\n"));
+    }
+}
+
+/// A TOML text. `toml` decides on the quotes, so that any text survives.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(", "))
+}
+
+fn terms(terms: &[Term]) -> String {
+    list(terms.iter().map(ToString::to_string))
+}
+
+fn inline(fields: Vec<(&'static str, String)>) -> String {
+    let fields: Vec<String> = fields.into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    format!("{{ {} }}", fields.join(", "))
+}
+
+fn raft(out: &mut Text, raft: &RaftSettings) {
+    out.section("[raft]");
+    out.field("election_timeout", quoted(&show_range(&raft.election_timeout)));
+    out.field("heartbeat_interval", quoted(&units::show(raft.heartbeat_interval)));
+    out.field("pre_vote", raft.pre_vote);
+    out.field("check_quorum", raft.check_quorum);
+    out.field("stickiness", raft.stickiness);
+    out.field("max_append_bytes", raft.max_append_bytes);
+    out.field("max_inflight_messages", raft.max_inflight_messages);
+    if !raft.election_timeout_of.is_empty() {
+        out.section("[raft.election_timeout_of]");
+        raft.election_timeout_of.iter().for_each(|(id, range)| out.field(&id.to_string(), quoted(&show_range(range))));
+    }
+}
+
+fn network(model: &NetworkModel) -> Vec<(&'static str, String)> {
+    vec![
+        ("delay", quoted(&show_range(&model.delay))),
+        ("loss", quoted(&show_percentage(model.loss_ppm))),
+        ("duplicate", quoted(&show_percentage(model.duplicate_ppm))),
+        ("duplicate_delay", quoted(&show_range(&model.duplicate_delay))),
+        ("reorder", quoted(&show_percentage(model.reorder_ppm))),
+        ("reorder_delay", quoted(&show_range(&model.reorder_delay))),
+    ]
+}
+
+fn clients(out: &mut Text, clients: &ClientModel) {
+    let [get, put, cas, delete] = clients.mix;
+    out.section("[clients]");
+    out.field("count", clients.count);
+    out.field("think", quoted(&show_range(&clients.think)));
+    out.field("retry_after", quoted(&units::show(clients.retry_after)));
+    out.field("give_up_after", quoted(&units::show(clients.give_up_after)));
+    out.field("keys", clients.keys);
+    out.field("mix", format!("{{ get = {get}, put = {put}, cas = {cas}, delete = {delete} }}"));
+    out.field("start", quoted(&units::show(clients.start)));
+}
+
+fn write_step(out: &mut Text, step: &Step) {
+    match &step.trigger {
+        Trigger::At(time) => {
+            out.section("[[at]]");
+            out.field("time", quoted(&units::show(*time)));
+        }
+        Trigger::When { condition, after } => {
+            out.section("[[when]]");
+            write_condition(out, condition);
+            if !after.is_zero() {
+                out.field("after", quoted(&units::show(*after)));
+            }
+        }
+    }
+    write_action(out, &step.action);
+}
+
+fn any(node: Option<NodeId>) -> String {
+    quoted(&node.map_or_else(|| "any".to_owned(), |id| id.to_string()))
+}
+
+fn write_condition(out: &mut Text, condition: &Condition) {
+    match condition {
+        Condition::Role { node, role: RoleKind::Leader, min_term } => {
+            out.field("leader", any(*node));
+            out.field("min_term", min_term);
+        }
+        Condition::Role { node, role, min_term } => {
+            out.field("role", quoted(name_of(&ROLES, *role)));
+            out.field("node", any(*node));
+            out.field("min_term", min_term);
+        }
+        Condition::Holds { node, index, term } => {
+            let entry = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
+            out.field("holds", quoted(&entry));
+            out.field("node", any(*node));
+        }
+        Condition::Committed { node, index } => {
+            out.field("committed", index);
+            out.field("node", any(*node));
+        }
+        Condition::LeaderAppended { node, min_term } => {
+            out.field("leader_appended", any(*node));
+            out.field("min_term", min_term);
+        }
+        Condition::VotedFor { node, candidate } => {
+            out.field("voted_for", quoted(&candidate.to_string()));
+            out.field("node", any(*node));
+        }
+    }
+}
+
+fn write_action(out: &mut Text, action: &StepAction) {
+    let link = |from: &Targets, arrow: &str, to: &Targets| quoted(&format!("{}{arrow}{}", show(from), show(to)));
+    let whom = |targets: &Targets| quoted(&show(targets));
+    match action {
+        StepAction::Crash { nodes, crash, after_actions, keep } => {
+            let verb = if *crash == CrashKind::Kill { "kill" } else { "power_loss" };
+            out.field(verb, whom(nodes));
+            after_actions.iter().for_each(|count| out.field("after_actions", count));
+            if *keep != Keep::Random {
+                out.field("keep", quoted(name_of(&KEEPS, *keep)));
+            }
+        }
+        StepAction::Restart { nodes } => out.field("restart", whom(nodes)),
+        StepAction::Cut { from, to, one_way } => {
+            out.field("cut", link(from, if *one_way { ">" } else { "<>" }, to));
+        }
+        StepAction::Partition { groups } => {
+            let groups: Vec<String> = groups.iter().map(show_nodes).collect();
+            out.field("partition", quoted(&groups.join(" | ")));
+        }
+        StepAction::Heal => out.field("heal", true),
+        StepAction::Drop { kind, from, to } => {
+            out.field("drop", quoted(kind));
+            out.field("on", link(from, ">", to));
+        }
+        StepAction::Network(model) => out.field("network", inline(network(model))),
+        StepAction::DiskLatency { nodes, latency } => {
+            out.field("slow_disk", whom(nodes));
+            out.field("latency", quoted(&show_range(latency)));
+        }
+        StepAction::Campaign { nodes } => out.field("campaign", whom(nodes)),
+        StepAction::Put { node, key, value } => {
+            out.field("put", quoted(&format!("{key} = {value}")));
+            out.field("to", whom(node));
+        }
+        StepAction::Expect(expect) => out.field("expect", inline(expectations(expect))),
+    }
+}
+
+fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    if let Some(leader) = &expect.leader {
+        fields.push(("leader", quoted(&if leader.is_empty() { "any".to_owned() } else { show_nodes(leader) })));
+    }
+    let flags = [("no_leader", expect.no_leader), ("converged", expect.converged)];
+    fields.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name, "true".to_owned())));
+    fields.extend(expect.committed.map(|index| ("committed", index.to_string())));
+    fields.extend(expect.min_term.map(|term| ("min_term", term.to_string())));
+    fields.extend(expect.max_term.map(|term| ("max_term", term.to_string())));
+    fields.extend(expect.heals_within.map(|times| ("heals_within", times.to_string())));
+    if !expect.sometimes.is_empty() {
+        fields.push(("sometimes", list(expect.sometimes.iter().map(|mark| quoted(mark)))));
+    }
+    if !expect.logs.is_empty() {
+        let logs = expect.logs.iter().map(|(id, log)| format!("{id} = {}", terms(log)));
+        fields.push(("logs", format!("{{ {} }}", logs.collect::<Vec<_>>().join(", "))));
+    }
+    fields
+}

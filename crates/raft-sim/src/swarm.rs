@@ -1,0 +1,352 @@
+//! Random faults. Each run leaves out each feature with probability one half: runs that have everything at once look
+//! all alike, and some faults hide others (Groce et al., "Swarm testing", 2012).
+//!
+//! What Raft promises to survive is never exceeded: the disks are honest here, so all nodes may crash, and safety must
+//! hold always. At `heal_at` a random majority is healed for good while the minority stays down or cut off: progress
+//! must come back (Raft §2).
+
+use crate::faults::Fault;
+use crate::host::Armed;
+use crate::network::{CutId, Link, links_across, links_between};
+use crate::record::{CrashKind, SimTime};
+use crate::rng::{Draw, Site};
+use crate::scenario::model::{Feature, Keep, NetworkModel, SwarmModel};
+use crate::steps::list;
+use crate::world::{Event, Healed, World};
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+const FEATURE: Site = Site::new("swarm feature");
+const INTENSITY: Site = Site::new("swarm intensity");
+const FAULT: Site = Site::new("swarm fault");
+const HEAL: Site = Site::new("swarm heal");
+
+/// The features that begin and end, in the order in which they are drawn.
+const TIMED: [Feature; 8] = [
+    Feature::Partition,
+    Feature::OneWayCut,
+    Feature::IsolateLeader,
+    Feature::Kill,
+    Feature::PowerLoss,
+    Feature::CrashAtBoundary,
+    Feature::KillRestartPowerLoss,
+    Feature::SlowDisk,
+];
+
+/// The faults of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Swarm {
+    /// What this run may have, of [`TIMED`].
+    timed: Vec<Feature>,
+    heal_at: SimTime,
+    mean_interval: Duration,
+    /// The longest election timeout: the unit in which faults are long or short.
+    timeout: Duration,
+    /// The majority, once it is healed.
+    pub(crate) healed: Option<Healed>,
+}
+
+/// A planned change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SwarmEvent {
+    /// The n-th fault begins.
+    Fault(u64),
+    /// A cut ends.
+    Mend(CutId),
+    /// A disk is fast again.
+    Fast(NodeId),
+    /// A node starts again.
+    Restart(NodeId),
+    /// The power loss that follows a kill and a restart.
+    PowerLossAfterRestart(NodeId),
+    /// The majority is healed.
+    Heal,
+}
+
+impl World {
+    /// Draws what this run will have, and plans its first fault and its healing.
+    pub(crate) fn begin_swarm(&mut self) {
+        let Some(model) = self.scenario.swarm.clone() else { return };
+        let chosen: BTreeSet<Feature> = model
+            .features
+            .iter()
+            .copied()
+            .filter(|&feature| self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000))
+            .collect();
+        let timeout = self.scenario.raft.election_timeout.end;
+        let noise = self.noise(&chosen, timeout);
+        self.network.set_swarm_model(noise);
+        let SwarmModel { mean_interval, heal_at, .. } = model;
+        let swarm = Swarm {
+            timed: TIMED.into_iter().filter(|feature| chosen.contains(feature)).collect(),
+            heal_at: SimTime(0).after(heal_at),
+            mean_interval,
+            timeout,
+            healed: None,
+        };
+        self.plan(swarm.heal_at, Event::Swarm(SwarmEvent::Heal));
+        self.swarm = Some(swarm);
+        self.plan_fault(1);
+    }
+
+    /// The links of a run whose network is bad: how bad is drawn once.
+    fn noise(&mut self, chosen: &BTreeSet<Feature>, timeout: Duration) -> NetworkModel {
+        let mut model = self.scenario.network.clone();
+        let mut draw = |feature: Feature, n| self.choices.draw(INTENSITY, feature as u64, n);
+        // Small intensities matter as much as great ones: draw the magnitude first.
+        let mut ppm = |feature| {
+            let most = [10_000, 50_000, 200_000][draw(feature, 0).below(3) as usize];
+            u32::try_from(1 + draw(feature, 1).below(most)).unwrap_or(u32::MAX)
+        };
+        if chosen.contains(&Feature::Loss) {
+            model.loss_ppm = model.loss_ppm.max(ppm(Feature::Loss));
+        }
+        if chosen.contains(&Feature::Duplicate) {
+            model.duplicate_ppm = model.duplicate_ppm.max(ppm(Feature::Duplicate));
+        }
+        if chosen.contains(&Feature::Reorder) {
+            model.reorder_ppm = model.reorder_ppm.max(ppm(Feature::Reorder));
+        }
+        let late = |draw: Draw| Duration::ZERO..draw.in_range(&(model.delay.end..timeout.saturating_mul(3)));
+        if chosen.contains(&Feature::Duplicate) {
+            model.duplicate_delay = late(draw(Feature::Duplicate, 2));
+        }
+        if chosen.contains(&Feature::Reorder) {
+            model.reorder_delay = late(draw(Feature::Reorder, 2));
+        }
+        model
+    }
+
+    fn plan_fault(&mut self, n: u64) {
+        let Some(swarm) = &self.swarm else { return };
+        if !swarm.timed.is_empty() {
+            let pause = Duration::ZERO..swarm.mean_interval.saturating_mul(2).max(Duration::from_micros(1));
+            let delay = self.choices.draw(FAULT, n, 0).in_range(&pause);
+            self.plan_after(delay, Event::Swarm(SwarmEvent::Fault(n)));
+        }
+    }
+
+    /// A planned change is due. After the healing only the healing counts: what the minority has, it keeps.
+    pub(crate) fn swarm_event(&mut self, event: SwarmEvent) {
+        if self.swarm.as_ref().is_none_or(|swarm| swarm.healed.is_some()) {
+            return;
+        }
+        match event {
+            SwarmEvent::Fault(n) => {
+                self.fault(n);
+                self.plan_fault(n + 1);
+            }
+            SwarmEvent::Mend(cut) => {
+                self.emit_fault("mend".into());
+                self.network.mend(cut);
+            }
+            SwarmEvent::Fast(node) => {
+                self.emit_fault(format!("disk of {node} is fast again"));
+                if let Some(host) = self.hosts.get_mut(&node) {
+                    host.slow = None;
+                }
+            }
+            SwarmEvent::Restart(node) => self.start(node),
+            SwarmEvent::PowerLossAfterRestart(node) => {
+                let restarted = self.hosts.get(&node).is_some_and(|host| host.process.is_some());
+                self.emit_fault(format!("power loss {node} after its restart"));
+                self.crash(node, CrashKind::PowerLoss, Keep::Random);
+                if restarted {
+                    self.ledger.matter(Fault::KillRestartPowerLoss);
+                }
+            }
+            SwarmEvent::Heal => self.heal_majority(),
+        }
+    }
+
+    /// The n-th fault: its kind, its place and its length all have their own address.
+    fn fault(&mut self, n: u64) {
+        let Some(swarm) = &self.swarm else { return };
+        let timeout = swarm.timeout;
+        let Some(feature) = self.choices.draw(FAULT, n, 1).pick(&swarm.timed) else { return };
+        let length = self.choices.draw(FAULT, n, 2).in_range(&(timeout / 8..timeout.saturating_mul(6)));
+        match feature {
+            Feature::Partition => {
+                let groups = self.drawn_groups(n);
+                let labels: Vec<String> = groups.iter().map(list).collect();
+                let links = links_across(&self.nodes(), &groups);
+                self.cut_for(links, Fault::Partition, length, format!("partition {}", labels.join(" | ")));
+            }
+            Feature::OneWayCut => {
+                let (from, to) = self.drawn_direction(n);
+                let label = format!("cut {} > {}", list(&from), list(&to));
+                self.cut_for(links_between(&from, &to), Fault::OneWayCut, length, label);
+            }
+            Feature::IsolateLeader => self.isolate_leader(n, length),
+            Feature::Kill => self.crash_some(n, CrashKind::Kill, length),
+            Feature::PowerLoss => self.crash_some(n, CrashKind::PowerLoss, length),
+            Feature::CrashAtBoundary => self.arm(n, length),
+            Feature::KillRestartPowerLoss => self.kill_restart_power_loss(n, length),
+            Feature::SlowDisk => self.slow_disk(n, length),
+            // Not timed: part of the noise.
+            Feature::Loss | Feature::Duplicate | Feature::Reorder => {}
+        }
+    }
+
+    fn detail(&mut self, n: u64, place: u64) -> Draw {
+        self.choices.draw(FAULT, n, 8 + place)
+    }
+
+    fn drawn_node(&mut self, n: u64) -> NodeId {
+        NodeId(1 + self.detail(n, 0).below(self.scenario.nodes))
+    }
+
+    fn drawn_groups(&mut self, n: u64) -> Vec<BTreeSet<NodeId>> {
+        let count = 2 + self.detail(n, 0).below(2);
+        let mut groups = vec![BTreeSet::new(); count as usize];
+        for node in self.nodes() {
+            let group = self.detail(n, node.0).below(count) as usize;
+            if let Some(group) = groups.get_mut(group) {
+                group.insert(node);
+            }
+        }
+        groups.retain(|group| !group.is_empty());
+        groups
+    }
+
+    /// One link, or all links from a node, or all to it.
+    fn drawn_direction(&mut self, n: u64) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
+        let node = self.drawn_node(n);
+        let mut others = self.nodes();
+        others.remove(&node);
+        let (alone, some): (BTreeSet<NodeId>, Vec<NodeId>) = ([node].into(), others.iter().copied().collect());
+        match self.detail(n, 1).below(3) {
+            0 => (alone, others),
+            1 => (others, alone),
+            _ => (alone, self.detail(n, 2).pick(&some).into_iter().collect()),
+        }
+    }
+
+    fn isolate_leader(&mut self, n: u64, length: Duration) {
+        let Some(leader) = self.leader() else { return };
+        let mut others = self.nodes();
+        others.remove(&leader);
+        let leader = BTreeSet::from([leader]);
+        let (out, back) = (links_between(&leader, &others), links_between(&others, &leader));
+        let label = format!("isolate leader {}", list(&leader));
+        let (links, label) = match self.detail(n, 0).below(4) {
+            0 => (out, format!("{label}: nothing leaves")),
+            1 => (back, format!("{label}: nothing arrives")),
+            _ => (out.union(&back).copied().collect(), label),
+        };
+        self.cut_for(links, Fault::IsolateLeader, length, label);
+    }
+
+    fn cut_for(&mut self, links: BTreeSet<Link>, fault: Fault, length: Duration, label: String) {
+        self.emit_fault(label);
+        self.ledger.inject(fault);
+        let cut = self.network.cut(links, fault);
+        self.plan_after(length, Event::Swarm(SwarmEvent::Mend(cut)));
+    }
+
+    /// One node, mostly; else some, or all at once.
+    fn crash_some(&mut self, n: u64, crash: CrashKind, length: Duration) {
+        let nodes: BTreeSet<NodeId> = match self.detail(n, 1).below(8) {
+            0 => self.nodes(),
+            1 | 2 => self.nodes().into_iter().filter(|node| self.detail(n, 16 + node.0).chance_ppm(500_000)).collect(),
+            3 => self.leader().into_iter().collect(),
+            _ => [self.drawn_node(n)].into(),
+        };
+        let how = if crash == CrashKind::Kill { "kill" } else { "power loss" };
+        self.emit_fault(format!("{how} {}", list(&nodes)));
+        for node in nodes {
+            let keep = self.drawn_keep(n);
+            self.crash(node, crash, keep);
+            let down = self.detail(n, 64 + node.0).in_range(&(Duration::ZERO..length));
+            self.plan_after(down, Event::Swarm(SwarmEvent::Restart(node)));
+        }
+    }
+
+    /// Mostly drawn operation by operation; the extremes are worth having, too.
+    fn drawn_keep(&mut self, n: u64) -> Keep {
+        match self.detail(n, 2).below(8) {
+            0 => Keep::Everything,
+            1 | 2 => Keep::Nothing,
+            _ => Keep::Random,
+        }
+    }
+
+    fn arm(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
+        let crash = if self.detail(n, 3).chance_ppm(500_000) { CrashKind::Kill } else { CrashKind::PowerLoss };
+        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length) };
+        self.emit_fault(format!("crash {node} after {after} outputs"));
+        if let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_some()) {
+            host.armed = Some(armed);
+        }
+    }
+
+    /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
+    /// follows would take it back.
+    fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        self.emit_fault(format!("kill {node}, restart, power loss"));
+        self.ledger.inject(Fault::KillRestartPowerLoss);
+        self.crash(node, CrashKind::Kill, Keep::Everything);
+        let quick = |draw: Draw, most: Duration| draw.in_range(&(Duration::from_micros(1)..most));
+        let up = quick(self.detail(n, 1), length / 4);
+        let loss = up + quick(self.detail(n, 2), length / 4);
+        self.plan_after(up, Event::Swarm(SwarmEvent::Restart(node)));
+        self.plan_after(loss, Event::Swarm(SwarmEvent::PowerLossAfterRestart(node)));
+        self.plan_after(loss + length / 4, Event::Swarm(SwarmEvent::Restart(node)));
+    }
+
+    fn slow_disk(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let most = self.scenario.disk.latency.end;
+        let factor = [5, 30, 200][self.detail(n, 1).below(3) as usize];
+        let latency: Range<Duration> = most..most.saturating_mul(factor);
+        self.emit_fault(format!("disk of {node} is slow"));
+        self.ledger.inject(Fault::SlowDisk);
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.slow = Some(latency);
+        }
+        self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
+    }
+
+    /// Ends all faults of a drawn majority for good; each node of the minority goes down, is cut off, or stays as it is.
+    fn heal_majority(&mut self) {
+        let mut order: Vec<(u64, NodeId)> =
+            self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
+        order.sort_unstable();
+        let size = self.nodes().len() / 2 + 1;
+        let majority: BTreeSet<NodeId> = order.iter().take(size).map(|&(_, node)| node).collect();
+        let minority: BTreeSet<NodeId> = order.iter().skip(size).map(|&(_, node)| node).collect();
+        self.emit_fault(format!("heal {} for good", list(&majority)));
+        self.network.heal_among(&majority);
+        for &node in &majority {
+            if let Some(host) = self.hosts.get_mut(&node) {
+                host.slow = None;
+                host.armed = None;
+            }
+            self.start(node);
+        }
+        for &node in &minority {
+            match self.choices.draw(HEAL, node.0, 1).below(3) {
+                0 => {
+                    self.emit_fault(format!("{node} stays down"));
+                    self.crash(node, CrashKind::Kill, Keep::Everything);
+                }
+                1 => {
+                    self.emit_fault(format!("{node} stays cut off"));
+                    let (node, all) = (BTreeSet::from([node]), self.nodes());
+                    let links = links_between(&node, &all).union(&links_between(&all, &node)).copied().collect();
+                    self.network.cut(links, Fault::Partition);
+                }
+                _ => {}
+            }
+        }
+        let healed = Healed { at: self.now, nodes: majority };
+        if let Some(swarm) = &mut self.swarm {
+            swarm.healed = Some(healed);
+        }
+    }
+}

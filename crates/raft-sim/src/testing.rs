@@ -1,0 +1,89 @@
+//! Scenarios for the tests of the engine.
+
+use crate::scenario::model::{
+    ClientModel, DiskModel, Expectations, Feature, NetworkModel, RaftSettings, Scenario, Step, StepAction, SwarmModel,
+    Trigger,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+/// A quiet cluster with two clients.
+pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
+    Scenario {
+        name: "quiet".into(),
+        path: "quiet.toml".into(),
+        title: String::new(),
+        story: String::new(),
+        source: String::new(),
+        seeds: 0..1,
+        nodes,
+        duration,
+        raft: RaftSettings {
+            election_timeout: ms(150)..ms(300),
+            election_timeout_of: BTreeMap::new(),
+            heartbeat_interval: ms(50),
+            pre_vote: true,
+            check_quorum: true,
+            stickiness: true,
+            max_append_bytes: 1 << 20,
+            max_inflight_messages: 256,
+        },
+        initial: BTreeMap::new(),
+        network: NetworkModel {
+            delay: ms(1)..ms(5),
+            loss_ppm: 0,
+            duplicate_ppm: 0,
+            duplicate_delay: Duration::ZERO..ms(50),
+            reorder_ppm: 0,
+            reorder_delay: Duration::ZERO..ms(50),
+        },
+        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 65_536 },
+        clients: ClientModel {
+            count: 2,
+            think: Duration::ZERO..ms(20),
+            retry_after: ms(200),
+            give_up_after: ms(1_000),
+            keys: 3,
+            mix: [4, 4, 2, 1],
+            start: Duration::ZERO,
+        },
+        steps: Vec::new(),
+        swarm: None,
+        expect: Expectations::default(),
+    }
+}
+
+/// The same with every random fault.
+pub(crate) fn swarm(nodes: u64) -> Scenario {
+    use Feature::{
+        CrashAtBoundary, Duplicate, IsolateLeader, Kill, KillRestartPowerLoss, Loss, OneWayCut, Partition, PowerLoss,
+        Reorder, SlowDisk,
+    };
+    let features = BTreeSet::from([
+        Loss,
+        Duplicate,
+        Reorder,
+        Partition,
+        OneWayCut,
+        IsolateLeader,
+        Kill,
+        PowerLoss,
+        CrashAtBoundary,
+        KillRestartPowerLoss,
+        SlowDisk,
+    ]);
+    let mut scenario = quiet(nodes, ms(15_000));
+    scenario.name = "swarm".into();
+    scenario.swarm = Some(SwarmModel { features, mean_interval: ms(300), heal_at: ms(10_000) });
+    scenario.expect.heals_within = Some(40);
+    scenario
+}
+
+/// A step at a time in milliseconds.
+pub(crate) fn at(millis: u64, action: StepAction) -> Step {
+    Step { trigger: Trigger::At(ms(millis)), action }
+}

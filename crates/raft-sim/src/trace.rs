@@ -1,0 +1,343 @@
+//! A run as JSON lines, for programs: every record, in order, complete enough to check the run against a model written
+//! by somebody else. The schema is documented in `docs/trace.md`; what changes it changes [`VERSION`].
+
+use crate::record::{CrashKind, NodeView, Record, Verdict, What};
+use raft_core::{
+    AppendOutcome, Configuration, Entry, EntryId, NodeId, Payload, RejectReason, Rpc, StopReason, Vote, VoteRefusal,
+    Write,
+};
+use raft_node::Reply;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::io;
+
+/// The version of the schema.
+pub const VERSION: u64 = 1;
+
+/// The line that opens a run.
+#[derive(Serialize)]
+struct Head<'a> {
+    version: u64,
+    kind: &'static str,
+    scenario: &'a str,
+    seed: u64,
+    nodes: u64,
+}
+
+/// The line of a record: what people look for first comes first.
+#[derive(Serialize)]
+struct Line {
+    version: u64,
+    time_ns: u64,
+    node: Option<u64>,
+    kind: &'static str,
+    number: u64,
+    cause: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Value>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    detail: Value,
+    #[serde(flatten)]
+    after: Option<After>,
+}
+
+/// The node after the record.
+#[derive(Serialize)]
+struct After {
+    term: u64,
+    vote: Option<u64>,
+    role: String,
+    leader: Option<u64>,
+    commit: u64,
+    last_index: u64,
+    last_term: u64,
+    applied: u64,
+    configuration: Option<Value>,
+}
+
+/// Writes the line that opens a run.
+///
+/// # Errors
+/// What `out` answers.
+pub fn write_head(out: &mut dyn io::Write, scenario: &str, seed: u64, nodes: u64) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &Head { version: VERSION, kind: "run", scenario, seed, nodes })?;
+    out.write_all(b"\n")
+}
+
+/// Writes a record as a line.
+///
+/// # Errors
+/// What `out` answers.
+pub fn write_record(out: &mut dyn io::Write, record: &Record) -> io::Result<()> {
+    let (kind, message, detail) = parts(&record.what);
+    let line = Line {
+        version: VERSION,
+        time_ns: record.at.0,
+        node: record.node.map(|node| node.0),
+        kind,
+        number: record.number,
+        cause: record.cause,
+        message,
+        detail,
+        after: record.view.as_ref().map(after),
+    };
+    serde_json::to_writer(&mut *out, &line)?;
+    out.write_all(b"\n")
+}
+
+fn after(view: &NodeView) -> After {
+    After {
+        term: view.term.0,
+        vote: view.voted_for.map(|node| node.0),
+        role: view.role.to_string(),
+        leader: view.leader.map(|node| node.0),
+        commit: view.commit.0,
+        last_index: view.last.index.0,
+        last_term: view.last.term.0,
+        applied: view.applied.0,
+        configuration: view.configuration.as_ref().map(configuration),
+    }
+}
+
+/// A record's kind, the message it is about, and all else it says.
+fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
+    let plain = |kind, detail| (kind, None, detail);
+    match what {
+        What::Started { incarnation, hard_state, entries: log, disk_mark, disk_durable } => plain(
+            "started",
+            json!({
+                "incarnation": incarnation, "term": hard_state.term.0, "vote": vote_of(hard_state.voted_for),
+                "entries": entries(log), "disk_mark": disk_mark, "disk_durable": disk_durable,
+            }),
+        ),
+        What::RefusedToStart { error } => plain("refused_to_start", json!({ "error": error })),
+        What::Crashed { crash, lost } => {
+            let how = if *crash == CrashKind::Kill { "kill" } else { "power_loss" };
+            plain("crashed", json!({ "crash": how, "lost": lost }))
+        }
+        What::Received { from, rpc } => ("received", Some(message(rpc)), json!({ "from": from.0 })),
+        What::TimerFired => plain("timer_fired", Value::Null),
+        What::Requested { id } => plain("requested", json!({ "request": id.0 })),
+        What::CampaignAsked => plain("campaign_asked", Value::Null),
+        What::Wrote { writes, disk_mark } => {
+            let writes: Vec<Value> = writes.iter().map(write).collect();
+            plain("wrote", json!({ "writes": writes, "disk_mark": disk_mark }))
+        }
+        What::Persisted { write, disk_durable } => {
+            plain("persisted", json!({ "write": write.0, "disk_durable": disk_durable }))
+        }
+        What::Sent { to, rpc, verdict } => {
+            let (fate, copies) = fate(*verdict);
+            ("sent", Some(message(rpc)), json!({ "to": to.0, "verdict": fate, "copies": copies }))
+        }
+        What::Asked { write: asked } => plain("asked", write(asked)),
+        What::Applied { entries: applied, state_hash } => {
+            plain("applied", json!({ "entries": entries(applied), "state_hash": format!("{state_hash:032x}") }))
+        }
+        What::Replied { id, reply: answer } => plain("replied", json!({ "request": id.0, "reply": reply(answer) })),
+        What::ConfigurationChanged { configuration: now, at, committed } => plain(
+            "configuration_changed",
+            json!({ "configuration": configuration(now), "at": entry_id(*at), "committed": committed }),
+        ),
+        What::Stopped { reason } => {
+            let StopReason::CommittedConflict { ours, theirs } = reason;
+            plain("stopped", json!({ "ours": entry_id(*ours), "theirs": entry_id(*theirs) }))
+        }
+        What::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
+        What::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
+        What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
+        What::Fault { label } => plain("fault", json!({ "step": label })),
+        What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
+    }
+}
+
+fn fate(verdict: Verdict) -> (&'static str, u32) {
+    match verdict {
+        Verdict::Delivered { copies } => ("delivered", copies),
+        Verdict::Lost => ("lost", 0),
+        Verdict::Cut => ("cut", 0),
+        Verdict::Dropped => ("dropped", 0),
+        Verdict::QueueFull => ("queue_full", 0),
+    }
+}
+
+fn message(rpc: &Rpc) -> Value {
+    let (kind, term) = (rpc.kind(), rpc.term().0);
+    match rpc {
+        Rpc::PreVote(rpc) => {
+            json!({ "kind": kind, "term": term, "round": rpc.round.0, "last": entry_id(rpc.last) })
+        }
+        Rpc::PreVoteResponse(rpc) => {
+            json!({ "kind": kind, "term": term, "round": rpc.round.0, "vote": vote(rpc.vote) })
+        }
+        Rpc::RequestVote(rpc) => json!({ "kind": kind, "term": term, "last": entry_id(rpc.last) }),
+        Rpc::RequestVoteResponse(rpc) => json!({ "kind": kind, "term": term, "vote": vote(rpc.vote) }),
+        Rpc::AppendEntries(rpc) => json!({
+            "kind": kind, "term": term, "seq": rpc.seq.0, "prev": entry_id(rpc.prev),
+            "leader_commit": rpc.leader_commit.0, "entries": entries(&rpc.entries),
+        }),
+        Rpc::AppendEntriesResponse(rpc) => {
+            json!({ "kind": kind, "term": term, "seq": rpc.seq.0, "outcome": outcome(rpc.outcome) })
+        }
+    }
+}
+
+fn vote(vote: Vote) -> Value {
+    match vote {
+        Vote::Granted => json!({ "granted": true }),
+        Vote::Refused(VoteRefusal::StaleTerm) => json!({ "granted": false, "reason": "stale_term" }),
+        Vote::Refused(VoteRefusal::LeaderAlive) => json!({ "granted": false, "reason": "leader_alive" }),
+        Vote::Refused(VoteRefusal::AlreadyVoted { candidate }) => {
+            json!({ "granted": false, "reason": "already_voted", "candidate": candidate.0 })
+        }
+        Vote::Refused(VoteRefusal::LogBehind { last }) => {
+            json!({ "granted": false, "reason": "log_behind", "last": entry_id(last) })
+        }
+    }
+}
+
+fn outcome(outcome: AppendOutcome) -> Value {
+    match outcome {
+        AppendOutcome::Matched { index } => json!({ "kind": "matched", "index": index.0 }),
+        AppendOutcome::StaleTerm => json!({ "kind": "stale_term" }),
+        AppendOutcome::AnotherLeader => json!({ "kind": "another_leader" }),
+        AppendOutcome::Mismatch { prev, hint } => {
+            json!({ "kind": "mismatch", "prev": entry_id(prev), "hint": entry_id(hint) })
+        }
+    }
+}
+
+fn write(write: &Write) -> Value {
+    json!({
+        "write": write.id.0,
+        "hard_state": write.hard_state.map(|state| json!({ "term": state.term.0, "vote": vote_of(state.voted_for) })),
+        "truncate_from": write.truncate_from.map(|index| index.0),
+        "entries": entries(&write.entries),
+    })
+}
+
+fn reply(reply: &Reply) -> Value {
+    match reply {
+        Reply::SessionOpened { session } => json!({ "kind": "session_opened", "session": session.0 }),
+        Reply::Applied { entry, response } => {
+            json!({ "kind": "applied", "entry": entry_id(*entry), "response": hex(response) })
+        }
+        Reply::Answer { applied, response } => {
+            json!({ "kind": "answer", "applied": applied.0, "response": hex(response) })
+        }
+        Reply::SessionExpired => json!({ "kind": "session_expired" }),
+        Reply::AlreadyAnswered => json!({ "kind": "already_answered" }),
+        Reply::Rejected { reason: RejectReason::NotLeader { leader } } => {
+            json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(*leader) })
+        }
+        Reply::Rejected { reason: RejectReason::Busy } => json!({ "kind": "rejected", "reason": "busy" }),
+        Reply::Rejected { reason: RejectReason::Stopped } => json!({ "kind": "rejected", "reason": "stopped" }),
+        Reply::Lost => json!({ "kind": "lost" }),
+        Reply::Unknown => json!({ "kind": "unknown" }),
+    }
+}
+
+fn vote_of(node: Option<NodeId>) -> Option<u64> {
+    node.map(|node| node.0)
+}
+
+fn entry_id(id: EntryId) -> Value {
+    json!({ "index": id.index.0, "term": id.term.0 })
+}
+
+fn entries(entries: &[Entry]) -> Vec<Value> {
+    entries.iter().map(entry).collect()
+}
+
+fn entry(entry: &Entry) -> Value {
+    let (index, term) = (entry.id.index.0, entry.id.term.0);
+    match &entry.payload {
+        Payload::Noop => json!({ "index": index, "term": term, "kind": "noop" }),
+        Payload::Command(command) => {
+            json!({ "index": index, "term": term, "kind": "command", "command": hex(command) })
+        }
+        Payload::Configuration(now) => {
+            json!({ "index": index, "term": term, "kind": "configuration", "configuration": configuration(now) })
+        }
+    }
+}
+
+fn configuration(configuration: &Configuration) -> Value {
+    let ids = |ids: &mut dyn Iterator<Item = &NodeId>| ids.map(|id| id.0).collect::<Vec<u64>>();
+    json!({
+        "voters": ids(&mut configuration.voters.iter()),
+        "outgoing": ids(&mut configuration.outgoing.iter()),
+        "members": ids(&mut configuration.members.keys()),
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::SimTime;
+    use raft_core::{AppendEntries, LogIndex, RoleKind, Seq, Term};
+
+    #[test]
+    fn a_line_is_as_documented() {
+        let noop = Entry { id: EntryId::new(2, 3), payload: Payload::Noop };
+        let command =
+            Entry { id: EntryId::new(3, 3), payload: Payload::Command(bytes::Bytes::from_static(b"\x01\xff")) };
+        let rpc = Rpc::AppendEntries(AppendEntries {
+            term: Term(3),
+            seq: Seq(9),
+            prev: EntryId::new(1, 1),
+            leader_commit: LogIndex(1),
+            entries: vec![noop, command].into(),
+        });
+        let view = NodeView {
+            term: Term(3),
+            voted_for: Some(NodeId(1)),
+            role: RoleKind::Leader,
+            leader: Some(NodeId(1)),
+            commit: LogIndex(1),
+            last: EntryId::new(3, 3),
+            applied: LogIndex(1),
+            configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
+        };
+        let what = What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
+        let record =
+            Record { number: 7, at: SimTime(12), cause: Some(5), node: Some(NodeId(1)), what, view: Some(view) };
+        let mut out = Vec::new();
+        write_head(&mut out, "first-election", 3, 5).expect("a Vec takes everything");
+        write_record(&mut out, &record).expect("a Vec takes everything");
+        let expected = concat!(
+            r#"{"version":1,"kind":"run","scenario":"first-election","seed":3,"nodes":5}"#,
+            "\n",
+            r#"{"version":1,"time_ns":12,"node":1,"kind":"sent","number":7,"cause":5,"#,
+            r#""message":{"entries":[{"index":2,"kind":"noop","term":3},"#,
+            r#"{"command":"01ff","index":3,"kind":"command","term":3}],"kind":"append_entries","leader_commit":1,"#,
+            r#""prev":{"index":1,"term":1},"seq":9,"term":3},"detail":{"copies":2,"to":2,"verdict":"delivered"},"#,
+            r#""term":3,"vote":1,"role":"leader","leader":1,"commit":1,"last_index":3,"last_term":3,"applied":1,"#,
+            r#""configuration":{"members":[1,2],"outgoing":[],"voters":[1,2]}}"#,
+            "\n",
+        );
+        assert_eq!(String::from_utf8(out).expect("JSON is UTF-8"), expected);
+    }
+
+    #[test]
+    fn a_record_of_a_client_has_no_node() {
+        let what = What::Invoked { client: 4, label: "get k1".into() };
+        let record = Record { number: 1, at: SimTime(0), cause: None, node: None, what, view: None };
+        let mut out = Vec::new();
+        write_record(&mut out, &record).expect("a Vec takes everything");
+        let expected = concat!(
+            r#"{"version":1,"time_ns":0,"node":null,"kind":"invoked","number":1,"cause":null,"#,
+            r#""detail":{"client":4,"operation":"get k1"}}"#,
+            "\n",
+        );
+        assert_eq!(String::from_utf8(out).expect("JSON is UTF-8"), expected);
+    }
+}

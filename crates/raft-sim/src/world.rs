@@ -1,0 +1,293 @@
+//! The world: machines, links, clients, and the queue of what will happen. One event at a time, each a pure function of
+//! the state and the run's choices; what happened leaves as a stream of records.
+//!
+//! A world is a value: a copy of it goes on exactly like the original. It must not know who watches.
+
+mod call;
+mod crash;
+mod healed;
+
+use crate::client::{ClientOutput, Clients};
+use crate::clock::NodeClock;
+use crate::faults::Ledger;
+use crate::host::{Host, first_write};
+use crate::network::{Copy, Network};
+use crate::queue::Queue;
+use crate::record::{NodeView, Record, SimTime, What};
+use crate::rng::{Choices, Site};
+use crate::scenario::model::{Expectations, Scenario};
+use crate::steps::Script;
+use crate::swarm::{Swarm, SwarmEvent};
+use bytes::Bytes;
+use raft_core::{Configuration, NodeId, RequestId, nanos};
+use raft_kv::history::Operation;
+use raft_node::{NodeOutput, Reply, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+const CLOCK: Site = Site::new("clock");
+const BATCH: Site = Site::new("batch");
+const REQUEST_DELAY: Site = Site::new("request delay");
+const REPLY_DELAY: Site = Site::new("reply delay");
+
+pub use crate::checkers::Healed;
+
+/// What leaves the world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Emission {
+    /// From here on records carry this view, until the next one.
+    View(Option<NodeView>),
+    /// Something happened. Its `view` is left to the reader: all records of a call share one.
+    Record(Record),
+    /// A step wants this judged now.
+    Expect(Expectations),
+}
+
+/// The whole world.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub(crate) scenario: Arc<Scenario>,
+    pub(crate) now: SimTime,
+    pub(crate) choices: Choices,
+    pub(crate) ledger: Ledger,
+    pub(crate) hosts: BTreeMap<NodeId, Host>,
+    pub(crate) network: Network,
+    pub(crate) clients: Clients,
+    pub(crate) script: Script,
+    pub(crate) swarm: Option<Swarm>,
+    /// When a fault or a repair last changed something.
+    pub(crate) disturbed: SimTime,
+    pub(crate) emissions: Vec<Emission>,
+    queue: Queue<Event>,
+    history: Vec<Operation>,
+    records: u64,
+    /// Reused between calls.
+    outputs: Vec<NodeOutput>,
+}
+
+/// What can be planned.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Step(usize),
+    Swarm(SwarmEvent),
+    Restart { node: NodeId },
+    DiskDone { node: NodeId, incarnation: u64 },
+    Deliver { copy: Copy, bytes: Bytes, cause: u64 },
+    Request { node: NodeId, id: RequestId, request: Request },
+    Timer { node: NodeId, incarnation: u64 },
+    ClientWake { slot: usize, generation: u64 },
+    Reply { slot: usize, id: RequestId, reply: Reply },
+}
+
+impl Event {
+    /// Whose it is (0: the world's and the clients'), and its rank among events of the same node and time.
+    const fn place(&self) -> (u64, u8) {
+        match self {
+            Self::Step(_) => (0, 0),
+            Self::Swarm(_) => (0, 1),
+            Self::Reply { .. } => (0, 2),
+            Self::ClientWake { .. } => (0, 3),
+            Self::Restart { node } => (node.0, 0),
+            Self::DiskDone { node, .. } => (node.0, 1),
+            Self::Deliver { copy, .. } => (copy.link.1.0, 2),
+            Self::Request { node, .. } => (node.0, 3),
+            Self::Timer { node, .. } => (node.0, 4),
+        }
+    }
+}
+
+impl World {
+    /// A world at its beginning: all machines started, clients and steps planned.
+    pub fn new(scenario: &Arc<Scenario>, seed: u64) -> Self {
+        let mut choices = Choices::new(seed);
+        let mut wakes = Vec::new();
+        let clients = Clients::new(&scenario.clients, scenario.nodes, &mut choices, &mut wakes);
+        let mut world = Self {
+            scenario: Arc::clone(scenario),
+            now: SimTime(0),
+            ledger: Ledger::default(),
+            hosts: BTreeMap::new(),
+            network: Network::new(scenario.network.clone()),
+            clients,
+            script: Script::new(&scenario.steps),
+            swarm: None,
+            disturbed: SimTime(0),
+            emissions: Vec::new(),
+            queue: Queue::new(),
+            history: Vec::new(),
+            records: 0,
+            outputs: Vec::new(),
+            choices,
+        };
+        world.found();
+        world.plan_steps();
+        world.begin_swarm();
+        world.for_clients(wakes);
+        world
+    }
+
+    fn found(&mut self) {
+        const SECOND: u64 = 1_000_000_000;
+        let scenario = Arc::clone(&self.scenario);
+        let configuration = Configuration::of_voters(self.nodes());
+        for id in self.nodes() {
+            let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
+            let mut host = Host::new(id, clock, &scenario.raft, scenario.disk.segment_bytes);
+            let founded = host.found(&first_write(configuration.clone(), scenario.initial.get(&id)));
+            self.hosts.insert(id, host);
+            match founded {
+                Ok(()) => self.start(id),
+                Err(error) => {
+                    self.emit(None, Some(id), What::RefusedToStart { error });
+                }
+            }
+        }
+    }
+
+    /// All nodes of the scenario.
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        (1..=self.scenario.nodes).map(NodeId).collect()
+    }
+
+    /// The true time.
+    pub const fn now(&self) -> SimTime {
+        self.now
+    }
+
+    /// The finished operations, in the order in which they ended.
+    pub fn history(&self) -> &[Operation] {
+        &self.history
+    }
+
+    /// The faults so far.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Lets the next event happen; false when the scenario's time is over. What happened is in
+    /// [`take_emissions`](Self::take_emissions).
+    pub fn advance(&mut self) -> bool {
+        let end = SimTime(nanos(self.scenario.duration));
+        match self.queue.peek() {
+            Some((place, _)) if place.at <= end => {}
+            _ => {
+                self.now = self.now.max(end);
+                return false;
+            }
+        }
+        if let Some((place, event)) = self.queue.pop() {
+            self.now = place.at;
+            self.happen(event);
+            self.watch_script();
+        }
+        true
+    }
+
+    /// Ends the world: what clients have open never returns.
+    pub fn finish(&mut self) {
+        let mut out = Vec::new();
+        self.clients.end(&mut out);
+        self.for_clients(out);
+    }
+
+    /// What happened since the last time, in order. `into` is emptied first; its space is reused.
+    pub fn take_emissions(&mut self, into: &mut Vec<Emission>) {
+        into.clear();
+        std::mem::swap(&mut self.emissions, into);
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Step(step) => self.step(step),
+            Event::Swarm(event) => self.swarm_event(event),
+            Event::Restart { node } => self.start(node),
+            Event::DiskDone { node, incarnation } => self.disk_done(node, incarnation),
+            Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
+            Event::Request { node, id, request } => self.request(node, id, request),
+            Event::Timer { node, incarnation } => self.timer(node, incarnation),
+            Event::ClientWake { slot, generation } => {
+                let mut out = Vec::new();
+                self.clients.wake(slot, generation, self.now, &mut self.choices, &mut out);
+                self.for_clients(out);
+            }
+            Event::Reply { slot, id, reply } => {
+                let mut out = Vec::new();
+                self.clients.reply(slot, id, &reply, self.now, &mut self.choices, &mut out);
+                self.for_clients(out);
+            }
+        }
+    }
+
+    /// Takes the next event if it is a message for the same node at the same time and the draw says so: where one call
+    /// ends and the next begins is free, and legal runs differ in it.
+    fn next_of_batch(&mut self, node: NodeId) -> Option<(Copy, Bytes, u64)> {
+        let (place, event) = self.queue.peek()?;
+        let Event::Deliver { copy, .. } = event else { return None };
+        if place.at != self.now || copy.link.1 != node {
+            return None;
+        }
+        let together = self.choices.draw(BATCH, node.0, place.sequence).chance_ppm(250_000);
+        match together.then(|| self.queue.pop())? {
+            Some((_, Event::Deliver { copy, bytes, cause })) => Some((copy, bytes, cause)),
+            _ => None,
+        }
+    }
+
+    /// Carries out what clients ask for.
+    pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>) {
+        for output in out {
+            match output {
+                ClientOutput::Send { slot, id, node, request } => {
+                    let delay = self.choices.draw(REQUEST_DELAY, slot as u64, id.0);
+                    let at = self.now.after(delay.in_range(&self.scenario.network.delay));
+                    self.plan(at, Event::Request { node, id, request });
+                }
+                ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
+                ClientOutput::Invoked { client, label } => {
+                    self.emit_outside(What::Invoked { client, label });
+                }
+                ClientOutput::Returned(operation) => {
+                    self.history.push(operation.clone());
+                    self.emit_outside(What::Returned { operation });
+                }
+            }
+        }
+    }
+
+    /// Sends an answer back to its client: request numbers name their client.
+    fn answer(&mut self, id: RequestId, reply: Reply) {
+        let Some(slot) = usize::try_from(id.0 / 1_000_000).unwrap_or(0).checked_sub(1) else { return };
+        let delay = self.choices.draw(REPLY_DELAY, slot as u64, id.0);
+        let at = self.now.after(delay.in_range(&self.scenario.network.delay));
+        self.plan(at, Event::Reply { slot, id, reply });
+    }
+
+    pub(crate) fn plan(&mut self, at: SimTime, event: Event) {
+        let (node, kind) = event.place();
+        self.queue.push(at, node, kind, event);
+    }
+
+    pub(crate) fn plan_after(&mut self, delay: Duration, event: Event) {
+        self.plan(self.now.after(delay), event);
+    }
+
+    /// Records something under the present view; returns its number.
+    pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, what: What) -> u64 {
+        self.records += 1;
+        let record = Record { number: self.records, at: self.now, cause, node, what, view: None };
+        self.emissions.push(Emission::Record(record));
+        self.records
+    }
+
+    /// Records something of the world or a client.
+    pub(crate) fn emit_outside(&mut self, what: What) -> u64 {
+        self.emissions.push(Emission::View(None));
+        self.emit(None, None, what)
+    }
+
+    /// Records a fault or a step, in the scenario's words.
+    pub(crate) fn emit_fault(&mut self, label: String) {
+        self.emit_outside(What::Fault { label });
+    }
+}

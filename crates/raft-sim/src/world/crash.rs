@@ -1,0 +1,111 @@
+//! Processes end without warning and start again.
+
+use super::{Emission, Event, World};
+use crate::disk::{Choice, PowerLoss, PowerLossReport};
+use crate::faults::Fault;
+use crate::record::{CrashKind, What};
+use crate::rng::Site;
+use crate::scenario::model::Keep;
+use raft_core::NodeId;
+use std::time::Duration;
+
+const NODE_SEED: Site = Site::new("node seed");
+const POWER: Site = Site::new("power loss");
+
+/// More than there are kinds of choices about one operation.
+const KINDS: u64 = 8;
+
+impl World {
+    /// Ends a process and, by power loss, what its disk had not synced. A power loss strikes the disk of a machine
+    /// that is down, too. Returns whether it made a difference.
+    pub(crate) fn crash(&mut self, node: NodeId, crash: CrashKind, keep: Keep) -> bool {
+        self.disturbed = self.now;
+        let Some(host) = self.hosts.get_mut(&node) else { return false };
+        let was_up = host.process.is_some();
+        if !was_up && crash == CrashKind::Kill {
+            return false;
+        }
+        host.armed = None;
+        let interrupted = host.stop();
+        let power_losses = host.power_losses;
+        let Some(disk) = host.disk() else { return false };
+        let mut lost = 0;
+        let fault = match crash {
+            CrashKind::Kill => {
+                disk.crash_kill();
+                Fault::Kill
+            }
+            CrashKind::PowerLoss => {
+                let choices = &mut self.choices;
+                // The address names the operation and the power loss that struck it.
+                let key = (node.0 << 32) ^ power_losses;
+                let mut choose = |choice: Choice| {
+                    let n = choice.operation * KINDS + choice.kind as u64;
+                    choices.draw(POWER, key, n).below(choice.options)
+                };
+                let report = disk.crash_power(match keep {
+                    Keep::Random => PowerLoss::Choose(&mut choose),
+                    Keep::Nothing => PowerLoss::KeepNothing,
+                    Keep::Everything => PowerLoss::KeepAll,
+                });
+                host.power_losses += 1;
+                lost = report.bytes_lost + report.names_lost;
+                self.count_losses(&report);
+                Fault::PowerLoss
+            }
+        };
+        let Some(host) = self.hosts.get_mut(&node) else { return false };
+        host.downed_by = Some(crash);
+        let mattered = interrupted || lost > 0;
+        self.ledger.inject(fault);
+        if mattered {
+            self.ledger.matter(fault);
+        }
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(node), What::Crashed { crash, lost });
+        mattered
+    }
+
+    fn count_losses(&mut self, report: &PowerLossReport) {
+        let losses = [
+            (Fault::UnsyncedLost, report.operations_lost),
+            (Fault::TornWrite, report.torn_writes),
+            (Fault::RenameLost, report.names_lost),
+        ];
+        for (fault, _) in losses.into_iter().filter(|(_, count)| *count > 0) {
+            self.ledger.matter(fault);
+        }
+    }
+
+    /// Starts a node that is down.
+    pub(crate) fn start(&mut self, node: NodeId) {
+        self.disturbed = self.now;
+        let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_none()) else { return };
+        let seed = self.choices.draw(NODE_SEED, node.0, host.incarnation).bits();
+        match host.start(seed) {
+            Ok(started) => {
+                self.emissions.push(Emission::View(host.view()));
+                self.emit(None, Some(node), started);
+                self.arrange_timer(node);
+            }
+            Err(error) => {
+                self.emissions.push(Emission::View(None));
+                self.emit(None, Some(node), What::RefusedToStart { error });
+            }
+        }
+    }
+
+    /// Plans a start.
+    pub(crate) fn plan_restart(&mut self, node: NodeId, delay: Duration) {
+        self.plan_after(delay, Event::Restart { node });
+    }
+
+    /// A disk that cannot do what was asked ends the process: what is on it is unknown until recovery reads it.
+    pub(super) fn store_failed(&mut self, node: NodeId, error: &str) {
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.stop();
+        }
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(node), What::RefusedToStart { error: format!("the store failed: {error}") });
+    }
+}

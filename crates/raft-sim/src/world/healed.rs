@@ -1,0 +1,40 @@
+//! Since when, and among whom, nothing is disturbed any more: what liveness is judged by.
+
+use super::{Healed, World};
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+
+impl World {
+    /// The largest set of nodes that are up and reach each other both ways at full speed, if it is a majority. The
+    /// others may stay down or cut off: Raft promises progress to any majority (Raft §2).
+    pub fn healed(&self) -> Option<Healed> {
+        if let Some(swarm) = &self.swarm {
+            return swarm.healed.clone();
+        }
+        if self.network.is_scripted() {
+            return None;
+        }
+        let fit = |node: &NodeId| {
+            self.hosts
+                .get(node)
+                .is_some_and(|host| host.process.is_some() && host.slow.is_none() && host.armed.is_none())
+        };
+        let mut nodes: BTreeSet<NodeId> = self.nodes().into_iter().filter(fit).collect();
+        let broken = self.network.broken_links();
+        loop {
+            let among = |node: NodeId| {
+                let of_node = |&&(from, to): &&(NodeId, NodeId)| from == node || to == node;
+                broken.iter().filter(of_node).filter(|(from, to)| nodes.contains(from) && nodes.contains(to)).count()
+            };
+            // The node with the most broken links goes first; of equals the one with the lowest number.
+            let worst =
+                nodes.iter().map(|&node| (among(node), node)).max_by_key(|&(count, node)| (count, u64::MAX - node.0));
+            match worst {
+                Some((count, node)) if count > 0 => nodes.remove(&node),
+                _ => break,
+            };
+        }
+        let majority = 2 * nodes.len() as u64 > self.scenario.nodes;
+        majority.then_some(Healed { at: self.disturbed, nodes })
+    }
+}

@@ -1,0 +1,321 @@
+//! Scenario files: what is refused is refused with its line, its field and what would be right; what is accepted
+//! survives being written and read again; nothing panics.
+
+use proptest::prelude::*;
+use raft_core::{LogIndex, NodeId, Term};
+use raft_sim::scenario::model::{Condition, StepAction, Targets, Trigger};
+use raft_sim::scenario::parse::{Recorded, ScenarioFile, parse};
+use raft_sim::scenario::write::write;
+use std::time::Duration;
+
+/// A good file to break. Its header takes lines 1 to 6, so that what a test appends begins in line 7.
+const HEADER: &str = r#"version = 1
+title = "A title"
+story = "A story."
+source = "Raft §5.2"
+nodes = 3
+duration = "10s"
+"#;
+
+fn read(text: &str) -> Result<ScenarioFile, String> {
+    parse("story.toml", text.as_bytes()).map_err(|problems| problems.to_string())
+}
+
+/// What is appended to a good file, and how it is refused.
+const MALFORMED: &[(&str, &str)] = &[
+    ("durration = \"5s\"", "7: durration: unknown field `durration`, did you mean `duration`?"),
+    ("seeds = \"5..5\"", "7: seeds: `5..5` holds no seed"),
+    ("seeds = 5", "7: seeds: expected seeds such as \"0..100\", found the integer 5"),
+    ("[raft]\npre_vote = \"yes\"", "8: raft.pre_vote: expected true or false, found the text \"yes\""),
+    (
+        "[raft]\nelection_timout = \"1s\"",
+        "8: raft.election_timout: unknown field `election_timout`, did you mean `election_timeout`?",
+    ),
+    (
+        "[raft]\nfsync = 1",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, election_timeout_of",
+    ),
+    ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
+    (
+        "[raft]\nelection_timeout = \"40ms..80ms\"",
+        "8: raft.election_timeout: must start above the heartbeat interval, 50ms",
+    ),
+    (
+        "[raft.election_timeout_of]\nn4 = \"1s\"",
+        "8: raft.election_timeout_of.n4: unknown node `n4`: this scenario has n1 to n3",
+    ),
+    ("[initial.n1]\nlog = [1, 3, 2]", "8: initial.n1.log: the terms of a log never fall, but 2 follows 3"),
+    ("[initial.n1]\nlog = [2]", "8: initial.n1.log: must start with an entry of term 1: entry 1 is the configuration"),
+    ("[initial.n1]\nlog = [1, 3]\nterm = 2", "9: initial.n1.term: must be at least the last term of the log, 3"),
+    ("[initial.n1]\nterm = 2", "7: initial.n1.log: `log` is missing"),
+    ("[network]\nloss = \"101%\"", "8: network.loss: `101%` is more than 100%"),
+    ("[network]\nloss = 0.5", "8: network.loss: expected a percentage such as \"2.5%\", found the number 0.5"),
+    ("[network]\nloss = 1_000_001", "8: network.loss: 1000001 is out of range: 0 to 1000000"),
+    (
+        "[network]\ndelay = \"5 sec\"",
+        "8: network.delay: `5 sec` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"",
+    ),
+    ("[clients]\ncount = -1", "8: clients.count: -1 is out of range: 0 to 64"),
+    ("[clients]\nmix = { get = 0 }", "8: clients.mix: at least one of get, put, cas and delete must be above 0"),
+    ("[[at]]\nkill = \"leader\"", "7: at[0].time: `time` is missing"),
+    ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
+    (
+        "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
+        "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
+          network, slow_disk, campaign, put, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
+    ),
+    ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
+    ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
+    (
+        "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nheal = true",
+        "10: at[0].heal: a step has one action, this one has kill and heal",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\nkill = \"n1\"\nkeep = \"nothing\"",
+        "10: at[0].keep: `keep` does not go with the other fields here",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\npower_loss = \"n1\"\nkeep = \"nothin\"",
+        "10: at[0].keep: unknown choice `nothin`, did you mean `nothing`?",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\ncut = \"1-3\"",
+        "9: at[0].cut: `1-3` is no link such as \"n1>n3\" (one way) or \"n1<>n3\" (both)",
+    ),
+    ("[[at]]\ntime = \"1s\"\npartition = \"n1 n2 | n2\"", "9: at[0].partition: n2 is in two groups"),
+    (
+        "[[at]]\ntime = \"1s\"\ndrop = \"heartbeats\"",
+        "9: at[0].drop: unknown message kind `heartbeats`, did you mean `heartbeat`?",
+    ),
+    ("[[at]]\ntime = \"1s\"\nput = \"k1\"\nto = \"leader\"", "9: at[0].put: `k1` is no put such as \"k1 = v1\""),
+    ("[[at]]\ntime = \"1s\"\nslow_disk = \"n1\"", "7: at[0].latency: `latency` is missing"),
+    (
+        "[[at]]\ntime = \"1s\"\nexpect = { sometimes = [\"election\"] }",
+        "9: at[0].expect.sometimes: `sometimes` does not go with the other fields here",
+    ),
+    (
+        "[[when]]\nkill = \"n1\"",
+        "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for",
+    ),
+    (
+        "[[when]]\nrole = \"candidat\"\nkill = \"n1\"",
+        "8: when[0].role: unknown role `candidat`, did you mean `candidate`?",
+    ),
+    (
+        "[[when]]\nholds = \"7@\"\nkill = \"n1\"",
+        "8: when[0].holds: `7@` is no entry such as \"7@3\" (index at term) or \"7\"",
+    ),
+    (
+        "[[when]]\nleader = \"any\"\ncommitted = 3\nkill = \"n1\"",
+        "9: when[0].committed: a step waits for one thing, this one for leader and committed",
+    ),
+    (
+        "[swarm]\nfeatures = [\"los\"]\nmean_interval = \"1s\"\nheal_at = \"5s\"",
+        "8: swarm.features[0]: unknown fault `los`, did you mean `loss`?",
+    ),
+    (
+        "[swarm]\nfeatures = [\"loss\"]\nmean_interval = \"1s\"\nheal_at = \"10s\"",
+        "10: swarm.heal_at: must be before the end of the run, 10s",
+    ),
+    ("[swarm]\nfeatures = [\"loss\"]\nheal_at = \"5s\"", "7: swarm.mean_interval: `mean_interval` is missing"),
+    (
+        "[expect]\nsometimes = [\"elections\"]",
+        "8: expect.sometimes[0]: unknown mark `elections`, did you mean `election`?",
+    ),
+    ("[expect]\nleader = \"n1\"\nno_leader = true", "9: expect.no_leader: contradicts `leader`"),
+    ("[expect]\nmin_term = 3\nmax_term = 2", "9: expect.max_term: is below `min_term`"),
+    (
+        "[recorded]\nhash = \"12\"",
+        "7: recorded.seed: `seed` is missing\nstory.toml:8: recorded.hash: `12` is no trace hash: 32 hexadecimal digits",
+    ),
+];
+
+#[test]
+fn malformed_files_are_refused_with_line_field_and_suggestion() {
+    for (appended, expected) in MALFORMED {
+        let refusal = read(&format!("{HEADER}{appended}\n")).expect_err(appended);
+        assert_eq!(refusal, format!("story.toml:{expected}"), "of:\n{appended}");
+    }
+}
+
+#[test]
+fn headers_are_checked_too() {
+    assert_eq!(read("").expect_err("empty"), "story.toml:1: version: `version` is missing");
+    let other = HEADER.replace("version = 1", "version = 2");
+    let known = "story.toml:1: version: version 2 is not known; this build reads version 1";
+    assert_eq!(read(&other).expect_err("another version"), known);
+    let untold = HEADER.replace("story = \"A story.\"\n", "").replace("nodes = 3", "nodes = 10");
+    let both = "story.toml:1: story: `story` is missing\nstory.toml:4: nodes: 10 is out of range: 1 to 9";
+    assert_eq!(read(&untold).expect_err("two problems at once"), both);
+    let silent = HEADER.replace("A story.", " ");
+    assert_eq!(read(&silent).expect_err("an empty story"), "story.toml:3: story: says nothing");
+    let broken = read(&format!("{HEADER}[raft\n")).expect_err("no TOML");
+    assert!(broken.starts_with("story.toml:7: "), "{broken}");
+    let binary = parse("story.toml", b"version = 1\n\xff").expect_err("no text");
+    assert_eq!(binary.to_string(), "story.toml:2: the text is not UTF-8");
+}
+
+#[test]
+fn a_story_means_what_it_says() {
+    let steps = r#"
+[[when]]
+leader_appended = "any"
+min_term = 2
+after = "10ms"
+cut = "leader>n1 n2"
+
+[[at]]
+time = "1s"
+isolate = "leader"
+"#;
+    let scenario = read(&format!("{HEADER}{steps}")).expect("a good file").scenario;
+    assert_eq!((scenario.name.as_str(), scenario.nodes), ("story", 3));
+    assert_eq!(scenario.raft.election_timeout, Duration::from_millis(150)..Duration::from_millis(300));
+    let [at, when] = scenario.steps.as_slice() else { panic!("two steps: {:?}", scenario.steps) };
+    assert_eq!(at.trigger, Trigger::At(Duration::from_secs(1)));
+    assert_eq!(at.action, StepAction::Cut { from: Targets::Leader, to: Targets::All, one_way: false });
+    let condition = Condition::LeaderAppended { node: None, min_term: Term(2) };
+    assert_eq!(when.trigger, Trigger::When { condition, after: Duration::from_millis(10) });
+    let to = Targets::Nodes([NodeId(1), NodeId(2)].into());
+    assert_eq!(when.action, StepAction::Cut { from: Targets::Leader, to, one_way: true });
+}
+
+/// Every word of the format once, some of them with the signs that need care in TOML.
+const EVERYTHING: &str = r##"
+seeds = "3..5"
+[raft]
+election_timeout_of = { n1 = "100ms", n2 = "1s..2s" }
+stickiness = false
+[initial.n2]
+term = 9
+voted_for = "n3"
+log = [1, 1, 4]
+[network]
+loss = "0.0001%"
+delay = "10us..1.5ms"
+[clients]
+mix = { put = 1 }
+[[at]]
+time = "1s"
+kill = "leader"
+after_actions = 0
+[[at]]
+time = "1s"
+power_loss = "n1 n2"
+keep = "everything"
+[[at]]
+time = "1s"
+restart = "all"
+[[at]]
+time = "1s"
+cut = "n1<>followers"
+[[at]]
+time = "1s"
+partition = "n1 n2 | n3"
+[[at]]
+time = "1s"
+heal = true
+[[at]]
+time = "1s"
+drop = "append_entries"
+on = "n1>random"
+[[at]]
+time = "1s"
+network = { loss = 1 }
+[[at]]
+time = "1s"
+slow_disk = "n1"
+latency = "1s"
+[[at]]
+time = "1s"
+campaign = "n1"
+[[at]]
+time = "1s"
+put = "k \" # = v = w"
+to = "n1"
+[[at]]
+time = "1s"
+expect = { leader = "any", committed = 3, logs = { n1 = [1, 2] } }
+[[when]]
+leader = "n1"
+heal = true
+[[when]]
+role = "pre_candidate"
+node = "n2"
+min_term = 4
+heal = true
+[[when]]
+holds = "7@3"
+heal = true
+[[when]]
+holds = "7"
+node = "n1"
+heal = true
+[[when]]
+committed = 7
+heal = true
+[[when]]
+leader_appended = "any"
+heal = true
+[[when]]
+voted_for = "n1"
+heal = true
+[swarm]
+features = ["loss", "duplicate", "reorder", "partition", "one_way_cut", "isolate_leader", "kill", "power_loss",
+            "crash_at_boundary", "kill_restart_power_loss", "slow_disk"]
+mean_interval = "700ms"
+heal_at = "8s"
+[expect]
+no_leader = true
+converged = true
+min_term = 2
+max_term = 3
+heals_within = 20
+sometimes = ["election", "truncation"]
+logs = { n2 = [1] }
+"##;
+
+#[test]
+fn what_is_written_is_read_back() {
+    let mut scenario = read(&format!("{HEADER}{EVERYTHING}")).expect("a good file").scenario;
+    scenario.story = "Two\nlines, a \"quote\" and '''three'''.".to_owned();
+    assert_eq!(scenario.expect.logs.get(&NodeId(2)), Some(&vec![Term(1)]));
+    assert!(matches!(&scenario.steps[12].trigger, Trigger::When { .. }), "the twelve times come first");
+    assert!(scenario.steps.iter().any(|step| matches!(
+        &step.trigger,
+        Trigger::When { condition: Condition::Holds { index: LogIndex(7), term: None, .. }, .. }
+    )));
+    let recorded = Recorded {
+        scenario: "story".to_owned(),
+        seed: u64::from(u32::MAX),
+        hash: Some(0x00ab_cdef),
+        property: Some("election safety".to_owned()),
+    };
+    let text = write(&scenario, &recorded);
+    let again = parse("elsewhere/recorded.toml", text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let path = "elsewhere/recorded.toml".to_owned();
+    assert_eq!(
+        again,
+        ScenarioFile { scenario: raft_sim::scenario::model::Scenario { path, ..scenario }, recorded: Some(recorded) }
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = parse("bytes.toml", &bytes);
+    }
+
+    /// Lines of a good file, mixed up and cut: close enough to the format to reach every reader.
+    #[test]
+    fn no_mixture_of_good_lines_panics(places in proptest::collection::vec(0..200_usize, 0..60), cut in 0..3_000_usize) {
+        let text = format!("{HEADER}{EVERYTHING}");
+        let lines: Vec<&str> = text.lines().collect();
+        let mixed: Vec<&str> = places.iter().filter_map(|place| lines.get(place % lines.len()).copied()).collect();
+        let mixed = format!("{HEADER}{}", mixed.join("\n"));
+        let bytes = mixed.as_bytes();
+        if let Err(problems) = parse("mixed.toml", bytes.get(..cut).unwrap_or(bytes)) {
+            prop_assert!(!problems.list.is_empty(), "refused without a reason");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The store on the simulated disk: whatever a kill or a power loss leaves, recovery returns the fold of a prefix of
+//! the writes that contains every synced one, makes it durable, and never takes a torn tail for corruption.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use raft_core::{LogIndex, Write};
+use raft_sim::disk::{Choice, PowerLoss, SimDisk};
+use raft_store::conformance::{self, OPTIONS, entries, fold, open, vote};
+use raft_store::{Disk, DiskError, DiskErrorKind, Recovery, Store};
+
+#[test]
+fn the_conformance_suite_passes() {
+    conformance::check_all(SimDisk::new);
+}
+
+/// The simulated disk behind a process that dies: after `calls_left` changes and syncs, everything fails.
+#[derive(Clone, Debug)]
+struct Dying {
+    disk: SimDisk,
+    calls_left: u32,
+}
+
+impl Dying {
+    fn call<T>(&mut self, call: impl FnOnce(&mut SimDisk) -> Result<T, DiskError>) -> Result<T, DiskError> {
+        let Some(left) = self.calls_left.checked_sub(1) else {
+            let message = "the process died".to_owned();
+            return Err(DiskError { kind: DiskErrorKind::Failed, file: String::new(), message });
+        };
+        self.calls_left = left;
+        call(&mut self.disk)
+    }
+}
+
+impl Disk for Dying {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.create(file))
+    }
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        self.disk.len(file)
+    }
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        self.disk.read(file, offset, buffer)
+    }
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.call(|disk| disk.write(file, offset, data))
+    }
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        self.call(|disk| disk.set_len(file, length))
+    }
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.sync(file))
+    }
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.rename(from, to))
+    }
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.remove(file))
+    }
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        self.call(SimDisk::sync_folder)
+    }
+}
+
+/// Runs `run` once for every sequence of answers that its choices allow; returns how many there were.
+fn every_outcome(mut run: impl FnMut(&mut dyn FnMut(Choice) -> u64)) -> u64 {
+    let mut path: Vec<(u64, u64)> = Vec::new();
+    for count in 1.. {
+        let mut depth = 0;
+        run(&mut |choice| {
+            if depth == path.len() {
+                path.push((0, choice.options));
+            }
+            depth += 1;
+            path[depth - 1].0
+        });
+        while let Some((answer, options)) = path.pop() {
+            if answer + 1 < options {
+                path.push((answer + 1, options));
+                break;
+            }
+        }
+        if path.is_empty() {
+            return count;
+        }
+    }
+    0
+}
+
+/// Checks a recovery against the model; returns how many writes it kept.
+fn kept(recovery: &Recovery, writes: &[Write], synced: usize) -> usize {
+    let records = recovery.records as usize;
+    assert!((synced..=writes.len()).contains(&records), "{records} of {}, {synced} synced", writes.len());
+    assert_eq!((recovery.hard_state, recovery.entries.clone()), fold(&writes[..records]));
+    records
+}
+
+/// Opens what a crash left, checks it, and checks that it is durable, that a cut leaves nothing behind, and that the
+/// log goes on. Returns what was recovered.
+fn check(disk: SimDisk, writes: &[Write], synced: usize) -> Recovery {
+    let (mut store, recovery) = open(disk);
+    let records = kept(&recovery, writes, synced);
+    assert_eq!(store.disk().durable_through(), store.disk().operations(), "recovery syncs what it returns");
+    let mut lost = store.disk().clone();
+    lost.crash_power(PowerLoss::KeepNothing);
+    let (_, again) = open(lost);
+    assert_eq!((again.records, again.torn_tail), (recovery.records, None), "a second power loss takes nothing");
+    let more = [vote(9, 9)];
+    store.write(&more).and_then(|()| store.sync()).expect("a disk that works");
+    let mut disk = store.into_disk();
+    disk.crash_power(PowerLoss::KeepNothing);
+    let (_, later) = open(disk);
+    kept(&later, &[&writes[..records], &more].concat(), records + 1);
+    assert_eq!(later.torn_tail, None, "nothing of the tail has come back");
+    recovery
+}
+
+#[test]
+fn every_power_loss_over_unsynced_groups_leaves_a_prefix() {
+    let groups: [&[Write]; 4] = [
+        &[vote(1, 1), entries(1, 1, 1, 30)],
+        &[entries(2, 2, 1, 300), vote(2, 1)],
+        &[entries(4, 1, 2, 500)],
+        &[vote(2, 2), entries(5, 1, 2, 10), entries(6, 1, 2, 10)],
+    ];
+    let writes = groups.concat();
+    for synced_groups in 0..=groups.len() {
+        let (mut store, _) = open(SimDisk::new());
+        let mut synced = 0;
+        for (number, group) in groups.iter().enumerate() {
+            store.write(group).expect("fits");
+            if number < synced_groups {
+                store.sync().expect("a disk that works");
+                synced += group.len();
+            }
+        }
+        let disk = store.into_disk();
+        let (mut torn, mut holes) = (0, 0);
+        let outcomes = every_outcome(|choose| {
+            let mut disk = disk.clone();
+            let report = disk.crash_power(PowerLoss::Choose(choose));
+            let recovery = check(disk, &writes, synced);
+            torn += u64::from(recovery.torn_tail.is_some());
+            // Not everything lost, yet nothing recovered: a later group lay behind a hole.
+            holes += u64::from(report.operations_lost == 1 && recovery.records as usize == synced);
+        });
+        let unsynced = groups.len() - synced_groups;
+        assert!(unsynced == 0 || torn > 0, "{torn} torn tails in {outcomes} outcomes");
+        assert!(unsynced < 2 || holes > 0, "{holes} holes in {outcomes} outcomes");
+        assert!(outcomes >= 1 << unsynced);
+    }
+}
+
+/// Runs a store through three segments, one sync after every second group, dying after `calls` calls. Returns the disk,
+/// and how many writes were synced.
+fn run_and_die(writes: &[Write], calls: u32) -> (SimDisk, usize) {
+    let mut synced = 0;
+    match Store::open(Dying { disk: SimDisk::new(), calls_left: calls }, OPTIONS) {
+        Err(error) => (error.disk.disk, synced),
+        Ok((mut store, _)) => {
+            for (number, write) in writes.iter().enumerate() {
+                if store.write(std::slice::from_ref(write)).is_err() {
+                    break;
+                }
+                if number % 2 == 1 {
+                    if store.sync().is_err() {
+                        break;
+                    }
+                    synced = number + 1;
+                }
+            }
+            (store.into_disk().disk, synced)
+        }
+    }
+}
+
+fn three_segments() -> Vec<Write> {
+    let mut writes: Vec<Write> = (1..=7).map(|index| entries(index, 1, 1, 1300)).collect();
+    writes[5] = Write { truncate_from: Some(LogIndex(3)), ..entries(3, 1, 2, 800) };
+    writes[6] = vote(3, 1);
+    writes
+}
+
+#[test]
+fn every_power_loss_between_any_two_disk_calls_leaves_a_prefix() {
+    let writes = three_segments();
+    let mut unfinished = 0;
+    for calls in 0..32 {
+        let (disk, synced) = run_and_die(&writes, calls);
+        check(disk.clone(), &writes, synced);
+        every_outcome(|choose| {
+            let mut disk = disk.clone();
+            disk.crash_power(PowerLoss::Choose(choose));
+            let recovery = check(disk, &writes, synced);
+            unfinished += u64::from(recovery.torn_tail.is_some_and(|tail| tail.offset == 0));
+        });
+    }
+    assert!(unfinished > 5, "{unfinished} unfinished segments are too few to mean something");
+}
+
+#[test]
+fn every_power_loss_during_recovery_leaves_the_same() {
+    let writes = three_segments();
+    let mut crashes = 0;
+    for calls in 0..32 {
+        let (disk, synced) = run_and_die(&writes, calls);
+        // One representative crash for each place, holes included: every other choice is a loss or a tear.
+        for pattern in 0..4_u64 {
+            let mut crashed = disk.clone();
+            let mut number = pattern;
+            crashed.crash_power(PowerLoss::Choose(&mut |choice| {
+                number += 1;
+                if pattern & 2 == 0 { number } else { number / 2 + choice.operation }
+            }));
+            let expected = open(crashed.clone()).1.records;
+            for recovery_calls in 0..8 {
+                let dying = Dying { disk: crashed.clone(), calls_left: recovery_calls };
+                let Err(error) = Store::open(dying, OPTIONS) else { break };
+                every_outcome(|choose| {
+                    let mut disk = error.disk.disk.clone();
+                    disk.crash_power(PowerLoss::Choose(choose));
+                    assert_eq!(check(disk, &writes, synced).records, expected);
+                    crashes += 1;
+                });
+            }
+        }
+    }
+    assert!(crashes > 1000, "{crashes}");
+}
+
+#[test]
+fn kill_then_restart_then_power_loss_takes_nothing_the_restarted_node_knew() {
+    let (mut store, _) = open(SimDisk::new());
+    store.write(&[vote(1, 3), entries(1, 2, 1, 900)]).expect("fits");
+    let mut disk = store.into_disk();
+    disk.crash_kill();
+    let (restarted, recovery) = open(disk);
+    assert_eq!(recovery.records, 2, "a kill takes nothing");
+    let mut disk = restarted.into_disk();
+    disk.crash_power(PowerLoss::KeepNothing);
+    assert_eq!(open(disk).1, recovery);
+}
+
+/// One step of a random life.
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<(u8, usize)>),
+    Sync,
+    Kill,
+    PowerLoss(Vec<u64>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => vec((any::<u8>(), 0..1500_usize), 1..4).prop_map(Step::Write),
+        3 => Just(Step::Sync),
+        1 => Just(Step::Kill),
+        2 => vec(0..12_u64, 1..12).prop_map(Step::PowerLoss),
+    ]
+}
+
+/// The next write of a random life: mostly entries, sometimes a truncation with them, sometimes a hard state.
+fn next_write(last: u64, (kind, bytes): (u8, usize)) -> Write {
+    match kind % 8 {
+        0 => vote(u64::from(kind), 1),
+        1 if last > 0 => {
+            let from = 1 + u64::from(kind) * 7 % last;
+            Write { truncate_from: Some(LogIndex(from)), ..entries(from, 1, 2, bytes) }
+        }
+        count => entries(last + 1, u64::from(count), 1, bytes / 2),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_random_life_never_loses_what_was_synced(steps in vec(step(), 1..40)) {
+        let (mut store, _) = open(SimDisk::new());
+        let (mut writes, mut synced) = (Vec::new(), 0);
+        for step in steps {
+            match step {
+                Step::Write(kinds) => {
+                    let before = writes.len();
+                    for kind in kinds {
+                        let last = fold(&writes).1.len() as u64;
+                        writes.push(next_write(last, kind));
+                    }
+                    store.write(&writes[before..]).expect("fits");
+                }
+                Step::Sync => {
+                    store.sync().expect("a disk that works");
+                    synced = writes.len();
+                    prop_assert_eq!(store.disk().durable_through(), store.disk().operations());
+                }
+                Step::Kill | Step::PowerLoss(_) => {
+                    let mut disk = store.into_disk();
+                    match step {
+                        Step::PowerLoss(answers) => {
+                            let mut answers = answers.into_iter().cycle();
+                            let mut choose = |_: Choice| answers.next().unwrap_or(0);
+                            disk.crash_power(PowerLoss::Choose(&mut choose));
+                        }
+                        _ => {
+                            disk.crash_kill();
+                            synced = writes.len();
+                        }
+                    }
+                    let (reopened, recovery) = open(disk);
+                    writes.truncate(kept(&recovery, &writes, synced));
+                    synced = writes.len();
+                    store = reopened;
+                }
+            }
+        }
+    }
+}
