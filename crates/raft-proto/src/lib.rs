@@ -1,1 +1,18 @@
-//! raft-proto
+//! How the core's types look as bytes: between peers, and on a disk.
+//!
+//! `wire` holds what is generated from `proto/` (read the comments there: they are the documentation of the formats);
+//! the other files convert by hand. Decoding is total: any bytes give a value or a [`DecodeError`]. What decodes may
+//! still be nonsense (a gap between indices, a term of 2^63): refusing that is the core's job, which must survive it
+//! anyway. This crate must not know who sends, stores or asks.
+
+mod decode;
+mod encode;
+mod error;
+pub mod wire;
+
+pub use decode::{decode_rpc, decode_write};
+pub use encode::{encode_rpc, encode_write};
+pub use error::DecodeError;
+
+#[cfg(test)]
+mod tests;

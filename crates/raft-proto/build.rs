@@ -1,0 +1,18 @@
+//! Compiles `proto/` with protox, a protobuf compiler in Rust, so that building needs no protoc.
+
+use std::error::Error;
+use std::path::Path;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    println!("cargo::rerun-if-changed={}", folder.display());
+    // `bytes` fields share the buffer they were decoded from: an entry's command is never copied on its way in.
+    // store.proto on its own and first, because it borrows raft.proto's types from where the second run puts them.
+    let mut store = prost_build::Config::new();
+    store.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
+    store.compile_fds(protox::compile(["store.proto"], [&folder])?)?;
+    prost_build::Config::new()
+        .bytes(["."])
+        .compile_fds(protox::compile(["raft.proto", "session.proto", "kv.proto"], [&folder])?)?;
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! The types generated from `proto/`, a module for each package. Their docs are the comments there.
+
+/// `raft.proto`: what peers say.
+pub mod raft {
+    include!(concat!(env!("OUT_DIR"), "/raft.v1.rs"));
+}
+
+/// `store.proto`: the records of the write-ahead log.
+pub mod store {
+    include!(concat!(env!("OUT_DIR"), "/raft.store.v1.rs"));
+}
+
+/// `session.proto`: the content of a command entry.
+pub mod session {
+    include!(concat!(env!("OUT_DIR"), "/raft.session.v1.rs"));
+}
+
+/// `kv.proto`: the default state machine's commands and answers.
+pub mod kv {
+    include!(concat!(env!("OUT_DIR"), "/raft.kv.v1.rs"));
+}

@@ -1,0 +1,217 @@
+//! The suite on a disk that is a map, failing disks, and folders full of anything.
+
+use crate::conformance::{self, OPTIONS, entries, fold, open, vote};
+use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A folder in memory whose crash loses nothing. Fails after `calls_left` changes, if set.
+#[derive(Clone, Debug, Default)]
+struct Memory {
+    files: BTreeMap<String, Vec<u8>>,
+    calls_left: Option<u32>,
+    syncs: u32,
+    writes: u32,
+}
+
+impl Memory {
+    fn error(kind: DiskErrorKind, file: &str) -> DiskError {
+        DiskError { kind, file: file.to_owned(), message: format!("{kind:?}") }
+    }
+
+    fn file(&mut self, file: &str) -> Result<&mut Vec<u8>, DiskError> {
+        self.files.get_mut(file).ok_or_else(|| Self::error(DiskErrorKind::NotFound, file))
+    }
+
+    fn change(&mut self, file: &str) -> Result<(), DiskError> {
+        match &mut self.calls_left {
+            Some(0) => Err(Self::error(DiskErrorKind::Failed, file)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Disk for Memory {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        Ok(self.files.keys().cloned().collect())
+    }
+
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        self.change(file)?;
+        if self.files.contains_key(file) {
+            return Err(Self::error(DiskErrorKind::Exists, file));
+        }
+        self.files.insert(file.to_owned(), Vec::new());
+        Ok(())
+    }
+
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        Ok(self.file(file)?.len() as u64)
+    }
+
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        let content = self.file(file)?;
+        let content = content.get(offset as usize..).unwrap_or_default();
+        let count = content.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&content[..count]);
+        Ok(count)
+    }
+
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.change(file)?;
+        self.writes += 1;
+        let content = self.file(file)?;
+        let end = offset as usize + data.len();
+        content.resize(content.len().max(end), 0);
+        content[offset as usize..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        self.change(file)?;
+        self.file(file)?.resize(length as usize, 0);
+        Ok(())
+    }
+
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        self.change(file)?;
+        self.syncs += 1;
+        self.file(file).map(drop)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.change(from)?;
+        let content = self.files.remove(from).ok_or_else(|| Self::error(DiskErrorKind::NotFound, from))?;
+        self.files.insert(to.to_owned(), content);
+        Ok(())
+    }
+
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        self.change(file)?;
+        self.files.remove(file).map(drop).ok_or_else(|| Self::error(DiskErrorKind::NotFound, file))
+    }
+
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        self.change(".")
+    }
+}
+
+#[test]
+fn the_conformance_suite_passes_in_memory() {
+    conformance::check_all(Memory::default);
+}
+
+#[test]
+fn a_group_is_one_write_and_one_sync() {
+    let (mut store, _) = open(Memory::default());
+    let (writes, syncs) = (store.disk().writes, store.disk().syncs);
+    store.write(&[vote(1, 1), entries(1, 5, 1, 50), vote(2, 1)]).expect("fits");
+    store.sync().expect("works");
+    store.sync().expect("nothing to do");
+    store.write(&[]).expect("nothing to do");
+    assert_eq!((store.disk().writes - writes, store.disk().syncs - syncs), (1, 1));
+}
+
+#[test]
+fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
+    let writes: Vec<_> = (1..=8).map(|index| entries(index, 1, 1, 1200)).collect();
+    let mut failures = 0;
+    for calls in 0..40 {
+        let disk = Memory { calls_left: Some(calls), ..Memory::default() };
+        let mut synced = 0;
+        let mut disk = match Store::open(disk, OPTIONS) {
+            Err(error) => error.disk,
+            Ok((mut store, _)) => {
+                for (number, write) in writes.iter().enumerate() {
+                    let result = store.write(std::slice::from_ref(write)).and_then(|()| store.sync());
+                    let Err(error) = result else {
+                        synced = number + 1;
+                        continue;
+                    };
+                    assert!(matches!(error, StoreError::Disk(_)), "{error}");
+                    store.disk_mut().calls_left = None;
+                    assert_eq!(store.sync(), Err(StoreError::Poisoned(Box::new(error))), "never retried");
+                    failures += 1;
+                    break;
+                }
+                store.into_disk()
+            }
+        };
+        disk.calls_left = None;
+        let (_, recovery) = open(disk);
+        let records = recovery.records as usize;
+        assert!(records >= synced && records <= synced + 1, "{records} records after {synced} syncs");
+        assert_eq!((recovery.hard_state, recovery.entries), fold(&writes[..records]));
+    }
+    assert!(failures > 10, "{failures} failures are too few to mean something");
+}
+
+#[test]
+fn options_are_checked_and_the_disk_comes_back() {
+    let disk = Memory { syncs: 77, ..Memory::default() };
+    let (error, disk) = Store::open(disk, crate::StoreOptions { segment_bytes: 4095 }).expect_err("small").into_parts();
+    assert_eq!(error, StoreError::SegmentTooSmall { segment_bytes: 4095, minimum: 4096 });
+    assert_eq!(disk.syncs, 77);
+}
+
+#[test]
+fn texts_say_what_where_and_what_to_do() {
+    let (mut store, _) = open(Memory::default());
+    store.write(&[vote(1, 1)]).and_then(|()| store.sync()).expect("works");
+    store.write(&[vote(2, 1)]).and_then(|()| store.sync()).expect("works");
+    let mut disk = store.into_disk();
+    disk.files.get_mut("wal-0000000000000001").expect("there")[100] ^= 1;
+    let text = conformance::refusal(disk).0.to_string();
+    for part in ["wal-0000000000000001", "at byte 64", "new id"] {
+        assert!(text.contains(part), "{part} in: {text}");
+    }
+}
+
+/// A disk with a few segments in it, to be damaged.
+fn filled() -> Memory {
+    let (mut store, _) = open(Memory::default());
+    for index in 1..=9 {
+        store.write(&[entries(index, 1, 1, 700), vote(1, index)]).expect("fits");
+    }
+    store.into_disk()
+}
+
+proptest! {
+    #[test]
+    fn any_folder_opens_or_is_refused(
+        files in proptest::collection::btree_map(
+            prop_oneof!["wal-000000000000000[0-4]", "[a-z-]{0,8}"], vec(any::<u8>(), 0..300), 0..5),
+    ) {
+        let disk = Memory { files, ..Memory::default() };
+        if let Ok((store, recovery)) = Store::open(disk, OPTIONS) {
+            let (_, again) = open(store.into_disk());
+            prop_assert_eq!((again.hard_state, again.entries), (recovery.hard_state, recovery.entries));
+            prop_assert_eq!(again.torn_tail, None, "a tail is cut once");
+        }
+    }
+
+    #[test]
+    fn any_damage_leaves_a_prefix_or_is_refused(
+        changes in vec((1..4_u64, 0..4096_usize, any::<u8>(), 1..80_usize), 1..4), cut in proptest::option::of(0..4096_usize),
+    ) {
+        let mut disk = filled();
+        let all = open(disk.clone()).1;
+        for (segment, offset, byte, count) in changes {
+            if let Some(content) = disk.files.get_mut(&format!("wal-{segment:016}")) {
+                content.iter_mut().skip(offset).take(count).for_each(|place| *place = byte);
+            }
+        }
+        if let (Some(cut), Some(mut last)) = (cut, disk.files.last_entry()) {
+            last.get_mut().truncate(cut);
+        }
+        if let Ok((_, found)) = Store::open(disk, OPTIONS) {
+            prop_assert!(found.records <= all.records);
+            prop_assert_eq!(&found.entries, &all.entries.slice(0, found.entries.len()));
+        }
+    }
+}
