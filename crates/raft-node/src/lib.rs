@@ -1,5 +1,22 @@
-//! raft-node
+//! Everything a Raft node does except I/O: the protocol core, a state machine, client sessions, waiting requests and
+//! reads, in the same shape as the core: inputs with the time in, outputs out.
+//!
+//! In reading order: `message` is what goes in and comes out, `machine` what a user implements, `node` joins the parts;
+//! `envelope` is what a command entry contains, `sessions` makes it apply exactly once, `waiters` and `reads` know who
+//! waits for what. Nothing here knows sockets, files or clocks.
+//!
+//! A node depends on `raft-proto` for its envelope: what is in a log entry must mean the same on every node and in every
+//! version, so it belongs to the formats that are written down in `proto/`.
+
+mod envelope;
 mod machine;
 mod message;
+mod node;
+mod reads;
+mod sessions;
+mod waiters;
+
+pub use envelope::{Envelope, SessionCommand};
 pub use machine::StateMachine;
 pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId};
+pub use node::{Node, NodeOptions};

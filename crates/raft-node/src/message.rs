@@ -91,7 +91,8 @@ pub enum Reply {
     /// The session is unknown: never opened, or expired. The command was not applied by *this* attempt, but an earlier
     /// attempt may have been.
     SessionExpired,
-    /// The command was applied earlier and its answer forgotten, as the client said it might be.
+    /// The command's number is below what the client said it still waits for: it was applied earlier and its answer
+    /// forgotten, or given up. It is not applied by this attempt nor by a later one.
     AlreadyAnswered,
     /// The request surely had no effect.
     Rejected {
@@ -114,7 +115,7 @@ pub enum NodeOutput {
         /// What to say.
         rpc: Rpc,
     },
-    /// Make this durable, then report `Persisted`.
+    /// Make this durable, then report `Persisted`. A call may ask for more than one; in order of id.
     Persist(Write),
     /// Answer a client.
     Reply {

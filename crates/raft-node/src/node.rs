@@ -1,0 +1,221 @@
+//! The node: the protocol core and a state machine, joined by sessions, waiting requests and reads. It translates
+//! between them and decides nothing about the protocol.
+//!
+//! Entries are applied the moment the core hands them over, and reported to it in the same call. This file must not
+//! know how messages travel, nor when a write is durable.
+
+use crate::envelope::{Envelope, SessionCommand};
+use crate::machine::StateMachine;
+use crate::message::{NodeInput, NodeOutput, Reply, Request};
+use crate::reads::Reads;
+use crate::sessions::Sessions;
+use crate::waiters::Waiters;
+use raft_core::{
+    Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
+    RestoreError, Restored, RoleKind, Status, Term,
+};
+use xxhash_rust::xxh3::Xxh3;
+
+/// What the host decides about a node beyond the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeOptions {
+    /// The most sessions open at once; 0 counts as 1. **The same on all nodes of a cluster, for ever**: it decides which
+    /// session ends when another is opened, so nodes that differ in it end up with different states. Default 10 000.
+    pub max_sessions: usize,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { max_sessions: 10_000 }
+    }
+}
+
+/// A whole node without I/O: a deterministic function of its inputs, with time among them.
+#[derive(Clone, Debug)]
+pub struct Node<S> {
+    raft: Raft,
+    machine: S,
+    sessions: Sessions,
+    waiters: Waiters,
+    reads: Reads,
+    applied: LogIndex,
+    /// What the core asked for and is not yet carried out; empty between calls. Kept to reuse its memory.
+    actions: Vec<Action>,
+}
+
+impl<S: StateMachine> Node<S> {
+    /// A node with what its disk held and a state machine that has applied nothing: sessions are part of the replicated
+    /// state and live in memory, so the whole log is applied again after every start.
+    ///
+    /// # Errors
+    /// [`RestoreError`], if a setting is out of range, what was restored contradicts itself, or it claims that something
+    /// is applied already.
+    pub fn new(config: Config, options: NodeOptions, restored: Restored, machine: S) -> Result<Self, RestoreError> {
+        if restored.applied != LogIndex(0) {
+            return Err(RestoreError::Config("restored.applied must be 0: the state machine starts empty"));
+        }
+        Ok(Self {
+            raft: Raft::new(config, restored)?,
+            machine,
+            sessions: Sessions::new(options.max_sessions),
+            waiters: Waiters::default(),
+            reads: Reads::default(),
+            applied: LogIndex(0),
+            actions: Vec::new(),
+        })
+    }
+
+    /// Handles all inputs, applies what that commits, and appends to `outputs` what is to be done. `now` is sampled
+    /// after the inputs were taken from their queue. A call may ask for more than one `Persist`; their order counts.
+    pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
+        let inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut lost: Option<Term> = None;
+        self.raft.step_batch(now, inputs, &mut actions);
+        while !actions.is_empty() {
+            let before = self.applied;
+            for action in actions.drain(..) {
+                self.carry_out(action, &mut lost, outputs);
+            }
+            if self.applied > before {
+                self.raft.step_batch(now, [Input::Applied { index: self.applied }], &mut actions);
+            }
+        }
+        self.actions = actions;
+        // Only now: whoever's entry was applied in this very call is better told so than "unknown".
+        if let Some(term) = lost {
+            self.waiters.leadership_lost(term, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
+        }
+        while let Some((id, query)) = self.reads.next(self.applied) {
+            let reply = Reply::Answer { applied: self.applied, response: self.machine.query(&query) };
+            outputs.push(NodeOutput::Reply { id, reply });
+        }
+    }
+
+    /// The earliest time at which a call would do something by itself; read it again after every call.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.raft.deadline()
+    }
+
+    /// A copy of what matters about the core.
+    pub fn status(&self) -> Status {
+        self.raft.status()
+    }
+
+    /// The configuration in force, if the log holds one.
+    pub fn configuration(&self) -> Option<&Configuration> {
+        self.raft.configuration()
+    }
+
+    /// The state machine.
+    pub fn machine(&self) -> &S {
+        &self.machine
+    }
+
+    /// A hash of the whole replicated state: state machine, sessions, applied index. Equal on all nodes that have
+    /// applied the same entries. Against accidents, not against an adversary.
+    pub fn state_hash(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        hasher.update(&self.machine.state_hash().to_le_bytes());
+        hasher.update(&self.sessions.hash().to_le_bytes());
+        hasher.update(&self.applied.0.to_le_bytes());
+        hasher.digest128()
+    }
+
+    /// What the core is to be told. A request that the core need not hear of is answered here.
+    fn translate(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+        Some(match input {
+            NodeInput::Tick => Input::Tick,
+            NodeInput::Receive { from, rpc } => Input::Receive { from, rpc },
+            NodeInput::Campaign => Input::Campaign,
+            NodeInput::Persisted { write } => Input::Persisted { write },
+            NodeInput::Request { id, request } => return self.request(id, request, outputs),
+        })
+    }
+
+    fn request(&mut self, id: RequestId, request: Request, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+        let envelope = match request {
+            Request::OpenSession => Envelope::OpenSession,
+            Request::Command { session, sequence, lowest_pending, command } => {
+                Envelope::Command(SessionCommand { session, sequence, lowest_pending, command })
+            }
+            Request::Query { query } => {
+                self.reads.insert(id, query);
+                return Some(Input::Read { id });
+            }
+            Request::StaleQuery { query } => {
+                let reply = if self.raft.role() == RoleKind::Stopped {
+                    Reply::Rejected { reason: RejectReason::Stopped }
+                } else {
+                    Reply::Answer { applied: self.applied, response: self.machine.query(&query) }
+                };
+                outputs.push(NodeOutput::Reply { id, reply });
+                return None;
+            }
+        };
+        Some(Input::Propose { id, command: envelope.encode() })
+    }
+
+    fn carry_out(&mut self, action: Action, lost: &mut Option<Term>, outputs: &mut Vec<NodeOutput>) {
+        match action {
+            Action::Send { to, rpc } => outputs.push(NodeOutput::Send { to, rpc }),
+            Action::Persist(write) => outputs.push(NodeOutput::Persist(write)),
+            Action::Apply { entries } => self.apply(entries, outputs),
+            Action::Appended { id, entry } => self.waiters.insert(entry, id),
+            Action::Rejected { id, reason } => {
+                self.reads.failed(id);
+                outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
+            }
+            Action::ReadReady { id, index } => self.reads.ready(id, index),
+            // A read has no effect, so whatever it failed of it is safe to call it rejected.
+            Action::ReadFailed { id, reason } => {
+                if self.reads.failed(id) {
+                    outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
+                }
+            }
+            Action::LeadershipLost { term } => {
+                *lost = (*lost).max(Some(term));
+                outputs.push(NodeOutput::LeadershipLost { term });
+            }
+            Action::LeaderChanged { term, leader } => outputs.push(NodeOutput::LeaderChanged { term, leader }),
+            Action::ConfigurationChanged { configuration, at, committed } => {
+                outputs.push(NodeOutput::ConfigurationChanged { configuration, at, committed });
+            }
+            Action::Stopped { reason } => {
+                *lost = Some(Term(u64::MAX));
+                for id in self.reads.take_all() {
+                    let reply = Reply::Rejected { reason: RejectReason::Stopped };
+                    outputs.push(NodeOutput::Reply { id, reply });
+                }
+                outputs.push(NodeOutput::Stopped { reason });
+            }
+            Action::Observe(event) => outputs.push(NodeOutput::Observe(event)),
+        }
+    }
+
+    fn apply(&mut self, entries: Entries, outputs: &mut Vec<NodeOutput>) {
+        for entry in entries.iter() {
+            let reply = self.apply_entry(entry);
+            self.waiters.applied(entry.id, &reply, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
+            self.applied = entry.id.index;
+        }
+        outputs.push(NodeOutput::Applied { entries, state_hash: self.state_hash() });
+    }
+
+    /// Applies one entry and says what whoever waits for it is to be told. What is no envelope is nothing on every node,
+    /// so who waits for it has surely no effect.
+    fn apply_entry(&mut self, entry: &Entry) -> Reply {
+        let Payload::Command(bytes) = &entry.payload else { return Reply::Lost };
+        match Envelope::decode(bytes) {
+            Some(Envelope::OpenSession) => Reply::SessionOpened { session: self.sessions.open(entry.id) },
+            Some(Envelope::Command(command)) => {
+                let machine = &mut self.machine;
+                self.sessions.apply_once(entry.id, &command, |command| machine.apply(entry.id, command))
+            }
+            None => Reply::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! Whole nodes without a world: messages in a queue, disks that are always fast, time that jumps to the next deadline.
+
+use super::*;
+use crate::message::SessionId;
+use bytes::Bytes;
+use raft_core::{AppendEntries, EntryId, NodeId, Rpc, Seq};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A state machine that remembers everything it was told; it answers with how much that is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Journal(Vec<Bytes>);
+
+impl Journal {
+    fn count(&self) -> Bytes {
+        Bytes::from(self.0.len().to_string())
+    }
+}
+
+impl StateMachine for Journal {
+    fn apply(&mut self, _entry: EntryId, command: &Bytes) -> Bytes {
+        self.0.push(command.clone());
+        self.count()
+    }
+
+    fn query(&self, _query: &Bytes) -> Bytes {
+        self.count()
+    }
+
+    fn state_hash(&self) -> u128 {
+        self.0.len() as u128
+    }
+}
+
+/// Nodes, and messages on their way.
+struct Cluster {
+    nodes: BTreeMap<NodeId, Node<Journal>>,
+    queue: VecDeque<(NodeId, NodeInput)>,
+    cut: BTreeSet<NodeId>,
+    replies: BTreeMap<RequestId, Reply>,
+    outputs: Vec<NodeOutput>,
+    now: Instant,
+}
+
+impl Cluster {
+    fn new(count: u64) -> Self {
+        let ids = || (1..=count).map(NodeId);
+        let node = |id: NodeId| {
+            let restored = Restored::bootstrap(Configuration::of_voters(ids()));
+            let options = NodeOptions { max_sessions: 2 };
+            (id, Node::new(Config::new(id), options, restored, Journal::default()).expect("a founder's state is legal"))
+        };
+        Self {
+            nodes: ids().map(node).collect(),
+            queue: VecDeque::new(),
+            cut: BTreeSet::new(),
+            replies: BTreeMap::new(),
+            outputs: Vec::new(),
+            now: Instant(0),
+        }
+    }
+
+    fn node(&self, id: u64) -> &Node<Journal> {
+        &self.nodes[&NodeId(id)]
+    }
+
+    /// Hands one input to a node and puts what it asks for on its way. Messages from and to a node that is cut off
+    /// vanish; its disk works.
+    fn feed(&mut self, id: NodeId, input: NodeInput) {
+        let mut outputs = Vec::new();
+        self.nodes.get_mut(&id).expect("a node of this cluster").step(self.now, [input], &mut outputs);
+        for output in outputs {
+            match output.clone() {
+                NodeOutput::Send { to, rpc } if !self.cut.contains(&id) && !self.cut.contains(&to) => {
+                    self.queue.push_back((to, NodeInput::Receive { from: id, rpc }));
+                }
+                NodeOutput::Persist(write) => self.queue.push_back((id, NodeInput::Persisted { write: write.id })),
+                NodeOutput::Reply { id, reply } => {
+                    assert_eq!(self.replies.insert(id, reply), None, "{id} was answered twice");
+                }
+                _ => {}
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    fn settle(&mut self) {
+        while let Some((to, input)) = self.queue.pop_front() {
+            self.feed(to, input);
+        }
+    }
+
+    /// Lets time pass until this holds.
+    fn run_until(&mut self, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..2_000 {
+            self.settle();
+            if holds(self) {
+                return;
+            }
+            let due = |(id, node): (&NodeId, &Node<Journal>)| node.deadline().map(|deadline| (deadline, *id));
+            let (deadline, id) = self.nodes.iter().filter_map(due).min().expect("some node has a deadline");
+            self.now = self.now.max(deadline);
+            self.feed(id, NodeInput::Tick);
+        }
+        panic!("it never came to that");
+    }
+
+    /// The node that leads and is not cut off, once there is one that can commit.
+    fn leader(&mut self) -> NodeId {
+        let find = |cluster: &Self| {
+            let leads = |id: &&NodeId| {
+                let status = cluster.nodes[id].status();
+                status.role == RoleKind::Leader && status.commit == status.last.index && !cluster.cut.contains(id)
+            };
+            cluster.nodes.keys().find(leads).copied()
+        };
+        self.run_until(|cluster| find(cluster).is_some());
+        find(self).expect("just found")
+    }
+
+    fn request(&mut self, at: NodeId, id: u64, request: Request) {
+        self.feed(at, NodeInput::Request { id: RequestId(id), request });
+    }
+
+    fn reply(&self, id: u64) -> Option<&Reply> {
+        self.replies.get(&RequestId(id))
+    }
+
+    fn open_session(&mut self, at: NodeId, id: u64) -> SessionId {
+        self.request(at, id, Request::OpenSession);
+        self.settle();
+        match self.reply(id) {
+            Some(Reply::SessionOpened { session }) => *session,
+            other => panic!("no session but {other:?}"),
+        }
+    }
+}
+
+fn command(session: SessionId, sequence: u64) -> Request {
+    let command = Bytes::from(format!("command {sequence}"));
+    Request::Command { session, sequence, lowest_pending: 1, command }
+}
+
+fn query() -> Request {
+    Request::Query { query: Bytes::new() }
+}
+
+fn stale_query() -> Request {
+    Request::StaleQuery { query: Bytes::new() }
+}
+
+fn answer(applied: u64, response: &'static str) -> Reply {
+    Reply::Answer { applied: LogIndex(applied), response: Bytes::from_static(response.as_bytes()) }
+}
+
+#[test]
+fn a_node_alone_proposes_persists_applies_and_replies() {
+    let mut cluster = Cluster::new(1);
+    let leader = cluster.leader();
+    let session = cluster.open_session(leader, 1);
+    cluster.outputs.clear();
+
+    cluster.request(leader, 2, command(session, 1));
+    let asked: Vec<_> = cluster.outputs.drain(..).collect();
+    let [NodeOutput::Persist(write)] = asked.as_slice() else { panic!("one write, nothing else: {asked:?}") };
+    assert_eq!((write.entries.len(), cluster.reply(2)), (1, None), "nothing is answered before it is durable");
+
+    let (written, entry) = (write.entries.clone(), write.entries[0].id);
+    cluster.settle();
+    let response = Bytes::from_static(b"1");
+    let reply = Reply::Applied { entry, response };
+    let state_hash = cluster.node(1).state_hash();
+    let done = [NodeOutput::Reply { id: RequestId(2), reply }, NodeOutput::Applied { entries: written, state_hash }];
+    assert_eq!(cluster.outputs, done);
+    assert_eq!(cluster.node(1).machine().0, [Bytes::from_static(b"command 1")], "without its envelope");
+    assert_eq!(cluster.node(1).status().applied, entry.index, "the core was told in the same call");
+
+    cluster.request(leader, 3, query());
+    cluster.settle();
+    assert_eq!(cluster.reply(3), Some(&answer(entry.index.0, "1")));
+}
+
+#[test]
+fn a_stale_query_is_answered_at_once_by_anyone() {
+    let mut cluster = Cluster::new(3);
+    cluster.request(NodeId(2), 1, stale_query());
+    assert_eq!(cluster.reply(1), Some(&answer(0, "0")), "even before the first election");
+    cluster.request(NodeId(2), 2, query());
+    cluster.settle();
+    assert_eq!(cluster.reply(2), Some(&Reply::Rejected { reason: RejectReason::NotLeader { leader: None } }));
+}
+
+#[test]
+fn a_retry_at_the_next_leader_is_applied_once() {
+    let mut cluster = Cluster::new(3);
+    let first = cluster.leader();
+    let session = cluster.open_session(first, 1);
+
+    // The entry reaches the followers; their answers do not reach the leader, which is cut off.
+    cluster.request(first, 2, command(session, 1));
+    cluster.cut.insert(first);
+    cluster.settle();
+    assert_eq!(cluster.reply(2), None);
+    cluster.run_until(|cluster| cluster.reply(2).is_some());
+    assert_eq!(cluster.reply(2), Some(&Reply::Unknown), "it may be applied, and will be");
+
+    let second = cluster.leader();
+    assert_ne!(first, second);
+    cluster.request(second, 3, command(session, 1));
+    cluster.settle();
+    let Some(Reply::Applied { entry, response }) = cluster.reply(3).cloned() else { panic!("not applied") };
+    let last = cluster.nodes[&second].status().last;
+    assert!(entry.term < last.term && last.index > entry.index, "{entry} was the first attempt, {last} the retry");
+    assert_eq!(response, Bytes::from_static(b"1"));
+
+    cluster.cut.clear();
+    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.status().applied == last.index));
+    let hashes: BTreeSet<u128> = cluster.nodes.values().map(Node::state_hash).collect();
+    assert_eq!(hashes.len(), 1, "sessions included");
+    assert!(cluster.nodes.values().all(|node| node.machine().0.len() == 1), "applied once, everywhere");
+}
+
+#[test]
+fn what_was_never_replicated_is_unknown_and_then_gone() {
+    let mut cluster = Cluster::new(3);
+    let first = cluster.leader();
+    let session = cluster.open_session(first, 1);
+    cluster.cut.insert(first);
+    cluster.request(first, 2, command(session, 1));
+    cluster.request(first, 3, query());
+    let second = cluster.leader();
+    cluster.request(second, 4, command(session, 2));
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.machine().0.len() == 1));
+    assert_eq!(cluster.reply(2), Some(&Reply::Unknown));
+    assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })), "a read has no effect: {:?}", cluster.reply(3));
+    assert_eq!(cluster.nodes[&first].machine().0, [Bytes::from_static(b"command 2")]);
+}
+
+#[test]
+fn sessions_expire_alike_on_all_nodes_and_after_a_restart() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let oldest = cluster.open_session(leader, 1);
+    let second = cluster.open_session(leader, 2);
+    cluster.request(leader, 3, command(oldest, 1));
+    let third = cluster.open_session(leader, 4);
+    for (id, session, stays) in [(5, second, false), (6, oldest, true), (7, third, true)] {
+        cluster.request(leader, id, command(session, 2));
+        cluster.settle();
+        let expired = cluster.reply(id) == Some(&Reply::SessionExpired);
+        assert_eq!(expired, !stays, "two sessions fit, {second:?} was used least recently");
+    }
+    let last = cluster.nodes[&leader].status().last.index;
+    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.status().applied == last));
+    let hash = cluster.nodes[&leader].state_hash();
+    assert!(cluster.nodes.values().all(|node| node.state_hash() == hash));
+
+    // A restart applies the log again, from the first entry.
+    let mut entries: BTreeMap<LogIndex, Entry> = BTreeMap::new();
+    for output in &cluster.outputs {
+        if let NodeOutput::Applied { entries: applied, .. } = output {
+            entries.extend(applied.iter().map(|entry| (entry.id.index, entry.clone())));
+        }
+    }
+    let mut again = cluster.node(1).clone();
+    again.machine = Journal::default();
+    again.sessions = Sessions::new(2);
+    again.apply(entries.into_values().collect(), &mut Vec::new());
+    assert_eq!(again.state_hash(), hash);
+}
+
+#[test]
+fn bytes_that_are_no_envelope_are_applied_as_nothing() {
+    let mut node = Cluster::new(1).nodes.remove(&NodeId(1)).expect("there is one");
+    let garbage = Payload::Command(Bytes::from_static(b"garbage"));
+    let before = (node.machine.clone(), node.sessions.clone());
+    let mut outputs = Vec::new();
+    node.waiters.insert(EntryId::new(1, 1), RequestId(1));
+    node.apply([Entry { id: EntryId::new(1, 1), payload: garbage }].into_iter().collect(), &mut outputs);
+    assert_eq!((node.machine.clone(), node.sessions.clone()), before);
+    assert_eq!(outputs[0], NodeOutput::Reply { id: RequestId(1), reply: Reply::Lost });
+    assert!(matches!(outputs[1], NodeOutput::Applied { .. }));
+}
+
+#[test]
+fn a_stopped_node_answers_everybody() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let session = cluster.open_session(leader, 1);
+    let peer = NodeId(leader.0 % 3 + 1);
+    cluster.cut.insert(leader);
+    cluster.request(leader, 2, command(session, 1));
+    cluster.request(leader, 3, query());
+    // What Raft proves impossible: a later leader with another entry in a committed place.
+    let status = cluster.nodes[&leader].status();
+    let conflict = Entry { id: EntryId { term: status.term.next(), index: LogIndex(2) }, payload: Payload::Noop };
+    let rpc = Rpc::AppendEntries(AppendEntries {
+        term: status.term.next(),
+        seq: Seq(1),
+        prev: EntryId::new(1, 1),
+        entries: vec![conflict].into(),
+        leader_commit: LogIndex(0),
+    });
+    cluster.feed(leader, NodeInput::Receive { from: peer, rpc });
+    assert!(cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Stopped { .. })));
+    assert_eq!(cluster.reply(2), Some(&Reply::Unknown));
+    assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })));
+    for (id, request) in [(4, Request::OpenSession), (5, command(session, 2)), (6, query()), (7, stale_query())] {
+        cluster.request(leader, id, request);
+        assert_eq!(cluster.reply(id), Some(&Reply::Rejected { reason: RejectReason::Stopped }), "request {id}");
+    }
+}
+
+#[test]
+fn a_state_machine_that_is_not_empty_is_refused() {
+    let configuration = Configuration::of_voters([NodeId(1)]);
+    let restored = Restored { applied: LogIndex(1), ..Restored::bootstrap(configuration) };
+    let node = Node::new(Config::new(NodeId(1)), NodeOptions::default(), restored, Journal::default());
+    assert!(matches!(node.map(|_| ()), Err(RestoreError::Config(_))));
+}

@@ -1,0 +1,286 @@
+//! Client sessions: what makes a command apply exactly once, however often and through however many leaders it is sent
+//! (Thesis §6.3).
+//!
+//! Sessions are replicated state: they change by applied entries alone, and are the same on every node that applied the
+//! same entries. This file must not know about time, leaders or waiting clients.
+
+use crate::envelope::SessionCommand;
+use crate::message::{Reply, SessionId};
+use bytes::Bytes;
+use raft_core::{EntryId, LogIndex};
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::Xxh3;
+
+/// The most answers remembered for one session. A client that has more commands pending loses the oldest answer, and
+/// all below it count as given up: a bound for memory that no client can lift.
+pub(crate) const MAX_ANSWERS: usize = 1024;
+
+/// All open sessions.
+///
+/// Invariant: `by_use` has exactly one place for each session, the index of the last entry that used it; `content` is
+/// the wrapping sum of the hashes of all sessions and answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sessions {
+    max_sessions: usize,
+    sessions: BTreeMap<SessionId, Session>,
+    by_use: BTreeMap<LogIndex, SessionId>,
+    content: u128,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Session {
+    last_used: LogIndex,
+    /// Commands below this number are never applied any more.
+    lowest_pending: u64,
+    answers: BTreeMap<u64, Answer>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Answer {
+    entry: EntryId,
+    response: Bytes,
+}
+
+impl Sessions {
+    /// No sessions. At most `max_sessions` (at least 1) will be open.
+    pub(crate) fn new(max_sessions: usize) -> Self {
+        Self { max_sessions: max_sessions.max(1), sessions: BTreeMap::new(), by_use: BTreeMap::new(), content: 0 }
+    }
+
+    /// Opens the session named by `entry`. If there are too many, the one least recently used *by log index* ends: all
+    /// nodes see the same log, so they end the same one.
+    pub(crate) fn open(&mut self, entry: EntryId) -> SessionId {
+        if self.sessions.len() >= self.max_sessions
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.forget(oldest);
+        }
+        let id = SessionId(entry.index.0);
+        let session = Session { last_used: entry.index, lowest_pending: 0, answers: BTreeMap::new() };
+        self.content = self.content.wrapping_add(hash_of_session(id, &session));
+        self.by_use.insert(entry.index, id);
+        self.sessions.insert(id, session);
+        id
+    }
+
+    /// Decides whether the command of `entry` is to be applied, and if so remembers what `apply` answers.
+    pub(crate) fn apply_once(
+        &mut self,
+        entry: EntryId,
+        command: &SessionCommand,
+        apply: impl FnOnce(&Bytes) -> Bytes,
+    ) -> Reply {
+        let &SessionCommand { session: id, sequence, .. } = command;
+        let Some(session) = self.sessions.get_mut(&id) else { return Reply::SessionExpired };
+        self.content = self.content.wrapping_sub(hash_of_session(id, session));
+        self.by_use.remove(&session.last_used);
+        self.by_use.insert(entry.index, id);
+        session.last_used = entry.index;
+        // Whatever a client claims, the command it sends is one it waits for.
+        session.lowest_pending = session.lowest_pending.max(command.lowest_pending.min(sequence));
+        while let Some(first) = session.answers.first_entry()
+            && *first.key() < session.lowest_pending
+        {
+            let (number, answer) = first.remove_entry();
+            self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
+        }
+        let reply = match session.answers.get(&sequence) {
+            Some(answer) => Reply::Applied { entry: answer.entry, response: answer.response.clone() },
+            None if sequence < session.lowest_pending => Reply::AlreadyAnswered,
+            None => {
+                let answer = Answer { entry, response: apply(&command.command) };
+                let reply = Reply::Applied { entry, response: answer.response.clone() };
+                self.content = self.content.wrapping_add(hash_of_answer(id, sequence, &answer));
+                session.answers.insert(sequence, answer);
+                reply
+            }
+        };
+        if session.answers.len() > MAX_ANSWERS
+            && let Some((number, answer)) = session.answers.pop_first()
+        {
+            self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
+            session.lowest_pending = number.saturating_add(1);
+        }
+        self.content = self.content.wrapping_add(hash_of_session(id, session));
+        reply
+    }
+
+    /// A hash of all sessions. Equal sessions have equal hashes, whatever way they came to be.
+    pub(crate) fn hash(&self) -> u128 {
+        self.content
+    }
+
+    fn forget(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.remove(&id) else { return };
+        self.content = hash_of_all(id, &session).fold(self.content, u128::wrapping_sub);
+    }
+}
+
+/// The hashes of a session and its answers.
+fn hash_of_all(id: SessionId, session: &Session) -> impl Iterator<Item = u128> {
+    let answers = session.answers.iter().map(move |(number, answer)| hash_of_answer(id, *number, answer));
+    std::iter::once(hash_of_session(id, session)).chain(answers)
+}
+
+fn hash_of_session(id: SessionId, session: &Session) -> u128 {
+    hash_of([0, id.0, session.last_used.0, session.lowest_pending, 0], &[])
+}
+
+fn hash_of_answer(id: SessionId, number: u64, answer: &Answer) -> u128 {
+    hash_of([1, id.0, number, answer.entry.index.0, answer.entry.term.0], &answer.response)
+}
+
+/// Not cryptographic: against accidents only.
+fn hash_of(numbers: [u64; 5], bytes: &[u8]) -> u128 {
+    let mut hasher = Xxh3::new();
+    for number in numbers {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(bytes);
+    hasher.digest128()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    /// Applies a command at `index` and says whether it reached the state machine.
+    fn send(sessions: &mut Sessions, index: u64, session: u64, sequence: u64, lowest_pending: u64) -> (Reply, bool) {
+        let command = Bytes::from(format!("command {sequence}"));
+        let command = SessionCommand { session: SessionId(session), sequence, lowest_pending, command };
+        let mut reached = false;
+        let reply = sessions.apply_once(EntryId::new(index, 1), &command, |bytes| {
+            reached = true;
+            Bytes::from(format!("{bytes:?} at {index}"))
+        });
+        (reply, reached)
+    }
+
+    fn open(sessions: &mut Sessions, index: u64) {
+        assert_eq!(sessions.open(EntryId::new(index, 1)), SessionId(index));
+    }
+
+    fn names(sessions: &Sessions) -> Vec<u64> {
+        sessions.sessions.keys().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_duplicate_gets_the_first_answer() {
+        let mut sessions = Sessions::new(4);
+        open(&mut sessions, 1);
+        let (first, reached) = send(&mut sessions, 2, 1, 1, 1);
+        assert!(reached);
+        assert!(matches!(&first, Reply::Applied { entry, .. } if *entry == EntryId::new(2, 1)));
+        assert_eq!(send(&mut sessions, 3, 1, 1, 1), (first, false));
+        assert!(send(&mut sessions, 4, 1, 2, 1).1, "another number is another command");
+    }
+
+    #[test]
+    fn what_the_client_no_longer_waits_for_is_forgotten_and_never_applied_again() {
+        let mut sessions = Sessions::new(4);
+        open(&mut sessions, 1);
+        assert!(send(&mut sessions, 2, 1, 1, 1).1);
+        assert!(send(&mut sessions, 3, 1, 2, 2).1);
+        assert_eq!(send(&mut sessions, 4, 1, 1, 1), (Reply::AlreadyAnswered, false), "a late duplicate");
+        assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), 1);
+    }
+
+    #[test]
+    fn numbers_may_come_out_of_order_while_they_are_pending() {
+        let mut sessions = Sessions::new(4);
+        open(&mut sessions, 1);
+        assert!(send(&mut sessions, 2, 1, 3, 1).1);
+        assert!(send(&mut sessions, 3, 1, 1, 1).1);
+        assert!(send(&mut sessions, 4, 1, 2, u64::MAX).1, "what is sent is pending, whatever is claimed");
+        assert_eq!(send(&mut sessions, 5, 1, 1, 1).0, Reply::AlreadyAnswered);
+    }
+
+    #[test]
+    fn an_unknown_session_applies_nothing() {
+        let mut sessions = Sessions::new(4);
+        let before = sessions.clone();
+        assert_eq!(send(&mut sessions, 2, 1, 1, 1), (Reply::SessionExpired, false));
+        assert_eq!(sessions, before);
+    }
+
+    #[test]
+    fn the_least_recently_used_by_log_index_expires() {
+        let mut sessions = Sessions::new(2);
+        open(&mut sessions, 1);
+        open(&mut sessions, 2);
+        assert!(send(&mut sessions, 3, 1, 1, 1).1);
+        open(&mut sessions, 4);
+        assert_eq!(names(&sessions), [1, 4], "2 was used at 2, 1 at 3");
+        assert_eq!(send(&mut sessions, 5, 2, 1, 1).0, Reply::SessionExpired);
+        assert!(!send(&mut sessions, 6, 1, 1, 1).1);
+        open(&mut sessions, 7);
+        assert_eq!(names(&sessions), [1, 7], "a duplicate is a use too");
+        let mut tiny = Sessions::new(0);
+        open(&mut tiny, 1);
+        open(&mut tiny, 2);
+        assert_eq!(names(&tiny), [2], "at least one session fits");
+    }
+
+    #[test]
+    fn the_answers_of_one_session_are_bounded() {
+        let mut sessions = Sessions::new(1);
+        open(&mut sessions, 1);
+        let count = MAX_ANSWERS as u64 + 3;
+        for sequence in 1..=count {
+            assert!(send(&mut sessions, 1 + sequence, 1, sequence, 1).1);
+        }
+        assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), MAX_ANSWERS);
+        assert_eq!(send(&mut sessions, 5_000, 1, 3, 1), (Reply::AlreadyAnswered, false), "never applied again");
+        assert!(matches!(send(&mut sessions, 5_001, 1, 4, 1), (Reply::Applied { .. }, false)));
+    }
+
+    #[test]
+    fn every_field_changes_the_hash() {
+        let session = Session { last_used: LogIndex(3), lowest_pending: 2, answers: BTreeMap::new() };
+        let answer = Answer { entry: EntryId::new(3, 1), response: Bytes::from_static(b"r") };
+        let id = SessionId(1);
+        let hashes = [
+            hash_of_session(id, &session),
+            hash_of_session(SessionId(2), &session),
+            hash_of_session(id, &Session { last_used: LogIndex(4), ..session.clone() }),
+            hash_of_session(id, &Session { lowest_pending: 3, ..session }),
+            hash_of_answer(id, 2, &answer),
+            hash_of_answer(SessionId(2), 2, &answer),
+            hash_of_answer(id, 3, &answer),
+            hash_of_answer(id, 2, &Answer { entry: EntryId::new(4, 1), ..answer.clone() }),
+            hash_of_answer(id, 2, &Answer { entry: EntryId::new(3, 2), ..answer.clone() }),
+            hash_of_answer(id, 2, &Answer { response: Bytes::from_static(b"s"), ..answer }),
+        ];
+        assert_eq!(BTreeSet::from(hashes).len(), hashes.len());
+    }
+
+    proptest! {
+        /// Against the plainest words for exactly once: a number of a session is applied at most once, ever; and the
+        /// sums and indices kept up to date are those computed afresh.
+        #[test]
+        fn nothing_is_applied_twice(steps in proptest::collection::vec((0..5u8, 0..6usize, 1..5u64, 1..5u64), 1..80)) {
+            let mut sessions = Sessions::new(3);
+            let mut opened = vec![0];
+            let mut applied = BTreeSet::new();
+            for (place, (what, which, sequence, lowest_pending)) in steps.into_iter().enumerate() {
+                let index = place as u64 + 1;
+                if what == 0 {
+                    open(&mut sessions, index);
+                    opened.push(index);
+                } else {
+                    let session = opened[which % opened.len()];
+                    if send(&mut sessions, index, session, sequence, lowest_pending).1 {
+                        prop_assert!(applied.insert((session, sequence)), "{sequence} of session {session}, again");
+                    }
+                }
+                prop_assert!(sessions.sessions.len() <= 3);
+                let by_use = sessions.sessions.iter().map(|(id, session)| (session.last_used, *id));
+                prop_assert_eq!(&by_use.collect::<BTreeMap<_, _>>(), &sessions.by_use);
+                let all = sessions.sessions.iter().flat_map(|(id, session)| hash_of_all(*id, session));
+                prop_assert_eq!(all.fold(0u128, u128::wrapping_add), sessions.content);
+            }
+        }
+    }
+}
