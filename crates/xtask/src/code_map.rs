@@ -51,7 +51,8 @@ fn is_source(path: &Path) -> bool {
 
 /// The first sentence of the comment a file opens with: up to a full stop or the end of the paragraph.
 fn first_sentence(text: &str) -> Option<String> {
-    let comment = |line: &str| line.strip_prefix("//!").or_else(|| line.strip_prefix("//")).map(|it| it.trim().to_owned());
+    let comment =
+        |line: &str| line.strip_prefix("//!").or_else(|| line.strip_prefix("//")).map(|it| it.trim().to_owned());
     let lines = text.lines().map_while(|line| comment(line).filter(|it| !it.is_empty()));
     let paragraph = lines.collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`");
     let end = paragraph.find(". ").unwrap_or_else(|| paragraph.trim_end_matches('.').len());

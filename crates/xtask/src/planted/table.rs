@@ -59,9 +59,8 @@ mod tests {
             expected: expected.iter().map(|&it| it.into()).collect(),
             seconds: 1.25,
         };
-        let caught = |property: &str, seeds| {
-            Outcome::Caught(Catch { by: "swarm all".into(), property: property.into(), seeds })
-        };
+        let caught =
+            |property: &str, seeds| Outcome::Caught(Catch { by: "swarm all".into(), property: property.into(), seeds });
         let text = print(&[
             row("control", Outcome::Missed { seeds: 9 }, &[]),
             row("a", caught("x", Some(3)), &["x", "y"]),

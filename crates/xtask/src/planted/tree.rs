@@ -71,7 +71,7 @@ impl Tree {
             }
             fs::write(&copy, bytes).with_context(|| format!("cannot write {}", copy.display()))?;
         }
-        for path in walk(&folder)? {
+        for path in repository::walk(&folder)? {
             if !self.files.contains_key(path.strip_prefix(&folder)?) {
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
@@ -84,7 +84,8 @@ impl Tree {
         git_apply(&self.folder(), patch, &[])?;
         // git skips, in silence, what it takes for a path outside its folder.
         let folder = self.folder();
-        let is_planted = self.files.iter().any(|(path, bytes)| fs::read(folder.join(path)).is_ok_and(|it| it != *bytes));
+        let is_planted =
+            self.files.iter().any(|(path, bytes)| fs::read(folder.join(path)).is_ok_and(|it| it != *bytes));
         if !is_planted {
             bail!("{} changed nothing", patch.path.display());
         }
@@ -110,19 +111,6 @@ fn git_apply(folder: &Path, patch: &Patch, arguments: &[&str]) -> Result<()> {
         bail!("{} does not apply: {}", patch.path.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
-}
-
-/// All files below a folder.
-fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() { folders.push(entry.path()) } else { files.push(entry.path()) }
-        }
-    }
-    Ok(files)
 }
 
 #[cfg(test)]
