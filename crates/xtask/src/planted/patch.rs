@@ -110,6 +110,18 @@ mod tests {
         }
     }
 
+    /// A property is named after the file of its checker: a name that is none of them could never be the first to see it.
+    #[test]
+    fn every_expected_property_has_a_checker() {
+        let root = repository::root().unwrap();
+        for patch in patches(&root).unwrap() {
+            for property in &patch.properties {
+                let checker = root.join(format!("crates/raft-sim/src/checkers/{property}.rs"));
+                assert!(checker.is_file(), "{}: no checker is named {property}", patch.id);
+            }
+        }
+    }
+
     #[test]
     fn a_patch_that_does_not_apply_is_noticed() {
         let root = repository::root().unwrap();
