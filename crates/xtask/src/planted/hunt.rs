@@ -132,14 +132,20 @@ fn verdict(code: i32, report: &str) -> Result<Verdict> {
         _ => bail!("exit code {code} is no verdict"),
     };
     let report: Value = serde_json::from_str(report).unwrap_or_default();
-    let first = &report["violations"][0];
-    let text = |key: &str| first[key].as_str().map(str::to_owned);
+    let findings = report["violations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let property = |finding: &Value| finding["property"].as_str().unwrap_or(meaning).to_owned();
+    // A report lists everything that did not hold. Where safety is lost, what else failed is its consequence.
+    let is_safety = |finding: &&Value| !NO_SAFETY.contains(&property(finding).as_str());
+    let first = findings.iter().find(|finding| code != 1 || is_safety(finding)).unwrap_or(&Value::Null);
     Ok(Verdict::Found {
-        property: text("property").unwrap_or_else(|| meaning.into()),
-        scenario: text("scenario"),
+        property: property(first),
+        scenario: first["scenario"].as_str().map(str::to_owned),
         seed: first["seed"].as_u64(),
     })
 }
+
+/// The findings of the simulator that are no safety properties.
+const NO_SAFETY: [&str; 4] = ["inconclusive", "expectation", "sometimes", "determinism"];
 
 /// The last line that is not empty.
 fn tail(path: &Path) -> String {
@@ -178,6 +184,13 @@ mod tests {
         assert_eq!(found.outcome("scenarios", None), Outcome::Caught(caught("lost-votes", None)));
         let found = verdict(1, report).unwrap();
         assert_eq!(found.outcome("swarm all", Some(24)), Outcome::Caught(caught("swarm all", Some(8))));
+        let mixed = r#"{"violations":[{"property":"expectation","seed":1},{"property":"no_holes","seed":2}]}"#;
+        let property = |code| match verdict(code, mixed).unwrap() {
+            Verdict::Found { property, seed, .. } => (property, seed),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(property(1), ("no_holes".into(), Some(2)));
+        assert_eq!(property(2), ("expectation".into(), Some(1)));
         assert_eq!((verdict(0, "").unwrap(), verdict(5, "").unwrap()), (Verdict::Green, Verdict::Green));
         let bare = |code, meaning: &str| {
             verdict(code, "no json").unwrap() == Verdict::Found { property: meaning.into(), scenario: None, seed: None }
