@@ -146,8 +146,7 @@ impl Leader {
 
     /// When it steps down unless a quorum answers; none if it is a quorum by itself, or check-quorum is off.
     pub(crate) fn quorum_deadline(&self, shared: &Shared) -> Option<Instant> {
-        const NEVER: Instant = Instant(u64::MAX);
-        let contact = self.contact(shared, NEVER);
-        (shared.config.check_quorum && contact != NEVER).then(|| contact.after(shared.longest_timeout()))
+        let contact = self.contact(shared, Instant::NEVER);
+        (shared.config.check_quorum && contact != Instant::NEVER).then(|| contact.after(shared.longest_timeout()))
     }
 }
