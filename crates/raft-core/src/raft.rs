@@ -41,7 +41,7 @@ impl Raft {
         let election_deadline = Instant::default();
         Ok(Self {
             shared: Shared::new(config, restored),
-            role: Role::Follower(Follower { election_deadline, owed: None, owed_vote: None }),
+            role: Role::Follower(Follower::new(election_deadline)),
             round: Round(0),
             seen: (RoleKind::Follower, term),
             announced: (term, None),
