@@ -80,7 +80,11 @@ impl Leader {
         };
         let malformed = match outcome {
             AppendOutcome::Matched { index } => index > shared.last().index,
-            AppendOutcome::Mismatch { prev, hint } => hint.index > prev.index || hint.term > prev.term,
+            // The next probe must be an earlier one: to deny what was never sent, or to deny and offer the same entry,
+            // would have the same probe sent for ever, as fast as it is denied.
+            AppendOutcome::Mismatch { prev, hint } => {
+                !shared.log.holds(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
+            }
             // Within one term neither can be said of its only leader's appends.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
         };
