@@ -2,7 +2,7 @@
 
 use super::image;
 use raft_core::{
-    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, HardState, Input, Instant, LogIndex,
+    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex,
     NodeId, PreVote, PreVoteResponse, Raft, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind,
     Round, Rpc, Seq, Term, Vote, VoteRefusal, WriteId,
 };
@@ -169,13 +169,6 @@ impl Replica {
 
     pub(crate) fn role(&self) -> RoleKind {
         self.raft.role()
-    }
-
-    /// The newest append sent to a peer in these actions.
-    pub(crate) fn restarted(&self, disk: HardState, terms: &[u64]) -> Self {
-        let mut replica = Self::with(terms, 3, |_, restored| restored.hard_state = disk);
-        replica.pass(self.now.since(replica.now).as_millis() as u64);
-        replica
     }
 }
 
