@@ -140,4 +140,17 @@ mod tests {
         assert_silent(CommitQuorum, &script);
         assert_silent(CommitQuorum, &Script::legal());
     }
+
+    #[test]
+    fn a_leader_that_commits_and_is_deposed_in_one_step_is_silent() {
+        let mut script = Script::started();
+        script.campaign(1, 2);
+        script.vote(2, 1, 2);
+        script.lead(1, 2, noop(2, 2));
+        script.follow(2, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
+        script.step(1, |view| {
+            (view.term, view.voted_for, view.role, view.commit) = (Term(3), None, RoleKind::Follower, LogIndex(2));
+        });
+        assert_silent(CommitQuorum, &script);
+    }
 }

@@ -66,6 +66,18 @@ mod tests {
     }
 
     #[test]
+    fn two_inputs_of_one_step_are_silent() {
+        let mut script = Script::led();
+        script.step(2, |view| view.last = EntryId::new(3, 2));
+        script.step(2, |_| {});
+        let at = script.records[script.records.len() - 2].at;
+        script.records.last_mut().expect("just pushed").at = at;
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        script.step(2, |_| {});
+        assert_silent(NoHoles, &script);
+    }
+
+    #[test]
     fn a_crash_between_two_outputs_is_silent() {
         let mut script = Script::legal();
         script.step(2, |view| view.last = EntryId::new(4, 3));

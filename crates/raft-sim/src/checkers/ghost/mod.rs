@@ -128,14 +128,9 @@ impl Ghost {
         let Some(id) = record.node else { return change };
         let number = record.number;
         let Some(node) = self.node_mut(id) else { return change };
+        change.unsettled = node.unsettled(record, is_input(&record.what));
         match &record.what {
-            What::Received { .. } | What::TimerFired | What::Requested { .. } | What::CampaignAsked => {
-                change.unsettled = node.unsettled();
-            }
-            What::Persisted { disk_durable, .. } => {
-                change.unsettled = node.unsettled();
-                node.became_durable(*disk_durable, number);
-            }
+            What::Persisted { disk_durable, .. } => node.became_durable(*disk_durable, number),
             What::Started { incarnation, hard_state, entries, disk_mark, disk_durable } => {
                 let marks = (*disk_mark, *disk_durable);
                 change.recovery = Some(node.started(*incarnation, *hard_state, entries, marks, number));
@@ -169,9 +164,30 @@ impl Ghost {
             self.highest_term = self.highest_term.max(view.term);
             self.observe_role(id, view.role, view.term, record.number);
         }
-        let known = self.committed.len() as u64;
-        if view.role == RoleKind::Leader && view.commit.0 > known {
+        if view.commit.0 <= self.committed.len() as u64 {
+            return;
+        }
+        if view.role == RoleKind::Leader {
             self.commit(id, view.commit, view.term, record);
+        } else if change.new_view {
+            self.commit_of_stepped_down(id, view.commit, record);
+        }
+    }
+
+    /// A step with several inputs can both move a leader's commit index and depose it; the view shows only the end.
+    /// What it may have committed as a leader is what it had the right to.
+    fn commit_of_stepped_down(&mut self, id: NodeId, commit: LogIndex, record: &Record) {
+        let Some(node) = self.node(id) else { return };
+        let Some(before) = node.previous.filter(|before| before.role == RoleKind::Leader) else { return };
+        let known = LogIndex(self.committed.len() as u64);
+        let own_term = |slot: &&Slot| slot.id.index <= commit && slot.id.term == before.term;
+        let on_quorum = |slot: &&Slot| {
+            let holds = |voter| self.holds_durably(voter, slot.id.index, slot.chain);
+            node.configuration().is_some_and(|configuration| configuration.has_quorum(holds))
+        };
+        let last = node.log.after(known).iter().rev().filter(own_term).find(on_quorum).copied();
+        if let Some(last) = last {
+            self.commit(id, last.id.index, before.term, record);
         }
     }
 
@@ -264,8 +280,14 @@ fn place_of(id: NodeId) -> usize {
     usize::try_from(id.0).ok().and_then(|number| number.checked_sub(1)).unwrap_or(usize::MAX)
 }
 
-impl Node {
-    fn unsettled(&self) -> Option<Seen> {
-        self.view.filter(|_| self.up && !self.settled)
-    }
+/// Whether this is handed to a node. What a node puts out follows its inputs.
+fn is_input(what: &What) -> bool {
+    matches!(
+        what,
+        What::Received { .. }
+            | What::TimerFired
+            | What::Requested { .. }
+            | What::CampaignAsked
+            | What::Persisted { .. }
+    )
 }

@@ -3,7 +3,7 @@
 //! This file must not judge anything: it folds, and the properties judge.
 
 use super::log::{Chain, Log, Slot};
-use crate::record::{CrashKind, NodeView, SimTime};
+use crate::record::{CrashKind, NodeView, Record, SimTime};
 use raft_core::{Configuration, Entries, EntryId, HardState, LogIndex, NodeId, RoleKind, Term, Write, WriteId};
 use std::collections::VecDeque;
 
@@ -108,6 +108,8 @@ pub(crate) struct Node {
     pub(crate) settled: bool,
     /// The last record in which it asked for a write, or started.
     pub(crate) asked: u64,
+    /// When its last record was, if that was an input of a step: the next input may belong to the same step.
+    input_at: Option<SimTime>,
     /// The index up to which it has reported entries as applied in this incarnation.
     pub(crate) applied: LogIndex,
     /// The chain of what it applied.
@@ -131,6 +133,7 @@ impl Node {
             previous: None,
             settled: true,
             asked: 0,
+            input_at: None,
             applied: LogIndex(0),
             applied_chain: Chain::ROOT,
             applied_at: Vec::new(),
@@ -159,6 +162,15 @@ impl Node {
         let newly = settled && (new || !self.settled);
         (self.settled, self.up) = (settled, true);
         (new, newly)
+    }
+
+    /// The node's last view, if with this record another step begins although that view never agreed with the log. A
+    /// step may have several inputs: they come one after another, at one time, with one view.
+    pub(crate) fn unsettled(&mut self, record: &Record, is_input: bool) -> Option<Seen> {
+        let same_step = self.input_at == Some(record.at)
+            && record.view.as_ref().zip(self.view).is_some_and(|(view, seen)| seen == Seen::of(view, seen.record));
+        self.input_at = is_input.then_some(record.at);
+        self.view.filter(|_| is_input && !same_step && self.up && !self.settled)
     }
 
     /// Folds a write into the log in memory.
