@@ -22,7 +22,7 @@ impl Raft {
             Some(CampaignRefusal::IsLeader)
         } else if self.is_sticky() {
             Some(CampaignRefusal::LeaderAlive)
-        } else if matches!(&self.role, Role::Candidate(candidate) if candidate.deadline.is_none()) {
+        } else if self.shared.own_vote_is_in_flight() {
             Some(CampaignRefusal::VoteInFlight)
         } else {
             None
@@ -181,7 +181,8 @@ impl Raft {
     /// When the election timer of the present role fires, if it has one.
     pub(crate) fn election_deadline(&self) -> Option<Instant> {
         match &self.role {
-            Role::Follower(follower) => self.shared.is_voter().then_some(follower.election_deadline),
+            Role::Follower(follower) => (self.shared.is_voter() && !self.shared.own_vote_is_in_flight())
+                .then_some(follower.election_deadline),
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,
             Role::Leader(_) | Role::Stopped(_) => None,

@@ -37,7 +37,7 @@ impl Follower {
         from: NodeId,
         rpc: AppendEntries,
     ) -> Result<(), StopReason> {
-        self.see(rpc.seq);
+        self.seen = self.seen.max(rpc.seq);
         let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
         let first_new = place_of_first_new(shared, &entries);
         if first_new < entries.len() && shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes {
@@ -68,7 +68,7 @@ impl Follower {
         take(shared, entries.slice(first_new, entries.len()));
         shared.verified = shared.verified.max(matched);
         let target = if at_once { LogIndex(0) } else { matched };
-        self.owe(Owed { seq, at_once, base: shared.durable().min(shared.verified), target });
+        self.owe(Owed { at_once, base: shared.durable().min(shared.verified), target });
         // Beyond `matched` this log may still hold another leader's entries.
         shared.commit_to(leader_commit.min(matched));
         Ok(())
@@ -90,18 +90,10 @@ impl Follower {
         Ok(())
     }
 
-    /// Remembers the newest append seen, for the success that may be owed already.
-    fn see(&mut self, seq: Seq) {
-        if let Some(owed) = &mut self.owed {
-            owed.seq = owed.seq.max(seq);
-        }
-    }
-
-    /// Owes the leader one more success. All that are owed are one: the newest `seq`, the highest `target`.
+    /// Owes the leader one more success. All that are owed are one, with the highest `target`.
     fn owe(&mut self, owed: Owed) {
         let before = self.owed.unwrap_or(owed);
         self.owed = Some(Owed {
-            seq: before.seq.max(owed.seq),
             at_once: before.at_once || owed.at_once,
             base: before.base.min(owed.base),
             target: before.target.max(owed.target),
@@ -123,7 +115,7 @@ impl Follower {
         let Some(owed) = self.owed.filter(|owed| owed.at_once || index > owed.base) else { return };
         let Some(leader) = shared.leader else { return };
         let outcome = AppendOutcome::Matched { index };
-        shared.send(leader, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: owed.seq, outcome }));
+        shared.send(leader, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: self.seen, outcome }));
         self.owed = (index < owed.target).then_some(Owed { at_once: false, base: index, ..owed });
     }
 }

@@ -80,7 +80,11 @@ impl Leader {
         };
         let malformed = match outcome {
             AppendOutcome::Matched { index } => index > shared.last().index,
-            AppendOutcome::Mismatch { prev, hint } => hint.index > prev.index || hint.term > prev.term,
+            // The next probe must be an earlier one: to deny what was never sent, or to deny and offer the same entry,
+            // would have the same probe sent for ever, as fast as it is denied.
+            AppendOutcome::Mismatch { prev, hint } => {
+                !shared.log.holds(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
+            }
             // Within one term neither can be said of its only leader's appends.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
         };
@@ -146,8 +150,7 @@ impl Leader {
 
     /// When it steps down unless a quorum answers; none if it is a quorum by itself, or check-quorum is off.
     pub(crate) fn quorum_deadline(&self, shared: &Shared) -> Option<Instant> {
-        const NEVER: Instant = Instant(u64::MAX);
-        let contact = self.contact(shared, NEVER);
-        (shared.config.check_quorum && contact != NEVER).then(|| contact.after(shared.longest_timeout()))
+        let contact = self.contact(shared, Instant::NEVER);
+        (shared.config.check_quorum && contact != Instant::NEVER).then(|| contact.after(shared.longest_timeout()))
     }
 }

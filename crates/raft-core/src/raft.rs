@@ -41,7 +41,7 @@ impl Raft {
         let election_deadline = Instant::default();
         Ok(Self {
             shared: Shared::new(config, restored),
-            role: Role::Follower(Follower { election_deadline, owed: None, owed_vote: None }),
+            role: Role::Follower(Follower::new(election_deadline)),
             round: Round(0),
             seen: (RoleKind::Follower, term),
             announced: (term, None),
@@ -79,13 +79,14 @@ impl Raft {
         if !self.started {
             return Some(Instant::default());
         }
-        match &self.role {
+        let deadline = match &self.role {
             Role::Leader(leader) => {
                 let quorum = leader.quorum_deadline(&self.shared);
                 Some(quorum.map_or(leader.next_heartbeat, |deadline| deadline.min(leader.next_heartbeat)))
             }
             _ => self.election_deadline(),
-        }
+        };
+        deadline.filter(|&deadline| deadline != Instant::NEVER)
     }
 
     /// This node.
@@ -270,14 +271,14 @@ impl Raft {
     /// Whatever timer is due, after the inputs: a heartbeat that has arrived puts off the election it arrived before.
     fn fire_timers(&mut self) {
         let now = self.shared.now;
-        if self.election_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.election_deadline().is_some_and(|deadline| deadline.is_due(now)) {
             self.campaign(Cause::ElectionTimeout);
         }
         if let Role::Leader(leader) = &mut self.role {
-            if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline <= now) {
+            if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(now)) {
                 return self.become_follower(self.shared.term(), Cause::QuorumLost);
             }
-            if leader.next_heartbeat <= now {
+            if leader.next_heartbeat.is_due(now) {
                 leader.send_heartbeats(&mut self.shared);
             }
         }

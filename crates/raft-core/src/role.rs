@@ -22,6 +22,8 @@ pub(crate) enum Role {
 pub(crate) struct Follower {
     /// When it stops waiting for a leader.
     pub(crate) election_deadline: Instant,
+    /// The newest append of this term's leader, whatever became of it. 0: none.
+    pub(crate) seen: Seq,
     /// What it owes its leader: one success for all appends it has not answered.
     pub(crate) owed: Option<Owed>,
     /// The candidate it owes its vote, once that is durable.
@@ -31,8 +33,6 @@ pub(crate) struct Follower {
 /// A success response that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owed {
-    /// The newest append seen.
-    pub(crate) seq: Seq,
     /// Whether an append among them brought nothing new: then the answer waits for the term only, not for the entries.
     pub(crate) at_once: bool,
     /// min(durable, verified) when it was owed: the answer to new entries waits until that has grown.
@@ -55,6 +55,13 @@ pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
     /// When the round is over; none until its requests have left, which is when its own vote is durable.
     pub(crate) deadline: Option<Instant>,
+}
+
+impl Follower {
+    /// A follower that has heard nobody yet.
+    pub(crate) fn new(election_deadline: Instant) -> Self {
+        Self { election_deadline, seen: Seq(0), owed: None, owed_vote: None }
+    }
 }
 
 impl Role {

@@ -156,6 +156,12 @@ impl Shared {
         !self.hard_state_changed && self.writes.is_durable(self.hard_state_write)
     }
 
+    /// Whether the write that carries this node's vote for itself is in flight: its last round has not begun to ask, so
+    /// no new one may start, or a disk that stands still would have terms and writes pile up.
+    pub(crate) fn own_vote_is_in_flight(&self) -> bool {
+        self.hard_state.voted_for == Some(self.config.id) && !self.hard_state_is_durable()
+    }
+
     // ---- log ----
 
     /// Appends entries, which must follow the log.

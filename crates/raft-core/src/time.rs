@@ -10,6 +10,14 @@ use core::time::Duration;
 pub struct Instant(pub u64);
 
 impl Instant {
+    /// The end of time, which does not come: what saturated there is not due, whatever the clock says.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
+    /// Whether a timer set to this instant fires at `now`.
+    pub(crate) fn is_due(self, now: Self) -> bool {
+        self <= now && self != Self::NEVER
+    }
+
     /// The instant `nanos` nanoseconds after the clock's zero.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)

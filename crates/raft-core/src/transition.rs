@@ -20,7 +20,7 @@ impl Raft {
             self.shared.enter_term(term, None);
         }
         let election_deadline = running.unwrap_or_else(|| self.shared.draw_election_deadline());
-        self.change_role(Role::Follower(Follower { election_deadline, owed: None, owed_vote: None }), cause);
+        self.change_role(Role::Follower(Follower::new(election_deadline)), cause);
     }
 
     /// Follows `leader` in the current term, whose leader was not known before.

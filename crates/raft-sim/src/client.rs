@@ -47,6 +47,8 @@ pub enum ClientOutput {
     },
     /// An operation began.
     Invoked {
+        /// Whose.
+        slot: usize,
         /// The client's number.
         client: u64,
         /// For people.
@@ -112,7 +114,7 @@ impl Clients {
     pub fn put(&mut self, now: SimTime, node: NodeId, key: String, value: String, out: &mut Vec<ClientOutput>) {
         let mut client = Client::new(self.slots.len(), node, true);
         let pending = Pending::new(client.number(), Wish::Put { key, value }, now, self.model.give_up_after);
-        out.push(ClientOutput::Invoked { client: client.number(), label: pending.wish.to_string() });
+        out.push(ClientOutput::Invoked { slot: client.slot, client: client.number(), label: pending.wish.to_string() });
         client.wake_at(pending.give_up, out);
         let id = client.send(Request::OpenSession, out);
         client.state = State::Opening { attempts: vec![id], scripted: Some(pending) };
@@ -237,7 +239,7 @@ impl Clients {
             client.sequence += 1;
         }
         let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);
-        out.push(ClientOutput::Invoked { client: client.number(), label: pending.wish.to_string() });
+        out.push(ClientOutput::Invoked { slot: client.slot, client: client.number(), label: pending.wish.to_string() });
         client.state = State::Waiting(pending);
         self.retry(client, now, out);
     }

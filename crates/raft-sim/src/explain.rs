@@ -48,7 +48,7 @@ impl fmt::Display for Text<'_> {
                     CrashKind::PowerLoss => "loses power",
                 };
                 write!(f, "{how}")?;
-                if *lost > 0 { write!(f, ", {lost} unsynced pieces are gone") } else { Ok(()) }
+                if *lost > 0 { write!(f, ", {lost} bytes that were not synced are gone") } else { Ok(()) }
             }
             What::Received { from, rpc } => write!(f, "<- {from} {rpc}"),
             What::TimerFired => write!(f, "timer"),
@@ -157,7 +157,7 @@ mod tests {
             "    42     1.234567  n2  refuses n1 a vote: log 4@2 is behind 5@3, Raft §5.4.1",
             "    42     1.234567  n1  -> n2 request vote term 3 last 4@2  (link is cut)",
             "    42     1.234567  n1  -> n2 request vote term 3 last 4@2",
-            "    42     1.234567  n1  loses power, 3 unsynced pieces are gone",
+            "    42     1.234567  n1  loses power, 3 bytes that were not synced are gone",
             "    42     1.234567  n1  starts for the 2nd time with term 3 vote n1, log up to 0@0",
             "    42     1.234567  *   cut n1>n3",
             "    42     1.234567  c7  put k3 = v17",

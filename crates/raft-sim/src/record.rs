@@ -33,7 +33,8 @@ pub struct Record {
     pub number: u64,
     /// When.
     pub at: SimTime,
-    /// The number of the record that caused it, if one did: a delivery is caused by its sending.
+    /// The number of the record that caused it, if one did: a delivery is caused by its sending, an output by its input,
+    /// a request by the invocation it serves, the end of an operation by the answer.
     pub cause: Option<u64>,
     /// To which node; none for the world and for clients.
     pub node: Option<NodeId>,

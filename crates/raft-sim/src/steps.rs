@@ -147,7 +147,7 @@ impl World {
                 for node in nodes {
                     self.clients.put(self.now, node, key.clone(), value.clone(), &mut out);
                 }
-                self.for_clients(out);
+                self.for_clients(out, None);
             }
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());

@@ -312,7 +312,7 @@ impl World {
         self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
     }
 
-    /// Ends all faults of a drawn majority for good; each node of the minority goes down, is cut off, or stays as it is.
+    /// Ends all faults of a drawn majority for good and keeps the minority out.
     fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
@@ -330,23 +330,34 @@ impl World {
             self.start(node);
         }
         for &node in &minority {
-            match self.choices.draw(HEAL, node.0, 1).below(3) {
-                0 => {
-                    self.emit_fault(format!("{node} stays down"));
-                    self.crash(node, CrashKind::Kill, Keep::Everything);
-                }
-                1 => {
-                    self.emit_fault(format!("{node} stays cut off"));
-                    let (node, all) = (BTreeSet::from([node]), self.nodes());
-                    let links = links_between(&node, &all).union(&links_between(&all, &node)).copied().collect();
-                    self.network.cut(links, Fault::Partition);
-                }
-                _ => {}
-            }
+            self.keep_out(node);
         }
         let healed = Healed { at: self.now, nodes: majority };
         if let Some(swarm) = &mut self.swarm {
             swarm.healed = Some(healed);
         }
+    }
+
+    /// A node of the minority goes down or is cut off. Half connected it could lead with one node of the majority as its
+    /// bridge: legal, but then the majority's progress is not the majority's own (Howard and Abraham 2020).
+    fn keep_out(&mut self, node: NodeId) {
+        let raft = &self.scenario.raft;
+        // Who is heard and hears nothing must find nobody who listens (Thesis §4.2.3, §6.2, §9.6).
+        let robust = raft.pre_vote && raft.check_quorum && raft.stickiness;
+        let (alone, all) = (BTreeSet::from([node]), self.nodes());
+        let (out, back) = (links_between(&alone, &all), links_between(&all, &alone));
+        let (links, fault, how) = match self.choices.draw(HEAL, node.0, 1).below(if robust { 4 } else { 3 }) {
+            0 => {
+                self.emit_fault(format!("{node} stays down"));
+                self.crash(node, CrashKind::Kill, Keep::Everything);
+                return;
+            }
+            1 => (out.union(&back).copied().collect(), Fault::Partition, "cut off"),
+            2 => (out, Fault::OneWayCut, "mute"),
+            _ => (back, Fault::OneWayCut, "deaf"),
+        };
+        self.emit_fault(format!("{node} stays {how}"));
+        self.ledger.inject(fault);
+        self.network.cut(links, fault);
     }
 }

@@ -61,6 +61,8 @@ pub struct World {
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
     history: Vec<Operation>,
+    /// The record of each client's latest invocation.
+    invoked: BTreeMap<usize, u64>,
     records: u64,
     /// Reused between calls.
     outputs: Vec<NodeOutput>,
@@ -74,10 +76,10 @@ pub(crate) enum Event {
     Restart { node: NodeId },
     DiskDone { node: NodeId, incarnation: u64 },
     Deliver { copy: Copy, bytes: Bytes, cause: u64 },
-    Request { node: NodeId, id: RequestId, request: Request },
+    Request { node: NodeId, id: RequestId, request: Request, cause: Option<u64> },
     Timer { node: NodeId, incarnation: u64 },
     ClientWake { slot: usize, generation: u64 },
-    Reply { slot: usize, id: RequestId, reply: Reply },
+    Reply { slot: usize, id: RequestId, reply: Reply, cause: u64 },
 }
 
 impl Event {
@@ -116,6 +118,7 @@ impl World {
             emissions: Vec::new(),
             queue: Queue::new(),
             history: Vec::new(),
+            invoked: BTreeMap::new(),
             records: 0,
             outputs: Vec::new(),
             choices,
@@ -123,7 +126,7 @@ impl World {
         world.found();
         world.plan_steps();
         world.begin_swarm();
-        world.for_clients(wakes);
+        world.for_clients(wakes, None);
         world
     }
 
@@ -188,7 +191,7 @@ impl World {
     pub fn finish(&mut self) {
         let mut out = Vec::new();
         self.clients.end(&mut out);
-        self.for_clients(out);
+        self.for_clients(out, None);
     }
 
     /// What happened since the last time, in order. `into` is emptied first; its space is reused.
@@ -204,17 +207,17 @@ impl World {
             Event::Restart { node } => self.start(node),
             Event::DiskDone { node, incarnation } => self.disk_done(node, incarnation),
             Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
-            Event::Request { node, id, request } => self.request(node, id, request),
+            Event::Request { node, id, request, cause } => self.request(node, id, request, cause),
             Event::Timer { node, incarnation } => self.timer(node, incarnation),
             Event::ClientWake { slot, generation } => {
                 let mut out = Vec::new();
                 self.clients.wake(slot, generation, self.now, &mut self.choices, &mut out);
-                self.for_clients(out);
+                self.for_clients(out, None);
             }
-            Event::Reply { slot, id, reply } => {
+            Event::Reply { slot, id, reply, cause } => {
                 let mut out = Vec::new();
                 self.clients.reply(slot, id, &reply, self.now, &mut self.choices, &mut out);
-                self.for_clients(out);
+                self.for_clients(out, Some(cause));
             }
         }
     }
@@ -234,33 +237,37 @@ impl World {
         }
     }
 
-    /// Carries out what clients ask for.
-    pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>) {
+    /// Carries out what clients ask for; an operation that ends does so because of `cause`. A request is caused by the
+    /// invocation it serves, so that retries can be told; opening a session serves no operation.
+    pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>, cause: Option<u64>) {
         for output in out {
             match output {
                 ClientOutput::Send { slot, id, node, request } => {
                     let delay = self.choices.draw(REQUEST_DELAY, slot as u64, id.0);
                     let at = self.now.after(delay.in_range(&self.scenario.network.delay));
-                    self.plan(at, Event::Request { node, id, request });
+                    let opens = request == Request::OpenSession;
+                    let cause = if opens { None } else { self.invoked.get(&slot).copied() };
+                    self.plan(at, Event::Request { node, id, request, cause });
                 }
                 ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
-                ClientOutput::Invoked { client, label } => {
-                    self.emit_outside(What::Invoked { client, label });
+                ClientOutput::Invoked { slot, client, label } => {
+                    let number = self.emit_outside(None, What::Invoked { client, label });
+                    self.invoked.insert(slot, number);
                 }
                 ClientOutput::Returned(operation) => {
                     self.history.push(operation.clone());
-                    self.emit_outside(What::Returned { operation });
+                    self.emit_outside(cause, What::Returned { operation });
                 }
             }
         }
     }
 
     /// Sends an answer back to its client: request numbers name their client.
-    fn answer(&mut self, id: RequestId, reply: Reply) {
+    fn answer(&mut self, id: RequestId, reply: Reply, cause: u64) {
         let Some(slot) = usize::try_from(id.0 / 1_000_000).unwrap_or(0).checked_sub(1) else { return };
         let delay = self.choices.draw(REPLY_DELAY, slot as u64, id.0);
         let at = self.now.after(delay.in_range(&self.scenario.network.delay));
-        self.plan(at, Event::Reply { slot, id, reply });
+        self.plan(at, Event::Reply { slot, id, reply, cause });
     }
 
     pub(crate) fn plan(&mut self, at: SimTime, event: Event) {
@@ -281,13 +288,13 @@ impl World {
     }
 
     /// Records something of the world or a client.
-    pub(crate) fn emit_outside(&mut self, what: What) -> u64 {
+    pub(crate) fn emit_outside(&mut self, cause: Option<u64>, what: What) -> u64 {
         self.emissions.push(Emission::View(None));
-        self.emit(None, None, what)
+        self.emit(cause, None, what)
     }
 
     /// Records a fault or a step, in the scenario's words.
     pub(crate) fn emit_fault(&mut self, label: String) {
-        self.emit_outside(What::Fault { label });
+        self.emit_outside(None, What::Fault { label });
     }
 }

@@ -227,7 +227,7 @@ fn every_power_loss_during_recovery_leaves_the_same() {
             }
         }
     }
-    assert!(crashes > 1000, "{crashes}");
+    assert!(crashes > 500, "{crashes} crashes during recovery are too few to mean something");
 }
 
 #[test]

@@ -1,1 +1,56 @@
-fn main() {}
+//! The tasks of this repository, run as `cargo xtask TASK`.
+//!
+//! Nothing here is part of what is built for users; the tasks know the crates only by their command lines.
+
+mod check;
+mod code_map;
+mod long;
+mod planted;
+mod process;
+mod readme;
+mod repository;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of this repository", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// All that CI runs: format, lints, documentation, tests, scenarios, a swarm, planted bugs. Writes only to target/
+    Check,
+    /// New seeds until the time is up: property tests and swarms. Prints the seed and the commit
+    Long(long::Options),
+    /// Plants known bugs in a copy of the tree, one at a time, and lets the simulator find them
+    PlantedBugs(planted::Options),
+    /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
+    CodeMap,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the task found all as it should be.
+fn run(task: Task) -> Result<bool> {
+    let root = repository::root()?;
+    match task {
+        Task::Check => check::run(&root),
+        Task::Long(options) => long::run(&root, &options),
+        Task::PlantedBugs(options) => planted::run(&root, &options),
+        Task::CodeMap => code_map::write(&root).map(|()| true),
+    }
+}

@@ -184,7 +184,8 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport) -> Strin
         text.push_str(&format!("  heal p99 {}", show::length(heal)));
     }
     text.push('\n');
-    if let Some(first) = done.findings.iter().max_by_key(|finding| finding.exit) {
+    // The gravest in full, of several the first: max_by_key takes the last of equals.
+    if let Some(first) = done.findings.iter().rev().max_by_key(|finding| finding.exit) {
         text.push_str(&finding_text(scenario, first));
         let more = done.findings.iter().filter(|other| !std::ptr::eq(*other, first));
         for other in more.clone().take(10) {

@@ -45,10 +45,10 @@ impl World {
     }
 
     /// A client's request arrives.
-    pub(super) fn request(&mut self, node: NodeId, id: RequestId, request: Request) {
+    pub(super) fn request(&mut self, node: NodeId, id: RequestId, request: Request, cause: Option<u64>) {
         if self.is_up_or_missed(node) {
             let input = NodeInput::Request { id, request };
-            self.call(node, vec![Given { cause: None, what: What::Requested { id }, input }]);
+            self.call(node, vec![Given { cause, what: What::Requested { id }, input }]);
         }
     }
 
@@ -142,8 +142,8 @@ impl World {
             NodeOutput::Send { to, rpc } => self.send(node, input, to, rpc),
             NodeOutput::Persist(write) => self.persist(node, input, write),
             NodeOutput::Reply { id, reply } => {
-                self.emit(cause, Some(node), What::Replied { id, reply: reply.clone() });
-                self.answer(id, reply);
+                let replied = self.emit(cause, Some(node), What::Replied { id, reply: reply.clone() });
+                self.answer(id, reply, replied);
             }
             NodeOutput::Applied { entries, state_hash } => {
                 self.emit(cause, Some(node), What::Applied { entries, state_hash });

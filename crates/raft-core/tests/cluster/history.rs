@@ -1,0 +1,208 @@
+//! What must hold in every run, whatever the schedule: Raft Figure 3, one vote a term, promises only after the disk,
+//! linearizable reads, one answer a request. The checkers see what a host sees, never the inside of a replica.
+
+use super::Image;
+use raft_core::{
+    Action, AppendOutcome, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, Term, Vote,
+};
+use std::collections::BTreeMap;
+
+/// What can be violated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Property {
+    ElectionSafety,
+    LeaderAppendOnly,
+    LogMatching,
+    LeaderCompleteness,
+    StateMachineSafety,
+    OneVoteATerm,
+    PromisesAfterTheDisk,
+    LinearizableReads,
+    OneAnswerARequest,
+}
+
+/// An asked request: by whom it is answered, and for a read the newest commit index anywhere when it was asked.
+struct Asked {
+    node: NodeId,
+    read: Option<LogIndex>,
+}
+
+/// Everything that was seen, over all nodes and starts.
+#[derive(Default)]
+pub(crate) struct History {
+    leaders: BTreeMap<Term, NodeId>,
+    /// Each entry ever written, with the one before it: two logs that agree in one agree in all before.
+    entries: BTreeMap<EntryId, (EntryId, Payload)>,
+    /// What leaders committed, and the first term in which one did.
+    committed: BTreeMap<LogIndex, (EntryId, Term)>,
+    applied: BTreeMap<LogIndex, Entry>,
+    votes: BTreeMap<(NodeId, Term), NodeId>,
+    asked: BTreeMap<RequestId, Asked>,
+    violations: BTreeMap<Property, String>,
+    marks: BTreeMap<&'static str, u64>,
+}
+
+impl History {
+    /// The first violation of a property.
+    pub(crate) fn violation(&self, property: Property) -> Option<&str> {
+        self.violations.get(&property).map(String::as_str)
+    }
+
+    /// All that was violated.
+    pub(crate) fn violations(&self) -> &BTreeMap<Property, String> {
+        &self.violations
+    }
+
+    /// How often something happened.
+    pub(crate) fn marks(&self) -> &BTreeMap<&'static str, u64> {
+        &self.marks
+    }
+
+    pub(crate) fn mark(&mut self, what: &'static str) {
+        *self.marks.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn violated(&mut self, property: Property, how: String) {
+        self.violations.entry(property).or_insert(how);
+    }
+
+    /// The newest commit index anywhere.
+    pub(crate) fn newest_commit(&self) -> LogIndex {
+        self.committed.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// A log was changed after its first `kept` entries.
+    pub(crate) fn wrote(&mut self, log: &[Entry], kept: usize) {
+        for place in kept..log.len() {
+            let entry = &log[place];
+            let before = place.checked_sub(1).map_or(EntryId::ZERO, |before| log[before].id);
+            let known = self.entries.entry(entry.id).or_insert_with(|| (before, entry.payload.clone()));
+            if (before, &entry.payload) != (known.0, &known.1) {
+                let how = format!("{entry} after {before}, elsewhere after {}", known.0);
+                self.violated(Property::LogMatching, how);
+            }
+        }
+    }
+
+    /// A node was called: its role and term before and after, its commit index and log after.
+    pub(crate) fn stepped(
+        &mut self,
+        id: NodeId,
+        before: (RoleKind, Term),
+        after: (RoleKind, Term),
+        commit: LogIndex,
+        log: &[Entry],
+    ) {
+        if after.0 == RoleKind::Leader && before != after {
+            self.mark("election");
+            self.elected(id, after.1, log);
+        }
+        let led = [after, before].into_iter().find(|(role, _)| *role == RoleKind::Leader);
+        if let Some((_, term)) = led {
+            self.commit(term, commit, log);
+        }
+    }
+
+    fn elected(&mut self, id: NodeId, term: Term, log: &[Entry]) {
+        let first = *self.leaders.entry(term).or_insert(id);
+        if first != id {
+            self.violated(Property::ElectionSafety, format!("{first} and {id} both lead term {term}"));
+        }
+        let missing = self.committed.values().find(|(entry, committed_in)| {
+            *committed_in < term && log.get(entry.index.0 as usize - 1).is_none_or(|ours| ours.id != *entry)
+        });
+        if let Some((entry, committed_in)) = missing {
+            let how = format!("{id} leads term {term} without {entry}, committed in term {committed_in}");
+            self.violated(Property::LeaderCompleteness, how);
+        }
+    }
+
+    fn commit(&mut self, term: Term, commit: LogIndex, log: &[Entry]) {
+        for entry in log.iter().take(commit.0 as usize).skip(self.committed.len()) {
+            self.committed.insert(entry.id.index, (entry.id, term));
+            self.mark("commit");
+        }
+    }
+
+    /// A node sent this, while its disk held `disk` for sure.
+    pub(crate) fn sent(&mut self, id: NodeId, to: NodeId, rpc: &Rpc, disk: &Image) {
+        let term = rpc.term();
+        match rpc {
+            Rpc::RequestVote(_) => self.voted(id, id, term, disk),
+            Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => self.voted(id, to, term, disk),
+            Rpc::AppendEntriesResponse(response) => match response.outcome {
+                AppendOutcome::Matched { index } => {
+                    if disk.hard_state.term != term || (disk.log.len() as u64) < index.0 {
+                        let how = format!("{id} says {rpc} with {} and {} entries", disk.hard_state, disk.log.len());
+                        self.violated(Property::PromisesAfterTheDisk, how);
+                    }
+                }
+                AppendOutcome::Mismatch { .. } => self.mark("conflict"),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn voted(&mut self, id: NodeId, candidate: NodeId, term: Term, disk: &Image) {
+        let first = *self.votes.entry((id, term)).or_insert(candidate);
+        if first != candidate {
+            self.violated(Property::OneVoteATerm, format!("{id} votes for {first} and {candidate} in term {term}"));
+        }
+        if disk.hard_state.term != term || disk.hard_state.voted_for != Some(candidate) {
+            let how = format!("{id} votes for {candidate} in term {term} with {} on its disk", disk.hard_state);
+            self.violated(Property::PromisesAfterTheDisk, how);
+        }
+    }
+
+    /// A node applies an entry after `before` others.
+    pub(crate) fn applied(&mut self, id: NodeId, before: u64, entry: &Entry, disk: &Image) {
+        if disk.log.get(before as usize) != Some(entry) {
+            self.violated(Property::PromisesAfterTheDisk, format!("{id} applies {entry} which its disk may lose"));
+        }
+        let first = self.applied.entry(LogIndex(before + 1)).or_insert_with(|| entry.clone());
+        if first != entry {
+            let how = format!("{id} applies {entry} as number {}, elsewhere {first}", before + 1);
+            self.violated(Property::StateMachineSafety, how);
+        }
+    }
+
+    /// A node is asked; for a read with the newest commit index anywhere.
+    pub(crate) fn asked(&mut self, node: NodeId, id: RequestId, read: Option<LogIndex>) {
+        self.asked.insert(id, Asked { node, read });
+    }
+
+    /// A node answers or announces.
+    pub(crate) fn answered(&mut self, id: NodeId, news: &Action) {
+        let (request, is_for_reads) = match news {
+            Action::Appended { id, .. } => (*id, Some(false)),
+            Action::Rejected { id, .. } => (*id, None),
+            Action::ReadReady { id, .. } | Action::ReadFailed { id, .. } => (*id, Some(true)),
+            _ => return,
+        };
+        let Some(asked) = self.asked.remove(&request).filter(|asked| asked.node == id) else {
+            return self.violated(Property::OneAnswerARequest, format!("{id} says {news}, and nobody waits for it"));
+        };
+        if is_for_reads.is_some_and(|is_for_reads| is_for_reads != asked.read.is_some()) {
+            self.violated(Property::OneAnswerARequest, format!("{id} says {news} to another kind of request"));
+        }
+        if let (Action::ReadReady { index, .. }, Some(newest)) = (news, asked.read) {
+            self.mark("read");
+            if *index < newest {
+                let how = format!("{id} says {news}, but {newest} was committed before it was asked");
+                self.violated(Property::LinearizableReads, how);
+            }
+        }
+    }
+
+    /// A node went down: whoever waits there gets no answer.
+    pub(crate) fn crashed(&mut self, id: NodeId) {
+        self.mark("crash");
+        self.asked.retain(|_, asked| asked.node != id);
+    }
+
+    /// How many wait for an answer of this node.
+    pub(crate) fn waiting(&self, id: NodeId) -> usize {
+        self.asked.values().filter(|asked| asked.node == id).count()
+    }
+}

@@ -1,0 +1,379 @@
+//! Test support: replicas under full control, one alone ([`replica`]) or several with every message, write, crash and
+//! moment chosen by the test ([`Cluster`]).
+//!
+//! This module must not know what a test expects; what must hold in every run is in [`history`].
+#![allow(dead_code, reason = "each test file compiles this module and uses its own part of it")]
+
+pub(crate) mod history;
+pub(crate) mod replica;
+pub(crate) mod schedule;
+pub(crate) mod script;
+
+use history::{History, Property};
+use raft_core::{
+    Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, Message, NodeId, Payload, Raft,
+    RequestId, Restored, RoleKind, Rpc, Term, Write,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What is on a disk.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Image {
+    pub(crate) hard_state: HardState,
+    pub(crate) log: Vec<Entry>,
+}
+
+impl Image {
+    /// Recovery's reading of one record: truncate, then entries.
+    pub(crate) fn take(&mut self, write: &Write) {
+        if let Some(hard_state) = write.hard_state {
+            self.hard_state = hard_state;
+        }
+        if let Some(index) = write.truncate_from {
+            self.log.truncate(index.0 as usize - 1);
+        }
+        for entry in write.entries.iter() {
+            assert_eq!(entry.id.index.0, self.log.len() as u64 + 1, "a gap on the disk before {entry}");
+            self.log.push(entry.clone());
+        }
+    }
+}
+
+/// A machine: a replica while it is up, a disk always.
+pub(crate) struct Server {
+    pub(crate) config: Config,
+    pub(crate) raft: Option<Raft>,
+    /// Reported durable.
+    pub(crate) disk: Image,
+    /// Asked for and not reported, in order.
+    pub(crate) pending: VecDeque<Write>,
+    /// What the replica holds in memory: the disk after all that was asked for.
+    pub(crate) memory: Image,
+    /// The state machine: lost with a crash.
+    pub(crate) applied: Vec<Entry>,
+    /// A copy of `applied` that survives; what a state machine on disk would hold.
+    pub(crate) saved: Vec<Entry>,
+    /// Answers and announcements since the start.
+    pub(crate) news: Vec<Action>,
+}
+
+/// Several servers, a queue for each directed link, one clock.
+pub(crate) struct Cluster {
+    pub(crate) now: Instant,
+    pub(crate) servers: BTreeMap<NodeId, Server>,
+    pub(crate) links: BTreeMap<(NodeId, NodeId), VecDeque<Rpc>>,
+    /// Links on which everything sent is lost.
+    pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
+    pub(crate) history: History,
+    /// What happened, for people.
+    pub(crate) trace: Vec<String>,
+    requests: u64,
+}
+
+impl Cluster {
+    /// `size` voters that have never run, with the settings `adjust` makes of the defaults.
+    pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
+        let configuration = Configuration::of_voters((1..=size).map(NodeId));
+        let image = Restored::bootstrap(configuration);
+        let disk = Image { hard_state: image.hard_state, log: image.entries.to_vec() };
+        let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
+        Self::of_disks(disks, adjust)
+    }
+
+    /// Servers with these disks.
+    pub(crate) fn of_disks(disks: BTreeMap<NodeId, Image>, adjust: impl Fn(&mut Config)) -> Self {
+        let mut cluster = Self {
+            now: Instant(0),
+            servers: BTreeMap::new(),
+            links: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            history: History::default(),
+            trace: Vec::new(),
+            requests: 0,
+        };
+        for (id, disk) in disks {
+            let mut config = Config { observe: true, ..Config::new(id) };
+            adjust(&mut config);
+            cluster.history.wrote(&disk.log, 0);
+            let (applied, saved) = (Vec::new(), Vec::new());
+            let (pending, news) = (VecDeque::new(), Vec::new());
+            let memory = disk.clone();
+            let server = Server { config, raft: None, disk, pending, memory, applied, saved, news };
+            cluster.servers.insert(id, server);
+        }
+        for id in cluster.ids() {
+            cluster.restart(id, false);
+        }
+        cluster
+    }
+
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        self.servers.keys().copied().collect()
+    }
+
+    pub(crate) fn server(&self, id: u64) -> &Server {
+        &self.servers[&NodeId(id)]
+    }
+
+    pub(crate) fn raft(&self, id: u64) -> &Raft {
+        self.server(id).raft.as_ref().expect("the node is up")
+    }
+
+    /// The leader of the highest term among those that are up.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
+        rafts.filter(|raft| raft.role() == RoleKind::Leader).max_by_key(|raft| raft.term()).map(Raft::id)
+    }
+
+    // ---- one call ----
+
+    /// Hands one input to a node and takes its actions: messages to the links, writes to the disk's queue, entries to
+    /// the state machine. A node that is down hears nothing.
+    pub(crate) fn step(&mut self, id: NodeId, input: Input) -> Vec<Action> {
+        let now = self.now;
+        let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
+        let Some(raft) = server.raft.as_mut() else { return Vec::new() };
+        self.trace.push(format!("  {id} {}", script::describe(&input)));
+        let before = (raft.role(), raft.term());
+        let actions = raft.step(Message { now, input });
+        let after = (raft.role(), raft.term());
+        assert!(raft.deadline().is_none_or(|deadline| deadline > now), "{id}: deadline {:?} at {now}", raft.deadline());
+        self.trace.extend(actions.iter().map(|action| format!("    {action}")));
+
+        for action in &actions {
+            if let Action::Persist(write) = action {
+                let kept = write.truncate_from.map_or(server.memory.log.len() as u64, |index| index.0 - 1);
+                if before == after && after.0 == RoleKind::Leader && write.truncate_from.is_some() {
+                    self.history.violated(Property::LeaderAppendOnly, format!("{id} leads and writes {write}"));
+                }
+                if write.truncate_from.is_some() {
+                    self.history.mark("truncation");
+                }
+                server.memory.take(write);
+                server.pending.push_back(write.clone());
+                self.history.wrote(&server.memory.log, kept as usize);
+            }
+        }
+        let status = raft.status();
+        assert_eq!(status.last.index.0, server.memory.log.len() as u64, "{id} holds what it asked to be written");
+        self.history.stepped(id, before, after, status.commit, &server.memory.log);
+
+        let mut applied = None;
+        for action in &actions {
+            match action {
+                Action::Send { to, rpc } => {
+                    self.history.sent(id, *to, rpc, &server.disk);
+                    if !self.cut.contains(&(id, *to)) {
+                        self.links.entry((id, *to)).or_default().push_back(rpc.clone());
+                    }
+                }
+                Action::Apply { entries } => {
+                    for entry in entries.iter() {
+                        self.history.applied(id, server.applied.len() as u64, entry, &server.disk);
+                        server.applied.push(entry.clone());
+                    }
+                    applied = entries.last_id();
+                }
+                Action::Persist(_) | Action::Observe(_) => {}
+                news => {
+                    self.history.answered(id, news);
+                    server.news.push(news.clone());
+                }
+            }
+        }
+        if let Some(last) = applied {
+            self.step(id, Input::Applied { index: last.index });
+        }
+        actions
+    }
+
+    pub(crate) fn tick(&mut self, id: NodeId) -> Vec<Action> {
+        self.step(id, Input::Tick)
+    }
+
+    /// The clock goes to this node's deadline, if that lies ahead, and the node gets a call.
+    pub(crate) fn wait_for(&mut self, id: NodeId) -> Vec<Action> {
+        if let Some(deadline) = self.servers[&id].raft.as_ref().and_then(Raft::deadline) {
+            self.now = self.now.max(deadline);
+        }
+        self.tick(id)
+    }
+
+    /// Time passes; each node is called at each of its deadlines on the way.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let end = Instant(self.now.0 + millis * 1_000_000);
+        while let Some((deadline, id)) = self.next_deadline().filter(|(deadline, _)| *deadline <= end) {
+            self.now = self.now.max(deadline);
+            self.tick(id);
+        }
+        self.now = end;
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<(Instant, NodeId)> {
+        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
+        rafts.filter_map(|raft| Some((raft.deadline()?, raft.id()))).min()
+    }
+
+    // ---- messages ----
+
+    /// Delivers the message at place `nth` of a link.
+    pub(crate) fn deliver(&mut self, from: NodeId, to: NodeId, nth: usize) -> Vec<Action> {
+        match self.links.get_mut(&(from, to)).and_then(|link| link.remove(nth)) {
+            Some(rpc) => self.step(to, Input::Receive { from, rpc }),
+            None => Vec::new(),
+        }
+    }
+
+    /// Links on which something waits.
+    pub(crate) fn busy_links(&self) -> Vec<(NodeId, NodeId)> {
+        self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(&ends, _)| ends).collect()
+    }
+
+    /// Delivers everything and reports every write until nothing moves, without time passing.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let busy = self.busy_links();
+            let writing: Vec<_> =
+                self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
+            if busy.is_empty() && writing.is_empty() {
+                return;
+            }
+            for id in writing {
+                self.persist(id, usize::MAX);
+            }
+            for (from, to) in busy {
+                self.deliver(from, to, 0);
+            }
+        }
+    }
+
+    /// Cuts or mends every link of a node.
+    pub(crate) fn isolate(&mut self, id: NodeId, is_cut: bool) {
+        for other in self.ids().into_iter().filter(|&other| other != id) {
+            for ends in [(id, other), (other, id)] {
+                if is_cut {
+                    self.cut.insert(ends);
+                    self.links.remove(&ends);
+                } else {
+                    self.cut.remove(&ends);
+                }
+            }
+        }
+    }
+
+    // ---- disk and process ----
+
+    /// Reports the oldest `count` writes, cumulatively: one input for all of them.
+    pub(crate) fn persist(&mut self, id: NodeId, count: usize) -> Vec<Action> {
+        let server = self.servers.get_mut(&id).expect("a known node");
+        let count = count.min(server.pending.len());
+        let Some(last) = server.pending.drain(..count).inspect(|write| server.disk.take(write)).last() else {
+            return Vec::new();
+        };
+        self.step(id, Input::Persisted { write: last.id })
+    }
+
+    /// The process dies; of the writes not reported the oldest `kept` have reached the disk all the same.
+    pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
+        let server = self.servers.get_mut(&id).expect("a known node");
+        if server.raft.take().is_none() {
+            return;
+        }
+        let kept = kept.min(server.pending.len());
+        if server.pending.len() > kept {
+            self.history.mark("write lost");
+        }
+        let survivors: Vec<Write> = server.pending.drain(..kept).collect();
+        survivors.iter().for_each(|write| server.disk.take(write));
+        server.pending.clear();
+        server.saved = std::mem::take(&mut server.applied);
+        self.history.crashed(id);
+        self.trace.push(format!("  {id} crashes, {kept} of its unreported writes survive"));
+    }
+
+    /// The process starts from its disk; its state machine comes back too, or starts empty.
+    pub(crate) fn restart(&mut self, id: NodeId, with_state_machine: bool) {
+        let server = self.servers.get_mut(&id).expect("a known node");
+        if server.raft.is_some() {
+            return;
+        }
+        server.applied = if with_state_machine { std::mem::take(&mut server.saved) } else { Vec::new() };
+        let restored = Restored {
+            hard_state: server.disk.hard_state,
+            entries: server.disk.log.clone().into(),
+            applied: LogIndex(server.applied.len() as u64),
+        };
+        server.memory = server.disk.clone();
+        server.news.clear();
+        server.raft = Some(Raft::new(server.config.clone(), restored).expect("what was written can be restored"));
+    }
+
+    // ---- requests ----
+
+    pub(crate) fn propose(&mut self, id: NodeId) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.history.asked(id, request, None);
+        self.step(id, Input::Propose { id: request, command: format!("c{}", self.requests).into() });
+        request
+    }
+
+    pub(crate) fn read(&mut self, id: NodeId) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        let newest = self.history.newest_commit();
+        self.history.asked(id, request, Some(newest));
+        self.step(id, Input::Read { id: request });
+        request
+    }
+
+    // ---- whole stories ----
+
+    /// Lets time pass, with everything delivered and written at once, until `done`; false after `rounds` deadlines.
+    pub(crate) fn run_until(&mut self, rounds: usize, done: impl Fn(&Self) -> bool) -> bool {
+        for _ in 0..rounds {
+            self.settle();
+            if done(self) {
+                return true;
+            }
+            let Some((_, id)) = self.next_deadline() else { return false };
+            self.wait_for(id);
+        }
+        false
+    }
+
+    /// A leader that the others follow, its no-op committed everywhere.
+    pub(crate) fn elect(&mut self) -> NodeId {
+        assert!(self.run_until(200, Self::has_converged), "no leader:\n{}", self.trace.join("\n"));
+        self.leader().expect("converged")
+    }
+
+    /// Whether a leader has an entry of its term committed, and all that are up hold, have committed and applied the
+    /// same log.
+    pub(crate) fn has_converged(&self) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let status = self.servers[&leader].raft.as_ref().expect("it leads").status();
+        status.last.term == status.term
+            && self.servers.values().filter_map(|server| server.raft.as_ref()).all(|raft| {
+                let other = raft.status();
+                (other.term, other.last, other.commit, other.applied)
+                    == (status.term, status.last, status.last.index, status.last.index)
+            })
+    }
+}
+
+/// The entry `index@term` of tests: a configuration of `voters` nodes at index 1, elsewhere a command that names it.
+pub(crate) fn entry(index: u64, term: u64, voters: u64) -> Entry {
+    let payload = if index == 1 {
+        Payload::Configuration(Configuration::of_voters((1..=voters).map(NodeId)))
+    } else {
+        Payload::Command(format!("{index}@{term}").into())
+    };
+    Entry { id: raft_core::EntryId::new(index, term), payload }
+}
+
+/// A disk with entries of these terms, its hard state in `term` without a vote.
+pub(crate) fn image(term: u64, terms: &[u64], voters: u64) -> Image {
+    let entries = terms.iter().enumerate().map(|(place, &of)| entry(place as u64 + 1, of, voters)).collect();
+    Image { hard_state: HardState { term: Term(term), voted_for: None }, log: entries }
+}

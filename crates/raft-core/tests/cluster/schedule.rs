@@ -1,0 +1,220 @@
+//! Random schedules: whatever order of messages, writes, crashes and moments a network, a disk and a clock may choose.
+//! Number of cases from `RAFTING_CASES`, other runs with `RAFTING_SEED`.
+
+use super::Cluster;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
+use raft_core::{Input, Instant, NodeId, RoleKind};
+
+/// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
+/// stays so when it is shrunk.
+#[derive(Clone, Debug)]
+pub(crate) enum Happening {
+    Deliver { link: u8, nth: u8 },
+    Drop { link: u8, nth: u8 },
+    Duplicate { link: u8, nth: u8 },
+    /// Reports some of a node's writes.
+    Persist { node: u8, count: u8 },
+    /// All writes of all nodes are reported and all that is on the links arrives, some rounds long.
+    Calm { rounds: u8 },
+    /// Time passes without anybody being called.
+    Pass { millis: u8 },
+    Tick { node: u8 },
+    /// The clock goes to the node's deadline.
+    Wait { node: u8 },
+    Crash { node: u8, kept: u8 },
+    Restart { node: u8, with_state_machine: bool },
+    Isolate { node: u8 },
+    Mend,
+    Propose { node: u8 },
+    /// To the leader, if there is one.
+    ProposeToLeader,
+    Read { node: u8 },
+    ReadAtLeader,
+    Campaign { node: u8 },
+    /// Nobody is called for longer than an election timeout; then one node is, and some messages pass.
+    Unseat { node: u8, rounds: u8 },
+    CrashLeader { kept: u8 },
+}
+
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    prop_oneof![
+        40 => (any::<u8>(), 0..3_u8).prop_map(|(link, nth)| Deliver { link, nth }),
+        3 => (any::<u8>(), 0..3_u8).prop_map(|(link, nth)| Drop { link, nth }),
+        3 => (any::<u8>(), 0..3_u8).prop_map(|(link, nth)| Duplicate { link, nth }),
+        12 => (any::<u8>(), 1..3_u8).prop_map(|(node, count)| Persist { node, count }),
+        4 => (1..5_u8).prop_map(|rounds| Calm { rounds }),
+        4 => (1..80_u8).prop_map(|millis| Pass { millis }),
+        6 => any::<u8>().prop_map(|node| Tick { node }),
+        8 => any::<u8>().prop_map(|node| Wait { node }),
+        2 => (any::<u8>(), 0..4_u8).prop_map(|(node, kept)| Crash { node, kept }),
+        4 => (any::<u8>(), any::<bool>())
+            .prop_map(|(node, with_state_machine)| Restart { node, with_state_machine }),
+        1 => any::<u8>().prop_map(|node| Isolate { node }),
+        1 => Just(Mend),
+        2 => any::<u8>().prop_map(|node| Propose { node }),
+        9 => Just(ProposeToLeader),
+        2 => any::<u8>().prop_map(|node| Read { node }),
+        4 => Just(ReadAtLeader),
+        1 => any::<u8>().prop_map(|node| Campaign { node }),
+        3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
+        1 => (0..3_u8).prop_map(|kept| CrashLeader { kept }),
+    ]
+}
+
+/// A schedule for 3 or 5 nodes.
+pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happening>)> {
+    (prop_oneof![Just(3_u64), Just(5_u64)], vec(happening(), length / 2..length))
+}
+
+/// A runner with a fixed seed: the same cases on every machine, and nothing written beside the sources.
+pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let cases = number("RAFTING_CASES").and_then(|cases| u32::try_from(cases).ok()).unwrap_or(cases);
+    let seed = number("RAFTING_SEED").unwrap_or(0).wrapping_mul(1_000_003).wrapping_add(stream);
+    TestRunner::new(Settings {
+        cases,
+        rng_algorithm: RngAlgorithm::ChaCha,
+        rng_seed: RngSeed::Fixed(seed),
+        failure_persistence: None,
+        ..Settings::default()
+    })
+}
+
+impl Cluster {
+    /// A cluster for random schedules: limits so small that they are met.
+    pub(crate) fn for_schedules(size: u64) -> Self {
+        Self::with(size, |config| {
+            config.max_append_bytes = 80;
+            config.max_inflight_messages = 3;
+            config.max_apply_bytes = 120;
+            config.max_unpersisted_bytes = 400;
+            config.max_uncommitted_bytes = 600;
+            config.max_pending_reads = 4;
+        })
+    }
+
+    pub(crate) fn happen(&mut self, happening: &Happening) {
+        use Happening::*;
+        let ids = self.ids();
+        let pick = |number: u8| ids[usize::from(number) % ids.len()];
+        match *happening {
+            Deliver { link, nth } => {
+                if let Some((from, to, nth)) = self.pick_message(link, nth) {
+                    self.deliver(from, to, nth);
+                }
+            }
+            Drop { link, nth } => {
+                if let Some((from, to, nth)) = self.pick_message(link, nth) {
+                    self.links.get_mut(&(from, to)).and_then(|link| link.remove(nth));
+                }
+            }
+            Duplicate { link, nth } => {
+                if let Some((from, to, nth)) = self.pick_message(link, nth) {
+                    let link = self.links.entry((from, to)).or_default();
+                    if let Some(rpc) = link.get(nth).cloned() {
+                        link.push_back(rpc);
+                    }
+                }
+            }
+            Persist { node, count } => {
+                self.persist(pick(node), usize::from(count));
+            }
+            Calm { rounds } => self.calm(rounds),
+            Pass { millis } => self.now = Instant(self.now.0 + u64::from(millis) * 1_000_000),
+            Tick { node } => {
+                self.tick(pick(node));
+            }
+            Wait { node } => {
+                self.wait_for(pick(node));
+            }
+            Crash { node, kept } => self.crash(pick(node), usize::from(kept)),
+            Restart { node, with_state_machine } => self.restart(pick(node), with_state_machine),
+            Isolate { node } => self.isolate(pick(node), true),
+            Mend => self.cut.clear(),
+            Propose { node } => {
+                if self.is_up(pick(node)) {
+                    self.propose(pick(node));
+                }
+            }
+            ProposeToLeader => {
+                if let Some(leader) = self.leader() {
+                    self.propose(leader);
+                }
+            }
+            Read { node } => {
+                if self.is_up(pick(node)) {
+                    self.read(pick(node));
+                }
+            }
+            ReadAtLeader => {
+                if let Some(leader) = self.leader() {
+                    self.read(leader);
+                }
+            }
+            Campaign { node } => {
+                self.step(pick(node), Input::Campaign);
+            }
+            Unseat { node, rounds } => {
+                self.now = Instant(self.now.0 + 400_000_000);
+                self.wait_for(pick(node));
+                self.calm(rounds);
+            }
+            CrashLeader { kept } => {
+                if let Some(leader) = self.leader() {
+                    self.crash(leader, usize::from(kept));
+                }
+            }
+        }
+    }
+
+    fn is_up(&self, id: NodeId) -> bool {
+        self.servers[&id].raft.is_some()
+    }
+
+    fn pick_message(&self, link: u8, nth: u8) -> Option<(NodeId, NodeId, usize)> {
+        let busy = self.busy_links();
+        let &(from, to) = busy.get(usize::from(link) % busy.len().max(1))?;
+        Some((from, to, usize::from(nth) % self.links[&(from, to)].len()))
+    }
+
+    fn calm(&mut self, rounds: u8) {
+        for _ in 0..rounds {
+            for id in self.ids() {
+                self.persist(id, usize::MAX);
+            }
+            for (from, to) in self.busy_links() {
+                self.deliver(from, to, 0);
+            }
+        }
+    }
+
+    /// Everything is mended and up again; whether the cluster then makes progress: a leader, a fresh command committed,
+    /// all logs and state machines equal.
+    pub(crate) fn heals(&mut self) -> bool {
+        self.cut.clear();
+        for id in self.ids() {
+            self.restart(id, true);
+        }
+        if !self.run_until(400, Self::has_converged) {
+            return false;
+        }
+        let before = self.history.newest_commit();
+        let leader = self.leader().expect("converged");
+        let (write, read) = (self.propose(leader), self.read(leader));
+        let progress = self.run_until(50, |cluster| {
+            cluster.has_converged() && cluster.history.newest_commit() > before && cluster.history.waiting(leader) == 0
+        });
+        let idle = |cluster: &Self| {
+            let status = cluster.servers[&leader].raft.as_ref().expect("it leads").status();
+            status.role == RoleKind::Leader
+                && status.uncommitted_bytes == 0
+                && status.unpersisted_bytes == 0
+                && status.pending_reads == 0
+                && status.peers.values().all(|peer| peer.inflight_messages == 0 && peer.inflight_bytes == 0)
+        };
+        progress && write < read && idle(self)
+    }
+}

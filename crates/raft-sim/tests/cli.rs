@@ -1,0 +1,228 @@
+//! The binary as its users meet it: exit codes, output, files.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of a test's own, under the build folder.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cli-{test}"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).expect("the build folder is writable");
+        Self(folder)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("the build folder is writable");
+        path
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let binary = env!("CARGO_BIN_EXE_raft-sim");
+        Command::new(binary).args(args).current_dir(&self.0).output().expect("the binary starts")
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("not killed")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+const QUIET: &str = r#"
+version = 1
+title = "A quiet cluster"
+story = "It elects a leader and serves its clients."
+source = "Raft §5.2"
+seeds = "0..3"
+duration = "2s"
+[expect]
+leader = "any"
+sometimes = ["leader_elected"]
+"#;
+
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or_default()
+}
+
+#[test]
+fn a_scenario_that_holds_passes_and_ends_with_the_hash() {
+    let folder = Folder::new("pass");
+    folder.write("quiet.toml", QUIET);
+    let output = folder.run(&["run", "quiet.toml"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 0, "{text}{}", stderr(&output));
+    assert!(text.starts_with("PASS quiet  3 seeds  6.0 s simulated in "), "{text}");
+    let hash = last_line(&text).strip_prefix("trace hash ").expect("the hash comes last");
+    assert!(hash.len() == 32 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')), "{hash}");
+    assert!(!text.contains('\u{1b}'), "no colours unless stdout is a terminal");
+    assert_eq!(stderr(&output), "", "no progress bar unless stderr is a terminal");
+    assert!(!folder.0.join("raft-sim-failures").exists(), "nothing failed");
+    let without_command = folder.run(&["quiet.toml"]);
+    assert_eq!(last_line(&stdout(&without_command)), last_line(&text));
+}
+
+#[test]
+fn the_hash_depends_on_the_seeds_and_not_on_the_workers() {
+    let folder = Folder::new("workers");
+    folder.write("a.toml", QUIET);
+    folder.write("b.toml", &QUIET.replace("duration = \"2s\"", "duration = \"1s\""));
+    let hash = |args: &[&str]| last_line(&stdout(&folder.run(args))).to_owned();
+    let one = hash(&["run", ".", "-j", "1"]);
+    assert!(one.starts_with("trace hash "), "{one}");
+    assert_eq!(one, hash(&["run", ".", "-j", "2"]));
+    assert_eq!(one, hash(&["run", "a.toml", "b.toml", "-j", "3"]));
+    assert_eq!(one, hash(&["run", ".", "--twice"]));
+    assert_ne!(one, hash(&["run", ".", "--seeds", "1..4"]));
+    assert_ne!(one, hash(&["run", "b.toml", "a.toml"]));
+}
+
+#[test]
+fn wrong_usage_and_bad_scenarios_are_code_4() {
+    let folder = Folder::new("usage");
+    folder.write("quiet.toml", QUIET);
+    folder.write("bad.toml", &QUIET.replace("duration", "durration"));
+    for args in [
+        &["run", "quiet.toml", "--sedes", "0..3"][..],
+        &["run", "quiet.toml", "--seeds", "3..3"],
+        &["run", "quiet.toml", "-j", "0"],
+        &["swarm", "--nodes", "10"],
+        &["swarm", "--profile", "member"],
+        &["swarm", "--seeds", "0..3", "--for", "1s"],
+        &["run", "missing.toml"],
+        &["replay", "missing.toml"],
+        &["replay"],
+        &["run", "quiet.toml", "--trace", "no/such/folder/trace.jsonl"],
+    ] {
+        let output = folder.run(args);
+        assert_eq!(code(&output), 4, "{args:?}: {}", stderr(&output));
+        assert!(!stderr(&output).is_empty() && output.stdout.is_empty(), "{args:?}");
+    }
+    let output = folder.run(&["run", "quiet.toml", "bad.toml"]);
+    assert_eq!(code(&output), 4);
+    let expected = "bad.toml:7: durration: unknown field `durration`, did you mean `duration`?\n";
+    assert_eq!(stderr(&output), expected);
+    assert_eq!(stdout(&output), "", "nothing is run if anything is wrong");
+    assert_eq!(code(&folder.run(&["--help"])), 0);
+    assert_eq!(code(&folder.run(&["--version"])), 0);
+}
+
+#[test]
+fn an_expectation_that_fails_is_code_2_and_can_be_replayed() {
+    let folder = Folder::new("expectation");
+    folder.write("lonely.toml", &QUIET.replace("leader = \"any\"", "no_leader = true"));
+    let output = folder.run(&["run", "lonely.toml", "--out", "kept"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 2, "{text}");
+    assert!(text.starts_with("FAIL lonely  3 seeds"), "{text}");
+    assert!(text.contains("no leader expected"), "{text}");
+    assert!(text.contains("  the last 40 events before it:\n"), "{text}");
+    let recorded = folder.0.join("kept/lonely-seed-0.toml");
+    assert!(recorded.exists(), "{text}");
+    let again = text.lines().find_map(|line| line.trim().strip_prefix("see it again: ")).expect("a command");
+    let replayed = Command::new("sh").args(["-c", again]).current_dir(&folder.0).output().expect("a shell");
+    assert_eq!(code(&replayed), 2, "{again}: {}", stderr(&replayed));
+    assert_eq!(stderr(&replayed), "", "the recorded run is the same run");
+    let direct = folder.run(&["replay", "lonely.toml", "--seed", "0"]);
+    assert_eq!(last_line(&stdout(&direct)), last_line(&stdout(&replayed)));
+}
+
+#[test]
+fn a_mark_that_is_never_reached_is_code_2() {
+    let folder = Folder::new("mark");
+    folder.write("calm.toml", &QUIET.replace("[\"leader_elected\"]", "[\"leader_elected\", \"truncation\"]"));
+    let output = folder.run(&["run", "calm.toml"]);
+    assert_eq!(code(&output), 2);
+    assert!(stdout(&output).contains("sometimes: `truncation` did not happen in any of 3 runs"), "{}", stdout(&output));
+}
+
+#[test]
+fn json_has_the_documented_shape() {
+    let folder = Folder::new("json");
+    folder.write("quiet.toml", QUIET);
+    folder.write("lonely.toml", &QUIET.replace("leader = \"any\"", "no_leader = true"));
+    let report = |args: &[&str]| -> (i32, Value) {
+        let output = folder.run(args);
+        (code(&output), serde_json::from_slice(&output.stdout).expect("one JSON object"))
+    };
+    let (exit, good) = report(&["run", "quiet.toml", "--format", "json"]);
+    assert_eq!((exit, &good["schema"], &good["runs"]), (0, &Value::from(1), &Value::from(3)));
+    assert_eq!(good["violations"], Value::Array(Vec::new()));
+    assert!(good["events"].as_u64() > Some(100), "{good}");
+    assert!(good["sometimes"]["leader_elected"].as_u64() >= Some(3), "{good}");
+    assert_eq!(good["faults"]["loss"], serde_json::json!({ "injected": 0, "mattered": 0 }));
+    let text = stdout(&folder.run(&["run", "quiet.toml"]));
+    assert_eq!(last_line(&text), format!("trace hash {}", good["hash"].as_str().expect("a text")));
+    let (exit, bad) = report(&["run", "lonely.toml", "--format", "json"]);
+    let first = &bad["violations"][0];
+    assert_eq!((exit, &first["scenario"], &first["seed"]), (2, &Value::from("lonely"), &Value::from(0)));
+    assert_eq!(first["property"], "expectation");
+    for field in ["message", "file", "reproduce"] {
+        assert!(first[field].is_string(), "{field}: {first}");
+    }
+    assert!(first["facts"].is_array(), "{first}");
+}
+
+#[test]
+fn swarms_run_and_shards_share_the_seeds() {
+    let folder = Folder::new("swarm");
+    let runs = |args: &[&str]| -> u64 {
+        let output = folder.run(args);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        report["runs"].as_u64().expect("a number")
+    };
+    assert_eq!(runs(&["swarm", "--profile", "net", "--nodes", "3", "--seeds", "0..3", "--format", "json"]), 3);
+    assert_eq!(runs(&["swarm", "--seeds", "0..5", "--shard", "0/2", "--format", "json"]), 3);
+    assert_eq!(runs(&["swarm", "--seeds", "0..5", "--shard", "1/2", "--format", "json"]), 2);
+    assert!(runs(&["swarm", "--profile", "disk", "--for", "10ms", "--format", "json"]) >= 1);
+}
+
+#[test]
+fn explanations_are_stable_and_traces_and_histories_are_json_lines() {
+    let folder = Folder::new("explain");
+    folder.write("quiet.toml", QUIET);
+    let explain = |extra: &[&str]| stdout(&folder.run(&[&["explain", "quiet.toml", "--seed", "1"], extra].concat()));
+    let text = explain(&[]);
+    assert_eq!(text, explain(&["--trace", "trace.jsonl", "--history", "history.jsonl"]));
+    assert!(text.contains("becomes leader of term 2: a quorum voted for it, Raft §5.2"), "{text}");
+    let trace = fs::read_to_string(folder.0.join("trace.jsonl")).expect("the trace");
+    let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(trace.lines().all(|line| line.starts_with("{\"version\":1,")), "version first");
+    assert_eq!((&lines[0]["kind"], &lines[0]["seed"]), (&Value::from("run"), &Value::from(1)));
+    assert_eq!(lines.len(), text.lines().count(), "a line per event, and one more in each: its head and the hash");
+    let sent = lines.iter().find(|line| line["kind"] == "sent").expect("something was sent");
+    assert!(
+        sent["message"]["kind"].is_string() && sent["term"].is_u64() && sent["configuration"].is_object(),
+        "{sent}"
+    );
+    let history = fs::read_to_string(folder.0.join("history.jsonl")).expect("the history");
+    let operations = raft_kv::history::read_history(history.as_bytes()).expect("a history");
+    assert!(operations.len() > 10, "clients did something");
+}
+
+#[test]
+fn a_history_of_many_runs_keeps_them_apart() {
+    let folder = Folder::new("history");
+    folder.write("quiet.toml", QUIET);
+    assert_eq!(code(&folder.run(&["run", "quiet.toml", "--history", "history.jsonl", "--trace", "trace.jsonl"])), 0);
+    let history = fs::read_to_string(folder.0.join("history.jsonl")).expect("the history");
+    let operations = raft_kv::history::read_history(history.as_bytes()).expect("a history");
+    for seed in 0..3 {
+        let prefix = format!("quiet/{seed}/");
+        assert!(operations.iter().any(|operation| operation.key.starts_with(&prefix)), "{prefix}");
+    }
+    let trace = fs::read_to_string(folder.0.join("trace.jsonl")).expect("the trace");
+    let runs = trace.lines().filter(|line| line.contains("\"kind\":\"run\"")).count();
+    assert_eq!(runs, 3, "each run opens with its line");
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask long`: seeds nobody has run before, until the time is up. What fails is reproduced by the printed line.
+
+use crate::process::Line;
+use crate::repository;
+use anyhow::Result;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// For how long; the round under way is finished
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    minutes: u64,
+}
+
+/// The seeds of one round of the swarm, and the cases of each property test.
+const ROUND_SEEDS: u64 = 500;
+const ROUND_CASES: u64 = 2_000;
+
+/// Rounds of property tests and swarms.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let commit = repository::commit(root);
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (start, limit) = (Instant::now(), Duration::from_secs(options.minutes * 60));
+    let mut round = 0;
+    while start.elapsed() < limit {
+        let seed = seed_of(since_1970, round);
+        println!("long: round {round}, seed {seed}, commit {commit}");
+        let environment = [("RAFTING_SEED", seed.to_string()), ("RAFTING_CASES", ROUND_CASES.to_string())];
+        let swarm = format!(
+            "cargo run --locked --quiet --release --package raft-sim -- swarm --profile all --seeds {seed}..{}",
+            seed + ROUND_SEEDS
+        );
+        let lines = [
+            Line { words: "cargo test --locked --quiet --release --workspace", environment: &environment },
+            Line { words: &swarm, environment: &[] },
+        ];
+        for line in lines {
+            if !line.command(root).status()?.success() {
+                println!("long: FAILED in round {round}, seed {seed}, commit {commit}; to see it again: {line}");
+                return Ok(false);
+            }
+        }
+        round += 1;
+    }
+    println!("long: {round} rounds passed in {} s, commit {commit}", start.elapsed().as_secs());
+    Ok(true)
+}
+
+/// Seeds far apart, from the clock. Below 2^48: short to type, and the end of a range cannot overflow.
+fn seed_of(since_1970: Duration, round: u64) -> u64 {
+    let clock = since_1970.as_nanos() as u64;
+    let mixed = clock.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn rounds_do_not_share_seeds() {
+        let clock = Duration::from_secs(1_700_000_000);
+        let seeds: BTreeSet<u64> = (0..1_000).map(|round| seed_of(clock, round)).collect();
+        let gaps = seeds.iter().zip(seeds.iter().skip(1)).map(|(low, high)| high - low);
+        assert!(seeds.len() == 1_000 && gaps.min().is_some_and(|gap| gap > ROUND_SEEDS));
+        assert!(seeds.iter().all(|&seed| seed < 1 << 48));
+    }
+}

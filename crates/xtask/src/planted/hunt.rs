@@ -1,0 +1,201 @@
+//! One hunt: build the simulator in the copy, run the scenarios, then swarms, until something is caught.
+
+use super::tree::Tree;
+use crate::process::{End, Line, run_limited};
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// What to run, and for how long.
+pub(crate) struct Hunt<'a> {
+    pub(crate) tree: &'a Tree,
+    /// The seeds 0..this are run.
+    pub(crate) seeds: u64,
+    /// For one run of the simulator.
+    pub(crate) limit: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    /// The simulator found something.
+    Caught(Catch),
+    /// It found nothing in this many seeds.
+    Missed { seeds: u64 },
+    /// This command was still running when its time was up: no property caught it.
+    Hung { command: String },
+}
+
+/// A catch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Catch {
+    /// The scenario, or the swarm's profile.
+    pub(crate) by: String,
+    /// The property, or what an exit code says where there is none.
+    pub(crate) property: String,
+    /// How many seeds of the swarm were run up to the catch; none if a scenario caught it.
+    pub(crate) seeds: Option<u64>,
+}
+
+impl Hunt<'_> {
+    /// Builds and runs until something is caught.
+    pub(crate) fn run(&self, id: &str) -> Result<Outcome> {
+        self.build()?;
+        let run = |arguments: &str, name: &str| self.simulate(id, arguments, name);
+        match run("run --format json", "scenarios")? {
+            Verdict::Green => {}
+            verdict => return Ok(verdict.outcome("scenarios", None)),
+        }
+        for (from, to) in chunks(self.seeds) {
+            let arguments = format!("swarm --profile all --seeds {from}..{to} --format json");
+            match run(&arguments, &format!("swarm-{from}"))? {
+                Verdict::Green => {}
+                verdict => return Ok(verdict.outcome("swarm all", Some(to))),
+            }
+        }
+        Ok(Outcome::Missed { seeds: self.seeds })
+    }
+
+    fn build(&self) -> Result<()> {
+        let environment =
+            [("CARGO_TARGET_DIR", self.tree.target().display().to_string()), ("PROTOC", "/nonexistent".into())];
+        let words = "cargo build --locked --quiet --release --package raft-sim";
+        let line = Line { words, environment: &environment };
+        if !line.command(&self.tree.folder()).status().context("cannot run cargo")?.success() {
+            bail!("the simulator does not build in {}", self.tree.folder().display());
+        }
+        Ok(())
+    }
+
+    fn simulate(&self, id: &str, arguments: &str, name: &str) -> Result<Verdict> {
+        let outputs = self.tree.outputs().join(id);
+        fs::create_dir_all(&outputs)?;
+        let (stdout, stderr) = (outputs.join(format!("{name}.json")), outputs.join(format!("{name}.err")));
+        let mut command = std::process::Command::new(self.tree.target().join("release/raft-sim"));
+        command.args(arguments.split(' ')).arg("--out").arg(outputs.join("failures"));
+        command.current_dir(self.tree.folder());
+        match run_limited(command, &stdout, &stderr, self.limit)? {
+            End::TimedOut => Ok(Verdict::Hung { command: format!("raft-sim {arguments}") }),
+            End::Exit(code) => verdict(code, &fs::read_to_string(&stdout).unwrap_or_default())
+                .with_context(|| format!("raft-sim {arguments}: {}", tail(&stderr))),
+        }
+    }
+}
+
+/// The ranges of seeds to run one after the other. They grow: most bugs are caught by the first few seeds.
+fn chunks(seeds: u64) -> impl Iterator<Item = (u64, u64)> {
+    let next = move |&(from, to): &(u64, u64)| Some((to, (to + (to - from) * 2).min(to + 128)));
+    let first = (0, 8);
+    std::iter::successors(Some(first), next)
+        .take_while(move |&(from, _)| from < seeds)
+        .map(move |(from, to)| (from, to.min(seeds)))
+}
+
+/// What one run of the simulator said.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Green,
+    Found { property: String, scenario: Option<String>, seed: Option<u64> },
+    Hung { command: String },
+}
+
+impl Verdict {
+    /// `by` and `seeds` as they are if the run does not say it better.
+    fn outcome(self, by: &str, seeds: Option<u64>) -> Outcome {
+        match self {
+            Self::Green => Outcome::Missed { seeds: seeds.unwrap_or(0) },
+            Self::Hung { command } => Outcome::Hung { command },
+            Self::Found { property, scenario, seed } => {
+                let is_scenario = seeds.is_none();
+                let by = scenario.filter(|_| is_scenario).unwrap_or_else(|| by.into());
+                // Seed 0 is the first.
+                let seeds = seeds.map(|seeds| seed.map_or(seeds, |seed| seed + 1));
+                Outcome::Caught(Catch { by, property, seeds })
+            }
+        }
+    }
+}
+
+/// Reads an exit code, and the JSON report where it says more.
+fn verdict(code: i32, report: &str) -> Result<Verdict> {
+    let meaning = match code {
+        // Inconclusive is no catch.
+        0 | 5 => return Ok(Verdict::Green),
+        1 => "safety",
+        2 => "liveness or expectation",
+        3 => "determinism",
+        101 => "panic",
+        _ => bail!("exit code {code} is no verdict"),
+    };
+    let report: Value = serde_json::from_str(report).unwrap_or_default();
+    let findings = report["violations"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let property = |finding: &Value| finding["property"].as_str().unwrap_or(meaning).to_owned();
+    // A report lists everything that did not hold. Where safety is lost, what else failed is its consequence.
+    let is_safety = |finding: &&Value| !NO_SAFETY.contains(&property(finding).as_str());
+    let first = findings.iter().find(|finding| code != 1 || is_safety(finding)).unwrap_or(&Value::Null);
+    Ok(Verdict::Found {
+        property: property(first),
+        scenario: first["scenario"].as_str().map(str::to_owned),
+        seed: first["seed"].as_u64(),
+    })
+}
+
+/// The findings of the simulator that are no safety properties.
+const NO_SAFETY: [&str; 4] = ["inconclusive", "expectation", "sometimes", "determinism"];
+
+/// The last line that is not empty.
+fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no error").into()
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Caught(Catch { by, property, .. }) => write!(f, "{by}: {property}"),
+            Self::Missed { .. } => write!(f, "nothing found"),
+            Self::Hung { command } => write!(f, "hung in `{command}`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_the_seeds_once() {
+        let all: Vec<_> = chunks(500).collect();
+        assert_eq!((all.first(), all.last().map(|&(_, to)| to)), (Some(&(0, 8)), Some(500)));
+        assert!(all.windows(2).all(|pair| pair[0].1 == pair[1].0), "{all:?}");
+        assert_eq!(chunks(3).collect::<Vec<_>>(), [(0, 3)]);
+        assert_eq!(chunks(0).count(), 0);
+    }
+
+    #[test]
+    fn exit_codes_and_reports_are_verdicts() {
+        let report = r#"{"violations":[{"property":"ack_durable","scenario":"lost-votes","seed":7}]}"#;
+        let found = verdict(1, report).unwrap();
+        let caught = |by: &str, seeds| Catch { by: by.into(), property: "ack_durable".into(), seeds };
+        assert_eq!(found.outcome("scenarios", None), Outcome::Caught(caught("lost-votes", None)));
+        let found = verdict(1, report).unwrap();
+        assert_eq!(found.outcome("swarm all", Some(24)), Outcome::Caught(caught("swarm all", Some(8))));
+        let mixed = r#"{"violations":[{"property":"expectation","seed":1},{"property":"no_holes","seed":2}]}"#;
+        let property = |code| match verdict(code, mixed).unwrap() {
+            Verdict::Found { property, seed, .. } => (property, seed),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(property(1), ("no_holes".into(), Some(2)));
+        assert_eq!(property(2), ("expectation".into(), Some(1)));
+        assert_eq!((verdict(0, "").unwrap(), verdict(5, "").unwrap()), (Verdict::Green, Verdict::Green));
+        let bare = |code, meaning: &str| {
+            verdict(code, "no json").unwrap() == Verdict::Found { property: meaning.into(), scenario: None, seed: None }
+        };
+        assert!(bare(2, "liveness or expectation") && bare(3, "determinism") && bare(101, "panic"));
+        assert!(verdict(4, "").is_err() && verdict(137, "").is_err(), "a bad command line is no catch");
+    }
+}

@@ -1,0 +1,145 @@
+//! `cargo xtask planted-bugs`: the simulator's own score. Known bugs are planted in a copy of the tree, one at a time, and
+//! the simulator has to find each of them; in the same tree without a bug it has to find nothing.
+
+mod hunt;
+mod patch;
+mod results;
+mod table;
+mod tree;
+
+use anyhow::{Context, Result, bail};
+use hunt::{Hunt, Outcome};
+pub(crate) use patch::{Patch, patches};
+use results::Results;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use table::Row;
+use tree::Tree;
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only print the bugs: id, property, source, separated by tabs
+    #[arg(long)]
+    list: bool,
+    /// Only this bug; may be repeated
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+    /// Only this share of the bugs, as 0/4, 1/4, 2/4, 3/4; 4/4 is 0/4
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    shard: Option<(usize, usize)>,
+    /// How many seeds of the swarm a bug may survive
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    seeds: u64,
+    /// How long one run of the simulator may take before it counts as hung, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    limit: u64,
+    /// Write the table to FILE, too
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Whether all bugs were caught and the control run was green.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let patches = chosen(patches(root)?, options)?;
+    if options.list {
+        for Patch { id, properties, source, .. } in &patches {
+            println!("{id}\t{}\t{source}", properties.join(", "));
+        }
+        return Ok(true);
+    }
+    let folder = root.join("target/planted");
+    let work = folder.join(options.shard.map_or("work".into(), |(index, of)| format!("work-{index}-of-{of}")));
+    let tree = Tree::copy(root, &work)?;
+    let results = Results::open(folder.join("results"), tree.hash(), options.seeds)?;
+    let hunt = Hunt { tree: &tree, seeds: options.seeds, limit: Duration::from_secs(options.limit) };
+
+    eprintln!("planted-bugs: the control, without a bug");
+    let control = judge(&hunt, &results, None)?;
+    let is_green = matches!(control.outcome, Outcome::Missed { .. });
+    let mut rows = vec![control];
+    if is_green {
+        for (place, patch) in patches.iter().enumerate() {
+            eprintln!("planted-bugs: {} of {}, {}: {}", place + 1, patches.len(), patch.id, patch.title);
+            rows.push(judge(&hunt, &results, Some(patch))?);
+        }
+    }
+    let all_caught = rows.iter().skip(1).all(|row| matches!(row.outcome, Outcome::Caught(_)));
+    let table = table::print(&rows);
+    print!("{table}");
+    if let Some(out) = &options.out {
+        std::fs::write(out, &table).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    if !is_green {
+        println!("planted-bugs: the tree without a bug is not green, so no catch would prove anything");
+    }
+    let caught = rows.iter().skip(1).filter(|row| matches!(row.outcome, Outcome::Caught(_))).count();
+    println!("planted-bugs: {caught} of {} caught", patches.len());
+    Ok(is_green && all_caught)
+}
+
+/// The outcome for one bug or the control: the one found earlier, if neither tree nor patch nor seeds have changed.
+fn judge(hunt: &Hunt<'_>, results: &Results, patch: Option<&Patch>) -> Result<Row> {
+    let id = patch.map_or("control", |patch| &patch.id).to_owned();
+    let expected = patch.map(|patch| patch.properties.clone()).unwrap_or_default();
+    if let Some((outcome, seconds)) = results.get(&id, patch) {
+        return Ok(Row { id, outcome, expected, seconds });
+    }
+    let start = Instant::now();
+    hunt.tree.restore()?;
+    if let Some(patch) = patch {
+        hunt.tree.apply(patch)?;
+    }
+    let outcome = hunt.run(&id)?;
+    let seconds = start.elapsed().as_secs_f64();
+    eprintln!("planted-bugs: {id}: {outcome} ({seconds:.1} s)");
+    results.put(&id, patch, &outcome, seconds)?;
+    Ok(Row { id, outcome, expected, seconds })
+}
+
+fn chosen(patches: Vec<Patch>, options: &Options) -> Result<Vec<Patch>> {
+    if let Some(unknown) = options.only.iter().find(|id| !patches.iter().any(|patch| patch.id == **id)) {
+        let known: Vec<&str> = patches.iter().map(|patch| patch.id.as_str()).collect();
+        bail!("there is no planted bug `{unknown}`; there are: {}", known.join(", "));
+    }
+    let is_chosen = |place: usize, patch: &Patch| {
+        options.shard.is_none_or(|(index, of)| place % of == index)
+            && (options.only.is_empty() || options.only.contains(&patch.id))
+    };
+    Ok(patches.into_iter().enumerate().filter(|(place, patch)| is_chosen(*place, patch)).map(|(_, it)| it).collect())
+}
+
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let parts = text.split_once('/').and_then(|(index, of)| index.parse::<usize>().ok().zip(of.parse().ok()));
+    match parts {
+        Some((index, of)) if of > 0 && index <= of => Ok((index % of, of)),
+        _ => Err(format!("`{text}` is no share such as 1/4")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository;
+    use std::collections::BTreeSet;
+
+    fn options(only: &[&str], shard: Option<(usize, usize)>) -> Options {
+        let only = only.iter().map(|&id| id.into()).collect();
+        Options { list: false, only, shard, seeds: 1, limit: 1, out: None }
+    }
+
+    #[test]
+    fn shards_share_the_bugs_out_and_unknown_ids_are_refused() {
+        let all = || patches(&repository::root().unwrap()).unwrap();
+        let mut seen = BTreeSet::new();
+        for index in 0..3 {
+            for patch in chosen(all(), &options(&[], Some((index, 3)))).unwrap() {
+                assert!(seen.insert(patch.id));
+            }
+        }
+        assert_eq!(seen.len(), all().len());
+        assert_eq!(chosen(all(), &options(&["commit-old-term"], None)).unwrap().len(), 1);
+        assert!(chosen(all(), &options(&["no-such-bug"], None)).is_err());
+        assert_eq!((shard("4/4"), shard("1/3")), (Ok((0, 4)), Ok((1, 3))));
+        assert!(shard("5/4").is_err() && shard("1/0").is_err() && shard("1").is_err());
+    }
+}

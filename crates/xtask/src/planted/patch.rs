@@ -1,0 +1,135 @@
+//! A planted bug as a file: a header of `# key: value` lines, then a unified diff.
+
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+
+/// One bug.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Patch {
+    /// The file's name without `.patch`.
+    pub(crate) id: String,
+    /// What is wrong with the patched tree, in one line.
+    pub(crate) title: String,
+    /// Who shipped this bug, or the section whose rule it breaks.
+    pub(crate) source: String,
+    /// The checkers that may be the first to see it: names of files of raft-sim's checkers.
+    pub(crate) properties: Vec<String>,
+    /// What goes wrong because of it.
+    pub(crate) why: String,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+/// All bugs, by id.
+pub(crate) fn patches(root: &Path) -> Result<Vec<Patch>> {
+    let folder = root.join("crates/xtask/planted");
+    let listing = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = listing.map(|file| file.map(|file| file.path())).collect::<Result<_, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    paths.sort();
+    paths.into_iter().map(read).collect()
+}
+
+fn read(path: PathBuf) -> Result<Patch> {
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let id = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    parse(id, path.clone(), text).with_context(|| path.display().to_string())
+}
+
+fn parse(id: String, path: PathBuf, text: String) -> Result<Patch> {
+    let header = header(&text)?;
+    let value = |key: &str| {
+        let mut values = header.iter().filter(|(found, _)| found == key);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) if !value.is_empty() => Ok(value.clone()),
+            _ => bail!("the header needs one line `# {key}: ..`"),
+        }
+    };
+    if let Some((unknown, _)) = header.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
+        bail!("the header has an unknown key `{unknown}`; there are: {}", KEYS.join(", "));
+    }
+    let properties = value("property")?.split(',').map(|property| property.trim().to_owned()).collect();
+    let (title, source, why) = (value("title")?, value("source")?, value("why")?);
+    Ok(Patch { id, title, source, properties, why, path, text })
+}
+
+const KEYS: [&str; 4] = ["title", "source", "property", "why"];
+
+/// The `# key: value` lines up to the first that is none. A line that is indented further continues the one before it.
+fn header(text: &str) -> Result<Vec<(String, String)>> {
+    let mut header: Vec<(String, String)> = Vec::new();
+    for line in text.lines().map_while(|line| line.strip_prefix("# ")) {
+        if let Some(rest) = line.strip_prefix("  ") {
+            let (_, value) = header.last_mut().context("the first line of the header continues nothing")?;
+            value.push(' ');
+            value.push_str(rest.trim());
+        } else {
+            let (key, value) = line.split_once(':').with_context(|| format!("`# {line}` is no `# key: value`"))?;
+            header.push((key.into(), value.trim().into()));
+        }
+    }
+    Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{planted::tree, repository};
+
+    fn parsed(text: &str) -> Result<Patch> {
+        parse("bug".into(), "bug.patch".into(), text.into())
+    }
+
+    #[test]
+    fn headers_are_read_with_their_continuations() {
+        let patch = parsed("# title: T\n# source: a\n#   b: c\n# property: x, y\n# why: w\n\n--- a/f\n").unwrap();
+        assert_eq!((patch.title.as_str(), patch.source.as_str()), ("T", "a b: c"));
+        assert_eq!(patch.properties, ["x", "y"]);
+    }
+
+    #[test]
+    fn incomplete_and_unknown_headers_are_refused() {
+        let refused = |text: &str| parsed(text).unwrap_err().to_string();
+        assert!(refused("# title: T\n# source: S\n# why: w\n").contains("# property: .."));
+        assert!(refused("# title: T\n# title: U\n").contains("property"));
+        assert!(refused("# title: T\n# tilte: U\n# source: S\n# property: p\n# why: w\n").contains("tilte"));
+        assert!(refused("# title: \n# source: S\n# property: p\n# why: w\n").contains("title"));
+        assert!(refused("#   continues\n").contains("continues nothing"));
+    }
+
+    /// The promise that makes the list worth something: no patch rots.
+    #[test]
+    fn every_patch_applies_to_the_present_tree() {
+        let root = repository::root().unwrap();
+        let patches = patches(&root).unwrap();
+        assert!(patches.len() >= 10, "only {} patches", patches.len());
+        for patch in &patches {
+            tree::check(&root, patch).unwrap_or_else(|error| panic!("{error:#}"));
+        }
+    }
+
+    /// A property is named after the file of its checker: a name that is none of them could never be the first to see it.
+    #[test]
+    fn every_expected_property_has_a_checker() {
+        let root = repository::root().unwrap();
+        for patch in patches(&root).unwrap() {
+            for property in &patch.properties {
+                let checker = root.join(format!("crates/raft-sim/src/checkers/{property}.rs"));
+                assert!(checker.is_file(), "{}: no checker is named {property}", patch.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_patch_that_does_not_apply_is_noticed() {
+        let root = repository::root().unwrap();
+        let mut patch = patches(&root).unwrap().remove(0);
+        patch.text = patch.text.replace("\n-", "\n-planted ");
+        let folder = tempfile::tempdir().unwrap();
+        patch.path = folder.path().join("rotten.patch");
+        std::fs::write(&patch.path, &patch.text).unwrap();
+        assert!(tree::check(&root, &patch).is_err());
+    }
+}

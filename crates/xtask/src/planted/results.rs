@@ -1,0 +1,85 @@
+//! Outcomes kept between runs, a file each, so that a long campaign can be interrupted and shards share what they found.
+
+use super::hunt::Outcome;
+use super::patch::Patch;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::PathBuf;
+
+/// The outcomes of one tree and one number of seeds.
+pub(crate) struct Results {
+    folder: PathBuf,
+    tree: u64,
+    seeds: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// Of tree, patch and seeds: another key, another question.
+    key: String,
+    outcome: Outcome,
+    seconds: f64,
+}
+
+impl Results {
+    pub(crate) fn open(folder: PathBuf, tree: u64, seeds: u64) -> Result<Self> {
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self { folder, tree, seeds })
+    }
+
+    /// The outcome for this bug (or the control) and the seconds it took, if it is known.
+    pub(crate) fn get(&self, id: &str, patch: Option<&Patch>) -> Option<(Outcome, f64)> {
+        let text = fs::read(self.file(id)).ok()?;
+        // A file that was written half is a run that must be run again.
+        let kept: Kept = serde_json::from_slice(&text).ok()?;
+        (kept.key == self.key(patch)).then_some((kept.outcome, kept.seconds))
+    }
+
+    /// Keeps an outcome. A run that hung is not kept: the next machine may be faster.
+    pub(crate) fn put(&self, id: &str, patch: Option<&Patch>, outcome: &Outcome, seconds: f64) -> Result<()> {
+        if matches!(outcome, Outcome::Hung { .. }) {
+            return Ok(());
+        }
+        let kept = Kept { key: self.key(patch), outcome: outcome.clone(), seconds };
+        let file = self.file(id);
+        fs::write(&file, serde_json::to_vec_pretty(&kept)?).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn file(&self, id: &str) -> PathBuf {
+        self.folder.join(format!("{id}.json"))
+    }
+
+    fn key(&self, patch: Option<&Patch>) -> String {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(patch.map(|patch| patch.text.as_bytes()).unwrap_or_default());
+        format!("{:016x}-{:016x}-{}", self.tree, hasher.finish(), self.seeds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::planted::patch::patches;
+    use crate::repository;
+
+    #[test]
+    fn an_outcome_is_kept_for_the_same_question_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = |tree, seeds| Results::open(folder.path().into(), tree, seeds).unwrap();
+        let patch = patches(&repository::root().unwrap()).unwrap().remove(0);
+        let missed = Outcome::Missed { seeds: 9 };
+        results(1, 9).put("bug", Some(&patch), &missed, 2.5).unwrap();
+        assert_eq!(results(1, 9).get("bug", Some(&patch)), Some((missed, 2.5)));
+        assert_eq!(results(2, 9).get("bug", Some(&patch)), None, "another tree");
+        assert_eq!(results(1, 8).get("bug", Some(&patch)), None, "other seeds");
+        let other = Patch { text: patch.text.clone() + "\n", ..patch.clone() };
+        assert_eq!(results(1, 9).get("bug", Some(&other)), None, "another patch");
+        assert_eq!(results(1, 9).get("other", Some(&patch)), None);
+        fs::write(folder.path().join("bug.json"), "{\"key\":").unwrap();
+        assert_eq!(results(1, 9).get("bug", Some(&patch)), None, "half a file");
+        results(1, 9).put("hung", None, &Outcome::Hung { command: "raft-sim".into() }, 1.0).unwrap();
+        assert_eq!(results(1, 9).get("hung", None), None);
+    }
+}
