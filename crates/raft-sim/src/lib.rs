@@ -1,4 +1,4 @@
-//! raft-sim
+//! Many whole Raft nodes in one seeded, virtual world, and the judges of what happens there.
 
 pub mod checkers;
 pub mod client;

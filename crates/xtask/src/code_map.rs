@@ -54,10 +54,20 @@ fn first_sentence(text: &str) -> Option<String> {
     let comment =
         |line: &str| line.strip_prefix("//!").or_else(|| line.strip_prefix("//")).map(|it| it.trim().to_owned());
     let lines = text.lines().map_while(|line| comment(line).filter(|it| !it.is_empty()));
-    let paragraph = lines.collect::<Vec<_>>().join(" ").replace("[`", "`").replace("`]", "`");
+    let paragraph = without_links(&lines.collect::<Vec<_>>().join(" "));
     let end = paragraph.find(". ").unwrap_or_else(|| paragraph.trim_end_matches('.').len());
     let sentence = paragraph[..end].to_owned();
     (!sentence.is_empty()).then_some(sentence)
+}
+
+/// "[`parse`](super::parse)" and "[`parse`]" as "`parse`".
+fn without_links(text: &str) -> String {
+    let mut parts = text.split("`]");
+    let first = parts.next().unwrap_or_default().replace("[`", "`");
+    parts.fold(first, |before, part| {
+        let target = part.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+        before + "`" + &target.map_or(part, |(_, rest)| rest).replace("[`", "`")
+    })
 }
 
 #[cfg(test)]
@@ -69,6 +79,7 @@ mod tests {
         let sentence = |text: &str| first_sentence(text).unwrap_or_default();
         assert_eq!(sentence("//! One\n//! [`thing`]. Another.\n"), "One `thing`");
         assert_eq!(sentence("//! A log (Raft §5.3, Figure 2).\n//!\n//! More.\n"), "A log (Raft §5.3, Figure 2)");
+        assert_eq!(sentence("//! As [`a`](b::c) and [`d`] say\n"), "As `a` and `d` say");
         assert_eq!(sentence("// What peers say\nsyntax = \"proto3\";\n"), "What peers say");
         assert_eq!(sentence("use core::fmt;\n"), "");
     }

@@ -1,3 +1,5 @@
+//! Clients against hand-made answers: when they retry, when they give up, and what their histories then say.
+
 use super::*;
 use crate::testing::ms;
 use bytes::Bytes;

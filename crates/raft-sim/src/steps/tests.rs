@@ -1,3 +1,5 @@
+//! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a story asks of them.
+
 use super::*;
 use crate::record::{Record, What};
 use crate::run::{RunResult, run};
