@@ -178,7 +178,8 @@ fn all_servers_apply_what_is_committed() {
 /// All servers: a higher term, in a request or an answer, is taken over and makes a follower of any role.
 #[test]
 fn all_servers_follow_a_higher_term() {
-    let roles: [(&str, fn(Replica) -> Replica); 5] = [
+    type Become = fn(Replica) -> Replica;
+    let roles: [(&str, Become); 5] = [
         ("follower", |n1| n1.following(2)),
         ("pre-candidate", Replica::pre_candidate),
         ("candidate before its vote is durable", Replica::voting_for_itself),

@@ -7,7 +7,7 @@ use cluster::history::{History, Property};
 use cluster::schedule::{runner, schedule};
 use cluster::{Cluster, entry, image};
 use proptest::test_runner::TestCaseError;
-use raft_core::{Action, EntryId, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term};
+use raft_core::{Action, EntryId, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term, Write, WriteId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -159,7 +159,16 @@ fn different_entries_at_one_place_are_seen() {
 #[test]
 fn a_leader_that_truncates_is_seen() {
     let mut history = History::default();
-    history.violated(Property::LeaderAppendOnly, "n1 leads and writes w2 truncate 2..".into());
+    let write = Write {
+        id: WriteId(2),
+        hard_state: None,
+        truncate_from: Some(LogIndex(2)),
+        entries: vec![entry(2, 5, 3)].into(),
+    };
+    history.asked_to_write(NodeId(1), leader(4), follower(5), &write);
+    history.asked_to_write(NodeId(1), follower(5), follower(5), &write);
+    assert!(history.violations().is_empty());
+    history.asked_to_write(NodeId(1), leader(5), leader(5), &write);
     assert_eq!(violated(&history), [Property::LeaderAppendOnly]);
 }
 
