@@ -79,8 +79,11 @@ fn request_vote_2_wants_an_up_to_date_log() {
         n1.pass(150);
         let refused = sends(&n1.receive(N2, request_vote(5, last)));
         let answer = if is_granted { sends(&n1.persist()) } else { refused };
-        let expected =
-            if is_granted { "n2 vote term 5 granted" } else { "n2 vote term 5 refused: its log is behind 3@3, Raft §5.4.1" };
+        let expected = if is_granted {
+            "n2 vote term 5 granted"
+        } else {
+            "n2 vote term 5 refused: its log is behind 3@3, Raft §5.4.1"
+        };
         assert_eq!(answer, [expected], "{last:?}");
     }
 }
@@ -175,7 +178,8 @@ fn all_servers_apply_what_is_committed() {
 /// All servers: a higher term, in a request or an answer, is taken over and makes a follower of any role.
 #[test]
 fn all_servers_follow_a_higher_term() {
-    let roles: [(&str, fn(Replica) -> Replica); 5] = [
+    type Become = fn(Replica) -> Replica;
+    let roles: [(&str, Become); 5] = [
         ("follower", |n1| n1.following(2)),
         ("pre-candidate", Replica::pre_candidate),
         ("candidate before its vote is durable", Replica::voting_for_itself),

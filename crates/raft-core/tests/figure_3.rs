@@ -7,7 +7,7 @@ use cluster::history::{History, Property};
 use cluster::schedule::{runner, schedule};
 use cluster::{Cluster, entry, image};
 use proptest::test_runner::TestCaseError;
-use raft_core::{Action, EntryId, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term};
+use raft_core::{Action, EntryId, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term, Write, WriteId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -159,7 +159,16 @@ fn different_entries_at_one_place_are_seen() {
 #[test]
 fn a_leader_that_truncates_is_seen() {
     let mut history = History::default();
-    history.violated(Property::LeaderAppendOnly, "n1 leads and writes w2 truncate 2..".into());
+    let write = Write {
+        id: WriteId(2),
+        hard_state: None,
+        truncate_from: Some(LogIndex(2)),
+        entries: vec![entry(2, 5, 3)].into(),
+    };
+    history.asked_to_write(NodeId(1), leader(4), follower(5), &write);
+    history.asked_to_write(NodeId(1), follower(5), follower(5), &write);
+    assert!(history.violations().is_empty());
+    history.asked_to_write(NodeId(1), leader(5), leader(5), &write);
     assert_eq!(violated(&history), [Property::LeaderAppendOnly]);
 }
 
@@ -180,11 +189,8 @@ fn two_votes_of_a_term_are_seen() {
 
 #[test]
 fn a_promise_before_the_disk_is_seen() {
-    let promises: [Rpc; 3] = [
-        cluster::replica::granted(2),
-        cluster::replica::matched(1, 1, 3),
-        cluster::replica::request_vote(2, (2, 1)),
-    ];
+    let promises: [Rpc; 3] =
+        [cluster::replica::granted(2), cluster::replica::matched(1, 1, 3), cluster::replica::request_vote(2, (2, 1))];
     for rpc in promises {
         let mut history = History::default();
         history.sent(NodeId(1), NodeId(2), &rpc, &image(1, &[1, 1], 3));

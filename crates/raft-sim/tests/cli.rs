@@ -144,6 +144,7 @@ fn a_mark_that_is_never_reached_is_code_2() {
     folder.write("calm.toml", &QUIET.replace("[\"leader_elected\"]", "[\"leader_elected\", \"truncation\"]"));
     let output = folder.run(&["run", "calm.toml"]);
     assert_eq!(code(&output), 2);
+    assert_eq!(code(&folder.run(&["run", "calm.toml", "--seeds", "0..2"])), 0, "two runs need not reach what three do");
     assert!(stdout(&output).contains("sometimes: `truncation` did not happen in any of 3 runs"), "{}", stdout(&output));
 }
 
@@ -172,6 +173,14 @@ fn json_has_the_documented_shape() {
         assert!(first[field].is_string(), "{field}: {first}");
     }
     assert!(first["facts"].is_array(), "{first}");
+}
+
+#[test]
+fn the_guided_tour_holds() {
+    let folder = Folder::new("tour");
+    let output = folder.run(&["--seeds", "0..2"]);
+    assert_eq!(code(&output), 0, "{}", stdout(&output));
+    assert!(stdout(&output).lines().filter(|line| line.starts_with("PASS ")).count() >= 15, "{}", stdout(&output));
 }
 
 #[test]

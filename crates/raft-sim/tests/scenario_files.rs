@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 use raft_core::{LogIndex, NodeId, Term};
-use raft_sim::scenario::model::{Condition, StepAction, Targets, Trigger};
+use raft_sim::scenario::model::{Condition, Expectations, StepAction, Targets, Trigger};
 use raft_sim::scenario::parse::{Recorded, ScenarioFile, parse};
 use raft_sim::scenario::write::write;
 use std::time::Duration;
@@ -298,6 +298,25 @@ fn what_is_written_is_read_back() {
         again,
         ScenarioFile { scenario: raft_sim::scenario::model::Scenario { path, ..scenario }, recorded: Some(recorded) }
     );
+}
+
+#[test]
+fn the_guided_tour_is_readable_and_survives_being_recorded() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sim-scenarios");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the tour is there") {
+        let path = entry.expect("a file").path();
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).expect("readable");
+        let scenario = parse("tour.toml", &bytes).unwrap_or_else(|problems| panic!("{name}: {problems}")).scenario;
+        assert!(scenario.story.split_whitespace().count() > 40, "{name}: a learner wants to read more than that");
+        assert_ne!(scenario.expect, Expectations::default(), "{name} expects nothing");
+        let recorded = Recorded { scenario: "tour".to_owned(), seed: 3, hash: None, property: None };
+        let again = parse("tour.toml", write(&scenario, &recorded).as_bytes());
+        assert_eq!(again, Ok(ScenarioFile { scenario, recorded: Some(recorded) }), "{name}");
+        files += 1;
+    }
+    assert!(files >= 15, "{files} files");
 }
 
 proptest! {

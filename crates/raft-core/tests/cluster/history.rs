@@ -3,7 +3,7 @@
 
 use super::Image;
 use raft_core::{
-    Action, AppendOutcome, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, Term, Vote,
+    Action, AppendOutcome, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, Term, Vote, Write,
 };
 use std::collections::BTreeMap;
 
@@ -71,6 +71,22 @@ impl History {
         self.committed.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// A node asked for a write, in a call that began and ended with these roles and terms.
+    pub(crate) fn asked_to_write(
+        &mut self,
+        id: NodeId,
+        before: (RoleKind, Term),
+        after: (RoleKind, Term),
+        write: &Write,
+    ) {
+        if write.truncate_from.is_some() {
+            self.mark("truncation");
+            if before == after && after.0 == RoleKind::Leader {
+                self.violated(Property::LeaderAppendOnly, format!("{id} leads and writes {write}"));
+            }
+        }
+    }
+
     /// A log was changed after its first `kept` entries.
     pub(crate) fn wrote(&mut self, log: &[Entry], kept: usize) {
         for place in kept..log.len() {
@@ -131,11 +147,11 @@ impl History {
             Rpc::RequestVote(_) => self.voted(id, id, term, disk),
             Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => self.voted(id, to, term, disk),
             Rpc::AppendEntriesResponse(response) => match response.outcome {
-                AppendOutcome::Matched { index } => {
-                    if disk.hard_state.term != term || (disk.log.len() as u64) < index.0 {
-                        let how = format!("{id} says {rpc} with {} and {} entries", disk.hard_state, disk.log.len());
-                        self.violated(Property::PromisesAfterTheDisk, how);
-                    }
+                AppendOutcome::Matched { index }
+                    if disk.hard_state.term != term || (disk.log.len() as u64) < index.0 =>
+                {
+                    let how = format!("{id} says {rpc} with {} and {} entries", disk.hard_state, disk.log.len());
+                    self.violated(Property::PromisesAfterTheDisk, how);
                 }
                 AppendOutcome::Mismatch { .. } => self.mark("conflict"),
                 _ => {}

@@ -9,7 +9,7 @@ pub(crate) mod replica;
 pub(crate) mod schedule;
 pub(crate) mod script;
 
-use history::{History, Property};
+use history::History;
 use raft_core::{
     Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, Message, NodeId, Payload, Raft,
     RequestId, Restored, RoleKind, Rpc, Term, Write,
@@ -143,12 +143,7 @@ impl Cluster {
         for action in &actions {
             if let Action::Persist(write) = action {
                 let kept = write.truncate_from.map_or(server.memory.log.len() as u64, |index| index.0 - 1);
-                if before == after && after.0 == RoleKind::Leader && write.truncate_from.is_some() {
-                    self.history.violated(Property::LeaderAppendOnly, format!("{id} leads and writes {write}"));
-                }
-                if write.truncate_from.is_some() {
-                    self.history.mark("truncation");
-                }
+                self.history.asked_to_write(id, before, after, write);
                 server.memory.take(write);
                 server.pending.push_back(write.clone());
                 self.history.wrote(&server.memory.log, kept as usize);
@@ -233,8 +228,7 @@ impl Cluster {
     pub(crate) fn settle(&mut self) {
         loop {
             let busy = self.busy_links();
-            let writing: Vec<_> =
-                self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
+            let writing: Vec<_> = self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
             if busy.is_empty() && writing.is_empty() {
                 return;
             }

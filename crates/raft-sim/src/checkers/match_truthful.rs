@@ -78,4 +78,15 @@ mod tests {
         script.send(3, 1, matched(2, 0));
         assert_silent(MatchTruthful, &script);
     }
+
+    #[test]
+    fn what_a_leader_sent_before_it_crashed_counts_as_its_log() {
+        let mut script = Script::led();
+        let (prev, entry) = (raft_core::EntryId::new(2, 2), noop(3, 2));
+        script.step(1, |view| view.last = entry.id);
+        script.send(1, 2, append(2, prev, 2, vec![entry.clone()]));
+        script.crash(1, crate::record::CrashKind::PowerLoss);
+        script.follow(2, 1, 2, prev, vec![entry]);
+        assert_silent(MatchTruthful, &script);
+    }
 }

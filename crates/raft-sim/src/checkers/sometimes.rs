@@ -1,10 +1,9 @@
 //! What must *have happened* in some run, or the runs prove little: a property that was never in danger was not tested.
 //!
 //! Counts per run. A cut tail shows as a restart without a write that the store had written; a client's retry as a
-//! second entry of its command.
+//! second request with the same cause.
 
 use super::Fact;
-use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
@@ -42,7 +41,8 @@ pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
     /// Terms already counted as split.
     split: BTreeSet<Term>,
-    effects: Effects,
+    /// Operations already handed to some node, by the record of their invocation.
+    requested: BTreeSet<u64>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
     /// Of each node: the peers its last message to which was cut off.
@@ -54,7 +54,7 @@ impl Default for Sometimes {
         Self {
             counts: MARKS.iter().map(|mark| (*mark, 0)).collect(),
             split: BTreeSet::new(),
-            effects: Effects::default(),
+            requested: BTreeSet::new(),
             answered: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
@@ -77,11 +77,6 @@ impl Sometimes {
         if ghost.committed.len() > fact.change.committed_before {
             self.mark("commit");
         }
-        for applied in ghost.applied.get(fact.change.applied_before..).unwrap_or_default() {
-            if matches!(self.effects.of(applied), Effect::Repeats(..)) {
-                self.mark("client_retry");
-            }
-        }
         match &fact.record.what {
             What::Sent { to, rpc, verdict } => self.sent(ghost, fact, *to, rpc, *verdict),
             What::Started { incarnation, .. } if *incarnation > 1 => {
@@ -94,6 +89,7 @@ impl Sometimes {
             What::Crashed { crash: CrashKind::PowerLoss, lost } if *lost > 0 => self.mark("power_loss_lost_bytes"),
             What::Asked { .. } if fact.change.edit.removed.is_some() => self.mark("truncation"),
             What::Replied { reply, .. } => self.replied(reply),
+            What::Requested { .. } => self.requested(fact.record.cause),
             _ => {}
         }
     }
@@ -160,6 +156,13 @@ impl Sometimes {
         }
     }
 
+    fn requested(&mut self, invocation: Option<u64>) {
+        let again = invocation.is_some_and(|invocation| !self.requested.insert(invocation));
+        if again {
+            self.mark("client_retry");
+        }
+    }
+
     fn replied(&mut self, reply: &Reply) {
         match reply {
             Reply::Unknown => self.mark("lost_leadership_unknown"),
@@ -175,7 +178,6 @@ impl Sometimes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::effect::tests::{opens, puts};
     use super::super::script::*;
     use super::*;
     use bytes::Bytes;
@@ -248,9 +250,11 @@ mod tests {
     fn clients() {
         let mut script = Script::led();
         let id = RequestId(1);
-        let put = |index| puts(index, 2, (3, 1), "a");
-        script.apply(1, vec![founding(), noop(2, 2), opens(3, 2), put(4), put(5)], 1);
         for _ in 0..2 {
+            script.push(Some(1), What::Requested { id });
+            if let Some(record) = script.records.last_mut() {
+                record.cause = Some(1);
+            }
             let reply = Reply::Applied { entry: EntryId::new(4, 2), response: Bytes::new() };
             script.push(Some(1), What::Replied { id, reply });
         }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use raft_sim::explain;
 use raft_sim::record::Record;
 use raft_sim::run::{self, Sink};
-use raft_sim::scenario::model::{Expectations, Scenario};
+use raft_sim::scenario::model::Scenario;
 use raft_sim::scenario::parse::Recorded;
 use raft_sim::scenario::write::write;
 use std::collections::{BTreeSet, VecDeque};
@@ -51,9 +51,7 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
 fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> String {
     let mut scenario = scenario.clone();
     // What is expected of all seeds together is not expected of one.
-    if scenario.swarm.is_some() {
-        scenario.expect = Expectations { sometimes: BTreeSet::new(), ..scenario.expect };
-    }
+    scenario.expect.sometimes.clear();
     scenario.seeds = seed..seed.saturating_add(1);
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
     write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property })

@@ -100,10 +100,10 @@ impl ScenarioReport {
         }
     }
 
-    /// Asks for what must have happened in some of the runs. A swarm is only asked after as many runs as its file names:
-    /// what random runs reach in a hundred seeds they need not reach in one.
+    /// Asks for what must have happened in some of the runs, once there are as many runs as the file names seeds: what
+    /// happens within twenty seeds need not happen within one.
     pub(crate) fn judge_marks(&mut self, scenario: &Scenario) {
-        let enough = scenario.swarm.is_none() || self.runs >= scenario.seeds.end.saturating_sub(scenario.seeds.start);
+        let enough = self.runs >= scenario.seeds.end.saturating_sub(scenario.seeds.start);
         let missed = |mark: &&String| self.sometimes.get(*mark).is_none_or(|count| *count == 0);
         let missed: Vec<&String> = scenario.expect.sometimes.iter().filter(missed).collect();
         let finding = |mark: &&String| Finding {

@@ -50,28 +50,3 @@ pub(crate) fn named<T: Copy>(table: &[(T, &'static str)], what: &str, text: &str
 pub(crate) fn name_of<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> &'static str {
     table.iter().find(|(candidate, _)| *candidate == value).map_or("", |(_, name)| name)
 }
-
-/// What a run can mark as having happened.
-pub(crate) const MARKS: [&str; 21] = [
-    "election",
-    "leader_elected",
-    "split_vote",
-    "vote_refused",
-    "vote_refused_log_behind",
-    "log_conflict",
-    "truncation",
-    "commit",
-    "step_down",
-    "check_quorum_step_down",
-    "restart",
-    "recovery_cut_tail",
-    "lost_leadership_unknown",
-    "client_retry",
-    "duplicate_command_answered",
-    "stale_append_refused",
-    "read_served",
-    "term_jump",
-    "pre_vote_refused",
-    "power_loss_lost_bytes",
-    "leader_isolated",
-];

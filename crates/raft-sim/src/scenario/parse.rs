@@ -311,7 +311,7 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
 }
 
 fn mark(text: &str) -> Result<String, String> {
-    let known = super::names::MARKS;
+    let known = crate::checkers::MARKS;
     if known.contains(&text) {
         Ok(text.to_owned())
     } else {

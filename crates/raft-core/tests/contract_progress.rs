@@ -1,0 +1,240 @@
+//! The contract's rule 12, the rest: what a leader learns from numbered answers, and how it repairs a log.
+
+mod cluster;
+
+use cluster::replica::*;
+use cluster::{Cluster, Image, image};
+use raft_core::{Action, AppendOutcome, Instant, LogIndex, NodeId, PeerState, RoleKind, Rpc};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn peer(n1: &Replica, id: NodeId) -> (u64, u64, PeerState) {
+    let status = n1.raft.status().peers[&id];
+    (status.match_index.0, status.next_index.0, status.state)
+}
+
+// ---- data loss ----
+
+#[test]
+fn a_peer_that_denies_what_it_acknowledged_counts_for_nothing() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N2)[0].seq.0;
+    let actions = n1.receive(N2, mismatch(2, beat, (3, 2), (0, 0)));
+    assert_eq!(events(&actions), ["n2 lost data: it acknowledged up to 3 and denies 3@2"]);
+    assert_eq!(peer(&n1, N2).2, PeerState::LostData);
+
+    let proposed = n1.propose(1);
+    assert!(appends_to(&proposed, N2).is_empty());
+    n1.persist();
+    n1.receive(N2, matched(2, beat, 4));
+    assert_eq!(n1.commit(), 3, "not for a commit");
+    n1.read(2);
+    let confirmed = n1.receive(N2, matched(2, beat, 4));
+    assert!(news(&confirmed).is_empty(), "not for a read");
+    n1.pass(50);
+    assert!(appends_to(&n1.tick(), N2).is_empty(), "no heartbeats either");
+    n1.pass(200);
+    n1.receive(N2, matched(2, beat, 3));
+    n1.pass(100);
+    n1.tick();
+    assert_eq!(n1.role(), RoleKind::Follower, "not for check-quorum");
+}
+
+#[test]
+fn a_late_rejection_from_before_the_match_is_no_data_loss() {
+    let mut n1 = Replica::new(&[1, 1]).leader();
+    n1.receive(N2, matched(2, 1, 3));
+    n1.receive(N2, mismatch(2, 1, (2, 1), (1, 1)));
+    assert_eq!(peer(&n1, N2), (3, 4, PeerState::Replicate), "s1 left when nothing was known");
+}
+
+#[test]
+fn a_wiped_peer_is_found_out_by_the_next_heartbeats() {
+    let mut cluster = Cluster::with(3, |_| ());
+    let leader = cluster.elect();
+    let victim = cluster.ids().into_iter().find(|&id| id != leader).expect("another");
+    cluster.pass(60);
+    cluster.settle();
+    cluster.crash(victim, 0);
+    let disk = &mut cluster.servers.get_mut(&victim).expect("known").disk;
+    disk.log.truncate(1);
+    cluster.restart(victim, false);
+    for _ in 0..4 {
+        cluster.pass(50);
+        cluster.settle();
+    }
+    let status = cluster.raft(leader.0).status();
+    assert_eq!(status.peers[&victim].state, PeerState::LostData);
+    assert_eq!(cluster.raft(victim.0).status().last.index, LogIndex(1), "nobody builds on it");
+}
+
+// ---- numbers ----
+
+#[test]
+fn every_append_has_a_number_of_its_own_over_all_peers() {
+    let mut n1 = Replica::new(&[1, 1]).candidate();
+    let mut seqs = Vec::new();
+    let mut take = |actions: &[Action]| {
+        for action in actions {
+            if let Action::Send { rpc: Rpc::AppendEntries(rpc), .. } = action {
+                seqs.push(rpc.seq.0);
+            }
+        }
+    };
+    take(&n1.receive(N2, granted(2)));
+    take(&n1.persist());
+    take(&n1.receive(N2, matched(2, 1, 3)));
+    take(&n1.propose(1));
+    n1.pass(50);
+    take(&n1.tick());
+    take(&n1.read(1));
+    assert!(seqs.len() >= 6);
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_success_below_the_match_lowers_nothing() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    n1.receive(N2, matched(2, 1, 1));
+    assert_eq!(peer(&n1, N2), (3, 4, PeerState::Replicate));
+}
+
+#[test]
+fn an_echo_above_the_last_sent_is_refused() {
+    let mut n1 = Replica::new(&[1, 1]).leader();
+    // s1 went to n2, s2 to n3.
+    n1.receive(N2, matched(2, 2, 3));
+    assert_eq!(peer(&n1, N2).0, 0, "n2 was never sent s2");
+    n1.receive(N3, matched(2, 2, 3));
+    assert_eq!(peer(&n1, N3).0, 3);
+}
+
+#[test]
+fn stale_rejections_do_not_rewind() {
+    let mut n1 = Replica::new(&[1, 1, 1, 1]).leader();
+    let probe = n1.receive(N3, mismatch(2, 2, (4, 1), (1, 1)));
+    let seq = appends_to(&probe, N3)[0].seq.0;
+    let again = n1.receive(N3, mismatch(2, 2, (4, 1), (1, 1)));
+    assert!(sends(&again).is_empty(), "the same rejection twice: one probe");
+    n1.receive(N3, matched(2, seq, 5));
+    n1.receive(N3, mismatch(2, 2, (4, 1), (1, 1)));
+    assert_eq!(peer(&n1, N3), (5, 6, PeerState::Replicate));
+}
+
+#[test]
+fn a_lost_window_is_reopened_by_the_heartbeat() {
+    let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.max_inflight_messages = 2).established();
+    for id in 1..=5 {
+        n1.propose(id);
+    }
+    assert_eq!(n1.raft.status().peers[&N2].inflight_messages, 2);
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N2);
+    assert_eq!((beat.len(), beat[0].prev.to_string()), (1, "5@2".to_string()), "prev is the last entry sent");
+    let repaired = n1.receive(N2, mismatch(2, beat[0].seq.0, (5, 2), (3, 2)));
+    let resent = appends_to(&repaired, N2);
+    assert_eq!((resent[0].prev.to_string(), resent[0].entries.to_string()), ("3@2".into(), "[4@2..8@2]".into()));
+    let done = n1.receive(N2, matched(2, resent[0].seq.0, 8));
+    assert_eq!(n1.raft.status().peers[&N2].inflight_messages, 0, "{done:?}");
+}
+
+#[test]
+fn a_rejected_probe_is_repeated_only_by_heartbeats() {
+    let mut n1 = Replica::new(&[1, 1]).leader();
+    for id in 1..=5 {
+        assert!(appends_to(&n1.propose(id), N3).is_empty(), "one probe at a time");
+    }
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N3);
+    assert_eq!(beat.iter().map(|rpc| rpc.entries.len()).collect::<Vec<_>>(), [0]);
+}
+
+// ---- log repair ----
+
+/// A leader with one log and a follower with another; how many probes were refused until the logs are equal.
+fn refused_probes(leader: &[u64], follower: &[u64]) -> usize {
+    let term = leader.iter().chain(follower).copied().max().unwrap_or(1);
+    let disk = |terms: &[u64]| -> Image { image(term, terms, 3) };
+    let disks: BTreeMap<_, _> =
+        [(N1, disk(leader)), (N2, disk(follower)), (N3, disk(&leader[..1]))].into_iter().collect();
+    let mut cluster = Cluster::of_disks(disks, |config| {
+        // n3 stays out of the way and only votes.
+        config.check_quorum = false;
+        config.pre_vote = false;
+        let start = if config.id == N1 { 1 } else { 1_000_000 };
+        config.heartbeat_interval = Duration::from_nanos(500_000);
+        config.election_timeout = Duration::from_millis(start)..Duration::from_millis(start);
+        config.stickiness = false;
+    });
+    for id in cluster.ids() {
+        cluster.tick(id);
+    }
+    // n2's log may forbid its vote: n3 gives the second.
+    while cluster.leader() != Some(N1) {
+        assert!(cluster.now < Instant::from_millis(1_000));
+        cluster.wait_for(N1);
+        cluster.persist(N1, usize::MAX);
+        cluster.deliver(N1, N3, 0);
+        cluster.persist(N3, usize::MAX);
+        cluster.deliver(N3, N1, 0);
+    }
+    cluster.links.clear();
+    // A first probe that is delivered, then everything without time passing.
+    cluster.wait_for(N1);
+    cluster.links.retain(|ends, _| *ends == (N1, N2));
+    let mut refused = 0;
+    while cluster.raft(2).status().last != cluster.raft(1).status().last {
+        let delivered = cluster.deliver(N1, N2, 0);
+        let late = cluster.persist(N2, usize::MAX);
+        refused += delivered.iter().chain(&late).filter(|action| is_refusal(action)).count();
+        cluster.deliver(N2, N1, 0);
+        assert!(!cluster.busy_links().is_empty() || cluster.raft(2).status().last == cluster.raft(1).status().last);
+    }
+    refused
+}
+
+fn is_refusal(action: &Action) -> bool {
+    matches!(action, Action::Send { rpc: Rpc::AppendEntriesResponse(rpc), .. }
+        if matches!(rpc.outcome, AppendOutcome::Mismatch { .. }))
+}
+
+/// How many entries at the end of `follower` are not the leader's, counted in terms.
+fn conflicting_terms(leader: &[u64], follower: &[u64]) -> usize {
+    let common = leader.iter().zip(follower).take_while(|(ours, theirs)| ours == theirs).count();
+    let mut terms: Vec<u64> = follower[common..].to_vec();
+    terms.dedup();
+    terms.len()
+}
+
+#[test]
+fn raft_figure_7_is_repaired_with_at_most_one_refused_probe_a_conflicting_term() {
+    let leader = [1, 1, 1, 4, 4, 5, 5, 6, 6, 6];
+    let followers: [(&str, &[u64]); 6] = [
+        ("a", &[1, 1, 1, 4, 4, 5, 5, 6, 6]),
+        ("b", &[1, 1, 1, 4]),
+        ("c", &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 6]),
+        ("d", &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7]),
+        ("e", &[1, 1, 1, 4, 4, 4, 4]),
+        ("f", &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3]),
+    ];
+    for (name, follower) in followers {
+        let refused = refused_probes(&leader, follower);
+        // A log that is only too short is found out by one probe.
+        let allowed = conflicting_terms(&leader, follower).max(1);
+        assert!(refused <= allowed, "({name}): {refused} refused probes, {allowed} allowed");
+    }
+}
+
+#[test]
+fn a_thousand_entries_in_twenty_alternating_terms_take_at_most_twenty_probes() {
+    // Terms 2, 4, 6 .. at the leader, 3, 5, 7 .. at the follower, after a common first entry.
+    let log =
+        |first: u64| -> Vec<u64> { std::iter::once(1).chain((0..999).map(|place| first + 2 * (place / 50))).collect() };
+    let (leader, follower) = (log(3), log(2));
+    let refused = refused_probes(&leader, &follower);
+    assert!((2..=20).contains(&refused), "{refused} refused probes");
+    let (leader, follower) = (log(2), log(3)[..951].to_vec());
+    let refused = refused_probes(&leader, &follower);
+    assert!((2..=20).contains(&refused), "{refused} refused probes");
+}

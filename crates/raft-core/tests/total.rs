@@ -1,0 +1,399 @@
+//! The contract's rule 7 at large: `step` is total. Arbitrary inputs, real messages with one field changed, and lies
+//! among real messages, against every role: no panic, a deadline ahead, a digest that tells what changed, and nothing
+//! that grows without bound.
+
+mod cluster;
+
+use cluster::replica::*;
+use cluster::schedule::{happening, runner};
+use cluster::{Cluster, entry};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use raft_core::{
+    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Event, Input, Instant,
+    LogIndex, MAX_NUMBER, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, RequestId, RequestVote,
+    RequestVoteResponse, Round, Rpc, Seq, Term, Vote, VoteRefusal, WriteId,
+};
+use std::cell::Cell;
+
+/// Numbers as a run has them, and those at every edge.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        8 => 0..6_u64,
+        1 => MAX_NUMBER - 2..MAX_NUMBER + 3,
+        1 => prop_oneof![Just(u64::MAX), Just(u64::MAX - 1), Just(1 << 32), Just(1 << 63)],
+    ]
+}
+
+fn entry_id() -> impl Strategy<Value = EntryId> {
+    (number(), number()).prop_map(|(index, term)| EntryId::new(index, term))
+}
+
+/// An entry with any content, its place still to be said.
+fn carried() -> impl Strategy<Value = Entry> {
+    let entry = |payload| Entry { id: EntryId::ZERO, payload };
+    let nodes = || vec(0..5_u64, 0..4).prop_map(|ids| ids.into_iter().map(NodeId).collect::<Vec<_>>());
+    prop_oneof![
+        Just(entry(Payload::Noop)),
+        vec(any::<u8>(), 0..20).prop_map(move |bytes| entry(Payload::Command(bytes.into()))),
+        nodes().prop_map(move |ids| entry(Payload::Configuration(Configuration::of_voters(ids)))),
+        (nodes(), nodes()).prop_map(move |(ids, outgoing)| {
+            let mut configuration = Configuration::of_voters(ids);
+            configuration.outgoing = outgoing.into_iter().collect();
+            entry(Payload::Configuration(configuration))
+        }),
+    ]
+}
+
+/// Entries that follow `prev`, most of the time.
+fn entries(prev: EntryId) -> impl Strategy<Value = Vec<Entry>> {
+    let any_entry = (entry_id(), carried()).prop_map(|(id, entry)| Entry { id, ..entry });
+    let following = vec((0..2_u64, carried()), 0..5).prop_map(move |steps| {
+        let mut last = prev;
+        let next = |(rise, entry): (u64, Entry)| {
+            last = EntryId { index: last.index.next(), term: Term(last.term.0.saturating_add(rise).max(1)) };
+            Entry { id: last, ..entry }
+        };
+        steps.into_iter().map(next).collect()
+    });
+    prop_oneof![4 => following, 1 => vec(any_entry, 0..4)]
+}
+
+fn vote() -> impl Strategy<Value = Vote> {
+    prop_oneof![
+        Just(Vote::Granted),
+        Just(Vote::Refused(VoteRefusal::LeaderAlive)),
+        entry_id().prop_map(|last| Vote::Refused(VoteRefusal::LogBehind { last })),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = AppendOutcome> {
+    prop_oneof![
+        4 => number().prop_map(|index| AppendOutcome::Matched { index: LogIndex(index) }),
+        1 => Just(AppendOutcome::StaleTerm),
+        1 => Just(AppendOutcome::AnotherLeader),
+        4 => (entry_id(), entry_id()).prop_map(|(prev, hint)| AppendOutcome::Mismatch { prev, hint }),
+    ]
+}
+
+fn rpc() -> impl Strategy<Value = Rpc> {
+    prop_oneof![
+        (number(), number(), entry_id())
+            .prop_map(|(term, round, last)| { Rpc::PreVote(PreVote { term: Term(term), round: Round(round), last }) }),
+        (number(), number(), vote()).prop_map(|(term, round, vote)| {
+            Rpc::PreVoteResponse(PreVoteResponse { term: Term(term), round: Round(round), vote })
+        }),
+        (number(), entry_id()).prop_map(|(term, last)| Rpc::RequestVote(RequestVote { term: Term(term), last })),
+        (number(), vote())
+            .prop_map(|(term, vote)| Rpc::RequestVoteResponse(RequestVoteResponse { term: Term(term), vote })),
+        entry_id().prop_flat_map(|prev| (number(), number(), Just(prev), number(), entries(prev))).prop_map(
+            |(term, seq, prev, commit, entries)| {
+                let (term, seq, leader_commit) = (Term(term), Seq(seq), LogIndex(commit));
+                Rpc::AppendEntries(AppendEntries { term, seq, prev, leader_commit, entries: entries.into() })
+            }
+        ),
+        (number(), number(), outcome()).prop_map(|(term, seq, outcome)| {
+            Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome })
+        }),
+    ]
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    prop_oneof![
+        1 => Just(Input::Tick),
+        8 => (0..5_u64, rpc()).prop_map(|(from, rpc)| Input::Receive { from: NodeId(from), rpc }),
+        1 => number().prop_map(|id| Input::Propose { id: RequestId(id), command: "x".into() }),
+        1 => number().prop_map(|id| Input::Read { id: RequestId(id) }),
+        1 => Just(Input::Campaign),
+        2 => number().prop_map(|write| Input::Persisted { write: WriteId(write) }),
+        1 => number().prop_map(|index| Input::Applied { index: LogIndex(index) }),
+    ]
+}
+
+/// n1 in every role.
+fn roles() -> Vec<Replica> {
+    let fresh = || Replica::new(&[1, 1, 2]);
+    let mut stopped = Replica::with(&[1, 1], 3, |_, restored| restored.applied = LogIndex(2)).following(3);
+    stopped.receive(N2, append(3, 2, (1, 1), 0, &[(2, 3)]));
+    let mut alone = Replica::with(&[1], 1, |_, _| ());
+    alone.persist();
+    vec![
+        Replica::unstarted(&[1, 1], 3, |_, _| ()),
+        fresh(),
+        fresh().following(3),
+        Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3),
+        Replica::with(&[], 3, |_, _| ()),
+        Replica::with(&[1, 1], 3, |config, _| {
+            (config.pre_vote, config.check_quorum, config.stickiness) = (false, false, false);
+        }),
+        fresh().pre_candidate(),
+        fresh().voting_for_itself(),
+        fresh().candidate(),
+        fresh().leader(),
+        fresh().established(),
+        alone,
+        stopped,
+    ]
+}
+
+/// Nothing came of it: it was ignored for what it is.
+fn is_ignored(actions: &[Action]) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Observe(Event::Ignored { .. })))
+}
+
+/// The timers due, then one input, with what must hold after every call. Returns what came of both.
+fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
+    let mut actions = raft.step(Message { now, input: Input::Tick });
+    let (before, status, deadline) = (raft.digest(), raft.status(), raft.deadline());
+    actions.extend(raft.step(Message { now, input: input.clone() }));
+    assert!(raft.deadline().is_none_or(|deadline| deadline > now), "{:?} at {now} after {input:?}", raft.deadline());
+    if (raft.status(), raft.deadline()) != (status, deadline) {
+        assert_ne!(raft.digest(), before, "{input:?}");
+    }
+    let after = raft.digest();
+    assert!(raft.step(Message { now, input: Input::Tick }).is_empty(), "nothing is left undone after {input:?}");
+    assert_eq!(raft.digest(), after, "an empty call at the same time changes nothing");
+    actions
+}
+
+#[test]
+fn arbitrary_inputs_against_every_role() {
+    let roles = roles();
+    let story = vec((input(), prop_oneof![4 => Just(0_u64), 2 => 0..400_000_000_u64, 1 => Just(u64::MAX / 8)]), 1..40);
+    runner(20, 64)
+        .run(&story, |story| {
+            for role in &roles {
+                let (mut raft, mut now) = (role.raft.clone(), role.now);
+                let mut entries = raft.status().last.index.0;
+                for (input, wait) in &story {
+                    now = Instant(now.0.saturating_add(*wait));
+                    entries += match input {
+                        Input::Receive { rpc: Rpc::AppendEntries(rpc), .. } => rpc.entries.len() as u64,
+                        _ => 1,
+                    };
+                    call(&mut raft, now, input.clone());
+                    let status = raft.status();
+                    assert!(status.last.index.0 <= entries, "{} entries from {entries}", status.last.index);
+                    assert!(status.peers.len() <= 5 && status.commit <= status.last.index);
+                    assert!(status.term.0 <= MAX_NUMBER);
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn what_is_refused_for_its_shape_or_sender_changes_nothing() {
+    let roles = roles();
+    let ignored = Cell::new(0_u64);
+    runner(21, 256)
+        .run(&(0..5_u64, rpc()), |(from, rpc)| {
+            for role in &roles {
+                let mut raft = role.raft.clone();
+                raft.step(Message { now: role.now, input: Input::Tick });
+                let before = raft.digest();
+                let input = Input::Receive { from: NodeId(from), rpc: rpc.clone() };
+                let actions = raft.step(Message { now: role.now, input });
+                use raft_core::IgnoreReason::{FromSelf, Malformed, NotAsked, UnknownPeer};
+                let is_nothing = actions.iter().any(|action| {
+                    matches!(
+                        action,
+                        Action::Observe(Event::Ignored { reason: FromSelf | Malformed | NotAsked | UnknownPeer, .. })
+                    )
+                });
+                if is_nothing {
+                    ignored.set(ignored.get() + 1);
+                    assert_eq!((raft.digest(), actions.len()), (before, 1), "{rpc}: {actions:?}");
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(ignored.get() > 500, "hardly anything was ignored: {}", ignored.get());
+}
+
+/// One field of a message, changed a little or beyond all bounds.
+fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
+    let shift = |number: u64| match value % 6 {
+        0 => number.saturating_add(1),
+        1 => number.saturating_sub(1),
+        2 => number.saturating_add(value % 7),
+        3 => value % 9,
+        4 => MAX_NUMBER + value % 2,
+        _ => u64::MAX,
+    };
+    let id = |id: EntryId| match value % 2 {
+        0 => EntryId { index: LogIndex(shift(id.index.0)), ..id },
+        _ => EntryId { term: Term(shift(id.term.0)), ..id },
+    };
+    let mut rpc = rpc.clone();
+    match &mut rpc {
+        Rpc::PreVote(rpc) => match field % 3 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            1 => rpc.round.0 = shift(rpc.round.0),
+            _ => rpc.last = id(rpc.last),
+        },
+        Rpc::PreVoteResponse(rpc) => match field % 3 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            1 => rpc.round.0 = shift(rpc.round.0),
+            _ => {
+                rpc.vote = if rpc.vote == Vote::Granted { Vote::Refused(VoteRefusal::StaleTerm) } else { Vote::Granted }
+            }
+        },
+        Rpc::RequestVote(rpc) => match field % 2 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            _ => rpc.last = id(rpc.last),
+        },
+        Rpc::RequestVoteResponse(rpc) => match field % 2 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            _ => {
+                rpc.vote = if rpc.vote == Vote::Granted { Vote::Refused(VoteRefusal::StaleTerm) } else { Vote::Granted }
+            }
+        },
+        Rpc::AppendEntries(rpc) => match field % 5 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            1 => rpc.seq.0 = shift(rpc.seq.0),
+            2 => rpc.prev = id(rpc.prev),
+            3 => rpc.leader_commit.0 = shift(rpc.leader_commit.0),
+            _ => {
+                let mut entries = rpc.entries.to_vec();
+                let place = value as usize % entries.len().max(1);
+                match entries.get_mut(place) {
+                    Some(entry) if value.is_multiple_of(3) => entry.id = id(entry.id),
+                    Some(entry) => entry.payload = Payload::Noop,
+                    None => entries.push(entry(rpc.prev.index.0.saturating_add(1).max(2), rpc.term.0, 3)),
+                }
+                rpc.entries = entries.into();
+            }
+        },
+        Rpc::AppendEntriesResponse(rpc) => match field % 4 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            1 => rpc.seq.0 = shift(rpc.seq.0),
+            _ => match &mut rpc.outcome {
+                AppendOutcome::Matched { index } => index.0 = shift(index.0),
+                AppendOutcome::Mismatch { prev, .. } if field % 4 == 2 => *prev = id(*prev),
+                AppendOutcome::Mismatch { hint, .. } => *hint = id(*hint),
+                outcome => *outcome = AppendOutcome::Matched { index: LogIndex(shift(0)) },
+            },
+        },
+    }
+    rpc
+}
+
+/// Real runs in which each message, before it arrives, is tried with one field changed on a copy of its receiver.
+#[test]
+fn real_messages_with_one_field_changed() {
+    let (tried, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
+    let story = vec((happening(), any::<u8>(), any::<u64>()), 100..250);
+    runner(22, 24)
+        .run(&story, |story| {
+            let mut cluster = Cluster::for_schedules(3);
+            for (happening, field, value) in &story {
+                cluster.happen(happening);
+                for (from, to) in cluster.busy_links() {
+                    let Some(raft) = &cluster.servers[&to].raft else { continue };
+                    let mut copy = raft.clone();
+                    let rpc = mutate(&cluster.links[&(from, to)][0], *field, *value);
+                    let actions = call(&mut copy, cluster.now, Input::Receive { from, rpc });
+                    tried.set(tried.get() + 1);
+                    accepted.set(accepted.get() + u64::from(!is_ignored(&actions)));
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(tried.get() >= 1_000, "{} tried", tried.get());
+    assert!(accepted.get() * 5 >= tried.get(), "{} accepted of {}", accepted.get(), tried.get());
+}
+
+/// Three replicas that talk to each other while somebody changes every third message: whatever becomes of their logs,
+/// none panics and none grows beyond what it was sent.
+#[test]
+fn lies_among_real_messages() {
+    let (told, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
+    let story = vec((0..9_usize, any::<u8>(), any::<u64>(), 0..40_u64), 200..400);
+    runner(23, 24)
+        .run(&story, |story| {
+            let mut liars = Talk::new();
+            for (choice, field, value, millis) in &story {
+                let lie = (field % 3 == 0).then_some((*field, *value));
+                let outcome = liars.go_on(*choice, lie, *millis);
+                if let Some(is_accepted) = outcome {
+                    told.set(told.get() + 1);
+                    accepted.set(accepted.get() + u64::from(is_accepted));
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    assert!(told.get() >= 500, "{} told", told.get());
+    assert!(accepted.get() * 5 >= told.get(), "{} accepted of {}", accepted.get(), told.get());
+}
+
+/// Replicas, what they say, and no belief that it makes sense.
+struct Talk {
+    now: Instant,
+    rafts: Vec<Raft>,
+    /// Sender, receiver, message.
+    said: Vec<(NodeId, NodeId, Rpc)>,
+    entries: u64,
+}
+
+impl Talk {
+    fn new() -> Self {
+        let cluster = Cluster::for_schedules(3);
+        let rafts = cluster.servers.into_values().filter_map(|server| server.raft).collect();
+        Self { now: Instant(0), rafts, said: Vec::new(), entries: 3 }
+    }
+
+    /// One more call; whether a lie was accepted, if one was told.
+    fn go_on(&mut self, choice: usize, lie: Option<(u8, u64)>, millis: u64) -> Option<bool> {
+        self.now = Instant(self.now.0 + millis * 1_000_000);
+        for place in 0..self.rafts.len() {
+            self.hear(place, Input::Tick);
+        }
+        let place = choice % self.said.len().max(1);
+        if self.said.is_empty() {
+            self.hear(choice % 3, Input::Propose { id: RequestId(1), command: "x".into() });
+            return None;
+        }
+        let (from, to, rpc) = self.said.swap_remove(place);
+        let rpc = lie.map_or_else(|| rpc.clone(), |(field, value)| mutate(&rpc, field, value));
+        if let Rpc::AppendEntries(rpc) = &rpc {
+            self.entries += rpc.entries.len() as u64;
+        }
+        let actions = self.hear(to.0 as usize - 1, Input::Receive { from, rpc });
+        lie.map(|_| !is_ignored(&actions))
+    }
+
+    /// A call, then all its writes reported.
+    fn hear(&mut self, place: usize, input: Input) -> Vec<Action> {
+        let Some(raft) = self.rafts.get_mut(place) else { return Vec::new() };
+        let from = raft.id();
+        let mut all = call(raft, self.now, input);
+        let mut reports: Vec<WriteId> = writes(&all);
+        while let Some(write) = reports.pop() {
+            let more = call(raft, self.now, Input::Persisted { write });
+            reports.extend(writes(&more));
+            all.extend(more);
+        }
+        let status = raft.status();
+        self.entries += u64::from(status.role == raft_core::RoleKind::Leader);
+        assert!(status.peers.len() <= 5, "{} peers", status.peers.len());
+        assert!(status.last.index.0 <= self.entries, "{} entries of {}", status.last.index, self.entries);
+        self.said.extend(all.iter().filter_map(|action| match action {
+            Action::Send { to, rpc } if (1..=3).contains(&to.0) => Some((from, *to, rpc.clone())),
+            _ => None,
+        }));
+        // A network of bounded queues.
+        let excess = self.said.len().saturating_sub(60);
+        self.said.drain(..excess);
+        all
+    }
+}
+
+fn writes(actions: &[Action]) -> Vec<WriteId> {
+    let write = |action: &Action| if let Action::Persist(write) = action { Some(write.id) } else { None };
+    actions.iter().filter_map(write).collect()
+}
