@@ -75,8 +75,6 @@ pub enum Event {
 /// What brought a role about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// The node started.
-    Started,
     /// The election timer ran out (Raft §5.2).
     ElectionTimeout,
     /// The host asked for it.
@@ -102,8 +100,6 @@ pub enum Cause {
     },
     /// No quorum answered for an election timeout (Thesis §6.2).
     QuorumLost,
-    /// The configuration does not make this node a voter any more.
-    NotAVoter,
 }
 
 /// Why an input was ignored.
@@ -139,7 +135,6 @@ pub enum CampaignRefusal {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started => write!(f, "started"),
             Self::ElectionTimeout => write!(f, "election timeout, Raft §5.2"),
             Self::CampaignRequested => write!(f, "asked to campaign"),
             Self::PreVotesWon => write!(f, "a quorum would vote for it, Thesis §9.6"),
@@ -148,7 +143,6 @@ impl fmt::Display for Cause {
             Self::VoteGranted { candidate } => write!(f, "votes for {candidate}, Raft §5.2"),
             Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
-            Self::NotAVoter => write!(f, "no voter any more"),
         }
     }
 }
