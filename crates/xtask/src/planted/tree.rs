@@ -45,6 +45,14 @@ impl Tree {
         self.work.join("outputs")
     }
 
+    /// The scenario files, in order.
+    pub(crate) fn scenarios(&self) -> impl Iterator<Item = &Path> {
+        let is_scenario = |path: &&PathBuf| {
+            path.starts_with("sim-scenarios") && path.extension().is_some_and(|extension| extension == "toml")
+        };
+        self.files.keys().filter(is_scenario).map(PathBuf::as_path)
+    }
+
     /// A hash of everything a run of the simulator depends on: the tasks and the pages for people do not count.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -125,7 +133,7 @@ mod tests {
         let tree = Tree::copy(&root, &work).unwrap();
         let copied = |path: &Path| fs::read(tree.folder().join(path)).unwrap();
         let pristine = |tree: &Tree| tree.files.iter().all(|(path, bytes)| copied(path) == *bytes);
-        assert!(pristine(&tree));
+        assert!(pristine(&tree) && tree.scenarios().count() > 0);
         for patch in patches(&root).unwrap() {
             tree.apply(&patch).unwrap_or_else(|error| panic!("{error:#}"));
             assert!(!pristine(&tree), "{}", patch.id);
