@@ -181,8 +181,9 @@ impl Raft {
     /// When the election timer of the present role fires, if it has one.
     pub(crate) fn election_deadline(&self) -> Option<Instant> {
         match &self.role {
-            Role::Follower(follower) => (self.shared.is_voter() && !self.shared.own_vote_is_in_flight())
-                .then_some(follower.election_deadline),
+            Role::Follower(follower) => {
+                (self.shared.is_voter() && !self.shared.own_vote_is_in_flight()).then_some(follower.election_deadline)
+            }
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,
             Role::Leader(_) | Role::Stopped(_) => None,

@@ -74,10 +74,7 @@ fn a_rejection_confirms_a_read_as_well() {
 fn a_batch_does_not_confirm_a_read_by_what_it_brings_along() {
     let mut n1 = Replica::new(&[1, 1]).established();
     let seq = appends_to(&n1.propose(1), N2)[0].seq.0;
-    let actions = n1.batch([
-        Input::Read { id: RequestId(2) },
-        Input::Receive { from: N2, rpc: matched(2, seq, 3) },
-    ]);
+    let actions = n1.batch([Input::Read { id: RequestId(2) }, Input::Receive { from: N2, rpc: matched(2, seq, 3) }]);
     assert!(news(&actions).is_empty(), "{actions:?}");
 }
 

@@ -33,10 +33,8 @@ fn a_batch_that_appends_and_cuts_leaves_one_consistent_write() {
         receive(N3, append(3, 1, (4, 2), 0, &[(5, 3)])),
     ]);
     assert_eq!(write(&actions).as_deref(), Some("persist w2 term 3 [4@2..5@3]"));
-    let cut_deeper = n1.batch([
-        receive(N2, append(4, 1, (2, 1), 0, &[(3, 4)])),
-        receive(N3, append(5, 1, (1, 1), 0, &[(2, 5)])),
-    ]);
+    let cut_deeper =
+        n1.batch([receive(N2, append(4, 1, (2, 1), 0, &[(3, 4)])), receive(N3, append(5, 1, (1, 1), 0, &[(2, 5)]))]);
     assert_eq!(write(&cut_deeper).as_deref(), Some("persist w3 term 5 truncate 2.. [2@5]"));
 }
 

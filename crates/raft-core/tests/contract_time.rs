@@ -81,7 +81,8 @@ fn a_time_that_went_back_counts_as_the_latest_seen() {
 
 #[test]
 fn nothing_happens_at_the_end_of_time() {
-    for role in [|n1| n1, Replica::pre_candidate, Replica::voting_for_itself, Replica::candidate, Replica::established] {
+    for role in [|n1| n1, Replica::pre_candidate, Replica::voting_for_itself, Replica::candidate, Replica::established]
+    {
         let mut n1: Replica = role(Replica::new(&[1, 1]));
         n1.now = Instant(u64::MAX);
         for _ in 0..4 {

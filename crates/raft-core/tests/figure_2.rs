@@ -79,8 +79,11 @@ fn request_vote_2_wants_an_up_to_date_log() {
         n1.pass(150);
         let refused = sends(&n1.receive(N2, request_vote(5, last)));
         let answer = if is_granted { sends(&n1.persist()) } else { refused };
-        let expected =
-            if is_granted { "n2 vote term 5 granted" } else { "n2 vote term 5 refused: its log is behind 3@3, Raft §5.4.1" };
+        let expected = if is_granted {
+            "n2 vote term 5 granted"
+        } else {
+            "n2 vote term 5 refused: its log is behind 3@3, Raft §5.4.1"
+        };
         assert_eq!(answer, [expected], "{last:?}");
     }
 }

@@ -180,11 +180,8 @@ fn two_votes_of_a_term_are_seen() {
 
 #[test]
 fn a_promise_before_the_disk_is_seen() {
-    let promises: [Rpc; 3] = [
-        cluster::replica::granted(2),
-        cluster::replica::matched(1, 1, 3),
-        cluster::replica::request_vote(2, (2, 1)),
-    ];
+    let promises: [Rpc; 3] =
+        [cluster::replica::granted(2), cluster::replica::matched(1, 1, 3), cluster::replica::request_vote(2, (2, 1))];
     for rpc in promises {
         let mut history = History::default();
         history.sent(NodeId(1), NodeId(2), &rpc, &image(1, &[1, 1], 3));

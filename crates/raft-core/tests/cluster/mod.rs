@@ -233,8 +233,7 @@ impl Cluster {
     pub(crate) fn settle(&mut self) {
         loop {
             let busy = self.busy_links();
-            let writing: Vec<_> =
-                self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
+            let writing: Vec<_> = self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
             if busy.is_empty() && writing.is_empty() {
                 return;
             }

@@ -2,9 +2,9 @@
 
 use super::image;
 use raft_core::{
-    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex,
-    NodeId, PreVote, PreVoteResponse, Raft, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind,
-    Round, Rpc, Seq, Term, Vote, VoteRefusal, WriteId,
+    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex, NodeId,
+    PreVote, PreVoteResponse, Raft, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind, Round, Rpc, Seq,
+    Term, Vote, VoteRefusal, WriteId,
 };
 
 pub(crate) const N1: NodeId = NodeId(1);
@@ -38,8 +38,7 @@ impl Replica {
     pub(crate) fn unstarted(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut Restored)) -> Self {
         let mut config = Config { observe: true, ..Config::new(N1) };
         let disk = image(terms.last().copied().unwrap_or(0), terms, voters);
-        let mut restored =
-            Restored { hard_state: disk.hard_state, entries: disk.log.into(), applied: LogIndex(0) };
+        let mut restored = Restored { hard_state: disk.hard_state, entries: disk.log.into(), applied: LogIndex(0) };
         adjust(&mut config, &mut restored);
         let raft = Raft::new(config, restored).expect("a legal start");
         Self { raft, now: Instant::from_millis(1_000), last_write: WriteId(0) }
@@ -55,8 +54,10 @@ impl Replica {
     pub(crate) fn batch(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Action> {
         let mut actions = Vec::new();
         self.raft.step_batch(self.now, inputs, &mut actions);
-        let writes: Vec<WriteId> =
-            actions.iter().filter_map(|action| if let Action::Persist(write) = action { Some(write.id) } else { None }).collect();
+        let writes: Vec<WriteId> = actions
+            .iter()
+            .filter_map(|action| if let Action::Persist(write) = action { Some(write.id) } else { None })
+            .collect();
         assert!(writes.len() <= 1, "one write a call: {actions:?}");
         for id in writes {
             assert_eq!(id, self.last_write.next(), "writes are numbered without a gap");
@@ -108,7 +109,10 @@ impl Replica {
         let prev = self.raft.status().last;
         self.receive(N2, heartbeat(term, 1, (0, 0), 0));
         self.persist();
-        assert_eq!((self.raft.role(), self.raft.leader(), self.raft.status().last), (RoleKind::Follower, Some(N2), prev));
+        assert_eq!(
+            (self.raft.role(), self.raft.leader(), self.raft.status().last),
+            (RoleKind::Follower, Some(N2), prev)
+        );
         self
     }
 
@@ -183,10 +187,7 @@ pub(crate) fn sends(actions: &[Action]) -> Vec<String> {
 /// The news among actions, as they print.
 pub(crate) fn news(actions: &[Action]) -> Vec<String> {
     let is_news = |action: &&Action| {
-        !matches!(
-            action,
-            Action::Send { .. } | Action::Persist(_) | Action::Apply { .. } | Action::Observe(_)
-        )
+        !matches!(action, Action::Send { .. } | Action::Persist(_) | Action::Apply { .. } | Action::Observe(_))
     };
     actions.iter().filter(is_news).map(ToString::to_string).collect()
 }

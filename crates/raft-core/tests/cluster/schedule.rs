@@ -11,31 +11,70 @@ use raft_core::{Input, Instant, NodeId, RoleKind};
 /// stays so when it is shrunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Deliver { link: u8, nth: u8 },
-    Drop { link: u8, nth: u8 },
-    Duplicate { link: u8, nth: u8 },
+    Deliver {
+        link: u8,
+        nth: u8,
+    },
+    Drop {
+        link: u8,
+        nth: u8,
+    },
+    Duplicate {
+        link: u8,
+        nth: u8,
+    },
     /// Reports some of a node's writes.
-    Persist { node: u8, count: u8 },
+    Persist {
+        node: u8,
+        count: u8,
+    },
     /// All writes of all nodes are reported and all that is on the links arrives, some rounds long.
-    Calm { rounds: u8 },
+    Calm {
+        rounds: u8,
+    },
     /// Time passes without anybody being called.
-    Pass { millis: u8 },
-    Tick { node: u8 },
+    Pass {
+        millis: u8,
+    },
+    Tick {
+        node: u8,
+    },
     /// The clock goes to the node's deadline.
-    Wait { node: u8 },
-    Crash { node: u8, kept: u8 },
-    Restart { node: u8, with_state_machine: bool },
-    Isolate { node: u8 },
+    Wait {
+        node: u8,
+    },
+    Crash {
+        node: u8,
+        kept: u8,
+    },
+    Restart {
+        node: u8,
+        with_state_machine: bool,
+    },
+    Isolate {
+        node: u8,
+    },
     Mend,
-    Propose { node: u8 },
+    Propose {
+        node: u8,
+    },
     /// To the leader, if there is one.
     ProposeToLeader,
-    Read { node: u8 },
+    Read {
+        node: u8,
+    },
     ReadAtLeader,
-    Campaign { node: u8 },
+    Campaign {
+        node: u8,
+    },
     /// Nobody is called for longer than an election timeout; then one node is, and some messages pass.
-    Unseat { node: u8, rounds: u8 },
-    CrashLeader { kept: u8 },
+    Unseat {
+        node: u8,
+        rounds: u8,
+    },
+    CrashLeader {
+        kept: u8,
+    },
 }
 
 pub(crate) fn happening() -> impl Strategy<Value = Happening> {

@@ -71,11 +71,6 @@ fn an_armed_crash_strikes_after_as_many_outputs() {
         // except that a write that finds the disk idle also makes the record of its writing.
         let written = records[start..place].iter().filter(|record| matches!(record.what, What::Wrote { .. })).count();
         assert!(place - start - 1 - written <= after as usize, "after {after}: {:?}", &records[start..=place]);
-        assert!(
-            records[start..place]
-                .iter()
-                .all(|record| record.cause.is_some_and(|_| true) || record.number as usize == start + 1)
-        );
         assert!(result.faults["crash_at_boundary"].injected);
         let starts = records.iter().filter(|record| matches!(record.what, What::Started { .. })).count();
         assert_eq!(starts, 2);
