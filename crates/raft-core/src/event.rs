@@ -152,7 +152,7 @@ impl fmt::Display for IgnoreReason {
         f.write_str(match self {
             Self::FromSelf => "it claims to come from this node",
             Self::Malformed => "it is malformed",
-            Self::NotAsked => "nothing was asked",
+            Self::NotAsked => "what it answers is asked no longer",
             Self::UnknownPeer => "the sender is not in the configuration",
             Self::Overloaded => "too much is waiting for the disk",
             Self::Contradiction => "it contradicts what the same leader sent before",

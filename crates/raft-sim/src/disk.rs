@@ -28,6 +28,18 @@ pub struct SimDisk {
     unsettled: BTreeSet<u64>,
     operations: u64,
     next_file: u64,
+    /// When the machine stops, if it is to.
+    stop: Option<Stop>,
+}
+
+/// When a machine stops by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// After this many more calls that change or sync something.
+    pub after: u64,
+    /// Whether the counting begins only when the next file is created: the moments in which a name is not yet durable
+    /// are few, and chance alone rarely meets them.
+    pub from_creation: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -113,11 +125,41 @@ impl SimDisk {
 
     /// The process ends without warning. The system lives on, so all that was written can be read, is durable no more
     /// than before, and a later power loss may still take it.
-    pub fn crash_kill(&mut self) {}
+    pub fn crash_kill(&mut self) {
+        self.go_on();
+    }
+
+    /// Stops the machine at some later call: that and all after it fail until the crash is carried out, which takes this
+    /// back. So a crash can strike between any two steps of one call of the store.
+    pub fn stop_at(&mut self, stop: Stop) {
+        self.stop = Some(stop);
+    }
+
+    /// Takes [`stop_at`](Self::stop_at) back.
+    pub fn go_on(&mut self) {
+        self.stop = None;
+    }
+
+    /// Whether the next call that changes or syncs something will fail, and the last one may have.
+    pub fn has_stopped(&self) -> bool {
+        self.stop == Some(Stop { after: 0, from_creation: false })
+    }
+
+    /// Counts a call that changes or syncs something.
+    fn spend(&mut self, file: &str) -> Result<(), DiskError> {
+        if self.has_stopped() {
+            return Err(error(DiskErrorKind::Failed, file));
+        }
+        if let Some(stop) = self.stop.as_mut().filter(|stop| !stop.from_creation) {
+            stop.after = stop.after.saturating_sub(1);
+        }
+        Ok(())
+    }
 
     /// The power fails. What was not synced is kept or lost as chosen, oldest operation first, contents before names.
     /// What can be read afterwards is durable.
     pub fn crash_power(&mut self, keep: PowerLoss<'_>) -> PowerLossReport {
+        self.go_on();
         let mut loss = Loss { keep, report: PowerLossReport::default() };
         for file in self.files.values_mut() {
             file.lose(&mut loss);
@@ -154,6 +196,7 @@ impl SimDisk {
 
     fn change(&mut self, name: &str, change: Change) -> Result<(), DiskError> {
         self.number(name)?;
+        self.spend(name)?;
         let operation = self.operation();
         let file = self.file(name)?;
         file.seen.apply(&change);
@@ -287,6 +330,10 @@ impl Disk for SimDisk {
         if self.names.contains_key(file) {
             return Err(error(DiskErrorKind::Exists, file));
         }
+        if let Some(stop) = &mut self.stop {
+            stop.from_creation = false;
+        }
+        self.spend(file)?;
         self.next_file += 1;
         self.files.insert(self.next_file, File::default());
         self.change_name(NameChange::Link { name: file.to_owned(), file: self.next_file });
@@ -311,6 +358,7 @@ impl Disk for SimDisk {
 
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         let number = self.number(file)?;
+        self.spend(file)?;
         let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
         for (operation, change) in file.changes.drain(..) {
             file.durable.copy_changed(&file.seen, &change);
@@ -321,6 +369,7 @@ impl Disk for SimDisk {
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let file = self.number(from)?;
+        self.spend(from)?;
         if from != to {
             self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
         }
@@ -329,11 +378,13 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, file: &str) -> Result<(), DiskError> {
         self.number(file)?;
+        self.spend(file)?;
         self.change_name(NameChange::Unlink { name: file.to_owned() });
         Ok(())
     }
 
     fn sync_folder(&mut self) -> Result<(), DiskError> {
+        self.spend(".")?;
         for (operation, _) in self.name_changes.drain(..) {
             self.unsettled.remove(&operation);
         }

@@ -26,6 +26,8 @@ pub enum Fault {
     PowerLoss,
     /// A crash struck among the outputs of one call. Matters if some of them were not carried out.
     CrashAtBoundary,
+    /// A crash struck between two steps of one call of the store. Matters always: the call was not finished.
+    CrashAtDiskOperation,
     /// Kill, restart and power loss in quick succession. Matters if the power loss struck the restarted process.
     KillRestartPowerLoss,
     /// A disk was slow. Matters if something took longer than it ever does without the fault.
@@ -40,7 +42,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -50,6 +52,7 @@ impl Fault {
         Self::Kill,
         Self::PowerLoss,
         Self::CrashAtBoundary,
+        Self::CrashAtDiskOperation,
         Self::KillRestartPowerLoss,
         Self::SlowDisk,
         Self::UnsyncedLost,
@@ -69,6 +72,7 @@ impl Fault {
             Self::Kill => "kill",
             Self::PowerLoss => "power_loss",
             Self::CrashAtBoundary => "crash_at_boundary",
+            Self::CrashAtDiskOperation => "crash_at_disk_operation",
             Self::KillRestartPowerLoss => "kill_restart_power_loss",
             Self::SlowDisk => "slow_disk",
             Self::UnsyncedLost => "unsynced_lost",

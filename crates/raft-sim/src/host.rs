@@ -4,7 +4,7 @@
 //! ends later. Who calls when, and what outputs mean for the rest of the world, is the world's business.
 
 use crate::clock::NodeClock;
-use crate::disk::SimDisk;
+use crate::disk::{SimDisk, Stop};
 use crate::record::{CrashKind, NodeView, SimTime, What};
 use crate::scenario::model::{InitialState, Keep, RaftSettings};
 use raft_core::{
@@ -33,6 +33,8 @@ pub struct Host {
     pub process: Option<Process>,
     /// The crash that waits for the next call.
     pub armed: Option<Armed>,
+    /// The crash that waits for the disk to have done some calls.
+    armed_disk: Option<Armed>,
     /// What ended the last process.
     pub downed_by: Option<CrashKind>,
     /// The latency of a slow disk.
@@ -100,6 +102,7 @@ impl Host {
             incarnation: 0,
             process: None,
             armed: None,
+            armed_disk: None,
             downed_by: None,
             slow: None,
             groups: 0,
@@ -173,6 +176,39 @@ impl Host {
         let Some(Process { store, waiting, writing, .. }) = self.process.take() else { return false };
         self.disk = Some(store.into_disk());
         writing.is_some() || !waiting.is_empty()
+    }
+
+    /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
+    /// counted from now, or from the next creation of a file.
+    pub fn arm_disk(&mut self, armed: Armed, from_creation: bool) {
+        let stop = Stop { after: u64::from(armed.after), from_creation };
+        self.any_disk().into_iter().for_each(|disk| disk.stop_at(stop));
+        self.armed_disk = Some(armed);
+    }
+
+    /// The crash that the disk has come to, if it has.
+    pub fn take_disk_crash(&mut self) -> Option<Armed> {
+        let stopped = self.any_disk().is_some_and(|disk| disk.has_stopped());
+        self.armed_disk.take_if(|_| stopped)
+    }
+
+    /// Forgets the crashes that wait.
+    pub fn disarm(&mut self) {
+        self.armed = None;
+        self.armed_disk = None;
+        self.any_disk().into_iter().for_each(SimDisk::go_on);
+    }
+
+    /// Whether a crash waits.
+    pub const fn is_armed(&self) -> bool {
+        self.armed.is_some() || self.armed_disk.is_some()
+    }
+
+    fn any_disk(&mut self) -> Option<&mut SimDisk> {
+        match &mut self.process {
+            Some(process) => Some(process.store.disk_mut()),
+            None => self.disk.as_mut(),
+        }
     }
 
     /// The disk, while no process holds it.

@@ -24,13 +24,14 @@ const FAULT: Site = Site::new("swarm fault");
 const HEAL: Site = Site::new("swarm heal");
 
 /// The features that begin and end, in the order in which they are drawn.
-const TIMED: [Feature; 8] = [
+const TIMED: [Feature; 9] = [
     Feature::Partition,
     Feature::OneWayCut,
     Feature::IsolateLeader,
     Feature::Kill,
     Feature::PowerLoss,
     Feature::CrashAtBoundary,
+    Feature::CrashAtDiskOperation,
     Feature::KillRestartPowerLoss,
     Feature::SlowDisk,
 ];
@@ -183,6 +184,7 @@ impl World {
             Feature::Kill => self.crash_some(n, CrashKind::Kill, length),
             Feature::PowerLoss => self.crash_some(n, CrashKind::PowerLoss, length),
             Feature::CrashAtBoundary => self.arm(n, length),
+            Feature::CrashAtDiskOperation => self.arm_disk(n, length),
             Feature::KillRestartPowerLoss => self.kill_restart_power_loss(n, length),
             Feature::SlowDisk => self.slow_disk(n, length),
             // Not timed: part of the noise.
@@ -284,6 +286,27 @@ impl World {
         }
     }
 
+    /// Mostly in the middle of what the node is doing anyway; now and then during the recovery after a crash of its own.
+    fn arm_disk(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let from_creation = self.detail(n, 5).chance_ppm(500_000);
+        let after = u32::try_from(self.detail(n, 1).below(if from_creation { 6 } else { 12 })).unwrap_or(0);
+        let crash = if self.detail(n, 3).chance_ppm(250_000) { CrashKind::Kill } else { CrashKind::PowerLoss };
+        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length / 8) };
+        let restarts = self.detail(n, 4).chance_ppm(250_000);
+        let since = if from_creation { " from its next new file on" } else { "" };
+        let restart = if restarts { ", killed and restarted first" } else { "" };
+        self.emit_fault(format!("crash {node} after {after} calls to its disk{since}{restart}"));
+        self.ledger.inject(Fault::CrashAtDiskOperation);
+        if restarts {
+            self.crash(node, CrashKind::Kill, Keep::Everything);
+            self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
+        }
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.arm_disk(armed, from_creation);
+        }
+    }
+
     /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
     /// follows would take it back.
     fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
@@ -325,7 +348,7 @@ impl World {
         for &node in &majority {
             if let Some(host) = self.hosts.get_mut(&node) {
                 host.slow = None;
-                host.armed = None;
+                host.disarm();
             }
             self.start(node);
         }

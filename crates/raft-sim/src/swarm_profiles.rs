@@ -18,8 +18,14 @@ const NET: [Feature; 6] = [
 ];
 
 /// Faults of processes and disks.
-const DISK: [Feature; 5] =
-    [Feature::Kill, Feature::PowerLoss, Feature::CrashAtBoundary, Feature::KillRestartPowerLoss, Feature::SlowDisk];
+const DISK: [Feature; 6] = [
+    Feature::Kill,
+    Feature::PowerLoss,
+    Feature::CrashAtBoundary,
+    Feature::CrashAtDiskOperation,
+    Feature::KillRestartPowerLoss,
+    Feature::SlowDisk,
+];
 
 /// How many election timeouts a healed majority may take for a leader, a fresh commit and equal logs.
 const HEALS_WITHIN: u32 = 20;

@@ -1,10 +1,10 @@
 //! Scenarios for the tests of the engine.
 
 use crate::scenario::model::{
-    ClientModel, DiskModel, Expectations, Feature, NetworkModel, RaftSettings, Scenario, Step, StepAction, SwarmModel,
-    Trigger,
+    ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, Step, StepAction, SwarmModel, Trigger,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use crate::scenario::names::FEATURES;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -59,23 +59,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
 
 /// The same with every random fault.
 pub(crate) fn swarm(nodes: u64) -> Scenario {
-    use Feature::{
-        CrashAtBoundary, Duplicate, IsolateLeader, Kill, KillRestartPowerLoss, Loss, OneWayCut, Partition, PowerLoss,
-        Reorder, SlowDisk,
-    };
-    let features = BTreeSet::from([
-        Loss,
-        Duplicate,
-        Reorder,
-        Partition,
-        OneWayCut,
-        IsolateLeader,
-        Kill,
-        PowerLoss,
-        CrashAtBoundary,
-        KillRestartPowerLoss,
-        SlowDisk,
-    ]);
+    let features = FEATURES.iter().map(|&(feature, _)| feature).collect();
     let mut scenario = quiet(nodes, ms(15_000));
     scenario.name = "swarm".into();
     scenario.swarm = Some(SwarmModel { features, mean_interval: ms(300), heal_at: ms(10_000) });

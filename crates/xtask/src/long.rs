@@ -26,7 +26,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     while start.elapsed() < limit {
         let seed = seed_of(since_1970, round);
         println!("long: round {round}, seed {seed}, commit {commit}");
-        let environment = [("RAFTING_SEED", seed.to_string()), ("RAFTING_CASES", ROUND_CASES.to_string())];
+        let environment = [("PROPTEST_RNG_SEED", seed.to_string()), ("PROPTEST_CASES", ROUND_CASES.to_string())];
         let swarm = format!(
             "cargo run --locked --quiet --release --package raft-sim -- swarm --profile all --seeds {seed}..{}",
             seed + ROUND_SEEDS

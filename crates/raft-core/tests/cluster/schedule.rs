@@ -1,5 +1,5 @@
 //! Random schedules: whatever order of messages, writes, crashes and moments a network, a disk and a clock may choose.
-//! Number of cases from `RAFTING_CASES`, other runs with `RAFTING_SEED`.
+//! Number of cases from `PROPTEST_CASES`, other runs with `PROPTEST_RNG_SEED`.
 
 use super::Cluster;
 use proptest::collection::vec;
@@ -110,15 +110,16 @@ pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happeni
 
 /// A runner with a fixed seed: the same cases on every machine, and nothing written beside the sources.
 pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let cases = number("RAFTING_CASES").and_then(|cases| u32::try_from(cases).ok()).unwrap_or(cases);
-    let seed = number("RAFTING_SEED").unwrap_or(0).wrapping_mul(1_000_003).wrapping_add(stream);
+    let settings = Settings::default();
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { settings.cases } else { cases };
+    let RngSeed::Fixed(seed) = settings.rng_seed else { panic!("run by cargo: it sets PROPTEST_RNG_SEED") };
+    let seed = seed.wrapping_mul(1_000_003).wrapping_add(stream);
     TestRunner::new(Settings {
         cases,
         rng_algorithm: RngAlgorithm::ChaCha,
         rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
-        ..Settings::default()
+        ..settings
     })
 }
 

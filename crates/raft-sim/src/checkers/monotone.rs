@@ -6,6 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
+use raft_core::HardState;
 
 const NAME: &str = "monotone";
 
@@ -17,6 +18,11 @@ impl Property for Monotone {
             (fact.change.recovery, &fact.record.what)
         {
             let before = recovery.hard_state_before;
+            let held = fact.record.view.as_ref().map(|view| HardState { term: view.term, voted_for: view.voted_for });
+            if let Some(held) = held.filter(|held| held != now) {
+                let message = format!("{} starts with {held}; its disk holds {now}", fact.node?.id);
+                return Some(fact.contradicts(NAME, recovery.record_before, message));
+            }
             let vote_changed =
                 before.term == now.term && before.voted_for.is_some() && before.voted_for != now.voted_for;
             if now.term >= before.term && !vote_changed {
@@ -82,6 +88,16 @@ mod tests {
             script.start(1, term, vote, vec![founding(), noop(2, 2)]);
             assert_fires(Monotone, NAME, &script, words);
         }
+    }
+
+    #[test]
+    fn a_start_that_ignores_what_the_disk_holds_fires() {
+        let mut script = Script::led();
+        script.crash(1, CrashKind::Kill);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        let view = script.records.last_mut().and_then(|record| record.view.as_mut()).expect("it has started");
+        view.voted_for = None;
+        assert_fires(Monotone, NAME, &script, "n1 starts with term 2; its disk holds term 2 vote n1");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Each way a power loss can take, and each barrier that stops it.
 
-use super::{Choice, ChoiceKind, PowerLoss, PowerLossReport, SimDisk};
+use super::{Choice, ChoiceKind, PowerLoss, PowerLossReport, SimDisk, Stop};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_store::Disk;
@@ -25,6 +25,24 @@ fn choose(answers: &[(ChoiceKind, u64, u64)]) -> impl FnMut(Choice) -> u64 {
         let answer = answers.iter().find(|(kind, operation, _)| (*kind, *operation) == (choice.kind, choice.operation));
         answer.map_or(1, |(_, _, answer)| *answer)
     }
+}
+
+#[test]
+fn a_machine_that_stops_does_no_further_call_until_its_crash_is_carried_out() {
+    let mut disk = durable(b"old");
+    let before = disk.operations();
+    disk.stop_at(Stop { after: 2, from_creation: true });
+    disk.write("a", 0, b"not counted").expect("nothing was created yet");
+    disk.create("log").expect("the first call");
+    disk.write("log", 0, b"new").expect("the second");
+    assert!(disk.has_stopped());
+    let refused = [disk.sync("log"), disk.write("log", 3, b"!"), disk.sync_folder(), disk.remove("log")];
+    assert!(refused.iter().all(Result::is_err), "{refused:?}");
+    assert_eq!(content(&mut disk, "log"), b"new", "reading goes on");
+    assert_eq!(disk.operations(), before + 3, "a refused call is no operation");
+    disk.crash_power(PowerLoss::KeepNothing);
+    assert_eq!(disk.list().map(|names| names.len()), Ok(1), "the file's name was not synced");
+    disk.create("log").expect("it runs again");
 }
 
 #[test]

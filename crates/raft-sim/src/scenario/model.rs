@@ -316,6 +316,8 @@ pub enum Feature {
     PowerLoss,
     /// Crashes strike between two outputs of one call.
     CrashAtBoundary,
+    /// Crashes strike between two steps of one call of the store, recovery included.
+    CrashAtDiskOperation,
     /// Kill, restart, power loss in quick succession.
     KillRestartPowerLoss,
     /// Disks are slow.

@@ -4,7 +4,7 @@ use super::model::Feature;
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 11] = [
+pub const FEATURES: [(Feature, &str); 12] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -14,6 +14,7 @@ pub const FEATURES: [(Feature, &str); 11] = [
     (Feature::Kill, "kill"),
     (Feature::PowerLoss, "power_loss"),
     (Feature::CrashAtBoundary, "crash_at_boundary"),
+    (Feature::CrashAtDiskOperation, "crash_at_disk_operation"),
     (Feature::KillRestartPowerLoss, "kill_restart_power_loss"),
     (Feature::SlowDisk, "slow_disk"),
 ];

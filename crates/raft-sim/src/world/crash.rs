@@ -25,7 +25,7 @@ impl World {
         if !was_up && crash == CrashKind::Kill {
             return false;
         }
-        host.armed = None;
+        host.disarm();
         let interrupted = host.stop();
         let power_losses = host.power_losses;
         let Some(disk) = host.disk() else { return false };
@@ -88,6 +88,7 @@ impl World {
                 self.emit(None, Some(node), started);
                 self.arrange_timer(node);
             }
+            Err(_) if self.strike_at_disk(node) => {}
             Err(error) => {
                 self.emissions.push(Emission::View(None));
                 self.emit(None, Some(node), What::RefusedToStart { error });
@@ -100,8 +101,24 @@ impl World {
         self.plan_after(delay, Event::Restart { node });
     }
 
+    /// Carries out the crash that waited for the disk, if the disk's failure is that crash.
+    fn strike_at_disk(&mut self, node: NodeId) -> bool {
+        let Some(host) = self.hosts.get_mut(&node) else { return false };
+        let Some(armed) = host.take_disk_crash() else { return false };
+        host.disarm();
+        self.ledger.matter(Fault::CrashAtDiskOperation);
+        self.crash(node, armed.crash, armed.keep);
+        if let Some(delay) = armed.restart_after {
+            self.plan_restart(node, delay);
+        }
+        true
+    }
+
     /// A disk that cannot do what was asked ends the process: what is on it is unknown until recovery reads it.
     pub(super) fn store_failed(&mut self, node: NodeId, error: &str) {
+        if self.strike_at_disk(node) {
+            return;
+        }
         if let Some(host) = self.hosts.get_mut(&node) {
             host.stop();
         }

@@ -15,9 +15,7 @@ impl World {
             return None;
         }
         let fit = |node: &NodeId| {
-            self.hosts
-                .get(node)
-                .is_some_and(|host| host.process.is_some() && host.slow.is_none() && host.armed.is_none())
+            self.hosts.get(node).is_some_and(|host| host.process.is_some() && host.slow.is_none() && !host.is_armed())
         };
         let mut nodes: BTreeSet<NodeId> = self.nodes().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();

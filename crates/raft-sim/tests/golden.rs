@@ -1,0 +1,51 @@
+//! What a run is, pinned: the hash of everything that happens, and the text people read. A change of either is a change
+//! of behaviour, or of what is recorded: review it as code, then accept it (`INSTA_UPDATE=always cargo test`, and the new
+//! hash from the message).
+
+use raft_sim::explain;
+use raft_sim::record::Record;
+use raft_sim::run::run;
+use raft_sim::scenario::model::Scenario;
+use raft_sim::scenario::parse::parse;
+
+fn tour(name: &str) -> Scenario {
+    let file = format!("{}/../../sim-scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let bytes = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    parse(&format!("{name}.toml"), &bytes).unwrap_or_else(|problems| panic!("{problems}")).scenario
+}
+
+#[test]
+fn the_same_scenario_and_seed_give_the_same_trace_hash_on_every_machine() {
+    let golden = [
+        ("first-election", 0, "a92c9ac5ed02321495182d2b47758239"),
+        ("figure-8", 1, "955790d7ba8af6eebfb3115e206ed276"),
+        ("swarm-all", 2, "7c9e74d68343188f3127c8e8a1dfaa1e"),
+    ];
+    for (name, seed, expected) in golden {
+        let result = run(&tour(name), seed, &mut ());
+        assert_eq!((result.violation, result.failures), (None, Vec::new()), "{name}");
+        assert_eq!(format!("{:032x}", result.hash), expected, "{name} with seed {seed}");
+    }
+}
+
+/// The first lines of a run as `raft-sim explain` prints it.
+fn explained(name: &str, lines: usize) -> String {
+    let mut records: Vec<Record> = Vec::new();
+    run(&tour(name), 0, &mut records);
+    records.iter().take(lines).map(|record| explain::line(record) + "\n").collect()
+}
+
+#[test]
+fn a_first_election_reads_like_a_story() {
+    insta::assert_snapshot!("first-election", explained("first-election", 80));
+}
+
+#[test]
+fn a_vote_that_survives_a_restart_reads_like_a_story() {
+    insta::assert_snapshot!("vote-survives-restart", explained("vote-survives-restart", 60));
+}
+
+#[test]
+fn the_repair_of_figure_7_reads_like_a_story() {
+    insta::assert_snapshot!("log-repair-figure-7", explained("log-repair-figure-7", 120));
+}
