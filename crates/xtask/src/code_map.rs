@@ -60,7 +60,7 @@ fn first_sentence(text: &str) -> Option<String> {
     (!sentence.is_empty()).then_some(sentence)
 }
 
-/// "[`parse`](super::parse)" and "[`parse`]" as "`parse`".
+/// The text with links written as rustdoc has them replaced by their names.
 fn without_links(text: &str) -> String {
     let mut parts = text.split("`]");
     let first = parts.next().unwrap_or_default().replace("[`", "`");

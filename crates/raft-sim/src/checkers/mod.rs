@@ -1,4 +1,4 @@
-//! The judges of a run: each property in a file of its own, all reading the one stream of records and the [`ghost`]
+//! The judges of a run: each property in a file of its own, all reading the one stream of records and the `ghost`
 //! folded from it. The first contradiction ends the run.
 //!
 //! Nothing here may look into a node, a disk or the network: what is not in a [`Record`] cannot be judged.
