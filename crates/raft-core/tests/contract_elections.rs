@@ -234,7 +234,7 @@ fn answers_of_a_pre_vote_round_that_is_over_teach_nothing() {
     let mut n1 = Replica::new(&[1, 1]).pre_candidate();
     n1.wait();
     for rpc in [pre_vote_granted(1, 1), pre_vote_refused(9, 1)] {
-        assert_eq!(events(&n1.receive(N2, rpc)), ["ignores n2: nothing was asked"]);
+        assert_eq!(events(&n1.receive(N2, rpc)), ["ignores n2: what it answers is asked no longer"]);
         assert_eq!((n1.role(), n1.term()), (RoleKind::PreCandidate, 1));
     }
     n1.receive(N9, pre_vote_granted(1, 2));

@@ -123,11 +123,11 @@ fn answers_nobody_waits_for_are_ignored() {
     let roles: [fn(Replica) -> Replica; 2] = [|n1| n1, Replica::pre_candidate];
     for role in roles {
         for rpc in [matched(1, 1, 1), granted(1), refused(1), pre_vote_granted(1, 9)] {
-            is_ignored(&mut role(Replica::new(&[1, 1])), N2, rpc, "nothing was asked");
+            is_ignored(&mut role(Replica::new(&[1, 1])), N2, rpc, "what it answers is asked no longer");
         }
     }
-    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, granted(2), "nothing was asked");
-    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, matched(1, 1, 1), "nothing was asked");
+    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, granted(2), "what it answers is asked no longer");
+    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, matched(1, 1, 1), "what it answers is asked no longer");
 }
 
 #[test]
