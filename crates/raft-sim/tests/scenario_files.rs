@@ -306,6 +306,10 @@ fn the_guided_tour_is_readable_and_survives_being_recorded() {
     let mut files = 0;
     for entry in std::fs::read_dir(folder).expect("the tour is there") {
         let path = entry.expect("a file").path();
+        // Regressions, in a folder of their own, tell less of a story.
+        if path.is_dir() {
+            continue;
+        }
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).expect("readable");
         let scenario = parse("tour.toml", &bytes).unwrap_or_else(|problems| panic!("{name}: {problems}")).scenario;
