@@ -14,9 +14,10 @@ pub(crate) fn root() -> Result<PathBuf> {
 }
 
 /// The files of the working tree that git does not ignore, uncommitted changes and new files included, sorted. Without a
-/// repository (an unpacked archive) all files but those of builds.
+/// repository (an unpacked archive) or without git all files but those of builds.
 pub(crate) fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
-    if !root.join(".git").exists() {
+    let has_git = Command::new("git").arg("--version").output().is_ok();
+    if !root.join(".git").exists() || !has_git {
         let files = walk(root)?.into_iter().filter_map(|path| path.strip_prefix(root).ok().map(Path::to_path_buf));
         return Ok(files.filter(|path| !path.starts_with("target")).collect());
     }
@@ -49,7 +50,7 @@ pub(crate) fn commit(root: &Path) -> String {
 fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("git");
     let output = command.args(arguments).current_dir(root).stdin(Stdio::null()).output();
-    let output = output.context("cannot run git, which the tasks need")?;
+    let output = output.context("cannot run git")?;
     if !output.status.success() {
         bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }

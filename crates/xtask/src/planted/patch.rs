@@ -106,7 +106,7 @@ mod tests {
         let patches = patches(&root).unwrap();
         assert!(patches.len() >= 10, "only {} patches", patches.len());
         for patch in &patches {
-            tree::check(&root, patch).unwrap_or_else(|error| panic!("{error:#}"));
+            tree::patched(&root, patch).unwrap_or_else(|error| panic!("{error:#}"));
         }
     }
 
@@ -126,10 +126,12 @@ mod tests {
     fn a_patch_that_does_not_apply_is_noticed() {
         let root = repository::root().unwrap();
         let mut patch = patches(&root).unwrap().remove(0);
-        patch.text = patch.text.replace("\n-", "\n-planted ");
-        let folder = tempfile::tempdir().unwrap();
-        patch.path = folder.path().join("rotten.patch");
-        std::fs::write(&patch.path, &patch.text).unwrap();
-        assert!(tree::check(&root, &patch).is_err());
+        let whole = patch.text.clone();
+        patch.text = whole.replace("\n-    ", "\n-    planted ");
+        assert!(patch.text != whole && tree::patched(&root, &patch).is_err(), "the removed line stands nowhere");
+        patch.text = whole.replace("+++ b/", "+++ b/no/such/");
+        assert!(tree::patched(&root, &patch).is_err(), "there is no such file");
+        patch.text = whole.lines().take(4).collect();
+        assert!(tree::patched(&root, &patch).is_err(), "nothing but a header");
     }
 }

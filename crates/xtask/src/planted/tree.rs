@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// A copy of the working tree, without git.
 pub(crate) struct Tree {
@@ -89,36 +88,41 @@ impl Tree {
 
     /// Plants a bug in the copy.
     pub(crate) fn apply(&self, patch: &Patch) -> Result<()> {
-        git_apply(&self.folder(), patch, &[])?;
-        // git skips, in silence, what it takes for a path outside its folder.
         let folder = self.folder();
-        let is_planted =
-            self.files.iter().any(|(path, bytes)| fs::read(folder.join(path)).is_ok_and(|it| it != *bytes));
-        if !is_planted {
-            bail!("{} changed nothing", patch.path.display());
+        for (path, text) in patched(&folder, patch)? {
+            fs::write(folder.join(&path), text).with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
     }
 }
 
-/// Whether a patch applies to the tree in `folder`; changes nothing.
-#[cfg(test)]
-pub(crate) fn check(folder: &Path, patch: &Patch) -> Result<()> {
-    git_apply(folder, patch, &["--check"])
-}
-
-fn git_apply(folder: &Path, patch: &Patch, arguments: &[&str]) -> Result<()> {
-    let mut command = Command::new("git");
-    command.arg("apply").args(arguments).arg(&patch.path).current_dir(folder).stdin(Stdio::null());
-    // The copy lies inside a repository and is none: git must not take the paths for that repository's.
-    if let Some(parent) = folder.parent() {
-        command.env("GIT_CEILING_DIRECTORIES", parent).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
+/// The files that a patch changes, as they would be after it, if it applies to the tree in `folder`. Writes nothing.
+///
+/// # Errors
+/// The patch names no file, a file is not there, or a hunk finds no place in it.
+pub(crate) fn patched(folder: &Path, patch: &Patch) -> Result<Vec<(PathBuf, String)>> {
+    let named = || patch.path.display();
+    let starts: Vec<usize> = patch.text.match_indices("\n--- a/").map(|(place, _)| place + 1).collect();
+    let ends = starts.iter().skip(1).copied().chain([patch.text.len()]);
+    let mut files = Vec::new();
+    for (start, end) in starts.iter().zip(ends) {
+        let diff =
+            diffy::Patch::from_str(&patch.text[*start..end]).with_context(|| format!("{} is no diff", named()))?;
+        let name = diff.modified().and_then(|name| name.strip_prefix("b/"));
+        let path = PathBuf::from(name.with_context(|| format!("{} names no file", named()))?);
+        let before = fs::read_to_string(folder.join(&path))
+            .with_context(|| format!("{} does not apply: cannot read {}", named(), path.display()))?;
+        let after = diffy::apply(&before, &diff)
+            .with_context(|| format!("{} does not apply to {}", named(), path.display()))?;
+        if after == before {
+            bail!("{} changes nothing in {}", named(), path.display());
+        }
+        files.push((path, after));
     }
-    let output = command.output().context("cannot run git, which applies the patches")?;
-    if !output.status.success() {
-        bail!("{} does not apply: {}", patch.path.display(), String::from_utf8_lossy(&output.stderr).trim());
+    if files.is_empty() {
+        bail!("{} changes no file", named());
     }
-    Ok(())
+    Ok(files)
 }
 
 #[cfg(test)]
