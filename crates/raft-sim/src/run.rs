@@ -180,6 +180,7 @@ impl Judge {
         if result.violation.is_none() {
             result.violation = finish.violation;
             result.failures.extend(finish.failures);
+            result.failures.extend(world.untold());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
         }

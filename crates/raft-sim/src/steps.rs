@@ -64,6 +64,15 @@ impl World {
         }
     }
 
+    /// What is wrong if a step never came to be carried out: the story was another than the one that is told.
+    pub(crate) fn untold(&self) -> Option<String> {
+        let first = self.script.conditional.last()? + 1;
+        let (steps, untold) = (self.scenario.steps.len(), self.script.conditional.len());
+        Some(format!(
+            "step {first} of {steps} waited in vain for its moment: {untold} steps of the story were not told"
+        ))
+    }
+
     fn holds(&self, condition: &Condition) -> bool {
         let any = |node: &Option<NodeId>, fits: &dyn Fn(&crate::host::Process, &raft_core::Status) -> bool| {
             let hosts = self.hosts.values().filter(|host| node.is_none_or(|node| node == host.id));

@@ -54,6 +54,18 @@ fn an_expectation_that_does_not_hold_is_a_failure() {
 }
 
 #[test]
+fn a_step_whose_moment_never_comes_is_a_failure() {
+    let mut scenario = quiet(1, ms(1_000));
+    let late = Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(9) };
+    let heal = || StepAction::Heal;
+    scenario.steps = vec![when(ANY_LEADER, ms(0), heal()), when(late, ms(0), heal()), when(ANY_LEADER, ms(0), heal())];
+    let failure = "step 2 of 3 waited in vain for its moment: 2 steps of the story were not told";
+    assert_eq!(watched(&scenario).0.failures, [failure]);
+    scenario.steps.truncate(1);
+    assert_eq!(watched(&scenario).0.failures, [""; 0]);
+}
+
+#[test]
 fn an_armed_crash_strikes_after_as_many_outputs() {
     for after in [0, 1, 3] {
         let mut scenario = quiet(1, ms(2_000));
