@@ -27,25 +27,33 @@ const DISK: [Feature; 6] = [
     Feature::SlowDisk,
 ];
 
+/// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
+const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
+const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
+const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
+
+/// How many runs a swarm has unless told, and from how many on these marks are judged: fewer may miss one by chance.
+const ENOUGH_RUNS: u64 = 100;
+
 /// How many election timeouts a healed majority may take for a leader, a fresh commit and equal logs.
 const HEALS_WITHIN: u32 = 20;
 
 /// The network's faults.
 pub fn net(nodes: u64) -> Scenario {
-    profile("swarm-net", "Random faults of the network", nodes, &[&NET])
+    profile("swarm-net", "Random faults of the network", nodes, &[&NET], &[&ALWAYS, &WITH_NET])
 }
 
 /// The faults of processes and their disks.
 pub fn disk(nodes: u64) -> Scenario {
-    profile("swarm-disk", "Random crashes, power losses and slow disks", nodes, &[&DISK])
+    profile("swarm-disk", "Random crashes, power losses and slow disks", nodes, &[&DISK], &[&ALWAYS, &WITH_DISK])
 }
 
 /// All faults.
 pub fn all(nodes: u64) -> Scenario {
-    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK])
+    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK], &[&ALWAYS, &WITH_NET, &WITH_DISK])
 }
 
-fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]]) -> Scenario {
+fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: &[&[&str]]) -> Scenario {
     let mut scenario = defaults::scenario(name, &format!("raft-sim swarm ({name})"));
     scenario.title = title.to_owned();
     scenario.story =
@@ -63,13 +71,29 @@ fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]]) -> Scen
         heal_at: Duration::from_secs(12),
     });
     scenario.expect.heals_within = Some(HEALS_WITHIN);
+    scenario.seeds = 0..ENOUGH_RUNS;
+    // One or two nodes have no leader that goes on without the other, so no logs that part.
+    if nodes > 2 {
+        scenario.expect.sometimes = marks.iter().flat_map(|marks| marks.iter().map(ToString::to_string)).collect();
+    }
     scenario
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkers::MARKS;
     use crate::scenario::names::FEATURES;
+
+    #[test]
+    fn what_must_have_happened_are_marks_that_exist() {
+        for scenario in [net(3), disk(3), all(9)] {
+            assert!(scenario.expect.sometimes.len() > ALWAYS.len(), "{}", scenario.name);
+            let unknown = scenario.expect.sometimes.iter().find(|mark| !MARKS.contains(&mark.as_str()));
+            assert_eq!(unknown, None, "{}", scenario.name);
+        }
+        assert!(all(2).expect.sometimes.is_empty());
+    }
 
     #[test]
     fn all_means_all_and_heals_before_the_end() {

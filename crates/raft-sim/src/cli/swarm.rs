@@ -5,21 +5,16 @@ use super::campaign::{self, Group};
 use super::exit::Exit;
 use anyhow::Result;
 use raft_sim::swarm_profiles;
-use std::ops::Range;
-
-/// How many seeds a swarm runs unless told.
-const SEEDS: Range<u64> = 0..100;
 
 /// Runs a swarm profile.
 pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
-    let mut scenario = match args.profile {
+    let scenario = match args.profile {
         Profile::Net => swarm_profiles::net(args.nodes),
         Profile::Disk => swarm_profiles::disk(args.nodes),
         Profile::All => swarm_profiles::all(args.nodes),
     };
-    let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { SEEDS };
+    let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { scenario.seeds.clone() };
     let seeds = args.seeds.clone().unwrap_or(open_end);
-    scenario.seeds = seeds.clone();
     let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });
     let count = seeds.end.saturating_sub(seeds.start).saturating_sub(index).div_ceil(of);
     let group = Group { scenario, first: seeds.start.saturating_add(index), step: of, count };
