@@ -3,7 +3,19 @@
 //! Thin on purpose: it translates and decides nothing, because what is only here is never simulated. One thread owns
 //! the node, one the store; tokio owns the sockets and talks to the node through bounded queues.
 
+mod admin;
+mod client_service;
+mod clock;
+mod directory;
+mod disk_thread;
 mod failure;
+pub mod host;
+mod identity;
+mod inbox;
+mod node_thread;
+mod peers;
+mod ports;
+mod random;
 pub mod settings;
 
 pub use failure::{Exit, Failure};
