@@ -32,7 +32,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Response};
 use tonic::transport::Server;
+use tower::util::MapResponseLayer;
 
 /// How long requests may take that were under way when the node was asked to end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -263,6 +267,7 @@ fn start_servers(
     let client_server = ClientServer::new(client_service.clone()).max_decoding_message_size(room);
     let client_port = admit(ports.client, Opening::Http2);
     let clients = server()
+        .layer(MapResponseLayer::new(too_large_is_exhausted))
         .add_service(client_server)
         .serve_with_incoming_shutdown(client_port, closing.clone().cancelled_owned());
     let clients = tokio::spawn(report("client", clients));
@@ -285,6 +290,16 @@ fn server() -> Server {
         .initial_stream_window_size(2 << 20)
         .initial_connection_window_size(16 << 20)
         .max_concurrent_streams(1_024)
+}
+
+/// tonic calls a request above its limit out of range; the API's word is resource exhausted.
+fn too_large_is_exhausted(mut response: Response<Body>) -> Response<Body> {
+    const STATUS: &str = "grpc-status";
+    let is = |code: Code| move |status: &HeaderValue| status.as_bytes() == (code as i32).to_string().as_bytes();
+    if response.headers().get(STATUS).is_some_and(is(Code::OutOfRange)) {
+        response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    }
+    response
 }
 
 async fn report(port: &str, server: impl Future<Output = Result<(), tonic::transport::Error>>) {

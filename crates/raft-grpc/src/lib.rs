@@ -16,12 +16,7 @@ mod node_thread;
 mod peers;
 mod ports;
 mod random;
+pub mod services;
 pub mod settings;
 
 pub use failure::{Exit, Failure};
-
-/// The services of `proto/raft.proto`, generated. Their docs are the comments there.
-#[allow(missing_docs, unreachable_pub)]
-pub mod services {
-    tonic::include_proto!("raft.v1");
-}
