@@ -6,6 +6,7 @@
 mod admin;
 mod client_service;
 mod clock;
+pub mod config;
 mod directory;
 mod disk_thread;
 mod failure;
