@@ -145,13 +145,9 @@ impl Client {
         let query = QueryRequest { query: Query::Get { key: key.into() }.encode(), stale };
         let answer = self.ask(query, &mut course).await?;
         match read_answer(&answer) {
-            Some(Answer::Got { value, modified_revision, revision }) => Ok(Got {
-                value,
-                modified_revision,
-                revision,
-                applied: answer.applied,
-                attempts: course.attempts(),
-            }),
+            Some(Answer::Got { value, modified_revision, revision }) => {
+                Ok(Got { value, modified_revision, revision, applied: answer.applied, attempts: course.attempts() })
+            }
             Some(Answer::Malformed) | None => Err(self.nodes.misread(false)),
         }
     }

@@ -3,6 +3,7 @@
 //! Thin on purpose: it translates and decides nothing, because what is only here is never simulated. One thread owns
 //! the node, one the store; tokio owns the sockets and talks to the node through bounded queues.
 
+pub mod bench;
 pub mod client;
 mod failure;
 pub mod settings;

@@ -82,10 +82,8 @@ pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> 
         let why = silent.remove(&url).unwrap_or_else(|| "nobody who answers knows where it serves clients".into());
         members.insert(id, MemberView { id: Some(id), url, answer: Err(why), known: Some(member) });
     }
-    let answered_elsewhere: BTreeSet<String> = members
-        .values()
-        .filter_map(|member| member.known.as_ref().map(|known| normal(&known.client_url)))
-        .collect();
+    let answered_elsewhere: BTreeSet<String> =
+        members.values().filter_map(|member| member.known.as_ref().map(|known| normal(&known.client_url))).collect();
     silent.retain(|url, _| !answered_elsewhere.contains(url));
     let strangers = silent.into_iter().map(|(url, why)| MemberView { id: None, url, answer: Err(why), known: None });
     members.into_values().chain(strangers).collect()

@@ -168,7 +168,10 @@ impl Nodes {
             return ClientError::Refused { url: url.to_string(), reason };
         }
         self.hear(url, reason);
-        ClientError::OutcomeUnknown { why: "refused after an attempt that was not answered".into(), heard: self.heard() }
+        ClientError::OutcomeUnknown {
+            why: "refused after an attempt that was not answered".into(),
+            heard: self.heard(),
+        }
     }
 
     /// The session ended while the fate of an attempt was open.

@@ -147,6 +147,7 @@ async fn an_expired_session_with_an_open_attempt_is_an_unknown_outcome() {
 
 #[tokio::test]
 async fn deadlines_are_kept_and_the_outcome_is_classified() {
+    let mut cases = tokio::task::JoinSet::new();
     for (trick, unknown) in [
         (Trick::Never, true),
         (Trick::Deaf, true),
@@ -155,25 +156,32 @@ async fn deadlines_are_kept_and_the_outcome_is_classified() {
         (Trick::Lost, false),
         (Trick::NotLeader(None, String::new()), false),
     ] {
-        let (nodes, _) = cluster(&[1, 2]).await;
-        let mut client = client(urls(&nodes));
-        // Its session is open already, so that it is the command that gets no answer.
-        client.put("k", "a").await.expect("it is put");
-        client.options.deadline = Duration::from_secs(2);
-        client.options.attempt_timeout = Duration::from_secs(if unknown { 1 } else { 5 });
-        for node in &nodes {
-            node.always(trick.clone());
-        }
-        let began = Instant::now();
-        let error = client.put("k", "b").await.expect_err("nobody answers");
-        let took = began.elapsed();
-        assert!(took >= Duration::from_secs(1), "{trick:?} gave up after {took:?}");
-        assert!(took < Duration::from_secs(20), "{trick:?} took {took:?}");
-        assert_eq!(error.may_have_effect(), unknown, "{trick:?}: {error}");
+        cases.spawn(a_deadline_is_kept(trick, unknown));
+    }
+    while let Some(case) = cases.join_next().await {
+        case.expect("each case holds");
+    }
+}
+
+async fn a_deadline_is_kept(trick: Trick, unknown: bool) {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    let mut client = client(urls(&nodes));
+    // The session is open already, so that it is the command that gets no answer.
+    client.put("k", "a").await.expect("it is put");
+    client.options.deadline = Duration::from_secs(2);
+    client.options.attempt_timeout = Duration::from_secs(if unknown { 1 } else { 5 });
+    for node in &nodes {
+        node.always(trick.clone());
+    }
+    let began = Instant::now();
+    let error = client.put("k", "b").await.expect_err("nobody answers");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "{trick:?} gave up after {took:?}");
+    assert!(took < Duration::from_secs(20), "{trick:?} took {took:?}");
+    assert_eq!(error.may_have_effect(), unknown, "{trick:?}: {error}");
+    if trick == Trick::Never {
         let read = client.get("k", Consistency::Linearizable).await;
-        if trick == Trick::Never {
-            assert!(matches!(read, Err(ClientError::NoEffect { .. })), "a read never has an effect: {read:?}");
-        }
+        assert!(matches!(read, Err(ClientError::NoEffect { .. })), "a read never has an effect: {read:?}");
     }
 }
 
