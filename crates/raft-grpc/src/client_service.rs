@@ -47,7 +47,7 @@ impl Client for ClientService {
         let outcome = match self.ask(NodeRequest::Command { session, sequence, lowest_pending, command }).await {
             Reply::Applied { entry, response } => {
                 let entry = Some(w::EntryId { index: entry.index.0, term: entry.term.0 });
-                Outcome::Applied(w::Applied { entry, response })
+                Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
             }
             Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
             Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),

@@ -4,6 +4,8 @@
 //! the node, one the store; tokio owns the sockets and talks to the node through bounded queues.
 
 mod admin;
+pub mod bench;
+pub mod client;
 mod client_service;
 mod clock;
 pub mod config;
