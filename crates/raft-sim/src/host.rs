@@ -126,15 +126,14 @@ impl Host {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let options = StoreOptions { segment_bytes: self.segment_bytes };
-        let Opened { store, recovery, incarnation } =
-            match open_node(disk, identity, Some(&self.founding), options) {
-                Ok(opened) => opened,
-                Err(error) => {
-                    let words = error.to_string();
-                    self.disk = Some(error.into_parts().1);
-                    return Err(words);
-                }
-            };
+        let Opened { store, recovery, incarnation } = match open_node(disk, identity, Some(&self.founding), options) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let words = error.to_string();
+                self.disk = Some(error.into_parts().1);
+                return Err(words);
+            }
+        };
         let entries: Entries = recovery.entries;
         let restored = Restored { hard_state: recovery.hard_state, entries: entries.clone(), applied: LogIndex(0) };
         let config = Config { seed, ..self.config.clone() };
