@@ -1,0 +1,304 @@
+//! Load with a judge: closed-loop clients, each with a session of its own, and a record of every word they heard.
+//!
+//! In reading order: `workload` is what a client wants next, `tally` counts and measures, `judge` says whether what was
+//! heard is possible. This file carries it out, and must not know how a request finds its leader.
+
+pub mod judge;
+mod tally;
+mod workload;
+
+pub use tally::Tally;
+pub use workload::Mix;
+
+use crate::client::{Client, ClientError, ClientOptions, Consistency};
+use judge::Record;
+use raft_kv::history::{OpResult, Operation, Status};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+use workload::{Shape, Wish, Workload};
+
+/// What to put on a cluster.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// How each client reaches the cluster.
+    pub client: ClientOptions,
+    /// How many clients; from 1.
+    pub clients: u64,
+    /// For how long operations are begun.
+    pub duration: Duration,
+    /// How many keys; from 1. The more clients share a key, the harder the history is to judge.
+    pub keys: u64,
+    /// Bytes of a value; a value is never shorter than its name.
+    pub value_bytes: usize,
+    /// How often which operation.
+    pub mix: Mix,
+    /// Whether to keep every operation, in memory.
+    pub record: bool,
+    /// Whether to read every key when all is over.
+    pub read_all: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// All counts and latencies.
+    pub total: Tally,
+    /// From the first operation to the last.
+    pub took: Duration,
+    /// Every operation, if recorded.
+    pub records: Vec<Record>,
+    /// A linearizable read of every key, after all operations have ended.
+    pub last_reads: Vec<Record>,
+}
+
+/// Longer than an election, a restart and a deadline: at the end there should be a leader again.
+const LAST_READ_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A client that is refused for good does not ask again at once.
+const AFTER_REFUSAL: Duration = Duration::from_millis(100);
+
+/// What all clients share.
+struct Run {
+    began: Instant,
+    until: Instant,
+    /// Counts of the current second.
+    second: Mutex<Tally>,
+    /// The number of the next client: one whose operation ended unknown is replaced, because it still has it open.
+    next_client: AtomicU64,
+    record: bool,
+}
+
+impl Run {
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts are whole at every moment, so a panic elsewhere does not spoil them.
+    fn second(&self) -> MutexGuard<'_, Tally> {
+        self.second.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs it. `each_second` is called with the number of the second, from 1, and what happened in it.
+///
+/// # Errors
+/// No leader answers at the start, or an endpoint is unusable. Whatever fails later is counted.
+pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally)) -> Result<Outcome, ClientError> {
+    let shape = Shape::new(options);
+    let mut reader = Client::new(options.client.clone())?;
+    reader.get(shape.key(0), Consistency::Linearizable).await?;
+    let began = Instant::now();
+    let run = Arc::new(Run {
+        began,
+        until: began + options.duration,
+        second: Mutex::default(),
+        next_client: AtomicU64::new(options.clients + 1),
+        record: options.record,
+    });
+    let mut clients = JoinSet::new();
+    for number in 1..=options.clients {
+        let client = Client::new(options.client.clone())?;
+        clients.spawn(work(client, Workload::new(&shape, number), run.clone()));
+    }
+    let mut total = Tally::default();
+    let mut records = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    let mut seconds = 0;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                seconds += 1;
+                let second = std::mem::take(&mut *run.second());
+                each_second(seconds, &second);
+                total.add(second);
+            }
+            ended = clients.join_next() => match ended {
+                Some(Ok(mut more)) => records.append(&mut more),
+                Some(Err(error)) => if let Ok(panic) = error.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                },
+                None => break,
+            },
+        }
+    }
+    total.add(std::mem::take(&mut *run.second()));
+    let took = run.began.elapsed();
+    let last_reads = if options.read_all { read_all(options, &shape, &run).await? } else { Vec::new() };
+    Ok(Outcome { total, took, records, last_reads })
+}
+
+/// A client, until the time is over. What is in flight then is waited for.
+async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<Record> {
+    let mut records = Vec::new();
+    while Instant::now() < run.until {
+        let wish = workload.next();
+        let (record, error) = carry_out(&mut client, &wish, &workload, &run).await;
+        workload.learn(&record.operation);
+        let latency = record.operation.return_ns.unwrap_or_default() - record.operation.invoke_ns;
+        run.second().count(record.operation.status, Duration::from_nanos(latency), error.as_ref());
+        if record.operation.status == Status::Unknown {
+            workload.client = run.next_client.fetch_add(1, Ordering::Relaxed);
+        }
+        if run.record {
+            records.push(record);
+        }
+        if let Some(ClientError::Refused { .. }) = error {
+            tokio::time::sleep(AFTER_REFUSAL).await;
+        }
+    }
+    records
+}
+
+/// One operation, and what is to be remembered of it.
+async fn carry_out(client: &mut Client, wish: &Wish, workload: &Workload, run: &Run) -> (Record, Option<ClientError>) {
+    let invoke_ns = run.now();
+    let heard = ask(client, wish, workload.shape()).await;
+    let return_ns = Some(run.now());
+    let (status, result, revision, error) = match heard {
+        Ok((result, revision)) => (Status::Ok, result, revision, None),
+        Err(error) if error.may_have_effect() => (Status::Unknown, OpResult::Null, 0, Some(error)),
+        Err(error) => (Status::Fail, OpResult::Null, 0, Some(error)),
+    };
+    let (op, key, value) = wish.words();
+    let operation = Operation { client: workload.client, op, key, value, status, result, invoke_ns, return_ns };
+    (Record { operation, revision }, error)
+}
+
+/// Asks, and says what the client was told and which revision came with it.
+async fn ask(client: &mut Client, wish: &Wish, shape: &Shape) -> Result<(OpResult, u64), ClientError> {
+    Ok(match wish {
+        Wish::Get { key } => {
+            let got = client.get(key.clone(), Consistency::Linearizable).await?;
+            let result = got.value.map_or(OpResult::Null, |value| OpResult::Value(shape.name_of(&value)));
+            (result, got.modified_revision)
+        }
+        Wish::Put { key, value } => (OpResult::Null, client.put(key.clone(), shape.value(value)).await?.revision),
+        Wish::Cas { key, old, new } => {
+            let old = old.as_ref().map(|old| shape.value(old));
+            let swapped = client.cas(key.clone(), old, shape.value(new)).await?;
+            (OpResult::Flag(swapped.swapped), swapped.written.revision)
+        }
+        Wish::Delete { key } => {
+            let deleted = client.delete(key.clone()).await?;
+            (OpResult::Flag(deleted.existed), deleted.written.revision)
+        }
+    })
+}
+
+/// Reads every key, when nobody writes any more.
+async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Vec<Record>, ClientError> {
+    let deadline = options.client.deadline.max(LAST_READ_DEADLINE);
+    let mut reader = Client::new(ClientOptions { deadline, ..options.client.clone() })?;
+    let mut workload = Workload::new(shape, run.next_client.fetch_add(1, Ordering::Relaxed));
+    let mut reads = Vec::new();
+    for key in 0..options.keys {
+        let wish = Wish::Get { key: shape.key(key) };
+        let (record, error) = carry_out(&mut reader, &wish, &workload, run).await;
+        reads.push(record);
+        // Where one read found no leader for so long, the others need not wait as long each.
+        if error.is_some() {
+            reader = Client::new(options.client.clone())?;
+            workload.client = run.next_client.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(reads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge::judge;
+    use super::*;
+    use crate::client::fake::{Trick, cluster};
+    use raft_kv::history::Op;
+
+    fn options(endpoints: Vec<String>) -> BenchOptions {
+        let mut client = ClientOptions::new(endpoints);
+        client.deadline = Duration::from_secs(5);
+        client.attempt_timeout = Duration::from_millis(500);
+        BenchOptions {
+            client,
+            clients: 4,
+            duration: Duration::from_secs(3),
+            keys: 3,
+            value_bytes: 64,
+            mix: "put=4,get=4,cas=2,delete=1".parse().expect("a mix"),
+            record: true,
+            read_all: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_run_in_spite_of_troubles_is_clean() {
+        let (nodes, world) = cluster(&[1, 2]).await;
+        let options = options(nodes.iter().map(|node| node.url.clone()).collect());
+        nodes[0].script(&[Trick::Busy]);
+        let mut seconds = 0;
+        let troubles = nodes[0].clone();
+        let outcome = run(&options, |_, _| {
+            seconds += 1;
+            troubles.script(&[Trick::Deaf, Trick::Unknown, Trick::Break, Trick::Never]);
+        });
+        let outcome = outcome.await.expect("a leader answers");
+        assert!(seconds >= 1);
+        assert_eq!(outcome.total.operations(), outcome.records.len() as u64);
+        assert_eq!(outcome.last_reads.len(), 3);
+        for op in [Op::Put, Op::Get, Op::Cas, Op::Delete] {
+            let ok = |record: &&Record| record.operation.op == op && record.operation.status == Status::Ok;
+            assert!(outcome.records.iter().any(|record| ok(&record)), "no {op:?} among them");
+        }
+        let swapped =
+            |record: &Record| record.operation.op == Op::Cas && record.operation.result == OpResult::Flag(true);
+        assert!(outcome.records.iter().any(swapped), "every cas guessed wrong");
+        let judgement = judge(&outcome.records, &outcome.last_reads, 10_000_000);
+        assert_eq!(
+            judgement.to_string(),
+            format!("{} operations, 0 lost, 0 applied twice, linearizable", outcome.records.len())
+        );
+        assert!(world.lock().expect("nobody panicked").map.len() <= 3);
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_is_counted_and_nobody_stops() {
+        let (nodes, _) = cluster(&[1]).await;
+        let mut options = options(vec![nodes[0].url.clone()]);
+        options.client.deadline = Duration::from_millis(800);
+        options.client.attempt_timeout = Duration::from_millis(400);
+        options.mix = "put=1".parse().expect("a mix");
+        let troubles = nodes[0].clone();
+        options.duration = Duration::from_millis(4500);
+        let outcome = run(&options, |second, _| match second {
+            1 => troubles.always(Trick::Deaf),
+            2 => {}
+            _ => troubles.behave(),
+        });
+        let outcome = outcome.await.expect("a leader answers at first");
+        assert!(outcome.total.unknown() > 0, "{:?}", outcome.total);
+        assert!(outcome.total.last_error().is_some());
+        let mut unknown: Vec<u64> = outcome
+            .records
+            .iter()
+            .filter(|record| record.operation.status == Status::Unknown)
+            .map(|record| record.operation.client)
+            .collect();
+        let count = unknown.len();
+        unknown.dedup();
+        assert_eq!(unknown.len(), count, "a client with an open operation begins no other");
+        assert!(
+            outcome.records.iter().any(|record| record.operation.client > 4 && record.operation.status == Status::Ok)
+        );
+        assert_eq!(judge(&outcome.records, &outcome.last_reads, 10_000_000).findings, []);
+    }
+
+    #[tokio::test]
+    async fn without_a_leader_it_does_not_begin() {
+        let (nodes, _) = cluster(&[1]).await;
+        nodes[0].always(Trick::Busy);
+        let mut options = options(vec![nodes[0].url.clone()]);
+        options.client.deadline = Duration::from_millis(300);
+        let error = run(&options, |_, _| panic!("it began")).await.expect_err("nobody leads");
+        assert!(error.to_string().contains("is busy"), "{error}");
+    }
+}

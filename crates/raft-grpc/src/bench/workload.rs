@@ -1,0 +1,250 @@
+//! What a client wants next. Keys are the run's own and every value names its operation, so that a read names its write.
+
+use super::BenchOptions;
+use bytes::Bytes;
+use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// How often which operation, relative to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mix([(Op, u32); 4]);
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self([(Op::Put, 45), (Op::Get, 45), (Op::Cas, 5), (Op::Delete, 5)])
+    }
+}
+
+/// `put=45,get=45,cas=5,delete=5`; what is left out does not occur.
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut mix = Self::default();
+        for (_, weight) in &mut mix.0 {
+            *weight = 0;
+        }
+        for part in text.split(',') {
+            let wrong = || format!("{part:?} is not put=N, get=N, cas=N or delete=N, with N from 0 to 1000000");
+            let (name, weight) = part.split_once('=').ok_or_else(wrong)?;
+            let op = match name.trim() {
+                "put" => Op::Put,
+                "get" => Op::Get,
+                "cas" => Op::Cas,
+                "delete" => Op::Delete,
+                _ => return Err(wrong()),
+            };
+            let weight: u32 = weight.trim().parse().map_err(|_| wrong())?;
+            let slot = mix.0.iter_mut().find(|(kind, _)| *kind == op).ok_or_else(wrong)?;
+            slot.1 = Some(weight).filter(|weight| *weight <= 1_000_000).ok_or_else(wrong)?;
+        }
+        if mix.sum() == 0 {
+            Err("a mix of nothing: give at least one operation a number above 0".into())
+        } else {
+            Ok(mix)
+        }
+    }
+}
+
+impl Mix {
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|&(_, weight)| u64::from(weight)).sum()
+    }
+
+    /// The operation at a place below the sum of all weights.
+    fn at(&self, mut place: u64) -> Op {
+        for &(op, weight) in &self.0 {
+            if place < u64::from(weight) {
+                return op;
+            }
+            place -= u64::from(weight);
+        }
+        Op::Get
+    }
+}
+
+/// What all clients of a run have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    prefix: Arc<str>,
+    keys: u64,
+    value_bytes: usize,
+    mix: Mix,
+}
+
+/// Where the name of a value ends and its filling begins.
+const END_OF_NAME: char = '/';
+
+impl Shape {
+    pub(super) fn new(options: &BenchOptions) -> Self {
+        let prefix = format!("bench/{:08x}", Random::new().next() >> 32).into();
+        Self { prefix, keys: options.keys.max(1), value_bytes: options.value_bytes, mix: options.mix }
+    }
+
+    pub(super) fn key(&self, number: u64) -> String {
+        format!("{}/k{}", self.prefix, number + 1)
+    }
+
+    /// The value of this name.
+    pub(super) fn value(&self, name: &str) -> Bytes {
+        let mut value = format!("{name}{END_OF_NAME}");
+        value.extend(std::iter::repeat_n('x', self.value_bytes.saturating_sub(value.len())));
+        value.into()
+    }
+
+    /// The name of a value. One that is not exactly as it was written is named by all it is, which nobody wrote.
+    pub(super) fn name_of(&self, value: &Bytes) -> String {
+        let text = String::from_utf8_lossy(value);
+        match text.split_once(END_OF_NAME) {
+            Some((name, _)) if self.value(name) == value => name.to_string(),
+            _ => text.into_owned(),
+        }
+    }
+}
+
+/// What a client wants; values by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    Get { key: String },
+    Put { key: String, value: String },
+    Cas { key: String, old: Option<String>, new: String },
+    Delete { key: String },
+}
+
+impl Wish {
+    /// As a history says it.
+    pub(super) fn words(&self) -> (Op, String, OpValue) {
+        match self {
+            Self::Get { key } => (Op::Get, key.clone(), OpValue::Null),
+            Self::Put { key, value } => (Op::Put, key.clone(), OpValue::Value(value.clone())),
+            Self::Cas { key, old, new } => (Op::Cas, key.clone(), OpValue::Cas(old.clone(), new.clone())),
+            Self::Delete { key } => (Op::Delete, key.clone(), OpValue::Null),
+        }
+    }
+}
+
+/// The wishes of one client.
+pub(super) struct Workload {
+    shape: Shape,
+    /// The client's number now.
+    pub(super) client: u64,
+    operations: u64,
+    random: Random,
+    /// The last value it knows of each key: what a cas expects.
+    seen: BTreeMap<String, Option<String>>,
+}
+
+impl Workload {
+    pub(super) fn new(shape: &Shape, client: u64) -> Self {
+        Self { shape: shape.clone(), client, operations: 0, random: Random::new(), seen: BTreeMap::new() }
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(super) fn next(&mut self) -> Wish {
+        self.operations += 1;
+        let key = self.shape.key(self.random.below(self.shape.keys));
+        let value = format!("c{}.{}", self.client, self.operations);
+        match self.shape.mix.at(self.random.below(self.shape.mix.sum())) {
+            Op::Get => Wish::Get { key },
+            Op::Put => Wish::Put { key, value },
+            Op::Cas => Wish::Cas { old: self.seen.get(&key).cloned().flatten(), key, new: value },
+            Op::Delete => Wish::Delete { key },
+        }
+    }
+
+    /// Remembers what an operation told of its key. What it did not tell may have changed.
+    pub(super) fn learn(&mut self, operation: &Operation) {
+        if operation.status != Status::Ok {
+            return;
+        }
+        let value = match (operation.op, &operation.value, &operation.result) {
+            (Op::Put, OpValue::Value(value), _) => Some(value.clone()),
+            (Op::Cas, OpValue::Cas(_, new), OpResult::Flag(true)) => Some(new.clone()),
+            (Op::Get, _, OpResult::Value(value)) => Some(value.clone()),
+            _ => None,
+        };
+        self.seen.insert(operation.key.clone(), value);
+    }
+}
+
+/// SplitMix64: spreads load, decides nothing that matters.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    /// Without entropy the clock: two runs at one nanosecond would share their keys.
+    fn new() -> Self {
+        let clock = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
+        Self(getrandom::u64().unwrap_or_else(|_| clock()))
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// Below `bound`, which is at least 1.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(value_bytes: usize) -> Shape {
+        Shape { prefix: "p".into(), keys: 3, value_bytes, mix: Mix::default() }
+    }
+
+    #[test]
+    fn mixes_are_read_or_refused() {
+        let mix: Mix = "put=1, get=3".parse().expect("a mix");
+        let ops: Vec<Op> = (0..4).map(|place| mix.at(place)).collect();
+        assert_eq!(ops, [Op::Put, Op::Get, Op::Get, Op::Get]);
+        for bad in ["", "put", "put=x", "put=-1", "post=1", "put=0", "put=1,,get=1", "put=1000001"] {
+            assert!(bad.parse::<Mix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_keep_their_names_and_their_length() {
+        for bytes in [0, 3, 64] {
+            let shape = shape(bytes);
+            let value = shape.value("c1.2");
+            assert_eq!(value.len(), bytes.max(5));
+            assert_eq!(shape.name_of(&value), "c1.2");
+        }
+        let shape = shape(16);
+        for bad in [&b"c1.2"[..], b"c1.2/", b"c1.2/xxxxxxxxxxy", b"\xff\xff"] {
+            let name = shape.name_of(&Bytes::from_static(bad));
+            assert_eq!(name, String::from_utf8_lossy(bad), "the whole of it");
+        }
+    }
+
+    #[test]
+    fn values_are_unique_and_cas_expects_what_was_seen() {
+        let mut workload = Workload::new(&shape(8), 1);
+        workload.shape.mix = "cas=1".parse().expect("a mix");
+        let mut values = std::collections::BTreeSet::new();
+        for n in 0..200 {
+            let wish = workload.next();
+            let Wish::Cas { key, old, new } = &wish else { panic!("{wish:?}") };
+            assert_eq!(old.as_ref(), workload.seen.get(key).and_then(Option::as_ref));
+            assert!(values.insert(new.clone()));
+            let (op, key, value) = wish.words();
+            let result = OpResult::Flag(n % 3 != 0);
+            let operation =
+                Operation { client: 1, op, key, value, status: Status::Ok, result, invoke_ns: 0, return_ns: Some(1) };
+            workload.learn(&operation);
+        }
+        assert!(workload.seen.values().any(Option::is_some));
+    }
+}

@@ -1,0 +1,238 @@
+//! A cluster in one map: nodes that serve clients on real sockets, and misbehave when told to.
+
+use crate::services::client_server::{Client as Service, ClientServer};
+use raft_core::EntryId;
+use raft_kv::KvMap;
+use raft_node::StateMachine;
+use raft_proto::wire::raft::*;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
+
+/// What a node does with a request instead of carrying it out and answering.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Trick {
+    /// Refuse: it does not lead, and says who does.
+    NotLeader(Option<u64>, String),
+    /// Refuse.
+    Busy,
+    /// Refuse.
+    Lost,
+    /// Refuse: too large.
+    TooLarge,
+    /// Carry it out, and never answer.
+    Deaf,
+    /// Carry it out, and break the connection.
+    Break,
+    /// Carry it out, and say that nobody knows.
+    Unknown,
+    /// Neither carry it out nor answer.
+    Never,
+    /// Forget all sessions first.
+    Expire,
+    /// Carry it out, and answer nonsense.
+    Garbage,
+}
+
+/// What all nodes share.
+#[derive(Default)]
+pub(crate) struct World {
+    /// The state machine.
+    pub(crate) map: KvMap,
+    /// Answers by session and number.
+    sessions: BTreeMap<u64, BTreeMap<u64, Applied>>,
+    index: u64,
+    /// How many commands reached the map.
+    pub(crate) applied: usize,
+}
+
+impl World {
+    fn next(&mut self) -> u64 {
+        self.index += 1;
+        self.index
+    }
+
+    fn command(&mut self, request: &CommandRequest, node: u64) -> command_response::Outcome {
+        let index = self.next();
+        let Some(answers) = self.sessions.get_mut(&request.session) else {
+            return command_response::Outcome::SessionExpired(SessionExpired {});
+        };
+        let known = answers.entry(request.sequence).or_insert_with(|| {
+            self.applied += 1;
+            let response = self.map.apply(EntryId::new(index, 2), &request.command);
+            Applied { entry: Some(raft_proto::wire::raft::EntryId { index, term: 2 }), response, node }
+        });
+        command_response::Outcome::Applied(known.clone())
+    }
+}
+
+/// One node.
+#[derive(Clone)]
+pub(crate) struct FakeNode {
+    id: u64,
+    world: Arc<Mutex<World>>,
+    /// What it does with the next commands and sessions; then it behaves.
+    script: Arc<Mutex<VecDeque<Trick>>>,
+    /// What it does with every request when the script is over.
+    always: Arc<Mutex<Option<Trick>>>,
+    /// How many requests came.
+    asked: Arc<Mutex<usize>>,
+    status: Arc<Mutex<StatusResponse>>,
+    /// Where it listens.
+    pub(crate) url: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no test panics while it holds this")
+}
+
+/// A node for each id, all leading: scripts say otherwise.
+pub(crate) async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
+    let world = Arc::new(Mutex::new(World::default()));
+    let mut nodes = Vec::new();
+    for &id in ids {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let status = StatusResponse { id, role: Role::Leader.into(), term: 2, ..StatusResponse::default() };
+        let node = FakeNode {
+            id,
+            world: world.clone(),
+            script: Arc::default(),
+            always: Arc::default(),
+            asked: Arc::default(),
+            status: Arc::new(Mutex::new(status)),
+            url,
+        };
+        let server = tonic::transport::Server::builder().add_service(ClientServer::new(node.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        nodes.push(node);
+    }
+    (nodes, world)
+}
+
+/// A URL where nobody listens.
+pub(crate) async fn nobody() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    format!("http://{}", listener.local_addr().expect("it is bound"))
+}
+
+impl FakeNode {
+    pub(crate) fn script(&self, tricks: &[Trick]) {
+        lock(&self.script).extend(tricks.iter().cloned());
+    }
+
+    pub(crate) fn always(&self, trick: Trick) {
+        *lock(&self.always) = Some(trick);
+    }
+
+    pub(crate) fn behave(&self) {
+        *lock(&self.always) = None;
+    }
+
+    /// It does not lead; `leader` does.
+    pub(crate) fn follows(&self, leader: &FakeNode) {
+        self.always(Trick::NotLeader(Some(leader.id), leader.url.clone()));
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        *lock(&self.asked)
+    }
+
+    pub(crate) fn set_status(&self, change: impl FnOnce(&mut StatusResponse)) {
+        change(&mut lock(&self.status));
+    }
+
+    /// What it does now; the outer error ends the request, the inner one is a refusal.
+    async fn trick(&self) -> Result<Option<Trick>, Status> {
+        *lock(&self.asked) += 1;
+        let trick = lock(&self.script).pop_front().or_else(|| lock(&self.always).clone());
+        match trick {
+            Some(Trick::Never) => std::future::pending().await,
+            Some(Trick::TooLarge) => Err(Status::resource_exhausted("9 bytes, the limit is 8")),
+            Some(Trick::Expire) => {
+                lock(&self.world).sessions.clear();
+                Ok(None)
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+fn refused(trick: &Trick) -> Option<Refused> {
+    let reason = match trick {
+        Trick::NotLeader(leader, url) => {
+            refused::Reason::NotLeader(NotLeader { leader: *leader, client_url: url.clone() })
+        }
+        Trick::Busy => refused::Reason::Busy(Busy {}),
+        Trick::Lost => refused::Reason::Lost(Lost {}),
+        _ => return None,
+    };
+    Some(Refused { reason: Some(reason) })
+}
+
+#[tonic::async_trait]
+impl Service for FakeNode {
+    async fn open_session(&self, _: Request<OpenSessionRequest>) -> Result<Response<OpenSessionResponse>, Status> {
+        use open_session_response::Outcome;
+        let trick = self.trick().await?;
+        if let Some(refused) = trick.as_ref().and_then(refused) {
+            return Ok(Response::new(OpenSessionResponse { outcome: Some(Outcome::Refused(refused)) }));
+        }
+        let session = {
+            let mut world = lock(&self.world);
+            let session = world.next();
+            world.sessions.insert(session, BTreeMap::new());
+            session
+        };
+        let outcome = match trick {
+            Some(Trick::Deaf) => std::future::pending().await,
+            Some(Trick::Break) => return Err(Status::unavailable("broken")),
+            Some(Trick::Unknown) => Some(Outcome::Unknown(Unknown {})),
+            Some(Trick::Garbage) => None,
+            _ => Some(Outcome::Session(session)),
+        };
+        Ok(Response::new(OpenSessionResponse { outcome }))
+    }
+
+    async fn command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
+        use command_response::Outcome;
+        let trick = self.trick().await?;
+        if let Some(refused) = trick.as_ref().and_then(refused) {
+            return Ok(Response::new(CommandResponse { outcome: Some(Outcome::Refused(refused)) }));
+        }
+        let outcome = lock(&self.world).command(request.get_ref(), self.id);
+        let outcome = match trick {
+            Some(Trick::Deaf) => std::future::pending().await,
+            Some(Trick::Break) => return Err(Status::unavailable("broken")),
+            Some(Trick::Unknown) => Some(Outcome::Unknown(Unknown {})),
+            Some(Trick::Garbage) => None,
+            _ => Some(outcome),
+        };
+        Ok(Response::new(CommandResponse { outcome }))
+    }
+
+    async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
+        use query_response::Outcome;
+        let trick = self.trick().await?;
+        let request = request.into_inner();
+        if let Some(refused) = trick.as_ref().and_then(refused).filter(|_| !request.stale) {
+            return Ok(Response::new(QueryResponse { outcome: Some(Outcome::Refused(refused)) }));
+        }
+        let answer = {
+            let world = lock(&self.world);
+            Answer { applied: world.index, response: world.map.query(&request.query) }
+        };
+        let outcome = match trick {
+            Some(Trick::Deaf) => std::future::pending().await,
+            Some(Trick::Garbage) => Answer { response: "\u{1}".into(), ..answer },
+            _ => answer,
+        };
+        Ok(Response::new(QueryResponse { outcome: Some(Outcome::Answer(outcome)) }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(lock(&self.status).clone()))
+    }
+}

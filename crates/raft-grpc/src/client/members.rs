@@ -1,0 +1,105 @@
+//! Asks every node about itself, and puts together what the answers say about each member.
+
+use super::ask::words;
+use super::nodes::{Nodes, normal};
+use super::{StatusRequest, StatusResponse, Stub};
+use raft_proto::wire::raft::{MemberStatus, Role};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A member, or an endpoint that did not answer and that no member is known to have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberView {
+    /// Its id; none: nobody who answered knows whose this endpoint is.
+    pub id: Option<u64>,
+    /// Where clients reach it: where it answered, else where others say. Empty: nobody knows.
+    pub url: String,
+    /// What it says about itself, or why it says nothing.
+    pub answer: Result<StatusResponse, String>,
+    /// What the leader says about it; if none answered, whoever answered with the highest term.
+    pub known: Option<MemberStatus>,
+}
+
+/// Asks one node.
+pub(super) async fn status_of(mut stub: Stub, timeout: Duration) -> Result<StatusResponse, String> {
+    match tokio::time::timeout(timeout, stub.status(StatusRequest {})).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(words(&status)),
+        Err(_) => Err(format!("no answer within {}", humantime::format_duration(timeout))),
+    }
+}
+
+/// Asks all nodes known, then those that these name, until nobody names another.
+pub(super) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberView> {
+    let mut answers: BTreeMap<String, Result<StatusResponse, String>> = BTreeMap::new();
+    let mut to_ask: BTreeSet<String> = nodes.urls().into_iter().collect();
+    while !to_ask.is_empty() {
+        let mut asked = JoinSet::new();
+        for url in std::mem::take(&mut to_ask) {
+            match nodes.stub(&url) {
+                Ok(stub) => {
+                    asked.spawn(async move { (url, status_of(stub, timeout).await) });
+                }
+                Err(error) => {
+                    answers.insert(url, Err(error.to_string()));
+                }
+            }
+        }
+        // A task that panicked is asked no more: its node is then listed as one that nobody has heard of.
+        while let Some(Ok((url, answer))) = asked.join_next().await {
+            answers.insert(url, answer);
+        }
+        let statuses = answers.values().filter_map(|answer| answer.as_ref().ok());
+        let named = statuses.flat_map(|status| &status.members).filter(|member| !member.client_url.is_empty());
+        let named: BTreeSet<String> = named.map(|member| normal(&member.client_url)).collect();
+        to_ask.extend(named.into_iter().filter(|url| !answers.contains_key(url)));
+    }
+    members_of(answers)
+}
+
+/// Puts the answers of nodes, by the URLs that were asked, together as members in order of id.
+pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> Vec<MemberView> {
+    let mut known = known_members(&answers);
+    let mut members: BTreeMap<u64, MemberView> = BTreeMap::new();
+    let mut silent: BTreeMap<String, String> = BTreeMap::new();
+    for (url, answer) in answers {
+        match answer {
+            // A node asked by two names answers twice.
+            Ok(status) => {
+                let known = known.get(&status.id).cloned();
+                let id = status.id;
+                members.entry(id).or_insert(MemberView { id: Some(id), url, answer: Ok(status), known });
+            }
+            Err(why) => {
+                silent.insert(url, why);
+            }
+        }
+    }
+    known.retain(|id, _| !members.contains_key(id));
+    for (id, member) in known {
+        let url = if member.client_url.is_empty() { String::new() } else { normal(&member.client_url) };
+        let why = silent.remove(&url).unwrap_or_else(|| "nobody who answers knows where it serves clients".into());
+        members.insert(id, MemberView { id: Some(id), url, answer: Err(why), known: Some(member) });
+    }
+    let answered_elsewhere: BTreeSet<String> =
+        members.values().filter_map(|member| member.known.as_ref().map(|known| normal(&known.client_url))).collect();
+    silent.retain(|url, _| !answered_elsewhere.contains(url));
+    let strangers = silent.into_iter().map(|(url, why)| MemberView { id: None, url, answer: Err(why), known: None });
+    members.into_values().chain(strangers).collect()
+}
+
+/// What is said about each member, by whoever knows best: a leader before others, then the higher term.
+fn known_members(answers: &BTreeMap<String, Result<StatusResponse, String>>) -> BTreeMap<u64, MemberStatus> {
+    let mut statuses: Vec<&StatusResponse> = answers.values().filter_map(|answer| answer.as_ref().ok()).collect();
+    statuses.sort_by_key(|status| (status.role() == Role::Leader, status.term));
+    let mut known: BTreeMap<u64, MemberStatus> = BTreeMap::new();
+    for member in statuses.into_iter().flat_map(|status| &status.members) {
+        let mut member = member.clone();
+        if let Some(earlier) = known.get(&member.id).filter(|_| member.client_url.is_empty()) {
+            member.client_url.clone_from(&earlier.client_url);
+        }
+        known.insert(member.id, member);
+    }
+    known
+}

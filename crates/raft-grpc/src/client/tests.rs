@@ -1,0 +1,321 @@
+//! The client against nodes that misbehave.
+
+use super::fake::{FakeNode, Trick, World, cluster, nobody};
+use super::*;
+use raft_core::EntryId;
+use raft_proto::wire::raft::{MemberStatus, Role};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Patient: a test that needs the deadline sets its own.
+fn client(endpoints: Vec<String>) -> Client {
+    let mut options = ClientOptions::new(endpoints);
+    options.deadline = Duration::from_secs(60);
+    options.attempt_timeout = Duration::from_secs(20);
+    Client::new(options).expect("these are endpoints")
+}
+
+/// Does not wait long for one node.
+fn quick(endpoints: Vec<String>) -> Client {
+    let mut client = client(endpoints);
+    client.options.attempt_timeout = Duration::from_millis(500);
+    client
+}
+
+fn hasty(endpoints: Vec<String>) -> Client {
+    let mut client = client(endpoints);
+    client.options.deadline = Duration::from_millis(700);
+    client.options.attempt_timeout = Duration::from_millis(200);
+    client
+}
+
+fn urls(nodes: &[FakeNode]) -> Vec<String> {
+    nodes.iter().map(|node| node.url.clone()).collect()
+}
+
+fn applied(world: &Arc<Mutex<World>>) -> usize {
+    world.lock().expect("nobody panicked").applied
+}
+
+#[tokio::test]
+async fn commands_and_reads_are_answered() {
+    let (nodes, _) = cluster(&[7]).await;
+    let mut client = client(urls(&nodes));
+    let put = client.put("k", "a").await.expect("it is put");
+    let expected = Written { revision: 1, entry: EntryId::new(2, 2), leader: Some(7), attempts: 2 };
+    assert_eq!(put, expected, "the session was opened at 1");
+    let got = client.get("k", Consistency::Linearizable).await.expect("it is read");
+    let expected = Got { value: Some("a".into()), modified_revision: 1, revision: 1, applied: 2, attempts: 1 };
+    assert_eq!(got, expected);
+    let missed = client.cas("k", None, "b").await.expect("it is compared");
+    assert_eq!((missed.swapped, missed.actual), (false, Some("a".into())));
+    assert!(client.cas("k", Some("a".into()), "b").await.expect("it is compared").swapped);
+    assert!(client.delete("k").await.expect("it is deleted").existed);
+    assert!(!client.delete("k").await.expect("it is deleted").existed);
+    assert_eq!(client.get("k", Consistency::Stale).await.expect("it is read").value, None);
+}
+
+#[tokio::test]
+async fn a_hint_is_followed_at_once_and_remembered() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    nodes[0].follows(&nodes[1]);
+    let mut client = client(vec![nodes[0].url.clone()]);
+    client.options.min_pause = Duration::from_secs(50);
+    let put = client.put("k", "a").await.expect("the leader is found before any pause ends");
+    assert_eq!(put.leader, Some(2));
+    client.put("k", "b").await.expect("it is put");
+    assert_eq!((nodes[0].asked(), nodes[1].asked()), (1, 3), "a session and two puts");
+}
+
+#[tokio::test]
+async fn hints_in_a_circle_keep_it_from_nobody() {
+    let (nodes, _) = cluster(&[1, 2, 3]).await;
+    for first in 0..3 {
+        let (second, leader) = ((first + 1) % 3, (first + 2) % 3);
+        nodes[first].follows(&nodes[second]);
+        nodes[second].follows(&nodes[first]);
+        nodes[leader].behave();
+        let mut client = client(urls(&nodes));
+        let put = client.put("k", "a").await.expect("the third is asked in the end");
+        assert_eq!(put.leader, Some(leader as u64 + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_circle_is_not_run_without_a_pause() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    nodes[0].follows(&nodes[1]);
+    nodes[1].follows(&nodes[0]);
+    let mut client = hasty(urls(&nodes));
+    client.options.min_pause = Duration::from_millis(300);
+    let error = client.put("k", "a").await.expect_err("nobody leads");
+    assert!(!error.may_have_effect(), "{error}");
+    let asked = nodes[0].asked() + nodes[1].asked();
+    assert!((4..60).contains(&asked), "{asked} requests");
+}
+
+#[tokio::test]
+async fn whatever_happens_to_answers_a_command_is_applied_once() {
+    let tricks = [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost];
+    for trick in tricks {
+        let (nodes, world) = cluster(&[1, 2]).await;
+        let mut client = quick(urls(&nodes));
+        client.put("before", "a").await.expect("it is put");
+        for node in &nodes {
+            node.script(&[trick.clone(), trick.clone()]);
+        }
+        let put = client.put("k", "a").await.expect("it is put in the end");
+        assert_eq!((put.revision, applied(&world)), (2, 2), "{trick:?}");
+        assert!(put.attempts >= 3, "{trick:?}: {} attempts", put.attempts);
+        assert_eq!(client.put("k", "b").await.expect("it is put").revision, 3, "{trick:?}: a number of its own");
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_opened_through_the_same_troubles() {
+    for trick in [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost] {
+        let (nodes, world) = cluster(&[1]).await;
+        nodes[0].script(&[trick.clone()]);
+        let put = quick(urls(&nodes)).put("k", "a").await.expect("it is put");
+        assert!(put.attempts >= 3, "{trick:?}: {} attempts", put.attempts);
+        assert_eq!(applied(&world), 1, "{trick:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_session_is_replaced_if_nothing_is_open() {
+    let (nodes, world) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    nodes[0].script(&[Trick::Expire]);
+    assert_eq!(client.put("k", "b").await.expect("in a new session").revision, 2);
+    assert_eq!(applied(&world), 2);
+}
+
+#[tokio::test]
+async fn an_expired_session_with_an_open_attempt_is_an_unknown_outcome() {
+    let (nodes, world) = cluster(&[1]).await;
+    let mut client = quick(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    nodes[0].script(&[Trick::Deaf, Trick::Expire]);
+    let error = client.put("k", "b").await.expect_err("nobody remembers");
+    assert!(error.may_have_effect(), "{error}");
+    assert!(error.to_string().contains("session ended"), "{error}");
+    assert_eq!(client.put("k", "c").await.expect("in a new session").revision, 3, "b was applied");
+    assert_eq!(applied(&world), 3);
+}
+
+#[tokio::test]
+async fn deadlines_are_kept_and_the_outcome_is_classified() {
+    let mut cases = tokio::task::JoinSet::new();
+    for (trick, unknown) in [
+        (Trick::Never, true),
+        (Trick::Deaf, true),
+        (Trick::Break, true),
+        (Trick::Busy, false),
+        (Trick::Lost, false),
+        (Trick::NotLeader(None, String::new()), false),
+    ] {
+        cases.spawn(a_deadline_is_kept(trick, unknown));
+    }
+    while let Some(case) = cases.join_next().await {
+        case.expect("each case holds");
+    }
+}
+
+async fn a_deadline_is_kept(trick: Trick, unknown: bool) {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    let mut client = client(urls(&nodes));
+    // The session is open already, so that it is the command that gets no answer.
+    client.put("k", "a").await.expect("it is put");
+    client.options.deadline = Duration::from_secs(2);
+    client.options.attempt_timeout = Duration::from_secs(if unknown { 1 } else { 5 });
+    for node in &nodes {
+        node.always(trick.clone());
+    }
+    let began = Instant::now();
+    let error = client.put("k", "b").await.expect_err("nobody answers");
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "{trick:?} gave up after {took:?}");
+    assert!(took < Duration::from_secs(20), "{trick:?} took {took:?}");
+    assert_eq!(error.may_have_effect(), unknown, "{trick:?}: {error}");
+    if trick == Trick::Never {
+        let read = client.get("k", Consistency::Linearizable).await;
+        assert!(matches!(read, Err(ClientError::NoEffect { .. })), "a read never has an effect: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_session_nothing_can_have_happened() {
+    let (nodes, world) = cluster(&[1]).await;
+    nodes[0].always(Trick::Deaf);
+    let error = hasty(urls(&nodes)).put("k", "a").await.expect_err("no session");
+    assert!(!error.may_have_effect(), "{error}");
+    assert_eq!(applied(&world), 0);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_for_good() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    let mut client = client(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    let before = nodes[0].asked() + nodes[1].asked();
+    for node in &nodes {
+        node.script(&[Trick::TooLarge]);
+    }
+    let error = client.put("k", "too large").await.expect_err("it is too large");
+    assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("the limit is 8")), "{error}");
+    assert_eq!(nodes[0].asked() + nodes[1].asked(), before + 1, "asked once");
+    client.put("k", "small").await.expect("the other's script still runs");
+}
+
+#[tokio::test]
+async fn refused_after_an_open_attempt_is_unknown() {
+    let (nodes, _) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    nodes[0].script(&[Trick::Unknown, Trick::TooLarge]);
+    let error = client.put("k", "b").await.expect_err("it is refused");
+    assert!(error.may_have_effect(), "{error}");
+}
+
+#[tokio::test]
+async fn dead_nodes_are_passed_by_and_named() {
+    let (nodes, _) = cluster(&[1]).await;
+    let dead = nobody().await;
+    let mut working = client(vec![dead.clone(), nodes[0].url.clone()]);
+    working.put("k", "a").await.expect("the other one is asked");
+    nodes[0].always(Trick::NotLeader(Some(9), dead.clone()));
+    working.options.deadline = Duration::from_secs(3);
+    working.options.attempt_timeout = Duration::from_secs(10);
+    let error = working.put("k", "b").await.expect_err("the leader is dead");
+    assert!(!error.may_have_effect(), "nothing was ever sent to it: {error}");
+    let line = error.to_string();
+    assert!(line.starts_with("no leader answered within 3s, nothing was changed: "), "{line}");
+    assert!(line.contains(&format!("{dead}: Connection refused")), "{line}");
+    assert!(line.contains(&format!("{}: does not lead, says node 9 at {dead} does", nodes[0].url)), "{line}");
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[tokio::test]
+async fn a_stale_read_asks_whoever_is_there() {
+    let (nodes, _) = cluster(&[1]).await;
+    nodes[0].always(Trick::NotLeader(None, String::new()));
+    let mut client = hasty(urls(&nodes));
+    client.get("k", Consistency::Linearizable).await.expect_err("nobody leads");
+    client.options.deadline = Duration::from_secs(60);
+    assert_eq!(client.get("k", Consistency::Stale).await.expect("anybody answers").value, None);
+}
+
+#[tokio::test]
+async fn an_answer_in_another_language_is_no_answer() {
+    let (nodes, _) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    nodes[0].script(&[Trick::Garbage]);
+    let error = client.get("k", Consistency::Linearizable).await.expect_err("it is no answer");
+    assert!(error.to_string().contains("cannot be read"), "{error}");
+}
+
+#[tokio::test]
+async fn a_dropped_command_leaves_its_number_behind() {
+    let (nodes, world) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    nodes[0].script(&[Trick::Deaf]);
+    let given_up = tokio::time::timeout(Duration::from_millis(300), client.put("k", "b")).await;
+    assert!(given_up.is_err() || applied(&world) == 2);
+    let put = client.put("k", "c").await.expect("it is put");
+    assert_eq!(put.revision as usize, applied(&world), "the answer is its own");
+    let got = client.get("k", Consistency::Linearizable).await.expect("it is read");
+    assert_eq!(got.value, Some("c".into()));
+}
+
+#[test]
+fn endpoints_are_checked_and_have_one_spelling() {
+    for bad in ["", "http://", "https://a:1", "http://a b:1", "ftp://a:1", "http://[::1"] {
+        let error = Client::new(ClientOptions::new(vec![bad.into()])).expect_err(bad);
+        assert!(matches!(error, ClientError::Endpoint { .. }), "{bad}: {error}");
+    }
+    assert!(Client::new(ClientOptions::new(Vec::new())).is_err());
+    let spelt = ["127.0.0.1:7071", "http://127.0.0.1:7071/", " http://127.0.0.1:7071"].map(String::from);
+    let client = Client::new(ClientOptions::new(spelt.to_vec())).expect("they are endpoints");
+    assert_eq!(client.nodes.urls(), ["http://127.0.0.1:7071"]);
+}
+
+#[tokio::test]
+async fn hints_are_not_remembered_without_end() {
+    let (nodes, _) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    for port in 1..200 {
+        client.nodes.follow("http://somebody", &format!("http://127.0.0.1:{port}"));
+    }
+    assert_eq!(client.nodes.urls().len(), 64);
+    assert!(!client.nodes.follow("http://somebody", "http://no such host:1"));
+}
+
+fn member(id: u64, client_url: &str) -> MemberStatus {
+    MemberStatus { id, voter: true, client_url: client_url.into(), ..MemberStatus::default() }
+}
+
+#[tokio::test]
+async fn members_are_asked_themselves_and_found_by_name() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    let (dead, stranger) = (nobody().await, nobody().await);
+    let members = vec![member(1, &nodes[0].url), member(2, &nodes[1].url), member(3, &dead), member(4, "")];
+    nodes[0].set_status(|status| status.members = members);
+    nodes[1].set_status(|status| {
+        status.role = Role::Follower.into();
+        status.members = vec![MemberStatus { contact_ms: Some(5), ..member(3, "") }];
+    });
+    let mut client = client(vec![nodes[0].url.clone(), stranger.clone()]);
+    let views = client.members().await;
+    let ids: Vec<Option<u64>> = views.iter().map(|view| view.id).collect();
+    assert_eq!(ids, [Some(1), Some(2), Some(3), Some(4), None], "{views:?}");
+    let answered: Vec<bool> = views.iter().map(|view| view.answer.is_ok()).collect();
+    assert_eq!(answered, [true, true, false, false, false]);
+    assert_eq!((&views[2].url, &views[4].url), (&dead, &stranger));
+    assert_eq!(views[2].known.as_ref().and_then(|known| known.contact_ms), None, "the leader's word counts");
+    assert_eq!(client.status(&nodes[1].url).await.expect("it answers").id, 2);
+    let error = client.status(&dead).await.expect_err("nobody is there");
+    assert!(error.to_string().contains(&dead), "{error}");
+}
