@@ -3,6 +3,7 @@
 //! Commands read arguments, print results and end with an exit code; what a node or a client is, the library knows.
 
 mod config;
+mod dev;
 mod flags;
 mod log;
 mod node;
@@ -27,6 +28,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run a whole cluster on this machine, to play with: real processes, real kills
+    Dev(dev::Options),
     /// Run one node
     Node(node::Options),
     /// Run one node, by the command lines of the two projects that this one grew from
@@ -38,6 +41,7 @@ enum Command {
 impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
+            Self::Dev(options) => dev::run(options),
             Self::Node(options) => node::run(options),
             Self::Run(options) => run::run(options),
             Self::Config(options) => config::run(options),
