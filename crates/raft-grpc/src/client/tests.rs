@@ -115,7 +115,7 @@ async fn whatever_happens_to_answers_a_command_is_applied_once() {
 async fn a_session_is_opened_through_the_same_troubles() {
     for trick in [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost] {
         let (nodes, world) = cluster(&[1]).await;
-        nodes[0].script(&[trick.clone()]);
+        nodes[0].script(std::slice::from_ref(&trick));
         let put = quick(urls(&nodes)).put("k", "a").await.expect("it is put");
         assert!(put.attempts >= 3, "{trick:?}: {} attempts", put.attempts);
         assert_eq!(applied(&world), 1, "{trick:?}");
