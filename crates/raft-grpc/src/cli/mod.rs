@@ -8,6 +8,7 @@ mod log;
 mod node;
 mod output;
 mod run;
+mod wal;
 
 use clap::{Parser, Subcommand};
 use raft_grpc::Failure;
@@ -33,6 +34,8 @@ enum Command {
     Run(run::Options),
     /// Write a configuration, or check one
     Config(config::Options),
+    /// Look at a node's log on its disk, while the node does not run
+    Wal(wal::Options),
 }
 
 impl Command {
@@ -41,6 +44,7 @@ impl Command {
             Self::Node(options) => node::run(options),
             Self::Run(options) => run::run(options),
             Self::Config(options) => config::run(options),
+            Self::Wal(options) => wal::run(options),
         }
     }
 }
