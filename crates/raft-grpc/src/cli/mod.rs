@@ -13,6 +13,7 @@ mod output;
 mod reach;
 mod run;
 mod status;
+mod wal;
 
 use clap::{Parser, Subcommand};
 use raft_grpc::Failure;
@@ -46,6 +47,8 @@ enum Command {
     Bench(bench::Options),
     /// Write a configuration, or check one
     Config(config::Options),
+    /// Look at a node's log on its disk, while the node does not run
+    Wal(wal::Options),
 }
 
 impl Command {
@@ -58,6 +61,7 @@ impl Command {
             Self::Status(options) => status::run(options),
             Self::Bench(options) => bench::run(options),
             Self::Config(options) => config::run(options),
+            Self::Wal(options) => wal::run(options),
         }
     }
 }
