@@ -56,11 +56,12 @@ impl Failure {
 fn exit_of(error: &StoreError) -> Exit {
     match error {
         StoreError::Corrupt { .. } => Exit::Corrupt,
-        StoreError::NewerFormat { .. } => Exit::Foreign,
+        StoreError::NewerFormat { .. } | StoreError::Foreign { .. } => Exit::Foreign,
+        StoreError::Folder(disk) if disk.kind != DiskErrorKind::Full => Exit::Usage,
         StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound => Exit::Runtime,
-        StoreError::Disk(_) => Exit::Disk,
+        StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,
         StoreError::SegmentTooSmall { .. } => Exit::Usage,
-        StoreError::Misfit { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
+        StoreError::InUse | StoreError::Misfit { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
         StoreError::Poisoned(first) => exit_of(first),
     }
 }
@@ -72,3 +73,30 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_store::DiskError;
+
+    #[test]
+    fn each_refusal_of_a_store_has_its_exit_code_and_one_line() {
+        let disk = |kind| DiskError { kind, file: "META".to_owned(), message: "no".to_owned() };
+        let text = String::new;
+        let cases = [
+            (StoreError::Foreign { found: text(), expected: text() }, Exit::Foreign),
+            (StoreError::NewerFormat { file: text(), found: 2, supported: 1 }, Exit::Foreign),
+            (StoreError::Corrupt { file: text(), offset: 0, reason: text() }, Exit::Corrupt),
+            (StoreError::InUse, Exit::Runtime),
+            (StoreError::Folder(disk(DiskErrorKind::NotFound)), Exit::Usage),
+            (StoreError::Folder(disk(DiskErrorKind::Full)), Exit::Disk),
+            (StoreError::Disk(disk(DiskErrorKind::Full)), Exit::Disk),
+            (StoreError::Disk(disk(DiskErrorKind::Failed)), Exit::Disk),
+        ];
+        for (error, exit) in cases {
+            let failure = Failure::store("raft-data", &StoreError::Poisoned(Box::new(error.clone())));
+            assert_eq!((failure.exit, Failure::store("raft-data", &error).exit), (exit, exit), "{error}");
+            assert!(failure.message.starts_with("raft-data: ") && !failure.message.contains('\n'), "{failure}");
+        }
+    }
+}

@@ -3,15 +3,23 @@
 //! Thin on purpose: it translates and decides nothing, because what is only here is never simulated. One thread owns
 //! the node, one the store; tokio owns the sockets and talks to the node through bounded queues.
 
+mod admin;
 pub mod bench;
 pub mod client;
+mod client_service;
+mod clock;
+pub mod config;
+mod directory;
+mod disk_thread;
 mod failure;
+pub mod host;
+mod identity;
+mod inbox;
+mod node_thread;
+mod peers;
+mod ports;
+mod random;
+pub mod services;
 pub mod settings;
 
 pub use failure::{Exit, Failure};
-
-/// The services of `proto/raft.proto`, generated. Their docs are the comments there.
-#[allow(missing_docs, unreachable_pub)]
-pub mod services {
-    tonic::include_proto!("raft.v1");
-}

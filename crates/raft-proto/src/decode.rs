@@ -18,8 +18,15 @@ use std::collections::BTreeSet;
 /// # Errors
 /// The bytes are no `raft.v1.PeerMessage`, or one that this version does not know.
 pub fn decode_rpc(bytes: Bytes) -> Result<Rpc, DecodeError> {
+    rpc_from_wire(w::PeerMessage::decode(bytes)?)
+}
+
+/// The rpc in a message of the wire. The bytes of commands are shared.
+///
+/// # Errors
+/// Something required is missing, or of a kind that this version does not know.
+pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
     use peer_message::Rpc as Wire;
-    let message = w::PeerMessage::decode(bytes)?;
     Ok(match message.rpc.ok_or(DecodeError::Missing("PeerMessage.rpc"))? {
         Wire::PreVote(rpc) => Rpc::PreVote(PreVote {
             term: Term(rpc.term),

@@ -11,6 +11,11 @@ use raft_core::{
 
 /// The bytes of an rpc: a `raft.v1.PeerMessage`.
 pub fn encode_rpc(rpc: &Rpc) -> Vec<u8> {
+    rpc_to_wire(rpc).encode_to_vec()
+}
+
+/// An rpc as a message of the wire. The bytes of commands are shared.
+pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
     use peer_message::Rpc as Wire;
     let rpc = match rpc {
         Rpc::PreVote(PreVote { term, round, last }) => {
@@ -42,7 +47,7 @@ pub fn encode_rpc(rpc: &Rpc) -> Vec<u8> {
             })
         }
     };
-    w::PeerMessage { rpc: Some(rpc) }.encode_to_vec()
+    w::PeerMessage { rpc: Some(rpc) }
 }
 
 /// The bytes of a write: a `raft.store.v1.Record`. Its id is not among them: ids are counted anew after every start.

@@ -13,12 +13,15 @@ use raft_core::{
 };
 use raft_kv::KvMap;
 use raft_node::{Node, NodeOptions};
-use raft_store::{Store, StoreOptions};
+use raft_store::{ClusterId, Identity, Opened, Store, StoreOptions, open_node};
 use std::ops::Range;
 use std::time::Duration;
 
 /// How many client sessions a node keeps.
 const MAX_SESSIONS: usize = 1_024;
+
+/// All nodes of a world are of one cluster.
+const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
 
 /// A machine: its disk, its clock, and a process while one runs.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub struct Host {
     pub id: NodeId,
     /// Its clock.
     pub clock: NodeClock,
-    /// Counts its starts.
+    /// Which start its process is, or its last one was: the disk counts them. 0 before the first.
     pub incarnation: u64,
     /// The process, while it runs.
     pub process: Option<Process>,
@@ -44,6 +47,7 @@ pub struct Host {
     /// Counts the power losses.
     pub power_losses: u64,
     config: Config,
+    founding: Write,
     segment_bytes: u64,
     /// The disk, while no process holds it.
     disk: Option<SimDisk>,
@@ -84,8 +88,8 @@ pub struct Armed {
 }
 
 impl Host {
-    /// A machine with an empty disk.
-    pub fn new(id: NodeId, clock: NodeClock, settings: &RaftSettings, segment_bytes: u64) -> Self {
+    /// A machine with an empty disk, and the first record it is to hold.
+    pub fn new(id: NodeId, clock: NodeClock, settings: &RaftSettings, segment_bytes: u64, founding: Write) -> Self {
         let mut config = Config::new(id);
         let timeout = settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout);
         config.election_timeout.clone_from(timeout);
@@ -108,31 +112,21 @@ impl Host {
             groups: 0,
             power_losses: 0,
             config,
+            founding,
             segment_bytes,
             disk: Some(SimDisk::new()),
         }
     }
 
-    /// Puts the first record on the empty disk, durably: every start, the first too, goes through recovery.
-    ///
-    /// # Errors
-    /// The store's words.
-    pub fn found(&mut self, write: &Write) -> Result<(), String> {
-        let disk = self.disk.take().ok_or("the machine runs already")?;
-        let (mut store, _) = Store::open(disk, self.store_options()).map_err(|error| error.to_string())?;
-        store.write(std::slice::from_ref(write)).map_err(|error| error.to_string())?;
-        store.sync().map_err(|error| error.to_string())?;
-        self.disk = Some(store.into_disk());
-        Ok(())
-    }
-
-    /// Starts a process from what the disk holds.
+    /// Starts a process from what the disk holds; an empty disk becomes this node's.
     ///
     /// # Errors
     /// The words of the store or the core that refused.
     pub fn start(&mut self, seed: u64) -> Result<What, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
-        let (store, recovery) = match Store::open(disk, self.store_options()) {
+        let identity = Identity { cluster: CLUSTER, node: self.id };
+        let options = StoreOptions { segment_bytes: self.segment_bytes };
+        let Opened { store, recovery, incarnation } = match open_node(disk, identity, Some(&self.founding), options) {
             Ok(opened) => opened,
             Err(error) => {
                 let words = error.to_string();
@@ -150,9 +144,9 @@ impl Host {
                 return Err(error.to_string());
             }
         };
-        self.incarnation += 1;
+        self.incarnation = incarnation;
         let what = What::Started {
-            incarnation: self.incarnation,
+            incarnation,
             hard_state: recovery.hard_state,
             disk_mark: store.disk().operations(),
             disk_durable: store.disk().durable_through(),
@@ -230,10 +224,6 @@ impl Host {
             applied: status.applied,
             configuration: process.node.configuration().cloned(),
         })
-    }
-
-    const fn store_options(&self) -> StoreOptions {
-        StoreOptions { segment_bytes: self.segment_bytes }
     }
 }
 

@@ -136,15 +136,9 @@ impl World {
         let configuration = Configuration::of_voters(self.nodes());
         for id in self.nodes() {
             let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
-            let mut host = Host::new(id, clock, &scenario.raft, scenario.disk.segment_bytes);
-            let founded = host.found(&first_write(configuration.clone(), scenario.initial.get(&id)));
-            self.hosts.insert(id, host);
-            match founded {
-                Ok(()) => self.start(id),
-                Err(error) => {
-                    self.emit(None, Some(id), What::RefusedToStart { error });
-                }
-            }
+            let founding = first_write(configuration.clone(), scenario.initial.get(&id));
+            self.hosts.insert(id, Host::new(id, clock, &scenario.raft, scenario.disk.segment_bytes, founding));
+            self.start(id);
         }
     }
 

@@ -32,6 +32,20 @@ pub enum StoreError {
         /// The newest format this version reads.
         supported: u32,
     },
+    /// The folder is another node's, or something else's. Nothing in it was touched.
+    #[error("the folder holds {found}, and this is to be {expected}: use another folder, an empty one for a new node")]
+    Foreign {
+        /// What it holds.
+        found: String,
+        /// What was asked for.
+        expected: String,
+    },
+    /// Another process has the folder open.
+    #[error("another process uses this folder: stop it first, or use another folder")]
+    InUse,
+    /// There is no such folder, or none that can be used.
+    #[error("the folder cannot be used: {}: name one that this user may write to", .0.message)]
+    Folder(DiskError),
     /// The disk failed. What is on it is unknown: end the process, and let recovery look at what there is.
     #[error("the disk failed: {0}")]
     Disk(#[from] DiskError),

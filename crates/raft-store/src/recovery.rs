@@ -1,15 +1,11 @@
-//! Reads the log back, cuts a torn tail, refuses corruption, and makes durable what it hands over. Why it can tell one
-//! from the other is in `format`.
+//! Brings the log back: folds what a walk reads, cuts a torn tail, and makes durable what it hands over. What is a torn
+//! tail and what is corruption, the walk has decided.
 
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::format::{
-    ALIGN, FORMAT, FRAME, Frame, HeaderFault, SEGMENT_HEADER, SegmentHeader, segment_file, segment_number,
-};
-use crate::window::Window;
-use bytes::Bytes;
-use raft_core::{Entries, Entry, HardState, LogIndex, Write};
-use raft_proto::decode_write;
+use crate::format::segment_file;
+use crate::walk::{Known, Position, TornTail, walk};
+use raft_core::{Entries, Entry, HardState, Write};
 
 /// What a store brought back: the fold of all its records, durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,252 +20,54 @@ pub struct Recovery {
     pub records: u64,
 }
 
-/// What recovery cut.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TornTail {
-    /// The file.
-    pub file: String,
-    /// From where in it, in bytes; 0 if the whole file was an unfinished segment and was removed.
-    pub offset: u64,
-    /// How many bytes, up to the last that was not zero (the whole length of a file that was removed).
-    pub bytes: u64,
-}
-
-/// Where the log goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) segment: u64,
-    pub(crate) end: u64,
-    pub(crate) capacity: u64,
-    pub(crate) next_record: u64,
-}
-
 /// Recovers from the disk. No position if there is no segment (left): a new store, or one whose making was torn.
-pub(crate) fn recover<D: Disk>(disk: &mut D) -> Result<(Recovery, Option<Position>), StoreError> {
-    let segments = segments(disk)?;
-    let mut replay = Replay { hard_state: HardState::default(), entries: Vec::new(), records: 0 };
-    let mut position: Option<Position> = None;
-    let mut torn_tail = None;
-    for (place, &segment) in segments.iter().enumerate() {
-        let file = segment_file(segment);
-        let newest = place + 1 == segments.len();
-        let mut reader = Segment { window: Window::open(disk, &file)?, segment, file: &file };
-        let header = match reader.header(newest)? {
-            Some(header) => header,
-            None => {
-                let bytes = reader.window.length();
-                disk.remove(&file)?;
-                torn_tail = Some(TornTail { file, offset: 0, bytes });
-                break;
-            }
-        };
-        let previous_end = position.as_ref().map_or(0, |position| position.end);
-        if header.previous_end != previous_end {
-            let before = segment_file(segment - 1);
-            let reason = format!("its records end here, but {file} knows of some up to byte {}", header.previous_end);
-            return Err(corrupt(&before, previous_end, reason));
-        }
-        if header.first_record != replay.records + 1 {
-            return Err(reader.corrupt(0, "the records before this segment are not the ones it follows"));
-        }
-        let end = reader.records(&mut replay)?;
-        let capacity = reader.window.length();
-        let junk = reader.tail(end, newest)?;
-        if junk > end {
-            zero(disk, &file, end, junk)?;
-            torn_tail = Some(TornTail { file, offset: end, bytes: junk - end });
-        }
-        position = Some(Position { segment, end, capacity, next_record: replay.records + 1 });
+pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known) -> Result<(Recovery, Option<Position>), StoreError> {
+    let mut replay = Replay::default();
+    let walked = walk(disk, known, &mut |record| replay.apply(&record.write))?;
+    if let Some(tail) = &walked.torn_tail {
+        cut(disk, tail)?;
     }
+    let position = walked.position;
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
     for segment in position.iter().flat_map(|position| 1..=position.segment) {
         disk.sync(&segment_file(segment))?;
     }
     disk.sync_folder()?;
-    let Replay { hard_state, entries, records } = replay;
+    let Replay { hard_state, entries } = replay;
+    let (records, torn_tail) = (walked.records, walked.torn_tail);
     Ok((Recovery { hard_state, entries: entries.into(), torn_tail, records }, position))
 }
 
-/// The numbers of all segments: 1, 2, ... without a gap.
-fn segments<D: Disk>(disk: &mut D) -> Result<Vec<u64>, StoreError> {
-    let mut segments: Vec<u64> = disk.list()?.iter().filter_map(|file| segment_number(file)).collect();
-    segments.sort_unstable();
-    for (expected, &found) in (1..).zip(&segments) {
-        if found != expected {
-            let reason = format!("the file is missing, but {} is there", segment_file(found));
-            return Err(corrupt(&segment_file(expected), 0, reason));
-        }
-    }
-    Ok(segments)
-}
-
 /// The state that the records read so far add up to.
+#[derive(Default)]
 struct Replay {
     hard_state: HardState,
     entries: Vec<Entry>,
-    records: u64,
 }
 
 impl Replay {
-    fn apply(&mut self, write: &Write) -> Result<(), &'static str> {
-        let last = LogIndex(self.entries.len() as u64);
-        fits(last, write)?;
+    fn apply(&mut self, write: &Write) {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(from) = write.truncate_from {
             self.entries.truncate(usize::try_from(from.previous().0).unwrap_or(usize::MAX));
         }
         self.entries.extend(write.entries.iter().cloned());
-        self.records += 1;
-        Ok(())
     }
 }
 
-/// The last index of the log after this write, or why it does not fit a log that ends at `last`.
-pub(crate) fn fits(last: LogIndex, write: &Write) -> Result<LogIndex, &'static str> {
-    let mut last = last;
-    if let Some(from) = write.truncate_from {
-        if from == LogIndex(0) || from > last.next() {
-            return Err("it truncates where there is no entry");
-        }
-        last = from.previous();
-    }
-    for entry in write.entries.iter() {
-        if entry.id.index != last.next() {
-            return Err("its entries do not follow the log");
-        }
-        last = entry.id.index;
-    }
-    Ok(last)
-}
-
-/// One segment being read.
-struct Segment<'a, D> {
-    window: Window<'a, D>,
-    segment: u64,
-    file: &'a str,
-}
-
-impl<D: Disk> Segment<'_, D> {
-    fn corrupt(&self, offset: u64, reason: impl Into<String>) -> StoreError {
-        corrupt(self.file, offset, reason)
-    }
-
-    /// The header; nothing if this is the newest segment and its creation did not get as far as a durable header.
-    fn header(&mut self, newest: bool) -> Result<Option<SegmentHeader>, StoreError> {
-        let bytes = self.window.bytes(0, SEGMENT_HEADER)?;
-        match SegmentHeader::parse(bytes, self.segment) {
-            Ok(header) => Ok(Some(header)),
-            Err(HeaderFault::Newer(found)) => {
-                Err(StoreError::NewerFormat { file: self.file.to_owned(), found, supported: FORMAT })
-            }
-            Err(HeaderFault::Bad(reason)) if !newest => Err(self.corrupt(0, reason)),
-            // No record goes into a segment before its header is durable: any record proves that there was one.
-            Err(HeaderFault::Bad(reason)) if self.scan(SEGMENT_HEADER)?.durable > 0 => {
-                Err(self.corrupt(0, format!("{reason}, and records follow it")))
-            }
-            Err(HeaderFault::Bad(_)) => Ok(None),
-        }
-    }
-
-    /// Applies records up to the end or the first that is bad; returns where that is.
-    fn records(&mut self, replay: &mut Replay) -> Result<u64, StoreError> {
-        let mut offset = SEGMENT_HEADER;
-        loop {
-            let segment = self.segment;
-            let Some(frame) = Frame::parse(self.window.bytes(offset, FRAME)?, segment, offset) else {
-                return Ok(offset);
-            };
-            let payload = self.window.bytes(offset + FRAME, u64::from(frame.length))?;
-            if !frame.holds(payload) {
-                return Ok(offset);
-            }
-            // A copy, so that an entry that lives long holds on to its record and not to the whole buffer.
-            let payload = Bytes::copy_from_slice(payload);
-            // From here on the checksums vouch for what was written: whatever is wrong with it is no torn write.
-            if frame.number != replay.records + 1 {
-                let reason = format!("this is record {}, and {} was to follow", frame.number, replay.records + 1);
-                return Err(self.corrupt(offset, reason));
-            }
-            let write = decode_write(payload).map_err(|error| self.corrupt(offset, error.to_string()))?;
-            replay.apply(&write).map_err(|reason| self.corrupt(offset, reason))?;
-            offset = frame.end(offset);
-        }
-    }
-
-    /// Decides about what follows the last good record: the end of it, to be cut, or corruption. `end` if there is
-    /// nothing.
-    fn tail(&mut self, end: u64, newest: bool) -> Result<u64, StoreError> {
-        let tail = self.scan(end)?;
-        if tail.durable > end {
-            let reason = format!("there is no good record here, but later ones know it durable up to {}", tail.durable);
-            return Err(self.corrupt(end, reason));
-        }
-        if tail.nonzero_end > end && !newest {
-            return Err(self.corrupt(end, "there is no good record here, but a later segment exists"));
-        }
-        Ok(tail.nonzero_end.max(end))
-    }
-
-    /// Looks at everything from `from` on.
-    fn scan(&mut self, from: u64) -> Result<Tail, StoreError> {
-        let segment = self.segment;
-        let mut tail = Tail { nonzero_end: 0, durable: 0 };
-        // What is inside the payload of a whole frame is a client's bytes, not ours, even if the payload is torn.
-        let mut frames_from = match Frame::parse(self.window.bytes(from, FRAME)?, segment, from) {
-            Some(frame) => {
-                tail.durable = frame.durable;
-                frame.end(from)
-            }
-            None => from.next_multiple_of(ALIGN),
-        };
-        let mut offset = from;
-        loop {
-            let chunk = self.window.chunk(offset)?;
-            let length = chunk.len() as u64;
-            if length == 0 {
-                return Ok(tail);
-            }
-            let Some(last) = chunk.iter().rposition(|&byte| byte != 0) else {
-                offset += length;
-                continue;
-            };
-            tail.nonzero_end = offset + last as u64 + 1;
-            frames_from = frames_from.max(offset.next_multiple_of(ALIGN));
-            while frames_from < offset + length {
-                frames_from = match Frame::parse(self.window.bytes(frames_from, FRAME)?, segment, frames_from) {
-                    Some(frame) => {
-                        tail.durable = tail.durable.max(frame.durable);
-                        frame.end(frames_from)
-                    }
-                    None => frames_from + ALIGN,
-                };
-            }
-            offset += length;
-        }
-    }
-}
-
-/// What follows the last good record.
-struct Tail {
-    /// Just after the last byte that is not zero; 0 if all are.
-    nonzero_end: u64,
-    /// The highest offset that any frame in it knows durable; 0 if there is no frame.
-    durable: u64,
-}
-
-/// Writes zeros from `from` to `to`.
-fn zero<D: Disk>(disk: &mut D, file: &str, from: u64, to: u64) -> Result<(), StoreError> {
+/// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.
+fn cut<D: Disk>(disk: &mut D, tail: &TornTail) -> Result<(), StoreError> {
     static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
-    let mut offset = from;
-    while offset < to {
-        let count = (to - offset).min(ZEROS.len() as u64);
-        disk.write(file, offset, &ZEROS[..count as usize])?;
-        offset += count;
+    let TornTail { file, offset, bytes } = tail;
+    if *offset == 0 {
+        return Ok(disk.remove(file)?);
+    }
+    let mut done = 0;
+    while done < *bytes {
+        let count = (bytes - done).min(ZEROS.len() as u64);
+        disk.write(file, offset + done, &ZEROS[..count as usize])?;
+        done += count;
     }
     Ok(())
-}
-
-fn corrupt(file: &str, offset: u64, reason: impl Into<String>) -> StoreError {
-    StoreError::Corrupt { file: file.to_owned(), offset, reason: reason.into() }
 }

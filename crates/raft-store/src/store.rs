@@ -3,7 +3,8 @@
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
 use crate::format::{Frame, MAX_PAYLOAD, SEGMENT_HEADER, SegmentHeader, record_bytes, segment_file};
-use crate::recovery::{Position, Recovery, fits, recover};
+use crate::recovery::{Recovery, recover};
+use crate::walk::{Known, Position, fits};
 use raft_core::{LogIndex, Write};
 use raft_proto::encode_write;
 
@@ -48,8 +49,17 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// Corruption, a newer format, a failing disk, options out of range; with the disk.
-    pub fn open(mut disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
-        match Self::prepare(&mut disk, options) {
+    pub fn open(disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
+        Self::open_known(disk, options, Known::default())
+    }
+
+    /// The same for a log of which something is known from elsewhere.
+    pub(crate) fn open_known(
+        mut disk: D,
+        options: StoreOptions,
+        known: Known,
+    ) -> Result<(Self, Recovery), OpenError<D>> {
+        match Self::prepare(&mut disk, options, known) {
             Ok((position, recovery)) => {
                 let file = segment_file(position.segment);
                 let last = LogIndex(recovery.entries.len() as u64);
@@ -60,12 +70,12 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn prepare(disk: &mut D, options: StoreOptions) -> Result<(Position, Recovery), StoreError> {
+    fn prepare(disk: &mut D, options: StoreOptions, known: Known) -> Result<(Position, Recovery), StoreError> {
         let StoreOptions { segment_bytes } = options;
         if segment_bytes < MIN_SEGMENT_BYTES {
             return Err(StoreError::SegmentTooSmall { segment_bytes, minimum: MIN_SEGMENT_BYTES });
         }
-        let (recovery, position) = recover(disk)?;
+        let (recovery, position) = recover(disk, known)?;
         let position = match position {
             Some(position) => position,
             None => {

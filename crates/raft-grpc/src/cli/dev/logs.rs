@@ -1,0 +1,71 @@
+//! The children's output: every line on stderr, with the node's name before it.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+
+/// What stands before each line of the node `id`, coloured or not.
+pub(super) fn prefix(id: u64, coloured: bool) -> String {
+    // Red, green, yellow, blue, magenta, cyan: those that are read on dark and on bright.
+    let colour = 31 + id.saturating_sub(1) % 6;
+    if coloured { format!("\u{1b}[{colour}mn{id} |\u{1b}[0m ") } else { format!("n{id} | ") }
+}
+
+/// Copies lines until the child closes its end, apart from those that `swallows` takes. What cannot be written is
+/// dropped: a child must never wait for a reader who has gone.
+pub(super) fn copy_lines(from: impl Read, mut to: impl Write, prefix: &str, mut swallows: impl FnMut(&str) -> bool) {
+    let mut lines = BufReader::new(from);
+    let mut bytes = Vec::new();
+    // A child's pipe that cannot be read has nothing more to say; its end is reported by whoever waits for it.
+    while let Ok(1..) = lines.read_until(b'\n', &mut bytes) {
+        let line = String::from_utf8_lossy(&bytes);
+        let line = line.trim_end_matches(['\n', '\r']);
+        if !swallows(line) {
+            // One write, so that the lines of several nodes do not mix.
+            let _ = to.write_all(format!("{prefix}{line}\n").as_bytes());
+        }
+        bytes.clear();
+    }
+}
+
+/// Whether prefixes are coloured: only for people, and not for those who said no.
+pub(super) fn coloured() -> bool {
+    io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_is_prefixed_and_some_are_swallowed() {
+        let mut copied = Vec::new();
+        let input = b"one\nnode 2 listening x\n\xff two\r\n\nlast without an end";
+        copy_lines(&input[..], &mut copied, &prefix(2, false), |line| line.starts_with("node 2 listening "));
+        assert_eq!(String::from_utf8_lossy(&copied), "n2 | one\nn2 | \u{fffd} two\nn2 | \nn2 | last without an end\n");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_stops_nothing() {
+        struct Gone;
+        impl Write for Gone {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut seen = 0;
+        copy_lines(&b"a\nb\nc\n"[..], Gone, "", |_| {
+            seen += 1;
+            false
+        });
+        assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn prefixes_are_coloured_only_on_demand() {
+        assert_eq!(prefix(1, false), "n1 | ");
+        assert_eq!(prefix(1, true), "\u{1b}[31mn1 |\u{1b}[0m ");
+        assert_eq!(prefix(7, true), "\u{1b}[31mn7 |\u{1b}[0m ");
+    }
+}

@@ -1,0 +1,150 @@
+//! One node as a child process: started, told, ended, reaped.
+
+use super::Event;
+use super::logs;
+use super::ports::Ports;
+use raft_grpc::config::{LOG_VARIABLE, VARIABLE_PREFIX};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fmt;
+use std::io::{self, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Sender;
+use std::thread::{self, JoinHandle};
+
+/// A node of the cluster, alive or not.
+pub(super) struct Member {
+    pub(super) id: u64,
+    pub(super) ports: Ports,
+    /// Which start of all children this was.
+    pub(super) start: u64,
+    /// Whether it has said that it listens.
+    pub(super) listening: bool,
+    /// Whether it was told to drop all traffic with its peers.
+    pub(super) cut: bool,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    /// The child ends when this is closed: it is how our own end, whatever its cause, is theirs.
+    stdin: ChildStdin,
+    copiers: Vec<JoinHandle<()>>,
+}
+
+/// How a child is started.
+pub(super) struct Start<'a> {
+    /// This program.
+    pub(super) program: &'a Path,
+    /// The node's configuration.
+    pub(super) configuration: &'a Path,
+    /// What it logs.
+    pub(super) log: Option<&'a str>,
+    /// Told when the node listens.
+    pub(super) events: &'a Sender<Event>,
+}
+
+impl Member {
+    /// A node that was not started yet.
+    pub(super) fn new(id: u64, ports: Ports) -> Self {
+        Self { id, ports, start: 0, listening: false, cut: false, process: None }
+    }
+
+    /// Starts it, as the start number `start`.
+    pub(super) fn spawn(&mut self, how: &Start<'_>, start: u64) -> io::Result<()> {
+        let mut command = Command::new(how.program);
+        command.args(["node", "--control-stdin", "--config"]).arg(how.configuration);
+        command.args(how.log.iter().flat_map(|filter| ["--log", filter]));
+        // A variable meant for one node must not configure all of them.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(VARIABLE_PREFIX) && name != LOG_VARIABLE {
+                command.env_remove(name);
+            }
+        }
+        // A group of its own: Ctrl-C is for us, and we end the children in order.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
+        let ((stdin, stdout), stderr) = pipes.ok_or_else(|| io::Error::other("a pipe is missing"))?;
+        let (id, events) = (self.id, how.events.clone());
+        let prefix = logs::prefix(id, logs::coloured());
+        let (of_stdout, of_stderr) = (prefix.clone(), prefix);
+        let listens = format!("node {id} listening ");
+        let copiers = vec![
+            thread::spawn(move || {
+                logs::copy_lines(stdout, io::stderr(), &of_stdout, |line| {
+                    line.starts_with(&listens) && events.send(Event::Listening { id, start }).is_ok()
+                });
+            }),
+            thread::spawn(move || logs::copy_lines(stderr, io::stderr(), &of_stderr, |_| false)),
+        ];
+        self.process = Some(Process { child, stdin, copiers });
+        (self.start, self.listening, self.cut) = (start, false, false);
+        Ok(())
+    }
+
+    /// Its process id, while it is alive.
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.child.id())
+    }
+
+    /// Whether it was started and has not been seen to end.
+    pub(super) fn is_alive(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Writes a line to its stdin.
+    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+        let process = self.process.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        writeln!(process.stdin, "{line}").and_then(|()| process.stdin.flush())
+    }
+
+    /// Ends it at once, with SIGKILL.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        self.process.as_mut().map_or(Ok(()), |process| process.child.kill())
+    }
+
+    /// Asks it to end, with SIGTERM.
+    pub(super) fn terminate(&self) -> io::Result<()> {
+        // The child was not reaped yet, so the number is still its own.
+        let pid = self.process.as_ref().map(|process| Pid::from_child(&process.child));
+        pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(io::Error::from))
+    }
+
+    /// How it ended, if it has since it was last asked. All that it wrote is copied then.
+    pub(super) fn reap(&mut self) -> io::Result<Option<Ended>> {
+        let Some(process) = self.process.as_mut() else { return Ok(None) };
+        let Some(status) = process.child.try_wait()? else { return Ok(None) };
+        for copier in self.process.take().map(|process| process.copiers).unwrap_or_default() {
+            // A copier that panicked has lost lines of a log and nothing else.
+            let _ = copier.join();
+        }
+        self.listening = false;
+        Ok(Some(Ended(status)))
+    }
+}
+
+/// How a child ended.
+pub(super) struct Ended(pub(super) ExitStatus);
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0.signal(), self.0.code()) {
+            (Some(signal), _) => write!(f, "signal {signal}"),
+            (None, Some(code)) => write!(f, "exit code {code}"),
+            (None, None) => write!(f, "{}", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_a_signal_or_a_code() {
+        assert_eq!(Ended(ExitStatus::from_raw(9)).to_string(), "signal 9");
+        assert_eq!(Ended(ExitStatus::from_raw(6 << 8)).to_string(), "exit code 6");
+    }
+}

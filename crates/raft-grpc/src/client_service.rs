@@ -1,0 +1,191 @@
+//! The service for clients: requests into the node's inbox, its replies back out.
+
+use crate::clock;
+use crate::directory::Directory;
+use crate::identity::Identity;
+use crate::inbox::{Asked, Inbox};
+use crate::node_thread::NodeFacts;
+use crate::services::client_server::Client;
+use raft_core::{NodeId, RejectReason, RoleKind};
+use raft_node::{Reply, Request as NodeRequest, SessionId};
+use raft_proto::wire::raft as w;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tonic::{Request, Response, Status};
+
+/// The client service of a node.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientService {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) max_request_bytes: u64,
+}
+
+#[tonic::async_trait]
+impl Client for ClientService {
+    async fn open_session(
+        &self,
+        _: Request<w::OpenSessionRequest>,
+    ) -> Result<Response<w::OpenSessionResponse>, Status> {
+        use w::open_session_response::Outcome;
+        let outcome = match self.ask(NodeRequest::OpenSession).await {
+            Reply::SessionOpened { session } => Outcome::Session(session.0),
+            reply => match self.failed(&reply) {
+                Failed::Refused(refused) => Outcome::Refused(refused),
+                Failed::Unknown => Outcome::Unknown(w::Unknown {}),
+            },
+        };
+        Ok(Response::new(w::OpenSessionResponse { outcome: Some(outcome) }))
+    }
+
+    async fn command(&self, request: Request<w::CommandRequest>) -> Result<Response<w::CommandResponse>, Status> {
+        use w::command_response::Outcome;
+        let w::CommandRequest { session, sequence, lowest_pending, command } = request.into_inner();
+        self.check_size(command.len())?;
+        let session = SessionId(session);
+        let outcome = match self.ask(NodeRequest::Command { session, sequence, lowest_pending, command }).await {
+            Reply::Applied { entry, response } => {
+                let entry = Some(w::EntryId { index: entry.index.0, term: entry.term.0 });
+                Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
+            }
+            Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
+            Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
+            reply => match self.failed(&reply) {
+                Failed::Refused(refused) => Outcome::Refused(refused),
+                Failed::Unknown => Outcome::Unknown(w::Unknown {}),
+            },
+        };
+        Ok(Response::new(w::CommandResponse { outcome: Some(outcome) }))
+    }
+
+    async fn query(&self, request: Request<w::QueryRequest>) -> Result<Response<w::QueryResponse>, Status> {
+        use w::query_response::Outcome;
+        let w::QueryRequest { query, stale } = request.into_inner();
+        self.check_size(query.len())?;
+        let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query } };
+        let outcome = match self.ask(query).await {
+            Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
+            reply => match self.failed(&reply) {
+                Failed::Refused(refused) => Outcome::Refused(refused),
+                // A question has no effect, so not knowing is as good as none here.
+                Failed::Unknown => Outcome::Refused(refused(w::refused::Reason::Lost(w::Lost {}))),
+            },
+        };
+        Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
+    }
+
+    async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {
+        let status = self.status_now().await;
+        Ok(Response::new(status.ok_or_else(|| Status::unavailable("the node is ending"))?))
+    }
+}
+
+/// What a request comes to that was not carried out.
+enum Failed {
+    Refused(w::Refused),
+    Unknown,
+}
+
+fn refused(reason: w::refused::Reason) -> w::Refused {
+    w::Refused { reason: Some(reason) }
+}
+
+impl ClientService {
+    /// What the node replies. Unknown if it ends before.
+    async fn ask(&self, request: NodeRequest) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        match self.inbox.request(Asked { request, reply }) {
+            Ok(()) => answer.await.unwrap_or(Reply::Unknown),
+            Err(_) => Reply::Rejected { reason: RejectReason::Busy },
+        }
+    }
+
+    /// What this node knows about itself and its cluster; none if it is ending.
+    pub(crate) async fn status_now(&self) -> Option<w::StatusResponse> {
+        let (answer, facts) = oneshot::channel();
+        self.inbox.question(answer);
+        Some(self.describe(facts.await.ok()?))
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Status> {
+        let limit = self.max_request_bytes;
+        if bytes as u64 <= limit {
+            return Ok(());
+        }
+        let words = format!("the request has {bytes} bytes, and the limit is {limit}: max_request_bytes");
+        Err(Status::resource_exhausted(words))
+    }
+
+    fn failed(&self, reply: &Reply) -> Failed {
+        use w::refused::Reason;
+        Failed::Refused(refused(match reply {
+            Reply::Rejected { reason: RejectReason::NotLeader { leader } } => {
+                let client_url = leader.map(|leader| self.client_url(leader)).unwrap_or_default();
+                Reason::NotLeader(w::NotLeader { leader: leader.map(|leader| leader.0), client_url })
+            }
+            Reply::Rejected { reason: RejectReason::Busy } => Reason::Busy(w::Busy {}),
+            Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
+            Reply::Lost => Reason::Lost(w::Lost {}),
+            // An answer to another kind of request cannot be; if it were, nothing would be known.
+            _ => return Failed::Unknown,
+        }))
+    }
+
+    fn client_url(&self, node: NodeId) -> String {
+        if node == self.identity.node {
+            self.identity.contact.client_url.clone()
+        } else {
+            self.directory.client_url(node)
+        }
+    }
+
+    fn describe(&self, facts: NodeFacts) -> w::StatusResponse {
+        let NodeFacts { status, configuration, state_hash } = facts;
+        let configuration = configuration.unwrap_or_default();
+        let now = clock::now();
+        let member = |id: NodeId| {
+            let peer = self.directory.get(id).unwrap_or_default();
+            let own = id == self.identity.node;
+            let contact = if own { self.identity.contact.clone() } else { peer.contact };
+            let heard = peer.heard.map(|heard| u64::try_from(now.since(heard).as_millis()).unwrap_or(u64::MAX));
+            let progress = status.peers.get(&id).map(|peer| peer.match_index);
+            let leads = status.role == RoleKind::Leader;
+            w::MemberStatus {
+                id: id.0,
+                voter: configuration.is_voter(id),
+                peer_url: peer.peer_url,
+                client_url: contact.client_url,
+                admin_url: contact.admin_url,
+                connected: own || peer.connected,
+                contact_ms: heard,
+                match_index: progress.or((own && leads).then_some(status.durable)).map(|index| index.0),
+            }
+        };
+        w::StatusResponse {
+            id: status.id.0,
+            cluster_id: self.identity.cluster.0.to_vec().into(),
+            incarnation: self.identity.contact.incarnation,
+            role: role(status.role).into(),
+            term: status.term.0,
+            leader: status.leader.map(|leader| leader.0),
+            last: status.last.index.0,
+            durable: status.durable.0,
+            commit: status.commit.0,
+            applied: status.applied.0,
+            state_hash: state_hash.to_be_bytes().to_vec().into(),
+            ready: status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit,
+            members: configuration.members.keys().map(|id| member(*id)).collect(),
+        }
+    }
+}
+
+fn role(role: RoleKind) -> w::Role {
+    match role {
+        RoleKind::Follower => w::Role::Follower,
+        RoleKind::PreCandidate => w::Role::PreCandidate,
+        RoleKind::Candidate => w::Role::Candidate,
+        RoleKind::Leader => w::Role::Leader,
+        RoleKind::Stopped => w::Role::Stopped,
+    }
+}

@@ -1,0 +1,82 @@
+//! One source of values, not yet understood: the texts it gives for keys, and where each stands.
+
+use super::key::Key;
+use crate::Failure;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing was said.
+    #[default]
+    Default,
+    /// A line of a file.
+    File {
+        /// The file, as it was named.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(String),
+    /// A flag, with its dashes.
+    Flag(String),
+    /// An argument without a name.
+    Argument,
+    /// A list that was said to be empty.
+    Empty,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.pad("default"),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Variable(name) | Self::Flag(name) => f.pad(name),
+            Self::Argument => f.pad("command line"),
+            Self::Empty => f.pad("set to none"),
+        }
+    }
+}
+
+/// A text that a source gives for a key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Given {
+    pub(super) text: String,
+    pub(super) source: Source,
+}
+
+/// What one source says. Values are checked when all are merged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layer {
+    values: BTreeMap<Key, Vec<Given>>,
+}
+
+impl Layer {
+    /// Gives `text` for `key`. For [`Key::Peers`] it is `ID=URL`, or several with commas, and adds to what was given.
+    pub fn give(&mut self, key: Key, text: impl Into<String>, source: Source) {
+        let text = text.into();
+        let list = self.values.entry(key).or_default();
+        if key == Key::Peers {
+            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+            list.extend(parts.map(|part| Given { text: part.to_owned(), source: source.clone() }));
+        } else {
+            *list = vec![Given { text, source }];
+        }
+    }
+
+    /// Gives `text` for `key` with the key's flag as its source.
+    pub fn flag(&mut self, key: Key, text: impl Into<String>) {
+        self.give(key, text, Source::Flag(key.flag()));
+    }
+
+    pub(super) fn get(&self, key: Key) -> Option<&[Given]> {
+        self.values.get(&key).map(Vec::as_slice)
+    }
+}
+
+/// The refusal of a value.
+pub(super) fn refuse(key: Key, given: &Given, problem: &str) -> Failure {
+    Failure::usage(format!("{}: {key} = {}: {problem}", given.source, given.text))
+}

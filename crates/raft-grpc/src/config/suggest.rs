@@ -1,0 +1,36 @@
+//! "Did you mean": the known word nearest to an unknown one.
+
+/// The end of an error message about an unknown word: a suggestion, or all that is known.
+pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    match nearest(word, &known) {
+        Some(candidate) => format!(", did you mean `{candidate}`?"),
+        None => format!(", known here: {}", known.join(", ")),
+    }
+}
+
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    // Damerau-Levenshtein counts a swapped pair as one slip; a third of the word may be wrong, so that short words
+    // are not "corrected" into something unrelated. Half a name is a hint, too.
+    let allowed = (word.chars().count() / 3).max(1);
+    let slips = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
+    let slip = slips.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate);
+    slip.or_else(|| known.iter().find(|candidate| !word.is_empty() && candidate.starts_with(word)).copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_and_beginnings_are_recognised_and_strangers_are_not() {
+        let known = ["heartbeat_interval", "id", "peers"];
+        assert_eq!(nearest("heartbeat_intervall", &known), Some("heartbeat_interval"));
+        assert_eq!(nearest("heartbeat", &known), Some("heartbeat_interval"));
+        assert_eq!(nearest("peer", &known), Some("peers"));
+        assert_eq!(nearest("di", &known), Some("id"));
+        assert_eq!(nearest("tls", &known), None);
+        assert_eq!(nearest("", &known), None);
+        assert_eq!(hint("tls", known), ", known here: heartbeat_interval, id, peers");
+    }
+}

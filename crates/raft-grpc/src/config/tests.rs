@@ -1,0 +1,290 @@
+//! What sources amount to, and how each slip is refused.
+
+use super::*;
+use crate::Exit;
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+fn flags(pairs: &[(Key, &str)]) -> Layer {
+    let mut layer = Layer::default();
+    for (key, text) in pairs {
+        layer.flag(*key, *text);
+    }
+    layer
+}
+
+/// As `load`, with the text of a file called `a.toml`.
+fn merged(file: &str, environment: &[(&str, &str)], of_flags: &[(Key, &str)]) -> Result<Loaded, Failure> {
+    let layers = vec![flags(of_flags), environment::read(variables(environment))?, file::parse("a.toml", file)?];
+    Merge { layers, rows: Vec::new() }.settle()
+}
+
+fn problem(file: &str, environment: &[(&str, &str)], of_flags: &[(Key, &str)]) -> String {
+    let failure = merged(file, environment, of_flags).expect_err("refused");
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(!failure.message.contains('\n'), "more than a line: {}", failure.message);
+    failure.message
+}
+
+fn row(loaded: &Loaded, key: Key) -> (String, String) {
+    let row = loaded.rows.iter().find(|row| row.key == key).expect("every key has a row");
+    (row.value.clone(), row.source.to_string())
+}
+
+/// Three valid values for each key, none of them the default.
+fn examples(key: Key) -> [&'static str; 3] {
+    match key {
+        Key::Id => ["5", "6", "7"],
+        Key::Cluster => ["a", "b", "c"],
+        Key::ListenPeer => ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
+        Key::ListenClient => ["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"],
+        Key::ListenAdmin => ["127.0.0.1:7", "127.0.0.1:8", "127.0.0.1:9"],
+        Key::AdvertiseClient => ["http://a:1", "http://a:2", "http://a:3"],
+        Key::AdvertiseAdmin => ["http://a:4", "http://a:5", "http://a:6"],
+        Key::DataDir => ["x", "y", "z"],
+        Key::SegmentBytes => ["1MiB", "2MiB", "4MiB"],
+        Key::ElectionTimeout => ["1s..2s", "2s..4s", "3s..5s"],
+        Key::HeartbeatInterval => ["10ms", "20ms", "30ms"],
+        Key::MaxRequestBytes => ["2KiB", "4KiB", "8KiB"],
+        Key::MaxConnections => ["100", "200", "300"],
+        Key::Peers => ["2=http://a:1", "2=http://a:2", "2=http://a:3"],
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
+    let defaults = merged("id = 1", &[], &[]).expect("the defaults");
+    for key in Key::ALL {
+        let [low, middle, high] = examples(key);
+        let file = match key {
+            Key::Peers => format!("id = 1\n[peers]\n{}", low.replacen('=', " = \"", 1) + "\""),
+            Key::Id => format!("\nid = {low}"),
+            _ => format!("id = 1\n{key} = \"{low}\""),
+        };
+        let line = if key == Key::Peers { 3 } else { 2 };
+        let variable = key.variable();
+        let environment = [(variable.as_str(), middle)];
+        let (value, source) = row(&merged(&file, &[], &[]).expect("the file"), key);
+        assert_eq!((value.as_str(), source), (low, format!("a.toml:{line}")));
+        let with_variable = merged(&file, &environment, &[]).expect("the variable");
+        assert_eq!(row(&with_variable, key), (middle.to_owned(), variable.clone()));
+        let with_flag = merged(&file, &environment, &[(key, high)]).expect("the flag");
+        assert_eq!(row(&with_flag, key), (high.to_owned(), key.flag()));
+        // Nothing but this key, and what follows from it, has changed.
+        for row in with_flag.rows.iter().filter(|row| row.key != key && row.key != Key::Id) {
+            assert_eq!(row.source, Source::Default, "{}", row.key);
+        }
+        if key != Key::Id {
+            let (value, source) = row(&defaults, key);
+            assert_eq!(source, "default");
+            assert!(![low, middle, high].contains(&value.as_str()), "{key}: {value} is an example, and the default");
+        }
+    }
+}
+
+#[test]
+fn the_defaults_are_those_of_the_settings() {
+    let settings = merged("id = 2", &[], &[]).expect("the defaults").settings;
+    assert_eq!(settings.listen_peer, "127.0.0.1:7070".parse().expect("an address"));
+    assert_eq!(settings.advertise_client, "http://127.0.0.1:7071");
+    assert_eq!(settings.advertise_admin, "http://127.0.0.1:7072");
+    assert_eq!(settings.data_dir, PathBuf::from("raft-data/node2"));
+    assert_eq!(settings.segment_bytes, 16 << 20);
+    assert_eq!(settings.election_timeout, Duration::from_millis(500)..Duration::from_secs(1));
+    assert_eq!(settings.heartbeat_interval, Duration::from_millis(100));
+    assert_eq!(settings.max_request_bytes, 1 << 20);
+    assert_eq!(settings.max_connections, 4096);
+    assert!(settings.peers.is_empty());
+}
+
+#[test]
+fn what_follows_from_a_value_follows_it() {
+    let of_flags = [(Key::Id, "3"), (Key::ListenClient, "localhost:9001"), (Key::ListenAdmin, "[::1]:9002")];
+    let settings = merged("", &[], &of_flags).expect("flags only").settings;
+    assert_eq!(settings.advertise_client, "http://localhost:9001", "a name stays a name");
+    assert_eq!(settings.advertise_admin, "http://[::1]:9002");
+    assert_eq!(settings.data_dir, PathBuf::from("raft-data/node3"));
+}
+
+#[test]
+fn a_list_of_peers_is_one_value() {
+    let file = "id = 1\n[peers]\n2 = \"http://a:1\"\n3 = \"http://b:1\"";
+    let peers = |loaded: Loaded| loaded.settings.peers.keys().map(|id| id.0).collect::<Vec<_>>();
+    assert_eq!(peers(merged(file, &[], &[]).expect("the file")), [2, 3]);
+    let environment = [("RAFT_PEERS", "4=http://c:1, 5=http://d:1,")];
+    assert_eq!(peers(merged(file, &environment, &[]).expect("the variable")), [4, 5]);
+    let of_flags = [(Key::Peers, "6=http://e:1"), (Key::Peers, "7=http://f:1")];
+    assert_eq!(peers(merged(file, &environment, &of_flags).expect("flags")), [6, 7]);
+    let none = merged(file, &[("RAFT_PEERS", "")], &[]).expect("no peers");
+    assert_eq!(row(&none, Key::Peers), (String::new(), "set to none".to_owned()));
+    assert!(none.settings.peers.is_empty());
+}
+
+#[test]
+fn unknown_names_are_refused_with_a_suggestion() {
+    let table: [(&str, &str); 6] = [
+        (
+            "id = 1\n\nheartbeat_intervall = 3",
+            "a.toml:3: unknown key `heartbeat_intervall`, did you mean `heartbeat_interval`?",
+        ),
+        ("id = 1\n[node]\nlisten_per = \"x\"", "a.toml:3: unknown key `node.listen_per`, did you mean `listen_peer`?"),
+        ("tls.cert = \"x\"", "a.toml:1: unknown key `tls.cert`, known here: id, cluster"),
+        ("[tls]", "a.toml:1: unknown key `tls`, known here: id, cluster"),
+        ("[peers]\n2 = \"http://a:1\"\ndata_dir = \"x\"", "a.toml:3: unknown key `peers.data_dir`"),
+        ("[peers]\ndata_dir = \"x\"", "`data_dir` belongs above [peers]"),
+    ];
+    for (file, expected) in table {
+        let problem = problem(file, &[], &[]);
+        assert!(problem.contains(expected), "{problem}");
+    }
+    let table = [
+        ("RAFT_LISTEN_PER", "RAFT_LISTEN_PER: unknown variable, did you mean `RAFT_LISTEN_PEER`?"),
+        ("RAFT_ENDPOINT", "did you mean `RAFT_ENDPOINTS`?"),
+        ("RAFT_TLS_CERTIFICATE", "unknown variable, known here: RAFT_ADVERTISE_ADMIN"),
+    ];
+    for (name, expected) in table {
+        let problem = problem("id = 1", &[(name, "1")], &[]);
+        assert!(problem.contains(expected), "{problem}");
+    }
+    let others = [("RAFT_ENDPOINTS", "x"), ("RAFT_LOG", "debug"), ("RAFTING", "x"), ("HOME", "x")];
+    assert!(merged("id = 1", &others, &[]).is_ok(), "other programs' variables, and those of the clients");
+}
+
+#[test]
+fn values_out_of_range_are_refused_with_key_value_source_and_range() {
+    let bad = [
+        (Key::Id, "0"),
+        (Key::Cluster, "a b"),
+        (Key::ListenPeer, "7070"),
+        (Key::ListenClient, "localhost:0"),
+        (Key::ListenAdmin, "::1:80"),
+        (Key::AdvertiseClient, "a:1"),
+        (Key::AdvertiseAdmin, "https://a:1"),
+        (Key::SegmentBytes, "4095"),
+        (Key::ElectionTimeout, "1ms..2ms"),
+        (Key::HeartbeatInterval, "0ms"),
+        (Key::MaxRequestBytes, "1GiB"),
+        (Key::MaxConnections, "15"),
+    ];
+    for (key, text) in bad {
+        let (variable, flag) = (key.variable(), key.flag());
+        // The shape of an address is in its range, with an example.
+        let range = if key.name().starts_with("listen") { "HOST:PORT" } else { key.range() };
+        let id = if key == Key::Id { "" } else { "id = 1" };
+        let sources = [
+            (format!("a.toml:2: {key} = {text}: "), problem(&format!("{id}\n{key} = \"{text}\""), &[], &[])),
+            (format!("{variable}: {key} = {text}: "), problem(id, &[(&variable, text)], &[])),
+            (format!("{flag}: {key} = {text}: "), problem(id, &[], &[(key, text)])),
+        ];
+        for (beginning, problem) in sources {
+            assert!(problem.starts_with(&beginning) && problem.contains(range), "{problem}");
+        }
+    }
+    assert!(problem("id = 1\ndata_dir = \"\"", &[], &[]).contains("a.toml:2: data_dir = : must be the path"));
+}
+
+#[test]
+fn values_of_another_type_and_files_that_are_no_toml_name_their_line() {
+    let table = [
+        ("id = true", "a.toml:1: id is of type boolean"),
+        ("id = 0x10", "a.toml:1: id is of type integer: write a text or a decimal number"),
+        ("\nelection_timeout = { start = \"1s\" }", "a.toml:2: election_timeout is of type table"),
+        ("id = 1\n[peers]\n2 = 3.5", "a.toml:3: peers.2 is of type float"),
+        (
+            "id = 1\n[peers]\n2 = \"http://a:1,3=http://b:1\"",
+            "a.toml:3: peers.2 = http://a:1,3=http://b:1: must be one",
+        ),
+        ("id = 1\nid = 2", "a.toml:2: no TOML: duplicate key"),
+        ("id = 1\n= 2", "a.toml:2: no TOML: "),
+    ];
+    for (file, expected) in table {
+        let problem = problem(file, &[], &[]);
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused() {
+    let table = [
+        (
+            "id = 1\nheartbeat_interval = \"500ms\"",
+            "a.toml:2: heartbeat_interval = 500ms: must be below the shortest election timeout, 500ms (default)",
+        ),
+        (
+            "id = 1\nelection_timeout = \"50ms..1s\"",
+            "a.toml:2: election_timeout = 50ms..1s: must begin above the heartbeat interval, 100ms (default)",
+        ),
+        (
+            "id = 1\nlisten_admin = \"127.0.0.1:7071\"",
+            "listen_admin (a.toml:2) and listen_client (default) are both 127.0.0.1:7071",
+        ),
+        ("cluster = \"a\"", "id is not set"),
+    ];
+    for (file, expected) in table {
+        let problem = problem(file, &[], &[]);
+        assert!(problem.contains(expected), "{problem}");
+    }
+}
+
+#[test]
+fn two_nodes_and_unreachable_addresses_are_warned_about() {
+    let two = merged("id = 1\n[peers]\n2 = \"http://a:1\"", &[], &[]).expect("two nodes");
+    assert_eq!(two.warnings.len(), 1);
+    assert!(two.warnings.iter().any(|line| line.contains("two nodes survives no failure")));
+    let three = merged("id = 1\n[peers]\n2 = \"http://a:1\"\n3 = \"http://a:2\"", &[], &[]).expect("three nodes");
+    assert!(three.warnings.is_empty());
+    let anywhere = [(Key::ListenClient, "0.0.0.0:7071")];
+    let anywhere = merged("id = 1", &[], &anywhere).expect("works");
+    assert!(anywhere.warnings.iter().any(|line| line.contains("set advertise_client")), "{:?}", anywhere.warnings);
+    let told = [(Key::ListenClient, "0.0.0.0:7071"), (Key::AdvertiseClient, "http://a:7071")];
+    assert!(merged("id = 1", &[], &told).expect("works").warnings.is_empty());
+}
+
+#[test]
+fn the_sample_has_every_key_and_every_default() {
+    let sample = merged(SAMPLE, &[], &[]).expect("the sample");
+    assert_eq!(sample.settings, merged("id = 1", &[], &[]).expect("the defaults").settings);
+    assert!(sample.warnings.is_empty());
+    // What is commented out is valid, too, and with it no key is missing.
+    let all: String = SAMPLE.lines().map(uncommented).map(|line| line + "\n").collect();
+    let all = merged(&all, &[], &[]).expect("the sample with all its lines");
+    assert!(all.rows.iter().all(|row| matches!(row.source, Source::File { .. })), "{:?}", all.rows);
+    assert_eq!(all.settings.peers.len(), 2);
+    let without_peers = Settings { peers: sample.settings.peers.clone(), ..all.settings };
+    assert_eq!(without_peers, sample.settings);
+}
+
+/// A line of the sample without the `# ` before a value.
+fn uncommented(line: &str) -> String {
+    match line.strip_prefix("# ") {
+        Some(value) if value.contains(" = \"") => value.to_owned(),
+        _ => line.to_owned(),
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let missing = folder.path().join("missing.toml");
+    let failure = load(Some(&missing), [], Layer::default()).expect_err("missing");
+    assert!(failure.message.contains("missing.toml: cannot read the configuration"), "{failure}");
+    let long = folder.path().join("long.toml");
+    std::fs::write(&long, "#".repeat((1 << 20) + 1)).expect("written");
+    assert!(load(Some(&long), [], Layer::default()).expect_err("long").message.contains("more than 1 MiB"));
+    let binary = folder.path().join("binary.toml");
+    std::fs::write(&binary, [0xff, 0xfe]).expect("written");
+    assert!(load(Some(&binary), [], Layer::default()).expect_err("binary").message.contains("no UTF-8"));
+    assert!(load(Some(folder.path()), [], Layer::default()).is_err(), "a folder");
+}
+
+#[test]
+fn the_documentation_has_every_key() {
+    let page = include_str!("../../../../docs/configuration.md");
+    for key in Key::ALL {
+        let beginning = format!("| `{key}` | `{}` | `{}` | ", key.variable(), key.flag());
+        assert!(page.contains(&beginning), "docs/configuration.md has no row {beginning}");
+        assert!(page.contains(key.range()), "docs/configuration.md does not have the range {}", key.range());
+    }
+}

@@ -1,0 +1,137 @@
+//! What this process knows about the nodes of its cluster: where they are, whether they can be reached, when they were
+//! last heard from. Filled by the connections, read by everybody who answers questions.
+
+use raft_core::{Instant, NodeId};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio_util::sync::CancellationToken;
+
+/// Who a node is and where it is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Contact {
+    /// Counts its starts on its data folder, from 1; 0: not heard from yet.
+    pub(crate) incarnation: u64,
+    /// Where clients reach it. Empty: not known.
+    pub(crate) client_url: String,
+    /// Where operators reach it. Empty: not known.
+    pub(crate) admin_url: String,
+}
+
+/// What is known about a peer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerFacts {
+    /// Where it listens for its peers.
+    pub(crate) peer_url: String,
+    /// What it said about itself.
+    pub(crate) contact: Contact,
+    /// Whether this node's stream to it is up.
+    pub(crate) connected: bool,
+    /// When a message last came from it.
+    pub(crate) heard: Option<Instant>,
+    /// Messages to it that were dropped because it was not connected or its queue was full.
+    pub(crate) dropped: u64,
+    /// Ends the stream from it.
+    stream: Option<CancellationToken>,
+}
+
+/// All peers, by id.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    peers: Mutex<BTreeMap<NodeId, PeerFacts>>,
+    cut: AtomicBool,
+}
+
+impl Directory {
+    /// The peers and where they listen.
+    pub(crate) fn new(peers: &BTreeMap<NodeId, String>) -> Self {
+        let facts = |url: &String| PeerFacts { peer_url: url.clone(), ..PeerFacts::default() };
+        Self {
+            peers: Mutex::new(peers.iter().map(|(id, url)| (*id, facts(url))).collect()),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// What is known about a peer; none if it is no peer of this node.
+    pub(crate) fn get(&self, peer: NodeId) -> Option<PeerFacts> {
+        self.lock().get(&peer).cloned()
+    }
+
+    /// Where clients reach a node; empty if that is not known.
+    pub(crate) fn client_url(&self, node: NodeId) -> String {
+        self.lock().get(&node).map(|facts| facts.contact.client_url.clone()).unwrap_or_default()
+    }
+
+    /// Changes what is known about a peer, if it is one.
+    pub(crate) fn update(&self, peer: NodeId, change: impl FnOnce(&mut PeerFacts)) {
+        if let Some(facts) = self.lock().get_mut(&peer) {
+            change(facts);
+        }
+    }
+
+    /// A peer has said who it is. Refused, with the highest incarnation seen, if it is an older one than that.
+    pub(crate) fn met(&self, peer: NodeId, contact: Contact) -> Result<(), u64> {
+        let mut peers = self.lock();
+        let Some(facts) = peers.get_mut(&peer) else { return Ok(()) };
+        if contact.incarnation < facts.contact.incarnation {
+            return Err(facts.contact.incarnation);
+        }
+        facts.contact = contact;
+        Ok(())
+    }
+
+    /// A peer has opened a stream, which replaces the one it had. The token ends when the stream is to end.
+    pub(crate) fn stream_opened(&self, peer: NodeId) -> CancellationToken {
+        let token = CancellationToken::new();
+        let mut peers = self.lock();
+        let replaced = peers.get_mut(&peer).and_then(|facts| facts.stream.replace(token.clone()));
+        replaced.inspect(CancellationToken::cancel);
+        token
+    }
+
+    /// Whether all traffic with peers is to be dropped, as if the cables were pulled.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
+    }
+
+    /// Pulls the cables, or puts them back.
+    pub(crate) fn set_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, PeerFacts>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory() -> Directory {
+        Directory::new(&BTreeMap::from([(NodeId(2), "http://127.0.0.1:2".to_owned())]))
+    }
+
+    fn contact(incarnation: u64) -> Contact {
+        Contact { incarnation, client_url: format!("http://127.0.0.1:{incarnation}"), admin_url: String::new() }
+    }
+
+    #[test]
+    fn an_older_incarnation_is_refused_and_changes_nothing() {
+        let directory = directory();
+        assert_eq!(directory.met(NodeId(2), contact(3)), Ok(()));
+        assert_eq!(directory.met(NodeId(2), contact(2)), Err(3));
+        assert_eq!(directory.client_url(NodeId(2)), "http://127.0.0.1:3");
+        assert_eq!(directory.met(NodeId(2), contact(3)), Ok(()), "it may connect again");
+        assert_eq!(directory.met(NodeId(9), contact(1)), Ok(()));
+        assert!(directory.get(NodeId(9)).is_none(), "a stranger leaves no trace");
+    }
+
+    #[test]
+    fn a_new_stream_ends_the_one_before() {
+        let directory = directory();
+        let first = directory.stream_opened(NodeId(2));
+        let second = directory.stream_opened(NodeId(2));
+        assert!(first.is_cancelled() && !second.is_cancelled());
+    }
+}

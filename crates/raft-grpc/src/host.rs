@@ -1,0 +1,328 @@
+//! A running node: its folder, its two threads, its ports and its connections, from start to end.
+//!
+//! This file joins the parts; what they do stands in their own files.
+
+use crate::admin;
+use crate::client_service::ClientService;
+use crate::directory::{Contact, Directory};
+use crate::disk_thread::{self, DiskQueue};
+use crate::failure::Failure;
+use crate::identity::{Identity, cluster_id};
+use crate::inbox::Inbox;
+use crate::node_thread::{self, Lanes};
+use crate::peers::accept::PeerService;
+use crate::peers::dial::Dialer;
+use crate::peers::{self, Outlets};
+use crate::ports::{Opening, Port};
+use crate::random;
+use crate::services::client_server::ClientServer;
+use crate::services::peer_server::PeerServer;
+use crate::settings::Settings;
+use raft_core::{Config, Configuration, LogIndex, Restored, Write};
+use raft_kv::KvMap;
+use raft_node::{Node, NodeOptions};
+use raft_store::{ClusterId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::BufRead;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Response};
+use tonic::transport::Server;
+use tower::util::MapResponseLayer;
+
+/// How long requests may take that were under way when the node was asked to end.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Who may tell a running node what to do, apart from signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Nobody.
+    None,
+    /// Lines on standard input: `cut` drops all traffic with peers, `heal` lets it through again. The end of standard
+    /// input ends the process at once, as a kill would: so a parent's death is its children's.
+    Lines,
+}
+
+/// Runs a node until SIGTERM or SIGINT. Prints `node ID listening peer URL client URL admin URL` on standard output once
+/// all ports listen.
+///
+/// # Errors
+/// A port or the folder cannot be used, the disk failed, or the replica has stopped; see [`Failure`].
+pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
+    raise_descriptor_limit();
+    let ports = Ports {
+        peer: Port::bind("listen_peer", settings.listen_peer)?,
+        client: Port::bind("listen_client", settings.listen_client)?,
+        admin: Port::bind("listen_admin", settings.listen_admin)?,
+    };
+    let founders = Configuration::of_voters(settings.peers.keys().copied().chain([settings.id]));
+    let cluster = cluster_id(&settings.cluster, &founders);
+    let opened = open(&settings, cluster, founders)?;
+    let contact = Contact {
+        incarnation: opened.incarnation,
+        client_url: settings.advertise_client.clone(),
+        admin_url: settings.advertise_admin.clone(),
+    };
+    let identity = Arc::new(Identity { cluster, node: settings.id, contact });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
+    let parts = Parts::new(&settings, identity);
+    let threads = Threads::start(&settings, opened, &parts)?;
+    if control == Control::Lines {
+        follow_standard_input(parts.directory.clone())?;
+    }
+    let result = runtime.block_on(serve(settings, ports, parts, threads));
+    runtime.shutdown_background();
+    result
+}
+
+/// Opens the data folder; a new one becomes this node's.
+fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
+    let place = settings.data_dir.display().to_string();
+    let identity = FolderIdentity { cluster, node: settings.id };
+    let options = StoreOptions { segment_bytes: settings.segment_bytes };
+    let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
+    let opened = open_node(files, identity, Some(&Write::bootstrap(founders)), options);
+    let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
+    if let Some(torn) = &opened.recovery.torn_tail {
+        tracing::warn!(
+            "{place}: the last write was torn by a crash: {} bytes of {} from byte {} on, which nobody was promised, \
+             are cut off",
+            torn.bytes,
+            torn.file,
+            torn.offset
+        );
+    }
+    let (records, last) = (opened.recovery.records, opened.recovery.entries.last_id().unwrap_or_default());
+    tracing::info!("{place}: start {}, {records} records, last entry {last}", opened.incarnation);
+    Ok(opened)
+}
+
+/// As many connections as the system lets this process have.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+    }
+}
+
+struct Ports {
+    peer: Port,
+    client: Port,
+    admin: Port,
+}
+
+/// What the threads and the connections share.
+#[derive(Clone)]
+struct Parts {
+    identity: Arc<Identity>,
+    directory: Arc<Directory>,
+    inbox: Arc<Inbox>,
+    disk: Arc<DiskQueue>,
+    outlets: Arc<Outlets>,
+}
+
+impl Parts {
+    fn new(settings: &Settings, identity: Arc<Identity>) -> Self {
+        let directory = Arc::new(Directory::new(&settings.peers));
+        let outlets = Arc::new(Outlets::new(settings.peers.keys().copied(), directory.clone()));
+        Self { identity, directory, inbox: Arc::default(), disk: Arc::default(), outlets }
+    }
+}
+
+/// The two threads; each says how it ended.
+struct Threads {
+    node: oneshot::Receiver<Result<(), Failure>>,
+    disk: oneshot::Receiver<Result<(), Failure>>,
+}
+
+impl Threads {
+    fn start(settings: &Settings, opened: Opened<Files>, parts: &Parts) -> Result<Self, Failure> {
+        let config = Config {
+            seed: random::number(),
+            election_timeout: settings.election_timeout.clone(),
+            heartbeat_interval: settings.heartbeat_interval,
+            ..Config::new(settings.id)
+        };
+        let place = settings.data_dir.display().to_string();
+        let Opened { mut store, recovery, .. } = opened;
+        let restored = Restored { hard_state: recovery.hard_state, entries: recovery.entries, applied: LogIndex(0) };
+        let mut node = Node::new(config, NodeOptions::default(), restored, KvMap::new())
+            .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
+        let Parts { inbox, disk, outlets, .. } = parts.clone();
+        let queue = disk.clone();
+        let reports = inbox.clone();
+        let disk_thread =
+            thread("disk", move || disk_thread::run(&mut store, &queue, &place, |write| reports.persisted(write)))?;
+        let lanes = Lanes { inbox, disk, outlets };
+        let node_thread = thread("node", move || match node_thread::run(&mut node, &lanes) {
+            None => Ok(()),
+            Some(reason) => Err(Failure::runtime(format!(
+                "the replica has stopped for good: {reason}. That cannot be in a sound cluster: keep the data folders"
+            ))),
+        })?;
+        Ok(Self { node: node_thread, disk: disk_thread })
+    }
+}
+
+/// Starts a thread that says how it ended, a panic included: then the sender is dropped.
+fn thread(
+    name: &str,
+    run: impl FnOnce() -> Result<(), Failure> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
+    let (ended, end) = oneshot::channel();
+    let body = move || {
+        // Nobody listens any more only if the process is ending anyway.
+        let _ = ended.send(run());
+    };
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map_err(|error| Failure::runtime(format!("cannot start the {name} thread: {error}")))?;
+    Ok(end)
+}
+
+/// What became of a thread.
+fn ended(name: &str, end: Result<Result<(), Failure>, oneshot::error::RecvError>) -> Result<(), Failure> {
+    end.unwrap_or_else(|_| Err(Failure::runtime(format!("the {name} thread panicked: this is a bug"))))
+}
+
+/// Serves until a signal or a failure.
+async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Threads) -> Result<(), Failure> {
+    let cannot = |error: std::io::Error| Failure::runtime(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    announce(&settings, &ports)?;
+    let closing = CancellationToken::new();
+    let clients = start_servers(&settings, ports, &parts, &closing);
+    for (peer, url) in &settings.peers {
+        let Parts { identity, directory, outlets, .. } = parts.clone();
+        let stall = 2 * settings.election_timeout.end;
+        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outlets, directory, stall }.run());
+    }
+    tokio::select! {
+        end = &mut threads.node => return ended("node", end),
+        end = &mut threads.disk => return ended("disk", end),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending: requests under way have {DRAIN:?}");
+    closing.cancel();
+    if timeout(DRAIN, clients).await.is_err() {
+        tracing::warn!("some requests are not answered");
+    }
+    parts.inbox.close();
+    ended("node", threads.node.await)?;
+    parts.disk.close();
+    ended("disk", threads.disk.await)
+}
+
+/// Says where the node listens: whoever started it with port 0 learns it only so.
+fn announce(settings: &Settings, ports: &Ports) -> Result<(), Failure> {
+    let Ports { peer, client, admin } = ports;
+    let (peer, client, admin) = (peer.address(), client.address(), admin.address());
+    let id = settings.id.0;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "node {id} listening peer http://{peer} client http://{client} admin http://{admin}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
+}
+
+/// Starts the servers of the three ports. The result is ready when those for clients and operators have ended.
+fn start_servers(
+    settings: &Settings,
+    ports: Ports,
+    parts: &Parts,
+    closing: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let Parts { identity, directory, inbox, .. } = parts.clone();
+    let client_service = ClientService {
+        identity: identity.clone(),
+        directory: directory.clone(),
+        inbox: inbox.clone(),
+        max_request_bytes: settings.max_request_bytes,
+    };
+    let acknowledge = settings.heartbeat_interval;
+    let peer_service = PeerService { identity, directory, inbox, acknowledge };
+    let limit = settings.max_connections;
+    let admit = |port: Port, opening| {
+        let (admitted, connections) = mpsc::channel(64);
+        tokio::spawn(port.admit(limit, opening, admitted));
+        ReceiverStream::new(connections)
+    };
+    let peer_server = PeerServer::new(peer_service)
+        .max_decoding_message_size(peers::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(peers::MAX_MESSAGE_BYTES);
+    let peer_port = admit(ports.peer, Opening::Http2);
+    // Peers are served to the very end: without them nothing that is under way could be committed.
+    tokio::spawn(report("peer", server().add_service(peer_server).serve_with_incoming(peer_port)));
+    let room = usize::try_from(settings.max_request_bytes.saturating_add(MAX_ENVELOPE)).unwrap_or(usize::MAX);
+    let client_server = ClientServer::new(client_service.clone()).max_decoding_message_size(room);
+    let client_url = format!("http://{}", ports.client.address());
+    let client_port = admit(ports.client, Opening::Http2);
+    let clients = server()
+        .layer(MapResponseLayer::new(too_large_is_exhausted))
+        .add_service(client_server)
+        .serve_with_incoming_shutdown(client_port, closing.clone().cancelled_owned());
+    let clients = tokio::spawn(report("client", clients));
+    let router = admin::router(client_service, vec![client_url]);
+    let operators = tokio::spawn(admin::serve(admit(ports.admin, Opening::Any), router, closing.clone()));
+    async {
+        // A server that panicked has ended, too.
+        let _ = clients.await;
+        let _ = operators.await;
+    }
+}
+
+/// What a request has around its command, at most.
+const MAX_ENVELOPE: u64 = 1 << 20;
+
+/// The settings of both gRPC servers.
+fn server() -> Server {
+    Server::builder()
+        .http2_keepalive_interval(Some(peers::KEEPALIVE))
+        .http2_keepalive_timeout(Some(peers::KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(2 << 20)
+        .initial_connection_window_size(16 << 20)
+        .max_concurrent_streams(1_024)
+}
+
+/// tonic calls a request above its limit out of range; the API's word is resource exhausted.
+fn too_large_is_exhausted(mut response: Response<Body>) -> Response<Body> {
+    const STATUS: &str = "grpc-status";
+    let is = |code: Code| move |status: &HeaderValue| status.as_bytes() == (code as i32).to_string().as_bytes();
+    if response.headers().get(STATUS).is_some_and(is(Code::OutOfRange)) {
+        response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+    }
+    response
+}
+
+async fn report(port: &str, server: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = server.await {
+        tracing::error!("the server of the {port} port has ended: {error}");
+    }
+}
+
+/// Follows the lines of [`Control::Lines`] in a thread of its own: standard input can only be read by blocking.
+fn follow_standard_input(directory: Arc<Directory>) -> Result<(), Failure> {
+    let follow = move || {
+        for line in std::io::stdin().lock().lines() {
+            match line.as_deref() {
+                Ok("cut") => directory.set_cut(true),
+                Ok("heal") => directory.set_cut(false),
+                Ok(other) => tracing::warn!("`{other}` is no command: there are `cut` and `heal`"),
+                Err(_) => break,
+            }
+        }
+        std::process::exit(1);
+    };
+    let spawned = std::thread::Builder::new().name("control".to_owned()).spawn(follow);
+    spawned.map(drop).map_err(|error| Failure::runtime(format!("cannot read standard input: {error}")))
+}

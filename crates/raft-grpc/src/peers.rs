@@ -1,0 +1,123 @@
+//! The traffic between peers: one stream in each direction, each opened by the node that sends on it.
+//!
+//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers, [`Outlets`] are the queues between the
+//! node's thread and the streams. Nobody ever waits for a peer: what does not fit is dropped and counted, as a network
+//! would, and the protocol goes on.
+
+pub(crate) mod accept;
+pub(crate) mod dial;
+
+use crate::directory::Directory;
+use raft_core::{NodeId, Rpc};
+use raft_proto::rpc_to_wire;
+use raft_proto::wire::raft::{PeerRequest, peer_request};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The version of what is said on a stream.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// The most messages that wait for one stream. The bytes are bounded by the core's windows.
+pub(crate) const QUEUE: usize = 4_096;
+
+/// The largest message between peers: an append of the core's limit, or one entry of the largest request.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 80 << 20;
+
+/// An idle connection is probed this often, and given up if it does not answer in time.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How long the answer to such a probe may take.
+pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How far a stream has come: as long as it is up.
+#[derive(Debug)]
+struct Stream {
+    queue: mpsc::Sender<PeerRequest>,
+    sent: Arc<AtomicU64>,
+}
+
+/// Where the node's messages leave.
+#[derive(Debug)]
+pub(crate) struct Outlets {
+    streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
+    directory: Arc<Directory>,
+}
+
+impl Outlets {
+    /// An outlet for each peer, none connected.
+    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>, directory: Arc<Directory>) -> Self {
+        Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory }
+    }
+
+    /// Sends a message, or drops it. Never waits.
+    pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
+        let Some(stream) = self.streams.get(&to) else { return };
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = !self.directory.is_cut()
+            && stream.as_ref().is_some_and(|stream| {
+                let request = PeerRequest { kind: Some(peer_request::Kind::Message(rpc_to_wire(rpc))) };
+                let sent = stream.queue.try_send(request).is_ok();
+                if sent {
+                    stream.sent.fetch_add(1, Ordering::Relaxed);
+                }
+                sent
+            });
+        drop(stream);
+        if !sent {
+            self.directory.update(to, |facts| facts.dropped += 1);
+        }
+    }
+
+    /// The stream to a peer is up.
+    fn connect(&self, peer: NodeId, queue: mpsc::Sender<PeerRequest>) -> Arc<AtomicU64> {
+        let sent = Arc::new(AtomicU64::new(0));
+        self.set(peer, Some(Stream { queue, sent: sent.clone() }));
+        sent
+    }
+
+    /// The stream to a peer is down.
+    fn disconnect(&self, peer: NodeId) {
+        self.set(peer, None);
+    }
+
+    fn set(&self, peer: NodeId, stream: Option<Stream>) {
+        self.directory.update(peer, |facts| facts.connected = stream.is_some());
+        if let Some(place) = self.streams.get(&peer) {
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{EntryId, Round, Term};
+
+    #[test]
+    fn what_cannot_be_sent_is_dropped_and_counted() {
+        let peer = NodeId(2);
+        let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
+        let outlets = Outlets::new([peer], directory.clone());
+        let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
+        let dropped = || directory.get(peer).unwrap().dropped;
+        outlets.send(peer, &rpc);
+        assert_eq!(dropped(), 1, "not connected");
+        let (queue, mut arrives) = mpsc::channel(2);
+        let sent = outlets.connect(peer, queue);
+        for _ in 0..3 {
+            outlets.send(peer, &rpc);
+        }
+        assert_eq!((dropped(), sent.load(Ordering::Relaxed)), (2, 2), "the third did not fit");
+        assert!(arrives.try_recv().is_ok());
+        directory.set_cut(true);
+        outlets.send(peer, &rpc);
+        assert_eq!(dropped(), 3, "cut off");
+        directory.set_cut(false);
+        outlets.disconnect(peer);
+        outlets.send(peer, &rpc);
+        assert_eq!(dropped(), 4);
+        assert!(!directory.get(peer).unwrap().connected);
+    }
+}

@@ -1,0 +1,157 @@
+//! Answers the streams of peers: checks who calls, hands its messages to the node, says how much has arrived.
+
+use super::PROTOCOL_VERSION;
+use crate::clock;
+use crate::directory::{Contact, Directory};
+use crate::identity::Identity;
+use crate::inbox::Inbox;
+use crate::services::peer_server::Peer;
+use raft_core::NodeId;
+use raft_proto::rpc_from_wire;
+use raft_proto::wire::raft::{
+    Hello, HelloResponse, PeerMessage, PeerRequest, PeerResponse, Received, peer_request, peer_response,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// How long a caller may take to say hello.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The peer service of a node.
+#[derive(Debug)]
+pub(crate) struct PeerService {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) inbox: Arc<Inbox>,
+    /// How often a stream on which something came is told how much.
+    pub(crate) acknowledge: Duration,
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type MessagesStream = ReceiverStream<Result<PeerResponse, Status>>;
+
+    async fn messages(&self, call: Request<Streaming<PeerRequest>>) -> Result<Response<Self::MessagesStream>, Status> {
+        let mut requests = call.into_inner();
+        let first = timeout(PATIENCE, requests.message());
+        let first = first.await.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let Some(peer_request::Kind::Hello(hello)) = first.and_then(|first| first.kind) else {
+            return Err(Status::invalid_argument("the first frame of a stream must be a hello"));
+        };
+        let peer = self.check(hello).inspect_err(|status| {
+            tracing::error!("a caller on the peer port is refused: {}", status.message());
+        })?;
+        let (answers, responses) = mpsc::channel(4);
+        let contact = &self.identity.contact;
+        let hello = HelloResponse {
+            node: self.identity.node.0,
+            incarnation: contact.incarnation,
+            client_url: contact.client_url.clone(),
+            admin_url: contact.admin_url.clone(),
+        };
+        let hello = PeerResponse { kind: Some(peer_response::Kind::Hello(hello)) };
+        answers.try_send(Ok(hello)).map_err(|_| Status::internal("a new stream has no room for an answer"))?;
+        let (inbox, directory) = (self.inbox.clone(), self.directory.clone());
+        let stream = Incoming { peer, requests, answers, inbox, directory, acknowledge: self.acknowledge };
+        tokio::spawn(stream.run());
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}
+
+impl PeerService {
+    /// Who calls, if it is a peer of this node and means this node.
+    fn check(&self, hello: Hello) -> Result<NodeId, Status> {
+        let refused = |reason: String| Err(Status::failed_precondition(reason));
+        let (us, from) = (self.identity.node, NodeId(hello.from));
+        if hello.protocol_version != PROTOCOL_VERSION {
+            let theirs = hello.protocol_version;
+            return refused(format!("node {from} speaks version {theirs} and this one {PROTOCOL_VERSION}"));
+        }
+        if hello.cluster_id[..] != self.identity.cluster.0[..] {
+            return refused(format!(
+                "node {from} is of another cluster: compare `cluster` and the ids of the founders"
+            ));
+        }
+        if hello.to != us.0 {
+            return refused(format!("node {from} wants node {}, and this is node {us}: compare `peers`", hello.to));
+        }
+        if from == us || self.directory.get(from).is_none() {
+            return refused(format!("node {from} is no peer of node {us}"));
+        }
+        let contact =
+            Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
+        match self.directory.met(from, contact) {
+            Ok(()) => Ok(from),
+            Err(seen) => refused(format!(
+                "node {from} runs on an old copy of its data folder: it calls from its start {}, and start {seen} was \
+                 seen. What it promised since is lost to it: it must not go on under this id",
+                hello.incarnation
+            )),
+        }
+    }
+}
+
+/// A stream of a peer.
+struct Incoming {
+    peer: NodeId,
+    requests: Streaming<PeerRequest>,
+    answers: mpsc::Sender<Result<PeerResponse, Status>>,
+    inbox: Arc<Inbox>,
+    directory: Arc<Directory>,
+    acknowledge: Duration,
+}
+
+impl Incoming {
+    async fn run(mut self) {
+        let replaced = self.directory.stream_opened(self.peer);
+        let mut acknowledge = interval(self.acknowledge);
+        acknowledge.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut count, mut told) = (0, 0);
+        let end = loop {
+            tokio::select! {
+                () = replaced.cancelled() => break Status::already_exists("a newer stream has replaced this one"),
+                () = self.answers.closed() => return,
+                request = self.requests.message() => match request {
+                    Ok(Some(PeerRequest { kind: Some(peer_request::Kind::Message(message)) })) => {
+                        count += 1;
+                        if let Err(status) = self.receive(message) {
+                            break status;
+                        }
+                    }
+                    Ok(Some(_)) => break Status::invalid_argument("after the hello come messages"),
+                    Ok(None) => return,
+                    Err(status) => break status,
+                },
+                _ = acknowledge.tick() => {
+                    let received = PeerResponse { kind: Some(peer_response::Kind::Received(Received { count })) };
+                    // A caller that does not read its answers will give the stream up; nothing waits for it here.
+                    if told < count && self.answers.try_send(Ok(received)).is_ok() {
+                        told = count;
+                    }
+                }
+            }
+        };
+        tracing::debug!("the stream of peer {} ends: {}", self.peer.0, end.message());
+        // The caller may be gone already.
+        let _ = self.answers.try_send(Err(end));
+    }
+
+    fn receive(&self, message: PeerMessage) -> Result<(), Status> {
+        let rpc = rpc_from_wire(message).map_err(|error| {
+            tracing::error!("peer {} sent what cannot be read: {error}", self.peer.0);
+            Status::invalid_argument(error.to_string())
+        })?;
+        if self.directory.is_cut() {
+            return Ok(());
+        }
+        self.directory.update(self.peer, |facts| facts.heard = Some(clock::now()));
+        if !self.inbox.message(self.peer, rpc) {
+            tracing::warn!("a message of peer {} is dropped: the node does not keep up", self.peer.0);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! Keeps this node's stream to a peer up: connect, hello, send, and after any end again, with a pause that grows.
+
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outlets, PROTOCOL_VERSION, QUEUE};
+use crate::directory::{Contact, Directory};
+use crate::identity::Identity;
+use crate::random;
+use crate::services::peer_client::PeerClient;
+use raft_core::NodeId;
+use raft_proto::wire::raft::{Hello, PeerRequest, PeerResponse, Received, peer_request, peer_response};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
+use tonic::{Code, Request, Status, Streaming};
+
+/// The first and the longest pause between attempts to connect.
+const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2);
+/// How long connecting may take, and then the answer to the hello.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One peer to call.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) peer: NodeId,
+    pub(crate) url: String,
+    pub(crate) outlets: Arc<Outlets>,
+    pub(crate) directory: Arc<Directory>,
+    /// A stream whose messages are not acknowledged for this long is given up.
+    pub(crate) stall: Duration,
+}
+
+impl Dialer {
+    /// Calls for ever; ends with its task.
+    pub(crate) async fn run(self) {
+        let mut pause = BACKOFF.start;
+        let mut said = String::new();
+        loop {
+            let start = Instant::now();
+            let end = self.stream().await;
+            self.outlets.disconnect(self.peer);
+            // A peer that is down for hours is one line, not one a second; a refusal is loud.
+            if said != end.message() {
+                match end.code() {
+                    Code::FailedPrecondition | Code::InvalidArgument => {
+                        tracing::error!("peer {} at {} refuses this node: {}", self.peer.0, self.url, end.message());
+                    }
+                    _ => tracing::warn!("no stream to peer {} at {}: {}", self.peer.0, self.url, end.message()),
+                }
+                end.message().clone_into(&mut said);
+            }
+            if start.elapsed() > BACKOFF.end {
+                pause = BACKOFF.start;
+            }
+            sleep(random::below(pause)).await;
+            pause = (pause * 2).min(BACKOFF.end);
+        }
+    }
+
+    /// One stream, from connecting to its end; says why it ended.
+    async fn stream(&self) -> Status {
+        match self.connect().await {
+            Ok((queue, responses)) => {
+                tracing::info!("connected to peer {} at {}", self.peer.0, self.url);
+                self.send(queue, responses).await
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Connected means that the peer has accepted the hello.
+    async fn connect(&self) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
+        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| Status::unknown(error.to_string()))?;
+        let endpoint = endpoint
+            .connect_timeout(PATIENCE)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))?;
+        let mut client = PeerClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        let (queue, requests) = mpsc::channel(QUEUE);
+        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.hello())) };
+        queue.try_send(hello).map_err(|_| Status::internal("the queue of a new stream has no room"))?;
+        let met = async {
+            let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
+            let mut responses = call.into_inner();
+            self.check(responses.message().await?)?;
+            Ok((queue, responses))
+        };
+        timeout(PATIENCE, met).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer the hello")))
+    }
+
+    fn hello(&self) -> Hello {
+        let identity = &self.identity;
+        Hello {
+            protocol_version: PROTOCOL_VERSION,
+            cluster_id: identity.cluster.0.to_vec().into(),
+            from: identity.node.0,
+            to: self.peer.0,
+            incarnation: identity.contact.incarnation,
+            client_url: identity.contact.client_url.clone(),
+            admin_url: identity.contact.admin_url.clone(),
+        }
+    }
+
+    /// Whether the answer to the hello is that of the peer that was meant.
+    fn check(&self, response: Option<PeerResponse>) -> Result<(), Status> {
+        let Some(peer_response::Kind::Hello(hello)) = response.and_then(|response| response.kind) else {
+            return Err(Status::failed_precondition("it does not answer the hello with one"));
+        };
+        if hello.node != self.peer.0 {
+            return Err(Status::failed_precondition(format!("node {} answers there", hello.node)));
+        }
+        let contact =
+            Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
+        self.directory.met(self.peer, contact).map_err(|seen| {
+            Status::failed_precondition(format!("it runs on an old copy of its data folder (start {seen} was seen)"))
+        })
+    }
+
+    /// Lets the node's messages out until the stream ends or stalls.
+    async fn send(&self, queue: mpsc::Sender<PeerRequest>, mut responses: Streaming<PeerResponse>) -> Status {
+        let sent = self.outlets.connect(self.peer, queue);
+        let mut acknowledged = 0;
+        let mut progress = Instant::now();
+        let mut check = interval(self.stall / 4);
+        loop {
+            tokio::select! {
+                response = responses.message() => match response {
+                    Ok(Some(PeerResponse { kind: Some(peer_response::Kind::Received(Received { count })) })) => {
+                        acknowledged = count;
+                        progress = Instant::now();
+                    }
+                    Ok(Some(_)) => return Status::invalid_argument("it answers what was not asked"),
+                    Ok(None) => return Status::unavailable("it ended the stream"),
+                    Err(status) => return status,
+                },
+                _ = check.tick() => {
+                    if sent.load(Ordering::Relaxed) <= acknowledged {
+                        progress = Instant::now();
+                    } else if progress.elapsed() > self.stall {
+                        return Status::unavailable(format!("it has acknowledged nothing for {:?}", self.stall));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An error with all its causes: the first alone is often "transport error".
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    words
+}

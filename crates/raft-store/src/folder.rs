@@ -1,0 +1,212 @@
+//! A node's folder: whose it is, how often it was started, and a start that no crash can spoil. Written for any disk, so
+//! that the simulator's crashes run through it too.
+//!
+//! An empty folder becomes a node's in this order, each step durable before the next begins:
+//!
+//! ```text
+//! FORMAT               from here on any version can tell what it looks at
+//! META, incarnation 0  whose it is. While this says 0, nobody was promised anything: the next start goes on
+//! wal-..1              the first segment
+//! the founding record  if this node is a founder
+//! META, incarnation 1  the start has got through. From here on a log that is missing is damage
+//! ```
+//!
+//! Each later start recovers the log and then counts META up. META also says how many records were durable then, so
+//! damage to the very end of the log, which the log itself cannot show, is noticed as far as the last start goes.
+//!
+//! FORMAT and META are written whole under another name, synced and renamed: they are never seen half written.
+
+use crate::disk::{Disk, DiskErrorKind};
+use crate::error::{OpenError, StoreError};
+use crate::format::{FORMAT, segment_number};
+use crate::identity::{FORMAT_FILE, Identity, META_FILE, Meta, parse_format, present_format};
+use crate::recovery::Recovery;
+use crate::store::{Store, StoreOptions};
+use crate::walk::{Known, Record, TornTail, corrupt, walk};
+use raft_core::Write;
+
+const NEW_FORMAT_FILE: &str = "FORMAT.new";
+const NEW_META_FILE: &str = "META.new";
+
+/// FORMAT and META are smaller; what is longer is neither.
+const LIMIT: usize = 256;
+
+/// A node's store, open.
+#[derive(Clone, Debug)]
+pub struct Opened<D> {
+    /// The store.
+    pub store: Store<D>,
+    /// What it brought back, all of it durable.
+    pub recovery: Recovery,
+    /// From 1, and higher at each start than ever before: durable, so what one start has named with it no later one
+    /// names again. Starts that were cut short may leave gaps.
+    pub incarnation: u64,
+}
+
+/// Starts a node from its folder; an empty one becomes this node's. `founding` is the first record of a founder's log,
+/// written if the folder is new; a node that joins has none.
+///
+/// # Errors
+/// Another node's folder, or a folder of something else ([`StoreError::Foreign`], nothing touched); a newer format;
+/// damage, which includes a file that must be there and is not; a failing disk; options out of range. With the disk.
+pub fn open_node<D: Disk>(
+    mut disk: D,
+    identity: Identity,
+    founding: Option<&Write>,
+    options: StoreOptions,
+) -> Result<Opened<D>, OpenError<D>> {
+    let meta = match claim(&mut disk, identity) {
+        Ok(meta) => meta,
+        Err(error) => return Err(OpenError { error, disk }),
+    };
+    let (mut store, mut recovery) = Store::open_known(disk, options, meta.known())?;
+    if let (0, 0, Some(founding)) = (meta.incarnation, recovery.records, founding) {
+        let founded = store.write(std::slice::from_ref(founding)).and_then(|()| store.sync());
+        if let Err(error) = founded {
+            return Err(OpenError { error, disk: store.into_disk() });
+        }
+        let torn_tail = recovery.torn_tail;
+        // Every start goes through recovery, the first one too.
+        (store, recovery) = Store::open(store.into_disk(), options)?;
+        recovery.torn_tail = recovery.torn_tail.or(torn_tail);
+    }
+    match count(store.disk_mut(), &meta, recovery.records) {
+        Ok(incarnation) => Ok(Opened { store, recovery, incarnation }),
+        Err(error) => Err(OpenError { error, disk: store.into_disk() }),
+    }
+}
+
+/// What is in a folder, by all records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Whose it is and how often it was started; none if it is empty, or its making did not get that far.
+    pub owner: Option<(Identity, u64)>,
+    /// How many records there are.
+    pub records: u64,
+    /// The tail that the next start will cut.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// Reads a folder exactly as a start does, and changes nothing. `visit` sees each record, in order, up to the end or
+/// the damage. Nobody else must write to the folder meanwhile: a log that grows while it is read looks damaged.
+///
+/// # Errors
+/// What would make a start refuse this folder, whoever's it is.
+pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, StoreError> {
+    let meta = look(disk)?.meta;
+    let walked = walk(disk, meta.map(|meta| meta.known()).unwrap_or_default(), visit)?;
+    let owner = meta.map(|meta| (meta.identity, meta.incarnation));
+    Ok(Inspection { owner, records: walked.records, torn_tail: walked.torn_tail })
+}
+
+/// Refuses a folder in which there is something, and nothing that a store puts there.
+pub(crate) fn refuse_strangers(files: &[String]) -> Result<(), StoreError> {
+    let ours = [FORMAT_FILE, NEW_FORMAT_FILE, META_FILE, NEW_META_FILE];
+    let is_ours = |file: &String| ours.contains(&file.as_str()) || segment_number(file).is_some();
+    match files.first() {
+        Some(stranger) if !files.iter().any(is_ours) => Err(strange(stranger)),
+        _ => Ok(()),
+    }
+}
+
+fn strange(file: &str) -> StoreError {
+    StoreError::Foreign { found: format!("{file}, which no node wrote"), expected: "a folder for a node".to_owned() }
+}
+
+/// What there is of FORMAT and META.
+struct Look {
+    format: bool,
+    meta: Option<Meta>,
+}
+
+impl Meta {
+    fn known(&self) -> Known {
+        Known { made: self.incarnation > 0, records: self.records }
+    }
+}
+
+/// Reads FORMAT and META.
+fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
+    let files = disk.list()?;
+    let has = |name: &str| files.iter().any(|file| file == name);
+    let log = files.iter().find(|file| segment_number(file).is_some()).map(String::as_str);
+    let missing = |file, witness| Err(corrupt(file, 0, format!("the file is missing, but {witness} is there")));
+    if !has(FORMAT_FILE) {
+        let later = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
+        if let Some(witness) = log.or(later) {
+            return missing(FORMAT_FILE, witness);
+        }
+        return match files.iter().find(|file| *file != NEW_FORMAT_FILE) {
+            Some(stranger) => Err(strange(stranger)),
+            None => Ok(Look { format: false, meta: None }),
+        };
+    }
+    match parse_format(&content(disk, FORMAT_FILE)?) {
+        None => return Err(corrupt(FORMAT_FILE, 0, "it does not say a format with the checksum that belongs to it")),
+        Some(found) if found > FORMAT => {
+            return Err(StoreError::NewerFormat { file: FORMAT_FILE.to_owned(), found, supported: FORMAT });
+        }
+        Some(_) => {}
+    }
+    if has(META_FILE) {
+        let meta = Meta::parse(&content(disk, META_FILE)?).map_err(|reason| corrupt(META_FILE, 0, reason))?;
+        return Ok(Look { format: true, meta: Some(meta) });
+    }
+    match log {
+        Some(witness) => missing(META_FILE, witness),
+        None => Ok(Look { format: true, meta: None }),
+    }
+}
+
+/// Sees to it that the folder is this node's.
+fn claim<D: Disk>(disk: &mut D, identity: Identity) -> Result<Meta, StoreError> {
+    let Look { format, meta } = look(disk)?;
+    if let Some(meta) = meta {
+        if meta.identity != identity {
+            let found = format!("the data of {}", meta.identity);
+            return Err(StoreError::Foreign { found, expected: identity.to_string() });
+        }
+        if meta.incarnation > 0 {
+            return Ok(meta);
+        }
+    }
+    // What a killed start has renamed need not be durable: a power loss could keep what is made next and take the names
+    // before it, and that looks like damage.
+    disk.sync_folder()?;
+    if !format {
+        replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &present_format())?;
+    }
+    if let Some(meta) = meta {
+        return Ok(meta);
+    }
+    let meta = Meta { identity, incarnation: 0, records: 0 };
+    replace(disk, META_FILE, NEW_META_FILE, &meta.encode())?;
+    Ok(meta)
+}
+
+/// Counts a start that has got through.
+fn count<D: Disk>(disk: &mut D, meta: &Meta, records: u64) -> Result<u64, StoreError> {
+    let used_up = || corrupt(META_FILE, 0, "its incarnation is the highest there is");
+    let incarnation = meta.incarnation.checked_add(1).ok_or_else(used_up)?;
+    replace(disk, META_FILE, NEW_META_FILE, &Meta { incarnation, records, ..*meta }.encode())?;
+    Ok(incarnation)
+}
+
+/// Gives a file new content, durably and whole.
+fn replace<D: Disk>(disk: &mut D, file: &str, new: &str, content: &[u8]) -> Result<(), StoreError> {
+    match disk.create(new) {
+        Err(error) if error.kind == DiskErrorKind::Exists => disk.set_len(new, 0)?,
+        created => created?,
+    }
+    disk.write(new, 0, content)?;
+    disk.sync(new)?;
+    disk.rename(new, file)?;
+    Ok(disk.sync_folder()?)
+}
+
+fn content<D: Disk>(disk: &mut D, file: &str) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![0; LIMIT];
+    let read = disk.read(file, 0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
