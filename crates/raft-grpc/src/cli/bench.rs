@@ -145,7 +145,7 @@ mod tests {
             invoke_ns: at,
             return_ns: Some(at + 1),
         };
-        Record { operation, revision }
+        Record { operation, revision, map_revision: revision }
     }
 
     #[test]
