@@ -1,11 +1,12 @@
-//! The port for operators and for `curl`: HTTP/1.1 with JSON.
+//! The port for operators and for `curl`: HTTP/1.1.
+
+mod kv;
+mod status;
 
 use crate::client_service::ClientService;
 use crate::ports::{Connection, SILENCE};
 use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::routing::get;
+use axum::extract::DefaultBodyLimit;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::io;
@@ -14,13 +15,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// What the port answers. `endpoints` are the nodes at which its clients begin.
+pub(crate) fn router(service: ClientService, endpoints: Vec<String>) -> Router {
+    let limit = usize::try_from(service.max_request_bytes).unwrap_or(usize::MAX);
+    let kv = kv::routes(kv::Clients::new(endpoints)).layer(DefaultBodyLimit::max(limit));
+    status::routes(service).merge(kv)
+}
+
 /// Serves every connection that is let in, until `closing`; then answers what is under way, and ends.
 pub(crate) async fn serve(
     mut connections: ReceiverStream<io::Result<Connection>>,
-    service: ClientService,
+    router: Router,
     closing: CancellationToken,
 ) {
-    let router = Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(service);
     let under_way = TaskTracker::new();
     loop {
         let connection = tokio::select! {
@@ -53,15 +60,5 @@ async fn answer(connection: Connection, router: Router, closing: CancellationTok
     };
     if let Err(error) = end {
         tracing::debug!("a connection on the admin port ends: {error}");
-    }
-}
-
-async fn ready(State(service): State<ClientService>) -> (StatusCode, &'static str) {
-    let status = service.facts().await.map(|facts| service.describe(facts));
-    match status {
-        Some(status) if status.ready => (StatusCode::OK, "ok\n"),
-        Some(status) if status.leader.is_none() => (StatusCode::SERVICE_UNAVAILABLE, "no leader is known\n"),
-        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "not everything that is committed is applied\n"),
-        None => (StatusCode::SERVICE_UNAVAILABLE, "the node is ending\n"),
     }
 }

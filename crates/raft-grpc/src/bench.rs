@@ -157,33 +157,39 @@ async fn carry_out(client: &mut Client, wish: &Wish, workload: &Workload, run: &
     let invoke_ns = run.now();
     let heard = ask(client, wish, workload.shape()).await;
     let return_ns = Some(run.now());
-    let (status, result, revision, error) = match heard {
-        Ok((result, revision)) => (Status::Ok, result, revision, None),
-        Err(error) if error.may_have_effect() => (Status::Unknown, OpResult::Null, 0, Some(error)),
-        Err(error) => (Status::Fail, OpResult::Null, 0, Some(error)),
+    let nothing = (OpResult::Null, 0, 0);
+    let (status, (result, revision, map_revision), error) = match heard {
+        Ok(told) => (Status::Ok, told, None),
+        Err(error) if error.may_have_effect() => (Status::Unknown, nothing, Some(error)),
+        Err(error) => (Status::Fail, nothing, Some(error)),
     };
     let (op, key, value) = wish.words();
     let operation = Operation { client: workload.client, op, key, value, status, result, invoke_ns, return_ns };
-    (Record { operation, revision }, error)
+    (Record { operation, revision, map_revision }, error)
 }
 
-/// Asks, and says what the client was told and which revision came with it.
-async fn ask(client: &mut Client, wish: &Wish, shape: &Shape) -> Result<(OpResult, u64), ClientError> {
+/// Asks, and says what the client was told, the revision that goes with it and that of the map.
+async fn ask(client: &mut Client, wish: &Wish, shape: &Shape) -> Result<(OpResult, u64, u64), ClientError> {
     Ok(match wish {
         Wish::Get { key } => {
             let got = client.get(key.clone(), Consistency::Linearizable).await?;
             let result = got.value.map_or(OpResult::Null, |value| OpResult::Value(shape.name_of(&value)));
-            (result, got.modified_revision)
+            (result, got.modified_revision, got.revision)
         }
-        Wish::Put { key, value } => (OpResult::Null, client.put(key.clone(), shape.value(value)).await?.revision),
+        Wish::Put { key, value } => {
+            let revision = client.put(key.clone(), shape.value(value)).await?.revision;
+            (OpResult::Null, revision, revision)
+        }
         Wish::Cas { key, old, new } => {
             let old = old.as_ref().map(|old| shape.value(old));
             let swapped = client.cas(key.clone(), old, shape.value(new)).await?;
-            (OpResult::Flag(swapped.swapped), swapped.written.revision)
+            let revision = swapped.written.revision;
+            (OpResult::Flag(swapped.swapped), revision, revision)
         }
         Wish::Delete { key } => {
             let deleted = client.delete(key.clone()).await?;
-            (OpResult::Flag(deleted.existed), deleted.written.revision)
+            let revision = deleted.written.revision;
+            (OpResult::Flag(deleted.existed), revision, revision)
         }
     })
 }

@@ -76,8 +76,8 @@ impl Client for ClientService {
     }
 
     async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {
-        let facts = self.facts().await.ok_or_else(|| Status::unavailable("the node is shutting down"))?;
-        Ok(Response::new(self.describe(facts)))
+        let status = self.status_now().await;
+        Ok(Response::new(status.ok_or_else(|| Status::unavailable("the node is ending"))?))
     }
 }
 
@@ -101,11 +101,11 @@ impl ClientService {
         }
     }
 
-    /// What the node says about itself; none if it is ending.
-    pub(crate) async fn facts(&self) -> Option<NodeFacts> {
+    /// What this node knows about itself and its cluster; none if it is ending.
+    pub(crate) async fn status_now(&self) -> Option<w::StatusResponse> {
         let (answer, facts) = oneshot::channel();
         self.inbox.question(answer);
-        facts.await.ok()
+        Some(self.describe(facts.await.ok()?))
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Status> {
@@ -140,8 +140,7 @@ impl ClientService {
         }
     }
 
-    /// What this node knows about itself and its cluster.
-    pub(crate) fn describe(&self, facts: NodeFacts) -> w::StatusResponse {
+    fn describe(&self, facts: NodeFacts) -> w::StatusResponse {
         let NodeFacts { status, configuration, state_hash } = facts;
         let configuration = configuration.unwrap_or_default();
         let now = clock::now();

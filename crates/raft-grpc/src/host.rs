@@ -265,13 +265,15 @@ fn start_servers(
     tokio::spawn(report("peer", server().add_service(peer_server).serve_with_incoming(peer_port)));
     let room = usize::try_from(settings.max_request_bytes.saturating_add(MAX_ENVELOPE)).unwrap_or(usize::MAX);
     let client_server = ClientServer::new(client_service.clone()).max_decoding_message_size(room);
+    let client_url = format!("http://{}", ports.client.address());
     let client_port = admit(ports.client, Opening::Http2);
     let clients = server()
         .layer(MapResponseLayer::new(too_large_is_exhausted))
         .add_service(client_server)
         .serve_with_incoming_shutdown(client_port, closing.clone().cancelled_owned());
     let clients = tokio::spawn(report("client", clients));
-    let operators = tokio::spawn(admin::serve(admit(ports.admin, Opening::Any), client_service, closing.clone()));
+    let router = admin::router(client_service, vec![client_url]);
+    let operators = tokio::spawn(admin::serve(admit(ports.admin, Opening::Any), router, closing.clone()));
     async {
         // A server that panicked has ended, too.
         let _ = clients.await;

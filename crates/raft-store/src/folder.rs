@@ -132,7 +132,8 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
     let log = files.iter().find(|file| segment_number(file).is_some()).map(String::as_str);
     let missing = |file, witness| Err(corrupt(file, 0, format!("the file is missing, but {witness} is there")));
     if !has(FORMAT_FILE) {
-        if let Some(witness) = log.or(has(META_FILE).then_some(META_FILE)) {
+        let later = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
+        if let Some(witness) = log.or(later) {
             return missing(FORMAT_FILE, witness);
         }
         return match files.iter().find(|file| *file != NEW_FORMAT_FILE) {

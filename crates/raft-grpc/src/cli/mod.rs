@@ -2,13 +2,18 @@
 //!
 //! Commands read arguments, print results and end with an exit code; what a node or a client is, the library knows.
 
+mod bench;
 mod config;
 mod dev;
 mod flags;
+mod kv;
 mod log;
 mod node;
 mod output;
+mod reach;
 mod run;
+mod status;
+mod wal;
 
 use clap::{Parser, Subcommand};
 use raft_grpc::Failure;
@@ -34,8 +39,16 @@ enum Command {
     Node(node::Options),
     /// Run one node, by the command lines of the two projects that this one grew from
     Run(run::Options),
+    /// Read and write keys
+    Kv(kv::Options),
+    /// Ask all members about themselves
+    Status(status::Options),
+    /// Put load on a cluster, and judge what it answered
+    Bench(bench::Options),
     /// Write a configuration, or check one
     Config(config::Options),
+    /// Look at a node's log on its disk, while the node does not run
+    Wal(wal::Options),
 }
 
 impl Command {
@@ -44,7 +57,11 @@ impl Command {
             Self::Dev(options) => dev::run(options),
             Self::Node(options) => node::run(options),
             Self::Run(options) => run::run(options),
+            Self::Kv(options) => kv::run(options),
+            Self::Status(options) => status::run(options),
+            Self::Bench(options) => bench::run(options),
             Self::Config(options) => config::run(options),
+            Self::Wal(options) => wal::run(options),
         }
     }
 }

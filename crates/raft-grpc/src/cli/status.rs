@@ -1,0 +1,233 @@
+//! `status`: what every member says about itself, and what the leader says about those that say nothing.
+
+use super::output;
+use super::reach::{Reach, block_on, failure};
+use raft_grpc::Failure;
+use raft_grpc::client::{Client, MemberView};
+use raft_proto::wire::raft::Role;
+use serde::Serialize;
+
+/// What every member says about itself.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Table,
+    Json,
+}
+
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    let mut client = Client::new(options.reach.options()?).map_err(|error| failure(&error))?;
+    let views = block_on(async { client.members().await })?;
+    let rows = rows(&views);
+    output::print(&match options.format {
+        Format::Table => table(&rows),
+        Format::Json => json(&rows)?,
+    })?;
+    nobody(&rows).map_or(Ok(()), Err)
+}
+
+/// A member. What is not known is `null`, and `-` in the table.
+#[derive(Debug, Serialize)]
+struct Row {
+    id: Option<u64>,
+    /// Whether it answered.
+    reachable: bool,
+    role: Option<&'static str>,
+    voter: Option<bool>,
+    term: Option<u64>,
+    commit: Option<u64>,
+    applied: Option<u64>,
+    /// The highest commit index that anybody told, less `applied`.
+    lag: Option<u64>,
+    /// Since the leader heard from it; none for the leader itself.
+    contact_ms: Option<u64>,
+    snapshot: Option<u64>,
+    ready: bool,
+    state_hash: Option<String>,
+    leader: Option<u64>,
+    url: String,
+    error: Option<String>,
+}
+
+fn rows(views: &[MemberView]) -> Vec<Row> {
+    let commit = views.iter().filter_map(|view| Some(view.answer.as_ref().ok()?.commit)).max().unwrap_or(0);
+    views.iter().map(|view| row(view, commit)).collect()
+}
+
+fn row(view: &MemberView, highest_commit: u64) -> Row {
+    let answer = view.answer.as_ref().ok();
+    let known = view.known.as_ref();
+    Row {
+        id: view.id,
+        reachable: answer.is_some(),
+        role: answer.and_then(|status| role(status.role())),
+        voter: known.map(|member| member.voter),
+        term: answer.map(|status| status.term),
+        commit: answer.map(|status| status.commit),
+        applied: answer.map(|status| status.applied),
+        lag: answer.map(|status| highest_commit.saturating_sub(status.applied)),
+        contact_ms: known.and_then(|member| member.contact_ms),
+        snapshot: None,
+        ready: answer.is_some_and(|status| status.ready),
+        state_hash: answer.map(|status| hex(&status.state_hash)),
+        leader: answer.and_then(|status| status.leader),
+        url: view.url.clone(),
+        error: view.answer.as_ref().err().cloned(),
+    }
+}
+
+/// A pre-candidate is a candidate here: it is after the same.
+fn role(role: Role) -> Option<&'static str> {
+    match role {
+        Role::Follower => Some("follower"),
+        Role::PreCandidate | Role::Candidate => Some("candidate"),
+        Role::Leader => Some("leader"),
+        Role::Stopped => Some("stopped"),
+        Role::Unspecified => None,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const HEADER: [&str; 11] =
+    ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state", "client"];
+
+fn table(rows: &[Row]) -> String {
+    let mut lines = vec![HEADER.map(str::to_string).to_vec()];
+    for row in rows {
+        let client = match (row.url.as_str(), &row.error) {
+            ("", Some(error)) => error.clone(),
+            (url, Some(error)) => format!("{url}: {error}"),
+            (url, None) => url.to_string(),
+        };
+        let role = match (row.reachable, row.voter, row.role) {
+            (false, _, _) => Some("unreachable"),
+            (true, Some(false), Some("follower")) => Some("learner"),
+            (true, _, role) => role,
+        };
+        lines.push(vec![
+            dash(row.id),
+            dash(role),
+            dash(row.term),
+            dash(row.commit),
+            dash(row.applied),
+            dash(row.lag),
+            dash(row.contact_ms.map(|millis| format!("{millis}ms"))),
+            dash(row.snapshot),
+            if row.ready { "yes" } else { "no" }.into(),
+            dash(row.state_hash.as_deref()),
+            client,
+        ]);
+    }
+    output::table(&lines)
+}
+
+fn dash(value: Option<impl ToString>) -> String {
+    value.map_or("-".into(), |value| value.to_string())
+}
+
+fn json(rows: &[Row]) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(rows).map_err(|error| Failure::runtime(format!("no JSON: {error}")))?;
+    Ok(text + "\n")
+}
+
+/// The failure that nobody answered, if so.
+fn nobody(rows: &[Row]) -> Option<Failure> {
+    if rows.iter().any(|row| row.reachable) {
+        return None;
+    }
+    let heard = rows.iter().map(|row| format!("{}: {}", row.url, row.error.as_deref().unwrap_or("silence")));
+    let heard: Vec<String> = heard.collect();
+    Some(Failure::runtime(format!("no node answered: {}; is the cluster running there?", heard.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_grpc::client::members_of;
+    use raft_proto::wire::raft::{MemberStatus, StatusResponse};
+    use std::collections::BTreeMap;
+
+    fn status(id: u64, role: Role, commit: u64, applied: u64) -> StatusResponse {
+        let state_hash = vec![0xab; 2].into();
+        StatusResponse {
+            id,
+            role: role.into(),
+            term: 2,
+            commit,
+            applied,
+            state_hash,
+            ready: true,
+            ..Default::default()
+        }
+    }
+
+    fn views() -> Vec<MemberView> {
+        let member = |id, contact_ms, voter| MemberStatus {
+            id,
+            voter,
+            client_url: format!("http://n:{id}"),
+            contact_ms,
+            ..Default::default()
+        };
+        let mut leader = status(1, Role::Leader, 9, 9);
+        leader.members = vec![
+            member(1, None, true),
+            member(2, Some(12), true),
+            member(3, Some(4000), true),
+            member(4, Some(7), false),
+        ];
+        let answers = BTreeMap::from([
+            ("http://n:1".to_string(), Ok(leader)),
+            ("http://n:2".to_string(), Ok(status(2, Role::PreCandidate, 7, 5))),
+            ("http://n:3".to_string(), Err("Connection refused".to_string())),
+            ("http://n:4".to_string(), Ok(status(4, Role::Follower, 9, 9))),
+            ("http://x:1".to_string(), Err("no answer".to_string())),
+        ]);
+        members_of(answers)
+    }
+
+    #[test]
+    fn the_table_lists_all_members() {
+        let table = table(&rows(&views()));
+        let expected = "\
+id  role         term  commit  applied  lag  contact  snapshot  ready  state  client
+1   leader       2     9       9        0    -        -         yes    abab   http://n:1
+2   candidate    2     7       5        4    12ms     -         yes    abab   http://n:2
+3   unreachable  -     -       -        -    4000ms   -         no     -      http://n:3: Connection refused
+4   learner      2     9       9        0    7ms      -         yes    abab   http://n:4
+-   unreachable  -     -       -        -    -        -         no     -      http://x:1: no answer
+";
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn json_is_a_list_with_numbers_and_roles() {
+        let text = json(&rows(&views())).expect("JSON");
+        let list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
+        let keys: Vec<_> =
+            ["id", "role", "term", "commit", "applied", "state_hash"].map(|key| list[1][key].clone()).into();
+        assert_eq!(serde_json::Value::from(keys).to_string(), r#"[2,"candidate",2,7,5,"abab"]"#);
+        assert_eq!(list[2]["role"], serde_json::Value::Null);
+        assert_eq!(list[2]["error"], "Connection refused");
+        assert_eq!(list[3]["role"], "follower", "a learner is a follower without a vote");
+    }
+
+    #[test]
+    fn it_fails_only_if_nobody_answers() {
+        assert_eq!(nobody(&rows(&views())), None);
+        let silent = members_of(BTreeMap::from([("http://x:1".to_string(), Err("no answer".to_string()))]));
+        let failure = nobody(&rows(&silent)).expect("nobody answers");
+        assert!(failure.message.starts_with("no node answered: http://x:1: no answer"), "{failure}");
+    }
+}

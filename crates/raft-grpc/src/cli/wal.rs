@@ -1,0 +1,252 @@
+//! `wal`: looks at what a node has on its disk, by the very code that a start reads it with, and changes nothing. Must
+//! not judge: what is torn and what is damaged, the store says.
+
+use super::output;
+use bytes::Bytes;
+use clap::{Subcommand, ValueEnum};
+use raft_core::{Entry, EntryId, HardState, Payload};
+use raft_grpc::Failure;
+use raft_kv::command::Command;
+use raft_node::Envelope;
+use raft_store::{Disk, Files, Inspection, Record, TornTail, inspect};
+use serde_json::{Value, json};
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// What to do.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print every record of the log, a line each
+    Dump(Log),
+    /// Check the whole folder and print what it amounts to: exits 0 if a node can start from it, 4 if it is damaged
+    Verify(Log),
+}
+
+#[derive(clap::Args)]
+struct Log {
+    /// The node's data folder; no node may run on it
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON object (a line for each record)
+    Json,
+}
+
+/// Does it.
+pub(crate) fn run(options: Options) -> Result<(), Failure> {
+    match options.action {
+        Action::Dump(Log { folder, format }) => {
+            dump(&mut open(&folder)?, &folder, format, &mut BufWriter::new(io::stdout().lock()))
+        }
+        Action::Verify(Log { folder, format }) => output::print(&verify(&mut open(&folder)?, &folder, format)?),
+    }
+}
+
+fn open(folder: &Path) -> Result<Files, Failure> {
+    Files::open_to_read(folder).map_err(|error| Failure::store(&folder.display().to_string(), &error))
+}
+
+fn read(disk: &mut impl Disk, folder: &Path, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, Failure> {
+    let inspection = inspect(disk, visit).map_err(|error| Failure::store(&folder.display().to_string(), &error))?;
+    if inspection.owner.is_none() {
+        let message = format!("{}: no node has started here: name a node's data folder", folder.display());
+        return Err(Failure::runtime(message));
+    }
+    Ok(inspection)
+}
+
+fn dump(disk: &mut impl Disk, folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut written = Ok(());
+    let mut print = |text: &dyn Fn() -> String| {
+        if written.is_ok() {
+            written = writeln!(out, "{}", text());
+        }
+    };
+    let found = read(disk, folder, &mut |record| match format {
+        Format::Text => print(&|| record_text(record)),
+        Format::Json => print(&|| record_json(record).to_string()),
+    });
+    if let Ok(Inspection { torn_tail: Some(tail), .. }) = &found {
+        match format {
+            Format::Text => print(&|| tail_text(tail)),
+            Format::Json => print(&|| json!({ "torn_tail": tail_json(tail) }).to_string()),
+        }
+    }
+    written = written.and_then(|()| out.flush());
+    // What the store says matters more than whether anybody reads it.
+    found?;
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::runtime(format!("cannot write the records: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String, Failure> {
+    let mut log: Vec<EntryId> = Vec::new();
+    let mut hard_state = HardState::default();
+    let found = read(disk, folder, &mut |Record { write, .. }| {
+        hard_state = write.hard_state.unwrap_or(hard_state);
+        if let Some(from) = write.truncate_from {
+            log.truncate(usize::try_from(from.previous().0).unwrap_or(usize::MAX));
+        }
+        log.extend(write.entries.iter().map(|entry| entry.id));
+    })?;
+    let last = log.last().copied().unwrap_or(EntryId::ZERO);
+    if format == Format::Json {
+        let owner = found.owner.map(|(identity, incarnation)| {
+            json!({ "node": identity.node.0, "cluster": identity.cluster.to_string(), "incarnation": incarnation })
+        });
+        let summary = json!({
+            "owner": owner, "records": found.records, "entries": log.len(),
+            "last": { "index": last.index.0, "term": last.term.0 }, "hard_state": hard_state_json(&hard_state),
+            "torn_tail": found.torn_tail.as_ref().map(tail_json),
+        });
+        return Ok(format!("{summary:#}\n"));
+    }
+    let owner = found.owner.map(|(identity, incarnation)| format!("{identity}, incarnation {incarnation}"));
+    let rows = [
+        ("folder", owner.unwrap_or_default()),
+        ("records", found.records.to_string()),
+        ("entries", log.len().to_string()),
+        ("last entry", last.to_string()),
+        ("hard state", hard_state.to_string()),
+        ("verdict", found.torn_tail.as_ref().map_or_else(|| "clean".to_owned(), tail_text)),
+    ];
+    Ok(output::table(&rows.map(|(name, value)| vec![name.to_owned(), value])))
+}
+
+fn record_text(record: &Record<'_>) -> String {
+    let Record { file, offset, number, bytes, write, .. } = record;
+    let mut parts = vec![format!("{file} at {offset}: record {number}, {bytes} bytes")];
+    parts.extend(write.hard_state.map(|state| state.to_string()));
+    parts.extend(write.truncate_from.map(|from| format!("cut from {from}")));
+    parts.extend(write.entries.iter().map(entry_text));
+    parts.join("; ")
+}
+
+fn entry_text(entry: &Entry) -> String {
+    let command = match &entry.payload {
+        Payload::Noop => return entry.to_string(),
+        Payload::Configuration(members) => return format!("{} configuration {members}", entry.id),
+        Payload::Command(command) => command,
+    };
+    let meaning = match meaning(command) {
+        Meaning::OpenSession => "opens a session".to_owned(),
+        Meaning::Command { session, sequence, command } => {
+            let command = command.as_ref().map_or_else(|| "some command".to_owned(), command_text);
+            format!("session {session} #{sequence} {command}")
+        }
+        Meaning::Unknown => "no command of this version".to_owned(),
+    };
+    format!("{entry} {meaning}")
+}
+
+fn command_text(command: &Command) -> String {
+    match command {
+        Command::Put { key, value } => format!("put {}={}", quoted(key), quoted(value)),
+        Command::Delete { key } => format!("delete {}", quoted(key)),
+        Command::Cas { key, expected, value } => {
+            let expected = expected.as_ref().map_or_else(|| "nothing".to_owned(), quoted);
+            format!("cas {} {expected}->{}", quoted(key), quoted(value))
+        }
+    }
+}
+
+/// Bytes for people: the beginning of them, on one line whatever they are.
+fn quoted(bytes: &Bytes) -> String {
+    const SHOWN: usize = 64;
+    match bytes.get(..SHOWN) {
+        Some(start) if bytes.len() > SHOWN => format!("\"{}\"..({} B)", start.escape_ascii(), bytes.len()),
+        _ => format!("\"{}\"", bytes.escape_ascii()),
+    }
+}
+
+fn tail_text(tail: &TornTail) -> String {
+    let TornTail { file, offset, bytes } = tail;
+    format!("torn tail in {file} at {offset}, {bytes} bytes: nobody was promised it, the next start cuts it")
+}
+
+fn tail_json(tail: &TornTail) -> Value {
+    json!({ "file": tail.file, "offset": tail.offset, "bytes": tail.bytes })
+}
+
+fn hard_state_json(state: &HardState) -> Value {
+    json!({ "term": state.term.0, "voted_for": state.voted_for.map(|node| node.0) })
+}
+
+fn record_json(record: &Record<'_>) -> Value {
+    let Record { file, segment, offset, number, bytes, write } = record;
+    json!({
+        "file": file, "segment": segment, "offset": offset, "record": number, "bytes": bytes,
+        "hard_state": write.hard_state.as_ref().map(hard_state_json),
+        "truncate_from": write.truncate_from.map(|from| from.0),
+        "entries": write.entries.iter().map(entry_json).collect::<Vec<_>>(),
+    })
+}
+
+/// Keys and values are escaped as in Rust (`\xff`), so that any bytes are legal JSON and can be had back.
+fn entry_json(entry: &Entry) -> Value {
+    let (kind, size, content) = match &entry.payload {
+        Payload::Noop => ("noop", 0, Value::Null),
+        Payload::Configuration(configuration) => ("configuration", 0, json!(configuration.to_string())),
+        Payload::Command(command) => match meaning(command) {
+            Meaning::OpenSession => ("open_session", command.len(), Value::Null),
+            Meaning::Unknown => ("unknown", command.len(), Value::Null),
+            Meaning::Command { session, sequence, command: inner } => {
+                let inner = inner.as_ref().map(command_json);
+                let content = json!({ "session": session, "sequence": sequence, "command": inner });
+                ("command", command.len(), content)
+            }
+        },
+    };
+    json!({ "index": entry.id.index.0, "term": entry.id.term.0, "kind": kind, "size": size, "content": content })
+}
+
+fn command_json(command: &Command) -> Value {
+    let text = |bytes: &Bytes| bytes.escape_ascii().to_string();
+    match command {
+        Command::Put { key, value } => json!({ "put": { "key": text(key), "value": text(value) } }),
+        Command::Delete { key } => json!({ "delete": { "key": text(key) } }),
+        Command::Cas { key, expected, value } => {
+            json!({ "cas": { "key": text(key), "expected": expected.as_ref().map(text), "value": text(value) } })
+        }
+    }
+}
+
+/// What the bytes of a command entry say.
+enum Meaning {
+    OpenSession,
+    Command { session: u64, sequence: u64, command: Option<Command> },
+    Unknown,
+}
+
+fn meaning(bytes: &Bytes) -> Meaning {
+    match Envelope::decode(bytes) {
+        Some(Envelope::OpenSession) => Meaning::OpenSession,
+        Some(Envelope::Command(inner)) => Meaning::Command {
+            session: inner.session.0,
+            sequence: inner.sequence,
+            command: Command::decode(&inner.command),
+        },
+        None => Meaning::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;

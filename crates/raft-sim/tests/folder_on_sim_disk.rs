@@ -1,0 +1,179 @@
+//! A node's folder on the simulated disk: wherever a start is cut short, and whatever a kill or a power loss leaves, the
+//! next start goes on; it never sees damage, and never starts without what an earlier one was told is there.
+
+mod dying;
+
+use dying::{Dying, every_outcome};
+use raft_core::{NodeId, Write};
+use raft_sim::disk::{PowerLoss, SimDisk};
+use raft_store::conformance::{OPTIONS, entries, fold, vote};
+use raft_store::{ClusterId, Disk, Identity, OpenError, Opened, StoreError, inspect, open_node};
+
+const NODE: Identity = Identity { cluster: ClusterId(*b"the same cluster"), node: NodeId(3) };
+
+fn start<D: Disk>(disk: D, founding: Option<&Write>) -> Result<Opened<D>, OpenError<D>> {
+    open_node(disk, NODE, founding, OPTIONS)
+}
+
+/// Starts what must start, checks that a power loss right after takes nothing and that nobody gets an incarnation
+/// twice.
+fn check(disk: SimDisk, writes: &[Write], synced: usize, above: u64) {
+    let founding = Some(&writes[0]);
+    let opened = start(disk, founding).unwrap_or_else(|error| panic!("after nothing but crashes: {error}"));
+    let Opened { mut store, recovery, incarnation } = opened;
+    assert!(incarnation > above, "incarnation {incarnation} after {above}");
+    let records = recovery.records as usize;
+    assert!((synced.max(1)..=writes.len()).contains(&records), "{records} records, {synced} synced");
+    assert_eq!((recovery.hard_state, recovery.entries.clone()), fold(&writes[..records]));
+    let mut lost = store.disk().clone();
+    lost.crash_power(PowerLoss::KeepNothing);
+    let again = start(lost, founding).expect("a power loss takes nothing of what it was told");
+    assert_eq!((again.recovery.records, again.incarnation), (recovery.records, incarnation + 1));
+    store.write(&[vote(9, 9)]).and_then(|()| store.sync()).expect("the log goes on");
+}
+
+/// Cuts a start of `disk` short after each call in turn. Returns what each left, as a kill leaves it.
+fn cut_short(disk: &SimDisk, founding: Option<&Write>) -> Vec<SimDisk> {
+    let mut left = Vec::new();
+    while let Err(error) = start(Dying { disk: disk.clone(), calls_left: left.len() as u32 }, founding) {
+        assert!(matches!(error.error, StoreError::Disk(_)), "{error}");
+        left.push(error.disk.disk);
+    }
+    left
+}
+
+/// Checks every outcome of a kill and of a power loss now; returns how many there were.
+fn every_end(disk: &SimDisk, writes: &[Write], synced: usize, above: u64) -> u64 {
+    check(disk.clone(), writes, synced, above);
+    1 + every_outcome(|choose| {
+        let mut disk = disk.clone();
+        disk.crash_power(PowerLoss::Choose(choose));
+        check(disk, writes, synced, above);
+    })
+}
+
+#[test]
+fn a_folder_in_the_making_survives_every_crash_and_every_second_crash() {
+    let writes = [Write { hard_state: vote(1, 3).hard_state, ..entries(1, 1, 1, 100) }];
+    let mut ends = 0;
+    let first = cut_short(&SimDisk::new(), Some(&writes[0]));
+    assert!(first.len() > 20, "{} calls are too few to make a folder", first.len());
+    for disk in &first {
+        ends += every_end(disk, &writes, 0, 0);
+        for disk in cut_short(disk, Some(&writes[0])) {
+            ends += every_end(&disk, &writes, 0, 0);
+        }
+    }
+    assert!(ends > 1_000, "{ends} ends are too few to mean something");
+}
+
+/// A node that ran once: two synced writes and two that are not, in two segments.
+fn lived() -> (SimDisk, Vec<Write>) {
+    let writes = vec![entries(1, 1, 1, 100), entries(2, 2, 1, 1500), entries(4, 1, 1, 1500), vote(2, 2)];
+    let mut store = start(SimDisk::new(), Some(&writes[0])).expect("a new folder").store;
+    store.write(&writes[1..2]).and_then(|()| store.sync()).expect("fits");
+    store.write(&writes[2..3]).and_then(|()| store.write(&writes[3..])).expect("fits");
+    (store.into_disk(), writes)
+}
+
+#[test]
+fn a_later_start_survives_every_crash_and_every_second_crash() {
+    let (disk, writes) = lived();
+    let mut powerless = disk.clone();
+    let mut number = 0;
+    powerless.crash_power(PowerLoss::Choose(&mut |_| {
+        number += 1;
+        number
+    }));
+    let mut ends = 0;
+    for disk in [disk, powerless] {
+        for disk in cut_short(&disk, None) {
+            ends += every_end(&disk, &writes, 2, 1);
+            for disk in cut_short(&disk, None) {
+                ends += every_end(&disk, &writes, 2, 1);
+            }
+        }
+    }
+    assert!(ends > 500, "{ends} ends are too few to mean something");
+}
+
+#[test]
+fn who_joins_starts_with_nothing_and_a_crash_makes_no_founder_of_it() {
+    for disk in cut_short(&SimDisk::new(), None) {
+        let opened = start(disk, None).expect("after nothing but a kill");
+        assert!(opened.recovery.records == 0 && opened.incarnation <= 2, "{}", opened.incarnation);
+        let incarnation = opened.incarnation + 1;
+        let again = start(opened.store.into_disk(), Some(&vote(1, 1))).expect("its folder");
+        assert_eq!((again.recovery.records, again.incarnation), (0, incarnation), "what has run is not founded");
+    }
+}
+
+/// What starting and looking say about a folder that must be refused. Neither may touch it.
+fn refused(disk: SimDisk, identity: Identity) -> StoreError {
+    let operations = disk.operations();
+    let error = open_node(disk, identity, Some(&vote(1, 1)), OPTIONS).expect_err("it must be refused");
+    assert_eq!(error.disk.operations(), operations, "{error}: touched");
+    error.error
+}
+
+#[test]
+fn what_is_missing_or_damaged_is_refused_and_left_alone() {
+    let wal = "wal-0000000000000001";
+    for file in ["FORMAT", "META", wal] {
+        let mut disk = lived().0;
+        disk.remove(file).expect("there");
+        let looked = inspect(&mut disk, &mut |_| {}).expect_err("damage");
+        let error = refused(disk, NODE);
+        assert!(matches!(&error, StoreError::Corrupt { file: of, .. } if of == file), "{file}: {error}");
+        assert_eq!(looked, error);
+        for offset in 0..20 {
+            let (mut disk, mut byte) = (lived().0, [0]);
+            disk.read(file, offset, &mut byte).expect("there");
+            disk.write(file, offset, &[byte[0] ^ 1]).expect("there");
+            let error = refused(disk, NODE);
+            assert!(matches!(&error, StoreError::Corrupt { file: of, .. } if of == file), "{file}: {error}");
+        }
+    }
+    // The whole log is gone, and one that never was is told from it.
+    let mut disk = lived().0;
+    let logs: Vec<String> = disk.list().expect("works").into_iter().filter(|file| file.starts_with("wal")).collect();
+    assert_eq!(logs.len(), 2);
+    logs.iter().for_each(|file| disk.remove(file).expect("there"));
+    assert!(matches!(refused(disk, NODE), StoreError::Corrupt { file, .. } if file == wal));
+}
+
+#[test]
+fn a_vanished_newest_segment_is_noticed_once_a_start_has_seen_it() {
+    let mut disk = start(lived().0, None).expect("its folder").store.into_disk();
+    disk.remove("wal-0000000000000002").expect("there");
+    let error = refused(disk, NODE).to_string();
+    assert!(error.contains("ends with record 2, but META knows of 4"), "{error}");
+}
+
+#[test]
+fn other_folders_are_refused_as_such() {
+    let other_cluster = Identity { cluster: ClusterId(*b"another cluster!"), ..NODE };
+    for identity in [other_cluster, Identity { node: NodeId(4), ..NODE }] {
+        let error = refused(lived().0, identity);
+        let expected = StoreError::Foreign { found: format!("the data of {NODE}"), expected: identity.to_string() };
+        assert_eq!(error, expected);
+    }
+    let mut disk = SimDisk::new();
+    disk.create("thesis.tex").expect("new");
+    assert!(matches!(refused(disk, NODE), StoreError::Foreign { found, .. } if found.starts_with("thesis.tex, ")));
+    let mut disk = lived().0;
+    disk.create("notes").expect("new");
+    start(disk, None).expect("something beside its own files is none of its business");
+    let mut disk = lived().0;
+    let line = b"raft-store format 2\n";
+    let text = format!("raft-store format 2\ncrc32c {:08x}\n", crc32c(line));
+    disk.write("FORMAT", 0, text.as_bytes()).expect("there");
+    assert_eq!(refused(disk, NODE), StoreError::NewerFormat { file: "FORMAT".to_owned(), found: 2, supported: 1 });
+}
+
+/// CRC-32C, bit by bit.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
+    })
+}
