@@ -87,7 +87,10 @@ async fn status(cluster: &mut Cluster) {
     let table = ask(cluster, &["status"]).ok();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 4, "{table}");
-    assert_eq!(lines[0][..10], ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state"]);
+    assert_eq!(
+        lines[0][..10],
+        ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state"]
+    );
     assert!(lines.iter().any(|line| line[..2] == [&*dead.to_string(), "unreachable"]), "{table}");
     assert!(lines.iter().any(|line| line[..2] == [&*leader.id.to_string(), "leader"]), "{table}");
     cluster.start_node(dead);
@@ -102,5 +105,5 @@ fn bench(cluster: &Cluster) {
     let history = read_history(BufReader::new(history)).expect("every line is an operation");
     assert!(history.len() > 50, "{} operations", history.len());
     assert_eq!(check(&history, 50_000_000), Verdict::Linearizable);
-    assert!(out.contains(&format!("{} operations", history.len())), "{out}");
+    assert!(out.contains(&format!("history: {} operations in {path}", history.len())), "{out}");
 }

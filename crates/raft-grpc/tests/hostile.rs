@@ -168,9 +168,7 @@ async fn a_request_above_the_limit_is_refused_with_the_limit() {
         let request = CommandRequest { session: 1, sequence: 1, lowest_pending: 1, command };
         let refused = ClientClient::new(channel(port).await).command(request).await.expect_err("it is too large");
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-        assert!(refused.message().contains("limit is"), "{refused}");
-        let limits = ["1048576", "2097152"];
-        assert!(limits.iter().any(|limit| refused.message().contains(limit)), "{refused}");
+        assert!(refused.message().contains("limit is 1048576"), "{refused}");
     }
     let mut client = cluster.client();
     let refused = client.put("k", "x".repeat(2 << 20)).await.expect_err("it is too large");

@@ -8,6 +8,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod command;
+pub(crate) mod dev;
 pub(crate) mod folder;
 pub(crate) mod load;
 pub(crate) mod node;
