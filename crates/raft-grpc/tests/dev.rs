@@ -33,7 +33,9 @@ fn a_killed_child_is_reported_and_a_signal_ends_all() {
 
 #[test]
 fn the_death_of_dev_ends_its_children() {
-    let mut dev = Dev::start(&["--nodes", "2"], None);
+    // A temporary folder of its own would stay behind.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut dev = Dev::start(&["--nodes", "2"], Some(folder.path()));
     dev.signal(Signal::KILL);
     assert_eq!(dev.wait().code(), None, "killed");
 }
