@@ -6,6 +6,7 @@ use super::wait::wait_until;
 use rustix::process::{Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -60,6 +61,12 @@ impl Node {
         command.current_dir(&self.folder).stdin(Stdio::piped());
         command.stdout(self.output("stdout")).stderr(self.output("stderr"));
         self.child = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let input = self.child.as_mut().and_then(|child| child.stdin.as_mut()).expect("it runs");
+        writeln!(input, "{line}").expect("it reads");
     }
 
     pub(crate) fn runs(&self) -> bool {
