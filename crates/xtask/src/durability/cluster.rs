@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,8 +17,10 @@ const SEGMENT: &str = "256KiB";
 /// How long the cluster may take to be ready, and a node to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a round of load lasts.
-const ROUND: Duration = Duration::from_secs(6);
-/// How long a killed leader stays away.
+const ROUND: Duration = Duration::from_secs(8);
+/// How long the load goes on before and between the faults.
+const CALM: Duration = Duration::from_millis(1_500);
+/// How long a killed or cut leader stays away: the others elect another one meanwhile.
 const AWAY: Duration = Duration::from_millis(1_500);
 
 /// A cluster on this machine.
@@ -66,8 +69,8 @@ impl Cluster {
         self.members.iter().map(node).collect()
     }
 
-    /// Puts load on the cluster, kills the leader in the middle of it and starts it again. How many writes clients were
-    /// told of.
+    /// Puts load on the cluster and harms the leader in the middle of it: killed and started again, it recovers; cut off
+    /// and connected again, its log is truncated. How many writes clients were told of.
     pub(crate) fn round(&mut self, round: u32, clients: u64) -> Result<u64> {
         let history = self.folder.join(format!("history-{round}.jsonl"));
         let mut bench = self.client("bench");
@@ -76,12 +79,17 @@ impl Cluster {
         let output = File::create(self.folder.join(format!("bench-{round}.log")))?;
         bench.stdout(output.try_clone()?).stderr(output);
         let mut bench = bench.spawn().context("cannot run bench")?;
-        std::thread::sleep(ROUND / 3);
+        std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads under load")?;
         self.signal(leader, "KILL")?;
         self.wait(leader)?;
         std::thread::sleep(AWAY);
         self.spawn(leader)?;
+        std::thread::sleep(CALM);
+        let leader = self.leader()?.context("no node leads after a kill")?;
+        self.tell(leader, "cut")?;
+        std::thread::sleep(AWAY);
+        self.tell(leader, "heal")?;
         if !bench.wait()?.success() {
             bail!("bench failed: see {}", self.folder.join(format!("bench-{round}.log")).display());
         }
@@ -110,7 +118,12 @@ impl Cluster {
         let trace = folder.join(format!("node{id}-{start}.strace"));
         let mut command = Command::new("strace");
         command.args(["-f", "-yy", "-xx", "-s", &MAX_DATA.to_string(), "-e", TRACED, "-e", "signal=none"]);
-        command.arg("--seccomp-bpf").arg("-o").arg(&trace).arg(&binary).args(["node", "--id", &id.to_string()]);
+        command.arg("--seccomp-bpf").arg("-o").arg(&trace).arg(&binary).args([
+            "node",
+            "--control-stdin",
+            "--id",
+            &id.to_string(),
+        ]);
         for (name, port) in ["--listen-peer", "--listen-client", "--listen-admin"].iter().zip(member.ports) {
             command.args([name, &*format!("127.0.0.1:{port}")]);
         }
@@ -118,7 +131,7 @@ impl Cluster {
         command.args(["--cluster", "durability", "--segment-bytes", SEGMENT]);
         command.arg("--data-dir").arg(folder.join(format!("node{id}")));
         let log = File::create(folder.join(format!("node{id}-{start}.log")))?;
-        command.current_dir(&folder).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        command.current_dir(&folder).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
         member.process = Some(command.spawn().context("cannot run strace")?);
         member.traces.push(trace);
         Ok(())
@@ -182,6 +195,13 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// Writes a line to the node's stdin, which strace leaves to it.
+    fn tell(&mut self, id: u64, line: &str) -> Result<()> {
+        let stdin = self.member(id)?.process.as_mut().and_then(|process| process.stdin.as_mut());
+        let stdin = stdin.with_context(|| format!("node {id} does not run"))?;
+        writeln!(stdin, "{line}").with_context(|| format!("cannot tell node {id} to {line}"))
     }
 
     fn wait(&mut self, id: u64) -> Result<()> {
