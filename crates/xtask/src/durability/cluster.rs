@@ -88,6 +88,7 @@ impl Cluster {
         std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads after a kill")?;
         self.tell(leader, "cut")?;
+        self.strand(leader)?;
         std::thread::sleep(AWAY);
         self.tell(leader, "heal")?;
         if !bench.wait()?.success() {
@@ -102,6 +103,16 @@ impl Cluster {
         let ids: Vec<u64> = self.members.iter().map(|member| member.id).collect();
         ids.iter().try_for_each(|id| self.signal(*id, "TERM"))?;
         ids.iter().try_for_each(|id| self.wait(*id))
+    }
+
+    /// Gives a leader that is cut off an entry that nobody else will have. No answer is expected.
+    fn strand(&mut self, leader: u64) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}", self.member(leader)?.ports[1]);
+        let mut put = Command::new(&self.binary);
+        put.args(["kv", "put", "stranded", "here", "--timeout", "300ms", "--endpoints", &url]);
+        put.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        put.status().context("cannot run kv put")?;
+        Ok(())
     }
 
     fn member(&mut self, id: u64) -> Result<&mut Member> {

@@ -42,8 +42,8 @@ pub(crate) struct Options {
 /// Where the bugs are that only this check can find.
 const PLANTED: &str = "crates/xtask/planted/durability";
 
-/// How many violations are printed.
-const SHOWN: usize = 10;
+/// How many violations of a kind are printed.
+const SHOWN: usize = 3;
 
 /// Whether no promise was early; of planted bugs, whether each was found.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
@@ -112,8 +112,14 @@ fn check(binary: &Path, folder: &Path, options: &Options) -> Result<usize> {
     );
     outcome.print();
     let violations: Vec<_> = judges.iter().flat_map(|judge| &judge.violations).collect();
-    for violation in violations.iter().take(SHOWN) {
-        println!("durability: VIOLATION: {violation}");
+    for (kind, name) in KINDS.iter().enumerate() {
+        let of_kind = || violations.iter().filter(|violation| violation.claim.kind() == kind);
+        for violation in of_kind().take(SHOWN) {
+            println!("durability: VIOLATION: {violation}");
+        }
+        if of_kind().count() > SHOWN {
+            println!("durability: {} violations among the {name}", of_kind().count());
+        }
     }
     println!("durability: {} violations; the traces are in {}", violations.len(), folder.display());
     outcome.proves_something(acknowledged)?;
