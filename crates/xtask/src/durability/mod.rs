@@ -103,8 +103,8 @@ fn check(binary: &Path, folder: &Path, options: &Options) -> Result<usize> {
         cluster.traces().into_iter().map(|(node, traces)| judged(node, &traces)).collect::<Result<Vec<_>>>()?;
     let outcome = Outcome::of(&judges);
     println!(
-        "durability: {} nodes, {acknowledged} writes acknowledged to {} clients, {rounds} times the leader killed, \
-         {rounds} times cut off; {:.1} s, and {:.1} s to judge the traces",
+        "durability: {} nodes, {acknowledged} writes acknowledged to {} clients, leader killed {rounds} times, \
+         cut off {rounds} times; {:.1} s, and {:.1} s to judge the traces",
         options.nodes,
         options.clients,
         running.as_secs_f64(),

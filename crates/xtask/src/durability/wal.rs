@@ -214,7 +214,10 @@ impl Log {
             return None;
         }
         let written = self.records.iter().rposition(|record| record.hard_state == Some(vote) && !record.dropped);
-        Some(written.map_or_else(|| "no such vote was written".to_owned(), |number| self.state(number)))
+        Some(written.map_or_else(
+            || "no such vote was written".to_owned(),
+            |number| format!("that vote is not durable: {}", self.state(number)),
+        ))
     }
 
     /// All hard states that are durable, newest first.
