@@ -203,7 +203,9 @@ impl Merge {
             (Key::ListenAdmin, settings.listen_admin),
         ];
         for (place, (key, address)) in ports.iter().enumerate() {
-            if let Some((other, _)) = ports.iter().take(place).find(|(_, earlier)| earlier == address) {
+            if let Some((other, _)) =
+                ports.iter().take(place).find(|(_, earlier)| earlier == address && address.port() > 0)
+            {
                 return Err(Failure::usage(format!(
                     "{key} ({}) and {other} ({}) are both {address}: give each its own port",
                     self.source(*key),
@@ -218,6 +220,14 @@ impl Merge {
         let mut warnings = Vec::new();
         if settings.peers.len() == 1 {
             warnings.push("a cluster of two nodes survives no failure: with a third one, any one may fail".to_owned());
+        }
+        let listens = [
+            (Key::ListenPeer, settings.listen_peer),
+            (Key::ListenClient, settings.listen_client),
+            (Key::ListenAdmin, settings.listen_admin),
+        ];
+        for (key, address) in listens.iter().filter(|(_, address)| address.port() == 0) {
+            warnings.push(format!("{key} is {address}: the system chooses a port, at each start another one"));
         }
         let advertised = [
             (Key::AdvertiseClient, Key::ListenClient, settings.listen_client),

@@ -264,11 +264,12 @@ fn start_servers(
     // Peers are served to the very end: without them nothing that is under way could be committed.
     tokio::spawn(report("peer", server().add_service(peer_server).serve_with_incoming(peer_port)));
     let room = usize::try_from(settings.max_request_bytes.saturating_add(MAX_ENVELOPE)).unwrap_or(usize::MAX);
+    let max_request_bytes = settings.max_request_bytes;
     let client_server = ClientServer::new(client_service.clone()).max_decoding_message_size(room);
     let client_url = format!("http://{}", ports.client.address());
     let client_port = admit(ports.client, Opening::Http2);
     let clients = server()
-        .layer(MapResponseLayer::new(too_large_is_exhausted))
+        .layer(MapResponseLayer::new(move |response| too_large_is_exhausted(response, max_request_bytes)))
         .add_service(client_server)
         .serve_with_incoming_shutdown(client_port, closing.clone().cancelled_owned());
     let clients = tokio::spawn(report("client", clients));
@@ -294,12 +295,18 @@ fn server() -> Server {
         .max_concurrent_streams(1_024)
 }
 
-/// tonic calls a request above its limit out of range; the API's word is resource exhausted.
-fn too_large_is_exhausted(mut response: Response<Body>) -> Response<Body> {
+/// tonic calls a request above its limit out of range, and names its own limit. The API's word is resource exhausted, and
+/// what a client can do something about is the node's limit.
+fn too_large_is_exhausted(mut response: Response<Body>, limit: u64) -> Response<Body> {
     const STATUS: &str = "grpc-status";
     let is = |code: Code| move |status: &HeaderValue| status.as_bytes() == (code as i32).to_string().as_bytes();
     if response.headers().get(STATUS).is_some_and(is(Code::OutOfRange)) {
         response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
+        let words = format!("the request is far too large: the limit is {limit}: max_request_bytes");
+        // Plain text has no character that a header cannot have.
+        if let Ok(words) = HeaderValue::try_from(words) {
+            response.headers_mut().insert("grpc-message", words);
+        }
     }
     response
 }

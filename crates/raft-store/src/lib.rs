@@ -3,7 +3,7 @@
 //! Hard state, truncations and entries share the log, so one `Write` of the core is one atomic record. In reading
 //! order: `disk` is what is asked of a disk, `files` is that on a real folder, `format` what is on it and why a torn tail
 //! can be told from corruption, `store` writes it, `walk` reads it, `recovery` brings it back, `folder` knows whose it is
-//! (in the bytes of `identity`) and starts a node from it. This crate must not know about time, threads or networks:
+//! (in the bytes of `identity`) and starts a node from it, `written` reads records for a watcher outside. This crate must not know about time, threads or networks:
 //! it blocks, and its caller decides when.
 
 mod disk;
@@ -16,6 +16,7 @@ mod recovery;
 mod store;
 mod walk;
 mod window;
+mod written;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -28,6 +29,7 @@ pub use identity::{ClusterId, Identity};
 pub use recovery::Recovery;
 pub use store::{MIN_SEGMENT_BYTES, Store, StoreOptions};
 pub use walk::{Record, TornTail};
+pub use written::records_written;
 
 #[cfg(test)]
 mod tests;

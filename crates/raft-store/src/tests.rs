@@ -1,9 +1,10 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
 use crate::conformance::{self, OPTIONS, entries, fold, open, vote};
-use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError};
+use crate::{ClusterId, Disk, DiskError, DiskErrorKind, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use raft_core::NodeId;
 use std::collections::BTreeMap;
 
 /// A folder in memory whose crash loses nothing. Fails after `calls_left` changes, if set.
@@ -192,6 +193,29 @@ proptest! {
             let (_, again) = open(store.into_disk());
             prop_assert_eq!((again.hard_state, again.entries), (recovery.hard_state, recovery.entries));
             prop_assert_eq!(again.torn_tail, None, "a tail is cut once");
+        }
+    }
+
+    #[test]
+    fn any_folder_starts_a_node_or_is_refused(
+        files in proptest::collection::btree_map(
+            prop_oneof!["wal-000000000000000[0-3]", "(FORMAT|META)(.new)?", "[a-z]{1,3}"], vec(any::<u8>(), 0..99), 0..4),
+        whole_format: bool,
+    ) {
+        let identity = Identity { cluster: ClusterId([7; 16]), node: NodeId(1) };
+        let mut disk = Memory { files, ..Memory::default() };
+        if whole_format {
+            disk.files.insert("FORMAT".to_owned(), crate::identity::present_format());
+        }
+        let before = disk.files.clone();
+        match open_node(disk, identity, Some(&vote(1, 1)), OPTIONS) {
+            Err(error) => prop_assert_eq!(error.disk.files, before, "a refusal changes nothing"),
+            Ok(opened) => {
+                prop_assert_eq!((opened.incarnation, opened.recovery.records), (1, 1));
+                let mut disk = opened.store.into_disk();
+                let seen = inspect(&mut disk, &mut |_| {});
+                prop_assert_eq!(seen.map(|seen| seen.owner), Ok(Some((identity, 1))));
+            }
         }
     }
 

@@ -1,14 +1,18 @@
 //! The tasks of this repository, run as `cargo xtask TASK`.
 //!
-//! Nothing here is part of what is built for users; the tasks know the crates only by their command lines.
+//! Nothing here is part of what is built for users. The tasks know the crates by their command lines; only `durability`
+//! reads their formats.
 
 mod check;
 mod code_map;
+mod durability;
 mod long;
 mod planted;
 mod process;
 mod readme;
 mod repository;
+mod sigkills;
+mod steady;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -29,6 +33,12 @@ enum Task {
     Long(long::Options),
     /// Plants known bugs in a copy of the tree, one at a time, and lets the simulator find them
     PlantedBugs(planted::Options),
+    /// Real nodes under strace: no promise leaves one before the fdatasync that covers it has returned
+    Durability(durability::Options),
+    /// Real nodes, killed many times: nothing acknowledged is lost
+    Sigkills(sigkills::Options),
+    /// The tests of a package, many times in a row on a busy machine
+    Steady(steady::Options),
     /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
     CodeMap,
 }
@@ -51,6 +61,9 @@ fn run(task: Task) -> Result<bool> {
         Task::Check => check::run(&root),
         Task::Long(options) => long::run(&root, &options),
         Task::PlantedBugs(options) => planted::run(&root, &options),
+        Task::Durability(options) => durability::run(&root, &options),
+        Task::Sigkills(options) => sigkills::run(&root, &options),
+        Task::Steady(options) => steady::run(&root, &options),
         Task::CodeMap => code_map::write(&root).map(|()| true),
     }
 }

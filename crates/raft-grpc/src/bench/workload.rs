@@ -177,10 +177,8 @@ impl Workload {
 struct Random(u64);
 
 impl Random {
-    /// Without entropy the clock: two runs at one nanosecond would share their keys.
     fn new() -> Self {
-        let clock = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-        Self(getrandom::u64().unwrap_or_else(|_| clock()))
+        Self(crate::random::number())
     }
 
     fn next(&mut self) -> u64 {

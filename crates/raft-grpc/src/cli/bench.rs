@@ -63,7 +63,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     summary(&outcome)?;
     if let Some((path, file)) = history {
         save(file, &outcome).map_err(|error| cannot_write(path, &error))?;
-        output::print(&format!("history: {} operations in {}\n", outcome.records.len(), path.display()))?;
+        let count = outcome.records.len() + outcome.last_reads.len();
+        output::print(&format!("history: {count} operations in {}\n", path.display()))?;
     }
     if options.verify {
         verify(&outcome.records, &outcome.last_reads)?

@@ -78,14 +78,8 @@ impl Course {
     pub(super) async fn pause(&mut self) {
         self.hops = 0;
         let left = self.left().unwrap_or_default();
-        let pause = self.pause.min(left).mul_f64(random_part());
+        let pause = crate::random::below(self.pause.min(left));
         self.pause = self.pause.saturating_mul(2).min(self.max_pause);
         tokio::time::sleep(pause).await;
     }
-}
-
-/// From 0 to 1. Without entropy a half: the pause still grows, only the spread is lost.
-fn random_part() -> f64 {
-    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
-    f64::from(random) / f64::from(u32::MAX)
 }

@@ -18,9 +18,8 @@ impl HostPort {
     /// Reads `HOST:PORT`; IPv6 addresses are in brackets.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
-        let number = port.parse::<u16>().ok().filter(|number| *number > 0 && port.bytes().all(|b| b.is_ascii_digit()));
-        // Port 0 would be another one after each start, and the others must find this node again.
-        let port = number.ok_or_else(|| format!("`{port}` is no port from 1 to 65535"))?;
+        let number = port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
+        let port = number.ok_or_else(|| format!("`{port}` is no port"))?;
         if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             let address = inner.parse::<Ipv6Addr>().map_err(|_| format!("`{inner}` is no IPv6 address"))?;
             return Ok(Self { host: address.to_string(), port });
@@ -86,7 +85,9 @@ pub(super) fn parse_url(text: &str) -> Result<HostPort, String> {
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(problem(&format!("the scheme `{scheme}` is not supported")));
     }
-    HostPort::parse(rest.strip_suffix('/').unwrap_or(rest)).map_err(|detail| problem(&detail))
+    let host = HostPort::parse(rest.strip_suffix('/').unwrap_or(rest)).map_err(|detail| problem(&detail))?;
+    // To listen on port 0 is to let the system choose; nobody is reached there.
+    if host.port == 0 { Err(problem("`0` is no port")) } else { Ok(host) }
 }
 
 #[cfg(test)]

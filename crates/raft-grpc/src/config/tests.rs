@@ -158,7 +158,7 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
         (Key::Id, "0"),
         (Key::Cluster, "a b"),
         (Key::ListenPeer, "7070"),
-        (Key::ListenClient, "localhost:0"),
+        (Key::ListenClient, "localhost:65536"),
         (Key::ListenAdmin, "::1:80"),
         (Key::AdvertiseClient, "a:1"),
         (Key::AdvertiseAdmin, "https://a:1"),
@@ -238,6 +238,9 @@ fn two_nodes_and_unreachable_addresses_are_warned_about() {
     let anywhere = [(Key::ListenClient, "0.0.0.0:7071")];
     let anywhere = merged("id = 1", &[], &anywhere).expect("works");
     assert!(anywhere.warnings.iter().any(|line| line.contains("set advertise_client")), "{:?}", anywhere.warnings);
+    let any_port = [(Key::ListenPeer, "127.0.0.1:0"), (Key::ListenAdmin, "127.0.0.1:0")];
+    let any_port = merged("id = 1", &[], &any_port).expect("works").warnings;
+    assert_eq!(any_port.len(), 2, "{any_port:?}");
     let told = [(Key::ListenClient, "0.0.0.0:7071"), (Key::AdvertiseClient, "http://a:7071")];
     assert!(merged("id = 1", &[], &told).expect("works").warnings.is_empty());
 }

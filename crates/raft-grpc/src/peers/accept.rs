@@ -66,7 +66,8 @@ impl PeerService {
     /// Who calls, if it is a peer of this node and means this node.
     fn check(&self, hello: Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
-        let (us, from) = (self.identity.node, NodeId(hello.from));
+        // Numbers, because the words around them say what they are.
+        let (us, from) = (self.identity.node.0, hello.from);
         if hello.protocol_version != PROTOCOL_VERSION {
             let theirs = hello.protocol_version;
             return refused(format!("node {from} speaks version {theirs} and this one {PROTOCOL_VERSION}"));
@@ -76,16 +77,16 @@ impl PeerService {
                 "node {from} is of another cluster: compare `cluster` and the ids of the founders"
             ));
         }
-        if hello.to != us.0 {
+        if hello.to != us {
             return refused(format!("node {from} wants node {}, and this is node {us}: compare `peers`", hello.to));
         }
-        if from == us || self.directory.get(from).is_none() {
+        if from == us || self.directory.get(NodeId(from)).is_none() {
             return refused(format!("node {from} is no peer of node {us}"));
         }
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
-        match self.directory.met(from, contact) {
-            Ok(()) => Ok(from),
+        match self.directory.met(NodeId(from), contact) {
+            Ok(()) => Ok(NodeId(from)),
             Err(seen) => refused(format!(
                 "node {from} runs on an old copy of its data folder: it calls from its start {}, and start {seen} was \
                  seen. What it promised since is lost to it: it must not go on under this id",

@@ -9,12 +9,14 @@ mod tree;
 
 use anyhow::{Context, Result, bail};
 use hunt::{Hunt, Outcome};
-pub(crate) use patch::{Patch, patches};
+pub(crate) use patch::{Patch, patches, patches_in};
 use results::Results;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use table::Row;
-use tree::Tree;
+pub(crate) use tree::Tree;
+#[cfg(test)]
+pub(crate) use tree::patched;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

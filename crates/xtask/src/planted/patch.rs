@@ -22,10 +22,14 @@ pub(crate) struct Patch {
     pub(crate) text: String,
 }
 
-/// All bugs, by id.
+/// All bugs that the simulator has to find, by id.
 pub(crate) fn patches(root: &Path) -> Result<Vec<Patch>> {
-    let folder = root.join("crates/xtask/planted");
-    let listing = std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?;
+    patches_in(&root.join("crates/xtask/planted"))
+}
+
+/// All bugs in a folder, without those in folders in it, by id.
+pub(crate) fn patches_in(folder: &Path) -> Result<Vec<Patch>> {
+    let listing = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = listing.map(|file| file.map(|file| file.path())).collect::<Result<_, _>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     paths.sort();

@@ -1,0 +1,109 @@
+//! What `kv`, `status` and `bench` print, and how they exit.
+
+mod support;
+
+use raft_kv::history::read_history;
+use raft_kv::linearizability::{Verdict, check};
+use serde_json::Value;
+use std::io::BufReader;
+use support::cluster::Cluster;
+use support::command::{Ended, binary, run};
+use support::ports::Port;
+
+/// Runs a client's command against a cluster.
+fn ask(cluster: &Cluster, words: &[&str]) -> Ended {
+    let mut command = binary(words);
+    command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
+    run(command)
+}
+
+/// The numbers of `OK revision=7 term=2 leader=2 2.1ms`, apart from the time.
+fn numbers(line: &str) -> [u64; 3] {
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
+    let ["OK", revision, term, leader, took] = words[..] else { panic!("{line}") };
+    let millis = took.strip_suffix("ms").and_then(|took| took.parse::<f64>().ok());
+    assert!(millis.is_some_and(|millis| millis > 0.0), "{line}");
+    [("revision=", revision), ("term=", term), ("leader=", leader)].map(|(name, word)| {
+        let number = word.strip_prefix(name).and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("{name} in {line}"))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_clients_print_what_is_documented() {
+    let mut cluster = Cluster::start(3).await;
+    kv(&mut cluster).await;
+    status(&mut cluster).await;
+    bench(&cluster);
+}
+
+async fn kv(cluster: &mut Cluster) {
+    let put = ask(cluster, &["kv", "put", "greeting", "hello"]).ok();
+    let [revision, term, leader] = numbers(&put);
+    let known = cluster.leader().await;
+    assert_eq!((term, leader), (known.term, known.id), "{put}");
+    let get = ask(cluster, &["kv", "get", "greeting"]);
+    assert_eq!((get.stdout.as_str(), get.stderr.as_str(), get.code), ("hello\n", "", Some(0)));
+    let verbose = ask(cluster, &["kv", "get", "greeting", "-v"]);
+    assert_eq!((verbose.stdout.as_str(), verbose.code), ("hello\n", Some(0)));
+    assert!(verbose.stderr.contains(&format!("modified_revision={revision} ")), "{verbose:?}");
+
+    let missing = ask(cluster, &["kv", "get", "nothing"]);
+    assert!(missing.refused(1).contains("key \"nothing\" is not there"), "{missing:?}");
+    assert_eq!(missing.stdout, "");
+
+    let swapped = ask(cluster, &["kv", "cas", "greeting", "hello", "bye"]).ok();
+    assert_eq!(numbers(&swapped)[0], revision + 1);
+    let unequal = ask(cluster, &["kv", "cas", "greeting", "hello", "bye"]);
+    assert!(unequal.refused(1).contains("has the value \"bye\""), "{unequal:?}");
+
+    let deleted = ask(cluster, &["kv", "delete", "greeting"]).ok();
+    assert!(deleted.starts_with(&format!("OK existed=true revision={} ", revision + 2)), "{deleted}");
+    assert_eq!(ask(cluster, &["kv", "get", "greeting"]).code, Some(1));
+
+    let nobody = Port::any();
+    let unheard = run(binary(["kv", "put", "a", "b", "--timeout", "300ms", "--endpoints", &nobody.url()]));
+    assert!(unheard.refused(1).contains(&nobody.url()), "{unheard:?}");
+}
+
+async fn status(cluster: &mut Cluster) {
+    cluster.agreement().await;
+    let leader = cluster.leader().await;
+    let members: Vec<Value> =
+        serde_json::from_str(&ask(cluster, &["status", "--format", "json"]).ok()).expect("a list");
+    let ids: Vec<Option<u64>> = members.iter().map(|member| member["id"].as_u64()).collect();
+    assert_eq!(ids, [Some(1), Some(2), Some(3)]);
+    for member in &members {
+        let role = if member["id"] == leader.id { "leader" } else { "follower" };
+        assert_eq!(member["role"], role, "{member}");
+        assert_eq!(member["term"], leader.term, "{member}");
+        assert!(member["commit"].as_u64().is_some_and(|commit| commit >= 5), "{member}");
+        assert_eq!((&member["applied"], &member["ready"]), (&member["commit"], &Value::Bool(true)), "{member}");
+        assert!(member["state_hash"].as_str().is_some_and(|hash| hash.len() == 32), "{member}");
+        assert_eq!(member["state_hash"], members[0]["state_hash"]);
+    }
+    let dead = 1 + leader.id % 3;
+    cluster.kill(dead);
+    let table = ask(cluster, &["status"]).ok();
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert_eq!(
+        lines[0][..10],
+        ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state"]
+    );
+    assert!(lines.iter().any(|line| line[..2] == [&*dead.to_string(), "unreachable"]), "{table}");
+    assert!(lines.iter().any(|line| line[..2] == [&*leader.id.to_string(), "leader"]), "{table}");
+    cluster.start_node(dead);
+}
+
+fn bench(cluster: &Cluster) {
+    let file = cluster.folder.path().join("history.jsonl");
+    let path = file.to_str().expect("a path of text");
+    let out = ask(cluster, &["bench", "--clients", "4", "--seconds", "2", "--verify", "--history", path]).ok();
+    assert!(out.contains("0 lost, 0 applied twice, linearizable"), "{out}");
+    let history = std::fs::File::open(&file).expect("the history was written");
+    let history = read_history(BufReader::new(history)).expect("every line is an operation");
+    assert!(history.len() > 50, "{} operations", history.len());
+    assert_eq!(check(&history, 50_000_000), Verdict::Linearizable);
+    assert!(out.contains(&format!("history: {} operations in {path}", history.len())), "{out}");
+}

@@ -1,0 +1,228 @@
+//! When a node does not start: the exit code, and one line that says what is wrong, where, and what to do.
+
+mod support;
+
+use rustix::fs::statvfs;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use support::cluster::Cluster;
+use support::command::{Ended, binary, run};
+use support::folder::Folder;
+use support::node::Line;
+use support::ports::Port;
+
+const FIRST_SEGMENT: &str = "wal-0000000000000001";
+
+/// A node by itself, which has written something and ended in order.
+async fn a_node_with_data() -> Cluster {
+    let mut cluster = Cluster::start(1).await;
+    let mut client = cluster.client();
+    for key in 0..20 {
+        client.put(format!("k{key}"), "v".repeat(100)).await.expect("it leads");
+    }
+    let status = cluster.stop(1).await;
+    assert_eq!(status.code(), Some(0), "{}", cluster.node(1).stderr());
+    cluster
+}
+
+/// The line of node `id`, for a process that nobody tells anything on its standard input.
+fn line(cluster: &mut Cluster, id: u64) -> Line {
+    let mut line = cluster.node(id).line.clone();
+    line.more.retain(|flag| flag != "--control-stdin");
+    line
+}
+
+/// Starts a node that has to refuse, with this exit code and all of these words in its one line.
+fn refuses(line: &Line, code: i32, words: &[&str]) -> Ended {
+    let ended = run(line.command());
+    says(&ended, code, words);
+    assert_eq!(ended.stdout, "", "it never listened");
+    ended
+}
+
+fn says(ended: &Ended, code: i32, words: &[&str]) {
+    let said = ended.refused(code);
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing in: {said}");
+    }
+}
+
+/// Every file below a folder, with its bytes.
+fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn an_unknown_key_is_exit_2_and_names_the_one_that_was_meant() {
+    let folder = Folder::new();
+    let file = folder.path().join("node.toml");
+    fs::write(&file, "id = 1\nelction_timeout = \"1s..2s\"\n").expect("written");
+    let mut command = binary(["node", "--config"]);
+    command.arg(&file).current_dir(folder.path());
+    says(&run(command), 2, &["node.toml:2", "unknown key `elction_timeout`", "`election_timeout`"]);
+
+    let mut command = binary(["node", "--id", "1"]);
+    command.env("RAFT_HEARTBEAT_INTERVALL", "1s").current_dir(folder.path());
+    says(&run(command), 2, &["RAFT_HEARTBEAT_INTERVALL", "RAFT_HEARTBEAT_INTERVAL"]);
+    assert_eq!(content(folder.path()).len(), 1, "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_clusters_folder_is_exit_3_and_untouched() {
+    let mut cluster = a_node_with_data().await;
+    let mut line = line(&mut cluster, 1);
+    line.more.extend(["--cluster", "other"].map(str::to_owned));
+    let before = content(&line.data_dir);
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 3, &[&folder, "the data of node 1 of cluster ", "use another folder"]);
+    assert_eq!(content(&line.data_dir), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_nodes_folder_is_exit_3_and_untouched() {
+    let mut cluster = Cluster::start(2).await;
+    for id in [1, 2] {
+        cluster.stop(id).await;
+    }
+    let mut line = line(&mut cluster, 2);
+    line.data_dir = cluster.node(1).line.data_dir.clone();
+    let before = content(&line.data_dir);
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 3, &[&folder, "the data of node 1 of", "this is to be node 2 of", "use another folder"]);
+    assert_eq!(content(&line.data_dir), before);
+}
+
+#[test]
+fn a_folder_of_something_else_is_exit_3_and_untouched() {
+    let mut cluster = Cluster::prepare(1);
+    let line = line(&mut cluster, 1);
+    fs::create_dir(&line.data_dir).expect("made");
+    fs::write(line.data_dir.join("diary.txt"), "dear diary").expect("written");
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 3, &[&folder, "diary.txt", "use another folder"]);
+    assert_eq!(content(&line.data_dir).len(), 1, "nothing was made");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_format_is_exit_3_and_untouched() {
+    let mut cluster = a_node_with_data().await;
+    let line = line(&mut cluster, 1);
+    let newer = "raft-store format 2\n";
+    let content_of_format = format!("{newer}crc32c {:08x}\n", crc32c(newer.as_bytes()));
+    fs::write(line.data_dir.join("FORMAT"), content_of_format).expect("written");
+    let before = content(&line.data_dir);
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 3, &[&folder, "FORMAT has format 2", "reads up to 1", "use the version that wrote it"]);
+    assert_eq!(content(&line.data_dir), before);
+}
+
+/// The checksum of FORMAT, by its definition: the file is to be right in all but its number.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}
+
+#[test]
+fn a_used_port_is_exit_6_and_named() {
+    for (place, key) in ["listen_peer", "listen_client", "listen_admin"].into_iter().enumerate() {
+        let mut cluster = Cluster::prepare(1);
+        let used = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = used.local_addr().expect("its address").to_string();
+        let mut line = line(&mut cluster, 1);
+        line.listen[place].clone_from(&address);
+        refuses(&line, 6, &[key, &address, "in use", "choose another port"]);
+        assert!(!line.data_dir.exists(), "the folder is not made for a node that cannot listen");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_in_the_middle_of_the_log_is_exit_4_and_untouched() {
+    let mut cluster = a_node_with_data().await;
+    let line = line(&mut cluster, 1);
+    let segment = line.data_dir.join(FIRST_SEGMENT);
+    let mut bytes = fs::read(&segment).expect("the first segment");
+    let middle = end_of_records(&bytes) / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&segment, &bytes).expect("written");
+    let before = content(&line.data_dir);
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 4, &[&folder, FIRST_SEGMENT, "damaged at byte", "restore the folder"]);
+    assert_eq!(content(&line.data_dir), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_torn_tail_is_said_and_cut_and_the_node_starts() {
+    let mut cluster = a_node_with_data().await;
+    let segment = cluster.node(1).line.data_dir.join(FIRST_SEGMENT);
+    let mut bytes = fs::read(&segment).expect("the first segment");
+    let end = end_of_records(&bytes);
+    bytes[end..end + 100].fill(0xa5);
+    fs::write(&segment, &bytes).expect("written");
+    cluster.start_node(1);
+    cluster.leader().await;
+    let log = cluster.node(1).stderr();
+    let said = log.lines().find(|line| line.contains("torn by a crash")).unwrap_or_else(|| panic!("{log}"));
+    assert!(said.contains("WARN") && said.contains(FIRST_SEGMENT) && said.contains(&format!("byte {end} ")), "{said}");
+    let got = cluster.client().get("k19", raft_grpc::client::Consistency::Linearizable).await.expect("it leads");
+    assert_eq!(got.value.map(|value| value.len()), Some(100));
+    assert_eq!(cluster.stop(1).await.code(), Some(0), "{}", cluster.node(1).stderr());
+    assert!(!fs::read(&segment).expect("the first segment").windows(8).any(|bytes| bytes == [0xa5; 8]));
+}
+
+/// Where the zeros behind the last record begin; records begin at multiples of 8.
+fn end_of_records(segment: &[u8]) -> usize {
+    let last = segment.iter().rposition(|byte| *byte != 0).expect("it holds something");
+    assert!(last + 200 < segment.len(), "the segment is full");
+    (last + 1).next_multiple_of(8)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_at_the_start_is_exit_5_and_takes_no_space() {
+    const LARGEST: u64 = 1 << 40;
+    let free = |folder: &Path| statvfs(folder).map_or(u64::MAX, |space| space.f_bavail.saturating_mul(space.f_frsize));
+    let mut cluster = Cluster::prepare(1);
+    let mut line = line(&mut cluster, 1);
+    // Where there is so much room on the disk, there is less in memory.
+    let memory = tempfile::tempdir_in("/dev/shm").ok();
+    let folders = [Some(cluster.folder.path()), memory.as_ref().map(tempfile::TempDir::path)];
+    let small = folders.into_iter().flatten().find(|folder| free(folder) < LARGEST / 2);
+    line.data_dir = small.expect("a file system with less than 512 GiB free").join("node1");
+    let size = line.more.iter().position(|flag| flag == "--segment-bytes").expect("it has a size") + 1;
+    line.more[size] = "1TiB".to_owned();
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 5, &[&folder, "1099511627776 bytes are needed", "are free", "free some space"]);
+    let files = fs::read_dir(&line.data_dir).expect("the folder is there");
+    let blocks: u64 = files.map(|entry| entry.expect("an entry").metadata().expect("a file").blocks()).sum();
+    assert!(blocks * 512 < 64 << 10, "{blocks} blocks of 512 bytes are taken");
+    // What was begun is gone on with once there is room.
+    cluster.node(1).line.data_dir = line.data_dir;
+    cluster.start_node(1);
+    cluster.leader().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_in_use_is_exit_1_and_its_node_goes_on() {
+    let mut cluster = Cluster::start(1).await;
+    let ports = [Port::any(), Port::any(), Port::any()];
+    let mut second = line(&mut cluster, 1);
+    second.listen = ports.each_ref().map(|port| port.address.to_string());
+    let folder = second.data_dir.display().to_string();
+    refuses(&second, 1, &[&folder, "another process uses this folder", "stop it first"]);
+    cluster.client().put("k", "v").await.expect("it leads still");
+    assert_eq!(cluster.stop(1).await.code(), Some(0));
+}
+
+#[test]
+fn a_data_folder_that_is_a_file_is_exit_2() {
+    let mut cluster = Cluster::prepare(1);
+    let line = line(&mut cluster, 1);
+    fs::write(&line.data_dir, "mine").expect("written");
+    let folder = line.data_dir.display().to_string();
+    refuses(&line, 2, &[&folder, "is a file", "name one that"]);
+    assert_eq!(fs::read(&line.data_dir).expect("still a file"), b"mine");
+}

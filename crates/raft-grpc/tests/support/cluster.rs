@@ -1,0 +1,167 @@
+//! A cluster of processes on this machine.
+
+use super::folder::Folder;
+use super::node::{Line, Node};
+use super::ports::Port;
+use super::wait::{DEADLINE, wait_until};
+use raft_grpc::client::{Client, ClientOptions};
+use raft_proto::wire::raft::{Role, StatusResponse};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// A cluster. Dropped, it kills what runs; its folder stays if the test fails.
+pub(crate) struct Cluster {
+    nodes: BTreeMap<u64, Node>,
+    asker: Client,
+    // Behind the nodes: they are killed before it is removed.
+    pub(crate) folder: Folder,
+}
+
+/// Who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) id: u64,
+    pub(crate) term: u64,
+}
+
+impl Cluster {
+    /// Starts nodes 1 to `count`, and waits until one of them leads.
+    pub(crate) async fn start(count: u64) -> Self {
+        let mut cluster = Self::prepare(count);
+        for id in 1..=count {
+            cluster.start_node(id);
+        }
+        cluster.leader().await;
+        cluster
+    }
+
+    /// A cluster of which no node runs yet.
+    pub(crate) fn prepare(count: u64) -> Self {
+        let folder = Folder::new();
+        let ports: BTreeMap<u64, [Port; 3]> =
+            (1..=count).map(|id| (id, [Port::any(), Port::any(), Port::any()])).collect();
+        let urls: BTreeMap<u64, String> = ports.iter().map(|(id, [peer, ..])| (*id, peer.url())).collect();
+        let node = |(id, ports): (u64, [Port; 3])| {
+            let line = Line {
+                id,
+                listen: ports.each_ref().map(|port| port.address.to_string()),
+                peers: urls.iter().filter(|(peer, _)| **peer != id).map(|(id, url)| (*id, url.clone())).collect(),
+                data_dir: folder.path().join(format!("node{id}")),
+                more: ["--segment-bytes", "256KiB", "--control-stdin"].map(str::to_owned).to_vec(),
+            };
+            (id, Node::new(line, ports, folder.path()))
+        };
+        let nodes: BTreeMap<u64, Node> = ports.into_iter().map(node).collect();
+        let asker = Client::new(ClientOptions {
+            deadline: Duration::from_secs(3),
+            attempt_timeout: Duration::from_secs(1),
+            ..ClientOptions::new(endpoints(&nodes))
+        });
+        Self { nodes, asker: asker.expect("the endpoints are URLs"), folder }
+    }
+
+    pub(crate) fn node(&mut self, id: u64) -> &mut Node {
+        self.nodes.get_mut(&id).expect("a node of this cluster")
+    }
+
+    pub(crate) fn start_node(&mut self, id: u64) {
+        self.node(id).start();
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self, id: u64) {
+        self.node(id).kill();
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) async fn stop(&mut self, id: u64) -> ExitStatus {
+        self.node(id).stop().await
+    }
+
+    /// The ids of the nodes that were started and not ended.
+    pub(crate) fn running(&self) -> Vec<u64> {
+        self.nodes.iter().filter(|(_, node)| node.runs()).map(|(id, _)| *id).collect()
+    }
+
+    /// Where clients reach the nodes.
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        endpoints(&self.nodes)
+    }
+
+    /// How to reach it with all patience.
+    pub(crate) fn client_options(&self) -> ClientOptions {
+        ClientOptions { deadline: DEADLINE, ..ClientOptions::new(self.endpoints()) }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.client_options()).expect("the endpoints are URLs")
+    }
+
+    /// What the running nodes say about themselves; those that do not answer are missing. A node that has ended by
+    /// itself fails the test.
+    pub(crate) async fn statuses(&mut self) -> BTreeMap<u64, StatusResponse> {
+        let mut statuses = BTreeMap::new();
+        for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.runs()) {
+            node.must_run();
+            if let Ok(status) = self.asker.status(&node.ports[1].url()).await {
+                assert_eq!(status.id, *id, "another node answers at this port");
+                statuses.insert(*id, status);
+            }
+        }
+        statuses
+    }
+
+    /// Who leads now, as far as anybody says.
+    pub(crate) async fn leader_now(&mut self) -> Option<Leader> {
+        leader_of(&self.statuses().await)
+    }
+
+    /// Who leads, once somebody does and is ready.
+    pub(crate) async fn leader(&mut self) -> Leader {
+        wait_until("a leader is elected", async || {
+            let statuses = self.statuses().await;
+            leader_of(&statuses).ok_or_else(|| words(&statuses))
+        })
+        .await
+    }
+
+    /// The state hash of all nodes, once all have applied the same. All must run, and nobody must write.
+    pub(crate) async fn agreement(&mut self) -> Vec<u8> {
+        wait_until("all nodes have applied the same", async || {
+            let statuses = self.statuses().await;
+            let places: BTreeSet<[u64; 3]> =
+                statuses.values().map(|status| [status.last, status.commit, status.applied]).collect();
+            let settled = places.iter().all(|[last, commit, applied]| last == commit && commit == applied);
+            if statuses.len() < self.nodes.len() || places.len() > 1 || !settled {
+                return Err(words(&statuses));
+            }
+            let hashes: BTreeSet<_> = statuses.values().map(|status| status.state_hash.to_vec()).collect();
+            assert_eq!(hashes.len(), 1, "the same entries, another state: {}", words(&statuses));
+            hashes.into_iter().next().ok_or_else(|| "no nodes".to_owned())
+        })
+        .await
+    }
+}
+
+fn endpoints(nodes: &BTreeMap<u64, Node>) -> Vec<String> {
+    nodes.values().map(|node| node.ports[1].url()).collect()
+}
+
+/// The one that says it leads, if nobody has seen a later term.
+fn leader_of(statuses: &BTreeMap<u64, StatusResponse>) -> Option<Leader> {
+    let highest = statuses.values().map(|status| status.term).max()?;
+    let leads = |status: &&StatusResponse| status.role() == Role::Leader && status.ready && status.term == highest;
+    statuses.values().find(leads).map(|status| Leader { id: status.id, term: status.term })
+}
+
+/// What nodes say, in short.
+fn words(statuses: &BTreeMap<u64, StatusResponse>) -> String {
+    let words = statuses.values().map(|status| {
+        let StatusResponse { id, term, last, commit, applied, ready, .. } = status;
+        let role = status.role().as_str_name();
+        let hash = &status.state_hash[..4.min(status.state_hash.len())];
+        format!("{id}: {role} term {term} last {last} commit {commit} applied {applied} ready {ready} {hash:02x?}")
+    });
+    words.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,116 @@
+//! What clients ask while a cluster is maltreated, and the judgement over every word they heard.
+
+use super::cluster::Cluster;
+use super::wait::wait_until;
+use raft_grpc::bench::judge::judge;
+use raft_grpc::bench::{self, BenchOptions, Outcome};
+use raft_grpc::client::{Client, ClientOptions, Consistency};
+use raft_kv::history::{Op, Status};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Clients that share a key: enough for their operations to meet, few enough for an order to be found.
+const CLIENTS: u64 = 6;
+const KEYS: u64 = 3;
+
+/// Steps of the search for an order, for each key.
+const BUDGET: u64 = 50_000_000;
+
+/// Load, in rounds of a few seconds that are judged each on its own, until it is told to end: so it can last for hours.
+pub(crate) struct Load {
+    options: ClientOptions,
+    ok: Arc<AtomicU64>,
+    ending: Arc<AtomicBool>,
+    rounds: JoinHandle<Vec<Round>>,
+}
+
+/// What is kept of a round that was found clean.
+struct Round {
+    operations: usize,
+    /// Every key with the revision of its last change, and whether a later one would be no surprise.
+    last: Vec<(String, u64, bool)>,
+}
+
+impl Load {
+    /// Several clients, which know all nodes.
+    pub(crate) fn start(cluster: &Cluster, round: Duration) -> Self {
+        let options = cluster.client_options();
+        let (ok, ending) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let rounds = tokio::spawn(run_rounds(options.clone(), round, ok.clone(), ending.clone()));
+        Self { options, ok, ending, rounds }
+    }
+
+    /// Until that many more operations were acknowledged.
+    pub(crate) async fn progress(&self, more: u64) {
+        let before = self.ok.load(Ordering::Relaxed);
+        wait_until("clients get answers", async || {
+            assert!(!self.rounds.is_finished(), "the load has ended");
+            let now = self.ok.load(Ordering::Relaxed);
+            if now >= before + more { Ok(()) } else { Err(format!("{now} operations, {before} before")) }
+        })
+        .await;
+    }
+
+    /// Ends it, and asserts that nothing that was acknowledged in any round is missing now. How many operations there
+    /// were.
+    pub(crate) async fn end(self) -> usize {
+        self.ending.store(true, Ordering::Relaxed);
+        let rounds = self.rounds.await.expect("the load does not panic");
+        let mut reader = Client::new(self.options).expect("the endpoints are URLs");
+        for (key, revision, may_change) in rounds.iter().flat_map(|round| &round.last) {
+            let got = reader.get(key.clone(), Consistency::Linearizable).await.expect("there is a leader at the end");
+            let now = got.modified_revision;
+            assert!(now == *revision || *may_change, "{key} was last changed at {revision}, and is at {now} now");
+        }
+        rounds.iter().map(|round| round.operations).sum()
+    }
+}
+
+async fn run_rounds(
+    client: ClientOptions,
+    duration: Duration,
+    ok: Arc<AtomicU64>,
+    ending: Arc<AtomicBool>,
+) -> Vec<Round> {
+    let options = BenchOptions {
+        client,
+        clients: CLIENTS,
+        duration,
+        keys: KEYS,
+        value_bytes: 64,
+        mix: "put=45,get=40,cas=10,delete=5".parse().expect("a mix"),
+        record: true,
+        read_all: true,
+    };
+    let mut rounds = Vec::new();
+    while !ending.load(Ordering::Relaxed) {
+        let outcome = bench::run(&options, |_, second| {
+            ok.fetch_add(second.ok(), Ordering::Relaxed);
+        });
+        let outcome = outcome.await.expect("there is a leader within the deadline");
+        rounds.push(judged(&outcome));
+    }
+    rounds
+}
+
+/// Asserts that a round is clean.
+fn judged(outcome: &Outcome) -> Round {
+    let judgement = judge(&outcome.records, &outcome.last_reads, BUDGET);
+    let findings: Vec<String> = judgement.findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{judgement}\n{}", findings.join("\n"));
+    let may_change = |key: &str| {
+        let open = |status| status == Status::Unknown;
+        outcome.records.iter().any(|record| {
+            let operation = &record.operation;
+            operation.key == key && operation.op != Op::Get && open(operation.status)
+        })
+    };
+    let last = outcome.last_reads.iter().map(|read| {
+        let key = read.operation.key.clone();
+        let open = may_change(&key);
+        (key, read.revision, open)
+    });
+    Round { operations: outcome.records.len(), last: last.collect() }
+}

@@ -1,0 +1,154 @@
+//! One node as a process: how it is started, whether it still runs, and what it has printed.
+
+use super::command::{binary, pid};
+use super::ports::Port;
+use super::wait::wait_until;
+use rustix::process::{Signal, kill_process};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// What a node is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) id: u64,
+    /// For peers, clients and operators.
+    pub(crate) listen: [String; 3],
+    pub(crate) peers: BTreeMap<u64, String>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) more: Vec<String>,
+}
+
+impl Line {
+    pub(crate) fn command(&self) -> Command {
+        let mut command = binary(["node", "--id", &self.id.to_string()]);
+        for (flag, address) in ["--listen-peer", "--listen-client", "--listen-admin"].iter().zip(&self.listen) {
+            command.args([flag, address.as_str()]);
+        }
+        for (id, url) in &self.peers {
+            command.args(["--peer", &format!("{id}={url}")]);
+        }
+        command.arg("--data-dir").arg(&self.data_dir).args(&self.more);
+        command
+    }
+}
+
+/// A node of a cluster, running or not.
+pub(crate) struct Node {
+    pub(crate) line: Line,
+    /// For peers, clients and operators.
+    pub(crate) ports: [Port; 3],
+    folder: PathBuf,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub(crate) fn new(line: Line, ports: [Port; 3], folder: &Path) -> Self {
+        Self { line, ports, folder: folder.to_owned(), child: None }
+    }
+
+    /// Starts the process.
+    pub(crate) fn start(&mut self) {
+        self.start_as(self.line.command());
+    }
+
+    /// Starts the process by another command. Its standard input is a pipe that ends with this process: so no node
+    /// survives a test that is killed, if the command says `--control-stdin`.
+    pub(crate) fn start_as(&mut self, mut command: Command) {
+        assert!(self.child.is_none(), "node {} runs already", self.line.id);
+        command.current_dir(&self.folder).stdin(Stdio::piped());
+        command.stdout(self.output("stdout")).stderr(self.output("stderr"));
+        self.child = Some(command.spawn().expect("the binary starts"));
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let input = self.child.as_mut().and_then(|child| child.stdin.as_mut()).expect("it runs");
+        writeln!(input, "{line}").expect("it reads");
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// SIGKILL, now. The process must have been running.
+    pub(crate) fn kill(&mut self) {
+        self.must_run();
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("it can be killed");
+        let status = child.wait().expect("its end can be waited for");
+        assert_eq!(status.code(), None, "node {} ended by itself: {status}\n{}", self.line.id, self.stderr());
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) async fn stop(&mut self) -> ExitStatus {
+        self.must_run();
+        let child = self.child.as_mut().expect("it runs");
+        kill_process(pid(child), Signal::TERM).expect("it takes signals");
+        self.end().await
+    }
+
+    /// How it ended, once it has.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("it runs");
+        let ended = wait_until("a node ends", async || {
+            child.try_wait().expect("its end can be asked for").ok_or_else(|| "it runs".to_owned())
+        });
+        let status = ended.await;
+        self.child = None;
+        status
+    }
+
+    /// Panics if it should run and does not.
+    pub(crate) fn must_run(&mut self) {
+        let Some(child) = &mut self.child else { panic!("node {} was not started", self.line.id) };
+        if let Some(status) = child.try_wait().expect("its end can be asked for") {
+            panic!("node {} ended by itself: {status}\n{}", self.line.id, self.stderr());
+        }
+    }
+
+    /// Until it says that it listens, in this start or an earlier one.
+    pub(crate) async fn listening(&mut self) {
+        wait_until("a node listens", async || {
+            self.must_run();
+            if self.stdout().contains(" listening peer ") { Ok(()) } else { Err(self.stderr()) }
+        })
+        .await;
+    }
+
+    /// What it has printed in all its starts.
+    pub(crate) fn stdout(&self) -> String {
+        self.printed("stdout")
+    }
+
+    /// What it has logged in all its starts.
+    pub(crate) fn stderr(&self) -> String {
+        self.printed("stderr")
+    }
+
+    fn printed(&self, stream: &str) -> String {
+        let bytes = std::fs::read(self.output_path(stream)).expect("the file of its output is there");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn output(&self, stream: &str) -> File {
+        let path = self.output_path(stream);
+        OpenOptions::new().create(true).append(true).open(path).expect("a file for its output")
+    }
+
+    fn output_path(&self, stream: &str) -> PathBuf {
+        self.folder.join(format!("node{}.{stream}", self.line.id))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself, which is not this place's to judge.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
