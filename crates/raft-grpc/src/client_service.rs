@@ -124,7 +124,10 @@ impl ClientService {
                 let client_url = leader.map(|leader| self.client_url(leader)).unwrap_or_default();
                 Reason::NotLeader(w::NotLeader { leader: leader.map(|leader| leader.0), client_url })
             }
-            Reply::Rejected { reason: RejectReason::Busy } => Reason::Busy(w::Busy {}),
+            // While leadership moves, the next leader is but a moment away.
+            Reply::Rejected { reason: RejectReason::Busy | RejectReason::Transferring | RejectReason::Leaving } => {
+                Reason::Busy(w::Busy {})
+            }
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
             // An answer to another kind of request cannot be; if it were, nothing would be known.

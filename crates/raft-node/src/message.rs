@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Configuration, Entries, EntryId, Event, LogIndex, NodeId, RejectReason, RequestId, Rpc, StopReason, Term, Write,
-    WriteId,
+    Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, RejectReason, RequestId, Rpc,
+    StopReason, Term, TransferFailure, Write, WriteId,
 };
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
@@ -64,6 +64,16 @@ pub enum Request {
         /// Opaque to the node.
         query: Bytes,
     },
+    /// Change the configuration (Raft §6).
+    ChangeMembership {
+        /// What to change.
+        change: MembershipChange,
+    },
+    /// Hand leadership over (Thesis §3.10).
+    TransferLeadership {
+        /// To this voter; none: to the one with the longest log that answers.
+        to: Option<NodeId>,
+    },
 }
 
 /// The answer to a request.
@@ -87,6 +97,24 @@ pub enum Reply {
         applied: LogIndex,
         /// The answer.
         response: Bytes,
+    },
+    /// The change of the configuration is decided and cannot be undone. A joint configuration ends by itself, under this
+    /// leader or the next.
+    ConfigurationDecided {
+        /// The entry that carries it.
+        entry: EntryId,
+        /// What is in force from it on.
+        configuration: Configuration,
+    },
+    /// This node leads no longer; the target has begun its election.
+    HandedOver {
+        /// The target.
+        to: NodeId,
+    },
+    /// Leadership was not handed over to the target.
+    NotHandedOver {
+        /// Why.
+        reason: TransferFailure,
     },
     /// The session is unknown: never opened, or expired. The command was not applied by *this* attempt, but an earlier
     /// attempt may have been.

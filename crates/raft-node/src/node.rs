@@ -152,6 +152,8 @@ impl<S: StateMachine> Node<S> {
                 outputs.push(NodeOutput::Reply { id, reply });
                 return None;
             }
+            Request::ChangeMembership { change } => return Some(Input::ChangeMembership { id, change }),
+            Request::TransferLeadership { to } => return Some(Input::TransferLeadership { id, to }),
         };
         Some(Input::Propose { id, command: envelope.encode() })
     }
@@ -172,6 +174,10 @@ impl<S: StateMachine> Node<S> {
                 if self.reads.failed(id) {
                     outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
                 }
+            }
+            Action::TransferDone { id, to } => outputs.push(NodeOutput::Reply { id, reply: Reply::HandedOver { to } }),
+            Action::TransferFailed { id, reason } => {
+                outputs.push(NodeOutput::Reply { id, reply: Reply::NotHandedOver { reason } });
             }
             Action::LeadershipLost { term } => {
                 *lost = (*lost).max(Some(term));
@@ -207,7 +213,13 @@ impl<S: StateMachine> Node<S> {
     /// Applies one entry and says what whoever waits for it is to be told. What is no envelope is nothing on every node,
     /// so who waits for it has surely no effect.
     fn apply_entry(&mut self, entry: &Entry) -> Reply {
-        let Payload::Command(bytes) = &entry.payload else { return Reply::Lost };
+        let bytes = match &entry.payload {
+            Payload::Command(bytes) => bytes,
+            Payload::Configuration(configuration) => {
+                return Reply::ConfigurationDecided { entry: entry.id, configuration: configuration.clone() };
+            }
+            Payload::Noop => return Reply::Lost,
+        };
         match Envelope::decode(bytes) {
             Some(Envelope::OpenSession) => Reply::SessionOpened { session: self.sessions.open(entry.id) },
             Some(Envelope::Command(command)) => {

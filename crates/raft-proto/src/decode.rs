@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogIndex,
-    NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, Vote,
-    VoteRefusal, Write, WriteId,
+    NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow,
+    Vote, VoteRefusal, Write, WriteId,
 };
 use std::collections::BTreeSet;
 
@@ -39,7 +39,11 @@ pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
             vote: decode_vote(rpc.vote, "PreVoteResponse.vote")?,
         }),
         Wire::RequestVote(rpc) => {
-            Rpc::RequestVote(RequestVote { term: Term(rpc.term), last: entry_id(rpc.last, "RequestVote.last")? })
+            let last = entry_id(rpc.last, "RequestVote.last")?;
+            Rpc::RequestVote(RequestVote { term: Term(rpc.term), last, transfer: rpc.transfer })
+        }
+        Wire::TimeoutNow(rpc) => {
+            Rpc::TimeoutNow(TimeoutNow { term: Term(rpc.term), last: entry_id(rpc.last, "TimeoutNow.last")? })
         }
         Wire::RequestVoteResponse(rpc) => Rpc::RequestVoteResponse(RequestVoteResponse {
             term: Term(rpc.term),
@@ -102,6 +106,7 @@ fn decode_configuration(configuration: w::Configuration) -> Result<Configuration
     Ok(Configuration {
         voters: node_ids(&configuration.voters, "Configuration.voters")?,
         outgoing: node_ids(&configuration.outgoing, "Configuration.outgoing")?,
+        leaving: node_ids(&configuration.leaving, "Configuration.leaving")?,
         members: members.into_iter().map(|member| (NodeId(member.id), member.context)).collect(),
     })
 }

@@ -6,7 +6,7 @@ use crate::wire::store;
 use prost::Message;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Payload, PreVote,
-    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, Vote, VoteRefusal, Write,
+    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal, Write,
 };
 
 /// The bytes of an rpc: a `raft.v1.PeerMessage`.
@@ -24,8 +24,11 @@ pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
         Rpc::PreVoteResponse(PreVoteResponse { term, round, vote }) => {
             Wire::PreVoteResponse(w::PreVoteResponse { term: term.0, round: round.0, vote: Some(encode_vote(*vote)) })
         }
-        Rpc::RequestVote(RequestVote { term, last }) => {
-            Wire::RequestVote(w::RequestVote { term: term.0, last: Some(entry_id(*last)) })
+        Rpc::RequestVote(RequestVote { term, last, transfer }) => {
+            Wire::RequestVote(w::RequestVote { term: term.0, last: Some(entry_id(*last)), transfer: *transfer })
+        }
+        Rpc::TimeoutNow(TimeoutNow { term, last }) => {
+            Wire::TimeoutNow(w::TimeoutNow { term: term.0, last: Some(entry_id(*last)) })
         }
         Rpc::RequestVoteResponse(RequestVoteResponse { term, vote }) => {
             Wire::RequestVoteResponse(w::RequestVoteResponse { term: term.0, vote: Some(encode_vote(*vote)) })
@@ -80,6 +83,7 @@ fn encode_configuration(configuration: &Configuration) -> w::Configuration {
     w::Configuration {
         voters: configuration.voters.iter().map(|id| id.0).collect(),
         outgoing: configuration.outgoing.iter().map(|id| id.0).collect(),
+        leaving: configuration.leaving.iter().map(|id| id.0).collect(),
         members: members.map(|(id, context)| w::Member { id: id.0, context: context.clone() }).collect(),
     }
 }

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use prost::Message;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogIndex,
-    NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, Vote,
-    VoteRefusal, Write, WriteId,
+    NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow,
+    Vote, VoteRefusal, Write, WriteId,
 };
 
 fn number() -> impl Strategy<Value = u64> {
@@ -27,7 +27,12 @@ fn content() -> impl Strategy<Value = Bytes> {
 fn configuration() -> impl Strategy<Value = Configuration> {
     let ids = || btree_set(number().prop_map(NodeId), 0..4);
     let members = btree_map(number().prop_map(NodeId), content(), 0..4);
-    (ids(), ids(), members).prop_map(|(voters, outgoing, members)| Configuration { voters, outgoing, members })
+    (ids(), ids(), ids(), members).prop_map(|(voters, outgoing, leaving, members)| Configuration {
+        voters,
+        outgoing,
+        leaving,
+        members,
+    })
 }
 
 fn entries() -> impl Strategy<Value = Entries> {
@@ -70,7 +75,12 @@ fn rpc() -> impl Strategy<Value = Rpc> {
             round,
             vote
         })),
-        (term(), entry_id()).prop_map(|(term, last)| Rpc::RequestVote(RequestVote { term, last })),
+        (term(), entry_id(), any::<bool>()).prop_map(|(term, last, transfer)| Rpc::RequestVote(RequestVote {
+            term,
+            last,
+            transfer
+        })),
+        (term(), entry_id()).prop_map(|(term, last)| Rpc::TimeoutNow(TimeoutNow { term, last })),
         (term(), vote()).prop_map(|(term, vote)| Rpc::RequestVoteResponse(RequestVoteResponse { term, vote })),
         (term(), seq(), entry_id(), number().prop_map(LogIndex), entries()).prop_map(
             |(term, seq, prev, leader_commit, entries)| {
@@ -189,6 +199,8 @@ fn a_configuration_has_one_encoding() {
     assert_eq!(refused(voters), DecodeError::NotAscending("Configuration.voters"));
     let outgoing = w::Configuration { outgoing: vec![2, 2], ..Default::default() };
     assert_eq!(refused(outgoing), DecodeError::NotAscending("Configuration.outgoing"));
+    let leaving = w::Configuration { leaving: vec![3, 1], ..Default::default() };
+    assert_eq!(refused(leaving), DecodeError::NotAscending("Configuration.leaving"));
     let members = w::Configuration { members: vec![member(1), member(1)], ..Default::default() };
     assert_eq!(refused(members), DecodeError::NotAscending("Configuration.members"));
 }

@@ -99,6 +99,11 @@ impl fmt::Display for Answer<'_> {
             Reply::SessionOpened { session } => write!(f, "session {} is open, Thesis §6.3", session.0),
             Reply::Applied { entry, .. } => write!(f, "applied as {entry}"),
             Reply::Answer { applied, .. } => write!(f, "read at {applied}, Thesis §6.4"),
+            Reply::ConfigurationDecided { entry, configuration } => {
+                write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
+            }
+            Reply::HandedOver { to } => write!(f, "handed over to {to}, Thesis §3.10"),
+            Reply::NotHandedOver { reason } => write!(f, "not handed over: {reason}"),
             Reply::SessionExpired => write!(f, "the session is unknown"),
             Reply::AlreadyAnswered => write!(f, "applied before, and its answer forgotten, Thesis §6.3"),
             Reply::Rejected { reason } => write!(f, "rejected: {reason}"),
@@ -130,7 +135,7 @@ mod tests {
 
     #[test]
     fn lines_are_golden() {
-        let rpc = Rpc::RequestVote(RequestVote { term: Term(3), last: EntryId::new(4, 2) });
+        let rpc = Rpc::RequestVote(RequestVote { term: Term(3), last: EntryId::new(4, 2), transfer: false });
         let refused = Event::VoteRefused {
             candidate: NodeId(1),
             last: EntryId::new(4, 2),

@@ -3,8 +3,8 @@
 
 use crate::record::{CrashKind, NodeView, Record, Verdict, What};
 use raft_core::{
-    AppendOutcome, Configuration, Entry, EntryId, NodeId, Payload, RejectReason, Rpc, StopReason, Vote, VoteRefusal,
-    Write,
+    AppendOutcome, Configuration, Entry, EntryId, NodeId, Payload, RejectReason, Rpc, StopReason, TransferFailure,
+    Vote, VoteRefusal, Write,
 };
 use raft_node::Reply;
 use serde::Serialize;
@@ -171,7 +171,10 @@ fn message(rpc: &Rpc) -> Value {
         Rpc::PreVoteResponse(rpc) => {
             json!({ "kind": kind, "term": term, "round": rpc.round.0, "vote": vote(rpc.vote) })
         }
-        Rpc::RequestVote(rpc) => json!({ "kind": kind, "term": term, "last": entry_id(rpc.last) }),
+        Rpc::RequestVote(rpc) => {
+            json!({ "kind": kind, "term": term, "last": entry_id(rpc.last), "transfer": rpc.transfer })
+        }
+        Rpc::TimeoutNow(rpc) => json!({ "kind": kind, "term": term, "last": entry_id(rpc.last) }),
         Rpc::RequestVoteResponse(rpc) => json!({ "kind": kind, "term": term, "vote": vote(rpc.vote) }),
         Rpc::AppendEntries(rpc) => json!({
             "kind": kind, "term": term, "seq": rpc.seq.0, "prev": entry_id(rpc.prev),
@@ -228,13 +231,45 @@ fn reply(reply: &Reply) -> Value {
         }
         Reply::SessionExpired => json!({ "kind": "session_expired" }),
         Reply::AlreadyAnswered => json!({ "kind": "already_answered" }),
-        Reply::Rejected { reason: RejectReason::NotLeader { leader } } => {
-            json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(*leader) })
+        Reply::ConfigurationDecided { entry, configuration: decided } => {
+            json!({
+                "kind": "configuration_decided", "entry": entry_id(*entry), "configuration": configuration(decided),
+            })
         }
-        Reply::Rejected { reason: RejectReason::Busy } => json!({ "kind": "rejected", "reason": "busy" }),
-        Reply::Rejected { reason: RejectReason::Stopped } => json!({ "kind": "rejected", "reason": "stopped" }),
+        Reply::HandedOver { to } => json!({ "kind": "handed_over", "to": to.0 }),
+        Reply::NotHandedOver { reason } => {
+            let reason = match reason {
+                TransferFailure::TimedOut => "timed_out",
+                TransferFailure::NoTarget => "no_target",
+                TransferFailure::LeadershipLost => "leadership_lost",
+            };
+            json!({ "kind": "not_handed_over", "reason": reason })
+        }
+        Reply::Rejected { reason } => rejected(*reason),
         Reply::Lost => json!({ "kind": "lost" }),
         Reply::Unknown => json!({ "kind": "unknown" }),
+    }
+}
+
+fn rejected(reason: RejectReason) -> Value {
+    let rejected = |reason: &str| json!({ "kind": "rejected", "reason": reason });
+    match reason {
+        RejectReason::NotLeader { leader } => {
+            json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(leader) })
+        }
+        RejectReason::Busy => rejected("busy"),
+        RejectReason::Transferring => rejected("transferring"),
+        RejectReason::Leaving => rejected("leaving"),
+        RejectReason::NoTarget => rejected("no_target"),
+        RejectReason::NotReady => rejected("not_ready"),
+        RejectReason::OtherConfiguration { at } => {
+            json!({ "kind": "rejected", "reason": "other_configuration", "at": entry_id(at) })
+        }
+        RejectReason::NotCaughtUp { id } => json!({ "kind": "rejected", "reason": "not_caught_up", "node": id.0 }),
+        RejectReason::InvalidChange(problem) => {
+            json!({ "kind": "rejected", "reason": "invalid_change", "problem": problem.to_string() })
+        }
+        RejectReason::Stopped => rejected("stopped"),
     }
 }
 
@@ -268,6 +303,7 @@ fn configuration(configuration: &Configuration) -> Value {
     json!({
         "voters": ids(&mut configuration.voters.iter()),
         "outgoing": ids(&mut configuration.outgoing.iter()),
+        "leaving": ids(&mut configuration.leaving.iter()),
         "members": ids(&mut configuration.members.keys()),
     })
 }
@@ -321,7 +357,7 @@ mod tests {
             r#"{"command":"01ff","index":3,"kind":"command","term":3}],"kind":"append_entries","leader_commit":1,"#,
             r#""prev":{"index":1,"term":1},"seq":9,"term":3},"detail":{"copies":2,"to":2,"verdict":"delivered"},"#,
             r#""term":3,"vote":1,"role":"leader","leader":1,"commit":1,"last_index":3,"last_term":3,"applied":1,"#,
-            r#""configuration":{"members":[1,2],"outgoing":[],"voters":[1,2]}}"#,
+            r#""configuration":{"leaving":[],"members":[1,2],"outgoing":[],"voters":[1,2]}}"#,
             "\n",
         );
         assert_eq!(String::from_utf8(out).expect("JSON is UTF-8"), expected);

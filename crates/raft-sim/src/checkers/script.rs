@@ -75,7 +75,7 @@ pub(crate) fn granted(term: u64) -> Rpc {
 }
 
 pub(crate) fn request_vote(term: u64, last: EntryId) -> Rpc {
-    Rpc::RequestVote(RequestVote { term: Term(term), last })
+    Rpc::RequestVote(RequestVote { term: Term(term), last, transfer: false })
 }
 
 pub(crate) fn matched(term: u64, index: u64) -> Rpc {

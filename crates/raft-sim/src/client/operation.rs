@@ -163,7 +163,11 @@ impl Pending {
             }
             // Applied, but nobody knows with what result any more.
             Reply::AlreadyAnswered => Some(Ended::unknown()),
-            Reply::Unknown | Reply::SessionOpened { .. } => None,
+            Reply::Unknown
+            | Reply::SessionOpened { .. }
+            | Reply::ConfigurationDecided { .. }
+            | Reply::HandedOver { .. }
+            | Reply::NotHandedOver { .. } => None,
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) const ROLES: [(RoleKind, &str); 5] = [
 ];
 
 /// What [`raft_core::Rpc::kind`] can say.
-pub(crate) const MESSAGE_KINDS: [&str; 7] = [
+pub(crate) const MESSAGE_KINDS: [&str; 8] = [
     "pre_vote",
     "pre_vote_response",
     "request_vote",
@@ -36,6 +36,7 @@ pub(crate) const MESSAGE_KINDS: [&str; 7] = [
     "heartbeat",
     "append_entries",
     "append_entries_response",
+    "timeout_now",
 ];
 
 /// The value of this name in a table, or what is wrong with the name.
