@@ -3,7 +3,9 @@
 use super::*;
 use crate::message::SessionId;
 use bytes::Bytes;
-use raft_core::{AppendEntries, EntryId, NodeId, Rpc, Seq};
+use raft_core::{
+    AppendEntries, EntryId, InvalidChange, MembershipChange, MembershipStep, NodeId, Rpc, Seq, TransferFailure,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A state machine that remembers everything it was told; it answers with how much that is.
@@ -187,6 +189,46 @@ fn a_stale_query_is_answered_at_once_by_anyone() {
     cluster.request(NodeId(2), 2, query());
     cluster.settle();
     assert_eq!(cluster.reply(2), Some(&Reply::Rejected { reason: RejectReason::NotLeader { leader: None } }));
+}
+
+#[test]
+fn a_change_of_the_configuration_is_answered_when_it_is_decided() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let steps = vec![MembershipStep::Demote { id: leader }];
+    let change = MembershipChange { expected: None, steps };
+    cluster.request(leader, 1, Request::ChangeMembership { change: change.clone() });
+    assert_eq!(cluster.reply(1), None);
+    cluster.settle();
+    let Some(Reply::ConfigurationDecided { configuration, .. }) = cluster.reply(1) else {
+        panic!("not decided but {:?}", cluster.reply(1))
+    };
+    assert!(configuration.is_joint(), "it is decided from here on: {configuration}");
+    let next = cluster.leader();
+    assert_ne!(next, leader, "whoever votes no more leads no more");
+    cluster.request(next, 2, Request::ChangeMembership { change });
+    let problem = InvalidChange::NoVoter { id: leader };
+    let reason = RejectReason::InvalidChange(problem);
+    assert_eq!(cluster.reply(2), Some(&Reply::Rejected { reason }));
+}
+
+#[test]
+fn leadership_is_handed_over_or_it_is_said_why_not() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let other = |leader: NodeId| NodeId(leader.0 % 3 + 1);
+    let to = other(leader);
+    cluster.request(leader, 1, Request::TransferLeadership { to: Some(to) });
+    cluster.settle();
+    assert_eq!(cluster.reply(1), Some(&Reply::HandedOver { to }));
+    assert_eq!(cluster.leader(), to);
+    let cut = other(to);
+    cluster.cut.insert(cut);
+    cluster.request(to, 2, Request::TransferLeadership { to: Some(cut) });
+    cluster.run_until(|cluster| cluster.reply(2).is_some());
+    let reason = TransferFailure::TimedOut;
+    assert_eq!(cluster.reply(2), Some(&Reply::NotHandedOver { reason }));
+    assert_eq!(cluster.leader(), to, "it goes on leading");
 }
 
 #[test]
