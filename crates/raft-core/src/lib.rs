@@ -9,12 +9,13 @@
 //!
 //! - What goes in and out: [`message`](Message), [`action`](Action), [`event`](Event), [`config`](Config),
 //!   [`restore`](Restored), [`status`](Status).
-//! - Pure parts: ids, [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums), `log`, `writes`
-//!   (what is durable), `progress` (one peer), `jitter`, [`digest`](Digest).
+//! - Pure parts: ids, [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
+//!   [`membership`](MembershipChange) (what a change makes of a configuration), `log`, `writes` (what is durable),
+//!   `progress` (one peer), `jitter`, [`digest`](Digest).
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`.
+//!   (sending), `read`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership over).
 //!
 //! # A host
 //!
@@ -29,47 +30,84 @@
 //! | `Appended` | remember (index, term) and the client; answer nobody yet |
 //! | `Rejected`, `ReadFailed` | tell the client: surely no effect here |
 //! | `ReadReady` | once its index is applied, answer from the state machine |
+//! | `TransferDone`, `TransferFailed` | tell who asked |
 //! | `LeadershipLost` | all remembered requests are of unknown outcome |
 //! | `LeaderChanged`, `ConfigurationChanged` | hints and connections |
 //! | `Stopped` | end the process; look at what it says |
 //!
-//! A cluster of one, which needs no network:
+//! All of it, for a disk that blocks and a state machine that adds numbers up. The network is a pair of queues; a real
+//! host has sockets there, and [`Message::now`] from a monotonic clock.
 //!
 //! ```
-//! use raft_core::{Action, Config, Configuration, Input, Instant, Message, NodeId, Raft, RequestId, Restored};
-//! # fn main() -> Result<(), raft_core::RestoreError> {
-//! let configuration = Configuration::of_voters([NodeId(1)]);
-//! let mut raft = Raft::new(Config::new(NodeId(1)), Restored::bootstrap(configuration))?;
-//! let mut inputs = std::collections::VecDeque::from([Input::Tick]);
-//! let mut applied = Vec::new();
-//! let mut proposed = false;
-//! while let Some(input) = inputs.pop_front() {
-//!     for action in raft.step(Message { now: Instant::from_millis(1), input }) {
-//!         match action {
-//!             // A real host writes and syncs here.
-//!             Action::Persist(write) => inputs.push_back(Input::Persisted { write: write.id }),
-//!             Action::Apply { entries } => {
-//!                 applied.extend(entries.iter().map(|entry| entry.id.to_string()));
-//!                 inputs.extend(entries.last_id().map(|last| Input::Applied { index: last.index }));
+//! use raft_core::*;
+//! use std::collections::{BTreeMap, VecDeque};
+//!
+//! struct Host {
+//!     raft: Raft,
+//!     inbox: VecDeque<Input>,
+//!     outbox: Vec<(NodeId, Rpc)>,
+//!     disk: Vec<Write>,
+//!     sum: u64,
+//!     waiting: BTreeMap<(LogIndex, Term), RequestId>,
+//!     answers: Vec<(RequestId, String)>,
+//! }
+//!
+//! impl Host {
+//!     fn call(&mut self, now: Instant) {
+//!         let mut actions = Vec::new();
+//!         self.raft.step_batch(now, self.inbox.drain(..), &mut actions);
+//!         for action in actions {
+//!             match action {
+//!                 Action::Send { to, rpc } => self.outbox.push((to, rpc)),
+//!                 Action::Persist(write) => {
+//!                     let id = write.id;
+//!                     self.disk.push(write); // one record, then fdatasync
+//!                     self.inbox.push_back(Input::Persisted { write: id });
+//!                 }
+//!                 Action::Apply { entries } => {
+//!                     for entry in entries.iter() {
+//!                         if let Payload::Command(number) = &entry.payload {
+//!                             self.sum += u64::from(number[0]);
+//!                         }
+//!                         // The same index and term: that request is done. Another term: it is lost for good.
+//!                         if let Some(id) = self.waiting.remove(&(entry.id.index, entry.id.term)) {
+//!                             self.answers.push((id, format!("the sum is {}", self.sum)));
+//!                         }
+//!                     }
+//!                     let last = entries.last_id().unwrap_or_default();
+//!                     self.inbox.push_back(Input::Applied { index: last.index });
+//!                 }
+//!                 Action::Appended { id, entry } => drop(self.waiting.insert((entry.index, entry.term), id)),
+//!                 Action::Rejected { id, reason } => self.answers.push((id, format!("no effect: {reason}"))),
+//!                 Action::LeadershipLost { .. } => {
+//!                     let unknown = std::mem::take(&mut self.waiting);
+//!                     self.answers.extend(unknown.into_values().map(|id| (id, "unknown".to_owned())));
+//!                 }
+//!                 Action::Stopped { reason } => panic!("{reason}"),
+//!                 _ => {} // reads, transfers, news
 //!             }
-//!             Action::LeaderChanged { leader: Some(NodeId(1)), .. } if !proposed => {
-//!                 proposed = true;
-//!                 inputs.push_back(Input::Propose { id: RequestId(1), command: "hello".into() });
-//!             }
-//!             _ => {}
 //!         }
 //!     }
 //! }
-//! assert_eq!(applied, ["1@1", "2@2", "3@2"]); // the configuration, the no-op of term 2, the command
-//! # Ok(())
-//! # }
+//!
+//! let restored = Restored::bootstrap(Configuration::of_voters([NodeId(1)]));
+//! let raft = Raft::new(Config::new(NodeId(1)), restored)?;
+//! let (disk, waiting, answers) = (Vec::new(), BTreeMap::new(), Vec::new());
+//! let mut host = Host { raft, inbox: VecDeque::new(), outbox: Vec::new(), disk, sum: 0, waiting, answers };
+//! for moment in 0..10 {
+//!     if moment == 5 {
+//!         host.inbox.push_back(Input::Propose { id: RequestId(1), command: vec![42].into() });
+//!     }
+//!     host.call(Instant::from_millis(moment));
+//! }
+//! assert_eq!(host.answers, [(RequestId(1), "the sum is 42".to_owned())]);
+//! # Ok::<(), RestoreError>(())
 //! ```
 //!
 //! # Where the next parts go
 //!
-//! Membership changes extend `configuration` (the algebra of joint quorums is there) and get a file of their own beside
-//! `leader`; snapshots become a third state in `progress` and a field of `Restored`; transfer is a file beside
-//! `election`; leases read the send times that `progress` marks already keep.
+//! Snapshots become a third state in `progress` and a field of `Restored`; leases read the send times that `progress`
+//! marks already keep.
 #![no_std]
 extern crate alloc;
 
