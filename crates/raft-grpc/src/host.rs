@@ -8,7 +8,7 @@ use crate::directory::{Contact, Directory};
 use crate::disk_thread::{self, DiskQueue};
 use crate::failure::Failure;
 use crate::identity::{Identity, cluster_id};
-use crate::inbox::Inbox;
+use crate::inbox::{Asked, Inbox};
 use crate::node_thread::{self, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
@@ -20,7 +20,7 @@ use crate::services::peer_server::PeerServer;
 use crate::settings::Settings;
 use raft_core::{Config, Configuration, LogIndex, Restored, Write};
 use raft_kv::KvMap;
-use raft_node::{Node, NodeOptions};
+use raft_node::{Node, NodeOptions, Reply, Request};
 use raft_store::{ClusterId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
@@ -213,6 +213,7 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    hand_over(&parts.inbox).await;
     tracing::info!("ending: requests under way have {DRAIN:?}");
     closing.cancel();
     if timeout(DRAIN, clients).await.is_err() {
@@ -222,6 +223,21 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
     ended("node", threads.node.await)?;
     parts.disk.close();
     ended("disk", threads.disk.await)
+}
+
+/// Hands leadership over, if this node leads and somebody can take it: so an orderly end costs clients a round trip and not
+/// an election timeout (Thesis §3.10).
+async fn hand_over(inbox: &Inbox) {
+    let (reply, answer) = oneshot::channel();
+    if inbox.request(Asked { request: Request::TransferLeadership { to: None }, reply }).is_err() {
+        return;
+    }
+    match timeout(DRAIN, answer).await {
+        Ok(Ok(Reply::HandedOver { to })) => tracing::info!("leadership is handed over to node {}", to.0),
+        Ok(Ok(Reply::NotHandedOver { reason })) => tracing::warn!("leadership is not handed over: {reason}"),
+        // It does not lead, nobody can take over, or the node is at an end.
+        _ => {}
+    }
 }
 
 /// Says where the node listens: whoever started it with port 0 learns it only so.
