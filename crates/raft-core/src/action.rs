@@ -8,6 +8,7 @@ use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::event::Event;
 use crate::id::{EntryId, LogIndex, NodeId, RequestId, Term, WriteId};
+use crate::membership::InvalidChange;
 use crate::message::Rpc;
 use alloc::vec;
 use core::fmt;
@@ -70,6 +71,21 @@ pub enum Action {
         term: Term,
         /// Its leader, if known.
         leader: Option<NodeId>,
+    },
+    /// Leadership was handed over: this node leads no longer, because the target has begun an election in the next term.
+    /// Whether it wins, `LeaderChanged` says.
+    TransferDone {
+        /// The request.
+        id: RequestId,
+        /// The target.
+        to: NodeId,
+    },
+    /// Leadership was not handed over to the target.
+    TransferFailed {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        reason: TransferFailure,
     },
     /// The configuration in force is another, or has been committed.
     ConfigurationChanged {
@@ -135,8 +151,40 @@ pub enum RejectReason {
     },
     /// A limit of [`Config`](crate::Config) is reached; try again later.
     Busy,
+    /// Leadership is being handed over; try again later, perhaps elsewhere.
+    Transferring,
+    /// This leader is removing itself: it takes nothing new and is about to step down.
+    Leaving,
+    /// There is nobody to hand leadership over to: no voter that answers, or not the one that was named.
+    NoTarget,
+    /// Too early for a change of the configuration: the last one is not decided yet, or this leader has committed
+    /// nothing in its term (Thesis §4.1).
+    NotReady,
+    /// The configuration in force is not the expected one.
+    OtherConfiguration {
+        /// The entry that carries it.
+        at: EntryId,
+    },
+    /// A learner that is to be promoted is too far behind (Thesis §4.2.1).
+    NotCaughtUp {
+        /// The learner.
+        id: NodeId,
+    },
+    /// The change makes no sense.
+    InvalidChange(InvalidChange),
     /// The replica has stopped.
     Stopped,
+}
+
+/// Why leadership was not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransferFailure {
+    /// The target did not take over in time. This node goes on leading.
+    TimedOut,
+    /// The target can lead no longer: it votes no more, or has lost data. This node goes on leading.
+    NoTarget,
+    /// This node ceased to lead for another reason.
+    LeadershipLost,
 }
 
 /// The contradiction that stopped a replica.
@@ -157,8 +205,25 @@ impl fmt::Display for RejectReason {
             Self::NotLeader { leader: Some(leader) } => write!(f, "not the leader; {leader} is"),
             Self::NotLeader { leader: None } => write!(f, "not the leader; none is known"),
             Self::Busy => write!(f, "busy"),
+            Self::Transferring => write!(f, "leadership is being handed over"),
+            Self::Leaving => write!(f, "this leader is leaving"),
+            Self::NoTarget => write!(f, "nobody can take over"),
+            Self::NotReady => write!(f, "the last change is not decided, or nothing is committed in this term"),
+            Self::OtherConfiguration { at } => write!(f, "the configuration in force is that of {at}"),
+            Self::NotCaughtUp { id } => write!(f, "{id} has not caught up, Thesis §4.2.1"),
+            Self::InvalidChange(reason) => write!(f, "{reason}"),
             Self::Stopped => write!(f, "stopped"),
         }
+    }
+}
+
+impl fmt::Display for TransferFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TimedOut => "the target did not take over in time",
+            Self::NoTarget => "the target can lead no longer",
+            Self::LeadershipLost => "leadership was lost otherwise",
+        })
     }
 }
 
@@ -211,6 +276,8 @@ impl fmt::Display for Action {
             Self::LeadershipLost { term } => write!(f, "leadership of term {term} lost"),
             Self::LeaderChanged { term, leader: Some(leader) } => write!(f, "leader of term {term} is {leader}"),
             Self::LeaderChanged { term, leader: None } => write!(f, "leader of term {term} is unknown"),
+            Self::TransferDone { id, to } => write!(f, "{id} done: handed over to {to}"),
+            Self::TransferFailed { id, reason } => write!(f, "{id} failed: {reason}"),
             Self::ConfigurationChanged { configuration, at, committed } => {
                 write!(f, "configuration {configuration} of {at}{}", if *committed { " committed" } else { "" })
             }

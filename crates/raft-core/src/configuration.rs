@@ -18,6 +18,9 @@ pub struct Configuration {
     pub voters: BTreeSet<NodeId>,
     /// The voters of the old half while joint, else empty.
     pub outgoing: BTreeSet<NodeId>,
+    /// The members that are none any more when the joint configuration ends; empty unless joint. Voters of the old half
+    /// only.
+    pub leaving: BTreeSet<NodeId>,
     /// Every node that gets appends, with what the host wants to know about it (addresses), opaque to the core.
     pub members: BTreeMap<NodeId, Bytes>,
 }
@@ -27,12 +30,14 @@ impl Configuration {
     pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
         let voters: BTreeSet<NodeId> = voters.into_iter().collect();
         let members = voters.iter().map(|&id| (id, Bytes::new())).collect();
-        Self { voters, outgoing: BTreeSet::new(), members }
+        Self { voters, outgoing: BTreeSet::new(), leaving: BTreeSet::new(), members }
     }
 
-    /// Whether it can be in force: there are voters, and every voter is a member.
+    /// Whether it can be in force: there are voters, every voter is a member, and who leaves votes in the old half only.
     pub fn is_valid(&self) -> bool {
-        !self.voters.is_empty() && self.halves().flatten().all(|id| self.members.contains_key(id))
+        !self.voters.is_empty()
+            && self.halves().flatten().all(|id| self.members.contains_key(id))
+            && self.leaving.iter().all(|id| self.outgoing.contains(id) && !self.voters.contains(id))
     }
 
     /// Whether it needs two quorums (Raft §6).
@@ -69,7 +74,7 @@ impl Configuration {
 
     /// The bytes it counts for in limits: 8 a name, and what the host stored with the members.
     pub(crate) fn size(&self) -> u64 {
-        let names = self.voters.len() + self.outgoing.len() + self.members.len();
+        let names = self.voters.len() + self.outgoing.len() + self.leaving.len() + self.members.len();
         self.members.values().fold(8 * names as u64, |sum, member| sum.saturating_add(member.len() as u64))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
-use crate::message::{PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, Vote, VoteRefusal};
+use crate::message::{PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal};
 use crate::raft::Raft;
 use crate::role::Role;
 use crate::time::Instant;
@@ -31,6 +31,27 @@ impl Raft {
             Some(reason) => self.shared.observe(|| Event::CampaignRefused { reason }),
             None => self.campaign(Cause::CampaignRequested),
         }
+    }
+
+    /// The leader hands over to this node (Thesis §3.10). Obeyed only if the log ends as the leader says, and durably so:
+    /// then it can win, and a message that is late or repeated finds another term or another log.
+    pub(crate) fn on_timeout_now(&mut self, from: NodeId, rpc: TimeoutNow) {
+        if !is_candidates(rpc.term, rpc.last) {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        if rpc.term > self.shared.term() {
+            self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        let is_its_leader = self.shared.leader.is_none_or(|leader| leader == from);
+        let follows = matches!(self.role, Role::Follower(_)) && rpc.term == self.shared.term() && is_its_leader;
+        let is_up_to_date = self.shared.last() == rpc.last && self.shared.durable() == rpc.last.index;
+        if !follows || self.shared.own_vote_is_in_flight() {
+            return self.ignore(from, IgnoreReason::NotAsked);
+        }
+        if !is_up_to_date || !self.shared.is_voter() {
+            return self.ignore(from, IgnoreReason::CannotTakeOver);
+        }
+        self.become_candidate(Cause::TransferRequested { from });
     }
 
     /// Whether a leader is too recent for anybody to be elected. A leader's own contact is with a quorum.
@@ -68,7 +89,7 @@ impl Raft {
             return self.ignore(from, IgnoreReason::Malformed);
         }
         // Before anything else, the term included: a removed or cut off node must not disturb a living leader.
-        if self.is_sticky() {
+        if !rpc.transfer && self.is_sticky() {
             return self.refuse_vote(from, rpc, VoteRefusal::LeaderAlive);
         }
         if rpc.term < self.shared.term() {
@@ -157,13 +178,14 @@ impl Raft {
         if candidate.deadline.is_some() || !self.shared.hard_state_is_durable() {
             return;
         }
+        let transfer = candidate.transfer;
         candidate.granted.insert(self.shared.config.id);
         candidate.deadline = Some(self.shared.draw_election_deadline());
         let Some(configuration) = self.shared.configuration() else { return };
         if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
             return self.become_leader();
         }
-        let request = RequestVote { term: self.shared.term(), last: self.shared.last() };
+        let request = RequestVote { term: self.shared.term(), last: self.shared.last(), transfer };
         self.ask_voters(Rpc::RequestVote(request));
     }
 

@@ -70,6 +70,18 @@ pub enum Event {
         /// Why.
         reason: CampaignRefusal,
     },
+    /// Leadership is being handed over.
+    TransferBegun {
+        /// To whom.
+        target: NodeId,
+    },
+    /// A learner has finished a round of catching up (Thesis §4.2.1).
+    CaughtUp {
+        /// The learner.
+        peer: NodeId,
+        /// What it holds.
+        index: LogIndex,
+    },
 }
 
 /// What brought a role about.
@@ -100,6 +112,13 @@ pub enum Cause {
     },
     /// No quorum answered for an election timeout (Thesis §6.2).
     QuorumLost,
+    /// The leader asked for the election (Thesis §3.10).
+    TransferRequested {
+        /// The leader.
+        from: NodeId,
+    },
+    /// The configuration without this node is committed (Raft §6).
+    Removed,
 }
 
 /// Why an input was ignored.
@@ -117,6 +136,8 @@ pub enum IgnoreReason {
     Overloaded,
     /// It contradicts what the same leader sent before in this term, which Raft proves impossible.
     Contradiction,
+    /// It asks this node to take over, whose log is another than it says, not durable, or that does not vote.
+    CannotTakeOver,
 }
 
 /// Why a request to campaign was refused.
@@ -143,6 +164,8 @@ impl fmt::Display for Cause {
             Self::VoteGranted { candidate } => write!(f, "votes for {candidate}, Raft §5.2"),
             Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
+            Self::TransferRequested { from } => write!(f, "{from} hands over to it, Thesis §3.10"),
+            Self::Removed => write!(f, "the configuration without it is committed, Raft §6"),
         }
     }
 }
@@ -156,6 +179,7 @@ impl fmt::Display for IgnoreReason {
             Self::UnknownPeer => "the sender is not in the configuration",
             Self::Overloaded => "too much is waiting for the disk",
             Self::Contradiction => "it contradicts what the same leader sent before",
+            Self::CannotTakeOver => "its log is another, or it does not vote: it cannot take over",
         })
     }
 }
@@ -192,6 +216,8 @@ impl fmt::Display for Event {
                 write!(f, "{peer} lost data: it acknowledged up to {acknowledged} and denies {denied}")
             }
             Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
+            Self::TransferBegun { target } => write!(f, "hands leadership over to {target}, Thesis §3.10"),
+            Self::CaughtUp { peer, index } => write!(f, "{peer} has caught up to {index}, Thesis §4.2.1"),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::read::Reads;
 use crate::shared::Shared;
 use crate::status::PeerState;
 use crate::time::Instant;
+use crate::transfer::Transfer;
 use alloc::collections::BTreeMap;
 use bytes::Bytes;
 
@@ -27,6 +28,8 @@ pub(crate) struct Leader {
     pub(crate) peers: BTreeMap<NodeId, Progress>,
     pub(crate) uncommitted_bytes: u64,
     pub(crate) reads: Reads,
+    /// Leadership is being handed over.
+    pub(crate) transfer: Option<Transfer>,
 }
 
 impl Leader {
@@ -34,7 +37,8 @@ impl Leader {
     pub(crate) fn new(shared: &Shared) -> Self {
         let next = shared.last().index.next();
         let members = shared.configuration().map(|configuration| configuration.members.clone()).unwrap_or_default();
-        let peers = members.into_keys().filter(|&id| id != shared.id()).map(|id| (id, Progress::new(next))).collect();
+        let others = members.into_keys().filter(|&id| id != shared.id());
+        let peers = others.map(|id| (id, Progress::new(next, Seq(0), shared.now))).collect();
         Self {
             term_start: next,
             won: shared.now,
@@ -43,6 +47,7 @@ impl Leader {
             peers,
             uncommitted_bytes: shared.log.bytes(shared.commit.next(), shared.last().index),
             reads: Reads::default(),
+            transfer: None,
         }
     }
 
@@ -57,14 +62,26 @@ impl Leader {
 
     /// Answers a proposal: in the log, or surely not.
     pub(crate) fn propose(&mut self, shared: &mut Shared, id: RequestId, command: Bytes) {
-        let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
-            || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
-        if full {
-            shared.actions.push(Action::Rejected { id, reason: RejectReason::Busy });
+        if let Some(reason) = self.refusal_of_entries(shared) {
+            shared.actions.push(Action::Rejected { id, reason });
             return;
         }
         let entry = self.append(shared, Payload::Command(command));
         shared.actions.push(Action::Appended { id, entry });
+    }
+
+    /// Why no entry is taken from a host now, if so.
+    pub(crate) fn refusal_of_entries(&self, shared: &Shared) -> Option<RejectReason> {
+        let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
+            || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
+        if self.transfer.is_some() {
+            // The target would never hold everything while there is always more.
+            Some(RejectReason::Transferring)
+        } else if self.is_leaving(shared) {
+            Some(RejectReason::Leaving)
+        } else {
+            full.then_some(RejectReason::Busy)
+        }
     }
 
     /// Takes an answer of the current term.
@@ -88,7 +105,8 @@ impl Leader {
             // Within one term neither can be said of its only leader's appends.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
         };
-        if malformed || seq > peer.sent || seq == Seq(0) {
+        // An echo from before this peer was one (again) speaks of another stream of appends.
+        if malformed || seq > peer.sent || seq <= peer.created {
             return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Malformed });
         }
         if peer.state == PeerState::LostData {
@@ -106,7 +124,17 @@ impl Leader {
         peer.contact = Some(shared.now);
         peer.echoed = peer.echoed.max(seq);
         match outcome {
-            AppendOutcome::Matched { index } => peer.matched(index, seq),
+            AppendOutcome::Matched { index } => {
+                peer.matched(index, seq);
+                let timeout = shared.config.election_timeout.start;
+                if peer.catch_up.advance(peer.match_index, shared.last().index, shared.now, timeout) {
+                    let index = peer.match_index;
+                    let learns = shared.configuration().is_some_and(|configuration| !configuration.is_voter(from));
+                    if learns {
+                        shared.observe(|| Event::CaughtUp { peer: from, index });
+                    }
+                }
+            }
             AppendOutcome::Mismatch { prev, hint } if peer.is_current(prev, seq) => {
                 let next = shared.log.last_possible_match(hint).index.next();
                 peer.probe_from(next, self.seq);

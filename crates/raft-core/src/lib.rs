@@ -85,29 +85,33 @@ mod id;
 mod jitter;
 mod leader;
 mod log;
+mod membership;
 mod message;
 mod progress;
 mod raft;
 mod read;
+mod reconfigure;
 mod replicate;
 mod restore;
 mod role;
 mod shared;
 mod status;
 mod time;
+mod transfer;
 mod transition;
 mod writes;
 
-pub use action::{Action, HardState, RejectReason, StopReason, Write};
+pub use action::{Action, HardState, RejectReason, StopReason, TransferFailure, Write};
 pub use config::Config;
 pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};
 pub use event::{CampaignRefusal, Cause, Event, IgnoreReason};
 pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Seq, Term, WriteId};
+pub use membership::{InvalidChange, MembershipChange, MembershipStep};
 pub use message::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, RequestVote,
-    RequestVoteResponse, Rpc, Vote, VoteRefusal,
+    RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
 pub use restore::{RestoreError, Restored};

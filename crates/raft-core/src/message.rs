@@ -5,6 +5,7 @@
 
 use crate::entry::Entries;
 use crate::id::{EntryId, LogIndex, NodeId, RequestId, Round, Seq, Term, WriteId};
+use crate::membership::MembershipChange;
 use crate::time::Instant;
 use bytes::Bytes;
 use core::fmt;
@@ -44,6 +45,22 @@ pub enum Input {
         /// Chosen by the host, repeated in the answer.
         id: RequestId,
     },
+    /// Change the configuration (Raft §6). Answered in the same call by `Appended` or `Rejected`; then
+    /// `ConfigurationChanged` tells how far it is. The second half of a joint change follows by itself.
+    ChangeMembership {
+        /// Chosen by the host, repeated in the answer.
+        id: RequestId,
+        /// What to change.
+        change: MembershipChange,
+    },
+    /// Hand leadership over (Thesis §3.10). Answered in the same call by `Rejected`, or later by exactly one of
+    /// `TransferDone` and `TransferFailed`, at most the longest election timeout later.
+    TransferLeadership {
+        /// Chosen by the host, repeated in the answer.
+        id: RequestId,
+        /// To this voter; none: the one with the longest log that answers.
+        to: Option<NodeId>,
+    },
     /// Start an election now, if this node may: it is a voter, leads nothing, and has not heard from a leader within
     /// the shortest election timeout.
     Campaign,
@@ -75,6 +92,8 @@ pub enum Rpc {
     AppendEntries(AppendEntries),
     /// The answer to an append; a match is sent once the entries are durable.
     AppendEntriesResponse(AppendEntriesResponse),
+    /// Start an election at once (Thesis §3.10).
+    TimeoutNow(TimeoutNow),
 }
 
 /// Arguments of a pre-vote (Thesis §9.6).
@@ -106,6 +125,8 @@ pub struct RequestVote {
     pub term: Term,
     /// The candidate's last entry.
     pub last: EntryId,
+    /// The leader itself has asked for this election: whoever heard from it lately may vote all the same (Thesis §4.2.3).
+    pub transfer: bool,
 }
 
 /// Result of a vote request (Raft Figure 2).
@@ -171,6 +192,16 @@ pub struct AppendEntriesResponse {
     pub outcome: AppendOutcome,
 }
 
+/// A leader's request to start an election at once, bound to one log and one term: it is obeyed only by a node whose
+/// durable log ends exactly so, and so can win (Thesis §3.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TimeoutNow {
+    /// The leader's term.
+    pub term: Term,
+    /// The leader's last entry.
+    pub last: EntryId,
+}
+
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AppendOutcome {
@@ -202,6 +233,7 @@ impl Rpc {
             Self::RequestVoteResponse(rpc) => rpc.term,
             Self::AppendEntries(rpc) => rpc.term,
             Self::AppendEntriesResponse(rpc) => rpc.term,
+            Self::TimeoutNow(rpc) => rpc.term,
         }
     }
 
@@ -215,6 +247,7 @@ impl Rpc {
             Self::AppendEntries(rpc) if rpc.entries.is_empty() => "heartbeat",
             Self::AppendEntries(_) => "append_entries",
             Self::AppendEntriesResponse(_) => "append_entries_response",
+            Self::TimeoutNow(_) => "timeout_now",
         }
     }
 }
@@ -256,7 +289,10 @@ impl fmt::Display for Rpc {
         match self {
             Self::PreVote(rpc) => write!(f, "pre-vote {} term {term} last {}", rpc.round, rpc.last),
             Self::PreVoteResponse(rpc) => write!(f, "pre-vote {} term {term} {}", rpc.round, rpc.vote),
-            Self::RequestVote(rpc) => write!(f, "request vote term {term} last {}", rpc.last),
+            Self::RequestVote(rpc) => {
+                let transfer = if rpc.transfer { " on the leader's request" } else { "" };
+                write!(f, "request vote term {term} last {}{transfer}", rpc.last)
+            }
             Self::RequestVoteResponse(rpc) => write!(f, "vote term {term} {}", rpc.vote),
             Self::AppendEntries(rpc) => {
                 let name = if rpc.entries.is_empty() { "heartbeat" } else { "append entries" };
@@ -264,6 +300,7 @@ impl fmt::Display for Rpc {
                 if rpc.entries.is_empty() { Ok(()) } else { write!(f, " {}", rpc.entries) }
             }
             Self::AppendEntriesResponse(rpc) => write!(f, "append term {term} {} {}", rpc.seq, rpc.outcome),
+            Self::TimeoutNow(rpc) => write!(f, "timeout now term {term} last {}", rpc.last),
         }
     }
 }

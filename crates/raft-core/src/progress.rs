@@ -33,6 +33,42 @@ pub(crate) struct Progress {
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
     marks: VecDeque<Mark>,
+    /// The newest append sent to anybody when this peer became one: what it echoes up to there is not about this.
+    pub(crate) created: Seq,
+    /// How well it keeps up.
+    pub(crate) catch_up: CatchUp,
+}
+
+/// The rounds in which a peer catches up (Thesis §4.2.1): in each it gets what the log held when the round began. A round
+/// shorter than an election timeout tells that promoting the peer would not leave the cluster without a quorum for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CatchUp {
+    target: LogIndex,
+    since: Instant,
+    last_was_short: bool,
+}
+
+impl CatchUp {
+    /// The first round.
+    fn new(target: LogIndex, now: Instant) -> Self {
+        Self { target, since: now, last_was_short: false }
+    }
+
+    /// Takes note of what the peer holds. True: a round has ended, and it was short.
+    pub(crate) fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
+        if matched < self.target {
+            return false;
+        }
+        let was_short = self.last_was_short;
+        self.last_was_short = now.since(self.since) <= timeout;
+        *self = Self { target: last, since: now, ..*self };
+        self.last_was_short && !was_short
+    }
+
+    /// Whether the peer keeps up: it holds everything, or its last round was short and the present one still is.
+    pub(crate) fn is_done(&self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
+        matched >= last || (self.last_was_short && now.since(self.since) <= timeout)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,14 +86,14 @@ pub(crate) struct Mark {
 }
 
 impl Progress {
-    /// A peer of which nothing is known: probed from `next_index` on.
-    pub(crate) fn new(next_index: LogIndex) -> Self {
+    /// A peer of which nothing is known: probed from `next_index` on. `created` is the newest append sent to anybody.
+    pub(crate) fn new(next_index: LogIndex, created: Seq, now: Instant) -> Self {
         Self {
             match_index: LogIndex(0),
             next_index,
             state: PeerState::Probe,
             probe_sent: false,
-            position_since: Seq(0),
+            position_since: created,
             echoed: Seq(0),
             sent: Seq(0),
             sent_commit: LogIndex(0),
@@ -65,6 +101,8 @@ impl Progress {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             marks: VecDeque::new(),
+            created,
+            catch_up: CatchUp::new(next_index.previous(), now),
         }
     }
 
@@ -170,8 +208,12 @@ impl Progress {
 mod tests {
     use super::*;
 
+    fn fresh(next: u64) -> Progress {
+        Progress::new(LogIndex(next), Seq(0), Instant::default())
+    }
+
     fn replicating() -> Progress {
-        let mut progress = Progress::new(LogIndex(5));
+        let mut progress = fresh(5);
         progress.matched(LogIndex(4), Seq(1));
         assert_eq!((progress.state, progress.next_index), (PeerState::Replicate, LogIndex(5)));
         progress
@@ -196,6 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_has_caught_up_after_a_short_round_and_until_a_long_one() {
+        let timeout = Duration::from_millis(100);
+        let at = Instant::from_millis;
+        let mut rounds = CatchUp::new(LogIndex(50), at(0));
+        assert!(!rounds.advance(LogIndex(49), LogIndex(60), at(10), timeout));
+        assert!(!rounds.advance(LogIndex(50), LogIndex(90), at(500), timeout), "the first round was long");
+        assert!(!rounds.is_done(LogIndex(50), LogIndex(90), at(500), timeout));
+        assert!(rounds.advance(LogIndex(90), LogIndex(95), at(600), timeout), "the second was short");
+        assert!(rounds.is_done(LogIndex(90), LogIndex(95), at(700), timeout));
+        assert!(!rounds.is_done(LogIndex(90), LogIndex(95), at(701), timeout), "the third is long already");
+        assert!(rounds.is_done(LogIndex(95), LogIndex(95), at(900), timeout), "it holds everything");
+    }
+
+    #[test]
     fn a_match_is_never_lowered_and_next_stays_above_it() {
         let mut progress = replicating();
         progress.sent_entries(LogIndex(9), 1);
@@ -208,7 +264,7 @@ mod tests {
 
     #[test]
     fn stale_rejections_do_not_rewind() {
-        let mut progress = Progress::new(LogIndex(9));
+        let mut progress = fresh(9);
         assert!(progress.is_current(EntryId::new(8, 2), Seq(1)));
         assert!(!progress.is_current(EntryId::new(7, 2), Seq(1)), "not the probed position");
         progress.probe_from(LogIndex(5), Seq(3));

@@ -81,8 +81,8 @@ impl Raft {
         }
         let deadline = match &self.role {
             Role::Leader(leader) => {
-                let quorum = leader.quorum_deadline(&self.shared);
-                Some(quorum.map_or(leader.next_heartbeat, |deadline| deadline.min(leader.next_heartbeat)))
+                let others = [leader.quorum_deadline(&self.shared), leader.transfer_deadline()];
+                others.into_iter().flatten().chain([leader.next_heartbeat]).min()
             }
             _ => self.election_deadline(),
         };
@@ -146,6 +146,7 @@ impl Raft {
             uncommitted_bytes: leader.map_or(0, |leader| leader.uncommitted_bytes),
             unpersisted_bytes: shared.unpersisted_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
+            transfer_to: leader.and_then(|leader| leader.transfer).map(|transfer| transfer.target),
             peers: leader
                 .map(|leader| leader.peers.iter().map(|(&id, peer)| (id, peer.status())).collect())
                 .unwrap_or_default(),
@@ -176,7 +177,11 @@ impl Raft {
 
     fn on_input(&mut self, input: Input) {
         if let Role::Stopped(_) = self.role {
-            if let Input::Propose { id, .. } | Input::Read { id } = input {
+            if let Input::Propose { id, .. }
+            | Input::Read { id }
+            | Input::ChangeMembership { id, .. }
+            | Input::TransferLeadership { id, .. } = input
+            {
                 self.shared.actions.push(Action::Rejected { id, reason: RejectReason::Stopped });
             }
             return;
@@ -191,6 +196,14 @@ impl Raft {
             },
             Input::Read { id } => match &mut self.role {
                 Role::Leader(leader) => leader.read(&mut self.shared, id),
+                _ => self.reject_not_leader(id),
+            },
+            Input::ChangeMembership { id, change } => match &mut self.role {
+                Role::Leader(leader) => leader.change_membership(&mut self.shared, id, &change),
+                _ => self.reject_not_leader(id),
+            },
+            Input::TransferLeadership { id, to } => match &mut self.role {
+                Role::Leader(leader) => leader.begin_transfer(&mut self.shared, id, to),
                 _ => self.reject_not_leader(id),
             },
             Input::Campaign => self.on_campaign(),
@@ -213,6 +226,7 @@ impl Raft {
             Rpc::RequestVoteResponse(rpc) => self.on_request_vote_response(from, rpc),
             Rpc::AppendEntries(rpc) => self.on_append_entries(from, rpc),
             Rpc::AppendEntriesResponse(rpc) => self.on_append_entries_response(from, rpc),
+            Rpc::TimeoutNow(rpc) => self.on_timeout_now(from, rpc),
         }
     }
 
@@ -291,6 +305,12 @@ impl Raft {
         if let Role::Leader(leader) = &mut self.role {
             leader.advance_commit_index(&mut self.shared);
             leader.release_reads(&mut self.shared);
+            leader.leave_joint(&mut self.shared);
+            leader.forget_the_removed(&self.shared);
+            leader.drive_transfer(&mut self.shared);
+            if leader.has_left(&mut self.shared) {
+                self.become_follower(self.shared.term(), Cause::Removed);
+            }
         }
     }
 

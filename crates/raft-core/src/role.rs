@@ -55,6 +55,8 @@ pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
     /// When the round is over; none until its requests have left, which is when its own vote is durable.
     pub(crate) deadline: Option<Instant>,
+    /// The leader asked for this round (Thesis §3.10): its requests say so.
+    pub(crate) transfer: bool,
 }
 
 impl Follower {

@@ -61,6 +61,8 @@ pub struct Status {
     pub unpersisted_bytes: u64,
     /// Reads waiting for their round; 0 unless it leads.
     pub pending_reads: usize,
+    /// To whom leadership is being handed over; none if it is not, or this node does not lead.
+    pub transfer_to: Option<NodeId>,
     /// What a leader knows of each peer; empty otherwise.
     pub peers: BTreeMap<NodeId, PeerStatus>,
 }

@@ -1,6 +1,6 @@
 //! The only file that changes roles (Raft Figure 4).
 
-use crate::action::{Action, RejectReason, StopReason};
+use crate::action::{Action, RejectReason, StopReason, TransferFailure};
 use crate::entry::Payload;
 use crate::event::{Cause, Event};
 use crate::id::{MAX_NUMBER, NodeId, Round, Term};
@@ -8,6 +8,7 @@ use crate::leader::Leader;
 use crate::message::{PreVote, Rpc};
 use crate::raft::Raft;
 use crate::role::{Candidate, Follower, PreCandidate, Role};
+use crate::transfer::Transfer;
 use alloc::collections::BTreeSet;
 
 impl Raft {
@@ -15,7 +16,7 @@ impl Raft {
     /// hearing from a leader or granting a vote may put an election off (Raft §5.2).
     pub(crate) fn become_follower(&mut self, term: Term, cause: Cause) {
         let running = self.election_deadline();
-        self.leave_leadership(RejectReason::NotLeader { leader: None });
+        self.leave_leadership(RejectReason::NotLeader { leader: None }, Some(cause));
         if term > self.shared.term() {
             self.shared.enter_term(term, None);
         }
@@ -60,7 +61,8 @@ impl Raft {
             return;
         }
         self.shared.enter_term(term, Some(self.shared.id()));
-        self.change_role(Role::Candidate(Candidate { granted: BTreeSet::new(), deadline: None }), cause);
+        let transfer = matches!(cause, Cause::TransferRequested { .. });
+        self.change_role(Role::Candidate(Candidate { granted: BTreeSet::new(), deadline: None, transfer }), cause);
     }
 
     /// Leads the current term; opens it with a no-op (Raft §8).
@@ -75,7 +77,7 @@ impl Raft {
 
     /// Ends the replica: what it saw cannot be, so nothing it could do next is known to be safe.
     pub(crate) fn stop(&mut self, reason: StopReason) {
-        self.leave_leadership(RejectReason::Stopped);
+        self.leave_leadership(RejectReason::Stopped, None);
         self.role = Role::Stopped(reason);
         self.announce_leader();
         self.shared.actions.push(Action::Stopped { reason });
@@ -83,8 +85,16 @@ impl Raft {
 
     /// What a leader owes its host when it ceases to lead. Its contact with a quorum stays as its contact with a leader:
     /// the window of stickiness is a time, not a role.
-    fn leave_leadership(&mut self, reason: RejectReason) {
+    fn leave_leadership(&mut self, reason: RejectReason, cause: Option<Cause>) {
         if let Role::Leader(leader) = &mut self.role {
+            if let Some(transfer) = leader.transfer.take() {
+                let Transfer { id, target, .. } = transfer;
+                let is_done = transfer.is_told() && cause == Some(Cause::HigherTerm { from: target });
+                let reason = TransferFailure::LeadershipLost;
+                let done = Action::TransferDone { id, to: target };
+                let news = if is_done { done } else { Action::TransferFailed { id, reason } };
+                self.shared.actions.push(news);
+            }
             self.shared.contact = Some(leader.contact(&self.shared, self.shared.now));
             core::mem::take(&mut leader.reads).fail(&mut self.shared, reason);
             self.shared.actions.push(Action::LeadershipLost { term: self.shared.hard_state.term });

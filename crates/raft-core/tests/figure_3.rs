@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Asserts too that what makes the property hard did happen.
 fn check(stream: u64, property: Option<Property>) {
     let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
-    let mut runner = runner(stream, 100);
+    let mut runner = runner(stream, 150);
     runner
         .run(&schedule(600), |(size, happenings)| {
             let mut cluster = Cluster::for_schedules(size);
@@ -37,7 +37,8 @@ fn check(stream: u64, property: Option<Property>) {
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     let happened = happened.into_inner();
-    for mark in ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"] {
+    let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
+    for mark in usual.into_iter().chain(["transfer", "configuration", "joint configuration"]) {
         assert!(happened.get(mark).is_some_and(|count| *count >= 20), "hardly any {mark}: {happened:?}");
     }
 }

@@ -11,8 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Event, Input, Instant,
-    LogIndex, MAX_NUMBER, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, RequestId, RequestVote,
-    RequestVoteResponse, Round, Rpc, Seq, Term, Vote, VoteRefusal, WriteId,
+    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, RequestId,
+    RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
 use std::cell::Cell;
 
@@ -37,9 +37,10 @@ fn carried() -> impl Strategy<Value = Entry> {
         Just(entry(Payload::Noop)),
         vec(any::<u8>(), 0..20).prop_map(move |bytes| entry(Payload::Command(bytes.into()))),
         nodes().prop_map(move |ids| entry(Payload::Configuration(Configuration::of_voters(ids)))),
-        (nodes(), nodes()).prop_map(move |(ids, outgoing)| {
+        (nodes(), nodes(), nodes()).prop_map(move |(ids, outgoing, leaving)| {
             let mut configuration = Configuration::of_voters(ids);
             configuration.outgoing = outgoing.into_iter().collect();
+            configuration.leaving = leaving.into_iter().collect();
             entry(Payload::Configuration(configuration))
         }),
     ]
@@ -83,7 +84,9 @@ fn rpc() -> impl Strategy<Value = Rpc> {
         (number(), number(), vote()).prop_map(|(term, round, vote)| {
             Rpc::PreVoteResponse(PreVoteResponse { term: Term(term), round: Round(round), vote })
         }),
-        (number(), entry_id()).prop_map(|(term, last)| Rpc::RequestVote(RequestVote { term: Term(term), last })),
+        (number(), entry_id(), any::<bool>())
+            .prop_map(|(term, last, transfer)| { Rpc::RequestVote(RequestVote { term: Term(term), last, transfer }) }),
+        (number(), entry_id()).prop_map(|(term, last)| Rpc::TimeoutNow(TimeoutNow { term: Term(term), last })),
         (number(), vote())
             .prop_map(|(term, vote)| Rpc::RequestVoteResponse(RequestVoteResponse { term: Term(term), vote })),
         entry_id().prop_flat_map(|prev| (number(), number(), Just(prev), number(), entries(prev))).prop_map(
@@ -98,6 +101,12 @@ fn rpc() -> impl Strategy<Value = Rpc> {
     ]
 }
 
+fn any_change() -> impl Strategy<Value = MembershipChange> {
+    let step = (0..5_u8, 0..5_u64).prop_map(|(kind, id)| cluster::schedule::membership_step(kind, NodeId(id)));
+    (proptest::option::of(number().prop_map(LogIndex)), vec(step, 0..4))
+        .prop_map(|(expected, steps)| MembershipChange { expected, steps })
+}
+
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         1 => Just(Input::Tick),
@@ -105,6 +114,9 @@ fn input() -> impl Strategy<Value = Input> {
         1 => number().prop_map(|id| Input::Propose { id: RequestId(id), command: "x".into() }),
         1 => number().prop_map(|id| Input::Read { id: RequestId(id) }),
         1 => Just(Input::Campaign),
+        1 => (number(), any_change()).prop_map(|(id, change)| Input::ChangeMembership { id: RequestId(id), change }),
+        1 => (number(), proptest::option::of(0..5_u64))
+            .prop_map(|(id, to)| Input::TransferLeadership { id: RequestId(id), to: to.map(NodeId) }),
         2 => number().prop_map(|write| Input::Persisted { write: WriteId(write) }),
         1 => number().prop_map(|index| Input::Applied { index: LogIndex(index) }),
     ]
@@ -241,7 +253,12 @@ fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
                 rpc.vote = if rpc.vote == Vote::Granted { Vote::Refused(VoteRefusal::StaleTerm) } else { Vote::Granted }
             }
         },
-        Rpc::RequestVote(rpc) => match field % 2 {
+        Rpc::RequestVote(rpc) => match field % 3 {
+            0 => rpc.term.0 = shift(rpc.term.0),
+            1 => rpc.transfer = !rpc.transfer,
+            _ => rpc.last = id(rpc.last),
+        },
+        Rpc::TimeoutNow(rpc) => match field % 2 {
             0 => rpc.term.0 = shift(rpc.term.0),
             _ => rpc.last = id(rpc.last),
         },

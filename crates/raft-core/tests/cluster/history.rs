@@ -190,9 +190,16 @@ impl History {
 
     /// A node answers or announces.
     pub(crate) fn answered(&mut self, id: NodeId, news: &Action) {
+        if let Action::ConfigurationChanged { configuration, committed: true, at } = news
+            && at.index > LogIndex(1)
+        {
+            self.mark(if configuration.is_joint() { "joint configuration" } else { "configuration" });
+        }
         let (request, is_for_reads) = match news {
             Action::Appended { id, .. } => (*id, Some(false)),
-            Action::Rejected { id, .. } => (*id, None),
+            Action::Rejected { id, .. } | Action::TransferDone { id, .. } | Action::TransferFailed { id, .. } => {
+                (*id, None)
+            }
             Action::ReadReady { id, .. } | Action::ReadFailed { id, .. } => (*id, Some(true)),
             _ => return,
         };
@@ -201,6 +208,11 @@ impl History {
         };
         if is_for_reads.is_some_and(|is_for_reads| is_for_reads != asked.read.is_some()) {
             self.violated(Property::OneAnswerARequest, format!("{id} says {news} to another kind of request"));
+        }
+        match news {
+            Action::TransferDone { .. } => self.mark("transfer"),
+            Action::TransferFailed { .. } => self.mark("failed transfer"),
+            _ => {}
         }
         if let (Action::ReadReady { index, .. }, Some(newest)) = (news, asked.read) {
             self.mark("read");

@@ -11,8 +11,8 @@ pub(crate) mod script;
 
 use history::History;
 use raft_core::{
-    Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, Message, NodeId, Payload, Raft,
-    RequestId, Restored, RoleKind, Rpc, Term, Write,
+    Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, MembershipChange, MembershipStep,
+    Message, NodeId, Payload, Raft, RequestId, Restored, RoleKind, Rpc, Term, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -78,6 +78,14 @@ impl Cluster {
         let disk = Image { hard_state: image.hard_state, log: image.entries.to_vec() };
         let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
         Self::of_disks(disks, adjust)
+    }
+
+    /// `size` voters that have never run, and `joiners` nodes with empty disks.
+    pub(crate) fn with_joiners(size: u64, joiners: u64, adjust: impl Fn(&mut Config)) -> Self {
+        let founder = Restored::bootstrap(Configuration::of_voters((1..=size).map(NodeId)));
+        let founder = Image { hard_state: founder.hard_state, log: founder.entries.to_vec() };
+        let disk = |id| if id <= size { founder.clone() } else { Image::default() };
+        Self::of_disks((1..=size + joiners).map(|id| (NodeId(id), disk(id))).collect(), adjust)
     }
 
     /// Servers with these disks.
@@ -321,6 +329,23 @@ impl Cluster {
         request
     }
 
+    pub(crate) fn change(&mut self, id: NodeId, steps: Vec<MembershipStep>) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.history.asked(id, request, None);
+        let change = MembershipChange { expected: None, steps };
+        self.step(id, Input::ChangeMembership { id: request, change });
+        request
+    }
+
+    pub(crate) fn transfer(&mut self, id: NodeId, to: Option<NodeId>) -> RequestId {
+        self.requests += 1;
+        let request = RequestId(self.requests);
+        self.history.asked(id, request, None);
+        self.step(id, Input::TransferLeadership { id: request, to });
+        request
+    }
+
     // ---- whole stories ----
 
     /// Lets time pass, with everything delivered and written at once, until `done`; false after `rounds` deadlines.
@@ -342,13 +367,18 @@ impl Cluster {
         self.leader().expect("converged")
     }
 
-    /// Whether a leader has an entry of its term committed, and all that are up hold, have committed and applied the
-    /// same log.
+    /// Whether a leader has an entry of its term committed, no change and no transfer is under way, and all members that are up hold, have
+    /// committed and applied the same log.
     pub(crate) fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
-        let status = self.servers[&leader].raft.as_ref().expect("it leads").status();
+        let raft = self.servers[&leader].raft.as_ref().expect("it leads");
+        let status = raft.status();
+        let configuration = raft.configuration().cloned().unwrap_or_default();
+        let members = self.servers.iter().filter(|(id, _)| configuration.members.contains_key(id));
         status.last.term == status.term
-            && self.servers.values().filter_map(|server| server.raft.as_ref()).all(|raft| {
+            && !configuration.is_joint()
+            && status.transfer_to.is_none()
+            && members.filter_map(|(_, server)| server.raft.as_ref()).all(|raft| {
                 let other = raft.status();
                 (other.term, other.last, other.commit, other.applied)
                     == (status.term, status.last, status.last.index, status.last.index)

@@ -4,7 +4,7 @@ use super::image;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex, NodeId,
     PreVote, PreVoteResponse, Raft, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind, Round, Rpc, Seq,
-    Term, Vote, VoteRefusal, WriteId,
+    Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
 
 pub(crate) const N1: NodeId = NodeId(1);
@@ -256,7 +256,11 @@ pub(crate) fn stale_term(term: u64, seq: u64) -> Rpc {
 }
 
 pub(crate) fn request_vote(term: u64, last: (u64, u64)) -> Rpc {
-    Rpc::RequestVote(RequestVote { term: Term(term), last: id(last) })
+    Rpc::RequestVote(RequestVote { term: Term(term), last: id(last), transfer: false })
+}
+
+pub(crate) fn timeout_now(term: u64, last: (u64, u64)) -> Rpc {
+    Rpc::TimeoutNow(TimeoutNow { term: Term(term), last: id(last) })
 }
 
 pub(crate) fn granted(term: u64) -> Rpc {

@@ -5,7 +5,7 @@ use super::Cluster;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
-use raft_core::{Input, Instant, NodeId, RoleKind};
+use raft_core::{Input, Instant, MembershipStep, NodeId, RoleKind};
 
 /// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
 /// stays so when it is shrunk.
@@ -75,6 +75,27 @@ pub(crate) enum Happening {
     CrashLeader {
         kept: u8,
     },
+    /// The leader, if there is one, is asked to change the configuration.
+    Change {
+        kind: u8,
+        node: u8,
+        other: Option<(u8, u8)>,
+    },
+    /// The leader, if there is one, is asked to hand over.
+    Transfer {
+        to: Option<u8>,
+    },
+}
+
+/// A step of a change of the configuration.
+pub(crate) fn membership_step(kind: u8, id: NodeId) -> MembershipStep {
+    match kind % 5 {
+        0 => MembershipStep::AddLearner { id, context: "c".into() },
+        1 => MembershipStep::Promote { id },
+        2 => MembershipStep::Demote { id },
+        3 => MembershipStep::Remove { id },
+        _ => MembershipStep::SetContext { id, context: "d".into() },
+    }
 }
 
 pub(crate) fn happening() -> impl Strategy<Value = Happening> {
@@ -100,12 +121,17 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<u8>().prop_map(|node| Campaign { node }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
         1 => (0..3_u8).prop_map(|kept| CrashLeader { kept }),
+        6 => (any::<u8>(), any::<u8>(), proptest::option::of((any::<u8>(), any::<u8>())))
+            .prop_map(|(kind, node, other)| Change { kind, node, other }),
+        5 => proptest::option::of(any::<u8>()).prop_map(|to| Transfer { to }),
     ]
 }
 
-/// A schedule for 3 or 5 nodes.
+/// A schedule for 1 to 5 founders, and two nodes more that may join.
 pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happening>)> {
-    (prop_oneof![Just(3_u64), Just(5_u64)], vec(happening(), length / 2..length))
+    let founders =
+        prop_oneof![1 => Just(1_u64), 1 => Just(2_u64), 4 => Just(3_u64), 1 => Just(4_u64), 4 => Just(5_u64)];
+    (founders, vec(happening(), length / 2..length))
 }
 
 /// A runner with a fixed seed: the same cases on every machine, and nothing written beside the sources.
@@ -126,7 +152,7 @@ pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
 impl Cluster {
     /// A cluster for random schedules: limits so small that they are met.
     pub(crate) fn for_schedules(size: u64) -> Self {
-        Self::with(size, |config| {
+        Self::with_joiners(size, 2, |config| {
             config.max_append_bytes = 80;
             config.max_inflight_messages = 3;
             config.max_apply_bytes = 120;
@@ -205,6 +231,18 @@ impl Cluster {
             CrashLeader { kept } => {
                 if let Some(leader) = self.leader() {
                     self.crash(leader, usize::from(kept));
+                }
+            }
+            Change { kind, node, other } => {
+                if let Some(leader) = self.leader() {
+                    let steps = [Some((kind, node)), other].into_iter().flatten();
+                    let steps = steps.map(|(kind, node)| membership_step(kind, pick(node))).collect();
+                    self.change(leader, steps);
+                }
+            }
+            Transfer { to } => {
+                if let Some(leader) = self.leader() {
+                    self.transfer(leader, to.map(pick));
                 }
             }
         }

@@ -1,0 +1,105 @@
+//! The leader's side of a change of the configuration (Raft §6, Thesis §4): when one may begin, whom it adds to those who
+//! get appends, how a joint one ends, and how a leader goes that removes itself.
+
+use crate::action::{Action, RejectReason};
+use crate::configuration::Configuration;
+use crate::entry::Payload;
+use crate::id::{EntryId, NodeId, RequestId};
+use crate::leader::Leader;
+use crate::membership::MembershipChange;
+use crate::progress::Progress;
+use crate::shared::Shared;
+
+impl Leader {
+    /// Begins a change, or says why not. Nothing is ever queued: what is too early is refused.
+    pub(crate) fn change_membership(&mut self, shared: &mut Shared, id: RequestId, change: &MembershipChange) {
+        let action = match self.begin_change(shared, change) {
+            Ok(next) => Action::Appended { id, entry: self.adopt(shared, next) },
+            Err(reason) => Action::Rejected { id, reason },
+        };
+        shared.actions.push(action);
+    }
+
+    fn begin_change(&self, shared: &Shared, change: &MembershipChange) -> Result<Configuration, RejectReason> {
+        if let Some(reason) = self.refusal_of_entries(shared) {
+            return Err(reason);
+        }
+        let Some((at, present)) = shared.log.configuration() else { return Err(RejectReason::NotReady) };
+        // Thesis §4.1 and the bug of 2015: without a committed entry of its own term, a leader may build on a configuration
+        // that another leader has replaced; two changes could then skip one another, and their quorums need not meet.
+        if present.is_joint() || at.index > shared.commit || shared.commit < self.term_start {
+            return Err(RejectReason::NotReady);
+        }
+        if change.expected.is_some_and(|expected| expected != at.index) {
+            return Err(RejectReason::OtherConfiguration { at });
+        }
+        let next = present.begin(change).map_err(RejectReason::InvalidChange)?;
+        let behind = next.voters.difference(&present.voters).find(|&&voter| !self.has_caught_up(shared, voter));
+        match behind {
+            Some(&id) => Err(RejectReason::NotCaughtUp { id }),
+            None => Ok(next),
+        }
+    }
+
+    /// Whether a learner could be promoted without holding the cluster up (Thesis §4.2.1).
+    fn has_caught_up(&self, shared: &Shared, id: NodeId) -> bool {
+        let (last, timeout) = (shared.last().index, shared.config.election_timeout.start);
+        self.answers(shared, id)
+            && self
+                .peers
+                .get(&id)
+                .is_some_and(|peer| peer.catch_up.is_done(peer.match_index, last, shared.now, timeout))
+    }
+
+    /// Appends a configuration, which is in force from now on (Raft §6), and begins to send to whom it adds. Whom it drops
+    /// gets appends until it is committed.
+    fn adopt(&mut self, shared: &mut Shared, configuration: Configuration) -> EntryId {
+        let next = shared.last().index.next();
+        let (id, now, created) = (shared.id(), shared.now, self.seq);
+        for &member in configuration.members.keys().filter(|&&member| member != id) {
+            self.peers.entry(member).or_insert_with(|| Progress::new(next, created, now));
+        }
+        let entry = self.append(shared, Payload::Configuration(configuration));
+        shared.announce_configuration();
+        entry
+    }
+
+    /// Ends a joint configuration once it is decided. Derived from the state and nothing else, so every leader does it,
+    /// and each exactly once. Held while leadership is handed over: the target could never hold everything.
+    pub(crate) fn leave_joint(&mut self, shared: &mut Shared) {
+        let Some((at, present)) = shared.log.configuration() else { return };
+        let is_decided = at.index <= shared.commit && shared.commit >= self.term_start;
+        if present.is_joint() && is_decided && self.transfer.is_none() {
+            let next = present.end();
+            self.adopt(shared, next);
+        }
+    }
+
+    /// Forgets the peers that the configuration dropped, once it is committed.
+    pub(crate) fn forget_the_removed(&mut self, shared: &Shared) {
+        if let Some((at, configuration)) = shared.log.configuration()
+            && at.index <= shared.commit
+            && self.peers.len() >= configuration.members.len()
+        {
+            self.peers.retain(|id, _| configuration.members.contains_key(id));
+        }
+    }
+
+    /// Whether the newest configuration ends without this node's vote: it takes nothing new and waits for it to be
+    /// committed.
+    pub(crate) fn is_leaving(&self, shared: &Shared) -> bool {
+        shared.configuration().is_some_and(|configuration| !configuration.is_voter(shared.id()))
+    }
+
+    /// Whether that is committed: then it names a successor, if one holds everything, and steps down.
+    pub(crate) fn has_left(&self, shared: &mut Shared) -> bool {
+        let decided = shared.log.configuration().is_some_and(|(at, _)| at.index <= shared.commit);
+        if !decided || !self.is_leaving(shared) {
+            return false;
+        }
+        if let Some(successor) = self.best_successor(shared, shared.last().index) {
+            self.tell_to_start(shared, successor);
+        }
+        true
+    }
+}

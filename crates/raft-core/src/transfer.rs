@@ -1,0 +1,110 @@
+//! Handing leadership over on request (Thesis §3.10): bring the target up to date, take no more proposals meanwhile, tell
+//! it to start an election at once.
+
+use crate::action::{Action, RejectReason, TransferFailure};
+use crate::event::Event;
+use crate::id::{LogIndex, NodeId, RequestId};
+use crate::leader::Leader;
+use crate::message::{Rpc, TimeoutNow};
+use crate::shared::Shared;
+use crate::status::PeerState;
+use crate::time::Instant;
+
+/// A transfer under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transfer {
+    pub(crate) id: RequestId,
+    pub(crate) target: NodeId,
+    /// When it has failed; then the leader goes on.
+    pub(crate) deadline: Instant,
+    /// When the target was last told to start; told again each heartbeat interval, for a message may be lost.
+    told: Option<Instant>,
+}
+
+impl Transfer {
+    /// Whether the target has been told to start.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+}
+
+impl Leader {
+    /// Begins to hand leadership over. Answered at once by `Rejected`, or later by `TransferDone` or `TransferFailed`.
+    pub(crate) fn begin_transfer(&mut self, shared: &mut Shared, id: RequestId, to: Option<NodeId>) {
+        let can = |target: &NodeId| self.can_lead(shared, *target);
+        let target = match to {
+            Some(target) => Some(target).filter(can),
+            None => self.best_successor(shared, LogIndex(0)),
+        };
+        let refusal = match target {
+            _ if self.transfer.is_some() => Err(RejectReason::Transferring),
+            _ if self.is_leaving(shared) => Err(RejectReason::Leaving),
+            None => Err(RejectReason::NoTarget),
+            Some(target) => Ok(target),
+        };
+        match refusal {
+            Ok(target) => {
+                let deadline = shared.now.after(shared.longest_timeout());
+                self.transfer = Some(Transfer { id, target, deadline, told: None });
+                shared.observe(|| Event::TransferBegun { target });
+            }
+            Err(reason) => shared.actions.push(Action::Rejected { id, reason }),
+        }
+    }
+
+    /// Tells the target to start once it holds everything; ends the transfer when its time is over or its target is one
+    /// no longer.
+    pub(crate) fn drive_transfer(&mut self, shared: &mut Shared) {
+        let Some(transfer) = self.transfer else { return };
+        if !self.can_lead(shared, transfer.target) {
+            return self.fail_transfer(shared, TransferFailure::NoTarget);
+        }
+        if transfer.deadline.is_due(shared.now) {
+            return self.fail_transfer(shared, TransferFailure::TimedOut);
+        }
+        let interval = shared.config.heartbeat_interval;
+        let is_due = transfer.told.is_none_or(|told| told.after(interval) <= shared.now);
+        let match_index = self.peers.get(&transfer.target).map_or(LogIndex(0), |peer| peer.match_index);
+        if is_due && match_index == shared.last().index {
+            self.tell_to_start(shared, transfer.target);
+            self.transfer = Some(Transfer { told: Some(shared.now), ..transfer });
+        }
+    }
+
+    /// When the transfer does something by itself.
+    pub(crate) fn transfer_deadline(&self) -> Option<Instant> {
+        self.transfer.map(|transfer| transfer.deadline)
+    }
+
+    /// The voter with the longest log, from `at_least` on, that has answered lately; the lowest id among equals.
+    pub(crate) fn best_successor(&self, shared: &Shared, at_least: LogIndex) -> Option<NodeId> {
+        let candidates = self.peers.iter().filter(|&(&id, peer)| {
+            peer.match_index >= at_least && self.can_lead(shared, id) && self.answers(shared, id)
+        });
+        candidates.rev().max_by_key(|(_, peer)| peer.match_index).map(|(&id, _)| id)
+    }
+
+    /// Tells a peer to start an election at once.
+    pub(crate) fn tell_to_start(&self, shared: &mut Shared, target: NodeId) {
+        let rpc = TimeoutNow { term: shared.term(), last: shared.last() };
+        shared.send(target, Rpc::TimeoutNow(rpc));
+    }
+
+    /// Whether a peer votes in what the configuration is, or is about to be, and its disk is sound.
+    fn can_lead(&self, shared: &Shared, target: NodeId) -> bool {
+        let votes = shared.configuration().is_some_and(|configuration| configuration.voters.contains(&target));
+        votes && self.peers.get(&target).is_some_and(|peer| peer.state != PeerState::LostData)
+    }
+
+    /// Whether a peer has answered within the longest election timeout.
+    pub(crate) fn answers(&self, shared: &Shared, peer: NodeId) -> bool {
+        let contact = self.peers.get(&peer).and_then(|peer| peer.contact);
+        contact.is_some_and(|contact| shared.now <= contact.after(shared.longest_timeout()))
+    }
+
+    fn fail_transfer(&mut self, shared: &mut Shared, reason: TransferFailure) {
+        if let Some(Transfer { id, .. }) = self.transfer.take() {
+            shared.actions.push(Action::TransferFailed { id, reason });
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! The contract's rule 13: changes of the configuration.
+
+mod cluster;
+
+use cluster::Cluster;
+use cluster::schedule::membership_step;
+use raft_core::{
+    Action, Configuration, EntryId, InvalidChange, LogIndex, MembershipChange, MembershipStep, NodeId, Payload,
+    RejectReason, RequestId, RoleKind,
+};
+
+const N1: NodeId = NodeId(1);
+const N4: NodeId = NodeId(4);
+
+fn add(id: u64) -> MembershipStep {
+    membership_step(0, NodeId(id))
+}
+
+fn promote(id: u64) -> MembershipStep {
+    membership_step(1, NodeId(id))
+}
+
+fn demote(id: u64) -> MembershipStep {
+    membership_step(2, NodeId(id))
+}
+
+fn remove(id: u64) -> MembershipStep {
+    membership_step(3, NodeId(id))
+}
+
+/// Three founders and two who may join; a leader.
+fn cluster() -> (Cluster, NodeId) {
+    let mut cluster = Cluster::with_joiners(3, 2, |_| ());
+    let leader = cluster.elect();
+    (cluster, leader)
+}
+
+/// What the node answered to this request.
+fn answer(cluster: &Cluster, node: NodeId, request: RequestId) -> Option<Action> {
+    let is_it = |news: &&Action| match news {
+        Action::Appended { id, .. } | Action::Rejected { id, .. } => *id == request,
+        _ => false,
+    };
+    cluster.servers[&node].news.iter().find(is_it).cloned()
+}
+
+fn rejected(cluster: &mut Cluster, node: NodeId, steps: Vec<MembershipStep>) -> Option<RejectReason> {
+    let request = cluster.change(node, steps);
+    match answer(cluster, node, request) {
+        Some(Action::Rejected { reason, .. }) => Some(reason),
+        _ => None,
+    }
+}
+
+fn configuration(cluster: &Cluster, node: NodeId) -> String {
+    cluster.raft(node.0).configuration().map_or_else(String::new, ToString::to_string)
+}
+
+/// Changes it, and waits until that is decided and everywhere.
+fn changed(cluster: &mut Cluster, steps: Vec<MembershipStep>) -> NodeId {
+    let leader = cluster.elect();
+    assert_eq!(rejected(cluster, leader, steps), None);
+    cluster.elect()
+}
+
+/// The others when one of three is named.
+fn others(of: NodeId) -> [u64; 2] {
+    match of.0 {
+        1 => [2, 3],
+        2 => [1, 3],
+        _ => [1, 2],
+    }
+}
+
+#[test]
+fn a_joint_configuration_is_entered_and_left_exactly_once() {
+    let (mut cluster, _) = cluster();
+    changed(&mut cluster, vec![add(4)]);
+    let leader = changed(&mut cluster, vec![promote(4)]);
+    assert_eq!(configuration(&cluster, N4), "{n1 n2 n3 n4}");
+    let log = cluster.servers[&leader].memory.log.iter();
+    let carried = log.filter_map(|entry| match &entry.payload {
+        Payload::Configuration(configuration) => Some(configuration.to_string()),
+        _ => None,
+    });
+    let carried: Vec<String> = carried.collect();
+    assert_eq!(carried, ["{n1 n2 n3}", "{n1 n2 n3; learners n4}", "{n1 n2 n3 -> n1 n2 n3 n4}", "{n1 n2 n3 n4}"]);
+    assert!(cluster.history.violations().is_empty());
+}
+
+#[test]
+fn it_is_in_force_when_appended_and_rolled_back_when_truncated() {
+    let (mut cluster, leader) = cluster();
+    cluster.isolate(leader, true);
+    let request = cluster.change(leader, vec![add(4)]);
+    assert!(matches!(answer(&cluster, leader, request), Some(Action::Appended { .. })));
+    assert_eq!(configuration(&cluster, leader), "{n1 n2 n3; learners n4}", "before it is durable");
+    let [a, b] = others(leader);
+    assert!(cluster.run_until(400, |cluster| {
+        [a, b].iter().any(|&id| cluster.raft(id).role() == RoleKind::Leader && cluster.raft(id).commit() > LogIndex(2))
+    }));
+    cluster.isolate(leader, false);
+    cluster.elect();
+    assert_eq!(configuration(&cluster, leader), "{n1 n2 n3}", "the entry was replaced, and so was what it said");
+}
+
+#[test]
+fn one_at_a_time_and_only_after_an_entry_of_the_own_term() {
+    let (mut cluster, leader) = cluster();
+    assert_eq!(rejected(&mut cluster, leader, vec![add(4)]), None);
+    assert_eq!(rejected(&mut cluster, leader, vec![add(5)]), Some(RejectReason::NotReady), "not committed yet");
+    cluster.elect();
+    // A new leader: its no-op is in its log and not committed.
+    cluster.isolate(leader, true);
+    let [a, b] = others(leader);
+    let leads = |cluster: &Cluster| [a, b].into_iter().find(|&id| cluster.raft(id).role() == RoleKind::Leader);
+    while leads(&cluster).is_none() {
+        let (_, id) = cluster.next_deadline().expect("somebody waits");
+        cluster.wait_for(id);
+        while leads(&cluster).is_none() && !(cluster.busy_links().is_empty()) {
+            for id in cluster.ids() {
+                cluster.persist(id, usize::MAX);
+            }
+            for (from, to) in cluster.busy_links() {
+                if leads(&cluster).is_none() {
+                    cluster.deliver(from, to, 0);
+                }
+            }
+        }
+        for id in cluster.ids() {
+            if leads(&cluster).is_none() {
+                cluster.persist(id, usize::MAX);
+            }
+        }
+    }
+    let new = NodeId(leads(&cluster).expect("found"));
+    assert_eq!(
+        rejected(&mut cluster, new, vec![remove(4)]),
+        Some(RejectReason::NotReady),
+        "Thesis §4.1, the bug of 2015"
+    );
+}
+
+#[test]
+fn compare_and_set_on_the_index_of_the_configuration() {
+    let (mut cluster, leader) = cluster();
+    let change = |expected| raft_core::Input::ChangeMembership {
+        id: RequestId(900),
+        change: MembershipChange { expected: Some(LogIndex(expected)), steps: vec![add(4)] },
+    };
+    cluster.history.asked(leader, RequestId(900), None);
+    let actions = cluster.step(leader, change(2));
+    let reason = RejectReason::OtherConfiguration { at: EntryId::new(1, 1) };
+    assert!(actions.contains(&Action::Rejected { id: RequestId(900), reason }), "{actions:?}");
+    cluster.history.asked(leader, RequestId(900), None);
+    let actions = cluster.step(leader, change(1));
+    assert!(actions.iter().any(|action| matches!(action, Action::Appended { .. })), "{actions:?}");
+}
+
+#[test]
+fn a_learner_is_promoted_only_once_it_has_caught_up() {
+    let (mut cluster, _) = cluster();
+    cluster.isolate(N4, true);
+    let leader = cluster.leader().expect("elected");
+    assert_eq!(rejected(&mut cluster, leader, vec![add(4)]), None);
+    let [a, b] = others(leader);
+    cluster
+        .run_until(60, |cluster| [a, b].iter().all(|&id| cluster.raft(id).commit() == cluster.raft(leader.0).commit()));
+    assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), Some(RejectReason::NotCaughtUp { id: N4 }));
+    assert_eq!(
+        rejected(&mut cluster, leader, vec![promote(5)]),
+        Some(RejectReason::InvalidChange(InvalidChange::NoMember { id: NodeId(5) }))
+    );
+    cluster.isolate(N4, false);
+    changed(&mut cluster, vec![promote(4)]);
+    assert!(cluster.raft(4).configuration().is_some_and(|configuration| configuration.is_voter(N4)));
+}
+
+#[test]
+fn a_leader_that_removes_itself_steps_down_when_that_is_committed_and_names_a_successor() {
+    let (mut cluster, leader) = cluster();
+    assert_eq!(rejected(&mut cluster, leader, vec![remove(leader.0)]), None);
+    assert!(cluster.run_until(40, |cluster| {
+        let leader_now = cluster.leader();
+        leader_now.is_some_and(|now| now != leader)
+    }));
+    let now = cluster.elect();
+    assert_ne!(now, leader);
+    assert!(
+        !cluster.raft(now.0).configuration().is_some_and(|configuration| configuration.members.contains_key(&leader))
+    );
+    assert_eq!(cluster.raft(leader.0).role(), RoleKind::Follower);
+    assert_eq!(cluster.raft(leader.0).deadline(), None, "who does not vote never campaigns");
+    let told = cluster.trace.iter().any(|line| line.contains("hands over to it"));
+    assert!(told, "the successor did not have to wait for its timer");
+}
+
+#[test]
+fn a_leaving_leader_takes_nothing_new_and_does_not_count_itself() {
+    let (mut cluster, leader) = cluster();
+    assert_eq!(rejected(&mut cluster, leader, vec![remove(leader.0)]), None);
+    // One happening at a time, until the joint configuration is decided and the leader has appended the next.
+    while configuration(&cluster, leader).contains("->") || configuration(&cluster, leader) == "{n1 n2 n3}" {
+        let ids = cluster.ids();
+        let writing = ids.into_iter().find(|id| !cluster.servers[id].pending.is_empty());
+        match (writing, cluster.busy_links().first().copied()) {
+            (Some(id), _) => drop(cluster.persist(id, 1)),
+            (None, Some((from, to))) => drop(cluster.deliver(from, to, 0)),
+            (None, None) => panic!("nothing moves:\n{}", cluster.trace.join("\n")),
+        }
+    }
+    cluster.persist(leader, usize::MAX);
+    let status = cluster.raft(leader.0).status();
+    assert_eq!((status.role, status.durable), (RoleKind::Leader, status.last.index));
+    assert!(status.commit < status.last.index, "its own copy counts for nothing");
+    let request = cluster.propose(leader);
+    let rejected = Action::Rejected { id: request, reason: RejectReason::Leaving };
+    assert!(cluster.servers[&leader].news.contains(&rejected));
+}
+
+#[test]
+fn whoever_leaves_gets_appends_until_that_is_committed() {
+    let (mut cluster, leader) = cluster();
+    let [a, b] = others(leader);
+    let request = cluster.change(leader, vec![remove(a)]);
+    assert!(matches!(answer(&cluster, leader, request), Some(Action::Appended { .. })));
+    assert!(cluster.raft(leader.0).status().peers.contains_key(&NodeId(a)));
+    cluster.run_until(40, |cluster| cluster.raft(leader.0).status().peers.len() == 1);
+    assert_eq!(cluster.raft(leader.0).status().peers.keys().copied().collect::<Vec<_>>(), [NodeId(b)]);
+}
+
+#[test]
+fn a_restart_inside_a_joint_configuration_goes_on_with_it() {
+    let (mut cluster, leader) = cluster();
+    let [a, _] = others(leader);
+    assert_eq!(rejected(&mut cluster, leader, vec![demote(a)]), None);
+    cluster.persist(leader, usize::MAX);
+    for id in cluster.ids() {
+        cluster.crash(id, usize::MAX);
+    }
+    cluster.links.clear();
+    for id in cluster.ids() {
+        cluster.restart(id, false);
+    }
+    assert!(configuration(&cluster, leader).contains("->"), "{}", configuration(&cluster, leader));
+    let now = cluster.elect();
+    let decided = cluster.raft(now.0).configuration().cloned().unwrap_or_default();
+    assert!(!decided.is_joint());
+    assert!(cluster.history.violations().is_empty());
+}
+
+#[test]
+fn one_voter_becomes_three_and_one_again() {
+    let mut cluster = Cluster::with_joiners(1, 4, |_| ());
+    cluster.elect();
+    for id in [2, 3] {
+        changed(&mut cluster, vec![add(id)]);
+        changed(&mut cluster, vec![promote(id)]);
+    }
+    assert_eq!(configuration(&cluster, N1), "{n1 n2 n3}");
+    let leader = changed(&mut cluster, vec![add(4), add(5)]);
+    assert_eq!(
+        cluster.raft(leader.0).configuration().map(Configuration::to_string).as_deref(),
+        Some("{n1 n2 n3; learners n4 n5}")
+    );
+    let [a, b] = others(leader);
+    let last = changed(&mut cluster, vec![remove(a), remove(b), remove(4), remove(5)]);
+    assert_eq!(last, leader);
+    assert_eq!(configuration(&cluster, last), format!("{{n{}}}", last.0));
+    cluster.propose(last);
+    cluster.elect();
+}
+
+#[test]
+fn a_promoted_learner_that_does_not_know_it_can_vote() {
+    let (mut cluster, leader) = cluster();
+    changed(&mut cluster, vec![add(4)]);
+    cluster.isolate(N4, true);
+    // n4 has everything so far; its promotion is decided without it.
+    let [a, b] = others(leader);
+    assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), None);
+    assert!(cluster.run_until(60, |cluster| [leader.0, a, b].iter().all(|&id| {
+        let raft = cluster.raft(id);
+        raft.configuration().is_some_and(|configuration| !configuration.is_joint() && configuration.is_voter(N4))
+            && raft.commit() == raft.status().last.index
+    })));
+    assert!(!cluster.raft(4).configuration().is_some_and(|configuration| configuration.is_voter(N4)));
+    // Two of four go down for good: without the vote of n4 nobody could be elected.
+    cluster.isolate(N4, false);
+    cluster.crash(leader, usize::MAX);
+    cluster.links.clear();
+    assert!(cluster.run_until(400, |cluster| {
+        cluster.leader().is_some_and(|now| cluster.raft(now.0).commit() == cluster.raft(now.0).status().last.index)
+    }));
+    assert!(cluster.history.violations().is_empty());
+}

@@ -1,0 +1,154 @@
+//! The contract's rule 14: leadership is handed over on request (Thesis §3.10).
+
+mod cluster;
+
+use cluster::Cluster;
+use cluster::replica::*;
+use raft_core::{Action, Input, NodeId, RejectReason, RequestId, RoleKind, TransferFailure};
+
+fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {
+    n1.step(Input::TransferLeadership { id: RequestId(77), to })
+}
+
+fn timeouts(actions: &[Action]) -> Vec<String> {
+    sends(actions).into_iter().filter(|line| line.contains("timeout now")).collect()
+}
+
+fn has(actions: &[Action], action: &Action) -> bool {
+    actions.contains(action)
+}
+
+#[test]
+fn a_target_that_holds_everything_is_told_at_once() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    assert_eq!(timeouts(&transfer(&mut n1, Some(N2))), ["n2 timeout now term 2 last 3@2"]);
+}
+
+#[test]
+fn a_target_that_lags_is_told_when_it_holds_everything() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    let newest = appends_to(&n1.propose(1), N2)[0].seq.0;
+    n1.persist();
+    assert!(timeouts(&transfer(&mut n1, Some(N2))).is_empty(), "n2 lacks 4@2");
+    assert_eq!(timeouts(&n1.receive(N2, matched(2, newest, 4))), ["n2 timeout now term 2 last 4@2"]);
+}
+
+#[test]
+fn meanwhile_proposals_and_changes_are_refused_and_reads_are_not() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    transfer(&mut n1, Some(N2));
+    let refused = |id| Action::Rejected { id: RequestId(id), reason: RejectReason::Transferring };
+    assert!(has(&n1.propose(5), &refused(5)));
+    assert!(has(&n1.step(Input::TransferLeadership { id: RequestId(6), to: Some(N3) }), &refused(6)));
+    let change = Input::ChangeMembership { id: RequestId(7), change: Default::default() };
+    assert!(has(&n1.step(change), &refused(7)));
+    assert!(!n1.read(8).iter().any(|action| matches!(action, Action::Rejected { .. })));
+}
+
+#[test]
+fn it_is_done_when_the_target_asks_for_votes_in_the_next_term() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    transfer(&mut n1, Some(N2));
+    let mut flagged = request_vote(3, (3, 2));
+    if let raft_core::Rpc::RequestVote(rpc) = &mut flagged {
+        rpc.transfer = true;
+    }
+    let actions = n1.receive(N2, flagged);
+    assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
+    assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 3));
+}
+
+#[test]
+fn another_end_of_leadership_is_a_failure() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    transfer(&mut n1, Some(N2));
+    let actions = n1.receive(N3, stale_term(9, 1));
+    let reason = TransferFailure::LeadershipLost;
+    assert!(has(&actions, &Action::TransferFailed { id: RequestId(77), reason }), "{actions:?}");
+}
+
+#[test]
+fn after_the_deadline_the_leader_goes_on() {
+    let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.check_quorum = false).established();
+    transfer(&mut n1, Some(N2));
+    n1.pass(299);
+    assert!(!n1.tick().iter().any(|action| matches!(action, Action::TransferFailed { .. })));
+    n1.pass(1);
+    let reason = TransferFailure::TimedOut;
+    assert!(has(&n1.tick(), &Action::TransferFailed { id: RequestId(77), reason }));
+    assert!(n1.propose(9).iter().any(|action| matches!(action, Action::Appended { .. })));
+}
+
+#[test]
+fn a_lost_request_is_repeated_each_heartbeat() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    transfer(&mut n1, Some(N2));
+    assert!(timeouts(&n1.tick()).is_empty(), "not at every call");
+    n1.pass(50);
+    assert_eq!(timeouts(&n1.tick()).len(), 1);
+}
+
+#[test]
+fn the_best_target_is_the_longest_log_that_answers() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    let newest = appends_to(&n1.propose(1), N2)[0].seq.0;
+    n1.persist();
+    n1.receive(N3, mismatch(2, 2, (2, 1), (1, 1)));
+    n1.receive(N2, matched(2, newest, 4));
+    assert_eq!(timeouts(&transfer(&mut n1, None)), ["n2 timeout now term 2 last 4@2"]);
+    let mut nobody = Replica::new(&[1, 1]).established();
+    let no = Action::Rejected { id: RequestId(77), reason: RejectReason::NoTarget };
+    assert!(has(&transfer(&mut nobody, Some(N9)), &no), "not a voter");
+    assert!(has(&transfer(&mut nobody, Some(N1)), &no), "itself");
+}
+
+#[test]
+fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
+    let follower = || Replica::new(&[1, 1]).following(3);
+    let mut obeys = follower();
+    let actions = obeys.receive(N2, timeout_now(3, (2, 1)));
+    assert_eq!((obeys.role(), obeys.term()), (RoleKind::Candidate, 4), "without a pre-vote: {actions:?}");
+    let asked = sends(&obeys.persist());
+    assert!(asked.iter().any(|line| line == "n2 request vote term 4 last 2@1 on the leader's request"), "{asked:?}");
+    let again = obeys.receive(N2, timeout_now(3, (2, 1)));
+    assert!(sends(&again).is_empty() && obeys.term() == 4, "{again:?}");
+    for (rpc, why) in [
+        (timeout_now(2, (2, 1)), "an older term"),
+        (timeout_now(3, (3, 3)), "a longer log"),
+        (timeout_now(3, (1, 1)), "a shorter log"),
+    ] {
+        let mut n1 = follower();
+        n1.receive(N2, rpc);
+        assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 3), "{why}");
+    }
+    let mut other = follower();
+    other.receive(N3, timeout_now(3, (2, 1)));
+    assert_eq!(other.role(), RoleKind::Follower, "not the leader's word");
+    let mut learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3);
+    learner.receive(N2, timeout_now(3, (2, 1)));
+    assert_eq!(learner.role(), RoleKind::Follower, "it does not vote");
+}
+
+#[test]
+fn only_a_flagged_request_passes_stickiness_and_only_one_round_is_flagged() {
+    let mut sticky = Replica::new(&[1, 1]).following(3);
+    assert!(sends(&sticky.receive(N3, request_vote(4, (2, 1))))[0].contains("a leader is alive"));
+    let mut obeys = Replica::new(&[1, 1]).following(3);
+    obeys.receive(N2, timeout_now(3, (2, 1)));
+    obeys.persist();
+    obeys.pass(1_000);
+    let next = sends(&obeys.tick());
+    assert!(next.iter().all(|line| line.contains("pre-vote")), "an ordinary round: {next:?}");
+}
+
+#[test]
+fn leadership_goes_over_within_one_round_trip_while_everybody_hears_the_leader() {
+    let mut cluster = Cluster::with(5, |_| ());
+    let leader = cluster.elect();
+    let target = cluster.ids().into_iter().find(|&id| id != leader).expect("five nodes");
+    let before = cluster.now;
+    cluster.transfer(leader, Some(target));
+    cluster.settle();
+    assert_eq!((cluster.leader(), cluster.now), (Some(target), before), "no timer had to run out");
+    assert!(cluster.history.violations().is_empty());
+}
