@@ -14,7 +14,7 @@
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`.
+//!   (sending), `read`, `lease`.
 //!
 //! # A host
 //!
@@ -68,8 +68,7 @@
 //! # Where the next parts go
 //!
 //! Membership changes extend `configuration` (the algebra of joint quorums is there) and get a file of their own beside
-//! `leader`; snapshots become a third state in `progress` and a field of `Restored`; transfer is a file beside
-//! `election`; leases read the send times that `progress` marks already keep.
+//! `leader`; snapshots become a third state in `progress` and a field of `Restored`.
 #![no_std]
 extern crate alloc;
 
@@ -84,6 +83,7 @@ mod follower;
 mod id;
 mod jitter;
 mod leader;
+mod lease;
 mod log;
 mod membership;
 mod message;
@@ -110,8 +110,8 @@ pub use event::{CampaignRefusal, Cause, Event, IgnoreReason};
 pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Seq, Term, WriteId};
 pub use membership::{InvalidChange, MembershipChange, MembershipStep};
 pub use message::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, RequestVote,
-    RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, ReadMode,
+    RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
 pub use restore::{RestoreError, Restored};

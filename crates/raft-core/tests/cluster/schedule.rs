@@ -5,7 +5,8 @@ use super::Cluster;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
-use raft_core::{Input, Instant, MembershipStep, NodeId, RoleKind};
+use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind};
+use std::time::Duration;
 
 /// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
 /// stays so when it is shrunk.
@@ -60,10 +61,11 @@ pub(crate) enum Happening {
     },
     /// To the leader, if there is one.
     ProposeToLeader,
+    /// To every node that believes it leads.
+    ReadAtLeaders,
     Read {
         node: u8,
     },
-    ReadAtLeader,
     Campaign {
         node: u8,
     },
@@ -71,6 +73,12 @@ pub(crate) enum Happening {
     Unseat {
         node: u8,
         rounds: u8,
+    },
+    /// Everything on its way to the leaders is held back; one node's timer runs out, if it `waits`, and the others talk.
+    Usurp {
+        node: u8,
+        rounds: u8,
+        waits: bool,
     },
     CrashLeader {
         kept: u8,
@@ -117,9 +125,10 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<u8>().prop_map(|node| Propose { node }),
         9 => Just(ProposeToLeader),
         2 => any::<u8>().prop_map(|node| Read { node }),
-        4 => Just(ReadAtLeader),
+        4 => Just(ReadAtLeaders),
         1 => any::<u8>().prop_map(|node| Campaign { node }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
+        2 => (any::<u8>(), 2..8_u8, any::<bool>()).prop_map(|(node, rounds, waits)| Usurp { node, rounds, waits }),
         1 => (0..3_u8).prop_map(|kept| CrashLeader { kept }),
         6 => (any::<u8>(), any::<u8>(), proptest::option::of((any::<u8>(), any::<u8>())))
             .prop_map(|(kind, node, other)| Change { kind, node, other }),
@@ -149,17 +158,35 @@ pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
     })
 }
 
+fn narrow(config: &mut Config) {
+    config.max_append_bytes = 80;
+    config.max_inflight_messages = 3;
+    config.max_apply_bytes = 120;
+    config.max_unpersisted_bytes = 400;
+    config.max_uncommitted_bytes = 600;
+    config.max_pending_reads = 4;
+}
+
 impl Cluster {
     /// A cluster for random schedules: limits so small that they are met.
     pub(crate) fn for_schedules(size: u64) -> Self {
-        Self::with_joiners(size, 2, |config| {
-            config.max_append_bytes = 80;
-            config.max_inflight_messages = 3;
-            config.max_apply_bytes = 120;
-            config.max_unpersisted_bytes = 400;
-            config.max_uncommitted_bytes = 600;
-            config.max_pending_reads = 4;
-        })
+        Self::with_joiners(size, 2, narrow)
+    }
+
+    /// The same with lease reads, clocks that drift as far as they may, and elections as soon as leases allow them.
+    pub(crate) fn for_leases(size: u64) -> Self {
+        const DRIFT: i64 = 100_000;
+        let mut cluster = Self::with_joiners(size, 2, |config| {
+            narrow(config);
+            config.lease_reads = true;
+            config.max_clock_drift_ppm = DRIFT as u32;
+            config.election_timeout.end = config.election_timeout.start + Duration::from_millis(10);
+        });
+        cluster.read_mode = ReadMode::Lease;
+        for (server, drift) in cluster.servers.values_mut().zip([-DRIFT, DRIFT, 0].into_iter().cycle()) {
+            server.drift_ppm = drift;
+        }
+        cluster
     }
 
     pub(crate) fn happen(&mut self, happening: &Happening) {
@@ -188,7 +215,7 @@ impl Cluster {
             Persist { node, count } => {
                 self.persist(pick(node), usize::from(count));
             }
-            Calm { rounds } => self.calm(rounds),
+            Calm { rounds } => self.calm(rounds, &[]),
             Pass { millis } => self.now = Instant(self.now.0 + u64::from(millis) * 1_000_000),
             Tick { node } => {
                 self.tick(pick(node));
@@ -215,8 +242,8 @@ impl Cluster {
                     self.read(pick(node));
                 }
             }
-            ReadAtLeader => {
-                if let Some(leader) = self.leader() {
+            ReadAtLeaders => {
+                for leader in self.leaders() {
                     self.read(leader);
                 }
             }
@@ -226,7 +253,17 @@ impl Cluster {
             Unseat { node, rounds } => {
                 self.now = Instant(self.now.0 + 400_000_000);
                 self.wait_for(pick(node));
-                self.calm(rounds);
+                self.calm(rounds, &[]);
+            }
+            Usurp { node, rounds, waits } => {
+                let leaders = self.leaders();
+                if waits && !leaders.contains(&pick(node)) {
+                    self.wait_for(pick(node));
+                }
+                self.calm(rounds, &leaders);
+                if self.leaders().len() > 1 {
+                    self.history.mark("usurped");
+                }
             }
             CrashLeader { kept } => {
                 if let Some(leader) = self.leader() {
@@ -258,15 +295,22 @@ impl Cluster {
         Some((from, to, usize::from(nth) % self.links[&(from, to)].len()))
     }
 
-    fn calm(&mut self, rounds: u8) {
+    /// All writes are reported, and on each link a message arrives, unless it is to one of the `deaf`.
+    fn calm(&mut self, rounds: u8, deaf: &[NodeId]) {
         for _ in 0..rounds {
             for id in self.ids() {
                 self.persist(id, usize::MAX);
             }
-            for (from, to) in self.busy_links() {
+            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !deaf.contains(to)) {
                 self.deliver(from, to, 0);
             }
         }
+    }
+
+    /// Whoever believes it leads.
+    fn leaders(&self) -> Vec<NodeId> {
+        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
+        rafts.filter(|raft| raft.role() == RoleKind::Leader).map(Raft::id).collect()
     }
 
     /// Everything is mended and up again; whether the cluster then makes progress: a leader, a fresh command committed,
