@@ -74,11 +74,14 @@ pub(crate) enum Happening {
         node: u8,
         rounds: u8,
     },
-    /// Everything on its way to the leaders is held back; one node's timer runs out, if it `waits`, and the others talk.
+    /// Everything on its way to the leaders is held back while the others talk, after a timer has run out if it `waits`.
+    /// Then all who believe that they lead are read from, the old ones after they have heard what is oldest if it is
+    /// `late`.
     Usurp {
         node: u8,
         rounds: u8,
         waits: bool,
+        late: bool,
     },
     CrashLeader {
         kept: u8,
@@ -128,7 +131,8 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         4 => Just(ReadAtLeaders),
         1 => any::<u8>().prop_map(|node| Campaign { node }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
-        2 => (any::<u8>(), 2..8_u8, any::<bool>()).prop_map(|(node, rounds, waits)| Usurp { node, rounds, waits }),
+        2 => (any::<u8>(), 1..5_u8, any::<bool>(), any::<bool>())
+            .prop_map(|(node, rounds, waits, late)| Usurp { node, rounds, waits, late }),
         1 => (0..3_u8).prop_map(|kept| CrashLeader { kept }),
         6 => (any::<u8>(), any::<u8>(), proptest::option::of((any::<u8>(), any::<u8>())))
             .prop_map(|(kind, node, other)| Change { kind, node, other }),
@@ -255,14 +259,16 @@ impl Cluster {
                 self.wait_for(pick(node));
                 self.calm(rounds, &[]);
             }
-            Usurp { node, rounds, waits } => {
+            Usurp { node, rounds, waits, late } => {
                 let leaders = self.leaders();
-                if waits && !leaders.contains(&pick(node)) {
-                    self.wait_for(pick(node));
+                self.usurp(&leaders, node, rounds, waits);
+                if late {
+                    for (from, to) in self.busy_links().into_iter().filter(|(_, to)| leaders.contains(to)) {
+                        self.deliver(from, to, 0);
+                    }
                 }
-                self.calm(rounds, &leaders);
-                if self.leaders().len() > 1 {
-                    self.history.mark("usurped");
+                for leader in self.leaders() {
+                    self.read(leader);
                 }
             }
             CrashLeader { kept } => {
@@ -303,6 +309,21 @@ impl Cluster {
             }
             for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !deaf.contains(to)) {
                 self.deliver(from, to, 0);
+            }
+        }
+    }
+
+    /// The others go on without the `leaders`, until another one is elected or the rounds are over.
+    fn usurp(&mut self, leaders: &[NodeId], node: u8, rounds: u8, waits: bool) {
+        let others: Vec<NodeId> = self.ids().into_iter().filter(|id| !leaders.contains(id)).collect();
+        for turn in 0..usize::from(rounds) {
+            if waits && let Some(&other) = others.get((usize::from(node) + turn) % others.len().max(1)) {
+                self.wait_for(other);
+            }
+            self.calm(8, leaders);
+            if !leaders.is_empty() && self.leaders().iter().any(|leader| !leaders.contains(leader)) {
+                self.history.mark("usurped");
+                return self.calm(2, leaders);
             }
         }
     }
