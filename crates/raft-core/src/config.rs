@@ -24,6 +24,15 @@ pub struct Config {
     pub check_quorum: bool,
     /// Ignore requests for votes for `election_timeout.start` after contact with a leader (Thesis §4.2.3). Default on.
     pub stickiness: bool,
+    /// Serve reads that ask for it without a round while a lease holds ([`ReadMode::Lease`](crate::ReadMode::Lease)), and
+    /// promise others the stickiness that their leases rest on; needs `stickiness`. A sole voter then waits for an
+    /// election timeout after its start, like everybody else. Such reads are only as good as `max_clock_drift_ppm`.
+    /// Before `election_timeout.start` is made shorter, or this or `stickiness` switched off, a node must have been down
+    /// for as long as it was: others may count on it. Default off.
+    pub lease_reads: bool,
+    /// How far the rate of any node's clock is from true time at most, in parts per million. Below 1 000 000. A machine
+    /// that is paused while its clock is, too, drifts without bound. Default 10 000, which is 1 %.
+    pub max_clock_drift_ppm: u32,
     /// The most bytes of entries in one append; one entry always fits. Above 0. Default 1 MiB.
     pub max_append_bytes: u64,
     /// The most bytes of entries on their way to one peer and not acknowledged; one append always fits. Above 0.
@@ -57,6 +66,8 @@ impl Config {
             pre_vote: true,
             check_quorum: true,
             stickiness: true,
+            lease_reads: false,
+            max_clock_drift_ppm: 10_000,
             max_append_bytes: MIB,
             max_inflight_bytes: 16 * MIB,
             max_inflight_messages: 256,
@@ -92,6 +103,12 @@ impl Config {
         if start > end {
             return Err("election_timeout must not end before it starts");
         }
+        if self.lease_reads && !self.stickiness {
+            return Err("lease_reads needs stickiness");
+        }
+        if self.max_clock_drift_ppm >= 1_000_000 {
+            return Err("max_clock_drift_ppm must be below 1000000");
+        }
         limits.iter().find(|(value, _)| *value == 0).map_or(Ok(()), |(_, problem)| Err(problem))
     }
 }
@@ -104,10 +121,12 @@ mod tests {
     fn defaults_are_in_range_and_each_limit_is_checked() {
         let good = Config::new(NodeId(1));
         assert_eq!(good.check(), Ok(()));
-        let breakages: [fn(&mut Config); 10] = [
+        let breakages: [fn(&mut Config); 12] = [
             |config| config.heartbeat_interval = Duration::ZERO,
             |config| config.heartbeat_interval = config.election_timeout.start,
             |config| config.election_timeout.end = Duration::from_millis(149),
+            |config| (config.lease_reads, config.stickiness) = (true, false),
+            |config| config.max_clock_drift_ppm = 1_000_000,
             |config| config.max_append_bytes = 0,
             |config| config.max_inflight_bytes = 0,
             |config| config.max_inflight_messages = 0,

@@ -4,6 +4,7 @@ use crate::id::{EntryId, LogIndex, NodeId, Seq, Term};
 use crate::message::{AppendOutcome, VoteRefusal};
 use crate::status::RoleKind;
 use core::fmt;
+use core::time::Duration;
 
 /// Something worth seeing in a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,6 +82,13 @@ pub enum Event {
         peer: NodeId,
         /// What it holds.
         index: LogIndex,
+    },
+    /// A peer is sticky for too short a time, or not at all: no lease of this leader rests on it. Said once for each time.
+    StickinessTooShort {
+        /// The peer.
+        peer: NodeId,
+        /// What it keeps.
+        stickiness: Duration,
     },
 }
 
@@ -217,6 +225,9 @@ impl fmt::Display for Event {
             }
             Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
             Self::TransferBegun { target } => write!(f, "hands leadership over to {target}, Thesis §3.10"),
+            Self::StickinessTooShort { peer, stickiness } => {
+                write!(f, "{peer} is sticky for {stickiness:?}, too short for a lease")
+            }
             Self::CaughtUp { peer, index } => write!(f, "{peer} has caught up to {index}, Thesis §4.2.1"),
         }
     }

@@ -7,7 +7,7 @@ use crate::action::StopReason;
 use crate::entry::{Entries, Payload};
 use crate::event::{Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
-use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, RequestVoteResponse, Rpc, Vote};
+use crate::message::{AppendEntries, AppendOutcome, RequestVoteResponse, Rpc, Vote};
 use crate::role::{Follower, Owed};
 use crate::shared::Shared;
 
@@ -86,7 +86,7 @@ impl Follower {
         }
         let outcome = AppendOutcome::Mismatch { prev, hint: shared.log.last_possible_match(prev) };
         shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
-        shared.send(from, Rpc::AppendEntriesResponse(AppendEntriesResponse { term: shared.term(), seq, outcome }));
+        shared.answer_append(from, seq, outcome);
         Ok(())
     }
 
@@ -115,7 +115,7 @@ impl Follower {
         let Some(owed) = self.owed.filter(|owed| owed.at_once || index > owed.base) else { return };
         let Some(leader) = shared.leader else { return };
         let outcome = AppendOutcome::Matched { index };
-        shared.send(leader, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: self.seen, outcome }));
+        shared.answer_append(leader, self.seen, outcome);
         self.owed = (index < owed.target).then_some(Owed { at_once: false, base: index, ..owed });
     }
 }

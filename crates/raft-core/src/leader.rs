@@ -30,6 +30,8 @@ pub(crate) struct Leader {
     pub(crate) reads: Reads,
     /// Leadership is being handed over.
     pub(crate) transfer: Option<Transfer>,
+    /// It has told somebody to start an election; whether that was heard, and when, it cannot know.
+    pub(crate) told_to_start: bool,
 }
 
 impl Leader {
@@ -48,6 +50,7 @@ impl Leader {
             uncommitted_bytes: shared.log.bytes(shared.commit.next(), shared.last().index),
             reads: Reads::default(),
             transfer: None,
+            told_to_start: false,
         }
     }
 
@@ -91,7 +94,7 @@ impl Leader {
         from: NodeId,
         response: AppendEntriesResponse,
     ) {
-        let AppendEntriesResponse { seq, outcome, .. } = response;
+        let AppendEntriesResponse { seq, outcome, stickiness, .. } = response;
         let Some(peer) = self.peers.get_mut(&from) else {
             return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::UnknownPeer });
         };
@@ -123,6 +126,9 @@ impl Leader {
         }
         peer.contact = Some(shared.now);
         peer.echoed = peer.echoed.max(seq);
+        if shared.config.lease_reads && peer.promises(seq, stickiness, shared.config.election_timeout.start) {
+            shared.observe(|| Event::StickinessTooShort { peer: from, stickiness });
+        }
         match outcome {
             AppendOutcome::Matched { index } => {
                 peer.matched(index, seq);

@@ -15,7 +15,7 @@
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership over).
+//!   (sending), `read`, `lease`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership over).
 //!
 //! # A host
 //!
@@ -106,8 +106,7 @@
 //!
 //! # Where the next parts go
 //!
-//! Snapshots become a third state in `progress` and a field of `Restored`; leases read the send times that `progress`
-//! marks already keep.
+//! Snapshots become a third state in `progress` and a field of `Restored`.
 #![no_std]
 extern crate alloc;
 
@@ -122,6 +121,7 @@ mod follower;
 mod id;
 mod jitter;
 mod leader;
+mod lease;
 mod log;
 mod membership;
 mod message;
@@ -148,8 +148,8 @@ pub use event::{CampaignRefusal, Cause, Event, IgnoreReason};
 pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Seq, Term, WriteId};
 pub use membership::{InvalidChange, MembershipChange, MembershipStep};
 pub use message::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, RequestVote,
-    RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, ReadMode,
+    RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
 pub use restore::{RestoreError, Restored};

@@ -9,6 +9,7 @@ use crate::membership::MembershipChange;
 use crate::time::Instant;
 use bytes::Bytes;
 use core::fmt;
+use core::time::Duration;
 
 /// An input, stamped with the time at which it is handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +40,13 @@ pub enum Input {
         /// Opaque to the core.
         command: Bytes,
     },
-    /// A linearizable read (ReadIndex, Thesis §6.4). Answered in the same call by `Rejected`, or later by exactly one
-    /// of `ReadReady` and `ReadFailed`.
+    /// A linearizable read (Thesis §6.4). Answered in the same call by `Rejected`, or in it or later by exactly one of
+    /// `ReadReady` and `ReadFailed`.
     Read {
         /// Chosen by the host, repeated in the answer.
         id: RequestId,
+        /// What it may rest on.
+        mode: ReadMode,
     },
     /// Change the configuration (Raft §6). Answered in the same call by `Appended` or `Rejected`; then
     /// `ConfigurationChanged` tells how far it is. The second half of a joint change follows by itself.
@@ -75,6 +78,18 @@ pub enum Input {
         /// The newest applied index.
         index: LogIndex,
     },
+}
+
+/// What a read may rest on. Linearizable either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReadMode {
+    /// A round in which a quorum confirms the leader (ReadIndex, Thesis §6.4). Needs no clock.
+    #[default]
+    Safe,
+    /// A lease, if the leader holds one (Thesis §6.4.1): answered at once, without a message, as long as no clock drifts
+    /// more than [`Config::max_clock_drift_ppm`](crate::Config). Without a lease, or with
+    /// [`Config::lease_reads`](crate::Config) off, the same as `Safe`.
+    Lease,
 }
 
 /// What peers say to each other.
@@ -190,6 +205,9 @@ pub struct AppendEntriesResponse {
     pub seq: Seq,
     /// What became of it.
     pub outcome: AppendOutcome,
+    /// How long after an append of its leader the answerer votes for nobody else (Thesis §4.2.3): what leases rest on. 0
+    /// if it makes no such promise.
+    pub stickiness: Duration,
 }
 
 /// A leader's request to start an election at once, bound to one log and one term: it is obeyed only by a node whose
@@ -299,7 +317,10 @@ impl fmt::Display for Rpc {
                 write!(f, "{name} term {term} {} prev {} commit {}", rpc.seq, rpc.prev, rpc.leader_commit)?;
                 if rpc.entries.is_empty() { Ok(()) } else { write!(f, " {}", rpc.entries) }
             }
-            Self::AppendEntriesResponse(rpc) => write!(f, "append term {term} {} {}", rpc.seq, rpc.outcome),
+            Self::AppendEntriesResponse(rpc) => {
+                write!(f, "append term {term} {} {}", rpc.seq, rpc.outcome)?;
+                if rpc.stickiness.is_zero() { Ok(()) } else { write!(f, ", sticky for {:?}", rpc.stickiness) }
+            }
             Self::TimeoutNow(rpc) => write!(f, "timeout now term {term} last {}", rpc.last),
         }
     }

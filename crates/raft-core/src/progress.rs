@@ -30,6 +30,10 @@ pub(crate) struct Progress {
     pub(crate) sent_commit: LogIndex,
     /// When the peer last answered an append of this term: what check-quorum and stickiness rest on.
     pub(crate) contact: Option<Instant>,
+    /// The send time of the newest append that it has answered: since then, at the earliest, it votes for nobody else.
+    pub(crate) promised: Option<Instant>,
+    /// The stickiness it said last that it keeps.
+    pub(crate) stickiness: Option<Duration>,
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
     marks: VecDeque<Mark>,
@@ -98,6 +102,8 @@ impl Progress {
             sent: Seq(0),
             sent_commit: LogIndex(0),
             contact: None,
+            promised: None,
+            stickiness: None,
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             marks: VecDeque::new(),

@@ -167,9 +167,11 @@ impl Raft {
         let id = self.shared.id();
         let is_alone = self.shared.configuration().is_some_and(|configuration| configuration.is_sole_voter(id));
         // A restarted voter may have answered a leader just before it went down, and that leader may count on its
-        // stickiness. Only a sole voter has nobody to be loyal to.
-        self.shared.contact = (!is_alone).then_some(self.shared.now);
-        let deadline = if is_alone { self.shared.now } else { self.shared.draw_election_deadline() };
+        // stickiness. A sole voter has nobody to be loyal to, unless it promises stickiness: a leader that is handing the
+        // cluster over to it alone may hold a lease on its word.
+        let is_free = is_alone && !self.shared.config.lease_reads;
+        self.shared.contact = (!is_free).then_some(self.shared.now);
+        let deadline = if is_free { self.shared.now } else { self.shared.draw_election_deadline() };
         if let Role::Follower(follower) = &mut self.role {
             follower.election_deadline = deadline;
         }
@@ -178,7 +180,7 @@ impl Raft {
     fn on_input(&mut self, input: Input) {
         if let Role::Stopped(_) = self.role {
             if let Input::Propose { id, .. }
-            | Input::Read { id }
+            | Input::Read { id, .. }
             | Input::ChangeMembership { id, .. }
             | Input::TransferLeadership { id, .. } = input
             {
@@ -194,8 +196,8 @@ impl Raft {
                 Role::Leader(leader) => leader.propose(&mut self.shared, id, command),
                 _ => self.reject_not_leader(id),
             },
-            Input::Read { id } => match &mut self.role {
-                Role::Leader(leader) => leader.read(&mut self.shared, id),
+            Input::Read { id, mode } => match &mut self.role {
+                Role::Leader(leader) => leader.read(&mut self.shared, id, mode),
                 _ => self.reject_not_leader(id),
             },
             Input::ChangeMembership { id, change } => match &mut self.role {
@@ -256,9 +258,9 @@ impl Raft {
     }
 
     fn refuse_append(&mut self, from: NodeId, rpc: &AppendEntries, outcome: AppendOutcome) {
-        let (term, seq) = (self.shared.term(), rpc.seq);
+        let seq = rpc.seq;
         self.shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
-        self.shared.send(from, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome }));
+        self.shared.answer_append(from, seq, outcome);
     }
 
     fn on_append_entries_response(&mut self, from: NodeId, rpc: AppendEntriesResponse) {

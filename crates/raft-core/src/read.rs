@@ -8,6 +8,7 @@
 use crate::action::{Action, RejectReason};
 use crate::id::{LogIndex, NodeId, RequestId, Seq};
 use crate::leader::Leader;
+use crate::message::ReadMode;
 use crate::shared::Shared;
 use crate::status::PeerState;
 use alloc::collections::VecDeque;
@@ -53,8 +54,13 @@ impl Reads {
 }
 
 impl Leader {
-    /// Takes a read.
-    pub(crate) fn read(&mut self, shared: &mut Shared, id: RequestId) {
+    /// Takes a read. One that may rest on a lease is served at once if there is one; if not, it joins the others: their
+    /// round costs a round trip, and its answers bring the next lease.
+    pub(crate) fn read(&mut self, shared: &mut Shared, id: RequestId, mode: ReadMode) {
+        if mode == ReadMode::Lease && shared.commit >= self.term_start && self.holds_lease(shared) {
+            shared.actions.push(Action::ReadReady { id, index: shared.commit });
+            return;
+        }
         if self.reads.len() >= shared.config.max_pending_reads {
             shared.actions.push(Action::Rejected { id, reason: RejectReason::Busy });
             return;

@@ -92,7 +92,7 @@ impl Leader {
     }
 
     /// Whether that is committed: then it names a successor, if one holds everything, and steps down.
-    pub(crate) fn has_left(&self, shared: &mut Shared) -> bool {
+    pub(crate) fn has_left(&mut self, shared: &mut Shared) -> bool {
         let decided = shared.log.configuration().is_some_and(|(at, _)| at.index <= shared.commit);
         if !decided || !self.is_leaving(shared) {
             return false;

@@ -8,10 +8,10 @@ use crate::config::Config;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry};
 use crate::event::Event;
-use crate::id::{EntryId, LogIndex, NodeId, Term, WriteId};
+use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::jitter::Jitter;
 use crate::log::Log;
-use crate::message::Rpc;
+use crate::message::{AppendEntriesResponse, AppendOutcome, Rpc};
 use crate::restore::Restored;
 use crate::time::{Instant, nanos, width};
 use crate::writes::Writes;
@@ -105,6 +105,14 @@ impl Shared {
 
     pub(crate) fn send(&mut self, to: NodeId, rpc: Rpc) {
         self.actions.push(Action::Send { to, rpc });
+    }
+
+    /// Answers an append, with the promise that an answer is to whoever leads the current term.
+    pub(crate) fn answer_append(&mut self, leader: NodeId, seq: Seq, outcome: AppendOutcome) {
+        let promises = self.config.stickiness && self.config.lease_reads;
+        let stickiness = if promises { self.config.election_timeout.start } else { Duration::ZERO };
+        let response = AppendEntriesResponse { term: self.term(), seq, outcome, stickiness };
+        self.send(leader, Rpc::AppendEntriesResponse(response));
     }
 
     /// Reports an event, if anybody wants to see it.

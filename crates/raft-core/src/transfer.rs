@@ -84,8 +84,10 @@ impl Leader {
         candidates.rev().max_by_key(|(_, peer)| peer.match_index).map(|(&id, _)| id)
     }
 
-    /// Tells a peer to start an election at once.
-    pub(crate) fn tell_to_start(&self, shared: &mut Shared, target: NodeId) {
+    /// Tells a peer to start an election at once. From now on another leader may be elected at any time, however lately
+    /// everybody heard this one.
+    pub(crate) fn tell_to_start(&mut self, shared: &mut Shared, target: NodeId) {
+        self.told_to_start = true;
         let rpc = TimeoutNow { term: shared.term(), last: shared.last() };
         shared.send(target, Rpc::TimeoutNow(rpc));
     }

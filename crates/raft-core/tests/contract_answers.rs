@@ -4,7 +4,7 @@
 mod cluster;
 
 use cluster::replica::*;
-use raft_core::{Input, LogIndex, RequestId, RoleKind};
+use raft_core::{Input, LogIndex, ReadMode, RequestId, RoleKind};
 
 #[test]
 fn proposals_and_reads_are_rejected_by_whoever_does_not_lead() {
@@ -74,7 +74,10 @@ fn a_rejection_confirms_a_read_as_well() {
 fn a_batch_does_not_confirm_a_read_by_what_it_brings_along() {
     let mut n1 = Replica::new(&[1, 1]).established();
     let seq = appends_to(&n1.propose(1), N2)[0].seq.0;
-    let actions = n1.batch([Input::Read { id: RequestId(2) }, Input::Receive { from: N2, rpc: matched(2, seq, 3) }]);
+    let actions = n1.batch([
+        Input::Read { id: RequestId(2), mode: ReadMode::Safe },
+        Input::Receive { from: N2, rpc: matched(2, seq, 3) },
+    ]);
     assert!(news(&actions).is_empty(), "{actions:?}");
 }
 

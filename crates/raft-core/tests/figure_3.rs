@@ -14,11 +14,18 @@ use std::collections::BTreeMap;
 /// Runs random schedules, heals, and looks for violations of one property, or that progress fails if none is named.
 /// Asserts too that what makes the property hard did happen.
 fn check(stream: u64, property: Option<Property>) {
+    let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
+    let marks = [&usual[..], &["transfer", "configuration", "joint configuration"]].concat();
+    check_in(Cluster::for_schedules, stream, property, &marks);
+}
+
+/// The same in clusters of another kind.
+fn check_in(cluster: fn(u64) -> Cluster, stream: u64, property: Option<Property>, marks: &[&str]) {
     let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
     let mut runner = runner(stream, 150);
     runner
         .run(&schedule(600), |(size, happenings)| {
-            let mut cluster = Cluster::for_schedules(size);
+            let mut cluster = cluster(size);
             for happening in &happenings {
                 cluster.happen(happening);
             }
@@ -37,8 +44,7 @@ fn check(stream: u64, property: Option<Property>) {
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
     let happened = happened.into_inner();
-    let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
-    for mark in usual.into_iter().chain(["transfer", "configuration", "joint configuration"]) {
+    for &mark in marks {
         assert!(happened.get(mark).is_some_and(|count| *count >= 20), "hardly any {mark}: {happened:?}");
     }
 }
@@ -89,6 +95,13 @@ fn promises_after_the_disk() {
 #[test]
 fn linearizable_reads() {
     check(8, Some(Property::LinearizableReads));
+}
+
+/// The same for reads that rest on leases alone, with clocks that drift as far as they may, before and behind.
+#[test]
+fn linearizable_lease_reads() {
+    let marks = ["election", "crash", "commit", "read", "lease read", "usurped", "transfer", "configuration"];
+    check_in(Cluster::for_leases, 11, Some(Property::LinearizableReads), &marks);
 }
 
 /// Every request gets at most one answer of its kind.

@@ -11,10 +11,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Event, Input, Instant,
-    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, RequestId,
-    RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
+    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, ReadMode,
+    RequestId, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
 use std::cell::Cell;
+use std::time::Duration;
 
 /// Numbers as a run has them, and those at every edge.
 fn number() -> impl Strategy<Value = u64> {
@@ -95,8 +96,9 @@ fn rpc() -> impl Strategy<Value = Rpc> {
                 Rpc::AppendEntries(AppendEntries { term, seq, prev, leader_commit, entries: entries.into() })
             }
         ),
-        (number(), number(), outcome()).prop_map(|(term, seq, outcome)| {
-            Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome })
+        (number(), number(), outcome(), number()).prop_map(|(term, seq, outcome, nanos)| {
+            let stickiness = Duration::from_nanos(nanos);
+            Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome, stickiness })
         }),
     ]
 }
@@ -112,7 +114,9 @@ fn input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Tick),
         8 => (0..5_u64, rpc()).prop_map(|(from, rpc)| Input::Receive { from: NodeId(from), rpc }),
         1 => number().prop_map(|id| Input::Propose { id: RequestId(id), command: "x".into() }),
-        1 => number().prop_map(|id| Input::Read { id: RequestId(id) }),
+        1 => (number(), any::<bool>()).prop_map(|(id, lease)| {
+            Input::Read { id: RequestId(id), mode: if lease { ReadMode::Lease } else { ReadMode::Safe } }
+        }),
         1 => Just(Input::Campaign),
         1 => (number(), any_change()).prop_map(|(id, change)| Input::ChangeMembership { id: RequestId(id), change }),
         1 => (number(), proptest::option::of(0..5_u64))
@@ -143,6 +147,7 @@ fn roles() -> Vec<Replica> {
         fresh().candidate(),
         fresh().leader(),
         fresh().established(),
+        Replica::with(&[1, 1, 2], 3, |config, _| config.lease_reads = true).established(),
         alone,
         stopped,
     ]
@@ -284,12 +289,13 @@ fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
                 rpc.entries = entries.into();
             }
         },
-        Rpc::AppendEntriesResponse(rpc) => match field % 4 {
+        Rpc::AppendEntriesResponse(rpc) => match field % 5 {
+            4 => rpc.stickiness = Duration::from_nanos(shift(rpc.stickiness.as_nanos() as u64)),
             0 => rpc.term.0 = shift(rpc.term.0),
             1 => rpc.seq.0 = shift(rpc.seq.0),
             _ => match &mut rpc.outcome {
                 AppendOutcome::Matched { index } => index.0 = shift(index.0),
-                AppendOutcome::Mismatch { prev, .. } if field % 4 == 2 => *prev = id(*prev),
+                AppendOutcome::Mismatch { prev, .. } if field % 5 == 2 => *prev = id(*prev),
                 AppendOutcome::Mismatch { hint, .. } => *hint = id(*hint),
                 outcome => *outcome = AppendOutcome::Matched { index: LogIndex(shift(0)) },
             },

@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::inbox::{Asked, Inbox};
 use crate::node_thread::NodeFacts;
 use crate::services::client_server::Client;
-use raft_core::{NodeId, RejectReason, RoleKind};
+use raft_core::{NodeId, ReadMode, RejectReason, RoleKind};
 use raft_node::{Reply, Request as NodeRequest, SessionId};
 use raft_proto::wire::raft as w;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ impl Client for ClientService {
         use w::query_response::Outcome;
         let w::QueryRequest { query, stale } = request.into_inner();
         self.check_size(query.len())?;
-        let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query } };
+        let mode = ReadMode::Safe;
+        let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query, mode } };
         let outcome = match self.ask(query).await {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
             reply => match self.failed(&reply) {

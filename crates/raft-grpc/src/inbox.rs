@@ -105,7 +105,8 @@ impl Inbox {
         let bytes = match &asked.request {
             Request::OpenSession => 0,
             Request::Command { command, .. } => command.len(),
-            Request::Query { query } | Request::StaleQuery { query } => query.len(),
+            Request::Query { query, .. } | Request::StaleQuery { query } => query.len(),
+            Request::ChangeMembership { .. } | Request::TransferLeadership { .. } => 0,
         };
         self.put(|state| {
             let batch = &mut state.batch;
@@ -160,7 +161,7 @@ mod tests {
 
     fn request(bytes: usize) -> (Asked, oneshot::Receiver<Reply>) {
         let (reply, answer) = oneshot::channel();
-        (Asked { request: Request::Query { query: Bytes::from(vec![0; bytes]) }, reply }, answer)
+        (Asked { request: Request::StaleQuery { query: Bytes::from(vec![0; bytes]) }, reply }, answer)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, RejectReason, RequestId, Rpc,
+    Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, RequestId, Rpc,
     StopReason, Term, TransferFailure, Write, WriteId,
 };
 
@@ -58,6 +58,8 @@ pub enum Request {
     Query {
         /// Opaque to the node.
         query: Bytes,
+        /// What it may rest on.
+        mode: ReadMode,
     },
     /// A read of whatever this node has applied, which may be old.
     StaleQuery {

@@ -139,9 +139,9 @@ impl<S: StateMachine> Node<S> {
             Request::Command { session, sequence, lowest_pending, command } => {
                 Envelope::Command(SessionCommand { session, sequence, lowest_pending, command })
             }
-            Request::Query { query } => {
+            Request::Query { query, mode } => {
                 self.reads.insert(id, query);
-                return Some(Input::Read { id });
+                return Some(Input::Read { id, mode });
             }
             Request::StaleQuery { query } => {
                 let reply = if self.raft.role() == RoleKind::Stopped {

@@ -12,6 +12,7 @@ use raft_core::{
     Vote, VoteRefusal, Write, WriteId,
 };
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// The rpc in these bytes.
 ///
@@ -60,6 +61,7 @@ pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
             term: Term(rpc.term),
             seq: Seq(rpc.seq),
             outcome: decode_outcome(rpc.outcome)?,
+            stickiness: Duration::from_nanos(rpc.stickiness_ns),
         }),
     })
 }

@@ -6,7 +6,7 @@ use crate::wire::store;
 use prost::Message;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Payload, PreVote,
-    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal, Write,
+    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal, Write, nanos,
 };
 
 /// The bytes of an rpc: a `raft.v1.PeerMessage`.
@@ -42,11 +42,12 @@ pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
                 entries: entries.iter().map(encode_entry).collect(),
             })
         }
-        Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome }) => {
+        Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness }) => {
             Wire::AppendEntriesResponse(w::AppendEntriesResponse {
                 term: term.0,
                 seq: seq.0,
                 outcome: Some(encode_outcome(*outcome)),
+                stickiness_ns: nanos(*stickiness),
             })
         }
     };

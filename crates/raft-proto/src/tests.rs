@@ -11,6 +11,7 @@ use raft_core::{
     NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow,
     Vote, VoteRefusal, Write, WriteId,
 };
+use std::time::Duration;
 
 fn number() -> impl Strategy<Value = u64> {
     prop_oneof![0..4_u64, any::<u64>()]
@@ -87,8 +88,9 @@ fn rpc() -> impl Strategy<Value = Rpc> {
                 Rpc::AppendEntries(AppendEntries { term, seq, prev, leader_commit, entries })
             }
         ),
-        (term(), seq(), outcome()).prop_map(|(term, seq, outcome)| {
-            Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome })
+        (term(), seq(), outcome(), number()).prop_map(|(term, seq, outcome, stickiness)| {
+            let stickiness = Duration::from_nanos(stickiness);
+            Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness })
         }),
     ]
 }

@@ -12,7 +12,7 @@ pub(crate) mod script;
 use history::History;
 use raft_core::{
     Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, MembershipChange, MembershipStep,
-    Message, NodeId, Payload, Raft, RequestId, Restored, RoleKind, Rpc, Term, Write,
+    Message, NodeId, Payload, Raft, ReadMode, RequestId, Restored, RoleKind, Rpc, Term, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -43,6 +43,8 @@ impl Image {
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) raft: Option<Raft>,
+    /// How much faster than true time its clock runs, in parts per million.
+    pub(crate) drift_ppm: i64,
     /// Reported durable.
     pub(crate) disk: Image,
     /// Asked for and not reported, in order.
@@ -57,7 +59,23 @@ pub(crate) struct Server {
     pub(crate) news: Vec<Action>,
 }
 
-/// Several servers, a queue for each directed link, one clock.
+impl Server {
+    /// What its clock shows at a true time.
+    pub(crate) fn clock(&self, time: Instant) -> Instant {
+        Instant((i128::from(time.0) * i128::from(MILLION + self.drift_ppm) / i128::from(MILLION)) as u64)
+    }
+
+    /// The first true time at which its replica's deadline has come.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let deadline = i128::from(self.raft.as_ref()?.deadline()?.0) * i128::from(MILLION);
+        let rate = i128::from(MILLION + self.drift_ppm);
+        Some(Instant(((deadline + rate - 1) / rate) as u64))
+    }
+}
+
+const MILLION: i64 = 1_000_000;
+
+/// Several servers, a queue for each directed link, and one true time, which is everybody's clock unless it drifts.
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
@@ -67,6 +85,8 @@ pub(crate) struct Cluster {
     pub(crate) history: History,
     /// What happened, for people.
     pub(crate) trace: Vec<String>,
+    /// How reads are asked for.
+    pub(crate) read_mode: ReadMode,
     requests: u64,
 }
 
@@ -97,6 +117,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             history: History::default(),
             trace: Vec::new(),
+            read_mode: ReadMode::Safe,
             requests: 0,
         };
         for (id, disk) in disks {
@@ -106,7 +127,7 @@ impl Cluster {
             let (applied, saved) = (Vec::new(), Vec::new());
             let (pending, news) = (VecDeque::new(), Vec::new());
             let memory = disk.clone();
-            let server = Server { config, raft: None, disk, pending, memory, applied, saved, news };
+            let server = Server { config, raft: None, drift_ppm: 0, disk, pending, memory, applied, saved, news };
             cluster.servers.insert(id, server);
         }
         for id in cluster.ids() {
@@ -138,8 +159,8 @@ impl Cluster {
     /// Hands one input to a node and takes its actions: messages to the links, writes to the disk's queue, entries to
     /// the state machine. A node that is down hears nothing.
     pub(crate) fn step(&mut self, id: NodeId, input: Input) -> Vec<Action> {
-        let now = self.now;
         let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
+        let now = server.clock(self.now);
         let Some(raft) = server.raft.as_mut() else { return Vec::new() };
         self.trace.push(format!("  {id} {}", script::describe(&input)));
         let before = (raft.role(), raft.term());
@@ -196,7 +217,7 @@ impl Cluster {
 
     /// The clock goes to this node's deadline, if that lies ahead, and the node gets a call.
     pub(crate) fn wait_for(&mut self, id: NodeId) -> Vec<Action> {
-        if let Some(deadline) = self.servers[&id].raft.as_ref().and_then(Raft::deadline) {
+        if let Some(deadline) = self.servers[&id].deadline() {
             self.now = self.now.max(deadline);
         }
         self.tick(id)
@@ -213,8 +234,7 @@ impl Cluster {
     }
 
     pub(crate) fn next_deadline(&self) -> Option<(Instant, NodeId)> {
-        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
-        rafts.filter_map(|raft| Some((raft.deadline()?, raft.id()))).min()
+        self.servers.iter().filter_map(|(&id, server)| Some((server.deadline()?, id))).min()
     }
 
     // ---- messages ----
@@ -325,7 +345,13 @@ impl Cluster {
         let request = RequestId(self.requests);
         let newest = self.history.newest_commit();
         self.history.asked(id, request, Some(newest));
-        self.step(id, Input::Read { id: request });
+        let mode = self.read_mode;
+        let actions = self.step(id, Input::Read { id: request, mode });
+        let is_ready = actions.iter().any(|action| matches!(action, Action::ReadReady { .. }));
+        let configuration = self.servers[&id].raft.as_ref().and_then(Raft::configuration);
+        if is_ready && configuration.is_some_and(|configuration| !configuration.is_sole_voter(id)) {
+            self.history.mark("lease read");
+        }
         request
     }
 

@@ -3,9 +3,10 @@
 use super::image;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex, NodeId,
-    PreVote, PreVoteResponse, Raft, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind, Round, Rpc, Seq,
-    Term, TimeoutNow, Vote, VoteRefusal, WriteId,
+    PreVote, PreVoteResponse, Raft, ReadMode, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind, Round,
+    Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
+use std::time::Duration;
 
 pub(crate) const N1: NodeId = NodeId(1);
 pub(crate) const N2: NodeId = NodeId(2);
@@ -89,7 +90,11 @@ impl Replica {
     }
 
     pub(crate) fn read(&mut self, id: u64) -> Vec<Action> {
-        self.step(Input::Read { id: RequestId(id) })
+        self.step(Input::Read { id: RequestId(id), mode: ReadMode::Safe })
+    }
+
+    pub(crate) fn lease_read(&mut self, id: u64) -> Vec<Action> {
+        self.step(Input::Read { id: RequestId(id), mode: ReadMode::Lease })
     }
 
     pub(crate) fn pass(&mut self, millis: u64) {
@@ -240,7 +245,22 @@ pub(crate) fn heartbeat(term: u64, seq: u64, prev: (u64, u64), commit: u64) -> R
 }
 
 fn answer(term: u64, seq: u64, outcome: AppendOutcome) -> Rpc {
-    Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome })
+    sticky(term, seq, outcome, 0)
+}
+
+fn sticky(term: u64, seq: u64, outcome: AppendOutcome, millis: u64) -> Rpc {
+    let stickiness = Duration::from_millis(millis);
+    Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome, stickiness })
+}
+
+/// The answer of a peer that is sticky for so long.
+pub(crate) fn matched_sticky(term: u64, seq: u64, index: u64, millis: u64) -> Rpc {
+    sticky(term, seq, AppendOutcome::Matched { index: LogIndex(index) }, millis)
+}
+
+/// The denial of a peer that is sticky for so long.
+pub(crate) fn mismatch_sticky(term: u64, seq: u64, prev: (u64, u64), hint: (u64, u64), millis: u64) -> Rpc {
+    sticky(term, seq, AppendOutcome::Mismatch { prev: id(prev), hint: id(hint) }, millis)
 }
 
 pub(crate) fn matched(term: u64, seq: u64, index: u64) -> Rpc {

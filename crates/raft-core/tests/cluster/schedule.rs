@@ -5,7 +5,8 @@ use super::Cluster;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
-use raft_core::{Input, Instant, MembershipStep, NodeId, RoleKind};
+use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind};
+use std::time::Duration;
 
 /// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
 /// stays so when it is shrunk.
@@ -60,10 +61,11 @@ pub(crate) enum Happening {
     },
     /// To the leader, if there is one.
     ProposeToLeader,
+    /// To every node that believes it leads.
+    ReadAtLeaders,
     Read {
         node: u8,
     },
-    ReadAtLeader,
     Campaign {
         node: u8,
     },
@@ -71,6 +73,15 @@ pub(crate) enum Happening {
     Unseat {
         node: u8,
         rounds: u8,
+    },
+    /// Everything on its way to the leaders is held back while the others talk, after a timer has run out if it `waits`.
+    /// Then all who believe that they lead are read from, the old ones after they have heard what is oldest if it is
+    /// `late`.
+    Usurp {
+        node: u8,
+        rounds: u8,
+        waits: bool,
+        late: bool,
     },
     CrashLeader {
         kept: u8,
@@ -117,9 +128,11 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<u8>().prop_map(|node| Propose { node }),
         9 => Just(ProposeToLeader),
         2 => any::<u8>().prop_map(|node| Read { node }),
-        4 => Just(ReadAtLeader),
+        4 => Just(ReadAtLeaders),
         1 => any::<u8>().prop_map(|node| Campaign { node }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
+        2 => (any::<u8>(), 1..5_u8, any::<bool>(), any::<bool>())
+            .prop_map(|(node, rounds, waits, late)| Usurp { node, rounds, waits, late }),
         1 => (0..3_u8).prop_map(|kept| CrashLeader { kept }),
         6 => (any::<u8>(), any::<u8>(), proptest::option::of((any::<u8>(), any::<u8>())))
             .prop_map(|(kind, node, other)| Change { kind, node, other }),
@@ -149,17 +162,35 @@ pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
     })
 }
 
+fn narrow(config: &mut Config) {
+    config.max_append_bytes = 80;
+    config.max_inflight_messages = 3;
+    config.max_apply_bytes = 120;
+    config.max_unpersisted_bytes = 400;
+    config.max_uncommitted_bytes = 600;
+    config.max_pending_reads = 4;
+}
+
 impl Cluster {
     /// A cluster for random schedules: limits so small that they are met.
     pub(crate) fn for_schedules(size: u64) -> Self {
-        Self::with_joiners(size, 2, |config| {
-            config.max_append_bytes = 80;
-            config.max_inflight_messages = 3;
-            config.max_apply_bytes = 120;
-            config.max_unpersisted_bytes = 400;
-            config.max_uncommitted_bytes = 600;
-            config.max_pending_reads = 4;
-        })
+        Self::with_joiners(size, 2, narrow)
+    }
+
+    /// The same with lease reads, clocks that drift as far as they may, and elections as soon as leases allow them.
+    pub(crate) fn for_leases(size: u64) -> Self {
+        const DRIFT: i64 = 100_000;
+        let mut cluster = Self::with_joiners(size, 2, |config| {
+            narrow(config);
+            config.lease_reads = true;
+            config.max_clock_drift_ppm = DRIFT as u32;
+            config.election_timeout.end = config.election_timeout.start + Duration::from_millis(10);
+        });
+        cluster.read_mode = ReadMode::Lease;
+        for (server, drift) in cluster.servers.values_mut().zip([-DRIFT, DRIFT, 0].into_iter().cycle()) {
+            server.drift_ppm = drift;
+        }
+        cluster
     }
 
     pub(crate) fn happen(&mut self, happening: &Happening) {
@@ -188,7 +219,7 @@ impl Cluster {
             Persist { node, count } => {
                 self.persist(pick(node), usize::from(count));
             }
-            Calm { rounds } => self.calm(rounds),
+            Calm { rounds } => self.calm(rounds, &[]),
             Pass { millis } => self.now = Instant(self.now.0 + u64::from(millis) * 1_000_000),
             Tick { node } => {
                 self.tick(pick(node));
@@ -215,8 +246,8 @@ impl Cluster {
                     self.read(pick(node));
                 }
             }
-            ReadAtLeader => {
-                if let Some(leader) = self.leader() {
+            ReadAtLeaders => {
+                for leader in self.leaders() {
                     self.read(leader);
                 }
             }
@@ -226,7 +257,19 @@ impl Cluster {
             Unseat { node, rounds } => {
                 self.now = Instant(self.now.0 + 400_000_000);
                 self.wait_for(pick(node));
-                self.calm(rounds);
+                self.calm(rounds, &[]);
+            }
+            Usurp { node, rounds, waits, late } => {
+                let leaders = self.leaders();
+                self.usurp(&leaders, node, rounds, waits);
+                if late {
+                    for (from, to) in self.busy_links().into_iter().filter(|(_, to)| leaders.contains(to)) {
+                        self.deliver(from, to, 0);
+                    }
+                }
+                for leader in self.leaders() {
+                    self.read(leader);
+                }
             }
             CrashLeader { kept } => {
                 if let Some(leader) = self.leader() {
@@ -258,15 +301,37 @@ impl Cluster {
         Some((from, to, usize::from(nth) % self.links[&(from, to)].len()))
     }
 
-    fn calm(&mut self, rounds: u8) {
+    /// All writes are reported, and on each link a message arrives, unless it is to one of the `deaf`.
+    fn calm(&mut self, rounds: u8, deaf: &[NodeId]) {
         for _ in 0..rounds {
             for id in self.ids() {
                 self.persist(id, usize::MAX);
             }
-            for (from, to) in self.busy_links() {
+            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !deaf.contains(to)) {
                 self.deliver(from, to, 0);
             }
         }
+    }
+
+    /// The others go on without the `leaders`, until another one is elected or the rounds are over.
+    fn usurp(&mut self, leaders: &[NodeId], node: u8, rounds: u8, waits: bool) {
+        let others: Vec<NodeId> = self.ids().into_iter().filter(|id| !leaders.contains(id)).collect();
+        for turn in 0..usize::from(rounds) {
+            if waits && let Some(&other) = others.get((usize::from(node) + turn) % others.len().max(1)) {
+                self.wait_for(other);
+            }
+            self.calm(8, leaders);
+            if !leaders.is_empty() && self.leaders().iter().any(|leader| !leaders.contains(leader)) {
+                self.history.mark("usurped");
+                return self.calm(2, leaders);
+            }
+        }
+    }
+
+    /// Whoever believes it leads.
+    fn leaders(&self) -> Vec<NodeId> {
+        let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
+        rafts.filter(|raft| raft.role() == RoleKind::Leader).map(Raft::id).collect()
     }
 
     /// Everything is mended and up again; whether the cluster then makes progress: a leader, a fresh command committed,

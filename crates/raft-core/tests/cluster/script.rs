@@ -17,7 +17,7 @@
 //! ```
 
 use super::Cluster;
-use raft_core::{Input, NodeId};
+use raft_core::{Input, NodeId, ReadMode};
 
 /// An input in the language of traces.
 pub(crate) fn describe(input: &Input) -> String {
@@ -25,7 +25,8 @@ pub(crate) fn describe(input: &Input) -> String {
         Input::Tick => "tick".into(),
         Input::Receive { from, rpc } => format!("<- {from} {rpc}"),
         Input::Propose { id, command } => format!("propose {id} {} B", command.len()),
-        Input::Read { id } => format!("read {id}"),
+        Input::Read { id, mode: ReadMode::Safe } => format!("read {id}"),
+        Input::Read { id, mode: ReadMode::Lease } => format!("lease read {id}"),
         Input::ChangeMembership { id, change } => format!("{id} change {:?}", change.steps),
         Input::TransferLeadership { id, to: Some(to) } => format!("{id} transfer to {to}"),
         Input::TransferLeadership { id, to: None } => format!("{id} transfer"),

@@ -4,7 +4,8 @@ use super::*;
 use crate::message::SessionId;
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, EntryId, InvalidChange, MembershipChange, MembershipStep, NodeId, Rpc, Seq, TransferFailure,
+    AppendEntries, EntryId, InvalidChange, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc, Seq,
+    TransferFailure,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -143,7 +144,7 @@ fn command(session: SessionId, sequence: u64) -> Request {
 }
 
 fn query() -> Request {
-    Request::Query { query: Bytes::new() }
+    Request::Query { query: Bytes::new(), mode: ReadMode::Safe }
 }
 
 fn stale_query() -> Request {

@@ -80,7 +80,12 @@ pub(crate) fn request_vote(term: u64, last: EntryId) -> Rpc {
 
 pub(crate) fn matched(term: u64, index: u64) -> Rpc {
     let outcome = AppendOutcome::Matched { index: LogIndex(index) };
-    Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(1), outcome })
+    Rpc::AppendEntriesResponse(AppendEntriesResponse {
+        term: Term(term),
+        seq: Seq(1),
+        outcome,
+        stickiness: Duration::ZERO,
+    })
 }
 
 pub(crate) fn append(term: u64, prev: EntryId, commit: u64, entries: Vec<Entry>) -> Rpc {

@@ -184,6 +184,7 @@ mod tests {
     use raft_core::{
         AppendEntriesResponse, EntryId, PreVoteResponse, RequestId, RequestVoteResponse, Round, Seq, VoteRefusal,
     };
+    use std::time::Duration;
 
     fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
         let (mut ghost, mut sometimes) = (Ghost::new(&scenario()), Sometimes::default());
@@ -225,7 +226,16 @@ mod tests {
         script.send(1, 3, Rpc::PreVoteResponse(PreVoteResponse { term, round: Round(1), vote }));
         for outcome in [AppendOutcome::StaleTerm, AppendOutcome::Mismatch { prev: EntryId::ZERO, hint: EntryId::ZERO }]
         {
-            script.send(2, 1, Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: Seq(1), outcome }));
+            script.send(
+                2,
+                1,
+                Rpc::AppendEntriesResponse(AppendEntriesResponse {
+                    term,
+                    seq: Seq(1),
+                    outcome,
+                    stickiness: Duration::ZERO,
+                }),
+            );
         }
         let reached = counts(&script);
         let marks =

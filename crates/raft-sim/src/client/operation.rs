@@ -4,7 +4,7 @@ use crate::record::SimTime;
 use crate::rng::{Choices, Site};
 use crate::scenario::model::ClientModel;
 use bytes::Bytes;
-use raft_core::RequestId;
+use raft_core::{ReadMode, RequestId};
 use raft_kv::command::{Answer, Command, Query, Response};
 use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_node::{Reply, Request, SessionId};
@@ -72,7 +72,9 @@ impl Wish {
     pub(super) fn request(&self, session: SessionId, sequence: u64) -> Request {
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         let command = match self {
-            Self::Get { key } => return Request::Query { query: Query::Get { key: bytes(key) }.encode() },
+            Self::Get { key } => {
+                return Request::Query { query: Query::Get { key: bytes(key) }.encode(), mode: ReadMode::Safe };
+            }
             Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value) },
             Self::Cas { key, old, new } => {
                 Command::Cas { key: bytes(key), expected: old.as_ref().map(bytes), value: bytes(new) }

@@ -99,7 +99,8 @@ impl Script {
 
     fn matched(self, index: u64, term: u64) -> Self {
         let outcome = Some(w::append_entries_response::Outcome::Matched(w::Matched { index }));
-        self.tells_peer(w::peer_message::Rpc::AppendEntriesResponse(w::AppendEntriesResponse { term, seq: 1, outcome }))
+        let response = w::AppendEntriesResponse { term, seq: 1, outcome, stickiness_ns: 0 };
+        self.tells_peer(w::peer_message::Rpc::AppendEntriesResponse(response))
     }
 
     fn granted(self, term: u64) -> Self {
@@ -108,7 +109,7 @@ impl Script {
     }
 
     fn candidate(self, term: u64) -> Self {
-        self.tells_peer(w::peer_message::Rpc::RequestVote(w::RequestVote { term, last: None }))
+        self.tells_peer(w::peer_message::Rpc::RequestVote(w::RequestVote { term, last: None, transfer: false }))
     }
 
     fn applied(self, index: u64, term: u64) -> Self {

@@ -1,0 +1,86 @@
+//! Leases: when a leader may answer a read without asking anybody (Thesis §6.4.1).
+//!
+//! Whoever answers an append promises by it to vote for nobody else for a while: that is what stickiness is. As long as a
+//! quorum of every half is bound so, nobody else can have been elected, hence nobody else has committed anything. The
+//! promise runs from the moment the append arrived, on the promiser's clock. The leader knows only when it sent it, on its
+//! own clock, so it counts from there, and shortens the time by what the two clocks may differ in their rates:
+//!
+//! ```text
+//! leader    | sent at t ------ lease: start x (1 - e) / (1 + e) ------|        at most start / (1 + e) of true time
+//! follower         | arrived ------ stickiness: start ---------------------|   at least start / (1 + e) of true time
+//! ```
+//!
+//! Nothing here needs check-quorum: a lease ends by itself, whether or not the leader notices that it is alone.
+//!
+//! This file must not know how reads are confirmed by a round.
+
+use crate::config::Config;
+use crate::id::{NodeId, Seq};
+use crate::leader::Leader;
+use crate::progress::Progress;
+use crate::shared::Shared;
+use crate::status::PeerState;
+use crate::time::{Instant, nanos};
+use core::time::Duration;
+
+impl Leader {
+    /// Whether nobody else can lead now. Not after the leader itself has told somebody to start an election: such a
+    /// candidate's requests pass stickiness.
+    pub(crate) fn holds_lease(&self, shared: &Shared) -> bool {
+        if !shared.config.lease_reads || self.told_to_start {
+            return false;
+        }
+        let Some(configuration) = shared.configuration() else { return false };
+        let promised = |voter: NodeId| match self.peers.get(&voter) {
+            // Its own vote of a later term would have ended its leadership.
+            _ if voter == shared.id() => Some(Instant::NEVER),
+            Some(peer) if peer.state != PeerState::LostData => peer.promised,
+            _ => None,
+        };
+        let since = configuration.quorum_value(promised);
+        since.is_some_and(|since| shared.now < since.after(length(&shared.config)))
+    }
+}
+
+impl Progress {
+    /// Takes note of an answer that echoes `seq` and of the stickiness its sender keeps, which counts if it is not
+    /// shorter than the leader's own. True: it does not, and that is news.
+    pub(crate) fn promises(&mut self, seq: Seq, stickiness: Duration, needed: Duration) -> bool {
+        let before = self.stickiness.replace(stickiness);
+        if nanos(stickiness) >= nanos(needed) {
+            self.promised = self.promised.max(self.mark_of(seq).map(|mark| mark.at));
+            return false;
+        }
+        // It has been started anew with other settings, so what it promised before may be forgotten.
+        self.promised = None;
+        before != Some(stickiness)
+    }
+}
+
+/// How long a lease lasts from the moment its round was sent, rounded down.
+fn length(config: &Config) -> Duration {
+    const MILLION: u128 = 1_000_000;
+    let drift = u128::from(config.max_clock_drift_ppm).min(MILLION);
+    let length = u128::from(nanos(config.election_timeout.start)) * (MILLION - drift) / (MILLION + drift);
+    Duration::from_nanos(u64::try_from(length).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_is_rounded_down_and_does_not_overflow() {
+        let length = |start, ppm| {
+            let mut config = Config::new(NodeId(1));
+            config.election_timeout.start = start;
+            config.max_clock_drift_ppm = ppm;
+            length(&config)
+        };
+        assert_eq!(length(Duration::from_millis(150), 0), Duration::from_millis(150));
+        assert_eq!(length(Duration::from_millis(110), 100_000), Duration::from_millis(90));
+        assert_eq!(length(Duration::from_nanos(7), 1), Duration::from_nanos(6));
+        assert_eq!(length(Duration::from_secs(1), 1_000_000), Duration::ZERO);
+        assert!(length(Duration::MAX, 999_999) < Duration::from_secs(9_300));
+    }
+}
