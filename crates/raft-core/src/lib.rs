@@ -14,7 +14,7 @@
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`, `lease`.
+//!   (sending), `read`, `lease`, `stall`.
 //!
 //! # A host
 //!
@@ -95,6 +95,7 @@ mod replicate;
 mod restore;
 mod role;
 mod shared;
+mod stall;
 mod status;
 mod time;
 mod transfer;
@@ -102,7 +103,7 @@ mod transition;
 mod writes;
 
 pub use action::{Action, HardState, RejectReason, StopReason, TransferFailure, Write};
-pub use config::Config;
+pub use config::{Config, MAX_PRIORITY};
 pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};

@@ -69,6 +69,10 @@ pub(crate) enum Happening {
     Campaign {
         node: u8,
     },
+    Unreachable {
+        node: u8,
+        peer: u8,
+    },
     /// Nobody is called for longer than an election timeout; then one node is, and some messages pass.
     Unseat {
         node: u8,
@@ -130,6 +134,7 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<u8>().prop_map(|node| Read { node }),
         4 => Just(ReadAtLeaders),
         1 => any::<u8>().prop_map(|node| Campaign { node }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(node, peer)| Unreachable { node, peer }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
         2 => (any::<u8>(), 1..5_u8, any::<bool>(), any::<bool>())
             .prop_map(|(node, rounds, waits, late)| Usurp { node, rounds, waits, late }),
@@ -253,6 +258,9 @@ impl Cluster {
             }
             Campaign { node } => {
                 self.step(pick(node), Input::Campaign);
+            }
+            Unreachable { node, peer } => {
+                self.step(pick(node), Input::Unreachable { peer: pick(peer) });
             }
             Unseat { node, rounds } => {
                 self.now = Instant(self.now.0 + 400_000_000);
