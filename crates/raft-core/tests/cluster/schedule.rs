@@ -174,10 +174,12 @@ fn narrow(config: &mut Config) {
     config.max_unpersisted_bytes = 400;
     config.max_uncommitted_bytes = 600;
     config.max_pending_reads = 4;
+    config.max_write_stall = Duration::from_millis(500);
+    config.priority = [100, 50, 0][config.id.0 as usize % 3];
 }
 
 impl Cluster {
-    /// A cluster for random schedules: limits so small that they are met.
+    /// A cluster for random schedules: limits so small that they are met, and not everybody alike.
     pub(crate) fn for_schedules(size: u64) -> Self {
         Self::with_joiners(size, 2, narrow)
     }
