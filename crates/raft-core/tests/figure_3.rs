@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// Asserts too that what makes the property hard did happen.
 fn check(stream: u64, property: Option<Property>) {
     let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
-    let marks = [&usual[..], &["transfer", "configuration", "joint configuration"]].concat();
+    let marks = [&usual[..], &["transfer", "configuration", "joint configuration", "stall"]].concat();
     check_in(Cluster::for_schedules, 150, stream, property, &marks);
 }
 

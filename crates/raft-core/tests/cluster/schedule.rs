@@ -174,7 +174,7 @@ fn narrow(config: &mut Config) {
     config.max_unpersisted_bytes = 400;
     config.max_uncommitted_bytes = 600;
     config.max_pending_reads = 4;
-    config.max_write_stall = Duration::from_millis(500);
+    config.max_write_stall = Duration::from_millis(60);
     config.priority = [100, 50, 0][config.id.0 as usize % 3];
 }
 
