@@ -5,6 +5,9 @@ use crate::time::nanos;
 use core::ops::Range;
 use core::time::Duration;
 
+/// The highest [`Config::priority`].
+pub const MAX_PRIORITY: u32 = 100;
+
 /// The settings of one node. The defaults are the safe ones; [`Config::check`] says what is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
@@ -33,6 +36,14 @@ pub struct Config {
     /// How far the rate of any node's clock is from true time at most, in parts per million. Below 1 000 000. A machine
     /// that is paused while its clock is, too, drifts without bound. Default 10 000, which is 1 %.
     pub max_clock_drift_ppm: u32,
+    /// Who is to lead when nobody does: at most [`MAX_PRIORITY`], the default. Below it a node that has lost its leader
+    /// waits longer before it asks for votes the first time, by up to `election_timeout.end` at 0 and in proportion
+    /// between; its further rounds are like everybody's. Two nodes take turns for sure if that differs by more than the
+    /// width of `election_timeout`: with the default timeouts 100, 50 and 0 do.
+    pub priority: u32,
+    /// A leader with a write in flight for longer hands over or steps down, and does not ask for votes until that write is
+    /// reported. Above 0; `Duration::MAX`: never. Default 10 s.
+    pub max_write_stall: Duration,
     /// The most bytes of entries in one append; one entry always fits. Above 0. Default 1 MiB.
     pub max_append_bytes: u64,
     /// The most bytes of entries on their way to one peer and not acknowledged; one append always fits. Above 0.
@@ -68,6 +79,8 @@ impl Config {
             stickiness: true,
             lease_reads: false,
             max_clock_drift_ppm: 10_000,
+            priority: MAX_PRIORITY,
+            max_write_stall: Duration::from_secs(10),
             max_append_bytes: MIB,
             max_inflight_bytes: 16 * MIB,
             max_inflight_messages: 256,
@@ -86,6 +99,7 @@ impl Config {
     pub fn check(&self) -> Result<(), &'static str> {
         let (start, end) = (nanos(self.election_timeout.start), nanos(self.election_timeout.end));
         let limits = [
+            (nanos(self.max_write_stall), "max_write_stall must be above 0"),
             (self.max_append_bytes, "max_append_bytes must be above 0"),
             (self.max_inflight_bytes, "max_inflight_bytes must be above 0"),
             (self.max_inflight_messages as u64, "max_inflight_messages must be above 0"),
@@ -106,10 +120,21 @@ impl Config {
         if self.lease_reads && !self.stickiness {
             return Err("lease_reads needs stickiness");
         }
+        if self.priority > MAX_PRIORITY {
+            return Err("priority must be at most 100");
+        }
         if self.max_clock_drift_ppm >= 1_000_000 {
             return Err("max_clock_drift_ppm must be below 1000000");
         }
         limits.iter().find(|(value, _)| *value == 0).map_or(Ok(()), |(_, problem)| Err(problem))
+    }
+
+    /// How much longer than its election timeout this node waits for a leader it has lost, before it asks for votes the
+    /// first time.
+    pub(crate) fn patience(&self) -> Duration {
+        let missing = u128::from(MAX_PRIORITY.saturating_sub(self.priority));
+        let patience = u128::from(nanos(self.election_timeout.end)) * missing / u128::from(MAX_PRIORITY);
+        Duration::from_nanos(u64::try_from(patience).unwrap_or(u64::MAX))
     }
 }
 
@@ -121,12 +146,14 @@ mod tests {
     fn defaults_are_in_range_and_each_limit_is_checked() {
         let good = Config::new(NodeId(1));
         assert_eq!(good.check(), Ok(()));
-        let breakages: [fn(&mut Config); 12] = [
+        let breakages: [fn(&mut Config); 14] = [
             |config| config.heartbeat_interval = Duration::ZERO,
             |config| config.heartbeat_interval = config.election_timeout.start,
             |config| config.election_timeout.end = Duration::from_millis(149),
             |config| (config.lease_reads, config.stickiness) = (true, false),
             |config| config.max_clock_drift_ppm = 1_000_000,
+            |config| config.priority = MAX_PRIORITY + 1,
+            |config| config.max_write_stall = Duration::ZERO,
             |config| config.max_append_bytes = 0,
             |config| config.max_inflight_bytes = 0,
             |config| config.max_inflight_messages = 0,

@@ -24,6 +24,8 @@ impl Raft {
             Some(CampaignRefusal::LeaderAlive)
         } else if self.shared.own_vote_is_in_flight() {
             Some(CampaignRefusal::VoteInFlight)
+        } else if self.shared.is_stalled() {
+            Some(CampaignRefusal::WriteStalled)
         } else {
             None
         };
@@ -48,7 +50,7 @@ impl Raft {
         if !follows || self.shared.own_vote_is_in_flight() {
             return self.ignore(from, IgnoreReason::NotAsked);
         }
-        if !is_up_to_date || !self.shared.is_voter() {
+        if !is_up_to_date || !self.shared.is_voter() || self.shared.is_stalled() {
             return self.ignore(from, IgnoreReason::CannotTakeOver);
         }
         self.become_candidate(Cause::TransferRequested { from });
@@ -204,7 +206,8 @@ impl Raft {
     pub(crate) fn election_deadline(&self) -> Option<Instant> {
         match &self.role {
             Role::Follower(follower) => {
-                (self.shared.is_voter() && !self.shared.own_vote_is_in_flight()).then_some(follower.election_deadline)
+                let waits_for_the_disk = self.shared.own_vote_is_in_flight() || self.shared.is_stalled();
+                (self.shared.is_voter() && !waits_for_the_disk).then_some(follower.election_deadline)
             }
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,

@@ -1,6 +1,6 @@
 //! What the core reports for people and pictures only. Nothing may depend on it.
 
-use crate::id::{EntryId, LogIndex, NodeId, Seq, Term};
+use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendOutcome, VoteRefusal};
 use crate::status::RoleKind;
 use core::fmt;
@@ -83,6 +83,17 @@ pub enum Event {
         /// What it holds.
         index: LogIndex,
     },
+    /// A leader's write has been in flight for longer than `max_write_stall`: it hands over if it can, else steps down.
+    WriteStalled {
+        /// The write.
+        write: WriteId,
+    },
+    /// What was handed to the state machine an election timeout ago is not reported `Applied`: it is slow, or the host
+    /// forgets to. Said once for each `Apply`.
+    ApplyOverdue {
+        /// The last index of that `Apply`.
+        index: LogIndex,
+    },
     /// A peer is sticky for too short a time, or not at all: no lease of this leader rests on it. Said once for each time.
     StickinessTooShort {
         /// The peer.
@@ -127,6 +138,8 @@ pub enum Cause {
     },
     /// The configuration without this node is committed (Raft §6).
     Removed,
+    /// Its disk stands still.
+    WriteStalled,
 }
 
 /// Why an input was ignored.
@@ -159,6 +172,8 @@ pub enum CampaignRefusal {
     LeaderAlive,
     /// The vote of the last round is not durable yet.
     VoteInFlight,
+    /// The write for which it gave leadership up is still in flight.
+    WriteStalled,
 }
 
 impl fmt::Display for Cause {
@@ -173,6 +188,7 @@ impl fmt::Display for Cause {
             Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
             Self::TransferRequested { from } => write!(f, "{from} hands over to it, Thesis §3.10"),
+            Self::WriteStalled => write!(f, "its disk stands still"),
             Self::Removed => write!(f, "the configuration without it is committed, Raft §6"),
         }
     }
@@ -199,6 +215,7 @@ impl fmt::Display for CampaignRefusal {
             Self::IsLeader => "leads already",
             Self::LeaderAlive => "a leader is alive, Thesis §4.2.3",
             Self::VoteInFlight => "the last vote is not durable yet",
+            Self::WriteStalled => "its disk still stands still",
         })
     }
 }
@@ -225,6 +242,8 @@ impl fmt::Display for Event {
             }
             Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
             Self::TransferBegun { target } => write!(f, "hands leadership over to {target}, Thesis §3.10"),
+            Self::WriteStalled { write } => write!(f, "{write} is in flight for too long to lead"),
+            Self::ApplyOverdue { index } => write!(f, "waits for the state machine to report {index} applied"),
             Self::StickinessTooShort { peer, stickiness } => {
                 write!(f, "{peer} is sticky for {stickiness:?}, too short for a lease")
             }

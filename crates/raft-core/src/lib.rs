@@ -15,7 +15,8 @@
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`, `lease`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership over).
+//!   (sending), `read`, `lease`, `stall`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership
+//!   over).
 //!
 //! # A host
 //!
@@ -133,6 +134,7 @@ mod replicate;
 mod restore;
 mod role;
 mod shared;
+mod stall;
 mod status;
 mod time;
 mod transfer;
@@ -140,7 +142,7 @@ mod transition;
 mod writes;
 
 pub use action::{Action, HardState, RejectReason, StopReason, TransferFailure, Write};
-pub use config::Config;
+pub use config::{Config, MAX_PRIORITY};
 pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};

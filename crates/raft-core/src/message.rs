@@ -67,6 +67,13 @@ pub enum Input {
     /// Start an election now, if this node may: it is a voter, leads nothing, and has not heard from a leader within
     /// the shortest election timeout.
     Campaign,
+    /// What was sent to this peer lately may be lost: its connection broke, or its queue was full. A leader that was
+    /// sending it appends in a pipeline goes back to probing it with the next heartbeat. Nothing else follows: not that
+    /// the peer is down, nor that it is up again when nothing more is said. Anybody else ignores it.
+    Unreachable {
+        /// The peer.
+        peer: NodeId,
+    },
     /// The write with this id and **all before it** are durable. Reporting the newest instead of the newest
     /// *contiguous* one loses data. An unknown or older id changes nothing.
     Persisted {

@@ -188,6 +188,15 @@ impl Progress {
         self.clear_window();
     }
 
+    /// What was sent may be lost. The next heartbeat probes, not an append with entries: those would be lost again for as
+    /// long as the peer is away.
+    pub(crate) fn unreachable(&mut self, seq: Seq) {
+        if self.state == PeerState::Replicate {
+            self.probe_from(self.match_index.next(), seq);
+            self.probe_sent = true;
+        }
+    }
+
     /// The peer denied what it had acknowledged.
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;

@@ -69,6 +69,7 @@ impl Raft {
         }
         self.fire_timers();
         self.settle();
+        self.leave_a_stalled_disk();
         self.emit();
         *actions = core::mem::take(&mut self.shared.actions);
     }
@@ -79,14 +80,19 @@ impl Raft {
         if !self.started {
             return Some(Instant::default());
         }
-        let deadline = match &self.role {
-            Role::Leader(leader) => {
-                let others = [leader.quorum_deadline(&self.shared), leader.transfer_deadline()];
-                others.into_iter().flatten().chain([leader.next_heartbeat]).min()
-            }
-            _ => self.election_deadline(),
+        let shared = &self.shared;
+        let deadlines = match &self.role {
+            Role::Stopped(_) => return None,
+            Role::Leader(leader) => [
+                Some(leader.next_heartbeat),
+                leader.quorum_deadline(shared),
+                leader.transfer_deadline(),
+                leader.stall_deadline(shared),
+                shared.apply_deadline(),
+            ],
+            _ => [self.election_deadline(), shared.apply_deadline(), None, None, None],
         };
-        deadline.filter(|&deadline| deadline != Instant::NEVER)
+        deadlines.into_iter().flatten().min().filter(|&deadline| deadline != Instant::NEVER)
     }
 
     /// This node.
@@ -171,7 +177,12 @@ impl Raft {
         // cluster over to it alone may hold a lease on its word.
         let is_free = is_alone && !self.shared.config.lease_reads;
         self.shared.contact = (!is_free).then_some(self.shared.now);
-        let deadline = if is_free { self.shared.now } else { self.shared.draw_election_deadline() };
+        let deadline = if is_free {
+            self.shared.now
+        } else {
+            self.shared.draw_election_deadline();
+            self.shared.patient_deadline()
+        };
         if let Role::Follower(follower) = &mut self.role {
             follower.election_deadline = deadline;
         }
@@ -209,6 +220,13 @@ impl Raft {
                 _ => self.reject_not_leader(id),
             },
             Input::Campaign => self.on_campaign(),
+            Input::Unreachable { peer } => {
+                if let Role::Leader(leader) = &mut self.role
+                    && let Some(progress) = leader.peers.get_mut(&peer)
+                {
+                    progress.unreachable(leader.seq);
+                }
+            }
             Input::Persisted { write } => {
                 self.shared.writes.report(write);
                 self.settle();
@@ -250,7 +268,7 @@ impl Raft {
         // Contact is hearing from the leader, whatever becomes of the append.
         self.shared.contact = Some(self.shared.now);
         if let Role::Follower(follower) = &mut self.role {
-            follower.election_deadline = self.shared.election_deadline();
+            follower.election_deadline = self.shared.patient_deadline();
             if let Err(reason) = follower.on_append_entries(&mut self.shared, from, rpc) {
                 self.stop(reason);
             }
@@ -286,7 +304,11 @@ impl Raft {
 
     /// Whatever timer is due, after the inputs: a heartbeat that has arrived puts off the election it arrived before.
     fn fire_timers(&mut self) {
+        if let Role::Stopped(_) = self.role {
+            return;
+        }
         let now = self.shared.now;
+        self.shared.report_overdue();
         if self.election_deadline().is_some_and(|deadline| deadline.is_due(now)) {
             self.campaign(Cause::ElectionTimeout);
         }

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     truncate_from: Option<LogIndex>,
     changed_bytes: u64,
     pub(crate) writes: Writes,
+    /// The write that was in flight for so long that this node gave leadership up for it.
+    pub(crate) stalled_write: Option<WriteId>,
     /// The commit index (Raft Figure 2).
     pub(crate) commit: LogIndex,
     /// The highest index known to match the leader of the current term; never below `commit`, back to it when the term
@@ -46,14 +48,24 @@ pub(crate) struct Shared {
     pub(crate) leader: Option<NodeId>,
     /// The last contact with a leader of the then current term (Thesis §4.2.3); none in a node that never waits for one.
     pub(crate) contact: Option<Instant>,
-    applying: VecDeque<(LogIndex, u64)>,
+    applying: VecDeque<Applying>,
     applying_bytes: u64,
+    /// What is handed over up to here and overdue has been reported.
+    overdue: LogIndex,
     handed: LogIndex,
     pub(crate) applied: LogIndex,
     jitter: Jitter,
     /// Drawn last.
     election_timeout: Duration,
     pub(crate) actions: Vec<Action>,
+}
+
+/// What the state machine has been handed and has not reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Applying {
+    last: LogIndex,
+    bytes: u64,
+    since: Instant,
 }
 
 impl Shared {
@@ -74,12 +86,14 @@ impl Shared {
             truncate_from: None,
             changed_bytes: 0,
             writes: Writes::default(),
+            stalled_write: None,
             commit: applied,
             verified: applied,
             leader: None,
             contact: None,
             applying: VecDeque::new(),
             applying_bytes: 0,
+            overdue: LogIndex(0),
             handed: applied,
             applied,
             actions: Vec::new(),
@@ -133,6 +147,13 @@ impl Shared {
     /// that have heard the same leader are told apart by the draws of their last rounds.
     pub(crate) fn election_deadline(&self) -> Instant {
         self.now.after(self.election_timeout)
+    }
+
+    /// When a follower that hears a leader now gives up waiting for it. Only this first wait is longer for a node of low
+    /// priority, and what follows, rounds or votes for others, is not: or a node that alone can win might be kept waiting
+    /// for ever by others that cannot.
+    pub(crate) fn patient_deadline(&self) -> Instant {
+        self.election_deadline().after(self.config.patience())
     }
 
     /// Whether `contact` is too recent for anybody to be elected (Thesis §4.2.3).
@@ -263,7 +284,7 @@ impl Shared {
         }
         let entries = self.log.entries(self.written.next(), self.log.last().index, u64::MAX);
         let bytes = core::mem::take(&mut self.changed_bytes);
-        let id = self.writes.issue(touches, bytes);
+        let id = self.writes.issue(touches, bytes, self.now);
         if hard_state.is_some() {
             self.hard_state_write = id;
         }
@@ -287,7 +308,7 @@ impl Shared {
         let Some(last) = entries.last_id() else { return };
         let bytes = entries.size();
         self.handed = last.index;
-        self.applying.push_back((last.index, bytes));
+        self.applying.push_back(Applying { last: last.index, bytes, since: self.now });
         self.applying_bytes = self.applying_bytes.saturating_add(bytes);
         self.actions.push(Action::Apply { entries });
     }
@@ -295,9 +316,26 @@ impl Shared {
     /// Takes note of what the state machine applied. More than it was handed counts as that.
     pub(crate) fn on_applied(&mut self, index: LogIndex) {
         self.applied = self.applied.max(index.min(self.handed));
-        while let Some(&(_, bytes)) = self.applying.front().filter(|&&(last, _)| last <= self.applied) {
-            self.applying_bytes = self.applying_bytes.saturating_sub(bytes);
+        while let Some(apply) = self.applying.front().filter(|apply| apply.last <= self.applied) {
+            self.applying_bytes = self.applying_bytes.saturating_sub(apply.bytes);
             self.applying.pop_front();
+        }
+    }
+
+    /// When it will be reported that the state machine has not answered.
+    pub(crate) fn apply_deadline(&self) -> Option<Instant> {
+        let next = self.applying.iter().find(|apply| apply.last > self.overdue)?;
+        Some(next.since.after(self.longest_timeout()))
+    }
+
+    /// Reports each part that the state machine was handed an election timeout ago and has not reported.
+    pub(crate) fn report_overdue(&mut self) {
+        while self.apply_deadline().is_some_and(|deadline| deadline.is_due(self.now)) {
+            let Some(index) = self.applying.iter().map(|apply| apply.last).find(|&last| last > self.overdue) else {
+                return;
+            };
+            self.overdue = index;
+            self.observe(|| Event::ApplyOverdue { index });
         }
     }
 

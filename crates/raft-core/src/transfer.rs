@@ -13,7 +13,8 @@ use crate::time::Instant;
 /// A transfer under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Transfer {
-    pub(crate) id: RequestId,
+    /// The request; none if this leader wants to be rid of it by itself.
+    pub(crate) id: Option<RequestId>,
     pub(crate) target: NodeId,
     /// When it has failed; then the leader goes on.
     pub(crate) deadline: Instant,
@@ -22,6 +23,12 @@ pub(crate) struct Transfer {
 }
 
 impl Transfer {
+    /// A transfer that begins now.
+    pub(crate) fn new(shared: &mut Shared, id: Option<RequestId>, target: NodeId) -> Self {
+        shared.observe(|| Event::TransferBegun { target });
+        Self { id, target, deadline: shared.now.after(shared.longest_timeout()), told: None }
+    }
+
     /// Whether the target has been told to start.
     pub(crate) fn is_told(&self) -> bool {
         self.told.is_some()
@@ -43,11 +50,7 @@ impl Leader {
             Some(target) => Ok(target),
         };
         match refusal {
-            Ok(target) => {
-                let deadline = shared.now.after(shared.longest_timeout());
-                self.transfer = Some(Transfer { id, target, deadline, told: None });
-                shared.observe(|| Event::TransferBegun { target });
-            }
+            Ok(target) => self.transfer = Some(Transfer::new(shared, Some(id), target)),
             Err(reason) => shared.actions.push(Action::Rejected { id, reason }),
         }
     }
@@ -105,7 +108,7 @@ impl Leader {
     }
 
     fn fail_transfer(&mut self, shared: &mut Shared, reason: TransferFailure) {
-        if let Some(Transfer { id, .. }) = self.transfer.take() {
+        if let Some(Transfer { id: Some(id), .. }) = self.transfer.take() {
             shared.actions.push(Action::TransferFailed { id, reason });
         }
     }

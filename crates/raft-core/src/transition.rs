@@ -91,9 +91,10 @@ impl Raft {
                 let Transfer { id, target, .. } = transfer;
                 let is_done = transfer.is_told() && cause == Some(Cause::HigherTerm { from: target });
                 let reason = TransferFailure::LeadershipLost;
-                let done = Action::TransferDone { id, to: target };
-                let news = if is_done { done } else { Action::TransferFailed { id, reason } };
-                self.shared.actions.push(news);
+                self.shared.actions.extend(id.map(|id| match is_done {
+                    true => Action::TransferDone { id, to: target },
+                    false => Action::TransferFailed { id, reason },
+                }));
             }
             self.shared.contact = Some(leader.contact(&self.shared, self.shared.now));
             core::mem::take(&mut leader.reads).fail(&mut self.shared, reason);

@@ -1,6 +1,7 @@
 //! Which writes are on their way to the disk, and what they leave durable meanwhile.
 
 use crate::id::{LogIndex, WriteId};
+use crate::time::Instant;
 use alloc::collections::VecDeque;
 
 /// The writes in flight.
@@ -22,13 +23,14 @@ pub(crate) struct Writes {
 struct InFlight {
     id: WriteId,
     bytes: u64,
+    since: Instant,
 }
 
 impl Writes {
     /// Numbers the next write. `touches` is the lowest log index it changes, if any; `bytes` what it counts for.
-    pub(crate) fn issue(&mut self, touches: Option<LogIndex>, bytes: u64) -> WriteId {
+    pub(crate) fn issue(&mut self, touches: Option<LogIndex>, bytes: u64, now: Instant) -> WriteId {
         self.issued = self.issued.next();
-        self.in_flight.push_back(InFlight { id: self.issued, bytes });
+        self.in_flight.push_back(InFlight { id: self.issued, bytes, since: now });
         self.bytes = self.bytes.saturating_add(bytes);
         if let Some(index) = touches {
             while self.lowest.back().is_some_and(|&(_, other)| other >= index) {
@@ -64,6 +66,11 @@ impl Writes {
         id <= self.reported
     }
 
+    /// The oldest write in flight, and since when it is.
+    pub(crate) fn oldest(&self) -> Option<(WriteId, Instant)> {
+        self.in_flight.front().map(|write| (write.id, write.since))
+    }
+
     /// The bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -79,13 +86,13 @@ mod tests {
         let mut writes = Writes::default();
         let last = LogIndex(9);
         assert_eq!(writes.durable(last), last, "nothing in flight");
-        let append = writes.issue(Some(LogIndex(8)), 10);
+        let append = writes.issue(Some(LogIndex(8)), 10, Instant(0));
         assert_eq!(writes.durable(last), LogIndex(7));
-        let vote = writes.issue(None, 0);
+        let vote = writes.issue(None, 0, Instant(0));
         assert_eq!(writes.durable(last), LogIndex(7), "a vote touches no entry");
-        let truncation = writes.issue(Some(LogIndex(5)), 5);
+        let truncation = writes.issue(Some(LogIndex(5)), 5, Instant(0));
         assert_eq!(writes.durable(last), LogIndex(4));
-        let further = writes.issue(Some(LogIndex(7)), 1);
+        let further = writes.issue(Some(LogIndex(7)), 1, Instant(0));
         writes.report(append);
         assert_eq!(writes.durable(last), LogIndex(4), "the truncation is still in flight");
         assert!(!writes.is_durable(vote));
@@ -99,8 +106,8 @@ mod tests {
     #[test]
     fn a_higher_index_behind_a_lower_one_counts_again_once_that_is_reported() {
         let mut writes = Writes::default();
-        let first = writes.issue(Some(LogIndex(3)), 0);
-        writes.issue(Some(LogIndex(6)), 0);
+        let first = writes.issue(Some(LogIndex(3)), 0, Instant(0));
+        writes.issue(Some(LogIndex(6)), 0, Instant(0));
         assert_eq!(writes.durable(LogIndex(6)), LogIndex(2));
         writes.report(first);
         assert_eq!(writes.durable(LogIndex(6)), LogIndex(5));
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn unknown_and_older_reports_change_nothing() {
         let mut writes = Writes::default();
-        let first = writes.issue(Some(LogIndex(1)), 4);
+        let first = writes.issue(Some(LogIndex(1)), 4, Instant(0));
         let before = writes.clone();
         writes.report(WriteId(first.0 + 1));
         writes.report(WriteId(u64::MAX));

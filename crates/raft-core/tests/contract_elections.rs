@@ -153,10 +153,12 @@ fn a_new_leader_has_an_election_timeout_to_reach_a_quorum() {
 fn a_learner_is_no_quorum_and_a_sole_voter_is_one() {
     let mut alone = Replica::with(&[1], 1, |_, _| ());
     alone.persist();
+    alone.persist();
     alone.pass(100_000);
     alone.tick();
     assert_eq!(alone.role(), RoleKind::Leader);
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.check_quorum = false).leader();
+    n1.persist();
     n1.pass(100_000);
     n1.tick();
     assert_eq!(n1.role(), RoleKind::Leader, "switched off");

@@ -4,13 +4,51 @@ mod cluster;
 
 use cluster::replica::*;
 use cluster::{Cluster, Image, image};
-use raft_core::{Action, AppendOutcome, Instant, LogIndex, NodeId, PeerState, RoleKind, Rpc};
+use raft_core::{Action, AppendOutcome, Input, Instant, LogIndex, NodeId, PeerState, RoleKind, Rpc};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 fn peer(n1: &Replica, id: NodeId) -> (u64, u64, PeerState) {
     let status = n1.raft.status().peers[&id];
     (status.match_index.0, status.next_index.0, status.state)
+}
+
+// ---- unreachable ----
+
+#[test]
+fn an_unreachable_peer_is_probed_by_the_next_heartbeat_and_nothing_else_happens() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    n1.propose(1);
+    n1.propose(2);
+    n1.persist();
+    assert_eq!(peer(&n1, N2), (3, 6, PeerState::Replicate));
+    assert!(n1.step(Input::Unreachable { peer: N2 }).is_empty(), "no message: it would be lost, too");
+    assert_eq!(peer(&n1, N2), (3, 4, PeerState::Probe));
+    assert!(appends_to(&n1.propose(3), N2).is_empty());
+    n1.receive(N2, matched(2, 4, 4));
+    assert_eq!(peer(&n1, N2), (4, 5, PeerState::Probe), "an answer from before counts, and ends no probe");
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N2);
+    assert_eq!((beat.len(), beat[0].prev.index.0, beat[0].entries.len()), (1, 4, 0));
+    let again = appends_to(&n1.receive(N2, matched(2, beat[0].seq.0, 4)), N2);
+    assert_eq!(again.iter().map(|append| append.entries.len()).sum::<usize>(), 2, "what was lost leaves again");
+    assert_eq!(peer(&n1, N2).2, PeerState::Replicate);
+}
+
+#[test]
+fn what_is_not_a_replicating_peer_of_a_leader_is_not_made_unreachable() {
+    for (mut n1, id) in [
+        (Replica::new(&[1, 1]).established(), N3),
+        (Replica::new(&[1, 1]).established(), N9),
+        (Replica::new(&[1, 1]).established(), N1),
+        (Replica::new(&[1, 1]).following(3), N2),
+        (Replica::new(&[1, 1]).candidate(), N2),
+    ] {
+        n1.persist();
+        let before = n1.raft.digest();
+        assert!(n1.step(Input::Unreachable { peer: id }).is_empty());
+        assert_eq!(n1.raft.digest(), before, "{id}");
+    }
 }
 
 // ---- data loss ----

@@ -15,14 +15,14 @@ use std::collections::BTreeMap;
 /// Asserts too that what makes the property hard did happen.
 fn check(stream: u64, property: Option<Property>) {
     let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
-    let marks = [&usual[..], &["transfer", "configuration", "joint configuration"]].concat();
-    check_in(Cluster::for_schedules, stream, property, &marks);
+    let marks = [&usual[..], &["transfer", "configuration", "joint configuration", "stall"]].concat();
+    check_in(Cluster::for_schedules, 150, stream, property, &marks);
 }
 
 /// The same in clusters of another kind.
-fn check_in(cluster: fn(u64) -> Cluster, stream: u64, property: Option<Property>, marks: &[&str]) {
+fn check_in(cluster: fn(u64) -> Cluster, cases: u32, stream: u64, property: Option<Property>, marks: &[&str]) {
     let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
-    let mut runner = runner(stream, 150);
+    let mut runner = runner(stream, cases);
     runner
         .run(&schedule(600), |(size, happenings)| {
             let mut cluster = cluster(size);
@@ -101,7 +101,7 @@ fn linearizable_reads() {
 #[test]
 fn linearizable_lease_reads() {
     let marks = ["election", "crash", "commit", "read", "lease read", "usurped", "transfer", "configuration"];
-    check_in(Cluster::for_leases, 11, Some(Property::LinearizableReads), &marks);
+    check_in(Cluster::for_leases, 400, 11, Some(Property::LinearizableReads), &marks);
 }
 
 /// Every request gets at most one answer of its kind.

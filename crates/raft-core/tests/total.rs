@@ -118,6 +118,7 @@ fn input() -> impl Strategy<Value = Input> {
             Input::Read { id: RequestId(id), mode: if lease { ReadMode::Lease } else { ReadMode::Safe } }
         }),
         1 => Just(Input::Campaign),
+        1 => (0..5_u64).prop_map(|peer| Input::Unreachable { peer: NodeId(peer) }),
         1 => (number(), any_change()).prop_map(|(id, change)| Input::ChangeMembership { id: RequestId(id), change }),
         1 => (number(), proptest::option::of(0..5_u64))
             .prop_map(|(id, to)| Input::TransferLeadership { id: RequestId(id), to: to.map(NodeId) }),

@@ -31,6 +31,11 @@ pub enum NodeInput {
     },
     /// Start an election, if allowed.
     Campaign,
+    /// What was sent to this peer may be lost: the connection to it broke. A hint, true or not.
+    Unreachable {
+        /// The peer.
+        peer: NodeId,
+    },
     /// This write and all before it are durable.
     Persisted {
         /// The newest contiguous durable write.

@@ -128,6 +128,7 @@ impl<S: StateMachine> Node<S> {
             NodeInput::Tick => Input::Tick,
             NodeInput::Receive { from, rpc } => Input::Receive { from, rpc },
             NodeInput::Campaign => Input::Campaign,
+            NodeInput::Unreachable { peer } => Input::Unreachable { peer },
             NodeInput::Persisted { write } => Input::Persisted { write },
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
         })

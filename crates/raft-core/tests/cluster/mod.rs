@@ -11,7 +11,7 @@ pub(crate) mod script;
 
 use history::History;
 use raft_core::{
-    Action, Config, Configuration, Entry, HardState, Input, Instant, LogIndex, MembershipChange, MembershipStep,
+    Action, Config, Configuration, Entry, Event, HardState, Input, Instant, LogIndex, MembershipChange, MembershipStep,
     Message, NodeId, Payload, Raft, ReadMode, RequestId, Restored, RoleKind, Rpc, Term, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -198,6 +198,7 @@ impl Cluster {
                     }
                     applied = entries.last_id();
                 }
+                Action::Observe(Event::WriteStalled { .. }) => self.history.mark("stall"),
                 Action::Persist(_) | Action::Observe(_) => {}
                 news => {
                     self.history.answered(id, news);

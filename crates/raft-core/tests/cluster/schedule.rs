@@ -69,6 +69,10 @@ pub(crate) enum Happening {
     Campaign {
         node: u8,
     },
+    Unreachable {
+        node: u8,
+        peer: u8,
+    },
     /// Nobody is called for longer than an election timeout; then one node is, and some messages pass.
     Unseat {
         node: u8,
@@ -130,6 +134,7 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         2 => any::<u8>().prop_map(|node| Read { node }),
         4 => Just(ReadAtLeaders),
         1 => any::<u8>().prop_map(|node| Campaign { node }),
+        2 => (any::<u8>(), any::<u8>()).prop_map(|(node, peer)| Unreachable { node, peer }),
         3 => (any::<u8>(), 1..5_u8).prop_map(|(node, rounds)| Unseat { node, rounds }),
         2 => (any::<u8>(), 1..5_u8, any::<bool>(), any::<bool>())
             .prop_map(|(node, rounds, waits, late)| Usurp { node, rounds, waits, late }),
@@ -169,10 +174,12 @@ fn narrow(config: &mut Config) {
     config.max_unpersisted_bytes = 400;
     config.max_uncommitted_bytes = 600;
     config.max_pending_reads = 4;
+    config.max_write_stall = Duration::from_millis(60);
+    config.priority = [100, 50, 0][config.id.0 as usize % 3];
 }
 
 impl Cluster {
-    /// A cluster for random schedules: limits so small that they are met.
+    /// A cluster for random schedules: limits so small that they are met, and not everybody alike.
     pub(crate) fn for_schedules(size: u64) -> Self {
         Self::with_joiners(size, 2, narrow)
     }
@@ -253,6 +260,9 @@ impl Cluster {
             }
             Campaign { node } => {
                 self.step(pick(node), Input::Campaign);
+            }
+            Unreachable { node, peer } => {
+                self.step(pick(node), Input::Unreachable { peer: pick(peer) });
             }
             Unseat { node, rounds } => {
                 self.now = Instant(self.now.0 + 400_000_000);
