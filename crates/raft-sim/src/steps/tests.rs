@@ -177,18 +177,18 @@ fn what_waits_for_a_process_dies_with_it() {
     assert!(sent.at >= SimTime(1_390_000_000), "sent long before the restart, to the dead process: {sent:?}");
 }
 
-/// How often n1's timer fires in two seconds in which it is alone and its clock is too fast by `ppm`.
+/// How often n1 campaigns in four seconds in which it is alone and its clock is too fast by `ppm`.
 fn timers_of_a_lonely_node(ppm: i32) -> usize {
     let mut scenario = quiet(2, ms(4_000));
     scenario.clients.count = 0;
-    scenario.steps = vec![at(2_000, cut(Targets::All, Targets::All))];
+    scenario.steps = vec![at(0, cut(Targets::All, Targets::All))];
     if ppm != 0 {
-        scenario.steps.push(at(2_000, StepAction::Drift { nodes: nodes(&[1]), ppm }));
+        scenario.steps.push(at(0, StepAction::Drift { nodes: nodes(&[1]), ppm }));
     }
     let (result, records) = watched(&scenario);
     assert_eq!((result.faults["clock_drift"].injected, result.faults["clock_drift"].mattered), (ppm != 0, ppm != 0));
     let fired = |record: &&Record| record.node == Some(NodeId(1)) && matches!(record.what, What::TimerFired);
-    records.iter().filter(|record| record.at >= SimTime(2_000_000_000)).filter(fired).count()
+    records.iter().filter(fired).count()
 }
 
 #[test]
