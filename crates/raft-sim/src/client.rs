@@ -110,14 +110,31 @@ impl Clients {
         clients
     }
 
-    /// Makes a client that puts one value at one node, without retries.
-    pub fn put(&mut self, now: SimTime, node: NodeId, key: String, value: String, out: &mut Vec<ClientOutput>) {
+    /// Makes a client that puts one value at one node, or gets the key's if there is none to put; without retries.
+    pub fn scripted(
+        &mut self,
+        now: SimTime,
+        node: NodeId,
+        key: String,
+        value: Option<String>,
+        out: &mut Vec<ClientOutput>,
+    ) {
         let mut client = Client::new(self.slots.len(), node, true);
-        let pending = Pending::new(client.number(), Wish::Put { key, value }, now, self.model.give_up_after);
+        let wish = match value {
+            Some(value) => Wish::Put { key, value },
+            None => Wish::Get { key },
+        };
+        let needs_session = !wish.is_read();
+        let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);
         out.push(ClientOutput::Invoked { slot: client.slot, client: client.number(), label: pending.wish.to_string() });
         client.wake_at(pending.give_up, out);
-        let id = client.send(Request::OpenSession, out);
-        client.state = State::Opening { attempts: vec![id], scripted: Some(pending) };
+        if needs_session {
+            let id = client.send(Request::OpenSession, out);
+            client.state = State::Opening { attempts: vec![id], scripted: Some(pending) };
+        } else {
+            client.state = State::Waiting(pending);
+            self.attempt(&mut client, out);
+        }
         self.slots.push(client);
     }
 

@@ -32,6 +32,10 @@ pub enum Fault {
     KillRestartPowerLoss,
     /// A disk was slow. Matters if something took longer than it ever does without the fault.
     SlowDisk,
+    /// A clock ran fast or slow. Matters if one of its timers fired: by true time it was not its moment.
+    ClockDrift,
+    /// A process stood still. Matters if something that was meant for it had to wait.
+    Pause,
     /// A crash took back writes that were not synced. Matters always: recovery reads something else.
     UnsyncedLost,
     /// A crash left a write in part. Matters always.
@@ -42,7 +46,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -55,6 +59,8 @@ impl Fault {
         Self::CrashAtDiskOperation,
         Self::KillRestartPowerLoss,
         Self::SlowDisk,
+        Self::ClockDrift,
+        Self::Pause,
         Self::UnsyncedLost,
         Self::TornWrite,
         Self::RenameLost,
@@ -75,6 +81,8 @@ impl Fault {
             Self::CrashAtDiskOperation => "crash_at_disk_operation",
             Self::KillRestartPowerLoss => "kill_restart_power_loss",
             Self::SlowDisk => "slow_disk",
+            Self::ClockDrift => "clock_drift",
+            Self::Pause => "pause",
             Self::UnsyncedLost => "unsynced_lost",
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",

@@ -40,6 +40,8 @@ pub struct Host {
     armed_disk: Option<Armed>,
     /// What ended the last process.
     pub downed_by: Option<CrashKind>,
+    /// Whether its process stands still.
+    pub paused: bool,
     /// The latency of a slow disk.
     pub slow: Option<Range<Duration>>,
     /// Counts the groups written, over all starts.
@@ -108,6 +110,7 @@ impl Host {
             armed: None,
             armed_disk: None,
             downed_by: None,
+            paused: false,
             slow: None,
             groups: 0,
             power_losses: 0,
@@ -169,6 +172,7 @@ impl Host {
     pub fn stop(&mut self) -> bool {
         let Some(Process { store, waiting, writing, .. }) = self.process.take() else { return false };
         self.disk = Some(store.into_disk());
+        self.paused = false;
         writing.is_some() || !waiting.is_empty()
     }
 

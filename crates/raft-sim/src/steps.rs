@@ -7,7 +7,7 @@ use crate::host::Armed;
 use crate::network::{CutId, links_across, links_between};
 use crate::record::{CrashKind, SimTime};
 use crate::rng::Site;
-use crate::scenario::model::{Condition, Keep, Step, StepAction, Targets, Trigger};
+use crate::scenario::model::{Condition, Keep, Links, Step, StepAction, Targets, Trigger};
 use crate::world::{Emission, Event, World};
 use raft_core::{NodeId, RoleKind};
 use std::collections::BTreeSet;
@@ -100,7 +100,7 @@ impl World {
         }
         let scenario = Arc::clone(&self.scenario);
         let Some(Step { action, .. }) = scenario.steps.get(place) else { return };
-        if !matches!(action, StepAction::Expect(_) | StepAction::Put { .. } | StepAction::Campaign { .. }) {
+        if action.disturbs() {
             self.disturbed = self.now;
         }
         let n = place as u64;
@@ -114,20 +114,9 @@ impl World {
                 self.emit_fault(format!("restart {}", list(&nodes)));
                 nodes.iter().for_each(|&node| self.start(node));
             }
-            StepAction::Cut { from, to, one_way } => self.cut_step(from, to, *one_way, n),
-            StepAction::Partition { groups } => {
-                let labels: Vec<String> = groups.iter().map(list).collect();
-                self.emit_fault(format!("partition {}", labels.join(" | ")));
-                self.end_partition();
-                let links = links_across(&self.nodes(), groups);
-                self.ledger.inject(Fault::Partition);
-                self.script.partition = Some(self.network.cut(links, Fault::Partition));
-            }
-            StepAction::Heal => {
-                self.emit_fault("heal".into());
-                self.network.heal();
-                self.hosts.values_mut().for_each(|host| host.slow = None);
-            }
+            StepAction::Cut { links } => self.cut_step(links, n),
+            StepAction::Partition { groups } => self.partition_step(groups),
+            StepAction::Heal => self.heal_step(),
             StepAction::Drop { kind, from, to } => {
                 let (from, to) = (self.resolve(from, n), self.resolve(to, n));
                 self.emit_fault(format!("drop {kind} {} > {}", list(&from), list(&to)));
@@ -145,19 +134,28 @@ impl World {
                     host.slow = Some(latency.clone());
                 }
             }
+            StepAction::Drift { nodes, ppm } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("clock of {} drifts by {ppm} ppm", list(&nodes)));
+                nodes.iter().for_each(|&node| self.set_drift(node, *ppm));
+            }
+            StepAction::Pause { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("pause {}", list(&nodes)));
+                nodes.iter().for_each(|&node| self.pause(node));
+            }
+            StepAction::Resume { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("resume {}", list(&nodes)));
+                nodes.iter().for_each(|&node| self.resume(node));
+            }
             StepAction::Campaign { nodes } => {
                 let nodes = self.resolve(nodes, n);
                 self.emit_fault(format!("campaign {}", list(&nodes)));
                 nodes.iter().for_each(|&node| self.campaign(node));
             }
-            StepAction::Put { node, key, value } => {
-                let nodes = self.resolve(node, n);
-                let mut out = Vec::new();
-                for node in nodes {
-                    self.clients.put(self.now, node, key.clone(), value.clone(), &mut out);
-                }
-                self.for_clients(out, None);
-            }
+            StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
+            StepAction::Get { node, key } => self.client_step(node, key, None, n),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
@@ -186,18 +184,61 @@ impl World {
         }
     }
 
-    fn cut_step(&mut self, from: &Targets, to: &Targets, one_way: bool, n: u64) {
-        let names_leader = matches!(from, Targets::Leader) || matches!(to, Targets::Leader);
-        let fault = match (names_leader, one_way) {
+    /// A put of this value, or a get, at each of these nodes.
+    fn client_step(&mut self, nodes: &Targets, key: &str, value: Option<&String>, n: u64) {
+        let mut out = Vec::new();
+        for node in self.resolve(nodes, n) {
+            self.clients.scripted(self.now, node, key.to_owned(), value.cloned(), &mut out);
+        }
+        self.for_clients(out, None);
+    }
+
+    fn partition_step(&mut self, groups: &[BTreeSet<NodeId>]) {
+        let labels: Vec<String> = groups.iter().map(list).collect();
+        self.emit_fault(format!("partition {}", labels.join(" | ")));
+        self.end_partition();
+        let links = links_across(&self.nodes(), groups);
+        self.ledger.inject(Fault::Partition);
+        self.script.partition = Some(self.network.cut(links, Fault::Partition));
+    }
+
+    fn heal_step(&mut self) {
+        self.emit_fault("heal".into());
+        self.network.heal();
+        for node in self.nodes() {
+            if let Some(host) = self.hosts.get_mut(&node) {
+                host.slow = None;
+            }
+            self.set_drift(node, 0);
+            self.resume(node);
+        }
+    }
+
+    /// All links of a step are cut in the same moment: who leads is asked once.
+    fn cut_step(&mut self, all: &[Links], n: u64) {
+        let place = |place: usize| n + ((place as u64) << 32);
+        let cuts: Vec<_> = all
+            .iter()
+            .enumerate()
+            .map(|(at, links)| (links, self.resolve(&links.from, place(at)), self.resolve(&links.to, place(at))))
+            .collect();
+        for (links, from, to) in cuts {
+            self.cut_links(links, &from, &to);
+        }
+    }
+
+    fn cut_links(&mut self, links: &Links, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
+        let Links { from: senders, to: receivers, one_way } = links;
+        let names_leader = matches!(senders, Targets::Leader) || matches!(receivers, Targets::Leader);
+        let fault = match (names_leader, *one_way) {
             (true, _) => Fault::IsolateLeader,
             (false, true) => Fault::OneWayCut,
             (false, false) => Fault::Partition,
         };
-        let (from, to) = (self.resolve(from, n), self.resolve(to, n));
-        self.emit_fault(format!("cut {} {} {}", list(&from), if one_way { ">" } else { "-" }, list(&to)));
-        let mut links = links_between(&from, &to);
+        self.emit_fault(format!("cut {} {} {}", list(from), if *one_way { ">" } else { "-" }, list(to)));
+        let mut links = links_between(from, to);
         if !one_way {
-            links.extend(links_between(&to, &from));
+            links.extend(links_between(to, from));
         }
         self.ledger.inject(fault);
         self.network.cut(links, fault);
@@ -231,6 +272,14 @@ impl World {
         let running = self.hosts.values().filter_map(|host| Some((host.id, host.process.as_ref()?.node.status())));
         let leaders = running.filter(|(_, status)| status.role == RoleKind::Leader);
         leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id)
+    }
+}
+
+impl StepAction {
+    /// Whether liveness is judged only from here on: whatever changes the cluster's circumstances. What clients and
+    /// judges do changes nothing.
+    const fn disturbs(&self) -> bool {
+        !matches!(self, Self::Expect(_) | Self::Put { .. } | Self::Get { .. } | Self::Campaign { .. })
     }
 }
 

@@ -24,7 +24,7 @@ const FAULT: Site = Site::new("swarm fault");
 const HEAL: Site = Site::new("swarm heal");
 
 /// The features that begin and end, in the order in which they are drawn.
-const TIMED: [Feature; 9] = [
+const TIMED: [Feature; 11] = [
     Feature::Partition,
     Feature::OneWayCut,
     Feature::IsolateLeader,
@@ -34,6 +34,8 @@ const TIMED: [Feature; 9] = [
     Feature::CrashAtDiskOperation,
     Feature::KillRestartPowerLoss,
     Feature::SlowDisk,
+    Feature::ClockDrift,
+    Feature::Pause,
 ];
 
 /// The faults of a run.
@@ -58,6 +60,10 @@ pub(crate) enum SwarmEvent {
     Mend(CutId),
     /// A disk is fast again.
     Fast(NodeId),
+    /// A clock runs true again.
+    ClockRight(NodeId),
+    /// A paused node goes on.
+    Resume(NodeId),
     /// A node starts again.
     Restart(NodeId),
     /// The power loss that follows a kill and a restart.
@@ -149,6 +155,14 @@ impl World {
                     host.slow = None;
                 }
             }
+            SwarmEvent::ClockRight(node) => {
+                self.emit_fault(format!("clock of {node} runs true again"));
+                self.set_drift(node, 0);
+            }
+            SwarmEvent::Resume(node) => {
+                self.emit_fault(format!("resume {node}"));
+                self.resume(node);
+            }
             SwarmEvent::Restart(node) => self.start(node),
             SwarmEvent::PowerLossAfterRestart(node) => {
                 let restarted = self.hosts.get(&node).is_some_and(|host| host.process.is_some());
@@ -187,6 +201,8 @@ impl World {
             Feature::CrashAtDiskOperation => self.arm_disk(n, length),
             Feature::KillRestartPowerLoss => self.kill_restart_power_loss(n, length),
             Feature::SlowDisk => self.slow_disk(n, length),
+            Feature::ClockDrift => self.drift(n, length),
+            Feature::Pause => self.pause_some(n, length),
             // Not timed: part of the noise.
             Feature::Loss | Feature::Duplicate | Feature::Reorder => {}
         }
@@ -335,6 +351,27 @@ impl World {
         self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
     }
 
+    /// From what every quartz has to what only a broken clock has. Nothing that Raft promises rests on clocks but
+    /// progress, and that is asked for only after the healing.
+    fn drift(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let most = [100, 10_000, 400_000][self.detail(n, 1).below(3) as usize];
+        let ppm = i32::try_from(1 + self.detail(n, 2).below(most)).unwrap_or(1);
+        let ppm = if self.detail(n, 3).chance_ppm(500_000) { ppm } else { -ppm };
+        self.emit_fault(format!("clock of {node} drifts by {ppm} ppm"));
+        self.set_drift(node, ppm);
+        self.plan_after(length, Event::Swarm(SwarmEvent::ClockRight(node)));
+    }
+
+    /// A leader that stands still and goes on is the case that matters most: it still believes that it leads.
+    fn pause_some(&mut self, n: u64, length: Duration) {
+        let leader = if self.detail(n, 1).chance_ppm(500_000) { self.leader() } else { None };
+        let node = leader.unwrap_or(self.drawn_node(n));
+        self.emit_fault(format!("pause {node}"));
+        self.pause(node);
+        self.plan_after(length, Event::Swarm(SwarmEvent::Resume(node)));
+    }
+
     /// Ends all faults of a drawn majority for good and keeps the minority out.
     fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
@@ -350,6 +387,8 @@ impl World {
                 host.slow = None;
                 host.disarm();
             }
+            self.set_drift(node, 0);
+            self.resume(node);
             self.start(node);
         }
         for &node in &minority {

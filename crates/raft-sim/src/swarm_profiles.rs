@@ -27,6 +27,9 @@ const DISK: [Feature; 6] = [
     Feature::SlowDisk,
 ];
 
+/// Faults of clocks and of a process's share of time.
+const TIMING: [Feature; 2] = [Feature::ClockDrift, Feature::Pause];
+
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
@@ -48,9 +51,15 @@ pub fn disk(nodes: u64) -> Scenario {
     profile("swarm-disk", "Random crashes, power losses and slow disks", nodes, &[&DISK], &[&ALWAYS, &WITH_DISK])
 }
 
+/// Clocks that drift and processes that stand still, with the network's faults.
+pub fn timing(nodes: u64) -> Scenario {
+    let title = "Clocks that drift and processes that stand still";
+    profile("swarm-timing", title, nodes, &[&TIMING, &NET], &[&ALWAYS, &WITH_NET])
+}
+
 /// All faults.
 pub fn all(nodes: u64) -> Scenario {
-    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK], &[&ALWAYS, &WITH_NET, &WITH_DISK])
+    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK, &TIMING], &[&ALWAYS, &WITH_NET, &WITH_DISK])
 }
 
 fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: &[&[&str]]) -> Scenario {
@@ -87,7 +96,7 @@ mod tests {
 
     #[test]
     fn what_must_have_happened_are_marks_that_exist() {
-        for scenario in [net(3), disk(3), all(9)] {
+        for scenario in [net(3), disk(3), timing(3), all(9)] {
             assert!(scenario.expect.sometimes.len() > ALWAYS.len(), "{}", scenario.name);
             let unknown = scenario.expect.sometimes.iter().find(|mark| !MARKS.contains(&mark.as_str()));
             assert_eq!(unknown, None, "{}", scenario.name);

@@ -6,6 +6,7 @@
 mod call;
 mod crash;
 mod healed;
+mod pause;
 
 use crate::client::{ClientOutput, Clients};
 use crate::clock::NodeClock;
@@ -60,6 +61,8 @@ pub struct World {
     pub(crate) disturbed: SimTime,
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
+    /// What waits for nodes that are paused, in order.
+    held: BTreeMap<NodeId, Vec<Event>>,
     history: Vec<Operation>,
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
@@ -117,6 +120,7 @@ impl World {
             disturbed: SimTime(0),
             emissions: Vec::new(),
             queue: Queue::new(),
+            held: BTreeMap::new(),
             history: Vec::new(),
             invoked: BTreeMap::new(),
             records: 0,
@@ -195,6 +199,7 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        let Some(event) = self.hold_if_paused(event) else { return };
         match event {
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),

@@ -6,8 +6,9 @@ use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::SimTime;
 use crate::scenario::model::Expectations;
-use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What does not hold now. `sometimes` and `heals_within` are for whole runs and not judged here.
 pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) -> Vec<String> {
@@ -37,6 +38,11 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     }
     if let Some(most) = expectations.max_term.filter(|most| ghost.highest_term > *most) {
         failures.push(format!("no term above {most} expected; the highest is {}", ghost.highest_term));
+    }
+    failures.extend(expectations.committed_within.and_then(|span| fresh_commit(ghost, at, span)));
+    failures.extend(expectations.stalled_for.and_then(|span| stall(ghost, at, span)));
+    for (id, (index, term)) in &expectations.last {
+        failures.extend(last(ghost, *id, *index, *term));
     }
     let (ms, ns) = (at.0 / 1_000_000, at.0 % 1_000_000);
     failures.iter().map(|failure| format!("at {ms}.{ns:06} ms: {failure}")).collect()
@@ -97,6 +103,37 @@ fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {
     Some(format!("{id} expected to hold an entry of term {expected} at {index}; it holds {held}"))
 }
 
+/// Whether some leader has committed something during the last `span`.
+fn fresh_commit(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
+    let newest = ghost.committed.last();
+    if newest.is_some_and(|entry| entry.at.0 >= at.0.saturating_sub(nanos(span))) {
+        return None;
+    }
+    let newest = newest.map_or_else(
+        || "nothing was ever committed".to_string(),
+        |entry| format!("the newest, {}, is {:?} old", entry.id, at.since(entry.at)),
+    );
+    Some(format!("a commit within the last {span:?} expected; {newest}"))
+}
+
+/// Whether nobody has: a stall is what a story expects that shows what goes wrong without a rule.
+fn stall(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
+    if at.0 < nanos(span) {
+        return Some(format!("no commit for {span:?} expected; the run is not that old"));
+    }
+    let newest = ghost.committed.last().filter(|entry| entry.at.0 > at.0.saturating_sub(nanos(span)))?;
+    let (id, by, ago) = (newest.id, newest.by, at.since(newest.at));
+    Some(format!("no commit for {span:?} expected; {by} committed {id} {ago:?} ago"))
+}
+
+fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Option<String> {
+    let Some(node) = ghost.node(id) else { return Some(format!("a log of {id} expected; there is no such node")) };
+    let held = if node.up { node.log.last_id() } else { node.durable.log.last_id() };
+    let fits = held.index == index && term.is_none_or(|term| held.term == term);
+    let wanted = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
+    (!fits).then(|| format!("the log of {id} expected to end in {wanted}; it ends in {held}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::script::*;
@@ -154,6 +191,42 @@ mod tests {
         script.crash(1, crate::record::CrashKind::Kill);
         script.crash(2, crate::record::CrashKind::Kill);
         assert_fails(&script, &expect, "no node is up");
+    }
+
+    #[test]
+    fn progress_and_stalls() {
+        let script = Script::led();
+        let committed = ghost_after(&script).committed.last().expect("a commit").at;
+        let ms = Duration::from_millis;
+        let judged = |after: Duration, expect: &Expectations| {
+            failures(&ghost_after(&script), expect, committed.after(after)).join("; ")
+        };
+        let fresh = of(|expect| expect.committed_within = Some(ms(5)));
+        let stalled = of(|expect| expect.stalled_for = Some(ms(5)));
+        assert_eq!((judged(ms(5), &fresh), judged(ms(5), &stalled)), (String::new(), String::new()));
+        let (old, young) = (judged(ms(6), &fresh), judged(ms(4), &stalled));
+        assert!(old.contains("a commit within the last 5ms expected; the newest, 2@2, is 6ms old"), "{old}");
+        assert!(young.contains("no commit for 5ms expected; n1 committed 2@2 4ms ago"), "{young}");
+        let none = Script::started();
+        assert_fails(&none, &fresh, "nothing was ever committed");
+        assert_fails(&none, &stalled, "the run is not that old");
+    }
+
+    #[test]
+    fn where_logs_end() {
+        let mut script = Script::led();
+        let last = |id: u64, index: u64, term: Option<u64>| {
+            of(|expect| expect.last = [(NodeId(id), (LogIndex(index), term.map(Term)))].into())
+        };
+        assert_holds(&script, &last(1, 2, Some(2)));
+        assert_holds(&script, &last(3, 1, None));
+        assert_fails(&script, &last(3, 2, None), "the log of n3 expected to end in 2; it ends in 1@1");
+        assert_fails(&script, &last(1, 2, Some(1)), "the log of n1 expected to end in 2@1; it ends in 2@2");
+        assert_fails(&script, &last(9, 1, None), "there is no such node");
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        assert_holds(&script, &last(2, 3, Some(2)));
+        script.crash(2, crate::record::CrashKind::PowerLoss);
+        assert_fails(&script, &last(2, 3, Some(2)), "expected to end in 3@2");
     }
 
     #[test]

@@ -7,24 +7,27 @@ use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
-use raft_core::{AppendOutcome, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
+use raft_core::{AppendOutcome, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term, Vote};
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 21] = [
+pub const MARKS: [&str; 24] = [
     "check_quorum_step_down",
     "client_retry",
     "commit",
     "duplicate_command_answered",
     "election",
+    "leader_behind_commit",
     "leader_elected",
     "leader_isolated",
     "log_conflict",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
     "pre_vote_refused",
+    "read_failed",
     "read_served",
+    "read_waited_for_first_commit",
     "recovery_cut_tail",
     "restart",
     "split_vote",
@@ -43,6 +46,10 @@ pub(super) struct Sometimes {
     split: BTreeSet<Term>,
     /// Operations already handed to some node, by the record of their invocation.
     requested: BTreeSet<u64>,
+    /// Gets, by the record of their invocation.
+    gets: BTreeSet<u64>,
+    /// Gets that a leader has taken and not answered: whether it had committed nothing of its own term yet.
+    taken: BTreeMap<(NodeId, RequestId), bool>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
     /// Of each node: the peers its last message to which was cut off.
@@ -55,6 +62,8 @@ impl Default for Sometimes {
             counts: MARKS.iter().map(|mark| (*mark, 0)).collect(),
             split: BTreeSet::new(),
             requested: BTreeSet::new(),
+            gets: BTreeSet::new(),
+            taken: BTreeMap::new(),
             answered: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
@@ -88,8 +97,17 @@ impl Sometimes {
             }
             What::Crashed { crash: CrashKind::PowerLoss, lost } if *lost > 0 => self.mark("power_loss_lost_bytes"),
             What::Asked { .. } if fact.change.edit.removed.is_some() => self.mark("truncation"),
-            What::Replied { reply, .. } => self.replied(reply),
-            What::Requested { .. } => self.requested(fact.record.cause),
+            What::Invoked { label, .. } if label.starts_with("get ") => {
+                self.gets.insert(fact.record.number);
+            }
+            What::Replied { id, reply } => {
+                self.read_replied(fact, *id, reply);
+                self.replied(reply);
+            }
+            What::Requested { id } => {
+                self.read_requested(fact, *id);
+                self.requested(fact.record.cause);
+            }
             _ => {}
         }
     }
@@ -104,6 +122,9 @@ impl Sometimes {
         let led = before.role == RoleKind::Leader;
         if leads && !led && of_term(now.term).is_some_and(|term| term.leader == Some((node.id, fact.record.number))) {
             self.mark("leader_elected");
+            if now.commit.0 < ghost.committed.len() as u64 {
+                self.mark("leader_behind_commit");
+            }
         }
         if led && !leads {
             self.mark("step_down");
@@ -163,6 +184,25 @@ impl Sometimes {
         }
     }
 
+    /// A leader that takes a read answers it later; anybody else refuses it in the same call.
+    fn read_requested(&mut self, fact: &Fact<'_>, id: RequestId) {
+        let is_get = fact.record.cause.is_some_and(|cause| self.gets.contains(&cause));
+        let Some((node, view)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
+        if is_get && view.role == RoleKind::Leader {
+            let committed = node.log.slot(view.commit).map(|slot| slot.id.term);
+            self.taken.insert((node.id, id), committed != Some(view.term));
+        }
+    }
+
+    fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) {
+        let Some(early) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+        match reply {
+            Reply::Answer { .. } if early => self.mark("read_waited_for_first_commit"),
+            Reply::Answer { .. } => {}
+            _ => self.mark("read_failed"),
+        }
+    }
+
     fn replied(&mut self, reply: &Reply) {
         match reply {
             Reply::Unknown => self.mark("lost_leadership_unknown"),
@@ -182,7 +222,7 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use raft_core::{
-        AppendEntriesResponse, EntryId, PreVoteResponse, RequestId, RequestVoteResponse, Round, Seq, VoteRefusal,
+        AppendEntriesResponse, EntryId, PreVoteResponse, RejectReason, RequestVoteResponse, Round, Seq, VoteRefusal,
     };
     use std::time::Duration;
 
@@ -199,8 +239,9 @@ mod tests {
 
     #[test]
     fn a_legal_story_reaches_what_it_tells_of() {
-        let expected = [("commit", 2), ("election", 2), ("leader_elected", 2), ("restart", 1)];
-        assert_eq!(counts(&Script::legal()), expected.into());
+        let marks = ["commit", "election", "leader_behind_commit", "leader_elected", "restart"];
+        let expected = marks.into_iter().zip([2, 2, 1, 2, 1]).collect::<BTreeMap<_, _>>();
+        assert_eq!(counts(&Script::legal()), expected);
     }
 
     #[test]
@@ -274,6 +315,41 @@ mod tests {
         let reached = counts(&script);
         let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
         assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    }
+
+    /// A get handed to a node, caused by its invocation.
+    fn get(script: &mut Script, node: u64, id: u64) {
+        let invoked = script.push(None, What::Invoked { client: 1, label: "get k".into() });
+        script.push(Some(node), What::Requested { id: RequestId(id) });
+        if let Some(record) = script.records.last_mut() {
+            record.cause = Some(invoked);
+        }
+    }
+
+    #[test]
+    fn reads_that_wait_and_reads_that_fail() {
+        let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+        let refused = || Reply::Rejected { reason: RejectReason::NotLeader { leader: None } };
+        let mut script = Script::led();
+        get(&mut script, 1, 1);
+        script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+        get(&mut script, 2, 2);
+        script.push(Some(2), What::Replied { id: RequestId(2), reply: refused() });
+        let reached = counts(&script);
+        let none = (reached.get("read_failed"), reached.get("read_waited_for_first_commit"));
+        assert_eq!((none, reached.get("read_served")), ((None, None), Some(&1)), "served, and refused by a follower");
+        get(&mut script, 1, 3);
+        script.push(Some(1), What::Replied { id: RequestId(3), reply: refused() });
+        assert_eq!(counts(&script).get("read_failed"), Some(&1));
+        // n2 leads with its no-op on its own disk only, and knows of no commit: n1's is beyond what it knows.
+        script.campaign(2, 3);
+        script.vote(3, 2, 3);
+        script.lead(2, 3, noop(3, 3));
+        get(&mut script, 2, 4);
+        script.push(Some(2), What::Replied { id: RequestId(4), reply: answer() });
+        let reached = counts(&script);
+        assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
+        assert_eq!(reached.get("leader_behind_commit"), Some(&1));
     }
 
     #[test]

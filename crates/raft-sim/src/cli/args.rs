@@ -93,6 +93,8 @@ pub(crate) enum Profile {
     Net,
     /// Crashes, power losses, torn writes, slow disks
     Disk,
+    /// Clocks that drift and processes that stand still, with the faults of net
+    Timing,
     /// Everything at once
     All,
 }

@@ -11,6 +11,7 @@ pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
     let scenario = match args.profile {
         Profile::Net => swarm_profiles::net(args.nodes),
         Profile::Disk => swarm_profiles::disk(args.nodes),
+        Profile::Timing => swarm_profiles::timing(args.nodes),
         Profile::All => swarm_profiles::all(args.nodes),
     };
     let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { scenario.seeds.clone() };

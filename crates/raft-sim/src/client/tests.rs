@@ -189,7 +189,7 @@ fn hints_are_followed_but_not_for_ever() {
 fn a_scripted_put_is_sent_once() {
     let mut bench = Bench::new(PUTS);
     bench.out.clear();
-    bench.clients.put(SimTime(5), NodeId(2), "k".into(), "v".into(), &mut bench.out);
+    bench.clients.scripted(SimTime(5), NodeId(2), "k".into(), Some("v".into()), &mut bench.out);
     let (id, node, request) = bench.last();
     assert_eq!((node, request), (NodeId(2), Request::OpenSession));
     let opened = Reply::SessionOpened { session: SessionId(3) };

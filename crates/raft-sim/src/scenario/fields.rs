@@ -6,6 +6,7 @@
 use super::problem::Problem;
 use super::suggest;
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -167,14 +168,28 @@ impl<'r, 't> Value<'r, 't> {
         self.value.is_integer()
     }
 
+    /// Whether it is a list, for values that may also be something else.
+    pub(crate) fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
+    /// An integer within `range`, which may hold negative ones.
+    pub(crate) fn signed(&self, range: RangeInclusive<i64>) -> Option<i64> {
+        self.number(range)
+    }
+
     /// An integer within `range`.
     pub(crate) fn integer(&self, range: RangeInclusive<u64>) -> Option<u64> {
+        self.number(range)
+    }
+
+    fn number<N: TryFrom<i128> + PartialOrd + Display>(&self, range: RangeInclusive<N>) -> Option<N> {
         let Some(integer) = self.value.as_integer() else {
             self.expected("an integer");
             return None;
         };
         let number = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let number = number.and_then(|number| u64::try_from(number).ok()).filter(|number| range.contains(number));
+        let number = number.and_then(|number| N::try_from(number).ok()).filter(|number| range.contains(number));
         if number.is_none() {
             let shown = integer.as_str();
             self.problem(format!("{shown} is out of range: {} to {}", range.start(), range.end()));

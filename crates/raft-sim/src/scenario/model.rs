@@ -206,21 +206,17 @@ pub enum StepAction {
         /// Whose.
         nodes: Targets,
     },
-    /// Cuts every link from the first to the second set, and back unless one-way.
+    /// Cuts these links, all at once.
     Cut {
-        /// Senders.
-        from: Targets,
-        /// Receivers.
-        to: Targets,
-        /// Whether the other direction stays.
-        one_way: bool,
+        /// The links.
+        links: Vec<Links>,
     },
     /// Lets only nodes of the same group talk. A node in no group is alone.
     Partition {
         /// The groups.
         groups: Vec<BTreeSet<NodeId>>,
     },
-    /// Ends all cuts, partitions, drop rules and disk slowness.
+    /// Ends all cuts, partitions, drop rules, disk slowness, pauses and drifts.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
     Drop {
@@ -240,6 +236,23 @@ pub enum StepAction {
         /// The latency.
         latency: Range<Duration>,
     },
+    /// Has clocks run fast or slow until healed. What they show stays; how fast it grows changes.
+    Drift {
+        /// Whose.
+        nodes: Targets,
+        /// How much too fast in parts per million; below 0 too slow.
+        ppm: i32,
+    },
+    /// Stands processes still: they are called for nothing until resumed, and what arrives waits.
+    Pause {
+        /// Whose.
+        nodes: Targets,
+    },
+    /// Lets paused processes go on.
+    Resume {
+        /// Whose.
+        nodes: Targets,
+    },
     /// Tells nodes to campaign.
     Campaign {
         /// Which.
@@ -254,8 +267,26 @@ pub enum StepAction {
         /// The value.
         value: String,
     },
+    /// A get, likewise.
+    Get {
+        /// From whom.
+        node: Targets,
+        /// The key.
+        key: String,
+    },
     /// Checks something now; if it does not hold the run fails (exit 2).
     Expect(Expectations),
+}
+
+/// All links from one set of nodes to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// Senders.
+    pub from: Targets,
+    /// Receivers.
+    pub to: Targets,
+    /// Whether the links back are not meant.
+    pub one_way: bool,
 }
 
 /// Which nodes a step means, decided when it is carried out.
@@ -322,6 +353,10 @@ pub enum Feature {
     KillRestartPowerLoss,
     /// Disks are slow.
     SlowDisk,
+    /// Clocks run fast or slow.
+    ClockDrift,
+    /// Processes stand still for a while.
+    Pause,
 }
 
 /// What must hold.
@@ -335,8 +370,14 @@ pub struct Expectations {
     pub converged: bool,
     /// At least this index is committed everywhere.
     pub committed: Option<LogIndex>,
+    /// Some leader has committed something during the last so long.
+    pub committed_within: Option<Duration>,
+    /// Nobody has committed anything during the last so long: what a story expects where liveness is lost.
+    pub stalled_for: Option<Duration>,
     /// The terms of these nodes' logs from index 1 start like this.
     pub logs: BTreeMap<NodeId, Vec<Term>>,
+    /// The logs of these nodes end at this index, with an entry of this term (any, if none).
+    pub last: BTreeMap<NodeId, (LogIndex, Option<Term>)>,
     /// The highest term is at least this.
     pub min_term: Option<Term>,
     /// The highest term is at most this.

@@ -289,11 +289,17 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
         committed: number(fields, "committed").map(LogIndex),
         min_term: number(fields, "min_term").map(Term),
         max_term: number(fields, "max_term").map(Term),
+        committed_within: fields.get("committed_within").and_then(|value| positive(&value)),
+        stalled_for: fields.get("stalled_for").and_then(|value| positive(&value)),
         ..Expectations::default()
     };
     for (key, value) in fields.get("logs").iter().flat_map(Value::entries) {
         let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
         expect.logs.extend(id.zip(terms(&value)));
+    }
+    for (key, value) in fields.get("last").iter().flat_map(Value::entries) {
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        expect.last.extend(id.zip(value.read("an entry such as \"7@3\"", units::entry)));
     }
     if moment == Moment::End {
         let times = fields.get("heals_within").and_then(|value| value.integer(1..=10_000));
@@ -306,6 +312,9 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
     }
     if expect.min_term.zip(expect.max_term).is_some_and(|(min, max)| min > max) {
         fields.problem_with("max_term", "is below `min_term`");
+    }
+    if expect.committed_within.zip(expect.stalled_for).is_some_and(|(fresh, stalled)| fresh <= stalled) {
+        fields.problem_with("stalled_for", "contradicts `committed_within`");
     }
     expect
 }

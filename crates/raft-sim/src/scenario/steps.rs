@@ -1,17 +1,16 @@
 //! `[[at]]` and `[[when]]`: the steps of a scripted story, each a moment and one action.
 
 use super::fields::{Fields, Value};
-use super::model::{Condition, Keep, Scenario, Step, StepAction, Targets, Trigger};
+use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, Trigger};
 use super::names::{MESSAGE_KINDS, ROLES, named};
 use super::parse::{self, Moment, duration, duration_range, set};
-use super::targets::{self, Link};
-use super::{suggest, units};
+use super::{suggest, targets, units};
 use crate::record::CrashKind;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 13] = [
+const ACTIONS: [&str; 17] = [
     "kill",
     "power_loss",
     "restart",
@@ -22,8 +21,12 @@ const ACTIONS: [&str; 13] = [
     "drop",
     "network",
     "slow_disk",
+    "drift",
+    "pause",
+    "resume",
     "campaign",
     "put",
+    "get",
     "expect",
 ];
 
@@ -31,7 +34,7 @@ const ACTIONS: [&str; 13] = [
 const CONDITIONS: [&str; 6] = ["leader", "role", "holds", "committed", "leader_appended", "voted_for"];
 
 /// Fields that say more about an action or a condition.
-const OPTIONS: [&str; 8] = ["after_actions", "keep", "on", "latency", "to", "node", "min_term", "after"];
+const OPTIONS: [&str; 9] = ["after_actions", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
 
 /// All steps of a file: first those with a time, then those that wait for a state, each kind in the file's order.
 pub(crate) fn steps(root: &mut Fields<'_, '_>, scenario: &Scenario) -> Vec<Step> {
@@ -89,11 +92,11 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
         "kill" => crash(CrashKind::Kill, whom(value, nodes), fields),
         "power_loss" => crash(CrashKind::PowerLoss, whom(value, nodes), fields),
         "restart" => Some(StepAction::Restart { nodes: whom(value, nodes)? }),
-        "cut" => {
-            let Link { from, to, one_way } = link(value, nodes)?;
-            Some(StepAction::Cut { from, to, one_way })
+        "cut" => cut(value, nodes),
+        "isolate" => {
+            let links = Links { from: whom(value, nodes)?, to: Targets::All, one_way: false };
+            Some(StepAction::Cut { links: vec![links] })
         }
-        "isolate" => Some(StepAction::Cut { from: whom(value, nodes)?, to: Targets::All, one_way: false }),
         "partition" => {
             let groups = value.read("groups such as \"n1 n2 | n3\"", |text| targets::groups(text, nodes))?;
             Some(StepAction::Partition { groups })
@@ -116,8 +119,12 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
             let latency = fields.require("latency").and_then(|value| duration_range(&value));
             Some(StepAction::DiskLatency { nodes: whom(value, nodes)?, latency: latency? })
         }
+        "drift" => drift(whom(value, nodes), fields),
+        "pause" => Some(StepAction::Pause { nodes: whom(value, nodes)? }),
+        "resume" => Some(StepAction::Resume { nodes: whom(value, nodes)? }),
         "campaign" => Some(StepAction::Campaign { nodes: whom(value, nodes)? }),
         "put" => put(value, fields, nodes),
+        "get" => get(value, fields, nodes),
         _ => {
             let mut inner = value.table()?;
             let expect = parse::expectations(&mut inner, nodes, Moment::Step);
@@ -142,9 +149,37 @@ fn crash(crash: CrashKind, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) 
 pub(crate) const KEEPS: [(Keep, &str); 3] =
     [(Keep::Random, "random"), (Keep::Nothing, "nothing"), (Keep::Everything, "everything")];
 
-fn link(value: &Value<'_, '_>, nodes: u64) -> Option<Link> {
-    value.read("a link such as \"n1>n3\"", |text| targets::link(text, nodes))
+fn link(value: &Value<'_, '_>, nodes: u64) -> Option<Links> {
+    value.read("a link such as \"n1>n3\"", |text| targets::links(text, nodes))
 }
+
+/// One link, or a list of links that are cut in the same moment: any shape of network that stories ask for.
+fn cut(value: &Value<'_, '_>, nodes: u64) -> Option<StepAction> {
+    if !value.is_list() {
+        return Some(StepAction::Cut { links: vec![link(value, nodes)?] });
+    }
+    let items = value.list("links")?;
+    if items.is_empty() {
+        value.problem("names no link");
+        return None;
+    }
+    let links: Vec<Option<Links>> = items.iter().map(|item| link(item, nodes)).collect();
+    Some(StepAction::Cut { links: links.into_iter().collect::<Option<_>>()? })
+}
+
+/// A clock that stands still or runs backwards is no clock, and one that runs ten times too fast is no story any more.
+fn drift(nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
+    let value = fields.require("ppm")?;
+    let ppm = value.signed(-SLOWEST_PPM..=FASTEST_PPM).and_then(|ppm| i32::try_from(ppm).ok())?;
+    if ppm == 0 {
+        value.problem("0 is no drift");
+    }
+    Some(StepAction::Drift { nodes: nodes?, ppm })
+}
+
+/// How far clocks may be off in parts per million: ten times too slow, ten times too fast.
+const SLOWEST_PPM: i64 = 900_000;
+const FASTEST_PPM: i64 = 9_000_000;
 
 fn drop_kind(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option<StepAction> {
     let kind = value.read("a message kind such as \"request_vote\"", |text| {
@@ -154,7 +189,7 @@ fn drop_kind(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> 
     let (from, to) = match fields.get("on") {
         None => (Targets::All, Targets::All),
         Some(on) => {
-            let Link { from, to, one_way } = link(&on, nodes)?;
+            let Links { from, to, one_way } = link(&on, nodes)?;
             if !one_way {
                 on.problem("a kind of message is dropped one way: write two steps for both");
             }
@@ -171,6 +206,15 @@ fn put(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option
         parts.filter(|(key, _)| !key.is_empty()).ok_or_else(|| format!("`{text}` is no put such as \"k1 = v1\""))
     })?;
     Some(StepAction::Put { node: node?, key, value })
+}
+
+fn get(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option<StepAction> {
+    let node = fields.require("to").and_then(|value| whom(&value, nodes));
+    let key = value.text("a key such as \"k1\"")?.trim().to_owned();
+    if key.is_empty() {
+        value.problem("names no key");
+    }
+    Some(StepAction::Get { node: node?, key })
 }
 
 fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {

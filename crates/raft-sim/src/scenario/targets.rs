@@ -1,6 +1,6 @@
 //! Whom a step means: `leader`, `followers`, `all`, `random`, `n1 n2`; links `n1>n3`; groups `n1 n2 | n3`.
 
-use super::model::Targets;
+use super::model::{Links, Targets};
 use super::suggest;
 use super::units;
 use raft_core::NodeId;
@@ -12,14 +12,6 @@ const WORDS: [(&str, Targets); 4] = [
     ("all", Targets::All),
     ("random", Targets::Random),
 ];
-
-/// A cut or dropped direction.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) from: Targets,
-    pub(crate) to: Targets,
-    pub(crate) one_way: bool,
-}
 
 /// Reads `n1 n2` or `1,2` into nodes.
 pub(crate) fn nodes(text: &str, nodes: u64) -> Result<BTreeSet<NodeId>, String> {
@@ -41,13 +33,13 @@ pub(crate) fn targets(text: &str, count: u64) -> Result<Targets, String> {
 }
 
 /// Reads `n1>n3` (one way) or `n1<>n3` (both); either side as in [`targets`].
-pub(crate) fn link(text: &str, count: u64) -> Result<Link, String> {
+pub(crate) fn links(text: &str, count: u64) -> Result<Links, String> {
     let (from, to, one_way) = match (text.split_once("<>"), text.split_once('>')) {
         (Some((from, to)), _) => (from, to, false),
         (None, Some((from, to))) => (from, to, true),
         (None, None) => return Err(format!("`{text}` is no link such as \"n1>n3\" (one way) or \"n1<>n3\" (both)")),
     };
-    Ok(Link { from: targets(from, count)?, to: targets(to, count)?, one_way })
+    Ok(Links { from: targets(from, count)?, to: targets(to, count)?, one_way })
 }
 
 /// Reads `n1 n2 | n3 n4 n5`. No node may be in two groups.
@@ -63,6 +55,11 @@ pub(crate) fn groups(text: &str, count: u64) -> Result<Vec<BTreeSet<NodeId>>, St
 /// Writes nodes so that [`nodes`] reads the same.
 pub(crate) fn show_nodes(nodes: &BTreeSet<NodeId>) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes links so that [`links`] reads the same.
+pub(crate) fn show_links(links: &Links) -> String {
+    format!("{}{}{}", show(&links.from), if links.one_way { ">" } else { "<>" }, show(&links.to))
 }
 
 /// Writes targets so that [`targets`] reads the same.
@@ -92,10 +89,10 @@ mod tests {
         assert_eq!(targets("leadr", 3), Err("unknown node `leadr`, did you mean `leader`?".to_owned()));
         assert_eq!(targets("n4", 3), Err("unknown node `n4`: this scenario has n1 to n3".to_owned()));
         assert_eq!(targets("", 3), Err("no node is named".to_owned()));
-        let one_way = link("1>3", 3).expect("a link");
+        let one_way = links("1>3", 3).expect("a link");
         assert_eq!((one_way.from, one_way.to), (Targets::Nodes(ids(&[1])), Targets::Nodes(ids(&[3]))));
-        assert!(one_way.one_way && !link("leader<>followers", 3).expect("a link").one_way);
-        assert!(link("1-3", 3).is_err());
+        assert!(one_way.one_way && !links("leader<>followers", 3).expect("a link").one_way);
+        assert!(links("1-3", 3).is_err());
         assert_eq!(groups("n1 n2 | n3", 3), Ok(vec![ids(&[1, 2]), ids(&[3])]));
         assert_eq!(groups("n1 | n1", 3), Err("n1 is in two groups".to_owned()));
     }

@@ -2,16 +2,16 @@
 //! whether their scenario came from a file or was built in code.
 
 use super::model::{
-    ClientModel, Condition, Expectations, Keep, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
+    ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
     Trigger,
 };
 use super::names::{FEATURES, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
-use super::targets::{show, show_nodes};
+use super::targets::{show, show_links, show_nodes};
 use super::units::{self, show_percentage, show_range};
 use crate::record::CrashKind;
-use raft_core::{NodeId, RoleKind, Term};
+use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::fmt::Display;
 
 /// The text of a recorded run: the scenario, everything said, and what was recorded. Run without `--seeds` it runs the
@@ -151,6 +151,10 @@ fn write_step(out: &mut Text, step: &Step) {
     write_action(out, &step.action);
 }
 
+fn entry(index: LogIndex, term: Option<Term>) -> String {
+    term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"))
+}
+
 fn any(node: Option<NodeId>) -> String {
     quoted(&node.map_or_else(|| "any".to_owned(), |id| id.to_string()))
 }
@@ -167,8 +171,7 @@ fn write_condition(out: &mut Text, condition: &Condition) {
             out.field("min_term", min_term);
         }
         Condition::Holds { node, index, term } => {
-            let entry = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
-            out.field("holds", quoted(&entry));
+            out.field("holds", quoted(&entry(*index, *term)));
             out.field("node", any(*node));
         }
         Condition::Committed { node, index } => {
@@ -187,7 +190,6 @@ fn write_condition(out: &mut Text, condition: &Condition) {
 }
 
 fn write_action(out: &mut Text, action: &StepAction) {
-    let link = |from: &Targets, arrow: &str, to: &Targets| quoted(&format!("{}{arrow}{}", show(from), show(to)));
     let whom = |targets: &Targets| quoted(&show(targets));
     match action {
         StepAction::Crash { nodes, crash, after_actions, keep } => {
@@ -199,9 +201,10 @@ fn write_action(out: &mut Text, action: &StepAction) {
             }
         }
         StepAction::Restart { nodes } => out.field("restart", whom(nodes)),
-        StepAction::Cut { from, to, one_way } => {
-            out.field("cut", link(from, if *one_way { ">" } else { "<>" }, to));
-        }
+        StepAction::Cut { links } => match links.as_slice() {
+            [one] => out.field("cut", quoted(&show_links(one))),
+            many => out.field("cut", list(many.iter().map(|links| quoted(&show_links(links))))),
+        },
         StepAction::Partition { groups } => {
             let groups: Vec<String> = groups.iter().map(show_nodes).collect();
             out.field("partition", quoted(&groups.join(" | ")));
@@ -209,16 +212,27 @@ fn write_action(out: &mut Text, action: &StepAction) {
         StepAction::Heal => out.field("heal", true),
         StepAction::Drop { kind, from, to } => {
             out.field("drop", quoted(kind));
-            out.field("on", link(from, ">", to));
+            let links = Links { from: from.clone(), to: to.clone(), one_way: true };
+            out.field("on", quoted(&show_links(&links)));
         }
         StepAction::Network(model) => out.field("network", inline(network(model))),
         StepAction::DiskLatency { nodes, latency } => {
             out.field("slow_disk", whom(nodes));
             out.field("latency", quoted(&show_range(latency)));
         }
+        StepAction::Drift { nodes, ppm } => {
+            out.field("drift", whom(nodes));
+            out.field("ppm", ppm);
+        }
+        StepAction::Pause { nodes } => out.field("pause", whom(nodes)),
+        StepAction::Resume { nodes } => out.field("resume", whom(nodes)),
         StepAction::Campaign { nodes } => out.field("campaign", whom(nodes)),
         StepAction::Put { node, key, value } => {
             out.field("put", quoted(&format!("{key} = {value}")));
+            out.field("to", whom(node));
+        }
+        StepAction::Get { node, key } => {
+            out.field("get", quoted(key));
             out.field("to", whom(node));
         }
         StepAction::Expect(expect) => out.field("expect", inline(expectations(expect))),
@@ -235,6 +249,8 @@ fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
     fields.extend(expect.committed.map(|index| ("committed", index.to_string())));
     fields.extend(expect.min_term.map(|term| ("min_term", term.to_string())));
     fields.extend(expect.max_term.map(|term| ("max_term", term.to_string())));
+    let spans = [("committed_within", expect.committed_within), ("stalled_for", expect.stalled_for)];
+    fields.extend(spans.iter().filter_map(|(name, span)| Some((*name, quoted(&units::show((*span)?))))));
     fields.extend(expect.heals_within.map(|times| ("heals_within", times.to_string())));
     if !expect.sometimes.is_empty() {
         fields.push(("sometimes", list(expect.sometimes.iter().map(|mark| quoted(mark)))));
@@ -242,6 +258,10 @@ fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
     if !expect.logs.is_empty() {
         let logs = expect.logs.iter().map(|(id, log)| format!("{id} = {}", terms(log)));
         fields.push(("logs", format!("{{ {} }}", logs.collect::<Vec<_>>().join(", "))));
+    }
+    if !expect.last.is_empty() {
+        let last = expect.last.iter().map(|(id, (index, term))| format!("{id} = {}", quoted(&entry(*index, *term))));
+        fields.push(("last", format!("{{ {} }}", last.collect::<Vec<_>>().join(", "))));
     }
     fields
 }

@@ -1,11 +1,12 @@
 //! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a story asks of them.
 
 use super::*;
-use crate::record::{Record, What};
+use crate::record::{Record, Verdict, What};
 use crate::run::{RunResult, run};
 use crate::scenario::model::{Expectations, InitialState, Scenario};
 use crate::testing::{at, ms, quiet};
 use raft_core::{LogIndex, Term};
+use raft_kv::history::{Op, OpResult, Status};
 use std::time::Duration;
 
 fn nodes(ids: &[u64]) -> Targets {
@@ -23,12 +24,16 @@ fn when(condition: Condition, after: Duration, action: StepAction) -> Step {
     Step { trigger: Trigger::When { condition, after }, action }
 }
 
+fn cut(from: Targets, to: Targets) -> StepAction {
+    StepAction::Cut { links: vec![Links { from, to, one_way: false }] }
+}
+
 const ANY_LEADER: Condition = Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(0) };
 
 #[test]
 fn a_cut_off_leader_is_replaced_and_the_healed_cluster_converges() {
     let mut scenario = quiet(3, ms(6_000));
-    let cut = StepAction::Cut { from: Targets::Leader, to: Targets::Followers, one_way: false };
+    let cut = cut(Targets::Leader, Targets::Followers);
     scenario.steps = vec![
         when(ANY_LEADER, ms(500), cut),
         when(Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(3) }, ms(0), StepAction::Heal),
@@ -89,6 +94,125 @@ fn an_armed_crash_strikes_after_as_many_outputs() {
         let starts = records.iter().filter(|record| matches!(record.what, What::Started { .. })).count();
         assert_eq!(starts, 2);
     }
+}
+
+#[test]
+fn links_of_one_step_are_cut_together() {
+    let mut scenario = quiet(3, ms(2_000));
+    let one = |from: u64, to: u64| Links { from: nodes(&[from]), to: nodes(&[to]), one_way: true };
+    scenario.steps = vec![at(500, StepAction::Cut { links: vec![one(1, 2), one(2, 3)] })];
+    let (result, records) = watched(&scenario);
+    assert!(result.faults["one_way_cut"].mattered);
+    let cut: BTreeSet<(NodeId, NodeId)> = records
+        .iter()
+        .filter_map(|record| match &record.what {
+            What::Sent { to, verdict: Verdict::Cut, .. } => Some((record.node?, *to)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(cut, [(NodeId(1), NodeId(2)), (NodeId(2), NodeId(3))].into());
+}
+
+#[test]
+fn a_paused_leader_is_replaced_and_learns_of_it_when_it_goes_on() {
+    let mut scenario = quiet(3, ms(6_000));
+    let second = Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(3) };
+    scenario.raft.election_timeout_of = [(NodeId(1), ms(60)..ms(70))].into();
+    scenario.steps = vec![
+        when(ANY_LEADER, ms(500), StepAction::Pause { nodes: nodes(&[1]) }),
+        when(second, ms(500), StepAction::Resume { nodes: nodes(&[1]) }),
+    ];
+    scenario.expect.heals_within = Some(10);
+    let (result, records) = watched(&scenario);
+    assert_eq!(result.failures, [""; 0]);
+    assert!(result.faults["pause"].mattered && !result.faults["clock_drift"].injected, "{:?}", result.faults);
+    let moment = |label: &str| {
+        let fault = |record: &&Record| matches!(&record.what, What::Fault { label: found } if found == label);
+        records.iter().find(fault).map(|record| record.number).expect(label)
+    };
+    let (paused, resumed) = (moment("pause n1"), moment("resume n1"));
+    let of_n1 = |record: &&Record| record.node == Some(NodeId(1));
+    let still = records.iter().filter(of_n1).filter(|record| (paused..resumed).contains(&record.number)).count();
+    assert_eq!(still, 0, "a paused node does nothing");
+    let first = records.iter().filter(of_n1).find(|record| record.number > resumed).expect("n1 goes on");
+    let waited = first.cause.expect("what waited has a cause");
+    assert!((paused..resumed).contains(&waited) || waited < paused, "first comes what arrived meanwhile: {first:?}");
+    let view = records.iter().filter(of_n1).rev().find_map(|record| record.view.clone()).expect("n1 is up");
+    assert!(view.role == RoleKind::Follower && view.term >= Term(3), "{view:?}");
+}
+
+#[test]
+fn whoever_stays_paused_is_not_among_the_healed_and_heal_ends_all_pauses_and_drifts() {
+    let mut scenario = quiet(3, ms(3_000));
+    scenario.expect.heals_within = Some(10);
+    scenario.steps = vec![at(500, StepAction::Pause { nodes: Targets::Followers })];
+    let failures = watched(&scenario).0.failures;
+    assert!(failures.iter().any(|failure| failure.contains("never healed")), "{failures:?}");
+    scenario.steps.push(at(700, StepAction::Drift { nodes: Targets::All, ppm: 500_000 }));
+    scenario.steps.push(at(1_000, StepAction::Heal));
+    let result = watched(&scenario).0;
+    assert_eq!(result.failures, [""; 0]);
+    assert!(result.faults["pause"].mattered && result.faults["clock_drift"].injected);
+}
+
+#[test]
+fn what_waits_for_a_process_dies_with_it() {
+    let mut scenario = quiet(3, ms(4_000));
+    let crash =
+        StepAction::Crash { nodes: nodes(&[2]), crash: CrashKind::Kill, after_actions: None, keep: Keep::Everything };
+    scenario.steps = vec![
+        at(1_000, StepAction::Pause { nodes: nodes(&[2]) }),
+        at(1_400, crash),
+        at(1_400, StepAction::Resume { nodes: nodes(&[2]) }),
+        at(1_400, StepAction::Restart { nodes: nodes(&[2]) }),
+    ];
+    scenario.expect.heals_within = Some(10);
+    let (result, records) = watched(&scenario);
+    assert_eq!(result.failures, [""; 0]);
+    assert!(result.faults["kill"].mattered && result.faults["pause"].injected);
+    let started = records.iter().rposition(|record| matches!(record.what, What::Started { .. })).expect("a restart");
+    let next = records[started..].iter().find(|record| record.node == Some(NodeId(2)) && record.cause.is_some());
+    let cause = next.and_then(|record| record.cause).expect("n2 hears something");
+    let sent = records.iter().find(|record| record.number == cause).expect("the cause");
+    assert!(sent.at >= SimTime(1_390_000_000), "sent long before the restart, to the dead process: {sent:?}");
+}
+
+/// How often n1 campaigns in four seconds in which it is alone and its clock is too fast by `ppm`.
+fn timers_of_a_lonely_node(ppm: i32) -> usize {
+    let mut scenario = quiet(2, ms(4_000));
+    scenario.clients.count = 0;
+    scenario.steps = vec![at(0, cut(Targets::All, Targets::All))];
+    if ppm != 0 {
+        scenario.steps.push(at(0, StepAction::Drift { nodes: nodes(&[1]), ppm }));
+    }
+    let (result, records) = watched(&scenario);
+    assert_eq!((result.faults["clock_drift"].injected, result.faults["clock_drift"].mattered), (ppm != 0, ppm != 0));
+    let fired = |record: &&Record| record.node == Some(NodeId(1)) && matches!(record.what, What::TimerFired);
+    records.iter().filter(fired).count()
+}
+
+#[test]
+fn timers_follow_the_clock_of_their_node() {
+    let [slow, right, fast] = [-750_000, 0, 3_000_000].map(timers_of_a_lonely_node);
+    assert!(2 * slow < right && 2 * right < fast && slow > 0, "{slow} {right} {fast}");
+}
+
+#[test]
+fn a_scripted_get_is_answered_by_a_leader_and_refused_by_a_follower() {
+    let mut scenario = quiet(3, ms(2_000));
+    scenario.clients.count = 0;
+    let get = |node: Targets, key: &str| StepAction::Get { node, key: key.into() };
+    scenario.steps = vec![
+        when(ANY_LEADER, ms(0), StepAction::Put { node: Targets::Leader, key: "k".into(), value: "v".into() }),
+        when(ANY_LEADER, ms(300), get(Targets::Leader, "k")),
+        when(ANY_LEADER, ms(0), get(Targets::Followers, "k")),
+    ];
+    let (result, _) = watched(&scenario);
+    assert_eq!(result.failures, [""; 0]);
+    let gets = result.history.iter().filter(|operation| operation.op == Op::Get);
+    let ended: Vec<_> = gets.map(|operation| (operation.status, operation.result.clone())).collect();
+    assert!(ended.contains(&(Status::Ok, OpResult::Value("v".into()))), "{ended:?}");
+    assert_eq!(ended.iter().filter(|(status, _)| *status == Status::Fail).count(), 2, "{ended:?}");
 }
 
 #[test]

@@ -52,8 +52,11 @@ impl World {
         }
     }
 
-    /// The node is told to campaign.
+    /// The node is told to campaign. One that is paused does not hear it.
     pub(crate) fn campaign(&mut self, node: NodeId) {
+        if self.hosts.get(&node).is_some_and(|host| host.paused) {
+            return;
+        }
         self.call(node, vec![Given { cause: None, what: What::CampaignAsked, input: NodeInput::Campaign }]);
     }
 
@@ -74,6 +77,9 @@ impl World {
         }
         process.timer = None;
         if process.node.deadline().is_some_and(|deadline| clock.when(deadline) <= self.now) {
+            if !clock.is_true() {
+                self.ledger.matter(Fault::ClockDrift);
+            }
             self.call(node, vec![Given { cause: None, what: What::TimerFired, input: NodeInput::Tick }]);
         } else {
             self.arrange_timer(node);
@@ -209,6 +215,20 @@ impl World {
             process.writing = Some((newest, number));
         }
         self.plan_after(latency, Event::DiskDone { node, incarnation });
+    }
+
+    /// Has a node's clock run too fast by `ppm` parts per million from now on; 0 sets it right.
+    pub(crate) fn set_drift(&mut self, node: NodeId, ppm: i32) {
+        let Some(host) = self.hosts.get_mut(&node) else { return };
+        if ppm == 0 && host.clock.is_true() {
+            return;
+        }
+        host.clock = host.clock.drifting(self.now, ppm);
+        if ppm != 0 {
+            self.ledger.inject(Fault::ClockDrift);
+        }
+        // A faster clock reaches its deadlines earlier; a planned event that comes too early plans the next.
+        self.arrange_timer(node);
     }
 
     /// Plans the timer event of the node's deadline, unless one is planned that comes no later.

@@ -26,7 +26,7 @@ impl World {
             return false;
         }
         host.disarm();
-        let interrupted = host.stop();
+        let interrupted = host.stop() | self.held.remove(&node).is_some();
         let power_losses = host.power_losses;
         let Some(disk) = host.disk() else { return false };
         let mut lost = 0;

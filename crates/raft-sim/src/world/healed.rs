@@ -1,6 +1,7 @@
 //! Since when, and among whom, nothing is disturbed any more: what liveness is judged by.
 
 use super::{Healed, World};
+use crate::host::Host;
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 
@@ -15,7 +16,9 @@ impl World {
             return None;
         }
         let fit = |node: &NodeId| {
-            self.hosts.get(node).is_some_and(|host| host.process.is_some() && host.slow.is_none() && !host.is_armed())
+            let undisturbed =
+                |host: &Host| host.slow.is_none() && !host.is_armed() && !host.paused && host.clock.is_true();
+            self.hosts.get(node).is_some_and(|host| host.process.is_some() && undisturbed(host))
         };
         let mut nodes: BTreeSet<NodeId> = self.nodes().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();
