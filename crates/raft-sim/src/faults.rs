@@ -32,6 +32,10 @@ pub enum Fault {
     KillRestartPowerLoss,
     /// A disk was slow. Matters if something took longer than it ever does without the fault.
     SlowDisk,
+    /// A change of the configuration was asked for. Matters if one was decided.
+    Membership,
+    /// Leadership was to be handed over. Matters if the leader tried.
+    Transfer,
     /// A crash took back writes that were not synced. Matters always: recovery reads something else.
     UnsyncedLost,
     /// A crash left a write in part. Matters always.
@@ -42,7 +46,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -55,6 +59,8 @@ impl Fault {
         Self::CrashAtDiskOperation,
         Self::KillRestartPowerLoss,
         Self::SlowDisk,
+        Self::Membership,
+        Self::Transfer,
         Self::UnsyncedLost,
         Self::TornWrite,
         Self::RenameLost,
@@ -75,6 +81,8 @@ impl Fault {
             Self::CrashAtDiskOperation => "crash_at_disk_operation",
             Self::KillRestartPowerLoss => "kill_restart_power_loss",
             Self::SlowDisk => "slow_disk",
+            Self::Membership => "membership",
+            Self::Transfer => "transfer",
             Self::UnsyncedLost => "unsynced_lost",
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",

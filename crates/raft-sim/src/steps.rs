@@ -5,11 +5,12 @@
 use crate::faults::Fault;
 use crate::host::Armed;
 use crate::network::{CutId, links_across, links_between};
+use crate::operator::Work;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::model::{Condition, Keep, Step, StepAction, Targets, Trigger};
 use crate::world::{Emission, Event, World};
-use raft_core::{NodeId, RoleKind};
+use raft_core::{Configuration, NodeId, RoleKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -88,6 +89,10 @@ impl World {
                 let leads = status.role == RoleKind::Leader && status.term >= *min_term;
                 leads && process.led_and_appended == status.term
             }),
+            Condition::Decided { seats } => seats.are_of(self.configurations.decided()),
+            Condition::Joint { node } => {
+                any(node, &|process, _| process.node.configuration().is_some_and(Configuration::is_joint))
+            }
             Condition::VotedFor { node, candidate } => any(node, &|_, status| status.voted_for == Some(*candidate)),
         }
     }
@@ -100,7 +105,7 @@ impl World {
         }
         let scenario = Arc::clone(&self.scenario);
         let Some(Step { action, .. }) = scenario.steps.get(place) else { return };
-        if !matches!(action, StepAction::Expect(_) | StepAction::Put { .. } | StepAction::Campaign { .. }) {
+        if !is_harmless(action) {
             self.disturbed = self.now;
         }
         let n = place as u64;
@@ -158,6 +163,8 @@ impl World {
                 }
                 self.for_clients(out, None);
             }
+            StepAction::Change { steps } => self.errand_step(Work::Change(steps.clone())),
+            StepAction::Transfer { to } => self.errand_step(Work::Transfer(*to)),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
@@ -184,6 +191,11 @@ impl World {
                 }
             }
         }
+    }
+
+    fn errand_step(&mut self, work: Work) {
+        self.emit_fault(work.to_string());
+        self.instruct(work, None);
     }
 
     fn cut_step(&mut self, from: &Targets, to: &Targets, one_way: bool, n: u64) {
@@ -232,6 +244,18 @@ impl World {
         let leaders = running.filter(|(_, status)| status.role == RoleKind::Leader);
         leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id)
     }
+}
+
+/// Whether nothing that works could be broken by this.
+const fn is_harmless(action: &StepAction) -> bool {
+    matches!(
+        action,
+        StepAction::Expect(_)
+            | StepAction::Put { .. }
+            | StepAction::Campaign { .. }
+            | StepAction::Change { .. }
+            | StepAction::Transfer { .. }
+    )
 }
 
 /// `n1 n2`, for people.

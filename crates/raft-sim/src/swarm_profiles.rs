@@ -27,6 +27,9 @@ const DISK: [Feature; 6] = [
     Feature::SlowDisk,
 ];
 
+/// What operators do.
+const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
+
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
@@ -40,17 +43,29 @@ const HEALS_WITHIN: u32 = 20;
 
 /// The network's faults.
 pub fn net(nodes: u64) -> Scenario {
-    profile("swarm-net", "Random faults of the network", nodes, &[&NET], &[&ALWAYS, &WITH_NET])
+    profile("swarm-net", "Random faults of the network", nodes, &[&NET, &OPERATION], &[&ALWAYS, &WITH_NET])
 }
 
 /// The faults of processes and their disks.
 pub fn disk(nodes: u64) -> Scenario {
-    profile("swarm-disk", "Random crashes, power losses and slow disks", nodes, &[&DISK], &[&ALWAYS, &WITH_DISK])
+    profile(
+        "swarm-disk",
+        "Random crashes, power losses and slow disks",
+        nodes,
+        &[&DISK, &OPERATION],
+        &[&ALWAYS, &WITH_DISK],
+    )
 }
 
 /// All faults.
 pub fn all(nodes: u64) -> Scenario {
-    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK], &[&ALWAYS, &WITH_NET, &WITH_DISK])
+    profile(
+        "swarm-all",
+        "All random faults at once",
+        nodes,
+        &[&NET, &DISK, &OPERATION],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK],
+    )
 }
 
 fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: &[&[&str]]) -> Scenario {

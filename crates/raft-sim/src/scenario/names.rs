@@ -4,7 +4,7 @@ use super::model::Feature;
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 12] = [
+pub const FEATURES: [(Feature, &str); 14] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -17,6 +17,8 @@ pub const FEATURES: [(Feature, &str); 12] = [
     (Feature::CrashAtDiskOperation, "crash_at_disk_operation"),
     (Feature::KillRestartPowerLoss, "kill_restart_power_loss"),
     (Feature::SlowDisk, "slow_disk"),
+    (Feature::Membership, "membership"),
+    (Feature::Transfer, "transfer"),
 ];
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [
