@@ -30,10 +30,8 @@ fn three_grow_to_five_by_errands_that_are_all_given_at_once() {
     let mut scenario = five(3);
     scenario.steps = ["add n4, add n5", "promote n4", "promote n5", "promote n5"].map(|text| at(0, alter(text))).into();
     scenario.expect.configuration = seats("n1 n2 n3 n4 n5", 5).ok();
-    (scenario.expect.converged, scenario.clients.think) = (true, ms(1)..ms(30));
-    scenario.clients.give_up_after = ms(7_000);
     let (result, records) = watched(&scenario);
-    assert!(result.failures.iter().all(|failure| failure.contains("applied")), "{:?}", result.failures);
+    assert_eq!(result.failures, [""; 0]);
     let reached = ["learner_added", "learner_promoted", "joint_entered", "joint_left"];
     assert!(reached.iter().all(|mark| result.sometimes[mark] > 0), "{:?}", result.sometimes);
     assert!(result.faults["membership"].mattered && !result.faults["transfer"].injected);
@@ -47,12 +45,12 @@ fn three_grow_to_five_by_errands_that_are_all_given_at_once() {
 #[test]
 fn a_leader_that_removes_itself_and_a_transfer() {
     let mut scenario = five(5);
-    let led = |min_term| Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(min_term) };
+    let led = |node: Option<u64>| Condition::Role { node: node.map(NodeId), role: RoleKind::Leader, min_term: Term(0) };
     let when = |condition, action| Step { trigger: Trigger::When { condition, after: ms(50) }, action };
     scenario.steps = vec![
-        when(led(0), StepAction::Transfer { to: Some(NodeId(4)) }),
-        when(led(3), StepAction::Transfer { to: Some(NodeId(5)) }),
-        when(led(3), alter("remove n5")),
+        when(led(None), StepAction::Transfer { to: Some(NodeId(4)) }),
+        when(led(Some(4)), StepAction::Transfer { to: Some(NodeId(5)) }),
+        when(led(Some(5)), alter("remove n5")),
     ];
     scenario.expect.configuration = seats("n1 n2 n3 n4", 5).ok();
     let (result, _) = watched(&scenario);
