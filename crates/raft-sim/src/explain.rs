@@ -91,7 +91,8 @@ impl fmt::Display for Fate {
     }
 }
 
-struct Answer<'a>(&'a Reply);
+/// An answer, for people.
+pub(crate) struct Answer<'a>(pub(crate) &'a Reply);
 
 impl fmt::Display for Answer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

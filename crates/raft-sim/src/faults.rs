@@ -36,6 +36,10 @@ pub enum Fault {
     ClockDrift,
     /// A process stood still. Matters if something that was meant for it had to wait.
     Pause,
+    /// A change of the configuration was asked for. Matters if one was decided.
+    Membership,
+    /// Leadership was to be handed over. Matters if the leader tried.
+    Transfer,
     /// A crash took back writes that were not synced. Matters always: recovery reads something else.
     UnsyncedLost,
     /// A crash left a write in part. Matters always.
@@ -46,7 +50,7 @@ pub enum Fault {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -61,6 +65,8 @@ impl Fault {
         Self::SlowDisk,
         Self::ClockDrift,
         Self::Pause,
+        Self::Membership,
+        Self::Transfer,
         Self::UnsyncedLost,
         Self::TornWrite,
         Self::RenameLost,
@@ -83,6 +89,8 @@ impl Fault {
             Self::SlowDisk => "slow_disk",
             Self::ClockDrift => "clock_drift",
             Self::Pause => "pause",
+            Self::Membership => "membership",
+            Self::Transfer => "transfer",
             Self::UnsyncedLost => "unsynced_lost",
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",

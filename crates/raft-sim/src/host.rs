@@ -49,7 +49,8 @@ pub struct Host {
     /// Counts the power losses.
     pub power_losses: u64,
     config: Config,
-    founding: Write,
+    /// The first record of a founder's disk.
+    founding: Option<Write>,
     segment_bytes: u64,
     /// The disk, while no process holds it.
     disk: Option<SimDisk>,
@@ -90,8 +91,14 @@ pub struct Armed {
 }
 
 impl Host {
-    /// A machine with an empty disk, and the first record it is to hold.
-    pub fn new(id: NodeId, clock: NodeClock, settings: &RaftSettings, segment_bytes: u64, founding: Write) -> Self {
+    /// A machine with an empty disk, and the first record it is to hold if it is a founder's.
+    pub fn new(
+        id: NodeId,
+        clock: NodeClock,
+        settings: &RaftSettings,
+        segment_bytes: u64,
+        founding: Option<Write>,
+    ) -> Self {
         let mut config = Config::new(id);
         let timeout = settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout);
         config.election_timeout.clone_from(timeout);
@@ -129,7 +136,7 @@ impl Host {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let options = StoreOptions { segment_bytes: self.segment_bytes };
-        let Opened { store, recovery, incarnation } = match open_node(disk, identity, Some(&self.founding), options) {
+        let Opened { store, recovery, incarnation } = match open_node(disk, identity, self.founding.as_ref(), options) {
             Ok(opened) => opened,
             Err(error) => {
                 let words = error.to_string();

@@ -9,6 +9,7 @@ pub mod faults;
 pub mod hash;
 pub mod host;
 pub mod network;
+mod operator;
 pub mod queue;
 pub mod record;
 pub mod rng;

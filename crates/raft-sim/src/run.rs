@@ -181,6 +181,7 @@ impl Judge {
             result.violation = finish.violation;
             result.failures.extend(finish.failures);
             result.failures.extend(world.untold());
+            result.failures.extend(world.undone());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
         }

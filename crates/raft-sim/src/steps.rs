@@ -5,11 +5,12 @@
 use crate::faults::Fault;
 use crate::host::Armed;
 use crate::network::{CutId, links_across, links_between};
+use crate::operator::Work;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::model::{Condition, Keep, Links, Step, StepAction, Targets, Trigger};
 use crate::world::{Emission, Event, World};
-use raft_core::{NodeId, RoleKind};
+use raft_core::{Configuration, NodeId, RoleKind};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -88,6 +89,10 @@ impl World {
                 let leads = status.role == RoleKind::Leader && status.term >= *min_term;
                 leads && process.led_and_appended == status.term
             }),
+            Condition::Decided { seats } => seats.are_of(self.configurations.decided()),
+            Condition::Joint { node } => {
+                any(node, &|process, _| process.node.configuration().is_some_and(Configuration::is_joint))
+            }
             Condition::VotedFor { node, candidate } => any(node, &|_, status| status.voted_for == Some(*candidate)),
         }
     }
@@ -156,6 +161,8 @@ impl World {
             }
             StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
             StepAction::Get { node, key } => self.client_step(node, key, None, n),
+            StepAction::Change { steps } => self.errand_step(Work::Change(steps.clone())),
+            StepAction::Transfer { to } => self.errand_step(Work::Transfer(*to)),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
@@ -182,6 +189,11 @@ impl World {
                 }
             }
         }
+    }
+
+    fn errand_step(&mut self, work: Work) {
+        self.emit_fault(work.to_string());
+        self.instruct(work, None);
     }
 
     /// A put of this value, or a get, at each of these nodes.
@@ -279,7 +291,15 @@ impl StepAction {
     /// Whether liveness is judged only from here on: whatever changes the cluster's circumstances. What clients and
     /// judges do changes nothing.
     const fn disturbs(&self) -> bool {
-        !matches!(self, Self::Expect(_) | Self::Put { .. } | Self::Get { .. } | Self::Campaign { .. })
+        !matches!(
+            self,
+            Self::Expect(_)
+                | Self::Put { .. }
+                | Self::Get { .. }
+                | Self::Campaign { .. }
+                | Self::Change { .. }
+                | Self::Transfer { .. }
+        )
     }
 }
 

@@ -5,6 +5,8 @@
 //! hold always. At `heal_at` a random majority is healed for good while the minority stays down or cut off: progress
 //! must come back (Raft §2).
 
+mod membership;
+
 use crate::faults::Fault;
 use crate::host::Armed;
 use crate::network::{CutId, Link, links_across, links_between};
@@ -24,7 +26,7 @@ const FAULT: Site = Site::new("swarm fault");
 const HEAL: Site = Site::new("swarm heal");
 
 /// The features that begin and end, in the order in which they are drawn.
-const TIMED: [Feature; 11] = [
+const TIMED: [Feature; 13] = [
     Feature::Partition,
     Feature::OneWayCut,
     Feature::IsolateLeader,
@@ -36,6 +38,8 @@ const TIMED: [Feature; 11] = [
     Feature::SlowDisk,
     Feature::ClockDrift,
     Feature::Pause,
+    Feature::Membership,
+    Feature::Transfer,
 ];
 
 /// The faults of a run.
@@ -76,12 +80,8 @@ impl World {
     /// Draws what this run will have, and plans its first fault and its healing.
     pub(crate) fn begin_swarm(&mut self) {
         let Some(model) = self.scenario.swarm.clone() else { return };
-        let chosen: BTreeSet<Feature> = model
-            .features
-            .iter()
-            .copied()
-            .filter(|&feature| self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000))
-            .collect();
+        let chosen: BTreeSet<Feature> =
+            model.features.iter().copied().filter(|&feature| self.draws_feature(feature)).collect();
         let timeout = self.scenario.raft.election_timeout.end;
         let noise = self.noise(&chosen, timeout);
         self.network.set_swarm_model(noise);
@@ -96,6 +96,12 @@ impl World {
         self.plan(swarm.heal_at, Event::Swarm(SwarmEvent::Heal));
         self.swarm = Some(swarm);
         self.plan_fault(1);
+    }
+
+    /// Whether this run has a feature: asked again, the answer is the same.
+    fn draws_feature(&mut self, feature: Feature) -> bool {
+        let may = self.scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
+        may && self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
     }
 
     /// The links of a run whose network is bad: how bad is drawn once.
@@ -203,6 +209,8 @@ impl World {
             Feature::SlowDisk => self.slow_disk(n, length),
             Feature::ClockDrift => self.drift(n, length),
             Feature::Pause => self.pause_some(n, length),
+            Feature::Membership => self.change_membership(n),
+            Feature::Transfer => self.hand_over(n),
             // Not timed: part of the noise.
             Feature::Loss | Feature::Duplicate | Feature::Reorder => {}
         }
@@ -372,14 +380,20 @@ impl World {
         self.plan_after(length, Event::Swarm(SwarmEvent::Resume(node)));
     }
 
-    /// Ends all faults of a drawn majority for good and keeps the minority out.
+    /// Ends all faults of a drawn majority for good and keeps the minority out. A majority is one of every configuration
+    /// that may be in force; nobody asks for another any more.
     fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
         order.sort_unstable();
-        let size = self.nodes().len() / 2 + 1;
-        let majority: BTreeSet<NodeId> = order.iter().take(size).map(|&(_, node)| node).collect();
-        let minority: BTreeSet<NodeId> = order.iter().skip(size).map(|&(_, node)| node).collect();
+        self.dismiss_operator();
+        let (mut majority, mut minority) = (BTreeSet::new(), self.nodes());
+        for (_, node) in order {
+            if !self.configurations.have_quorum(&majority) {
+                majority.insert(node);
+                minority.remove(&node);
+            }
+        }
         self.emit_fault(format!("heal {} for good", list(&majority)));
         self.network.heal_among(&majority);
         for &node in &majority {

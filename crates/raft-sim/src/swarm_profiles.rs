@@ -29,6 +29,8 @@ const DISK: [Feature; 6] = [
 
 /// Faults of clocks and of a process's share of time.
 const TIMING: [Feature; 2] = [Feature::ClockDrift, Feature::Pause];
+/// What operators do.
+const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
 
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
@@ -43,12 +45,18 @@ const HEALS_WITHIN: u32 = 20;
 
 /// The network's faults.
 pub fn net(nodes: u64) -> Scenario {
-    profile("swarm-net", "Random faults of the network", nodes, &[&NET], &[&ALWAYS, &WITH_NET])
+    profile("swarm-net", "Random faults of the network", nodes, &[&NET, &OPERATION], &[&ALWAYS, &WITH_NET])
 }
 
 /// The faults of processes and their disks.
 pub fn disk(nodes: u64) -> Scenario {
-    profile("swarm-disk", "Random crashes, power losses and slow disks", nodes, &[&DISK], &[&ALWAYS, &WITH_DISK])
+    profile(
+        "swarm-disk",
+        "Random crashes, power losses and slow disks",
+        nodes,
+        &[&DISK, &OPERATION],
+        &[&ALWAYS, &WITH_DISK],
+    )
 }
 
 /// Clocks that drift and processes that stand still, with the network's faults.
@@ -59,7 +67,13 @@ pub fn timing(nodes: u64) -> Scenario {
 
 /// All faults.
 pub fn all(nodes: u64) -> Scenario {
-    profile("swarm-all", "All random faults at once", nodes, &[&NET, &DISK, &TIMING], &[&ALWAYS, &WITH_NET, &WITH_DISK])
+    profile(
+        "swarm-all",
+        "All random faults at once",
+        nodes,
+        &[&NET, &DISK, &TIMING, &OPERATION],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK],
+    )
 }
 
 fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: &[&[&str]]) -> Scenario {

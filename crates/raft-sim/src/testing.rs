@@ -21,6 +21,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
         source: String::new(),
         seeds: 0..1,
         nodes,
+        founders: None,
         duration,
         raft: RaftSettings {
             election_timeout: ms(150)..ms(300),

@@ -4,6 +4,7 @@
 //! A world is a value: a copy of it goes on exactly like the original. It must not know who watches.
 
 mod call;
+mod configurations;
 mod crash;
 mod healed;
 mod pause;
@@ -13,6 +14,7 @@ use crate::clock::NodeClock;
 use crate::faults::Ledger;
 use crate::host::{Host, first_write};
 use crate::network::{Copy, Network};
+use crate::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
 use crate::queue::Queue;
 use crate::record::{NodeView, Record, SimTime, What};
 use crate::rng::{Choices, Site};
@@ -20,6 +22,7 @@ use crate::scenario::model::{Expectations, Scenario};
 use crate::steps::Script;
 use crate::swarm::{Swarm, SwarmEvent};
 use bytes::Bytes;
+use configurations::Configurations;
 use raft_core::{Configuration, NodeId, RequestId, nanos};
 use raft_kv::history::Operation;
 use raft_node::{NodeOutput, Reply, Request};
@@ -57,6 +60,8 @@ pub struct World {
     pub(crate) clients: Clients,
     pub(crate) script: Script,
     pub(crate) swarm: Option<Swarm>,
+    pub(crate) operator: Operator,
+    pub(crate) configurations: Configurations,
     /// When a fault or a repair last changed something.
     pub(crate) disturbed: SimTime,
     pub(crate) emissions: Vec<Emission>,
@@ -76,6 +81,7 @@ pub struct World {
 pub(crate) enum Event {
     Step(usize),
     Swarm(SwarmEvent),
+    Operator(OperatorEvent),
     Restart { node: NodeId },
     DiskDone { node: NodeId, incarnation: u64 },
     Deliver { copy: Copy, bytes: Bytes, cause: u64 },
@@ -93,6 +99,7 @@ impl Event {
             Self::Swarm(_) => (0, 1),
             Self::Reply { .. } => (0, 2),
             Self::ClientWake { .. } => (0, 3),
+            Self::Operator(_) => (0, 4),
             Self::Restart { node } => (node.0, 0),
             Self::DiskDone { node, .. } => (node.0, 1),
             Self::Deliver { copy, .. } => (copy.link.1.0, 2),
@@ -117,6 +124,8 @@ impl World {
             clients,
             script: Script::new(&scenario.steps),
             swarm: None,
+            operator: Operator::default(),
+            configurations: Configurations::new(Configuration::default()),
             disturbed: SimTime(0),
             emissions: Vec::new(),
             queue: Queue::new(),
@@ -137,10 +146,13 @@ impl World {
     fn found(&mut self) {
         const SECOND: u64 = 1_000_000_000;
         let scenario = Arc::clone(&self.scenario);
-        let configuration = Configuration::of_voters(self.nodes());
+        let founders = self.draw_founders();
+        let configuration = Configuration::of_voters((1..=founders).map(NodeId));
+        self.configurations = Configurations::new(configuration.clone());
         for id in self.nodes() {
             let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
-            let founding = first_write(configuration.clone(), scenario.initial.get(&id));
+            let founding = || first_write(configuration.clone(), scenario.initial.get(&id));
+            let founding = (id.0 <= founders).then(founding);
             self.hosts.insert(id, Host::new(id, clock, &scenario.raft, scenario.disk.segment_bytes, founding));
             self.start(id);
         }
@@ -203,6 +215,7 @@ impl World {
         match event {
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
+            Event::Operator(event) => self.operator_event(event),
             Event::Restart { node } => self.start(node),
             Event::DiskDone { node, incarnation } => self.disk_done(node, incarnation),
             Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
@@ -263,7 +276,10 @@ impl World {
 
     /// Sends an answer back to its client: request numbers name their client.
     fn answer(&mut self, id: RequestId, reply: Reply, cause: u64) {
-        let Some(slot) = usize::try_from(id.0 / 1_000_000).unwrap_or(0).checked_sub(1) else { return };
+        if id.0 < FIRST_OF_CLIENTS {
+            return self.answer_operator(id, reply);
+        }
+        let Some(slot) = usize::try_from(id.0 / FIRST_OF_CLIENTS).unwrap_or(0).checked_sub(1) else { return };
         let delay = self.choices.draw(REPLY_DELAY, slot as u64, id.0);
         let at = self.now.after(delay.in_range(&self.scenario.network.delay));
         self.plan(at, Event::Reply { slot, id, reply, cause });

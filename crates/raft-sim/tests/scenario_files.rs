@@ -62,7 +62,7 @@ const MALFORMED: &[(&str, &str)] = &[
     (
         "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
         "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
-          network, slow_disk, drift, pause, resume, campaign, put, get, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
+          network, slow_disk, drift, pause, resume, campaign, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
     ),
     ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
     ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
@@ -129,7 +129,8 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[[when]]\nkill = \"n1\"",
-        "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for",
+        "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for, \
+          decided, joint",
     ),
     (
         "[[when]]\nrole = \"candidat\"\nkill = \"n1\"",
@@ -143,6 +144,23 @@ const MALFORMED: &[(&str, &str)] = &[
         "[[when]]\nleader = \"any\"\ncommitted = 3\nkill = \"n1\"",
         "9: when[0].committed: a step waits for one thing, this one for leader and committed",
     ),
+    ("founders = 4", "7: founders: 4 is out of range: 1 to 3"),
+    ("founders = 0", "7: founders: 0 is out of range: 1 to 3"),
+    ("founders = 2\n[initial.n3]\nlog = [1]", "8: initial.n3: unknown node `n3`: this scenario has n1 to n2"),
+    ("[[at]]\ntime = \"1s\"\nchange = \"ad n3\"", "9: at[0].change: unknown change `ad`, did you mean `add`?"),
+    ("[[at]]\ntime = \"1s\"\nchange = \"add n4\"", "9: at[0].change: unknown node `n4`: this scenario has n1 to n3"),
+    ("[[at]]\ntime = \"1s\"\nchange = \"n3\"", "9: at[0].change: `n3` is no change such as \"add n4\""),
+    (
+        "[[at]]\ntime = \"1s\"\nchange = \"add n3, promote n3\"",
+        "9: at[0].change: n3 is named twice: what is added has to catch up before it is promoted",
+    ),
+    (
+        "[[at]]\ntime = \"1s\"\ntransfer = \"leader\"",
+        "9: at[0].transfer: unknown node `leader`: this scenario has n1 to n3",
+    ),
+    ("[[when]]\ndecided = \"n1; n2\"\nheal = true", "8: when[0].decided: `n2` is not such as \"learners n4\""),
+    ("[[when]]\njoint = true\nheal = true", "8: when[0].joint: expected \"any\" or a node such as \"n1\", found true"),
+    ("[expect]\nconfiguration = \"n1; learners n1\"", "8: expect.configuration: n1 is both a voter and a learner"),
     (
         "[swarm]\nfeatures = [\"los\"]\nmean_interval = \"1s\"\nheal_at = \"5s\"",
         "8: swarm.features[0]: unknown fault `los`, did you mean `loss`?",
@@ -219,12 +237,13 @@ isolate = "leader"
 /// Every word of the format once, some of them with the signs that need care in TOML.
 const EVERYTHING: &str = r##"
 seeds = "3..5"
+founders = 2
 [raft]
 election_timeout_of = { n1 = "100ms", n2 = "1s..2s" }
 stickiness = false
 [initial.n2]
 term = 9
-voted_for = "n3"
+voted_for = "n1"
 log = [1, 1, 4]
 [network]
 loss = "0.0001%"
@@ -288,6 +307,15 @@ put = "k \" # = v = w"
 to = "n1"
 [[at]]
 time = "1s"
+change = "add n3, demote n1"
+[[at]]
+time = "1s"
+transfer = "n2"
+[[at]]
+time = "1s"
+transfer = "any"
+[[at]]
+time = "1s"
 expect = { leader = "any", committed = 3, logs = { n1 = [1, 2] }, last = { n1 = "2@2", n2 = "1" }, stalled_for = "1s" }
 [[when]]
 leader = "n1"
@@ -313,9 +341,18 @@ heal = true
 [[when]]
 voted_for = "n1"
 heal = true
+[[when]]
+decided = "n1 n2; learners n3"
+heal = true
+[[when]]
+joint = "n1"
+heal = true
+[[when]]
+joint = "any"
+heal = true
 [swarm]
 features = ["loss", "duplicate", "reorder", "partition", "one_way_cut", "isolate_leader", "kill", "power_loss",
-            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause"]
+            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer"]
 mean_interval = "700ms"
 heal_at = "8s"
 [expect]
@@ -325,6 +362,7 @@ min_term = 2
 max_term = 3
 committed_within = "2s"
 stalled_for = "1500ms"
+configuration = "n1 n2"
 heals_within = 20
 sometimes = ["election", "truncation"]
 logs = { n2 = [1] }
@@ -335,7 +373,7 @@ fn what_is_written_is_read_back() {
     let mut scenario = read(&format!("{HEADER}{EVERYTHING}")).expect("a good file").scenario;
     scenario.story = "Two\nlines, a \"quote\" and '''three'''.".to_owned();
     assert_eq!(scenario.expect.logs.get(&NodeId(2)), Some(&vec![Term(1)]));
-    assert!(matches!(&scenario.steps[17].trigger, Trigger::When { .. }), "the seventeen times come first");
+    assert!(matches!(&scenario.steps[20].trigger, Trigger::When { .. }), "the twenty times come first");
     assert!(scenario.steps.iter().any(|step| matches!(
         &step.trigger,
         Trigger::When { condition: Condition::Holds { index: LogIndex(7), term: None, .. }, .. }
@@ -375,7 +413,7 @@ fn the_guided_tour_is_readable_and_survives_being_recorded() {
         assert_eq!(again, Ok(ScenarioFile { scenario, recorded: Some(recorded) }), "{name}");
         files += 1;
     }
-    assert!(files >= 15, "{files} files");
+    assert!(files >= 22, "{files} files");
 }
 
 proptest! {

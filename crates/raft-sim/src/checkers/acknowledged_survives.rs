@@ -1,5 +1,6 @@
 //! What was acknowledged to a client is committed, stays in every log that has it, and at every restart and at the end
-//! is durable on a quorum.
+//! is durable on a quorum of the decided configuration, of its new half while it is joint: the old one may have no say any
+//! more.
 //!
 //! First to catch: an answer before the commit, an append that truncates without a conflict (an old, reordered one cuts
 //! off newer entries), a quorum of disks that lost what they had. Backs up `commit_quorum` and `recovery`.
@@ -72,8 +73,8 @@ impl AcknowledgedSurvives {
         let (index, acknowledged) = self.newest?;
         let chain = ghost.committed_chain(index)?;
         let holds = |id: NodeId| ghost.holds_durably(id, index, chain);
-        let newest = ghost.nodes().iter().filter_map(|node| node.configurations.last()).max_by_key(|(at, _)| *at)?;
-        if newest.1.has_quorum(holds) {
+        let (_, decided) = ghost.decided().last()?;
+        if decided.end().has_quorum(holds) {
             return None;
         }
         let holders: Vec<String> =

@@ -1,5 +1,5 @@
-//! A leader's commit index moves only to an entry of its own term that is durable on a quorum of every half of its
-//! configuration (Raft §5.3, §5.4.2); a follower's only over entries that some leader has committed.
+//! A leader's commit index moves only to an entry of its own term that is durable on a quorum of every half of the
+//! configuration it acts on (Raft §5.3, §5.4.2); a follower's only over entries that some leader has committed.
 //!
 //! Durable means: on the simulated disks, by the ghost, whatever anybody acknowledged.
 //!
@@ -10,7 +10,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use super::{Fact, Property, Violation};
-use raft_core::{LogIndex, NodeId, RoleKind};
+use raft_core::{Configuration, LogIndex, NodeId, RoleKind};
 
 const NAME: &str = "commit_quorum";
 
@@ -28,7 +28,7 @@ impl Property for CommitQuorum {
             return None;
         }
         match view.role {
-            RoleKind::Leader if change.new_view => by_leader(ghost, fact, node, view),
+            RoleKind::Leader if change.settled_view => by_leader(ghost, fact, node, view),
             RoleKind::Leader => None,
             _ if change.settled_view => by_follower(ghost, fact, node, view),
             _ => None,
@@ -47,10 +47,23 @@ fn by_leader(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Option
         return Some(fact.contradicts(NAME, slot.record, message));
     }
     let holds = |voter: NodeId| ghost.holds_durably(voter, commit, slot.chain);
-    let configuration = node.configuration();
-    if configuration.is_some_and(|configuration| configuration.has_quorum(holds)) {
-        return None;
+    // A step can append configurations: the first commits what it can, the next may only begin where it is committed.
+    let before = LogIndex(node.log.len() - fact.change.edit.pushed);
+    let acted_on = node.configurations_since(before.0);
+    let known = node.previous.map_or(LogIndex(0), |seen| seen.commit);
+    let decides = |index: LogIndex, configuration: &Configuration| {
+        let chain = node.log.chain_at(index);
+        chain.is_some_and(|chain| configuration.has_quorum(|voter| ghost.holds_durably(voter, index, chain)))
+    };
+    for (at, configuration) in acted_on {
+        if decides(commit, configuration) {
+            return None;
+        }
+        if at.index > known && !decides(at.index, configuration) {
+            break;
+        }
     }
+    let configuration = acted_on.first().map(|(_, configuration)| configuration);
     let holders: Vec<String> =
         ghost.nodes().iter().map(|node| node.id).filter(|id| holds(*id)).map(|id| id.to_string()).collect();
     let among = configuration.map_or("no configuration".to_string(), ToString::to_string);

@@ -1,14 +1,17 @@
-//! The configuration in force is the newest in the log, committed or not (Raft §6), and any quorum of one shares a node
-//! with any quorum of the next (Raft §6, Figure 10; Thesis §4.1).
+//! The configuration in force is the newest in the log, committed or not, and goes with its entry (Raft §6); any quorum
+//! of one shares a node with any quorum of the next (Raft §6, Figure 10; Thesis §4.1). Changes come one at a time: a joint
+//! configuration is followed by its end, once, and by nothing else; who votes changes in no other way; and a leader
+//! begins nothing before the last change and an entry of its own term are committed.
 //!
 //! First to catch: a configuration that takes effect at its commit instead of its append, one that survives the
-//! truncation of its entry, a report that names another. Until membership changes exist there is one configuration, and
-//! this backs up `recovery` (a restart that does not find it).
+//! truncation of its entry, a report that names another, a change that is begun too early (the bug of July 2015), a
+//! joint configuration that is skipped or left twice.
 
 use super::ghost::Ghost;
+use super::ghost::node::Node;
 use super::{Fact, Property, Violation};
 use crate::record::What;
-use raft_core::{Configuration, EntryId, NodeId};
+use raft_core::{Configuration, EntryId, NodeId, RoleKind};
 use std::collections::BTreeSet;
 
 const NAME: &str = "configuration";
@@ -29,32 +32,77 @@ impl Property for ConfigurationInForce {
         }
         match &fact.record.what {
             What::ConfigurationChanged { configuration, at, committed } => {
-                let unknown_commit = *committed && ghost.committed_at(at.index).is_none_or(|entry| entry.id != *at);
-                let held = node.configurations.iter().find(|(id, _)| id == at);
-                let other = node.settled && held.is_none_or(|(_, held)| held != configuration);
-                let message = if unknown_commit {
-                    format!("{} reports the configuration of {at} as committed; no leader committed it", node.id)
-                } else if other {
-                    format!("{} reports configuration {configuration} of {at}, which is not in its log", node.id)
-                } else {
-                    return None;
-                };
-                Some(fact.contradicts(NAME, node.asked, message))
+                reported(ghost, fact, node, configuration, *at, *committed)
             }
             What::Asked { .. } if fact.change.edit.pushed > 0 => {
-                let [.., (before, old), (at, new)] = node.configurations.as_slice() else { return None };
-                let pushed_from = node.log.len() - fact.change.edit.pushed;
-                let is_new = at.index.0 > pushed_from;
-                if !is_new || quorums_intersect(old, new) { None } else { Some(apart(fact, before, at, old, new)) }
+                let message = appended(fact, node)?;
+                Some(fact.contradicts(NAME, fact.record.number, message))
             }
             _ => None,
         }
     }
 }
 
-fn apart(fact: &Fact<'_>, before: &EntryId, at: &EntryId, old: &Configuration, new: &Configuration) -> Violation {
-    let message = format!("{new} of {at} follows {old} of {before}: a quorum of each may share no node");
-    fact.contradicts(NAME, fact.record.number, message)
+fn reported(
+    ghost: &Ghost,
+    fact: &Fact<'_>,
+    node: &Node,
+    configuration: &Configuration,
+    at: EntryId,
+    committed: bool,
+) -> Option<Violation> {
+    let unknown_commit = committed && ghost.committed_at(at.index).is_none_or(|entry| entry.id != at);
+    let held = node.configurations.iter().find(|(id, _)| *id == at);
+    let other = node.settled && held.is_none_or(|(_, held)| held != configuration);
+    let message = if unknown_commit {
+        format!("{} reports the configuration of {at} as committed; no leader committed it", node.id)
+    } else if other {
+        format!("{} reports configuration {configuration} of {at}, which is not in its log", node.id)
+    } else {
+        return None;
+    };
+    Some(fact.contradicts(NAME, node.asked, message))
+}
+
+/// What is wrong with the configurations that this step added to the log.
+fn appended(fact: &Fact<'_>, node: &Node) -> Option<String> {
+    let added = node.configurations_since(node.log.len() - fact.change.edit.pushed);
+    added.windows(2).find_map(|pair| {
+        let [(before, old), (at, new)] = pair else { return None };
+        if !quorums_intersect(old, new) {
+            return Some(format!("{new} of {at} follows {old} of {before}: a quorum of each may share no node"));
+        }
+        if !follows(old, new) {
+            return Some(format!("{new} of {at} follows {old} of {before}: not by one change of one kind, Raft §6"));
+        }
+        too_early(fact, node, *before, *at)
+    })
+}
+
+/// Whether a configuration may come after another: the end of a joint one, a joint one whose old half is the other, or
+/// one with the same voters and other members.
+fn follows(old: &Configuration, new: &Configuration) -> bool {
+    if old.is_joint() {
+        *new == old.end()
+    } else if new.is_joint() {
+        new.outgoing == old.voters
+    } else {
+        new.voters == old.voters && new != old
+    }
+}
+
+/// A leader's own change, begun before the last one and an entry of its own term were committed (Thesis §4.1, and
+/// Ongaro's correction of July 2015).
+fn too_early(fact: &Fact<'_>, node: &Node, before: EntryId, at: EntryId) -> Option<String> {
+    let view = fact.record.view.as_ref().filter(|view| view.role == RoleKind::Leader && view.term == at.term)?;
+    let own_term = node.log.slot(view.commit).is_some_and(|slot| slot.id.term == view.term);
+    let last_change = before.index <= view.commit;
+    let lacks = match (last_change, own_term) {
+        (true, true) => return None,
+        (false, _) => format!("{before}, the last change, is committed"),
+        (true, false) => format!("an entry of term {} is", view.term),
+    };
+    Some(format!("{} appends the configuration of {at} before {lacks}; its commit index is {}", node.id, view.commit))
 }
 
 /// Whether any quorum of `old` shares a node with any quorum of `new`: some half of each must be so close that its
@@ -108,15 +156,95 @@ mod tests {
         assert!(!majorities_intersect(&of(&[1, 2, 3]).voters, &of(&[1, 2, 3, 4, 5]).voters));
     }
 
+    fn joint(old: &[u64], new: &[u64]) -> Configuration {
+        let mut joint = of(new);
+        joint.outgoing = of(old).voters;
+        joint.members = old.iter().chain(new).map(|&id| (NodeId(id), bytes::Bytes::new())).collect();
+        joint.leaving = joint.outgoing.difference(&joint.voters).copied().collect();
+        joint
+    }
+
+    fn entry(index: u64, term: u64, configuration: Configuration) -> Entry {
+        Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
+    }
+
+    /// n1 appends a configuration in a step of its own.
+    fn append(script: &mut Script, index: u64, configuration: Configuration) {
+        script.step(1, |view| {
+            (view.last, view.configuration) = (EntryId::new(index, 2), Some(configuration.clone()));
+        });
+        script.ask(1, None, None, vec![entry(index, 2, configuration)]);
+    }
+
     #[test]
-    fn one_configuration_and_a_joint_one_after_it_are_silent() {
+    fn a_change_of_voters_that_is_not_joint_fires() {
+        let mut script = Script::led();
+        append(&mut script, 3, of(&[1, 2, 3, 4]));
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
+        let mut script = Script::led();
+        append(&mut script, 3, joint(&[1, 2], &[1, 2, 3, 4]));
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
+    }
+
+    #[test]
+    fn a_joint_configuration_left_twice_or_elsewhere_or_too_early_fires() {
+        let begun = || {
+            let mut script = Script::led();
+            append(&mut script, 3, joint(&[1, 2, 3], &[1, 2]));
+            script.sync(1);
+            script
+        };
+        let mut script = begun();
+        append(&mut script, 4, of(&[1, 2]));
+        assert_fires(ConfigurationInForce, NAME, &script, "before 3@2, the last change, is committed");
+        let mut script = begun();
+        script.commit(1, 3);
+        append(&mut script, 4, of(&[1, 2, 3]));
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
+        let mut script = begun();
+        script.commit(1, 3);
+        append(&mut script, 4, of(&[1, 2]));
+        script.sync(1);
+        script.commit(1, 4);
+        append(&mut script, 5, of(&[1, 2]));
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
+    }
+
+    #[test]
+    fn a_change_before_an_entry_of_the_own_term_is_committed_fires() {
+        let mut script = Script::started();
+        script.campaign(1, 2);
+        script.vote(2, 1, 2);
+        script.lead(1, 2, noop(2, 2));
+        script.commit(1, 1);
+        append(&mut script, 3, joint(&[1, 2, 3], &[1, 2]));
+        assert_fires(ConfigurationInForce, NAME, &script, "before an entry of term 2 is; its commit index is 1");
+    }
+
+    #[test]
+    fn a_configuration_that_survives_its_truncation_fires() {
+        let mut script = Script::led();
+        append(&mut script, 3, joint(&[1, 2, 3], &[1, 2]));
+        script.step(1, |view| {
+            (view.term, view.role, view.last) = (raft_core::Term(3), RoleKind::Follower, EntryId::new(3, 3));
+        });
+        script.ask(1, Some((3, None)), Some(3), vec![noop(3, 3)]);
+        assert_fires(ConfigurationInForce, NAME, &script, "the newest in its log is {n1 n2 n3}");
+    }
+
+    #[test]
+    fn a_change_by_the_book_is_silent() {
         let mut script = Script::legal();
         let (configuration, at) = (of(&[1, 2, 3]), EntryId::new(1, 1));
         script.push(Some(2), What::ConfigurationChanged { configuration, at, committed: true });
-        let mut joint = of(&[3, 4, 5]);
-        joint.outgoing = of(&[1, 2, 3]).voters;
-        let entry = Entry { id: EntryId::new(4, 3), payload: Payload::Configuration(joint) };
-        script.ask(2, None, None, vec![entry]);
+        assert_silent(ConfigurationInForce, &script);
+        let mut script = Script::led();
+        let mut learner = of(&[1, 2, 3]);
+        learner.members.insert(NodeId(4), bytes::Bytes::new());
+        for (index, configuration) in [(3, learner), (4, joint(&[1, 2, 3], &[3, 4])), (5, of(&[3, 4]))] {
+            append(&mut script, index, configuration);
+            script.commit(1, index);
+        }
         assert_silent(ConfigurationInForce, &script);
     }
 }

@@ -5,6 +5,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::SimTime;
+use crate::scenario::changes::Seats;
 use crate::scenario::model::Expectations;
 use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
 use std::collections::BTreeSet;
@@ -25,10 +26,13 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     }
     if let Some(index) = expectations.committed {
         failures.extend(
-            up(ghost).filter(|(_, view)| view.commit < index).map(|(node, view)| {
+            members(ghost).filter(|(_, view)| view.commit < index).map(|(node, view)| {
                 format!("commit index {index} expected everywhere; {} has {}", node.id, view.commit)
             }),
         );
+    }
+    if let Some(seats) = &expectations.configuration {
+        failures.extend(configuration(ghost, seats));
     }
     for (id, terms) in &expectations.logs {
         failures.extend(log(ghost, *id, terms));
@@ -52,6 +56,11 @@ fn up(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
     ghost.nodes().iter().filter(|node| node.up).filter_map(|node| Some((node, node.view.as_ref()?)))
 }
 
+/// Those of them that are members of the decided configuration: only they are owed anything.
+fn members(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
+    up(ghost).filter(|(node, _)| ghost.is_member(node.id))
+}
+
 /// Who leads, by term: of two, the first has been replaced and does not know it yet.
 fn leaders(ghost: &Ghost) -> Vec<(NodeId, Term)> {
     let mut leaders: Vec<_> =
@@ -72,11 +81,11 @@ fn leader(leaders: &[(NodeId, Term)], expected: &BTreeSet<NodeId>) -> Option<Str
 }
 
 fn converged(ghost: &Ghost) -> Vec<String> {
-    let Some((first, _)) = up(ghost).max_by_key(|(node, _)| node.log.last_id()) else {
+    let Some((first, _)) = members(ghost).max_by_key(|(node, _)| node.log.last_id()) else {
         return vec!["convergence expected; no node is up".to_string()];
     };
     let last = first.log.last_id();
-    let lagging = up(ghost).filter_map(|(node, view)| {
+    let lagging = members(ghost).filter_map(|(node, view)| {
         let ours = node.log.last_id();
         if node.log.chain() != first.log.chain() {
             Some(format!("the same logs expected; {} ends in {last}, {} in {ours}", first.id, node.id))
@@ -87,6 +96,14 @@ fn converged(ghost: &Ghost) -> Vec<String> {
         }
     });
     lagging.collect()
+}
+
+fn configuration(ghost: &Ghost, seats: &Seats) -> Option<String> {
+    match ghost.decided().last() {
+        Some((_, decided)) if seats.are_of(decided) => None,
+        Some((at, decided)) => Some(format!("configuration {{{seats}}} expected; {decided} of {at} is decided")),
+        None => Some(format!("configuration {{{seats}}} expected; none is decided")),
+    }
 }
 
 fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {

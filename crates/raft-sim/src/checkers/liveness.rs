@@ -5,11 +5,11 @@
 //! First to catch: elections that never settle, a leader that cannot commit, a follower that is never brought up to
 //! date. Not a safety property: a failure here is an expectation that did not come true.
 
-use super::End;
 use super::ghost::Ghost;
+use super::{End, Healed};
 use crate::record::SimTime;
 use crate::scenario::model::Scenario;
-use raft_core::nanos;
+use raft_core::{NodeId, nanos};
 use std::time::Duration;
 
 /// How long healing took, if it came about; the error is a sentence about a budget that was missed.
@@ -28,7 +28,7 @@ pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
         .get(since)
         .and_then(|first| ghost.committed.iter().skip(since).take_while(|entry| entry.record == first.record).last());
     let reached = fresh.map(|entry| {
-        let caught_up = healed.nodes.iter().map(|id| ghost.node(*id)?.applied_since(entry.id.index, entry.at));
+        let caught_up = owed(ghost, healed).map(|id| ghost.node(*id)?.applied_since(entry.id.index, entry.at));
         (entry, caught_up.collect::<Option<Vec<SimTime>>>())
     });
     let heal = match &reached {
@@ -49,9 +49,7 @@ pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
         (Some(heal), _) => format!("liveness: healing took {heal:?}, not {within}"),
         (None, None) => format!("liveness: no leader committed anything {within}; the run waited {waited:?}"),
         (None, Some((entry, _))) => {
-            let behind: Vec<String> = healed
-                .nodes
-                .iter()
+            let behind: Vec<String> = owed(ghost, healed)
                 .filter(|id| ghost.node(**id).and_then(|node| node.applied_since(entry.id.index, entry.at)).is_none())
                 .map(ToString::to_string)
                 .collect();
@@ -61,12 +59,16 @@ pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
     })
 }
 
+/// The healed nodes that are members at the end: nobody sends anything to the others.
+fn owed<'a>(ghost: &'a Ghost, healed: &'a Healed) -> impl Iterator<Item = &'a NodeId> {
+    healed.nodes.iter().filter(|id| ghost.is_member(**id))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Healed;
     use super::super::script::*;
     use super::*;
-    use raft_core::{LogIndex, NodeId};
+    use raft_core::LogIndex;
 
     /// A commit by n1 at record `.1`, which n1 applies at once and n2 later.
     fn healing(budget: Option<u32>) -> (Script, Scenario, u64) {

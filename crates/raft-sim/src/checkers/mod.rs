@@ -29,6 +29,7 @@ mod sometimes;
 mod stale_read;
 mod state_equal;
 mod state_machine_safety;
+mod transfer;
 mod vote_durable;
 
 use crate::record::{Record, SimTime};
@@ -198,6 +199,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(match_truthful::MatchTruthful),
         Box::new(commit_quorum::CommitQuorum),
         Box::new(configuration::ConfigurationInForce),
+        Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),

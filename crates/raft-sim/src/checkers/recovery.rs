@@ -1,6 +1,6 @@
 //! What a restart brings back is the state after some prefix of the writes the node asked for, a prefix that holds
 //! every durable one, and is itself durable. After kills alone it holds everything that was written. A first start brings
-//! what the scenario put on the disk. No crash makes a node refuse to start.
+//! what the scenario put on the disk, nothing if the founders do not name the node. No crash makes a node refuse to start.
 //!
 //! First to catch: a store that loses a synced record, brings back half of one, cuts too much of a torn tail, orders
 //! segments wrongly, reports durability for what only the page cache holds, or starts from state it did not sync (a
@@ -11,23 +11,28 @@ use super::ghost::node::{self, Node};
 use super::{Fact, Property, Violation};
 use crate::record::What;
 use crate::scenario::model::{InitialState, Scenario};
-use raft_core::{HardState, NodeId, Term};
+use raft_core::{Configuration, HardState, NodeId, Term};
 use std::collections::BTreeMap;
 
 const NAME: &str = "recovery";
 
 pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
+    /// The configuration that the first node to start brings: n1 always founds.
+    founding: Option<Configuration>,
 }
 
 impl Recovery {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { initial: scenario.initial.clone() }
+        Self { initial: scenario.initial.clone(), founding: None }
     }
 
-    fn first_start(&self, fact: &Fact<'_>, node: &Node, hard_state: HardState) -> Option<Violation> {
+    fn first_start(&mut self, fact: &Fact<'_>, node: &Node, hard_state: HardState) -> Option<Violation> {
+        let founding = self.founding.get_or_insert_with(|| node.configuration().cloned().unwrap_or_default());
+        let joins = !founding.members.is_empty() && !founding.members.contains_key(&node.id);
         let founder = InitialState { term: Term(1), voted_for: None, log: vec![Term(1)] };
-        let expected = self.initial.get(&node.id).unwrap_or(&founder);
+        let joiner = InitialState::default();
+        let expected = self.initial.get(&node.id).unwrap_or(if joins { &joiner } else { &founder });
         let expected_state = HardState { term: expected.term, voted_for: expected.voted_for };
         if hard_state == expected_state && node.log.terms().eq(expected.log.iter().copied()) {
             return None;

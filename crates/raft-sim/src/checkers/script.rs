@@ -21,6 +21,7 @@ pub(crate) fn scenario() -> Scenario {
         source: String::new(),
         seeds: 0..1,
         nodes: 3,
+        founders: None,
         duration: Duration::from_secs(1),
         raft: RaftSettings {
             election_timeout: ms(150)..ms(300),

@@ -7,20 +7,29 @@ use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
-use raft_core::{AppendOutcome, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term, Vote};
+use raft_core::{
+    AppendOutcome, Configuration, EntryId, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc, Term, Vote,
+};
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 24] = [
+pub const MARKS: [&str; 33] = [
+    "change_too_early",
     "check_quorum_step_down",
     "client_retry",
     "commit",
+    "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
+    "joint_entered",
+    "joint_left",
     "leader_behind_commit",
     "leader_elected",
     "leader_isolated",
+    "leader_removed_itself",
+    "learner_added",
+    "learner_promoted",
     "log_conflict",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
@@ -34,6 +43,8 @@ pub const MARKS: [&str; 24] = [
     "stale_append_refused",
     "step_down",
     "term_jump",
+    "transfer_done",
+    "transfer_failed",
     "truncation",
     "vote_refused",
     "vote_refused_log_behind",
@@ -86,8 +97,17 @@ impl Sometimes {
         if ghost.committed.len() > fact.change.committed_before {
             self.mark("commit");
         }
+        let from = fact.change.decided_before.saturating_sub(1);
+        for pair in ghost.decided().get(from..).unwrap_or_default().windows(2) {
+            if let [(_, old), (_, new)] = pair {
+                self.decided(old, new);
+            }
+        }
+        if fact.change.edit.rolled_back > 0 {
+            self.mark("configuration_rolled_back");
+        }
         match &fact.record.what {
-            What::Sent { to, rpc, verdict } => self.sent(ghost, fact, *to, rpc, *verdict),
+            What::Sent { to, rpc, verdict } => self.sent(fact, *to, rpc, *verdict),
             What::Started { incarnation, .. } if *incarnation > 1 => {
                 self.mark("restart");
                 let cut = |found: super::ghost::node::Recovery| found.contains.is_some_and(|held| held < found.written);
@@ -133,6 +153,12 @@ impl Sometimes {
                 self.mark("check_quorum_step_down");
             }
         }
+        if led && now.role == RoleKind::Follower && now.term == before.term {
+            let votes = |(_, configuration): &(EntryId, Configuration)| configuration.is_voter(node.id);
+            if node.configurations.last().is_some_and(|newest| !votes(newest)) {
+                self.mark("leader_removed_itself");
+            }
+        }
         if now.term.0 > before.term.0 + 1 {
             self.mark("term_jump");
         }
@@ -143,7 +169,23 @@ impl Sometimes {
         }
     }
 
-    fn sent(&mut self, ghost: &Ghost, fact: &Fact<'_>, to: NodeId, rpc: &Rpc, verdict: Verdict) {
+    /// A configuration was decided, after another.
+    fn decided(&mut self, old: &Configuration, new: &Configuration) {
+        if new.is_joint() {
+            self.mark("joint_entered");
+        }
+        if old.is_joint() {
+            self.mark("joint_left");
+        }
+        if new.members.keys().any(|id| !old.members.contains_key(id)) {
+            self.mark("learner_added");
+        }
+        if new.voters.iter().any(|id| !old.is_voter(*id)) {
+            self.mark("learner_promoted");
+        }
+    }
+
+    fn sent(&mut self, fact: &Fact<'_>, to: NodeId, rpc: &Rpc, verdict: Verdict) {
         match rpc {
             Rpc::RequestVoteResponse(response) if response.vote != Vote::Granted => {
                 self.mark("vote_refused");
@@ -157,14 +199,15 @@ impl Sometimes {
                 AppendOutcome::StaleTerm => self.mark("stale_append_refused"),
                 AppendOutcome::AnotherLeader | AppendOutcome::Matched { .. } => {}
             },
-            Rpc::AppendEntries(_) => self.isolation(ghost, fact, to, verdict),
+            Rpc::AppendEntries(_) => self.isolation(fact, to, verdict),
             _ => {}
         }
     }
 
     /// A leader is isolated from the moment its newest message to every peer has been cut off.
-    fn isolation(&mut self, ghost: &Ghost, fact: &Fact<'_>, to: NodeId, verdict: Verdict) {
-        let Some(id) = fact.record.node else { return };
+    fn isolation(&mut self, fact: &Fact<'_>, to: NodeId, verdict: Verdict) {
+        let Some(node) = fact.node else { return };
+        let id = node.id;
         if verdict != Verdict::Cut {
             if let Some(cut) = self.cut.get_mut(&id) {
                 cut.remove(&to);
@@ -172,7 +215,8 @@ impl Sometimes {
             return;
         }
         let cut = self.cut.entry(id).or_default();
-        if cut.insert(to) && cut.len() + 1 == ghost.nodes().len() {
+        let Some(configuration) = node.configuration() else { return };
+        if cut.insert(to) && configuration.members.keys().all(|peer| *peer == id || cut.contains(peer)) {
             self.mark("leader_isolated");
         }
     }
@@ -205,6 +249,9 @@ impl Sometimes {
 
     fn replied(&mut self, reply: &Reply) {
         match reply {
+            Reply::HandedOver { .. } => self.mark("transfer_done"),
+            Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
+            Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { .. } => self.mark("read_served"),
             Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),
@@ -222,7 +269,8 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use raft_core::{
-        AppendEntriesResponse, EntryId, PreVoteResponse, RejectReason, RequestVoteResponse, Round, Seq, VoteRefusal,
+        AppendEntriesResponse, Entry, Payload, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure,
+        VoteRefusal,
     };
     use std::time::Duration;
 
@@ -350,6 +398,46 @@ mod tests {
         let reached = counts(&script);
         assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
         assert_eq!(reached.get("leader_behind_commit"), Some(&1));
+    }
+
+    fn of(voters: &[u64], outgoing: &[u64], members: u64) -> Configuration {
+        let mut configuration = Configuration::of_voters(voters.iter().map(|&id| NodeId(id)));
+        configuration.outgoing = outgoing.iter().map(|&id| NodeId(id)).collect();
+        configuration.members = (1..=members).map(|id| (NodeId(id), Bytes::new())).collect();
+        configuration
+    }
+
+    #[test]
+    fn configurations_that_are_decided_and_a_leader_that_goes() {
+        let mut script = Script::led();
+        let configurations = [of(&[1, 2, 3], &[], 4), of(&[2, 3, 4], &[1, 2, 3], 4), of(&[2, 3, 4], &[], 4)];
+        for (index, configuration) in (3..).zip(configurations) {
+            let entry = Entry { id: EntryId::new(index, 2), payload: Payload::Configuration(configuration) };
+            script.ask(1, None, None, vec![entry]);
+            script.commit(1, index);
+        }
+        script.step(1, |view| view.role = RoleKind::Follower);
+        let reached = counts(&script);
+        let marks = ["learner_added", "learner_promoted", "joint_entered", "joint_left", "leader_removed_itself"];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+        script.ask(1, None, Some(5), vec![]);
+        assert_eq!(counts(&script).get("configuration_rolled_back"), Some(&1));
+    }
+
+    #[test]
+    fn what_an_operator_is_told() {
+        let mut script = Script::led();
+        for reply in [
+            Reply::HandedOver { to: NodeId(2) },
+            Reply::NotHandedOver { reason: TransferFailure::TimedOut },
+            Reply::Rejected { reason: RejectReason::NotReady },
+            Reply::Rejected { reason: RejectReason::Busy },
+        ] {
+            script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        }
+        let reached = counts(&script);
+        let marks = ["transfer_done", "transfer_failed", "change_too_early"];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
     }
 
     #[test]

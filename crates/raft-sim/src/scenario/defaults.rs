@@ -18,6 +18,7 @@ pub fn scenario(name: &str, path: &str) -> Scenario {
         source: String::new(),
         seeds: 0..10,
         nodes: 3,
+        founders: None,
         duration: Duration::from_secs(10),
         raft: raft(),
         initial: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Scenarios: small documented stories in TOML.
 
+pub mod changes;
 pub mod defaults;
 mod fields;
 pub mod model;

@@ -1,5 +1,6 @@
 //! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
 
+use super::changes::{SeatChange, Seats};
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +22,11 @@ pub struct Scenario {
     pub source: String,
     /// The seeds it runs when none are asked for; the end is excluded.
     pub seeds: Range<u64>,
-    /// How many nodes (n1, n2, ..), all founders and voters.
+    /// How many nodes (n1, n2, ..).
     pub nodes: u64,
+    /// How many of them, the first ones, are founders and voters; the others start with an empty disk and join by being
+    /// added. None: all are, unless a swarm run with changes of the configuration draws how many.
+    pub founders: Option<u64>,
     /// How long the run lasts in true time.
     pub duration: Duration,
     /// The protocol settings of every node.
@@ -185,6 +189,16 @@ pub enum Condition {
         /// The candidate.
         candidate: NodeId,
     },
+    /// This configuration is decided, and nothing newer.
+    Decided {
+        /// The configuration.
+        seats: Seats,
+    },
+    /// The node (any, if none) acts on a joint configuration, decided or not.
+    Joint {
+        /// Which node.
+        node: Option<NodeId>,
+    },
 }
 
 /// What a step does.
@@ -274,6 +288,16 @@ pub enum StepAction {
         /// The key.
         key: String,
     },
+    /// Has the operator change the configuration (Raft §6).
+    Change {
+        /// The steps of one change.
+        steps: Vec<SeatChange>,
+    },
+    /// Has the operator hand leadership over (Thesis §3.10).
+    Transfer {
+        /// To whom; none: to whom the leader thinks best.
+        to: Option<NodeId>,
+    },
     /// Checks something now; if it does not hold the run fails (exit 2).
     Expect(Expectations),
 }
@@ -357,6 +381,10 @@ pub enum Feature {
     ClockDrift,
     /// Processes stand still for a while.
     Pause,
+    /// The configuration changes.
+    Membership,
+    /// Leadership is handed over.
+    Transfer,
 }
 
 /// What must hold.
@@ -366,14 +394,16 @@ pub struct Expectations {
     pub leader: Option<BTreeSet<NodeId>>,
     /// No node leads.
     pub no_leader: bool,
-    /// All nodes that are up have the same log and have applied all of it.
+    /// All members of the decided configuration that are up have the same log and have applied all of it.
     pub converged: bool,
-    /// At least this index is committed everywhere.
+    /// At least this index is committed on every member of the decided configuration that is up.
     pub committed: Option<LogIndex>,
     /// Some leader has committed something during the last so long.
     pub committed_within: Option<Duration>,
     /// Nobody has committed anything during the last so long: what a story expects where liveness is lost.
     pub stalled_for: Option<Duration>,
+    /// This configuration is decided, and nothing newer.
+    pub configuration: Option<Seats>,
     /// The terms of these nodes' logs from index 1 start like this.
     pub logs: BTreeMap<NodeId, Vec<Term>>,
     /// The logs of these nodes end at this index, with an entry of this term (any, if none).

@@ -4,7 +4,7 @@ use super::model::Feature;
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 14] = [
+pub const FEATURES: [(Feature, &str); 16] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -19,6 +19,8 @@ pub const FEATURES: [(Feature, &str); 14] = [
     (Feature::SlowDisk, "slow_disk"),
     (Feature::ClockDrift, "clock_drift"),
     (Feature::Pause, "pause"),
+    (Feature::Membership, "membership"),
+    (Feature::Transfer, "transfer"),
 ];
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [

@@ -9,7 +9,7 @@ use super::model::{
 };
 use super::names::{FEATURES, named};
 use super::problem::{Problem, Problems};
-use super::{steps, suggest, targets, units};
+use super::{changes, steps, suggest, targets, units};
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -91,8 +91,9 @@ fn file_of(mut fields: Fields<'_, '_>, file: &str) -> Option<ScenarioFile> {
     set(&mut scenario.nodes, root.get("nodes").and_then(|value| value.integer(1..=MAX_NODES)));
     set(&mut scenario.duration, root.get("duration").and_then(|value| positive(&value)));
     let nodes = scenario.nodes;
+    scenario.founders = root.get("founders").and_then(|value| value.integer(1..=nodes));
     section(root, "raft", |fields| raft(fields, &mut scenario.raft, nodes));
-    set(&mut scenario.initial, root.get("initial").map(|value| initial(&value, nodes)));
+    set(&mut scenario.initial, root.get("initial").map(|value| initial(&value, scenario.founders.unwrap_or(nodes))));
     section(root, "network", |fields| network(fields, &mut scenario.network));
     section(root, "disk", |fields| disk(fields, &mut scenario.disk));
     section(root, "clients", |fields| clients(fields, &mut scenario.clients));
@@ -291,6 +292,7 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
         max_term: number(fields, "max_term").map(Term),
         committed_within: fields.get("committed_within").and_then(|value| positive(&value)),
         stalled_for: fields.get("stalled_for").and_then(|value| positive(&value)),
+        configuration: fields.get("configuration").and_then(|value| configuration(&value, nodes)),
         ..Expectations::default()
     };
     for (key, value) in fields.get("logs").iter().flat_map(Value::entries) {
@@ -317,6 +319,11 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
         fields.problem_with("stalled_for", "contradicts `committed_within`");
     }
     expect
+}
+
+/// `"n1 n2 n3"` or `"n1 n2 n3; learners n4"`.
+pub(crate) fn configuration(value: &Value<'_, '_>, nodes: u64) -> Option<changes::Seats> {
+    value.read("voters such as \"n1 n2 n3\"", |text| changes::seats(text, nodes))
 }
 
 fn mark(text: &str) -> Result<String, String> {

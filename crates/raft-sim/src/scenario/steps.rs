@@ -4,13 +4,13 @@ use super::fields::{Fields, Value};
 use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, Trigger};
 use super::names::{MESSAGE_KINDS, ROLES, named};
 use super::parse::{self, Moment, duration, duration_range, set};
-use super::{suggest, targets, units};
+use super::{changes, suggest, targets, units};
 use crate::record::CrashKind;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 17] = [
+const ACTIONS: [&str; 19] = [
     "kill",
     "power_loss",
     "restart",
@@ -27,11 +27,14 @@ const ACTIONS: [&str; 17] = [
     "campaign",
     "put",
     "get",
+    "change",
+    "transfer",
     "expect",
 ];
 
 /// The states a `[[when]]` step can wait for; it has exactly one.
-const CONDITIONS: [&str; 6] = ["leader", "role", "holds", "committed", "leader_appended", "voted_for"];
+const CONDITIONS: [&str; 8] =
+    ["leader", "role", "holds", "committed", "leader_appended", "voted_for", "decided", "joint"];
 
 /// Fields that say more about an action or a condition.
 const OPTIONS: [&str; 9] = ["after_actions", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
@@ -125,6 +128,14 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
         "campaign" => Some(StepAction::Campaign { nodes: whom(value, nodes)? }),
         "put" => put(value, fields, nodes),
         "get" => get(value, fields, nodes),
+        "change" => {
+            let steps = value.read("a change such as \"add n4\"", |text| changes::change(text, nodes))?;
+            Some(StepAction::Change { steps })
+        }
+        "transfer" => {
+            let to = value.read("\"any\" or a node such as \"n2\"", |text| any(text, nodes))?;
+            Some(StepAction::Transfer { to })
+        }
         _ => {
             let mut inner = value.table()?;
             let expect = parse::expectations(&mut inner, nodes, Moment::Step);
@@ -217,6 +228,11 @@ fn get(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option
     Some(StepAction::Get { node: node?, key })
 }
 
+/// `any`, or a node.
+fn any(text: &str, nodes: u64) -> Result<Option<NodeId>, String> {
+    if text == "any" { Ok(None) } else { units::node(text, nodes).map(Some) }
+}
+
 fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {
     let present = fields.present(&CONDITIONS);
     let name = match present.as_slice() {
@@ -232,7 +248,7 @@ fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {
         }
     };
     let value = fields.get(name)?;
-    let any = |text: &str| if text == "any" { Ok(None) } else { units::node(text, nodes).map(Some) };
+    let any = |text: &str| any(text, nodes);
     let some_node = |value: &Value<'_, '_>| value.read("\"any\" or a node such as \"n1\"", any);
     let at_least = |fields: &mut Fields<'_, '_>| {
         let term = fields.get("min_term").and_then(|value| value.integer(0..=MAX_NUMBER));
@@ -264,6 +280,8 @@ fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {
             let min_term = at_least(fields);
             Some(Condition::LeaderAppended { node: some_node(&value)?, min_term })
         }
+        "decided" => Some(Condition::Decided { seats: parse::configuration(&value, nodes)? }),
+        "joint" => Some(Condition::Joint { node: some_node(&value)? }),
         _ => {
             let node = holder(fields);
             let candidate = value.read("a node such as \"n1\"", |text| units::node(text, nodes))?;

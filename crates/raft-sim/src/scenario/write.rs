@@ -1,6 +1,7 @@
 //! A scenario as text that [`parse`](super::parse::parse) reads back to the same scenario: recorded runs are written so,
 //! whether their scenario came from a file or was built in code.
 
+use super::changes::show_change;
 use super::model::{
     ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
     Trigger,
@@ -23,6 +24,7 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
     out.field("story", quoted(&scenario.story));
     out.field("source", quoted(&scenario.source));
     out.field("nodes", scenario.nodes);
+    scenario.founders.iter().for_each(|founders| out.field("founders", founders));
     out.field("duration", quoted(&units::show(scenario.duration)));
     out.field("seeds", quoted(&format!("{}..{}", scenario.seeds.start, scenario.seeds.end)));
     out.section("[recorded]");
@@ -186,6 +188,8 @@ fn write_condition(out: &mut Text, condition: &Condition) {
             out.field("voted_for", quoted(&candidate.to_string()));
             out.field("node", any(*node));
         }
+        Condition::Decided { seats } => out.field("decided", quoted(&seats.to_string())),
+        Condition::Joint { node } => out.field("joint", any(*node)),
     }
 }
 
@@ -235,6 +239,8 @@ fn write_action(out: &mut Text, action: &StepAction) {
             out.field("get", quoted(key));
             out.field("to", whom(node));
         }
+        StepAction::Change { steps } => out.field("change", quoted(&show_change(steps))),
+        StepAction::Transfer { to } => out.field("transfer", any(*to)),
         StepAction::Expect(expect) => out.field("expect", inline(expectations(expect))),
     }
 }
@@ -247,6 +253,7 @@ fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
     let flags = [("no_leader", expect.no_leader), ("converged", expect.converged)];
     fields.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name, "true".to_owned())));
     fields.extend(expect.committed.map(|index| ("committed", index.to_string())));
+    fields.extend(expect.configuration.iter().map(|seats| ("configuration", quoted(&seats.to_string()))));
     fields.extend(expect.min_term.map(|term| ("min_term", term.to_string())));
     fields.extend(expect.max_term.map(|term| ("max_term", term.to_string())));
     let spans = [("committed_within", expect.committed_within), ("stalled_for", expect.stalled_for)];

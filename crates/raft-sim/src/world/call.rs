@@ -46,7 +46,7 @@ impl World {
 
     /// A client's request arrives.
     pub(super) fn request(&mut self, node: NodeId, id: RequestId, request: Request, cause: Option<u64>) {
-        if self.is_up_or_missed(node) {
+        if !self.is_withdrawn(id) && self.is_up_or_missed(node) {
             let input = NodeInput::Request { id, request };
             self.call(node, vec![Given { cause, what: What::Requested { id }, input }]);
         }
@@ -155,6 +155,9 @@ impl World {
                 self.emit(cause, Some(node), What::Applied { entries, state_hash });
             }
             NodeOutput::ConfigurationChanged { configuration, at, committed } => {
+                if committed {
+                    self.configurations.committed(at, &configuration);
+                }
                 self.emit(cause, Some(node), What::ConfigurationChanged { configuration, at, committed });
             }
             NodeOutput::Stopped { reason } => {
@@ -183,6 +186,7 @@ impl World {
 
     fn persist(&mut self, node: NodeId, input: u64, write: Write) {
         let asked = self.emit(Some(input), Some(node), What::Asked { write: write.clone() });
+        self.configurations.asked(&write);
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
         let status = process.node.status();
         process.mirror(&write, status.role, status.term);

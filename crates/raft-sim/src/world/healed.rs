@@ -6,8 +6,9 @@ use raft_core::NodeId;
 use std::collections::BTreeSet;
 
 impl World {
-    /// The largest set of nodes that are up and reach each other both ways at full speed, if it is a majority. The
-    /// others may stay down or cut off: Raft promises progress to any majority (Raft §2).
+    /// The largest set of members that are up and reach each other both ways at full speed, if it is a quorum of whatever
+    /// configuration may be in force. The others may stay down or cut off: Raft promises progress to any majority
+    /// (Raft §2).
     pub fn healed(&self) -> Option<Healed> {
         if let Some(swarm) = &self.swarm {
             return swarm.healed.clone();
@@ -20,7 +21,7 @@ impl World {
                 |host: &Host| host.slow.is_none() && !host.is_armed() && !host.paused && host.clock.is_true();
             self.hosts.get(node).is_some_and(|host| host.process.is_some() && undisturbed(host))
         };
-        let mut nodes: BTreeSet<NodeId> = self.nodes().into_iter().filter(fit).collect();
+        let mut nodes: BTreeSet<NodeId> = self.configurations.members().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();
         loop {
             let among = |node: NodeId| {
@@ -35,7 +36,6 @@ impl World {
                 _ => break,
             };
         }
-        let majority = 2 * nodes.len() as u64 > self.scenario.nodes;
-        majority.then_some(Healed { at: self.disturbed, nodes })
+        self.configurations.have_quorum(&nodes).then_some(Healed { at: self.disturbed, nodes })
     }
 }

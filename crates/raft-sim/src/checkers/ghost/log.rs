@@ -22,6 +22,7 @@ impl Chain {
                     voters.iter().fold(mix(hash, voters.len() as u64), |hash, id| mix(hash, id.0))
                 };
                 let halves = half(half(mix(id, 3), &configuration.voters), &configuration.outgoing);
+                let halves = half(halves, &configuration.leaving);
                 configuration.members.iter().fold(halves, |hash, (id, member)| bytes(mix(hash, id.0), member))
             }
         })

@@ -14,7 +14,7 @@ use crate::record::{Record, SimTime, What};
 use crate::scenario::model::Scenario;
 use log::{Chain, Slot};
 use node::{Edit, Node, Recovery, Seen};
-use raft_core::{Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
+use raft_core::{Configuration, Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
 use std::collections::BTreeMap;
 use terms::{TermGhost, TermLog, committed_chain};
 
@@ -57,6 +57,8 @@ pub(crate) struct Change {
     pub(crate) recovery: Option<Recovery>,
     /// How many entries were known to be committed before this record.
     pub(crate) committed_before: usize,
+    /// How many of them were configurations.
+    pub(crate) decided_before: usize,
     /// How many entries were known to be applied before this record.
     pub(crate) applied_before: usize,
     /// The first entry applied out of order, and the index that was due.
@@ -75,6 +77,8 @@ pub(crate) struct Ghost {
     pub(crate) highest_term: Term,
     /// The committed log, from index 1.
     pub(crate) committed: Vec<Committed>,
+    /// The configurations in it, oldest first.
+    decided: Vec<(EntryId, Configuration)>,
     /// What was applied, from index 1.
     pub(crate) applied: Vec<AppliedEntry>,
 }
@@ -86,6 +90,7 @@ impl Ghost {
             terms: BTreeMap::new(),
             highest_term: Term(0),
             committed: Vec::new(),
+            decided: Vec::new(),
             applied: Vec::new(),
         }
     }
@@ -116,6 +121,16 @@ impl Ghost {
         self.applied.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
 
+    /// The configurations that are committed, oldest first.
+    pub(crate) fn decided(&self) -> &[(EntryId, Configuration)] {
+        &self.decided
+    }
+
+    /// Whether a node is, or is about to stay, a member of the newest decided configuration. All are before there is one.
+    pub(crate) fn is_member(&self, id: NodeId) -> bool {
+        self.decided.last().is_none_or(|(_, configuration)| configuration.end().members.contains_key(&id))
+    }
+
     /// The nodes whose disks hold the log up to `index` with this chain for good.
     pub(crate) fn holds_durably(&self, id: NodeId, index: LogIndex, chain: Chain) -> bool {
         self.node(id).is_some_and(|node| node.durable.log.chain_at(index) == Some(chain))
@@ -123,8 +138,12 @@ impl Ghost {
 
     /// Takes in the next record.
     pub(crate) fn update(&mut self, record: &Record) -> Change {
-        let mut change =
-            Change { committed_before: self.committed.len(), applied_before: self.applied.len(), ..Change::default() };
+        let mut change = Change {
+            committed_before: self.committed.len(),
+            decided_before: self.decided.len(),
+            applied_before: self.applied.len(),
+            ..Change::default()
+        };
         let Some(id) = record.node else { return change };
         let number = record.number;
         let Some(node) = self.node_mut(id) else { return change };
@@ -210,6 +229,8 @@ impl Ghost {
     fn commit(&mut self, id: NodeId, commit: LogIndex, term: Term, record: &Record) {
         let known = LogIndex(self.committed.len() as u64);
         let Some(node) = self.nodes.get(place_of(id)) else { return };
+        let new = |(at, _): &&(EntryId, Configuration)| at.index > known && at.index <= commit;
+        self.decided.extend(node.configurations.iter().filter(new).cloned());
         for slot in node.log.after(known).iter().take_while(|slot| slot.id.index <= commit) {
             let Slot { id: entry, chain, .. } = *slot;
             self.committed.push(Committed {

@@ -87,6 +87,8 @@ pub(crate) struct Edit {
     pub(crate) pushed: u64,
     /// The first entry that does not follow the log.
     pub(crate) gap: Option<EntryId>,
+    /// How many configurations were among the removed entries.
+    pub(crate) rolled_back: usize,
 }
 
 /// A node.
@@ -147,6 +149,12 @@ impl Node {
         self.configurations.last().map(|(_, configuration)| configuration)
     }
 
+    /// Those in force at the end of a log of this length, and then those appended after it.
+    pub(crate) fn configurations_since(&self, length: u64) -> &[(EntryId, Configuration)] {
+        let later = self.configurations.partition_point(|(at, _)| at.index.0 <= length);
+        self.configurations.get(later.saturating_sub(1)..).unwrap_or_default()
+    }
+
     /// Takes in what the node says of itself. Returns whether it is new, and whether it now agrees with the log for
     /// the first time.
     pub(crate) fn observe_view(&mut self, view: &NodeView, record: u64) -> (bool, bool) {
@@ -180,6 +188,7 @@ impl Node {
             edit.removed = self.log.truncate_from(index);
             while self.configurations.last().is_some_and(|(at, _)| at.index >= index) {
                 self.configurations.pop();
+                edit.rolled_back += 1;
             }
         }
         for entry in write.entries.iter() {

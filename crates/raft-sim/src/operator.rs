@@ -1,0 +1,212 @@
+//! The operator: has leaders change the configuration and hand leadership over, one errand after the other, and asks
+//! again until it is done.
+//!
+//! It finds the leader and sees what is decided as nobody in a real cluster can; what it asks for travels like any
+//! client's request. This file must not judge what a leader answers.
+
+use crate::faults::Fault;
+use crate::record::SimTime;
+use crate::rng::Site;
+use crate::scenario::changes::{SeatChange, is_in_force, membership_change, show_change};
+use crate::world::{Event, World};
+use raft_core::{NodeId, RejectReason, RequestId};
+use raft_node::{Reply, Request};
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+const DELAY: Site = Site::new("operator delay");
+
+/// The numbers below this are of the operator's requests; the clients' begin here.
+pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
+
+/// The operator's books.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Operator {
+    /// What is to be done; the first is being done.
+    errands: VecDeque<Errand>,
+    /// The request whose answer it waits for.
+    asked: Option<RequestId>,
+    requests: u64,
+    /// Only the newest wake counts.
+    generation: u64,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+struct Errand {
+    work: Work,
+    /// When it is given up; a step of a story never is.
+    until: Option<SimTime>,
+    attempts: u64,
+    last_answer: String,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A change of the configuration.
+    Change(Vec<SeatChange>),
+    /// Handing over, to this node or to whom the leader thinks best.
+    Transfer(Option<NodeId>),
+}
+
+/// What the operator waits for.
+#[derive(Clone, Debug)]
+pub(crate) enum OperatorEvent {
+    /// An answer.
+    Reply { id: RequestId, reply: Reply },
+    /// Time to try again.
+    Wake { generation: u64 },
+}
+
+impl Work {
+    fn request(&self) -> Request {
+        match self {
+            Self::Change(steps) => Request::ChangeMembership { change: membership_change(steps) },
+            Self::Transfer(to) => Request::TransferLeadership { to: *to },
+        }
+    }
+
+    const fn fault(&self) -> Fault {
+        match self {
+            Self::Change(_) => Fault::Membership,
+            Self::Transfer(_) => Fault::Transfer,
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Change(steps) => write!(f, "{}", show_change(steps)),
+            Self::Transfer(Some(to)) => write!(f, "hand over to {to}"),
+            Self::Transfer(None) => write!(f, "hand over"),
+        }
+    }
+}
+
+impl World {
+    /// Gives the operator an errand.
+    pub(crate) fn instruct(&mut self, work: Work, until: Option<SimTime>) {
+        let idle = self.operator.errands.is_empty();
+        self.ledger.inject(work.fault());
+        self.operator.errands.push_back(Errand { work, until, attempts: 0, last_answer: "nobody led".into() });
+        if idle {
+            self.operator_tries();
+        }
+    }
+
+    /// Whether the operator has nothing to do.
+    pub(crate) fn operator_is_idle(&self) -> bool {
+        self.operator.errands.is_empty()
+    }
+
+    /// Forgets what may be given up.
+    pub(crate) fn dismiss_operator(&mut self) {
+        let gone = self.operator.errands.front().is_some_and(|errand| errand.until.is_some());
+        self.operator.errands.retain(|errand| errand.until.is_none());
+        if gone {
+            self.operator.asked = None;
+            self.operator_tries();
+        }
+    }
+
+    /// Whether a request that arrives is one that nobody waits for any more: the operator's connection is closed.
+    pub(crate) fn is_withdrawn(&self, id: RequestId) -> bool {
+        id.0 < FIRST_OF_CLIENTS && self.operator.asked != Some(id)
+    }
+
+    pub(crate) fn operator_event(&mut self, event: OperatorEvent) {
+        match event {
+            OperatorEvent::Reply { id, reply } => self.operator_hears(id, &reply),
+            OperatorEvent::Wake { generation } if generation == self.operator.generation => {
+                // The request or its answer is lost with the node that had it.
+                self.operator.asked = None;
+                self.operator_tries();
+            }
+            OperatorEvent::Wake { .. } => {}
+        }
+    }
+
+    /// Asks the leader for what is to be done next, or waits for one.
+    fn operator_tries(&mut self) {
+        while let Some(errand) = self.operator.errands.front() {
+            let work = errand.work.clone();
+            let given_up = errand.until.is_some_and(|until| until <= self.now);
+            if !given_up && !self.is_done(&work) {
+                return self.operator_asks(&work);
+            }
+            let how = if given_up { "is given up" } else { "is so already" };
+            self.emit_fault(format!("{work}: {how}"));
+            self.operator.errands.pop_front();
+        }
+    }
+
+    fn operator_asks(&mut self, work: &Work) {
+        let timeout = self.scenario.raft.election_timeout.end;
+        let Some(leader) = self.leader() else { return self.operator_waits(timeout / 8) };
+        self.operator.requests += 1;
+        let id = RequestId(self.operator.requests);
+        self.operator.asked = Some(id);
+        if let Some(errand) = self.operator.errands.front_mut() {
+            errand.attempts += 1;
+            errand.last_answer = format!("{leader} did not answer");
+        }
+        let asks = self.emit_outside(None, crate::record::What::Fault { label: format!("ask {leader}: {work}") });
+        let delay = self.choices.draw(DELAY, 0, id.0).in_range(&self.scenario.network.delay);
+        let event = Event::Request { node: leader, id, request: work.request(), cause: Some(asks) };
+        self.plan_after(delay, event);
+        self.operator_waits(timeout.saturating_mul(2));
+    }
+
+    fn operator_waits(&mut self, pause: Duration) {
+        self.operator.generation += 1;
+        let wake = OperatorEvent::Wake { generation: self.operator.generation };
+        self.plan_after(pause.max(Duration::from_micros(1)), Event::Operator(wake));
+    }
+
+    /// An answer for the operator sets out.
+    pub(crate) fn answer_operator(&mut self, id: RequestId, reply: Reply) {
+        let delay = self.choices.draw(DELAY, 1, id.0).in_range(&self.scenario.network.delay);
+        self.plan_after(delay, Event::Operator(OperatorEvent::Reply { id, reply }));
+    }
+
+    fn operator_hears(&mut self, id: RequestId, reply: &Reply) {
+        if self.operator.asked != Some(id) {
+            return;
+        }
+        self.operator.asked = None;
+        let Some(errand) = self.operator.errands.front_mut() else { return };
+        errand.last_answer = format!("{}", crate::explain::Answer(reply));
+        let fault = errand.work.fault();
+        let senseless = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
+        let told_to = matches!(reply, Reply::HandedOver { .. });
+        if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::NotHandedOver { .. }) || told_to {
+            self.ledger.matter(fault);
+        }
+        let done = matches!(reply, Reply::ConfigurationDecided { .. }) || told_to;
+        if done || senseless && errand.until.is_some() {
+            self.operator.errands.pop_front();
+            return self.operator_tries();
+        }
+        self.operator_waits(self.scenario.raft.election_timeout.end / 8);
+    }
+
+    fn is_done(&self, work: &Work) -> bool {
+        match work {
+            Work::Change(steps) => is_in_force(steps, self.configurations.decided()),
+            Work::Transfer(to) => to.is_some() && self.leader() == *to,
+        }
+    }
+
+    /// What is wrong if the operator never got through with a step of the story.
+    pub(crate) fn undone(&self) -> Option<String> {
+        let Errand { work, attempts, last_answer, .. } =
+            self.operator.errands.iter().find(|errand| errand.until.is_none())?;
+        Some(format!("\"{work}\" never got through: asked {attempts} times, last: {last_answer}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Who is in the cluster, in a scenario's words: changes such as `add n4, remove n2`, configurations such as
+//! `n1 n2 n3; learners n4`. Reading and writing.
+//!
+//! This file must not know when a change is legal: that is the core's to say.
+
+use super::targets::{nodes, show_nodes};
+use super::{suggest, units};
+use bytes::Bytes;
+use raft_core::{Configuration, MembershipChange, MembershipStep, NodeId};
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// What becomes of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Seat {
+    /// No member becomes a learner.
+    Add,
+    /// A learner becomes a voter.
+    Promote,
+    /// A voter becomes a learner.
+    Demote,
+    /// A member is one no longer.
+    Remove,
+}
+
+const SEATS: [(Seat, &str); 4] =
+    [(Seat::Add, "add"), (Seat::Promote, "promote"), (Seat::Demote, "demote"), (Seat::Remove, "remove")];
+
+/// One step of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeatChange {
+    /// What becomes of it.
+    pub seat: Seat,
+    /// The node.
+    pub node: NodeId,
+}
+
+impl SeatChange {
+    /// Whether this is so in a configuration.
+    fn is_in(self, configuration: &Configuration) -> bool {
+        let (member, voter) =
+            (configuration.members.contains_key(&self.node), configuration.voters.contains(&self.node));
+        match self.seat {
+            Seat::Add => member,
+            Seat::Promote => voter,
+            Seat::Demote => member && !voter,
+            Seat::Remove => !member,
+        }
+    }
+}
+
+impl fmt::Display for SeatChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", super::names::name_of(&SEATS, self.seat), self.node)
+    }
+}
+
+/// Reads `add n4, demote n1`. Each node once: a learner that has not caught up cannot be promoted.
+pub(crate) fn change(text: &str, count: u64) -> Result<Vec<SeatChange>, String> {
+    let mut steps: Vec<SeatChange> = Vec::new();
+    for part in text.split(',').map(str::trim) {
+        let (verb, node) = part.split_once(' ').ok_or_else(|| format!("`{part}` is no change such as \"add n4\""))?;
+        let known = SEATS.iter().find(|(_, name)| *name == verb);
+        let names = SEATS.iter().map(|(_, name)| *name);
+        let seat = known.ok_or_else(|| format!("unknown change `{verb}`{}", suggest::hint(verb, names)))?.0;
+        let node = units::node(node.trim(), count)?;
+        if steps.iter().any(|step| step.node == node) {
+            return Err(format!("{node} is named twice: what is added has to catch up before it is promoted"));
+        }
+        steps.push(SeatChange { seat, node });
+    }
+    Ok(steps)
+}
+
+/// Writes a change so that [`change`] reads the same.
+pub(crate) fn show_change(steps: &[SeatChange]) -> String {
+    steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A change as the core takes it.
+pub(crate) fn membership_change(steps: &[SeatChange]) -> MembershipChange {
+    let step = |&SeatChange { seat, node: id }: &SeatChange| match seat {
+        Seat::Add => MembershipStep::AddLearner { id, context: Bytes::new() },
+        Seat::Promote => MembershipStep::Promote { id },
+        Seat::Demote => MembershipStep::Demote { id },
+        Seat::Remove => MembershipStep::Remove { id },
+    };
+    MembershipChange { expected: None, steps: steps.iter().map(step).collect() }
+}
+
+/// Whether a decided configuration is, or is about to end in, what a change asks for.
+pub(crate) fn is_in_force(steps: &[SeatChange], decided: &Configuration) -> bool {
+    let ended = decided.end();
+    steps.iter().all(|step| step.is_in(&ended))
+}
+
+/// A configuration that is not joint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seats {
+    /// Who votes.
+    pub voters: BTreeSet<NodeId>,
+    /// The other members.
+    pub learners: BTreeSet<NodeId>,
+}
+
+impl Seats {
+    /// Whether a configuration is this one.
+    pub fn are_of(&self, configuration: &Configuration) -> bool {
+        let members = configuration.members.keys();
+        !configuration.is_joint()
+            && configuration.voters == self.voters
+            && members.copied().collect::<BTreeSet<_>>() == &self.voters | &self.learners
+    }
+}
+
+impl fmt::Display for Seats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", show_nodes(&self.voters))?;
+        if self.learners.is_empty() { Ok(()) } else { write!(f, "; learners {}", show_nodes(&self.learners)) }
+    }
+}
+
+/// Reads `n1 n2 n3` or `n1 n2 n3; learners n4`.
+pub(crate) fn seats(text: &str, count: u64) -> Result<Seats, String> {
+    let (voters, learners) = match text.split_once(';') {
+        None => (text, None),
+        Some((voters, rest)) => {
+            let learners = rest.trim().strip_prefix("learners ");
+            let wrong = || format!("`{}` is not such as \"learners n4\"", rest.trim());
+            (voters, Some(learners.ok_or_else(wrong)?))
+        }
+    };
+    let voters = nodes(voters, count)?;
+    let learners = learners.map_or(Ok(BTreeSet::new()), |learners| nodes(learners, count))?;
+    match voters.intersection(&learners).next() {
+        Some(id) => Err(format!("{id} is both a voter and a learner")),
+        None => Ok(Seats { voters, learners }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_and_configurations_are_read_and_written() {
+        for text in ["add n4", "promote n4, remove n1", "demote n2"] {
+            assert_eq!(change(text, 4).map(|steps| show_change(&steps)), Ok(text.to_owned()));
+        }
+        for text in ["n1 n2 n3", "n1; learners n2 n3"] {
+            assert_eq!(seats(text, 3).map(|seats| seats.to_string()), Ok(text.to_owned()));
+        }
+        assert_eq!(change("add n5", 4), Err("unknown node `n5`: this scenario has n1 to n4".into()));
+        assert_eq!(change("ad n4", 4), Err("unknown change `ad`, did you mean `add`?".into()));
+        assert_eq!(change("n4", 4), Err("`n4` is no change such as \"add n4\"".into()));
+        assert!(change("add n4, promote n4", 4).is_err_and(|error| error.starts_with("n4 is named twice")));
+        assert!(seats("n1; n2", 3).is_err() && seats("; learners n1", 3).is_err());
+        assert_eq!(seats("n1; learners n1", 3), Err("n1 is both a voter and a learner".into()));
+    }
+
+    #[test]
+    fn a_decided_joint_configuration_is_as_good_as_its_end() {
+        let base = Configuration::of_voters([1, 2, 3].map(NodeId));
+        let steps = change("remove n3", 3).expect("a change");
+        let joint = base.begin(&membership_change(&steps)).expect("legal");
+        assert!(joint.is_joint() && is_in_force(&steps, &joint) && is_in_force(&steps, &joint.end()));
+        assert!(!is_in_force(&steps, &base));
+        let two = seats("n1 n2", 3).expect("a configuration");
+        assert!(two.are_of(&joint.end()) && !two.are_of(&joint) && !two.are_of(&base));
+        let with_learner = base.begin(&membership_change(&change("demote n3", 3).expect("a change"))).expect("legal");
+        assert!(seats("n1 n2; learners n3", 3).expect("a configuration").are_of(&with_learner.end()));
+    }
+}

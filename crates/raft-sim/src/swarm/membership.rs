@@ -1,0 +1,82 @@
+//! Changes of the configuration and transfers at random: mostly sensible ones, at most one at a time, given up after a
+//! while.
+
+use crate::operator::Work;
+use crate::rng::Site;
+use crate::scenario::changes::{Seat, SeatChange};
+use crate::scenario::model::Feature;
+use crate::world::World;
+use raft_core::{Configuration, NodeId};
+
+/// How many election timeouts the operator tries.
+const PATIENCE: u32 = 12;
+
+/// Chances in parts per million.
+const TWO_STEPS: u32 = 300_000;
+const NAMED: u32 = 500_000;
+
+const FOUNDERS: Site = Site::new("swarm founders");
+
+impl World {
+    /// How many nodes found the cluster: what the scenario says, or by chance a majority at least where the run is to
+    /// have others join.
+    pub(crate) fn draw_founders(&mut self) -> u64 {
+        let nodes = self.scenario.nodes;
+        let drawn = self.scenario.founders.is_none() && self.draws_feature(Feature::Membership);
+        let joiners = if drawn { self.choices.draw(FOUNDERS, 0, 0).below(nodes.div_ceil(2)) } else { 0 };
+        self.scenario.founders.unwrap_or(nodes - joiners)
+    }
+
+    /// A change of one or two seats. Nothing if the operator is at work.
+    pub(super) fn change_membership(&mut self, n: u64) {
+        if !self.operator_is_idle() {
+            return;
+        }
+        let present = self.configurations.decided().end();
+        let mut steps: Vec<SeatChange> = Vec::new();
+        let count = if self.detail(n, 1).chance_ppm(TWO_STEPS) { 2 } else { 1 };
+        for step in 0..count {
+            let node = NodeId(1 + self.detail(n, 2 + 2 * step).below(self.scenario.nodes));
+            let draw = self.detail(n, 3 + 2 * step).below(4);
+            let seat = drawn_seat(&present, node, draw);
+            if steps.iter().all(|step| step.node != node) {
+                steps.push(SeatChange { seat, node });
+            }
+        }
+        let leaves = |step: &&SeatChange| {
+            matches!(step.seat, Seat::Demote | Seat::Remove) && present.voters.contains(&step.node)
+        };
+        // The last voter stays: to ask for it would be refused, and test little.
+        if steps.iter().filter(leaves).count() < present.voters.len() {
+            self.operate(Work::Change(steps));
+        }
+    }
+
+    /// Leadership goes to a drawn node, or to whom the leader thinks best.
+    pub(super) fn hand_over(&mut self, n: u64) {
+        if self.operator_is_idle() {
+            let named = self.detail(n, 1).chance_ppm(NAMED);
+            let to = named.then(|| self.drawn_node(n));
+            self.operate(Work::Transfer(to));
+        }
+    }
+
+    fn operate(&mut self, work: Work) {
+        let patience = self.scenario.raft.election_timeout.end.saturating_mul(PATIENCE);
+        self.emit_fault(work.to_string());
+        self.instruct(work, Some(self.now.after(patience)));
+    }
+}
+
+/// What is to become of a node. One that learns is mostly promoted, so that it counts.
+fn drawn_seat(present: &Configuration, node: NodeId, draw: u64) -> Seat {
+    if !present.members.contains_key(&node) {
+        Seat::Add
+    } else if !present.voters.contains(&node) {
+        if draw == 0 { Seat::Remove } else { Seat::Promote }
+    } else if draw < 2 {
+        Seat::Demote
+    } else {
+        Seat::Remove
+    }
+}

@@ -1,0 +1,53 @@
+//! Which configurations the cluster may act on: the newest that is decided, and all later ones that some disk was asked
+//! to hold. Any of them may be in force somewhere, so what is to survive needs a quorum of each.
+
+use raft_core::{Configuration, EntryId, NodeId, Payload, Write};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The configurations of a world.
+#[derive(Clone, Debug)]
+pub(crate) struct Configurations {
+    at: EntryId,
+    decided: Configuration,
+    later: BTreeMap<EntryId, Configuration>,
+}
+
+impl Configurations {
+    /// The founders' configuration.
+    pub(crate) fn new(founding: Configuration) -> Self {
+        Self { at: EntryId::new(1, 1), decided: founding, later: BTreeMap::new() }
+    }
+
+    /// The newest decided one.
+    pub(crate) const fn decided(&self) -> &Configuration {
+        &self.decided
+    }
+
+    /// A node asks its disk for this.
+    pub(crate) fn asked(&mut self, write: &Write) {
+        for entry in write.entries.iter().filter(|entry| entry.id.index > self.at.index) {
+            if let Payload::Configuration(configuration) = &entry.payload {
+                self.later.insert(entry.id, configuration.clone());
+            }
+        }
+    }
+
+    /// A node reports that this one is committed.
+    pub(crate) fn committed(&mut self, at: EntryId, configuration: &Configuration) {
+        if at.index > self.at.index {
+            (self.at, self.decided) = (at, configuration.clone());
+            self.later.retain(|later, _| later.index > at.index);
+        }
+    }
+
+    /// Whether these nodes are a quorum of all of them.
+    pub(crate) fn have_quorum(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let suffices = |configuration: &Configuration| configuration.has_quorum(|id| nodes.contains(&id));
+        suffices(&self.decided) && self.later.values().all(suffices)
+    }
+
+    /// The members of the newest decided one, once it is not joint any more.
+    pub(crate) fn members(&self) -> BTreeSet<NodeId> {
+        self.decided.end().members.into_keys().collect()
+    }
+}
