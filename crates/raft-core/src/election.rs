@@ -16,7 +16,7 @@ impl Raft {
     /// The host asks for an election. Refused within the window of stickiness: a quorum would refuse its vote anyway,
     /// and a lease may rest on that.
     pub(crate) fn on_campaign(&mut self) {
-        let refusal = if !self.shared.is_voter() {
+        let refusal = if !self.shared.may_campaign() {
             Some(CampaignRefusal::NotAVoter)
         } else if matches!(self.role, Role::Leader(_)) {
             Some(CampaignRefusal::IsLeader)
@@ -207,7 +207,7 @@ impl Raft {
         match &self.role {
             Role::Follower(follower) => {
                 let waits_for_the_disk = self.shared.own_vote_is_in_flight() || self.shared.is_stalled();
-                (self.shared.is_voter() && !waits_for_the_disk).then_some(follower.election_deadline)
+                (self.shared.may_campaign() && !waits_for_the_disk).then_some(follower.election_deadline)
             }
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,

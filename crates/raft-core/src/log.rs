@@ -71,6 +71,12 @@ impl Log {
         Some((self.id_at(index)?, configuration))
     }
 
+    /// Those that may yet be in force: the newest in entries up to `commit`, and all after it.
+    pub(crate) fn configurations_since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
+        let decided = self.configurations.range(..=commit).next_back().map_or(LogIndex(0), |(&index, _)| index);
+        self.configurations.range(decided..).map(|(_, configuration)| configuration)
+    }
+
     /// The configurations in entries `after+1..=up_to`, in order.
     pub(crate) fn configurations_between(
         &self,

@@ -117,6 +117,12 @@ impl Shared {
         self.configuration().is_some_and(|configuration| configuration.is_voter(self.config.id))
     }
 
+    /// Whether it may campaign: some configuration that may yet be in force names it a voter. Removed by one that is not
+    /// decided, its vote counts for nothing; but it may be the only one whose log can win (Thesis §4.2.2).
+    pub(crate) fn may_campaign(&self) -> bool {
+        self.log.configurations_since(self.commit).any(|configuration| configuration.is_voter(self.config.id))
+    }
+
     pub(crate) fn send(&mut self, to: NodeId, rpc: Rpc) {
         self.actions.push(Action::Send { to, rpc });
     }

@@ -294,3 +294,32 @@ fn a_promoted_learner_that_does_not_know_it_can_vote() {
     }));
     assert!(cluster.history.violations().is_empty());
 }
+
+#[test]
+fn a_leader_that_its_own_log_removes_campaigns_until_that_is_decided() {
+    let mut cluster = Cluster::with_joiners(2, 0, |_| ());
+    let leader = cluster.elect();
+    assert_eq!(rejected(&mut cluster, leader, vec![remove(leader.0)]), None);
+    // One happening at a time, until the joint configuration is decided and the next is on the leader's disk only.
+    while configuration(&cluster, leader).contains("->") || configuration(&cluster, leader) == "{n1 n2}" {
+        let writing = cluster.ids().into_iter().find(|id| !cluster.servers[id].pending.is_empty());
+        match (writing, cluster.busy_links().first().copied()) {
+            (Some(id), _) => drop(cluster.persist(id, 1)),
+            (None, Some((from, to))) => drop(cluster.deliver(from, to, 0)),
+            (None, None) => panic!("nothing moves:\n{}", cluster.trace.join("\n")),
+        }
+    }
+    cluster.persist(leader, usize::MAX);
+    cluster.links.clear();
+    for id in cluster.ids() {
+        cluster.crash(id, usize::MAX);
+        cluster.restart(id, false);
+    }
+    let other = NodeId(3 - leader.0);
+    cluster.tick(leader);
+    assert!(cluster.raft(leader.0).deadline().is_some(), "nobody else has a log that can win (Thesis §4.2.2)");
+    assert!(cluster.run_until(200, |cluster| {
+        cluster.leader() == Some(other) && configuration(cluster, other) == format!("{{n{}}}", other.0)
+    }));
+    assert!(cluster.history.violations().is_empty());
+}
