@@ -1,15 +1,16 @@
 //! What the core can ask for. An action that exists may be carried out at once: what must wait for the disk is not
 //! emitted until the disk has reported.
 //!
-//! Order binds only inside a lane: disk (`Persist`), state machine (`Apply`), news (everything that answers or
-//! announces). Sends are free.
+//! Order binds only inside a lane: disk (`Persist`, `Compact`), state machine (`Restore`, `Apply`), news (everything that
+//! answers or announces). Sends are free, and a `ReadLog` may overtake.
 
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::event::Event;
-use crate::id::{EntryId, LogIndex, NodeId, RequestId, Term, WriteId};
+use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Term, WriteId};
 use crate::membership::InvalidChange;
 use crate::message::Rpc;
+use crate::snapshot::{LogFate, SnapshotMeta};
 use alloc::vec;
 use core::fmt;
 
@@ -30,6 +31,39 @@ pub enum Action {
     Apply {
         /// Consecutive entries; no-ops and configurations among them.
         entries: Entries,
+    },
+    /// Set the state machine to this snapshot, whose file is here, then report `Applied` of its last index. What was
+    /// appended up to there and has not been applied is of unknown outcome.
+    Restore {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
+    /// Entries before this index are needed no more: a durable snapshot covers them. May be done later, in part, or never.
+    Compact {
+        /// The first index that is needed.
+        before: LogIndex,
+    },
+    /// Read these entries back, then report `LogRead`: at least one, no more bytes than `max_bytes` beyond that one. All of
+    /// them are durable.
+    ReadLog {
+        /// Repeated in the answer.
+        read: ReadId,
+        /// The first index.
+        first: LogIndex,
+        /// The last index.
+        last: LogIndex,
+        /// Enough bytes of entries ([`Entry::size`]).
+        max_bytes: u64,
+    },
+    /// Send this snapshot's file to a peer, whose host hands it over as `SnapshotReceived` with this term. May fail or be
+    /// dropped; what becomes of it is reported by `SnapshotSent`.
+    SendSnapshot {
+        /// The peer.
+        to: NodeId,
+        /// The leader's term.
+        term: Term,
+        /// The snapshot.
+        meta: SnapshotMeta,
     },
     /// The proposal is in this node's log. **Promises nothing**: answer the client when an entry of the same index
     /// *and term* is applied. Another term at that index: surely lost. Leadership lost first: unknown.
@@ -114,7 +148,7 @@ pub struct HardState {
     pub voted_for: Option<NodeId>,
 }
 
-/// One atomic record for the disk. Recovery applies it as: truncate, then entries.
+/// One atomic record for the disk. Recovery applies it as: truncate, snapshot, entries.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Write {
     /// Counted from 1 after every start.
@@ -123,8 +157,20 @@ pub struct Write {
     pub hard_state: Option<HardState>,
     /// Entries from this index on are to be forgotten.
     pub truncate_from: Option<LogIndex>,
-    /// Entries to add after that. They follow the log that is left without a gap.
+    /// The snapshot that is now this node's, if it is a new one. **Its file is durable before this record is written**; a
+    /// file that no record names is to be deleted.
+    pub snapshot: Option<SnapshotRecord>,
+    /// Entries to add after that. They follow the log that is left, or the snapshot, without a gap.
     pub entries: Entries,
+}
+
+/// A snapshot takes effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SnapshotRecord {
+    /// The snapshot.
+    pub meta: SnapshotMeta,
+    /// What becomes of the log.
+    pub log: LogFate,
 }
 
 impl Write {
@@ -136,6 +182,7 @@ impl Write {
             id: WriteId(0),
             hard_state: Some(HardState { term: Term(1), voted_for: None }),
             truncate_from: None,
+            snapshot: None,
             entries: vec![entry].into(),
         }
     }
@@ -197,6 +244,11 @@ pub enum StopReason {
         /// What the leader sent.
         theirs: EntryId,
     },
+    /// The host has no entry any more that is not applied yet and that no snapshot covers.
+    EntriesMissing {
+        /// The first of them.
+        first: LogIndex,
+    },
 }
 
 impl fmt::Display for RejectReason {
@@ -233,6 +285,7 @@ impl fmt::Display for StopReason {
             Self::CommittedConflict { ours, theirs } => {
                 write!(f, "{ours} is committed and the leader sent {theirs} for it")
             }
+            Self::EntriesMissing { first } => write!(f, "the entries from {first} on are gone and not applied"),
         }
     }
 }
@@ -253,6 +306,10 @@ impl fmt::Display for Write {
         if let Some(index) = self.truncate_from {
             write!(f, " truncate {index}..")?;
         }
+        if let Some(SnapshotRecord { meta, log }) = &self.snapshot {
+            let fate = if *log == LogFate::Discard { ", log discarded" } else { "" };
+            write!(f, " {meta}{fate}")?;
+        }
         if self.entries.is_empty() { Ok(()) } else { write!(f, " {}", self.entries) }
     }
 }
@@ -269,6 +326,12 @@ impl fmt::Display for Action {
             Self::Send { to, rpc } => write!(f, "-> {to} {rpc}"),
             Self::Persist(write) => write!(f, "persist {write}"),
             Self::Apply { entries } => write!(f, "apply {entries}"),
+            Self::Restore { meta } => write!(f, "restore {meta}"),
+            Self::Compact { before } => write!(f, "compact ..{before}"),
+            Self::ReadLog { read, first, last, max_bytes } => {
+                write!(f, "{read} read {first}..={last} up to {max_bytes} B")
+            }
+            Self::SendSnapshot { to, term, meta } => write!(f, "-> {to} term {term} {meta}"),
             Self::Appended { id, entry } => write!(f, "{id} appended as {entry}"),
             Self::Rejected { id, reason } => write!(f, "{id} rejected: {reason}"),
             Self::ReadReady { id, index } => write!(f, "{id} ready at {index}"),

@@ -59,6 +59,16 @@ pub struct Config {
     /// The most bytes handed to the state machine and not yet reported `Applied`; one entry always fits. Above 0.
     /// Default 16 MiB.
     pub max_apply_bytes: u64,
+    /// The most bytes of payloads kept in memory, beyond those that wait for the disk; older ones are read back when they
+    /// are needed. 0: none. Default 32 MiB.
+    pub max_cached_bytes: u64,
+    /// How many entries that a snapshot covers stay in the log, for peers that are a little behind. Default 10 000.
+    pub trailing_entries: u64,
+    /// While a snapshot is being sent, the log that follows it stays, too, until this leader has appended so many bytes
+    /// meanwhile; then the peer will need a newer snapshot. Default 256 MiB.
+    pub max_retained_bytes: u64,
+    /// A snapshot on its way to a peer of which nothing is heard for so long counts as lost. Above 0. Default 60 s.
+    pub snapshot_timeout: Duration,
     /// From this many waiting reads on, a leader answers reads `Busy`. Above 0. Default 65 536.
     pub max_pending_reads: usize,
     /// Whether to emit [`Action::Observe`](crate::Action::Observe). Default off.
@@ -87,6 +97,10 @@ impl Config {
             max_uncommitted_bytes: 64 * MIB,
             max_unpersisted_bytes: 64 * MIB,
             max_apply_bytes: 16 * MIB,
+            max_cached_bytes: 32 * MIB,
+            trailing_entries: 10_000,
+            max_retained_bytes: 256 * MIB,
+            snapshot_timeout: Duration::from_secs(60),
             max_pending_reads: 65_536,
             observe: false,
         }
@@ -100,6 +114,7 @@ impl Config {
         let (start, end) = (nanos(self.election_timeout.start), nanos(self.election_timeout.end));
         let limits = [
             (nanos(self.max_write_stall), "max_write_stall must be above 0"),
+            (nanos(self.snapshot_timeout), "snapshot_timeout must be above 0"),
             (self.max_append_bytes, "max_append_bytes must be above 0"),
             (self.max_inflight_bytes, "max_inflight_bytes must be above 0"),
             (self.max_inflight_messages as u64, "max_inflight_messages must be above 0"),
@@ -146,7 +161,7 @@ mod tests {
     fn defaults_are_in_range_and_each_limit_is_checked() {
         let good = Config::new(NodeId(1));
         assert_eq!(good.check(), Ok(()));
-        let breakages: [fn(&mut Config); 14] = [
+        let breakages: [fn(&mut Config); 15] = [
             |config| config.heartbeat_interval = Duration::ZERO,
             |config| config.heartbeat_interval = config.election_timeout.start,
             |config| config.election_timeout.end = Duration::from_millis(149),
@@ -154,6 +169,7 @@ mod tests {
             |config| config.max_clock_drift_ppm = 1_000_000,
             |config| config.priority = MAX_PRIORITY + 1,
             |config| config.max_write_stall = Duration::ZERO,
+            |config| config.snapshot_timeout = Duration::ZERO,
             |config| config.max_append_bytes = 0,
             |config| config.max_inflight_bytes = 0,
             |config| config.max_inflight_messages = 0,

@@ -88,6 +88,24 @@ impl Entries {
         self.slice(place(first.0), place(last.0.saturating_add(1)))
     }
 
+    /// The first entries of this run whose sizes sum up to at most `max_bytes`.
+    #[must_use]
+    pub(crate) fn fitting(&self, max_bytes: u64) -> Self {
+        let mut bytes = 0_u64;
+        let count = self.iter().take_while(|entry| {
+            bytes = bytes.saturating_add(entry.size());
+            bytes <= max_bytes
+        });
+        self.slice(0, count.count())
+    }
+
+    /// The same, but never less than one entry.
+    #[must_use]
+    pub(crate) fn within(&self, max_bytes: u64) -> Self {
+        let fitting = self.fitting(max_bytes);
+        if fitting.is_empty() { self.slice(0, 1) } else { fitting }
+    }
+
     /// The index of the first entry.
     pub fn first_index(&self) -> Option<LogIndex> {
         self.first().map(|entry| entry.id.index)

@@ -66,6 +66,25 @@ pub enum Event {
         /// What it denies.
         denied: EntryId,
     },
+    /// A snapshot that was taken or received is of no use: this node has a newer one, or has all that it covers.
+    SnapshotUnused {
+        /// The last index that it covers.
+        index: LogIndex,
+    },
+    /// A received snapshot took the place of the log (Raft §7).
+    SnapshotInstalled {
+        /// The last entry that it covers.
+        last: EntryId,
+    },
+    /// A snapshot on its way to a peer is given up.
+    SnapshotAbandoned {
+        /// The peer.
+        peer: NodeId,
+        /// The last entry that it covers.
+        last: EntryId,
+        /// Why.
+        reason: AbandonReason,
+    },
     /// A request to campaign was refused.
     CampaignRefused {
         /// Why.
@@ -140,6 +159,22 @@ pub enum Cause {
     Removed,
     /// Its disk stands still.
     WriteStalled,
+    /// Its log gave way to a snapshot.
+    SnapshotReceived {
+        /// Who sent it.
+        from: NodeId,
+    },
+}
+
+/// Why a snapshot on its way is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AbandonReason {
+    /// The host says that it failed.
+    Failed,
+    /// Nothing was heard of it for too long.
+    TimedOut,
+    /// The log goes on after a later snapshot.
+    Compacted,
 }
 
 /// Why an input was ignored.
@@ -189,8 +224,19 @@ impl fmt::Display for Cause {
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
             Self::TransferRequested { from } => write!(f, "{from} hands over to it, Thesis §3.10"),
             Self::WriteStalled => write!(f, "its disk stands still"),
+            Self::SnapshotReceived { from } => write!(f, "a snapshot of {from} takes the place of its log, Raft §7"),
             Self::Removed => write!(f, "the configuration without it is committed, Raft §6"),
         }
+    }
+}
+
+impl fmt::Display for AbandonReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failed => "it failed",
+            Self::TimedOut => "nothing is heard of it",
+            Self::Compacted => "the log goes on after a later one",
+        })
     }
 }
 
@@ -239,6 +285,11 @@ impl fmt::Display for Event {
             Self::Committed { index } => write!(f, "commits up to {index}"),
             Self::PeerLostData { peer, acknowledged, denied } => {
                 write!(f, "{peer} lost data: it acknowledged up to {acknowledged} and denies {denied}")
+            }
+            Self::SnapshotUnused { index } => write!(f, "has no use for a snapshot of {index}"),
+            Self::SnapshotInstalled { last } => write!(f, "goes on after the snapshot of {last}, Raft §7"),
+            Self::SnapshotAbandoned { peer, last, reason } => {
+                write!(f, "gives the snapshot of {last} for {peer} up: {reason}")
             }
             Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
             Self::TransferBegun { target } => write!(f, "hands leadership over to {target}, Thesis §3.10"),

@@ -46,7 +46,7 @@ impl Follower {
             shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Overloaded });
             return Ok(());
         }
-        if !shared.log.holds(prev) {
+        if !shared.log.agrees_with(prev) {
             return self.on_mismatch(shared, from, seq, prev);
         }
         if let Some(entry) = entries.get(first_new)
@@ -91,7 +91,7 @@ impl Follower {
     }
 
     /// Owes the leader one more success. All that are owed are one, with the highest `target`.
-    fn owe(&mut self, owed: Owed) {
+    pub(crate) fn owe(&mut self, owed: Owed) {
         let before = self.owed.unwrap_or(owed);
         self.owed = Some(Owed {
             at_once: before.at_once || owed.at_once,
@@ -112,7 +112,9 @@ impl Follower {
             shared.send(candidate, Rpc::RequestVoteResponse(response));
         }
         let index = shared.durable().min(shared.verified);
-        let Some(owed) = self.owed.filter(|owed| owed.at_once || index > owed.base) else { return };
+        // An answer echoes an append; until there is one in this term, the leader could not tell it from a forged one.
+        let may_answer = |owed: &Owed| self.seen > Seq(0) && (owed.at_once || index > owed.base);
+        let Some(owed) = self.owed.filter(may_answer) else { return };
         let Some(leader) = shared.leader else { return };
         let outcome = AppendOutcome::Matched { index };
         shared.answer_append(leader, self.seen, outcome);
@@ -122,7 +124,7 @@ impl Follower {
 
 /// Where in `entries` the first one stands that this log does not hold.
 fn place_of_first_new(shared: &Shared, entries: &Entries) -> usize {
-    entries.iter().position(|entry| !shared.log.holds(entry.id)).unwrap_or(entries.len())
+    entries.iter().position(|entry| !shared.log.agrees_with(entry.id)).unwrap_or(entries.len())
 }
 
 /// Appends what is new; a configuration among it is in force at once (Raft §6).

@@ -57,6 +57,10 @@ number!(
     RequestId, "r"
 );
 number!(
+    /// A reading of the log that the core asked for; counted from 1 after every start.
+    ReadId, "l"
+);
+number!(
     /// A write the core asked for; counted from 1 after every start.
     WriteId, "w"
 );

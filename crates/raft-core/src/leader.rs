@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::status::PeerState;
 use crate::time::Instant;
 use crate::transfer::Transfer;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 /// What only a leader knows.
@@ -26,7 +26,11 @@ pub(crate) struct Leader {
     /// The newest append sent in this term, over all peers.
     pub(crate) seq: Seq,
     pub(crate) peers: BTreeMap<NodeId, Progress>,
+    /// The entries that are not committed yet, each with its bytes; those taken over only if they are in memory.
+    uncommitted: VecDeque<(LogIndex, u64)>,
     pub(crate) uncommitted_bytes: u64,
+    /// The bytes of all entries of this term.
+    pub(crate) appended_bytes: u64,
     pub(crate) reads: Reads,
     /// Leadership is being handed over.
     pub(crate) transfer: Option<Transfer>,
@@ -41,13 +45,17 @@ impl Leader {
         let members = shared.configuration().map(|configuration| configuration.members.clone()).unwrap_or_default();
         let others = members.into_keys().filter(|&id| id != shared.id());
         let peers = others.map(|id| (id, Progress::new(next, Seq(0), shared.now))).collect();
+        let first = shared.commit.next().max(shared.log.cached_from());
+        let taken_over = shared.log.entries(first, shared.last().index, u64::MAX).unwrap_or_default();
         Self {
             term_start: next,
             won: shared.now,
             next_heartbeat: shared.now.after(shared.config.heartbeat_interval),
             seq: Seq(0),
             peers,
-            uncommitted_bytes: shared.log.bytes(shared.commit.next(), shared.last().index),
+            uncommitted: taken_over.iter().map(|entry| (entry.id.index, entry.size())).collect(),
+            uncommitted_bytes: taken_over.size(),
+            appended_bytes: 0,
             reads: Reads::default(),
             transfer: None,
             told_to_start: false,
@@ -58,7 +66,10 @@ impl Leader {
     pub(crate) fn append(&mut self, shared: &mut Shared, payload: Payload) -> EntryId {
         let id = EntryId { term: shared.term(), index: shared.last().index.next() };
         let entry = Entry { id, payload };
-        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(entry.size());
+        let bytes = entry.size();
+        self.uncommitted.push_back((id.index, bytes));
+        self.uncommitted_bytes = self.uncommitted_bytes.saturating_add(bytes);
+        self.appended_bytes = self.appended_bytes.saturating_add(bytes);
         shared.push(entry);
         id
     }
@@ -103,7 +114,7 @@ impl Leader {
             // The next probe must be an earlier one: to deny what was never sent, or to deny and offer the same entry,
             // would have the same probe sent for ever, as fast as it is denied.
             AppendOutcome::Mismatch { prev, hint } => {
-                !shared.log.holds(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
+                !shared.log.agrees_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
             }
             // Within one term neither can be said of its only leader's appends.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
@@ -115,11 +126,11 @@ impl Leader {
         if peer.state == PeerState::LostData {
             return;
         }
-        if let AppendOutcome::Mismatch { prev, .. } = outcome {
+        if let AppendOutcome::Mismatch { prev, hint } = outcome {
             let acknowledged = peer.mark_of(seq).map_or(LogIndex(0), |mark| mark.match_index);
-            if prev.index <= acknowledged {
-                // It had this entry on its disk when the append left, by its own word. To count on it further could
-                // commit with a quorum that no longer holds what the last one did.
+            if prev.index.min(hint.index.next()) <= acknowledged {
+                // It had these entries on its disk when the append left, by its own word, and denies one of them or offers
+                // less. To count on it further could commit with a quorum that no longer holds what the last one did.
                 peer.lost_data();
                 return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
             }
@@ -131,7 +142,7 @@ impl Leader {
         }
         match outcome {
             AppendOutcome::Matched { index } => {
-                peer.matched(index, seq);
+                peer.matched(index, seq, shared.log.base().index);
                 let timeout = shared.config.election_timeout.start;
                 if peer.catch_up.advance(peer.match_index, shared.last().index, shared.now, timeout) {
                     let index = peer.match_index;
@@ -140,6 +151,12 @@ impl Leader {
                         shared.observe(|| Event::CaughtUp { peer: from, index });
                     }
                 }
+            }
+            AppendOutcome::Mismatch { prev, .. }
+                if peer.is_current(prev, seq) && prev.index <= shared.log.base().index =>
+            {
+                // It denies the earliest place that this log could go on from.
+                peer.need_snapshot(shared, self.seq, self.appended_bytes, from);
             }
             AppendOutcome::Mismatch { prev, hint } if peer.is_current(prev, seq) => {
                 let next = shared.log.last_possible_match(hint).index.next();
@@ -156,8 +173,10 @@ impl Leader {
         let (id, durable) = (shared.id(), shared.durable());
         let index = configuration.quorum_value(|voter| if voter == id { durable } else { self.match_of(voter) });
         if index > shared.commit && shared.log.term_at(index) == Some(shared.term()) {
-            let committed = shared.log.bytes(shared.commit.next(), index);
-            self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(committed);
+            while let Some(&(_, bytes)) = self.uncommitted.front().filter(|&&(place, _)| place <= index) {
+                self.uncommitted_bytes = self.uncommitted_bytes.saturating_sub(bytes);
+                self.uncommitted.pop_front();
+            }
             shared.commit_to(index);
         }
     }

@@ -11,11 +11,11 @@
 //!   [`restore`](Restored), [`status`](Status).
 //! - Pure parts: ids, [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
 //!   [`membership`](MembershipChange) (what a change makes of a configuration), `log`, `writes` (what is durable),
-//!   `progress` (one peer), `jitter`, [`digest`](Digest).
+//!   `progress` (one peer), `readback` (entries that are no longer in memory), `jitter`, [`digest`](Digest).
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `read`, `lease`, `stall`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership
+//!   (sending), `snapshot`, `send_snapshot`, `read`, `lease`, `stall`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership
 //!   over).
 //!
 //! # A host
@@ -105,9 +105,6 @@
 //! # Ok::<(), RestoreError>(())
 //! ```
 //!
-//! # Where the next parts go
-//!
-//! Snapshots become a third state in `progress` and a field of `Restored`.
 #![no_std]
 extern crate alloc;
 
@@ -129,11 +126,14 @@ mod message;
 mod progress;
 mod raft;
 mod read;
+mod readback;
 mod reconfigure;
 mod replicate;
 mod restore;
 mod role;
+mod send_snapshot;
 mod shared;
+mod snapshot;
 mod stall;
 mod status;
 mod time;
@@ -141,19 +141,20 @@ mod transfer;
 mod transition;
 mod writes;
 
-pub use action::{Action, HardState, RejectReason, StopReason, TransferFailure, Write};
+pub use action::{Action, HardState, RejectReason, SnapshotRecord, StopReason, TransferFailure, Write};
 pub use config::{Config, MAX_PRIORITY};
 pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};
-pub use event::{CampaignRefusal, Cause, Event, IgnoreReason};
-pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Seq, Term, WriteId};
+pub use event::{AbandonReason, CampaignRefusal, Cause, Event, IgnoreReason};
+pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 pub use membership::{InvalidChange, MembershipChange, MembershipStep};
 pub use message::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, ReadMode,
-    RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal,
+    RequestVote, RequestVoteResponse, Rpc, SnapshotOutcome, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
 pub use restore::{RestoreError, Restored};
+pub use snapshot::{LogFate, SnapshotMeta};
 pub use status::{PeerState, PeerStatus, RoleKind, Status};
 pub use time::{Instant, nanos};

@@ -1,48 +1,87 @@
-//! The log: the terms of all entries as runs, their payloads as shared slices, the configurations among them.
+//! The log: the terms of all entries as runs, the newest payloads as shared slices, the configurations among them.
 //!
 //! Pure data: this file must not know about roles, peers, time or the disk.
 
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, Term};
+use crate::restore::Restored;
+use crate::snapshot::SnapshotMeta;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 /// The replicated log (Raft §5.3).
 ///
-/// Invariant: `terms` covers exactly 1..=last, indices and terms both rising; `runs`, then `open`, hold the same
-/// entries without a gap; `configurations` names every configuration entry.
+/// Invariant: `terms` covers exactly base+1..=last, indices and terms both rising; `runs`, then `open`, hold the newest
+/// of these entries without a gap; `configurations` names every configuration entry and the one in force at `base`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
+    /// The last entry that was forgotten, because a snapshot covers it; `0@0` if none was.
+    base: EntryId,
     last: EntryId,
     /// The first index of each term that has entries.
     terms: Vec<(LogIndex, Term)>,
     runs: VecDeque<Entries>,
     /// Entries appended one by one since the last `seal`.
     open: Vec<Entry>,
-    configurations: BTreeMap<LogIndex, Configuration>,
+    /// The bytes of `runs` and `open` ([`Entry::size`]).
+    cached_bytes: u64,
+    configurations: BTreeMap<LogIndex, (Term, Configuration)>,
 }
 
 impl Log {
-    /// The log with these entries, which must start at index 1 and follow one another.
-    pub(crate) fn new(entries: Entries) -> Self {
+    /// The log that a disk brought back, already checked. What a snapshot covers and the entry just before it is not there
+    /// to tell, counts as forgotten.
+    pub(crate) fn restored(restored: &Restored) -> Self {
         let mut log = Self::default();
-        log.append(entries);
+        if let Some(snapshot) = &restored.snapshot {
+            log.discard(snapshot);
+        }
+        let Some(&(first, term)) = restored.runs.first() else { return log };
+        if restored.last.index <= log.base.index {
+            return log;
+        }
+        log.base = match first {
+            LogIndex(1) => EntryId::ZERO,
+            _ if first == log.base.index.next() => log.base,
+            _ => EntryId { term, index: first },
+        };
+        log.last = restored.last;
+        log.terms.clone_from(&restored.runs);
+        log.forget_terms();
+        for (index, configuration) in &restored.configurations {
+            if let Some(term) = restored.term_at(*index) {
+                log.configurations.insert(*index, (term, configuration.clone()));
+            }
+        }
+        let tail = restored.tail.between(log.base.index.next(), log.last.index);
+        if !tail.is_empty() {
+            log.cached_bytes = tail.size();
+            log.runs.push_back(tail);
+        }
         log
     }
 
-    /// The last entry; `0@0` in an empty log.
+    /// The last entry that was forgotten; `0@0` if none was.
+    pub(crate) fn base(&self) -> EntryId {
+        self.base
+    }
+
+    /// The last entry; that of the snapshot in an empty log, or `0@0`.
     pub(crate) fn last(&self) -> EntryId {
         self.last
     }
 
-    /// The term of the entry at `index`; 0 before the log; none beyond its end.
+    /// The term of the entry at `index`; 0 at 0; none beyond the log's end and where it was forgotten.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index <= self.base.index {
+            return (index == self.base.index).then_some(self.base.term);
+        }
         if index > self.last.index {
             return None;
         }
         let run = self.terms.partition_point(|&(first, _)| first <= index);
-        Some(run.checked_sub(1).and_then(|run| self.terms.get(run)).map_or(Term(0), |&(_, term)| term))
+        run.checked_sub(1).and_then(|run| self.terms.get(run)).map(|&(_, term)| term)
     }
 
     /// The id of the entry at `index`.
@@ -55,26 +94,37 @@ impl Log {
         self.term_at(id.index) == Some(id.term)
     }
 
+    /// Whether nothing here speaks against another log that holds this entry: this one holds it too, or has forgotten what
+    /// stood there, which was committed.
+    pub(crate) fn agrees_with(&self, id: EntryId) -> bool {
+        id.index < self.base.index || self.holds(id)
+    }
+
     /// The last entry that could also be in a log where `unmatched` stands: index and term at most its own. Each side
     /// answers a mismatch with it, so one refused probe skips a whole conflicting term (Raft §5.3, last paragraphs).
+    /// Nothing before the base, which is committed and so in the other log, too, or about to be.
     pub(crate) fn last_possible_match(&self, unmatched: EntryId) -> EntryId {
         let index = unmatched.index.min(self.last.index);
         let in_term = self.terms.partition_point(|&(_, term)| term <= unmatched.term);
         // The first entry of a later term bounds the place from above.
         let bound = self.terms.get(in_term).map_or(self.last.index, |&(first, _)| first.previous());
-        self.id_at(index.min(bound)).unwrap_or_default()
+        self.id_at(index.min(bound)).unwrap_or(self.base)
     }
 
     /// The configuration in force: the newest in the log, committed or not (Raft §6), and the entry that carries it.
     pub(crate) fn configuration(&self) -> Option<(EntryId, &Configuration)> {
-        let (&index, configuration) = self.configurations.last_key_value()?;
-        Some((self.id_at(index)?, configuration))
+        self.configurations.last_key_value().map(named)
+    }
+
+    /// The newest configuration in entries up to `index`.
+    pub(crate) fn configuration_as_of(&self, index: LogIndex) -> Option<(EntryId, &Configuration)> {
+        self.configurations.range(..=index).next_back().map(named)
     }
 
     /// Those that may yet be in force: the newest in entries up to `commit`, and all after it.
     pub(crate) fn configurations_since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
         let decided = self.configurations.range(..=commit).next_back().map_or(LogIndex(0), |(&index, _)| index);
-        self.configurations.range(decided..).map(|(_, configuration)| configuration)
+        self.configurations.range(decided..).map(|(_, (_, configuration))| configuration)
     }
 
     /// The configurations in entries `after+1..=up_to`, in order.
@@ -83,10 +133,7 @@ impl Log {
         after: LogIndex,
         up_to: LogIndex,
     ) -> impl Iterator<Item = (EntryId, &Configuration)> {
-        self.configurations
-            .range(after.next()..)
-            .take_while(move |&(&index, _)| index <= up_to)
-            .filter_map(|(&index, configuration)| Some((self.id_at(index)?, configuration)))
+        self.configurations.range(after.next()..).take_while(move |&(&index, _)| index <= up_to).map(named)
     }
 
     /// Appends one entry, which must follow the last.
@@ -118,8 +165,9 @@ impl Log {
             self.terms.push((entry.id.index, entry.id.term));
         }
         if let Payload::Configuration(configuration) = &entry.payload {
-            self.configurations.insert(entry.id.index, configuration.clone());
+            self.configurations.insert(entry.id.index, (entry.id.term, configuration.clone()));
         }
+        self.cached_bytes = self.cached_bytes.saturating_add(entry.size());
         self.last = entry.id;
     }
 
@@ -135,37 +183,80 @@ impl Log {
         self.seal();
         while let Some(run) = self.runs.pop_back() {
             let first = run.first_index().unwrap_or_default();
+            self.cached_bytes = self.cached_bytes.saturating_sub(run.size());
             if first < index {
-                self.runs.push_back(run.between(first, index.previous()));
+                let kept = run.between(first, index.previous());
+                self.cached_bytes = self.cached_bytes.saturating_add(kept.size());
+                self.runs.push_back(kept);
                 break;
             }
         }
-        self.last = self.id_at(index.previous().min(self.last.index)).unwrap_or_default();
+        self.last = self.id_at(index.previous().min(self.last.index)).unwrap_or(self.base);
         let kept = self.terms.partition_point(|&(first, _)| first < index);
         self.terms.truncate(kept);
         self.configurations.split_off(&index);
     }
 
-    /// The entries `first..=last`, cut after `max_bytes` but never before one entry. Sealed entries only. Shares memory
-    /// where they stand in one run, else gathers them in a new one (payloads are shared in any case).
-    pub(crate) fn entries(&self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Entries {
+    /// Forgets the entries up to `index`, which this log must reach: a snapshot covers them (Raft §7).
+    pub(crate) fn compact(&mut self, index: LogIndex) {
+        let Some(base) = self.id_at(index) else { return };
+        self.base = base;
+        self.forget_terms();
+        self.seal();
+        while let Some(run) = self.runs.front().filter(|run| run.last_id().is_none_or(|last| last.index <= index)) {
+            self.cached_bytes = self.cached_bytes.saturating_sub(run.size());
+            self.runs.pop_front();
+        }
+        if let Some(run) = self.runs.front_mut() {
+            let kept = run.between(index.next(), self.last.index);
+            self.cached_bytes = self.cached_bytes.saturating_sub(run.size()).saturating_add(kept.size());
+            *run = kept;
+        }
+        if let Some((&newest, _)) = self.configurations.range(..=index).next_back() {
+            self.configurations = self.configurations.split_off(&newest);
+        }
+    }
+
+    /// Forgets everything and goes on after a snapshot.
+    pub(crate) fn discard(&mut self, snapshot: &SnapshotMeta) {
+        let SnapshotMeta { last, configuration, configured_at } = snapshot;
+        *self = Self { base: *last, last: *last, ..Self::default() };
+        self.configurations.insert(configured_at.index, (configured_at.term, configuration.clone()));
+    }
+
+    /// Lets go of the oldest payloads beyond `max_bytes`, where they are on the disk: up to `durable`.
+    pub(crate) fn evict(&mut self, max_bytes: u64, durable: LogIndex) {
+        while self.cached_bytes > max_bytes
+            && let Some(run) = self.runs.front().filter(|run| run.last_id().is_none_or(|last| last.index <= durable))
+        {
+            self.cached_bytes = self.cached_bytes.saturating_sub(run.size());
+            self.runs.pop_front();
+        }
+    }
+
+    /// The first index whose payload is in memory; the one after the end if none is.
+    pub(crate) fn cached_from(&self) -> LogIndex {
+        let first = self.runs.front().and_then(Entries::first_index);
+        first.or_else(|| self.open.first().map(|entry| entry.id.index)).unwrap_or(self.last.index.next())
+    }
+
+    /// The entries `first..=last`, cut after `max_bytes` but never before one entry. Sealed entries only; none if they are
+    /// not in memory. Shares memory where they stand in one run, else gathers them in a new one (payloads are shared in
+    /// any case).
+    pub(crate) fn entries(&self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Option<Entries> {
+        if first < self.cached_from() {
+            return None;
+        }
         let run = self.runs.partition_point(|run| run.last_id().is_none_or(|id| id.index < first));
         let mut gathered: Option<Vec<Entry>> = None;
         let mut shared = Entries::new();
-        let mut bytes = 0_u64;
+        let mut room = max_bytes;
         for run in self.runs.iter().skip(run) {
-            let part = run.between(first.max(run.first_index().unwrap_or_default()), last);
-            let mut fitting = 0;
-            for entry in part.iter() {
-                bytes = bytes.saturating_add(entry.size());
-                let is_first = fitting == 0 && shared.is_empty() && gathered.is_none();
-                if bytes > max_bytes && !is_first {
-                    break;
-                }
-                fitting += 1;
-            }
-            let fits_whole = fitting == part.len();
-            let part = part.slice(0, fitting);
+            let whole = run.between(first.max(run.first_index().unwrap_or_default()), last);
+            let is_first = shared.is_empty() && gathered.is_none();
+            let part = if is_first { whole.within(room) } else { whole.fitting(room) };
+            room = room.saturating_sub(part.size());
+            let fits_whole = part.len() == whole.len();
             match &mut gathered {
                 Some(entries) => entries.extend(part.iter().cloned()),
                 None if shared.is_empty() => shared = part,
@@ -176,18 +267,27 @@ impl Log {
                 break;
             }
         }
-        gathered.map_or(shared, Entries::from)
+        Some(gathered.map_or(shared, Entries::from))
     }
 
-    /// The bytes of the entries `first..=last` ([`Entry::size`]).
-    pub(crate) fn bytes(&self, first: LogIndex, last: LogIndex) -> u64 {
-        let run = self.runs.partition_point(|run| run.last_id().is_none_or(|id| id.index < first));
-        let sealed = self.runs.iter().skip(run).take_while(|run| run.first_index().is_some_and(|index| index <= last));
-        let sealed = sealed.flat_map(|run| run.iter()).chain(self.open.iter());
-        sealed
-            .filter(|entry| (first..=last).contains(&entry.id.index))
-            .fold(0, |sum, entry| sum.saturating_add(entry.size()))
+    /// Drops the runs of terms that are wholly forgotten, and cuts the first that is left.
+    fn forget_terms(&mut self) {
+        let first = self.base.index.next();
+        if first > self.last.index {
+            self.terms.clear();
+            return;
+        }
+        let kept = self.terms.partition_point(|&(start, _)| start <= first).saturating_sub(1);
+        self.terms.drain(..kept);
+        if let Some(run) = self.terms.first_mut() {
+            run.0 = run.0.max(first);
+        }
     }
+}
+
+/// A configuration and the entry that carries it.
+fn named<'a>((&index, (term, configuration)): (&LogIndex, &'a (Term, Configuration))) -> (EntryId, &'a Configuration) {
+    (EntryId { term: *term, index }, configuration)
 }
 
 #[cfg(test)]
@@ -282,13 +382,9 @@ mod tests {
             (7, 9, 1_000, "[]"),
         ];
         for (first, last, max_bytes, expected) in table {
-            let entries = log.entries(LogIndex(first), LogIndex(last), max_bytes);
+            let entries = log.entries(LogIndex(first), LogIndex(last), max_bytes).expect("they are in memory");
             assert_eq!(format!("{entries}"), expected, "{first}..={last} in {max_bytes}");
         }
-        assert_eq!(log.bytes(LogIndex(2), LogIndex(4)), 300);
-        assert_eq!(log.bytes(LogIndex(7), LogIndex(9)), 0);
-        log.push(entry(7, 1));
-        assert_eq!(log.bytes(LogIndex(6), LogIndex(7)), 200, "open entries count");
     }
 
     #[test]
@@ -296,12 +392,93 @@ mod tests {
         let configuration = Configuration::of_voters([NodeId(1)]);
         let carry =
             |index| Entry { id: EntryId::new(index, 1), payload: Payload::Configuration(configuration.clone()) };
-        let log = Log::new(vec![carry(1), entry(2, 1), carry(3)].into());
+        let mut log = Log::default();
+        log.append(vec![carry(1), entry(2, 1), carry(3)].into());
         let between = |after, up_to| {
             log.configurations_between(LogIndex(after), LogIndex(up_to)).map(|(id, _)| id.index.0).collect::<Vec<_>>()
         };
         assert_eq!(between(0, 3), [1, 3]);
         assert_eq!(between(1, 2), [0; 0]);
         assert_eq!(between(2, 9), [3]);
+    }
+
+    fn meta(index: u64, term: u64) -> SnapshotMeta {
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
+    }
+
+    #[test]
+    fn compaction_forgets_entries_and_terms_and_keeps_what_is_in_force() {
+        let mut log = Log::default();
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        let carry = |index, term| Entry {
+            id: EntryId::new(index, term),
+            payload: Payload::Configuration(configuration.clone()),
+        };
+        log.append(vec![carry(1, 1), entry(2, 1), carry(3, 1)].into());
+        log.append(vec![entry(4, 2), entry(5, 2), entry(6, 4)].into());
+        let whole = log.cached_bytes;
+        log.compact(LogIndex(4));
+        assert_eq!((log.base(), log.last(), log.cached_from()), (EntryId::new(4, 2), EntryId::new(6, 4), LogIndex(5)));
+        let terms: Vec<_> = (3..=7).map(|index| log.term_at(LogIndex(index)).map(|term| term.0)).collect();
+        assert_eq!(terms, [None, Some(2), Some(2), Some(4), None]);
+        assert_eq!(log.configuration().map(|(at, _)| at), Some(EntryId::new(3, 1)));
+        assert_eq!(log.configuration_as_of(LogIndex(2)), None, "replaced before the base");
+        assert!(log.cached_bytes < whole && log.entries(LogIndex(4), LogIndex(5), 1_000).is_none());
+        assert!(log.agrees_with(EntryId::new(2, 7)) && !log.agrees_with(EntryId::new(5, 3)));
+        assert_eq!(log.last_possible_match(EntryId::new(9, 1)), EntryId::new(4, 2), "nothing before the base");
+        log.truncate_from(LogIndex(5));
+        assert_eq!((log.last(), log.terms.len(), log.cached_bytes), (EntryId::new(4, 2), 0, 0));
+        log.push(entry(5, 5));
+        assert_eq!(log.term_at(LogIndex(5)), Some(Term(5)));
+    }
+
+    #[test]
+    fn a_discarded_log_goes_on_after_the_snapshot() {
+        let mut log = log_of(&[1, 1, 2]);
+        log.discard(&meta(7, 3));
+        assert_eq!((log.base(), log.last(), log.cached_from()), (EntryId::new(7, 3), EntryId::new(7, 3), LogIndex(8)));
+        assert_eq!(log.configuration().map(|(at, _)| at), Some(EntryId::new(1, 1)));
+        assert!(log.holds(EntryId::new(7, 3)) && !log.holds(EntryId::new(2, 1)));
+        log.append(vec![entry(8, 3)].into());
+        assert_eq!(log.entries(LogIndex(8), LogIndex(8), 0).map(|entries| entries.len()), Some(1));
+    }
+
+    #[test]
+    fn only_what_is_durable_leaves_memory_oldest_first() {
+        let mut log = Log::default();
+        for run in [&[1, 2][..], &[3], &[4, 5, 6]] {
+            log.append(run.iter().map(|&index| entry(index, 1)).collect());
+        }
+        // Every entry counts 100 bytes.
+        log.evict(600, LogIndex(6));
+        assert_eq!(log.cached_from(), LogIndex(1));
+        log.evict(0, LogIndex(1));
+        assert_eq!(log.cached_from(), LogIndex(1), "half a run is not durable");
+        log.evict(350, LogIndex(6));
+        assert_eq!((log.cached_from(), log.cached_bytes), (LogIndex(4), 300));
+        assert!(log.entries(LogIndex(3), LogIndex(6), 1_000).is_none(), "not from the middle on");
+        assert!(log.holds(EntryId::new(1, 1)), "terms stay");
+        log.evict(0, LogIndex(6));
+        assert_eq!((log.cached_from(), log.cached_bytes), (LogIndex(7), 0));
+    }
+
+    #[test]
+    fn a_restored_log_begins_where_its_terms_are_known() {
+        let entries = |ids: &[(u64, u64)]| ids.iter().map(|&(index, term)| entry(index, term)).collect::<Entries>();
+        let restored = |snapshot, ids: &[(u64, u64)]| {
+            Log::restored(&Restored::of_log(crate::HardState::default(), snapshot, entries(ids)))
+        };
+        let whole = restored(None, &[(1, 1), (2, 3)]);
+        assert_eq!((whole.base(), whole.last(), whole.cached_from()), (EntryId::ZERO, EntryId::new(2, 3), LogIndex(1)));
+        let adjacent = restored(Some(meta(4, 2)), &[(5, 2), (6, 3)]);
+        assert_eq!((adjacent.base(), adjacent.cached_from()), (EntryId::new(4, 2), LogIndex(5)));
+        let trailing = restored(Some(meta(4, 2)), &[(3, 1), (4, 2), (5, 2)]);
+        assert_eq!((trailing.base(), trailing.last()), (EntryId::new(3, 1), EntryId::new(5, 2)));
+        assert_eq!((trailing.term_at(LogIndex(4)), trailing.cached_from()), (Some(Term(2)), LogIndex(4)));
+        let dropped = restored(Some(meta(4, 2)), &[(2, 1), (3, 1)]);
+        assert_eq!((dropped.base(), dropped.last()), (EntryId::new(4, 2), EntryId::new(4, 2)));
+        assert_eq!(dropped.term_at(LogIndex(3)), None);
+        assert_eq!(restored(None, &[]), Log::default());
     }
 }

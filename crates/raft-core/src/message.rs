@@ -4,8 +4,9 @@
 //! disk completion or a proposal.
 
 use crate::entry::Entries;
-use crate::id::{EntryId, LogIndex, NodeId, RequestId, Round, Seq, Term, WriteId};
+use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 use crate::membership::MembershipChange;
+use crate::snapshot::SnapshotMeta;
 use crate::time::Instant;
 use bytes::Bytes;
 use core::fmt;
@@ -85,6 +86,50 @@ pub enum Input {
         /// The newest applied index.
         index: LogIndex,
     },
+    /// The answer to a `ReadLog`. Entries that are not those of the log count as not read; an answer to a question that is
+    /// no longer asked changes nothing.
+    LogRead {
+        /// The question.
+        read: ReadId,
+        /// Consecutive entries from the first that was asked for on; none: they are gone.
+        entries: Entries,
+    },
+    /// A snapshot of the state at `index` is in a durable file, with [`Raft::snapshot_meta`](crate::Raft::snapshot_meta)
+    /// of that index. It takes effect by the `Persist` that names it, in this call; a file that is not named there is of no
+    /// use (there is a newer one) and is to be deleted.
+    SnapshotTaken {
+        /// The last index that it covers.
+        index: LogIndex,
+    },
+    /// A peer's snapshot has arrived whole and is in a durable file. It takes effect by the `Persist` that names it, in
+    /// this call; a file that is not named there is of no use and is to be deleted.
+    SnapshotReceived {
+        /// The peer, as the transport authenticated it.
+        from: NodeId,
+        /// The term in which it was sent.
+        term: Term,
+        /// What it says it stands for. Any content is safe.
+        meta: SnapshotMeta,
+    },
+    /// What became of a `SendSnapshot`, as far as known. Nothing said for
+    /// [`Config::snapshot_timeout`](crate::Config) counts as `Failed`.
+    SnapshotSent {
+        /// The peer.
+        to: NodeId,
+        /// How far it is.
+        outcome: SnapshotOutcome,
+    },
+}
+
+/// How far the sending of a snapshot is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SnapshotOutcome {
+    /// A part has arrived, the rest is on its way.
+    Progress,
+    /// The peer's host has the whole and has handed it to its core.
+    Delivered,
+    /// It has been given up.
+    Failed,
 }
 
 /// What a read may rest on. Linearizable either way.

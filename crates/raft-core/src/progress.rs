@@ -3,6 +3,7 @@
 //! This file must not know the log's content or the other peers.
 
 use crate::id::{EntryId, LogIndex, Seq};
+use crate::readback::ReadBack;
 use crate::status::{PeerState, PeerStatus};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -36,6 +37,10 @@ pub(crate) struct Progress {
     pub(crate) stickiness: Option<Duration>,
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
+    /// The snapshot on its way, in the state `Snapshot`.
+    pub(crate) sending: Option<Sending>,
+    /// Entries for it that are no longer in memory.
+    pub(crate) read_back: ReadBack,
     marks: VecDeque<Mark>,
     /// The newest append sent to anybody when this peer became one: what it echoes up to there is not about this.
     pub(crate) created: Seq,
@@ -75,6 +80,16 @@ impl CatchUp {
     }
 }
 
+/// A snapshot on its way to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Sending {
+    pub(crate) last: EntryId,
+    /// When it counts as lost, unless something is heard of it.
+    pub(crate) deadline: Instant,
+    /// The bytes that the leader had appended when it left.
+    pub(crate) appended_bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct InFlight {
     last: LogIndex,
@@ -106,6 +121,8 @@ impl Progress {
             stickiness: None,
             inflight: VecDeque::new(),
             inflight_bytes: 0,
+            sending: None,
+            read_back: ReadBack::default(),
             marks: VecDeque::new(),
             created,
             catch_up: CatchUp::new(next_index.previous(), now),
@@ -131,7 +148,7 @@ impl Progress {
                 self.inflight_bytes = self.inflight_bytes.saturating_add(bytes);
                 self.next_index = last.next();
             }
-            PeerState::LostData => {}
+            PeerState::Snapshot | PeerState::LostData => {}
         }
     }
 
@@ -152,8 +169,9 @@ impl Progress {
         self.marks.iter().rev().find(|mark| mark.seq <= seq).copied()
     }
 
-    /// The peer holds the leader's log up to `index`. A smaller index than known is only an old answer.
-    pub(crate) fn matched(&mut self, index: LogIndex, seq: Seq) {
+    /// The peer holds the leader's log up to `index`. A smaller index than known is only an old answer. The leader's own
+    /// log begins after `base`.
+    pub(crate) fn matched(&mut self, index: LogIndex, seq: Seq, base: LogIndex) {
         self.match_index = self.match_index.max(index);
         while let Some(append) = self.inflight.front().filter(|append| append.last <= self.match_index) {
             self.inflight_bytes = self.inflight_bytes.saturating_sub(append.bytes);
@@ -162,6 +180,12 @@ impl Progress {
         if self.state == PeerState::Probe && seq > self.position_since {
             // An answer to this position: the logs agree up to what it claims, so the pipeline starts there.
             self.state = PeerState::Replicate;
+            self.next_index = self.match_index.max(base).next();
+        }
+        if self.state == PeerState::Snapshot && self.match_index >= base {
+            // The log can go on from there, whatever brought it there.
+            self.state = PeerState::Replicate;
+            self.sending = None;
             self.next_index = self.match_index.next();
         }
         self.next_index = self.next_index.max(self.match_index.next());
@@ -175,7 +199,7 @@ impl Progress {
             && match self.state {
                 PeerState::Probe => prev.index == self.next_index.previous(),
                 PeerState::Replicate => prev.index < self.next_index,
-                PeerState::LostData => false,
+                PeerState::Snapshot | PeerState::LostData => false,
             }
     }
 
@@ -185,7 +209,21 @@ impl Progress {
         self.next_index = next.max(self.match_index.next());
         self.probe_sent = false;
         self.position_since = seq;
-        self.clear_window();
+        self.clear();
+    }
+
+    /// A snapshot is on its way: empty appends ask meanwhile whether the log can go on after it.
+    pub(crate) fn send_snapshot(&mut self, sending: Sending) {
+        self.state = PeerState::Snapshot;
+        self.next_index = sending.last.index.next();
+        self.clear();
+        self.sending = Some(sending);
+    }
+
+    /// The snapshot that was on its way is there, or will not be: the next heartbeat asks from `next` on.
+    pub(crate) fn snapshot_over(&mut self, next: LogIndex, seq: Seq) {
+        self.probe_from(next, seq);
+        self.probe_sent = true;
     }
 
     /// What was sent may be lost. The next heartbeat probes, not an append with entries: those would be lost again for as
@@ -200,12 +238,15 @@ impl Progress {
     /// The peer denied what it had acknowledged.
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;
-        self.clear_window();
+        self.clear();
     }
 
-    fn clear_window(&mut self) {
+    /// Forgets what was on its way in the state before.
+    fn clear(&mut self) {
         self.inflight.clear();
         self.inflight_bytes = 0;
+        self.sending = None;
+        self.read_back.forget();
     }
 
     pub(crate) fn status(&self) -> PeerStatus {
@@ -215,6 +256,7 @@ impl Progress {
             state: self.state,
             inflight_messages: self.inflight.len(),
             inflight_bytes: self.inflight_bytes,
+            snapshot: self.sending.map(|sending| sending.last),
         }
     }
 }
@@ -229,7 +271,7 @@ mod tests {
 
     fn replicating() -> Progress {
         let mut progress = fresh(5);
-        progress.matched(LogIndex(4), Seq(1));
+        progress.matched(LogIndex(4), Seq(1), LogIndex(0));
         assert_eq!((progress.state, progress.next_index), (PeerState::Replicate, LogIndex(5)));
         progress
     }
@@ -243,9 +285,9 @@ mod tests {
         assert!(progress.has_room(2, 501));
         progress.sent_entries(LogIndex(7), 1);
         assert!(!progress.has_room(2, 1_000), "messages");
-        progress.matched(LogIndex(6), Seq(2));
+        progress.matched(LogIndex(6), Seq(2), LogIndex(0));
         assert!(progress.has_room(2, 100) && !progress.is_idle());
-        progress.matched(LogIndex(7), Seq(2));
+        progress.matched(LogIndex(7), Seq(2), LogIndex(0));
         assert!(progress.is_idle() && progress.inflight_bytes == 0);
         progress.sent_entries(LogIndex(8), 9);
         progress.probe_from(LogIndex(8), Seq(4));
@@ -270,8 +312,8 @@ mod tests {
     fn a_match_is_never_lowered_and_next_stays_above_it() {
         let mut progress = replicating();
         progress.sent_entries(LogIndex(9), 1);
-        progress.matched(LogIndex(9), Seq(2));
-        progress.matched(LogIndex(3), Seq(3));
+        progress.matched(LogIndex(9), Seq(2), LogIndex(0));
+        progress.matched(LogIndex(3), Seq(3), LogIndex(0));
         assert_eq!((progress.match_index, progress.next_index), (LogIndex(9), LogIndex(10)));
         progress.probe_from(LogIndex(2), Seq(3));
         assert_eq!(progress.next_index, LogIndex(10), "never below what is known to match");
@@ -285,7 +327,7 @@ mod tests {
         progress.probe_from(LogIndex(5), Seq(3));
         assert!(!progress.is_current(EntryId::new(4, 1), Seq(3)), "sent before the position was taken");
         assert!(progress.is_current(EntryId::new(4, 1), Seq(4)));
-        progress.matched(LogIndex(4), Seq(4));
+        progress.matched(LogIndex(4), Seq(4), LogIndex(0));
         progress.sent_entries(LogIndex(8), 1);
         assert!(progress.is_current(EntryId::new(8, 2), Seq(5)), "a gap in the pipeline");
         assert!(!progress.is_current(EntryId::new(4, 1), Seq(5)), "known to match");
@@ -296,9 +338,9 @@ mod tests {
     fn an_answer_to_an_older_position_does_not_end_a_probe() {
         let mut progress = replicating();
         progress.probe_from(LogIndex(7), Seq(5));
-        progress.matched(LogIndex(5), Seq(5));
+        progress.matched(LogIndex(5), Seq(5), LogIndex(0));
         assert_eq!((progress.state, progress.next_index), (PeerState::Probe, LogIndex(7)));
-        progress.matched(LogIndex(5), Seq(6));
+        progress.matched(LogIndex(5), Seq(6), LogIndex(0));
         assert_eq!((progress.state, progress.next_index), (PeerState::Replicate, LogIndex(6)));
     }
 

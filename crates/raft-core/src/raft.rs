@@ -1,12 +1,13 @@
 //! The replica: what goes in, in which order it is handled, what comes out.
 
-use crate::action::{Action, RejectReason};
+use crate::action::{Action, RejectReason, StopReason};
 use crate::config::Config;
 use crate::configuration::Configuration;
 use crate::digest::Digest;
+use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
 use crate::follower;
-use crate::id::{LogIndex, MAX_NUMBER, NodeId, RequestId, Round, Term};
+use crate::id::{LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
 use crate::restore::{RestoreError, Restored};
 use crate::role::{Follower, Role};
@@ -88,9 +89,10 @@ impl Raft {
                 leader.quorum_deadline(shared),
                 leader.transfer_deadline(),
                 leader.stall_deadline(shared),
+                leader.snapshot_deadline(),
                 shared.apply_deadline(),
             ],
-            _ => [self.election_deadline(), shared.apply_deadline(), None, None, None],
+            _ => [self.election_deadline(), shared.apply_deadline(), None, None, None, None],
         };
         deadlines.into_iter().flatten().min().filter(|&deadline| deadline != Instant::NEVER)
     }
@@ -144,7 +146,9 @@ impl Raft {
             role: self.role(),
             voted_for: shared.hard_state.voted_for,
             leader: self.leader(),
+            first: shared.log.base().index.next(),
             last: shared.last(),
+            snapshot: shared.snapshots.newest().map(|snapshot| snapshot.last),
             durable: shared.durable(),
             commit: shared.commit,
             applied: shared.applied,
@@ -228,10 +232,18 @@ impl Raft {
                 }
             }
             Input::Persisted { write } => {
-                self.shared.writes.report(write);
+                self.shared.on_persisted(write);
                 self.settle();
             }
             Input::Applied { index } => self.shared.on_applied(index),
+            Input::LogRead { read, entries } => self.on_log_read(read, &entries),
+            Input::SnapshotTaken { index } => self.shared.on_snapshot_taken(index),
+            Input::SnapshotReceived { from, term, meta } => self.on_snapshot_received(from, term, meta),
+            Input::SnapshotSent { to, outcome } => {
+                if let Role::Leader(leader) = &mut self.role {
+                    leader.on_snapshot_sent(&mut self.shared, to, outcome);
+                }
+            }
         }
     }
 
@@ -293,6 +305,19 @@ impl Raft {
         }
     }
 
+    /// Entries that were asked for. None of them there: a peer is to get a snapshot; what is to be applied is lost.
+    fn on_log_read(&mut self, read: ReadId, entries: &Entries) {
+        let shared = &mut self.shared;
+        if shared.to_apply.asks(read) {
+            if entries.is_empty() {
+                return self.stop(StopReason::EntriesMissing { first: self.shared.handed.next() });
+            }
+            shared.to_apply.answered(&shared.log, entries);
+        } else if let Role::Leader(leader) = &mut self.role {
+            leader.on_log_read(shared, read, entries);
+        }
+    }
+
     fn reject_not_leader(&mut self, id: RequestId) {
         let reason = RejectReason::NotLeader { leader: self.leader() };
         self.shared.actions.push(Action::Rejected { id, reason });
@@ -316,6 +341,7 @@ impl Raft {
             if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(now)) {
                 return self.become_follower(self.shared.term(), Cause::QuorumLost);
             }
+            leader.abandon_overdue_snapshots(&mut self.shared);
             if leader.next_heartbeat.is_due(now) {
                 leader.send_heartbeats(&mut self.shared);
             }
@@ -348,5 +374,11 @@ impl Raft {
             Role::Stopped(_) => return,
         }
         self.shared.emit_apply();
+        match &mut self.role {
+            Role::Leader(leader) => leader.compact(&mut self.shared),
+            _ => self.shared.emit_compact(None),
+        }
+        let durable = self.shared.durable();
+        self.shared.log.evict(self.shared.config.max_cached_bytes, durable);
     }
 }

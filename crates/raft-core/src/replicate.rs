@@ -25,6 +25,7 @@ impl Leader {
     pub(crate) fn send_appends(&mut self, shared: &mut Shared) {
         for (&id, peer) in &mut self.peers {
             fill_window(shared, &mut self.seq, id, peer);
+            peer.read_back.release(peer.next_index);
         }
         let round = self.reads.start_round();
         for (&id, peer) in &mut self.peers {
@@ -45,18 +46,20 @@ fn fill_window(shared: &mut Shared, seq: &mut Seq, id: NodeId, peer: &mut Progre
     match peer.state {
         PeerState::Probe if !peer.probe_sent => {
             let last = shared.last().index;
+            // A probe may find another place: what it carries is not worth reading from the disk.
             let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
-            send_append(shared, seq, id, peer, entries);
+            send_append(shared, seq, id, peer, entries.unwrap_or_default());
         }
         PeerState::Replicate => {
             let (messages, bytes) = (shared.config.max_inflight_messages, shared.config.max_inflight_bytes);
+            let max_bytes = shared.config.max_append_bytes;
             while peer.next_index <= shared.last().index && peer.has_room(messages, bytes) {
                 let last = shared.last().index;
-                let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
+                let Some(entries) = peer.read_back.entries(shared, peer.next_index, last, max_bytes) else { return };
                 send_append(shared, seq, id, peer, entries);
             }
         }
-        PeerState::Probe | PeerState::LostData => {}
+        PeerState::Probe | PeerState::Snapshot | PeerState::LostData => {}
     }
 }
 

@@ -2,20 +2,35 @@
 
 use crate::action::{HardState, Write};
 use crate::configuration::Configuration;
-use crate::entry::{Entries, Payload};
+use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, Term};
+use crate::snapshot::SnapshotMeta;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// The state after some prefix of the writes this node once asked for, containing every reported one, **and itself
 /// durable**: recovery syncs what it read before it hands it over. Otherwise a kill (bytes stay readable), a restart
 /// and a power loss (they vanish) would take back what the restarted node has meanwhile acknowledged.
+///
+/// Of the log only its shape is needed, and the newest payloads as a first filling of the cache: what is missing is read
+/// back ([`Action::ReadLog`](crate::Action::ReadLog)) when it is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The log, from index 1. Empty in a node that joins.
-    pub entries: Entries,
-    /// The index up to which the state machine has applied; 0 if it starts empty.
+    /// The newest snapshot whose record is in the log and whose file is there.
+    pub snapshot: Option<SnapshotMeta>,
+    /// The first index of each term in the log. Begins at index 1, or at most one after the snapshot. Empty in a node that
+    /// joins. A log that ends before the snapshot counts as empty.
+    pub runs: Vec<(LogIndex, Term)>,
+    /// The last entry; `0@0` if `runs` is empty.
+    pub last: EntryId,
+    /// The configurations in the log. Those up to the snapshot's may be missing.
+    pub configurations: Vec<(LogIndex, Configuration)>,
+    /// The newest entries, up to `last`; as many as are wanted in memory, perhaps none.
+    pub tail: Entries,
+    /// The index up to which the state machine has applied; 0 if it starts empty. Below the snapshot, the first call asks
+    /// for `Restore`.
     pub applied: LogIndex,
 }
 
@@ -24,28 +39,41 @@ pub struct Restored {
 pub enum RestoreError {
     /// A setting is out of range.
     Config(&'static str),
-    /// The log has a gap, a falling term or an entry of term 0 before this place.
+    /// The log has a gap, a falling term or an entry of term 0 before this place, or it holds another entry there than it
+    /// says.
     BrokenLog {
         /// The first entry that does not follow the one before it.
         at: EntryId,
     },
+    /// The log begins too late for the snapshot, or for there being none: entries between them are missing.
+    MissingEntries {
+        /// The last entry of the snapshot; `0@0` without one.
+        snapshot: EntryId,
+        /// The first index in the log.
+        first: LogIndex,
+    },
+    /// The snapshot contradicts itself, or the log has another entry where the snapshot ends.
+    BadSnapshot {
+        /// The last entry of the snapshot.
+        last: EntryId,
+    },
     /// An entry's term is above the hard state's: the hard state is older than the log.
     TermAhead {
-        /// The log's last entry.
+        /// The last entry of log or snapshot.
         last: EntryId,
         /// The hard state's term.
         term: Term,
     },
-    /// A configuration in the log cannot be in force (no voters, or a voter that is no member).
+    /// A configuration in the log cannot be in force (no voters, or a voter that is no member), or is not in the log.
     BadConfiguration {
-        /// The entry that carries it.
-        at: EntryId,
+        /// Where it claims to be.
+        at: LogIndex,
     },
-    /// The state machine claims to have applied what the log does not hold.
+    /// The state machine claims to have applied what neither log nor snapshot holds.
     AppliedBeyondLog {
         /// The state machine's claim.
         applied: LogIndex,
-        /// The log's last index.
+        /// The last index.
         last: LogIndex,
     },
     /// A term or an index is above [`MAX_NUMBER`](crate::MAX_NUMBER).
@@ -53,11 +81,37 @@ pub enum RestoreError {
 }
 
 impl Restored {
+    /// What a node starts from that holds its whole log in memory: all entries that follow the snapshot, or index 1.
+    pub fn of_log(hard_state: HardState, snapshot: Option<SnapshotMeta>, entries: Entries) -> Self {
+        let mut runs: Vec<(LogIndex, Term)> = Vec::new();
+        let mut configurations = Vec::new();
+        for Entry { id, payload } in entries.iter() {
+            if runs.last().is_none_or(|&(_, term)| term != id.term) {
+                runs.push((id.index, id.term));
+            }
+            if let Payload::Configuration(configuration) = payload {
+                configurations.push((id.index, configuration.clone()));
+            }
+        }
+        let last = entries.last_id().unwrap_or_default();
+        Self { hard_state, snapshot, runs, last, configurations, tail: entries, applied: LogIndex(0) }
+    }
+
     /// What a founder starts from, once [`Write::bootstrap`] is durable.
     pub fn bootstrap(configuration: Configuration) -> Self {
         let write = Write::bootstrap(configuration);
-        let hard_state = write.hard_state.unwrap_or_default();
-        Self { hard_state, entries: write.entries, applied: LogIndex(0) }
+        Self::of_log(write.hard_state.unwrap_or_default(), None, write.entries)
+    }
+
+    /// The term of the entry at `index`, if the log holds it.
+    pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        let run = self.runs.partition_point(|&(first, _)| first <= index).checked_sub(1)?;
+        self.runs.get(run).filter(|_| index <= self.last.index).map(|&(_, term)| term)
+    }
+
+    /// The last entry of the snapshot; `0@0` without one.
+    pub(crate) fn snapshot_last(&self) -> EntryId {
+        self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default()
     }
 
     /// What is wrong with it, if anything.
@@ -65,27 +119,61 @@ impl Restored {
     /// # Errors
     /// The first contradiction found; see [`RestoreError`].
     pub fn check(&self) -> Result<(), RestoreError> {
-        let mut previous = EntryId::ZERO;
-        for entry in self.entries.iter() {
-            let follows = entry.id.index == previous.index.next() && entry.id.term >= previous.term;
-            if !follows || entry.id.term == Term(0) {
-                return Err(RestoreError::BrokenLog { at: entry.id });
-            }
-            if matches!(&entry.payload, Payload::Configuration(configuration) if !configuration.is_valid()) {
-                return Err(RestoreError::BadConfiguration { at: entry.id });
-            }
-            previous = entry.id;
+        self.check_log()?;
+        let snapshot = self.snapshot_last();
+        let is_consistent = self.snapshot.as_ref().is_none_or(SnapshotMeta::is_consistent);
+        if !is_consistent || self.term_at(snapshot.index).is_some_and(|term| term != snapshot.term) {
+            return Err(RestoreError::BadSnapshot { last: snapshot });
         }
-        if self.hard_state.term.0 > MAX_NUMBER {
+        if let Some(&(first, _)) = self.runs.first()
+            && first > snapshot.index.next()
+        {
+            return Err(RestoreError::MissingEntries { snapshot, first });
+        }
+        let numbers = [self.hard_state.term.0, self.last.index.0, snapshot.index.0, snapshot.term.0];
+        if numbers.iter().any(|&number| number > MAX_NUMBER) {
             return Err(RestoreError::OutOfRange);
         }
-        if previous.term > self.hard_state.term {
-            return Err(RestoreError::TermAhead { last: previous, term: self.hard_state.term });
+        let last = self.last.max(snapshot);
+        if last.term > self.hard_state.term {
+            return Err(RestoreError::TermAhead { last, term: self.hard_state.term });
         }
-        if self.applied > previous.index {
-            return Err(RestoreError::AppliedBeyondLog { applied: self.applied, last: previous.index });
+        let last = self.last.index.max(snapshot.index);
+        if self.applied > last {
+            return Err(RestoreError::AppliedBeyondLog { applied: self.applied, last });
         }
         Ok(())
+    }
+
+    /// Whether runs, last entry, configurations and tail are those of one log.
+    fn check_log(&self) -> Result<(), RestoreError> {
+        let mut previous: Option<(LogIndex, Term)> = None;
+        for &(first, term) in &self.runs {
+            let rises = previous.is_none_or(|(index, before)| first > index && term > before);
+            if !rises || term == Term(0) || first == LogIndex(0) {
+                return Err(RestoreError::BrokenLog { at: EntryId { term, index: first } });
+            }
+            previous = Some((first, term));
+        }
+        let ends = match previous {
+            Some((first, term)) => self.last.index >= first && self.last.term == term,
+            None => self.last == EntryId::ZERO,
+        };
+        if !ends || (!self.tail.is_empty() && self.tail.last_id() != Some(self.last)) {
+            return Err(RestoreError::BrokenLog { at: self.last });
+        }
+        let mut place = self.tail.first_index().unwrap_or_default();
+        for entry in self.tail.iter() {
+            if entry.id.index != place || self.term_at(place) != Some(entry.id.term) {
+                return Err(RestoreError::BrokenLog { at: entry.id });
+            }
+            place = place.next();
+        }
+        let mut bad = self
+            .configurations
+            .iter()
+            .filter(|(index, configuration)| !configuration.is_valid() || self.term_at(*index).is_none());
+        bad.next().map_or(Ok(()), |&(at, _)| Err(RestoreError::BadConfiguration { at }))
     }
 }
 
@@ -94,6 +182,10 @@ impl fmt::Display for RestoreError {
         match self {
             Self::Config(problem) => write!(f, "the configuration is out of range: {problem}"),
             Self::BrokenLog { at } => write!(f, "the log is broken: {at} does not follow the entry before it"),
+            Self::MissingEntries { snapshot, first } => {
+                write!(f, "the log begins at {first}, but the snapshot ends at {snapshot}: entries are missing")
+            }
+            Self::BadSnapshot { last } => write!(f, "the snapshot of {last} contradicts itself or the log"),
             Self::TermAhead { last, term } => write!(f, "the log ends in {last} but the hard state is of term {term}"),
             Self::BadConfiguration { at } => write!(f, "the configuration in {at} has no voters or unknown ones"),
             Self::AppliedBeyondLog { applied, last } => write!(f, "applied {applied}, but the log ends at {last}"),
@@ -107,16 +199,18 @@ impl core::error::Error for RestoreError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Entry;
     use crate::id::NodeId;
+    use alloc::vec;
 
     fn restored(term: u64, ids: &[(u64, u64)]) -> Restored {
         let entry = |&(index, term): &(u64, u64)| Entry { id: EntryId::new(index, term), payload: Payload::Noop };
-        Restored {
-            hard_state: HardState { term: Term(term), voted_for: None },
-            entries: ids.iter().map(entry).collect(),
-            applied: LogIndex(0),
-        }
+        let hard_state = HardState { term: Term(term), voted_for: None };
+        Restored::of_log(hard_state, None, ids.iter().map(entry).collect())
+    }
+
+    fn snapshot(index: u64, term: u64) -> SnapshotMeta {
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
     }
 
     #[test]
@@ -128,9 +222,10 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        use RestoreError::{AppliedBeyondLog, BadConfiguration, BrokenLog, OutOfRange, TermAhead};
+        use RestoreError::{AppliedBeyondLog, BadConfiguration, BrokenLog, MissingEntries, OutOfRange, TermAhead};
         assert_eq!(restored(3, &[(1, 1), (3, 1)]).check(), Err(BrokenLog { at: EntryId::new(3, 1) }));
-        assert_eq!(restored(3, &[(2, 1)]).check(), Err(BrokenLog { at: EntryId::new(2, 1) }));
+        let missing = MissingEntries { snapshot: EntryId::ZERO, first: LogIndex(2) };
+        assert_eq!(restored(3, &[(2, 1)]).check(), Err(missing));
         assert_eq!(restored(3, &[(1, 2), (2, 1)]).check(), Err(BrokenLog { at: EntryId::new(2, 1) }));
         assert_eq!(restored(3, &[(1, 0)]).check(), Err(BrokenLog { at: EntryId::new(1, 0) }));
         assert_eq!(restored(1, &[(1, 2)]).check(), Err(TermAhead { last: EntryId::new(1, 2), term: Term(1) }));
@@ -139,6 +234,45 @@ mod tests {
         ahead.applied = LogIndex(2);
         assert_eq!(ahead.check(), Err(AppliedBeyondLog { applied: LogIndex(2), last: LogIndex(1) }));
         let empty = Restored::bootstrap(Configuration::default());
-        assert_eq!(empty.check(), Err(BadConfiguration { at: EntryId::new(1, 1) }));
+        assert_eq!(empty.check(), Err(BadConfiguration { at: LogIndex(1) }));
+        let mut short = restored(3, &[(1, 1), (2, 3)]);
+        short.last = EntryId::new(3, 3);
+        assert_eq!(short.check(), Err(BrokenLog { at: EntryId::new(3, 3) }), "the tail ends elsewhere");
+        let mut other = restored(3, &[(1, 1), (2, 3)]);
+        other.runs[1].0 = LogIndex(1);
+        assert_eq!(other.check(), Err(BrokenLog { at: EntryId::new(1, 3) }));
+        let mut shifted = restored(3, &[(1, 1), (2, 3)]);
+        shifted.runs = vec![(LogIndex(1), Term(3))];
+        assert_eq!(shifted.check(), Err(BrokenLog { at: EntryId::new(1, 1) }), "runs and tail differ");
+        let mut elsewhere = restored(3, &[(1, 1)]);
+        elsewhere.configurations.push((LogIndex(2), Configuration::of_voters([NodeId(1)])));
+        assert_eq!(elsewhere.check(), Err(BadConfiguration { at: LogIndex(2) }));
+    }
+
+    #[test]
+    fn a_snapshot_and_the_log_must_meet_and_agree() {
+        use RestoreError::{AppliedBeyondLog, BadSnapshot, MissingEntries, TermAhead};
+        let with = |term, (index, at), ids: &[(u64, u64)]| Restored {
+            snapshot: Some(snapshot(index, at)),
+            ..restored(term, ids)
+        };
+        assert_eq!(with(3, (4, 2), &[]).check(), Ok(()), "an empty log");
+        assert_eq!(with(3, (4, 2), &[(5, 2), (6, 3)]).check(), Ok(()), "it goes on after the snapshot");
+        assert_eq!(with(3, (4, 2), &[(3, 1), (4, 2), (5, 2)]).check(), Ok(()), "trailing entries");
+        assert_eq!(with(3, (4, 2), &[(2, 1), (3, 1)]).check(), Ok(()), "it ends before the snapshot");
+        let missing = MissingEntries { snapshot: EntryId::new(4, 2), first: LogIndex(6) };
+        assert_eq!(with(3, (4, 2), &[(6, 2)]).check(), Err(missing));
+        let bad = Err(BadSnapshot { last: EntryId::new(4, 2) });
+        assert_eq!(with(3, (4, 2), &[(4, 1)]).check(), bad, "another entry at its place");
+        let mut early = with(3, (4, 2), &[]);
+        early.snapshot = early.snapshot.map(|meta| SnapshotMeta { configured_at: EntryId::new(5, 2), ..meta });
+        assert_eq!(early.check(), bad, "its configuration comes after it");
+        let ahead = TermAhead { last: EntryId::new(4, 2), term: Term(1) };
+        assert_eq!(with(1, (4, 2), &[]).check(), Err(ahead));
+        let mut applied = with(3, (4, 2), &[]);
+        applied.applied = LogIndex(4);
+        assert_eq!(applied.check(), Ok(()));
+        applied.applied = LogIndex(5);
+        assert_eq!(applied.check(), Err(AppliedBeyondLog { applied: LogIndex(5), last: LogIndex(4) }));
     }
 }

@@ -8,11 +8,13 @@ use crate::config::Config;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry};
 use crate::event::Event;
-use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
+use crate::id::{EntryId, LogIndex, NodeId, ReadId, Seq, Term, WriteId};
 use crate::jitter::Jitter;
 use crate::log::Log;
 use crate::message::{AppendEntriesResponse, AppendOutcome, Rpc};
+use crate::readback::ReadBack;
 use crate::restore::Restored;
+use crate::snapshot::Snapshots;
 use crate::time::{Instant, nanos, width};
 use crate::writes::Writes;
 use alloc::collections::VecDeque;
@@ -37,6 +39,11 @@ pub(crate) struct Shared {
     truncate_from: Option<LogIndex>,
     changed_bytes: u64,
     pub(crate) writes: Writes,
+    pub(crate) snapshots: Snapshots,
+    /// The last question for entries.
+    read: ReadId,
+    /// The entries that are to be applied.
+    pub(crate) to_apply: ReadBack,
     /// The write that was in flight for so long that this node gave leadership up for it.
     pub(crate) stalled_write: Option<WriteId>,
     /// The commit index (Raft Figure 2).
@@ -52,7 +59,7 @@ pub(crate) struct Shared {
     applying_bytes: u64,
     /// What is handed over up to here and overdue has been reported.
     overdue: LogIndex,
-    handed: LogIndex,
+    pub(crate) handed: LogIndex,
     pub(crate) applied: LogIndex,
     jitter: Jitter,
     /// Drawn last.
@@ -70,8 +77,11 @@ struct Applying {
 
 impl Shared {
     pub(crate) fn new(config: Config, restored: Restored) -> Self {
-        let last = restored.entries.last_id().unwrap_or_default();
-        let Restored { hard_state, entries, applied } = restored;
+        let log = Log::restored(&restored);
+        let last = log.last();
+        let Restored { hard_state, snapshot, applied, .. } = restored;
+        let covered = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
+        let commit = applied.max(covered);
         Self {
             jitter: Jitter::new(config.seed, config.id, hard_state.term, last),
             election_timeout: config.election_timeout.end,
@@ -80,15 +90,18 @@ impl Shared {
             hard_state,
             hard_state_write: WriteId(0),
             hard_state_changed: false,
-            log: Log::new(entries),
+            log,
             changed_from: None,
             written: last.index,
             truncate_from: None,
             changed_bytes: 0,
             writes: Writes::default(),
+            snapshots: Snapshots::restored(snapshot, applied < covered),
+            read: ReadId(0),
+            to_apply: ReadBack::default(),
             stalled_write: None,
-            commit: applied,
-            verified: applied,
+            commit,
+            verified: commit,
             leader: None,
             contact: None,
             applying: VecDeque::new(),
@@ -218,6 +231,21 @@ impl Shared {
         self.changed_bytes = self.changed_bytes.saturating_add(bytes);
     }
 
+    /// The log was forgotten whole and goes on after `last`; what is durable of it begins to be uncertain at `touched`.
+    pub(crate) fn log_is_discarded(&mut self, touched: LogIndex, last: LogIndex) {
+        self.changed_bytes = 0;
+        self.log_changes(touched, 0);
+        self.written = last;
+        self.truncate_from = None;
+        self.to_apply.forget();
+    }
+
+    /// Numbers the next question for entries.
+    pub(crate) fn next_read(&mut self) -> ReadId {
+        self.read = self.read.next();
+        self.read
+    }
+
     /// Forgets the entries from `index` on; reports the configuration in force if one of them carried it.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         debug_assert!(index > self.commit, "entry {index} is committed up to {}", self.commit);
@@ -285,38 +313,56 @@ impl Shared {
         self.log.seal();
         let hard_state = core::mem::take(&mut self.hard_state_changed).then_some(self.hard_state);
         let touches = self.changed_from.take();
-        if hard_state.is_none() && touches.is_none() {
+        let snapshot = self.snapshots.take_changed();
+        if hard_state.is_none() && touches.is_none() && snapshot.is_none() {
             return;
         }
-        let entries = self.log.entries(self.written.next(), self.log.last().index, u64::MAX);
+        let entries = self.log.entries(self.written.next(), self.log.last().index, u64::MAX).unwrap_or_default();
         let bytes = core::mem::take(&mut self.changed_bytes);
         let id = self.writes.issue(touches, bytes, self.now);
         if hard_state.is_some() {
             self.hard_state_write = id;
         }
+        if let Some(record) = &snapshot {
+            self.snapshots.issued(id, record);
+        }
         self.written = self.log.last().index;
         let truncate_from = self.truncate_from.take();
-        self.actions.push(Action::Persist(Write { id, hard_state, truncate_from, entries }));
+        self.actions.push(Action::Persist(Write { id, hard_state, truncate_from, snapshot, entries }));
     }
 
     /// Hands over what is committed and durable here, as far as the state machine keeps up. Durable, because what is
     /// applied must still be there after a restart.
     pub(crate) fn emit_apply(&mut self) {
         let limit = self.commit.min(self.durable());
-        if self.handed >= limit {
-            return;
-        }
         let room = self.config.max_apply_bytes.saturating_sub(self.applying_bytes);
-        if room == 0 || (!self.applying.is_empty() && self.log.bytes(self.handed.next(), self.handed.next()) > room) {
+        if self.emit_restore() || self.handed >= limit || room == 0 {
             return;
         }
-        let entries = self.log.entries(self.handed.next(), limit, room);
-        let Some(last) = entries.last_id() else { return };
-        let bytes = entries.size();
-        self.handed = last.index;
-        self.applying.push_back(Applying { last: last.index, bytes, since: self.now });
-        self.applying_bytes = self.applying_bytes.saturating_add(bytes);
+        let mut to_apply = core::mem::take(&mut self.to_apply);
+        let entries = to_apply.entries(self, self.handed.next(), limit, room).unwrap_or_default();
+        self.to_apply = to_apply;
+        let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return };
+        if bytes > room && !self.applying.is_empty() {
+            return;
+        }
+        self.hand_over(last.index, bytes);
+        self.to_apply.release(self.handed.next());
         self.actions.push(Action::Apply { entries });
+    }
+
+    /// Takes note of what the state machine is about to be handed.
+    pub(crate) fn hand_over(&mut self, last: LogIndex, bytes: u64) {
+        self.handed = last;
+        self.applying.push_back(Applying { last, bytes, since: self.now });
+        self.applying_bytes = self.applying_bytes.saturating_add(bytes);
+    }
+
+    /// Takes note that a write and all before it are durable.
+    pub(crate) fn on_persisted(&mut self, write: WriteId) {
+        self.writes.report(write);
+        let writes = &self.writes;
+        self.snapshots.reported(|write| writes.is_durable(write));
     }
 
     /// Takes note of what the state machine applied. More than it was handed counts as that.

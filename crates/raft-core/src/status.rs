@@ -45,8 +45,12 @@ pub struct Status {
     pub voted_for: Option<NodeId>,
     /// The leader it knows of.
     pub leader: Option<NodeId>,
+    /// The first index in its log.
+    pub first: LogIndex,
     /// Its last entry.
     pub last: EntryId,
+    /// The last entry that its newest snapshot covers.
+    pub snapshot: Option<EntryId>,
     /// The highest index that is durable here.
     pub durable: LogIndex,
     /// The commit index.
@@ -80,6 +84,8 @@ pub struct PeerStatus {
     pub inflight_messages: usize,
     /// Bytes of entries on their way and not acknowledged.
     pub inflight_bytes: u64,
+    /// The last entry of the snapshot that is on its way.
+    pub snapshot: Option<EntryId>,
 }
 
 /// How a leader sends to a peer.
@@ -89,6 +95,8 @@ pub enum PeerState {
     Probe,
     /// Appends pipelined up to the window (Thesis §10.2.1).
     Replicate,
+    /// A snapshot is on its way, because the log no longer holds what comes next; meanwhile empty appends only (Raft §7).
+    Snapshot,
     /// Not at all: the peer denied what it had acknowledged.
     LostData,
 }

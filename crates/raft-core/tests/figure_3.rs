@@ -177,6 +177,7 @@ fn a_leader_that_truncates_is_seen() {
         id: WriteId(2),
         hard_state: None,
         truncate_from: Some(LogIndex(2)),
+        snapshot: None,
         entries: vec![entry(2, 5, 3)].into(),
     };
     history.asked_to_write(NodeId(1), leader(4), follower(5), &write);

@@ -155,7 +155,7 @@ impl Threads {
         };
         let place = settings.data_dir.display().to_string();
         let Opened { mut store, recovery, .. } = opened;
-        let restored = Restored { hard_state: recovery.hard_state, entries: recovery.entries, applied: LogIndex(0) };
+        let restored = Restored::of_log(recovery.hard_state, None, recovery.entries);
         let mut node = Node::new(config, NodeOptions::default(), restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
         let Parts { inbox, disk, outlets, .. } = parts.clone();

@@ -7,9 +7,9 @@ use crate::wire::store;
 use bytes::Bytes;
 use prost::Message;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogIndex,
-    NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow,
-    Vote, VoteRefusal, Write, WriteId,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
+    LogIndex, NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq,
+    SnapshotMeta, SnapshotRecord, Term, TimeoutNow, Vote, VoteRefusal, Write, WriteId,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -78,7 +78,23 @@ pub fn decode_write(bytes: Bytes) -> Result<Write, DecodeError> {
             .hard_state
             .map(|hard| HardState { term: Term(hard.term), voted_for: hard.voted_for.map(NodeId) }),
         truncate_from: record.truncate_from.map(LogIndex),
+        snapshot: record.snapshot.map(decode_snapshot_record).transpose()?,
         entries: decode_entries(record.entries)?,
+    })
+}
+
+fn decode_snapshot_record(record: store::SnapshotRecord) -> Result<SnapshotRecord, DecodeError> {
+    let meta = decode_snapshot_meta(record.meta.ok_or(DecodeError::Missing("SnapshotRecord.meta"))?)?;
+    let log = if record.discards_log { LogFate::Discard } else { LogFate::Keep };
+    Ok(SnapshotRecord { meta, log })
+}
+
+fn decode_snapshot_meta(meta: w::SnapshotMeta) -> Result<SnapshotMeta, DecodeError> {
+    let configuration = meta.configuration.ok_or(DecodeError::Missing("SnapshotMeta.configuration"))?;
+    Ok(SnapshotMeta {
+        last: entry_id(meta.last, "SnapshotMeta.last")?,
+        configuration: decode_configuration(configuration)?,
+        configured_at: entry_id(meta.configured_at, "SnapshotMeta.configured_at")?,
     })
 }
 

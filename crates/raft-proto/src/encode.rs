@@ -5,8 +5,8 @@ use crate::wire::raft::{append_entries_response, entry, peer_message, vote};
 use crate::wire::store;
 use prost::Message;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Payload, PreVote,
-    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal, Write, nanos,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, LogFate, Payload, PreVote,
+    PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, SnapshotMeta, TimeoutNow, Vote, VoteRefusal, Write, nanos,
 };
 
 /// The bytes of an rpc: a `raft.v1.PeerMessage`.
@@ -61,9 +61,21 @@ pub fn encode_write(write: &Write) -> Vec<u8> {
             .hard_state
             .map(|hard| store::HardState { term: hard.term.0, voted_for: hard.voted_for.map(|id| id.0) }),
         truncate_from: write.truncate_from.map(|index| index.0),
+        snapshot: write.snapshot.as_ref().map(|record| store::SnapshotRecord {
+            meta: Some(encode_snapshot_meta(&record.meta)),
+            discards_log: record.log == LogFate::Discard,
+        }),
         entries: write.entries.iter().map(encode_entry).collect(),
     };
     record.encode_to_vec()
+}
+
+fn encode_snapshot_meta(meta: &SnapshotMeta) -> w::SnapshotMeta {
+    w::SnapshotMeta {
+        last: Some(entry_id(meta.last)),
+        configuration: Some(encode_configuration(&meta.configuration)),
+        configured_at: Some(entry_id(meta.configured_at)),
+    }
 }
 
 fn entry_id(id: EntryId) -> w::EntryId {

@@ -103,6 +103,7 @@ fn write() -> impl Strategy<Value = Write> {
             id: WriteId(0),
             hard_state,
             truncate_from: truncate_from.map(LogIndex),
+            snapshot: None,
             entries,
         },
     )
@@ -211,7 +212,8 @@ fn a_configuration_has_one_encoding() {
 fn commands_share_the_buffer_they_came_in() {
     let command = Bytes::from(vec![7_u8; 64]);
     let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Command(command) };
-    let write = Write { id: WriteId(1), hard_state: None, truncate_from: None, entries: vec![entry].into() };
+    let write =
+        Write { id: WriteId(1), hard_state: None, truncate_from: None, snapshot: None, entries: vec![entry].into() };
     let bytes = Bytes::from(encode_write(&write));
     let range = bytes.as_ptr_range();
     let decoded = decode_write(bytes.clone()).expect("just encoded");

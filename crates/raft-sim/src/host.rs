@@ -145,7 +145,7 @@ impl Host {
             }
         };
         let entries: Entries = recovery.entries;
-        let restored = Restored { hard_state: recovery.hard_state, entries: entries.clone(), applied: LogIndex(0) };
+        let restored = Restored::of_log(recovery.hard_state, None, entries.clone());
         let config = Config { seed, ..self.config.clone() };
         let node = match Node::new(config, NodeOptions { max_sessions: MAX_SESSIONS }, restored, KvMap::new()) {
             Ok(node) => node,

@@ -25,13 +25,13 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
 pub fn entries(first: u64, count: u64, term: u64, bytes: usize) -> Write {
     let payload = |index: u64| Payload::Command(Bytes::from(vec![index as u8 | 1; bytes]));
     let entries = (first..first + count).map(|i| Entry { id: EntryId::new(i, term), payload: payload(i) }).collect();
-    Write { id: WriteId(0), hard_state: None, truncate_from: None, entries }
+    Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot: None, entries }
 }
 
 /// A write of a hard state.
 pub fn vote(term: u64, candidate: u64) -> Write {
     let hard_state = HardState { term: Term(term), voted_for: Some(NodeId(candidate)) };
-    Write { id: WriteId(0), hard_state: Some(hard_state), truncate_from: None, entries: Entries::new() }
+    Write { id: WriteId(0), hard_state: Some(hard_state), truncate_from: None, snapshot: None, entries: Entries::new() }
 }
 
 /// The naive model of a log: what these writes add up to.

@@ -95,7 +95,7 @@ impl Cluster {
     pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
         let configuration = Configuration::of_voters((1..=size).map(NodeId));
         let image = Restored::bootstrap(configuration);
-        let disk = Image { hard_state: image.hard_state, log: image.entries.to_vec() };
+        let disk = Image { hard_state: image.hard_state, log: image.tail.to_vec() };
         let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
         Self::of_disks(disks, adjust)
     }
@@ -103,7 +103,7 @@ impl Cluster {
     /// `size` voters that have never run, and `joiners` nodes with empty disks.
     pub(crate) fn with_joiners(size: u64, joiners: u64, adjust: impl Fn(&mut Config)) -> Self {
         let founder = Restored::bootstrap(Configuration::of_voters((1..=size).map(NodeId)));
-        let founder = Image { hard_state: founder.hard_state, log: founder.entries.to_vec() };
+        let founder = Image { hard_state: founder.hard_state, log: founder.tail.to_vec() };
         let disk = |id| if id <= size { founder.clone() } else { Image::default() };
         Self::of_disks((1..=size + joiners).map(|id| (NodeId(id), disk(id))).collect(), adjust)
     }
@@ -322,9 +322,8 @@ impl Cluster {
         }
         server.applied = if with_state_machine { std::mem::take(&mut server.saved) } else { Vec::new() };
         let restored = Restored {
-            hard_state: server.disk.hard_state,
-            entries: server.disk.log.clone().into(),
             applied: LogIndex(server.applied.len() as u64),
+            ..Restored::of_log(server.disk.hard_state, None, server.disk.log.clone().into())
         };
         server.memory = server.disk.clone();
         server.news.clear();

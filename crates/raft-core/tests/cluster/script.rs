@@ -34,6 +34,10 @@ pub(crate) fn describe(input: &Input) -> String {
         Input::Unreachable { peer } => format!("{peer} unreachable"),
         Input::Persisted { write } => format!("persisted {write}"),
         Input::Applied { index } => format!("applied {index}"),
+        Input::LogRead { read, entries } => format!("{read} read {entries}"),
+        Input::SnapshotTaken { index } => format!("snapshot taken at {index}"),
+        Input::SnapshotReceived { from, term, meta } => format!("<- {from} term {term} {meta}"),
+        Input::SnapshotSent { to, outcome } => format!("snapshot for {to}: {outcome:?}"),
     }
 }
 

@@ -209,6 +209,7 @@ impl Script {
             id: WriteId(hand.written + hand.asked.len() as u64 + 1),
             hard_state: hard.map(|(term, vote)| HardState { term: Term(term), voted_for: vote.map(NodeId) }),
             truncate_from: truncate.map(LogIndex),
+            snapshot: None,
             entries: entries.into(),
         };
         hand.asked.push(write.clone());

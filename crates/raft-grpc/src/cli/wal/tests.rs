@@ -36,6 +36,7 @@ fn folder() -> TempDir {
         id: WriteId(0),
         hard_state: Some(HardState { term: Term(3), voted_for: Some(NodeId(2)) }),
         truncate_from: truncate_from.map(LogIndex),
+        snapshot: None,
         entries: entries.into(),
     };
     let writes = [

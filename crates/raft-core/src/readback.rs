@@ -1,0 +1,76 @@
+//! Reading the log back: entries that are no longer in memory come from the host, while the protocol goes on.
+//!
+//! One question at a time for each purpose (what is to be applied; each peer), forgotten with its purpose. So an answer
+//! that comes late, twice, or to a log that has changed meanwhile changes nothing.
+//!
+//! This file must not know what the entries are wanted for.
+
+use crate::action::Action;
+use crate::entry::Entries;
+use crate::id::{LogIndex, ReadId};
+use crate::log::Log;
+use crate::shared::Shared;
+
+/// One purpose's reading.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ReadBack {
+    asked: Option<(ReadId, LogIndex)>,
+    answer: Entries,
+}
+
+impl ReadBack {
+    /// Whether this question is asked here.
+    pub(crate) fn asks(&self, read: ReadId) -> bool {
+        self.asked.is_some_and(|(id, _)| id == read)
+    }
+
+    /// Takes the answer, as far as it is of this log.
+    pub(crate) fn answered(&mut self, log: &Log, entries: &Entries) {
+        let Some((_, first)) = self.asked.take() else { return };
+        let count = entries
+            .iter()
+            .zip(first.0..)
+            .take_while(|(entry, index)| entry.id.index.0 == *index && log.holds(entry.id));
+        self.answer = entries.slice(0, count.count());
+    }
+
+    /// Forgets question and answer.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The entries from `first` on, up to `last` and `max_bytes`, but at least one: from memory or from the answer. None:
+    /// they are not there yet. Then they are asked for, if nothing is.
+    pub(crate) fn entries(
+        &mut self,
+        shared: &mut Shared,
+        first: LogIndex,
+        last: LogIndex,
+        max_bytes: u64,
+    ) -> Option<Entries> {
+        if let Some(entries) = shared.log.entries(first, last, max_bytes) {
+            return Some(entries);
+        }
+        let answered = self.answer.first_index().is_some_and(|index| index <= first);
+        let answer = if answered { self.answer.between(first, last) } else { Entries::new() };
+        if !answer.is_empty() {
+            return Some(answer.within(max_bytes));
+        }
+        self.answer = Entries::new();
+        if self.asked.is_none() {
+            let read = shared.next_read();
+            self.asked = Some((read, first));
+            // What is not in memory is durable: nothing else is let go of.
+            let last = last.min(shared.log.cached_from().previous());
+            shared.actions.push(Action::ReadLog { read, first, last, max_bytes });
+        }
+        None
+    }
+
+    /// Lets go of an answer that was used, or can be no longer.
+    pub(crate) fn release(&mut self, next: LogIndex) {
+        if self.answer.last_id().is_some_and(|last| last.index < next) {
+            self.answer = Entries::new();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A peer whose next entry the leader's log no longer holds gets a snapshot (Raft §7).
+//!
+//! The leader asks for the earliest place its log could go on from; only a peer that has just denied even that gets one,
+//! so a peer that is away costs nothing. From then on empty appends ask for the place after the snapshot, and whatever
+//! brings the peer to a place that the log holds ends it.
+
+use crate::action::Action;
+use crate::entry::Entries;
+use crate::event::{AbandonReason, Event};
+use crate::id::{NodeId, ReadId, Seq};
+use crate::leader::Leader;
+use crate::message::SnapshotOutcome;
+use crate::progress::{Progress, Sending};
+use crate::shared::Shared;
+use crate::status::PeerState;
+use crate::time::Instant;
+
+impl Progress {
+    /// Has the newest durable snapshot sent to the peer. There is one, unless the log goes on after one that is not durable
+    /// yet: then the next heartbeat asks again.
+    pub(crate) fn need_snapshot(&mut self, shared: &mut Shared, seq: Seq, appended_bytes: u64, to: NodeId) {
+        let base = shared.log.base().index;
+        let Some(meta) = shared.snapshots.durable.clone().filter(|meta| meta.last.index >= base) else {
+            return self.snapshot_over(base.next(), seq);
+        };
+        let deadline = shared.now.after(shared.config.snapshot_timeout);
+        self.send_snapshot(Sending { last: meta.last, deadline, appended_bytes });
+        shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
+    }
+
+    fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
+        if let Some(sending) = self.sending {
+            self.snapshot_over(shared.log.base().index.next(), seq);
+            shared.observe(|| Event::SnapshotAbandoned { peer, last: sending.last, reason });
+        }
+    }
+}
+
+impl Leader {
+    /// Takes note of how far a snapshot is.
+    pub(crate) fn on_snapshot_sent(&mut self, shared: &mut Shared, to: NodeId, outcome: SnapshotOutcome) {
+        let Some((peer, sending)) =
+            self.peers.get_mut(&to).and_then(|peer| peer.sending.map(|sending| (peer, sending)))
+        else {
+            return;
+        };
+        match outcome {
+            SnapshotOutcome::Progress => {
+                let deadline = shared.now.after(shared.config.snapshot_timeout);
+                peer.sending = Some(Sending { deadline, ..sending });
+            }
+            // Its core has it, so an append that leaves from now on finds it, unless the peer has crashed meanwhile.
+            SnapshotOutcome::Delivered => peer.snapshot_over(sending.last.index.next(), self.seq),
+            SnapshotOutcome::Failed => peer.abandon(shared, self.seq, to, AbandonReason::Failed),
+        }
+    }
+
+    /// When the first snapshot on its way counts as lost.
+    pub(crate) fn snapshot_deadline(&self) -> Option<Instant> {
+        self.peers.values().filter_map(|peer| peer.sending).map(|sending| sending.deadline).min()
+    }
+
+    /// Gives up the snapshots of which nothing was heard for too long.
+    pub(crate) fn abandon_overdue_snapshots(&mut self, shared: &mut Shared) {
+        for (&id, peer) in &mut self.peers {
+            if peer.sending.is_some_and(|sending| sending.deadline.is_due(shared.now)) {
+                peer.abandon(shared, self.seq, id, AbandonReason::TimedOut);
+            }
+        }
+    }
+
+    /// Forgets what a snapshot covers of the log, but for what follows a snapshot that is on its way, for a while.
+    pub(crate) fn compact(&mut self, shared: &mut Shared) {
+        let retained = |sending: &Sending| self.appended_bytes.saturating_sub(sending.appended_bytes);
+        let on_their_way = self.peers.values().filter_map(|peer| peer.sending);
+        let held = on_their_way.filter(|sending| retained(sending) <= shared.config.max_retained_bytes);
+        let held = held.map(|sending| sending.last.index.next()).min();
+        shared.emit_compact(held);
+        let base = shared.log.base().index;
+        for (&id, peer) in &mut self.peers {
+            if peer.next_index > base || peer.state == PeerState::LostData {
+                continue;
+            }
+            peer.abandon(shared, self.seq, id, AbandonReason::Compacted);
+            peer.probe_from(base.next(), self.seq);
+        }
+    }
+
+    /// Entries for a peer that were asked for; none: it needs a snapshot.
+    pub(crate) fn on_log_read(&mut self, shared: &mut Shared, read: ReadId, entries: &Entries) {
+        let Some((&id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.read_back.asks(read)) else { return };
+        if entries.is_empty() {
+            return peer.need_snapshot(shared, self.seq, self.appended_bytes, id);
+        }
+        peer.read_back.answered(&shared.log, entries);
+    }
+}
