@@ -234,6 +234,11 @@ impl Log {
         }
     }
 
+    /// The bytes of the payloads in memory ([`Entry::size`]).
+    pub(crate) fn cached_bytes(&self) -> u64 {
+        self.cached_bytes
+    }
+
     /// The first index whose payload is in memory; the one after the end if none is.
     pub(crate) fn cached_from(&self) -> LogIndex {
         let first = self.runs.front().and_then(Entries::first_index);

@@ -102,6 +102,11 @@ impl Raft {
         self.shared.id()
     }
 
+    /// Its settings.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
     /// The current term.
     pub fn term(&self) -> Term {
         self.shared.term()
@@ -155,6 +160,7 @@ impl Raft {
             stopped: if let Role::Stopped(reason) = self.role { Some(reason) } else { None },
             uncommitted_bytes: leader.map_or(0, |leader| leader.uncommitted_bytes),
             unpersisted_bytes: shared.unpersisted_bytes(),
+            cached_bytes: shared.log.cached_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
             transfer_to: leader.and_then(|leader| leader.transfer).map(|transfer| transfer.target),
             peers: leader

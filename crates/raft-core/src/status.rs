@@ -63,6 +63,8 @@ pub struct Status {
     pub uncommitted_bytes: u64,
     /// Bytes handed to the disk and not yet reported `Persisted`.
     pub unpersisted_bytes: u64,
+    /// Bytes of entries in memory.
+    pub cached_bytes: u64,
     /// Reads waiting for their round; 0 unless it leads.
     pub pending_reads: usize,
     /// To whom leadership is being handed over; none if it is not, or this node does not lead.

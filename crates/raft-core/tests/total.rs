@@ -11,8 +11,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, Event, Input, Instant,
-    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PreVote, PreVoteResponse, Raft, ReadMode,
-    RequestId, RequestVote, RequestVoteResponse, Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
+    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PeerState, PreVote, PreVoteResponse, Raft,
+    ReadId, ReadMode, RequestId, RequestVote, RequestVoteResponse, Round, Rpc, Seq, SnapshotMeta, SnapshotOutcome,
+    Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
 use std::cell::Cell;
 use std::time::Duration;
@@ -109,6 +110,32 @@ fn any_change() -> impl Strategy<Value = MembershipChange> {
         .prop_map(|(expected, steps)| MembershipChange { expected, steps })
 }
 
+fn configuration() -> impl Strategy<Value = Configuration> {
+    vec(0..5_u64, 0..4).prop_map(|ids| Configuration::of_voters(ids.into_iter().map(NodeId)))
+}
+
+fn snapshot() -> impl Strategy<Value = SnapshotMeta> {
+    (entry_id(), configuration(), entry_id()).prop_map(|(last, configuration, configured_at)| SnapshotMeta {
+        last,
+        configuration,
+        configured_at,
+    })
+}
+
+/// What a host says of snapshots and of entries it has read.
+fn host_input() -> impl Strategy<Value = Input> {
+    let outcomes = [SnapshotOutcome::Progress, SnapshotOutcome::Delivered, SnapshotOutcome::Failed];
+    prop_oneof![
+        2 => number().prop_map(|index| Input::SnapshotTaken { index: LogIndex(index) }),
+        3 => (0..5_u64, number(), snapshot())
+            .prop_map(|(from, term, meta)| Input::SnapshotReceived { from: NodeId(from), term: Term(term), meta }),
+        2 => (0..5_u64, proptest::sample::select(outcomes.to_vec()))
+            .prop_map(|(to, outcome)| Input::SnapshotSent { to: NodeId(to), outcome }),
+        3 => (number(), entry_id().prop_flat_map(entries))
+            .prop_map(|(read, entries)| Input::LogRead { read: ReadId(read), entries: entries.into() }),
+    ]
+}
+
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         1 => Just(Input::Tick),
@@ -122,6 +149,7 @@ fn input() -> impl Strategy<Value = Input> {
         1 => (number(), any_change()).prop_map(|(id, change)| Input::ChangeMembership { id: RequestId(id), change }),
         1 => (number(), proptest::option::of(0..5_u64))
             .prop_map(|(id, to)| Input::TransferLeadership { id: RequestId(id), to: to.map(NodeId) }),
+        3 => host_input(),
         2 => number().prop_map(|write| Input::Persisted { write: WriteId(write) }),
         1 => number().prop_map(|index| Input::Applied { index: LogIndex(index) }),
     ]
@@ -134,7 +162,46 @@ fn roles() -> Vec<Replica> {
     stopped.receive(N2, append(3, 2, (1, 1), 0, &[(2, 3)]));
     let mut alone = Replica::with(&[1], 1, |_, _| ());
     alone.persist();
+    let (mut joint, mut transferring) = (fresh().established(), fresh().established());
+    let steps = vec![cluster::schedule::membership_step(2, N3)];
+    let change = MembershipChange { expected: None, steps };
+    joint.step(Input::ChangeMembership { id: RequestId(1), change });
+    transferring.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });
+    let configuration = Configuration::of_voters((1..=3).map(NodeId));
+    let meta = SnapshotMeta { last: EntryId::new(5, 2), configuration, configured_at: EntryId::new(1, 1) };
+    let scarce = |restored_applied: u64| {
+        Replica::with(&[1, 1, 2], 3, |config, restored| {
+            (config.max_cached_bytes, config.max_apply_bytes, config.trailing_entries) = (60, 60, 0);
+            restored.tail = raft_core::Entries::new();
+            restored.applied = LogIndex(restored_applied);
+        })
+    };
+    let mut installing = fresh().following(3);
+    installing.step(Input::SnapshotReceived { from: N2, term: Term(3), meta });
+    let mut reading = scarce(0).following(3);
+    reading.receive(N2, append(3, 2, (3, 2), 3, &[]));
+    let mut sending = scarce(3).established();
+    sending.step(Input::SnapshotTaken { index: LogIndex(3) });
+    sending.persist();
+    sending.receive(N3, mismatch(3, 2, (3, 2), (1, 1)));
+    let installed = Replica::with(&[], 3, |_, restored| {
+        restored.hard_state.term = Term(2);
+        restored.snapshot = Some(SnapshotMeta {
+            last: EntryId::new(4, 2),
+            configuration: Configuration::of_voters((1..=3).map(NodeId)),
+            configured_at: EntryId::new(1, 1),
+        });
+    });
+    assert!(sending.raft.status().peers.values().any(|peer| peer.state == PeerState::Snapshot));
+    assert!(joint.raft.configuration().is_some_and(Configuration::is_joint));
+    assert_eq!(transferring.raft.status().transfer_to, Some(N2));
     vec![
+        joint,
+        transferring,
+        installing,
+        reading,
+        sending,
+        installed,
         Replica::unstarted(&[1, 1], 3, |_, _| ()),
         fresh(),
         fresh().following(3),
@@ -159,6 +226,25 @@ fn is_ignored(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::Observe(Event::Ignored { .. })))
 }
 
+/// What is in memory keeps to the limits, up to one run of entries that came together.
+fn is_bounded(raft: &Raft) {
+    const ONE_RUN: u64 = 2_000;
+    let (status, config) = (raft.status(), raft.config());
+    let cached =
+        config.max_cached_bytes.saturating_add(config.max_apply_bytes).saturating_add(status.unpersisted_bytes);
+    assert!(status.cached_bytes <= cached.saturating_add(ONE_RUN), "{} cached", status.cached_bytes);
+    assert!(
+        status.unpersisted_bytes <= config.max_unpersisted_bytes + ONE_RUN,
+        "{} in flight",
+        status.unpersisted_bytes
+    );
+    assert!(status.pending_reads <= config.max_pending_reads);
+    for peer in status.peers.values() {
+        assert!(peer.inflight_messages <= config.max_inflight_messages);
+        assert!(peer.inflight_bytes <= config.max_inflight_bytes + config.max_append_bytes + ONE_RUN);
+    }
+}
+
 /// The timers due, then one input, with what must hold after every call. Returns what came of both.
 fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
     let mut actions = raft.step(Message { now, input: Input::Tick });
@@ -168,6 +254,7 @@ fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
     if (raft.status(), raft.deadline()) != (status, deadline) {
         assert_ne!(raft.digest(), before, "{input:?}");
     }
+    is_bounded(raft);
     let after = raft.digest();
     assert!(raft.step(Message { now, input: Input::Tick }).is_empty(), "nothing is left undone after {input:?}");
     assert_eq!(raft.digest(), after, "an empty call at the same time changes nothing");
@@ -178,6 +265,7 @@ fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
 fn arbitrary_inputs_against_every_role() {
     let roles = roles();
     let story = vec((input(), prop_oneof![4 => Just(0_u64), 2 => 0..400_000_000_u64, 1 => Just(u64::MAX / 8)]), 1..40);
+    let messages = Cell::new(0_u64);
     runner(20, 64)
         .run(&story, |story| {
             for role in &roles {
@@ -191,14 +279,19 @@ fn arbitrary_inputs_against_every_role() {
                     };
                     call(&mut raft, now, input.clone());
                     let status = raft.status();
+                    if let Input::SnapshotReceived { meta, .. } = input {
+                        entries = entries.max(meta.last.index.0.min(MAX_NUMBER));
+                    }
                     assert!(status.last.index.0 <= entries, "{} entries from {entries}", status.last.index);
                     assert!(status.peers.len() <= 5 && status.commit <= status.last.index);
                     assert!(status.term.0 <= MAX_NUMBER);
+                    messages.set(messages.get() + 1);
                 }
             }
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{} arbitrary inputs", messages.get());
 }
 
 #[test]
@@ -327,6 +420,7 @@ fn real_messages_with_one_field_changed() {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{} changed messages, {} accepted", tried.get(), accepted.get());
     assert!(tried.get() >= 1_000, "{} tried", tried.get());
     assert!(accepted.get() * 5 >= tried.get(), "{} accepted of {}", accepted.get(), tried.get());
 }
@@ -351,6 +445,7 @@ fn lies_among_real_messages() {
             Ok(())
         })
         .unwrap_or_else(|failure| panic!("{failure}"));
+    println!("{} lies among real messages, {} accepted", told.get(), accepted.get());
     assert!(told.get() >= 500, "{} told", told.get());
     assert!(accepted.get() * 5 >= told.get(), "{} accepted of {}", accepted.get(), told.get());
 }
