@@ -6,7 +6,9 @@
 mod check;
 mod code_map;
 mod durability;
+mod fuzz;
 mod long;
+mod messages;
 mod planted;
 mod process;
 mod readme;
@@ -39,6 +41,10 @@ enum Task {
     Sigkills(sigkills::Options),
     /// The tests of a package, many times in a row on a busy machine
     Steady(steady::Options),
+    /// A fuzz target for a while; needs cargo-fuzz
+    Fuzz(fuzz::Options),
+    /// Millions of arbitrary, changed and false messages into the core
+    Messages(messages::Options),
     /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
     CodeMap,
 }
@@ -64,6 +70,8 @@ fn run(task: Task) -> Result<bool> {
         Task::Durability(options) => durability::run(&root, &options),
         Task::Sigkills(options) => sigkills::run(&root, &options),
         Task::Steady(options) => steady::run(&root, &options),
+        Task::Fuzz(options) => fuzz::run(&root, &options),
+        Task::Messages(options) => messages::run(&root, &options),
         Task::CodeMap => code_map::write(&root).map(|()| true),
     }
 }

@@ -1,0 +1,46 @@
+//! `cargo xtask fuzz`: a fuzz target for a while, guided by what of the code it reaches. Needs `cargo-fuzz`.
+
+use crate::process::Line;
+use anyhow::{Context, Result, bail};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Which target
+    #[arg(long, value_enum, default_value_t = Target::Step)]
+    target: Target,
+    /// For how long
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    seconds: u64,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Target {
+    /// Any bytes, as inputs of one core
+    Step,
+}
+
+impl Target {
+    /// Its crate and its name.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Step => ("crates/raft-core", "step"),
+        }
+    }
+}
+
+/// Whether nothing was found.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let is_there =
+        Command::new("cargo").args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !is_there.context("cannot run cargo")?.success() {
+        bail!("cargo-fuzz is missing: cargo install cargo-fuzz");
+    }
+    let (folder, target) = options.target.place();
+    // Without a sanitizer: the code has no unsafe block, and so the compiler need not be a nightly one.
+    let words = format!("cargo fuzz run --sanitizer none {target} -- -max_total_time={}", options.seconds);
+    let line = Line { words: &words, environment: &[] };
+    println!("fuzz: {line}");
+    Ok(line.command(&root.join(folder)).status()?.success())
+}
