@@ -7,6 +7,7 @@
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::event::Event;
+use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Term, WriteId};
 use crate::membership::InvalidChange;
 use crate::message::Rpc;
@@ -16,6 +17,7 @@ use core::fmt;
 
 /// Everything the core can ask for, and everything it reports.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Send this to a peer. May be dropped, delayed, repeated; must not block.
     Send {
@@ -141,6 +143,7 @@ pub enum Action {
 
 /// The persistent state apart from the log (Raft Figure 2). Term and vote never travel apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardState {
     /// The latest term this node has seen.
     pub term: Term,
@@ -150,6 +153,7 @@ pub struct HardState {
 
 /// One atomic record for the disk. Recovery applies it as: truncate, snapshot, entries.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Write {
     /// Counted from 1 after every start.
     pub id: WriteId,
@@ -166,6 +170,7 @@ pub struct Write {
 
 /// A snapshot takes effect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SnapshotRecord {
     /// The snapshot.
     pub meta: SnapshotMeta,
@@ -190,6 +195,7 @@ impl Write {
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RejectReason {
     /// This node does not lead.
     NotLeader {
@@ -225,6 +231,7 @@ pub enum RejectReason {
 
 /// Why leadership was not handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TransferFailure {
     /// The target did not take over in time. This node goes on leading.
     TimedOut,
@@ -236,6 +243,7 @@ pub enum TransferFailure {
 
 /// The contradiction that stopped a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum StopReason {
     /// The leader of the current term sent another entry for a place that is committed here (Raft §5.4.3: cannot be).
     CommittedConflict {
@@ -355,3 +363,5 @@ impl fmt::Debug for Action {
         fmt::Display::fmt(self, f)
     }
 }
+
+canonical!(SnapshotRecord { meta, log });

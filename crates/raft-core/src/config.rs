@@ -10,6 +10,7 @@ pub const MAX_PRIORITY: u32 = 100;
 
 /// The settings of one node. The defaults are the safe ones; [`Config::check`] says what is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// Who this node is.
     pub id: NodeId,

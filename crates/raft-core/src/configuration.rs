@@ -2,6 +2,7 @@
 //!
 //! Pure algebra: this file must not know about time, roles or messages.
 
+use crate::fingerprint::canonical;
 use crate::id::NodeId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -13,6 +14,7 @@ use core::fmt;
 /// Invariant of an accepted configuration ([`is_valid`](Self::is_valid)): `voters` is not empty, and `members` names
 /// every voter of both halves. A member that is a voter of neither half is a learner (Thesis §4.2.1, non-voting).
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Configuration {
     /// The voters of the new half; of the only half unless joint.
     pub voters: BTreeSet<NodeId>,
@@ -119,6 +121,8 @@ impl fmt::Debug for Configuration {
         fmt::Display::fmt(self, f)
     }
 }
+
+canonical!(Configuration { voters, outgoing, leaving, members });
 
 #[cfg(test)]
 mod tests {

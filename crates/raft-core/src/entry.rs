@@ -10,6 +10,7 @@ use core::ops::Deref;
 
 /// What an entry carries.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Payload {
     /// Nothing: the entry with which a leader opens its term (Raft §8).
     Noop,
@@ -21,6 +22,7 @@ pub enum Payload {
 
 /// One entry of the log.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
     /// Where it is and who created it.
     pub id: EntryId,
@@ -170,6 +172,20 @@ impl Eq for Entries {}
 impl core::hash::Hash for Entries {
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         (**self).hash(state);
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Entries {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Entries {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Entry>::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 /// Something worth seeing in a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The role or the term changed.
     BecameRole {
@@ -124,6 +125,7 @@ pub enum Event {
 
 /// What brought a role about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// The election timer ran out (Raft §5.2).
     ElectionTimeout,
@@ -168,6 +170,7 @@ pub enum Cause {
 
 /// Why a snapshot on its way is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AbandonReason {
     /// The host says that it failed.
     Failed,
@@ -179,6 +182,7 @@ pub enum AbandonReason {
 
 /// Why an input was ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum IgnoreReason {
     /// It claims to come from this node itself.
     FromSelf,
@@ -198,6 +202,7 @@ pub enum IgnoreReason {
 
 /// Why a request to campaign was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum CampaignRefusal {
     /// The configuration does not make this node a voter.
     NotAVoter,

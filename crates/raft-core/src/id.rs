@@ -12,6 +12,7 @@ macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         pub struct $name(pub u64);
 
         impl $name {
@@ -75,6 +76,7 @@ number!(
 
 /// What identifies an entry: two logs that hold the same `EntryId` hold the same prefix (Raft §5.3, Log Matching).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntryId {
     /// The term of the leader that created the entry. First, so that ids order as Raft §5.4.1 compares logs.
     pub term: Term,

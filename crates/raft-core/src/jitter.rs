@@ -1,11 +1,13 @@
 //! The election jitter: the core's only randomness, and a function of what the host and the disk handed over.
 
+use crate::fingerprint::{Canon, Canonical};
 use crate::id::{EntryId, NodeId, Term};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// A stream of random numbers, addressed by how many were drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Jitter {
     key: [u8; 32],
     draws: u64,
@@ -33,6 +35,12 @@ impl Jitter {
         self.draws = self.draws.saturating_add(1);
         let product = u128::from(stream.next_u64()) * u128::from(width);
         (product >> 64) as u64
+    }
+}
+
+impl Canonical for Jitter {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        canon.jitter(&(self.key, self.draws));
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::action::{Action, RejectReason};
 use crate::entry::{Entry, Payload};
 use crate::event::{Event, IgnoreReason};
+use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, RequestId, Seq};
 use crate::message::{AppendEntriesResponse, AppendOutcome};
 use crate::progress::Progress;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 /// What only a leader knows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leader {
     /// Its first entry, the no-op. Once that is committed, so is all before it (Raft §8).
     pub(crate) term_start: LogIndex,
@@ -207,3 +209,6 @@ impl Leader {
         (shared.config.check_quorum && contact != Instant::NEVER).then(|| contact.after(shared.longest_timeout()))
     }
 }
+
+// What was appended counts from where something began to wait.
+canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, told_to_start } without { appended_bytes });

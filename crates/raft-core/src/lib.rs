@@ -11,7 +11,8 @@
 //!   [`restore`](Restored), [`status`](Status).
 //! - Pure parts: ids, [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
 //!   [`membership`](MembershipChange) (what a change makes of a configuration), `log`, `writes` (what is durable),
-//!   `progress` (one peer), `readback` (entries that are no longer in memory), `jitter`, [`digest`](Digest).
+//!   `progress` (one peer), `readback` (entries that are no longer in memory), `jitter`, [`digest`](Digest),
+//!   [`fingerprint`](Renaming).
 //! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
 //!   `transition` (the only file that changes roles).
 //! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
@@ -115,6 +116,7 @@ mod digest;
 mod election;
 mod entry;
 mod event;
+mod fingerprint;
 mod follower;
 mod id;
 mod jitter;
@@ -147,6 +149,7 @@ pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};
 pub use event::{AbandonReason, CampaignRefusal, Cause, Event, IgnoreReason};
+pub use fingerprint::Renaming;
 pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 pub use membership::{InvalidChange, MembershipChange, MembershipStep};
 pub use message::{

@@ -4,6 +4,7 @@
 
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
+use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, Term};
 use crate::restore::Restored;
 use crate::snapshot::SnapshotMeta;
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 /// Invariant: `terms` covers exactly base+1..=last, indices and terms both rising; `runs`, then `open`, hold the newest
 /// of these entries without a gap; `configurations` names every configuration entry and the one in force at `base`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Log {
     /// The last entry that was forgotten, because a snapshot covers it; `0@0` if none was.
     base: EntryId,
@@ -294,6 +296,8 @@ impl Log {
 fn named<'a>((&index, (term, configuration)): (&LogIndex, &'a (Term, Configuration))) -> (EntryId, &'a Configuration) {
     (EntryId { term: *term, index }, configuration)
 }
+
+canonical!(Log { base, last, terms, runs, open, cached_bytes, configurations });
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ use core::fmt;
 
 /// A change of the configuration: all steps or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MembershipChange {
     /// Only if the configuration in force is that of this entry (compare and set); none: whatever it is.
     pub expected: Option<LogIndex>,
@@ -22,6 +23,7 @@ pub struct MembershipChange {
 
 /// A step of a change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MembershipStep {
     /// A node that is no member becomes a learner: it gets the log and counts for nothing (Thesis §4.2.1).
     AddLearner {
@@ -56,6 +58,7 @@ pub enum MembershipStep {
 
 /// What is wrong with a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InvalidChange {
     /// There are no steps, or they change nothing.
     Nothing,

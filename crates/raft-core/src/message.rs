@@ -24,6 +24,7 @@ pub struct Message {
 
 /// Everything the core can be told.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
     /// Nothing but the time.
     Tick,
@@ -123,6 +124,7 @@ pub enum Input {
 
 /// How far the sending of a snapshot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SnapshotOutcome {
     /// A part has arrived, the rest is on its way.
     Progress,
@@ -134,6 +136,7 @@ pub enum SnapshotOutcome {
 
 /// What a read may rest on. Linearizable either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadMode {
     /// A round in which a quorum confirms the leader (ReadIndex, Thesis §6.4). Needs no clock.
     #[default]
@@ -146,6 +149,7 @@ pub enum ReadMode {
 
 /// What peers say to each other.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rpc {
     /// Would you vote for me? Changes nothing at the receiver (Thesis §9.6).
     PreVote(PreVote),
@@ -165,6 +169,7 @@ pub enum Rpc {
 
 /// Arguments of a pre-vote (Thesis §9.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreVote {
     /// The term the sender *would* campaign in: its own plus one.
     pub term: Term,
@@ -176,6 +181,7 @@ pub struct PreVote {
 
 /// Result of a pre-vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreVoteResponse {
     /// The answerer's own term.
     pub term: Term,
@@ -187,6 +193,7 @@ pub struct PreVoteResponse {
 
 /// Arguments of a vote request (Raft Figure 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestVote {
     /// The candidate's term.
     pub term: Term,
@@ -198,6 +205,7 @@ pub struct RequestVote {
 
 /// Result of a vote request (Raft Figure 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestVoteResponse {
     /// The answerer's term.
     pub term: Term,
@@ -207,6 +215,7 @@ pub struct RequestVoteResponse {
 
 /// A vote, or why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Vote {
     /// Granted.
     Granted,
@@ -216,6 +225,7 @@ pub enum Vote {
 
 /// Why a vote is refused. Each names its rule when printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VoteRefusal {
     /// The request's term is behind the answerer's (Raft §5.1).
     StaleTerm,
@@ -235,6 +245,7 @@ pub enum VoteRefusal {
 
 /// Arguments of an append (Raft Figure 2). The leader is the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntries {
     /// The leader's term.
     pub term: Term,
@@ -250,6 +261,7 @@ pub struct AppendEntries {
 
 /// Result of an append (Raft Figure 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntriesResponse {
     /// The answerer's term.
     pub term: Term,
@@ -265,6 +277,7 @@ pub struct AppendEntriesResponse {
 /// A leader's request to start an election at once, bound to one log and one term: it is obeyed only by a node whose
 /// durable log ends exactly so, and so can win (Thesis §3.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeoutNow {
     /// The leader's term.
     pub term: Term,
@@ -274,6 +287,7 @@ pub struct TimeoutNow {
 
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AppendOutcome {
     /// The answerer's log is durable and the same as the leader's up to here.
     Matched {

@@ -2,6 +2,7 @@
 //!
 //! This file must not know the log's content or the other peers.
 
+use crate::fingerprint::{Canon, Canonical, canonical};
 use crate::id::{EntryId, LogIndex, Seq};
 use crate::readback::ReadBack;
 use crate::status::{PeerState, PeerStatus};
@@ -13,6 +14,7 @@ use core::time::Duration;
 ///
 /// Invariant: `match_index < next_index`; `inflight` is empty unless replicating, its indices rise.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Progress {
     /// The highest index known to be durable at the peer. Never lowered.
     pub(crate) match_index: LogIndex,
@@ -51,6 +53,7 @@ pub(crate) struct Progress {
 /// The rounds in which a peer catches up (Thesis §4.2.1): in each it gets what the log held when the round began. A round
 /// shorter than an election timeout tells that promoting the peer would not leave the cluster without a quorum for long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct CatchUp {
     target: LogIndex,
     since: Instant,
@@ -82,6 +85,7 @@ impl CatchUp {
 
 /// A snapshot on its way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Sending {
     pub(crate) last: EntryId,
     /// When it counts as lost, unless something is heard of it.
@@ -91,6 +95,7 @@ pub(crate) struct Sending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct InFlight {
     last: LogIndex,
     bytes: u64,
@@ -98,6 +103,7 @@ struct InFlight {
 
 /// What was true when an append was sent; dates the answers that echo it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Mark {
     pub(crate) seq: Seq,
     pub(crate) at: Instant,
@@ -260,6 +266,40 @@ impl Progress {
         }
     }
 }
+
+/// How much was appended meanwhile counts, not how much ever was.
+impl Canonical for Sending {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        let Self { last, deadline, appended_bytes } = self;
+        last.feed(canon);
+        deadline.feed(canon);
+        canon.appended_since(*appended_bytes);
+    }
+}
+
+canonical!(Progress {
+    match_index,
+    next_index,
+    state,
+    probe_sent,
+    position_since,
+    echoed,
+    sent,
+    sent_commit,
+    contact,
+    promised,
+    stickiness,
+    inflight,
+    inflight_bytes,
+    sending,
+    read_back,
+    marks,
+    created,
+    catch_up
+});
+canonical!(CatchUp { target, since, last_was_short });
+canonical!(InFlight { last, bytes });
+canonical!(Mark { seq, at, match_index });
 
 #[cfg(test)]
 mod tests {

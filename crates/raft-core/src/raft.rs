@@ -6,6 +6,7 @@ use crate::configuration::Configuration;
 use crate::digest::Digest;
 use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
+use crate::fingerprint::canonical;
 use crate::follower;
 use crate::id::{LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
@@ -18,6 +19,7 @@ use alloc::vec::Vec;
 
 /// One Raft replica: a deterministic function of its inputs, with time among them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Raft {
     pub(crate) shared: Shared,
     pub(crate) role: Role,
@@ -387,3 +389,5 @@ impl Raft {
         self.shared.evict();
     }
 }
+
+canonical!(Raft { shared, role, round, seen, announced, started });

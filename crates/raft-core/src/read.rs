@@ -6,6 +6,7 @@
 //! was sent, never later ones.
 
 use crate::action::{Action, RejectReason};
+use crate::fingerprint::canonical;
 use crate::id::{LogIndex, NodeId, RequestId, Seq};
 use crate::leader::Leader;
 use crate::message::ReadMode;
@@ -15,6 +16,7 @@ use alloc::collections::VecDeque;
 
 /// The reads that wait for confirmation, in order of arrival.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reads {
     waiting: VecDeque<Waiting>,
     /// A round is under way: appends numbered above this confirm it.
@@ -22,6 +24,7 @@ pub(crate) struct Reads {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Waiting {
     id: RequestId,
     /// The commit index at arrival, or the leader's first entry if that is later.
@@ -90,3 +93,6 @@ impl Leader {
         }
     }
 }
+
+canonical!(Reads { waiting, round });
+canonical!(Waiting { id, index, after });

@@ -7,12 +7,14 @@
 
 use crate::action::Action;
 use crate::entry::Entries;
+use crate::fingerprint::canonical;
 use crate::id::{LogIndex, ReadId};
 use crate::log::Log;
 use crate::shared::Shared;
 
 /// One purpose's reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ReadBack {
     asked: Option<(ReadId, LogIndex)>,
     answer: Entries,
@@ -74,3 +76,5 @@ impl ReadBack {
         }
     }
 }
+
+canonical!(ReadBack { asked, answer });

@@ -1,6 +1,7 @@
 //! The roles, each owning what only it knows: it dies when the role ends (Raft §5.1, Figure 4).
 
 use crate::action::StopReason;
+use crate::fingerprint::canonical;
 use crate::id::{LogIndex, NodeId, Round, Seq};
 use crate::leader::Leader;
 use crate::status::RoleKind;
@@ -9,6 +10,7 @@ use alloc::collections::BTreeSet;
 
 /// What a node is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Role {
     Follower(Follower),
     PreCandidate(PreCandidate),
@@ -19,6 +21,7 @@ pub(crate) enum Role {
 
 /// Answers leaders and candidates. A learner is a follower that is no voter: its timer never fires.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Follower {
     /// When it stops waiting for a leader.
     pub(crate) election_deadline: Instant,
@@ -32,6 +35,7 @@ pub(crate) struct Follower {
 
 /// A success response that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Owed {
     /// Whether an append among them brought nothing new: then the answer waits for the term only, not for the entries.
     pub(crate) at_once: bool,
@@ -43,6 +47,7 @@ pub(crate) struct Owed {
 
 /// Asks whether it could win (Thesis §9.6).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PreCandidate {
     pub(crate) round: Round,
     pub(crate) granted: BTreeSet<NodeId>,
@@ -51,6 +56,7 @@ pub(crate) struct PreCandidate {
 
 /// Asks for votes (Raft §5.2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
     /// When the round is over; none until its requests have left, which is when its own vote is durable.
@@ -77,3 +83,8 @@ impl Role {
         }
     }
 }
+
+canonical!(Follower { election_deadline, seen, owed, owed_vote });
+canonical!(Owed { at_once, base, target });
+canonical!(PreCandidate { round, granted, deadline });
+canonical!(Candidate { granted, deadline, transfer });

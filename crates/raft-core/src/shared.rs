@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry};
 use crate::event::Event;
+use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, Seq, Term, WriteId};
 use crate::jitter::Jitter;
 use crate::log::Log;
@@ -23,6 +24,7 @@ use core::time::Duration;
 
 /// The part of a node that outlives its roles.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Shared {
     pub(crate) config: Config,
     /// The latest time seen.
@@ -69,6 +71,7 @@ pub(crate) struct Shared {
 
 /// What the state machine has been handed and has not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Applying {
     last: LogIndex,
     bytes: u64,
@@ -240,6 +243,11 @@ impl Shared {
         self.to_apply.forget();
     }
 
+    /// The newest question for entries.
+    pub(crate) fn read(&self) -> ReadId {
+        self.read
+    }
+
     /// Numbers the next question for entries.
     pub(crate) fn next_read(&mut self) -> ReadId {
         self.read = self.read.next();
@@ -409,3 +417,7 @@ impl Shared {
         Duration::from_nanos(nanos(self.config.election_timeout.end))
     }
 }
+
+// The time is what all others count from; actions there are none between calls.
+canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, verified, leader, contact, applying, applying_bytes, overdue, handed, applied, jitter, election_timeout } without { now, actions });
+canonical!(Applying { last, bytes, since });

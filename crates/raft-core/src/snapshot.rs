@@ -6,6 +6,7 @@
 use crate::action::{Action, SnapshotRecord};
 use crate::configuration::Configuration;
 use crate::event::{Cause, Event, IgnoreReason};
+use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term, WriteId};
 use crate::raft::Raft;
 use crate::role::{Owed, Role};
@@ -15,6 +16,7 @@ use core::fmt;
 
 /// What a snapshot stands for: the state after `last`, and the configuration that was then in force.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SnapshotMeta {
     /// The last entry that it covers.
     pub last: EntryId,
@@ -26,6 +28,7 @@ pub struct SnapshotMeta {
 
 /// What becomes of the log when a snapshot takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum LogFate {
     /// It stays: the snapshot is of this log.
     Keep,
@@ -35,6 +38,7 @@ pub enum LogFate {
 
 /// The snapshots of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Snapshots {
     /// The newest one whose record is durable: what may be sent, and what the log may be compacted by.
     pub(crate) durable: Option<SnapshotMeta>,
@@ -237,3 +241,6 @@ impl fmt::Debug for SnapshotMeta {
         fmt::Display::fmt(self, f)
     }
 }
+
+canonical!(SnapshotMeta { last, configuration, configured_at });
+canonical!(Snapshots { durable, in_flight, changed, must_restore });

@@ -7,6 +7,7 @@ use core::fmt;
 
 /// The roles of Raft §5.1, with the pre-candidate of Thesis §9.6. A learner is a follower that is no voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleKind {
     /// Answers leaders and candidates.
     Follower,
@@ -92,6 +93,7 @@ pub struct PeerStatus {
 
 /// How a leader sends to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PeerState {
     /// One append at a time, to find the place where the logs part.
     Probe,

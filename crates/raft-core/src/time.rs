@@ -7,6 +7,7 @@ use core::time::Duration;
 /// Nanoseconds on a clock of the host that is monotonic and runs through suspend (Linux: `CLOCK_BOOTTIME`). Only
 /// differences mean anything. Arithmetic saturates: an instant beyond the end of time is "never".
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(pub u64);
 
 impl Instant {

@@ -3,6 +3,7 @@
 
 use crate::action::{Action, RejectReason, TransferFailure};
 use crate::event::Event;
+use crate::fingerprint::canonical;
 use crate::id::{LogIndex, NodeId, RequestId};
 use crate::leader::Leader;
 use crate::message::{Rpc, TimeoutNow};
@@ -12,6 +13,7 @@ use crate::time::Instant;
 
 /// A transfer under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Transfer {
     /// The request; none if this leader wants to be rid of it by itself.
     pub(crate) id: Option<RequestId>,
@@ -113,3 +115,5 @@ impl Leader {
         }
     }
 }
+
+canonical!(Transfer { id, target, deadline, told });

@@ -1,5 +1,6 @@
 //! Which writes are on their way to the disk, and what they leave durable meanwhile.
 
+use crate::fingerprint::canonical;
 use crate::id::{LogIndex, WriteId};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
@@ -9,6 +10,7 @@ use alloc::collections::VecDeque;
 /// `durable` must be right at every moment, not only when the disk is idle: a write that touches the log from some index
 /// on makes everything from there on uncertain until it is reported, also what an earlier write put there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Writes {
     issued: WriteId,
     reported: WriteId,
@@ -20,6 +22,7 @@ pub(crate) struct Writes {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct InFlight {
     id: WriteId,
     bytes: u64,
@@ -71,11 +74,24 @@ impl Writes {
         self.in_flight.front().map(|write| (write.id, write.since))
     }
 
+    /// The newest write.
+    pub(crate) fn issued(&self) -> WriteId {
+        self.issued
+    }
+
+    /// The newest that is durable.
+    pub(crate) fn reported(&self) -> WriteId {
+        self.reported
+    }
+
     /// The bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
+
+canonical!(Writes { issued, reported, in_flight, bytes, lowest });
+canonical!(InFlight { id, bytes, since });
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,179 @@
+//! The contract's rule 18: the state as data, the digest that tells any two states apart, and the fingerprint that does so
+//! only where it matters.
+
+mod cluster;
+
+use cluster::Cluster;
+use cluster::replica::*;
+use cluster::schedule::{runner, schedule};
+use raft_core::{Config, Input, Instant, NodeId, Raft, Renaming, Seq, Term};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+fn fingerprint(raft: &Raft) -> u128 {
+    raft.fingerprint(&Renaming::default())
+}
+
+#[test]
+fn a_state_comes_back_whole_at_every_step_of_a_run() {
+    runner(30, 6)
+        .run(&schedule(200), |(size, happenings)| {
+            let mut cluster = Cluster::for_schedules(size);
+            for happening in &happenings {
+                cluster.happen(happening);
+                for raft in cluster.servers.values().filter_map(|server| server.raft.as_ref()) {
+                    let bytes = serde_json::to_vec(raft).expect("a state is data");
+                    let back: Raft = serde_json::from_slice(&bytes).expect("what was written can be read");
+                    assert_eq!(&back, raft);
+                    assert_eq!((back.digest(), fingerprint(&back)), (raft.digest(), fingerprint(raft)));
+                }
+            }
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Every leaf of the value, by its path.
+fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Array(values) => {
+            for (place, value) in values.iter().enumerate() {
+                leaves(value, &format!("{path}/{place}"), found);
+            }
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                leaves(value, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Number(_) | Value::Bool(_) => found.push(path.to_owned()),
+        Value::Null | Value::String(_) => {}
+    }
+}
+
+/// What a fingerprint need not see: what only grows and is counted back from, names of requests, payloads.
+fn may_be_alike(path: &str) -> bool {
+    let growing = ["issued", "reported", "hard_state_write", "read", "round", "appended_bytes", "stalled_write"];
+    path.contains("/payload/")
+        || path.contains("/in_flight/")
+        || path.contains("/lowest/")
+        || path.contains("/waiting/")
+        || path.contains("/transfer/id")
+        || growing.iter().any(|name| path.ends_with(&format!("/{name}")))
+}
+
+#[test]
+fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
+    let fresh = || Replica::new(&[1, 1, 2]);
+    let mut busy = fresh().established();
+    busy.propose(1);
+    busy.read(2);
+    let states = [fresh(), fresh().following(3), fresh().pre_candidate(), fresh().candidate(), fresh().leader(), busy];
+    let (mut seen, mut compared) = (BTreeSet::new(), 0);
+    for state in &states {
+        let raft = &state.raft;
+        let value = serde_json::to_value(raft).expect("a state is data");
+        let mut paths = Vec::new();
+        leaves(&value, "", &mut paths);
+        for path in paths {
+            let mut changed = value.clone();
+            let leaf = changed.pointer_mut(&path).expect("it was found there");
+            let another = match &*leaf {
+                Value::Bool(flag) => Value::Bool(!flag),
+                number => Value::from(number.as_u64().map_or(1, |number| number ^ 1)),
+            };
+            *leaf = another;
+            // Sets may become shorter by a change, and some numbers are out of their range.
+            let Ok(other) = serde_json::from_value::<Raft>(changed) else { continue };
+            if other == *raft {
+                continue;
+            }
+            assert_ne!(other.digest(), raft.digest(), "{path}");
+            seen.insert(path.split('/').rfind(|name| name.parse::<u64>().is_err()).unwrap_or_default().to_owned());
+            if !may_be_alike(&path) {
+                compared += 1;
+                assert_ne!(fingerprint(&other), fingerprint(raft), "{path}");
+            }
+        }
+    }
+    assert!(compared > 500 && seen.len() > 60, "{compared} compared; {seen:?}");
+}
+
+/// The same story at another time, with other request ids, after more writes, appends and rounds that left nothing.
+#[test]
+fn what_cannot_matter_does_not_change_the_fingerprint() {
+    let no_jitter = |config: &mut Config| config.election_timeout.end = config.election_timeout.start;
+    let story = |delay: u64, seed: u64, request: u64| {
+        let mut n1 = Replica::unstarted(&[1, 1], 3, |config, _| {
+            no_jitter(config);
+            config.seed = seed;
+        });
+        n1.pass(delay);
+        n1.tick();
+        let mut n1 = n1.established();
+        n1.propose(request);
+        n1.read(request + 1);
+        n1.raft
+    };
+    let (one, other) = (story(0, 1, 1), story(7_777, 2, 40));
+    assert_ne!(one.digest(), other.digest());
+    assert_eq!(fingerprint(&one), fingerprint(&other));
+
+    // With something to draw, the seed counts.
+    let drawn = |seed| Replica::with(&[1, 1], 3, |config, _| config.seed = seed).raft;
+    assert_ne!(fingerprint(&drawn(1)), fingerprint(&drawn(2)));
+
+    // Written twice as often, all of it durable.
+    let mut writer = Replica::with(&[1, 1], 3, |config, _| no_jitter(config)).following(3);
+    let mut plain = writer.raft.clone();
+    writer.step(Input::Tick);
+    let before = fingerprint(&plain);
+    plain.step(raft_core::Message { now: writer.now, input: Input::Persisted { write: raft_core::WriteId(1) } });
+    assert_eq!(fingerprint(&plain), before);
+}
+
+#[test]
+fn nodes_may_change_names() {
+    let swap = [(N2, N3), (N3, N2)].into_iter().collect();
+    let renaming = Renaming { nodes: swap, ..Renaming::default() };
+    let led_by = |leader: NodeId| {
+        let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.election_timeout.end = config.election_timeout.start);
+        n1.receive(leader, heartbeat(3, 1, (0, 0), 0));
+        n1.persist();
+        n1.raft
+    };
+    assert_ne!(fingerprint(&led_by(N2)), fingerprint(&led_by(N3)));
+    assert_eq!(led_by(N2).fingerprint(&renaming), fingerprint(&led_by(N3)));
+    assert_eq!(led_by(N2).fingerprint(&renaming), led_by(N2).fingerprint(&renaming));
+}
+
+#[test]
+fn what_a_follower_has_seen_counts_back_from_its_leaders_newest() {
+    let seen = |seq| {
+        let mut n1 = Replica::new(&[1, 1]).following(3);
+        n1.receive(N2, heartbeat(3, seq, (2, 1), 0));
+        n1.raft
+    };
+    let with = |newest| Renaming { newest: [(Term(3), Seq(newest))].into_iter().collect(), ..Renaming::default() };
+    assert_eq!(seen(4).fingerprint(&with(6)), seen(8).fingerprint(&with(10)));
+    assert_ne!(seen(4).fingerprint(&with(6)), seen(4).fingerprint(&with(7)));
+    assert_ne!(fingerprint(&seen(4)), fingerprint(&seen(8)));
+}
+
+#[test]
+fn far_away_is_far_away() {
+    let after = |idle: Duration| {
+        let mut n1 = Replica::with(&[1, 1], 3, |config, restored| {
+            config.id = N9;
+            restored.applied = raft_core::LogIndex(2);
+        });
+        n1.now = Instant(n1.now.0 + idle.as_nanos() as u64);
+        n1.tick();
+        n1.raft
+    };
+    let (hour, day) = (Duration::from_secs(3_600), Duration::from_secs(86_400));
+    assert_ne!(after(hour).digest(), after(day).digest());
+    assert_eq!(fingerprint(&after(hour)), fingerprint(&after(day)));
+    assert_ne!(fingerprint(&after(hour)), fingerprint(&after(Duration::from_millis(5))));
+}
