@@ -161,6 +161,30 @@ pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() 
     Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
 }
 
+/// A newest segment with a torn checkpoint and no record was in the making; with a record, it is damaged.
+pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for with_records in [true, false] {
+        let (store, writes) = compacted(fresh(), 1);
+        let mut disk = store.into_disk();
+        let newest = segments(&mut disk).pop().expect("there are some");
+        let bytes = content(&mut disk, &newest);
+        if !with_records {
+            let end = 64 + usize::from(bytes[12]);
+            disk.write(&newest, end as u64, &vec![0; bytes.len() - end]).expect("there");
+        }
+        flip(&mut disk, &newest, 70);
+        match Store::open(disk, OPTIONS) {
+            Err(error) => assert!(with_records && matches!(error.error, StoreError::Corrupt { .. }), "{error}"),
+            Ok((mut store, recovery)) => {
+                assert!(!with_records, "{recovery:?}");
+                assert_eq!(recovery.torn_tail.map(|tail| (tail.file, tail.offset)), Some((newest.clone(), 0)));
+                assert!(!segments(store.disk_mut()).contains(&newest));
+                assert!(recovery.records < writes.len() as u64);
+            }
+        }
+    }
+}
+
 /// A record that has changed since recovery is no entry.
 pub(super) fn damage_is_noticed_when_it_is_read<D: Disk>(disk: D) {
     let (mut store, writes) = compacted(disk, 4);
