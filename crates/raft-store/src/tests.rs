@@ -1,6 +1,6 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
-use crate::conformance::{self, OPTIONS, entries, fold, open, vote};
+use crate::conformance::{self, OPTIONS, Step, entries, fold, open, vote};
 use crate::{ClusterId, Disk, DiskError, DiskErrorKind, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -108,6 +108,12 @@ fn the_conformance_suite_passes_in_memory() {
 }
 
 #[test]
+fn a_kill_at_any_call_loses_nothing_that_was_written() {
+    let crashes = conformance::every_crash(&mut Memory::default, &|disk, check| check(disk));
+    assert!(crashes > 300, "{crashes} crashes are too few to mean something");
+}
+
+#[test]
 fn a_group_is_one_write_and_one_sync() {
     let (mut store, _) = open(Memory::default());
     let (writes, syncs) = (store.disk().writes, store.disk().syncs);
@@ -147,7 +153,7 @@ fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
         let (_, recovery) = open(disk);
         let records = recovery.records as usize;
         assert!(records >= synced && records <= synced + 1, "{records} records after {synced} syncs");
-        assert_eq!((recovery.hard_state, recovery.entries), fold(&writes[..records]));
+        assert_eq!(conformance::state(&recovery), fold(&writes[..records]));
     }
     assert!(failures > 10, "{failures} failures are too few to mean something");
 }
@@ -155,7 +161,8 @@ fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
 #[test]
 fn options_are_checked_and_the_disk_comes_back() {
     let disk = Memory { syncs: 77, ..Memory::default() };
-    let (error, disk) = Store::open(disk, crate::StoreOptions { segment_bytes: 4095 }).expect_err("small").into_parts();
+    let (error, disk) =
+        Store::open(disk, crate::StoreOptions { segment_bytes: 4095, ..OPTIONS }).expect_err("small").into_parts();
     assert_eq!(error, StoreError::SegmentTooSmall { segment_bytes: 4095, minimum: 4096 });
     assert_eq!(disk.syncs, 77);
 }
@@ -183,6 +190,18 @@ fn filled() -> Memory {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_life_is_that_of_the_model(steps in vec((any::<u8>(), any::<u16>(), any::<u16>()), 1..120)) {
+        let steps: Vec<_> = steps.into_iter().map(|(kind, a, b)| Step(kind, a, b)).collect();
+        // A kill loses nothing but a torn write, which is cut.
+        let (_, taken) = conformance::live(Memory::default(), &steps, |disk, _, _| disk);
+        prop_assert_eq!(taken, 0);
+    }
+}
+
+proptest! {
     #[test]
     fn any_folder_opens_or_is_refused(
         files in proptest::collection::btree_map(
@@ -191,7 +210,7 @@ proptest! {
         let disk = Memory { files, ..Memory::default() };
         if let Ok((store, recovery)) = Store::open(disk, OPTIONS) {
             let (_, again) = open(store.into_disk());
-            prop_assert_eq!((again.hard_state, again.entries), (recovery.hard_state, recovery.entries));
+            prop_assert_eq!(again.restored, recovery.restored);
             prop_assert_eq!(again.torn_tail, None, "a tail is cut once");
         }
     }
@@ -235,7 +254,8 @@ proptest! {
         }
         if let Ok((_, found)) = Store::open(disk, OPTIONS) {
             prop_assert!(found.records <= all.records);
-            prop_assert_eq!(&found.entries, &all.entries.slice(0, found.entries.len()));
+            let (found, all) = (found.restored.tail, all.restored.tail);
+            prop_assert_eq!(&found, &all.slice(0, found.len()));
         }
     }
 }
