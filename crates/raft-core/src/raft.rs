@@ -378,7 +378,6 @@ impl Raft {
             Role::Leader(leader) => leader.compact(&mut self.shared),
             _ => self.shared.emit_compact(None),
         }
-        let durable = self.shared.durable();
-        self.shared.log.evict(self.shared.config.max_cached_bytes, durable);
+        self.shared.evict();
     }
 }
