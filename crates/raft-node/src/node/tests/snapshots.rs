@@ -117,6 +117,24 @@ fn after_so_many_bytes_or_when_it_is_wished_one_is_taken() {
 }
 
 #[test]
+fn after_one_that_could_not_be_saved_the_next_is_taken_when_it_is_due() {
+    let mut cluster = snapshotting(1, 10);
+    let leader = cluster.leader();
+    let session = cluster.open_session(leader, 1);
+    cluster.holds_files = true;
+    cluster.commands(leader, session, 1..=15);
+    cluster.outputs.clear();
+    cluster.feed(leader, NodeInput::SnapshotNotSaved { index: LogIndex(10) });
+    assert_eq!(cluster.outputs, []);
+    cluster.commands(leader, session, 16..=18);
+    let saved = cluster.outputs.iter().find(|output| saves(output));
+    assert!(
+        matches!(saved, Some(NodeOutput::SaveSnapshot { meta, .. }) if meta.last.index == LogIndex(20)),
+        "{saved:?}"
+    );
+}
+
+#[test]
 fn a_restart_loads_the_snapshot_and_reads_back_what_follows() {
     let mut cluster = snapshotting(1, 7);
     let id = cluster.leader();
