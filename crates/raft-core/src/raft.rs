@@ -228,7 +228,7 @@ impl Raft {
                 if let Role::Leader(leader) = &mut self.role
                     && let Some(progress) = leader.peers.get_mut(&peer)
                 {
-                    progress.unreachable(leader.seq);
+                    progress.unreachable(leader.seq, self.shared.log.base().index);
                 }
             }
             Input::Persisted { write } => {

@@ -435,3 +435,12 @@ fn a_log_that_was_never_compacted_needs_no_snapshot() {
     assert_eq!(appends_to(&denied, N3)[0].prev, EntryId::ZERO);
     assert_eq!(state(&n1, N3), PeerState::Probe);
 }
+
+#[test]
+fn an_unreachable_peer_is_probed_where_the_log_begins_at_the_earliest() {
+    let mut n1 = compacted(|_| ());
+    n1.receive(N2, matched(2, 1, 2));
+    assert_eq!(state(&n1, N2), PeerState::Replicate, "it holds the place, if not durably");
+    n1.step(Input::Unreachable { peer: N2 });
+    assert_eq!(beat(&mut n1).prev, EntryId::new(4, 1));
+}

@@ -282,11 +282,7 @@ impl Cluster {
                     self.read(pick(node));
                 }
             }
-            ReadAtLeaders => {
-                for leader in self.leaders() {
-                    self.read(leader);
-                }
-            }
+            ReadAtLeaders => self.read_after(&[], false),
             Campaign { node } => {
                 self.step(pick(node), Input::Campaign);
             }
@@ -301,14 +297,7 @@ impl Cluster {
             Usurp { node, rounds, waits, late } => {
                 let leaders = self.leaders();
                 self.usurp(&leaders, node, rounds, waits);
-                if late {
-                    for (from, to) in self.busy_links().into_iter().filter(|(_, to)| leaders.contains(to)) {
-                        self.deliver(from, to, 0);
-                    }
-                }
-                for leader in self.leaders() {
-                    self.read(leader);
-                }
+                self.read_after(&leaders, late);
             }
             CrashLeader { kept } => {
                 if let Some(leader) = self.leader() {
@@ -331,13 +320,27 @@ impl Cluster {
             Parcel { nth, outcome } => {
                 self.deliver_snapshot(usize::from(nth) % self.parcels.len().max(1), outcome);
             }
-            LateParcel { nth } => {
-                if let Some(parcel) = self.sent_parcels.get(usize::from(nth) % self.sent_parcels.len().max(1)) {
-                    self.parcels.push_front(parcel.clone());
-                    self.deliver_snapshot(0, Some(SnapshotOutcome::Progress));
-                }
-            }
+            LateParcel { nth } => self.deliver_late_snapshot(usize::from(nth)),
             AnswerRead { node, nth } => self.answer_read(pick(node), usize::from(nth)),
+        }
+    }
+
+    fn deliver_late_snapshot(&mut self, nth: usize) {
+        if let Some(parcel) = self.sent_parcels.get(nth % self.sent_parcels.len().max(1)) {
+            self.parcels.push_front(parcel.clone());
+            self.deliver_snapshot(0, Some(SnapshotOutcome::Progress));
+        }
+    }
+
+    /// Those who believe they lead are read from, the `old` ones after they have heard what is oldest if it is `late`.
+    fn read_after(&mut self, old: &[NodeId], late: bool) {
+        if late {
+            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| old.contains(to)) {
+                self.deliver(from, to, 0);
+            }
+        }
+        for leader in self.leaders() {
+            self.read(leader);
         }
     }
 
