@@ -1,0 +1,176 @@
+//! What is in a snapshot (`proto/snapshot.proto`): sessions and state machine after one entry, as bytes.
+//!
+//! This file must not know when a snapshot is taken or sent, nor where it is kept.
+
+use crate::sessions::Sessions;
+use bytes::Bytes;
+use prost::Message;
+use raft_core::EntryId;
+use raft_proto::wire::{raft, snapshot as wire};
+
+/// The version that is written, and the only one that is read.
+const FORMAT: u32 = 1;
+
+/// Why bytes are no snapshot that this node can use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// They say nothing, or nothing sensible, at this place.
+    #[error("the snapshot is malformed: {0}")]
+    Malformed(String),
+    /// Another version of this software wrote them, and in another format.
+    #[error("the snapshot has format {found}, and this version knows format {FORMAT} alone")]
+    UnknownFormat {
+        /// The format they say they have.
+        found: u32,
+    },
+    /// They are a snapshot of another place in the log.
+    #[error("the snapshot is of {found}, and that of {expected} is meant")]
+    OtherEntry {
+        /// The last entry it should cover.
+        expected: EntryId,
+        /// The last entry it says it covers.
+        found: EntryId,
+    },
+}
+
+/// The content of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// The last entry whose effect is in it.
+    pub(crate) last: EntryId,
+    pub(crate) sessions: Sessions,
+    /// The state machine's part.
+    pub(crate) machine: Bytes,
+}
+
+/// Whether these bytes can be a snapshot of the state after `last`. The state machine's part is not looked at: only the
+/// state machine can. For a host that has received one, before it reports `SnapshotReceived`: what is installed and then
+/// cannot be read ends the node.
+///
+/// # Errors
+/// Whatever is wrong with them.
+pub fn check_snapshot(data: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
+    Snapshot::decode(data, last, 1).map(drop)
+}
+
+impl Snapshot {
+    /// As bytes: equal states give equal bytes.
+    pub(crate) fn encode(last: EntryId, sessions: &Sessions, machine: Bytes) -> Bytes {
+        let last = Some(raft::EntryId { index: last.index.0, term: last.term.0 });
+        let snapshot = wire::Snapshot { format: FORMAT, last, sessions: sessions.to_wire(), machine };
+        snapshot.encode_to_vec().into()
+    }
+
+    /// From bytes, which must be those of the state after `expected`. The state machine's part shares their memory.
+    pub(crate) fn decode(data: &Bytes, expected: EntryId, max_sessions: usize) -> Result<Self, SnapshotError> {
+        let decoded = wire::Snapshot::decode(data.clone());
+        let snapshot = decoded.map_err(|error| SnapshotError::Malformed(error.to_string()))?;
+        // Before anything else: in another format all the rest may mean something else.
+        if snapshot.format != FORMAT {
+            return Err(SnapshotError::UnknownFormat { found: snapshot.format });
+        }
+        let last = entry_id(snapshot.last, "Snapshot.last")?;
+        if last != expected {
+            return Err(SnapshotError::OtherEntry { expected, found: last });
+        }
+        let sessions = Sessions::from_wire(snapshot.sessions, last.index, max_sessions)?;
+        Ok(Self { last, sessions, machine: snapshot.machine })
+    }
+}
+
+pub(crate) fn entry_id(id: Option<raft::EntryId>, place: &str) -> Result<EntryId, SnapshotError> {
+    let id = id.ok_or_else(|| malformed(&format!("{place} is missing")))?;
+    Ok(EntryId::new(id.index, id.term))
+}
+
+pub(crate) fn malformed(problem: &str) -> SnapshotError {
+    SnapshotError::Malformed(problem.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::SessionCommand;
+    use crate::message::SessionId;
+    use proptest::prelude::*;
+    use raft_core::LogIndex;
+
+    const LAST: EntryId = EntryId { index: LogIndex(9), term: raft_core::Term(2) };
+
+    /// Two sessions; the first has an answer to command 3 and waits for nothing below 2.
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::new(4);
+        sessions.open(EntryId::new(1, 1));
+        sessions.open(EntryId::new(4, 1));
+        let command =
+            SessionCommand { session: SessionId(1), sequence: 3, lowest_pending: 2, command: Bytes::from_static(b"c") };
+        sessions.apply_once(EntryId::new(6, 2), &command, |_| Bytes::from_static(b"r"));
+        sessions
+    }
+
+    fn encoded() -> Bytes {
+        Snapshot::encode(LAST, &sessions(), Bytes::from_static(b"m"))
+    }
+
+    #[test]
+    fn the_bytes_stay_what_they_are() {
+        let golden = b"\x08\x01\x12\x04\x08\x09\x10\x02\
+            \x1a\x13\x08\x01\x10\x06\x18\x02\x22\x0b\x08\x03\x12\x04\x08\x06\x10\x02\x1a\x01r\
+            \x1a\x04\x08\x04\x10\x04\
+            \x22\x01m";
+        assert_eq!(encoded(), Bytes::from_static(golden));
+        let decoded = Snapshot::decode(&encoded(), LAST, 4).expect("just encoded");
+        assert_eq!(decoded, Snapshot { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
+        assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
+    }
+
+    #[test]
+    fn what_no_node_would_write_is_refused() {
+        let id = |index| Some(raft::EntryId { index, term: 1 });
+        let answer = |sequence| wire::Answer { sequence, entry: id(2), response: Bytes::new() };
+        let session = |id, last_used| wire::Session { id, last_used, lowest_pending: 2, answers: vec![] };
+        let with = |answers: Vec<wire::Answer>| vec![wire::Session { answers, ..session(1, 2) }];
+        let table = [
+            (vec![session(2, 3), session(1, 4)], "ascend strictly by id"),
+            (vec![session(1, 3), session(1, 4)], "ascend strictly by id"),
+            (vec![session(1, 3), session(2, 3)], "the same in two"),
+            (vec![session(4, 3)], "before the session"),
+            (vec![session(1, 10)], "after the snapshot"),
+            (with(vec![answer(3), answer(2)]), "ascend strictly by sequence"),
+            (with(vec![answer(2), answer(2)]), "ascend strictly by sequence"),
+            (with(vec![answer(1)]), "from lowest_pending on"),
+            (with(vec![wire::Answer { entry: None, ..answer(2) }]), "Answer.entry is missing"),
+            (with((2..).take(crate::sessions::MAX_ANSWERS + 1).map(answer).collect()), "more than a session remembers"),
+        ];
+        for (sessions, words) in table {
+            let snapshot = wire::Snapshot { format: 1, last: id(9), sessions, machine: Bytes::new() };
+            let error = check_snapshot(&snapshot.encode_to_vec().into(), EntryId::new(9, 1)).expect_err(words);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let nowhere = wire::Snapshot { format: 1, ..Default::default() }.encode_to_vec();
+        let error = check_snapshot(&nowhere.into(), LAST).expect_err("it says nothing");
+        assert_eq!(error.to_string(), "the snapshot is malformed: Snapshot.last is missing");
+        let other = EntryId::new(9, 1);
+        assert_eq!(
+            check_snapshot(&encoded(), other).map_err(|error| error.to_string()),
+            Err("the snapshot is of 9@2, and that of 9@1 is meant".to_owned())
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(garbage: Vec<u8>, place in any::<prop::sample::Index>(), byte: u8) {
+            let mut mutated = encoded().to_vec();
+            let place = place.index(mutated.len());
+            mutated[place] = byte;
+            let cut = mutated[..place].to_vec();
+            for bytes in [garbage, mutated, cut] {
+                // What is accepted has an encoding that says the same, so nothing half understood gets through.
+                if let Ok(snapshot) = Snapshot::decode(&bytes.into(), LAST, 4) {
+                    let again = Snapshot::encode(LAST, &snapshot.sessions, snapshot.machine.clone());
+                    prop_assert_eq!(Snapshot::decode(&again, LAST, 4), Ok(snapshot));
+                }
+            }
+        }
+    }
+}
