@@ -7,10 +7,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo::rerun-if-changed={}", folder.display());
     // `bytes` fields share the buffer they were decoded from: an entry's command is never copied on its way in.
-    // store.proto on its own and first, because it borrows raft.proto's types from where the second run puts them.
-    let mut store = prost_build::Config::new();
-    store.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
-    store.compile_fds(protox::compile(["store.proto"], [&folder])?)?;
+    // store.proto and snapshot.proto on their own and first, because they borrow raft.proto's types from where the second
+    // run puts them.
+    let mut borrowers = prost_build::Config::new();
+    borrowers.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
+    borrowers.compile_fds(protox::compile(["store.proto", "snapshot.proto"], [&folder])?)?;
     prost_build::Config::new()
         .bytes(["."])
         .compile_fds(protox::compile(["raft.proto", "session.proto", "kv.proto"], [&folder])?)?;

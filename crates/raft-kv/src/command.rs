@@ -3,10 +3,11 @@
 //! Any bytes are legal here: what cannot be read is answered `Malformed` and changes nothing, the same on every node.
 
 use crate::map::KvMap;
+use crate::snapshot;
 use bytes::Bytes;
 use prost::Message;
 use raft_core::EntryId;
-use raft_node::StateMachine;
+use raft_node::{SnapshotError, StateMachine};
 use raft_proto::wire::kv;
 
 /// A change to the map.
@@ -214,6 +215,15 @@ impl StateMachine for KvMap {
 
     fn state_hash(&self) -> u128 {
         KvMap::state_hash(self)
+    }
+
+    fn snapshot(&self) -> Bytes {
+        snapshot::encode(self)
+    }
+
+    fn restore(&mut self, snapshot: &Bytes) -> Result<(), SnapshotError> {
+        *self = snapshot::decode(snapshot)?;
+        Ok(())
     }
 }
 

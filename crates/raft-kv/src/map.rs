@@ -35,6 +35,12 @@ impl KvMap {
         Self::default()
     }
 
+    /// The map with this content, which some map once had.
+    pub(crate) fn from_parts(entries: BTreeMap<Bytes, Value>, revision: u64) -> Self {
+        let content = entries.iter().fold(0u128, |sum, (key, value)| sum.wrapping_add(hash_of(key, value)));
+        Self { entries, revision, content }
+    }
+
     /// How many changes the map has seen.
     pub fn revision(&self) -> u64 {
         self.revision

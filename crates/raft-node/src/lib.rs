@@ -3,20 +3,25 @@
 //!
 //! In reading order: `message` is what goes in and comes out, `machine` what a user implements, `node` joins the parts;
 //! `envelope` is what a command entry contains, `sessions` makes it apply exactly once, `waiters` and `reads` know who
-//! waits for what. Nothing here knows sockets, files or clocks.
+//! waits for what, `snapshot` is what a snapshot contains, `policy` says when one is taken, `loading` what waits while
+//! one is read. Nothing here knows sockets, files or clocks.
 //!
-//! A node depends on `raft-proto` for its envelope: what is in a log entry must mean the same on every node and in every
-//! version, so it belongs to the formats that are written down in `proto/`.
+//! A node depends on `raft-proto` for its envelope and its snapshots: what is in them must mean the same on every node and
+//! in every version, so it belongs to the formats that are written down in `proto/`.
 
 mod envelope;
+mod loading;
 mod machine;
 mod message;
 mod node;
+mod policy;
 mod reads;
 mod sessions;
+mod snapshot;
 mod waiters;
 
 pub use envelope::{Envelope, SessionCommand};
 pub use machine::StateMachine;
 pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId};
 pub use node::{Node, NodeOptions};
+pub use snapshot::{SnapshotError, check_snapshot};

@@ -1,5 +1,6 @@
 //! The state machine: the one trait a user implements.
 
+use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::EntryId;
 
@@ -15,4 +16,14 @@ pub trait StateMachine {
 
     /// A hash of the whole state, equal on all nodes that applied the same entries.
     fn state_hash(&self) -> u128;
+
+    /// The whole state as bytes (Raft §7). Equal states give equal bytes.
+    fn snapshot(&self) -> Bytes;
+
+    /// Takes over the state in these bytes: what [`snapshot`](Self::snapshot) gave here or on another node. Everything that
+    /// was there before is gone.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Malformed`], if they are something else: any bytes may come. Then nothing has changed.
+    fn restore(&mut self, snapshot: &Bytes) -> Result<(), SnapshotError>;
 }

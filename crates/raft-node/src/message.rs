@@ -1,9 +1,10 @@
 //! What a node can be told and what it asks for: the shape of the core, one floor up.
 
+use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
-    Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, RequestId, Rpc,
-    StopReason, Term, TransferFailure, Write, WriteId,
+    Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, ReadId, ReadMode, RejectReason,
+    RequestId, Rpc, SnapshotMeta, SnapshotOutcome, StopReason, Term, TransferFailure, Write, WriteId,
 };
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
@@ -40,6 +41,47 @@ pub enum NodeInput {
     Persisted {
         /// The newest contiguous durable write.
         write: WriteId,
+    },
+    /// The answer to a `ReadLog`. An answer to a question that is no longer asked changes nothing.
+    LogRead {
+        /// The question.
+        read: ReadId,
+        /// Consecutive entries from the first that was asked for on; none: they are gone.
+        entries: Entries,
+    },
+    /// Take a snapshot now, whatever the policy says. Nothing happens while one is being saved or loaded, nor if nothing was
+    /// applied since the newest one.
+    TakeSnapshot,
+    /// The file of a `SaveSnapshot` is durable. It takes effect by a `Persist` of this call that names it; **if none does,
+    /// the file is to be deleted**, unless the snapshot in force has the same name. What was not asked for changes nothing.
+    SnapshotSaved {
+        /// The index of its last entry.
+        index: LogIndex,
+    },
+    /// The answer to a `LoadSnapshot`. An answer to a question that is no longer asked changes nothing.
+    SnapshotLoaded {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// What was once saved, or received.
+        data: Bytes,
+    },
+    /// A peer's snapshot has arrived whole, its content passes [`check_snapshot`](crate::check_snapshot), and its file is
+    /// durable. It takes effect by a `Persist` of this call that names it; **if none does, the file is to be deleted**,
+    /// unless the snapshot in force has the same name.
+    SnapshotReceived {
+        /// The peer, as the transport authenticated it.
+        from: NodeId,
+        /// The term in which it was sent.
+        term: Term,
+        /// What it says it stands for. Any content is safe.
+        meta: SnapshotMeta,
+    },
+    /// How far a `SendSnapshot` is. Nothing said for [`Config::snapshot_timeout`](raft_core::Config) counts as failed.
+    SnapshotSent {
+        /// The peer.
+        to: NodeId,
+        /// How far it is.
+        outcome: SnapshotOutcome,
     },
 }
 
@@ -136,7 +178,8 @@ pub enum Reply {
     },
     /// Another entry took the place of this attempt's: this attempt surely has no effect.
     Lost,
-    /// Leadership was lost meanwhile: the request may have an effect now, later, or never.
+    /// Leadership was lost meanwhile, or the state has jumped to a snapshot: the request may have an effect now, later, or
+    /// never.
     Unknown,
 }
 
@@ -165,6 +208,62 @@ pub enum NodeOutput {
         entries: Entries,
         /// The hash of node and state machine after the last of them.
         state_hash: u128,
+    },
+    /// Read these durable entries back, then report `LogRead`: at least one, no more bytes than `max_bytes` beyond that
+    /// one. May overtake writes.
+    ReadLog {
+        /// Repeated in the answer.
+        read: ReadId,
+        /// The first index.
+        first: LogIndex,
+        /// The last index.
+        last: LogIndex,
+        /// Enough bytes of entries ([`Entry::size`](raft_core::Entry::size)).
+        max_bytes: u64,
+    },
+    /// Entries before this index are needed no more: a durable snapshot covers them. May be done later, in part, or never,
+    /// but not before the writes that were asked for earlier.
+    Compact {
+        /// The first index that is needed.
+        before: LogIndex,
+    },
+    /// Save this snapshot of the state in a durable file, then report `SnapshotSaved`. At most one is on its way.
+    SaveSnapshot {
+        /// What it stands for.
+        meta: SnapshotMeta,
+        /// The whole replicated state, byte for byte the same on every node that has applied up to there.
+        data: Bytes,
+    },
+    /// Read the file of this snapshot, whose record is durable, then report `SnapshotLoaded`. Until then nothing is applied.
+    /// Another `LoadSnapshot` takes the place of one that is not answered: that file may be gone and need no answer.
+    LoadSnapshot {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
+    /// The state is now that of this snapshot (already done; nothing to do).
+    Restored {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// The hash of node and state machine.
+        state_hash: u128,
+    },
+    /// The snapshot in force cannot be read, and nothing else leads to this node's state: its disk is damaged, or it was
+    /// written by another version. Nothing is applied any more; **end the process**.
+    SnapshotUnreadable {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// What is wrong with it.
+        error: SnapshotError,
+    },
+    /// Send this snapshot's file to a peer, whose host hands it over as `SnapshotReceived` with this term. May fail or be
+    /// dropped; what becomes of it is reported by `SnapshotSent`.
+    SendSnapshot {
+        /// The peer.
+        to: NodeId,
+        /// The leader's term.
+        term: Term,
+        /// The snapshot.
+        meta: SnapshotMeta,
     },
     /// This node led in `term` and does no longer.
     LeadershipLost {

@@ -1,18 +1,22 @@
 //! The node: the protocol core and a state machine, joined by sessions, waiting requests and reads. It translates
 //! between them and decides nothing about the protocol.
 //!
-//! Entries are applied the moment the core hands them over, and reported to it in the same call. This file must not
-//! know how messages travel, nor when a write is durable.
+//! Entries are applied the moment the core hands them over, and reported to it in the same call; only after a snapshot
+//! that is still being read they wait for it. This file must not know how messages travel, nor when a write is durable.
 
 use crate::envelope::{Envelope, SessionCommand};
+use crate::loading::Loading;
 use crate::machine::StateMachine;
 use crate::message::{NodeInput, NodeOutput, Reply, Request};
+use crate::policy::Policy;
 use crate::reads::Reads;
 use crate::sessions::Sessions;
+use crate::snapshot::{Snapshot, SnapshotError};
 use crate::waiters::Waiters;
+use bytes::Bytes;
 use raft_core::{
     Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
-    RestoreError, Restored, RoleKind, Status, Term,
+    RestoreError, Restored, RoleKind, SnapshotMeta, Status, Term,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -22,11 +26,17 @@ pub struct NodeOptions {
     /// The most sessions open at once; 0 counts as 1. **The same on all nodes of a cluster, for ever**: it decides which
     /// session ends when another is opened, so nodes that differ in it end up with different states. Default 10 000.
     pub max_sessions: usize,
+    /// A snapshot is taken when so many entries were applied since the newest one (Raft §7); 0: never for that reason. May
+    /// differ between nodes. Default 10 000.
+    pub snapshot_after_entries: u64,
+    /// A snapshot is taken when entries of so many bytes ([`Entry::size`]) were applied since the newest one; 0: never for
+    /// that reason. May differ between nodes. Default 64 MiB.
+    pub snapshot_after_bytes: u64,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { max_sessions: 10_000 }
+        Self { max_sessions: 10_000, snapshot_after_entries: 10_000, snapshot_after_bytes: 64 << 20 }
     }
 }
 
@@ -38,14 +48,17 @@ pub struct Node<S> {
     sessions: Sessions,
     waiters: Waiters,
     reads: Reads,
+    policy: Policy,
+    loading: Loading,
+    max_sessions: usize,
     applied: LogIndex,
     /// What the core asked for and is not yet carried out; empty between calls. Kept to reuse its memory.
     actions: Vec<Action>,
 }
 
 impl<S: StateMachine> Node<S> {
-    /// A node with what its disk held and a state machine that has applied nothing: sessions are part of the replicated
-    /// state and live in memory, so the whole log is applied again after every start.
+    /// A node with what its disk held and a state machine that has applied nothing: the replicated state, sessions among
+    /// it, lives in memory, so after every start the snapshot is loaded, if there is one, and the log after it applied.
     ///
     /// # Errors
     /// [`RestoreError`], if a setting is out of range, what was restored contradicts itself, or it claims that something
@@ -60,13 +73,17 @@ impl<S: StateMachine> Node<S> {
             sessions: Sessions::new(options.max_sessions),
             waiters: Waiters::default(),
             reads: Reads::default(),
+            policy: Policy::new(&options),
+            loading: Loading::default(),
+            max_sessions: options.max_sessions,
             applied: LogIndex(0),
             actions: Vec::new(),
         })
     }
 
     /// Handles all inputs, applies what that commits, and appends to `outputs` what is to be done. `now` is sampled
-    /// after the inputs were taken from their queue. A call may ask for more than one `Persist`; their order counts.
+    /// after the inputs were taken from their queue. A call may ask for more than one `Persist`; their order counts. Takes a
+    /// snapshot at the end, if one is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         let inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
         let mut actions = std::mem::take(&mut self.actions);
@@ -90,6 +107,7 @@ impl<S: StateMachine> Node<S> {
             let reply = Reply::Answer { applied: self.applied, response: self.machine.query(&query) };
             outputs.push(NodeOutput::Reply { id, reply });
         }
+        self.take_snapshot(outputs);
     }
 
     /// The earliest time at which a call would do something by itself; read it again after every call.
@@ -131,6 +149,16 @@ impl<S: StateMachine> Node<S> {
             NodeInput::Unreachable { peer } => Input::Unreachable { peer },
             NodeInput::Persisted { write } => Input::Persisted { write },
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
+            NodeInput::LogRead { read, entries } => Input::LogRead { read, entries },
+            NodeInput::TakeSnapshot => {
+                self.policy.wished = true;
+                return None;
+            }
+            NodeInput::SnapshotSaved { index } if self.policy.saved(index) => Input::SnapshotTaken { index },
+            NodeInput::SnapshotSaved { .. } => return None,
+            NodeInput::SnapshotLoaded { meta, data } => return self.snapshot_loaded(meta, &data, outputs),
+            NodeInput::SnapshotReceived { from, term, meta } => Input::SnapshotReceived { from, term, meta },
+            NodeInput::SnapshotSent { to, outcome } => Input::SnapshotSent { to, outcome },
         })
     }
 
@@ -163,7 +191,22 @@ impl<S: StateMachine> Node<S> {
         match action {
             Action::Send { to, rpc } => outputs.push(NodeOutput::Send { to, rpc }),
             Action::Persist(write) => outputs.push(NodeOutput::Persist(write)),
-            Action::Apply { entries } => self.apply(entries, outputs),
+            Action::Apply { entries } => {
+                if let Some(entries) = self.loading.keep(entries) {
+                    self.apply(entries, outputs);
+                }
+            }
+            Action::Restore { meta } => {
+                let unknown = &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply });
+                self.waiters.jumped(meta.last.index, unknown);
+                self.loading.begin(meta.clone());
+                outputs.push(NodeOutput::LoadSnapshot { meta });
+            }
+            Action::Compact { before } => outputs.push(NodeOutput::Compact { before }),
+            Action::ReadLog { read, first, last, max_bytes } => {
+                outputs.push(NodeOutput::ReadLog { read, first, last, max_bytes });
+            }
+            Action::SendSnapshot { to, term, meta } => outputs.push(NodeOutput::SendSnapshot { to, term, meta }),
             Action::Appended { id, entry } => self.waiters.insert(entry, id),
             Action::Rejected { id, reason } => {
                 self.reads.failed(id);
@@ -200,9 +243,50 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
+    /// The host has read a snapshot: that is the state now, and what waited behind it is applied.
+    fn snapshot_loaded(&mut self, meta: SnapshotMeta, data: &Bytes, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+        if !self.loading.is_for(&meta) {
+            return None;
+        }
+        if let Err(error) = self.restore(&meta, data) {
+            // It stays pending, so nothing is ever applied to a state that is not what it should be.
+            outputs.push(NodeOutput::SnapshotUnreadable { meta, error });
+            return None;
+        }
+        outputs.push(NodeOutput::Restored { meta, state_hash: self.state_hash() });
+        for entries in self.loading.end() {
+            self.apply(entries, outputs);
+        }
+        Some(Input::Applied { index: self.applied })
+    }
+
+    /// Sets sessions and state machine to what was saved, or changes nothing.
+    fn restore(&mut self, meta: &SnapshotMeta, data: &Bytes) -> Result<(), SnapshotError> {
+        let Snapshot { last, sessions, machine } = Snapshot::decode(data, meta.last, self.max_sessions)?;
+        self.machine.restore(&machine)?;
+        self.sessions = sessions;
+        self.applied = last.index;
+        self.policy.restored(last.index);
+        Ok(())
+    }
+
+    /// Takes a snapshot, if one is due and can be taken.
+    fn take_snapshot(&mut self, outputs: &mut Vec<NodeOutput>) {
+        let is_due = self.policy.is_due(self.applied);
+        if !is_due || self.loading.is_pending() || self.raft.role() == RoleKind::Stopped {
+            return;
+        }
+        if let Some(meta) = self.raft.snapshot_meta(self.applied) {
+            self.policy.begin(self.applied);
+            let data = Snapshot::encode(meta.last, &self.sessions, self.machine.snapshot());
+            outputs.push(NodeOutput::SaveSnapshot { meta, data });
+        }
+    }
+
     /// Applies entries, and says so before it answers who waited for them.
     fn apply(&mut self, entries: Entries, outputs: &mut Vec<NodeOutput>) {
         let place = outputs.len();
+        self.policy.applied(entries.size());
         for entry in entries.iter() {
             let reply = self.apply_entry(entry);
             self.waiters.applied(entry.id, &reply, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));

@@ -6,8 +6,10 @@
 
 use crate::envelope::SessionCommand;
 use crate::message::{Reply, SessionId};
+use crate::snapshot::{SnapshotError, entry_id, malformed};
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex};
+use raft_proto::wire::{raft, snapshot as wire};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -110,10 +112,69 @@ impl Sessions {
         self.content
     }
 
+    /// As a part of a snapshot.
+    pub(crate) fn to_wire(&self) -> Vec<wire::Session> {
+        let answer = |(&sequence, answer): (&u64, &Answer)| {
+            let entry = Some(raft::EntryId { index: answer.entry.index.0, term: answer.entry.term.0 });
+            wire::Answer { sequence, entry, response: answer.response.clone() }
+        };
+        let session = |(id, session): (&SessionId, &Session)| wire::Session {
+            id: id.0,
+            last_used: session.last_used.0,
+            lowest_pending: session.lowest_pending,
+            answers: session.answers.iter().map(answer).collect(),
+        };
+        self.sessions.iter().map(session).collect()
+    }
+
+    /// From a part of a snapshot of the state after the entry at `last`: the very sessions that it was made of.
+    pub(crate) fn from_wire(
+        from: Vec<wire::Session>,
+        last: LogIndex,
+        max_sessions: usize,
+    ) -> Result<Self, SnapshotError> {
+        let mut sessions = Self::new(max_sessions);
+        for session in from {
+            let id = SessionId(session.id);
+            if sessions.sessions.last_key_value().is_some_and(|(&before, _)| before >= id) {
+                return Err(malformed("Snapshot.sessions does not ascend strictly by id"));
+            }
+            let session = session_from_wire(session)?;
+            if session.last_used.0 < id.0 || session.last_used > last {
+                return Err(malformed("Session.last_used is before the session or after the snapshot"));
+            }
+            if sessions.by_use.insert(session.last_used, id).is_some() {
+                return Err(malformed("Session.last_used is the same in two sessions"));
+            }
+            sessions.content = hash_of_all(id, &session).fold(sessions.content, u128::wrapping_add);
+            sessions.sessions.insert(id, session);
+        }
+        Ok(sessions)
+    }
+
     fn forget(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.content = hash_of_all(id, &session).fold(self.content, u128::wrapping_sub);
     }
+}
+
+fn session_from_wire(from: wire::Session) -> Result<Session, SnapshotError> {
+    let (last_used, lowest_pending) = (LogIndex(from.last_used), from.lowest_pending);
+    if from.answers.len() > MAX_ANSWERS {
+        return Err(malformed("Session.answers are more than a session remembers"));
+    }
+    let mut answers: BTreeMap<u64, Answer> = BTreeMap::new();
+    for answer in from.answers {
+        let lowest = answers.last_key_value().map_or(lowest_pending, |(&before, _)| before.saturating_add(1));
+        if answer.sequence < lowest {
+            return Err(malformed("Session.answers does not ascend strictly by sequence from lowest_pending on"));
+        }
+        let entry = entry_id(answer.entry, "Answer.entry")?;
+        // A copy of its own: a slice would keep the whole snapshot in memory.
+        let response = Bytes::copy_from_slice(&answer.response);
+        answers.insert(answer.sequence, Answer { entry, response });
+    }
+    Ok(Session { last_used, lowest_pending, answers })
 }
 
 /// The hashes of a session and its answers.

@@ -31,6 +31,16 @@ impl Waiters {
         }
     }
 
+    /// The state will jump to a snapshot that covers everything up to `last`: what was appended up to there may be in it or
+    /// not, which nobody can tell.
+    pub(crate) fn jumped(&mut self, last: LogIndex, answer: &mut impl FnMut(RequestId, Reply)) {
+        while let Some(first) = self.waiting.first_entry()
+            && first.key().0 <= last
+        {
+            answer(first.remove(), Reply::Unknown);
+        }
+    }
+
     /// Leadership of `term` is lost: what was appended in it, or before, may be applied later or never.
     pub(crate) fn leadership_lost(&mut self, term: Term, answer: &mut impl FnMut(RequestId, Reply)) {
         self.waiting.retain(|(_, appended_in), id| {
@@ -77,5 +87,9 @@ mod tests {
         assert_eq!(lost(1), None, "it was appended in a later term");
         assert_eq!(lost(2), Some(Reply::Unknown));
         assert_eq!(lost(u64::MAX), Some(Reply::Unknown));
+        let jumped = |last| told(move |waiters, mut answer| waiters.jumped(LogIndex(last), &mut answer));
+        assert_eq!(jumped(4), None, "the snapshot ends before it");
+        assert_eq!(jumped(5), Some(Reply::Unknown));
+        assert_eq!(jumped(6), Some(Reply::Unknown));
     }
 }

@@ -15,7 +15,12 @@ pub mod session {
     include!(concat!(env!("OUT_DIR"), "/raft.session.v1.rs"));
 }
 
-/// `kv.proto`: the default state machine's commands and answers.
+/// `snapshot.proto`: the content of a snapshot.
+pub mod snapshot {
+    include!(concat!(env!("OUT_DIR"), "/raft.snapshot.v1.rs"));
+}
+
+/// `kv.proto`: the default state machine's commands, answers and state.
 pub mod kv {
     include!(concat!(env!("OUT_DIR"), "/raft.kv.v1.rs"));
 }

@@ -32,6 +32,19 @@ impl StateMachine for Journal {
     fn state_hash(&self) -> u128 {
         self.0.len() as u128
     }
+
+    fn snapshot(&self) -> Bytes {
+        self.0.join(&b","[..]).into()
+    }
+
+    fn restore(&mut self, snapshot: &Bytes) -> Result<(), SnapshotError> {
+        if snapshot.starts_with(b"!") {
+            return Err(SnapshotError::Malformed("not a journal".to_owned()));
+        }
+        let parts = snapshot.split(|&byte| byte == b',').filter(|part| !part.is_empty());
+        self.0 = parts.map(Bytes::copy_from_slice).collect();
+        Ok(())
+    }
 }
 
 /// Nodes, and messages on their way.
@@ -49,7 +62,7 @@ impl Cluster {
         let ids = || (1..=count).map(NodeId);
         let node = |id: NodeId| {
             let restored = Restored::bootstrap(Configuration::of_voters(ids()));
-            let options = NodeOptions { max_sessions: 2 };
+            let options = NodeOptions { max_sessions: 2, ..NodeOptions::default() };
             (id, Node::new(Config::new(id), options, restored, Journal::default()).expect("a founder's state is legal"))
         };
         Self {
