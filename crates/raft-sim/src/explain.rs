@@ -88,6 +88,7 @@ struct OfSnapshots<'a>(&'a What);
 impl fmt::Display for OfSnapshots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            What::SnapshotWished => write!(f, "is told to take a snapshot"),
             What::SnapshotTaken { meta, bytes } => write!(f, "takes a {meta}, {bytes} bytes"),
             What::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
             What::SnapshotSent { to, term, meta, bytes, verdict } => {

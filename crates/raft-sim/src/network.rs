@@ -16,6 +16,8 @@ const REORDER: Site = Site::new("reorder");
 const REORDER_DELAY: Site = Site::new("reorder delay");
 const DUPLICATE: Site = Site::new("duplicate");
 const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
+const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
+const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
 
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);
@@ -144,6 +146,33 @@ impl Network {
         Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies: [Some(first), second] }
     }
 
+    /// Takes a snapshot: a message that takes longer, and may break off on its way.
+    pub fn send_snapshot(
+        &mut self,
+        choices: &mut Choices,
+        ledger: &mut Ledger,
+        link: Link,
+        receiver_is_up: bool,
+    ) -> Sending {
+        let mut sending = self.send(choices, ledger, link, "install_snapshot", receiver_is_up);
+        let (model, key) = (self.model(link), link_key(link.0, link.1));
+        let Some(Copy { message, .. }) = sending.copies[0] else { return sending };
+        if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm) {
+            if receiver_is_up { ledger.matter(Fault::SnapshotLost) } else { ledger.inject(Fault::SnapshotLost) }
+            return Sending { verdict: Verdict::Lost, copies: [None, None] };
+        }
+        for copy in sending.copies.iter_mut().flatten() {
+            let n = message * 2 + u64::from(copy.duplicate);
+            copy.delay += choices.draw(SNAPSHOT_TRANSFER, key, n).in_range(&model.snapshot_transfer);
+        }
+        sending
+    }
+
+    /// The fault that cuts this link, if one does.
+    pub fn cut_of(&self, link: Link) -> Option<Fault> {
+        self.traffic.get(&link).and_then(|traffic| traffic.cut)
+    }
+
     /// Takes note that a copy was handed to a node.
     pub fn arrived(&mut self, ledger: &mut Ledger, copy: &Copy) {
         let traffic = self.traffic.entry(copy.link).or_default();
@@ -257,6 +286,8 @@ mod tests {
             duplicate_delay: MS..50 * MS,
             reorder_ppm: 0,
             reorder_delay: 5 * MS..6 * MS,
+            snapshot_transfer: MS..MS,
+            snapshot_loss_ppm: 0,
         }
     }
 

@@ -210,6 +210,8 @@ pub enum What {
         /// The bytes.
         bytes: Bytes,
     },
+    /// The node was told to take a snapshot.
+    SnapshotWished,
     /// The node asked for a snapshot of its state to be saved.
     SnapshotTaken {
         /// The snapshot.

@@ -171,6 +171,7 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
 /// The same for what happens to snapshots, and to the log that they cover.
 fn of_snapshots(what: &What) -> (&'static str, Value) {
     match what {
+        What::SnapshotWished => ("snapshot_wished", Value::Null),
         What::SnapshotTaken { meta, bytes } => {
             ("snapshot_taken", json!({ "snapshot": snapshot(meta), "bytes": bytes }))
         }

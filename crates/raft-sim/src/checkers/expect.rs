@@ -4,7 +4,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
-use crate::record::SimTime;
+use crate::record::{InFlight, SimTime};
 use crate::scenario::changes::Seats;
 use crate::scenario::model::Expectations;
 use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
@@ -36,6 +36,12 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     }
     for (id, terms) in &expectations.logs {
         failures.extend(log(ghost, *id, terms));
+    }
+    for (id, index) in &expectations.snapshot {
+        failures.extend(snapshot(ghost, *id, *index));
+    }
+    if expectations.idle {
+        failures.extend(busy(ghost));
     }
     if let Some(least) = expectations.min_term.filter(|least| ghost.highest_term < *least) {
         failures.push(format!("a term of at least {least} expected; the highest is {}", ghost.highest_term));
@@ -149,6 +155,23 @@ fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Optio
     let fits = held.index == index && term.is_none_or(|term| held.term == term);
     let wanted = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
     (!fits).then(|| format!("the log of {id} expected to end in {wanted}; it ends in {held}"))
+}
+
+fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
+    let Some(node) = ghost.node(id) else { return Some(format!("a snapshot of {id} expected; there is no such node")) };
+    let newest = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
+    let held = if node.up { newest } else { node.durable.snapshot_id() };
+    (held.index < index).then(|| format!("a snapshot of {id} up to {index} expected; its newest is of {held}"))
+}
+
+/// What whoever leads has still on its way.
+fn busy(ghost: &Ghost) -> Option<String> {
+    let (id, _) = leaders(ghost).last().copied()?;
+    let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;
+    let words = || {
+        format!("nothing on its way expected; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots")
+    };
+    ((messages, bytes, snapshots) != (0, 0, 0)).then(words)
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ pub(crate) fn scenario() -> Scenario {
             stickiness: true,
             max_append_bytes: 1000,
             max_inflight_messages: 4,
+            snapshot_after_entries: 0,
+            trailing_entries: 0,
+            max_cached_bytes: 1000,
+            snapshot_timeout: ms(1000),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -42,6 +46,8 @@ pub(crate) fn scenario() -> Scenario {
             duplicate_delay: ms(0)..ms(0),
             reorder_ppm: 0,
             reorder_delay: ms(0)..ms(0),
+            snapshot_transfer: ms(0)..ms(0),
+            snapshot_loss_ppm: 0,
         },
         disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096 },
         clients: ClientModel {

@@ -325,6 +325,7 @@ fn is_input(what: &What) -> bool {
             | What::Requested { .. }
             | What::CampaignAsked
             | What::Persisted { .. }
+            | What::SnapshotWished
             | What::SnapshotSaved { .. }
             | What::SnapshotReceived { .. }
             | What::SnapshotOutcome { .. }
