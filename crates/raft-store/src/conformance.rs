@@ -3,10 +3,10 @@
 
 use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions};
 use bytes::Bytes;
-use raft_core::{Entries, Entry, EntryId, HardState, LogIndex, NodeId, Payload, Term, Write, WriteId};
+use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
 
-/// The smallest segments, so that a few records fill one.
-pub const OPTIONS: StoreOptions = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES };
+/// The smallest segments, so that a few records fill one; and all entries come back from a start.
+pub const OPTIONS: StoreOptions = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
 
 /// The whole suite. `fresh` makes an empty disk each time.
 pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
@@ -40,6 +40,9 @@ pub fn fold<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (HardState, Entr
     for write in writes {
         hard_state = write.hard_state.unwrap_or(hard_state);
         log.retain(|entry: &Entry| write.truncate_from.is_none_or(|from| entry.id.index < from));
+        if write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard) {
+            log.clear();
+        }
         log.extend(write.entries.iter().cloned());
     }
     (hard_state, log.into())
@@ -58,8 +61,9 @@ pub fn refusal<D: Disk>(disk: D) -> (StoreError, D) {
     }
 }
 
-fn state(recovery: &Recovery) -> (HardState, Entries) {
-    (recovery.hard_state, recovery.entries.clone())
+/// Hard state and entries as a start brought them back: what [`fold`] says if nothing was compacted.
+pub fn state(recovery: &Recovery) -> (HardState, Entries) {
+    (recovery.restored.hard_state, recovery.restored.tail.clone())
 }
 
 fn file(segment: u64) -> String {

@@ -49,13 +49,20 @@ pub enum StoreError {
     /// The disk failed. What is on it is unknown: end the process, and let recovery look at what there is.
     #[error("the disk failed: {0}")]
     Disk(#[from] DiskError),
-    /// A write whose entries or truncation do not fit the log that is on the disk. Nothing of its group was written.
+    /// A write whose entries, truncation or snapshot do not fit the log that is on the disk. Nothing of its group was
+    /// written.
     #[error("the write does not fit the log, which ends at {last}: {reason}")]
     Misfit {
         /// The last index of the log.
         last: LogIndex,
         /// What does not fit.
         reason: &'static str,
+    },
+    /// There is no file of such a snapshot: it was never saved, or a newer one has taken its place.
+    #[error("there is no {file}: use the snapshot that is in force now")]
+    NoSnapshot {
+        /// The file that would hold it.
+        file: String,
     },
     /// One record above the format's limit. Nothing of its group was written.
     #[error("a record of {bytes} bytes is above the limit of {limit}: propose smaller commands")]

@@ -16,14 +16,16 @@
 //!
 //! FORMAT and META are written whole under another name, synced and renamed: they are never seen half written.
 
-use crate::disk::{Disk, DiskErrorKind};
+use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
 use crate::format::{FORMAT, segment_number};
 use crate::identity::{FORMAT_FILE, Identity, META_FILE, Meta, parse_format, present_format};
 use crate::recovery::Recovery;
+use crate::replace::replace;
+use crate::snapshot_file::{check, is_snapshot};
 use crate::store::{Store, StoreOptions};
 use crate::walk::{Known, Record, TornTail, corrupt, walk};
-use raft_core::Write;
+use raft_core::{EntryId, HardState, LogIndex, SnapshotMeta, Write};
 
 const NEW_FORMAT_FILE: &str = "FORMAT.new";
 const NEW_META_FILE: &str = "META.new";
@@ -81,32 +83,59 @@ pub fn open_node<D: Disk>(
 pub struct Inspection {
     /// Whose it is and how often it was started; none if it is empty, or its making did not get that far.
     pub owner: Option<(Identity, u64)>,
-    /// How many records there are.
+    /// How many records were ever written: the number of the last one.
     pub records: u64,
+    /// The number of the first record that is there; those before it were deleted with their segments.
+    pub first_record: u64,
+    /// The hard state. What a deleted record said of it is known from the checkpoint of a later segment.
+    pub hard_state: HardState,
+    /// The snapshot in force. Its file was read and is whole.
+    pub snapshot: Option<SnapshotMeta>,
+    /// The first entry of the log that is there; one after the last if none is.
+    pub first: LogIndex,
+    /// The last entry of the log that is there; `0@0` if none is.
+    pub last: EntryId,
     /// The tail that the next start will cut.
     pub torn_tail: Option<TornTail>,
 }
 
-/// Reads a folder exactly as a start does, and changes nothing. `visit` sees each record, in order, up to the end or
-/// the damage. Nobody else must write to the folder meanwhile: a log that grows while it is read looks damaged.
+/// Reads a folder exactly as a start does, and changes nothing. `visit` sees each record that is there, in order, up to the
+/// end or the damage. Nobody else must write to the folder meanwhile: a log that grows while it is read looks damaged.
 ///
 /// # Errors
 /// What would make a start refuse this folder, whoever's it is.
 pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, StoreError> {
     let meta = look(disk)?.meta;
     let walked = walk(disk, meta.map(|meta| meta.known()).unwrap_or_default(), visit)?;
-    let owner = meta.map(|meta| (meta.identity, meta.incarnation));
-    Ok(Inspection { owner, records: walked.records, torn_tail: walked.torn_tail })
+    if let Some(named) = &walked.outline.snapshot {
+        check(disk, named)?;
+    }
+    let last = walked.outline.last_id();
+    Ok(Inspection {
+        owner: meta.map(|meta| (meta.identity, meta.incarnation)),
+        records: walked.records,
+        first_record: walked.compacted + 1,
+        hard_state: walked.outline.hard_state,
+        snapshot: walked.outline.snapshot,
+        first: walked.outline.first,
+        last,
+        torn_tail: walked.torn_tail,
+    })
 }
 
 /// Refuses a folder in which there is something, and nothing that a store puts there.
 pub(crate) fn refuse_strangers(files: &[String]) -> Result<(), StoreError> {
     let ours = [FORMAT_FILE, NEW_FORMAT_FILE, META_FILE, NEW_META_FILE];
-    let is_ours = |file: &String| ours.contains(&file.as_str()) || segment_number(file).is_some();
+    let is_ours = |file: &String| ours.contains(&file.as_str()) || is_of_log(file);
     match files.first() {
         Some(stranger) if !files.iter().any(is_ours) => Err(strange(stranger)),
         _ => Ok(()),
     }
+}
+
+/// Whether this is the name of a segment or a snapshot.
+fn is_of_log(file: &str) -> bool {
+    segment_number(file).is_some() || is_snapshot(file)
 }
 
 fn strange(file: &str) -> StoreError {
@@ -129,7 +158,7 @@ impl Meta {
 fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
     let files = disk.list()?;
     let has = |name: &str| files.iter().any(|file| file == name);
-    let log = files.iter().find(|file| segment_number(file).is_some()).map(String::as_str);
+    let log = files.iter().find(|file| is_of_log(file)).map(String::as_str);
     let missing = |file, witness| Err(corrupt(file, 0, format!("the file is missing, but {witness} is there")));
     if !has(FORMAT_FILE) {
         let later = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
@@ -174,13 +203,13 @@ fn claim<D: Disk>(disk: &mut D, identity: Identity) -> Result<Meta, StoreError> 
     // before it, and that looks like damage.
     disk.sync_folder()?;
     if !format {
-        replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &present_format())?;
+        replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &[&present_format()])?;
     }
     if let Some(meta) = meta {
         return Ok(meta);
     }
     let meta = Meta { identity, incarnation: 0, records: 0 };
-    replace(disk, META_FILE, NEW_META_FILE, &meta.encode())?;
+    replace(disk, META_FILE, NEW_META_FILE, &[&meta.encode()])?;
     Ok(meta)
 }
 
@@ -188,20 +217,8 @@ fn claim<D: Disk>(disk: &mut D, identity: Identity) -> Result<Meta, StoreError> 
 fn count<D: Disk>(disk: &mut D, meta: &Meta, records: u64) -> Result<u64, StoreError> {
     let used_up = || corrupt(META_FILE, 0, "its incarnation is the highest there is");
     let incarnation = meta.incarnation.checked_add(1).ok_or_else(used_up)?;
-    replace(disk, META_FILE, NEW_META_FILE, &Meta { incarnation, records, ..*meta }.encode())?;
+    replace(disk, META_FILE, NEW_META_FILE, &[&Meta { incarnation, records, ..*meta }.encode()])?;
     Ok(incarnation)
-}
-
-/// Gives a file new content, durably and whole.
-fn replace<D: Disk>(disk: &mut D, file: &str, new: &str, content: &[u8]) -> Result<(), StoreError> {
-    match disk.create(new) {
-        Err(error) if error.kind == DiskErrorKind::Exists => disk.set_len(new, 0)?,
-        created => created?,
-    }
-    disk.write(new, 0, content)?;
-    disk.sync(new)?;
-    disk.rename(new, file)?;
-    Ok(disk.sync_folder()?)
 }
 
 fn content<D: Disk>(disk: &mut D, file: &str) -> Result<Vec<u8>, StoreError> {

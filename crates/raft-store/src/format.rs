@@ -1,11 +1,13 @@
 //! What is on the disk, byte by byte, and why recovery can tell a torn tail from corruption. Must not do I/O.
 //!
 //! ```text
-//! wal-0000000000000001      segments, numbered from 1 without a gap, each preallocated (zeros)
+//! wal-0000000000000007      segments, numbered without a gap, each preallocated (zeros)
 //!   header, 64 bytes        magic, format, segment number, number of its first record, where the segment before ends
+//!   checkpoint              the state before its first record, as one record that changes nothing; none in segment 1
 //!   record                  32 bytes of frame, then the payload (`raft.store.v1.Record`), then zeros up to 8 bytes
 //!   record ...              record numbers count on through all segments
 //!   zeros                   the end
+//! snapshot-<index>-<term>   a snapshot whose last entry is that; see `snapshot_file`
 //! ```
 //!
 //! # Torn or corrupt?
@@ -24,18 +26,46 @@
 //! Two things make a frame's word trustworthy: it has a checksum of its own, seeded with segment and offset (a stale
 //! or misplaced frame fails it, and a torn payload does not silence it), and the frame is found only at multiples of 8.
 //!
-//! Segments: before segment N+1 is created, N is synced; before a record goes into N+1, its header, its length and its
-//! name are synced. So if a file N+1 exists, all of N was durable, and anything bad in N is corruption (N+1's header
-//! also says where N ends, so that a vanished end of N is noticed). A newest segment with a bad header and no frame in
-//! it is an unfinished creation and is removed; with a frame in it, it is corrupt.
+//! Segments: before segment N+1 is created, N is synced; before a record goes into N+1, its header, its checkpoint, its
+//! length and its name are synced. So if a file N+1 exists, all of N was durable, and anything bad in N is corruption
+//! (N+1's header also says where N ends, so that a vanished end of N is noticed). A newest segment with a bad header or
+//! checkpoint and no frame in it is an unfinished creation and is removed, if there is a segment before it or it is
+//! segment 1; with a frame in it, or alone, it is corrupt.
+//!
+//! # Compacted or missing?
+//!
+//! Old segments are deleted, so a log that begins with segment 7 may be whole. What its first six said survives in the
+//! **checkpoint** of the seventh: hard state, newest snapshot, last index of the log (not the entries). It is a record
+//! like any other, and says what was true already: hard state, `truncate_from` = one after the last index, the snapshot
+//! with Keep. Where the segment before is there, the checkpoint must agree with it.
+//!
+//! So every row of segments that ends with the newest stands for a state; what it may lack is entries. It lacks those that
+//! the checkpoint counts and no later record truncates, discards or repeats. **A log is whole if its newest snapshot covers
+//! all that it lacks**; else segments are missing that nobody had a right to delete: corruption, refused. (A segment that
+//! was deleted by hand and held nothing but what the snapshot covers is no loss, and is not told from compaction.) And a
+//! log never ends before its snapshot: a snapshot that keeps the log is of an entry in it, one that discards the log sets
+//! its end, and no truncation reaches below one.
+//!
+//! Compaction deletes the segments before N such that all entries that are in them and still in the log are below the
+//! wanted index and covered by the newest snapshot. It first syncs what is written. So the state it decides by is the
+//! least that any crash can lead back to, and N's checkpoint, like that of every segment, was durable before its first
+//! record. The oldest segment goes first, and its name is gone for certain before that of the next is touched: what a
+//! crash leaves is a row without a gap that begins at or before N, and for all of these the rule above holds, since a
+//! longer row lacks less. The newest segment always stays, so a log without any segment is a missing one if META, or a
+//! snapshot's file, shows that there was one.
+//!
+//! Snapshots: the file is durable before a record names it. What a crash can lead back to are the state of the last sync
+//! and those after it; the files of all their snapshots stay. When a newer one is synced, files of older ones go. Recovery
+//! needs the file of the newest snapshot only. One that no record names was never in force, or is so no more: recovery
+//! deletes it, after it has synced the log it goes by.
 //!
 //! What cannot be told apart: damage to the very last synced group, with nothing written after it, looks like a torn
 //! write. No log without a second place to write to can tell; the next record ever written makes it detectable.
 
 /// The format this code writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
-/// Bytes of a segment's header. Its layout up to the checksum is the same in every format, so that a later format can
-/// be told from damage.
+/// Bytes of a segment's header, before its checkpoint. Its layout up to the checksum is the same in every format, so that a
+/// later format can be told from damage.
 pub(crate) const SEGMENT_HEADER: u64 = 64;
 /// Bytes of a record's frame.
 pub(crate) const FRAME: u64 = 32;
@@ -67,6 +97,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) first_record: u64,
     /// Where the records of the segment before end; 0 in the first.
     pub(crate) previous_end: u64,
+    /// Bytes of its checkpoint; 0 in the first.
+    pub(crate) checkpoint: u32,
 }
 
 /// Why a header is none.
@@ -79,16 +111,21 @@ pub(crate) enum HeaderFault {
 }
 
 impl SegmentHeader {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// The bytes that a segment begins with; `checkpoint` is as long as the header says.
+    pub(crate) fn encode(&self, checkpoint: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER as usize);
         bytes.extend(MAGIC);
         bytes.extend(FORMAT.to_le_bytes());
-        bytes.extend([0; 4]);
+        bytes.extend(self.checkpoint.to_le_bytes());
         for number in [self.segment, self.first_record, self.previous_end] {
             bytes.extend(number.to_le_bytes());
         }
-        bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
+        let own = crc32c::crc32c(&bytes);
+        bytes.extend(own.to_le_bytes());
+        bytes.extend(self.checkpoint_checksum(checkpoint).to_le_bytes());
         bytes.resize(SEGMENT_HEADER as usize, 0);
+        bytes.extend(checkpoint);
+        bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
         bytes
     }
 
@@ -106,14 +143,30 @@ impl SegmentHeader {
         if format > FORMAT {
             return Err(HeaderFault::Newer(format));
         }
-        let fields = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32));
+        let fields = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32), u32_at(bytes, 12));
         match fields {
-            (Some(named), _, _) if named != segment => Err(HeaderFault::Bad("the header is of another segment")),
-            (Some(segment), Some(first_record), Some(previous_end)) if format == FORMAT => {
-                Ok(Self { segment, first_record, previous_end })
+            (Some(named), ..) if named != segment => Err(HeaderFault::Bad("the header is of another segment")),
+            (Some(segment), Some(first_record), Some(previous_end), Some(checkpoint)) if format == FORMAT => {
+                Ok(Self { segment, first_record, previous_end, checkpoint })
             }
             _ => Err(HeaderFault::Bad("the header's format is none that was ever written")),
         }
+    }
+
+    /// Where its first record begins.
+    pub(crate) fn records_from(&self) -> u64 {
+        (SEGMENT_HEADER + u64::from(self.checkpoint)).next_multiple_of(ALIGN)
+    }
+
+    /// Whether this is the checkpoint that belongs to the header, whose bytes as read begin with `header`.
+    pub(crate) fn holds(&self, header: &[u8], checkpoint: &[u8]) -> bool {
+        checkpoint.len() as u64 == u64::from(self.checkpoint)
+            && u32_at(header, 44) == Some(self.checkpoint_checksum(checkpoint))
+    }
+
+    /// Seeded with the segment: the checkpoint of another is none.
+    fn checkpoint_checksum(&self, checkpoint: &[u8]) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(&self.segment.to_le_bytes()), checkpoint)
     }
 }
 
@@ -182,11 +235,11 @@ fn frame_checksum(marked: &[u8], segment: u64, offset: u64) -> u32 {
     crc32c::crc32c_append(place, marked)
 }
 
-fn u32_at(bytes: &[u8], place: usize) -> Option<u32> {
+pub(crate) fn u32_at(bytes: &[u8], place: usize) -> Option<u32> {
     bytes.get(place..)?.first_chunk().copied().map(u32::from_le_bytes)
 }
 
-fn u64_at(bytes: &[u8], place: usize) -> Option<u64> {
+pub(crate) fn u64_at(bytes: &[u8], place: usize) -> Option<u64> {
     bytes.get(place..)?.first_chunk().copied().map(u64::from_le_bytes)
 }
 
@@ -208,8 +261,11 @@ mod tests {
 
     #[test]
     fn a_header_is_bound_to_its_segment_and_a_newer_format_is_told_from_damage() {
-        let header = SegmentHeader { segment: 3, first_record: 9, previous_end: 77 };
-        let bytes = header.encode();
+        let header = SegmentHeader { segment: 3, first_record: 9, previous_end: 77, checkpoint: 5 };
+        let bytes = header.encode(b"state");
+        assert_eq!((bytes.len() as u64, header.records_from()), (72, 72));
+        assert!(header.holds(&bytes, b"state") && !header.holds(&bytes, b"stata") && !header.holds(&bytes, b"stat"));
+        assert!(!SegmentHeader { segment: 4, ..header }.holds(&bytes, b"state"), "another segment's");
         assert_eq!(SegmentHeader::parse(&bytes, 3), Ok(header));
         assert!(matches!(SegmentHeader::parse(&bytes, 4), Err(HeaderFault::Bad(_))));
         assert!(matches!(SegmentHeader::parse(&bytes[..43], 3), Err(HeaderFault::Bad(_))));

@@ -1,10 +1,12 @@
-//! What survives: a segmented write-ahead log over one small [`Disk`] trait.
+//! What survives: a segmented write-ahead log, and snapshot files, over one small [`Disk`] trait.
 //!
-//! Hard state, truncations and entries share the log, so one `Write` of the core is one atomic record. In reading
-//! order: `disk` is what is asked of a disk, `files` is that on a real folder, `format` what is on it and why a torn tail
-//! can be told from corruption, `store` writes it, `walk` reads it, `recovery` brings it back, `folder` knows whose it is
-//! (in the bytes of `identity`) and starts a node from it, `written` reads records for a watcher outside. This crate must not know about time, threads or networks:
-//! it blocks, and its caller decides when.
+//! Hard state, truncations, entries and the names of snapshots share the log, so one `Write` of the core is one atomic
+//! record. In reading order: `disk` is what is asked of a disk, `files` is that on a real folder, `format` what is on it,
+//! why a torn tail can be told from corruption and compaction from loss, `outline` what records add up to, `store` writes
+//! them (and in the files below it saves snapshots and deletes old segments), `walk` reads them, `recovery` brings the log
+//! back, `readback` single entries, `snapshot_file` is a snapshot on the disk, `folder` knows whose it all is (in the bytes
+//! of `identity`) and starts a node from it, `written` reads records for a watcher outside. This crate must not know about
+//! time, threads or networks: it blocks, and its caller decides when.
 
 mod disk;
 mod error;
@@ -12,7 +14,11 @@ mod files;
 mod folder;
 mod format;
 mod identity;
+mod outline;
+mod readback;
 mod recovery;
+mod replace;
+mod snapshot_file;
 mod store;
 mod walk;
 mod window;

@@ -4,55 +4,84 @@
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::format::segment_file;
-use crate::walk::{Known, Position, TornTail, walk};
-use raft_core::{Entries, Entry, HardState, Write};
+use crate::outline::Outline;
+use crate::readback::tail;
+use crate::snapshot_file::{check, is_snapshot, snapshot_name};
+use crate::walk::{Known, Position, TornTail, Walked, walk};
+use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
+use std::collections::BTreeMap;
 
 /// What a store brought back: the fold of all its records, durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The newest hard state; term 0 and no vote if none was ever written.
-    pub hard_state: HardState,
-    /// The log, from index 1.
-    pub entries: Entries,
+    /// What a core starts from. `applied` is 0: who has a state machine that survives, says how far it is.
+    pub restored: Restored,
     /// What was cut, if something was: the tail of writes that no sync had covered.
     pub torn_tail: Option<TornTail>,
-    /// How many records there were.
+    /// How many records were ever written, those that are deleted by now included: the number of the last one.
     pub records: u64,
 }
 
-/// Recovers from the disk. No position if there is no segment (left): a new store, or one whose making was torn.
-pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known) -> Result<(Recovery, Option<Position>), StoreError> {
-    let mut replay = Replay::default();
-    let walked = walk(disk, known, &mut |record| replay.apply(&record.write))?;
-    if let Some(tail) = &walked.torn_tail {
-        cut(disk, tail)?;
+/// What a store goes on from.
+pub(crate) struct Recovered {
+    pub(crate) recovery: Recovery,
+    pub(crate) outline: Outline,
+    /// The oldest segment.
+    pub(crate) oldest: u64,
+    /// None if there is no segment (left): a new store, or one whose making was torn.
+    pub(crate) position: Option<Position>,
+}
+
+/// Recovers from the disk. Whatever can be refused is refused before anything is changed.
+pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> Result<Recovered, StoreError> {
+    let mut configurations = Configurations::default();
+    let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
+    let Walked { outline, oldest, position, records, torn_tail, .. } = walked;
+    if let Some(named) = &outline.snapshot {
+        check(disk, named)?;
     }
-    let position = walked.position;
+    let tail = tail(disk, &outline, tail_bytes)?;
+    if let Some(torn) = &torn_tail {
+        cut(disk, torn)?;
+    }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
-    for segment in position.iter().flat_map(|position| 1..=position.segment) {
+    for segment in position.iter().flat_map(|position| oldest..=position.segment) {
         disk.sync(&segment_file(segment))?;
     }
     disk.sync_folder()?;
-    let Replay { hard_state, entries } = replay;
-    let (records, torn_tail) = (walked.records, walked.torn_tail);
-    Ok((Recovery { hard_state, entries: entries.into(), torn_tail, records }, position))
+    // Only now: until the records that can be read are durable, a power loss could lead back to one that names an older
+    // snapshot.
+    remove_unnamed(disk, &outline)?;
+    let restored = Restored {
+        hard_state: outline.hard_state,
+        snapshot: outline.snapshot.clone(),
+        runs: outline.runs.clone(),
+        last: outline.last_id(),
+        configurations: configurations.0.into_iter().collect(),
+        tail,
+        applied: LogIndex(0),
+    };
+    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position })
 }
 
-/// The state that the records read so far add up to.
+/// The configurations in the log that the records read so far add up to.
 #[derive(Default)]
-struct Replay {
-    hard_state: HardState,
-    entries: Vec<Entry>,
-}
+struct Configurations(BTreeMap<LogIndex, Configuration>);
 
-impl Replay {
+impl Configurations {
     fn apply(&mut self, write: &Write) {
-        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(from) = write.truncate_from {
-            self.entries.truncate(usize::try_from(from.previous().0).unwrap_or(usize::MAX));
+            self.0.split_off(&from);
         }
-        self.entries.extend(write.entries.iter().cloned());
+        if write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard) {
+            self.0.clear();
+        }
+        for entry in write.entries.iter() {
+            if let Payload::Configuration(configuration) = &entry.payload {
+                self.0.insert(entry.id.index, configuration.clone());
+            }
+        }
     }
 }
 
@@ -70,4 +99,15 @@ fn cut<D: Disk>(disk: &mut D, tail: &TornTail) -> Result<(), StoreError> {
         done += count;
     }
     Ok(())
+}
+
+/// Removes the files of snapshots that are not in force, and of those that were being written.
+fn remove_unnamed<D: Disk>(disk: &mut D, outline: &Outline) -> Result<(), StoreError> {
+    let named = outline.snapshot.as_ref().map(|meta| snapshot_name(meta.last));
+    let mut unnamed = disk.list()?;
+    unnamed.retain(|file| is_snapshot(file) && Some(file) != named.as_ref());
+    for file in &unnamed {
+        disk.remove(file)?;
+    }
+    if unnamed.is_empty() { Ok(()) } else { Ok(disk.sync_folder()?) }
 }

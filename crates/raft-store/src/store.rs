@@ -1,12 +1,19 @@
-//! The store: groups of writes go to the newest segment in one disk write each, and one sync makes them durable.
+//! The store: groups of writes go to the newest segment in one disk write each, and one sync makes them durable. What
+//! becomes of snapshots and of old segments is in the files below.
+
+mod compaction;
+mod snapshots;
 
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
-use crate::format::{Frame, MAX_PAYLOAD, SEGMENT_HEADER, SegmentHeader, record_bytes, segment_file};
-use crate::recovery::{Recovery, recover};
-use crate::walk::{Known, Position, fits};
-use raft_core::{LogIndex, Write};
+use crate::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
+use crate::outline::Outline;
+use crate::readback::read_back;
+use crate::recovery::{Recovered, Recovery, recover};
+use crate::walk::{Known, Position};
+use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
+use std::collections::BTreeSet;
 
 /// The smallest segment: a few records must fit, or every group would make a file.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
@@ -17,29 +24,40 @@ pub struct StoreOptions {
     /// Bytes of a segment, preallocated; at least [`MIN_SEGMENT_BYTES`]. A group of writes that is larger gets a segment
     /// as large as it needs. May differ from what the existing segments were made with. Default 64 MiB.
     pub segment_bytes: u64,
+    /// Bytes of entries ([`Entry::size`](raft_core::Entry::size)) that recovery hands over: the newest that fit. Default
+    /// 32 MiB.
+    pub tail_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
+        Self { segment_bytes: 64 << 20, tail_bytes: 32 << 20 }
     }
 }
 
-/// The write-ahead log of one node.
+/// The write-ahead log and the snapshots of one node.
 ///
 /// Invariant: everything before `durable` in the newest segment, all earlier segments and all names are durable.
 #[derive(Clone, Debug)]
 pub struct Store<D> {
     disk: D,
     options: StoreOptions,
+    /// The oldest segment that is there.
+    oldest: u64,
     /// The newest segment and where the next record goes.
     position: Position,
     /// Its file.
     file: String,
     /// How far it is synced.
     durable: u64,
-    /// The log's last index.
-    last: LogIndex,
+    /// What all records add up to, synced or not.
+    outline: Outline,
+    /// The snapshots whose files are there, durable and whole.
+    saved: BTreeSet<EntryId>,
+    /// The snapshot in force at the last sync.
+    in_force: Option<EntryId>,
+    /// Those of records that are not synced: a crash may lead back to any of them.
+    coming: Vec<EntryId>,
     /// The first failure, if there was one.
     poison: Option<Box<StoreError>>,
 }
@@ -59,47 +77,69 @@ impl<D: Disk> Store<D> {
         options: StoreOptions,
         known: Known,
     ) -> Result<(Self, Recovery), OpenError<D>> {
-        match Self::prepare(&mut disk, options, known) {
-            Ok((position, recovery)) => {
-                let file = segment_file(position.segment);
-                let last = LogIndex(recovery.entries.len() as u64);
-                let durable = position.end;
-                Ok((Self { disk, options, position, file, durable, last, poison: None }, recovery))
-            }
-            Err(error) => Err(OpenError { error, disk }),
-        }
+        let (Recovered { recovery, outline, oldest, .. }, position) = match Self::prepare(&mut disk, options, known) {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(OpenError { error, disk }),
+        };
+        let in_force = outline.snapshot.as_ref().map(|meta| meta.last);
+        let store = Self {
+            disk,
+            options,
+            oldest,
+            file: segment_file(position.segment),
+            durable: position.end,
+            position,
+            outline,
+            saved: in_force.into_iter().collect(),
+            in_force,
+            coming: Vec::new(),
+            poison: None,
+        };
+        Ok((store, recovery))
     }
 
-    fn prepare(disk: &mut D, options: StoreOptions, known: Known) -> Result<(Position, Recovery), StoreError> {
-        let StoreOptions { segment_bytes } = options;
+    fn prepare(disk: &mut D, options: StoreOptions, known: Known) -> Result<(Recovered, Position), StoreError> {
+        let StoreOptions { segment_bytes, tail_bytes } = options;
         if segment_bytes < MIN_SEGMENT_BYTES {
             return Err(StoreError::SegmentTooSmall { segment_bytes, minimum: MIN_SEGMENT_BYTES });
         }
-        let (recovery, position) = recover(disk, known)?;
-        let position = match position {
-            Some(position) => position,
-            None => {
-                create_segment(disk, SegmentHeader { segment: 1, first_record: 1, previous_end: 0 }, segment_bytes)?
-            }
-        };
-        Ok((position, recovery))
+        let mut recovered = recover(disk, known, tail_bytes)?;
+        if let Some(position) = recovered.position.take() {
+            return Ok((recovered, position));
+        }
+        recovered.oldest = 1;
+        let header = SegmentHeader { segment: 1, first_record: 1, previous_end: 0, checkpoint: 0 };
+        let position = create_segment(disk, header, &[], segment_bytes)?;
+        Ok((recovered, position))
     }
 
     /// Writes a group, in order, each write one atomic record. Readable at once, durable after the next
     /// [`sync`](Self::sync). One disk write, unless the group needs a new segment: then the old one is synced first.
     ///
     /// # Errors
-    /// The disk failed, or a write is too large or does not fit the log. No call succeeds after any error.
+    /// The disk failed, or a write is too large or does not fit the log, or it names a snapshot that was not saved. No call
+    /// succeeds after any error.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.unless_poisoned(|store| store.write_group(writes))
     }
 
-    /// Makes everything written durable, with one file sync if there is something to sync.
+    /// Makes everything written durable, with one file sync if there is something to sync. If a newer snapshot is in force
+    /// since, it then frees what that makes useless: older snapshots, and segments with nothing in them that is in the log.
     ///
     /// # Errors
     /// The disk failed: it is unknown what is durable, and no call succeeds any more.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.unless_poisoned(Self::sync_segment)
+        self.unless_poisoned(Self::sync_all)
+    }
+
+    /// Reads the entries `first..=last` back: at least one, more only if their sizes sum up to at most `max_bytes`. Empty if
+    /// `first` was compacted away or lies beyond the log's end. Reads what was written, synced or not.
+    ///
+    /// # Errors
+    /// The disk failed, or what is there is not what was written. Reading and writing go on, as far as they can.
+    pub fn read(&mut self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Result<Entries, StoreError> {
+        self.refuse_if_poisoned()?;
+        read_back(&mut self.disk, &self.outline, first, last, max_bytes)
     }
 
     /// The disk.
@@ -118,19 +158,19 @@ impl<D: Disk> Store<D> {
     }
 
     fn unless_poisoned(&mut self, call: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        if let Some(first) = &self.poison {
-            return Err(StoreError::Poisoned(first.clone()));
-        }
+        self.refuse_if_poisoned()?;
         let result = call(self);
         self.poison = result.as_ref().err().cloned().map(Box::new);
         result
     }
 
+    fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
+        self.poison.as_ref().map_or(Ok(()), |first| Err(StoreError::Poisoned(first.clone())))
+    }
+
     fn write_group(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        let mut last = self.last;
         let mut payloads = Vec::with_capacity(writes.len());
         for write in writes {
-            last = fits(last, write).map_err(|reason| StoreError::Misfit { last, reason })?;
             let payload = encode_write(write);
             if payload.len() as u64 > MAX_PAYLOAD {
                 return Err(StoreError::RecordTooLarge { bytes: payload.len() as u64, limit: MAX_PAYLOAD });
@@ -146,38 +186,59 @@ impl<D: Disk> Store<D> {
         }
         let mut group = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
         let mut number = self.position.next_record;
-        for payload in &payloads {
-            let frame = Frame::of(number, self.durable, payload);
+        for (write, payload) in writes.iter().zip(&payloads) {
             let offset = self.position.end + group.len() as u64;
+            self.take(write, offset)?;
+            let frame = Frame::of(number, self.durable, payload);
             frame.append_to(&mut group, self.position.segment, offset, payload);
             number += 1;
         }
         self.disk.write(&self.file, self.position.end, &group)?;
         self.position.end += group.len() as u64;
         self.position.next_record = number;
-        self.last = last;
         Ok(())
     }
 
-    fn sync_segment(&mut self) -> Result<(), StoreError> {
-        if self.durable < self.position.end {
-            self.disk.sync(&self.file)?;
-            self.durable = self.position.end;
+    /// Takes note of a write that is to stand at `offset`.
+    fn take(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
+        let last = self.outline.last;
+        let misfit = |reason| StoreError::Misfit { last, reason };
+        self.outline.apply(write, self.position.segment, offset).map_err(misfit)?;
+        if let Some(record) = &write.snapshot {
+            if !self.saved.contains(&record.meta.last) {
+                return Err(misfit("its snapshot was not saved"));
+            }
+            self.coming.push(record.meta.last);
         }
         Ok(())
     }
 
-    /// Starts a segment in which `bytes` fit.
+    fn sync_all(&mut self) -> Result<(), StoreError> {
+        if self.durable < self.position.end {
+            self.disk.sync(&self.file)?;
+            self.durable = self.position.end;
+        }
+        self.settle_snapshots()
+    }
+
+    /// Starts a segment in which `bytes` of records fit.
     fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
-        // First: that a segment has a successor tells recovery that all of it was durable.
-        self.sync_segment()?;
+        // First: that a segment has a successor tells recovery that all of it was durable. And a checkpoint must not say what
+        // a crash can take back.
+        self.sync_all()?;
+        let checkpoint = encode_write(&self.outline.checkpoint());
+        let length = checkpoint.len() as u64;
+        let Ok(checkpoint_bytes) = u32::try_from(length) else {
+            return Err(StoreError::RecordTooLarge { bytes: length, limit: MAX_PAYLOAD });
+        };
         let header = SegmentHeader {
             segment: self.position.segment + 1,
             first_record: self.position.next_record,
             previous_end: self.position.end,
+            checkpoint: checkpoint_bytes,
         };
-        let capacity = self.options.segment_bytes.max(SEGMENT_HEADER.saturating_add(bytes));
-        self.position = create_segment(&mut self.disk, header, capacity)?;
+        let capacity = self.options.segment_bytes.max(header.records_from().saturating_add(bytes));
+        self.position = create_segment(&mut self.disk, header, &checkpoint, capacity)?;
         self.file = segment_file(self.position.segment);
         self.durable = self.position.end;
         Ok(())
@@ -185,12 +246,17 @@ impl<D: Disk> Store<D> {
 }
 
 /// Creates a segment, durably: that a record is in it tells recovery that it had a header.
-fn create_segment<D: Disk>(disk: &mut D, header: SegmentHeader, capacity: u64) -> Result<Position, StoreError> {
+fn create_segment<D: Disk>(
+    disk: &mut D,
+    header: SegmentHeader,
+    checkpoint: &[u8],
+    capacity: u64,
+) -> Result<Position, StoreError> {
     let file = segment_file(header.segment);
     disk.create(&file)?;
     disk.set_len(&file, capacity)?;
-    disk.write(&file, 0, &header.encode())?;
+    disk.write(&file, 0, &header.encode(checkpoint))?;
     disk.sync(&file)?;
     disk.sync_folder()?;
-    Ok(Position { segment: header.segment, end: SEGMENT_HEADER, capacity, next_record: header.first_record })
+    Ok(Position { segment: header.segment, end: header.records_from(), capacity, next_record: header.first_record })
 }

@@ -147,7 +147,7 @@ fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
         let (_, recovery) = open(disk);
         let records = recovery.records as usize;
         assert!(records >= synced && records <= synced + 1, "{records} records after {synced} syncs");
-        assert_eq!((recovery.hard_state, recovery.entries), fold(&writes[..records]));
+        assert_eq!(conformance::state(&recovery), fold(&writes[..records]));
     }
     assert!(failures > 10, "{failures} failures are too few to mean something");
 }
@@ -155,7 +155,8 @@ fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
 #[test]
 fn options_are_checked_and_the_disk_comes_back() {
     let disk = Memory { syncs: 77, ..Memory::default() };
-    let (error, disk) = Store::open(disk, crate::StoreOptions { segment_bytes: 4095 }).expect_err("small").into_parts();
+    let (error, disk) =
+        Store::open(disk, crate::StoreOptions { segment_bytes: 4095, ..OPTIONS }).expect_err("small").into_parts();
     assert_eq!(error, StoreError::SegmentTooSmall { segment_bytes: 4095, minimum: 4096 });
     assert_eq!(disk.syncs, 77);
 }
@@ -191,7 +192,7 @@ proptest! {
         let disk = Memory { files, ..Memory::default() };
         if let Ok((store, recovery)) = Store::open(disk, OPTIONS) {
             let (_, again) = open(store.into_disk());
-            prop_assert_eq!((again.hard_state, again.entries), (recovery.hard_state, recovery.entries));
+            prop_assert_eq!(again.restored, recovery.restored);
             prop_assert_eq!(again.torn_tail, None, "a tail is cut once");
         }
     }
@@ -235,7 +236,8 @@ proptest! {
         }
         if let Ok((_, found)) = Store::open(disk, OPTIONS) {
             prop_assert!(found.records <= all.records);
-            prop_assert_eq!(&found.entries, &all.entries.slice(0, found.entries.len()));
+            let (found, all) = (found.restored.tail, all.restored.tail);
+            prop_assert_eq!(&found, &all.slice(0, found.len()));
         }
     }
 }

@@ -6,9 +6,11 @@ use crate::error::StoreError;
 use crate::format::{
     ALIGN, FORMAT, FRAME, Frame, HeaderFault, SEGMENT_HEADER, SegmentHeader, segment_file, segment_number,
 };
+use crate::outline::Outline;
+use crate::snapshot_file::is_snapshot;
 use crate::window::Window;
 use bytes::Bytes;
-use raft_core::{LogIndex, Write};
+use raft_core::{MAX_NUMBER, Write};
 use raft_proto::decode_write;
 
 /// One record of the log.
@@ -51,9 +53,15 @@ pub(crate) struct Position {
 /// What a walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Walked {
+    /// What the records add up to.
+    pub(crate) outline: Outline,
+    /// The oldest segment; 0 if there is none.
+    pub(crate) oldest: u64,
     /// Where the log ends; none if there is no segment, or only one whose making was torn.
     pub(crate) position: Option<Position>,
-    /// How many records there are.
+    /// The number of the last record before the oldest segment: 0 unless segments before it were deleted.
+    pub(crate) compacted: u64,
+    /// The number of the last record, which is how many were ever written and kept.
     pub(crate) records: u64,
     /// What is behind the last of them.
     pub(crate) torn_tail: Option<TornTail>,
@@ -75,42 +83,83 @@ pub(crate) fn walk<D: Disk>(
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<Walked, StoreError> {
     let segments = segments(disk)?;
-    let mut read = Read { last: LogIndex(0), records: 0 };
-    let mut walked = Walked::default();
-    for (place, &segment) in segments.iter().enumerate() {
+    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), ..Walked::default() };
+    for &segment in &segments {
         let file = segment_file(segment);
-        let newest = place + 1 == segments.len();
+        let newest = Some(&segment) == segments.last();
         let mut reader = Segment { window: Window::open(disk, &file)?, segment, file: &file };
-        let Some(header) = reader.header(newest)? else {
+        // A segment is made when the one before it is full. So the only one that is there is not in the making, but for the
+        // very first.
+        let may_be_torn = newest && (segment > walked.oldest || segment == 1);
+        let Some((header, checkpoint)) = reader.header(may_be_torn)? else {
             let bytes = reader.window.length();
             walked.torn_tail = Some(TornTail { file, offset: 0, bytes });
             break;
         };
-        let previous_end = walked.position.as_ref().map_or(0, |position| position.end);
-        if header.previous_end != previous_end {
-            let before = segment_file(segment - 1);
-            let reason = format!("its records end here, but {file} knows of some up to byte {}", header.previous_end);
-            return Err(corrupt(&before, previous_end, reason));
-        }
-        if header.first_record != read.records + 1 {
-            return Err(reader.corrupt(0, "the records before this segment are not the ones it follows"));
-        }
-        let end = reader.records(&mut read, visit)?;
+        walked.enter(&reader, header, checkpoint)?;
+        let end = reader.records(header.records_from(), &mut walked, visit)?;
         let capacity = reader.window.length();
         let junk = reader.tail(end, newest)?;
-        walked.position = Some(Position { segment, end, capacity, next_record: read.records + 1 });
+        walked.position = Some(Position { segment, end, capacity, next_record: walked.records + 1 });
         walked.torn_tail = (junk > end).then(|| TornTail { file, offset: end, bytes: junk - end });
     }
-    walked.records = read.records;
-    walked.reaches(known)?;
+    walked.is_whole()?;
+    walked.reaches(known, &disk.list()?)?;
     Ok(walked)
 }
 
 impl Walked {
-    fn reaches(&self, known: Known) -> Result<(), StoreError> {
+    /// Checks that a segment follows what was read so far. The first that is there sets where the log begins.
+    fn enter<D: Disk>(
+        &mut self,
+        reader: &Segment<'_, D>,
+        header: SegmentHeader,
+        checkpoint: Option<Outline>,
+    ) -> Result<(), StoreError> {
+        if header.first_record == 0 || header.first_record.max(header.segment) > MAX_NUMBER {
+            return Err(reader.corrupt(0, "its numbers are none that a node ever reaches"));
+        }
+        if let Some(checkpoint) = checkpoint {
+            if self.position.is_none() {
+                self.outline = checkpoint;
+                self.compacted = header.first_record.saturating_sub(1);
+                self.records = self.compacted;
+                return Ok(());
+            }
+            let Outline { hard_state, snapshot, last, .. } = &checkpoint;
+            let so_far = (&self.outline.hard_state, &self.outline.snapshot, &self.outline.last);
+            if so_far != (hard_state, snapshot, last) {
+                let reason = "its checkpoint does not say what the records before this segment add up to";
+                return Err(reader.corrupt(SEGMENT_HEADER, reason));
+            }
+        }
+        let previous_end = self.position.as_ref().map_or(0, |position| position.end);
+        if header.previous_end != previous_end {
+            let before = segment_file(header.segment - 1);
+            let reason =
+                format!("its records end here, but {} knows of some up to byte {}", reader.file, header.previous_end);
+            return Err(corrupt(&before, previous_end, reason));
+        }
+        if header.first_record != self.records + 1 {
+            return Err(reader.corrupt(0, "the records before this segment are not the ones it follows"));
+        }
+        Ok(())
+    }
+
+    /// Only what the snapshot covers may be missing.
+    fn is_whole(&self) -> Result<(), StoreError> {
+        let Some((first, last)) = self.outline.lacks() else { return Ok(()) };
+        let reason = format!("the file is missing: entries {first} to {last} were in it or before it");
+        Err(corrupt(&segment_file(self.oldest.saturating_sub(1)), 0, reason))
+    }
+
+    fn reaches(&self, known: Known, files: &[String]) -> Result<(), StoreError> {
         let Some(position) = &self.position else {
-            let reason = "the log has no beginning, but META says that this node has run";
-            return if known.made { Err(corrupt(&segment_file(1), 0, reason)) } else { Ok(()) };
+            let snapshot = files.iter().find(|file| is_snapshot(file));
+            let witness =
+                snapshot.cloned().or(known.made.then(|| "META, which says that this node has run,".to_owned()));
+            let missing = |witness| corrupt(&segment_file(1), 0, format!("the log is missing, but {witness} is there"));
+            return witness.map_or(Ok(()), |witness| Err(missing(witness)));
         };
         if self.records < known.records {
             let reason = format!("the log ends with record {}, but META knows of {}", self.records, known.records);
@@ -120,42 +169,29 @@ impl Walked {
     }
 }
 
-/// The numbers of all segments: 1, 2, ... without a gap.
+/// The numbers of all segments, in order, without a gap.
 fn segments<D: Disk>(disk: &mut D) -> Result<Vec<u64>, StoreError> {
     let mut segments: Vec<u64> = disk.list()?.iter().filter_map(|file| segment_number(file)).collect();
     segments.sort_unstable();
-    for (expected, &found) in (1..).zip(&segments) {
-        if found != expected {
+    for (&before, &found) in segments.iter().zip(segments.iter().skip(1)) {
+        if found != before.saturating_add(1) {
             let reason = format!("the file is missing, but {} is there", segment_file(found));
-            return Err(corrupt(&segment_file(expected), 0, reason));
+            return Err(corrupt(&segment_file(before.saturating_add(1)), 0, reason));
         }
     }
     Ok(segments)
 }
 
-/// How far the log was read.
-struct Read {
-    /// Its last index.
-    last: LogIndex,
-    records: u64,
-}
-
-/// The last index of the log after this write, or why it does not fit a log that ends at `last`.
-pub(crate) fn fits(last: LogIndex, write: &Write) -> Result<LogIndex, &'static str> {
-    let mut last = last;
-    if let Some(from) = write.truncate_from {
-        if from == LogIndex(0) || from > last.next() {
-            return Err("it truncates where there is no entry");
-        }
-        last = from.previous();
-    }
-    for entry in write.entries.iter() {
-        if entry.id.index != last.next() {
-            return Err("its entries do not follow the log");
-        }
-        last = entry.id.index;
-    }
-    Ok(last)
+/// The record at this place, its number and where the next one begins; none if it is not whole.
+pub(crate) fn record_at<D: Disk>(
+    window: &mut Window<'_, D>,
+    segment: u64,
+    offset: u64,
+) -> Result<Option<(Frame, Bytes)>, StoreError> {
+    let Some(frame) = Frame::parse(window.bytes(offset, FRAME)?, segment, offset) else { return Ok(None) };
+    let payload = window.bytes(offset.saturating_add(FRAME), u64::from(frame.length))?;
+    // A copy, so that an entry that lives long holds on to its record and not to the whole buffer.
+    Ok(frame.holds(payload).then(|| (frame, Bytes::copy_from_slice(payload))))
 }
 
 /// One segment being read.
@@ -170,49 +206,72 @@ impl<D: Disk> Segment<'_, D> {
         corrupt(self.file, offset, reason)
     }
 
-    /// The header; nothing if this is the newest segment and its creation did not get as far as a durable header.
-    fn header(&mut self, newest: bool) -> Result<Option<SegmentHeader>, StoreError> {
+    /// The header, and the state that the checkpoint leads to (none in segment 1). Nothing if this segment may be one whose
+    /// creation did not get as far as a durable header, and is.
+    fn header(&mut self, may_be_torn: bool) -> Result<Option<(SegmentHeader, Option<Outline>)>, StoreError> {
         let bytes = self.window.bytes(0, SEGMENT_HEADER)?;
-        match SegmentHeader::parse(bytes, self.segment) {
-            Ok(header) => Ok(Some(header)),
+        let header = match SegmentHeader::parse(bytes, self.segment) {
+            Ok(header) => header,
             Err(HeaderFault::Newer(found)) => {
-                Err(StoreError::NewerFormat { file: self.file.to_owned(), found, supported: FORMAT })
+                return Err(StoreError::NewerFormat { file: self.file.to_owned(), found, supported: FORMAT });
             }
-            Err(HeaderFault::Bad(reason)) if !newest => Err(self.corrupt(0, reason)),
-            // No record goes into a segment before its header is durable: any record proves that there was one.
-            Err(HeaderFault::Bad(reason)) if self.scan(SEGMENT_HEADER)?.durable > 0 => {
-                Err(self.corrupt(0, format!("{reason}, and records follow it")))
-            }
-            Err(HeaderFault::Bad(_)) => Ok(None),
+            Err(HeaderFault::Bad(reason)) => return self.bad_header(reason, SEGMENT_HEADER, may_be_torn),
+        };
+        if (header.checkpoint == 0) != (self.segment == 1) {
+            return Err(
+                self.corrupt(0, "all segments but the first begin with a checkpoint, and this one is otherwise")
+            );
         }
+        if header.checkpoint == 0 {
+            return Ok(Some((header, None)));
+        }
+        let bytes = self.window.bytes(0, SEGMENT_HEADER + u64::from(header.checkpoint))?;
+        let checkpoint = bytes.get(SEGMENT_HEADER as usize..).unwrap_or_default();
+        if !header.holds(bytes, checkpoint) {
+            return self.bad_header("the checkpoint's checksum is wrong", header.records_from(), may_be_torn);
+        }
+        let write = decode_write(Bytes::copy_from_slice(checkpoint));
+        let write = write.map_err(|error| self.corrupt(SEGMENT_HEADER, error.to_string()))?;
+        let outline = Outline::of_checkpoint(&write).map_err(|reason| self.corrupt(SEGMENT_HEADER, reason))?;
+        Ok(Some((header, Some(outline))))
+    }
+
+    /// No record goes into a segment before its header is durable: any record proves that there was one.
+    fn bad_header<T>(&mut self, reason: &str, records_from: u64, may_be_torn: bool) -> Result<Option<T>, StoreError> {
+        if !may_be_torn {
+            return Err(self.corrupt(0, reason));
+        }
+        if self.scan(records_from)?.durable > 0 {
+            return Err(self.corrupt(0, format!("{reason}, and records follow it")));
+        }
+        Ok(None)
     }
 
     /// Shows records up to the end or the first that is bad; returns where that is.
-    fn records(&mut self, read: &mut Read, visit: &mut dyn FnMut(&Record<'_>)) -> Result<u64, StoreError> {
-        let mut offset = SEGMENT_HEADER;
-        loop {
-            let segment = self.segment;
-            let Some(frame) = Frame::parse(self.window.bytes(offset, FRAME)?, segment, offset) else {
-                return Ok(offset);
-            };
-            let payload = self.window.bytes(offset + FRAME, u64::from(frame.length))?;
-            if !frame.holds(payload) {
-                return Ok(offset);
-            }
-            // A copy, so that an entry that lives long holds on to its record and not to the whole buffer.
-            let payload = Bytes::copy_from_slice(payload);
-            // From here on the checksums vouch for what was written: whatever is wrong with it is no torn write.
-            if frame.number != read.records + 1 {
-                let reason = format!("this is record {}, and {} was to follow", frame.number, read.records + 1);
-                return Err(self.corrupt(offset, reason));
+    fn records(
+        &mut self,
+        from: u64,
+        walked: &mut Walked,
+        visit: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<u64, StoreError> {
+        let mut offset = from;
+        while let Some((frame, payload)) = record_at(&mut self.window, self.segment, offset)? {
+            // The checksums vouch for what was written: whatever is wrong with it is no torn write.
+            let number = walked.records + 1;
+            if frame.number != number {
+                return Err(
+                    self.corrupt(offset, format!("this is record {}, and {number} was to follow", frame.number))
+                );
             }
             let write = decode_write(payload).map_err(|error| self.corrupt(offset, error.to_string()))?;
-            read.last = fits(read.last, &write).map_err(|reason| self.corrupt(offset, reason))?;
-            read.records += 1;
+            let outline = &mut walked.outline;
+            outline.apply(&write, self.segment, offset).map_err(|reason| self.corrupt(offset, reason))?;
+            walked.records = number;
             let end = frame.end(offset);
-            visit(&Record { file: self.file, segment, offset, bytes: end - offset, number: frame.number, write });
+            visit(&Record { file: self.file, segment: self.segment, offset, bytes: end - offset, number, write });
             offset = end;
         }
+        Ok(offset)
     }
 
     /// Decides about what follows the last good record: the end of it, to be cut, or corruption. `end` if there is

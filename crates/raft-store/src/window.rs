@@ -1,11 +1,12 @@
-//! Reads a file through a buffer of bounded size, whatever length the file claims. Must not know what it reads.
+//! Reads a file through a buffer of bounded size, whatever length the file claims, forwards or backwards. Must not know
+//! what it reads.
 
 use crate::disk::{Disk, DiskError};
 
 /// How much is read at once: large enough for few calls, small enough for any machine.
-const CHUNK: u64 = 256 * 1024;
+pub(crate) const CHUNK: u64 = 256 * 1024;
 
-/// A file being read, mostly forwards.
+/// A file being read.
 pub(crate) struct Window<'a, D> {
     disk: &'a mut D,
     file: &'a str,
@@ -30,11 +31,13 @@ impl<'a, D: Disk> Window<'a, D> {
         let count = count.min(self.length.saturating_sub(offset));
         let held = offset >= self.start && offset + count <= self.start + self.data.len() as u64;
         if !held {
-            let wanted = count.max(CHUNK.min(self.length.saturating_sub(offset)));
+            // Who has gone backwards goes on backwards, but reads what follows a place as well.
+            let start = if offset < self.start { offset.saturating_sub(CHUNK / 2) } else { offset };
+            let wanted = (offset + count - start).max(CHUNK.min(self.length.saturating_sub(start)));
             self.data.clear();
             self.data.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
-            self.start = offset;
-            let read = self.disk.read(self.file, offset, &mut self.data)?;
+            self.start = start;
+            let read = self.disk.read(self.file, start, &mut self.data)?;
             self.data.truncate(read);
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.data.len());

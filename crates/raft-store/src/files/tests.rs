@@ -102,12 +102,12 @@ fn space_that_is_not_there_is_refused_before_any_is_used() {
         assert_eq!(disk.len("big"), Ok(5));
     }
     assert!(free() > before / 2, "others use the disk too, but not for 64 TiB");
-    let (error, _) = open_node(disk, identity(1), None, crate::StoreOptions { segment_bytes: 64 << 40 })
+    let (error, _) = open_node(disk, identity(1), None, crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS })
         .expect_err("the folder is strange")
         .into_parts();
     assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
     std::fs::remove_file(folder.path().join("big")).expect("there");
-    let too_large = crate::StoreOptions { segment_bytes: 64 << 40 };
+    let too_large = crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS };
     let error = open_node(files(&folder), identity(1), None, too_large).expect_err("full").error;
     assert!(matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full), "{error}");
     start(files(&folder)).expect("a start with less goes on where that one ended");

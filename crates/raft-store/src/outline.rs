@@ -1,0 +1,209 @@
+//! What records add up to, without what the entries carry: the same fold for recovery, which reads the records, and for
+//! the store, which writes them. So what could not be recovered is never written. Must not do I/O.
+
+use raft_core::{
+    EntryId, HardState, LogFate, LogIndex, MAX_NUMBER, SnapshotMeta, SnapshotRecord, Term, Write, WriteId,
+};
+use std::collections::VecDeque;
+
+/// The state that some records add up to.
+///
+/// Invariant: `last` is not below the snapshot's last index. The entries that are here are `first..=last`: `runs` has their
+/// terms, `places` the records that hold them, both in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outline {
+    pub(crate) hard_state: HardState,
+    /// The newest snapshot.
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    /// The first entry that is here; one after `last` if none is. What is missing from 1 on was compacted, or discarded.
+    pub(crate) first: LogIndex,
+    /// The last index of the log.
+    pub(crate) last: LogIndex,
+    /// The first index of each term among the entries that are here.
+    pub(crate) runs: Vec<(LogIndex, Term)>,
+    /// Where they are. The entries of a record from the next one's first on are in the log no more.
+    pub(crate) places: VecDeque<Place>,
+}
+
+/// A record with entries of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The first entry of it that is in the log; all of it was once.
+    pub(crate) first: LogIndex,
+    pub(crate) segment: u64,
+    /// Where in the segment it begins.
+    pub(crate) offset: u64,
+}
+
+impl Default for Outline {
+    fn default() -> Self {
+        Self {
+            hard_state: HardState::default(),
+            snapshot: None,
+            first: LogIndex(1),
+            last: LogIndex(0),
+            runs: Vec::new(),
+            places: VecDeque::new(),
+        }
+    }
+}
+
+impl Outline {
+    /// The state as one record. Whatever state it is read in, it leads to this one but for the entries, which it cannot
+    /// bring back; in this state it changes nothing.
+    pub(crate) fn checkpoint(&self) -> Write {
+        let snapshot = self.snapshot.as_ref().map(|meta| SnapshotRecord { meta: meta.clone(), log: LogFate::Keep });
+        Write {
+            id: WriteId(0),
+            hard_state: Some(self.hard_state),
+            truncate_from: Some(self.last.next()),
+            snapshot,
+            entries: raft_core::Entries::new(),
+        }
+    }
+
+    /// The state that a checkpoint leads to where nothing is known: none of its entries is here.
+    pub(crate) fn of_checkpoint(write: &Write) -> Result<Self, &'static str> {
+        let (Some(hard_state), Some(end)) = (write.hard_state, write.truncate_from) else {
+            return Err("its checkpoint says too little");
+        };
+        let snapshot = write.snapshot.as_ref().map(|record| record.meta.clone());
+        let last = end.previous();
+        let outline = Self { hard_state, snapshot, first: end, last, ..Self::default() };
+        let keeps = write.snapshot.as_ref().is_none_or(|record| record.log == LogFate::Keep);
+        if end == LogIndex(0)
+            || end.0 > MAX_NUMBER
+            || outline.snapshot_index() > last
+            || !keeps
+            || !write.entries.is_empty()
+        {
+            return Err("its checkpoint contradicts itself");
+        }
+        Ok(outline)
+    }
+
+    /// The last index that the newest snapshot covers; 0 without one.
+    pub(crate) fn snapshot_index(&self) -> LogIndex {
+        self.snapshot.as_ref().map_or(LogIndex(0), |meta| meta.last.index)
+    }
+
+    /// The term of the entry at `index`, if it is here.
+    pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
+        if index < self.first || index > self.last {
+            return None;
+        }
+        let run = self.runs.partition_point(|&(first, _)| first <= index).checked_sub(1)?;
+        self.runs.get(run).map(|&(_, term)| term)
+    }
+
+    /// The last entry that is here; `0@0` if none is.
+    pub(crate) fn last_id(&self) -> EntryId {
+        self.term_at(self.last).map_or(EntryId::ZERO, |term| EntryId { term, index: self.last })
+    }
+
+    /// Entries that neither are here nor covered by the snapshot: the first and the last.
+    pub(crate) fn lacks(&self) -> Option<(LogIndex, LogIndex)> {
+        let needed = self.snapshot_index().next();
+        (needed < self.first).then(|| (needed, self.first.previous()))
+    }
+
+    /// One more record, at this place. If it does not fit the log, the reason, and what is left is of no use.
+    pub(crate) fn apply(&mut self, write: &Write, segment: u64, offset: u64) -> Result<(), &'static str> {
+        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
+        if let Some(from) = write.truncate_from {
+            if from == LogIndex(0) || from > self.last.next() {
+                return Err("it truncates where there is no entry");
+            }
+            if from <= self.snapshot_index() {
+                return Err("it truncates what its snapshot covers");
+            }
+            self.truncate(from);
+        }
+        if let Some(SnapshotRecord { meta, log }) = &write.snapshot {
+            self.take_snapshot(meta, *log)?;
+        }
+        for entry in write.entries.iter() {
+            if entry.id.index != self.last.next() || entry.id.index.0 > MAX_NUMBER {
+                return Err("its entries do not follow the log");
+            }
+            if self.runs.last().is_none_or(|&(_, term)| term != entry.id.term) {
+                self.runs.push((entry.id.index, entry.id.term));
+            }
+            self.last = entry.id.index;
+        }
+        if let Some(first) = write.entries.first_index() {
+            self.places.push_back(Place { first, segment, offset });
+        }
+        Ok(())
+    }
+
+    fn truncate(&mut self, from: LogIndex) {
+        self.last = from.previous();
+        self.first = self.first.min(from);
+        self.runs.truncate(self.runs.partition_point(|&(first, _)| first < from));
+        while self.places.back().is_some_and(|place| place.first >= from) {
+            self.places.pop_back();
+        }
+    }
+
+    fn take_snapshot(&mut self, meta: &SnapshotMeta, log: LogFate) -> Result<(), &'static str> {
+        let EntryId { index, term } = meta.last;
+        if index <= self.snapshot_index() {
+            return Err("its snapshot is not newer than the one before");
+        }
+        if index.0 > MAX_NUMBER {
+            return Err("its snapshot's last index is above 2^62");
+        }
+        match log {
+            LogFate::Keep if index > self.last => return Err("its snapshot covers more than the log that it keeps"),
+            LogFate::Keep if self.term_at(index).is_some_and(|here| here != term) => {
+                return Err("its snapshot is not of the log that it keeps");
+            }
+            LogFate::Keep => {}
+            LogFate::Discard => {
+                (self.first, self.last) = (index.next(), index);
+                self.runs.clear();
+                self.places.clear();
+            }
+        }
+        self.snapshot = Some(meta.clone());
+        Ok(())
+    }
+
+    /// The oldest segment that is needed if entries below `before` are not, as far as the snapshot covers them; none if no
+    /// entry is needed.
+    pub(crate) fn needs_from(&self, before: LogIndex) -> Option<u64> {
+        let before = before.min(self.snapshot_index().next());
+        // The entries of a place end where the next one's begin.
+        let next = self.places.partition_point(|place| place.first <= before);
+        let needed = if before > self.last { self.places.len() } else { next.saturating_sub(1) };
+        self.places.get(needed).map(|place| place.segment)
+    }
+
+    /// Forgets what is in the segments before this one.
+    pub(crate) fn forget_before(&mut self, segment: u64) {
+        while self.places.front().is_some_and(|place| place.segment < segment) {
+            self.places.pop_front();
+        }
+        self.first = self.places.front().map_or(self.last.next(), |place| place.first);
+        if self.places.is_empty() {
+            self.runs.clear();
+            return;
+        }
+        let over = self.runs.partition_point(|&(first, _)| first <= self.first).saturating_sub(1);
+        self.runs.drain(..over);
+        if let Some(run) = self.runs.first_mut() {
+            run.0 = self.first;
+        }
+    }
+
+    /// Where the entry at `index` is: the record, and the last index up to which its entries are in the log.
+    pub(crate) fn place_of(&self, index: LogIndex) -> Option<(Place, LogIndex)> {
+        if index < self.first || index > self.last {
+            return None;
+        }
+        let next = self.places.partition_point(|place| place.first <= index);
+        let last = self.places.get(next).map_or(self.last, |place| place.first.previous());
+        Some((*self.places.get(next.checked_sub(1)?)?, last))
+    }
+}

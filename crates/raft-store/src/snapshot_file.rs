@@ -1,0 +1,197 @@
+//! A snapshot's file: its name, its bytes, and whether they are what was written. What is in a snapshot, only a state
+//! machine knows; whether one is in force, only the log.
+//!
+//! ```text
+//! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" behind it while it is written
+//!   header, 32 bytes        magic, format, bytes of the next part, bytes of the last part, checksum of the header so far,
+//!                           checksum of everything but itself
+//!   record                  what it stands for: a `raft.store.v1.Record` that says nothing else
+//!   data                    the state machine's
+//! ```
+
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::format::{FORMAT, u32_at, u64_at};
+use crate::walk::corrupt;
+use crate::window::{CHUNK, Window};
+use bytes::Bytes;
+use raft_core::{Entries, EntryId, LogFate, SnapshotMeta, SnapshotRecord, Write, WriteId};
+use raft_proto::{decode_write, encode_write};
+
+/// Bytes of the header.
+const HEADER: u64 = 32;
+const MAGIC: [u8; 8] = *b"raftsnap";
+/// The end of the name of a file that is being written.
+const UNFINISHED: &str = ".new";
+
+/// The name of the file of the snapshot with this last entry.
+pub(crate) fn snapshot_name(last: EntryId) -> String {
+    format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
+}
+
+/// The name it has while it is written.
+pub(crate) fn unfinished_name(last: EntryId) -> String {
+    snapshot_name(last) + UNFINISHED
+}
+
+/// The last entry of the snapshot, if this is the name of one's file.
+pub(crate) fn snapshot_named(file: &str) -> Option<EntryId> {
+    let (index, term) = file.strip_prefix("snapshot-")?.split_once('-')?;
+    let last = EntryId::new(index.parse().ok()?, term.parse().ok()?);
+    (snapshot_name(last) == file).then_some(last)
+}
+
+/// Whether this is the name of a snapshot's file, finished or not.
+pub(crate) fn is_snapshot(file: &str) -> bool {
+    snapshot_named(file.strip_suffix(UNFINISHED).unwrap_or(file)).is_some()
+}
+
+/// What goes before the data: header and record. None if the record is too long.
+pub(crate) fn encode_head(meta: &SnapshotMeta, data: &[u8]) -> Option<Vec<u8>> {
+    let record = encode_write(&Write {
+        id: WriteId(0),
+        hard_state: None,
+        truncate_from: None,
+        snapshot: Some(SnapshotRecord { meta: meta.clone(), log: LogFate::Keep }),
+        entries: Entries::new(),
+    });
+    let length = u32::try_from(record.len()).ok()?;
+    let mut head = Vec::with_capacity(HEADER as usize + record.len());
+    head.extend(MAGIC);
+    head.extend(FORMAT.to_le_bytes());
+    head.extend(length.to_le_bytes());
+    head.extend((data.len() as u64).to_le_bytes());
+    let own = crc32c::crc32c(&head);
+    head.extend(own.to_le_bytes());
+    let all = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&head), &record), data);
+    head.extend(all.to_le_bytes());
+    head.extend(record);
+    Some(head)
+}
+
+/// What a header says.
+struct Head {
+    /// The end of the record, where the data begins.
+    data_from: u64,
+    /// The end of the file.
+    end: u64,
+    /// The checksum of what was read of it so far.
+    sum: u32,
+    expected: u32,
+}
+
+/// A snapshot's file being read.
+struct Reader<'a, D> {
+    window: Window<'a, D>,
+    file: &'a str,
+}
+
+impl<D: Disk> Reader<'_, D> {
+    fn corrupt(&self, offset: u64, reason: impl Into<String>) -> StoreError {
+        corrupt(self.file, offset, reason)
+    }
+
+    fn header(&mut self) -> Result<Head, StoreError> {
+        let length = self.window.length();
+        let bytes = self.window.bytes(0, HEADER)?;
+        let fields = (u32_at(bytes, 8), u32_at(bytes, 12), u64_at(bytes, 16), u32_at(bytes, 24), u32_at(bytes, 28));
+        let (Some(format), Some(record), Some(data), Some(own), Some(expected)) = fields else {
+            return Err(self.corrupt(0, "the file ends inside its header"));
+        };
+        if !bytes.starts_with(&MAGIC) {
+            return Err(self.corrupt(0, "this is no snapshot"));
+        }
+        if bytes.get(..24).map(crc32c::crc32c) != Some(own) {
+            return Err(self.corrupt(0, "the header's checksum is wrong"));
+        }
+        if format > FORMAT {
+            return Err(StoreError::NewerFormat { file: self.file.to_owned(), found: format, supported: FORMAT });
+        }
+        let sum = bytes.get(..28).map(crc32c::crc32c).unwrap_or_default();
+        let data_from = HEADER + u64::from(record);
+        let end = data_from.saturating_add(data);
+        if format == 0 || length != end {
+            let reason = format!("the file has {length} bytes, and its header says {end}");
+            return Err(self.corrupt(length.min(end), reason));
+        }
+        Ok(Head { data_from, end, sum, expected })
+    }
+
+    /// What the snapshot stands for.
+    fn record(&mut self, head: &mut Head) -> Result<SnapshotMeta, StoreError> {
+        let bytes = self.window.bytes(HEADER, head.data_from - HEADER)?;
+        head.sum = crc32c::crc32c_append(head.sum, bytes);
+        let write = decode_write(Bytes::copy_from_slice(bytes));
+        let write = write.map_err(|error| self.corrupt(HEADER, error.to_string()))?;
+        let record = write.snapshot.ok_or_else(|| self.corrupt(HEADER, "it does not say what it stands for"))?;
+        Ok(record.meta)
+    }
+
+    /// Shows the data, piece by piece; then the checksum must be right.
+    fn data(&mut self, mut head: Head, show: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        let mut offset = head.data_from;
+        while offset < head.end {
+            let piece = self.window.bytes(offset, CHUNK.min(head.end - offset))?;
+            if piece.is_empty() {
+                return Err(self.corrupt(offset, "the file has become shorter"));
+            }
+            head.sum = crc32c::crc32c_append(head.sum, piece);
+            offset += piece.len() as u64;
+            show(piece);
+        }
+        if head.sum == head.expected { Ok(()) } else { Err(self.corrupt(HEADER, "the snapshot's checksum is wrong")) }
+    }
+}
+
+/// Reads the file of the snapshot with this last entry, and shows its data piece by piece. Only if there is no error were
+/// they what was written.
+fn read<D: Disk>(disk: &mut D, last: EntryId, show: &mut dyn FnMut(&[u8])) -> Result<SnapshotMeta, StoreError> {
+    let file = snapshot_name(last);
+    let mut reader = Reader { window: Window::open(disk, &file)?, file: &file };
+    let mut head = reader.header()?;
+    let meta = reader.record(&mut head)?;
+    reader.data(head, show)?;
+    if meta.last != last {
+        return Err(reader.corrupt(HEADER, format!("it is the snapshot of {}", meta.last)));
+    }
+    Ok(meta)
+}
+
+/// The data of the snapshot with this last entry.
+pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreError> {
+    let mut data = Vec::new();
+    read(disk, last, &mut |piece| data.extend_from_slice(piece))?;
+    Ok(data.into())
+}
+
+/// Checks the file of the snapshot that the log goes by.
+pub(crate) fn check<D: Disk>(disk: &mut D, named: &SnapshotMeta) -> Result<(), StoreError> {
+    let file = snapshot_name(named.last);
+    if !disk.list()?.contains(&file) {
+        return Err(corrupt(&file, 0, "the file is missing, but the log goes on after this snapshot"));
+    }
+    let found = read(disk, named.last, &mut |_| {})?;
+    if found != *named {
+        return Err(corrupt(&file, HEADER, format!("it is {found}, but the log names {named}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_others_are_none() {
+        let last = EntryId::new(7, 3);
+        assert_eq!(snapshot_name(last), "snapshot-0000000000000007-0000000000000003");
+        assert_eq!(snapshot_named(&snapshot_name(last)), Some(last));
+        assert!(is_snapshot(&snapshot_name(last)) && is_snapshot(&unfinished_name(last)));
+        assert_eq!(snapshot_named(&unfinished_name(last)), None);
+        let most = EntryId::new(u64::MAX, u64::MAX);
+        assert_eq!(snapshot_named(&snapshot_name(most)), Some(most), "longer than the padding");
+        for other in ["", "snapshot-", "snapshot-7-3", "snapshot-0000000000000007", "wal-0000000000000007"] {
+            assert!(!is_snapshot(other), "{other}");
+        }
+    }
+}
