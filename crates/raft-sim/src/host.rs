@@ -9,7 +9,8 @@ use crate::lane::{Waiting, Working};
 use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
 use crate::scenario::model::{InitialState, Keep, RaftSettings};
 use raft_core::{
-    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term, Write,
+    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
+    Write,
 };
 use raft_kv::KvMap;
 use raft_node::{Node, NodeOptions};
@@ -152,15 +153,17 @@ impl Host {
     pub fn start(&mut self, seed: u64) -> Result<What, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
-        let options = StoreOptions { segment_bytes: self.segment_bytes };
-        let Opened { mut store, recovery, incarnation } = match open_node(disk, identity, self.founding.as_ref(), options) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let words = error.to_string();
-                self.disk = Some(error.into_parts().1);
-                return Err(words);
-            }
-        };
+        let tail_bytes = self.config.max_cached_bytes;
+        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes };
+        let Opened { mut store, recovery, incarnation } =
+            match open_node(disk, identity, self.founding.as_ref(), options) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let words = error.to_string();
+                    self.disk = Some(error.into_parts().1);
+                    return Err(words);
+                }
+            };
         let restored = recovery.restored;
         let (hard_state, snapshot) = (restored.hard_state, restored.snapshot.clone());
         let first = restored.runs.first().map_or(LogIndex(1), |&(first, _)| first);

@@ -19,6 +19,11 @@ const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
 const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
 const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
 
+/// What a snapshot, and the answer to one, are called where messages are dropped by kind.
+pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
+/// The answer.
+pub const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
+
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);
 
@@ -154,11 +159,16 @@ impl Network {
         link: Link,
         receiver_is_up: bool,
     ) -> Sending {
-        let mut sending = self.send(choices, ledger, link, "install_snapshot", receiver_is_up);
+        let mut sending = self.send(choices, ledger, link, INSTALL_SNAPSHOT, receiver_is_up);
         let (model, key) = (self.model(link), link_key(link.0, link.1));
         let Some(Copy { message, .. }) = sending.copies[0] else { return sending };
-        if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm) {
-            if receiver_is_up { ledger.matter(Fault::SnapshotLost) } else { ledger.inject(Fault::SnapshotLost) }
+        if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm)
+        {
+            if receiver_is_up {
+                ledger.matter(Fault::SnapshotLost)
+            } else {
+                ledger.inject(Fault::SnapshotLost)
+            }
             return Sending { verdict: Verdict::Lost, copies: [None, None] };
         }
         for copy in sending.copies.iter_mut().flatten() {

@@ -186,12 +186,9 @@ fn of_snapshots(what: &What) -> (&'static str, Value) {
             });
             ("snapshot_sent", detail)
         }
-        What::SnapshotLost { from, meta } => {
-            ("snapshot_lost", json!({ "from": from.0, "snapshot": snapshot(meta) }))
-        }
+        What::SnapshotLost { from, meta } => ("snapshot_lost", json!({ "from": from.0, "snapshot": snapshot(meta) })),
         What::SnapshotReceived { from, term, meta, durable } => {
-            let detail =
-                json!({ "from": from.0, "sent_in": term.0, "snapshot": snapshot(meta), "durable": durable });
+            let detail = json!({ "from": from.0, "sent_in": term.0, "snapshot": snapshot(meta), "durable": durable });
             ("snapshot_received", detail)
         }
         What::SnapshotOutcome { to, outcome } => {
@@ -213,9 +210,7 @@ fn of_snapshots(what: &What) -> (&'static str, Value) {
             let detail = json!({ "read": read.0, "first": first.0, "last": last.0, "max_bytes": max_bytes });
             ("read_asked", detail)
         }
-        What::LogRead { read, entries: found } => {
-            ("log_read", json!({ "read": read.0, "entries": entries(found) }))
-        }
+        What::LogRead { read, entries: found } => ("log_read", json!({ "read": read.0, "entries": entries(found) })),
         _ => ("", Value::Null),
     }
 }

@@ -47,7 +47,7 @@ pub enum Emission {
     /// From here on records carry this view, until the next one.
     View(Option<NodeView>),
     /// Something happened. Its `view` is left to the reader: all records of a call share one.
-    Record(Record),
+    Record(Box<Record>),
     /// A step wants this judged now.
     Expect(Expectations),
 }
@@ -317,7 +317,7 @@ impl World {
     pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, what: What) -> u64 {
         self.records += 1;
         let record = Record { number: self.records, at: self.now, cause, node, what, view: None };
-        self.emissions.push(Emission::Record(record));
+        self.emissions.push(Emission::Record(Box::new(record)));
         self.records
     }
 

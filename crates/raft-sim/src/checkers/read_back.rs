@@ -49,8 +49,7 @@ mod tests {
     use raft_core::{LogIndex, ReadId};
 
     fn ask(script: &mut Script, first: u64, last: u64) {
-        let what =
-            What::ReadAsked { read: ReadId(1), first: LogIndex(first), last: LogIndex(last), max_bytes: 1 };
+        let what = What::ReadAsked { read: ReadId(1), first: LogIndex(first), last: LogIndex(last), max_bytes: 1 };
         script.push(Some(1), what);
     }
 

@@ -121,10 +121,20 @@ mod tests {
     fn a_lost_durable_entry_and_a_lost_vote_fire() {
         let mut script = in_doubt(PowerLoss);
         script.start(1, 2, Some(1), vec![founding()]);
-        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 1@1: not");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 1@1: not",
+        );
         let mut script = in_doubt(PowerLoss);
         script.start(1, 2, None, vec![founding(), noop(2, 2)]);
-        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2, the snapshot of 0@0 and a log up to 2@2: not");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 restarts with term 2, the snapshot of 0@0 and a log up to 2@2: not",
+        );
     }
 
     #[test]
@@ -192,8 +202,7 @@ mod tests {
         let asked = || {
             let mut script = Script::legal();
             script.step(1, |view| {
-                (view.term, view.last, view.commit) =
-                    (Term(3), raft_core::EntryId::new(3, 3), raft_core::LogIndex(3));
+                (view.term, view.last, view.commit) = (Term(3), raft_core::EntryId::new(3, 3), raft_core::LogIndex(3));
             });
             script.ask_snapshot(1, meta(3, 3), raft_core::LogFate::Discard);
             script.write(1);

@@ -6,8 +6,8 @@ use crate::scenario::model::{ClientModel, DiskModel, Expectations, NetworkModel,
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
-    LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord, Term,
-    Vote, Write, WriteId,
+    LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord,
+    Term, Vote, Write, WriteId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;

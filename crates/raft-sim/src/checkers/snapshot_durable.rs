@@ -85,7 +85,12 @@ mod tests {
         };
         let mut script = asked();
         script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 wants to load the snapshot of 2@2; its disk holds the record of");
+        assert_fires(
+            SnapshotDurable,
+            NAME,
+            &script,
+            "n1 wants to load the snapshot of 2@2; its disk holds the record of",
+        );
         let mut script = asked();
         script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");

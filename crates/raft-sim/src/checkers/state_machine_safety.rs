@@ -51,7 +51,8 @@ fn restored(ghost: &Ghost, fact: &Fact<'_>, last: EntryId) -> Option<Violation> 
     if first.is_some_and(|first| first.entry.id == last) {
         return None;
     }
-    let applied = first.map_or("nobody has applied that".to_string(), |first| format!("{} applied {}", first.by, first.entry.id));
+    let applied =
+        first.map_or("nobody has applied that".to_string(), |first| format!("{} applied {}", first.by, first.entry.id));
     let message = format!("{} sets its state machine to the snapshot of {last}, but {applied}", fact.record.node?);
     Some(fact.contradicts(NAME, first.map_or(fact.record.number, |first| first.record), message))
 }

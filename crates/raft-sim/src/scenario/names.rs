@@ -1,6 +1,7 @@
 //! The words of a scenario file for the model's small enums. One table for reading and writing each.
 
 use super::model::Feature;
+use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
@@ -42,8 +43,8 @@ pub(crate) const MESSAGE_KINDS: [&str; 10] = [
     "append_entries",
     "append_entries_response",
     "timeout_now",
-    "install_snapshot",
-    "install_snapshot_response",
+    INSTALL_SNAPSHOT,
+    INSTALL_SNAPSHOT_RESPONSE,
 ];
 
 /// The value of this name in a table, or what is wrong with the name.

@@ -85,15 +85,14 @@ impl World {
             Job::Save { meta, data } => {
                 save(process, &meta, &data).map(|durable| Working::Save { meta, durable, cause })
             }
-            Job::Keep(arrived) => save(process, &arrived.meta, &arrived.data)
-                .map(|durable| Working::Keep { arrived, durable, cause }),
+            Job::Keep(arrived) => {
+                save(process, &arrived.meta, &arrived.data).map(|durable| Working::Keep { arrived, durable, cause })
+            }
             Job::Load { meta } => {
                 let data = if early { load(process, meta.last) } else { Ok(None) };
                 data.map(|data| Working::Load { meta, data, cause })
             }
-            Job::Send(sending) => {
-                load(process, sending.meta.last).map(|data| Working::Send { sending, data, cause })
-            }
+            Job::Send(sending) => load(process, sending.meta.last).map(|data| Working::Send { sending, data, cause }),
             Job::Compact { before } => process.store.compact(before).map(|()| Working::Compact),
         };
         match working {
@@ -249,5 +248,9 @@ fn save(process: &mut Process, meta: &SnapshotMeta, data: &Bytes) -> Result<bool
 
 /// The content of a snapshot; none if it is gone.
 fn load(process: &mut Process, last: EntryId) -> Result<Option<Bytes>, StoreError> {
-    process.store.load_snapshot(last).map(Some)
+    match process.store.load_snapshot(last) {
+        Ok(data) => Ok(Some(data)),
+        Err(StoreError::NoSnapshot { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

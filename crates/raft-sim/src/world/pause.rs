@@ -5,8 +5,8 @@
 //! a paused node looks as if it were cut off, until its answers come late.
 
 use super::{Event, World};
-use crate::lane::Arrived;
 use crate::faults::Fault;
+use crate::lane::Arrived;
 use raft_core::NodeId;
 
 impl World {

@@ -9,7 +9,7 @@ use super::disk_lane::Question;
 use super::{Emission, Event, World};
 use crate::faults::Fault;
 use crate::lane::{Arrived, Job, Sending};
-use crate::network::Link;
+use crate::network::{INSTALL_SNAPSHOT_RESPONSE, Link};
 use crate::record::{Verdict, What};
 use crate::rng::{Site, link_key};
 use bytes::Bytes;
@@ -19,10 +19,6 @@ use raft_node::{NodeInput, NodeOutput, check_snapshot};
 const PROGRESS: Site = Site::new("snapshot progress");
 const FAILURE: Site = Site::new("snapshot failure");
 const FAILURE_DELAY: Site = Site::new("snapshot failure delay");
-
-/// How a snapshot, and the answer to one, are called where messages are dropped by kind.
-pub(crate) const INSTALL_SNAPSHOT: &str = "install_snapshot";
-pub(crate) const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
 
 impl World {
     /// What a node asks for about snapshots, and about the log that they cover.

@@ -155,8 +155,7 @@ impl Ghost {
             What::Persisted { disk_durable, .. } => node.became_durable(*disk_durable, number),
             What::Started { incarnation, hard_state, snapshot, entries, disk_mark, disk_durable } => {
                 let found = Found { hard_state: *hard_state, snapshot: snapshot.as_ref(), entries };
-                let (recovery, pushed) =
-                    node.started(*incarnation, found, (*disk_mark, *disk_durable), known, number);
+                let (recovery, pushed) = node.started(*incarnation, found, (*disk_mark, *disk_durable), known, number);
                 (change.recovery, change.edit.pushed) = (Some(recovery), pushed);
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
