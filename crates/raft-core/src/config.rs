@@ -59,8 +59,8 @@ pub struct Config {
     /// The most bytes handed to the state machine and not yet reported `Applied`; one entry always fits. Above 0.
     /// Default 16 MiB.
     pub max_apply_bytes: u64,
-    /// The most bytes of payloads kept in memory, beyond those that wait for the disk; older ones are read back when they
-    /// are needed. 0: none. Default 32 MiB.
+    /// The most bytes of payloads kept in memory, beyond those that wait for the disk and at most `max_apply_bytes` that
+    /// wait to be applied; older ones are read back when they are needed. 0: none. Default 32 MiB.
     pub max_cached_bytes: u64,
     /// How many entries that a snapshot covers stay in the log, for peers that are a little behind. Default 10 000.
     pub trailing_entries: u64,

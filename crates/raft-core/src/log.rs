@@ -161,7 +161,7 @@ impl Log {
             entry.id,
             self.last
         );
-        if entry.id.term != self.last.term {
+        if entry.id.term != self.last.term || self.terms.is_empty() {
             self.terms.push((entry.id.index, entry.id.term));
         }
         if let Payload::Configuration(configuration) = &entry.payload {
@@ -429,6 +429,9 @@ mod tests {
         assert_eq!(log.last_possible_match(EntryId::new(9, 1)), EntryId::new(4, 2), "nothing before the base");
         log.truncate_from(LogIndex(5));
         assert_eq!((log.last(), log.terms.len(), log.cached_bytes), (EntryId::new(4, 2), 0, 0));
+        let mut same_term = log.clone();
+        same_term.push(entry(5, 2));
+        assert_eq!(same_term.term_at(LogIndex(5)), Some(Term(2)), "a run of its own, though the base has that term");
         log.push(entry(5, 5));
         assert_eq!(log.term_at(LogIndex(5)), Some(Term(5)));
     }

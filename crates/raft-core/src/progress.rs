@@ -228,9 +228,9 @@ impl Progress {
 
     /// What was sent may be lost. The next heartbeat probes, not an append with entries: those would be lost again for as
     /// long as the peer is away.
-    pub(crate) fn unreachable(&mut self, seq: Seq) {
+    pub(crate) fn unreachable(&mut self, seq: Seq, base: LogIndex) {
         if self.state == PeerState::Replicate {
-            self.probe_from(self.match_index.next(), seq);
+            self.probe_from(self.match_index.max(base).next(), seq);
             self.probe_sent = true;
         }
     }

@@ -228,7 +228,7 @@ impl Raft {
                 if let Role::Leader(leader) = &mut self.role
                     && let Some(progress) = leader.peers.get_mut(&peer)
                 {
-                    progress.unreachable(leader.seq);
+                    progress.unreachable(leader.seq, self.shared.log.base().index);
                 }
             }
             Input::Persisted { write } => {
@@ -378,7 +378,6 @@ impl Raft {
             Role::Leader(leader) => leader.compact(&mut self.shared),
             _ => self.shared.emit_compact(None),
         }
-        let durable = self.shared.durable();
-        self.shared.log.evict(self.shared.config.max_cached_bytes, durable);
+        self.shared.evict();
     }
 }

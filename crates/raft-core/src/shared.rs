@@ -351,6 +351,14 @@ impl Shared {
         self.actions.push(Action::Apply { entries });
     }
 
+    /// Lets go of payloads that are on the disk, oldest first. What is to be applied next stays for a while, or it would be
+    /// read back a moment later.
+    pub(crate) fn evict(&mut self) {
+        let (durable, cached) = (self.durable(), self.config.max_cached_bytes);
+        self.log.evict(cached, durable.min(self.handed));
+        self.log.evict(cached.saturating_add(self.config.max_apply_bytes), durable);
+    }
+
     /// Takes note of what the state machine is about to be handed.
     pub(crate) fn hand_over(&mut self, last: LogIndex, bytes: u64) {
         self.handed = last;

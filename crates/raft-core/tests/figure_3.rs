@@ -15,7 +15,9 @@ use std::collections::BTreeMap;
 /// Asserts too that what makes the property hard did happen.
 fn check(stream: u64, property: Option<Property>) {
     let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
-    let marks = [&usual[..], &["transfer", "configuration", "joint configuration", "stall"]].concat();
+    let snapshots = ["snapshot taken", "snapshot sent", "snapshot received", "stale snapshot", "snapshot installed"];
+    let changes = ["transfer", "configuration", "joint configuration", "stall", "restore", "compaction", "read back"];
+    let marks = [&usual[..], &snapshots, &changes].concat();
     check_in(Cluster::for_schedules, 150, stream, property, &marks);
 }
 
@@ -108,6 +110,12 @@ fn linearizable_lease_reads() {
 #[test]
 fn one_answer_a_request() {
     check(9, Some(Property::OneAnswerARequest));
+}
+
+/// A snapshot is newer than the last, says what its log says, and takes the place of a log only if that cannot lead to it.
+#[test]
+fn snapshots() {
+    check(12, Some(Property::Snapshots));
 }
 
 /// Once all is mended a leader is found, a command and a read go through, and all nodes become equal.

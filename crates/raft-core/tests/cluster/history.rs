@@ -3,7 +3,8 @@
 
 use super::Image;
 use raft_core::{
-    Action, AppendOutcome, Entry, EntryId, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, Term, Vote, Write,
+    Action, AppendOutcome, Entry, EntryId, LogFate, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, SnapshotMeta,
+    SnapshotRecord, Term, Vote, Write,
 };
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub(crate) enum Property {
     PromisesAfterTheDisk,
     LinearizableReads,
     OneAnswerARequest,
+    Snapshots,
 }
 
 /// An asked request: by whom it is answered, and for a read the newest commit index anywhere when it was asked.
@@ -97,6 +99,78 @@ impl History {
                 let how = format!("{entry} after {before}, elsewhere after {}", known.0);
                 self.violated(Property::LogMatching, how);
             }
+        }
+    }
+
+    /// The log that ends in an entry that was written somewhere: two logs that agree in one entry agree in all before.
+    pub(crate) fn log_up_to(&self, last: EntryId) -> Vec<Entry> {
+        let mut log = Vec::new();
+        let mut next = last;
+        while next != EntryId::ZERO {
+            let (before, payload) = self.entries.get(&next).unwrap_or_else(|| panic!("{next} was never written"));
+            log.push(Entry { id: next, payload: payload.clone() });
+            next = *before;
+        }
+        log.reverse();
+        log
+    }
+
+    /// A node asked for a record with a snapshot, and then held `memory`.
+    pub(crate) fn snapshot_recorded(&mut self, id: NodeId, write: &Write, memory: &Image) {
+        let Some(SnapshotRecord { meta, log }) = &write.snapshot else { return };
+        self.mark(if *log == LogFate::Keep { "snapshot taken" } else { "snapshot installed" });
+        let newest = memory.snapshot.as_ref().map_or(LogIndex(0), |before| before.last.index);
+        let is_kept = memory.log.get(meta.last.index.0 as usize - 1).is_some_and(|entry| entry.id == meta.last);
+        if meta.last.index <= newest || (*log == LogFate::Keep) != is_kept {
+            self.violated(Property::Snapshots, format!("{id} goes from {newest} to {write}"));
+        }
+        self.snapshot_described(id, meta, memory);
+    }
+
+    /// A node says what a snapshot stands for.
+    pub(crate) fn snapshot_described(&mut self, id: NodeId, meta: &SnapshotMeta, memory: &Image) {
+        let ours = memory.log.get(meta.last.index.0 as usize - 1).filter(|entry| entry.id == meta.last);
+        let log =
+            if ours.is_some() { memory.log[..meta.last.index.0 as usize].to_vec() } else { self.log_up_to(meta.last) };
+        let configured = log.iter().rev().find_map(|entry| match &entry.payload {
+            Payload::Configuration(configuration) => Some((entry.id, configuration)),
+            _ => None,
+        });
+        if configured != Some((meta.configured_at, &meta.configuration)) {
+            self.violated(Property::Snapshots, format!("{id} says {meta}, but the log has {configured:?}"));
+        }
+    }
+
+    /// A node restores or sends a snapshot, while its disk held `disk` for sure.
+    pub(crate) fn snapshot_used(&mut self, id: NodeId, verb: &'static str, meta: &SnapshotMeta, disk: &Image) {
+        self.mark(if verb == "sends" { "snapshot sent" } else { "restore" });
+        if disk.snapshot.as_ref() != Some(meta) {
+            self.violated(
+                Property::PromisesAfterTheDisk,
+                format!("{id} {verb} {meta}, its disk has {:?}", disk.snapshot),
+            );
+        }
+    }
+
+    /// A node lets go of its log, while its disk held `disk` for sure.
+    pub(crate) fn compacted(&mut self, id: NodeId, before: LogIndex, disk: &Image) {
+        self.mark("compaction");
+        let covered = disk.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
+        if before > covered.next() {
+            self.violated(
+                Property::PromisesAfterTheDisk,
+                format!("{id} compacts ..{before}, a snapshot covers {covered}"),
+            );
+        }
+    }
+
+    /// A node asks for entries up to `last`, while its disk held `disk` for sure.
+    pub(crate) fn read_asked(&mut self, id: NodeId, last: LogIndex, disk: &Image) {
+        if last.0 > disk.log.len() as u64 {
+            self.violated(
+                Property::PromisesAfterTheDisk,
+                format!("{id} reads {last}, its disk has {}", disk.log.len()),
+            );
         }
     }
 

@@ -11,32 +11,89 @@ pub(crate) mod script;
 
 use history::History;
 use raft_core::{
-    Action, Config, Configuration, Entry, Event, HardState, Input, Instant, LogIndex, MembershipChange, MembershipStep,
-    Message, NodeId, Payload, Raft, ReadMode, RequestId, Restored, RoleKind, Rpc, Term, Write,
+    Action, Config, Configuration, Entries, Entry, Event, HardState, Input, Instant, LogFate, LogIndex,
+    MembershipChange, MembershipStep, Message, NodeId, Payload, Raft, ReadId, ReadMode, RequestId, Restored, RoleKind,
+    Rpc, SnapshotMeta, SnapshotOutcome, SnapshotRecord, Term, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What is on a disk.
+/// What is on a disk. The log is whole, whatever of it a snapshot stands for: what a state machine was given is what is
+/// in its snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    /// How many entries have been let go of: nobody can read them back.
+    pub(crate) base: usize,
     pub(crate) log: Vec<Entry>,
 }
 
 impl Image {
-    /// Recovery's reading of one record: truncate, then entries.
-    pub(crate) fn take(&mut self, write: &Write) {
+    /// Recovery's reading of one record: truncate, snapshot, entries. `content` is what snapshots hold.
+    pub(crate) fn take(&mut self, write: &Write, content: &History) {
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
         }
         if let Some(index) = write.truncate_from {
             self.log.truncate(index.0 as usize - 1);
         }
+        if let Some(SnapshotRecord { meta, log }) = &write.snapshot {
+            self.snapshot = Some(meta.clone());
+            if *log == LogFate::Discard {
+                self.log = content.log_up_to(meta.last);
+                self.base = self.log.len();
+            }
+        }
         for entry in write.entries.iter() {
             assert_eq!(entry.id.index.0, self.log.len() as u64 + 1, "a gap on the disk before {entry}");
             self.log.push(entry.clone());
         }
     }
+
+    /// What recovery hands over. Without `tail`, everything has to be read back.
+    pub(crate) fn restored(&self, applied: usize, tail: bool) -> Restored {
+        let entries = self.log[self.base..].to_vec().into();
+        let mut restored = Restored::of_log(self.hard_state, self.snapshot.clone(), entries);
+        if !tail {
+            restored.tail = Entries::new();
+        }
+        Restored { applied: LogIndex(applied as u64), ..restored }
+    }
+
+    /// What a host answers to a `ReadLog`.
+    fn read(&self, question: &Question) -> Entries {
+        let mut bytes = 0;
+        let wanted = self.log.iter().skip(self.base).skip_while(|entry| entry.id.index < question.first);
+        let wanted = wanted.take_while(|entry| {
+            let fits = entry.id.index == question.first || bytes + entry.size() <= question.max_bytes;
+            bytes += entry.size();
+            fits && entry.id.index <= question.last
+        });
+        let entries: Vec<Entry> = wanted.cloned().collect();
+        if entries.first().is_some_and(|entry| entry.id.index == question.first) {
+            entries.into()
+        } else {
+            Entries::new()
+        }
+    }
+}
+
+/// A `ReadLog` that is not answered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    read: ReadId,
+    first: LogIndex,
+    last: LogIndex,
+    max_bytes: u64,
+}
+
+/// A snapshot on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    term: Term,
+    meta: SnapshotMeta,
 }
 
 /// A machine: a replica while it is up, a disk always.
@@ -48,6 +105,8 @@ pub(crate) struct Server {
     /// Reported durable.
     pub(crate) disk: Image,
     /// Asked for and not reported, in order.
+    /// What it has asked to read back.
+    pub(crate) questions: VecDeque<Question>,
     pub(crate) pending: VecDeque<Write>,
     /// What the replica holds in memory: the disk after all that was asked for.
     pub(crate) memory: Image,
@@ -80,6 +139,10 @@ pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
     pub(crate) links: BTreeMap<(NodeId, NodeId), VecDeque<Rpc>>,
+    /// Snapshots on their way.
+    pub(crate) parcels: VecDeque<Parcel>,
+    /// All that ever were.
+    pub(crate) sent_parcels: Vec<Parcel>,
     /// Links on which everything sent is lost.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) history: History,
@@ -95,7 +158,7 @@ impl Cluster {
     pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
         let configuration = Configuration::of_voters((1..=size).map(NodeId));
         let image = Restored::bootstrap(configuration);
-        let disk = Image { hard_state: image.hard_state, log: image.tail.to_vec() };
+        let disk = Image { hard_state: image.hard_state, log: image.tail.to_vec(), ..Image::default() };
         let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
         Self::of_disks(disks, adjust)
     }
@@ -103,7 +166,7 @@ impl Cluster {
     /// `size` voters that have never run, and `joiners` nodes with empty disks.
     pub(crate) fn with_joiners(size: u64, joiners: u64, adjust: impl Fn(&mut Config)) -> Self {
         let founder = Restored::bootstrap(Configuration::of_voters((1..=size).map(NodeId)));
-        let founder = Image { hard_state: founder.hard_state, log: founder.tail.to_vec() };
+        let founder = Image { hard_state: founder.hard_state, log: founder.tail.to_vec(), ..Image::default() };
         let disk = |id| if id <= size { founder.clone() } else { Image::default() };
         Self::of_disks((1..=size + joiners).map(|id| (NodeId(id), disk(id))).collect(), adjust)
     }
@@ -114,6 +177,8 @@ impl Cluster {
             now: Instant(0),
             servers: BTreeMap::new(),
             links: BTreeMap::new(),
+            parcels: VecDeque::new(),
+            sent_parcels: Vec::new(),
             cut: BTreeSet::new(),
             history: History::default(),
             trace: Vec::new(),
@@ -127,7 +192,9 @@ impl Cluster {
             let (applied, saved) = (Vec::new(), Vec::new());
             let (pending, news) = (VecDeque::new(), Vec::new());
             let memory = disk.clone();
-            let server = Server { config, raft: None, drift_ppm: 0, disk, pending, memory, applied, saved, news };
+            let questions = VecDeque::new();
+            let server =
+                Server { config, raft: None, drift_ppm: 0, disk, pending, questions, memory, applied, saved, news };
             cluster.servers.insert(id, server);
         }
         for id in cluster.ids() {
@@ -173,16 +240,19 @@ impl Cluster {
             if let Action::Persist(write) = action {
                 let kept = write.truncate_from.map_or(server.memory.log.len() as u64, |index| index.0 - 1);
                 self.history.asked_to_write(id, before, after, write);
-                server.memory.take(write);
+                self.history.snapshot_recorded(id, write, &server.memory);
+                server.memory.take(write, &self.history);
                 server.pending.push_back(write.clone());
-                self.history.wrote(&server.memory.log, kept as usize);
+                let discarded = write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard);
+                let kept = if discarded { server.memory.base } else { kept as usize };
+                self.history.wrote(&server.memory.log, kept);
             }
         }
         let status = raft.status();
         assert_eq!(status.last.index.0, server.memory.log.len() as u64, "{id} holds what it asked to be written");
         self.history.stepped(id, before, after, status.commit, &server.memory.log);
 
-        let mut applied = None;
+        let mut applied = Vec::new();
         for action in &actions {
             match action {
                 Action::Send { to, rpc } => {
@@ -196,7 +266,31 @@ impl Cluster {
                         self.history.applied(id, server.applied.len() as u64, entry, &server.disk);
                         server.applied.push(entry.clone());
                     }
-                    applied = entries.last_id();
+                    applied.extend(entries.last_id());
+                }
+                Action::Restore { meta } => {
+                    self.history.snapshot_used(id, "restores", meta, &server.disk);
+                    server.applied = self.history.log_up_to(meta.last);
+                    applied.push(meta.last);
+                }
+                Action::Compact { before } => {
+                    self.history.compacted(id, *before, &server.disk);
+                    // It may be lost, or done in part.
+                    let missing = 1 + self.history.marks()["compaction"] % 3;
+                    let done = before.0.saturating_sub(missing) as usize;
+                    server.disk.base = server.disk.base.max(done);
+                }
+                Action::SendSnapshot { to, term, meta } => {
+                    self.history.snapshot_used(id, "sends", meta, &server.disk);
+                    if !self.cut.contains(&(id, *to)) {
+                        let parcel = Parcel { from: id, to: *to, term: *term, meta: meta.clone() };
+                        self.sent_parcels.push(parcel.clone());
+                        self.parcels.push_back(parcel);
+                    }
+                }
+                &Action::ReadLog { read, first, last, max_bytes } => {
+                    self.history.read_asked(id, last, &server.disk);
+                    server.questions.push_back(Question { read, first, last, max_bytes });
                 }
                 Action::Observe(Event::WriteStalled { .. }) => self.history.mark("stall"),
                 Action::Persist(_) | Action::Observe(_) => {}
@@ -206,7 +300,7 @@ impl Cluster {
                 }
             }
         }
-        if let Some(last) = applied {
+        for last in applied {
             self.step(id, Input::Applied { index: last.index });
         }
         actions
@@ -257,13 +351,19 @@ impl Cluster {
     pub(crate) fn settle(&mut self) {
         loop {
             let busy = self.busy_links();
-            let writing: Vec<_> = self.ids().into_iter().filter(|id| !self.servers[id].pending.is_empty()).collect();
-            if busy.is_empty() && writing.is_empty() {
+            let is_busy = |id: &NodeId| {
+                let server = &self.servers[id];
+                !server.pending.is_empty() || !server.questions.is_empty()
+            };
+            let writing: Vec<_> = self.ids().into_iter().filter(is_busy).collect();
+            if busy.is_empty() && writing.is_empty() && self.parcels.is_empty() {
                 return;
             }
             for id in writing {
                 self.persist(id, usize::MAX);
+                self.answer_read(id, 0);
             }
+            self.deliver_snapshot(0, Some(SnapshotOutcome::Delivered));
             for (from, to) in busy {
                 self.deliver(from, to, 0);
             }
@@ -284,13 +384,51 @@ impl Cluster {
         }
     }
 
+    // ---- snapshots and the log read back ----
+
+    /// The node takes a snapshot of what it had applied `back` entries ago.
+    pub(crate) fn take_snapshot(&mut self, id: NodeId, back: u64) {
+        let index = LogIndex((self.servers[&id].applied.len() as u64).saturating_sub(back));
+        let raft = self.servers[&id].raft.as_ref();
+        if let Some(meta) = raft.and_then(|raft| raft.snapshot_meta(index)) {
+            self.history.snapshot_described(id, &meta, &self.servers[&id].memory);
+        }
+        self.step(id, Input::SnapshotTaken { index });
+    }
+
+    /// A snapshot arrives, or is lost without an `outcome`; the sender may hear what became of it.
+    pub(crate) fn deliver_snapshot(&mut self, nth: usize, outcome: Option<SnapshotOutcome>) {
+        let Some(Parcel { from, to, term, meta }) = self.parcels.remove(nth) else { return };
+        let arrives = outcome.is_some_and(|outcome| outcome != SnapshotOutcome::Failed);
+        if arrives && self.servers[&to].raft.is_some() {
+            let last = meta.last.index;
+            let commit = self.servers[&to].raft.as_ref().map_or(LogIndex(0), Raft::commit);
+            self.step(to, Input::SnapshotReceived { from, term, meta });
+            self.history.mark(if last > commit { "snapshot received" } else { "stale snapshot" });
+        }
+        if let Some(outcome) = outcome {
+            self.step(from, Input::SnapshotSent { to, outcome });
+        }
+    }
+
+    /// Answers a node's oldest `ReadLog` but `nth`.
+    pub(crate) fn answer_read(&mut self, id: NodeId, nth: usize) {
+        let server = self.servers.get_mut(&id).expect("a known node");
+        if let Some(question) = server.questions.remove(nth) {
+            let entries = server.disk.read(&question);
+            self.history.mark("read back");
+            self.step(id, Input::LogRead { read: question.read, entries });
+        }
+    }
+
     // ---- disk and process ----
 
     /// Reports the oldest `count` writes, cumulatively: one input for all of them.
     pub(crate) fn persist(&mut self, id: NodeId, count: usize) -> Vec<Action> {
         let server = self.servers.get_mut(&id).expect("a known node");
         let count = count.min(server.pending.len());
-        let Some(last) = server.pending.drain(..count).inspect(|write| server.disk.take(write)).last() else {
+        let history = &self.history;
+        let Some(last) = server.pending.drain(..count).inspect(|write| server.disk.take(write, history)).last() else {
             return Vec::new();
         };
         self.step(id, Input::Persisted { write: last.id })
@@ -307,8 +445,9 @@ impl Cluster {
             self.history.mark("write lost");
         }
         let survivors: Vec<Write> = server.pending.drain(..kept).collect();
-        survivors.iter().for_each(|write| server.disk.take(write));
+        survivors.iter().for_each(|write| server.disk.take(write, &self.history));
         server.pending.clear();
+        server.questions.clear();
         server.saved = std::mem::take(&mut server.applied);
         self.history.crashed(id);
         self.trace.push(format!("  {id} crashes, {kept} of its unreported writes survive"));
@@ -321,10 +460,9 @@ impl Cluster {
             return;
         }
         server.applied = if with_state_machine { std::mem::take(&mut server.saved) } else { Vec::new() };
-        let restored = Restored {
-            applied: LogIndex(server.applied.len() as u64),
-            ..Restored::of_log(server.disk.hard_state, None, server.disk.log.clone().into())
-        };
+        // Where memory is scarce, some start with nothing of their log in it.
+        let tail = server.config.max_cached_bytes > 1_000 || id.0.is_multiple_of(2);
+        let restored = server.disk.restored(server.applied.len(), tail);
         server.memory = server.disk.clone();
         server.news.clear();
         server.raft = Some(Raft::new(server.config.clone(), restored).expect("what was written can be restored"));
@@ -425,5 +563,6 @@ pub(crate) fn entry(index: u64, term: u64, voters: u64) -> Entry {
 /// A disk with entries of these terms, its hard state in `term` without a vote.
 pub(crate) fn image(term: u64, terms: &[u64], voters: u64) -> Image {
     let entries = terms.iter().enumerate().map(|(place, &of)| entry(place as u64 + 1, of, voters)).collect();
-    Image { hard_state: HardState { term: Term(term), voted_for: None }, log: entries }
+    let hard_state = HardState { term: Term(term), voted_for: None };
+    Image { hard_state, log: entries, ..Image::default() }
 }

@@ -39,7 +39,7 @@ impl Replica {
     pub(crate) fn unstarted(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut Restored)) -> Self {
         let mut config = Config { observe: true, ..Config::new(N1) };
         let disk = image(terms.last().copied().unwrap_or(0), terms, voters);
-        let mut restored = Restored::of_log(disk.hard_state, None, disk.log.into());
+        let mut restored = disk.restored(0, true);
         adjust(&mut config, &mut restored);
         let raft = Raft::new(config, restored).expect("a legal start");
         Self { raft, now: Instant::from_millis(1_000), last_write: WriteId(0) }

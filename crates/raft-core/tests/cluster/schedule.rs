@@ -5,7 +5,7 @@ use super::Cluster;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
-use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind};
+use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind, SnapshotOutcome};
 use std::time::Duration;
 
 /// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
@@ -100,6 +100,23 @@ pub(crate) enum Happening {
     Transfer {
         to: Option<u8>,
     },
+    TakeSnapshot {
+        node: u8,
+        back: u8,
+    },
+    /// A snapshot on its way arrives or not, and its sender hears so or not.
+    Parcel {
+        nth: u8,
+        outcome: Option<SnapshotOutcome>,
+    },
+    /// Any snapshot that was ever sent arrives once more.
+    LateParcel {
+        nth: u8,
+    },
+    AnswerRead {
+        node: u8,
+        nth: u8,
+    },
 }
 
 /// A step of a change of the configuration.
@@ -142,13 +159,21 @@ pub(crate) fn happening() -> impl Strategy<Value = Happening> {
         6 => (any::<u8>(), any::<u8>(), proptest::option::of((any::<u8>(), any::<u8>())))
             .prop_map(|(kind, node, other)| Change { kind, node, other }),
         5 => proptest::option::of(any::<u8>()).prop_map(|to| Transfer { to }),
+        6 => (any::<u8>(), 0..4_u8).prop_map(|(node, back)| TakeSnapshot { node, back }),
+        6 => (any::<u8>(), outcome()).prop_map(|(nth, outcome)| Parcel { nth, outcome }),
+        10 => any::<u8>().prop_map(|nth| LateParcel { nth }),
+        12 => (any::<u8>(), 0..2_u8).prop_map(|(node, nth)| AnswerRead { node, nth }),
     ]
 }
 
-/// A schedule for 1 to 5 founders, and two nodes more that may join.
+fn outcome() -> impl Strategy<Value = Option<SnapshotOutcome>> {
+    let delivered = Just(Some(SnapshotOutcome::Delivered));
+    prop_oneof![6 => delivered, 2 => Just(Some(SnapshotOutcome::Progress)), 1 => Just(Some(SnapshotOutcome::Failed)), 1 => Just(None)]
+}
+
+/// A schedule for 1 to 7 founders, and two nodes more that may join.
 pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happening>)> {
-    let founders =
-        prop_oneof![1 => Just(1_u64), 1 => Just(2_u64), 4 => Just(3_u64), 1 => Just(4_u64), 4 => Just(5_u64)];
+    let founders = prop_oneof![1 => 1..3_u64, 8 => Just(3_u64), 2 => Just(4_u64), 8 => Just(5_u64), 1 => 6..8_u64];
     (founders, vec(happening(), length / 2..length))
 }
 
@@ -174,6 +199,10 @@ fn narrow(config: &mut Config) {
     config.max_unpersisted_bytes = 400;
     config.max_uncommitted_bytes = 600;
     config.max_pending_reads = 4;
+    config.max_cached_bytes = 100;
+    config.max_retained_bytes = 150;
+    config.trailing_entries = config.id.0 % 4;
+    config.snapshot_timeout = Duration::from_millis(150);
     config.max_write_stall = Duration::from_millis(60);
     config.priority = [100, 50, 0][config.id.0 as usize % 3];
 }
@@ -253,11 +282,7 @@ impl Cluster {
                     self.read(pick(node));
                 }
             }
-            ReadAtLeaders => {
-                for leader in self.leaders() {
-                    self.read(leader);
-                }
-            }
+            ReadAtLeaders => self.read_after(&[], false),
             Campaign { node } => {
                 self.step(pick(node), Input::Campaign);
             }
@@ -272,14 +297,7 @@ impl Cluster {
             Usurp { node, rounds, waits, late } => {
                 let leaders = self.leaders();
                 self.usurp(&leaders, node, rounds, waits);
-                if late {
-                    for (from, to) in self.busy_links().into_iter().filter(|(_, to)| leaders.contains(to)) {
-                        self.deliver(from, to, 0);
-                    }
-                }
-                for leader in self.leaders() {
-                    self.read(leader);
-                }
+                self.read_after(&leaders, late);
             }
             CrashLeader { kept } => {
                 if let Some(leader) = self.leader() {
@@ -298,6 +316,31 @@ impl Cluster {
                     self.transfer(leader, to.map(pick));
                 }
             }
+            TakeSnapshot { node, back } => self.take_snapshot(pick(node), u64::from(back)),
+            Parcel { nth, outcome } => {
+                self.deliver_snapshot(usize::from(nth) % self.parcels.len().max(1), outcome);
+            }
+            LateParcel { nth } => self.deliver_late_snapshot(usize::from(nth)),
+            AnswerRead { node, nth } => self.answer_read(pick(node), usize::from(nth)),
+        }
+    }
+
+    fn deliver_late_snapshot(&mut self, nth: usize) {
+        if let Some(parcel) = self.sent_parcels.get(nth % self.sent_parcels.len().max(1)) {
+            self.parcels.push_front(parcel.clone());
+            self.deliver_snapshot(0, Some(SnapshotOutcome::Progress));
+        }
+    }
+
+    /// Those who believe they lead are read from, the `old` ones after they have heard what is oldest if it is `late`.
+    fn read_after(&mut self, old: &[NodeId], late: bool) {
+        if late {
+            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| old.contains(to)) {
+                self.deliver(from, to, 0);
+            }
+        }
+        for leader in self.leaders() {
+            self.read(leader);
         }
     }
 
@@ -316,6 +359,12 @@ impl Cluster {
         for _ in 0..rounds {
             for id in self.ids() {
                 self.persist(id, usize::MAX);
+                self.answer_read(id, 0);
+            }
+            let parcel =
+                self.parcels.iter().position(|parcel| !deaf.contains(&parcel.to) && !deaf.contains(&parcel.from));
+            if let Some(nth) = parcel {
+                self.deliver_snapshot(nth, Some(SnapshotOutcome::Delivered));
             }
             for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !deaf.contains(to)) {
                 self.deliver(from, to, 0);
