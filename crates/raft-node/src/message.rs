@@ -58,6 +58,12 @@ pub enum NodeInput {
         /// The index of its last entry.
         index: LogIndex,
     },
+    /// The snapshot of a `SaveSnapshot` could not be saved (the disk is full, say), and no file of it is left. The next one is
+    /// taken when it is due. What was not asked for changes nothing.
+    SnapshotNotSaved {
+        /// The index of its last entry.
+        index: LogIndex,
+    },
     /// The answer to a `LoadSnapshot`. An answer to a question that is no longer asked changes nothing.
     SnapshotLoaded {
         /// The snapshot.

@@ -156,6 +156,10 @@ impl<S: StateMachine> Node<S> {
             }
             NodeInput::SnapshotSaved { index } if self.policy.saved(index) => Input::SnapshotTaken { index },
             NodeInput::SnapshotSaved { .. } => return None,
+            NodeInput::SnapshotNotSaved { index } => {
+                self.policy.saved(index);
+                return None;
+            }
             NodeInput::SnapshotLoaded { meta, data } => return self.snapshot_loaded(meta, &data, outputs),
             NodeInput::SnapshotReceived { from, term, meta } => Input::SnapshotReceived { from, term, meta },
             NodeInput::SnapshotSent { to, outcome } => Input::SnapshotSent { to, outcome },

@@ -62,7 +62,7 @@ impl Policy {
         self.bytes = 0;
     }
 
-    /// The host has saved it. Whether that was asked for.
+    /// The host has saved it, or has given it up. Whether that was asked for.
     pub(crate) fn saved(&mut self, index: LogIndex) -> bool {
         self.saving.take_if(|saving| *saving == index).is_some()
     }

@@ -341,6 +341,8 @@ mod tests {
                 prop_assert_eq!(&by_use.collect::<BTreeMap<_, _>>(), &sessions.by_use);
                 let all = sessions.sessions.iter().flat_map(|(id, session)| hash_of_all(*id, session));
                 prop_assert_eq!(all.fold(0u128, u128::wrapping_add), sessions.content);
+                let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), 3);
+                prop_assert_eq!(again.as_ref(), Ok(&sessions), "they come back from a snapshot");
             }
         }
     }

@@ -84,12 +84,16 @@ pub fn decode_write(bytes: Bytes) -> Result<Write, DecodeError> {
 }
 
 fn decode_snapshot_record(record: store::SnapshotRecord) -> Result<SnapshotRecord, DecodeError> {
-    let meta = decode_snapshot_meta(record.meta.ok_or(DecodeError::Missing("SnapshotRecord.meta"))?)?;
+    let meta = snapshot_meta_from_wire(record.meta.ok_or(DecodeError::Missing("SnapshotRecord.meta"))?)?;
     let log = if record.discards_log { LogFate::Discard } else { LogFate::Keep };
     Ok(SnapshotRecord { meta, log })
 }
 
-fn decode_snapshot_meta(meta: w::SnapshotMeta) -> Result<SnapshotMeta, DecodeError> {
+/// What a snapshot stands for.
+///
+/// # Errors
+/// Something required is missing, or a list does not ascend.
+pub fn snapshot_meta_from_wire(meta: w::SnapshotMeta) -> Result<SnapshotMeta, DecodeError> {
     let configuration = meta.configuration.ok_or(DecodeError::Missing("SnapshotMeta.configuration"))?;
     Ok(SnapshotMeta {
         last: entry_id(meta.last, "SnapshotMeta.last")?,

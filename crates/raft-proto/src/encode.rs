@@ -62,7 +62,7 @@ pub fn encode_write(write: &Write) -> Vec<u8> {
             .map(|hard| store::HardState { term: hard.term.0, voted_for: hard.voted_for.map(|id| id.0) }),
         truncate_from: write.truncate_from.map(|index| index.0),
         snapshot: write.snapshot.as_ref().map(|record| store::SnapshotRecord {
-            meta: Some(encode_snapshot_meta(&record.meta)),
+            meta: Some(snapshot_meta_to_wire(&record.meta)),
             discards_log: record.log == LogFate::Discard,
         }),
         entries: write.entries.iter().map(encode_entry).collect(),
@@ -70,7 +70,8 @@ pub fn encode_write(write: &Write) -> Vec<u8> {
     record.encode_to_vec()
 }
 
-fn encode_snapshot_meta(meta: &SnapshotMeta) -> w::SnapshotMeta {
+/// What a snapshot stands for, as a message of the wire.
+pub fn snapshot_meta_to_wire(meta: &SnapshotMeta) -> w::SnapshotMeta {
     w::SnapshotMeta {
         last: Some(entry_id(meta.last)),
         configuration: Some(encode_configuration(&meta.configuration)),

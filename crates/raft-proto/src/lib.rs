@@ -10,8 +10,8 @@ mod encode;
 mod error;
 pub mod wire;
 
-pub use decode::{decode_rpc, decode_write, rpc_from_wire};
-pub use encode::{encode_rpc, encode_write, rpc_to_wire};
+pub use decode::{decode_rpc, decode_write, rpc_from_wire, snapshot_meta_from_wire};
+pub use encode::{encode_rpc, encode_write, rpc_to_wire, snapshot_meta_to_wire};
 pub use error::DecodeError;
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Whole nodes without a world: messages in a queue, disks that are always fast, time that jumps to the next deadline.
 
+mod snapshots;
+
 use super::*;
 use crate::message::SessionId;
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, EntryId, InvalidChange, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc, Seq,
-    TransferFailure,
+    AppendEntries, EntryId, HardState, InvalidChange, LogFate, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc,
+    Seq, SnapshotOutcome, TransferFailure, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -47,32 +49,87 @@ impl StateMachine for Journal {
     }
 }
 
+/// What is on a node's disk.
+#[derive(Clone, Default)]
+struct Disk {
+    hard_state: HardState,
+    log: BTreeMap<LogIndex, Entry>,
+    snapshot: Option<SnapshotMeta>,
+    files: BTreeMap<EntryId, Bytes>,
+}
+
+impl Disk {
+    fn write(&mut self, write: &Write) {
+        self.hard_state = write.hard_state.unwrap_or(self.hard_state);
+        if let Some(from) = write.truncate_from {
+            self.log.split_off(&from);
+        }
+        if let Some(record) = &write.snapshot {
+            assert!(self.files.contains_key(&record.meta.last), "its file is durable before it is named");
+            self.snapshot = Some(record.meta.clone());
+            if record.log == LogFate::Discard {
+                self.log.clear();
+            }
+        }
+        self.log.extend(write.entries.iter().map(|entry| (entry.id.index, entry.clone())));
+    }
+
+    /// What a restart finds, with nothing of the log in memory.
+    fn restored(&self) -> Restored {
+        let entries = self.log.values().cloned().collect();
+        Restored { tail: Entries::new(), ..Restored::of_log(self.hard_state, self.snapshot.clone(), entries) }
+    }
+}
+
 /// Nodes, and messages on their way.
 struct Cluster {
+    config: Config,
+    options: NodeOptions,
     nodes: BTreeMap<NodeId, Node<Journal>>,
+    disks: BTreeMap<NodeId, Disk>,
     queue: VecDeque<(NodeId, NodeInput)>,
     cut: BTreeSet<NodeId>,
+    /// Whether files take for ever: their answers come to `held`.
+    holds_files: bool,
+    held: Vec<(NodeId, NodeInput)>,
     replies: BTreeMap<RequestId, Reply>,
     outputs: Vec<NodeOutput>,
     now: Instant,
 }
 
 impl Cluster {
+    /// Nodes with room for two sessions, which never take a snapshot by themselves.
     fn new(count: u64) -> Self {
+        let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 0, snapshot_after_bytes: 0 };
+        Self::with(count, Config::new(NodeId(0)), options)
+    }
+
+    fn with(count: u64, config: Config, options: NodeOptions) -> Self {
         let ids = || (1..=count).map(NodeId);
-        let node = |id: NodeId| {
-            let restored = Restored::bootstrap(Configuration::of_voters(ids()));
-            let options = NodeOptions { max_sessions: 2, ..NodeOptions::default() };
-            (id, Node::new(Config::new(id), options, restored, Journal::default()).expect("a founder's state is legal"))
-        };
-        Self {
-            nodes: ids().map(node).collect(),
+        let mut disk = Disk::default();
+        disk.write(&Write::bootstrap(Configuration::of_voters(ids())));
+        let mut cluster = Self {
+            config,
+            options,
+            nodes: BTreeMap::new(),
+            disks: ids().map(|id| (id, disk.clone())).collect(),
             queue: VecDeque::new(),
             cut: BTreeSet::new(),
+            holds_files: false,
+            held: Vec::new(),
             replies: BTreeMap::new(),
             outputs: Vec::new(),
             now: Instant(0),
-        }
+        };
+        ids().for_each(|id| cluster.start(id));
+        cluster
+    }
+
+    /// Starts a node with what its disk holds, and an empty state machine.
+    fn start(&mut self, id: NodeId) {
+        let config = Config { id, ..self.config.clone() };
+        let node = Node::new(config, self.options.clone(), self.disks[&id].restored(), Journal::default());
+        self.nodes.insert(id, node.expect("what a disk holds is legal"));
     }
 
     fn node(&self, id: u64) -> &Node<Journal> {
@@ -89,14 +146,53 @@ impl Cluster {
                 NodeOutput::Send { to, rpc } if !self.cut.contains(&id) && !self.cut.contains(&to) => {
                     self.queue.push_back((to, NodeInput::Receive { from: id, rpc }));
                 }
-                NodeOutput::Persist(write) => self.queue.push_back((id, NodeInput::Persisted { write: write.id })),
+                NodeOutput::Persist(write) => {
+                    self.disk(id).write(&write);
+                    self.queue.push_back((id, NodeInput::Persisted { write: write.id }));
+                }
                 NodeOutput::Reply { id, reply } => {
                     assert_eq!(self.replies.insert(id, reply), None, "{id} was answered twice");
                 }
-                _ => {}
+                NodeOutput::SendSnapshot { to, .. } if self.cut.contains(&id) || self.cut.contains(&to) => {
+                    self.queue.push_back((id, NodeInput::SnapshotSent { to, outcome: SnapshotOutcome::Failed }));
+                }
+                NodeOutput::SendSnapshot { to, term, meta } => {
+                    let file = self.disk(id).files[&meta.last].clone();
+                    assert_eq!(crate::check_snapshot(&file, meta.last), Ok(()));
+                    self.disk(to).files.insert(meta.last, file);
+                    self.queue.push_back((to, NodeInput::SnapshotReceived { from: id, term, meta }));
+                    self.queue.push_back((id, NodeInput::SnapshotSent { to, outcome: SnapshotOutcome::Delivered }));
+                }
+                other => self.use_disk(id, other),
             }
             self.outputs.push(output);
         }
+    }
+
+    /// What concerns a node's files and log.
+    fn use_disk(&mut self, id: NodeId, output: NodeOutput) {
+        let disk = self.disks.get_mut(&id).expect("every node has a disk");
+        let answer = match output {
+            NodeOutput::ReadLog { read, first, last, .. } => {
+                let entries = disk.log.range(first..=last).map(|(_, entry)| entry.clone()).collect();
+                return self.queue.push_back((id, NodeInput::LogRead { read, entries }));
+            }
+            NodeOutput::Compact { before } => return disk.log = disk.log.split_off(&before),
+            NodeOutput::SaveSnapshot { meta, data } => {
+                disk.files.insert(meta.last, data);
+                NodeInput::SnapshotSaved { index: meta.last.index }
+            }
+            NodeOutput::LoadSnapshot { meta } => {
+                let data = disk.files[&meta.last].clone();
+                NodeInput::SnapshotLoaded { meta, data }
+            }
+            _ => return,
+        };
+        if self.holds_files { self.held.push((id, answer)) } else { self.queue.push_back((id, answer)) }
+    }
+
+    fn disk(&mut self, id: NodeId) -> &mut Disk {
+        self.disks.get_mut(&id).expect("every node has a disk")
     }
 
     fn settle(&mut self) {
