@@ -1,6 +1,16 @@
 //! What every [`Disk`] must do, and what the store on top of it must then do. Generic over the disk, so that the
 //! simulator's disk and real files pass the same suite. Panics with the reason if something does not hold.
 
+mod compaction;
+mod crashes;
+mod life;
+mod model;
+mod snapshots;
+
+pub use crashes::{Ends, every_crash};
+pub use life::{Step, live};
+pub use model::{Model, data_of, meta, save, snapshot};
+
 use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions};
 use bytes::Bytes;
 use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
@@ -8,7 +18,8 @@ use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, P
 /// The smallest segments, so that a few records fill one; and all entries come back from a start.
 pub const OPTIONS: StoreOptions = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
 
-/// The whole suite. `fresh` makes an empty disk each time.
+/// The whole suite, but for crashes: [`every_crash`] and [`live`] need to know how the disk comes out of one. `fresh` makes
+/// an empty disk each time.
 pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     files_do_what_the_trait_says(fresh());
     a_new_store_is_empty(fresh());
@@ -19,6 +30,17 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     an_unfinished_segment_is_removed(fresh());
     a_newer_format_is_refused(fresh());
     misfits_poison(fresh());
+    snapshots::a_snapshot_keeps_the_log(fresh());
+    snapshots::a_snapshot_discards_the_log(fresh());
+    snapshots::an_unnamed_snapshot_is_nothing(fresh());
+    snapshots::a_damaged_snapshot_is_refused(&mut fresh);
+    snapshots::snapshots_that_do_not_fit_are_refused(&mut fresh);
+    compaction::a_compacted_log_comes_back(fresh());
+    compaction::a_compaction_rests_on_what_is_durable(fresh());
+    compaction::the_tail_is_bounded(fresh());
+    compaction::a_wrongly_missing_segment_is_refused(&mut fresh);
+    compaction::a_damaged_checkpoint_is_refused(&mut fresh);
+    compaction::damage_is_noticed_when_it_is_read(fresh());
 }
 
 /// A write of entries `first..first + count` of a term, each with `bytes` bytes.

@@ -1,6 +1,6 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
-use crate::conformance::{self, OPTIONS, entries, fold, open, vote};
+use crate::conformance::{self, OPTIONS, Step, entries, fold, open, vote};
 use crate::{ClusterId, Disk, DiskError, DiskErrorKind, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -108,6 +108,12 @@ fn the_conformance_suite_passes_in_memory() {
 }
 
 #[test]
+fn a_kill_at_any_call_loses_nothing_that_was_written() {
+    let crashes = conformance::every_crash(&mut Memory::default, &|disk, check| check(disk));
+    assert!(crashes > 300, "{crashes} crashes are too few to mean something");
+}
+
+#[test]
 fn a_group_is_one_write_and_one_sync() {
     let (mut store, _) = open(Memory::default());
     let (writes, syncs) = (store.disk().writes, store.disk().syncs);
@@ -181,6 +187,18 @@ fn filled() -> Memory {
         store.write(&[entries(index, 1, 1, 700), vote(1, index)]).expect("fits");
     }
     store.into_disk()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_life_is_that_of_the_model(steps in vec((any::<u8>(), any::<u16>(), any::<u16>()), 1..120)) {
+        let steps: Vec<_> = steps.into_iter().map(|(kind, a, b)| Step(kind, a, b)).collect();
+        // A kill loses nothing but a torn write, which is cut.
+        let (_, taken) = conformance::live(Memory::default(), &steps, |disk, _, _| disk);
+        prop_assert_eq!(taken, 0);
+    }
 }
 
 proptest! {

@@ -1,0 +1,209 @@
+//! A life with snapshots and compaction, cut short at every call to the disk, also while a start recovers. What comes back
+//! must be what a prefix of the writes adds up to that contains all synced ones.
+
+use super::model::{Model, data_of, meta, snapshot};
+use super::{OPTIONS, entries, open, vote};
+use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError};
+use raft_core::{EntryId, LogFate, LogIndex, Write};
+
+/// Every way in which a disk can come out of a crash now, handed over one by one. A disk that loses nothing comes out as it
+/// is.
+pub type Ends<'a, D> = &'a dyn Fn(D, &mut dyn FnMut(D));
+
+/// A disk behind a process that dies: after so many changes and syncs, everything fails.
+struct Dying<D> {
+    disk: D,
+    calls_left: u32,
+}
+
+impl<D: Disk> Dying<D> {
+    fn call<T>(&mut self, call: impl FnOnce(&mut D) -> Result<T, DiskError>) -> Result<T, DiskError> {
+        let Some(left) = self.calls_left.checked_sub(1) else {
+            let message = "the process died".to_owned();
+            return Err(DiskError { kind: DiskErrorKind::Failed, file: String::new(), message });
+        };
+        self.calls_left = left;
+        call(&mut self.disk)
+    }
+}
+
+impl<D: Disk> Disk for Dying<D> {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        self.disk.list()
+    }
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.create(file))
+    }
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        self.disk.len(file)
+    }
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        self.disk.read(file, offset, buffer)
+    }
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        self.call(|disk| disk.write(file, offset, data))
+    }
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        self.call(|disk| disk.set_len(file, length))
+    }
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.sync(file))
+    }
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.rename(from, to))
+    }
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        self.call(|disk| disk.remove(file))
+    }
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        self.call(D::sync_folder)
+    }
+}
+
+/// One call of the store.
+enum Call {
+    Write(Write),
+    Sync,
+    Save(EntryId),
+    Remove(EntryId),
+    Compact(u64),
+}
+
+/// Segments fill up, a snapshot is taken, one is received that is not wanted, the log is cut and compacted before that is
+/// synced, another is received and takes the place of the log, which grows and is compacted again.
+fn story() -> Vec<Call> {
+    use Call::{Compact, Remove, Save, Sync};
+    let write = Call::Write;
+    let keep = |last| write(snapshot(last, LogFate::Keep));
+    let (kept, unwanted, received, last) =
+        (EntryId::new(5, 1), EntryId::new(6, 1), EntryId::new(9, 3), EntryId::new(12, 3));
+    let discard = Write { entries: entries(10, 1, 3, 400).entries, ..snapshot(received, LogFate::Discard) };
+    vec![
+        write(vote(1, 1)),
+        write(entries(1, 2, 1, 700)),
+        Sync,
+        write(entries(3, 2, 1, 1200)),
+        Sync,
+        write(entries(5, 3, 1, 700)),
+        Sync,
+        Save(kept),
+        keep(kept),
+        Compact(3),
+        write(vote(2, 1)),
+        Sync,
+        Save(unwanted),
+        Remove(unwanted),
+        write(Write { truncate_from: Some(LogIndex(6)), ..entries(6, 1, 2, 300) }),
+        Compact(5),
+        write(Write { truncate_from: Some(LogIndex(6)), ..vote(3, 2) }),
+        Compact(6),
+        write(entries(6, 1, 2, 30)),
+        Save(received),
+        write(discard),
+        write(entries(11, 1, 3, 300)),
+        Sync,
+        write(entries(12, 1, 3, 2500)),
+        Sync,
+        Save(last),
+        keep(last),
+        write(entries(13, 1, 3, 1800)),
+        Compact(13),
+        write(vote(4, 1)),
+        Sync,
+    ]
+}
+
+/// What was done before the process died.
+#[derive(Default)]
+struct Done {
+    writes: Vec<Write>,
+    synced: usize,
+    /// Entries below this may be gone.
+    before: LogIndex,
+}
+
+/// Lives the story for so many calls to the disk. Returns the disk, and whether it got to the end.
+fn live<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
+    let mut done = Done::default();
+    let mut store = match Store::open(Dying { disk, calls_left }, OPTIONS) {
+        Ok((store, _)) => store,
+        Err(error) => return (error.disk.disk, done, false),
+    };
+    for call in story() {
+        let result = match call {
+            Call::Write(write) => {
+                done.writes.push(write);
+                store.write(&done.writes[done.writes.len() - 1..])
+            }
+            Call::Sync => store.sync().inspect(|()| done.synced = done.writes.len()),
+            Call::Save(last) => store.save_snapshot(&meta(last), &data_of(last)),
+            Call::Remove(last) => store.remove_snapshot(last),
+            Call::Compact(before) => {
+                done.before = LogIndex(before);
+                store.compact(LogIndex(before))
+            }
+        };
+        if let Err(error) = result {
+            assert!(matches!(error, StoreError::Disk(_)), "{error}");
+            return (store.into_disk().disk, done, false);
+        }
+    }
+    (store.into_disk().disk, done, true)
+}
+
+/// Opens what a crash has left, checks it, crashes once more: nothing of it may be lost. Then the log goes on.
+fn check<D: Disk>(disk: D, done: &Done, ends: Ends<'_, D>) {
+    let (mut store, recovery) = open(disk);
+    let records = recovery.records as usize;
+    let Done { writes, synced, before } = done;
+    assert!((*synced..=writes.len()).contains(&records), "{records} of {}, {synced} synced", writes.len());
+    let model = Model::of(&writes[..records]);
+    model.check(&recovery.restored, *before, OPTIONS.tail_bytes);
+    model.check_snapshot(&mut store);
+    model.check_read(&mut store, model.last().0, model.last().0, 0, *before);
+    let files = store.disk_mut().list().expect("a disk that works");
+    let snapshots = files.iter().filter(|file| !file.starts_with("wal-")).count();
+    assert_eq!(snapshots, usize::from(model.snapshot.is_some()), "{files:?}");
+    ends(store.into_disk(), &mut |disk| {
+        let (mut store, again) = open(disk);
+        assert_eq!((&again.restored, &again.torn_tail), (&recovery.restored, &None), "it was durable");
+        let next = model.last().0 + 1;
+        let more = [vote(9, 9), entries(next, 1, 9, 3000)];
+        store.write(&more).and_then(|()| store.sync()).expect("the log goes on");
+        let (_, later) = open(store.into_disk());
+        let writes: Vec<&Write> = writes[..records].iter().chain(&more).collect();
+        Model::of(writes).check(&later.restored, *before, OPTIONS.tail_bytes);
+    });
+}
+
+/// Cuts a life short at every call, and the recovery after it at every call. Returns how many crashes there were.
+pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
+    let mut crashes = 0;
+    for calls in 0.. {
+        let (disk, done, finished) = live(fresh(), calls);
+        ends(disk, &mut |disk| {
+            crashes += 1;
+            check(disk, &done, ends);
+        });
+        for recovery_calls in 0.. {
+            let mut finished = true;
+            ends(live(fresh(), calls).0, &mut |disk| {
+                if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, OPTIONS) {
+                    assert!(matches!(error.error, StoreError::Disk(_)), "{error}");
+                    finished = false;
+                    ends(error.disk.disk, &mut |disk| {
+                        crashes += 1;
+                        check(disk, &done, ends);
+                    });
+                }
+            });
+            if finished {
+                break;
+            }
+        }
+        if finished {
+            break;
+        }
+    }
+    crashes
+}

@@ -1,0 +1,126 @@
+//! Any life of a store, drawn from numbers, against the model.
+
+use super::model::{Model, data_of, meta, snapshot};
+use super::{entries, vote};
+use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreOptions};
+use raft_core::{EntryId, LogFate, LogIndex, Write};
+
+/// One step of a life: what to do, and two numbers for it. All of them are legal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step(pub u8, pub u16, pub u16);
+
+/// A life going on.
+struct Life {
+    writes: Vec<Write>,
+    /// What they add up to.
+    model: Model,
+    /// So many of them are durable for certain.
+    synced: usize,
+    /// Entries below this may be gone.
+    before: LogIndex,
+    term: u64,
+}
+
+/// Lives these steps. `crash` is how the disk comes out of a crash with these two numbers, and whether writes that were not
+/// synced may be lost in it. Returns how many segments were deleted and how many crashes took something.
+pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16) -> D) -> (u64, u64) {
+    let mut life = Life { writes: Vec::new(), model: Model::default(), synced: 0, before: LogIndex(0), term: 1 };
+    let mut options = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
+    let open = |disk, options| Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"));
+    let (mut store, _) = open(disk, options);
+    let (mut deleted, mut taken) = (0, 0);
+    for &Step(kind, a, b) in steps {
+        match kind % 16 {
+            0..=8 => life.write(&mut store, kind, a, b),
+            9 | 10 => {
+                store.sync().expect("a disk that works");
+                life.synced = life.writes.len();
+            }
+            11 => {
+                life.before = life.before.max(LogIndex(u64::from(a) % (life.model.last().0 + 3)));
+                store.compact(life.before).expect("a disk that works");
+            }
+            12 => life.read(&mut store, a, b),
+            13 => {
+                let last = EntryId::new(u64::from(a) % 40 + 1, u64::from(b) % 4 + 1);
+                store.save_snapshot(&meta(last), &data_of(last)).expect("a disk that works");
+            }
+            14 => {
+                let last = EntryId::new(u64::from(a) % 40 + 1, u64::from(b) % 4 + 1);
+                store.remove_snapshot(last).expect("a disk that works");
+            }
+            _ => {
+                options.tail_bytes = u64::from(b) * 4;
+                let (reopened, recovery) = open(crash(store.into_disk(), a, b), options);
+                store = reopened;
+                let records = recovery.records as usize;
+                assert!((life.synced..=life.writes.len()).contains(&records), "{records} after {}", life.synced);
+                taken += u64::from(records < life.writes.len());
+                life.writes.truncate(records);
+                life.synced = records;
+                life.model = Model::of(&life.writes);
+                life.model.check(&recovery.restored, life.before, options.tail_bytes);
+                let files = store.disk_mut().list().expect("a disk that works");
+                let oldest = files.iter().find_map(|file| file.strip_prefix("wal-")?.parse().ok());
+                deleted = oldest.map_or(deleted, |oldest: u64| oldest - 1);
+                life.model.check_snapshot(&mut store);
+            }
+        }
+    }
+    life.model.check_reads(&mut store, life.before);
+    life.model.check_snapshot(&mut store);
+    (deleted, taken)
+}
+
+impl Life {
+    /// A group of one or two writes.
+    fn write<D: Disk>(&mut self, store: &mut Store<D>, kind: u8, a: u16, b: u16) {
+        let before = self.writes.len();
+        for _ in 0..1 + kind / 128 {
+            let write = self.next_write(kind % 16, u64::from(a), u64::from(b));
+            if let Some(record) = &write.snapshot {
+                let last = record.meta.last;
+                store.save_snapshot(&meta(last), &data_of(last)).expect("a disk that works");
+            }
+            self.model.apply(&write);
+            self.writes.push(write);
+        }
+        store.write(&self.writes[before..]).expect("fits");
+    }
+
+    fn next_write(&mut self, kind: u8, a: u64, b: u64) -> Write {
+        let (covered, last) = (self.model.covered().0, self.model.last().0);
+        let bytes = usize::try_from(a % 1500).unwrap_or(0);
+        match kind {
+            0 => {
+                self.term += b % 2;
+                vote(self.term, a)
+            }
+            // What follows the snapshot may be cut.
+            1 => {
+                self.term += 1;
+                let from = covered + 1 + b % (last - covered + 1);
+                Write { truncate_from: Some(LogIndex(from)), ..entries(from, a % 3, self.term, bytes) }
+            }
+            2 if last > covered => {
+                let index = covered + 1 + a % (last - covered);
+                let id = self.model.entry(index).expect("in the log").id;
+                let cut = b.is_multiple_of(3).then(|| LogIndex(index + 1));
+                Write { truncate_from: cut, ..snapshot(id, LogFate::Keep) }
+            }
+            3 if b.is_multiple_of(4) => {
+                self.term += 1;
+                let id = EntryId::new(covered + 1 + a % 30, self.term);
+                let entries = entries(id.index.0 + 1, b % 3, self.term, bytes).entries;
+                Write { entries, ..snapshot(id, LogFate::Discard) }
+            }
+            _ => entries(last + 1, 1 + b % 3, self.term, bytes),
+        }
+    }
+
+    fn read<D: Disk>(&self, store: &mut Store<D>, a: u16, b: u16) {
+        let end = self.model.last().0 + 3;
+        let first = u64::from(a) % end;
+        self.model.check_read(store, first, first + u64::from(b) % 9, u64::from(b), self.before);
+    }
+}
