@@ -503,7 +503,6 @@ mod tests {
             (view.term, view.last, view.commit, view.snapshot) =
                 (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
         });
-        script.push(Some(1), received(3));
         script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
         script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
         script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });

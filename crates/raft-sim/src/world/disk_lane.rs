@@ -4,9 +4,9 @@
 //! ends. A crash meanwhile finds the disk as the work has left it.
 
 use super::call::Given;
-use super::{Event, World};
+use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::Process;
+use crate::host::{Host, Process};
 use crate::lane::{Job, Waiting, Working};
 use crate::record::What;
 use crate::rng::Site;
@@ -126,6 +126,12 @@ impl World {
     pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
         let Some(process) = self.process_of(node, incarnation) else { return };
         let Some(working) = process.working.clone() else { return };
+        if !matches!(working, Working::Group { .. } | Working::Save { .. } | Working::Keep { .. }) {
+            // No call need follow, and what is recorded next is of this node.
+            let view = self.hosts.get(&node).and_then(Host::view);
+            self.emissions.push(Emission::View(view));
+        }
+        let Some(process) = self.process_of(node, incarnation) else { return };
         match working {
             Working::Group { newest, snapshot, wrote } => {
                 if let Err(error) = process.store.sync() {
