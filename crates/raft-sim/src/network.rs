@@ -341,6 +341,29 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_takes_its_time_and_breaks_off_as_often_as_asked() {
+        let send = |bench: &mut Bench| {
+            bench.network.send_snapshot(&mut bench.choices, &mut bench.ledger, (NodeId(1), NodeId(2)), true)
+        };
+        let mut bench = Bench::new(NetworkModel { snapshot_transfer: 9 * MS..9 * MS, ..model() });
+        let whole = send(&mut bench).copies[0].expect("delivered");
+        assert!(whole.delay >= 10 * MS && !bench.mattered(Fault::SnapshotLost), "{whole:?}");
+        bench.network.set_swarm_model(NetworkModel { snapshot_loss_ppm: 500_000, ..model() });
+        let lost = (0..1_000).filter(|_| send(&mut bench).verdict == Verdict::Lost).count();
+        assert!((430..570).contains(&lost) && bench.mattered(Fault::SnapshotLost), "{lost} of 1000 at one in two");
+        assert_eq!(
+            bench.send(1, 2, "heartbeat").verdict,
+            Verdict::Delivered { copies: 1 },
+            "messages are not snapshots"
+        );
+        bench.network.drop_kind(INSTALL_SNAPSHOT.into(), links_between(&nodes(&[1]), &nodes(&[2])));
+        assert_eq!(send(&mut bench).verdict, Verdict::Dropped);
+        bench.network.cut(links_between(&nodes(&[1]), &nodes(&[2])), Fault::OneWayCut);
+        assert_eq!(bench.network.cut_of((NodeId(1), NodeId(2))), Some(Fault::OneWayCut));
+        assert_eq!(bench.network.cut_of((NodeId(2), NodeId(1))), None);
+    }
+
+    #[test]
     fn a_drop_rule_takes_one_kind_on_its_links() {
         let mut bench = Bench::new(model());
         bench.network.drop_kind("heartbeat".into(), links_between(&nodes(&[1]), &nodes(&[2])));

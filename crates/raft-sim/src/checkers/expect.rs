@@ -200,6 +200,22 @@ mod tests {
     }
 
     #[test]
+    fn snapshots_and_what_is_on_its_way() {
+        let mut script = Script::led();
+        script.step(1, |view| view.in_flight = InFlight { messages: 2, bytes: 70, snapshots: 1 });
+        assert_fails(&script, &of(|expect| expect.idle = true), "n1 has 2 appends of 70 bytes and 1 snapshots");
+        script.step(1, |view| view.in_flight = InFlight::default());
+        assert_holds(&script, &of(|expect| expect.idle = true));
+        let covers = |index| of(|expect| expect.snapshot = [(NodeId(1), LogIndex(index))].into());
+        assert_fails(&script, &covers(2), "a snapshot of n1 up to 2 expected; its newest is of 0@0");
+        script.save(1, &meta(2, 2));
+        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.sync(1);
+        assert_holds(&script, &covers(2));
+        assert_fails(&script, &covers(3), "its newest is of 2@2");
+    }
+
+    #[test]
     fn leaders() {
         let (none, one) = (Script::started(), Script::led());
         assert_holds(&one, &of(|expect| expect.leader = Some(ids(&[]))));
