@@ -32,6 +32,8 @@ impl Property for SnapshotDurable {
             }
             What::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
             What::Restored { meta, .. } => unless_durable(meta, "sets its state machine to the snapshot of"),
+            // An older one than the disk holds now may have left its file before that was deleted.
+            What::SnapshotSent { meta, .. } if meta.last.index <= durable.snapshot_id().index => None,
             What::SnapshotSent { meta, .. } => unless_durable(meta, "sends the snapshot of"),
             What::SnapshotRemoved { last } => removed(node, *last),
             What::Compacted { before } => {
@@ -94,6 +96,11 @@ mod tests {
         let mut script = asked();
         script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
+        let mut script = asked();
+        let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
+        let sent = What::SnapshotSent { to, term: raft_core::Term(2), meta: meta(2, 2), bytes: 9, verdict };
+        script.push(Some(1), sent);
+        assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
         let mut script = asked();
         script.push(Some(1), What::Compacted { before: LogIndex(2) });
         assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 2; 0@0 is its snapshot");
