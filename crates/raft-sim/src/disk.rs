@@ -123,6 +123,11 @@ impl SimDisk {
         self.unsettled.first().map_or(self.operations, |first| first - 1)
     }
 
+    /// Whether every operation after this one is settled.
+    pub fn is_durable_after(&self, operation: u64) -> bool {
+        self.unsettled.last().is_none_or(|last| *last <= operation)
+    }
+
     /// The process ends without warning. The system lives on, so all that was written can be read, is durable no more
     /// than before, and a later power loss may still take it.
     pub fn crash_kill(&mut self) {

@@ -3,7 +3,7 @@
 //! The text is stable: equal runs give equal texts, and nothing but the run enters.
 
 use crate::record::{CrashKind, Record, SimTime, Verdict, What};
-use raft_core::{EntryId, Write};
+use raft_core::{EntryId, SnapshotOutcome, Write};
 use raft_node::Reply;
 use std::fmt;
 
@@ -37,9 +37,14 @@ struct Text<'a>(&'a What);
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            What::Started { incarnation, hard_state, entries, .. } => {
-                let last = entries.last_id().unwrap_or(EntryId::ZERO);
-                write!(f, "starts for the {} time with {hard_state}, log up to {last}", ordinal(*incarnation))
+            What::Started { incarnation, hard_state, snapshot, entries, .. } => {
+                let covered = snapshot.as_ref().map(|snapshot| snapshot.last);
+                let last = entries.last_id().max(covered).unwrap_or(EntryId::ZERO);
+                write!(f, "starts for the {} time with {hard_state}, ", ordinal(*incarnation))?;
+                if let Some(covered) = covered {
+                    write!(f, "the snapshot of {covered}, ")?;
+                }
+                write!(f, "log up to {last}")
             }
             What::RefusedToStart { error } => write!(f, "does not start: {error}"),
             What::Crashed { crash, lost } => {
@@ -72,7 +77,55 @@ impl fmt::Display for Text<'_> {
             What::Returned { operation } => write!(f, "{operation}"),
             What::Fault { label } => write!(f, "{label}"),
             What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
+            what => write!(f, "{}", OfSnapshots(what)),
         }
+    }
+}
+
+/// What happens to snapshots, and to the log that they cover.
+struct OfSnapshots<'a>(&'a What);
+
+impl fmt::Display for OfSnapshots<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            What::SnapshotWished => write!(f, "is told to take a snapshot"),
+            What::SnapshotTaken { meta, bytes } => write!(f, "takes a {meta}, {bytes} bytes"),
+            What::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
+            What::SnapshotSent { to, term, meta, bytes, verdict } => {
+                write!(f, "-> {to} term {term} {meta}, {bytes} bytes{}", Fate(*verdict))
+            }
+            What::SnapshotLost { from, meta } => {
+                write!(f, "<- {from} breaks off: the snapshot of {} is lost", meta.last)
+            }
+            What::SnapshotReceived { from, term, meta, .. } => {
+                write!(f, "<- {from} term {term} {meta}, its file is durable")
+            }
+            What::SnapshotOutcome { to, outcome } => write!(f, "snapshot for {to}: {}", Outcome(*outcome)),
+            What::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
+            What::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
+            What::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
+            What::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
+            What::Compacted { before } => write!(f, "forgets its log before {before}, Raft §7"),
+            What::ReadAsked { read, first, last, max_bytes } => {
+                write!(f, "{read} read {first}..={last} up to {max_bytes} B")
+            }
+            What::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
+            What::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What became of a snapshot on its way, for people.
+struct Outcome(SnapshotOutcome);
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            SnapshotOutcome::Progress => "a part has arrived",
+            SnapshotOutcome::Delivered => "it has arrived",
+            SnapshotOutcome::Failed => "it has failed",
+        })
     }
 }
 
@@ -146,6 +199,7 @@ mod tests {
         let started = What::Started {
             incarnation: 2,
             hard_state: HardState { term: Term(3), voted_for: Some(NodeId(1)) },
+            snapshot: None,
             entries: raft_core::Entries::new(),
             disk_mark: 0,
             disk_durable: 0,

@@ -46,11 +46,13 @@ pub enum Fault {
     TornWrite,
     /// A crash took back a creation, renaming or removal of a file. Matters always.
     RenameLost,
+    /// A snapshot was lost on its way. Matters if its receiver was up.
+    SnapshotLost,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -70,6 +72,7 @@ impl Fault {
         Self::UnsyncedLost,
         Self::TornWrite,
         Self::RenameLost,
+        Self::SnapshotLost,
     ];
 
     /// Its name in reports.
@@ -94,6 +97,7 @@ impl Fault {
             Self::UnsyncedLost => "unsynced_lost",
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",
+            Self::SnapshotLost => "snapshot_lost",
         }
     }
 

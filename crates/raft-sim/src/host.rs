@@ -5,15 +5,17 @@
 
 use crate::clock::NodeClock;
 use crate::disk::{SimDisk, Stop};
-use crate::record::{CrashKind, NodeView, SimTime, What};
+use crate::lane::{Waiting, Working};
+use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
 use crate::scenario::model::{InitialState, Keep, RaftSettings};
 use raft_core::{
-    Config, Configuration, Entries, Entry, EntryId, HardState, LogIndex, NodeId, Payload, Restored, RoleKind, Term,
-    Write, WriteId,
+    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
+    Write,
 };
 use raft_kv::KvMap;
 use raft_node::{Node, NodeOptions};
 use raft_store::{ClusterId, Identity, Opened, Store, StoreOptions, open_node};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -46,9 +48,15 @@ pub struct Host {
     pub slow: Option<Range<Duration>>,
     /// Counts the groups written, over all starts.
     pub groups: u64,
+    /// Counts the other jobs of its disk, over all starts.
+    pub jobs: u64,
+    /// Counts the questions for entries, over all starts.
+    pub reads: u64,
     /// Counts the power losses.
     pub power_losses: u64,
     config: Config,
+    /// After how many applied entries it takes a snapshot; 0: never.
+    snapshot_after_entries: u64,
     /// The first record of a founder's disk.
     founding: Option<Write>,
     segment_bytes: u64,
@@ -63,16 +71,20 @@ pub struct Process {
     pub node: Node<KvMap>,
     /// Its store.
     pub store: Store<SimDisk>,
-    /// Writes that wait for the disk.
-    pub waiting: Vec<Write>,
-    /// The record that asked for the newest write.
-    pub asked: u64,
-    /// The newest write of the group that the disk works on, and the record of its writing.
-    pub writing: Option<(WriteId, u64)>,
+    /// What waits for the disk.
+    pub waiting: VecDeque<Waiting>,
+    /// What the disk is at.
+    pub working: Option<Working>,
+    /// The snapshots that recovery may need: the newest whose record is durable, and all that were named after it.
+    pub named: VecDeque<EntryId>,
+    /// The snapshot that the node wants to load, if it waits for one.
+    pub wanted: Option<EntryId>,
     /// When its timer event comes.
     pub timer: Option<SimTime>,
-    /// The terms of the log it has asked for, from index 1.
-    pub log: Vec<Term>,
+    /// The last entry before those whose terms are known.
+    base: EntryId,
+    /// The terms of the log it has asked for, from there on.
+    log: Vec<Term>,
     /// The last term in which it asked, as the leader, for an entry of that term.
     pub led_and_appended: Term,
 }
@@ -108,6 +120,9 @@ impl Host {
         config.stickiness = settings.stickiness;
         config.max_append_bytes = settings.max_append_bytes;
         config.max_inflight_messages = settings.max_inflight_messages;
+        config.trailing_entries = settings.trailing_entries;
+        config.max_cached_bytes = settings.max_cached_bytes;
+        config.snapshot_timeout = settings.snapshot_timeout;
         config.observe = true;
         Self {
             id,
@@ -120,8 +135,11 @@ impl Host {
             paused: false,
             slow: None,
             groups: 0,
+            jobs: 0,
+            reads: 0,
             power_losses: 0,
             config,
+            snapshot_after_entries: settings.snapshot_after_entries,
             founding,
             segment_bytes,
             disk: Some(SimDisk::new()),
@@ -135,19 +153,39 @@ impl Host {
     pub fn start(&mut self, seed: u64) -> Result<What, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
-        let options = StoreOptions { segment_bytes: self.segment_bytes };
-        let Opened { store, recovery, incarnation } = match open_node(disk, identity, self.founding.as_ref(), options) {
-            Ok(opened) => opened,
-            Err(error) => {
-                let words = error.to_string();
-                self.disk = Some(error.into_parts().1);
-                return Err(words);
+        let tail_bytes = self.config.max_cached_bytes;
+        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes };
+        let Opened { mut store, recovery, incarnation } =
+            match open_node(disk, identity, self.founding.as_ref(), options) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let words = error.to_string();
+                    self.disk = Some(error.into_parts().1);
+                    return Err(words);
+                }
+            };
+        let restored = recovery.restored;
+        let (hard_state, snapshot) = (restored.hard_state, restored.snapshot.clone());
+        let first = restored.runs.first().map_or(LogIndex(1), |&(first, _)| first);
+        // The node is given what it would keep in memory; the judges see all that is there.
+        let entries = if restored.runs.is_empty() {
+            Entries::new()
+        } else {
+            match store.read(first, restored.last.index, u64::MAX) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.disk = Some(store.into_disk());
+                    return Err(error.to_string());
+                }
             }
         };
-        let entries: Entries = recovery.entries;
-        let restored = Restored::of_log(recovery.hard_state, None, entries.clone());
         let config = Config { seed, ..self.config.clone() };
-        let node = match Node::new(config, NodeOptions { max_sessions: MAX_SESSIONS }, restored, KvMap::new()) {
+        let options = NodeOptions {
+            max_sessions: MAX_SESSIONS,
+            snapshot_after_entries: self.snapshot_after_entries,
+            snapshot_after_bytes: 0,
+        };
+        let node = match Node::new(config, options, restored, KvMap::new()) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());
@@ -157,19 +195,26 @@ impl Host {
         self.incarnation = incarnation;
         let what = What::Started {
             incarnation,
-            hard_state: recovery.hard_state,
+            hard_state,
+            snapshot: snapshot.clone(),
             disk_mark: store.disk().operations(),
             disk_durable: store.disk().durable_through(),
             entries: entries.clone(),
         };
+        let covered = snapshot.map(|snapshot| snapshot.last);
+        let reaches = entries.last_id().map(|last| last.index) >= covered.map(|covered| covered.index);
+        let before = entries.first_index().filter(|_| reaches);
+        let before = before.map(|first| EntryId { index: first.previous(), term: Term(0) });
         self.process = Some(Process {
             node,
             store,
-            waiting: Vec::new(),
-            asked: 0,
-            writing: None,
+            waiting: VecDeque::new(),
+            working: None,
+            named: covered.into_iter().collect(),
+            wanted: None,
             timer: None,
-            log: entries.iter().map(|entry| entry.id.term).collect(),
+            base: before.or(covered).unwrap_or_default(),
+            log: entries.iter().filter(|_| reaches).map(|entry| entry.id.term).collect(),
             led_and_appended: Term(0),
         });
         Ok(what)
@@ -177,10 +222,10 @@ impl Host {
 
     /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.
     pub fn stop(&mut self) -> bool {
-        let Some(Process { store, waiting, writing, .. }) = self.process.take() else { return false };
+        let Some(Process { store, waiting, working, .. }) = self.process.take() else { return false };
         self.disk = Some(store.into_disk());
         self.paused = false;
-        writing.is_some() || !waiting.is_empty()
+        working.is_some() || !waiting.is_empty()
     }
 
     /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
@@ -231,8 +276,15 @@ impl Host {
             role: status.role,
             leader: status.leader,
             commit: status.commit,
+            first: status.first,
             last: status.last,
+            snapshot: status.snapshot,
             applied: status.applied,
+            in_flight: InFlight {
+                messages: status.peers.values().map(|peer| peer.inflight_messages as u64).sum(),
+                bytes: status.peers.values().map(|peer| peer.inflight_bytes).sum(),
+                snapshots: status.peers.values().filter(|peer| peer.snapshot.is_some()).count() as u64,
+            },
             configuration: process.node.configuration().cloned(),
         })
     }
@@ -241,12 +293,18 @@ impl Host {
 impl Process {
     /// Keeps the terms of the log in step with a write the node asks for.
     pub fn mirror(&mut self, write: &Write, role: RoleKind, term: Term) {
-        let length = |index: LogIndex| usize::try_from(index.0.saturating_sub(1)).unwrap_or(usize::MAX);
         if let Some(index) = write.truncate_from {
-            self.log.truncate(length(index));
+            self.log.truncate(self.place(index).unwrap_or(0));
+        }
+        if let Some(taken) = &write.snapshot {
+            self.named.push_back(taken.meta.last);
+            if taken.log == LogFate::Discard {
+                self.base = taken.meta.last;
+                self.log.clear();
+            }
         }
         if let Some(first) = write.entries.first_index() {
-            self.log.truncate(length(first));
+            self.log.truncate(self.place(first).unwrap_or(0));
             self.log.extend(write.entries.iter().map(|entry| entry.id.term));
         }
         if role == RoleKind::Leader && write.entries.last_id().is_some_and(|last| last.term == term) {
@@ -254,11 +312,28 @@ impl Process {
         }
     }
 
-    /// Whether it holds an entry of this index and, if given, this term.
+    /// Whether it holds an entry of this index and, if given, this term. A snapshot holds all that it covers, in terms that
+    /// nobody remembers.
     pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
-        let place = usize::try_from(index.0).unwrap_or(usize::MAX).checked_sub(1);
-        let held = place.and_then(|place| self.log.get(place));
-        held.is_some_and(|held| term.is_none_or(|term| term == *held))
+        let held = match self.place(index) {
+            Some(place) => self.log.get(place).copied(),
+            None if index == self.base.index => Some(self.base.term),
+            None => return term.is_none(),
+        };
+        held.is_some_and(|held| term.is_none_or(|term| term == held))
+    }
+
+    fn place(&self, index: LogIndex) -> Option<usize> {
+        usize::try_from(index.0.checked_sub(self.base.index.0 + 1)?).ok()
+    }
+
+    /// The newest record of a snapshot is durable if it was written by now: recovery needs none before it.
+    pub fn forget_older_snapshots(&mut self, durable: EntryId) {
+        if self.named.contains(&durable) {
+            while self.named.front().is_some_and(|named| *named != durable) {
+                self.named.pop_front();
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod faults;
 pub mod hash;
 pub mod host;
+pub mod lane;
 pub mod network;
 mod operator;
 pub mod queue;

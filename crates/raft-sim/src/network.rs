@@ -16,6 +16,13 @@ const REORDER: Site = Site::new("reorder");
 const REORDER_DELAY: Site = Site::new("reorder delay");
 const DUPLICATE: Site = Site::new("duplicate");
 const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
+const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
+const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
+
+/// What a snapshot, and the answer to one, are called where messages are dropped by kind.
+pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
+/// The answer.
+pub const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
 
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);
@@ -144,6 +151,38 @@ impl Network {
         Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies: [Some(first), second] }
     }
 
+    /// Takes a snapshot: a message that takes longer, and may break off on its way.
+    pub fn send_snapshot(
+        &mut self,
+        choices: &mut Choices,
+        ledger: &mut Ledger,
+        link: Link,
+        receiver_is_up: bool,
+    ) -> Sending {
+        let mut sending = self.send(choices, ledger, link, INSTALL_SNAPSHOT, receiver_is_up);
+        let (model, key) = (self.model(link), link_key(link.0, link.1));
+        let Some(Copy { message, .. }) = sending.copies[0] else { return sending };
+        if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm)
+        {
+            if receiver_is_up {
+                ledger.matter(Fault::SnapshotLost)
+            } else {
+                ledger.inject(Fault::SnapshotLost)
+            }
+            return Sending { verdict: Verdict::Lost, copies: [None, None] };
+        }
+        for copy in sending.copies.iter_mut().flatten() {
+            let n = message * 2 + u64::from(copy.duplicate);
+            copy.delay += choices.draw(SNAPSHOT_TRANSFER, key, n).in_range(&model.snapshot_transfer);
+        }
+        sending
+    }
+
+    /// The fault that cuts this link, if one does.
+    pub fn cut_of(&self, link: Link) -> Option<Fault> {
+        self.traffic.get(&link).and_then(|traffic| traffic.cut)
+    }
+
     /// Takes note that a copy was handed to a node.
     pub fn arrived(&mut self, ledger: &mut Ledger, copy: &Copy) {
         let traffic = self.traffic.entry(copy.link).or_default();
@@ -257,6 +296,8 @@ mod tests {
             duplicate_delay: MS..50 * MS,
             reorder_ppm: 0,
             reorder_delay: 5 * MS..6 * MS,
+            snapshot_transfer: MS..MS,
+            snapshot_loss_ppm: 0,
         }
     }
 
@@ -297,6 +338,29 @@ mod tests {
         assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Cut, "n3 is in no group");
         bench.network.heal();
         assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+    }
+
+    #[test]
+    fn a_snapshot_takes_its_time_and_breaks_off_as_often_as_asked() {
+        let send = |bench: &mut Bench| {
+            bench.network.send_snapshot(&mut bench.choices, &mut bench.ledger, (NodeId(1), NodeId(2)), true)
+        };
+        let mut bench = Bench::new(NetworkModel { snapshot_transfer: 9 * MS..9 * MS, ..model() });
+        let whole = send(&mut bench).copies[0].expect("delivered");
+        assert!(whole.delay >= 10 * MS && !bench.mattered(Fault::SnapshotLost), "{whole:?}");
+        bench.network.set_swarm_model(NetworkModel { snapshot_loss_ppm: 500_000, ..model() });
+        let lost = (0..1_000).filter(|_| send(&mut bench).verdict == Verdict::Lost).count();
+        assert!((430..570).contains(&lost) && bench.mattered(Fault::SnapshotLost), "{lost} of 1000 at one in two");
+        assert_eq!(
+            bench.send(1, 2, "heartbeat").verdict,
+            Verdict::Delivered { copies: 1 },
+            "messages are not snapshots"
+        );
+        bench.network.drop_kind(INSTALL_SNAPSHOT.into(), links_between(&nodes(&[1]), &nodes(&[2])));
+        assert_eq!(send(&mut bench).verdict, Verdict::Dropped);
+        bench.network.cut(links_between(&nodes(&[1]), &nodes(&[2])), Fault::OneWayCut);
+        assert_eq!(bench.network.cut_of((NodeId(1), NodeId(2))), Some(Fault::OneWayCut));
+        assert_eq!(bench.network.cut_of((NodeId(2), NodeId(1))), None);
     }
 
     #[test]

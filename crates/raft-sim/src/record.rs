@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use raft_core::{
-    Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, StopReason, Term,
-    Write, WriteId, nanos,
+    Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
+    SnapshotMeta, SnapshotOutcome, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_kv::history::Operation;
 use raft_node::Reply;
@@ -57,12 +57,29 @@ pub struct NodeView {
     pub leader: Option<NodeId>,
     /// Its commit index.
     pub commit: LogIndex,
+    /// The first index in its log: what stood before it is covered by its snapshot.
+    pub first: LogIndex,
     /// Its last entry.
     pub last: EntryId,
+    /// The last entry that its newest snapshot covers, durable or not.
+    pub snapshot: Option<EntryId>,
     /// The index up to which it has applied.
     pub applied: LogIndex,
+    /// What a leader has sent its peers and not heard back of.
+    pub in_flight: InFlight,
     /// The configuration in force, if any.
     pub configuration: Option<Configuration>,
+}
+
+/// What a leader has on its way, over all its peers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InFlight {
+    /// Appends with entries.
+    pub messages: u64,
+    /// Bytes of entries.
+    pub bytes: u64,
+    /// Snapshots.
+    pub snapshots: u64,
 }
 
 /// What can happen.
@@ -74,7 +91,9 @@ pub enum What {
         incarnation: u64,
         /// The recovered hard state.
         hard_state: HardState,
-        /// The recovered log.
+        /// The recovered snapshot.
+        snapshot: Option<SnapshotMeta>,
+        /// The recovered log, as far as it was not compacted.
         entries: Entries,
         /// The number of the disk operation up to which everything must be durable for the recovered state to be.
         disk_mark: u64,
@@ -190,6 +209,105 @@ pub enum What {
         from: NodeId,
         /// The bytes.
         bytes: Bytes,
+    },
+    /// The node was told to take a snapshot.
+    SnapshotWished,
+    /// The node asked for a snapshot of its state to be saved.
+    SnapshotTaken {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The node was told that its snapshot's file is durable.
+    SnapshotSaved {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Whether it is: asked of the disk, not the store.
+        durable: bool,
+    },
+    /// The node asked for its snapshot to be sent.
+    SnapshotSent {
+        /// To whom.
+        to: NodeId,
+        /// In which term.
+        term: Term,
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Its size.
+        bytes: u64,
+        /// The network's verdict at the departure.
+        verdict: Verdict,
+    },
+    /// A snapshot on its way to this node was lost with a connection that broke.
+    SnapshotLost {
+        /// The sender.
+        from: NodeId,
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
+    /// A peer's snapshot has arrived, and the node was told that its file is durable.
+    SnapshotReceived {
+        /// The sender.
+        from: NodeId,
+        /// In which term it was sent.
+        term: Term,
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Whether the file is durable: asked of the disk, not the store.
+        durable: bool,
+    },
+    /// The node was told what became of a snapshot that it had sent.
+    SnapshotOutcome {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        outcome: SnapshotOutcome,
+    },
+    /// The node asked for its snapshot to be loaded, to set its state machine to it.
+    SnapshotWanted {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
+    /// The node was given the snapshot it had asked for.
+    SnapshotLoaded {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
+    /// The node set its state machine to a snapshot.
+    Restored {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// The hash of its state after it.
+        state_hash: u128,
+    },
+    /// A snapshot's file was deleted: a newer one has taken its place, or nothing ever named it.
+    SnapshotRemoved {
+        /// The last entry that it covered.
+        last: EntryId,
+    },
+    /// The node asked for the log before an index to be forgotten.
+    Compacted {
+        /// The first index that stays.
+        before: LogIndex,
+    },
+    /// The node asked for entries that it no longer has in memory.
+    ReadAsked {
+        /// The question.
+        read: ReadId,
+        /// The first index.
+        first: LogIndex,
+        /// The last index.
+        last: LogIndex,
+        /// Enough bytes.
+        max_bytes: u64,
+    },
+    /// The node was given entries that it had asked for; none: they are gone.
+    LogRead {
+        /// The question.
+        read: ReadId,
+        /// The entries.
+        entries: Entries,
     },
 }
 

@@ -133,7 +133,7 @@ impl Judge {
                     self.fresh_view = true;
                 }
                 Emission::Record(record) => {
-                    self.see(record, sink);
+                    self.see(*record, sink);
                     if self.violation.is_some() {
                         return;
                     }

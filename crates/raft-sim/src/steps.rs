@@ -84,6 +84,13 @@ impl World {
                 any(node, &|_, status| status.role == *role && status.term >= *min_term)
             }
             Condition::Holds { node, index, term } => any(node, &|process, _| process.holds(*index, *term)),
+            Condition::Snapshot { node, index } => {
+                any(node, &|_, status| status.snapshot.is_some_and(|last| last.index >= *index))
+            }
+            Condition::SendingSnapshot { to } => any(&None, &|_, status| {
+                let mut peers = status.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == **id));
+                peers.any(|(_, peer)| peer.snapshot.is_some())
+            }),
             Condition::Committed { node, index } => any(node, &|_, status| status.commit >= *index),
             Condition::LeaderAppended { node, min_term } => any(node, &|process, status| {
                 let leads = status.role == RoleKind::Leader && status.term >= *min_term;
@@ -158,6 +165,11 @@ impl World {
                 let nodes = self.resolve(nodes, n);
                 self.emit_fault(format!("campaign {}", list(&nodes)));
                 nodes.iter().for_each(|&node| self.campaign(node));
+            }
+            StepAction::TakeSnapshot { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("take a snapshot {}", list(&nodes)));
+                nodes.iter().for_each(|&node| self.take_snapshot(node));
             }
             StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
             StepAction::Get { node, key } => self.client_step(node, key, None, n),
@@ -297,6 +309,7 @@ impl StepAction {
                 | Self::Put { .. }
                 | Self::Get { .. }
                 | Self::Campaign { .. }
+                | Self::TakeSnapshot { .. }
                 | Self::Change { .. }
                 | Self::Transfer { .. }
         )

@@ -6,6 +6,7 @@
 //! must come back (Raft §2).
 
 mod membership;
+mod snapshots;
 
 use crate::faults::Fault;
 use crate::host::Armed;
@@ -99,7 +100,7 @@ impl World {
     }
 
     /// Whether this run has a feature: asked again, the answer is the same.
-    fn draws_feature(&mut self, feature: Feature) -> bool {
+    pub(crate) fn draws_feature(&mut self, feature: Feature) -> bool {
         let may = self.scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
         may && self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
     }
@@ -128,6 +129,10 @@ impl World {
         }
         if chosen.contains(&Feature::Reorder) {
             model.reorder_delay = late(draw(Feature::Reorder, 2));
+        }
+        if chosen.contains(&Feature::Snapshots) {
+            model.snapshot_loss_ppm = [0, 50_000, 300_000][draw(Feature::Snapshots, 0).below(3) as usize];
+            model.snapshot_transfer = late(draw(Feature::Snapshots, 1));
         }
         model
     }
@@ -212,7 +217,7 @@ impl World {
             Feature::Membership => self.change_membership(n),
             Feature::Transfer => self.hand_over(n),
             // Not timed: part of the noise.
-            Feature::Loss | Feature::Duplicate | Feature::Reorder => {}
+            Feature::Loss | Feature::Duplicate | Feature::Reorder | Feature::Snapshots => {}
         }
     }
 

@@ -29,6 +29,9 @@ const DISK: [Feature; 6] = [
 
 /// Faults of clocks and of a process's share of time.
 const TIMING: [Feature; 2] = [Feature::ClockDrift, Feature::Pause];
+/// Snapshots and what they do to logs.
+const SNAPSHOTS: [Feature; 1] = [Feature::Snapshots];
+
 /// What operators do.
 const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
 
@@ -36,6 +39,16 @@ const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
+/// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story.
+const WITH_SNAPSHOTS: [&str; 7] = [
+    "log_compacted",
+    "log_read_back",
+    "restored_at_start",
+    "snapshot_installed",
+    "snapshot_sent",
+    "snapshot_stale",
+    "snapshot_taken",
+];
 
 /// How many runs a swarm has unless told, and from how many on these marks are judged: fewer may miss one by chance.
 const ENOUGH_RUNS: u64 = 100;
@@ -71,8 +84,8 @@ pub fn all(nodes: u64) -> Scenario {
         "swarm-all",
         "All random faults at once",
         nodes,
-        &[&NET, &DISK, &TIMING, &OPERATION],
-        &[&ALWAYS, &WITH_NET, &WITH_DISK],
+        &[&NET, &DISK, &TIMING, &OPERATION, &SNAPSHOTS],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS],
     )
 }
 

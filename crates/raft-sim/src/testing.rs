@@ -32,6 +32,10 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             stickiness: true,
             max_append_bytes: 1 << 20,
             max_inflight_messages: 256,
+            snapshot_after_entries: 0,
+            trailing_entries: 10_000,
+            max_cached_bytes: 1 << 20,
+            snapshot_timeout: ms(60_000),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -41,6 +45,8 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             duplicate_delay: Duration::ZERO..ms(50),
             reorder_ppm: 0,
             reorder_delay: Duration::ZERO..ms(50),
+            snapshot_transfer: ms(5)..ms(20),
+            snapshot_loss_ppm: 0,
         },
         disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 65_536 },
         clients: ClientModel {

@@ -1,10 +1,10 @@
 //! A run as JSON lines, for programs: every record, in order, complete enough to check the run against a model written
 //! by somebody else. The schema is documented in `docs/trace.md`; what changes it changes [`VERSION`].
 
-use crate::record::{CrashKind, NodeView, Record, Verdict, What};
+use crate::record::{CrashKind, InFlight, NodeView, Record, Verdict, What};
 use raft_core::{
-    AppendOutcome, Configuration, Entry, EntryId, NodeId, Payload, RejectReason, Rpc, StopReason, TransferFailure,
-    Vote, VoteRefusal, Write,
+    AppendOutcome, Configuration, Entry, EntryId, LogFate, NodeId, Payload, RejectReason, RoleKind, Rpc, SnapshotMeta,
+    SnapshotOutcome, SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write,
 };
 use raft_node::Reply;
 use serde::Serialize;
@@ -50,9 +50,12 @@ struct After {
     role: String,
     leader: Option<u64>,
     commit: u64,
+    first_index: u64,
     last_index: u64,
     last_term: u64,
+    snapshot: Option<Value>,
     applied: u64,
+    in_flight: Option<Value>,
     configuration: Option<Value>,
 }
 
@@ -93,9 +96,15 @@ fn after(view: &NodeView) -> After {
         role: view.role.to_string(),
         leader: view.leader.map(|node| node.0),
         commit: view.commit.0,
+        first_index: view.first.0,
         last_index: view.last.index.0,
         last_term: view.last.term.0,
+        snapshot: view.snapshot.map(entry_id),
         applied: view.applied.0,
+        in_flight: (view.role == RoleKind::Leader).then(|| {
+            let InFlight { messages, bytes, snapshots } = view.in_flight;
+            json!({ "messages": messages, "bytes": bytes, "snapshots": snapshots })
+        }),
         configuration: view.configuration.as_ref().map(configuration),
     }
 }
@@ -104,11 +113,12 @@ fn after(view: &NodeView) -> After {
 fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
     let plain = |kind, detail| (kind, None, detail);
     match what {
-        What::Started { incarnation, hard_state, entries: log, disk_mark, disk_durable } => plain(
+        What::Started { incarnation, hard_state, snapshot: found, entries: log, disk_mark, disk_durable } => plain(
             "started",
             json!({
                 "incarnation": incarnation, "term": hard_state.term.0, "vote": vote_of(hard_state.voted_for),
-                "entries": entries(log), "disk_mark": disk_mark, "disk_durable": disk_durable,
+                "snapshot": found.as_ref().map(snapshot), "entries": entries(log), "disk_mark": disk_mark,
+                "disk_durable": disk_durable,
             }),
         ),
         What::RefusedToStart { error } => plain("refused_to_start", json!({ "error": error })),
@@ -140,15 +150,68 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
             "configuration_changed",
             json!({ "configuration": configuration(now), "at": entry_id(*at), "committed": committed }),
         ),
-        What::Stopped { reason } => {
-            let StopReason::CommittedConflict { ours, theirs } = reason;
+        What::Stopped { reason: StopReason::CommittedConflict { ours, theirs } } => {
             plain("stopped", json!({ "ours": entry_id(*ours), "theirs": entry_id(*theirs) }))
+        }
+        What::Stopped { reason: StopReason::EntriesMissing { first } } => {
+            plain("stopped", json!({ "missing_from": first.0 }))
         }
         What::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
         What::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
         What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
+        what => {
+            let (kind, detail) = of_snapshots(what);
+            plain(kind, detail)
+        }
+    }
+}
+
+/// The same for what happens to snapshots, and to the log that they cover.
+fn of_snapshots(what: &What) -> (&'static str, Value) {
+    match what {
+        What::SnapshotWished => ("snapshot_wished", Value::Null),
+        What::SnapshotTaken { meta, bytes } => {
+            ("snapshot_taken", json!({ "snapshot": snapshot(meta), "bytes": bytes }))
+        }
+        What::SnapshotSaved { meta, durable } => {
+            ("snapshot_saved", json!({ "snapshot": snapshot(meta), "durable": durable }))
+        }
+        What::SnapshotSent { to, term, meta, bytes, verdict } => {
+            let (fate, copies) = fate(*verdict);
+            let detail = json!({
+                "to": to.0, "sent_in": term.0, "snapshot": snapshot(meta), "bytes": bytes, "verdict": fate,
+                "copies": copies,
+            });
+            ("snapshot_sent", detail)
+        }
+        What::SnapshotLost { from, meta } => ("snapshot_lost", json!({ "from": from.0, "snapshot": snapshot(meta) })),
+        What::SnapshotReceived { from, term, meta, durable } => {
+            let detail = json!({ "from": from.0, "sent_in": term.0, "snapshot": snapshot(meta), "durable": durable });
+            ("snapshot_received", detail)
+        }
+        What::SnapshotOutcome { to, outcome } => {
+            let outcome = match outcome {
+                SnapshotOutcome::Progress => "progress",
+                SnapshotOutcome::Delivered => "delivered",
+                SnapshotOutcome::Failed => "failed",
+            };
+            ("snapshot_outcome", json!({ "to": to.0, "outcome": outcome }))
+        }
+        What::SnapshotWanted { meta } => ("snapshot_wanted", json!({ "snapshot": snapshot(meta) })),
+        What::SnapshotLoaded { meta } => ("snapshot_loaded", json!({ "snapshot": snapshot(meta) })),
+        What::Restored { meta, state_hash } => {
+            ("restored", json!({ "snapshot": snapshot(meta), "state_hash": format!("{state_hash:032x}") }))
+        }
+        What::SnapshotRemoved { last } => ("snapshot_removed", json!({ "last": entry_id(*last) })),
+        What::Compacted { before } => ("compacted", json!({ "before": before.0 })),
+        What::ReadAsked { read, first, last, max_bytes } => {
+            let detail = json!({ "read": read.0, "first": first.0, "last": last.0, "max_bytes": max_bytes });
+            ("read_asked", detail)
+        }
+        What::LogRead { read, entries: found } => ("log_read", json!({ "read": read.0, "entries": entries(found) })),
+        _ => ("", Value::Null),
     }
 }
 
@@ -216,7 +279,17 @@ fn write(write: &Write) -> Value {
         "write": write.id.0,
         "hard_state": write.hard_state.map(|state| json!({ "term": state.term.0, "vote": vote_of(state.voted_for) })),
         "truncate_from": write.truncate_from.map(|index| index.0),
+        "snapshot": write.snapshot.as_ref().map(|SnapshotRecord { meta, log }| {
+            json!({ "meta": snapshot(meta), "discards_log": *log == LogFate::Discard })
+        }),
         "entries": entries(&write.entries),
+    })
+}
+
+fn snapshot(meta: &SnapshotMeta) -> Value {
+    json!({
+        "last": entry_id(meta.last), "configuration": configuration(&meta.configuration),
+        "configured_at": entry_id(meta.configured_at),
     })
 }
 
@@ -319,7 +392,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::record::SimTime;
-    use raft_core::{AppendEntries, LogIndex, RoleKind, Seq, Term};
+    use raft_core::{AppendEntries, LogIndex, Seq, Term};
 
     #[test]
     fn a_line_is_as_documented() {
@@ -339,8 +412,11 @@ mod tests {
             role: RoleKind::Leader,
             leader: Some(NodeId(1)),
             commit: LogIndex(1),
+            first: LogIndex(1),
             last: EntryId::new(3, 3),
+            snapshot: None,
             applied: LogIndex(1),
+            in_flight: InFlight { messages: 1, bytes: 120, snapshots: 0 },
             configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
         };
         let what = What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
@@ -356,8 +432,8 @@ mod tests {
             r#""message":{"entries":[{"index":2,"kind":"noop","term":3},"#,
             r#"{"command":"01ff","index":3,"kind":"command","term":3}],"kind":"append_entries","leader_commit":1,"#,
             r#""prev":{"index":1,"term":1},"seq":9,"term":3},"detail":{"copies":2,"to":2,"verdict":"delivered"},"#,
-            r#""term":3,"vote":1,"role":"leader","leader":1,"commit":1,"last_index":3,"last_term":3,"applied":1,"#,
-            r#""configuration":{"leaving":[],"members":[1,2],"outgoing":[],"voters":[1,2]}}"#,
+            r#""term":3,"vote":1,"role":"leader","leader":1,"commit":1,"first_index":1,"last_index":3,"last_term":3,"snapshot":null,"#,
+            r#""applied":1,"in_flight":{"bytes":120,"messages":1,"snapshots":0},"configuration":{"leaving":[],"members":[1,2],"outgoing":[],"voters":[1,2]}}"#,
             "\n",
         );
         assert_eq!(String::from_utf8(out).expect("JSON is UTF-8"), expected);

@@ -6,13 +6,16 @@
 mod call;
 mod configurations;
 mod crash;
+mod disk_lane;
 mod healed;
 mod pause;
+mod snapshots;
 
 use crate::client::{ClientOutput, Clients};
 use crate::clock::NodeClock;
 use crate::faults::Ledger;
 use crate::host::{Host, first_write};
+use crate::lane::Arrived;
 use crate::network::{Copy, Network};
 use crate::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
 use crate::queue::Queue;
@@ -23,7 +26,8 @@ use crate::steps::Script;
 use crate::swarm::{Swarm, SwarmEvent};
 use bytes::Bytes;
 use configurations::Configurations;
-use raft_core::{Configuration, NodeId, RequestId, nanos};
+use disk_lane::Question;
+use raft_core::{Configuration, Entries, NodeId, RequestId, SnapshotOutcome, nanos};
 use raft_kv::history::Operation;
 use raft_node::{NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +47,7 @@ pub enum Emission {
     /// From here on records carry this view, until the next one.
     View(Option<NodeView>),
     /// Something happened. Its `view` is left to the reader: all records of a call share one.
-    Record(Record),
+    Record(Box<Record>),
     /// A step wants this judged now.
     Expect(Expectations),
 }
@@ -84,6 +88,9 @@ pub(crate) enum Event {
     Operator(OperatorEvent),
     Restart { node: NodeId },
     DiskDone { node: NodeId, incarnation: u64 },
+    ReadDone { node: NodeId, incarnation: u64, question: Question, entries: Option<Entries>, cause: u64 },
+    SnapshotArrives { arrived: Arrived, cause: u64 },
+    SnapshotNews { node: NodeId, to: NodeId, incarnation: u64, outcome: SnapshotOutcome, cause: u64 },
     Deliver { copy: Copy, bytes: Bytes, cause: u64 },
     Request { node: NodeId, id: RequestId, request: Request, cause: Option<u64> },
     Timer { node: NodeId, incarnation: u64 },
@@ -105,6 +112,9 @@ impl Event {
             Self::Deliver { copy, .. } => (copy.link.1.0, 2),
             Self::Request { node, .. } => (node.0, 3),
             Self::Timer { node, .. } => (node.0, 4),
+            Self::ReadDone { node, .. } => (node.0, 5),
+            Self::SnapshotArrives { arrived, .. } => (arrived.copy.link.1.0, 6),
+            Self::SnapshotNews { node, .. } => (node.0, 7),
         }
     }
 }
@@ -153,7 +163,9 @@ impl World {
             let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
             let founding = || first_write(configuration.clone(), scenario.initial.get(&id));
             let founding = (id.0 <= founders).then(founding);
-            self.hosts.insert(id, Host::new(id, clock, &scenario.raft, scenario.disk.segment_bytes, founding));
+            let settings = self.draw_snapshots(id);
+            let settings = settings.as_ref().unwrap_or(&scenario.raft);
+            self.hosts.insert(id, Host::new(id, clock, settings, scenario.disk.segment_bytes, founding));
             self.start(id);
         }
     }
@@ -218,6 +230,13 @@ impl World {
             Event::Operator(event) => self.operator_event(event),
             Event::Restart { node } => self.start(node),
             Event::DiskDone { node, incarnation } => self.disk_done(node, incarnation),
+            Event::ReadDone { node, incarnation, question, entries, cause } => {
+                self.read_done(node, incarnation, question, entries, cause);
+            }
+            Event::SnapshotArrives { arrived, cause } => self.snapshot_arrives(arrived, cause),
+            Event::SnapshotNews { node, to, incarnation, outcome, cause } => {
+                self.snapshot_news(node, to, incarnation, outcome, cause);
+            }
             Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
             Event::Request { node, id, request, cause } => self.request(node, id, request, cause),
             Event::Timer { node, incarnation } => self.timer(node, incarnation),
@@ -298,7 +317,7 @@ impl World {
     pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, what: What) -> u64 {
         self.records += 1;
         let record = Record { number: self.records, at: self.now, cause, node, what, view: None };
-        self.emissions.push(Emission::Record(record));
+        self.emissions.push(Emission::Record(Box::new(record)));
         self.records
     }
 

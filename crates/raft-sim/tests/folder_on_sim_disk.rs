@@ -24,7 +24,8 @@ fn check(disk: SimDisk, writes: &[Write], synced: usize, above: u64) {
     assert!(incarnation > above, "incarnation {incarnation} after {above}");
     let records = recovery.records as usize;
     assert!((synced.max(1)..=writes.len()).contains(&records), "{records} records, {synced} synced");
-    assert_eq!((recovery.hard_state, recovery.entries.clone()), fold(&writes[..records]));
+    let restored = &recovery.restored;
+    assert_eq!((restored.hard_state, restored.tail.clone()), fold(&writes[..records]));
     let mut lost = store.disk().clone();
     lost.crash_power(PowerLoss::KeepNothing);
     let again = start(lost, founding).expect("a power loss takes nothing of what it was told");

@@ -33,7 +33,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[raft]\nfsync = 1",
-        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, election_timeout_of",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_timeout, election_timeout_of",
     ),
     ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
     (
@@ -62,7 +62,7 @@ const MALFORMED: &[(&str, &str)] = &[
     (
         "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
         "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
-          network, slow_disk, drift, pause, resume, campaign, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
+          network, slow_disk, drift, pause, resume, campaign, take_snapshot, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
     ),
     ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
     ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
@@ -130,7 +130,7 @@ const MALFORMED: &[(&str, &str)] = &[
     (
         "[[when]]\nkill = \"n1\"",
         "7: when[0]: waits for nothing; a condition is one of leader, role, holds, committed, leader_appended, voted_for, \
-          decided, joint",
+          decided, joint, snapshot, sending_snapshot",
     ),
     (
         "[[when]]\nrole = \"candidat\"\nkill = \"n1\"",
@@ -176,6 +176,18 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     ("[expect]\nleader = \"n1\"\nno_leader = true", "9: expect.no_leader: contradicts `leader`"),
     ("[expect]\nmin_term = 3\nmax_term = 2", "9: expect.max_term: is below `min_term`"),
+    ("[raft]\nsnapshot_after_entries = 0", "8: raft.snapshot_after_entries: 0 is out of range: 1 to 1073741824"),
+    ("[raft]\ntrailing_entries = -1", "8: raft.trailing_entries: -1 is out of range: 0 to 1073741824"),
+    ("[raft]\nmax_cached_bytes = \"1k\"", "8: raft.max_cached_bytes: expected an integer, found the text \"1k\""),
+    ("[raft]\nsnapshot_timeout = \"0ms\"", "8: raft.snapshot_timeout: must be above 0"),
+    ("[network]\nsnapshot_loss = \"101%\"", "8: network.snapshot_loss: `101%` is more than 100%"),
+    ("[network]\nsnapshot_transfer = \"2s..1s\"", "8: network.snapshot_transfer: `2s..1s` ends before it starts"),
+    ("[[when]]\nsnapshot = 0\nheal = true", "8: when[0].snapshot: 0 is out of range: 1 to 4611686018427387904"),
+    (
+        "[[when]]\nsending_snapshot = \"n4\"\nheal = true",
+        "8: when[0].sending_snapshot: unknown node `n4`: this scenario has n1 to n3",
+    ),
+    ("[expect]\nsnapshot = { n4 = 7 }", "8: expect.snapshot.n4: unknown node `n4`: this scenario has n1 to n3"),
     (
         "[recorded]\nhash = \"12\"",
         "7: recorded.seed: `seed` is missing\nstory.toml:8: recorded.hash: `12` is no trace hash: 32 hexadecimal digits",
@@ -350,9 +362,19 @@ heal = true
 [[when]]
 joint = "any"
 heal = true
+[[when]]
+snapshot = 7
+node = "n2"
+heal = true
+[[when]]
+sending_snapshot = "any"
+take_snapshot = "n1 n2"
+[[when]]
+sending_snapshot = "n3"
+heal = true
 [swarm]
 features = ["loss", "duplicate", "reorder", "partition", "one_way_cut", "isolate_leader", "kill", "power_loss",
-            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer"]
+            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer", "snapshots"]
 mean_interval = "700ms"
 heal_at = "8s"
 [expect]
@@ -366,6 +388,8 @@ configuration = "n1 n2"
 heals_within = 20
 sometimes = ["election", "truncation"]
 logs = { n2 = [1] }
+snapshot = { n1 = 7, n2 = 9 }
+idle = true
 "##;
 
 #[test]

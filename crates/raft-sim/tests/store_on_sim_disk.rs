@@ -20,7 +20,8 @@ fn the_conformance_suite_passes() {
 fn kept(recovery: &Recovery, writes: &[Write], synced: usize) -> usize {
     let records = recovery.records as usize;
     assert!((synced..=writes.len()).contains(&records), "{records} of {}, {synced} synced", writes.len());
-    assert_eq!((recovery.hard_state, recovery.entries.clone()), fold(&writes[..records]));
+    let restored = &recovery.restored;
+    assert_eq!((restored.hard_state, restored.tail.clone()), fold(&writes[..records]));
     records
 }
 

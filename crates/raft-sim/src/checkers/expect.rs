@@ -4,7 +4,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
-use crate::record::SimTime;
+use crate::record::{InFlight, SimTime};
 use crate::scenario::changes::Seats;
 use crate::scenario::model::Expectations;
 use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
@@ -36,6 +36,12 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     }
     for (id, terms) in &expectations.logs {
         failures.extend(log(ghost, *id, terms));
+    }
+    for (id, index) in &expectations.snapshot {
+        failures.extend(snapshot(ghost, *id, *index));
+    }
+    if expectations.idle {
+        failures.extend(busy(ghost));
     }
     if let Some(least) = expectations.min_term.filter(|least| ghost.highest_term < *least) {
         failures.push(format!("a term of at least {least} expected; the highest is {}", ghost.highest_term));
@@ -151,6 +157,23 @@ fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Optio
     (!fits).then(|| format!("the log of {id} expected to end in {wanted}; it ends in {held}"))
 }
 
+fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
+    let Some(node) = ghost.node(id) else { return Some(format!("a snapshot of {id} expected; there is no such node")) };
+    let newest = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
+    let held = if node.up { newest } else { node.durable.snapshot_id() };
+    (held.index < index).then(|| format!("a snapshot of {id} up to {index} expected; its newest is of {held}"))
+}
+
+/// What whoever leads has still on its way.
+fn busy(ghost: &Ghost) -> Option<String> {
+    let (id, _) = leaders(ghost).last().copied()?;
+    let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;
+    let words = || {
+        format!("nothing on its way expected; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots")
+    };
+    ((messages, bytes, snapshots) != (0, 0, 0)).then(words)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::script::*;
@@ -174,6 +197,22 @@ mod tests {
 
     fn ids(ids: &[u64]) -> BTreeSet<NodeId> {
         ids.iter().map(|&id| NodeId(id)).collect()
+    }
+
+    #[test]
+    fn snapshots_and_what_is_on_its_way() {
+        let mut script = Script::led();
+        script.step(1, |view| view.in_flight = InFlight { messages: 2, bytes: 70, snapshots: 1 });
+        assert_fails(&script, &of(|expect| expect.idle = true), "n1 has 2 appends of 70 bytes and 1 snapshots");
+        script.step(1, |view| view.in_flight = InFlight::default());
+        assert_holds(&script, &of(|expect| expect.idle = true));
+        let covers = |index| of(|expect| expect.snapshot = [(NodeId(1), LogIndex(index))].into());
+        assert_fails(&script, &covers(2), "a snapshot of n1 up to 2 expected; its newest is of 0@0");
+        script.save(1, &meta(2, 2));
+        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.sync(1);
+        assert_holds(&script, &covers(2));
+        assert_fails(&script, &covers(3), "its newest is of 2@2");
     }
 
     #[test]

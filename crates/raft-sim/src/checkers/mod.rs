@@ -22,9 +22,13 @@ mod monotone;
 mod no_holes;
 mod one_vote_per_term;
 mod queues;
+mod read_back;
 mod recovery;
 #[cfg(test)]
 mod script;
+mod snapshot_durable;
+mod snapshot_forward;
+mod snapshot_truthful;
 mod sometimes;
 mod stale_read;
 mod state_equal;
@@ -186,6 +190,9 @@ impl Checkers {
 /// before consequences.
 fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
     vec![
+        Box::new(snapshot_durable::SnapshotDurable),
+        Box::new(snapshot_truthful::SnapshotTruthful),
+        Box::new(snapshot_forward::SnapshotForward),
         Box::new(no_holes::NoHoles),
         Box::new(recovery::Recovery::new(scenario)),
         Box::new(monotone::Monotone),
@@ -201,6 +208,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(configuration::ConfigurationInForce),
         Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
+        Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
         Box::new(exactly_once::ExactlyOnce::default()),

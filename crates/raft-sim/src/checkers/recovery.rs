@@ -1,5 +1,6 @@
-//! What a restart brings back is the state after some prefix of the writes the node asked for, a prefix that holds
-//! every durable one, and is itself durable. After kills alone it holds everything that was written. A first start brings
+//! What a restart brings back, term and vote, snapshot and log, is the state after some prefix of the writes the node
+//! asked for, a prefix that holds every durable one, and is itself durable. Of the log only what the node had let go of
+//! may be missing. After kills alone it holds everything that was written. A first start brings
 //! what the scenario put on the disk, nothing if the founders do not name the node. No crash makes a node refuse to start.
 //!
 //! First to catch: a store that loses a synced record, brings back half of one, cuts too much of a torn tail, orders
@@ -77,11 +78,12 @@ impl Property for Recovery {
 
 fn restarted(fact: &Fact<'_>, node: &Node, hard_state: HardState, recovery: &node::Recovery) -> Option<Violation> {
     let (id, last, in_doubt) = (node.id, node.log.last_id(), recovery.in_doubt);
+    let snapshot = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
     let Some(contains) = recovery.contains else {
         let message = format!(
-            "{id} restarts with {hard_state} and a log up to {last}: not {} and {} durable entries with any prefix of \
-             the {in_doubt} writes in doubt",
-            recovery.hard_state_before, recovery.log_before
+            "{id} restarts with {hard_state}, the snapshot of {} and a log up to {last}: not {}, the snapshot of {} and \
+             {} durable entries with any prefix of the {in_doubt} writes in doubt",
+            snapshot, recovery.hard_state_before, recovery.snapshot_before, recovery.log_before
         );
         return Some(fact.contradicts(NAME, recovery.record_before, message));
     };
@@ -119,10 +121,20 @@ mod tests {
     fn a_lost_durable_entry_and_a_lost_vote_fire() {
         let mut script = in_doubt(PowerLoss);
         script.start(1, 2, Some(1), vec![founding()]);
-        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1 and a log up to 1@1: not");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 1@1: not",
+        );
         let mut script = in_doubt(PowerLoss);
         script.start(1, 2, None, vec![founding(), noop(2, 2)]);
-        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 and a log up to 2@2: not");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 restarts with term 2, the snapshot of 0@0 and a log up to 2@2: not",
+        );
     }
 
     #[test]
@@ -157,6 +169,55 @@ mod tests {
         let mut script = Script::default();
         script.start(1, 1, None, vec![]);
         assert_fires(recovery(), NAME, &script, "its disk was given term 1 and 1 entries");
+    }
+
+    /// n1 with a durable snapshot of 2@2, after letting go of the first entry.
+    fn compacted() -> Script {
+        let mut script = Script::led();
+        script.step(1, |view| view.applied = raft_core::LogIndex(2));
+        script.save(1, &meta(2, 2));
+        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.sync(1);
+        script.push(Some(1), What::Compacted { before: raft_core::LogIndex(2) });
+        script.crash(1, PowerLoss);
+        script
+    }
+
+    #[test]
+    fn what_a_snapshot_covers_may_be_missing_and_nothing_else() {
+        for entries in [vec![noop(2, 2)], vec![founding(), noop(2, 2)]] {
+            let mut script = compacted();
+            script.start_from(1, 2, Some(1), Some(meta(2, 2)), entries);
+            assert_silent(recovery(), &script);
+        }
+        for (snapshot, entries) in [(Some(meta(2, 2)), vec![]), (Some(meta(1, 1)), vec![noop(2, 2)])] {
+            let mut script = compacted();
+            script.start_from(1, 2, Some(1), snapshot, entries);
+            assert_fires(recovery(), NAME, &script, "not term 2 vote n1, the snapshot of 2@2 and 2 durable entries");
+        }
+    }
+
+    #[test]
+    fn a_log_that_gave_way_may_come_back_or_not_until_its_record_is_durable() {
+        let asked = || {
+            let mut script = Script::legal();
+            script.step(1, |view| {
+                (view.term, view.last, view.commit) = (Term(3), raft_core::EntryId::new(3, 3), raft_core::LogIndex(3));
+            });
+            script.ask_snapshot(1, meta(3, 3), raft_core::LogFate::Discard);
+            script.write(1);
+            script.crash(1, PowerLoss);
+            script
+        };
+        let mut script = asked();
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        assert_silent(recovery(), &script);
+        let mut script = asked();
+        script.start_from(1, 2, Some(1), Some(meta(3, 3)), vec![]);
+        assert_silent(recovery(), &script);
+        let mut script = asked();
+        script.start_from(1, 2, Some(1), Some(meta(2, 2)), vec![]);
+        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1, the snapshot of 2@2");
     }
 
     #[test]

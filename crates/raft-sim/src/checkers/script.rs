@@ -1,12 +1,13 @@
 //! Hand-made runs for the properties' tests: a legal story to stay silent on, and the words to break it with.
 
 use super::{Fact, Ghost, Property, Violation};
-use crate::record::{CrashKind, NodeView, Record, SimTime, Verdict, What};
+use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime, Verdict, What};
 use crate::scenario::model::{ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogIndex,
-    NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, Term, Vote, Write, WriteId,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
+    LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord,
+    Term, Vote, Write, WriteId,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,6 +33,10 @@ pub(crate) fn scenario() -> Scenario {
             stickiness: true,
             max_append_bytes: 1000,
             max_inflight_messages: 4,
+            snapshot_after_entries: 0,
+            trailing_entries: 0,
+            max_cached_bytes: 1000,
+            snapshot_timeout: ms(1000),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -41,6 +46,8 @@ pub(crate) fn scenario() -> Scenario {
             duplicate_delay: ms(0)..ms(0),
             reorder_ppm: 0,
             reorder_delay: ms(0)..ms(0),
+            snapshot_transfer: ms(0)..ms(0),
+            snapshot_loss_ppm: 0,
         },
         disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096 },
         clients: ClientModel {
@@ -69,6 +76,12 @@ pub(crate) fn command(index: u64, term: u64, command: Bytes) -> Entry {
 pub(crate) fn founding() -> Entry {
     let configuration = Configuration::of_voters((1..=3).map(NodeId));
     Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
+}
+
+/// A snapshot of the founders' cluster.
+pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
+    let configuration = Configuration::of_voters((1..=3).map(NodeId));
+    SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
 }
 
 pub(crate) fn granted(term: u64) -> Rpc {
@@ -155,6 +168,18 @@ impl Script {
     }
 
     pub(crate) fn start(&mut self, node: u64, term: u64, vote: Option<u64>, entries: Vec<Entry>) {
+        self.start_from(node, term, vote, None, entries);
+    }
+
+    /// A start with a snapshot and what is left of the log.
+    pub(crate) fn start_from(
+        &mut self,
+        node: u64,
+        term: u64,
+        vote: Option<u64>,
+        snapshot: Option<SnapshotMeta>,
+        entries: Vec<Entry>,
+    ) {
         let hand = self.hands.entry(node).or_default();
         hand.incarnation += 1;
         hand.written = 0;
@@ -163,20 +188,26 @@ impl Script {
             Payload::Configuration(configuration) => Some(configuration.clone()),
             _ => None,
         });
+        let configuration = configuration.or(snapshot.as_ref().map(|snapshot| snapshot.configuration.clone()));
+        let covered = snapshot.as_ref().map(|snapshot| snapshot.last);
         let voted_for = vote.map(NodeId);
         hand.view = Some(NodeView {
             term: Term(term),
             voted_for,
             role: RoleKind::Follower,
             leader: None,
-            commit: LogIndex(0),
-            last: entries.last().map_or(EntryId::ZERO, |entry| entry.id),
+            commit: covered.unwrap_or_default().index,
+            first: LogIndex(1),
+            last: entries.last().map(|entry| entry.id).or(covered).unwrap_or_default(),
+            snapshot: covered,
             applied: LogIndex(0),
+            in_flight: InFlight::default(),
             configuration,
         });
         let what = What::Started {
             incarnation: hand.incarnation,
             hard_state: HardState { term: Term(term), voted_for },
+            snapshot,
             entries: entries.into(),
             disk_mark: hand.mark,
             disk_durable: hand.mark,
@@ -204,16 +235,29 @@ impl Script {
         truncate: Option<u64>,
         entries: Vec<Entry>,
     ) -> u64 {
+        let hard_state = hard.map(|(term, vote)| HardState { term: Term(term), voted_for: vote.map(NodeId) });
+        let (truncate_from, entries) = (truncate.map(LogIndex), entries.into());
+        self.ask_for(node, Write { id: WriteId(0), hard_state, truncate_from, snapshot: None, entries })
+    }
+
+    /// A record of a snapshot.
+    pub(crate) fn ask_snapshot(&mut self, node: u64, meta: SnapshotMeta, log: LogFate) -> u64 {
+        let snapshot = Some(SnapshotRecord { meta, log });
+        let entries = Entries::new();
+        self.ask_for(node, Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot, entries })
+    }
+
+    fn ask_for(&mut self, node: u64, write: Write) -> u64 {
         let hand = self.hands.entry(node).or_default();
-        let write = Write {
-            id: WriteId(hand.written + hand.asked.len() as u64 + 1),
-            hard_state: hard.map(|(term, vote)| HardState { term: Term(term), voted_for: vote.map(NodeId) }),
-            truncate_from: truncate.map(LogIndex),
-            snapshot: None,
-            entries: entries.into(),
-        };
+        let write = Write { id: WriteId(hand.written + hand.asked.len() as u64 + 1), ..write };
         hand.asked.push(write.clone());
         self.push(Some(node), What::Asked { write })
+    }
+
+    /// The node's own snapshot is in a durable file.
+    pub(crate) fn save(&mut self, node: u64, meta: &SnapshotMeta) {
+        self.push(Some(node), What::SnapshotTaken { meta: meta.clone(), bytes: 9 });
+        self.push(Some(node), What::SnapshotSaved { meta: meta.clone(), durable: true });
     }
 
     /// The store writes all that was asked for: readable, not durable.

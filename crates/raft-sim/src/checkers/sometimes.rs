@@ -8,13 +8,14 @@ use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
 use raft_core::{
-    AppendOutcome, Configuration, EntryId, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc, Term, Vote,
+    AppendOutcome, Configuration, EntryId, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
+    SnapshotRecord, Term, Vote, Write,
 };
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 33] = [
+pub const MARKS: [&str; 43] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -30,7 +31,10 @@ pub const MARKS: [&str; 33] = [
     "leader_removed_itself",
     "learner_added",
     "learner_promoted",
+    "log_compacted",
     "log_conflict",
+    "log_read_back",
+    "log_read_gone",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
     "pre_vote_refused",
@@ -39,6 +43,13 @@ pub const MARKS: [&str; 33] = [
     "read_waited_for_first_commit",
     "recovery_cut_tail",
     "restart",
+    "restored_at_start",
+    "snapshot_installed",
+    "snapshot_of_older_term",
+    "snapshot_sent",
+    "snapshot_stale",
+    "snapshot_suffix_kept",
+    "snapshot_taken",
     "split_vote",
     "stale_append_refused",
     "step_down",
@@ -63,6 +74,8 @@ pub(super) struct Sometimes {
     taken: BTreeMap<(NodeId, RequestId), bool>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
+    /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
+    installed: BTreeSet<NodeId>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -76,6 +89,7 @@ impl Default for Sometimes {
             gets: BTreeSet::new(),
             taken: BTreeMap::new(),
             answered: BTreeSet::new(),
+            installed: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
     }
@@ -115,8 +129,13 @@ impl Sometimes {
                     self.mark("recovery_cut_tail");
                 }
             }
-            What::Crashed { crash: CrashKind::PowerLoss, lost } if *lost > 0 => self.mark("power_loss_lost_bytes"),
-            What::Asked { .. } if fact.change.edit.removed.is_some() => self.mark("truncation"),
+            What::Crashed { crash, lost } => {
+                if *crash == CrashKind::PowerLoss && *lost > 0 {
+                    self.mark("power_loss_lost_bytes");
+                }
+                self.installed.retain(|node| Some(*node) != fact.record.node);
+            }
+            What::Asked { write } => self.asked(fact, write),
             What::Invoked { label, .. } if label.starts_with("get ") => {
                 self.gets.insert(fact.record.number);
             }
@@ -128,7 +147,53 @@ impl Sometimes {
                 self.read_requested(fact, *id);
                 self.requested(fact.record.cause);
             }
+            what => self.snapshot(fact, what),
+        }
+    }
+
+    fn asked(&mut self, fact: &Fact<'_>, write: &Write) {
+        if write.truncate_from.is_some() && fact.change.edit.removed.is_some() {
+            self.mark("truncation");
+        }
+        match &write.snapshot {
+            Some(SnapshotRecord { log: LogFate::Keep, .. }) => self.mark("snapshot_taken"),
+            Some(SnapshotRecord { log: LogFate::Discard, .. }) => {
+                self.mark("snapshot_installed");
+                self.installed.extend(fact.record.node);
+            }
+            None => {}
+        }
+    }
+
+    fn snapshot(&mut self, fact: &Fact<'_>, what: &What) {
+        match what {
+            What::SnapshotSent { .. } => self.mark("snapshot_sent"),
+            What::SnapshotReceived { meta, term, .. } => self.snapshot_received(fact, meta.last, *term),
+            What::Compacted { .. } => self.mark("log_compacted"),
+            What::LogRead { entries, .. } if entries.is_empty() => self.mark("log_read_gone"),
+            What::LogRead { .. } => self.mark("log_read_back"),
+            What::Restored { .. } => {
+                // A state machine that was not set back by a peer's snapshot was empty.
+                let at_start = fact.record.node.is_some_and(|node| !self.installed.remove(&node));
+                if at_start {
+                    self.mark("restored_at_start");
+                }
+            }
             _ => {}
+        }
+    }
+
+    /// What becomes of a snapshot shows in the view after it: installed, or its last entry was held, or it came too late.
+    fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId, term: Term) {
+        let Some((node, now)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
+        let before = node.previous.as_ref().filter(|_| fact.change.new_view).unwrap_or(now);
+        if term < now.term {
+            self.mark("snapshot_of_older_term");
+        }
+        if last.index <= before.commit {
+            self.mark("snapshot_stale");
+        } else if now.commit >= last.index && now.snapshot != Some(last) && now.last.index > last.index {
+            self.mark("snapshot_suffix_kept");
         }
     }
 
@@ -422,6 +487,61 @@ mod tests {
         assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
         script.ask(1, None, Some(5), vec![]);
         assert_eq!(counts(&script).get("configuration_rolled_back"), Some(&1));
+    }
+
+    #[test]
+    fn snapshots_that_are_taken_sent_installed_and_restored() {
+        let mut script = Script::legal();
+        script.save(2, &meta(2, 2));
+        script.ask_snapshot(2, meta(2, 2), LogFate::Keep);
+        script.sync(2);
+        script.push(Some(2), What::Compacted { before: LogIndex(3) });
+        let verdict = Verdict::Delivered { copies: 1 };
+        let sent = What::SnapshotSent { to: NodeId(1), term: Term(3), meta: meta(3, 3), bytes: 9, verdict };
+        script.push(Some(2), sent);
+        script.step(1, |view| {
+            (view.term, view.last, view.commit, view.snapshot) =
+                (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
+        });
+        script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
+        script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+        script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+        for entries in [vec![], vec![noop(3, 3)]] {
+            script.push(Some(2), What::LogRead { read: raft_core::ReadId(1), entries: entries.into() });
+        }
+        let reached = counts(&script);
+        let marks = [
+            "snapshot_taken",
+            "log_compacted",
+            "snapshot_sent",
+            "snapshot_installed",
+            "restored_at_start",
+            "log_read_gone",
+            "log_read_back",
+        ];
+        assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+        assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
+    }
+
+    fn received(term: u64) -> What {
+        What::SnapshotReceived { from: NodeId(2), term: Term(term), meta: meta(2, 2), durable: true }
+    }
+
+    #[test]
+    fn snapshots_that_come_late_or_to_a_log_that_has_them() {
+        let mut script = Script::led();
+        script.push(Some(1), received(1));
+        script.push(Some(1), received(2));
+        // n2 holds 2@2 and another entry, and does not know yet that the first is committed.
+        script.ask(2, None, None, vec![noop(3, 2)]);
+        script.step(2, |view| view.last = EntryId::new(3, 2));
+        if let Some(record) = script.records.last_mut() {
+            record.what = received(2);
+            record.view.as_mut().expect("n2 is up").commit = LogIndex(2);
+        }
+        let reached = counts(&script);
+        assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (Some(&2), Some(&1)));
+        assert_eq!(reached.get("snapshot_of_older_term"), Some(&1));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Nodes that have applied the same index are in the same state, byte for byte: equal state hashes at equal indices.
+//! Nodes that have applied the same index are in the same state, byte for byte: equal state hashes at equal indices,
+//! whether the entries were applied or a snapshot that covers them was loaded.
 //!
-//! First to catch: a state machine that is not deterministic, a session table that depends on its node, an apply that is
-//! done twice or left out. Backed up by `stale_read` and `linearizability`.
+//! First to catch: a state machine that is not deterministic, a session table that depends on its node or is missing from
+//! its snapshot, an apply that is done twice or left out. Backed up by `stale_read` and `linearizability`.
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
@@ -18,8 +19,12 @@ pub(super) struct StateEqual {
 
 impl Property for StateEqual {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Applied { entries, state_hash } = &fact.record.what else { return None };
-        let (node, last) = (fact.record.node?, entries.last_id()?);
+        let (last, state_hash) = match &fact.record.what {
+            What::Applied { entries, state_hash } => (entries.last_id()?, state_hash),
+            What::Restored { meta, state_hash } => (meta.last, state_hash),
+            _ => return None,
+        };
+        let node = fact.record.node?;
         let place = usize::try_from(last.index.previous().0).ok()?;
         if self.hashes.len() <= place {
             self.hashes.resize(place + 1, None);
@@ -47,6 +52,16 @@ mod tests {
         script.apply(2, vec![noop(2, 2)], 8);
         let words = "after 2@2 the state of n2 is 00000000000000000000000000000008, that of n1 was";
         assert_fires(StateEqual::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn another_state_from_a_snapshot_fires() {
+        let mut script = Script::led();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        script.push(Some(3), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        assert_silent(StateEqual::default(), &script);
+        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 8 });
+        assert_fires(StateEqual::default(), NAME, &script, "after 2@2 the state of n2 is");
     }
 
     #[test]

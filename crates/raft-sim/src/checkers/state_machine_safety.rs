@@ -7,6 +7,7 @@
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
 use crate::record::What;
+use raft_core::EntryId;
 
 const NAME: &str = "state_machine_safety";
 
@@ -14,7 +15,11 @@ pub(super) struct StateMachineSafety;
 
 impl Property for StateMachineSafety {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Applied { entries, .. } = &fact.record.what else { return None };
+        let entries = match &fact.record.what {
+            What::Applied { entries, .. } => entries,
+            What::Restored { meta, .. } => return restored(ghost, fact, meta.last),
+            _ => return None,
+        };
         let node = fact.node?;
         if let Some(entry) = fact.change.applied_other {
             let first = ghost.applied_at(entry.index)?;
@@ -38,6 +43,18 @@ impl Property for StateMachineSafety {
         let earlier = ghost.committed_at(entry.id.index).map_or(fact.record.number, |committed| committed.record);
         Some(fact.contradicts(NAME, earlier, message))
     }
+}
+
+/// A snapshot stands for everything up to its last entry.
+fn restored(ghost: &Ghost, fact: &Fact<'_>, last: EntryId) -> Option<Violation> {
+    let first = ghost.applied_at(last.index);
+    if first.is_some_and(|first| first.entry.id == last) {
+        return None;
+    }
+    let applied =
+        first.map_or("nobody has applied that".to_string(), |first| format!("{} applied {}", first.by, first.entry.id));
+    let message = format!("{} sets its state machine to the snapshot of {last}, but {applied}", fact.record.node?);
+    Some(fact.contradicts(NAME, first.map_or(fact.record.number, |first| first.record), message))
 }
 
 #[cfg(test)]
@@ -71,6 +88,22 @@ mod tests {
         let mut script = Script::led();
         script.apply(2, vec![founding(), noop(2, 1)], 7);
         assert_fires(StateMachineSafety, NAME, &script, "n2 applies 2@1, but n1 committed 2@2");
+    }
+
+    #[test]
+    fn a_snapshot_of_what_nobody_applied_or_of_another_entry_fires() {
+        let mut script = Script::led();
+        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@2, but nobody has applied that");
+        let mut script = Script::led();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        script.push(Some(2), What::Restored { meta: meta(2, 1), state_hash: 7 });
+        assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@1, but n1 applied 2@2");
+        let mut script = Script::legal();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.apply(2, vec![noop(3, 3)], 8);
+        assert_silent(StateMachineSafety, &script);
     }
 
     #[test]

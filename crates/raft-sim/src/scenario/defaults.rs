@@ -43,6 +43,10 @@ fn raft() -> RaftSettings {
         stickiness: config.stickiness,
         max_append_bytes: config.max_append_bytes,
         max_inflight_messages: config.max_inflight_messages,
+        snapshot_after_entries: 0,
+        trailing_entries: config.trailing_entries,
+        max_cached_bytes: config.max_cached_bytes,
+        snapshot_timeout: config.snapshot_timeout,
     }
 }
 
@@ -54,6 +58,8 @@ fn network() -> NetworkModel {
         duplicate_delay: ms(0)..ms(50),
         reorder_ppm: 0,
         reorder_delay: ms(5)..ms(50),
+        snapshot_transfer: ms(5)..ms(20),
+        snapshot_loss_ppm: 0,
     }
 }
 

@@ -66,6 +66,14 @@ pub struct RaftSettings {
     pub max_append_bytes: u64,
     /// The most appends on their way to a peer.
     pub max_inflight_messages: usize,
+    /// After how many applied entries a node takes a snapshot; 0: never by itself.
+    pub snapshot_after_entries: u64,
+    /// How many entries that a snapshot covers stay in the log.
+    pub trailing_entries: u64,
+    /// The most bytes of entries kept in memory.
+    pub max_cached_bytes: u64,
+    /// When a snapshot of which nothing is heard counts as lost.
+    pub snapshot_timeout: Duration,
 }
 
 /// What a node finds on its disk at its first start, instead of a founder's first record.
@@ -94,6 +102,10 @@ pub struct NetworkModel {
     pub reorder_ppm: u32,
     /// How much.
     pub reorder_delay: Range<Duration>,
+    /// How much longer than a message a snapshot takes, drawn uniformly.
+    pub snapshot_transfer: Range<Duration>,
+    /// Probability that a snapshot breaks off, beside that of every message.
+    pub snapshot_loss_ppm: u32,
 }
 
 /// How a disk behaves.
@@ -199,6 +211,18 @@ pub enum Condition {
         /// Which node.
         node: Option<NodeId>,
     },
+    /// The newest snapshot of the node (any, if none) covers this index.
+    Snapshot {
+        /// Which node.
+        node: Option<NodeId>,
+        /// The index.
+        index: LogIndex,
+    },
+    /// A leader has a snapshot on its way to this node (any, if none).
+    SendingSnapshot {
+        /// To which node.
+        to: Option<NodeId>,
+    },
 }
 
 /// What a step does.
@@ -269,6 +293,11 @@ pub enum StepAction {
     },
     /// Tells nodes to campaign.
     Campaign {
+        /// Which.
+        nodes: Targets,
+    },
+    /// Tells nodes to take a snapshot.
+    TakeSnapshot {
         /// Which.
         nodes: Targets,
     },
@@ -385,6 +414,8 @@ pub enum Feature {
     Membership,
     /// Leadership is handed over.
     Transfer,
+    /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
+    Snapshots,
 }
 
 /// What must hold.
@@ -408,6 +439,10 @@ pub struct Expectations {
     pub logs: BTreeMap<NodeId, Vec<Term>>,
     /// The logs of these nodes end at this index, with an entry of this term (any, if none).
     pub last: BTreeMap<NodeId, (LogIndex, Option<Term>)>,
+    /// The newest snapshots of these nodes cover at least this.
+    pub snapshot: BTreeMap<NodeId, LogIndex>,
+    /// Whoever leads has nothing on its way to anybody: every window is open, and no snapshot is being sent.
+    pub idle: bool,
     /// The highest term is at least this.
     pub min_term: Option<Term>,
     /// The highest term is at most this.

@@ -1,10 +1,11 @@
 //! The words of a scenario file for the model's small enums. One table for reading and writing each.
 
 use super::model::Feature;
+use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 16] = [
+pub const FEATURES: [(Feature, &str); 17] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -21,6 +22,7 @@ pub const FEATURES: [(Feature, &str); 16] = [
     (Feature::Pause, "pause"),
     (Feature::Membership, "membership"),
     (Feature::Transfer, "transfer"),
+    (Feature::Snapshots, "snapshots"),
 ];
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [
@@ -31,8 +33,8 @@ pub(crate) const ROLES: [(RoleKind, &str); 5] = [
     (RoleKind::Stopped, "stopped"),
 ];
 
-/// What [`raft_core::Rpc::kind`] can say.
-pub(crate) const MESSAGE_KINDS: [&str; 8] = [
+/// What [`raft_core::Rpc::kind`] can say, and what carries snapshots.
+pub(crate) const MESSAGE_KINDS: [&str; 10] = [
     "pre_vote",
     "pre_vote_response",
     "request_vote",
@@ -41,6 +43,8 @@ pub(crate) const MESSAGE_KINDS: [&str; 8] = [
     "append_entries",
     "append_entries_response",
     "timeout_now",
+    INSTALL_SNAPSHOT,
+    INSTALL_SNAPSHOT_RESPONSE,
 ];
 
 /// The value of this name in a table, or what is wrong with the name.

@@ -170,6 +170,11 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
     set(&mut raft.max_append_bytes, bytes);
     let messages = fields.get("max_inflight_messages").and_then(|value| value.integer(1..=1 << 20));
     set(&mut raft.max_inflight_messages, messages.and_then(|number| usize::try_from(number).ok()));
+    let mut number = |name, range| fields.get(name).and_then(|value| value.integer(range));
+    set(&mut raft.snapshot_after_entries, number("snapshot_after_entries", 1..=1 << 30));
+    set(&mut raft.trailing_entries, number("trailing_entries", 0..=1 << 30));
+    set(&mut raft.max_cached_bytes, number("max_cached_bytes", 0..=1 << 40));
+    set(&mut raft.snapshot_timeout, fields.get("snapshot_timeout").and_then(|value| positive(&value)));
     if raft.heartbeat_interval.is_zero() {
         fields.problem_with("heartbeat_interval", "must be above 0");
     }
@@ -228,6 +233,8 @@ pub(crate) fn network(fields: &mut Fields<'_, '_>, model: &mut NetworkModel) {
     set(&mut model.duplicate_delay, fields.get("duplicate_delay").and_then(|value| duration_range(&value)));
     set(&mut model.reorder_ppm, fields.get("reorder").and_then(|value| probability(&value)));
     set(&mut model.reorder_delay, fields.get("reorder_delay").and_then(|value| duration_range(&value)));
+    set(&mut model.snapshot_transfer, fields.get("snapshot_transfer").and_then(|value| duration_range(&value)));
+    set(&mut model.snapshot_loss_ppm, fields.get("snapshot_loss").and_then(|value| probability(&value)));
 }
 
 fn disk(fields: &mut Fields<'_, '_>, model: &mut DiskModel) {
@@ -287,6 +294,7 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
         leader: fields.get("leader").and_then(|value| value.read("\"any\" or nodes such as \"n1\"", leaders)),
         no_leader: fields.get("no_leader").and_then(|value| value.boolean()).unwrap_or(false),
         converged: fields.get("converged").and_then(|value| value.boolean()).unwrap_or(false),
+        idle: fields.get("idle").and_then(|value| value.boolean()).unwrap_or(false),
         committed: number(fields, "committed").map(LogIndex),
         min_term: number(fields, "min_term").map(Term),
         max_term: number(fields, "max_term").map(Term),
@@ -302,6 +310,10 @@ pub(crate) fn expectations(fields: &mut Fields<'_, '_>, nodes: u64, moment: Mome
     for (key, value) in fields.get("last").iter().flat_map(Value::entries) {
         let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
         expect.last.extend(id.zip(value.read("an entry such as \"7@3\"", units::entry)));
+    }
+    for (key, value) in fields.get("snapshot").iter().flat_map(Value::entries) {
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        expect.snapshot.extend(id.zip(value.integer(1..=MAX_NUMBER).map(LogIndex)));
     }
     if moment == Moment::End {
         let times = fields.get("heals_within").and_then(|value| value.integer(1..=10_000));

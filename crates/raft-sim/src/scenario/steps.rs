@@ -10,7 +10,7 @@ use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 19] = [
+const ACTIONS: [&str; 20] = [
     "kill",
     "power_loss",
     "restart",
@@ -25,6 +25,7 @@ const ACTIONS: [&str; 19] = [
     "pause",
     "resume",
     "campaign",
+    "take_snapshot",
     "put",
     "get",
     "change",
@@ -33,8 +34,18 @@ const ACTIONS: [&str; 19] = [
 ];
 
 /// The states a `[[when]]` step can wait for; it has exactly one.
-const CONDITIONS: [&str; 8] =
-    ["leader", "role", "holds", "committed", "leader_appended", "voted_for", "decided", "joint"];
+const CONDITIONS: [&str; 10] = [
+    "leader",
+    "role",
+    "holds",
+    "committed",
+    "leader_appended",
+    "voted_for",
+    "decided",
+    "joint",
+    "snapshot",
+    "sending_snapshot",
+];
 
 /// Fields that say more about an action or a condition.
 const OPTIONS: [&str; 9] = ["after_actions", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
@@ -126,6 +137,7 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
         "pause" => Some(StepAction::Pause { nodes: whom(value, nodes)? }),
         "resume" => Some(StepAction::Resume { nodes: whom(value, nodes)? }),
         "campaign" => Some(StepAction::Campaign { nodes: whom(value, nodes)? }),
+        "take_snapshot" => Some(StepAction::TakeSnapshot { nodes: whom(value, nodes)? }),
         "put" => put(value, fields, nodes),
         "get" => get(value, fields, nodes),
         "change" => {
@@ -282,6 +294,11 @@ fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {
         }
         "decided" => Some(Condition::Decided { seats: parse::configuration(&value, nodes)? }),
         "joint" => Some(Condition::Joint { node: some_node(&value)? }),
+        "snapshot" => {
+            let node = holder(fields);
+            Some(Condition::Snapshot { index: LogIndex(value.integer(1..=MAX_NUMBER)?), node: node? })
+        }
+        "sending_snapshot" => Some(Condition::SendingSnapshot { to: some_node(&value)? }),
         _ => {
             let node = holder(fields);
             let candidate = value.read("a node such as \"n1\"", |text| units::node(text, nodes))?;

@@ -107,6 +107,12 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     out.field("stickiness", raft.stickiness);
     out.field("max_append_bytes", raft.max_append_bytes);
     out.field("max_inflight_messages", raft.max_inflight_messages);
+    if raft.snapshot_after_entries > 0 {
+        out.field("snapshot_after_entries", raft.snapshot_after_entries);
+    }
+    out.field("trailing_entries", raft.trailing_entries);
+    out.field("max_cached_bytes", raft.max_cached_bytes);
+    out.field("snapshot_timeout", quoted(&units::show(raft.snapshot_timeout)));
     if !raft.election_timeout_of.is_empty() {
         out.section("[raft.election_timeout_of]");
         raft.election_timeout_of.iter().for_each(|(id, range)| out.field(&id.to_string(), quoted(&show_range(range))));
@@ -121,6 +127,8 @@ fn network(model: &NetworkModel) -> Vec<(&'static str, String)> {
         ("duplicate_delay", quoted(&show_range(&model.duplicate_delay))),
         ("reorder", quoted(&show_percentage(model.reorder_ppm))),
         ("reorder_delay", quoted(&show_range(&model.reorder_delay))),
+        ("snapshot_transfer", quoted(&show_range(&model.snapshot_transfer))),
+        ("snapshot_loss", quoted(&show_percentage(model.snapshot_loss_ppm))),
     ]
 }
 
@@ -190,6 +198,11 @@ fn write_condition(out: &mut Text, condition: &Condition) {
         }
         Condition::Decided { seats } => out.field("decided", quoted(&seats.to_string())),
         Condition::Joint { node } => out.field("joint", any(*node)),
+        Condition::Snapshot { node, index } => {
+            out.field("snapshot", index);
+            out.field("node", any(*node));
+        }
+        Condition::SendingSnapshot { to } => out.field("sending_snapshot", any(*to)),
     }
 }
 
@@ -231,6 +244,7 @@ fn write_action(out: &mut Text, action: &StepAction) {
         StepAction::Pause { nodes } => out.field("pause", whom(nodes)),
         StepAction::Resume { nodes } => out.field("resume", whom(nodes)),
         StepAction::Campaign { nodes } => out.field("campaign", whom(nodes)),
+        StepAction::TakeSnapshot { nodes } => out.field("take_snapshot", whom(nodes)),
         StepAction::Put { node, key, value } => {
             out.field("put", quoted(&format!("{key} = {value}")));
             out.field("to", whom(node));
@@ -250,7 +264,7 @@ fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
     if let Some(leader) = &expect.leader {
         fields.push(("leader", quoted(&if leader.is_empty() { "any".to_owned() } else { show_nodes(leader) })));
     }
-    let flags = [("no_leader", expect.no_leader), ("converged", expect.converged)];
+    let flags = [("no_leader", expect.no_leader), ("converged", expect.converged), ("idle", expect.idle)];
     fields.extend(flags.iter().filter(|(_, on)| *on).map(|(name, _)| (*name, "true".to_owned())));
     fields.extend(expect.committed.map(|index| ("committed", index.to_string())));
     fields.extend(expect.configuration.iter().map(|seats| ("configuration", quoted(&seats.to_string()))));
@@ -269,6 +283,10 @@ fn expectations(expect: &Expectations) -> Vec<(&'static str, String)> {
     if !expect.last.is_empty() {
         let last = expect.last.iter().map(|(id, (index, term))| format!("{id} = {}", quoted(&entry(*index, *term))));
         fields.push(("last", format!("{{ {} }}", last.collect::<Vec<_>>().join(", "))));
+    }
+    if !expect.snapshot.is_empty() {
+        let covered = expect.snapshot.iter().map(|(id, index)| format!("{id} = {index}"));
+        fields.push(("snapshot", format!("{{ {} }}", covered.collect::<Vec<_>>().join(", "))));
     }
     fields
 }

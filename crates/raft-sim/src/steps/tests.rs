@@ -273,3 +273,77 @@ fn drops_slow_disks_and_power_losses_are_counted() {
     assert!(records.iter().any(|record| matches!(record.what, What::CampaignAsked)));
     assert!(result.history.iter().any(|operation| operation.key == "k"));
 }
+
+fn whats(records: &[Record], fits: impl Fn(&What) -> bool) -> Vec<u64> {
+    records.iter().filter(|record| fits(&record.what)).map(|record| record.number).collect()
+}
+
+/// n3 is cut off until the others have forgotten what it needs.
+fn left_behind() -> Scenario {
+    let mut scenario = quiet(3, ms(6_000));
+    (scenario.raft.snapshot_after_entries, scenario.raft.trailing_entries) = (20, 2);
+    let behind = cut(nodes(&[3]), nodes(&[1, 2]));
+    let taken = Condition::Snapshot { node: None, index: LogIndex(40) };
+    scenario.steps = vec![when(ANY_LEADER, ms(0), behind), when(taken, ms(50), StepAction::Heal)];
+    scenario.raft.election_timeout_of.insert(NodeId(3), ms(3_000)..ms(4_000));
+    scenario.expect.heals_within = Some(20);
+    scenario
+}
+
+#[test]
+fn a_snapshot_takes_its_way_over_disk_and_link() {
+    let (result, records) = watched(&left_behind());
+    assert_eq!(result.failures, [""; 0]);
+    let n3 = |record: &&Record| record.node == Some(NodeId(3));
+    let of_n3: Vec<Record> = records.iter().filter(n3).cloned().collect();
+    let received = whats(&of_n3, |what| matches!(what, What::SnapshotReceived { durable: true, .. }));
+    let wanted = whats(&of_n3, |what| matches!(what, What::SnapshotWanted { .. }));
+    let loaded = whats(&of_n3, |what| matches!(what, What::SnapshotLoaded { .. }));
+    let restored = whats(&of_n3, |what| matches!(what, What::Restored { .. }));
+    let places = [received[0], wanted[0], loaded[0], restored[0]];
+    assert!(places.is_sorted(), "{places:?}");
+    let sent = whats(&records, |what| matches!(what, What::SnapshotSent { to: NodeId(3), .. }));
+    let outcome = whats(&records, |what| matches!(what, What::SnapshotOutcome { to: NodeId(3), .. }));
+    assert!(sent[0] < received[0] && outcome.iter().any(|number| *number > received[0]), "{sent:?} {outcome:?}");
+    let lines: Vec<String> = records.iter().map(crate::explain::line).collect();
+    assert!(lines.iter().any(|line| line.contains("takes a snapshot ")), "a line for each");
+    assert!(lines.iter().any(|line| line.ends_with(", its file is durable")));
+}
+
+#[test]
+fn a_snapshot_in_flight_survives_neither_end() {
+    for victims in [Targets::Leader, nodes(&[3])] {
+        let mut scenario = left_behind();
+        scenario.network.snapshot_transfer = ms(400)..ms(400);
+        // Whether the sender hears that the connection broke is drawn; if not, this is how long it waits.
+        scenario.raft.snapshot_timeout = ms(500);
+        let crash =
+            StepAction::Crash { nodes: victims, crash: CrashKind::Kill, after_actions: None, keep: Keep::Random };
+        let sending = Condition::SendingSnapshot { to: Some(NodeId(3)) };
+        scenario.steps.push(when(sending.clone(), ms(100), crash));
+        scenario.steps.push(when(
+            Condition::Committed { node: None, index: LogIndex(1) },
+            ms(50),
+            StepAction::Restart { nodes: Targets::All },
+        ));
+        let (result, records) = watched(&scenario);
+        assert_eq!(result.failures, [""; 0]);
+        let lost = whats(&records, |what| matches!(what, What::SnapshotLost { .. }));
+        let received = whats(&records, |what| matches!(what, What::SnapshotReceived { .. }));
+        assert!(!lost.is_empty() && received.first().is_some_and(|first| *first > lost[0]), "{lost:?} {received:?}");
+        assert!(result.faults["snapshot_lost"].mattered);
+    }
+}
+
+#[test]
+fn a_snapshot_is_taken_when_a_step_says_so() {
+    let mut scenario = quiet(3, ms(2_000));
+    scenario.steps = vec![
+        when(ANY_LEADER, ms(500), StepAction::TakeSnapshot { nodes: nodes(&[2]) }),
+        when(Condition::Snapshot { node: Some(NodeId(2)), index: LogIndex(3) }, ms(0), StepAction::Heal),
+    ];
+    let (result, records) = watched(&scenario);
+    assert_eq!(result.failures, [""; 0]);
+    let taken = records.iter().filter(|record| matches!(record.what, What::SnapshotSaved { .. }));
+    assert_eq!(taken.map(|record| record.node).collect::<Vec<_>>(), [Some(NodeId(2))]);
+}

@@ -4,18 +4,21 @@ use super::{Emission, Event, World};
 use crate::faults::Fault;
 use crate::network::Copy;
 use crate::record::{CrashKind, SimTime, What};
-use crate::rng::Site;
 use bytes::Bytes;
-use raft_core::{NodeId, RequestId, Rpc, Write};
+use raft_core::{EntryId, NodeId, RequestId, Rpc};
 use raft_node::{NodeInput, NodeOutput, Request};
-
-const DISK: Site = Site::new("disk");
 
 /// An input, with the record that shows it.
 pub(super) struct Given {
     cause: Option<u64>,
     what: What,
     input: NodeInput,
+}
+
+impl Given {
+    pub(super) const fn new(cause: Option<u64>, what: What, input: NodeInput) -> Self {
+        Self { cause, what, input }
+    }
 }
 
 impl World {
@@ -86,35 +89,20 @@ impl World {
         }
     }
 
-    /// The disk has finished a group: sync it, tell the node, begin the next group.
-    pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
-        let Some(host) = self.hosts.get_mut(&node) else { return };
-        if host.incarnation != incarnation {
-            return;
-        }
-        let Some(process) = &mut host.process else { return };
-        let Some((write, cause)) = process.writing else { return };
-        if let Err(error) = process.store.sync() {
-            return self.store_failed(node, &error.to_string());
-        }
-        let disk_durable = process.store.disk().durable_through();
-        let what = What::Persisted { write, disk_durable };
-        self.call(node, vec![Given { cause: Some(cause), what, input: NodeInput::Persisted { write } }]);
-        // Only now is the disk free: what the call asked for joins what has been waiting.
-        if let Some(process) = self.process_of(node, incarnation) {
-            process.writing = None;
-            self.begin_group(node);
-        }
-    }
-
-    /// One call: all inputs, then all outputs in order, unless a crash strikes among them.
-    fn call(&mut self, node: NodeId, inputs: Vec<Given>) {
-        let Some(host) = self.hosts.get_mut(&node) else { return };
-        let Some(process) = host.process.as_mut().filter(|_| !inputs.is_empty()) else { return };
+    /// One call: all inputs, then all outputs in order, unless a crash strikes among them. Returns the snapshot that it has
+    /// come to name in a record, if it has.
+    pub(super) fn call(&mut self, node: NodeId, inputs: Vec<Given>) -> Option<EntryId> {
+        let host = self.hosts.get_mut(&node)?;
+        let process = host.process.as_mut().filter(|_| !inputs.is_empty())?;
         let (whats, inputs): (Vec<_>, Vec<_>) =
             inputs.into_iter().map(|given| ((given.cause, given.what), given.input)).unzip();
         let mut outputs = std::mem::take(&mut self.outputs);
         process.node.step(host.clock.read(self.now), inputs, &mut outputs);
+        let snapshot_of = |output: &NodeOutput| match output {
+            NodeOutput::Persist(write) => write.snapshot.as_ref().map(|taken| taken.meta.last),
+            _ => None,
+        };
+        let named = outputs.iter().find_map(snapshot_of);
         let armed = host.armed.take_if(|_| !outputs.is_empty());
         self.emissions.push(Emission::View(host.view()));
         let mut input = 0;
@@ -140,6 +128,7 @@ impl World {
             }
             None => self.arrange_timer(node),
         }
+        named
     }
 
     fn carry_out(&mut self, node: NodeId, input: u64, output: NodeOutput) {
@@ -168,6 +157,7 @@ impl World {
             }
             // Both are in every view.
             NodeOutput::LeadershipLost { .. } | NodeOutput::LeaderChanged { .. } => {}
+            output => self.carry_out_for_snapshots(node, input, output),
         }
     }
 
@@ -182,43 +172,6 @@ impl World {
                 self.plan_after(copy.delay, Event::Deliver { copy, bytes, cause });
             }
         }
-    }
-
-    fn persist(&mut self, node: NodeId, input: u64, write: Write) {
-        let asked = self.emit(Some(input), Some(node), What::Asked { write: write.clone() });
-        self.configurations.asked(&write);
-        let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
-        let status = process.node.status();
-        process.mirror(&write, status.role, status.term);
-        process.waiting.push(write);
-        process.asked = asked;
-        if process.writing.is_none() {
-            self.begin_group(node);
-        }
-    }
-
-    /// Hands all waiting writes to the disk as one group: readable at once, durable when the disk is done.
-    fn begin_group(&mut self, node: NodeId) {
-        let base = self.scenario.disk.latency.clone();
-        let Some(host) = self.hosts.get_mut(&node) else { return };
-        let Some(process) = host.process.as_mut() else { return };
-        let writes = std::mem::take(&mut process.waiting);
-        let Some(newest) = writes.last().map(|write| write.id) else { return };
-        if let Err(error) = process.store.write(&writes) {
-            return self.store_failed(node, &error.to_string());
-        }
-        let (disk_mark, asked) = (process.store.disk().operations(), process.asked);
-        host.groups += 1;
-        let (groups, incarnation, slow) = (host.groups, host.incarnation, host.slow.clone());
-        let latency = self.choices.draw(DISK, node.0, groups).in_range(slow.as_ref().unwrap_or(&base));
-        if slow.is_some() && latency > base.end {
-            self.ledger.matter(Fault::SlowDisk);
-        }
-        let number = self.emit(Some(asked), Some(node), What::Wrote { writes, disk_mark });
-        if let Some(process) = self.process_of(node, incarnation) {
-            process.writing = Some((newest, number));
-        }
-        self.plan_after(latency, Event::DiskDone { node, incarnation });
     }
 
     /// Has a node's clock run too fast by `ppm` parts per million from now on; 0 sets it right.
@@ -249,13 +202,13 @@ impl World {
         self.plan(at, Event::Timer { node, incarnation });
     }
 
-    fn process_of(&mut self, node: NodeId, incarnation: u64) -> Option<&mut crate::host::Process> {
+    pub(super) fn process_of(&mut self, node: NodeId, incarnation: u64) -> Option<&mut crate::host::Process> {
         let host = self.hosts.get_mut(&node).filter(|host| host.incarnation == incarnation)?;
         host.process.as_mut()
     }
 
     /// Whether the node is up; if not, something that was meant for it found nobody.
-    fn is_up_or_missed(&mut self, node: NodeId) -> bool {
+    pub(super) fn is_up_or_missed(&mut self, node: NodeId) -> bool {
         let up = self.hosts.get(&node).is_some_and(|host| host.process.is_some());
         if !up {
             self.missed(node);

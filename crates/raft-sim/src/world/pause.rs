@@ -6,6 +6,7 @@
 
 use super::{Event, World};
 use crate::faults::Fault;
+use crate::lane::Arrived;
 use raft_core::NodeId;
 
 impl World {
@@ -34,8 +35,12 @@ impl World {
     /// Keeps an event of a paused node for later.
     pub(super) fn hold_if_paused(&mut self, event: Event) -> Option<Event> {
         let node = match &event {
-            Event::DiskDone { node, .. } | Event::Request { node, .. } | Event::Timer { node, .. } => *node,
-            Event::Deliver { copy, .. } => copy.link.1,
+            Event::DiskDone { node, .. }
+            | Event::ReadDone { node, .. }
+            | Event::SnapshotNews { node, .. }
+            | Event::Request { node, .. }
+            | Event::Timer { node, .. } => *node,
+            Event::Deliver { copy, .. } | Event::SnapshotArrives { arrived: Arrived { copy, .. }, .. } => copy.link.1,
             _ => return Some(event),
         };
         if self.hosts.get(&node).is_none_or(|host| !host.paused) {

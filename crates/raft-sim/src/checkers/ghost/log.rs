@@ -1,6 +1,7 @@
 //! A log as the checkers keep it: for each entry its id and a chain hash over everything up to it, so that "the same
 //! log up to here" is one comparison (Raft §5.3, Log Matching). No payload is kept.
 
+use super::Committed;
 use raft_core::{Entry, EntryId, LogIndex, Payload, Term};
 
 /// A hash over all entries of a log up to a place. Equal chains: equal logs up to there, payloads included.
@@ -56,20 +57,35 @@ pub(crate) struct Slot {
     pub(crate) record: u64,
 }
 
-/// A log from index 1.
+/// A log from index 1. What a snapshot covers is in it like everything else: a snapshot stands for every entry up to its
+/// last, and where entries are compacted is nobody's business but their disk's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     slots: Vec<Slot>,
 }
 
 impl Log {
-    /// The log of these entries, all known since `record`.
-    pub(crate) fn of(entries: &[Entry], record: u64) -> Self {
-        let mut log = Self::default();
-        for entry in entries {
-            log.push(entry, record);
+    /// The log that a snapshot of this last entry stands for: what was committed up to there. If that ended elsewhere, a
+    /// log that nobody has, of the same length.
+    pub(crate) fn covered(committed: &[Committed], last: EntryId, record: u64) -> Self {
+        let count = usize::try_from(last.index.0).unwrap_or(usize::MAX);
+        let known = committed.iter().take(count).map(|&Committed { id, chain, .. }| Slot { id, chain, record });
+        let mut slots: Vec<Slot> = known.collect();
+        if slots.last().map(|slot| slot.id).unwrap_or_default() != last {
+            slots.pop();
+            for index in slots.len() as u64 + 1..=last.index.0 {
+                let id = EntryId { index: LogIndex(index), term: last.term };
+                slots.push(Slot { id, chain: Chain(mix(mix(u64::MAX, index), last.term.0)), record });
+            }
         }
-        log
+        Self { slots }
+    }
+
+    /// The first slot that is not in another log as it is here, and the last.
+    pub(crate) fn not_in(&self, other: &Self) -> Option<(Slot, Slot)> {
+        let shared = |slot: &Slot| other.chain_at(slot.id.index) == Some(slot.chain);
+        let first = self.slots.partition_point(shared);
+        Some((*self.slots.get(first)?, *self.last()?))
     }
 
     pub(crate) fn len(&self) -> u64 {

@@ -13,7 +13,7 @@ pub(crate) mod terms;
 use crate::record::{Record, SimTime, What};
 use crate::scenario::model::Scenario;
 use log::{Chain, Slot};
-use node::{Edit, Node, Recovery, Seen};
+use node::{Edit, Found, Known, Node, Recovery, Seen};
 use raft_core::{Configuration, Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
 use std::collections::BTreeMap;
 use terms::{TermGhost, TermLog, committed_chain};
@@ -65,6 +65,8 @@ pub(crate) struct Change {
     pub(crate) applied_gap: Option<(EntryId, LogIndex)>,
     /// The first entry applied that is not what another node applied there.
     pub(crate) applied_other: Option<EntryId>,
+    /// The index up to which the node had applied before its state machine was set to a snapshot.
+    pub(crate) restored_from: LogIndex,
 }
 
 /// The model.
@@ -79,7 +81,7 @@ pub(crate) struct Ghost {
     pub(crate) committed: Vec<Committed>,
     /// The configurations in it, oldest first.
     decided: Vec<(EntryId, Configuration)>,
-    /// What was applied, from index 1.
+    /// What was applied, from index 1. A snapshot holds nothing that nobody has applied.
     pub(crate) applied: Vec<AppliedEntry>,
 }
 
@@ -146,19 +148,31 @@ impl Ghost {
         };
         let Some(id) = record.node else { return change };
         let number = record.number;
-        let Some(node) = self.node_mut(id) else { return change };
+        let known = Known { committed: &self.committed, decided: &self.decided };
+        let Some(node) = self.nodes.get_mut(place_of(id)) else { return change };
         change.unsettled = node.unsettled(record, is_input(&record.what));
         match &record.what {
             What::Persisted { disk_durable, .. } => node.became_durable(*disk_durable, number),
-            What::Started { incarnation, hard_state, entries, disk_mark, disk_durable } => {
-                let marks = (*disk_mark, *disk_durable);
-                change.recovery = Some(node.started(*incarnation, *hard_state, entries, marks, number));
-                change.edit.pushed = entries.len() as u64;
+            What::Started { incarnation, hard_state, snapshot, entries, disk_mark, disk_durable } => {
+                let found = Found { hard_state: *hard_state, snapshot: snapshot.as_ref(), entries };
+                let (recovery, pushed) = node.started(*incarnation, found, (*disk_mark, *disk_durable), known, number);
+                (change.recovery, change.edit.pushed) = (Some(recovery), pushed);
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
             What::Crashed { crash, .. } => node.crashed(*crash),
             What::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
-            What::Asked { write } => change.edit = node.ask(write, number),
+            What::Asked { write } => change.edit = node.ask(write, known, number),
+            What::SnapshotSaved { meta, durable } | What::SnapshotReceived { meta, durable, .. } if *durable => {
+                node.files.insert(meta.last);
+            }
+            What::SnapshotRemoved { last } => {
+                node.files.remove(last);
+            }
+            What::Compacted { before } => node.compacted(*before),
+            What::Restored { meta, .. } => {
+                change.restored_from = node.applied;
+                node.restored(meta.last, known);
+            }
             What::Applied { entries, .. } => self.apply(id, entries, record, &mut change),
             _ => {}
         }
@@ -310,5 +324,11 @@ fn is_input(what: &What) -> bool {
             | What::Requested { .. }
             | What::CampaignAsked
             | What::Persisted { .. }
+            | What::SnapshotWished
+            | What::SnapshotSaved { .. }
+            | What::SnapshotReceived { .. }
+            | What::SnapshotOutcome { .. }
+            | What::SnapshotLoaded { .. }
+            | What::LogRead { .. }
     )
 }

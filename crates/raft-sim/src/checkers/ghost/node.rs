@@ -2,10 +2,14 @@
 //!
 //! This file must not judge anything: it folds, and the properties judge.
 
+use super::Committed;
 use super::log::{Chain, Log, Slot};
-use crate::record::{CrashKind, NodeView, Record, SimTime};
-use raft_core::{Configuration, Entries, EntryId, HardState, LogIndex, NodeId, RoleKind, Term, Write, WriteId};
-use std::collections::VecDeque;
+use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime};
+use raft_core::{
+    Configuration, Entries, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, SnapshotMeta, Term,
+    Write, WriteId,
+};
+use std::collections::{BTreeSet, VecDeque};
 
 /// What a node said of itself, without its configuration, and since which record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +19,9 @@ pub(crate) struct Seen {
     pub(crate) role: RoleKind,
     pub(crate) leader: Option<NodeId>,
     pub(crate) commit: LogIndex,
+    pub(crate) first: LogIndex,
     pub(crate) last: EntryId,
+    pub(crate) snapshot: Option<EntryId>,
     pub(crate) applied: LogIndex,
     /// The first record that showed this.
     pub(crate) record: u64,
@@ -23,14 +29,16 @@ pub(crate) struct Seen {
 
 impl Seen {
     fn of(view: &NodeView, record: u64) -> Self {
-        let NodeView { term, voted_for, role, leader, commit, last, applied, configuration: _ } = view;
+        let NodeView { term, voted_for, role, leader, commit, first, last, snapshot, applied, .. } = view;
         Self {
             term: *term,
             voted_for: *voted_for,
             role: *role,
             leader: *leader,
             commit: *commit,
+            first: *first,
             last: *last,
+            snapshot: *snapshot,
             applied: *applied,
             record,
         }
@@ -41,7 +49,11 @@ impl Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
+    /// The snapshot whose record it holds.
+    pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) log: Log,
+    /// What stood before this index may be gone: the node has let go of it, or begun a new log.
+    let_go: LogIndex,
     /// The record that last reported what the disk holds.
     pub(crate) record: u64,
 }
@@ -52,6 +64,9 @@ struct Pending {
     id: WriteId,
     hard_state: Option<HardState>,
     truncate_from: Option<LogIndex>,
+    snapshot: Option<SnapshotMeta>,
+    /// The log that begins with that snapshot, if it takes the place of the one there was.
+    begins: Option<Log>,
     slots: Vec<Slot>,
     /// The disk operation that completed it; none until it was written.
     mark: Option<u64>,
@@ -72,6 +87,8 @@ pub(crate) struct Recovery {
     pub(crate) only_killed: bool,
     /// What was durable before.
     pub(crate) hard_state_before: HardState,
+    /// The last entry of the snapshot that was durable before; `0@0` without one.
+    pub(crate) snapshot_before: EntryId,
     /// The length of the log that was durable before.
     pub(crate) log_before: u64,
     /// The record that last reported it.
@@ -89,6 +106,10 @@ pub(crate) struct Edit {
     pub(crate) gap: Option<EntryId>,
     /// How many configurations were among the removed entries.
     pub(crate) rolled_back: usize,
+    /// The snapshot that came before this one, if this write carries one; `0@0` if there was none.
+    pub(crate) replaced: Option<EntryId>,
+    /// Whether the log gave way to a snapshot whose last entry it held.
+    pub(crate) gave_way_in_vain: bool,
 }
 
 /// A node.
@@ -102,6 +123,12 @@ pub(crate) struct Node {
     /// The configurations in that log, oldest first.
     pub(crate) configurations: Vec<(EntryId, Configuration)>,
     pub(crate) durable: Durable,
+    /// The newest snapshot whose record it has asked for, or started with.
+    pub(crate) snapshot: Option<SnapshotMeta>,
+    /// The snapshots whose files its disk holds for good.
+    pub(crate) files: BTreeSet<EntryId>,
+    /// What it has on its way, by its own word.
+    pub(crate) in_flight: InFlight,
     /// What it says of itself; none before its first start, kept while it is down.
     pub(crate) view: Option<Seen>,
     /// What it said before that, in the same incarnation.
@@ -131,6 +158,9 @@ impl Node {
             log: Log::default(),
             configurations: Vec::new(),
             durable: Durable::default(),
+            snapshot: None,
+            files: BTreeSet::new(),
+            in_flight: InFlight::default(),
             view: None,
             previous: None,
             settled: true,
@@ -166,6 +196,7 @@ impl Node {
             self.previous = if self.up { self.view.take() } else { None };
             self.view = Some(Seen::of(view, record));
         }
+        self.in_flight = view.in_flight;
         let settled = self.log.last_id() == view.last;
         let newly = settled && (new || !self.settled);
         (self.settled, self.up) = (settled, true);
@@ -182,7 +213,7 @@ impl Node {
     }
 
     /// Folds a write into the log in memory.
-    pub(crate) fn ask(&mut self, write: &Write, record: u64) -> Edit {
+    pub(crate) fn ask(&mut self, write: &Write, known: Known<'_>, record: u64) -> Edit {
         let mut edit = Edit::default();
         if let Some(index) = write.truncate_from {
             edit.removed = self.log.truncate_from(index);
@@ -191,13 +222,21 @@ impl Node {
                 edit.rolled_back += 1;
             }
         }
+        let mut begins = None;
+        if let Some(taken) = &write.snapshot {
+            edit.replaced = Some(self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default());
+            self.snapshot = Some(taken.meta.clone());
+            if taken.log == LogFate::Discard {
+                begins = Some(self.give_way(taken.meta.last, known, &mut edit, record));
+            }
+        }
         for entry in write.entries.iter() {
             if !self.log.push(entry, record) {
                 edit.gap = Some(entry.id);
                 break;
             }
             edit.pushed += 1;
-            if let raft_core::Payload::Configuration(configuration) = &entry.payload {
+            if let Payload::Configuration(configuration) = &entry.payload {
                 self.configurations.push((entry.id, configuration.clone()));
             }
         }
@@ -206,10 +245,22 @@ impl Node {
             id: write.id,
             hard_state: write.hard_state,
             truncate_from: write.truncate_from,
+            snapshot: write.snapshot.as_ref().map(|taken| taken.meta.clone()),
+            begins,
             slots: self.log.after(LogIndex(self.log.len() - edit.pushed)).to_vec(),
             mark: None,
         });
         edit
+    }
+
+    /// The log gives way to what a snapshot stands for.
+    fn give_way(&mut self, last: EntryId, known: Known<'_>, edit: &mut Edit, record: u64) -> Log {
+        edit.gave_way_in_vain = self.log.slot(last.index).is_some_and(|slot| slot.id == last);
+        let begins = Log::covered(known.committed, last, record);
+        edit.removed = self.log.not_in(&begins);
+        self.configurations = known.decided_up_to(last.index);
+        self.log = begins.clone();
+        begins
     }
 
     /// The store has written these, completed by this disk operation.
@@ -225,7 +276,7 @@ impl Node {
         self.durable.record = record;
         while self.pending.front().is_some_and(|write| write.mark.is_some_and(|mark| mark <= disk_durable)) {
             let Some(write) = self.pending.pop_front() else { return };
-            fold(&mut self.durable.hard_state, &mut self.durable.log, &write);
+            self.durable.fold(&write);
         }
     }
 
@@ -234,60 +285,87 @@ impl Node {
         self.only_killed &= crash == CrashKind::Kill;
     }
 
-    /// Starts over from what the store recovered. If the disk holds that for good it is the new durable state.
+    /// Starts over from what the store recovered. If the disk holds that for good it is the new durable state. Also returns
+    /// how many entries came back that rest on no snapshot.
     pub(crate) fn started(
         &mut self,
         incarnation: u64,
-        hard_state: HardState,
-        entries: &Entries,
+        found: Found<'_>,
         (disk_mark, disk_durable): (u64, u64),
+        known: Known<'_>,
         record: u64,
-    ) -> Recovery {
-        let log = Log::of(entries, record);
+    ) -> (Recovery, u64) {
+        let Found { hard_state, snapshot, entries } = found;
+        let (log, base) = found.log(known, record);
         let first = self.incarnation == 0;
         // Judged by what was known to be durable *before*: the present mark also covers places of the disk whose
         // content a power loss took away.
         let recovery = Recovery {
             first,
-            contains: if first { Some(0) } else { self.prefix_equal_to(hard_state, &log) },
+            contains: if first { Some(0) } else { self.prefix_equal_to(found, &log) },
             in_doubt: self.pending.len(),
             written: self.pending.iter().filter(|write| write.mark.is_some()).count(),
             only_killed: self.only_killed,
             hard_state_before: self.durable.hard_state,
+            snapshot_before: self.durable.snapshot_id(),
             log_before: self.durable.log.len(),
             record_before: self.durable.record,
         };
         if disk_durable >= disk_mark {
-            self.durable = Durable { hard_state, log: log.clone(), record };
+            let let_go = entries.first_index().unwrap_or(log.last_id().index.next());
+            self.durable = Durable { hard_state, snapshot: snapshot.cloned(), log: log.clone(), let_go, record };
             self.pending.clear();
         } else {
             self.pending.truncate(recovery.contains.unwrap_or(0));
             self.became_durable(disk_durable, record);
         }
         let configuration = |entry: &raft_core::Entry| match &entry.payload {
-            raft_core::Payload::Configuration(configuration) => Some((entry.id, configuration.clone())),
+            Payload::Configuration(configuration) => Some((entry.id, configuration.clone())),
             _ => None,
         };
-        self.configurations = entries.iter().filter_map(configuration).collect();
+        self.configurations = known.decided_up_to(base);
+        self.configurations.extend(
+            entries.iter().filter(|entry| entry.id.index > base && log.len() > base.0).filter_map(configuration),
+        );
         self.log = log;
+        self.snapshot = snapshot.cloned();
+        self.files = snapshot.iter().map(|snapshot| snapshot.last).collect();
         (self.incarnation, self.asked, self.settled) = (incarnation, record, true);
         (self.view, self.previous) = (None, None);
         (self.applied, self.applied_chain) = (LogIndex(0), Chain::ROOT);
         self.only_killed = true;
-        recovery
+        (recovery, self.log.len().saturating_sub(base.0))
+    }
+
+    /// The node has let go of what stands before this index.
+    pub(crate) fn compacted(&mut self, before: LogIndex) {
+        self.durable.let_go = self.durable.let_go.max(before);
+    }
+
+    /// Its state machine was set to a snapshot, the state after `last` of the committed log.
+    pub(crate) fn restored(&mut self, last: EntryId, known: Known<'_>) {
+        self.applied = last.index;
+        self.applied_chain = Log::covered(known.committed, last, 0).chain();
     }
 
     /// The longest prefix of the writes in doubt after which the durable state would be this one.
-    fn prefix_equal_to(&self, hard_state: HardState, log: &Log) -> Option<usize> {
-        let (mut folded_state, mut folded) = (self.durable.hard_state, self.durable.log.clone());
-        let mut found = (folded_state == hard_state && folded.chain() == log.chain()).then_some(0);
+    fn prefix_equal_to(&self, found: Found<'_>, log: &Log) -> Option<usize> {
+        let begins = found.entries.first_index().unwrap_or(log.last_id().index.next());
+        let equals = |folded: &Durable| {
+            folded.hard_state == found.hard_state
+                && folded.snapshot.as_ref() == found.snapshot
+                && folded.log.chain() == log.chain()
+                && (begins <= folded.let_go || folded.log.len() < folded.let_go.0)
+        };
+        let mut folded = self.durable.clone();
+        let mut longest = equals(&folded).then_some(0);
         for (place, write) in self.pending.iter().enumerate() {
-            fold(&mut folded_state, &mut folded, write);
-            if folded_state == hard_state && folded.chain() == log.chain() {
-                found = Some(place + 1);
+            folded.fold(write);
+            if equals(&folded) {
+                longest = Some(place + 1);
             }
         }
-        found
+        longest
     }
 
     /// When this node had first applied `index` at or after `from`.
@@ -299,12 +377,68 @@ impl Node {
     }
 }
 
-fn fold(hard_state: &mut HardState, log: &mut Log, write: &Pending) {
-    if let Some(changed) = write.hard_state {
-        *hard_state = changed;
+impl Durable {
+    /// The last entry that its snapshot covers; `0@0` without one.
+    pub(crate) fn snapshot_id(&self) -> EntryId {
+        self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default()
     }
-    if let Some(index) = write.truncate_from {
-        log.truncate_from(index);
+
+    /// As recovery does it: truncate, snapshot, entries.
+    fn fold(&mut self, write: &Pending) {
+        if let Some(changed) = write.hard_state {
+            self.hard_state = changed;
+        }
+        if let Some(index) = write.truncate_from {
+            self.log.truncate_from(index);
+        }
+        if write.snapshot.is_some() {
+            self.snapshot.clone_from(&write.snapshot);
+        }
+        if let Some(begins) = &write.begins {
+            self.let_go = begins.last_id().index.next();
+            self.log.clone_from(begins);
+        }
+        self.log.extend(&write.slots);
     }
-    log.extend(&write.slots);
+}
+
+/// What the whole cluster has decided, as far as the records tell.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) committed: &'a [Committed],
+    pub(crate) decided: &'a [(EntryId, Configuration)],
+}
+
+impl Known<'_> {
+    fn decided_up_to(&self, index: LogIndex) -> Vec<(EntryId, Configuration)> {
+        self.decided.iter().filter(|(at, _)| at.index <= index).cloned().collect()
+    }
+}
+
+/// What a store recovered.
+#[derive(Clone, Copy)]
+pub(crate) struct Found<'a> {
+    pub(crate) hard_state: HardState,
+    pub(crate) snapshot: Option<&'a SnapshotMeta>,
+    pub(crate) entries: &'a Entries,
+}
+
+impl Found<'_> {
+    /// The log that this stands for, and up to where that rests on the snapshot. Entries that end before the snapshot
+    /// count for nothing, and those that begin too late for it are not added.
+    fn log(&self, known: Known<'_>, record: u64) -> (Log, LogIndex) {
+        let covered = self.snapshot.map(|snapshot| snapshot.last).unwrap_or_default();
+        let reaches = self.entries.last_id().is_some_and(|last| last.index >= covered.index);
+        let before = self.entries.first_index().unwrap_or_default().previous();
+        if !reaches || before >= covered.index {
+            let mut log = Log::covered(known.committed, covered, record);
+            let _ = reaches && self.entries.iter().all(|entry| log.push(entry, record));
+            return (log, covered.index);
+        }
+        let place = usize::try_from(before.0).unwrap_or(usize::MAX);
+        let before = known.committed.get(..place).unwrap_or_default().last().map(|entry| entry.id).unwrap_or_default();
+        let mut log = Log::covered(known.committed, before, record);
+        let _ = self.entries.iter().all(|entry| log.push(entry, record));
+        (log, before.index)
+    }
 }

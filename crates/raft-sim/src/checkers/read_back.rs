@@ -1,0 +1,76 @@
+//! What a node reads back from its disk is what it wrote: it asks for entries that are durable, and an answer's entries
+//! are those of its log, payloads included, unless that has another entry there by now.
+//!
+//! First to catch: a store that finds the wrong record, a question for what a write in flight may yet change. Backed up by
+//! `state_machine_safety` and `log_matching`.
+
+use super::ghost::Ghost;
+use super::ghost::node::Node;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::Entry;
+
+const NAME: &str = "read_back";
+
+pub(super) struct ReadBack;
+
+impl Property for ReadBack {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let node = fact.node?;
+        let message = match &fact.record.what {
+            What::ReadAsked { first, last, .. } => {
+                let durable = node.durable.log.last_id();
+                if first <= last && *last <= durable.index {
+                    return None;
+                }
+                format!("{} asks for {first}..={last} to be read back; its disk holds up to {durable}", node.id)
+            }
+            What::LogRead { entries, .. } => {
+                let entry = entries.iter().find(|entry| is_another(node, entry))?;
+                format!("{} reads {} back with another content than it wrote", node.id, entry.id)
+            }
+            _ => return None,
+        };
+        Some(fact.contradicts(NAME, node.durable.record.min(fact.record.number), message))
+    }
+}
+
+fn is_another(node: &Node, entry: &Entry) -> bool {
+    let held = node.log.slot(entry.id.index).filter(|slot| slot.id == entry.id);
+    let before = node.log.chain_at(entry.id.index.previous());
+    held.zip(before).is_some_and(|(slot, before)| slot.chain != before.then(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use bytes::Bytes;
+    use raft_core::{LogIndex, ReadId};
+
+    fn ask(script: &mut Script, first: u64, last: u64) {
+        let what = What::ReadAsked { read: ReadId(1), first: LogIndex(first), last: LogIndex(last), max_bytes: 1 };
+        script.push(Some(1), what);
+    }
+
+    #[test]
+    fn a_question_beyond_what_is_durable_fires() {
+        let mut script = Script::led();
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        script.write(1);
+        ask(&mut script, 2, 3);
+        assert_fires(ReadBack, NAME, &script, "n1 asks for 2..=3 to be read back; its disk holds up to 2@2");
+    }
+
+    #[test]
+    fn another_content_fires_and_another_entry_does_not() {
+        let mut script = Script::led();
+        ask(&mut script, 1, 2);
+        let answer = |entries: Vec<Entry>| What::LogRead { read: ReadId(1), entries: entries.into() };
+        script.push(Some(1), answer(vec![founding(), noop(2, 2)]));
+        script.push(Some(1), answer(vec![founding(), noop(2, 1)]));
+        assert_silent(ReadBack, &script);
+        script.push(Some(1), answer(vec![founding(), command(2, 2, Bytes::new())]));
+        assert_fires(ReadBack, NAME, &script, "n1 reads 2@2 back with another content than it wrote");
+    }
+}

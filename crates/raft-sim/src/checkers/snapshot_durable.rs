@@ -1,0 +1,124 @@
+//! The order in which a snapshot becomes true on a disk: its file is durable before a record names it, its record is
+//! durable before anything rests on it. Only such a snapshot is handed to the state machine or to a peer, and only what it
+//! covers is let go of; the file of one that a record names stays (Raft §7).
+//!
+//! First to catch: a record written beside the file instead of after it, a state machine set to a snapshot that a power
+//! loss takes back, a log that is compacted by a snapshot that is not there yet, a host that deletes the wrong file.
+//! Backed up by `recovery`.
+
+use super::ghost::Ghost;
+use super::ghost::node::Node;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::{EntryId, SnapshotMeta};
+
+const NAME: &str = "snapshot_durable";
+
+pub(super) struct SnapshotDurable;
+
+impl Property for SnapshotDurable {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let node = fact.node?;
+        let (id, durable) = (node.id, &node.durable);
+        let unless_durable = |meta: &SnapshotMeta, what: &str| {
+            let held = durable.snapshot_id();
+            (held != meta.last).then(|| format!("{id} {what} {}; its disk holds the record of {held}", meta.last))
+        };
+        let message = match &fact.record.what {
+            What::Asked { write } => {
+                let last = write.snapshot.as_ref()?.meta.last;
+                let message = || format!("{id} asks for a record of the snapshot of {last}, whose file is not durable");
+                (!node.files.contains(&last)).then(message)
+            }
+            What::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
+            What::Restored { meta, .. } => unless_durable(meta, "sets its state machine to the snapshot of"),
+            // An older one than the disk holds now may have left its file before that was deleted.
+            What::SnapshotSent { meta, .. } if meta.last.index <= durable.snapshot_id().index => None,
+            What::SnapshotSent { meta, .. } => unless_durable(meta, "sends the snapshot of"),
+            What::SnapshotRemoved { last } => removed(node, *last),
+            What::Compacted { before } => {
+                let (covered, applied) = (durable.snapshot_id(), node.view?.applied);
+                let beyond = before.previous() > covered.index || before.previous() > applied;
+                let words =
+                    || format!("{id} lets go of all before {before}; {covered} is its snapshot, {applied} is applied");
+                beyond.then(words)
+            }
+            _ => None,
+        };
+        Some(fact.contradicts(NAME, durable.record.min(fact.record.number), message?))
+    }
+}
+
+/// What is wrong if the file of this snapshot is deleted: the newest record, durable or not, or the durable one names it.
+fn removed(node: &Node, last: EntryId) -> Option<String> {
+    let newest = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
+    let is_named = [newest, node.durable.snapshot_id()].contains(&last);
+    is_named.then(|| format!("the file of the snapshot of {last} is deleted, which {} still needs", node.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use raft_core::LogIndex;
+
+    /// n1 has applied up to 2@2, and its snapshot's file is durable.
+    fn saved() -> Script {
+        let mut script = Script::led();
+        script.step(1, |view| view.applied = LogIndex(2));
+        script.save(1, &meta(2, 2));
+        script
+    }
+
+    #[test]
+    fn a_record_before_its_file_fires() {
+        let mut script = Script::led();
+        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        assert_fires(SnapshotDurable, NAME, &script, "a record of the snapshot of 2@2, whose file is not durable");
+    }
+
+    #[test]
+    fn what_rests_on_a_record_that_is_not_durable_fires() {
+        let asked = || {
+            let mut script = saved();
+            script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+            script.write(1);
+            script
+        };
+        let mut script = asked();
+        script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
+        assert_fires(
+            SnapshotDurable,
+            NAME,
+            &script,
+            "n1 wants to load the snapshot of 2@2; its disk holds the record of",
+        );
+        let mut script = asked();
+        script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
+        let mut script = asked();
+        let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
+        let sent = What::SnapshotSent { to, term: raft_core::Term(2), meta: meta(2, 2), bytes: 9, verdict };
+        script.push(Some(1), sent);
+        assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
+        let mut script = asked();
+        script.push(Some(1), What::Compacted { before: LogIndex(2) });
+        assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 2; 0@0 is its snapshot");
+        let mut script = asked();
+        script.push(Some(1), What::SnapshotRemoved { last: EntryId::new(2, 2) });
+        assert_fires(SnapshotDurable, NAME, &script, "the file of the snapshot of 2@2 is deleted");
+    }
+
+    #[test]
+    fn the_right_order_is_silent() {
+        let mut script = saved();
+        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.sync(1);
+        script.push(Some(1), What::Compacted { before: LogIndex(3) });
+        script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
+        script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        assert_silent(SnapshotDurable, &script);
+        script.push(Some(1), What::Compacted { before: LogIndex(4) });
+        assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 4; 2@2 is its snapshot, 2 is applied");
+    }
+}

@@ -1,0 +1,115 @@
+//! A node's snapshot never goes back: each is newer than the one it replaces, across restarts too, none sets the node to
+//! what it has left behind, and one whose last entry the log holds takes nothing away that follows it (Raft §7).
+//!
+//! First to catch: an old snapshot that arrives late and is installed, a suffix dropped that was acknowledged, a state
+//! machine set back. Backed up by `monotone` and `acknowledged_survives`.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::LogFate;
+
+const NAME: &str = "snapshot_forward";
+
+pub(super) struct SnapshotForward;
+
+impl Property for SnapshotForward {
+    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let node = fact.node?;
+        let id = node.id;
+        let message = match &fact.record.what {
+            What::Asked { write } => {
+                let taken = write.snapshot.as_ref()?;
+                let (last, before) = (taken.meta.last, fact.change.edit.replaced?);
+                let commit = node.previous.map(|seen| seen.commit).unwrap_or_default();
+                if last.index <= before.index {
+                    format!("{id} takes the snapshot of {last} in the place of that of {before}")
+                } else if fact.change.edit.gave_way_in_vain {
+                    format!("{id} gives its log up for the snapshot of {last}, although it holds that entry")
+                } else if taken.log == LogFate::Discard && last.index <= commit {
+                    format!("{id} gives its log up for the snapshot of {last}; it had committed up to {commit}")
+                } else {
+                    return None;
+                }
+            }
+            What::Restored { meta, .. } if meta.last.index < fact.change.restored_from => {
+                let from = fact.change.restored_from;
+                format!("{id} sets its state machine back from {from} to the snapshot of {}", meta.last)
+            }
+            What::Started { .. } => {
+                let before = fact.change.recovery?.snapshot_before;
+                let now = node.durable.snapshot_id();
+                if now.index >= before.index {
+                    return None;
+                }
+                format!("{id} restarts with the snapshot of {now}; that of {before} was durable")
+            }
+            _ => return None,
+        };
+        Some(fact.contradicts(NAME, node.asked.min(fact.record.number), message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::record::CrashKind;
+    use raft_core::{EntryId, LogIndex};
+
+    /// n1 has applied and saved up to 2@2.
+    fn taken() -> Script {
+        let mut script = Script::legal();
+        script.save(2, &meta(2, 2));
+        script.ask_snapshot(2, meta(2, 2), LogFate::Keep);
+        script.sync(2);
+        script
+    }
+
+    #[test]
+    fn an_older_snapshot_fires() {
+        for fate in [LogFate::Keep, LogFate::Discard] {
+            let mut script = taken();
+            script.ask_snapshot(2, meta(1, 1), fate);
+            assert_fires(SnapshotForward, NAME, &script, "n2 takes the snapshot of 1@1 in the place of that of 2@2");
+        }
+    }
+
+    #[test]
+    fn a_suffix_dropped_fires() {
+        let mut script = taken();
+        script.step(2, |view| view.last = EntryId::new(3, 3));
+        script.ask_snapshot(2, meta(3, 3), LogFate::Discard);
+        assert_fires(SnapshotForward, NAME, &script, "although it holds that entry");
+    }
+
+    #[test]
+    fn a_state_machine_set_back_fires() {
+        let mut script = taken();
+        script.apply(2, vec![founding(), noop(2, 2), noop(3, 3)], 7);
+        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        assert_fires(SnapshotForward, NAME, &script, "n2 sets its state machine back from 3 to the snapshot of 2@2");
+    }
+
+    #[test]
+    fn a_restart_without_it_fires() {
+        let mut script = taken();
+        script.crash(2, CrashKind::PowerLoss);
+        script.start(2, 3, Some(2), vec![founding(), noop(2, 2), noop(3, 3)]);
+        assert_fires(SnapshotForward, NAME, &script, "n2 restarts with the snapshot of 0@0; that of 2@2 was durable");
+    }
+
+    #[test]
+    fn newer_ones_and_one_for_a_log_that_is_behind_are_silent() {
+        let mut script = taken();
+        script.save(2, &meta(3, 3));
+        script.ask_snapshot(2, meta(3, 3), LogFate::Keep);
+        script.step(1, |view| {
+            (view.term, view.last, view.commit) = (raft_core::Term(3), EntryId::new(3, 3), LogIndex(3));
+        });
+        script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
+        script.sync(1);
+        script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+        assert_silent(SnapshotForward, &script);
+    }
+}

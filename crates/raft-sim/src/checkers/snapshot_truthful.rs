@@ -1,0 +1,91 @@
+//! A snapshot stands for what it says: it ends in an entry that a leader has committed, and carries the newest
+//! configuration up to there, both halves of a joint one (Raft §7, Thesis §5.1).
+//!
+//! First to catch: the configuration of the log's end written into a snapshot of the middle, a snapshot of entries that
+//! are not committed. Backed up by `configuration` and `state_machine_safety`.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::What;
+use raft_core::SnapshotMeta;
+
+const NAME: &str = "snapshot_truthful";
+
+pub(super) struct SnapshotTruthful;
+
+impl Property for SnapshotTruthful {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let meta = match &fact.record.what {
+            What::SnapshotTaken { meta, .. }
+            | What::SnapshotSaved { meta, .. }
+            | What::SnapshotReceived { meta, .. }
+            | What::Restored { meta, .. } => meta,
+            What::Asked { write } => &write.snapshot.as_ref()?.meta,
+            What::Started { snapshot, .. } => snapshot.as_ref()?,
+            _ => return None,
+        };
+        let (message, earlier) = untrue(ghost, meta)?;
+        let message = format!("{}: {message}", fact.record.node?);
+        Some(fact.contradicts(NAME, earlier.unwrap_or(fact.record.number), message))
+    }
+}
+
+/// What is wrong with it, and the record that shows the other fact.
+fn untrue(ghost: &Ghost, meta: &SnapshotMeta) -> Option<(String, Option<u64>)> {
+    let last = meta.last;
+    let committed = match ghost.committed_at(last.index) {
+        Some(committed) if committed.id == last => committed,
+        Some(other) => {
+            let message = format!("a snapshot of {last}, where {} committed {}", other.by, other.id);
+            return Some((message, Some(other.record)));
+        }
+        None => return Some((format!("a snapshot of {last}, which no leader has committed"), None)),
+    };
+    let in_force = ghost.decided().iter().rev().find(|(at, _)| at.index <= last.index)?;
+    let (at, configuration) = (&in_force.0, &in_force.1);
+    if (*at, configuration) == (meta.configured_at, &meta.configuration) {
+        return None;
+    }
+    let (claimed, by) = (&meta.configuration, meta.configured_at);
+    let message = format!("a snapshot of {last} with {claimed} of {by}; {configuration} of {at} was in force there");
+    Some((message, Some(committed.record)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use raft_core::{Configuration, EntryId, NodeId};
+
+    #[test]
+    fn a_snapshot_of_what_is_not_committed_fires() {
+        let mut script = Script::led();
+        script.push(Some(1), What::SnapshotTaken { meta: meta(3, 2), bytes: 9 });
+        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 3@2, which no leader has committed");
+        let mut script = Script::led();
+        script.push(Some(1), What::SnapshotTaken { meta: meta(2, 1), bytes: 9 });
+        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 2@1, where n1 committed 2@2");
+    }
+
+    #[test]
+    fn another_configuration_or_another_place_of_it_fires() {
+        let mut other = meta(2, 2);
+        other.configuration = Configuration::of_voters([NodeId(1), NodeId(2)]);
+        let mut elsewhere = meta(2, 2);
+        elsewhere.configured_at = EntryId::new(2, 2);
+        for meta in [other, elsewhere] {
+            let mut script = Script::led();
+            script.push(Some(1), What::SnapshotTaken { meta, bytes: 9 });
+            assert_fires(SnapshotTruthful, NAME, &script, "{n1 n2 n3} of 1@1 was in force there");
+        }
+    }
+
+    #[test]
+    fn a_true_one_is_silent() {
+        let mut script = Script::legal();
+        for meta in [meta(1, 1), meta(2, 2), meta(3, 3)] {
+            script.push(Some(1), What::SnapshotTaken { meta, bytes: 9 });
+        }
+        assert_silent(SnapshotTruthful, &script);
+    }
+}

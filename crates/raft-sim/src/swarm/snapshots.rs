@@ -1,0 +1,28 @@
+//! Settings under which snapshots are taken often: what is rare in service is common here.
+
+use crate::rng::Site;
+use crate::scenario::model::{Feature, RaftSettings};
+use crate::world::World;
+use raft_core::NodeId;
+
+const SETTINGS: Site = Site::new("swarm snapshot settings");
+
+impl World {
+    /// The settings of a node in a run with snapshots; none in a run without.
+    pub(crate) fn draw_snapshots(&mut self, node: NodeId) -> Option<RaftSettings> {
+        if !self.draws_feature(Feature::Snapshots) {
+            return None;
+        }
+        let mut settings = self.scenario.raft.clone();
+        let mut draw = |n| self.choices.draw(SETTINGS, node.0, n);
+        // Small numbers matter as much as great ones: draw the magnitude first. Each node goes by its own.
+        let most = [3, 12, 60][draw(0).below(3) as usize];
+        settings.snapshot_after_entries = 1 + draw(1).below(most);
+        let most = [1, 4, 30][draw(2).below(3) as usize];
+        settings.trailing_entries = draw(3).below(most);
+        settings.max_cached_bytes = [0, 300, 3_000, settings.max_cached_bytes][draw(4).below(4) as usize];
+        let timeout = settings.election_timeout.end;
+        settings.snapshot_timeout = draw(5).in_range(&(timeout / 2..timeout.saturating_mul(4)));
+        Some(settings)
+    }
+}
