@@ -106,6 +106,8 @@ impl Host {
         config.pre_vote = settings.pre_vote;
         config.check_quorum = settings.check_quorum;
         config.stickiness = settings.stickiness;
+        config.lease_reads = settings.lease_reads;
+        config.max_clock_drift_ppm = settings.max_clock_drift_ppm;
         config.max_append_bytes = settings.max_append_bytes;
         config.max_inflight_messages = settings.max_inflight_messages;
         config.observe = true;

@@ -33,8 +33,11 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[raft]\nfsync = 1",
-        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, election_timeout_of",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, election_timeout_of",
     ),
+    ("[raft]\nlease_reads = true\nstickiness = false", "8: raft.lease_reads: needs `stickiness`"),
+    ("[raft]\nmax_clock_drift_ppm = 1_000_000", "8: raft.max_clock_drift_ppm: 1000000 is out of range: 0 to 999999"),
+    ("[clients]\nreads = \"leese\"", "8: clients.reads: unknown way to read `leese`, did you mean `lease`?"),
     ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
     (
         "[raft]\nelection_timeout = \"40ms..80ms\"",
@@ -240,7 +243,8 @@ seeds = "3..5"
 founders = 2
 [raft]
 election_timeout_of = { n1 = "100ms", n2 = "1s..2s" }
-stickiness = false
+lease_reads = true
+max_clock_drift_ppm = 7
 [initial.n2]
 term = 9
 voted_for = "n1"
@@ -250,6 +254,7 @@ loss = "0.0001%"
 delay = "10us..1.5ms"
 [clients]
 mix = { put = 1 }
+reads = "mixed"
 [[at]]
 time = "1s"
 kill = "leader"
@@ -352,7 +357,8 @@ joint = "any"
 heal = true
 [swarm]
 features = ["loss", "duplicate", "reorder", "partition", "one_way_cut", "isolate_leader", "kill", "power_loss",
-            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer"]
+            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer",
+            "lease_reads"]
 mean_interval = "700ms"
 heal_at = "8s"
 [expect]

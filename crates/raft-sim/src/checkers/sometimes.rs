@@ -14,7 +14,7 @@ use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 33] = [
+pub const MARKS: [&str; 34] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -30,6 +30,7 @@ pub const MARKS: [&str; 33] = [
     "leader_removed_itself",
     "learner_added",
     "learner_promoted",
+    "lease_read_served",
     "log_conflict",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
@@ -59,12 +60,22 @@ pub(super) struct Sometimes {
     requested: BTreeSet<u64>,
     /// Gets, by the record of their invocation.
     gets: BTreeSet<u64>,
-    /// Gets that a leader has taken and not answered: whether it had committed nothing of its own term yet.
-    taken: BTreeMap<(NodeId, RequestId), bool>,
+    /// Gets that a leader has taken and not answered.
+    taken: BTreeMap<(NodeId, RequestId), Taken>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
+}
+
+/// A get, as a leader took it.
+struct Taken {
+    /// The record of that.
+    record: u64,
+    /// The leader had committed nothing of its own term yet.
+    early: bool,
+    /// Others vote, too: to be sure that it leads it has to ask them, or rest on a lease.
+    among_others: bool,
 }
 
 impl Default for Sometimes {
@@ -234,14 +245,26 @@ impl Sometimes {
         let Some((node, view)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
         if is_get && view.role == RoleKind::Leader {
             let committed = node.log.slot(view.commit).map(|slot| slot.id.term);
-            self.taken.insert((node.id, id), committed != Some(view.term));
+            let others = |configuration: &Configuration| {
+                configuration.members.keys().any(|peer| *peer != node.id && configuration.is_voter(*peer))
+            };
+            let taken = Taken {
+                record: fact.record.number,
+                early: committed != Some(view.term),
+                among_others: node.configuration().is_some_and(others),
+            };
+            self.taken.insert((node.id, id), taken);
         }
     }
 
     fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) {
-        let Some(early) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+        let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+        // Answered in the call that took it: nobody can have been asked.
+        if matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record) {
+            self.mark("lease_read_served");
+        }
         match reply {
-            Reply::Answer { .. } if early => self.mark("read_waited_for_first_commit"),
+            Reply::Answer { .. } if taken.early => self.mark("read_waited_for_first_commit"),
             Reply::Answer { .. } => {}
             _ => self.mark("read_failed"),
         }
@@ -398,6 +421,25 @@ mod tests {
         let reached = counts(&script);
         assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
         assert_eq!(reached.get("leader_behind_commit"), Some(&1));
+    }
+
+    #[test]
+    fn a_read_that_is_answered_in_the_call_that_took_it_asked_nobody() {
+        let mut script = Script::led();
+        let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+        get(&mut script, 1, 1);
+        let taken = script.records.last().map(|record| record.number);
+        script.push(Some(1), What::TimerFired);
+        script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+        assert_eq!(counts(&script).get("lease_read_served"), None, "after another call");
+        get(&mut script, 1, 2);
+        let asked = script.records.last().map(|record| record.number);
+        assert_ne!(taken, asked);
+        script.push(Some(1), What::Replied { id: RequestId(2), reply: answer() });
+        if let Some(record) = script.records.last_mut() {
+            record.cause = asked;
+        }
+        assert_eq!(counts(&script).get("lease_read_served"), Some(&1));
     }
 
     fn of(voters: &[u64], outgoing: &[u64], members: u64) -> Configuration {

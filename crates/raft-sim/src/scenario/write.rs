@@ -6,7 +6,7 @@ use super::model::{
     ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
     Trigger,
 };
-use super::names::{FEATURES, ROLES, name_of};
+use super::names::{FEATURES, READS, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
@@ -105,6 +105,8 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     out.field("pre_vote", raft.pre_vote);
     out.field("check_quorum", raft.check_quorum);
     out.field("stickiness", raft.stickiness);
+    out.field("lease_reads", raft.lease_reads);
+    out.field("max_clock_drift_ppm", raft.max_clock_drift_ppm);
     out.field("max_append_bytes", raft.max_append_bytes);
     out.field("max_inflight_messages", raft.max_inflight_messages);
     if !raft.election_timeout_of.is_empty() {
@@ -133,6 +135,7 @@ fn clients(out: &mut Text, clients: &ClientModel) {
     out.field("give_up_after", quoted(&units::show(clients.give_up_after)));
     out.field("keys", clients.keys);
     out.field("mix", format!("{{ get = {get}, put = {put}, cas = {cas}, delete = {delete} }}"));
+    out.field("reads", quoted(name_of(&READS, clients.reads)));
     out.field("start", quoted(&units::show(clients.start)));
 }
 
