@@ -46,11 +46,13 @@ pub enum Fault {
     TornWrite,
     /// A crash took back a creation, renaming or removal of a file. Matters always.
     RenameLost,
+    /// A machine lost its disk and came back with an empty one. Matters if there was something on it.
+    DiskWiped,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -70,6 +72,7 @@ impl Fault {
         Self::UnsyncedLost,
         Self::TornWrite,
         Self::RenameLost,
+        Self::DiskWiped,
     ];
 
     /// Its name in reports.
@@ -94,6 +97,7 @@ impl Fault {
             Self::UnsyncedLost => "unsynced_lost",
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",
+            Self::DiskWiped => "disk_wiped",
         }
     }
 

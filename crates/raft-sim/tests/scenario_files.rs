@@ -64,7 +64,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
     (
         "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
-        "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
+        "7: at[0]: has no action; an action is one of kill, power_loss, wipe, restart, cut, isolate, partition, heal, drop, \
           network, slow_disk, drift, pause, resume, campaign, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
     ),
     ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
@@ -265,6 +265,10 @@ power_loss = "n1 n2"
 keep = "everything"
 [[at]]
 time = "1s"
+wipe = "n2"
+after_actions = 1
+[[at]]
+time = "1s"
 restart = "all"
 [[at]]
 time = "1s"
@@ -379,7 +383,7 @@ fn what_is_written_is_read_back() {
     let mut scenario = read(&format!("{HEADER}{EVERYTHING}")).expect("a good file").scenario;
     scenario.story = "Two\nlines, a \"quote\" and '''three'''.".to_owned();
     assert_eq!(scenario.expect.logs.get(&NodeId(2)), Some(&vec![Term(1)]));
-    assert!(matches!(&scenario.steps[20].trigger, Trigger::When { .. }), "the twenty times come first");
+    assert!(matches!(&scenario.steps[21].trigger, Trigger::When { .. }), "the times come first");
     assert!(scenario.steps.iter().any(|step| matches!(
         &step.trigger,
         Trigger::When { condition: Condition::Holds { index: LogIndex(7), term: None, .. }, .. }

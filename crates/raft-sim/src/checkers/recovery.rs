@@ -99,7 +99,7 @@ fn restarted(fact: &Fact<'_>, node: &Node, hard_state: HardState, recovery: &nod
 mod tests {
     use super::super::script::*;
     use super::*;
-    use crate::record::CrashKind::{Kill, PowerLoss};
+    use crate::record::CrashKind::{DiskLoss, Kill, PowerLoss};
 
     fn recovery() -> Recovery {
         Recovery::new(&scenario())
@@ -123,6 +123,16 @@ mod tests {
         let mut script = in_doubt(PowerLoss);
         script.start(1, 2, None, vec![founding(), noop(2, 2)]);
         assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 and a log up to 2@2: not");
+    }
+
+    #[test]
+    fn a_disk_that_is_lost_brings_nothing_back() {
+        let mut script = in_doubt(DiskLoss);
+        script.start(1, 0, None, vec![]);
+        assert_silent(recovery(), &script);
+        let mut script = in_doubt(DiskLoss);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1 and a log up to 2@2: not");
     }
 
     #[test]

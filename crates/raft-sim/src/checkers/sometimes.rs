@@ -8,13 +8,13 @@ use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
 use raft_core::{
-    AppendOutcome, Configuration, EntryId, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc, Term, Vote,
+    AppendOutcome, Configuration, EntryId, Event, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc, Term, Vote,
 };
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 34] = [
+pub const MARKS: [&str; 35] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -32,6 +32,7 @@ pub const MARKS: [&str; 34] = [
     "learner_promoted",
     "lease_read_served",
     "log_conflict",
+    "lost_data_reported",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
     "pre_vote_refused",
@@ -128,6 +129,7 @@ impl Sometimes {
             }
             What::Crashed { crash: CrashKind::PowerLoss, lost } if *lost > 0 => self.mark("power_loss_lost_bytes"),
             What::Asked { .. } if fact.change.edit.removed.is_some() => self.mark("truncation"),
+            What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
             What::Invoked { label, .. } if label.starts_with("get ") => {
                 self.gets.insert(fact.record.number);
             }
@@ -386,6 +388,14 @@ mod tests {
         let reached = counts(&script);
         let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
         assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    }
+
+    #[test]
+    fn a_disk_that_is_lost_is_reported() {
+        let mut script = Script::led();
+        let (acknowledged, denied) = (LogIndex(2), EntryId::new(2, 2));
+        script.push(Some(1), What::Observed(Event::PeerLostData { peer: NodeId(3), acknowledged, denied }));
+        assert_eq!(counts(&script).get("lost_data_reported"), Some(&1));
     }
 
     /// A get handed to a node, caused by its invocation.

@@ -200,7 +200,11 @@ fn write_action(out: &mut Text, action: &StepAction) {
     let whom = |targets: &Targets| quoted(&show(targets));
     match action {
         StepAction::Crash { nodes, crash, after_actions, keep } => {
-            let verb = if *crash == CrashKind::Kill { "kill" } else { "power_loss" };
+            let verb = match crash {
+                CrashKind::Kill => "kill",
+                CrashKind::PowerLoss => "power_loss",
+                CrashKind::DiskLoss => "wipe",
+            };
             out.field(verb, whom(nodes));
             after_actions.iter().for_each(|count| out.field("after_actions", count));
             if *keep != Keep::Random {
