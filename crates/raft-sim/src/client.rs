@@ -122,7 +122,7 @@ impl Clients {
         let mut client = Client::new(self.slots.len(), node, true);
         let wish = match value {
             Some(value) => Wish::Put { key, value },
-            None => Wish::Get { key },
+            None => Wish::Get { key, mode: operation::scripted_mode(self.model.reads) },
         };
         let needs_session = !wish.is_read();
         let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);

@@ -51,6 +51,7 @@ impl fmt::Display for Text<'_> {
                 let how = match crash {
                     CrashKind::Kill => "is killed",
                     CrashKind::PowerLoss => "loses power",
+                    CrashKind::DiskLoss => return write!(f, "loses its disk"),
                 };
                 write!(f, "{how}")?;
                 if *lost > 0 { write!(f, ", {lost} bytes that were not synced are gone") } else { Ok(()) }

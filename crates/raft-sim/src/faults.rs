@@ -48,11 +48,13 @@ pub enum Fault {
     RenameLost,
     /// A snapshot was lost on its way. Matters if its receiver was up.
     SnapshotLost,
+    /// A machine lost its disk and came back with an empty one. Matters if there was something on it.
+    DiskWiped,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -73,6 +75,7 @@ impl Fault {
         Self::TornWrite,
         Self::RenameLost,
         Self::SnapshotLost,
+        Self::DiskWiped,
     ];
 
     /// Its name in reports.
@@ -98,6 +101,7 @@ impl Fault {
             Self::TornWrite => "torn_write",
             Self::RenameLost => "rename_lost",
             Self::SnapshotLost => "snapshot_lost",
+            Self::DiskWiped => "disk_wiped",
         }
     }
 

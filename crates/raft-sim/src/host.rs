@@ -32,8 +32,10 @@ pub struct Host {
     pub id: NodeId,
     /// Its clock.
     pub clock: NodeClock,
-    /// Which start its process is, or its last one was: the disk counts them. 0 before the first.
+    /// Which start its process is, or its last one was: the disks count them. 0 before the first.
     pub incarnation: u64,
+    /// The starts from disks that were lost.
+    incarnations_lost: u64,
     /// The process, while it runs.
     pub process: Option<Process>,
     /// The crash that waits for the next call.
@@ -118,6 +120,8 @@ impl Host {
         config.pre_vote = settings.pre_vote;
         config.check_quorum = settings.check_quorum;
         config.stickiness = settings.stickiness;
+        config.lease_reads = settings.lease_reads;
+        config.max_clock_drift_ppm = settings.max_clock_drift_ppm;
         config.max_append_bytes = settings.max_append_bytes;
         config.max_inflight_messages = settings.max_inflight_messages;
         config.trailing_entries = settings.trailing_entries;
@@ -128,6 +132,7 @@ impl Host {
             id,
             clock,
             incarnation: 0,
+            incarnations_lost: 0,
             process: None,
             armed: None,
             armed_disk: None,
@@ -192,9 +197,9 @@ impl Host {
                 return Err(error.to_string());
             }
         };
-        self.incarnation = incarnation;
+        self.incarnation = self.incarnations_lost + incarnation;
         let what = What::Started {
-            incarnation,
+            incarnation: self.incarnation,
             hard_state,
             snapshot: snapshot.clone(),
             disk_mark: store.disk().operations(),
@@ -226,6 +231,14 @@ impl Host {
         self.disk = Some(store.into_disk());
         self.paused = false;
         working.is_some() || !waiting.is_empty()
+    }
+
+    /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner
+    /// starts from: nobody may found a cluster twice. Returns how many operations were on the old one.
+    pub fn lose_disk(&mut self) -> u64 {
+        self.founding = None;
+        self.incarnations_lost = self.incarnation;
+        self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
     }
 
     /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;

@@ -109,7 +109,7 @@ pub enum What {
     Crashed {
         /// How.
         crash: CrashKind,
-        /// How many bytes or files that were not synced this took away.
+        /// How many bytes or files that were not synced this took away; of a disk that is lost, all operations.
         lost: u64,
     },
     /// A message arrived and was handed to the node.
@@ -318,6 +318,8 @@ pub enum CrashKind {
     Kill,
     /// The machine loses power: what was not synced may vanish, wholly or partly.
     PowerLoss,
+    /// The machine loses its disk: it comes back with an empty one.
+    DiskLoss,
 }
 
 /// What the network does with a message.

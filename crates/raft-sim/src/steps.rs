@@ -186,6 +186,7 @@ impl World {
         let how = match crash {
             CrashKind::Kill => "kill",
             CrashKind::PowerLoss => "power loss",
+            CrashKind::DiskLoss => "wipe",
         };
         match after {
             None => {

@@ -12,19 +12,21 @@ use crate::faults::Fault;
 use crate::host::Armed;
 use crate::network::{CutId, Link, links_across, links_between};
 use crate::record::{CrashKind, SimTime};
-use crate::rng::{Draw, Site};
-use crate::scenario::model::{Feature, Keep, NetworkModel, SwarmModel};
+use crate::rng::{Choices, Draw, Site};
+use crate::scenario::model::{ClientReads, Feature, Keep, NetworkModel, Scenario, SwarmModel};
 use crate::steps::list;
 use crate::world::{Event, Healed, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 const FEATURE: Site = Site::new("swarm feature");
 const INTENSITY: Site = Site::new("swarm intensity");
 const FAULT: Site = Site::new("swarm fault");
 const HEAL: Site = Site::new("swarm heal");
+const DRIFT_BOUND: Site = Site::new("swarm drift bound");
 
 /// The features that begin and end, in the order in which they are drawn.
 const TIMED: [Feature; 13] = [
@@ -77,6 +79,25 @@ pub(crate) enum SwarmEvent {
     Heal,
 }
 
+/// Whether a run has a feature: asked again, the answer is the same.
+fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
+    let may = scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
+    may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
+}
+
+/// The scenario as this run has it: with leases, or as it is written. How far clocks may drift is drawn, too: a bound that
+/// is never reached, or too small to tell, would test nothing.
+pub(crate) fn with_leases(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
+    if !draws(scenario, choices, Feature::LeaseReads) {
+        return Arc::clone(scenario);
+    }
+    let mut scenario = Scenario::clone(scenario);
+    scenario.raft.lease_reads = true;
+    scenario.raft.max_clock_drift_ppm = [100, 10_000, 300_000][choices.draw(DRIFT_BOUND, 0, 0).below(3) as usize];
+    scenario.clients.reads = ClientReads::Mixed;
+    Arc::new(scenario)
+}
+
 impl World {
     /// Draws what this run will have, and plans its first fault and its healing.
     pub(crate) fn begin_swarm(&mut self) {
@@ -101,8 +122,7 @@ impl World {
 
     /// Whether this run has a feature: asked again, the answer is the same.
     pub(crate) fn draws_feature(&mut self, feature: Feature) -> bool {
-        let may = self.scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
-        may && self.choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
+        draws(&self.scenario, &mut self.choices, feature)
     }
 
     /// The links of a run whose network is bad: how bad is drawn once.
@@ -216,8 +236,8 @@ impl World {
             Feature::Pause => self.pause_some(n, length),
             Feature::Membership => self.change_membership(n),
             Feature::Transfer => self.hand_over(n),
-            // Not timed: part of the noise.
-            Feature::Loss | Feature::Duplicate | Feature::Reorder | Feature::Snapshots => {}
+            // Not timed: part of the noise, or of the settings.
+            Feature::Loss | Feature::Duplicate | Feature::Reorder | Feature::Snapshots | Feature::LeaseReads => {}
         }
     }
 
@@ -365,10 +385,13 @@ impl World {
     }
 
     /// From what every quartz has to what only a broken clock has. Nothing that Raft promises rests on clocks but
-    /// progress, and that is asked for only after the healing.
+    /// progress, and that is asked for only after the healing; where reads rest on leases no clock drifts further than
+    /// they allow for.
     fn drift(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let most = [100, 10_000, 400_000][self.detail(n, 1).below(3) as usize];
+        let raft = &self.scenario.raft;
+        let most = if raft.lease_reads { u64::from(raft.max_clock_drift_ppm) } else { most };
         let ppm = i32::try_from(1 + self.detail(n, 2).below(most)).unwrap_or(1);
         let ppm = if self.detail(n, 3).chance_ppm(500_000) { ppm } else { -ppm };
         self.emit_fault(format!("clock of {node} drifts by {ppm} ppm"));
@@ -440,5 +463,47 @@ impl World {
         self.emit_fault(format!("{node} stays {how}"));
         self.ledger.inject(fault);
         self.network.cut(links, fault);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::What;
+    use crate::testing;
+    use crate::world::Emission;
+
+    /// How far the clocks of this world are made to drift at most.
+    fn most_drift(world: &mut World) -> u32 {
+        while world.advance() {}
+        let mut emissions = Vec::new();
+        world.take_emissions(&mut emissions);
+        let drifts = emissions.iter().filter_map(|emission| {
+            let Emission::Record(record) = emission else { return None };
+            let What::Fault { label } = &record.what else { return None };
+            let ppm = label.split_once(" drifts by ")?.1.strip_suffix(" ppm")?;
+            Some(ppm.parse::<i32>().expect("a number").unsigned_abs())
+        });
+        drifts.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn half_of_the_runs_have_leases_and_then_no_clock_drifts_further_than_they_allow_for() {
+        let mut scenario = testing::swarm(3);
+        scenario.clients.count = 0;
+        let features = [Feature::ClockDrift, Feature::LeaseReads].into();
+        scenario.swarm = scenario.swarm.map(|model| SwarmModel { features, ..model });
+        let scenario = Arc::new(scenario);
+        let (mut with, mut without) = (BTreeSet::new(), BTreeSet::new());
+        for seed in 0..30 {
+            let mut world = World::new(&scenario, seed);
+            let most = most_drift(&mut world);
+            let raft = &world.scenario.raft;
+            let bound = raft.max_clock_drift_ppm;
+            assert!(!raft.lease_reads || most <= bound, "seed {seed}: {most} ppm where {bound} are allowed for");
+            if raft.lease_reads { &mut with } else { &mut without }.insert((bound, most > 10_000));
+        }
+        assert!(with.len() > 3 && with.contains(&(300_000, true)), "{with:?}");
+        assert!(without.contains(&(10_000, true)), "where nothing rests on clocks they may be as wrong as can be");
     }
 }

@@ -35,9 +35,13 @@ const SNAPSHOTS: [Feature; 1] = [Feature::Snapshots];
 /// What operators do.
 const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
 
+/// What is no fault: reads that rest on clocks.
+const LEASES: [Feature; 1] = [Feature::LeaseReads];
+
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
+const WITH_LEASES: [&str; 1] = ["lease_read_served"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
 /// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story.
 const WITH_SNAPSHOTS: [&str; 7] = [
@@ -84,8 +88,8 @@ pub fn all(nodes: u64) -> Scenario {
         "swarm-all",
         "All random faults at once",
         nodes,
-        &[&NET, &DISK, &TIMING, &OPERATION, &SNAPSHOTS],
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS],
+        &[&NET, &DISK, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES],
     )
 }
 

@@ -1,7 +1,8 @@
 //! Scenarios for the tests of the engine.
 
 use crate::scenario::model::{
-    ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, Step, StepAction, SwarmModel, Trigger,
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, Step, StepAction,
+    SwarmModel, Trigger,
 };
 use crate::scenario::names::FEATURES;
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             pre_vote: true,
             check_quorum: true,
             stickiness: true,
+            lease_reads: false,
+            max_clock_drift_ppm: 10_000,
             max_append_bytes: 1 << 20,
             max_inflight_messages: 256,
             snapshot_after_entries: 0,
@@ -55,6 +58,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             retry_after: ms(200),
             give_up_after: ms(1_000),
             keys: 3,
+            reads: ClientReads::Safe,
             mix: [4, 4, 2, 1],
             start: Duration::ZERO,
         },

@@ -123,7 +123,11 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         ),
         What::RefusedToStart { error } => plain("refused_to_start", json!({ "error": error })),
         What::Crashed { crash, lost } => {
-            let how = if *crash == CrashKind::Kill { "kill" } else { "power_loss" };
+            let how = match crash {
+                CrashKind::Kill => "kill",
+                CrashKind::PowerLoss => "power_loss",
+                CrashKind::DiskLoss => "disk_loss",
+            };
             plain("crashed", json!({ "crash": how, "lost": lost }))
         }
         What::Received { from, rpc } => ("received", Some(message(rpc)), json!({ "from": from.0 })),

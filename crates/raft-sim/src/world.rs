@@ -23,7 +23,7 @@ use crate::record::{NodeView, Record, SimTime, What};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
 use crate::steps::Script;
-use crate::swarm::{Swarm, SwarmEvent};
+use crate::swarm::{Swarm, SwarmEvent, with_leases};
 use bytes::Bytes;
 use configurations::Configurations;
 use disk_lane::Question;
@@ -123,6 +123,7 @@ impl World {
     /// A world at its beginning: all machines started, clients and steps planned.
     pub fn new(scenario: &Arc<Scenario>, seed: u64) -> Self {
         let mut choices = Choices::new(seed);
+        let scenario = &with_leases(scenario, &mut choices);
         let mut wakes = Vec::new();
         let clients = Clients::new(&scenario.clients, scenario.nodes, &mut choices, &mut wakes);
         let mut world = Self {

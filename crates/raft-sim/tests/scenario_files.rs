@@ -33,8 +33,11 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[raft]\nfsync = 1",
-        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_timeout, election_timeout_of",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_timeout, election_timeout_of",
     ),
+    ("[raft]\nlease_reads = true\nstickiness = false", "8: raft.lease_reads: needs `stickiness`"),
+    ("[raft]\nmax_clock_drift_ppm = 1_000_000", "8: raft.max_clock_drift_ppm: 1000000 is out of range: 0 to 999999"),
+    ("[clients]\nreads = \"leese\"", "8: clients.reads: unknown way to read `leese`, did you mean `lease`?"),
     ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
     (
         "[raft]\nelection_timeout = \"40ms..80ms\"",
@@ -61,8 +64,8 @@ const MALFORMED: &[(&str, &str)] = &[
     ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
     (
         "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
-        "7: at[0]: has no action; an action is one of kill, power_loss, restart, cut, isolate, partition, heal, drop, \
-          network, slow_disk, drift, pause, resume, campaign, take_snapshot, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
+        "7: at[0]: has no action; an action is one of kill, power_loss, wipe, restart, cut, isolate, partition, heal, drop, \
+         network, slow_disk, drift, pause, resume, campaign, take_snapshot, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
     ),
     ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),
     ("[[at]]\ntime = \"1s\"\nkill = \"n4\"", "9: at[0].kill: unknown node `n4`: this scenario has n1 to n3"),
@@ -252,7 +255,8 @@ seeds = "3..5"
 founders = 2
 [raft]
 election_timeout_of = { n1 = "100ms", n2 = "1s..2s" }
-stickiness = false
+lease_reads = true
+max_clock_drift_ppm = 7
 [initial.n2]
 term = 9
 voted_for = "n1"
@@ -262,6 +266,7 @@ loss = "0.0001%"
 delay = "10us..1.5ms"
 [clients]
 mix = { put = 1 }
+reads = "mixed"
 [[at]]
 time = "1s"
 kill = "leader"
@@ -270,6 +275,10 @@ after_actions = 0
 time = "1s"
 power_loss = "n1 n2"
 keep = "everything"
+[[at]]
+time = "1s"
+wipe = "n2"
+after_actions = 1
 [[at]]
 time = "1s"
 restart = "all"
@@ -374,7 +383,8 @@ sending_snapshot = "n3"
 heal = true
 [swarm]
 features = ["loss", "duplicate", "reorder", "partition", "one_way_cut", "isolate_leader", "kill", "power_loss",
-            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer", "snapshots"]
+            "crash_at_boundary", "kill_restart_power_loss", "slow_disk", "clock_drift", "pause", "membership", "transfer",
+            "snapshots", "lease_reads"]
 mean_interval = "700ms"
 heal_at = "8s"
 [expect]
@@ -397,7 +407,7 @@ fn what_is_written_is_read_back() {
     let mut scenario = read(&format!("{HEADER}{EVERYTHING}")).expect("a good file").scenario;
     scenario.story = "Two\nlines, a \"quote\" and '''three'''.".to_owned();
     assert_eq!(scenario.expect.logs.get(&NodeId(2)), Some(&vec![Term(1)]));
-    assert!(matches!(&scenario.steps[20].trigger, Trigger::When { .. }), "the twenty times come first");
+    assert!(matches!(&scenario.steps[21].trigger, Trigger::When { .. }), "the times come first");
     assert!(scenario.steps.iter().any(|step| matches!(
         &step.trigger,
         Trigger::When { condition: Condition::Holds { index: LogIndex(7), term: None, .. }, .. }

@@ -101,7 +101,7 @@ fn restarted(fact: &Fact<'_>, node: &Node, hard_state: HardState, recovery: &nod
 mod tests {
     use super::super::script::*;
     use super::*;
-    use crate::record::CrashKind::{Kill, PowerLoss};
+    use crate::record::CrashKind::{DiskLoss, Kill, PowerLoss};
 
     fn recovery() -> Recovery {
         Recovery::new(&scenario())
@@ -135,6 +135,16 @@ mod tests {
             &script,
             "n1 restarts with term 2, the snapshot of 0@0 and a log up to 2@2: not",
         );
+    }
+
+    #[test]
+    fn a_disk_that_is_lost_brings_nothing_back() {
+        let mut script = in_doubt(DiskLoss);
+        script.start(1, 0, None, vec![]);
+        assert_silent(recovery(), &script);
+        let mut script = in_doubt(DiskLoss);
+        script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
+        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1 and a log up to 2@2: not");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime, Verdict, What};
-use crate::scenario::model::{ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use crate::scenario::model::{ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
@@ -31,6 +31,8 @@ pub(crate) fn scenario() -> Scenario {
             pre_vote: false,
             check_quorum: true,
             stickiness: true,
+            lease_reads: false,
+            max_clock_drift_ppm: 10_000,
             max_append_bytes: 1000,
             max_inflight_messages: 4,
             snapshot_after_entries: 0,
@@ -56,6 +58,7 @@ pub(crate) fn scenario() -> Scenario {
             retry_after: ms(1),
             give_up_after: ms(1),
             keys: 1,
+            reads: ClientReads::Safe,
             mix: [1, 1, 1, 1],
             start: ms(0),
         },

@@ -8,14 +8,14 @@ use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
 use raft_core::{
-    AppendOutcome, Configuration, EntryId, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
+    AppendOutcome, Configuration, EntryId, Event, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
     SnapshotRecord, Term, Vote, Write,
 };
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 43] = [
+pub const MARKS: [&str; 45] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -31,10 +31,12 @@ pub const MARKS: [&str; 43] = [
     "leader_removed_itself",
     "learner_added",
     "learner_promoted",
+    "lease_read_served",
     "log_compacted",
     "log_conflict",
     "log_read_back",
     "log_read_gone",
+    "lost_data_reported",
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
     "pre_vote_refused",
@@ -70,14 +72,24 @@ pub(super) struct Sometimes {
     requested: BTreeSet<u64>,
     /// Gets, by the record of their invocation.
     gets: BTreeSet<u64>,
-    /// Gets that a leader has taken and not answered: whether it had committed nothing of its own term yet.
-    taken: BTreeMap<(NodeId, RequestId), bool>,
+    /// Gets that a leader has taken and not answered.
+    taken: BTreeMap<(NodeId, RequestId), Taken>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
     /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
     installed: BTreeSet<NodeId>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
+}
+
+/// A get, as a leader took it.
+struct Taken {
+    /// The record of that.
+    record: u64,
+    /// The leader had committed nothing of its own term yet.
+    early: bool,
+    /// Others vote, too: to be sure that it leads it has to ask them, or rest on a lease.
+    among_others: bool,
 }
 
 impl Default for Sometimes {
@@ -136,6 +148,7 @@ impl Sometimes {
                 self.installed.retain(|node| Some(*node) != fact.record.node);
             }
             What::Asked { write } => self.asked(fact, write),
+            What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
             What::Invoked { label, .. } if label.starts_with("get ") => {
                 self.gets.insert(fact.record.number);
             }
@@ -299,14 +312,26 @@ impl Sometimes {
         let Some((node, view)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
         if is_get && view.role == RoleKind::Leader {
             let committed = node.log.slot(view.commit).map(|slot| slot.id.term);
-            self.taken.insert((node.id, id), committed != Some(view.term));
+            let others = |configuration: &Configuration| {
+                configuration.members.keys().any(|peer| *peer != node.id && configuration.is_voter(*peer))
+            };
+            let taken = Taken {
+                record: fact.record.number,
+                early: committed != Some(view.term),
+                among_others: node.configuration().is_some_and(others),
+            };
+            self.taken.insert((node.id, id), taken);
         }
     }
 
     fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) {
-        let Some(early) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+        let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+        // Answered in the call that took it: nobody can have been asked.
+        if matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record) {
+            self.mark("lease_read_served");
+        }
         match reply {
-            Reply::Answer { .. } if early => self.mark("read_waited_for_first_commit"),
+            Reply::Answer { .. } if taken.early => self.mark("read_waited_for_first_commit"),
             Reply::Answer { .. } => {}
             _ => self.mark("read_failed"),
         }
@@ -430,6 +455,14 @@ mod tests {
         assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
     }
 
+    #[test]
+    fn a_disk_that_is_lost_is_reported() {
+        let mut script = Script::led();
+        let (acknowledged, denied) = (LogIndex(2), EntryId::new(2, 2));
+        script.push(Some(1), What::Observed(Event::PeerLostData { peer: NodeId(3), acknowledged, denied }));
+        assert_eq!(counts(&script).get("lost_data_reported"), Some(&1));
+    }
+
     /// A get handed to a node, caused by its invocation.
     fn get(script: &mut Script, node: u64, id: u64) {
         let invoked = script.push(None, What::Invoked { client: 1, label: "get k".into() });
@@ -463,6 +496,25 @@ mod tests {
         let reached = counts(&script);
         assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
         assert_eq!(reached.get("leader_behind_commit"), Some(&1));
+    }
+
+    #[test]
+    fn a_read_that_is_answered_in_the_call_that_took_it_asked_nobody() {
+        let mut script = Script::led();
+        let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+        get(&mut script, 1, 1);
+        let taken = script.records.last().map(|record| record.number);
+        script.push(Some(1), What::TimerFired);
+        script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+        assert_eq!(counts(&script).get("lease_read_served"), None, "after another call");
+        get(&mut script, 1, 2);
+        let asked = script.records.last().map(|record| record.number);
+        assert_ne!(taken, asked);
+        script.push(Some(1), What::Replied { id: RequestId(2), reply: answer() });
+        if let Some(record) = script.records.last_mut() {
+            record.cause = asked;
+        }
+        assert_eq!(counts(&script).get("lease_read_served"), Some(&1));
     }
 
     fn of(voters: &[u64], outgoing: &[u64], members: u64) -> Configuration {

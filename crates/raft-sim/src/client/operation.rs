@@ -2,7 +2,7 @@
 
 use crate::record::SimTime;
 use crate::rng::{Choices, Site};
-use crate::scenario::model::ClientModel;
+use crate::scenario::model::{ClientModel, ClientReads};
 use bytes::Bytes;
 use raft_core::{ReadMode, RequestId};
 use raft_kv::command::{Answer, Command, Query, Response};
@@ -17,11 +17,12 @@ const KEY: Site = Site::new("client key");
 const EXPECT: Site = Site::new("client cas expects");
 const GUESS_SLOT: Site = Site::new("client cas guesses slot");
 const GUESS: Site = Site::new("client cas guesses");
+const MODE: Site = Site::new("client read mode");
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
-    Get { key: String },
+    Get { key: String, mode: ReadMode },
     Put { key: String, value: String },
     Cas { key: String, old: Option<String>, new: String },
     Delete { key: String },
@@ -60,7 +61,7 @@ impl Wish {
                 Self::Cas { key, old, new: value }
             }
             Some(3) => Self::Delete { key },
-            _ => Self::Get { key },
+            _ => Self::Get { key, mode: read_mode(model.reads, at, n, choices) },
         }
     }
 
@@ -72,8 +73,8 @@ impl Wish {
     pub(super) fn request(&self, session: SessionId, sequence: u64) -> Request {
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         let command = match self {
-            Self::Get { key } => {
-                return Request::Query { query: Query::Get { key: bytes(key) }.encode(), mode: ReadMode::Safe };
+            Self::Get { key, mode } => {
+                return Request::Query { query: Query::Get { key: bytes(key) }.encode(), mode: *mode };
             }
             Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value) },
             Self::Cas { key, old, new } => {
@@ -86,7 +87,7 @@ impl Wish {
 
     fn line(self, client: u64, invoke_ns: u64) -> Operation {
         let (op, key, value) = match self {
-            Self::Get { key } => (Op::Get, key, OpValue::Null),
+            Self::Get { key, .. } => (Op::Get, key, OpValue::Null),
             Self::Put { key, value } => (Op::Put, key, OpValue::Value(value)),
             Self::Cas { key, old, new } => (Op::Cas, key, OpValue::Cas(old, new)),
             Self::Delete { key } => (Op::Delete, key, OpValue::Null),
@@ -96,10 +97,26 @@ impl Wish {
     }
 }
 
+/// How a get of the story reads: nothing is drawn for it.
+pub(super) fn scripted_mode(reads: ClientReads) -> ReadMode {
+    if reads == ClientReads::Safe { ReadMode::Safe } else { ReadMode::Lease }
+}
+
+/// How the `n`-th operation of the client in slot `at` reads, if it does.
+fn read_mode(reads: ClientReads, at: u64, n: u64, choices: &mut Choices) -> ReadMode {
+    let by_lease = match reads {
+        ClientReads::Safe => false,
+        ClientReads::Lease => true,
+        ClientReads::Mixed => choices.draw(MODE, at, n).chance_ppm(500_000),
+    };
+    if by_lease { ReadMode::Lease } else { ReadMode::Safe }
+}
+
 impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Get { key } => write!(f, "get {key}"),
+            Self::Get { key, mode: ReadMode::Safe } => write!(f, "get {key}"),
+            Self::Get { key, mode: ReadMode::Lease } => write!(f, "get {key} by lease"),
             Self::Put { key, value } => write!(f, "put {key} = {value}"),
             Self::Cas { key, old, new } => write!(f, "cas {key} {} -> {new}", old.as_deref().unwrap_or("nothing")),
             Self::Delete { key } => write!(f, "delete {key}"),

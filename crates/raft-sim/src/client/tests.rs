@@ -1,10 +1,12 @@
 //! Clients against hand-made answers: when they retry, when they give up, and what their histories then say.
 
 use super::*;
+use crate::scenario::model::ClientReads;
 use crate::testing::ms;
 use bytes::Bytes;
-use raft_core::EntryId;
-use raft_kv::command::Response;
+use raft_core::{EntryId, LogIndex, ReadMode};
+use raft_kv::command::{Answer, Response};
+use std::collections::BTreeSet;
 
 /// One client of three nodes that only puts, or only gets, and what it asked the world to do.
 struct Bench {
@@ -16,6 +18,10 @@ struct Bench {
 
 impl Bench {
     fn new(mix: [u32; 4]) -> Self {
+        Self::reading(mix, ClientReads::Safe)
+    }
+
+    fn reading(mix: [u32; 4], reads: ClientReads) -> Self {
         let model = ClientModel {
             count: 1,
             think: ms(1)..ms(1),
@@ -23,6 +29,7 @@ impl Bench {
             give_up_after: ms(250),
             keys: 1,
             mix,
+            reads,
             start: ms(0),
         };
         let (mut choices, mut out) = (Choices::new(1), Vec::new());
@@ -67,12 +74,15 @@ impl Bench {
 
     /// Opens the session and sends the first operation.
     fn open(mix: [u32; 4]) -> Self {
-        let mut bench = Self::new(mix);
-        bench.wake();
-        let (id, _, request) = bench.last();
+        Self::new(mix).opened()
+    }
+
+    fn opened(mut self) -> Self {
+        self.wake();
+        let (id, _, request) = self.last();
         assert_eq!(request, Request::OpenSession);
-        bench.reply(id, &Reply::SessionOpened { session: SessionId(7) });
-        bench
+        self.reply(id, &Reply::SessionOpened { session: SessionId(7) });
+        self
     }
 }
 
@@ -153,6 +163,33 @@ fn a_read_that_is_given_up_failed() {
     assert!(matches!(bench.last().2, Request::Query { .. }));
     (0..3).for_each(|_| bench.wake());
     assert_eq!(bench.ended(), [(1, Status::Fail)]);
+}
+
+#[test]
+fn reads_are_asked_for_as_the_model_says() {
+    let got = Answer::Got { value: None, modified_revision: 0, revision: 0 }.encode();
+    let modes = |reads| {
+        let mut bench = Bench::reading(GETS, reads).opened();
+        for _ in 0..40 {
+            let (id, ..) = bench.last();
+            bench.reply(id, &Reply::Answer { applied: LogIndex(1), response: got.clone() });
+            bench.wake();
+        }
+        assert!(bench.ended().len() == 40 && bench.ended().iter().all(|(_, status)| *status == Status::Ok));
+        let sent = bench.sent().into_iter().filter_map(|(.., request)| match request {
+            Request::Query { mode, .. } => Some(mode == ReadMode::Lease),
+            _ => None,
+        });
+        sent.collect::<BTreeSet<bool>>()
+    };
+    assert_eq!(modes(ClientReads::Safe), [false].into());
+    assert_eq!(modes(ClientReads::Lease), [true].into());
+    assert_eq!(modes(ClientReads::Mixed), [false, true].into());
+    for (reads, mode) in [(ClientReads::Safe, ReadMode::Safe), (ClientReads::Mixed, ReadMode::Lease)] {
+        let mut bench = Bench::reading(GETS, reads);
+        bench.clients.scripted(SimTime(5), NodeId(2), "k".into(), None, &mut bench.out);
+        assert!(matches!(bench.last().2, Request::Query { mode: sent, .. } if sent == mode), "of a story");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a scenario means where its file says nothing: three nodes of a small data centre, two clients, no faults.
 
-use super::model::{ClientModel, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use super::model::{ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ fn raft() -> RaftSettings {
         pre_vote: config.pre_vote,
         check_quorum: config.check_quorum,
         stickiness: config.stickiness,
+        lease_reads: config.lease_reads,
+        max_clock_drift_ppm: config.max_clock_drift_ppm,
         max_append_bytes: config.max_append_bytes,
         max_inflight_messages: config.max_inflight_messages,
         snapshot_after_entries: 0,
@@ -71,6 +73,7 @@ fn clients() -> ClientModel {
         give_up_after: Duration::from_secs(5),
         keys: 4,
         mix: [3, 4, 2, 1],
+        reads: ClientReads::Safe,
         start: ms(0),
     }
 }

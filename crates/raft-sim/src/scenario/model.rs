@@ -62,6 +62,10 @@ pub struct RaftSettings {
     pub check_quorum: bool,
     /// Stickiness (Thesis §4.2.3).
     pub stickiness: bool,
+    /// Reads without a round while a lease holds (Thesis §6.4.1).
+    pub lease_reads: bool,
+    /// How far the rate of any clock is from true time at most, as nodes with leases assume.
+    pub max_clock_drift_ppm: u32,
     /// The most bytes in one append.
     pub max_append_bytes: u64,
     /// The most appends on their way to a peer.
@@ -132,8 +136,22 @@ pub struct ClientModel {
     pub keys: u64,
     /// The weights of get, put, cas, delete.
     pub mix: [u32; 4],
+    /// How gets are asked for.
+    pub reads: ClientReads,
     /// When clients begin.
     pub start: Duration,
+}
+
+/// How clients ask for their reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientReads {
+    /// Confirmed by a round ([`raft_core::ReadMode::Safe`]).
+    #[default]
+    Safe,
+    /// By lease where there is one ([`raft_core::ReadMode::Lease`]).
+    Lease,
+    /// Drawn for each get.
+    Mixed,
 }
 
 /// A scripted step.
@@ -416,6 +434,8 @@ pub enum Feature {
     Transfer,
     /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
     Snapshots,
+    /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
+    LeaseReads,
 }
 
 /// What must hold.

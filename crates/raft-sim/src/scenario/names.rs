@@ -1,11 +1,11 @@
 //! The words of a scenario file for the model's small enums. One table for reading and writing each.
 
-use super::model::Feature;
+use super::model::{ClientReads, Feature};
 use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 17] = [
+pub const FEATURES: [(Feature, &str); 18] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -23,7 +23,12 @@ pub const FEATURES: [(Feature, &str); 17] = [
     (Feature::Membership, "membership"),
     (Feature::Transfer, "transfer"),
     (Feature::Snapshots, "snapshots"),
+    (Feature::LeaseReads, "lease_reads"),
 ];
+
+/// How clients may read.
+pub(crate) const READS: [(ClientReads, &str); 3] =
+    [(ClientReads::Safe, "safe"), (ClientReads::Lease, "lease"), (ClientReads::Mixed, "mixed")];
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [
     (RoleKind::Follower, "follower"),

@@ -7,7 +7,7 @@ use super::fields::{Fields, Reader, Value};
 use super::model::{
     ClientModel, DiskModel, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
 };
-use super::names::{FEATURES, named};
+use super::names::{FEATURES, READS, named};
 use super::problem::{Problem, Problems};
 use super::{changes, steps, suggest, targets, units};
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
@@ -166,6 +166,7 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
     set(&mut raft.pre_vote, fields.get("pre_vote").and_then(|value| value.boolean()));
     set(&mut raft.check_quorum, fields.get("check_quorum").and_then(|value| value.boolean()));
     set(&mut raft.stickiness, fields.get("stickiness").and_then(|value| value.boolean()));
+    leases(fields, raft);
     let bytes = fields.get("max_append_bytes").and_then(|value| value.integer(1..=1 << 30));
     set(&mut raft.max_append_bytes, bytes);
     let messages = fields.get("max_inflight_messages").and_then(|value| value.integer(1..=1 << 20));
@@ -191,6 +192,15 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
         }
         let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
         raft.election_timeout_of.extend(id.zip(range));
+    }
+}
+
+fn leases(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings) {
+    set(&mut raft.lease_reads, fields.get("lease_reads").and_then(|value| value.boolean()));
+    let ppm = fields.get("max_clock_drift_ppm").and_then(|value| value.integer(0..=999_999));
+    set(&mut raft.max_clock_drift_ppm, ppm.and_then(|ppm| u32::try_from(ppm).ok()));
+    if raft.lease_reads && !raft.stickiness {
+        fields.problem_with("lease_reads", "needs `stickiness`");
     }
 }
 
@@ -249,6 +259,9 @@ fn clients(fields: &mut Fields<'_, '_>, model: &mut ClientModel) {
     set(&mut model.give_up_after, fields.get("give_up_after").and_then(|value| positive(&value)));
     set(&mut model.keys, fields.get("keys").and_then(|value| value.integer(1..=1000)));
     set(&mut model.start, fields.get("start").and_then(|value| duration(&value)));
+    let reads =
+        |value: Value<'_, '_>| value.read("a way to read such as \"lease\"", |text| named(&READS, "way to read", text));
+    set(&mut model.reads, fields.get("reads").and_then(reads));
     section(fields, "mix", |fields| {
         let mut weight = |name| {
             let weight = fields.get(name).and_then(|value| value.integer(0..=1000)).unwrap_or(0);

@@ -10,9 +10,10 @@ use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 20] = [
+const ACTIONS: [&str; 21] = [
     "kill",
     "power_loss",
+    "wipe",
     "restart",
     "cut",
     "isolate",
@@ -105,6 +106,7 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
     match name {
         "kill" => crash(CrashKind::Kill, whom(value, nodes), fields),
         "power_loss" => crash(CrashKind::PowerLoss, whom(value, nodes), fields),
+        "wipe" => crash(CrashKind::DiskLoss, whom(value, nodes), fields),
         "restart" => Some(StepAction::Restart { nodes: whom(value, nodes)? }),
         "cut" => cut(value, nodes),
         "isolate" => {

@@ -6,7 +6,7 @@ use super::model::{
     ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
     Trigger,
 };
-use super::names::{FEATURES, ROLES, name_of};
+use super::names::{FEATURES, READS, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
@@ -105,6 +105,8 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     out.field("pre_vote", raft.pre_vote);
     out.field("check_quorum", raft.check_quorum);
     out.field("stickiness", raft.stickiness);
+    out.field("lease_reads", raft.lease_reads);
+    out.field("max_clock_drift_ppm", raft.max_clock_drift_ppm);
     out.field("max_append_bytes", raft.max_append_bytes);
     out.field("max_inflight_messages", raft.max_inflight_messages);
     if raft.snapshot_after_entries > 0 {
@@ -141,6 +143,7 @@ fn clients(out: &mut Text, clients: &ClientModel) {
     out.field("give_up_after", quoted(&units::show(clients.give_up_after)));
     out.field("keys", clients.keys);
     out.field("mix", format!("{{ get = {get}, put = {put}, cas = {cas}, delete = {delete} }}"));
+    out.field("reads", quoted(name_of(&READS, clients.reads)));
     out.field("start", quoted(&units::show(clients.start)));
 }
 
@@ -210,7 +213,11 @@ fn write_action(out: &mut Text, action: &StepAction) {
     let whom = |targets: &Targets| quoted(&show(targets));
     match action {
         StepAction::Crash { nodes, crash, after_actions, keep } => {
-            let verb = if *crash == CrashKind::Kill { "kill" } else { "power_loss" };
+            let verb = match crash {
+                CrashKind::Kill => "kill",
+                CrashKind::PowerLoss => "power_loss",
+                CrashKind::DiskLoss => "wipe",
+            };
             out.field(verb, whom(nodes));
             after_actions.iter().for_each(|count| out.field("after_actions", count));
             if *keep != Keep::Random {

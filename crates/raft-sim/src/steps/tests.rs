@@ -347,3 +347,30 @@ fn a_snapshot_is_taken_when_a_step_says_so() {
     let taken = records.iter().filter(|record| matches!(record.what, What::SnapshotSaved { .. }));
     assert_eq!(taken.map(|record| record.node).collect::<Vec<_>>(), [Some(NodeId(2))]);
 }
+
+#[test]
+fn a_machine_that_lost_its_disk_comes_back_with_nothing_under_its_old_name() {
+    let mut scenario = quiet(3, ms(3_000));
+    let wipe =
+        StepAction::Crash { nodes: nodes(&[3]), crash: CrashKind::DiskLoss, after_actions: None, keep: Keep::Random };
+    scenario.raft.election_timeout_of = [(NodeId(3), ms(1_000)..ms(1_000))].into();
+    scenario.steps =
+        vec![when(ANY_LEADER, ms(300), wipe), when(ANY_LEADER, ms(0), StepAction::Restart { nodes: nodes(&[3]) })];
+    let (result, records) = watched(&scenario);
+    assert_eq!(result.failures, [""; 0]);
+    assert!(result.faults["disk_wiped"].mattered && result.sometimes["lost_data_reported"] > 0);
+    let starts: Vec<_> = records
+        .iter()
+        .filter(|record| record.node == Some(NodeId(3)))
+        .filter_map(|record| match &record.what {
+            What::Started { incarnation, hard_state, entries, .. } => {
+                Some((*incarnation, hard_state.term, entries.len()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(starts, [(1, Term(1), 1), (2, Term(0), 0)], "no founder twice, and no start has another's number");
+    let crashed =
+        |record: &&Record| matches!(record.what, What::Crashed { crash: CrashKind::DiskLoss, lost } if lost > 0);
+    assert_eq!(records.iter().filter(crashed).count(), 1);
+}

@@ -220,6 +220,7 @@ impl World {
         match self.hosts.get(&node).and_then(|host| host.downed_by) {
             Some(CrashKind::Kill) => self.ledger.matter(Fault::Kill),
             Some(CrashKind::PowerLoss) => self.ledger.matter(Fault::PowerLoss),
+            Some(CrashKind::DiskLoss) => self.ledger.matter(Fault::DiskWiped),
             None => {}
         }
     }

@@ -16,8 +16,8 @@ const POWER: Site = Site::new("power loss");
 const KINDS: u64 = 8;
 
 impl World {
-    /// Ends a process and, by power loss, what its disk had not synced. A power loss strikes the disk of a machine
-    /// that is down, too. Returns whether it made a difference.
+    /// Ends a process and, by power loss, what its disk had not synced, or all that is on it. Both strike the disk of a
+    /// machine that is down, too. Returns whether it made a difference.
     pub(crate) fn crash(&mut self, node: NodeId, crash: CrashKind, keep: Keep) -> bool {
         self.disturbed = self.now;
         let Some(host) = self.hosts.get_mut(&node) else { return false };
@@ -52,6 +52,10 @@ impl World {
                 lost = report.bytes_lost + report.names_lost;
                 self.count_losses(&report);
                 Fault::PowerLoss
+            }
+            CrashKind::DiskLoss => {
+                lost = host.lose_disk();
+                Fault::DiskWiped
             }
         };
         let Some(host) = self.hosts.get_mut(&node) else { return false };

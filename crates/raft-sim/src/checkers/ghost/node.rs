@@ -283,6 +283,11 @@ impl Node {
     pub(crate) fn crashed(&mut self, crash: CrashKind) {
         (self.up, self.settled) = (false, true);
         self.only_killed &= crash == CrashKind::Kill;
+        if crash == CrashKind::DiskLoss {
+            // All that it had promised is gone with it; whoever relies on that shows elsewhere.
+            self.durable = Durable { record: self.durable.record, ..Durable::default() };
+            self.pending.clear();
+        }
     }
 
     /// Starts over from what the store recovered. If the disk holds that for good it is the new durable state. Also returns
