@@ -161,6 +161,40 @@ pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() 
     Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
 }
 
+/// A log without entries is compacted, too: a vote is in the next checkpoint. And then a newest segment that cannot be read
+/// is no new store.
+pub(super) fn votes_outlive_their_segments<D: Disk>(disk: D) {
+    let (mut store, _) = open(disk);
+    for number in 1..=200 {
+        store.write(&[vote(number, number)]).and_then(|()| store.sync()).expect("fits");
+    }
+    store.compact(LogIndex(1)).expect("a disk that works");
+    let newest = segments(store.disk_mut());
+    assert_eq!(newest.len(), 1);
+    let (store, recovery) = open(store.into_disk());
+    assert_eq!((Some(recovery.restored.hard_state), recovery.records), (vote(200, 200).hard_state, 200));
+    let mut disk = store.into_disk();
+    disk.write(&newest[0], 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
+    let (error, mut disk) = refusal(disk);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert_eq!(segments(&mut disk), newest, "a refusal changes nothing");
+}
+
+/// A segment of another log, however well it fits otherwise.
+pub(super) fn a_foreign_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    let mut of_votes_for = |candidate| {
+        let (mut store, _) = open(fresh());
+        for index in 1..=4 {
+            store.write(&[vote(1, candidate), entries(index, 1, 1, 1500)]).expect("fits");
+        }
+        store.into_disk()
+    };
+    let (mut ours, mut theirs) = (of_votes_for(1), of_votes_for(2));
+    ours.write(&file(2), 0, &content(&mut theirs, &file(2))).expect("there");
+    let (error, _) = refusal(ours);
+    assert!(error.to_string().contains("its checkpoint does not say"), "{error}");
+}
+
 /// A newest segment with a torn checkpoint and no record was in the making; with a record, it is damaged.
 pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh: &mut impl FnMut() -> D) {
     for with_records in [true, false] {
