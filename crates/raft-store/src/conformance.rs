@@ -40,6 +40,9 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     compaction::the_tail_is_bounded(fresh());
     compaction::a_wrongly_missing_segment_is_refused(&mut fresh);
     compaction::a_damaged_checkpoint_is_refused(&mut fresh);
+    compaction::votes_outlive_their_segments(fresh());
+    compaction::a_foreign_segment_is_refused(&mut fresh);
+    compaction::a_torn_checkpoint_is_that_of_an_unfinished_segment(&mut fresh);
     compaction::damage_is_noticed_when_it_is_read(fresh());
 }
 

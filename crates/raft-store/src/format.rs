@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! wal-0000000000000007      segments, numbered without a gap, each preallocated (zeros)
-//!   header, 64 bytes        magic, format, segment number, number of its first record, where the segment before ends
-//!   checkpoint              the state before its first record, as one record that changes nothing; none in segment 1
+//!   header, 64 bytes        magic, format, segment number, number of its first record, where the segment before ends,
+//!                           length and checksum of the checkpoint
+//!   checkpoint              the state before its first record, as one `raft.store.v1.Record` without frame and number
+//!                           that changes nothing; none in segment 1
 //!   record                  32 bytes of frame, then the payload (`raft.store.v1.Record`), then zeros up to 8 bytes
 //!   record ...              record numbers count on through all segments
 //!   zeros                   the end

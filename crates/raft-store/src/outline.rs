@@ -207,3 +207,81 @@ impl Outline {
         Some((*self.places.get(next.checked_sub(1)?)?, last))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{entries, snapshot, vote};
+
+    /// Records in segments, two in each; no checkpoints.
+    fn records() -> Vec<Write> {
+        vec![
+            vote(3, 2),
+            entries(1, 4, 1, 9),
+            Write { truncate_from: Some(LogIndex(4)), ..entries(4, 2, 2, 9) },
+            snapshot(EntryId::new(3, 1), LogFate::Keep),
+            Write { truncate_from: Some(LogIndex(5)), ..entries(5, 1, 3, 9) },
+            snapshot(EntryId::new(5, 3), LogFate::Keep),
+            entries(6, 3, 3, 9),
+            snapshot(EntryId::new(20, 4), LogFate::Discard),
+            entries(21, 1, 4, 9),
+            vote(4, 1),
+        ]
+    }
+
+    #[test]
+    fn a_suffix_from_a_checkpoint_on_is_the_whole_with_the_rest_forgotten() {
+        let records = records();
+        for end in 0..=records.len() {
+            let mut whole = Outline::default();
+            let mut suffixes: Vec<(u64, Outline)> = Vec::new();
+            for (write, number) in records[..end].iter().zip(0_u64..) {
+                let segment = number / 2 + 1;
+                if number.is_multiple_of(2) {
+                    let checkpoint = whole.checkpoint();
+                    suffixes.push((segment, Outline::of_checkpoint(&checkpoint).expect("it is one")));
+                    let mut same = whole.clone();
+                    assert_eq!(Outline::of_checkpoint(&same.checkpoint()).map(|outline| outline.last), Ok(whole.last));
+                    // But for the snapshot, which is not newer, it is a record like any other.
+                    let unchanged = same.apply(&Write { snapshot: None, ..checkpoint }, segment, 64);
+                    assert_eq!((unchanged, &same), (Ok(()), &whole));
+                }
+                let outlines = suffixes.iter_mut().map(|(_, outline)| outline).chain([&mut whole]);
+                for outline in outlines {
+                    outline.apply(write, segment, 64 + number).expect("fits");
+                }
+            }
+            for (segment, suffix) in suffixes {
+                let mut forgetful = whole.clone();
+                forgetful.forget_before(segment);
+                assert_eq!(suffix, forgetful, "{end} records, from segment {segment} on");
+                let is_deletable = whole.needs_from(LogIndex(u64::MAX)).is_none_or(|needed| needed >= segment);
+                assert_eq!(suffix.lacks().is_none(), is_deletable, "{end} records, from segment {segment} on");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let mut outline = Outline::default();
+        outline.apply(&entries(1, 3, 1, 9), 1, 64).expect("fits");
+        let beyond = EntryId::new(MAX_NUMBER + 1, 1);
+        for (write, reason) in [
+            (Write { truncate_from: Some(LogIndex(0)), ..vote(1, 1) }, "it truncates where there is no entry"),
+            (Write { truncate_from: Some(LogIndex(5)), ..vote(1, 1) }, "it truncates where there is no entry"),
+            (entries(5, 1, 1, 9), "its entries do not follow the log"),
+            (snapshot(EntryId::new(4, 1), LogFate::Keep), "its snapshot covers more than the log that it keeps"),
+            (snapshot(EntryId::new(2, 2), LogFate::Keep), "its snapshot is not of the log that it keeps"),
+            (snapshot(EntryId::ZERO, LogFate::Discard), "its snapshot is not newer than the one before"),
+            (snapshot(beyond, LogFate::Discard), "its snapshot's last index is above 2^62"),
+        ] {
+            assert_eq!(outline.clone().apply(&write, 1, 128), Err(reason));
+        }
+        assert!(Outline::of_checkpoint(&vote(1, 1)).is_err() && Outline::of_checkpoint(&entries(1, 1, 1, 1)).is_err());
+        let below = Write { hard_state: vote(1, 1).hard_state, ..outline.checkpoint() };
+        assert!(
+            Outline::of_checkpoint(&Write { snapshot: snapshot(EntryId::new(4, 1), LogFate::Keep).snapshot, ..below })
+                .is_err()
+        );
+    }
+}

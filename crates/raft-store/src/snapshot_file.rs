@@ -159,7 +159,7 @@ fn read<D: Disk>(disk: &mut D, last: EntryId, show: &mut dyn FnMut(&[u8])) -> Re
 
 /// The data of the snapshot with this last entry.
 pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreError> {
-    let mut data = Vec::new();
+    let mut data = Vec::with_capacity(usize::try_from(disk.len(&snapshot_name(last))?).unwrap_or(0));
     read(disk, last, &mut |piece| data.extend_from_slice(piece))?;
     Ok(data.into())
 }

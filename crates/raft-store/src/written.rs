@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_proto::decode_write;
 
 /// The records that a disk write of `bytes` at `offset` of `file` puts into the log, in order. None if the file is no
-/// segment of a log, or the bytes are its header or zeros.
+/// segment of a log, or the bytes are its header (with the checkpoint, which says nothing new) or zeros.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: the store never writes such bytes there.

@@ -161,6 +161,64 @@ pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() 
     Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
 }
 
+/// A log without entries is compacted, too: a vote is in the next checkpoint. And then a newest segment that cannot be read
+/// is no new store.
+pub(super) fn votes_outlive_their_segments<D: Disk>(disk: D) {
+    let (mut store, _) = open(disk);
+    for number in 1..=200 {
+        store.write(&[vote(number, number)]).and_then(|()| store.sync()).expect("fits");
+    }
+    store.compact(LogIndex(1)).expect("a disk that works");
+    let newest = segments(store.disk_mut());
+    assert_eq!(newest.len(), 1);
+    let (store, recovery) = open(store.into_disk());
+    assert_eq!((Some(recovery.restored.hard_state), recovery.records), (vote(200, 200).hard_state, 200));
+    let mut disk = store.into_disk();
+    disk.write(&newest[0], 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
+    let (error, mut disk) = refusal(disk);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert_eq!(segments(&mut disk), newest, "a refusal changes nothing");
+}
+
+/// A segment of another log, however well it fits otherwise.
+pub(super) fn a_foreign_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    let mut of_votes_for = |candidate| {
+        let (mut store, _) = open(fresh());
+        for index in 1..=4 {
+            store.write(&[vote(1, candidate), entries(index, 1, 1, 1500)]).expect("fits");
+        }
+        store.into_disk()
+    };
+    let (mut ours, mut theirs) = (of_votes_for(1), of_votes_for(2));
+    ours.write(&file(2), 0, &content(&mut theirs, &file(2))).expect("there");
+    let (error, _) = refusal(ours);
+    assert!(error.to_string().contains("its checkpoint does not say"), "{error}");
+}
+
+/// A newest segment with a torn checkpoint and no record was in the making; with a record, it is damaged.
+pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for with_records in [true, false] {
+        let (store, writes) = compacted(fresh(), 1);
+        let mut disk = store.into_disk();
+        let newest = segments(&mut disk).pop().expect("there are some");
+        let bytes = content(&mut disk, &newest);
+        if !with_records {
+            let end = 64 + usize::from(bytes[12]);
+            disk.write(&newest, end as u64, &vec![0; bytes.len() - end]).expect("there");
+        }
+        flip(&mut disk, &newest, 70);
+        match Store::open(disk, OPTIONS) {
+            Err(error) => assert!(with_records && matches!(error.error, StoreError::Corrupt { .. }), "{error}"),
+            Ok((mut store, recovery)) => {
+                assert!(!with_records, "{recovery:?}");
+                assert_eq!(recovery.torn_tail.map(|tail| (tail.file, tail.offset)), Some((newest.clone(), 0)));
+                assert!(!segments(store.disk_mut()).contains(&newest));
+                assert!(recovery.records < writes.len() as u64);
+            }
+        }
+    }
+}
+
 /// A record that has changed since recovery is no entry.
 pub(super) fn damage_is_noticed_when_it_is_read<D: Disk>(disk: D) {
     let (mut store, writes) = compacted(disk, 4);

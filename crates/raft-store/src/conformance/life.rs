@@ -3,7 +3,7 @@
 use super::model::{Model, data_of, meta, snapshot};
 use super::{entries, vote};
 use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreOptions};
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Restored, Term, Write};
 
 /// One step of a life: what to do, and two numbers for it. All of them are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16)
                 life.synced = records;
                 life.model = Model::of(&life.writes);
                 life.model.check(&recovery.restored, life.before, options.tail_bytes);
+                let hard_state = HardState { term: Term(life.term), voted_for: None };
+                assert_eq!(Restored { hard_state, ..recovery.restored }.check(), Ok(()), "a core starts from it");
                 let files = store.disk_mut().list().expect("a disk that works");
                 let oldest = files.iter().find_map(|file| file.strip_prefix("wal-")?.parse().ok());
                 deleted = oldest.map_or(deleted, |oldest: u64| oldest - 1);
@@ -70,6 +72,12 @@ pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16)
     life.model.check_reads(&mut store, life.before);
     life.model.check_snapshot(&mut store);
     (deleted, taken)
+}
+
+/// An entry that carries a configuration.
+fn configuration(index: u64, term: u64, voter: u64) -> Entry {
+    let configuration = Configuration::of_voters([NodeId(1), NodeId(voter + 2)]);
+    Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
 }
 
 impl Life {
@@ -113,6 +121,10 @@ impl Life {
                 let id = EntryId::new(covered + 1 + a % 30, self.term);
                 let entries = entries(id.index.0 + 1, b % 3, self.term, bytes).entries;
                 Write { entries, ..snapshot(id, LogFate::Discard) }
+            }
+            4 => {
+                let entries = [configuration(last + 1, self.term, a), configuration(last + 2, self.term, b)];
+                Write { entries: entries.into_iter().collect(), ..vote(self.term, a) }
             }
             _ => entries(last + 1, 1 + b % 3, self.term, bytes),
         }

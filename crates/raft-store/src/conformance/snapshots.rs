@@ -3,7 +3,7 @@
 use super::model::{Model, data_of, meta, save, snapshot};
 use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
 use crate::{Disk, DiskErrorKind, Store, StoreError};
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{EntryId, LogFate, LogIndex, SnapshotMeta, Write};
 
 const FIRST: EntryId = EntryId::new(3, 1);
 const SECOND: EntryId = EntryId::new(5, 1);
@@ -125,7 +125,18 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
         disk.set_len(&name(FIRST), 0).expect("there");
         disk.write(&name(FIRST), 0, &bytes).expect("there");
     }
-    // The file of another snapshot under this name.
+    // One of the same last entry with another configuration.
+    let (mut other, _) = open(fresh());
+    let configuration = meta(SECOND).configuration;
+    other.save_snapshot(&SnapshotMeta { configuration, ..meta(FIRST) }, b"").expect("a disk that works");
+    let others = content(other.disk_mut(), &name(FIRST));
+    disk.set_len(&name(FIRST), 0).expect("there");
+    disk.write(&name(FIRST), 0, &others).expect("there");
+    let (error, back) = refusal(disk);
+    disk = back;
+    assert!(error.to_string().contains("but the log names"), "{error}");
+    disk.write(&name(FIRST), 0, &bytes).expect("there");
+    // The file of another snapshot.
     disk.rename(&name(FIRST), &name(SECOND)).expect("there");
     let (error, mut disk) = refusal(disk);
     let text = error.to_string();
