@@ -94,6 +94,11 @@ impl Merge {
         let data_dir = self.take(Key::DataDir, data_dir, value::folder, |path| path.display().to_string())?;
         let bytes = |bytes: &u64| value::show_bytes(*bytes);
         let segment_bytes = self.take(Key::SegmentBytes, 16 << 20, value::segment_bytes, bytes)?;
+        let number = u64::to_string;
+        let snapshot_after_entries =
+            self.take(Key::SnapshotAfterEntries, 10_000, value::snapshot_after_entries, number)?;
+        let snapshot_after_bytes = self.take(Key::SnapshotAfterBytes, 64 << 20, value::snapshot_after_bytes, bytes)?;
+        let trailing_entries = self.take(Key::TrailingEntries, 10_000, value::trailing_entries, number)?;
         let election_timeout = self.election_timeout()?;
         let heartbeat_interval = self.heartbeat_interval(&election_timeout)?;
         let max_request_bytes = self.take(Key::MaxRequestBytes, 1 << 20, value::max_request_bytes, bytes)?;
@@ -109,6 +114,9 @@ impl Merge {
             advertise_admin,
             data_dir,
             segment_bytes,
+            snapshot_after_entries,
+            snapshot_after_bytes,
+            trailing_entries,
             election_timeout,
             heartbeat_interval,
             max_request_bytes,

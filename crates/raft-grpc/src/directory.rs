@@ -33,6 +33,8 @@ pub(crate) struct PeerFacts {
     pub(crate) dropped: u64,
     /// Ends the stream from it.
     stream: Option<CancellationToken>,
+    /// Ends the snapshot that is arriving from it.
+    snapshot: Option<CancellationToken>,
 }
 
 /// All peers, by id.
@@ -82,9 +84,22 @@ impl Directory {
 
     /// A peer has opened a stream, which replaces the one it had. The token ends when the stream is to end.
     pub(crate) fn stream_opened(&self, peer: NodeId) -> CancellationToken {
+        self.replaces(peer, |facts| &mut facts.stream)
+    }
+
+    /// A peer has begun to send a snapshot, which replaces the one that was arriving. The token ends when it is to end.
+    pub(crate) fn snapshot_begun(&self, peer: NodeId) -> CancellationToken {
+        self.replaces(peer, |facts| &mut facts.snapshot)
+    }
+
+    fn replaces(
+        &self,
+        peer: NodeId,
+        place: impl FnOnce(&mut PeerFacts) -> &mut Option<CancellationToken>,
+    ) -> CancellationToken {
         let token = CancellationToken::new();
         let mut peers = self.lock();
-        let replaced = peers.get_mut(&peer).and_then(|facts| facts.stream.replace(token.clone()));
+        let replaced = peers.get_mut(&peer).and_then(|facts| place(facts).replace(token.clone()));
         replaced.inspect(CancellationToken::cancel);
         token
     }

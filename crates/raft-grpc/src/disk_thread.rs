@@ -1,14 +1,39 @@
-//! The thread that owns the store: all writes that wait are one group, made durable by one sync.
+//! The thread that owns the store: all writes that wait are one group, made durable by one sync. Whatever else is asked of
+//! the store comes after the writes that wait, in the order in which it was asked.
 //!
 //! While the disk works the next group gathers. How many bytes can wait is the core's business, so the queue itself needs
 //! no limit. This file must not know what the writes say.
 
 use crate::failure::Failure;
-use raft_core::{Write, WriteId};
-use raft_store::{Disk, Store};
+use crate::inbox::Inbox;
+use bytes::Bytes;
+use raft_core::{EntryId, LogIndex, ReadId, SnapshotMeta, Write, WriteId};
+use raft_node::NodeInput;
+use raft_store::{Disk, DiskErrorKind, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
-/// Writes that wait for the disk.
+/// What can be asked of the store apart from writes. Any of it may come after a write that was asked for later: the node
+/// waits for an answer before it names a file, and what it reads back is durable.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Read entries back for the node.
+    Read { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
+    /// Entries before this index are needed no more.
+    Compact { before: LogIndex },
+    /// Save this node's own snapshot.
+    Save { meta: SnapshotMeta, data: Bytes },
+    /// Load a snapshot for the node.
+    Load { meta: SnapshotMeta },
+    /// Save a snapshot of a peer, and say what came of it.
+    Keep { meta: SnapshotMeta, data: Bytes, kept: oneshot::Sender<Result<(), StoreError>> },
+    /// Load a snapshot for a peer, if it is still there.
+    Fetch { last: EntryId, fetched: oneshot::Sender<Option<Bytes>> },
+    /// No write will name this snapshot.
+    Remove { last: EntryId },
+}
+
+/// Writes and jobs that wait for the disk.
 #[derive(Debug, Default)]
 pub(crate) struct DiskQueue {
     waiting: Mutex<Waiting>,
@@ -18,6 +43,7 @@ pub(crate) struct DiskQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     writes: Vec<Write>,
+    jobs: Vec<Job>,
     closed: bool,
 }
 
@@ -28,18 +54,29 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
+    /// One more job, after all before it.
+    pub(crate) fn ask(&self, job: Job) {
+        self.lock().jobs.push(job);
+        self.arrived.notify_one();
+    }
+
     /// The disk's thread ends once nothing waits any more.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.arrived.notify_one();
     }
 
-    /// All writes that wait; waits for one. Empty: the queue is closed.
-    fn take(&self, group: &mut Vec<Write>) {
-        let nothing = |waiting: &mut Waiting| waiting.writes.is_empty() && !waiting.closed;
-        let mut waiting = self.arrived.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
-        group.clear();
-        std::mem::swap(group, &mut waiting.writes);
+    /// All that waits; waits for something. False: there is nothing, and the queue is closed.
+    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<Job>) -> bool {
+        let nothing = |waiting: &Waiting| waiting.writes.is_empty() && waiting.jobs.is_empty();
+        let waits = |waiting: &mut Waiting| nothing(waiting) && !waiting.closed;
+        let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        let found = !nothing(&waiting);
+        writes.clear();
+        jobs.clear();
+        std::mem::swap(writes, &mut waiting.writes);
+        std::mem::swap(jobs, &mut waiting.jobs);
+        found
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -47,21 +84,130 @@ impl DiskQueue {
     }
 }
 
-/// Writes groups until the queue is closed and empty, and reports each once it is durable.
+/// Serves the queue until it is closed and empty, and reports each group of writes once it is durable, each job once it is
+/// done.
 ///
 /// # Errors
 /// The store failed: nothing is known of what was being written, and the process must end.
-pub(crate) fn run<D: Disk>(
-    store: &mut Store<D>,
-    queue: &DiskQueue,
-    place: &str,
-    persisted: impl Fn(WriteId),
-) -> Result<(), Failure> {
-    let mut group = Vec::new();
-    loop {
-        queue.take(&mut group);
-        let Some(newest) = group.last().map(|write| write.id) else { return Ok(()) };
-        store.write(&group).and_then(|()| store.sync()).map_err(|error| Failure::store(place, &error))?;
-        persisted(newest);
+pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str, inbox: &Inbox) -> Result<(), Failure> {
+    let (mut group, mut jobs) = (Vec::new(), Vec::new());
+    while queue.take(&mut group, &mut jobs) {
+        let newest: Option<WriteId> = group.last().map(|write: &Write| write.id);
+        if let Some(newest) = newest {
+            store.write(&group).and_then(|()| store.sync()).map_err(|error| Failure::store(place, &error))?;
+            inbox.persisted(newest);
+        }
+        for job in jobs.drain(..) {
+            carry_out(store, job, inbox).map_err(|error| Failure::store(place, &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(), StoreError> {
+    match job {
+        Job::Read { read, first, last, max_bytes } => {
+            let entries = store.read(first, last, max_bytes)?;
+            inbox.report(NodeInput::LogRead { read, entries });
+        }
+        Job::Compact { before } => store.compact(before)?,
+        Job::Save { meta, data } => {
+            let index = meta.last.index;
+            match store.save_snapshot(&meta, &data) {
+                Ok(()) => inbox.report(NodeInput::SnapshotSaved { index }),
+                Err(error) if nothing_is_lost(&error) => {
+                    tracing::error!("the snapshot of {} is not saved: {error}", meta.last);
+                    inbox.report(NodeInput::SnapshotNotSaved { index });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Job::Load { meta } => match store.load_snapshot(meta.last) {
+            Ok(data) => inbox.report(NodeInput::SnapshotLoaded { meta, data }),
+            // A newer one is in force already, and the node is about to ask for that.
+            Err(StoreError::NoSnapshot { .. }) => {}
+            Err(error) => return Err(error),
+        },
+        Job::Keep { meta, data, kept } => {
+            let result = store.save_snapshot(&meta, &data);
+            // Whoever asked may have gone; the failure of a disk is told by the end of the process.
+            match result {
+                Err(error) if !nothing_is_lost(&error) => {
+                    let _ = kept.send(Err(error.clone()));
+                    return Err(error);
+                }
+                result => drop(kept.send(result)),
+            }
+        }
+        Job::Fetch { last, fetched } => match store.load_snapshot(last) {
+            Ok(data) => drop(fetched.send(Some(data))),
+            Err(StoreError::NoSnapshot { .. }) => drop(fetched.send(None)),
+            Err(error) => return Err(error),
+        },
+        Job::Remove { last } => store.remove_snapshot(last)?,
+    }
+    Ok(())
+}
+
+/// Whether a snapshot that could not be saved is all there is to it: the store says so of its own accord at the next call
+/// if not.
+fn nothing_is_lost(error: &StoreError) -> bool {
+    match error {
+        StoreError::Disk(disk) => disk.kind == DiskErrorKind::Full,
+        StoreError::RecordTooLarge { .. } => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_core::{Configuration, NodeId};
+    use raft_store::{Files, StoreOptions};
+
+    fn meta(index: u64) -> SnapshotMeta {
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) }
+    }
+
+    #[test]
+    fn jobs_are_done_in_order_after_the_writes_that_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path(), true).unwrap();
+        let (mut store, _) = Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0 }).unwrap();
+        let (queue, inbox) = (DiskQueue::default(), Inbox::default());
+        let (fetched, [mut kept_data, mut removed_data]) = {
+            let (first, kept_data) = oneshot::channel();
+            let (second, removed_data) = oneshot::channel();
+            ([first, second], [kept_data, removed_data])
+        };
+        let [first, second] = fetched;
+        let (kept, mut saved) = oneshot::channel();
+        let data = Bytes::from_static(b"data");
+        queue.ask(Job::Read { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
+        queue.ask(Job::Keep { meta: meta(1), data: data.clone(), kept });
+        queue.ask(Job::Fetch { last: meta(1).last, fetched: first });
+        queue.ask(Job::Remove { last: meta(1).last });
+        queue.ask(Job::Fetch { last: meta(1).last, fetched: second });
+        queue.ask(Job::Load { meta: meta(1) });
+        queue.ask(Job::Save { meta: meta(2), data: data.clone() });
+        queue.ask(Job::Load { meta: meta(2) });
+        let write = Write::bootstrap(meta(1).configuration);
+        queue.push(write.clone());
+        queue.close();
+        run(&mut store, &queue, "here", &inbox).unwrap();
+        let batch = inbox.take(None);
+        assert_eq!(batch.persisted, Some(write.id));
+        let expected = [
+            NodeInput::LogRead { read: ReadId(1), entries: write.entries },
+            NodeInput::SnapshotSaved { index: LogIndex(2) },
+            NodeInput::SnapshotLoaded { meta: meta(2), data: data.clone() },
+        ];
+        assert_eq!(
+            batch.reports.iter().map(|report| &report.input).collect::<Vec<_>>(),
+            expected.iter().collect::<Vec<_>>()
+        );
+        assert_eq!(saved.try_recv(), Ok(Ok(())));
+        assert_eq!((kept_data.try_recv(), removed_data.try_recv()), (Ok(Some(data)), Ok(None)));
     }
 }

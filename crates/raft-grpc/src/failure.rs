@@ -62,6 +62,7 @@ fn exit_of(error: &StoreError) -> Exit {
         StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,
         StoreError::SegmentTooSmall { .. } => Exit::Usage,
         StoreError::InUse | StoreError::Misfit { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
+        StoreError::NoSnapshot { .. } => Exit::Runtime,
         StoreError::Poisoned(first) => exit_of(first),
     }
 }

@@ -6,26 +6,28 @@ use crate::admin;
 use crate::client_service::ClientService;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::{self, DiskQueue};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::identity::{Identity, cluster_id};
 use crate::inbox::{Asked, Inbox};
-use crate::node_thread::{self, Lanes};
+use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
+use crate::peers::receive_snapshot::Keeper;
+use crate::peers::send_snapshot::SnapshotSender;
 use crate::peers::{self, Outlets};
 use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::client_server::ClientServer;
 use crate::services::peer_server::PeerServer;
 use crate::settings::Settings;
-use raft_core::{Config, Configuration, LogIndex, Restored, Write};
+use raft_core::{Config, Configuration, Write};
 use raft_kv::KvMap;
-use raft_node::{Node, NodeOptions, Reply, Request};
+use raft_node::{Node, NodeOptions, Reply, Request, SnapshotError};
 use raft_store::{ClusterId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
 use std::io::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -75,7 +77,7 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
     let parts = Parts::new(&settings, identity);
-    let threads = Threads::start(&settings, opened, &parts)?;
+    let threads = Threads::start(&settings, opened, &parts, runtime.handle())?;
     if control == Control::Lines {
         follow_standard_input(parts.directory.clone())?;
     }
@@ -88,7 +90,7 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
 fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
-    let options = StoreOptions { segment_bytes: settings.segment_bytes };
+    let options = StoreOptions { segment_bytes: settings.segment_bytes, ..StoreOptions::default() };
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
     let opened = open_node(files, identity, Some(&Write::bootstrap(founders)), options);
     let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
@@ -101,7 +103,7 @@ fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Res
             torn.offset
         );
     }
-    let (records, last) = (opened.recovery.records, opened.recovery.entries.last_id().unwrap_or_default());
+    let (records, last) = (opened.recovery.records, opened.recovery.restored.last);
     tracing::info!("{place}: start {}, {records} records, last entry {last}", opened.incarnation);
     Ok(opened)
 }
@@ -146,31 +148,55 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(settings: &Settings, opened: Opened<Files>, parts: &Parts) -> Result<Self, Failure> {
+    fn start(
+        settings: &Settings,
+        opened: Opened<Files>,
+        parts: &Parts,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Self, Failure> {
         let config = Config {
             seed: random::number(),
             election_timeout: settings.election_timeout.clone(),
             heartbeat_interval: settings.heartbeat_interval,
+            trailing_entries: settings.trailing_entries,
             ..Config::new(settings.id)
+        };
+        let options = NodeOptions {
+            snapshot_after_entries: settings.snapshot_after_entries,
+            snapshot_after_bytes: settings.snapshot_after_bytes,
+            ..NodeOptions::default()
         };
         let place = settings.data_dir.display().to_string();
         let Opened { mut store, recovery, .. } = opened;
-        let restored = Restored::of_log(recovery.hard_state, None, recovery.entries);
-        let mut node = Node::new(config, NodeOptions::default(), restored, KvMap::new())
+        let mut node = Node::new(config, options, recovery.restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
-        let Parts { inbox, disk, outlets, .. } = parts.clone();
-        let queue = disk.clone();
-        let reports = inbox.clone();
-        let disk_thread =
-            thread("disk", move || disk_thread::run(&mut store, &queue, &place, |write| reports.persisted(write)))?;
-        let lanes = Lanes { inbox, disk, outlets };
-        let node_thread = thread("node", move || match node_thread::run(&mut node, &lanes) {
-            None => Ok(()),
-            Some(reason) => Err(Failure::runtime(format!(
-                "the replica has stopped for good: {reason}. That cannot be in a sound cluster: keep the data folders"
-            ))),
-        })?;
+        let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
+        let (queue, reports, folder) = (disk.clone(), inbox.clone(), place.clone());
+        let disk_thread = thread("disk", move || disk_thread::run(&mut store, &queue, &folder, &reports))?;
+        let (runtime, under_way) = (runtime.clone(), Mutex::default());
+        let (jobs, reports) = (disk.clone(), inbox.clone());
+        let snapshots = SnapshotSender { identity, directory, disk: jobs, inbox: reports, runtime, under_way };
+        let lanes = Lanes { inbox, disk, outlets, snapshots };
+        let run = move || node_thread::run(&mut node, &lanes).map_or(Ok(()), |end| Err(ended_early(&place, &end)));
+        let node_thread = thread("node", run)?;
         Ok(Self { node: node_thread, disk: disk_thread })
+    }
+}
+
+/// What it means that a node has ended by itself.
+fn ended_early(place: &str, end: &End) -> Failure {
+    match end {
+        End::Stopped(reason) => Failure::runtime(format!(
+            "the replica has stopped for good: {reason}. That cannot be in a sound cluster: keep the data folders"
+        )),
+        End::Unreadable(meta, error) => {
+            let exit = match error {
+                SnapshotError::UnknownFormat { .. } => Exit::Foreign,
+                SnapshotError::Malformed(_) | SnapshotError::OtherEntry { .. } => Exit::Corrupt,
+            };
+            let advice = "start the version that wrote it, or restore the folder from a copy";
+            Failure::new(exit, format!("{place}: the snapshot of {} cannot be used: {error}: {advice}", meta.last))
+        }
     }
 }
 
@@ -258,7 +284,7 @@ fn start_servers(
     parts: &Parts,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let Parts { identity, directory, inbox, .. } = parts.clone();
+    let Parts { identity, directory, inbox, disk, .. } = parts.clone();
     let client_service = ClientService {
         identity: identity.clone(),
         directory: directory.clone(),
@@ -266,7 +292,8 @@ fn start_servers(
         max_request_bytes: settings.max_request_bytes,
     };
     let acknowledge = settings.heartbeat_interval;
-    let peer_service = PeerService { identity, directory, inbox, acknowledge };
+    let keeper = Keeper { disk, inbox: inbox.clone(), one: Arc::default() };
+    let peer_service = PeerService { identity, directory, inbox, keeper, acknowledge };
     let limit = settings.max_connections;
     let admit = |port: Port, opening| {
         let (admitted, connections) = mpsc::channel(64);

@@ -1,7 +1,9 @@
 //! Who a node is: the cluster, its id, and what it tells others about itself.
 
 use crate::directory::Contact;
+use crate::peers::PROTOCOL_VERSION;
 use raft_core::{Configuration, NodeId};
+use raft_proto::wire::raft::Hello;
 use raft_store::ClusterId;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -14,6 +16,21 @@ pub(crate) struct Identity {
     pub(crate) node: NodeId,
     /// What it tells others: its start and where it is reached.
     pub(crate) contact: Contact,
+}
+
+impl Identity {
+    /// What it says to a peer before anything else.
+    pub(crate) fn hello(&self, to: NodeId) -> Hello {
+        Hello {
+            protocol_version: PROTOCOL_VERSION,
+            cluster_id: self.cluster.0.to_vec().into(),
+            from: self.node.0,
+            to: to.0,
+            incarnation: self.contact.incarnation,
+            client_url: self.contact.client_url.clone(),
+            admin_url: self.contact.admin_url.clone(),
+        }
+    }
 }
 
 /// The cluster id: a hash of the cluster's name and of who founds it. So founders that disagree about who they are never

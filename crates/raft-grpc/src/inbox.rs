@@ -1,12 +1,12 @@
-//! What waits for the node's thread: one bounded lane for peers, one for clients, one for the disk.
+//! What waits for the node's thread: one bounded lane for peers, one for clients, one for the disk and for snapshots.
 //!
-//! Nobody who fills it ever waits: a message from a peer may be dropped, a request is refused as busy, and of the disk's
-//! reports only the newest counts. So a full inbox can neither hang a socket nor stall the disk. This file must not know
-//! what the node makes of it.
+//! Nobody who fills it ever waits: a message from a peer may be dropped, a request is refused as busy, of the disk's
+//! reports of writes only the newest counts, and of the others there are no more than questions. So a full inbox can
+//! neither hang a socket nor stall the disk. This file must not know what the node makes of it.
 
 use crate::node_thread::NodeFacts;
 use raft_core::{NodeId, Rpc, WriteId};
-use raft_node::{Reply, Request};
+use raft_node::{NodeInput, Reply, Request};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -27,11 +27,22 @@ pub(crate) struct Asked {
     pub(crate) reply: oneshot::Sender<Reply>,
 }
 
+/// What the disk or the transport of snapshots has to say to the node.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) input: NodeInput,
+    /// Who waits until the node has been told and its outputs are on their way.
+    pub(crate) told: Option<oneshot::Sender<()>>,
+}
+
 /// Everything that had arrived when the node's thread looked.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     /// The newest contiguous durable write, if it is news.
     pub(crate) persisted: Option<WriteId>,
+    /// Other reports, in order of arrival. They come before the messages: what a peer sends once its snapshot is handed
+    /// over must find it there.
+    pub(crate) reports: Vec<Report>,
     /// Messages of peers, in order of arrival.
     pub(crate) messages: Vec<(NodeId, Rpc)>,
     /// Requests of clients, in order of arrival.
@@ -62,7 +73,7 @@ impl Inbox {
         let nothing = |state: &mut State| {
             let batch = &state.batch;
             let quiet = batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty();
-            quiet && batch.questions.is_empty() && !batch.closed
+            quiet && batch.reports.is_empty() && batch.questions.is_empty() && !batch.closed
         };
         let state = self.lock();
         let mut state = match patience {
@@ -80,6 +91,22 @@ impl Inbox {
     /// Everything up to this write is durable.
     pub(crate) fn persisted(&self, write: WriteId) {
         self.put(|state| state.batch.persisted = state.batch.persisted.max(Some(write)));
+    }
+
+    /// The node is to be told this.
+    pub(crate) fn report(&self, input: NodeInput) {
+        self.put(|state| state.batch.reports.push(Report { input, told: None }));
+    }
+
+    /// The node is to be told this; the receiver is ready once it has been, and fails if it never will be.
+    pub(crate) fn tell(&self, input: NodeInput) -> oneshot::Receiver<()> {
+        let (told, done) = oneshot::channel();
+        self.put(|state| {
+            if !state.batch.closed {
+                state.batch.reports.push(Report { input, told: Some(told) });
+            }
+        });
+        done
     }
 
     /// A peer's message. False: there was no room, and it is dropped.
@@ -215,9 +242,11 @@ mod tests {
         let (answer, mut facts) = oneshot::channel();
         inbox.question(answer);
         assert!(facts.try_recv().is_err(), "dropped, so whoever asked learns it");
+        assert!(inbox.tell(NodeInput::TakeSnapshot).try_recv().is_err(), "the same");
         inbox.persisted(WriteId(1));
+        inbox.report(NodeInput::Tick);
         let batch = inbox.take(None);
-        assert!(batch.closed && batch.persisted == Some(WriteId(1)));
+        assert!(batch.closed && batch.persisted == Some(WriteId(1)) && batch.reports.len() == 1);
         assert!(inbox.take(None).closed, "and stays closed");
     }
 }

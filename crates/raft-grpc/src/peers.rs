@@ -1,11 +1,14 @@
-//! The traffic between peers: one stream in each direction, each opened by the node that sends on it.
+//! The traffic between peers: one stream in each direction, each opened by the node that sends on it; and snapshots, each
+//! on a connection of its own, so that no message waits behind one.
 //!
 //! `dial` keeps a stream to a peer up, `accept` answers the streams of peers, [`Outlets`] are the queues between the
-//! node's thread and the streams. Nobody ever waits for a peer: what does not fit is dropped and counted, as a network
-//! would, and the protocol goes on.
+//! node's thread and the streams, `send_snapshot` and `receive_snapshot` are the two ends of a snapshot's way. Nobody ever
+//! waits for a peer: what does not fit is dropped and counted, as a network would, and the protocol goes on.
 
 pub(crate) mod accept;
 pub(crate) mod dial;
+pub(crate) mod receive_snapshot;
+pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
 use raft_core::{NodeId, Rpc};
@@ -25,6 +28,13 @@ pub(crate) const QUEUE: usize = 4_096;
 
 /// The largest message between peers: an append of the core's limit, or one entry of the largest request.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 80 << 20;
+
+/// The most bytes of a snapshot in one frame.
+pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
+/// The largest snapshot that is sent or taken: both ends have it in memory.
+pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 2 << 30;
+/// How long the next part of a snapshot may take before it is given up.
+pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(10);
 
 /// An idle connection is probed this often, and given up if it does not answer in time.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);

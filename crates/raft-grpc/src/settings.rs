@@ -31,6 +31,14 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Bytes of a segment of the log, preallocated; 4 096 to 2^40. Default 16 MiB.
     pub segment_bytes: u64,
+    /// A snapshot is taken when so many entries were applied since the last one (Raft §7); 0: never for that reason. Default
+    /// 10 000.
+    pub snapshot_after_entries: u64,
+    /// A snapshot is taken when entries of so many bytes were applied since the last one; 0: never for that reason. Default
+    /// 64 MiB.
+    pub snapshot_after_bytes: u64,
+    /// How many entries that a snapshot covers stay in the log, for peers that are a little behind. Default 10 000.
+    pub trailing_entries: u64,
     /// Election timeouts are drawn from this range (Raft §5.2). Default 500 ms to 1 s.
     pub election_timeout: Range<Duration>,
     /// How often a leader is heard from. Above 0, below the shortest election timeout. Default 100 ms.

@@ -113,21 +113,24 @@ mod tests {
         let variables = [("RAFT_CLUSTER".into(), "x".into())];
         let loaded = config::load(None, variables, layer).expect("valid");
         let expected = "\
-key                 value                  source
-id                  3                      --id
-cluster             x                      RAFT_CLUSTER
-listen_peer         127.0.0.1:7070         default
-listen_client       127.0.0.1:7071         default
-listen_admin        127.0.0.1:7072         default
-advertise_client    http://127.0.0.1:7071  default
-advertise_admin     http://127.0.0.1:7072  default
-data_dir            raft-data/node3        default
-segment_bytes       16MiB                  default
-election_timeout    500ms..1s              default
-heartbeat_interval  100ms                  default
-max_request_bytes   1MiB                   default
-max_connections     4096                   default
-peers               2=http://a:1           --peer
+key                     value                  source
+id                      3                      --id
+cluster                 x                      RAFT_CLUSTER
+listen_peer             127.0.0.1:7070         default
+listen_client           127.0.0.1:7071         default
+listen_admin            127.0.0.1:7072         default
+advertise_client        http://127.0.0.1:7071  default
+advertise_admin         http://127.0.0.1:7072  default
+data_dir                raft-data/node3        default
+segment_bytes           16MiB                  default
+snapshot_after_entries  10000                  default
+snapshot_after_bytes    64MiB                  default
+trailing_entries        10000                  default
+election_timeout        500ms..1s              default
+heartbeat_interval      100ms                  default
+max_request_bytes       1MiB                   default
+max_connections         4096                   default
+peers                   2=http://a:1           --peer
 ";
         assert_eq!(show(&loaded, Format::Text), expected);
         let json: serde_json::Value = serde_json::from_str(&show(&loaded, Format::Json)).expect("JSON");

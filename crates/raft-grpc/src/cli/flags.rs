@@ -47,6 +47,15 @@ pub(crate) struct CommonFlags {
     /// Size of a file of the log, as 16MiB
     #[arg(long, value_name = "SIZE")]
     segment_bytes: Option<String>,
+    /// After how many entries a snapshot is taken; 0: never for that reason
+    #[arg(long, value_name = "N")]
+    snapshot_after_entries: Option<String>,
+    /// After how many bytes of entries a snapshot is taken, as 64MiB; 0: never for that reason
+    #[arg(long, value_name = "SIZE")]
+    snapshot_after_bytes: Option<String>,
+    /// How many entries that a snapshot covers stay in the log
+    #[arg(long, value_name = "N")]
+    trailing_entries: Option<String>,
     /// From which range election timeouts are drawn, as 500ms..1s
     #[arg(long, value_name = "A..B")]
     election_timeout: Option<String>,
@@ -91,6 +100,9 @@ impl CommonFlags {
             (Key::AdvertiseAdmin, self.advertise_admin),
             (Key::DataDir, self.data_dir),
             (Key::SegmentBytes, self.segment_bytes),
+            (Key::SnapshotAfterEntries, self.snapshot_after_entries),
+            (Key::SnapshotAfterBytes, self.snapshot_after_bytes),
+            (Key::TrailingEntries, self.trailing_entries),
             (Key::ElectionTimeout, self.election_timeout),
             (Key::HeartbeatInterval, self.heartbeat_interval),
             (Key::MaxRequestBytes, self.max_request_bytes),
@@ -142,7 +154,8 @@ mod tests {
                 Key::ListenAdmin => "127.0.0.1:3",
                 Key::AdvertiseClient | Key::AdvertiseAdmin => "http://a:1",
                 Key::DataDir => "d",
-                Key::SegmentBytes | Key::MaxRequestBytes => "1MiB",
+                Key::SegmentBytes | Key::MaxRequestBytes | Key::SnapshotAfterBytes => "1MiB",
+                Key::SnapshotAfterEntries | Key::TrailingEntries => "5",
                 Key::ElectionTimeout => "1s..2s",
                 Key::HeartbeatInterval => "10ms",
                 Key::MaxConnections => "64",

@@ -4,7 +4,7 @@
 use super::output;
 use bytes::Bytes;
 use clap::{Subcommand, ValueEnum};
-use raft_core::{Entry, EntryId, HardState, Payload};
+use raft_core::{Entry, EntryId, HardState, LogFate, Payload, SnapshotRecord};
 use raft_grpc::Failure;
 use raft_kv::command::Command;
 use raft_node::Envelope;
@@ -98,23 +98,17 @@ fn dump(disk: &mut impl Disk, folder: &Path, format: Format, out: &mut dyn Write
 }
 
 fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String, Failure> {
-    let mut log: Vec<EntryId> = Vec::new();
-    let mut hard_state = HardState::default();
-    let found = read(disk, folder, &mut |Record { write, .. }| {
-        hard_state = write.hard_state.unwrap_or(hard_state);
-        if let Some(from) = write.truncate_from {
-            log.truncate(usize::try_from(from.previous().0).unwrap_or(usize::MAX));
-        }
-        log.extend(write.entries.iter().map(|entry| entry.id));
-    })?;
-    let last = log.last().copied().unwrap_or(EntryId::ZERO);
+    let found = read(disk, folder, &mut |_| {})?;
+    let (last, snapshot) = (found.last, found.snapshot.as_ref());
+    let entries = (last.index.0 + 1).saturating_sub(found.first.0);
     if format == Format::Json {
         let owner = found.owner.map(|(identity, incarnation)| {
             json!({ "node": identity.node.0, "cluster": identity.cluster.to_string(), "incarnation": incarnation })
         });
         let summary = json!({
-            "owner": owner, "records": found.records, "entries": log.len(),
-            "last": { "index": last.index.0, "term": last.term.0 }, "hard_state": hard_state_json(&hard_state),
+            "owner": owner, "records": found.records, "entries": entries, "first": found.first.0,
+            "last": entry_id_json(last), "hard_state": hard_state_json(&found.hard_state),
+            "snapshot": snapshot.map(|meta| entry_id_json(meta.last)),
             "torn_tail": found.torn_tail.as_ref().map(tail_json),
         });
         return Ok(format!("{summary:#}\n"));
@@ -123,9 +117,10 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
     let rows = [
         ("folder", owner.unwrap_or_default()),
         ("records", found.records.to_string()),
-        ("entries", log.len().to_string()),
+        ("entries", entries.to_string()),
         ("last entry", last.to_string()),
-        ("hard state", hard_state.to_string()),
+        ("snapshot", snapshot.map_or_else(|| "none".to_owned(), |meta| meta.last.to_string())),
+        ("hard state", found.hard_state.to_string()),
         ("verdict", found.torn_tail.as_ref().map_or_else(|| "clean".to_owned(), tail_text)),
     ];
     Ok(output::table(&rows.map(|(name, value)| vec![name.to_owned(), value])))
@@ -136,6 +131,10 @@ fn record_text(record: &Record<'_>) -> String {
     let mut parts = vec![format!("{file} at {offset}: record {number}, {bytes} bytes")];
     parts.extend(write.hard_state.map(|state| state.to_string()));
     parts.extend(write.truncate_from.map(|from| format!("cut from {from}")));
+    parts.extend(write.snapshot.as_ref().map(|SnapshotRecord { meta, log }| match log {
+        LogFate::Keep => meta.to_string(),
+        LogFate::Discard => format!("{meta}, log discarded"),
+    }));
     parts.extend(write.entries.iter().map(entry_text));
     parts.join("; ")
 }
@@ -190,12 +189,19 @@ fn hard_state_json(state: &HardState) -> Value {
     json!({ "term": state.term.0, "voted_for": state.voted_for.map(|node| node.0) })
 }
 
+fn entry_id_json(id: EntryId) -> Value {
+    json!({ "index": id.index.0, "term": id.term.0 })
+}
+
 fn record_json(record: &Record<'_>) -> Value {
     let Record { file, segment, offset, number, bytes, write } = record;
     json!({
         "file": file, "segment": segment, "offset": offset, "record": number, "bytes": bytes,
         "hard_state": write.hard_state.as_ref().map(hard_state_json),
         "truncate_from": write.truncate_from.map(|from| from.0),
+        "snapshot": write.snapshot.as_ref().map(|record| {
+            json!({ "last": entry_id_json(record.meta.last), "discards_log": record.log == LogFate::Discard })
+        }),
         "entries": write.entries.iter().map(entry_json).collect::<Vec<_>>(),
     })
 }

@@ -23,6 +23,12 @@ pub enum Key {
     DataDir,
     /// Bytes of a segment of the log.
     SegmentBytes,
+    /// After how many entries a snapshot is taken.
+    SnapshotAfterEntries,
+    /// After how many bytes of entries a snapshot is taken.
+    SnapshotAfterBytes,
+    /// How many entries stay behind a snapshot.
+    TrailingEntries,
     /// The range of election timeouts.
     ElectionTimeout,
     /// How often a leader is heard from.
@@ -37,7 +43,7 @@ pub enum Key {
 
 impl Key {
     /// All keys.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Id,
         Self::Cluster,
         Self::ListenPeer,
@@ -47,6 +53,9 @@ impl Key {
         Self::AdvertiseAdmin,
         Self::DataDir,
         Self::SegmentBytes,
+        Self::SnapshotAfterEntries,
+        Self::SnapshotAfterBytes,
+        Self::TrailingEntries,
         Self::ElectionTimeout,
         Self::HeartbeatInterval,
         Self::MaxRequestBytes,
@@ -66,6 +75,9 @@ impl Key {
             Self::AdvertiseAdmin => "advertise_admin",
             Self::DataDir => "data_dir",
             Self::SegmentBytes => "segment_bytes",
+            Self::SnapshotAfterEntries => "snapshot_after_entries",
+            Self::SnapshotAfterBytes => "snapshot_after_bytes",
+            Self::TrailingEntries => "trailing_entries",
             Self::ElectionTimeout => "election_timeout",
             Self::HeartbeatInterval => "heartbeat_interval",
             Self::MaxRequestBytes => "max_request_bytes",
@@ -97,6 +109,9 @@ impl Key {
             Self::AdvertiseClient | Self::AdvertiseAdmin => "http://HOST:PORT",
             Self::DataDir => "a path, from where the node is started",
             Self::SegmentBytes => "4KiB to 1TiB",
+            Self::SnapshotAfterEntries => "up to 2^62; 0: never for that reason",
+            Self::SnapshotAfterBytes => "up to 1TiB; 0: never for that reason",
+            Self::TrailingEntries => "0 to 2^62",
             Self::ElectionTimeout => "SHORTEST..LONGEST, 10ms to 10m",
             Self::HeartbeatInterval => "from 1ms, below the shortest election timeout",
             Self::MaxRequestBytes => "1KiB to 64MiB",

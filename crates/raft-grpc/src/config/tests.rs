@@ -45,6 +45,9 @@ fn examples(key: Key) -> [&'static str; 3] {
         Key::AdvertiseAdmin => ["http://a:4", "http://a:5", "http://a:6"],
         Key::DataDir => ["x", "y", "z"],
         Key::SegmentBytes => ["1MiB", "2MiB", "4MiB"],
+        Key::SnapshotAfterEntries => ["0", "100", "4611686018427387904"],
+        Key::SnapshotAfterBytes => ["0", "1MiB", "1TiB"],
+        Key::TrailingEntries => ["0", "7", "8"],
         Key::ElectionTimeout => ["1s..2s", "2s..4s", "3s..5s"],
         Key::HeartbeatInterval => ["10ms", "20ms", "30ms"],
         Key::MaxRequestBytes => ["2KiB", "4KiB", "8KiB"],
@@ -92,6 +95,8 @@ fn the_defaults_are_those_of_the_settings() {
     assert_eq!(settings.advertise_admin, "http://127.0.0.1:7072");
     assert_eq!(settings.data_dir, PathBuf::from("raft-data/node2"));
     assert_eq!(settings.segment_bytes, 16 << 20);
+    let snapshots = (settings.snapshot_after_entries, settings.snapshot_after_bytes, settings.trailing_entries);
+    assert_eq!(snapshots, (10_000, 64 << 20, 10_000));
     assert_eq!(settings.election_timeout, Duration::from_millis(500)..Duration::from_secs(1));
     assert_eq!(settings.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(settings.max_request_bytes, 1 << 20);
@@ -163,6 +168,9 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
         (Key::AdvertiseClient, "a:1"),
         (Key::AdvertiseAdmin, "https://a:1"),
         (Key::SegmentBytes, "4095"),
+        (Key::SnapshotAfterEntries, "-1"),
+        (Key::SnapshotAfterBytes, "2TiB"),
+        (Key::TrailingEntries, "4611686018427387905"),
         (Key::ElectionTimeout, "1ms..2ms"),
         (Key::HeartbeatInterval, "0ms"),
         (Key::MaxRequestBytes, "1GiB"),

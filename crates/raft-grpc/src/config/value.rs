@@ -34,6 +34,23 @@ pub(super) fn segment_bytes(text: &str) -> Result<u64, String> {
     within(bytes(text)?, (4 << 10)..=(1 << 40), Key::SegmentBytes.range())
 }
 
+pub(super) fn snapshot_after_entries(text: &str) -> Result<u64, String> {
+    entries(text, Key::SnapshotAfterEntries.range())
+}
+
+pub(super) fn snapshot_after_bytes(text: &str) -> Result<u64, String> {
+    within(bytes(text)?, 0..=(1 << 40), Key::SnapshotAfterBytes.range())
+}
+
+pub(super) fn trailing_entries(text: &str) -> Result<u64, String> {
+    entries(text, Key::TrailingEntries.range())
+}
+
+fn entries(text: &str, range: &str) -> Result<u64, String> {
+    let number = text.parse().map_err(|_| format!("must be a number, {range}"))?;
+    within(number, 0..=MAX_NUMBER, range)
+}
+
 pub(super) fn max_request_bytes(text: &str) -> Result<u64, String> {
     within(bytes(text)?, (1 << 10)..=(64 << 20), Key::MaxRequestBytes.range())
 }
@@ -115,6 +132,11 @@ mod tests {
     fn the_ends_of_ranges_are_inside() {
         assert!(segment_bytes("4096").is_ok() && segment_bytes("4095").is_err());
         assert!(segment_bytes("1TiB").is_ok() && segment_bytes("1099511627777").is_err());
+        assert!(snapshot_after_bytes("0").is_ok() && snapshot_after_bytes("1TiB").is_ok());
+        assert!(snapshot_after_bytes("1099511627777").is_err());
+        assert!(snapshot_after_entries("0").is_ok() && snapshot_after_entries("4611686018427387904").is_ok());
+        assert!(snapshot_after_entries("4611686018427387905").is_err() && snapshot_after_entries("1MiB").is_err());
+        assert!(trailing_entries("0").is_ok() && trailing_entries("-1").is_err());
         assert!(max_request_bytes("1KiB").is_ok() && max_request_bytes("1023").is_err());
         assert!(max_request_bytes("64MiB").is_ok() && max_request_bytes("65MiB").is_err());
         assert!(max_connections("16").is_ok() && max_connections("15").is_err());

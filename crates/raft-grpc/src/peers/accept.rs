@@ -1,6 +1,7 @@
 //! Answers the streams of peers: checks who calls, hands its messages to the node, says how much has arrived.
 
 use super::PROTOCOL_VERSION;
+use super::receive_snapshot::{self, Keeper};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
@@ -9,7 +10,8 @@ use crate::services::peer_server::Peer;
 use raft_core::NodeId;
 use raft_proto::rpc_from_wire;
 use raft_proto::wire::raft::{
-    Hello, HelloResponse, PeerMessage, PeerRequest, PeerResponse, Received, peer_request, peer_response,
+    Hello, HelloResponse, PeerMessage, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse,
+    peer_request, peer_response,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,7 @@ pub(crate) struct PeerService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) keeper: Keeper,
     /// How often a stream on which something came is told how much.
     pub(crate) acknowledge: Duration,
 }
@@ -59,6 +62,25 @@ impl Peer for PeerService {
         let stream = Incoming { peer, requests, answers, inbox, directory, acknowledge: self.acknowledge };
         tokio::spawn(stream.run());
         Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn snapshot(&self, call: Request<Streaming<SnapshotRequest>>) -> Result<Response<SnapshotResponse>, Status> {
+        let mut frames = call.into_inner();
+        let refused = |status: &Status| tracing::error!("a snapshot is refused: {}", status.message());
+        let (hello, announced) = receive_snapshot::header(&mut frames).await.inspect_err(refused)?;
+        let peer = self.check(hello).inspect_err(refused)?;
+        let replaced = self.directory.snapshot_begun(peer);
+        let data = tokio::select! {
+            () = replaced.cancelled() => return Err(Status::already_exists("a newer snapshot has replaced this one")),
+            data = receive_snapshot::content(&mut frames, &announced) => data.inspect_err(refused)?,
+        };
+        if self.directory.is_cut() {
+            return Err(Status::unavailable("this node is cut off"));
+        }
+        // In a task of its own: the caller may go, and then this call is dropped wherever it is.
+        let kept = tokio::spawn(self.keeper.clone().keep(peer, announced, data)).await;
+        kept.map_err(|error| Status::internal(error.to_string()))??;
+        Ok(Response::new(SnapshotResponse {}))
     }
 }
 

@@ -1,19 +1,19 @@
 //! Keeps this node's stream to a peer up: connect, hello, send, and after any end again, with a pause that grows.
 
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outlets, PROTOCOL_VERSION, QUEUE};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outlets, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
 use crate::random;
 use crate::services::peer_client::PeerClient;
 use raft_core::NodeId;
-use raft_proto::wire::raft::{Hello, PeerRequest, PeerResponse, Received, peer_request, peer_response};
+use raft_proto::wire::raft::{PeerRequest, PeerResponse, Received, peer_request, peer_response};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 /// The first and the longest pause between attempts to connect.
@@ -73,19 +73,12 @@ impl Dialer {
 
     /// Connected means that the peer has accepted the hello.
     async fn connect(&self) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
-        let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| Status::unknown(error.to_string()))?;
-        let endpoint = endpoint
-            .connect_timeout(PATIENCE)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .keep_alive_while_idle(true);
-        let channel = endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))?;
+        let channel = connect(&self.url).await?;
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (queue, requests) = mpsc::channel(QUEUE);
-        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.hello())) };
+        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.identity.hello(self.peer))) };
         queue.try_send(hello).map_err(|_| Status::internal("the queue of a new stream has no room"))?;
         let met = async {
             let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
@@ -94,19 +87,6 @@ impl Dialer {
             Ok((queue, responses))
         };
         timeout(PATIENCE, met).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer the hello")))
-    }
-
-    fn hello(&self) -> Hello {
-        let identity = &self.identity;
-        Hello {
-            protocol_version: PROTOCOL_VERSION,
-            cluster_id: identity.cluster.0.to_vec().into(),
-            from: identity.node.0,
-            to: self.peer.0,
-            incarnation: identity.contact.incarnation,
-            client_url: identity.contact.client_url.clone(),
-            admin_url: identity.contact.admin_url.clone(),
-        }
     }
 
     /// Whether the answer to the hello is that of the peer that was meant.
@@ -151,6 +131,18 @@ impl Dialer {
             }
         }
     }
+}
+
+/// A connection to the peer port at `url`.
+pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Status::unknown(error.to_string()))?;
+    let endpoint = endpoint
+        .connect_timeout(PATIENCE)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))
 }
 
 /// An error with all its causes: the first alone is often "transport error".
