@@ -50,3 +50,29 @@ impl<'a, D: Disk> Window<'a, D> {
         self.bytes(offset, CHUNK)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Files;
+
+    #[test]
+    fn whichever_way_it_is_read_it_shows_what_is_there() {
+        let folder = tempfile::tempdir().expect("there is a place for temporary files");
+        let mut disk = Files::open(folder.path(), false).expect("an empty folder");
+        let bytes: Vec<u8> = (0..3 * CHUNK + 77).map(|place| (place * 31 / 7) as u8).collect();
+        disk.create("data").and_then(|()| disk.write("data", 0, &bytes)).expect("a disk that works");
+        let mut window = Window::open(&mut disk, "data").expect("there");
+        let end = bytes.len() as u64;
+        let forwards: Vec<u64> = (0..end + 5000).step_by(4099).collect();
+        let around = (0..40).map(|number| number * 7_654_321 % end);
+        let places: Vec<u64> = forwards.iter().chain(forwards.iter().rev()).copied().chain(around).collect();
+        for (offset, number) in places.into_iter().zip(0_u64..) {
+            let count = [32, 5000, CHUNK, CHUNK + 1, 2 * CHUNK][number as usize % 5];
+            let from = offset.min(end) as usize;
+            let to = (offset + count).min(end).max(offset.min(end)) as usize;
+            let shown = window.bytes(offset, count).expect("a disk that works");
+            assert!(shown == &bytes[from..to], "{count} bytes at {offset}");
+        }
+    }
+}
