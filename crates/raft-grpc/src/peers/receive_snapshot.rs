@@ -33,7 +33,7 @@ pub(crate) async fn header(
     let Some(snapshot_request::Kind::Header(header)) = next(frames).await? else {
         return Err(Status::invalid_argument("the first frame of a snapshot must be its header"));
     };
-    let SnapshotHeader { hello, term, meta, size, checksum } = header;
+    let SnapshotHeader { hello, term, meta, size, checksum } = *header;
     let missing = |place| Status::invalid_argument(format!("SnapshotHeader.{place} is missing"));
     let hello = hello.ok_or_else(|| missing("hello"))?;
     let meta = snapshot_meta_from_wire(meta.ok_or_else(|| missing("meta"))?);
@@ -115,5 +115,104 @@ impl Keeper {
         saved.map_err(|error| Status::resource_exhausted(format!("it cannot be saved: {error}")))?;
         tracing::info!("a snapshot of {} has come from peer {}", meta.last, from.0);
         self.inbox.tell(NodeInput::SnapshotReceived { from, term, meta }).await.map_err(|_| ending())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+    use raft_core::{Configuration, EntryId};
+    use raft_proto::snapshot_meta_to_wire;
+    use raft_proto::wire::{raft, snapshot};
+    use tonic::Code;
+
+    type Frames = Vec<Result<SnapshotRequest, Status>>;
+
+    fn data(format: u32, index: u64) -> Bytes {
+        let last = Some(raft::EntryId { index, term: 1 });
+        let machine = Bytes::from(vec![7; 1 << 20]);
+        snapshot::Snapshot { format, last, sessions: vec![], machine }.encode_to_vec().into()
+    }
+
+    fn announcing(data: &Bytes) -> SnapshotHeader {
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        let meta = SnapshotMeta { last: EntryId::new(5, 1), configuration, configured_at: EntryId::new(1, 1) };
+        SnapshotHeader {
+            hello: Some(Hello::default()),
+            term: 2,
+            meta: Some(snapshot_meta_to_wire(&meta)),
+            size: data.len() as u64,
+            checksum: xxh3_64(data),
+        }
+    }
+
+    fn frames(header: SnapshotHeader, data: &Bytes) -> Frames {
+        let chunks = data.chunks(1 << 19).map(|chunk| snapshot_request::Kind::Chunk(Bytes::copy_from_slice(chunk)));
+        let kinds = std::iter::once(snapshot_request::Kind::Header(Box::new(header))).chain(chunks);
+        kinds.map(|kind| Ok(SnapshotRequest { kind: Some(kind) })).collect()
+    }
+
+    async fn take(frames: Frames) -> Result<Bytes, Status> {
+        let mut frames = tokio_stream::iter(frames);
+        let (_, announced) = header(&mut frames).await?;
+        content(&mut frames, &announced).await
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_is_taken() {
+        let data = data(1, 5);
+        assert_eq!(take(frames(announcing(&data), &data)).await.unwrap(), data);
+    }
+
+    #[tokio::test]
+    async fn anything_else_is_refused_with_a_word() {
+        let data = data(1, 5);
+        let right = announcing(&data);
+        let chunk = |bytes: Vec<u8>| Ok(SnapshotRequest { kind: Some(snapshot_request::Kind::Chunk(bytes.into())) });
+        let with = |header: SnapshotHeader| frames(header, &data);
+        let then = |more| with(right.clone()).into_iter().chain([more]).collect::<Frames>();
+        let of = |data: &Bytes| frames(announcing(data), data);
+        let short: Frames = with(right.clone()).into_iter().take(2).collect();
+        let twice = [with(right.clone()), with(right.clone())].concat();
+        let unknown = Ok(SnapshotRequest { kind: None });
+        let one_more = SnapshotHeader { size: right.size + 1, ..right.clone() };
+        let (invalid, failed) = (Code::InvalidArgument, Code::FailedPrecondition);
+        let table: Vec<(Frames, Code, &str)> = vec![
+            (vec![], invalid, "must be its header"),
+            (vec![chunk(vec![1])], invalid, "must be its header"),
+            (vec![unknown.clone()], invalid, "SnapshotRequest.kind"),
+            (vec![Err(Status::aborted("it ended"))], Code::Aborted, "it ended"),
+            (with(SnapshotHeader { hello: None, ..right.clone() }), invalid, "hello is missing"),
+            (with(SnapshotHeader { meta: None, ..right.clone() }), invalid, "meta is missing"),
+            (with(SnapshotHeader { meta: Some(Default::default()), ..right.clone() }), invalid, "SnapshotMeta."),
+            (with(SnapshotHeader { size: u64::MAX, ..right.clone() }), Code::ResourceExhausted, "at most"),
+            (with(SnapshotHeader { size: 5, ..right.clone() }), invalid, "more bytes come than the 5"),
+            (with(SnapshotHeader { checksum: 1, ..right.clone() }), invalid, "checksum"),
+            (with(one_more), invalid, "bytes came of"),
+            (short, invalid, "bytes came of"),
+            (twice, invalid, "after the header come chunks"),
+            (then(unknown), invalid, "SnapshotRequest.kind"),
+            (then(chunk(vec![])), invalid, "1 to 1048576 bytes"),
+            (then(chunk(vec![0; (1 << 20) + 1])), invalid, "1 to 1048576 bytes"),
+            (then(chunk(vec![1])), invalid, "more bytes come"),
+            (of(&Bytes::from_static(b"\xff")), invalid, "malformed"),
+            (of(&super::tests::data(1, 6)), invalid, "is of 6@1"),
+            (of(&super::tests::data(2, 5)), failed, "format 2"),
+        ];
+        for (frames, code, words) in table {
+            let status = take(frames).await.expect_err(words);
+            assert!(status.code() == code && status.message().contains(words), "{words}: {status}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_does_not_go_on_is_given_up() {
+        let data = data(1, 5);
+        let begun = frames(announcing(&data), &data).into_iter().take(2);
+        let mut frames = tokio_stream::iter(begun).chain(tokio_stream::pending());
+        let (_, announced) = header(&mut frames).await.unwrap();
+        let status = content(&mut frames, &announced).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::DeadlineExceeded, "nothing comes any more"));
     }
 }

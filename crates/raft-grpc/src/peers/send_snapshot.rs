@@ -128,7 +128,7 @@ impl Sending {
             checksum: xxh3_64(data),
         };
         let mut reported = Instant::now();
-        let mut next = snapshot_request::Kind::Header(header);
+        let mut next = snapshot_request::Kind::Header(Box::new(header));
         let mut rest = data.clone();
         loop {
             let request = SnapshotRequest { kind: Some(next) };

@@ -1,0 +1,161 @@
+//! Real snapshots: a log that does not grow for ever, a node that was away for too long, starts that load one, and peers
+//! that send what is none.
+
+mod support;
+
+use bytes::Bytes;
+use prost::Message;
+use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta};
+use raft_grpc::client::Consistency;
+use raft_grpc::services::peer_client::PeerClient;
+use raft_proto::snapshot_meta_to_wire;
+use raft_proto::wire::raft::{self, Hello, SnapshotHeader, SnapshotRequest, StatusResponse, snapshot_request};
+use raft_proto::wire::snapshot;
+use support::cluster::Cluster;
+use support::wait::wait_until;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// So many keys with so many bytes each: a snapshot of a few frames.
+const KEYS: u64 = 50;
+const VALUE: usize = 60_000;
+
+/// Three nodes that take a snapshot every 50 entries and keep 5 entries behind it.
+async fn start() -> Cluster {
+    let mut cluster = Cluster::prepare(3);
+    for id in 1..=3 {
+        let more = ["--snapshot-after-entries", "50", "--trailing-entries", "5"].map(str::to_owned);
+        cluster.node(id).line.more.extend(more);
+        cluster.start_node(id);
+    }
+    cluster.leader().await;
+    cluster
+}
+
+/// Writes `count` values, beginning with number `first`.
+async fn write(cluster: &Cluster, first: u64, count: u64) {
+    let mut client = cluster.client();
+    for number in first..first + count {
+        client.put(format!("k{}", number % KEYS), format!("{number:>VALUE$}")).await.expect("there is a leader");
+    }
+}
+
+fn files(cluster: &mut Cluster, id: u64, beginning: &str) -> Vec<String> {
+    let names = std::fs::read_dir(&cluster.node(id).line.data_dir).expect("its folder").map(|file| {
+        let file = file.expect("an entry of the folder");
+        file.file_name().into_string().expect("UTF-8")
+    });
+    names.filter(|name| name.starts_with(beginning)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_away_is_sent_a_snapshot_and_starts_load_theirs() {
+    let mut cluster = start().await;
+    write(&cluster, 0, 10).await;
+    cluster.agreement().await;
+    let leader = cluster.leader().await;
+    let away = 1 + leader.id % 3;
+    cluster.kill(away);
+    write(&cluster, 10, 150).await;
+    cluster.start_node(away);
+    cluster.agreement().await;
+    let log = cluster.node(away).stderr();
+    assert!(log.contains("the state is now that of the snapshot"), "{log}");
+
+    for id in 1..=3 {
+        // Four values fit a segment: 160 would need 40, and what follows a snapshot needs a third of that. The last snapshot
+        // may still be on its way to the disk.
+        wait_until("the log is compacted", async || {
+            let (segments, snapshots) = (files(&mut cluster, id, "wal-").len(), files(&mut cluster, id, "snapshot-"));
+            let compacted = segments < 25 && snapshots.len() == 1;
+            if compacted { Ok(()) } else { Err(format!("node {id}: {segments} segments, {snapshots:?}")) }
+        })
+        .await;
+        cluster.kill(id);
+    }
+    for id in 1..=3 {
+        cluster.start_node(id);
+    }
+    let got = cluster.client().get("k0", Consistency::Linearizable).await.expect("there is a leader");
+    assert_eq!(got.value.as_deref(), Some(format!("{:>VALUE$}", 150).as_bytes()));
+    write(&cluster, 160, 5).await;
+    cluster.agreement().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_lost() {
+    let mut cluster = Cluster::start(3).await;
+    write(&cluster, 0, 3).await;
+    let before = cluster.agreement().await;
+    let leader = cluster.leader().await;
+    let victim = 1 + leader.id % 3;
+    let status = wait_until("the peers have met", async || {
+        let status = cluster.statuses().await.remove(&victim).ok_or("no answer")?;
+        let met = status.members.iter().all(|member| !member.client_url.is_empty());
+        if met { Ok(status) } else { Err(format!("{:?}", status.members)) }
+    })
+    .await;
+    let url = cluster.node(victim).ports[0].url();
+
+    let data = data(5);
+    let right = announcing(&status, leader.id, &data);
+    let stranger = Hello { from: 9, ..right.hello.clone().expect("it has one") };
+    let table = [
+        (SnapshotHeader { hello: Some(stranger), ..right.clone() }, Code::FailedPrecondition),
+        (SnapshotHeader { checksum: 0, ..right.clone() }, Code::InvalidArgument),
+        (SnapshotHeader { size: 1 << 40, ..right.clone() }, Code::ResourceExhausted),
+    ];
+    for (header, code) in table {
+        let refused = send(&url, header, &data).await.expect_err("it is refused");
+        assert_eq!(refused.code(), code, "{refused}");
+    }
+    // Whole and well-formed, but of what is applied here already: the node has no use for it.
+    send(&url, right, &data).await.expect("it is taken and handed over");
+    wait_until("it is removed", async || {
+        let left = files(&mut cluster, victim, "snapshot-");
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
+    assert_eq!(cluster.agreement().await, before);
+    assert_eq!(cluster.leader().await, leader, "no election was needed");
+    write(&cluster, 3, 3).await;
+    cluster.agreement().await;
+}
+
+/// A snapshot of an empty map after the entry at `index`.
+fn data(index: u64) -> Bytes {
+    let last = Some(raft::EntryId { index, term: 1 });
+    let machine = Bytes::from_static(b"\x08\x01");
+    snapshot::Snapshot { format: 1, last, sessions: vec![], machine }.encode_to_vec().into()
+}
+
+/// The header that announces it to the node of this status, in the name of its peer `from`.
+fn announcing(status: &StatusResponse, from: u64, data: &Bytes) -> SnapshotHeader {
+    let hello = Hello {
+        protocol_version: 1,
+        cluster_id: status.cluster_id.clone(),
+        from,
+        to: status.id,
+        incarnation: 1,
+        client_url: "http://127.0.0.1:1".to_owned(),
+        admin_url: "http://127.0.0.1:2".to_owned(),
+    };
+    let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
+    let meta = SnapshotMeta { last: EntryId::new(5, 1), configuration, configured_at: EntryId::new(1, 1) };
+    SnapshotHeader {
+        hello: Some(hello),
+        term: status.term,
+        meta: Some(snapshot_meta_to_wire(&meta)),
+        size: data.len() as u64,
+        checksum: xxh3_64(data),
+    }
+}
+
+async fn send(url: &str, header: SnapshotHeader, data: &Bytes) -> Result<(), Status> {
+    let frames = [snapshot_request::Kind::Header(Box::new(header)), snapshot_request::Kind::Chunk(data.clone())];
+    let frames = frames.map(|kind| SnapshotRequest { kind: Some(kind) });
+    let endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL");
+    let mut peer = PeerClient::new(endpoint.connect().await.expect("it listens"));
+    peer.snapshot(tokio_stream::iter(frames)).await.map(drop)
+}
