@@ -245,3 +245,51 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn snapshots_and_compaction_survive_every_crash_and_every_power_loss() {
+    let crashes = conformance::every_crash(&mut SimDisk::new, &|disk: SimDisk, check| {
+        let mut killed = disk.clone();
+        killed.crash_kill();
+        check(killed);
+        every_outcome(|choose| {
+            let mut disk = disk.clone();
+            disk.crash_power(PowerLoss::Choose(choose));
+            check(disk);
+        });
+    });
+    assert!(crashes > 5_000, "{crashes} crashes");
+}
+
+/// Kills and power losses drawn from two numbers, among writes, snapshots, compactions and readings.
+fn die(mut disk: SimDisk, a: u16, b: u16) -> SimDisk {
+    if a.is_multiple_of(5) {
+        disk.crash_kill();
+        return disk;
+    }
+    let mut state = u64::from(a) << 16 | u64::from(b);
+    disk.crash_power(PowerLoss::Choose(&mut |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    }));
+    disk
+}
+
+#[test]
+fn random_lives_with_snapshots_end_as_the_model_says() {
+    let sums = std::cell::Cell::new((0, 0));
+    let step = (any::<u8>(), any::<u16>(), any::<u16>()).prop_map(|(kind, a, b)| conformance::Step(kind, a, b));
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    runner
+        .run(&vec(step, 1..200), |steps| {
+            let (deleted, taken) = conformance::live(SimDisk::new(), &steps, die);
+            sums.set((sums.get().0 + deleted, sums.get().1 + taken));
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+    let (deleted, taken) = sums.get();
+    assert!(deleted > 100 && taken > 100, "{deleted} segments deleted, {taken} snapshots taken");
+}
