@@ -41,6 +41,8 @@ pub(crate) struct Progress {
     inflight_bytes: u64,
     /// The snapshot on its way, in the state `Snapshot`.
     pub(crate) sending: Option<Sending>,
+    /// The log that stays because of a snapshot that was sent.
+    pub(crate) kept: Option<Kept>,
     /// Entries for it that are no longer in memory.
     pub(crate) read_back: ReadBack,
     marks: VecDeque<Mark>,
@@ -90,6 +92,15 @@ pub(crate) struct Sending {
     pub(crate) last: EntryId,
     /// When it counts as lost, unless something is heard of it.
     pub(crate) deadline: Instant,
+}
+
+/// What follows a snapshot that was sent stays in the log until the peer is past what a newer one covers. Not only until the
+/// snapshot is there: then it would need the newer one at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Kept {
+    /// The last index that the snapshot covers.
+    pub(crate) after: LogIndex,
     /// The bytes that the leader had appended when it left.
     pub(crate) appended_bytes: u64,
 }
@@ -128,6 +139,7 @@ impl Progress {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             sending: None,
+            kept: None,
             read_back: ReadBack::default(),
             marks: VecDeque::new(),
             created,
@@ -219,11 +231,12 @@ impl Progress {
     }
 
     /// A snapshot is on its way: empty appends ask meanwhile whether the log can go on after it.
-    pub(crate) fn send_snapshot(&mut self, sending: Sending) {
+    pub(crate) fn send_snapshot(&mut self, sending: Sending, appended_bytes: u64) {
         self.state = PeerState::Snapshot;
         self.next_index = sending.last.index.next();
         self.clear();
         self.sending = Some(sending);
+        self.kept = Some(Kept { after: sending.last.index, appended_bytes });
     }
 
     /// The snapshot that was on its way is there, or will not be: the next heartbeat asks from `next` on.
@@ -245,6 +258,7 @@ impl Progress {
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;
         self.clear();
+        self.kept = None;
     }
 
     /// Forgets what was on its way in the state before.
@@ -267,12 +281,13 @@ impl Progress {
     }
 }
 
+canonical!(Sending { last, deadline });
+
 /// How much was appended meanwhile counts, not how much ever was.
-impl Canonical for Sending {
+impl Canonical for Kept {
     fn feed(&self, canon: &mut Canon<'_>) {
-        let Self { last, deadline, appended_bytes } = self;
-        last.feed(canon);
-        deadline.feed(canon);
+        let Self { after, appended_bytes } = self;
+        after.feed(canon);
         canon.appended_since(*appended_bytes);
     }
 }
@@ -292,6 +307,7 @@ canonical!(Progress {
     inflight,
     inflight_bytes,
     sending,
+    kept,
     read_back,
     marks,
     created,

@@ -7,10 +7,10 @@
 use crate::action::Action;
 use crate::entry::Entries;
 use crate::event::{AbandonReason, Event};
-use crate::id::{NodeId, ReadId, Seq};
+use crate::id::{LogIndex, NodeId, ReadId, Seq};
 use crate::leader::Leader;
 use crate::message::SnapshotOutcome;
-use crate::progress::{Progress, Sending};
+use crate::progress::{Kept, Progress, Sending};
 use crate::shared::Shared;
 use crate::status::PeerState;
 use crate::time::Instant;
@@ -24,11 +24,12 @@ impl Progress {
             return self.snapshot_over(base.next(), seq);
         };
         let deadline = shared.now.after(shared.config.snapshot_timeout);
-        self.send_snapshot(Sending { last: meta.last, deadline, appended_bytes });
+        self.send_snapshot(Sending { last: meta.last, deadline }, appended_bytes);
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 
     fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
+        self.kept = None;
         if let Some(sending) = self.sending {
             self.snapshot_over(shared.log.base().index.next(), seq);
             shared.observe(|| Event::SnapshotAbandoned { peer, last: sending.last, reason });
@@ -69,12 +70,20 @@ impl Leader {
         }
     }
 
-    /// Forgets what a snapshot covers of the log, but for what follows a snapshot that is on its way, for a while.
+    /// Forgets what a snapshot covers of the log, but for what follows one that was sent, for a while.
     pub(crate) fn compact(&mut self, shared: &mut Shared) {
-        let retained = |sending: &Sending| self.appended_bytes.saturating_sub(sending.appended_bytes);
-        let on_their_way = self.peers.values().filter_map(|peer| peer.sending);
-        let held = on_their_way.filter(|sending| retained(sending) <= shared.config.max_retained_bytes);
-        let held = held.map(|sending| sending.last.index.next()).min();
+        let covered = shared.snapshots.durable.as_ref().map_or(LogIndex(0), |meta| meta.last.index);
+        let (appended, most) = (self.appended_bytes, shared.config.max_retained_bytes);
+        let mut held: Option<LogIndex> = None;
+        for peer in self.peers.values_mut() {
+            let is_kept =
+                |kept: &Kept| peer.match_index < covered && appended.saturating_sub(kept.appended_bytes) <= most;
+            peer.kept = peer.kept.filter(is_kept);
+            if let Some(kept) = peer.kept {
+                let needed = kept.after.max(peer.match_index).next();
+                held = Some(held.map_or(needed, |held| held.min(needed)));
+            }
+        }
         shared.emit_compact(held);
         let base = shared.log.base().index;
         for (&id, peer) in &mut self.peers {
