@@ -50,6 +50,8 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
         }
         // The disk first: what it has made durable may already answer what peers and clients are about to ask.
         inputs.extend(batch.persisted.map(|write| NodeInput::Persisted { write }));
+        // Then what is lost: whatever a peer says here is news after that.
+        inputs.extend(batch.unreachable.into_iter().map(|peer| NodeInput::Unreachable { peer }));
         inputs.extend(batch.messages.into_iter().map(|(from, rpc)| NodeInput::Receive { from, rpc }));
         for Asked { request, reply } in batch.requests {
             waiting.insert(next, reply);
