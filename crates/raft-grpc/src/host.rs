@@ -136,8 +136,9 @@ struct Parts {
 impl Parts {
     fn new(settings: &Settings, identity: Arc<Identity>) -> Self {
         let directory = Arc::new(Directory::new(&settings.peers));
-        let outlets = Arc::new(Outlets::new(settings.peers.keys().copied(), directory.clone()));
-        Self { identity, directory, inbox: Arc::default(), disk: Arc::default(), outlets }
+        let inbox = Arc::new(Inbox::default());
+        let outlets = Arc::new(Outlets::new(settings.peers.keys().copied(), directory.clone(), inbox.clone()));
+        Self { identity, directory, inbox, disk: Arc::default(), outlets }
     }
 }
 

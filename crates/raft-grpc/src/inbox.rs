@@ -7,6 +7,7 @@
 use crate::node_thread::NodeFacts;
 use raft_core::{NodeId, Rpc, WriteId};
 use raft_node::{NodeInput, Reply, Request};
+use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -43,6 +44,8 @@ pub(crate) struct Batch {
     /// Other reports, in order of arrival. They come before the messages: what a peer sends once its snapshot is handed
     /// over must find it there.
     pub(crate) reports: Vec<Report>,
+    /// The peers to which something sent may be lost, each once.
+    pub(crate) unreachable: BTreeSet<NodeId>,
     /// Messages of peers, in order of arrival.
     pub(crate) messages: Vec<(NodeId, Rpc)>,
     /// Requests of clients, in order of arrival.
@@ -73,7 +76,8 @@ impl Inbox {
         let nothing = |state: &mut State| {
             let batch = &state.batch;
             let quiet = batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty();
-            quiet && batch.reports.is_empty() && batch.questions.is_empty() && !batch.closed
+            let no_reports = batch.reports.is_empty() && batch.unreachable.is_empty();
+            quiet && no_reports && batch.questions.is_empty() && !batch.closed
         };
         let state = self.lock();
         let mut state = match patience {
@@ -107,6 +111,13 @@ impl Inbox {
             }
         });
         done
+    }
+
+    /// What was sent to this peer may be lost.
+    pub(crate) fn unreachable(&self, peer: NodeId) {
+        self.put(|state| {
+            state.batch.unreachable.insert(peer);
+        });
     }
 
     /// A peer's message. False: there was no room, and it is dropped.
@@ -197,14 +208,17 @@ mod tests {
         assert!(inbox.message(NodeId(2), rpc(1)) && inbox.message(NodeId(3), rpc(2)));
         inbox.persisted(WriteId(4));
         inbox.persisted(WriteId(3));
+        [3, 2, 3].into_iter().for_each(|peer| inbox.unreachable(NodeId(peer)));
         let (asked, _answer) = request(5);
         inbox.request(asked).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.messages, [(NodeId(2), rpc(1)), (NodeId(3), rpc(2))]);
         assert_eq!(batch.persisted, Some(WriteId(4)), "the newest, in whatever order they come");
+        assert_eq!(batch.unreachable, [NodeId(2), NodeId(3)].into(), "each once");
         assert_eq!(batch.requests.len(), 1);
         let batch = inbox.take(Some(Duration::ZERO));
         assert!(batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty());
+        assert!(batch.unreachable.is_empty());
     }
 
     #[test]

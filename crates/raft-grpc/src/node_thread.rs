@@ -82,6 +82,8 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
             inputs.push(report.input);
             told.extend(report.told);
         }
+        // Then what is lost: whatever a peer says here is news after that.
+        inputs.extend(batch.unreachable.into_iter().map(|peer| NodeInput::Unreachable { peer }));
         inputs.extend(batch.messages.into_iter().map(|(from, rpc)| NodeInput::Receive { from, rpc }));
         inputs.extend(batch.requests.into_iter().map(|asked| host.request(asked)));
         if inputs.is_empty() {

@@ -3,7 +3,8 @@
 //!
 //! `dial` keeps a stream to a peer up, `accept` answers the streams of peers, [`Outlets`] are the queues between the
 //! node's thread and the streams, `send_snapshot` and `receive_snapshot` are the two ends of a snapshot's way. Nobody ever
-//! waits for a peer: what does not fit is dropped and counted, as a network would, and the protocol goes on.
+//! waits for a peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is
+//! told that something is lost, once for each break.
 
 pub(crate) mod accept;
 pub(crate) mod dial;
@@ -11,6 +12,7 @@ pub(crate) mod receive_snapshot;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
+use crate::inbox::Inbox;
 use raft_core::{NodeId, Rpc};
 use raft_proto::rpc_to_wire;
 use raft_proto::wire::raft::{PeerRequest, peer_request};
@@ -46,6 +48,21 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 struct Stream {
     queue: mpsc::Sender<PeerRequest>,
     sent: Arc<AtomicU64>,
+    /// It has dropped something since it was last empty.
+    overflowed: bool,
+}
+
+impl Stream {
+    /// Takes a message, if there is room. Says whether there was, and whether this is the first of a run of losses.
+    fn push(&mut self, rpc: &Rpc) -> (bool, bool) {
+        self.overflowed &= self.queue.capacity() < self.queue.max_capacity();
+        let request = PeerRequest { kind: Some(peer_request::Kind::Message(rpc_to_wire(rpc))) };
+        if self.queue.try_send(request).is_ok() {
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            return (true, false);
+        }
+        (false, !std::mem::replace(&mut self.overflowed, true))
+    }
 }
 
 /// Where the node's messages leave.
@@ -53,50 +70,54 @@ struct Stream {
 pub(crate) struct Outlets {
     streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
     directory: Arc<Directory>,
+    inbox: Arc<Inbox>,
 }
 
 impl Outlets {
     /// An outlet for each peer, none connected.
-    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>, directory: Arc<Directory>) -> Self {
-        Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory }
+    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>, directory: Arc<Directory>, inbox: Arc<Inbox>) -> Self {
+        Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory, inbox }
     }
 
     /// Sends a message, or drops it. Never waits.
     pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
         let Some(stream) = self.streams.get(&to) else { return };
-        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = !self.directory.is_cut()
-            && stream.as_ref().is_some_and(|stream| {
-                let request = PeerRequest { kind: Some(peer_request::Kind::Message(rpc_to_wire(rpc))) };
-                let sent = stream.queue.try_send(request).is_ok();
-                if sent {
-                    stream.sent.fetch_add(1, Ordering::Relaxed);
-                }
-                sent
-            });
+        let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let (sent, is_news) = match stream.as_mut() {
+            Some(stream) if !self.directory.is_cut() => stream.push(rpc),
+            // The end of the last stream has been told; one that is cut off by hand is to look like a silent network.
+            _ => (false, false),
+        };
         drop(stream);
         if !sent {
             self.directory.update(to, |facts| facts.dropped += 1);
+        }
+        if is_news {
+            self.inbox.unreachable(to);
         }
     }
 
     /// The stream to a peer is up.
     fn connect(&self, peer: NodeId, queue: mpsc::Sender<PeerRequest>) -> Arc<AtomicU64> {
         let sent = Arc::new(AtomicU64::new(0));
-        self.set(peer, Some(Stream { queue, sent: sent.clone() }));
+        self.set(peer, Some(Stream { queue, sent: sent.clone(), overflowed: false }));
         sent
     }
 
-    /// The stream to a peer is down.
+    /// There is no stream to a peer. If there was one, what it had not delivered is lost.
     fn disconnect(&self, peer: NodeId) {
-        self.set(peer, None);
+        if self.set(peer, None) {
+            self.inbox.unreachable(peer);
+        }
     }
 
-    fn set(&self, peer: NodeId, stream: Option<Stream>) {
+    /// Returns whether there was another.
+    fn set(&self, peer: NodeId, stream: Option<Stream>) -> bool {
         self.directory.update(peer, |facts| facts.connected = stream.is_some());
-        if let Some(place) = self.streams.get(&peer) {
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = stream;
-        }
+        let place = self.streams.get(&peer);
+        place.is_some_and(|place| {
+            std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), stream).is_some()
+        })
     }
 }
 
@@ -109,7 +130,7 @@ mod tests {
     fn what_cannot_be_sent_is_dropped_and_counted() {
         let peer = NodeId(2);
         let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
-        let outlets = Outlets::new([peer], directory.clone());
+        let outlets = Outlets::new([peer], directory.clone(), Arc::default());
         let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
         let dropped = || directory.get(peer).unwrap().dropped;
         outlets.send(peer, &rpc);
@@ -129,5 +150,39 @@ mod tests {
         outlets.send(peer, &rpc);
         assert_eq!(dropped(), 4);
         assert!(!directory.get(peer).unwrap().connected);
+    }
+
+    #[test]
+    fn the_node_learns_once_that_something_is_lost() {
+        let peer = NodeId(2);
+        let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
+        let inbox = Arc::new(Inbox::default());
+        let outlets = Outlets::new([peer], directory, inbox.clone());
+        let told = || inbox.take(Some(Duration::ZERO)).unreachable.contains(&peer);
+        let send = || {
+            let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
+            outlets.send(peer, &rpc);
+        };
+        send();
+        outlets.disconnect(peer);
+        assert!(!told(), "there was no stream yet: nothing was on its way");
+        let (queue, mut arrives) = mpsc::channel(2);
+        outlets.connect(peer, queue);
+        (0..2).for_each(|_| send());
+        assert!(!told());
+        send();
+        assert!(told(), "the third did not fit");
+        send();
+        arrives.try_recv().unwrap();
+        (0..2).for_each(|_| send());
+        assert!(!told(), "one break, however many messages it loses");
+        while arrives.try_recv().is_ok() {}
+        (0..3).for_each(|_| send());
+        assert!(told(), "it was empty meanwhile: another break");
+        outlets.disconnect(peer);
+        assert!(told(), "the stream broke");
+        outlets.disconnect(peer);
+        send();
+        assert!(!told(), "an attempt to connect that fails is no break");
     }
 }

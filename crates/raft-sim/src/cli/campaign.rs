@@ -13,6 +13,7 @@ use raft_sim::run::{self, Sink};
 use raft_sim::scenario::model::Scenario;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl Group {
     }
 }
 
-/// Runs all groups in order; ends early at `until`, but finishes what is running.
+/// Runs all groups in order; ends early at `until`, but finishes what is running, and runs once at least.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -53,7 +54,9 @@ pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Inst
     let mut histories = Vec::new();
     let mut failed = None;
     let work = |job: u64| place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, &outputs));
-    let go_on = || until.is_none_or(|until| clock::now() < until);
+    // However late it is: a machine that is slow to get here must not make a campaign of nothing, which would pass.
+    let begun = AtomicBool::new(false);
+    let go_on = || !begun.swap(true, Ordering::Relaxed) || until.is_none_or(|until| clock::now() < until);
     pool::in_order(workers, jobs, go_on, work, |job, outcome| {
         let Some((place, group, seed)) = place_of(job) else { return };
         let mut outcome = outcome.and_then(|outcome| outcome.ok_or_else(|| "no such job".to_owned()));
