@@ -27,6 +27,7 @@ use raft_store::{ClusterId, Files, Identity as FolderIdentity, Opened, StoreOpti
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -70,8 +71,8 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
     let opened = open(&settings, cluster, founders)?;
     let contact = Contact {
         incarnation: opened.incarnation,
-        client_url: settings.advertise_client.clone(),
-        admin_url: settings.advertise_admin.clone(),
+        client_url: advertised(&settings.advertise_client, ports.client.address()),
+        admin_url: advertised(&settings.advertise_admin, ports.admin.address()),
     };
     let identity = Arc::new(Identity { cluster, node: settings.id, contact });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -84,6 +85,12 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
     let result = runtime.block_on(serve(settings, ports, parts, threads));
     runtime.shutdown_background();
     result
+}
+
+/// The URL that others are told: nobody is reached at port 0, which is where a node that leaves the choice to the system
+/// seems to be until it listens.
+fn advertised(url: &str, address: SocketAddr) -> String {
+    url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
 /// Opens the data folder; a new one becomes this node's.
@@ -376,4 +383,17 @@ fn follow_standard_input(directory: Arc<Directory>) -> Result<(), Failure> {
     };
     let spawned = std::thread::Builder::new().name("control".to_owned()).spawn(follow);
     spawned.map(drop).map_err(|error| Failure::runtime(format!("cannot read standard input: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_is_a_port_that_listens() {
+        let listens = SocketAddr::from(([127, 0, 0, 1], 4_711));
+        assert_eq!(advertised("http://127.0.0.1:0", listens), "http://127.0.0.1:4711");
+        assert_eq!(advertised("http://[::1]:0", listens), "http://[::1]:4711");
+        assert_eq!(advertised("http://a:7070", listens), "http://a:7070", "what was set stays");
+    }
 }

@@ -122,17 +122,10 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use raft_kv::history::{Op, OpResult, OpValue, Operation, Status, read_history};
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     fn parse(line: &str) -> Result<Options, clap::Error> {
-        Line::try_parse_from(std::iter::once("bench").chain(line.split_whitespace())).map(|line| line.options)
+        crate::cli::testing::options("bench", line)
     }
 
     fn read(value: &str, revision: u64, at: u64) -> Record {

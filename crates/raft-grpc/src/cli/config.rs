@@ -1,8 +1,8 @@
 //! `config`: writes a commented configuration, or shows what all sources amount to.
 
 use super::flags::Flags;
-use super::output;
-use clap::{Subcommand, ValueEnum};
+use super::output::{self, Format};
+use clap::Subcommand;
 use raft_grpc::Failure;
 use raft_grpc::config::{DEFAULT_FILE, Loaded, SAMPLE};
 use serde_json::json;
@@ -29,19 +29,10 @@ enum Action {
     Check {
         #[command(flatten)]
         flags: Box<Flags>,
-        /// How to print the values
+        /// How to print the values; as JSON, a list with key, value and source of each
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
-}
-
-/// How results are printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table
-    Text,
-    /// A JSON list with key, value and source of each
-    Json,
 }
 
 /// Does it.

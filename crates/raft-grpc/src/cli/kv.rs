@@ -17,6 +17,10 @@ pub(crate) struct Options {
     reach: Reach,
 }
 
+const CAS_USAGE: &str = "\
+raft-grpc kv cas [OPTIONS] <KEY> <EXPECTED> <VALUE>
+       raft-grpc kv cas [OPTIONS] --absent <KEY> <VALUE>";
+
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
     /// Set a key
@@ -38,10 +42,11 @@ enum Verb {
     /// Remove a key
     Delete { key: String },
     /// Set a key if it has the expected value; exit 1 if not
+    #[command(override_usage = CAS_USAGE)]
     Cas {
         key: String,
         /// The value that is expected, then the one to set; with --absent only the one to set
-        #[arg(value_name = "EXPECTED] [VALUE", num_args = 1..=2, required = true, allow_negative_numbers = true)]
+        #[arg(value_name = "VALUE", num_args = 1..=2, required = true, allow_negative_numbers = true)]
         values: Vec<String>,
         /// Set it only if it is not there
         #[arg(long)]
@@ -136,17 +141,10 @@ fn print_value(value: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
     use raft_core::EntryId;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     fn parse(line: &str) -> Result<Options, clap::Error> {
-        Line::try_parse_from(std::iter::once("kv").chain(line.split(' '))).map(|line| line.options)
+        crate::cli::testing::options("kv", line)
     }
 
     #[test]

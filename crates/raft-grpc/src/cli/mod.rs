@@ -87,6 +87,22 @@ pub(crate) fn main() -> ExitCode {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use clap::{Args, Parser};
+
+    #[derive(Parser)]
+    struct Line<A: Args> {
+        #[command(flatten)]
+        options: A,
+    }
+
+    /// The options of a command, from the words of a line after its name.
+    pub(crate) fn options<A: Args>(name: &str, line: &str) -> Result<A, clap::Error> {
+        Line::try_parse_from(std::iter::once(name).chain(line.split_whitespace())).map(|line| line.options)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;

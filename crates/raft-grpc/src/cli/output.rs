@@ -3,6 +3,15 @@
 use raft_grpc::Failure;
 use std::io::{self, ErrorKind, Write};
 
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Lines for people
+    Text,
+    /// JSON
+    Json,
+}
+
 /// Writes `text` to stdout, as it is. Ends the process with 0 if the reader has gone (`raft-grpc .. | head`).
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();

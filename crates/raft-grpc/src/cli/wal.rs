@@ -1,9 +1,9 @@
 //! `wal`: looks at what a node has on its disk, by the very code that a start reads it with, and changes nothing. Must
 //! not judge: what is torn and what is damaged, the store says.
 
-use super::output;
+use super::output::{self, Format};
 use bytes::Bytes;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use raft_core::{Entry, EntryId, HardState, LogFate, Payload, SnapshotRecord};
 use raft_grpc::Failure;
 use raft_kv::command::Command;
@@ -33,17 +33,9 @@ struct Log {
     /// The node's data folder; no node may run on it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// How to print it
+    /// How to print it; as JSON, one object (a dump: a line for each record)
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// Lines for people
-    Text,
-    /// One JSON object (a line for each record)
-    Json,
 }
 
 /// Does it.

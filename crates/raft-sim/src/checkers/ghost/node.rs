@@ -285,7 +285,8 @@ impl Node {
         self.only_killed &= crash == CrashKind::Kill;
         if crash == CrashKind::DiskLoss {
             // All that it had promised is gone with it; whoever relies on that shows elsewhere.
-            self.durable = Durable { record: self.durable.record, ..Durable::default() };
+            let (let_go, record) = (LogIndex(1), self.durable.record);
+            self.durable = Durable { let_go, record, ..Durable::default() };
             self.pending.clear();
         }
     }
