@@ -144,7 +144,12 @@ mod tests {
         assert_silent(recovery(), &script);
         let mut script = in_doubt(DiskLoss);
         script.start(1, 2, Some(1), vec![founding(), noop(2, 2)]);
-        assert_fires(recovery(), NAME, &script, "n1 restarts with term 2 vote n1 and a log up to 2@2: not");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 2@2: not",
+        );
     }
 
     #[test]
