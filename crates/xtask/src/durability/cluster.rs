@@ -140,6 +140,8 @@ impl Cluster {
         }
         command.args(peers.iter().flat_map(|peer| ["--peer", peer]));
         command.args(["--cluster", "durability", "--segment-bytes", SEGMENT]);
+        // The judge folds each log from its first entry on, so nothing of it may be let go of.
+        command.args(["--snapshot-after-entries", "0", "--snapshot-after-bytes", "0"]);
         command.arg("--data-dir").arg(folder.join(format!("node{id}")));
         let log = File::create(folder.join(format!("node{id}-{start}.log")))?;
         command.current_dir(&folder).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
