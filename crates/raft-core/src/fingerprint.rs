@@ -63,7 +63,10 @@ impl Raft {
 /// The longest duration of the settings: further away than that, all times are alike.
 fn longest(config: &Config) -> u64 {
     let patience = nanos(config.election_timeout.end).saturating_add(nanos(config.patience()));
-    [patience, nanos(config.max_write_stall), nanos(config.snapshot_timeout)].into_iter().fold(0, u64::max)
+    let longest =
+        [patience, nanos(config.max_write_stall), nanos(config.snapshot_timeout)].into_iter().fold(0, u64::max);
+    // Just as long and longer are not alike: some comparisons tell them apart.
+    longest.saturating_add(1)
 }
 
 /// What a state is fed into.

@@ -26,6 +26,11 @@ impl ReadBack {
         self.asked.is_some_and(|(id, _)| id == read)
     }
 
+    /// From where on it asks, if it does.
+    pub(crate) fn asked_from(&self) -> Option<LogIndex> {
+        self.asked.map(|(_, first)| first)
+    }
+
     /// Takes the answer, as far as it is of this log.
     pub(crate) fn answered(&mut self, log: &Log, entries: &Entries) {
         let Some((_, first)) = self.asked.take() else { return };

@@ -12,6 +12,7 @@ use crate::leader::Leader;
 use crate::message::SnapshotOutcome;
 use crate::progress::{Kept, Progress, Sending};
 use crate::shared::Shared;
+use crate::snapshot::SnapshotMeta;
 use crate::status::PeerState;
 use crate::time::Instant;
 
@@ -19,9 +20,10 @@ impl Progress {
     /// Has the newest durable snapshot sent to the peer. There is one, unless the log goes on after one that is not durable
     /// yet: then the next heartbeat asks again.
     pub(crate) fn need_snapshot(&mut self, shared: &mut Shared, seq: Seq, appended_bytes: u64, to: NodeId) {
-        let base = shared.log.base().index;
-        let Some(meta) = shared.snapshots.durable.clone().filter(|meta| meta.last.index >= base) else {
-            return self.snapshot_over(base.next(), seq);
+        let held = shared.log.base().index.max(self.match_index);
+        let leads_on = |meta: &SnapshotMeta| meta.last.index >= held && meta.last.index > self.match_index;
+        let Some(meta) = shared.snapshots.durable.clone().filter(leads_on) else {
+            return self.snapshot_over(held.next(), seq);
         };
         let deadline = shared.now.after(shared.config.snapshot_timeout);
         self.send_snapshot(Sending { last: meta.last, deadline }, appended_bytes);
@@ -91,13 +93,18 @@ impl Leader {
                 continue;
             }
             peer.abandon(shared, self.seq, id, AbandonReason::Compacted);
-            peer.probe_from(base.next(), self.seq);
+            // By the next heartbeat: it may be away, and this call has sent what it had to.
+            peer.snapshot_over(base.next(), self.seq);
         }
     }
 
     /// Entries for a peer that were asked for; none: it needs a snapshot.
     pub(crate) fn on_log_read(&mut self, shared: &mut Shared, read: ReadId, entries: &Entries) {
         let Some((&id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.read_back.asks(read)) else { return };
+        if entries.is_empty() && peer.read_back.asked_from() != Some(peer.next_index) {
+            // It has moved on meanwhile, and asks from there.
+            return peer.read_back.forget();
+        }
         if entries.is_empty() {
             return peer.need_snapshot(shared, self.seq, self.appended_bytes, id);
         }

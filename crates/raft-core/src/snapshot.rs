@@ -213,6 +213,9 @@ impl Raft {
             // Nothing to install, and what follows may be acknowledged already.
             self.shared.commit_to(last.index);
             self.shared.observe(|| Event::SnapshotUnused { index: last.index });
+        } else if last.index <= self.shared.verified {
+            // This term's leader has another entry there, by its own word.
+            return self.ignore(from, IgnoreReason::Contradiction);
         } else {
             if !matches!(self.role, Role::Follower(_)) {
                 // It asked for votes on the word of a log that is about to be another.

@@ -153,3 +153,19 @@ fn what_is_not_durable_stays_in_memory() {
     assert_eq!(appends_to(&appended, N3).iter().map(|append| append.entries.len()).sum::<usize>(), 2);
     assert!(news(&appended).is_empty(), "no question: {appended:?}");
 }
+
+#[test]
+fn entries_that_are_gone_but_needed_no_more_send_no_snapshot() {
+    let mut n1 = leader(|config| config.trailing_entries = 0);
+    let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
+    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
+    n1.receive(N2, matched(2, probe, 2));
+    // What had been sent before arrives all the same, and then nobody needs the beginning.
+    n1.receive(N2, matched(2, probe, 4));
+    n1.step(Input::SnapshotTaken { index: LogIndex(4) });
+    n1.persist();
+    let gone = n1.step(Input::LogRead { read: ReadId(1), entries: Entries::new() });
+    assert!(!news(&gone).iter().any(|news| news.contains("snapshot")), "{gone:?}");
+    let peer = n1.raft.status().peers[&N2];
+    assert_eq!((peer.state, peer.match_index), (PeerState::Replicate, LogIndex(4)));
+}

@@ -445,3 +445,12 @@ fn an_unreachable_peer_is_probed_where_the_log_begins_at_the_earliest() {
     n1.step(Input::Unreachable { peer: N2 });
     assert_eq!(beat(&mut n1).prev, EntryId::new(4, 1));
 }
+
+#[test]
+fn a_snapshot_that_contradicts_the_leader_of_this_term_is_ignored() {
+    let mut n1 = Replica::new(&[1, 1, 2, 2]).following(4);
+    n1.receive(N2, append(4, 2, (4, 2), 0, &[]));
+    let before = n1.raft.digest();
+    n1.step(received(N2, 4, meta(3, 3)));
+    assert_eq!((n1.raft.digest(), n1.last()), (before, 4), "what is acknowledged stays");
+}
