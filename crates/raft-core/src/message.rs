@@ -103,7 +103,8 @@ pub enum Input {
         index: LogIndex,
     },
     /// A peer's snapshot has arrived whole and is in a durable file. It takes effect by the `Persist` that names it, in
-    /// this call; a file that is not named there is of no use and is to be deleted.
+    /// this call; a file that is not named there is of no use and is to be deleted, unless an earlier write names it: the
+    /// same snapshot may arrive twice.
     SnapshotReceived {
         /// The peer, as the transport authenticated it.
         from: NodeId,

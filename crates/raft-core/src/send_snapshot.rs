@@ -30,11 +30,14 @@ impl Progress {
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 
+    /// Gives up the snapshot on its way, if one is. The next heartbeat asks for the earliest place the log could go on
+    /// from, and not this call, which has sent what it had to: the peer may be away.
     fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
+        let sending = self.sending;
         self.kept = None;
-        if let Some(sending) = self.sending {
-            self.snapshot_over(shared.log.base().index.next(), seq);
-            shared.observe(|| Event::SnapshotAbandoned { peer, last: sending.last, reason });
+        self.snapshot_over(shared.log.base().index.next(), seq);
+        if let Some(Sending { last, .. }) = sending {
+            shared.observe(|| Event::SnapshotAbandoned { peer, last, reason });
         }
     }
 }
@@ -89,12 +92,9 @@ impl Leader {
         shared.emit_compact(held);
         let base = shared.log.base().index;
         for (&id, peer) in &mut self.peers {
-            if peer.next_index > base || peer.state == PeerState::LostData {
-                continue;
+            if peer.next_index <= base && peer.state != PeerState::LostData {
+                peer.abandon(shared, self.seq, id, AbandonReason::Compacted);
             }
-            peer.abandon(shared, self.seq, id, AbandonReason::Compacted);
-            // By the next heartbeat: it may be away, and this call has sent what it had to.
-            peer.snapshot_over(base.next(), self.seq);
         }
     }
 

@@ -7,7 +7,10 @@ use cluster::history::{History, Property};
 use cluster::schedule::{runner, schedule};
 use cluster::{Cluster, entry, image};
 use proptest::test_runner::TestCaseError;
-use raft_core::{Action, EntryId, HardState, LogIndex, NodeId, RequestId, RoleKind, Rpc, Term, Write, WriteId};
+use raft_core::{
+    Action, Configuration, EntryId, HardState, LogFate, LogIndex, NodeId, RequestId, RoleKind, Rpc, SnapshotMeta,
+    SnapshotRecord, Term, Write, WriteId,
+};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -241,4 +244,53 @@ fn a_second_answer_is_seen() {
     assert!(history.violations().is_empty());
     history.answered(NodeId(1), &answer);
     assert_eq!(violated(&history), [Property::OneAnswerARequest]);
+}
+
+/// A snapshot of a log that `image` made for three voters.
+fn meta(index: u64, term: u64) -> SnapshotMeta {
+    let configuration = Configuration::of_voters((1..=3).map(NodeId));
+    SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
+}
+
+#[test]
+fn a_snapshot_that_goes_back_lies_or_takes_away_what_it_stands_for_is_seen() {
+    let record = |meta, log| Write {
+        snapshot: Some(SnapshotRecord { meta, log }),
+        ..Write::bootstrap(Configuration::of_voters([NodeId(1)]))
+    };
+    let five = Configuration::of_voters((1..=5).map(NodeId));
+    let mut memory = image(1, &[1, 1, 1], 3);
+    memory.snapshot = Some(meta(2, 1));
+    let table = [
+        (record(meta(3, 1), LogFate::Keep), true),
+        (record(meta(2, 1), LogFate::Keep), false),
+        (record(meta(3, 1), LogFate::Discard), false),
+        (record(SnapshotMeta { configuration: five, ..meta(3, 1) }, LogFate::Keep), false),
+    ];
+    for (write, is_legal) in table {
+        let mut history = History::default();
+        history.snapshot_recorded(NodeId(1), &write, &memory);
+        let expected = if is_legal { vec![] } else { vec![Property::Snapshots] };
+        assert_eq!(violated(&history), expected, "{write}");
+    }
+}
+
+#[test]
+fn a_snapshot_used_or_a_log_let_go_of_or_read_before_the_disk_is_seen() {
+    let mut disk = image(1, &[1, 1, 1], 3);
+    disk.snapshot = Some(meta(2, 1));
+    let uses: [fn(&mut History, &cluster::Image); 6] = [
+        |history, disk| history.snapshot_used(NodeId(1), "sends", &meta(2, 1), disk),
+        |history, disk| history.compacted(NodeId(1), LogIndex(3), disk),
+        |history, disk| history.read_asked(NodeId(1), LogIndex(3), disk),
+        |history, disk| history.snapshot_used(NodeId(1), "restores", &meta(3, 1), disk),
+        |history, disk| history.compacted(NodeId(1), LogIndex(4), disk),
+        |history, disk| history.read_asked(NodeId(1), LogIndex(4), disk),
+    ];
+    for (place, call) in uses.iter().enumerate() {
+        let mut history = History::default();
+        call(&mut history, &disk);
+        let expected = if place < 3 { vec![] } else { vec![Property::PromisesAfterTheDisk] };
+        assert_eq!(violated(&history), expected, "use {place}");
+    }
 }

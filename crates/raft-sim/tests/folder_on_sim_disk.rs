@@ -3,10 +3,10 @@
 
 mod dying;
 
-use dying::{Dying, every_outcome};
+use dying::every_outcome;
 use raft_core::{NodeId, Write};
 use raft_sim::disk::{PowerLoss, SimDisk};
-use raft_store::conformance::{OPTIONS, entries, fold, vote};
+use raft_store::conformance::{Dying, OPTIONS, entries, fold, vote};
 use raft_store::{ClusterId, Disk, Identity, OpenError, Opened, StoreError, inspect, open_node};
 
 const NODE: Identity = Identity { cluster: ClusterId(*b"the same cluster"), node: NodeId(3) };

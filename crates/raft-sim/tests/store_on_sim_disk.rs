@@ -3,12 +3,12 @@
 
 mod dying;
 
-use dying::{Dying, every_outcome};
+use dying::every_outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
 use raft_sim::disk::{Choice, PowerLoss, SimDisk};
-use raft_store::conformance::{self, OPTIONS, entries, fold, open, vote};
+use raft_store::conformance::{self, Dying, OPTIONS, entries, fold, open, vote};
 use raft_store::{Recovery, Store};
 
 #[test]

@@ -7,7 +7,7 @@ mod life;
 mod model;
 mod snapshots;
 
-pub use crashes::{Ends, every_crash};
+pub use crashes::{Dying, Ends, every_crash};
 pub use life::{Step, live};
 pub use model::{Model, data_of, meta, save, snapshot};
 

@@ -72,7 +72,12 @@ fn rpc(u: &mut Unstructured<'_>) -> Result<Rpc> {
         }
         _ => {
             let stickiness = Duration::from_nanos(number(u)?);
-            Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq: Seq(number(u)?), outcome: outcome(u)?, stickiness })
+            Rpc::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                seq: Seq(number(u)?),
+                outcome: outcome(u)?,
+                stickiness,
+            })
         }
     })
 }

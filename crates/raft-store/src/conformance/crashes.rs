@@ -11,9 +11,12 @@ use raft_core::{EntryId, LogFate, LogIndex, Write};
 pub type Ends<'a, D> = &'a dyn Fn(D, &mut dyn FnMut(D));
 
 /// A disk behind a process that dies: after so many changes and syncs, everything fails.
-struct Dying<D> {
-    disk: D,
-    calls_left: u32,
+#[derive(Clone, Debug)]
+pub struct Dying<D> {
+    /// The disk.
+    pub disk: D,
+    /// How many changes and syncs it carries out yet.
+    pub calls_left: u32,
 }
 
 fn death() -> DiskError {
