@@ -349,6 +349,7 @@ impl Raft {
             if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(now)) {
                 return self.become_follower(self.shared.term(), Cause::QuorumLost);
             }
+            leader.end_overdue_transfer(&mut self.shared);
             leader.abandon_overdue_snapshots(&mut self.shared);
             if leader.next_heartbeat.is_due(now) {
                 leader.send_heartbeats(&mut self.shared);

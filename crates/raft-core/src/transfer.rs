@@ -57,15 +57,11 @@ impl Leader {
         }
     }
 
-    /// Tells the target to start once it holds everything; ends the transfer when its time is over or its target is one
-    /// no longer.
+    /// Tells the target to start once it holds everything; ends the transfer when its target is one no longer.
     pub(crate) fn drive_transfer(&mut self, shared: &mut Shared) {
         let Some(transfer) = self.transfer else { return };
         if !self.can_lead(shared, transfer.target) {
             return self.fail_transfer(shared, TransferFailure::NoTarget);
-        }
-        if transfer.deadline.is_due(shared.now) {
-            return self.fail_transfer(shared, TransferFailure::TimedOut);
         }
         let interval = shared.config.heartbeat_interval;
         let is_due = transfer.told.is_none_or(|told| told.after(interval) <= shared.now);
@@ -73,6 +69,14 @@ impl Leader {
         if is_due && match_index == shared.last().index {
             self.tell_to_start(shared, transfer.target);
             self.transfer = Some(Transfer { told: Some(shared.now), ..transfer });
+        }
+    }
+
+    /// Ends the transfer when its time is over. A timer: whatever arrived in the same call comes first, for the target
+    /// may just have won.
+    pub(crate) fn end_overdue_transfer(&mut self, shared: &mut Shared) {
+        if self.transfer.is_some_and(|transfer| transfer.deadline.is_due(shared.now)) {
+            self.fail_transfer(shared, TransferFailure::TimedOut);
         }
     }
 

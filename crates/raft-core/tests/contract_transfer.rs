@@ -80,6 +80,21 @@ fn after_the_deadline_the_leader_goes_on() {
 }
 
 #[test]
+fn at_the_deadline_what_arrived_comes_first() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    let newest = appends_to(&n1.propose(1), N2)[0].seq.0;
+    transfer(&mut n1, Some(N2));
+    n1.receive(N2, matched(2, newest, 4));
+    n1.pass(300);
+    let mut flagged = request_vote(3, (4, 2));
+    if let raft_core::Rpc::RequestVote(rpc) = &mut flagged {
+        rpc.transfer = true;
+    }
+    let actions = n1.batch([Input::Persisted { write: n1.last_write }, Input::Receive { from: N2, rpc: flagged }]);
+    assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
+}
+
+#[test]
 fn a_lost_request_is_repeated_each_heartbeat() {
     let mut n1 = Replica::new(&[1, 1]).established();
     transfer(&mut n1, Some(N2));
