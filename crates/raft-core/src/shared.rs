@@ -342,21 +342,31 @@ impl Shared {
     /// Hands over what is committed and durable here, as far as the state machine keeps up. Durable, because what is
     /// applied must still be there after a restart.
     pub(crate) fn emit_apply(&mut self) {
+        if self.emit_restore() {
+            return;
+        }
+        // An answer to ReadLog may end before what is in memory begins, or before the next question.
+        while self.apply_next() {}
+    }
+
+    /// Hands over one run of entries, if some are there and there is room. False: there is no more to do.
+    fn apply_next(&mut self) -> bool {
         let limit = self.commit.min(self.durable());
         let room = self.config.max_apply_bytes.saturating_sub(self.applying_bytes);
-        if self.emit_restore() || self.handed >= limit || room == 0 {
-            return;
+        if self.handed >= limit || room == 0 {
+            return false;
         }
         let mut to_apply = core::mem::take(&mut self.to_apply);
         let entries = to_apply.entries(self, self.handed.next(), limit, room).unwrap_or_default();
         self.to_apply = to_apply;
-        let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return };
+        let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return false };
         if bytes > room && !self.applying.is_empty() {
-            return;
+            return false;
         }
         self.hand_over(last.index, bytes);
         self.to_apply.release(self.handed.next());
         self.actions.push(Action::Apply { entries });
+        true
     }
 
     /// Lets go of payloads that are on the disk, oldest first. What is to be applied next stays for a while, or it would be

@@ -29,9 +29,11 @@ fn what_is_applied_is_read_back_once_and_applied_as_it_comes() {
     assert!(applies(&actions).is_empty());
     assert!(news(&n1.receive(N2, heartbeat(1, 3, (4, 1), 4))).is_empty(), "one question at a time");
     let some = answer(&mut n1, 1, 1..=2, 1);
-    assert_eq!((applies(&some), news(&some)), (vec!["apply [1@1..2@1]".into()], vec![]));
-    let rest = n1.tick();
-    assert_eq!(news(&rest), ["l2 read 3..=4 up to 16777117 B"]);
+    assert_eq!(
+        (applies(&some), asked(&some)),
+        (vec!["apply [1@1..2@1]".into()], vec!["l2 read 3..=4 up to 16777117 B".into()])
+    );
+    assert!(n1.tick().is_empty(), "the rest is asked for at once");
     assert_eq!(applies(&answer(&mut n1, 2, 3..=4, 1)), ["apply [3@1..4@1]"]);
 }
 
