@@ -42,10 +42,11 @@ fn problem(row: &Row) -> Option<String> {
     if !folder("src").join(&row.source).is_file() {
         return Some(format!("src/{} does not exist", row.source));
     }
-    let Ok(source) = fs::read_to_string(folder("tests").join(&row.file)) else {
-        return Some(format!("tests/{} does not exist", row.file));
+    let Ok(source) = fs::read_to_string(folder("tests/protocol").join(&row.file)) else {
+        return Some(format!("tests/protocol/{} does not exist", row.file));
     };
-    (!tests(&source).contains(row.test.as_str())).then(|| format!("tests/{} has no test {}", row.file, row.test))
+    (!tests(&source).contains(row.test.as_str()))
+        .then(|| format!("tests/protocol/{} has no test {}", row.file, row.test))
 }
 
 #[test]
@@ -61,7 +62,7 @@ fn every_row_names_a_file_and_a_test_that_exist() {
 fn every_rule_of_figure_2_that_has_a_test_has_a_row() {
     let page = fs::read_to_string(folder("../../docs/protocol.md")).expect("the page is there");
     let rows = rows(&page);
-    let source = fs::read_to_string(folder("tests/figure_2.rs")).expect("the tests are there");
+    let source = fs::read_to_string(folder("tests/protocol/figure_2.rs")).expect("the tests are there");
     let listed = |test: &&&str| rows.iter().any(|row| row.file == "figure_2.rs" && row.test == **test);
     let tests = tests(&source);
     let missing: Vec<_> = tests.iter().filter(|test| !listed(test)).collect();
@@ -72,5 +73,5 @@ fn every_rule_of_figure_2_that_has_a_test_has_a_row() {
 fn a_row_that_names_nothing_is_seen() {
     let page = "| a rule | `leader.rs` | `figure_2.rs`: `no_such_test` |\n| b | `no.rs` | `figure_2.rs`: `x` |\n";
     let problems: Vec<_> = rows(page).iter().filter_map(problem).collect();
-    assert_eq!(problems, ["tests/figure_2.rs has no test no_such_test", "src/no.rs does not exist"]);
+    assert_eq!(problems, ["tests/protocol/figure_2.rs has no test no_such_test", "src/no.rs does not exist"]);
 }

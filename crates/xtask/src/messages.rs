@@ -1,5 +1,5 @@
 //! `cargo xtask messages`: millions of messages into the core, a third of them arbitrary, a third mutated from real runs, a
-//! third lies among real ones. The tests of raft-core/tests/total.rs do it; here they get as many cases as that takes.
+//! third lies among real ones. The tests of raft-core/tests/protocol/total.rs do it; here they get as many cases as that takes.
 
 use crate::process::{End, Line, run_limited};
 use anyhow::{Context, Result, bail};
@@ -27,8 +27,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (test, name, fewest) in TESTS {
         let (stdout, stderr) = (folder.join("out"), folder.join("err"));
-        let words =
-            format!("cargo test --locked --release --package raft-core --test total -- --exact {test} --nocapture");
+        let words = format!(
+            "cargo test --locked --release --package raft-core --test protocol -- --exact total::{test} --nocapture"
+        );
         let cases = wanted.div_ceil(fewest);
         let line = Line { words: &words, environment: &[("PROPTEST_CASES", cases.to_string())] };
         let start = Instant::now();

@@ -1,9 +1,7 @@
 //! The contract's rule 12, the rest: what a leader learns from numbered answers, and how it repairs a log.
 
-mod cluster;
-
-use cluster::replica::*;
-use cluster::{Cluster, Image, image};
+use crate::cluster::replica::*;
+use crate::cluster::{Cluster, Image, image};
 use raft_core::{Action, AppendOutcome, Input, Instant, LogIndex, NodeId, PeerState, RoleKind, Rpc};
 use std::collections::BTreeMap;
 use std::time::Duration;

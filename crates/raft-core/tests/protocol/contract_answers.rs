@@ -1,9 +1,7 @@
 //! The contract's rules 9 and 12: every request is answered once, and reads are confirmed only by what was sent after
 //! they arrived.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{Input, LogIndex, ReadMode, RequestId, RoleKind};
 
 #[test]

@@ -1,9 +1,7 @@
 //! Raft Figure 2, rule by rule: each test is named after its rule and says it in its doc. n1 is the replica, n2 and n3
 //! are played by the test.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{HardState, Input, LogIndex, NodeId, RoleKind, Term};
 
 // ---- State ----

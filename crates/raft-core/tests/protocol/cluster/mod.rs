@@ -2,7 +2,6 @@
 //! moment chosen by the test ([`Cluster`]).
 //!
 //! This module must not know what a test expects; what must hold in every run is in [`history`].
-#![allow(dead_code, reason = "each test file compiles this module and uses its own part of it")]
 
 pub(crate) mod history;
 pub(crate) mod replica;

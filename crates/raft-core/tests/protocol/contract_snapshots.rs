@@ -1,9 +1,7 @@
 //! The contract's rule 15: snapshots, taken, received, sent, and what of the log they let go (Raft §7).
 
-mod cluster;
-
-use cluster::replica::*;
-use cluster::{entry, image};
+use crate::cluster::replica::*;
+use crate::cluster::{entry, image};
 use raft_core::{
     Action, Config, Configuration, EntryId, Input, LogIndex, NodeId, PeerState, Restored, RoleKind, SnapshotMeta,
     SnapshotOutcome, Term,

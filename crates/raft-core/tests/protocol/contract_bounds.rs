@@ -1,9 +1,7 @@
 //! The contract's rule 17: everything that could grow is bounded, and every quota returns to zero.
 
-mod cluster;
-
-use cluster::Cluster;
-use cluster::replica::*;
+use crate::cluster::Cluster;
+use crate::cluster::replica::*;
 use raft_core::{Input, LogIndex, PeerState};
 
 // A proposal of one byte counts 25: the payload and 24 for the rest. A no-op counts 24.

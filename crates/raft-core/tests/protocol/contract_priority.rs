@@ -1,10 +1,8 @@
 //! A node of low priority waits longer for a leader it has lost, and only that: priority says who asks first, not who may
 //! lead.
 
-mod cluster;
-
-use cluster::replica::*;
-use cluster::{Cluster, image};
+use crate::cluster::replica::*;
+use crate::cluster::{Cluster, image};
 use raft_core::{Input, MAX_PRIORITY, NodeId, RoleKind};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,9 +1,7 @@
 //! The contract's rule 14: leadership is handed over on request (Thesis §3.10).
 
-mod cluster;
-
-use cluster::Cluster;
-use cluster::replica::*;
+use crate::cluster::Cluster;
+use crate::cluster::replica::*;
 use raft_core::{Action, Input, NodeId, RejectReason, RequestId, RoleKind, TransferFailure};
 
 fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {

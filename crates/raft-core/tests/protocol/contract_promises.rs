@@ -1,8 +1,6 @@
 //! The contract's rules 2, 4, 5 and 6: what is said rests on the disk, and is said once.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{Action, HardState, Input, LogIndex, RoleKind, Rpc, Term};
 
 fn receive(from: raft_core::NodeId, rpc: Rpc) -> Input {

@@ -1,9 +1,7 @@
 //! The contract's rule 13: changes of the configuration.
 
-mod cluster;
-
-use cluster::Cluster;
-use cluster::schedule::membership_step;
+use crate::cluster::Cluster;
+use crate::cluster::schedule::membership_step;
 use raft_core::{
     Action, Configuration, EntryId, InvalidChange, LogIndex, MembershipChange, MembershipStep, NodeId, Payload,
     RejectReason, RequestId, RoleKind,

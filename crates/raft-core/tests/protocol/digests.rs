@@ -1,11 +1,9 @@
 //! The contract's rule 18: the state as data, the digest that tells any two states apart, and the fingerprint that does so
 //! only where it matters.
 
-mod cluster;
-
-use cluster::Cluster;
-use cluster::replica::*;
-use cluster::schedule::{runner, schedule};
+use crate::cluster::Cluster;
+use crate::cluster::replica::*;
+use crate::cluster::schedule::{runner, schedule};
 use raft_core::{Config, Input, Instant, NodeId, Raft, Renaming, Seq, Term};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,9 +1,7 @@
 //! Golden traces: scripts and everything that happens, in the words a reader meets everywhere else. Review a change of
 //! a snapshot like a change of code.
 
-mod cluster;
-
-use cluster::{Cluster, image, script};
+use crate::cluster::{Cluster, image, script};
 use raft_core::NodeId;
 
 /// Compares with `snapshots/NAME.snap`.

@@ -1,8 +1,6 @@
 //! The contract's rule 7: no input breaks anything; what cannot be is refused, and what Raft proves impossible stops.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{
     AppendEntries, Configuration, EntryId, Input, LogIndex, MAX_NUMBER, NodeId, Payload, RoleKind, Rpc, Seq, Term,
 };
@@ -69,10 +67,10 @@ fn malformed_appends_are_ignored() {
         |rpc| rpc.prev = EntryId::new(3, 1),
         |rpc| rpc.prev = EntryId::new(MAX_NUMBER + 1, 1),
         |rpc| rpc.leader_commit = LogIndex(u64::MAX),
-        |rpc| rpc.entries = vec![cluster::entry(3, 2, 3), cluster::entry(5, 2, 3)].into(),
-        |rpc| rpc.entries = vec![cluster::entry(3, 3, 3)].into(),
+        |rpc| rpc.entries = vec![crate::cluster::entry(3, 2, 3), crate::cluster::entry(5, 2, 3)].into(),
+        |rpc| rpc.entries = vec![crate::cluster::entry(3, 3, 3)].into(),
         |rpc| {
-            let mut entry = cluster::entry(3, 2, 3);
+            let mut entry = crate::cluster::entry(3, 2, 3);
             entry.payload = Payload::Configuration(Configuration::default());
             rpc.entries = vec![entry].into();
         },

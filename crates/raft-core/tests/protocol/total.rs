@@ -2,11 +2,9 @@
 //! among real messages, against every role: no panic, a deadline ahead, a digest that tells what changed, and nothing
 //! that grows without bound.
 
-mod cluster;
-
-use cluster::replica::*;
-use cluster::schedule::{happening, runner};
-use cluster::{Cluster, entry};
+use crate::cluster::replica::*;
+use crate::cluster::schedule::{happening, runner};
+use crate::cluster::{Cluster, entry};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{
@@ -105,7 +103,7 @@ fn rpc() -> impl Strategy<Value = Rpc> {
 }
 
 fn any_change() -> impl Strategy<Value = MembershipChange> {
-    let step = (0..5_u8, 0..5_u64).prop_map(|(kind, id)| cluster::schedule::membership_step(kind, NodeId(id)));
+    let step = (0..5_u8, 0..5_u64).prop_map(|(kind, id)| crate::cluster::schedule::membership_step(kind, NodeId(id)));
     (proptest::option::of(number().prop_map(LogIndex)), vec(step, 0..4))
         .prop_map(|(expected, steps)| MembershipChange { expected, steps })
 }
@@ -163,7 +161,7 @@ fn roles() -> Vec<Replica> {
     let mut alone = Replica::with(&[1], 1, |_, _| ());
     alone.persist();
     let (mut joint, mut transferring) = (fresh().established(), fresh().established());
-    let steps = vec![cluster::schedule::membership_step(2, N3)];
+    let steps = vec![crate::cluster::schedule::membership_step(2, N3)];
     let change = MembershipChange { expected: None, steps };
     joint.step(Input::ChangeMembership { id: RequestId(1), change });
     transferring.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });

@@ -1,11 +1,9 @@
 //! Raft Figure 3 and what follows from it, under random schedules: messages in any order, lost and repeated, writes
 //! reported late, crashes that lose any unreported suffix, time that passes for one node and not for another.
 
-mod cluster;
-
-use cluster::history::{History, Property};
-use cluster::schedule::{runner, schedule};
-use cluster::{Cluster, entry, image};
+use crate::cluster::history::{History, Property};
+use crate::cluster::schedule::{runner, schedule};
+use crate::cluster::{Cluster, entry, image};
 use proptest::test_runner::TestCaseError;
 use raft_core::{
     Action, Configuration, EntryId, HardState, LogFate, LogIndex, NodeId, RequestId, RoleKind, Rpc, SnapshotMeta,
@@ -204,19 +202,22 @@ fn two_votes_of_a_term_are_seen() {
     for (to, term) in [(2, 5), (2, 5), (3, 6)] {
         let mut disk = image(term, &[1], 3);
         disk.hard_state = HardState { term: Term(term), voted_for: Some(NodeId(to)) };
-        history.sent(NodeId(1), NodeId(to), &cluster::replica::granted(term), &disk);
+        history.sent(NodeId(1), NodeId(to), &crate::cluster::replica::granted(term), &disk);
     }
     assert!(history.violations().is_empty());
     let mut disk = image(5, &[1], 3);
     disk.hard_state.voted_for = Some(NodeId(3));
-    history.sent(NodeId(1), NodeId(3), &cluster::replica::granted(5), &disk);
+    history.sent(NodeId(1), NodeId(3), &crate::cluster::replica::granted(5), &disk);
     assert_eq!(violated(&history), [Property::OneVoteATerm]);
 }
 
 #[test]
 fn a_promise_before_the_disk_is_seen() {
-    let promises: [Rpc; 3] =
-        [cluster::replica::granted(2), cluster::replica::matched(1, 1, 3), cluster::replica::request_vote(2, (2, 1))];
+    let promises: [Rpc; 3] = [
+        crate::cluster::replica::granted(2),
+        crate::cluster::replica::matched(1, 1, 3),
+        crate::cluster::replica::request_vote(2, (2, 1)),
+    ];
     for rpc in promises {
         let mut history = History::default();
         history.sent(NodeId(1), NodeId(2), &rpc, &image(1, &[1, 1], 3));
@@ -279,7 +280,7 @@ fn a_snapshot_that_goes_back_lies_or_takes_away_what_it_stands_for_is_seen() {
 fn a_snapshot_used_or_a_log_let_go_of_or_read_before_the_disk_is_seen() {
     let mut disk = image(1, &[1, 1, 1], 3);
     disk.snapshot = Some(meta(2, 1));
-    let uses: [fn(&mut History, &cluster::Image); 6] = [
+    let uses: [fn(&mut History, &crate::cluster::Image); 6] = [
         |history, disk| history.snapshot_used(NodeId(1), "sends", &meta(2, 1), disk),
         |history, disk| history.compacted(NodeId(1), LogIndex(3), disk),
         |history, disk| history.read_asked(NodeId(1), LogIndex(3), disk),

@@ -3,9 +3,7 @@
 //!
 //! The drift bound is 20 % here, so a lease lasts 150 ms x 0.8 / 1.2 = 100 ms.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{Action, Config, Input, Instant, MembershipChange, MembershipStep, NodeId, RequestId, RoleKind};
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! The contract's rules 1 and 8: time comes with every call, and a run is a function of its inputs.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind};
 use std::time::Duration;
 

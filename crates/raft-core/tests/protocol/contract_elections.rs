@@ -1,8 +1,6 @@
 //! The contract's rule 10: stickiness is a time, not a leader; check-quorum; campaigns on request; rounds.
 
-mod cluster;
-
-use cluster::replica::*;
+use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind};
 use std::time::Duration;
 

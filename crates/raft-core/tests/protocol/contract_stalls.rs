@@ -1,10 +1,8 @@
 //! The contract's rule 17: a leader whose disk stands still lets others lead, and a state machine that does not answer is
 //! reported.
 
-mod cluster;
-
-use cluster::Cluster;
-use cluster::replica::*;
+use crate::cluster::Cluster;
+use crate::cluster::replica::*;
 use raft_core::{Action, Input, LogIndex, NodeId, RequestId, RoleKind, WriteId};
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
 //! The contract's rule 16: what is no longer in memory is read back from the host, and a stale answer changes nothing.
 
-mod cluster;
-
-use cluster::entry;
-use cluster::replica::*;
+use crate::cluster::entry;
+use crate::cluster::replica::*;
 use raft_core::{Action, Config, Entries, Input, LogIndex, PeerState, ReadId, Restored, RoleKind};
 
 fn forgetful(config: &mut Config, restored: &mut Restored) {
