@@ -183,5 +183,31 @@ mod tests {
         assert_eq!(format!("{learner}"), "{n1; learners n4}");
         learner.voters.insert(NodeId(9));
         assert!(!learner.is_valid(), "a voter that is no member");
+        let mut nobody = Configuration::of_voters([NodeId(1)]);
+        nobody.voters.clear();
+        assert!(!nobody.is_valid(), "members and no voter");
+    }
+
+    #[test]
+    fn who_leaves_votes_in_the_old_half_only() {
+        let leaving = |id: u64| {
+            let mut joint = Configuration::of_voters((1..=3).map(NodeId));
+            (joint.voters, joint.outgoing, joint.leaving) = (ids(&[2, 3]), ids(&[1, 2]), ids(&[id]));
+            joint
+        };
+        assert!(leaving(1).is_valid());
+        assert!(!leaving(2).is_valid(), "a voter of the new half");
+        assert!(!leaving(9).is_valid(), "no voter at all");
+        let mut alone = leaving(1);
+        alone.voters = ids(&[2]);
+        assert!(!alone.is_sole_voter(NodeId(2)), "the old half has a say");
+    }
+
+    #[test]
+    fn its_size_counts_every_name_and_what_the_host_stored() {
+        let mut joint = Configuration::of_voters((1..=4).map(NodeId));
+        (joint.outgoing, joint.leaving) = (ids(&[1, 2, 3]), ids(&[1, 2]));
+        joint.members.insert(NodeId(4), Bytes::from_static(b"12345"));
+        assert_eq!(joint.size(), 8 * (4 + 3 + 2 + 4) + 5);
     }
 }

@@ -362,11 +362,15 @@ impl Raft {
     fn settle(&mut self) {
         self.start_voting();
         if let Role::Leader(leader) = &mut self.role {
-            leader.advance_commit_index(&mut self.shared);
-            leader.release_reads(&mut self.shared);
-            leader.leave_joint(&mut self.shared);
+            loop {
+                leader.advance_commit_index(&mut self.shared);
+                leader.release_reads(&mut self.shared);
+                leader.drive_transfer(&mut self.shared);
+                if !leader.leave_joint(&mut self.shared) {
+                    break;
+                }
+            }
             leader.forget_the_removed(&self.shared);
-            leader.drive_transfer(&mut self.shared);
             if leader.has_left(&mut self.shared) {
                 self.become_follower(self.shared.term(), Cause::Removed);
             }

@@ -65,14 +65,17 @@ impl Leader {
     }
 
     /// Ends a joint configuration once it is decided. Derived from the state and nothing else, so every leader does it,
-    /// and each exactly once. Held while leadership is handed over: the target could never hold everything.
-    pub(crate) fn leave_joint(&mut self, shared: &mut Shared) {
-        let Some((at, present)) = shared.log.configuration() else { return };
+    /// and each exactly once. Held while leadership is handed over: the target could never hold everything. True: from now
+    /// on other quorums decide.
+    pub(crate) fn leave_joint(&mut self, shared: &mut Shared) -> bool {
+        let Some((at, present)) = shared.log.configuration() else { return false };
         let is_decided = at.index <= shared.commit && shared.commit >= self.term_start;
-        if present.is_joint() && is_decided && self.transfer.is_none() {
+        let leaves = present.is_joint() && is_decided && self.transfer.is_none();
+        if leaves {
             let next = present.end();
             self.adopt(shared, next);
         }
+        leaves
     }
 
     /// Forgets the peers that the configuration dropped, once it is committed.

@@ -9,6 +9,7 @@ mod durability;
 mod fuzz;
 mod long;
 mod messages;
+mod mutants;
 mod planted;
 mod process;
 mod readme;
@@ -45,6 +46,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Millions of arbitrary, changed and false messages into the core
     Messages(messages::Options),
+    /// One small change at a time in the core: each has to fail a test, or to be explained; needs cargo-mutants
+    Mutants(mutants::Options),
     /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
     CodeMap,
 }
@@ -72,6 +75,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Steady(options) => steady::run(&root, &options),
         Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Messages(options) => messages::run(&root, &options),
+        Task::Mutants(options) => mutants::run(&root, &options),
         Task::CodeMap => code_map::write(&root).map(|()| true),
     }
 }

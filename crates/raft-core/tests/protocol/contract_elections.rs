@@ -1,7 +1,7 @@
 //! The contract's rule 10: stickiness is a time, not a leader; check-quorum; campaigns on request; rounds.
 
 use crate::cluster::replica::*;
-use raft_core::{Input, Instant, RoleKind};
+use raft_core::{Input, Instant, RoleKind, Term};
 use std::time::Duration;
 
 /// Neither a vote nor a pre-vote nor the term gets through.
@@ -252,4 +252,35 @@ fn a_pre_vote_round_changes_nothing_durable() {
         assert_eq!(sends(&actions)[0], format!("n2 pre-vote p{round} term 2 last 2@1"));
     }
     assert_eq!(n1.term(), 1);
+}
+
+#[test]
+fn only_answers_of_this_term_to_requests_that_left_are_votes() {
+    let mut early = Replica::new(&[1, 1]).voting_for_itself();
+    let term = early.term();
+    early.receive(N2, granted(term));
+    assert_eq!(early.role(), RoleKind::Candidate, "its own vote is not durable: nobody was asked");
+    let mut candidate = Replica::new(&[1, 1]).candidate();
+    let ignored = candidate.receive(N2, granted(term - 1));
+    assert_eq!(candidate.role(), RoleKind::Candidate, "of an older round: {ignored:?}");
+    candidate.receive(N2, granted(term));
+    assert_eq!(candidate.role(), RoleKind::Leader);
+}
+
+#[test]
+fn a_request_of_the_own_term_unseats_no_candidate() {
+    let mut candidate = Replica::new(&[1, 1]).candidate();
+    let term = candidate.term();
+    let answer = sends(&candidate.receive(N3, request_vote(term, (2, 1))));
+    assert_eq!(candidate.role(), RoleKind::Candidate, "{answer:?}");
+}
+
+#[test]
+fn a_pre_candidate_that_votes_for_another_gives_its_round_up() {
+    let mut voter = Replica::with(&[1, 1], 3, |_, restored| restored.hard_state.term = Term(4)).pre_candidate();
+    voter.receive(N2, request_vote(4, (2, 1)));
+    assert_eq!((voter.role(), voter.term()), (RoleKind::Follower, 4));
+    let mut follower = Replica::with(&[1, 1], 3, |config, _| config.stickiness = false).following(4);
+    follower.receive(N3, request_vote(4, (2, 1)));
+    assert_eq!(follower.raft.leader(), Some(N2), "a follower that votes in its leader's term forgets nothing");
 }

@@ -1,9 +1,10 @@
 //! The contract's rule 13: changes of the configuration.
 
 use crate::cluster::Cluster;
+use crate::cluster::replica::{N2, Replica, appends_to, matched, news};
 use crate::cluster::schedule::membership_step;
 use raft_core::{
-    Action, Configuration, EntryId, InvalidChange, LogIndex, MembershipChange, MembershipStep, NodeId, Payload,
+    Action, Configuration, EntryId, Input, InvalidChange, LogIndex, MembershipChange, MembershipStep, NodeId, Payload,
     RejectReason, RequestId, RoleKind,
 };
 
@@ -84,6 +85,20 @@ fn a_joint_configuration_is_entered_and_left_exactly_once() {
     let carried: Vec<String> = carried.collect();
     assert_eq!(carried, ["{n1 n2 n3}", "{n1 n2 n3; learners n4}", "{n1 n2 n3 -> n1 n2 n3 n4}", "{n1 n2 n3 n4}"]);
     assert!(cluster.history.violations().is_empty());
+}
+
+#[test]
+fn what_the_smaller_quorum_decides_is_decided_in_the_same_call() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    let change = MembershipChange { expected: None, steps: vec![remove(2), remove(3)] };
+    let appends = n1.step(Input::ChangeMembership { id: RequestId(5), change });
+    let seq = appends_to(&appends, N2)[0].seq.0;
+    n1.persist();
+    n1.read(8);
+    let actions = n1.receive(N2, matched(2, seq, 4));
+    assert!(news(&actions).contains(&"configuration {n1} of 5@2".into()), "the joint one is left: {actions:?}");
+    assert!(actions.contains(&Action::ReadReady { id: RequestId(8), index: LogIndex(3) }), "n1 alone confirms it");
+    assert!(n1.tick().is_empty());
 }
 
 #[test]

@@ -129,11 +129,19 @@ fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
         (timeout_now(2, (2, 1)), "an older term"),
         (timeout_now(3, (3, 3)), "a longer log"),
         (timeout_now(3, (1, 1)), "a shorter log"),
+        (timeout_now(3, (2, 3)), "another log of the same length"),
     ] {
         let mut n1 = follower();
         n1.receive(N2, rpc);
         assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 3), "{why}");
     }
+    let mut unwritten = follower();
+    unwritten.receive(N2, append(3, 2, (2, 1), 0, &[(3, 3)]));
+    unwritten.receive(N2, timeout_now(3, (3, 3)));
+    assert_eq!(unwritten.role(), RoleKind::Follower, "what it holds is not durable");
+    let mut later = follower();
+    later.receive(N2, timeout_now(5, (2, 1)));
+    assert_eq!((later.role(), later.term()), (RoleKind::Candidate, 6), "of a term it did not know yet");
     let mut other = follower();
     other.receive(N3, timeout_now(3, (2, 1)));
     assert_eq!(other.role(), RoleKind::Follower, "not the leader's word");

@@ -254,7 +254,8 @@ fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
     }
     is_bounded(raft);
     let after = raft.digest();
-    assert!(raft.step(Message { now, input: Input::Tick }).is_empty(), "nothing is left undone after {input:?}");
+    let left = raft.step(Message { now, input: Input::Tick });
+    assert!(left.is_empty(), "left undone after {input:?}: {left:?}");
     assert_eq!(raft.digest(), after, "an empty call at the same time changes nothing");
     actions
 }
