@@ -45,7 +45,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         let files: Vec<String> = FILES.iter().map(|file| format!("-f crates/raft-core/src/{file}.rs")).collect();
         let shard = options.shard.as_ref().map(|shard| format!("--shard {shard}")).unwrap_or_default();
         let words = format!(
-            "cargo mutants --package raft-core --no-shuffle --timeout 60 --output target/mutants {} {shard} {tests}",
+            "cargo mutants --package raft-core --no-shuffle --timeout 20 --output target/mutants {} {shard} {tests}",
             files.join(" ")
         );
         // A failure is not shrunk: nobody reads it.

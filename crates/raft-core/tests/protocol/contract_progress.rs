@@ -78,6 +78,20 @@ fn a_peer_that_denies_what_it_acknowledged_counts_for_nothing() {
 }
 
 #[test]
+fn what_a_peer_acknowledged_before_it_lost_data_counts_no_more() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    let seq = appends_to(&n1.propose(1), N2)[0].seq.0;
+    n1.receive(N2, matched(2, seq, 4));
+    assert_eq!(n1.commit(), 3, "not durable here yet");
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N2)[0].seq.0;
+    n1.receive(N2, mismatch(2, beat, (4, 2), (1, 1)));
+    assert_eq!(peer(&n1, N2).2, PeerState::LostData);
+    n1.persist();
+    assert_eq!(n1.commit(), 3, "one copy is not a quorum");
+}
+
+#[test]
 fn a_late_rejection_from_before_the_match_is_no_data_loss() {
     let mut n1 = Replica::new(&[1, 1]).leader();
     n1.receive(N2, matched(2, 1, 3));

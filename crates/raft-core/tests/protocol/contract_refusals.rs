@@ -78,6 +78,7 @@ fn malformed_appends_are_ignored() {
     for breakage in breakages {
         is_ignored(&mut Replica::new(&[1, 1]).following(2), N2, bad(breakage), "it is malformed");
     }
+    is_ignored(&mut Replica::with(&[], 3, |_, _| ()), N2, heartbeat(0, 1, (0, 0), 0), "it is malformed");
 }
 
 #[test]
