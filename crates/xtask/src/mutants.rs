@@ -48,8 +48,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             "cargo mutants --package raft-core --no-shuffle --timeout 20 --output target/mutants {} {shard} {tests}",
             files.join(" ")
         );
-        // A failure is not shrunk: nobody reads it.
-        let environment = [("PROPTEST_MAX_SHRINK_ITERS", "0".into()), ("CARGO_PROFILE_DEV_DEBUG", "0".into())];
+        // A failure is not shrunk: nobody reads it. And building takes longer than running.
+        let environment = [
+            ("PROPTEST_MAX_SHRINK_ITERS", "0".into()),
+            ("CARGO_PROFILE_DEV_DEBUG", "0".into()),
+            ("CARGO_PROFILE_DEV_OPT_LEVEL", "0".into()),
+        ];
         let line = Line { words: &words, environment: &environment };
         println!("mutants, round {}: {line}", round + 1);
         match line.command(root).status().context("cannot run cargo")?.code() {

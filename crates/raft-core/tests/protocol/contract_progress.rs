@@ -92,6 +92,22 @@ fn what_a_peer_acknowledged_before_it_lost_data_counts_no_more() {
 }
 
 #[test]
+fn the_contact_of_a_peer_that_lost_data_counts_no_more() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    for _ in 0..4 {
+        n1.pass(60);
+        let beat = appends_to(&n1.tick(), N2)[0].seq.0;
+        n1.receive(N2, matched(2, beat, 3));
+    }
+    n1.pass(50);
+    let beat = appends_to(&n1.tick(), N2)[0].seq.0;
+    n1.receive(N2, mismatch(2, beat, (3, 2), (0, 0)));
+    n1.pass(20);
+    n1.tick();
+    assert_eq!(n1.role(), RoleKind::Follower, "nobody else has answered since it won");
+}
+
+#[test]
 fn a_late_rejection_from_before_the_match_is_no_data_loss() {
     let mut n1 = Replica::new(&[1, 1]).leader();
     n1.receive(N2, matched(2, 1, 3));

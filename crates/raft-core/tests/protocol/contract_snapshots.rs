@@ -269,6 +269,14 @@ fn a_start_below_the_snapshot_begins_with_it() {
 }
 
 #[test]
+fn a_log_that_a_snapshot_has_not_shortened_is_whole_after_a_start() {
+    for snapshot in [2, 3] {
+        let n1 = Replica::with(&[1, 1, 1], 3, |_, restored| restored.snapshot = Some(meta(snapshot, 1)));
+        assert_eq!(n1.raft.status().first, LogIndex(1), "snapshot of {snapshot}");
+    }
+}
+
+#[test]
 fn a_start_without_a_log_goes_on_after_the_snapshot() {
     let mut n1 = Replica::with(&[], 3, |_, restored| {
         restored.hard_state.term = Term(2);
