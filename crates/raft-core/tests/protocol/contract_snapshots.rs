@@ -270,7 +270,7 @@ fn a_start_below_the_snapshot_begins_with_it() {
 
 #[test]
 fn a_log_that_a_snapshot_has_not_shortened_is_whole_after_a_start() {
-    for snapshot in [2, 3] {
+    for snapshot in [1, 2] {
         let n1 = Replica::with(&[1, 1, 1], 3, |_, restored| restored.snapshot = Some(meta(snapshot, 1)));
         assert_eq!(n1.raft.status().first, LogIndex(1), "snapshot of {snapshot}");
     }
