@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) type CommandId = (u64, u64);
 
 /// What an entry asks for, and whether it takes effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Effect {
     /// It opens a session, named by its index.
     Opens,
