@@ -1,8 +1,8 @@
 //! A client of a cluster: finds the leader, retries until a deadline, and has each command applied exactly once.
 //!
 //! In reading order: `ask` is one request to one node and what its answer proves, `nodes` whom to ask next, `course`
-//! how long and how often, `error` what is left to say; `members` asks every node about itself. A client knows only
-//! what it was told: nothing here may take a silence for a failure.
+//! how long and how often, `error` what is left to say; `members` asks every node about itself, `watch` follows what happens.
+//! A client knows only what it was told: nothing here may take a silence for a failure.
 
 mod ask;
 mod course;
@@ -14,10 +14,12 @@ mod nodes;
 mod outcome;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use error::ClientError;
 pub use members::{MemberView, members_of};
-pub use outcome::{Consistency, Deleted, Got, Swapped, Written};
+pub use outcome::{Changes, Consistency, Deleted, Got, Ranged, Swapped, Transacted, Written};
+pub use watch::Watch;
 
 use crate::services::client_client::ClientClient;
 use ask::{Answered, Ask, Attempt, heard_from};
@@ -25,7 +27,7 @@ use bytes::Bytes;
 use course::Course;
 use nodes::Nodes;
 use outcome::{Done, read_answer};
-use raft_kv::command::{Answer, Command, Query, Response};
+use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
 use raft_proto::wire::raft::{
     CommandRequest, NotLeader, OpenSessionRequest, QueryRequest, StatusRequest, StatusResponse,
 };
@@ -96,7 +98,22 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`].
     pub async fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Result<Written, ClientError> {
-        let done = self.command(Command::Put { key: key.into(), value: value.into() }).await?;
+        self.put_for(key, value, None).await
+    }
+
+    /// Sets a key that lives so long: at least 1 ms, and in whole milliseconds; none: until it is removed. The leader counts
+    /// the time, from when it applies this; a change of the leader gives it the whole time again, and so does setting it again.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`].
+    pub async fn put_for(
+        &mut self,
+        key: impl Into<Bytes>,
+        value: impl Into<Bytes>,
+        ttl: Option<Duration>,
+    ) -> Result<Written, ClientError> {
+        let ttl_ms = ttl.map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX).max(1));
+        let done = self.command(Command::Put { key: key.into(), value: value.into(), ttl_ms }).await?;
         match done.response {
             Response::Put { revision } => Ok(done.written(revision)),
             _ => Err(self.nodes.misread(true)),
@@ -134,21 +151,62 @@ impl Client {
         }
     }
 
+    /// Compares several keys, then reads and changes several, all at one revision or not at all.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`]: also, if there are too many
+    /// operations, a key is changed twice, or more is read than an answer may hold.
+    pub async fn txn(&mut self, txn: Txn) -> Result<Transacted, ClientError> {
+        let done = self.command(Command::Txn(txn)).await?;
+        match done.response {
+            Response::Txn { succeeded, revision, ref results } => {
+                Ok(Transacted { succeeded, results: results.clone(), written: done.written(revision) })
+            }
+            Response::Refused(refusal) => {
+                Err(ClientError::Refused { url: self.nodes.target(), reason: refusal.to_string() })
+            }
+            _ => Err(self.nodes.misread(true)),
+        }
+    }
+
+    /// Reads the first keys of a range and their values: at most `limit` (0: as many as one answer holds, see
+    /// [`raft_kv::command::MAX_RANGE_KEYS`]), fewer if they are large.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a read changes nothing.
+    pub async fn range(
+        &mut self,
+        range: KeyRange,
+        limit: u64,
+        consistency: Consistency,
+    ) -> Result<Ranged, ClientError> {
+        let (answer, applied, attempts) = self.query(Query::Range { range, limit, max_bytes: 0 }, consistency).await?;
+        match answer {
+            Answer::Ranged { entries, more, revision } => Ok(Ranged { entries, more, revision, applied, attempts }),
+            _ => Err(self.nodes.misread(false)),
+        }
+    }
+
+    /// Follows what happens to the keys of a range, from a revision on; 0: from now on. Connects when it is asked for the
+    /// first changes; independent of this client from then on.
+    ///
+    /// # Errors
+    /// [`ClientError::Endpoint`] if an endpoint is no URL.
+    pub fn watch(&self, range: KeyRange, from: u64) -> Result<Watch, ClientError> {
+        Watch::new(self.options.clone(), range, from)
+    }
+
     /// Reads a key.
     ///
     /// # Errors
     /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a read changes nothing.
     pub async fn get(&mut self, key: impl Into<Bytes>, consistency: Consistency) -> Result<Got, ClientError> {
-        self.nodes.forget_what_was_heard();
-        let mut course = Course::new(&self.options);
-        let stale = consistency == Consistency::Stale;
-        let query = QueryRequest { query: Query::Get { key: key.into() }.encode(), stale };
-        let answer = self.ask(query, &mut course).await?;
-        match read_answer(&answer) {
-            Some(Answer::Got { value, modified_revision, revision }) => {
-                Ok(Got { value, modified_revision, revision, applied: answer.applied, attempts: course.attempts() })
+        let (answer, applied, attempts) = self.query(Query::Get { key: key.into() }, consistency).await?;
+        match answer {
+            Answer::Got { value, modified_revision, revision } => {
+                Ok(Got { value, modified_revision, revision, applied, attempts })
             }
-            Some(Answer::Malformed) | None => Err(self.nodes.misread(false)),
+            _ => Err(self.nodes.misread(false)),
         }
     }
 
@@ -169,6 +227,16 @@ impl Client {
     /// Every member that is known here or to a node that answers, and what each says about itself.
     pub async fn members(&mut self) -> Vec<MemberView> {
         members::ask_all(&mut self.nodes, self.options.status_timeout()).await
+    }
+
+    /// The answer to a query, the index up to which its node had applied, and how many requests it took.
+    async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
+        self.nodes.forget_what_was_heard();
+        let mut course = Course::new(&self.options);
+        let stale = consistency == Consistency::Stale;
+        let answer = self.ask(QueryRequest { query: query.encode(), stale }, &mut course).await?;
+        let read = read_answer(&answer).ok_or_else(|| self.nodes.misread(false))?;
+        Ok((read, answer.applied, course.attempts()))
     }
 
     /// Has a command applied exactly once, in the session; opens one if there is none.

@@ -1,5 +1,7 @@
 //! The service for clients: requests into the node's inbox, its replies back out.
 
+mod watch;
+
 use crate::clock;
 use crate::directory::Directory;
 use crate::identity::Identity;
@@ -11,6 +13,8 @@ use raft_node::{Reply, Request as NodeRequest, SessionId};
 use raft_proto::wire::raft as w;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 /// The client service of a node.
@@ -20,6 +24,8 @@ pub(crate) struct ClientService {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) max_request_bytes: u64,
+    /// The node is about to end: what would go on for ever ends now.
+    pub(crate) closing: CancellationToken,
 }
 
 #[tonic::async_trait]
@@ -74,6 +80,25 @@ impl Client for ClientService {
             },
         };
         Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
+    }
+
+    type WatchStream = ReceiverStream<Result<w::WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<w::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let w::WatchRequest { query } = request.into_inner();
+        self.check_size(query.len())?;
+        let (answers, stream) = watch::channel();
+        let service = self.clone();
+        tokio::spawn(async move {
+            let ask = |query| service.ask(NodeRequest::Watch { query });
+            let refuse = |reply: Reply| match service.failed(&reply) {
+                Failed::Refused(refused) => refused,
+                Failed::Unknown => refused(w::refused::Reason::Lost(w::Lost {})),
+            };
+            watch::feed(query, ask, refuse, answers, &service.closing, watch::PATIENCE).await;
+            service.inbox.gave_up();
+        });
+        Ok(Response::new(stream))
     }
 
     async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {

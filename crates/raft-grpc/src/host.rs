@@ -298,6 +298,7 @@ fn start_servers(
         directory: directory.clone(),
         inbox: inbox.clone(),
         max_request_bytes: settings.max_request_bytes,
+        closing: closing.clone(),
     };
     let acknowledge = settings.heartbeat_interval;
     let keeper = Keeper { disk, inbox: inbox.clone(), one: Arc::default() };

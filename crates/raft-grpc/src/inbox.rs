@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     pub(crate) messages: Vec<(NodeId, Rpc)>,
     /// Requests of clients, in order of arrival.
     pub(crate) requests: Vec<Asked>,
+    /// Somebody does not wait for a reply any more.
+    pub(crate) given_up: bool,
     /// Who wants to know about the node.
     pub(crate) questions: Vec<oneshot::Sender<NodeFacts>>,
     /// The node's thread is to end.
@@ -77,7 +79,7 @@ impl Inbox {
             let batch = &state.batch;
             let quiet = batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty();
             let no_reports = batch.reports.is_empty() && batch.unreachable.is_empty();
-            quiet && no_reports && batch.questions.is_empty() && !batch.closed
+            quiet && no_reports && batch.questions.is_empty() && !batch.given_up && !batch.closed
         };
         let state = self.lock();
         let mut state = match patience {
@@ -143,7 +145,7 @@ impl Inbox {
         let bytes = match &asked.request {
             Request::OpenSession => 0,
             Request::Command { command, .. } => command.len(),
-            Request::Query { query, .. } | Request::StaleQuery { query } => query.len(),
+            Request::Query { query, .. } | Request::StaleQuery { query } | Request::Watch { query } => query.len(),
             Request::ChangeMembership { .. } | Request::TransferLeadership { .. } => 0,
         };
         self.put(|state| {
@@ -156,6 +158,11 @@ impl Inbox {
             batch.requests.push(asked);
             Ok(())
         })
+    }
+
+    /// Somebody has dropped the receiver of a reply: if it was a watch's, the node need not wait for it.
+    pub(crate) fn gave_up(&self) {
+        self.put(|state| state.batch.given_up = true);
     }
 
     /// A question about the node; the sender is dropped unanswered if the node has ended or too many ask.

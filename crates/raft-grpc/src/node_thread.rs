@@ -8,7 +8,7 @@ use crate::inbox::{Asked, Inbox};
 use crate::peers::Outlets;
 use crate::peers::send_snapshot::SnapshotSender;
 use raft_core::{Configuration, EntryId, NodeId, RequestId, SnapshotMeta, Status, StopReason, Write};
-use raft_node::{Node, NodeInput, NodeOutput, Reply, SnapshotError, StateMachine};
+use raft_node::{Node, NodeInput, NodeOutput, Reply, Request, SnapshotError, StateMachine};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -44,7 +44,13 @@ pub(crate) enum End {
 
 /// Runs the node until its inbox is closed, or it ends by itself: then it says why.
 pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<End> {
-    let mut host = Host { lanes, waiting: BTreeMap::new(), next: RequestId(1), files: Files::default() };
+    let mut host = Host {
+        lanes,
+        waiting: BTreeMap::new(),
+        watching: BTreeSet::new(),
+        next: RequestId(1),
+        files: Files::default(),
+    };
     let mut outputs = Vec::new();
     let mut inputs = vec![NodeInput::Tick];
     let mut told = Vec::new();
@@ -86,6 +92,9 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
         inputs.extend(batch.unreachable.into_iter().map(|peer| NodeInput::Unreachable { peer }));
         inputs.extend(batch.messages.into_iter().map(|(from, rpc)| NodeInput::Receive { from, rpc }));
         inputs.extend(batch.requests.into_iter().map(|asked| host.request(asked)));
+        if batch.given_up {
+            inputs.extend(host.given_up());
+        }
         if inputs.is_empty() {
             inputs.push(NodeInput::Tick);
         }
@@ -101,6 +110,8 @@ fn facts<S: StateMachine>(node: &Node<S>) -> NodeFacts {
 struct Host<'a> {
     lanes: &'a Lanes,
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    /// Those of them that may wait for ever.
+    watching: BTreeSet<RequestId>,
     next: RequestId,
     files: Files,
 }
@@ -108,9 +119,24 @@ struct Host<'a> {
 impl Host<'_> {
     fn request(&mut self, Asked { request, reply }: Asked) -> NodeInput {
         let id = self.next;
+        if matches!(request, Request::Watch { .. }) {
+            self.watching.insert(id);
+        }
         self.waiting.insert(id, reply);
         self.next = id.next();
         NodeInput::Request { id, request }
+    }
+
+    /// The watches that nobody waits for any more.
+    fn given_up(&mut self) -> Vec<NodeInput> {
+        let waiting = &self.waiting;
+        let gone = |id: &RequestId| waiting.get(id).is_none_or(oneshot::Sender::is_closed);
+        let gone: Vec<RequestId> = self.watching.iter().copied().filter(gone).collect();
+        for id in &gone {
+            self.watching.remove(id);
+            self.waiting.remove(id);
+        }
+        gone.into_iter().map(|id| NodeInput::GiveUp { id }).collect()
     }
 
     fn carry_out(&mut self, output: NodeOutput) -> Option<End> {
@@ -122,6 +148,7 @@ impl Host<'_> {
                 disk.push(write);
             }
             NodeOutput::Reply { id, reply } => {
+                self.watching.remove(&id);
                 if let Some(client) = self.waiting.remove(&id) {
                     // A client that has given up learns nothing: it has to take it that the request had an effect.
                     let _ = client.send(reply);

@@ -33,6 +33,8 @@ fn numbers(line: &str) -> [u64; 3] {
 async fn the_commands_of_clients_print_what_is_documented() {
     let mut cluster = Cluster::start(3).await;
     kv(&mut cluster).await;
+    ranges_and_transactions(&cluster);
+    watches(&cluster);
     status(&mut cluster).await;
     bench(&cluster);
 }
@@ -64,6 +66,57 @@ async fn kv(cluster: &mut Cluster) {
     let nobody = Port::any();
     let unheard = run(binary(["kv", "put", "a", "b", "--timeout", "300ms", "--endpoints", &nobody.url()]));
     assert!(unheard.refused(1).contains(&nobody.url()), "{unheard:?}");
+}
+
+/// Runs a client's command with this on its stdin.
+fn tell(cluster: &Cluster, words: &[&str], text: &str) -> Ended {
+    let file = cluster.folder.path().join("stdin");
+    std::fs::write(&file, text).expect("it can be written");
+    let mut command = binary(words);
+    command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
+    command.stdin(std::fs::File::open(&file).expect("it was written"));
+    run(command)
+}
+
+fn ranges_and_transactions(cluster: &Cluster) {
+    for (key, value) in [("r/b", "2"), ("r/a", "1"), ("r/c", "line\nline")] {
+        ask(cluster, &["kv", "put", key, value]).ok();
+    }
+    assert_eq!(ask(cluster, &["kv", "range", "r/"]).ok(), "r/a\t1\nr/b\t2\nr/c\tline\\nline\n");
+    let two = ask(cluster, &["kv", "range", "r/", "--limit", "2"]);
+    assert_eq!((two.stdout.as_str(), two.code), ("r/a\t1\nr/b\t2\n", Some(0)));
+    assert!(two.stderr.contains("there are more keys"), "{two:?}");
+    assert_eq!(ask(cluster, &["kv", "range", "nothing", "--stale"]).ok(), "");
+
+    let text = "if r/a value = 1\nif r/d absent\nthen put r/d 4\nthen delete r/b\nthen get r/a\nelse get r/d\n";
+    let first = tell(cluster, &["kv", "txn"], text).ok();
+    let (line, results) = first.split_once('\n').expect("a line and more");
+    assert!(line.starts_with("OK succeeded=true revision="), "{first}");
+    assert_eq!(results, "put\ndelete\texisted=true\nget\tr/a\t1\n");
+    let second = tell(cluster, &["kv", "txn"], text);
+    assert!(second.refused(1).contains("not all compares held"), "{second:?}");
+    assert!(second.stdout.ends_with("\nget\tr/d\t4\n"), "{second:?}");
+    let wrong = tell(cluster, &["kv", "txn"], "then fly\n");
+    assert!(wrong.refused(2).contains("stdin: line 1: an operation is"), "{wrong:?}");
+    let twice = tell(cluster, &["kv", "txn"], "then put a b\nthen delete a\n");
+    assert!(twice.refused(1).contains("once at most"), "{twice:?}");
+}
+
+fn watches(cluster: &Cluster) {
+    let [first, ..] = numbers(&ask(cluster, &["kv", "put", "w/a", "1", "--ttl", "200ms"]).ok());
+    ask(cluster, &["kv", "put", "w/b", "2"]).ok();
+    ask(cluster, &["kv", "delete", "w/b"]).ok();
+    let seen = ask(cluster, &["kv", "watch", "w/", "--from", &first.to_string(), "--count", "4"]).ok();
+    let kinds: Vec<Vec<&str>> = seen.lines().map(|line| line.split('\t').skip(1).collect()).collect();
+    let mut expected = [vec!["put", "w/a", "1"], vec!["put", "w/b", "2"], vec!["delete", "w/b"], vec!["expire", "w/a"]];
+    let mut sorted = kinds.clone();
+    sorted.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!((&kinds[0], sorted), (&vec!["put", "w/a", "1"], expected.to_vec()), "{seen}");
+    let revisions: Vec<u64> = seen.lines().filter_map(|line| line.split('\t').next()?.parse().ok()).collect();
+    assert!(revisions[0] == first && revisions.is_sorted(), "{seen}");
+    assert_eq!(ask(cluster, &["kv", "get", "w/a"]).code, Some(1), "its time is up");
+    assert!(ask(cluster, &["kv", "put", "w/a", "1", "--ttl", "0s"]).code == Some(2), "no time is no time to live");
 }
 
 async fn status(cluster: &mut Cluster) {

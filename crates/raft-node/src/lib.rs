@@ -3,8 +3,9 @@
 //!
 //! In reading order: `message` is what goes in and comes out, `machine` what a user implements, `node` joins the parts;
 //! `envelope` is what a command entry contains, `sessions` makes it apply exactly once, `waiters` and `reads` know who
-//! waits for what, `snapshot` is what a snapshot contains, `policy` says when one is taken, `loading` what waits while
-//! one is read. Nothing here knows sockets, files or clocks.
+//! waits for what, `watches` are questions that wait for an answer, `timers` what is to happen by itself; `snapshot` is what
+//! a snapshot contains, `policy` says when one is taken, `loading` what waits while one is read. Nothing here knows sockets,
+//! files or clocks.
 //!
 //! A node depends on `raft-proto` for its envelope and its snapshots: what is in them must mean the same on every node and
 //! in every version, so it belongs to the formats that are written down in `proto/`.
@@ -18,10 +19,12 @@ mod policy;
 mod reads;
 mod sessions;
 mod snapshot;
+mod timers;
 mod waiters;
+mod watches;
 
 pub use envelope::{Envelope, SessionCommand};
-pub use machine::StateMachine;
+pub use machine::{SnapshotSource, StateMachine, Timer, TimerName, Watched};
 pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId};
 pub use node::{Node, NodeOptions};
 pub use snapshot::{SnapshotError, check_snapshot};

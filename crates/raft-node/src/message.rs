@@ -25,10 +25,15 @@ pub enum NodeInput {
     },
     /// A client's request. Answered by exactly one `Reply`, in this call or a later one, unless the process ends.
     Request {
-        /// Chosen by the host, repeated in the reply; unique among the unanswered.
+        /// Chosen by the host, repeated in the reply; unique among the unanswered, and below 2^63.
         id: RequestId,
         /// What the client wants.
         request: Request,
+    },
+    /// Nobody waits for the answer to this watch any more, and none will come. What is no watch is answered all the same.
+    GiveUp {
+        /// The request.
+        id: RequestId,
     },
     /// Start an election, if allowed.
     Campaign,
@@ -119,6 +124,13 @@ pub enum Request {
         /// Opaque to the node.
         query: Bytes,
     },
+    /// A question that waits until the state machine has an answer, at this node, whether it leads or not. To watch is to ask
+    /// again what each answer says is to be asked next, of this node or any other: the state machine sees to it that nothing
+    /// is skipped and nothing said twice.
+    Watch {
+        /// Opaque to the node.
+        query: Bytes,
+    },
     /// Change the configuration (Raft §6).
     ChangeMembership {
         /// What to change.
@@ -152,6 +164,15 @@ pub enum Reply {
         applied: LogIndex,
         /// The answer.
         response: Bytes,
+    },
+    /// The state machine's answer to a watch.
+    Watched {
+        /// The index up to which the state machine had applied.
+        applied: LogIndex,
+        /// The answer.
+        response: Bytes,
+        /// What to ask next; none: the watch is over.
+        next: Option<Bytes>,
     },
     /// The change of the configuration is decided and cannot be undone. A joint configuration ends by itself, under this
     /// leader or the next.

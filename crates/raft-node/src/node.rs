@@ -6,13 +6,15 @@
 
 use crate::envelope::{Envelope, SessionCommand};
 use crate::loading::Loading;
-use crate::machine::StateMachine;
+use crate::machine::{SnapshotSource, StateMachine};
 use crate::message::{NodeInput, NodeOutput, Reply, Request};
 use crate::policy::Policy;
 use crate::reads::Reads;
 use crate::sessions::Sessions;
 use crate::snapshot::{Snapshot, SnapshotError};
+use crate::timers::Timers;
 use crate::waiters::Waiters;
+use crate::watches::Watches;
 use bytes::Bytes;
 use raft_core::{
     Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
@@ -48,10 +50,14 @@ pub struct Node<S> {
     sessions: Sessions,
     waiters: Waiters,
     reads: Reads,
+    watches: Watches,
+    timers: Timers,
     policy: Policy,
     loading: Loading,
     max_sessions: usize,
     applied: LogIndex,
+    /// The latest time that came with a call.
+    now: Instant,
     /// What the core asked for and is not yet carried out; empty between calls. Kept to reuse its memory.
     actions: Vec<Action>,
 }
@@ -73,32 +79,29 @@ impl<S: StateMachine> Node<S> {
             sessions: Sessions::new(options.max_sessions),
             waiters: Waiters::default(),
             reads: Reads::default(),
+            watches: Watches::default(),
+            timers: Timers::default(),
             policy: Policy::new(&options),
             loading: Loading::default(),
             max_sessions: options.max_sessions,
             applied: LogIndex(0),
+            now: Instant(0),
             actions: Vec::new(),
         })
     }
 
     /// Handles all inputs, applies what that commits, and appends to `outputs` what is to be done. `now` is sampled
-    /// after the inputs were taken from their queue. A call may ask for more than one `Persist`; their order counts. Takes a
-    /// snapshot at the end, if one is due.
+    /// after the inputs were taken from their queue. A call may ask for more than one `Persist`; their order counts. Then
+    /// come the state machine's timers that are up, if the node leads; at the end it takes a snapshot, if one is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
-        let inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
-        let mut actions = std::mem::take(&mut self.actions);
+        self.now = self.now.max(now);
+        let mut inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
         let mut lost: Option<Term> = None;
-        self.raft.step_batch(now, inputs, &mut actions);
-        while !actions.is_empty() {
-            let before = self.applied;
-            for action in actions.drain(..) {
-                self.carry_out(action, &mut lost, outputs);
-            }
-            if self.applied > before {
-                self.raft.step_batch(now, [Input::Applied { index: self.applied }], &mut actions);
-            }
+        loop {
+            self.step_core(inputs, &mut lost, outputs);
+            let Some(due) = self.due_timers() else { break };
+            inputs = vec![due];
         }
-        self.actions = actions;
         // Only now: whoever's entry was applied in this very call is better told so than "unknown".
         if let Some(term) = lost {
             self.waiters.leadership_lost(term, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
@@ -107,12 +110,13 @@ impl<S: StateMachine> Node<S> {
             let reply = Reply::Answer { applied: self.applied, response: self.machine.query(&query) };
             outputs.push(NodeOutput::Reply { id, reply });
         }
+        self.ask_watches(outputs);
         self.take_snapshot(outputs);
     }
 
     /// The earliest time at which a call would do something by itself; read it again after every call.
     pub fn deadline(&self) -> Option<Instant> {
-        self.raft.deadline()
+        [self.raft.deadline(), self.timers.deadline()].into_iter().flatten().min()
     }
 
     /// A copy of what matters about the core.
@@ -140,6 +144,40 @@ impl<S: StateMachine> Node<S> {
         hasher.digest128()
     }
 
+    /// Tells the core, carries out what it asks for, and tells it what that came to.
+    fn step_core(&mut self, inputs: Vec<Input>, lost: &mut Option<Term>, outputs: &mut Vec<NodeOutput>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.raft.step_batch(self.now, inputs, &mut actions);
+        while !actions.is_empty() {
+            let before = self.applied;
+            for action in actions.drain(..) {
+                self.carry_out(action, lost, outputs);
+            }
+            if self.applied > before {
+                self.raft.step_batch(self.now, [Input::Applied { index: self.applied }], &mut actions);
+            }
+        }
+        self.actions = actions;
+    }
+
+    /// Learns of new timers, if the node leads, and proposes what carries out those that are up.
+    fn due_timers(&mut self) -> Option<Input> {
+        let term = self.raft.term();
+        if !self.timers.lead((self.raft.role() == RoleKind::Leader).then_some(term)) {
+            return None;
+        }
+        self.timers.begin(self.now, self.machine.timers(self.timers.seen()));
+        loop {
+            let due = self.timers.take_due(self.now);
+            if due.is_empty() {
+                return None;
+            }
+            if let Some(command) = self.machine.timed_out(&due) {
+                return Some(Input::Propose { id: self.timers.propose(due), command: Envelope::Own(command).encode() });
+            }
+        }
+    }
+
     /// What the core is to be told. A request that the core need not hear of is answered here.
     fn translate(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
         Some(match input {
@@ -149,6 +187,10 @@ impl<S: StateMachine> Node<S> {
             NodeInput::Unreachable { peer } => Input::Unreachable { peer },
             NodeInput::Persisted { write } => Input::Persisted { write },
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
+            NodeInput::GiveUp { id } => {
+                self.watches.remove(id);
+                return None;
+            }
             NodeInput::LogRead { read, entries } => Input::LogRead { read, entries },
             NodeInput::TakeSnapshot => {
                 self.policy.wished = true;
@@ -185,6 +227,15 @@ impl<S: StateMachine> Node<S> {
                 outputs.push(NodeOutput::Reply { id, reply });
                 return None;
             }
+            Request::Watch { query } => {
+                let refused = if self.raft.role() == RoleKind::Stopped {
+                    Some(RejectReason::Stopped)
+                } else {
+                    (!self.watches.insert(id, query)).then_some(RejectReason::Busy)
+                };
+                outputs.extend(refused.map(|reason| NodeOutput::Reply { id, reply: Reply::Rejected { reason } }));
+                return None;
+            }
             Request::ChangeMembership { change } => return Some(Input::ChangeMembership { id, change }),
             Request::TransferLeadership { to } => return Some(Input::TransferLeadership { id, to }),
         };
@@ -211,7 +262,9 @@ impl<S: StateMachine> Node<S> {
                 outputs.push(NodeOutput::ReadLog { read, first, last, max_bytes });
             }
             Action::SendSnapshot { to, term, meta } => outputs.push(NodeOutput::SendSnapshot { to, term, meta }),
+            Action::Appended { id, .. } if Timers::is_own(id) => self.timers.appended(id),
             Action::Appended { id, entry } => self.waiters.insert(entry, id),
+            Action::Rejected { id, .. } if Timers::is_own(id) => self.timers.rejected(id, self.now),
             Action::Rejected { id, reason } => {
                 self.reads.failed(id);
                 outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
@@ -237,7 +290,7 @@ impl<S: StateMachine> Node<S> {
             }
             Action::Stopped { reason } => {
                 *lost = Some(Term(u64::MAX));
-                for id in self.reads.take_all() {
+                for id in self.reads.take_all().into_iter().chain(self.watches.take_all()) {
                     let reply = Reply::Rejected { reason: RejectReason::Stopped };
                     outputs.push(NodeOutput::Reply { id, reply });
                 }
@@ -274,6 +327,18 @@ impl<S: StateMachine> Node<S> {
         Ok(())
     }
 
+    /// Asks the state machine what watches wait for. Not while a snapshot is read: "from now on" would be from before it.
+    fn ask_watches(&mut self, outputs: &mut Vec<NodeOutput>) {
+        if self.loading.is_pending() {
+            return;
+        }
+        let (machine, applied) = (&self.machine, self.applied);
+        let answer = |id, response, next| {
+            outputs.push(NodeOutput::Reply { id, reply: Reply::Watched { applied, response, next } });
+        };
+        self.watches.ask(applied, |query| machine.watch(query), answer);
+    }
+
     /// Takes a snapshot, if one is due and can be taken.
     fn take_snapshot(&mut self, outputs: &mut Vec<NodeOutput>) {
         let is_due = self.policy.is_due(self.applied);
@@ -282,7 +347,8 @@ impl<S: StateMachine> Node<S> {
         }
         if let Some(meta) = self.raft.snapshot_meta(self.applied) {
             self.policy.begin(self.applied);
-            let data = Snapshot::encode(meta.last, &self.sessions, self.machine.snapshot());
+            let machine = collect(self.machine.snapshot());
+            let data = Snapshot::encode(meta.last, &self.sessions, machine);
             outputs.push(NodeOutput::SaveSnapshot { meta, data });
         }
     }
@@ -315,9 +381,24 @@ impl<S: StateMachine> Node<S> {
                 let machine = &mut self.machine;
                 self.sessions.apply_once(entry.id, &command, |command| machine.apply(entry.id, command))
             }
+            // The node's own: nobody waits for it.
+            Some(Envelope::Own(command)) => {
+                let response = self.machine.apply(entry.id, &command);
+                Reply::Applied { entry: entry.id, response }
+            }
             None => Reply::Lost,
         }
     }
+}
+
+/// All of a state machine's snapshot. It goes into one message with the sessions, so for now it is made whole, here.
+fn collect(mut source: impl SnapshotSource) -> Bytes {
+    const CHUNK: usize = 1 << 20;
+    let mut whole = Vec::new();
+    while let Some(chunk) = source.next_chunk(CHUNK) {
+        whole.extend_from_slice(&chunk);
+    }
+    whole.into()
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //! (Thesis §6.3).
 //!
 //! Sessions are replicated state: they change by applied entries alone, and are the same on every node that applied the
-//! same entries. This file must not know about time, leaders or waiting clients.
+//! same entries. So is their end: a session ends when there are too many, or when all that is remembered for all of them has
+//! too many bytes, and it is always the one least recently used *by log index*, never by anybody's clock. Whoever comes back
+//! to a session that has ended is told so, and nothing of it is applied again. This file must not know about time, leaders or
+//! waiting clients.
 
 use crate::envelope::SessionCommand;
 use crate::message::{Reply, SessionId};
@@ -17,15 +20,23 @@ use xxhash_rust::xxh3::Xxh3;
 /// all below it count as given up: a bound for memory that no client can lift.
 pub(crate) const MAX_ANSWERS: usize = 1024;
 
+/// The most bytes of answers remembered for all sessions. Like the number of sessions, **the same on all nodes of a cluster**.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What an answer counts beside its bytes: about what it takes in memory.
+const ANSWER_BYTES: u64 = 128;
+
 /// All open sessions.
 ///
 /// Invariant: `by_use` has exactly one place for each session, the index of the last entry that used it; `content` is
-/// the wrapping sum of the hashes of all sessions and answers.
+/// the wrapping sum of the hashes of all sessions and answers, `bytes` the sum of what the answers count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sessions {
     max_sessions: usize,
+    max_bytes: u64,
     sessions: BTreeMap<SessionId, Session>,
     by_use: BTreeMap<LogIndex, SessionId>,
+    bytes: u64,
     content: u128,
 }
 
@@ -43,16 +54,27 @@ struct Answer {
     response: Bytes,
 }
 
+impl Answer {
+    fn bytes(&self) -> u64 {
+        ANSWER_BYTES.saturating_add(self.response.len() as u64)
+    }
+}
+
 impl Sessions {
     /// No sessions. At most `max_sessions` (at least 1) will be open.
     pub(crate) fn new(max_sessions: usize) -> Self {
-        Self { max_sessions: max_sessions.max(1), sessions: BTreeMap::new(), by_use: BTreeMap::new(), content: 0 }
+        Self::with_limits(max_sessions, MAX_BYTES)
+    }
+
+    fn with_limits(max_sessions: usize, max_bytes: u64) -> Self {
+        let (sessions, by_use) = (BTreeMap::new(), BTreeMap::new());
+        Self { max_sessions: max_sessions.max(1), max_bytes, sessions, by_use, bytes: 0, content: 0 }
     }
 
     /// Opens the session named by `entry`. If there are too many, the one least recently used *by log index* ends: all
     /// nodes see the same log, so they end the same one.
     pub(crate) fn open(&mut self, entry: EntryId) -> SessionId {
-        if self.sessions.len() >= self.max_sessions
+        while self.sessions.len() >= self.max_sessions
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
             self.forget(oldest);
@@ -84,6 +106,7 @@ impl Sessions {
             && *first.key() < session.lowest_pending
         {
             let (number, answer) = first.remove_entry();
+            self.bytes = self.bytes.saturating_sub(answer.bytes());
             self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
         }
         let reply = match session.answers.get(&sequence) {
@@ -92,19 +115,54 @@ impl Sessions {
             None => {
                 let answer = Answer { entry, response: apply(&command.command) };
                 let reply = Reply::Applied { entry, response: answer.response.clone() };
+                self.bytes = self.bytes.saturating_add(answer.bytes());
                 self.content = self.content.wrapping_add(hash_of_answer(id, sequence, &answer));
                 session.answers.insert(sequence, answer);
                 reply
             }
         };
-        if session.answers.len() > MAX_ANSWERS
-            && let Some((number, answer)) = session.answers.pop_first()
-        {
-            self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
-            session.lowest_pending = number.saturating_add(1);
+        if session.answers.len() > MAX_ANSWERS {
+            self.forget_oldest_answer(id);
         }
-        self.content = self.content.wrapping_add(hash_of_session(id, session));
+        if let Some(session) = self.sessions.get(&id) {
+            self.content = self.content.wrapping_add(hash_of_session(id, session));
+        }
+        self.shrink(id);
         reply
+    }
+
+    /// Ends sessions until what is remembered has no more bytes than it may. The one that was just used stays: of that only
+    /// the oldest answers go, which then count as given up, and never its last.
+    fn shrink(&mut self, used: SessionId) {
+        while self.bytes > self.max_bytes {
+            let oldest = self.by_use.first_key_value().map(|(&index, &id)| (index, id));
+            match oldest.filter(|(_, id)| *id != used) {
+                Some((index, id)) => {
+                    self.by_use.remove(&index);
+                    self.forget(id);
+                }
+                None => {
+                    let Some(session) = self.sessions.get(&used).filter(|session| session.answers.len() > 1) else {
+                        return;
+                    };
+                    self.content = self.content.wrapping_sub(hash_of_session(used, session));
+                    self.forget_oldest_answer(used);
+                    if let Some(session) = self.sessions.get(&used) {
+                        self.content = self.content.wrapping_add(hash_of_session(used, session));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes the answer with the lowest number from a session; that and all below it count as given up. The session's own
+    /// part of the sum is the caller's business.
+    fn forget_oldest_answer(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some((number, answer)) = session.answers.pop_first() else { return };
+        session.lowest_pending = number.saturating_add(1);
+        self.bytes = self.bytes.saturating_sub(answer.bytes());
+        self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
     }
 
     /// A hash of all sessions. Equal sessions have equal hashes, whatever way they came to be.
@@ -146,6 +204,7 @@ impl Sessions {
             if sessions.by_use.insert(session.last_used, id).is_some() {
                 return Err(malformed("Session.last_used is the same in two sessions"));
             }
+            sessions.bytes = session.answers.values().map(Answer::bytes).fold(sessions.bytes, u64::saturating_add);
             sessions.content = hash_of_all(id, &session).fold(sessions.content, u128::wrapping_add);
             sessions.sessions.insert(id, session);
         }
@@ -154,6 +213,7 @@ impl Sessions {
 
     fn forget(&mut self, id: SessionId) {
         let Some(session) = self.sessions.remove(&id) else { return };
+        self.bytes = session.answers.values().map(Answer::bytes).fold(self.bytes, u64::saturating_sub);
         self.content = hash_of_all(id, &session).fold(self.content, u128::wrapping_sub);
     }
 }
@@ -298,6 +358,31 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_all_sessions_are_bounded_by_ending_those_least_recently_used() {
+        let answer = |length: usize| Answer { entry: EntryId::ZERO, response: Bytes::from(vec![0; length]) }.bytes();
+        let mut sessions = Sessions::with_limits(9, 3 * answer("b\"command 1\" at 1".len()));
+        for index in 1..=3 {
+            open(&mut sessions, index);
+        }
+        for (index, session) in [(4, 1), (5, 2), (6, 3), (7, 1)] {
+            assert!(send(&mut sessions, index, session, index, 1).1);
+        }
+        assert_eq!(names(&sessions), [1, 3], "a fourth answer is one too many, and 2 was used before 3");
+        assert_eq!(send(&mut sessions, 8, 2, 5, 1), (Reply::SessionExpired, false), "a late retry");
+        assert!(!send(&mut sessions, 9, 1, 4, 1).1, "answers of others are still there");
+        for index in 1_000..1_003 {
+            assert!(send(&mut sessions, index, 1, index, 1).1);
+        }
+        assert_eq!(names(&sessions), [1], "the one that is used stays");
+        assert_eq!(sessions.sessions[&SessionId(1)].answers.keys().copied().collect::<Vec<_>>(), [1_001, 1_002]);
+        assert_eq!(send(&mut sessions, 1_003, 1, 1_000, 1), (Reply::AlreadyAnswered, false), "given up, not again");
+        let mut tiny = Sessions::with_limits(9, 0);
+        open(&mut tiny, 1);
+        assert!(send(&mut tiny, 2, 1, 1, 1).1);
+        assert!(!send(&mut tiny, 3, 1, 1, 1).1, "its last answer stays, however large");
+    }
+
+    #[test]
     fn every_field_changes_the_hash() {
         let session = Session { last_used: LogIndex(3), lowest_pending: 2, answers: BTreeMap::new() };
         let answer = Answer { entry: EntryId::new(3, 1), response: Bytes::from_static(b"r") };
@@ -322,7 +407,7 @@ mod tests {
         /// sums and indices kept up to date are those computed afresh.
         #[test]
         fn nothing_is_applied_twice(steps in proptest::collection::vec((0..5u8, 0..6usize, 1..5u64, 1..5u64), 1..80)) {
-            let mut sessions = Sessions::new(3);
+            let mut sessions = Sessions::with_limits(3, 800);
             let mut opened = vec![0];
             let mut applied = BTreeSet::new();
             for (place, (what, which, sequence, lowest_pending)) in steps.into_iter().enumerate() {
@@ -342,7 +427,10 @@ mod tests {
                 let all = sessions.sessions.iter().flat_map(|(id, session)| hash_of_all(*id, session));
                 prop_assert_eq!(all.fold(0u128, u128::wrapping_add), sessions.content);
                 let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), 3);
+                let again = again.map(|again| Sessions { max_bytes: 800, ..again });
                 prop_assert_eq!(again.as_ref(), Ok(&sessions), "they come back from a snapshot");
+                // Whoever comes from a snapshot ends the same ones from here on.
+                sessions = again.unwrap_or(sessions);
             }
         }
     }

@@ -18,7 +18,7 @@ pub enum SnapshotError {
     #[error("the snapshot is malformed: {0}")]
     Malformed(String),
     /// Another version of this software wrote them, and in another format.
-    #[error("the snapshot has format {found}, and this version knows format {FORMAT} alone")]
+    #[error("the snapshot, or a part of it, has format {found}, which this version does not know")]
     UnknownFormat {
         /// The format they say they have.
         found: u32,

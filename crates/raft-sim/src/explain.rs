@@ -154,6 +154,7 @@ impl fmt::Display for Answer<'_> {
             Reply::SessionOpened { session } => write!(f, "session {} is open, Thesis §6.3", session.0),
             Reply::Applied { entry, .. } => write!(f, "applied as {entry}"),
             Reply::Answer { applied, .. } => write!(f, "read at {applied}, Thesis §6.4"),
+            Reply::Watched { applied, .. } => write!(f, "watched at {applied}"),
             Reply::ConfigurationDecided { entry, configuration } => {
                 write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
             }

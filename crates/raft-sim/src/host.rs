@@ -12,7 +12,7 @@ use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
     Write,
 };
-use raft_kv::KvMap;
+use raft_kv::{KvMap, WindowLimits};
 use raft_node::{Node, NodeOptions};
 use raft_store::{ClusterId, Identity, Opened, Store, StoreOptions, open_node};
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// How many client sessions a node keeps.
 const MAX_SESSIONS: usize = 1_024;
+/// How many changes a node's map remembers: few, so that it often has to forget some.
+const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
 /// All nodes of a world are of one cluster.
 const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
@@ -190,7 +192,7 @@ impl Host {
             snapshot_after_entries: self.snapshot_after_entries,
             snapshot_after_bytes: 0,
         };
-        let node = match Node::new(config, options, restored, KvMap::new()) {
+        let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());

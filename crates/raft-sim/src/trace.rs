@@ -306,6 +306,9 @@ fn reply(reply: &Reply) -> Value {
         Reply::Answer { applied, response } => {
             json!({ "kind": "answer", "applied": applied.0, "response": hex(response) })
         }
+        Reply::Watched { applied, response, .. } => {
+            json!({ "kind": "watched", "applied": applied.0, "response": hex(response) })
+        }
         Reply::SessionExpired => json!({ "kind": "session_expired" }),
         Reply::AlreadyAnswered => json!({ "kind": "already_answered" }),
         Reply::ConfigurationDecided { entry, configuration: decided } => {

@@ -85,6 +85,7 @@ impl IntoResponse for Failed {
             ClientError::NoEffect { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ClientError::OutcomeUnknown { .. } => StatusCode::GATEWAY_TIMEOUT,
             ClientError::Refused { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ClientError::Compacted { .. } => StatusCode::GONE,
             ClientError::Endpoint { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, format!("{}\n", self.0)).into_response()

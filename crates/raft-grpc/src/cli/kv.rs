@@ -1,10 +1,15 @@
-//! `kv`: one operation on the map, and what came of it.
+//! `kv`: one operation on the map, and what came of it. In which words is the business of `kv/lines`, and how a transaction
+//! is written that of `kv/txn_text`.
+
+mod lines;
+mod txn_text;
 
 use super::output;
-use super::reach::{Reach, block_on, failure};
+use super::reach::{Reach, above_zero, block_on, failure};
 use bytes::Bytes;
 use raft_grpc::Failure;
-use raft_grpc::client::{Client, Consistency, Got, Swapped, Written};
+use raft_grpc::client::{Changes, Client, Consistency, Got, Swapped, Watch, Written};
+use raft_kv::command::KeyRange;
 use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
@@ -28,6 +33,9 @@ enum Verb {
         key: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
+        /// Remove it after this time, as the leader counts it; anew with every leader, and whenever it is set again
+        #[arg(long, value_name = "TIME", value_parser = above_zero)]
+        ttl: Option<Duration>,
     },
     /// Print the value of a key; exit 1 if it is not there
     Get {
@@ -38,6 +46,31 @@ enum Verb {
         /// Take what the node asked has applied, which may be old: needs no leader
         #[arg(long)]
         stale: bool,
+    },
+    /// Print the keys that begin with PREFIX and their values, a line each with a tab between, \xff for what is no text
+    Range {
+        #[arg(default_value = "")]
+        prefix: String,
+        /// At most so many; 0: as many as one answer holds
+        #[arg(long, default_value_t = 0)]
+        limit: u64,
+        /// Take what the node asked has applied, which may be old: needs no leader
+        #[arg(long)]
+        stale: bool,
+    },
+    /// Read a transaction from stdin and carry it out; exit 1 if not all compares held
+    #[command(after_help = txn_text::FORM)]
+    Txn,
+    /// Print what happens to the keys that begin with PREFIX, a line each: revision, put, delete or expire, key, value
+    Watch {
+        #[arg(default_value = "")]
+        prefix: String,
+        /// From this revision on; 0: from now on
+        #[arg(long, value_name = "REVISION", default_value_t = 0)]
+        from: u64,
+        /// End after so many changes; 0: go on
+        #[arg(long, default_value_t = 0)]
+        count: u64,
     },
     /// Remove a key
     Delete { key: String },
@@ -62,13 +95,12 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
     let began = Instant::now();
     match verb {
-        Verb::Put { key, value } => {
-            let written = client.put(key, value).await.map_err(|error| failure(&error))?;
+        Verb::Put { key, value, ttl } => {
+            let written = client.put_for(key, value, ttl).await.map_err(|error| failure(&error))?;
             output::print(&format!("OK {}\n", written_line(&written, began.elapsed())))
         }
         Verb::Get { key, verbose, stale } => {
-            let consistency = if stale { Consistency::Stale } else { Consistency::Linearizable };
-            let got = client.get(key.clone(), consistency).await.map_err(|error| failure(&error))?;
+            let got = client.get(key.clone(), consistency(stale)).await.map_err(|error| failure(&error))?;
             if verbose {
                 eprintln!("{}", got_line(&got, began.elapsed()));
             }
@@ -76,6 +108,31 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
                 Some(value) => print_value(&value),
                 None => Err(Failure::runtime(format!("key {key:?} is not there (revision {})", got.revision))),
             }
+        }
+        Verb::Range { prefix, limit, stale } => {
+            let range = KeyRange::prefix(prefix.as_bytes());
+            let ranged = client.range(range, limit, consistency(stale)).await.map_err(|error| failure(&error))?;
+            let text: String = ranged.entries.iter().map(lines::entry).collect();
+            if ranged.more {
+                eprintln!("there are more keys behind these (revision {})", ranged.revision);
+            }
+            output::print(&text)
+        }
+        Verb::Txn => {
+            let text = std::io::read_to_string(std::io::stdin().lock());
+            let text = text.map_err(|error| Failure::usage(format!("cannot read stdin: {error}")))?;
+            let txn = txn_text::parse(&text).map_err(|problem| Failure::usage(format!("stdin: {problem}")))?;
+            let done = client.txn(txn).await.map_err(|error| failure(&error))?;
+            let line = written_line(&done.written, began.elapsed());
+            output::print(&format!("OK succeeded={} {line}\n{}", done.succeeded, lines::results(&done.results)))?;
+            if done.succeeded {
+                return Ok(());
+            }
+            Err(Failure::runtime("not all compares held: `else` was carried out"))
+        }
+        Verb::Watch { prefix, from, count } => {
+            let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from).map_err(|error| failure(&error))?;
+            follow(watch, count).await
         }
         Verb::Delete { key } => {
             let deleted = client.delete(key).await.map_err(|error| failure(&error))?;
@@ -91,6 +148,28 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             output::print(&format!("OK {}\n", written_line(&swapped.written, began.elapsed())))
         }
     }
+}
+
+const fn consistency(stale: bool) -> Consistency {
+    if stale { Consistency::Stale } else { Consistency::Linearizable }
+}
+
+/// Prints what a watch sees: so many changes, or for ever.
+async fn follow(mut watch: Watch, count: u64) -> Result<(), Failure> {
+    let mut left = if count == 0 { u64::MAX } else { count };
+    let mut begun = false;
+    while left > 0 {
+        let Changes { events, through } = watch.next().await.map_err(|error| failure(&error))?;
+        if !std::mem::replace(&mut begun, true) {
+            let first = events.first().map_or(through.saturating_add(1), |event| event.revision);
+            eprintln!("watching from revision {first}");
+        }
+        for event in events.iter().take(usize::try_from(left).unwrap_or(usize::MAX)) {
+            output::print(&lines::event(event))?;
+            left -= 1;
+        }
+    }
+    Ok(())
 }
 
 /// What a cas expects and sets.

@@ -47,7 +47,7 @@ fn endpoints(flag: &[String], environment: Option<&str>) -> Vec<String> {
     sources.into_iter().find(|source| !source.is_empty()).unwrap_or_default()
 }
 
-fn above_zero(text: &str) -> Result<Duration, String> {
+pub(super) fn above_zero(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s or 500ms"))?;
     if duration.is_zero() { Err("it must be above 0".into()) } else { Ok(duration) }
 }

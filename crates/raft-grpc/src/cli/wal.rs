@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::Subcommand;
 use raft_core::{Entry, EntryId, HardState, LogFate, Payload, SnapshotRecord};
 use raft_grpc::Failure;
-use raft_kv::command::Command;
+use raft_kv::command::{Command, TxnOp};
 use raft_node::Envelope;
 use raft_store::{Disk, Files, Inspection, Record, TornTail, inspect};
 use serde_json::{Value, json};
@@ -139,6 +139,9 @@ fn entry_text(entry: &Entry) -> String {
     };
     let meaning = match meaning(command) {
         Meaning::OpenSession => "opens a session".to_owned(),
+        Meaning::Own { command } => {
+            format!("by itself {}", command.as_ref().map_or_else(|| "some command".to_owned(), command_text))
+        }
         Meaning::Command { session, sequence, command } => {
             let command = command.as_ref().map_or_else(|| "some command".to_owned(), command_text);
             format!("session {session} #{sequence} {command}")
@@ -150,12 +153,30 @@ fn entry_text(entry: &Entry) -> String {
 
 fn command_text(command: &Command) -> String {
     match command {
-        Command::Put { key, value } => format!("put {}={}", quoted(key), quoted(value)),
+        Command::Put { key, value, ttl_ms: 0 } => format!("put {}={}", quoted(key), quoted(value)),
+        Command::Put { key, value, ttl_ms } => format!("put {}={} for {ttl_ms}ms", quoted(key), quoted(value)),
         Command::Delete { key } => format!("delete {}", quoted(key)),
         Command::Cas { key, expected, value } => {
             let expected = expected.as_ref().map_or_else(|| "nothing".to_owned(), quoted);
             format!("cas {} {expected}->{}", quoted(key), quoted(value))
         }
+        Command::Txn(txn) => {
+            let ops = |ops: &[TxnOp]| ops.iter().map(op_text).collect::<Vec<_>>().join(", ");
+            let (compares, success, failure) = (txn.compares.len(), ops(&txn.success), ops(&txn.failure));
+            format!("txn of {compares} compares, then [{success}], else [{failure}]")
+        }
+        Command::Expire { keys } => {
+            let keys = keys.iter().map(|(key, revision)| format!("{} of {revision}", quoted(key)));
+            format!("expire {}", keys.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+fn op_text(op: &TxnOp) -> String {
+    match op {
+        TxnOp::Put { key, value, .. } => format!("put {}={}", quoted(key), quoted(value)),
+        TxnOp::Delete { key } => format!("delete {}", quoted(key)),
+        TxnOp::Get { key } => format!("get {}", quoted(key)),
     }
 }
 
@@ -206,6 +227,9 @@ fn entry_json(entry: &Entry) -> Value {
         Payload::Command(command) => match meaning(command) {
             Meaning::OpenSession => ("open_session", command.len(), Value::Null),
             Meaning::Unknown => ("unknown", command.len(), Value::Null),
+            Meaning::Own { command: inner } => {
+                ("own_command", command.len(), json!({ "command": inner.as_ref().map(command_json) }))
+            }
             Meaning::Command { session, sequence, command: inner } => {
                 let inner = inner.as_ref().map(command_json);
                 let content = json!({ "session": session, "sequence": sequence, "command": inner });
@@ -219,8 +243,16 @@ fn entry_json(entry: &Entry) -> Value {
 fn command_json(command: &Command) -> Value {
     let text = |bytes: &Bytes| bytes.escape_ascii().to_string();
     match command {
-        Command::Put { key, value } => json!({ "put": { "key": text(key), "value": text(value) } }),
+        Command::Put { key, value, ttl_ms: 0 } => json!({ "put": { "key": text(key), "value": text(value) } }),
+        Command::Put { key, value, ttl_ms } => {
+            json!({ "put": { "key": text(key), "value": text(value), "ttl_ms": ttl_ms } })
+        }
         Command::Delete { key } => json!({ "delete": { "key": text(key) } }),
+        Command::Txn(_) => json!({ "txn": command_text(command) }),
+        Command::Expire { keys } => {
+            let key = |(key, revision): &(Bytes, u64)| json!({ "key": text(key), "modified_revision": revision });
+            json!({ "expire": keys.iter().map(key).collect::<Vec<_>>() })
+        }
         Command::Cas { key, expected, value } => {
             json!({ "cas": { "key": text(key), "expected": expected.as_ref().map(text), "value": text(value) } })
         }
@@ -230,7 +262,15 @@ fn command_json(command: &Command) -> Value {
 /// What the bytes of a command entry say.
 enum Meaning {
     OpenSession,
-    Command { session: u64, sequence: u64, command: Option<Command> },
+    Command {
+        session: u64,
+        sequence: u64,
+        command: Option<Command>,
+    },
+    /// One that the leader's state machine has asked for.
+    Own {
+        command: Option<Command>,
+    },
     Unknown,
 }
 
@@ -242,6 +282,7 @@ fn meaning(bytes: &Bytes) -> Meaning {
             sequence: inner.sequence,
             command: Command::decode(&inner.command),
         },
+        Some(Envelope::Own(inner)) => Meaning::Own { command: Command::decode(&inner) },
         None => Meaning::Unknown,
     }
 }

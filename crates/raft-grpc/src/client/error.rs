@@ -25,6 +25,15 @@ pub enum ClientError {
         /// The last thing heard from each node asked: its URL, and what.
         heard: Vec<(String, String)>,
     },
+    /// What was to be watched is not remembered any more.
+    Compacted {
+        /// The revision from which it was to be watched.
+        from: u64,
+        /// The first revision that is remembered.
+        oldest: u64,
+        /// The map's revision.
+        revision: u64,
+    },
     /// A node refused the operation for good (a value that is too large); it surely has no effect.
     Refused {
         /// The node's URL.
@@ -52,6 +61,11 @@ impl fmt::Display for ClientError {
             Self::OutcomeUnknown { why, heard } => {
                 write!(f, "outcome unknown, read before you repeat it: {why}: {}", Heard(heard))
             }
+            Self::Compacted { from, oldest, revision } => write!(
+                f,
+                "the changes from revision {from} on are not remembered any more, the oldest is {oldest}: read what is there \
+                 now, and watch from behind its revision ({revision} or later)"
+            ),
             Self::Refused { url, reason } => write!(f, "{url} refused it: {reason}"),
         }
     }

@@ -3,11 +3,13 @@
 use crate::services::client_server::{Client as Service, ClientServer};
 use raft_core::EntryId;
 use raft_kv::KvMap;
-use raft_node::StateMachine;
+use raft_node::{StateMachine, Watched};
 use raft_proto::wire::raft::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
@@ -24,7 +26,7 @@ pub(crate) enum Trick {
     TooLarge,
     /// Carry it out, and never answer.
     Deaf,
-    /// Carry it out, and break the connection.
+    /// Carry it out, and break the connection; a watch: after its first answer.
     Break,
     /// Carry it out, and say that nobody knows.
     Unknown,
@@ -46,6 +48,8 @@ pub(crate) struct World {
     index: u64,
     /// How many commands reached the map.
     pub(crate) applied: usize,
+    /// Whoever watches is told when the map has changed.
+    changed: Arc<Notify>,
 }
 
 impl World {
@@ -62,6 +66,7 @@ impl World {
         let known = answers.entry(request.sequence).or_insert_with(|| {
             self.applied += 1;
             let response = self.map.apply(EntryId::new(index, 2), &request.command);
+            self.changed.notify_waiters();
             Applied { entry: Some(raft_proto::wire::raft::EntryId { index, term: 2 }), response, node }
         });
         command_response::Outcome::Applied(known.clone())
@@ -230,6 +235,44 @@ impl Service for FakeNode {
             _ => answer,
         };
         Ok(Response::new(QueryResponse { outcome: Some(Outcome::Answer(outcome)) }))
+    }
+
+    type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        use watch_response::Outcome;
+        let trick = self.trick().await?;
+        let (sender, stream) = mpsc::channel(1);
+        let mut query = request.into_inner().query;
+        let (world, changed) = (self.world.clone(), lock(&self.world).changed.clone());
+        tokio::spawn(async move {
+            if let Some(refused) = trick.as_ref().and_then(refused) {
+                let refused = WatchResponse { outcome: Some(Outcome::Refused(refused)) };
+                return drop(sender.send(Ok(refused)).await);
+            }
+            loop {
+                let notified = changed.notified();
+                let watched = lock(&world).map.watch(&query);
+                let (response, next) = match watched {
+                    Watched::Now { response, next } => (response, next),
+                    Watched::Later(later) => {
+                        query = later;
+                        notified.await;
+                        continue;
+                    }
+                };
+                let answer = WatchResponse { outcome: Some(Outcome::Answer(Answer { applied: 0, response })) };
+                if sender.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+                if trick == Some(Trick::Break) {
+                    return drop(sender.send(Err(Status::unavailable("broken"))).await);
+                }
+                let Some(next) = next else { return };
+                query = next;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {

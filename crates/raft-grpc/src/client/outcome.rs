@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::EntryId;
-use raft_kv::command::{Answer, Response};
+use raft_kv::command::{Answer, Event, KeyValue, Response, TxnResult};
 use raft_proto::wire::raft;
 
 /// How fresh a read must be.
@@ -45,6 +45,41 @@ pub struct Swapped {
     pub actual: Option<Bytes>,
     /// How it was applied.
     pub written: Written,
+}
+
+/// A transaction was carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transacted {
+    /// Whether all compares held.
+    pub succeeded: bool,
+    /// What came of each operation of the list that was carried out, in order.
+    pub results: Vec<TxnResult>,
+    /// How it was applied.
+    pub written: Written,
+}
+
+/// A range was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranged {
+    /// The keys and what belongs to them, ascending by key.
+    pub entries: Vec<KeyValue>,
+    /// Whether the range holds more keys behind these.
+    pub more: bool,
+    /// The map's revision.
+    pub revision: u64,
+    /// The index up to which the node that answered had applied.
+    pub applied: u64,
+    /// How many requests it took.
+    pub attempts: u32,
+}
+
+/// What a watch has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// All changes of the range in some revisions, in order; none, if a watch says for the first time how far it is.
+    pub events: Vec<Event>,
+    /// Everything up to this revision has been seen.
+    pub through: u64,
 }
 
 /// A key was read.

@@ -3,6 +3,8 @@
 use super::fake::{FakeNode, Trick, World, cluster, nobody};
 use super::*;
 use raft_core::EntryId;
+use raft_kv::command::{Compare, TxnOp, TxnResult};
+use raft_kv::{KvMap, WindowLimits};
 use raft_proto::wire::raft::{MemberStatus, Role};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -325,4 +327,84 @@ async fn members_are_asked_themselves_and_found_by_name() {
     assert_eq!(client.status(&nodes[1].url).await.expect("it answers").id, 2);
     let error = client.status(&dead).await.expect_err("nobody is there");
     assert!(error.to_string().contains(&dead), "{error}");
+}
+
+/// What a watch sees until it has seen so many changes: their revisions.
+async fn seen(watch: &mut Watch, count: usize) -> Vec<u64> {
+    let mut revisions = Vec::new();
+    while revisions.len() < count {
+        let changes = watch.next().await.expect("it goes on");
+        revisions.extend(changes.events.iter().map(|event| event.revision));
+    }
+    revisions
+}
+
+#[tokio::test]
+async fn a_watch_goes_on_at_another_node_behind_what_it_has_seen() {
+    let (nodes, _) = cluster(&[1, 2, 3]).await;
+    let mut watch = quick(urls(&nodes[..2])).watch(KeyRange::prefix(b"k"), 1).expect("the endpoints are URLs");
+    // Both break every watch after one answer, and the first is busy at first.
+    nodes[0].script(&[Trick::Busy]);
+    nodes[..2].iter().for_each(|node| node.always(Trick::Break));
+    let first = watch.next().await.expect("it begins somewhere");
+    assert_eq!((first.events, first.through), (vec![], 0));
+    let mut writer = quick(vec![nodes[2].url.clone()]);
+    let writing = async {
+        for value in ["a", "b", "c", "d", "e"] {
+            writer.put("k", value).await.expect("it is put");
+            writer.put("other", value).await.expect("it is put");
+        }
+    };
+    let (revisions, ()) = tokio::join!(seen(&mut watch, 5), writing);
+    assert_eq!(revisions, [1, 3, 5, 7, 9], "each once, in order");
+    let asked: usize = nodes[..2].iter().map(FakeNode::asked).sum();
+    assert!(asked >= 3, "one was busy, and one broke the watch before anything was written: {asked}");
+    nodes[..2].iter().for_each(FakeNode::behave);
+    writer.put("k", "f").await.expect("it is put");
+    assert_eq!(seen(&mut watch, 1).await, [11]);
+}
+
+#[tokio::test]
+async fn what_is_not_remembered_is_said_and_what_nobody_answers_ends() {
+    let (nodes, world) = cluster(&[1]).await;
+    world.lock().expect("nobody panics").map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });
+    let mut client = quick(urls(&nodes));
+    for value in ["a", "b", "c"] {
+        client.put("k", value).await.expect("it is put");
+    }
+    let mut late = client.watch(KeyRange::default(), 1).expect("the endpoints are URLs");
+    let error = late.next().await.expect_err("revision 1 is forgotten");
+    assert_eq!(error, ClientError::Compacted { from: 1, oldest: 2, revision: 3 });
+    assert!(error.to_string().contains("the oldest is 2"), "{error}");
+    let mut watch = client.watch(KeyRange::default(), 2).expect("the endpoints are URLs");
+    assert_eq!(seen(&mut watch, 2).await, [2, 3]);
+
+    let options = ClientOptions { deadline: Duration::from_millis(300), ..client.options.clone() };
+    let nowhere = Client::new(ClientOptions { endpoints: vec![nobody().await], ..options }).expect("it is a URL");
+    let error = nowhere.watch(KeyRange::default(), 0).expect("it is a URL").next().await.expect_err("nobody is there");
+    assert!(matches!(error, ClientError::NoEffect { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn ranges_transactions_and_times_to_live_travel_whole() {
+    let (nodes, world) = cluster(&[1]).await;
+    let mut client = client(urls(&nodes));
+    client.put_for("a/1", "x", Some(Duration::from_micros(2_500))).await.expect("it is put");
+    let ttl = |key: &str| world.lock().expect("nobody panics").map.get(key.as_bytes()).map(|value| value.ttl_ms);
+    assert_eq!(ttl("a/1"), Some(2));
+    client.put_for("a/1", "x", Some(Duration::from_nanos(1))).await.expect("it is put");
+    assert_eq!(ttl("a/1"), Some(1), "not for ever");
+    let put = |key: &'static str| TxnOp::Put { key: key.into(), value: "y".into(), ttl_ms: 0 };
+    let txn = Txn { compares: vec![Compare::absent("a/2")], success: vec![put("a/2"), put("b")], failure: vec![] };
+    let done = client.txn(txn.clone()).await.expect("it is applied");
+    assert_eq!((done.succeeded, done.written.revision, done.results), (true, 3, vec![TxnResult::Put; 2]));
+    assert!(!client.txn(txn).await.expect("it is applied").succeeded);
+    let twice = Txn { success: vec![put("k"), put("k")], ..Txn::default() };
+    let error = client.txn(twice).await.expect_err("it is refused");
+    assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("once at most")), "{error}");
+    let ranged = client.range(KeyRange::prefix(b"a/"), 1, Consistency::Linearizable).await.expect("it is read");
+    let keys: Vec<_> = ranged.entries.iter().map(|found| found.key.clone()).collect();
+    assert_eq!((keys, ranged.more, ranged.revision), (vec!["a/1".into()], true, 3));
+    let all = client.range(KeyRange::default(), 0, Consistency::Stale).await.expect("it is read");
+    assert_eq!((all.entries.len(), all.more), (3, false));
 }

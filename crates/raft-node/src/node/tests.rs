@@ -1,8 +1,10 @@
 //! Whole nodes without a world: messages in a queue, disks that are always fast, time that jumps to the next deadline.
 
+mod by_itself;
 mod snapshots;
 
 use super::*;
+use crate::machine::{Timer, TimerName, Watched};
 use crate::message::SessionId;
 use bytes::Bytes;
 use raft_core::{
@@ -10,6 +12,7 @@ use raft_core::{
     Seq, SnapshotOutcome, TransferFailure, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// A state machine that remembers everything it was told; it answers with how much that is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +25,8 @@ impl Journal {
 }
 
 impl StateMachine for Journal {
+    type Snapshot = Bytes;
+
     fn apply(&mut self, _entry: EntryId, command: &Bytes) -> Bytes {
         self.0.push(command.clone());
         self.count()
@@ -29,6 +34,32 @@ impl StateMachine for Journal {
 
     fn query(&self, _query: &Bytes) -> Bytes {
         self.count()
+    }
+
+    /// "N" waits for the N-th command, and goes on with the next.
+    fn watch(&self, query: &Bytes) -> Watched {
+        let number: usize = std::str::from_utf8(query).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        match self.0.get(number.wrapping_sub(1)) {
+            Some(command) => {
+                let next = Some(Bytes::from((number + 1).to_string()));
+                Watched::Now { response: command.clone(), next }
+            }
+            None => Watched::Later(query.clone()),
+        }
+    }
+
+    /// "after 50" is a timer of so many milliseconds, until "done" with its number says that it is over.
+    fn timers(&self, after: u64) -> Vec<Timer> {
+        let timer = |(number, command): (u64, &Bytes)| {
+            let ms = std::str::from_utf8(command).ok()?.strip_prefix("after ")?.parse().ok()?;
+            Some(Timer { name: TimerName { number, name: Bytes::new() }, after: Duration::from_millis(ms) })
+        };
+        (1..).zip(&self.0).filter(|(number, _)| *number > after).filter_map(timer).collect()
+    }
+
+    fn timed_out(&self, due: &[TimerName]) -> Option<Bytes> {
+        let done = |timer: &TimerName| Bytes::from(format!("done {}", timer.number));
+        due.iter().map(done).find(|done| !self.0.contains(done))
     }
 
     fn state_hash(&self) -> u128 {
@@ -229,6 +260,20 @@ impl Cluster {
         find(self).expect("just found")
     }
 
+    /// Lets time pass until all that are not cut off have applied the same.
+    fn catch_up(&mut self) {
+        self.run_until(|cluster| {
+            let mut applied =
+                cluster.nodes.iter().filter(|(id, _)| !cluster.cut.contains(id)).map(|(_, node)| node.applied);
+            let first = applied.next();
+            applied.all(|other| Some(other) == first)
+        });
+    }
+
+    fn hashes(&self) -> BTreeSet<u128> {
+        self.nodes.values().map(Node::state_hash).collect()
+    }
+
     fn request(&mut self, at: NodeId, id: u64, request: Request) {
         self.feed(at, NodeInput::Request { id: RequestId(id), request });
     }
@@ -254,6 +299,10 @@ fn command(session: SessionId, sequence: u64) -> Request {
 
 fn query() -> Request {
     Request::Query { query: Bytes::new(), mode: ReadMode::Safe }
+}
+
+fn watch() -> Request {
+    Request::Watch { query: Bytes::from_static(b"9") }
 }
 
 fn stale_query() -> Request {
@@ -444,6 +493,7 @@ fn a_stopped_node_answers_everybody() {
     cluster.cut.insert(leader);
     cluster.request(leader, 2, command(session, 1));
     cluster.request(leader, 3, query());
+    cluster.request(leader, 8, watch());
     // What Raft proves impossible: a later leader with another entry in a committed place.
     let status = cluster.nodes[&leader].status();
     let conflict = Entry { id: EntryId { term: status.term.next(), index: LogIndex(2) }, payload: Payload::Noop };
@@ -458,7 +508,9 @@ fn a_stopped_node_answers_everybody() {
     assert!(cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Stopped { .. })));
     assert_eq!(cluster.reply(2), Some(&Reply::Unknown));
     assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })));
-    for (id, request) in [(4, Request::OpenSession), (5, command(session, 2)), (6, query()), (7, stale_query())] {
+    assert_eq!(cluster.reply(8), Some(&Reply::Rejected { reason: RejectReason::Stopped }));
+    let requests = [Request::OpenSession, command(session, 2), query(), stale_query(), watch()];
+    for (id, request) in (10..).zip(requests) {
         cluster.request(leader, id, request);
         assert_eq!(cluster.reply(id), Some(&Reply::Rejected { reason: RejectReason::Stopped }), "request {id}");
     }

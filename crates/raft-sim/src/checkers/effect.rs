@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 pub(super) type CommandId = (u64, u64);
 
 /// What an entry asks for, and whether it takes effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Effect {
     /// It opens a session, named by its index.
     Opens,
@@ -61,7 +61,8 @@ impl Effects {
                 session.done.insert(command.sequence, id);
                 Effect::Carries(name, kv::KvCommand::decode(command.command).ok().and_then(|change| change.kind))
             }
-            None => Effect::Nothing,
+            // What the leader's state machine asks for is no command of a client.
+            Some(Kind::Own(_)) | None => Effect::Nothing,
         }
     }
 }
@@ -82,7 +83,7 @@ pub(super) mod tests {
     /// The entry that puts `v` into `k`.
     pub(crate) fn puts(index: u64, term: u64, (session, sequence): CommandId, value: &str) -> Entry {
         let (key, value) = (Bytes::from_static(b"k"), Bytes::copy_from_slice(value.as_bytes()));
-        changes(index, term, (session, sequence), kv::kv_command::Kind::Put(kv::Put { key, value }))
+        changes(index, term, (session, sequence), kv::kv_command::Kind::Put(kv::Put { key, value, ttl_ms: 0 }))
     }
 
     /// The entry that makes this change.

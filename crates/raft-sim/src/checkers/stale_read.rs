@@ -74,6 +74,8 @@ impl StaleRead {
                 }
                 (key, Some(text(&cas.value)))
             }
+            // No client here asks for them.
+            Kind::Txn(_) | Kind::Expire(_) => return,
         };
         let register = self.keys.entry(key).or_default();
         if value.is_some() || register.present().is_some() {

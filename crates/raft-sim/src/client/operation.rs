@@ -76,7 +76,7 @@ impl Wish {
             Self::Get { key, mode } => {
                 return Request::Query { query: Query::Get { key: bytes(key) }.encode(), mode: *mode };
             }
-            Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value) },
+            Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value), ttl_ms: 0 },
             Self::Cas { key, old, new } => {
                 Command::Cas { key: bytes(key), expected: old.as_ref().map(bytes), value: bytes(new) }
             }
@@ -169,7 +169,7 @@ impl Pending {
                 Some(Answer::Got { value, .. }) => {
                     Some(Ended::ok(value.map_or(OpResult::Null, |value| OpResult::Value(text(&value)))))
                 }
-                Some(Answer::Malformed) | None => Some(Ended::unknown()),
+                _ => Some(Ended::unknown()),
             },
             Reply::Rejected { .. } | Reply::Lost => {
                 self.open.remove(&id);
@@ -184,6 +184,7 @@ impl Pending {
             Reply::AlreadyAnswered => Some(Ended::unknown()),
             Reply::Unknown
             | Reply::SessionOpened { .. }
+            | Reply::Watched { .. }
             | Reply::ConfigurationDecided { .. }
             | Reply::HandedOver { .. }
             | Reply::NotHandedOver { .. } => None,

@@ -30,7 +30,7 @@ fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut store = start(folder.path()).store;
     let (key, value) = (Bytes::from_static(b"k\xff"), Bytes::from_static(b"v\n"));
-    let put = Command::Put { key: key.clone(), value: value.clone() }.encode();
+    let put = Command::Put { key: key.clone(), value: value.clone(), ttl_ms: 0 }.encode();
     let cas = Command::Cas { key: key.clone(), expected: None, value }.encode();
     let write = |truncate_from: Option<u64>, entries: Vec<Entry>| raft_core::Write {
         id: WriteId(0),

@@ -22,20 +22,6 @@ impl Cluster {
         }
     }
 
-    /// Lets time pass until all that are not cut off have applied the same.
-    fn catch_up(&mut self) {
-        self.run_until(|cluster| {
-            let mut applied =
-                cluster.nodes.iter().filter(|(id, _)| !cluster.cut.contains(id)).map(|(_, node)| node.applied);
-            let first = applied.next();
-            applied.all(|other| Some(other) == first)
-        });
-    }
-
-    fn hashes(&self) -> BTreeSet<u128> {
-        self.nodes.values().map(Node::state_hash).collect()
-    }
-
     fn count(&self, is_counted: impl Fn(&NodeOutput) -> bool) -> usize {
         self.outputs.iter().filter(|output| is_counted(output)).count()
     }

@@ -1,0 +1,179 @@
+//! Watches: all changes of a range, from a revision on, each once and in order.
+//!
+//! A watch is a question that is asked again and again: each answer says behind which revision the next one begins. So a
+//! node keeps nothing for a watch but the question, a slow watcher holds nothing up, and whoever loses its node goes on at
+//! any other. This file must not know who waits, nor how long.
+
+use crate::KvMap;
+use crate::command::{Answer, Query};
+use crate::range::KeyRange;
+use raft_node::Watched;
+
+/// An answer is full when it has so many events ...
+const MAX_EVENTS: usize = 1_000;
+/// ... or so many bytes of keys and values. One revision is never divided.
+const MAX_BYTES: usize = 1 << 20;
+
+/// A question for changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Of these keys.
+    pub range: KeyRange,
+    /// From this revision on; 0: the next one that the node applies.
+    pub from: u64,
+    /// Whether whoever asks has been told that it has begun.
+    pub begun: bool,
+}
+
+impl Watch {
+    /// What is to be said now.
+    pub(crate) fn answer(self, map: &KvMap) -> Watched {
+        let next = map.revision().saturating_add(1);
+        let from = if self.from == 0 { next } else { self.from };
+        // Of revisions to come nothing can be forgotten.
+        let oldest = map.window().oldest().unwrap_or(next);
+        if from < oldest {
+            let response = Answer::Compacted { oldest, revision: map.revision() }.encode();
+            return Watched::Now { response, next: None };
+        }
+        let (mut events, mut bytes, mut through) = (Vec::new(), 0, from - 1);
+        for (revision, changes) in map.window().from(from) {
+            if bytes >= MAX_BYTES || events.len() >= MAX_EVENTS {
+                break;
+            }
+            for event in changes.iter().filter(|event| self.range.contains(&event.key)) {
+                bytes += event.size();
+                events.push(event.clone());
+            }
+            through = revision;
+        }
+        let next = Self { from: through.saturating_add(1), begun: true, ..self };
+        if events.is_empty() && self.begun {
+            return Watched::Later(Query::Watch(next).encode());
+        }
+        let response = Answer::Changes { events, through }.encode();
+        Watched::Now { response, next: Some(Query::Watch(next).encode()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::{Event, EventKind, WindowLimits};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use raft_node::StateMachine;
+
+    fn watch(prefix: &[u8], from: u64) -> Bytes {
+        Query::Watch(Watch { range: KeyRange::prefix(prefix), from, begun: true }).encode()
+    }
+
+    /// The events and what to ask next; none: not now.
+    fn ask(map: &KvMap, query: &mut Bytes) -> Option<Vec<Event>> {
+        match map.watch(query) {
+            Watched::Later(next) => {
+                *query = next;
+                None
+            }
+            Watched::Now { response, next } => {
+                *query = next?;
+                match Answer::decode(&response) {
+                    Some(Answer::Changes { events, .. }) => Some(events),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_says_that_it_has_begun_and_then_what_happens() {
+        let mut map = KvMap::new();
+        map.put(b"a", b"1");
+        let query = Query::Watch(Watch { range: KeyRange::prefix(b"a"), from: 0, begun: false }).encode();
+        let Watched::Now { response, next: Some(mut query) } = map.watch(&query) else { panic!("nothing is said") };
+        assert_eq!(Answer::decode(&response), Some(Answer::Changes { events: vec![], through: 1 }));
+        assert_eq!(ask(&map, &mut query), None);
+        map.put(b"b", b"of another range");
+        assert_eq!(ask(&map, &mut query), None);
+        map.put_for(b"a", b"2", 5);
+        map.expire([(&Bytes::from_static(b"a"), 3)]);
+        map.put(b"ab", b"");
+        map.delete(b"ab");
+        let events = ask(&map, &mut query).expect("there are some");
+        let said = |event: &Event| {
+            let kind = match event.kind {
+                EventKind::Put(_) => "put",
+                EventKind::Delete => "delete",
+                EventKind::Expire => "expire",
+            };
+            (kind, event.revision, event.previous_revision)
+        };
+        let expected = [("put", 3, 1), ("expire", 4, 3), ("put", 5, 0), ("delete", 6, 5)];
+        assert_eq!(events.iter().map(said).collect::<Vec<_>>(), expected);
+        assert_eq!(ask(&map, &mut query), None, "each once");
+    }
+
+    #[test]
+    fn what_is_not_remembered_is_refused_and_what_is_to_come_is_waited_for() {
+        let mut map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });
+        assert!(matches!(map.watch(&watch(b"", 1)), Watched::Later(_)), "the first revision there will be");
+        for _ in 0..5 {
+            map.put(b"k", b"v");
+        }
+        for from in 1..=3 {
+            let Watched::Now { response, next: None } = map.watch(&watch(b"", from)) else { panic!("{from}") };
+            assert_eq!(Answer::decode(&response), Some(Answer::Compacted { oldest: 4, revision: 5 }));
+        }
+        let mut query = watch(b"", 4);
+        assert_eq!(ask(&map, &mut query).map(|events| events.len()), Some(2));
+        let mut query = watch(b"", 9);
+        for revision in 6..=8 {
+            map.put(b"k", b"v");
+            assert_eq!(ask(&map, &mut query), None, "{revision} is not asked for");
+        }
+        map.put(b"k", b"v");
+        assert_eq!(ask(&map, &mut query).map(|events| events[0].revision), Some(9));
+        assert!(matches!(map.watch(&watch(b"", u64::MAX)), Watched::Later(_)));
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_a_revision_is_whole() {
+        let mut map = KvMap::new();
+        for count in [MAX_EVENTS - 1, 3, 1] {
+            map.change(|change| (0..count).for_each(|key| change.put(&key.to_be_bytes(), b"", 0)));
+        }
+        map.put(b"large", &vec![0; MAX_BYTES]);
+        map.put(b"large", b"");
+        let mut query = watch(b"", 1);
+        let counts: Vec<_> = std::iter::from_fn(|| ask(&map, &mut query)).map(|events| events.len()).collect();
+        assert_eq!(counts, [MAX_EVENTS + 2, 2, 1]);
+    }
+
+    proptest! {
+        /// However often it is asked, and at whichever of two nodes, of which one is behind: every change of the range
+        /// once, in order.
+        #[test]
+        fn nothing_is_skipped_and_nothing_said_twice(steps in proptest::collection::vec((0..6u8, 0..4u8), 0..60)) {
+            let (mut ahead, mut behind) = (KvMap::new(), KvMap::new());
+            let (mut query, mut seen, mut puts) = (watch(&[1], 1), Vec::new(), Vec::new());
+            for (what, key) in steps {
+                match what {
+                    0 | 1 => {
+                        ahead.put(&[key / 2, key], b"");
+                        puts.push([key / 2, key]);
+                    }
+                    2 => behind = ahead.clone(),
+                    _ => {
+                        let node = if what == 3 { &behind } else { &ahead };
+                        seen.extend(ask(node, &mut query).into_iter().flatten());
+                    }
+                }
+            }
+            seen.extend(ask(&ahead, &mut query).into_iter().flatten());
+            let revisions: Vec<u64> = seen.iter().map(|event| event.revision).collect();
+            let expected: Vec<u64> =
+                puts.iter().zip(1..).filter(|(key, _)| key[0] == 1).map(|(_, revision)| revision).collect();
+            prop_assert_eq!(revisions, expected);
+        }
+    }
+}
