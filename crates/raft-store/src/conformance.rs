@@ -3,12 +3,16 @@
 
 mod compaction;
 mod crashes;
+mod damage;
 mod life;
+mod memory;
 mod model;
 mod snapshots;
 
 pub use crashes::{Dying, Ends, every_crash};
+pub use damage::{Damage, Lived, judge_bytes, judge_folder};
 pub use life::{Step, live};
+pub use memory::Memory;
 pub use model::{Model, data_of, meta, save, snapshot};
 
 use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions};

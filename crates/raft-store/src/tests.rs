@@ -1,106 +1,10 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
-use crate::conformance::{self, OPTIONS, Step, entries, fold, open, vote};
-use crate::{ClusterId, Disk, DiskError, DiskErrorKind, Identity, Store, StoreError, inspect, open_node};
+use crate::conformance::{self, Memory, OPTIONS, Step, entries, fold, open, vote};
+use crate::{ClusterId, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::NodeId;
-use std::collections::BTreeMap;
-
-/// A folder in memory whose crash loses nothing. Fails after `calls_left` changes, if set.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    files: BTreeMap<String, Vec<u8>>,
-    calls_left: Option<u32>,
-    syncs: u32,
-    writes: u32,
-}
-
-impl Memory {
-    fn error(kind: DiskErrorKind, file: &str) -> DiskError {
-        DiskError { kind, file: file.to_owned(), message: format!("{kind:?}") }
-    }
-
-    fn file(&mut self, file: &str) -> Result<&mut Vec<u8>, DiskError> {
-        self.files.get_mut(file).ok_or_else(|| Self::error(DiskErrorKind::NotFound, file))
-    }
-
-    fn change(&mut self, file: &str) -> Result<(), DiskError> {
-        match &mut self.calls_left {
-            Some(0) => Err(Self::error(DiskErrorKind::Failed, file)),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Disk for Memory {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        Ok(self.files.keys().cloned().collect())
-    }
-
-    fn create(&mut self, file: &str) -> Result<(), DiskError> {
-        self.change(file)?;
-        if self.files.contains_key(file) {
-            return Err(Self::error(DiskErrorKind::Exists, file));
-        }
-        self.files.insert(file.to_owned(), Vec::new());
-        Ok(())
-    }
-
-    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
-        Ok(self.file(file)?.len() as u64)
-    }
-
-    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
-        let content = self.file(file)?;
-        let content = content.get(offset as usize..).unwrap_or_default();
-        let count = content.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&content[..count]);
-        Ok(count)
-    }
-
-    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
-        self.change(file)?;
-        self.writes += 1;
-        let content = self.file(file)?;
-        let end = offset as usize + data.len();
-        content.resize(content.len().max(end), 0);
-        content[offset as usize..end].copy_from_slice(data);
-        Ok(())
-    }
-
-    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
-        self.change(file)?;
-        self.file(file)?.resize(length as usize, 0);
-        Ok(())
-    }
-
-    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
-        self.change(file)?;
-        self.syncs += 1;
-        self.file(file).map(drop)
-    }
-
-    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
-        self.change(from)?;
-        let content = self.files.remove(from).ok_or_else(|| Self::error(DiskErrorKind::NotFound, from))?;
-        self.files.insert(to.to_owned(), content);
-        Ok(())
-    }
-
-    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
-        self.change(file)?;
-        self.files.remove(file).map(drop).ok_or_else(|| Self::error(DiskErrorKind::NotFound, file))
-    }
-
-    fn sync_folder(&mut self) -> Result<(), DiskError> {
-        self.change(".")
-    }
-}
 
 #[test]
 fn the_conformance_suite_passes_in_memory() {
@@ -257,5 +161,14 @@ proptest! {
             let (found, all) = (found.restored.tail, all.restored.tail);
             prop_assert_eq!(&found, &all.slice(0, found.len()));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    #[test]
+    fn whatever_a_folder_holds_nothing_is_invented(bytes in vec(any::<u8>(), 0..600)) {
+        conformance::judge_bytes(&bytes);
     }
 }
