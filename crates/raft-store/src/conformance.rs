@@ -4,23 +4,32 @@
 mod compaction;
 mod crashes;
 mod damage;
+mod describe;
+mod dropping;
 mod life;
 mod memory;
 mod model;
 mod snapshots;
 
-pub use crashes::{Dying, Ends, every_crash};
+pub use crashes::{Dying, Ends, every_crash, every_failed_sync};
 pub use damage::{Damage, Lived, judge_bytes, judge_folder};
+pub use describe::describe;
+pub use dropping::Dropping;
 pub use life::{Step, live};
 pub use memory::Memory;
 pub use model::{Model, data_of, meta, save, snapshot};
 
-use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions};
+use crate::{
+    ClusterId, Disk, DiskError, DiskErrorKind, Identity, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions,
+};
 use bytes::Bytes;
 use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
 
 /// The smallest segments, so that a few records fill one; and all entries come back from a start.
 pub const OPTIONS: StoreOptions = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
+
+/// Whose the folders are, where it matters.
+pub const IDENTITY: Identity = Identity { cluster: ClusterId(*b"a tested cluster"), node: NodeId(1) };
 
 /// The whole suite, but for crashes: [`every_crash`] and [`live`] need to know how the disk comes out of one. `fresh` makes
 /// an empty disk each time.

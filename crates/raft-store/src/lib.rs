@@ -38,4 +38,6 @@ pub use walk::{Record, TornTail};
 pub use written::records_written;
 
 #[cfg(test)]
+mod fixtures;
+#[cfg(test)]
 mod tests;

@@ -1,5 +1,10 @@
 //! Brings the log back: folds what a walk reads, cuts a torn tail, and makes durable what it hands over. What is a torn
 //! tail and what is corruption, the walk has decided.
+//!
+//! To sync what was read is not enough. When a sync fails, the system may drop what it could not write and yet show it to
+//! whoever reads: the process ends, the next one reads a whole log, its sync has nothing to do and succeeds, and a power
+//! loss takes what it promised on the strength of that. So the end of the log that no record knows durable is **written
+//! again**, and then synced. It is the newest segment's: a segment with a successor was synced without a failure.
 
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -7,7 +12,8 @@ use crate::format::segment_file;
 use crate::outline::Outline;
 use crate::readback::tail;
 use crate::snapshot_file::{check, is_snapshot, snapshot_name};
-use crate::walk::{Known, Position, TornTail, Walked, walk};
+use crate::walk::{Known, Position, TornTail, Walked, corrupt, walk};
+use crate::window::CHUNK;
 use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
 use std::collections::BTreeMap;
 
@@ -36,13 +42,16 @@ pub(crate) struct Recovered {
 pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> Result<Recovered, StoreError> {
     let mut configurations = Configurations::default();
     let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
-    let Walked { outline, oldest, position, records, torn_tail, .. } = walked;
+    let Walked { outline, oldest, position, vouched, records, torn_tail, .. } = walked;
     if let Some(named) = &outline.snapshot {
         check(disk, named)?;
     }
     let tail = tail(disk, &outline, tail_bytes)?;
     if let Some(torn) = &torn_tail {
         cut(disk, torn)?;
+    }
+    if let Some(position) = &position {
+        write_again(disk, &segment_file(position.segment), vouched, position.end)?;
     }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
@@ -83,6 +92,22 @@ impl Configurations {
             }
         }
     }
+}
+
+/// Writes these bytes of a file as they are.
+fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result<(), StoreError> {
+    let mut bytes = vec![0; usize::try_from(CHUNK.min(end.saturating_sub(from))).unwrap_or(0)];
+    let mut offset = from;
+    while offset < end {
+        let count = (end - offset).min(CHUNK) as usize;
+        let read = disk.read(file, offset, &mut bytes[..count])?;
+        if read < count {
+            return Err(corrupt(file, offset + read as u64, "the file has become shorter"));
+        }
+        disk.write(file, offset, &bytes[..count])?;
+        offset += count as u64;
+    }
+    Ok(())
 }
 
 /// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.

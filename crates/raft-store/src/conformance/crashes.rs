@@ -1,6 +1,7 @@
 //! A life with snapshots and compaction, cut short at every call to the disk, also while a start recovers. What comes back
 //! must be what a prefix of the writes adds up to that contains all synced ones.
 
+use super::dropping::Dropping;
 use super::model::{Model, data_of, meta, snapshot};
 use super::{OPTIONS, entries, open, vote};
 use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError};
@@ -128,15 +129,12 @@ struct Done {
     before: LogIndex,
 }
 
-/// Lives the story for so many calls to the disk. Returns the disk, and whether it got to the end.
-fn live<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
+/// Lives the story until something fails. Returns the disk, what was done, and what failed.
+fn live<D: Disk>(disk: D) -> (D, Done, Option<StoreError>) {
     let mut done = Done::default();
-    let mut store = match Store::open(Dying { disk, calls_left }, OPTIONS) {
+    let mut store = match Store::open(disk, OPTIONS) {
         Ok((store, _)) => store,
-        Err(error) => {
-            assert_eq!(error.error, StoreError::Disk(death()));
-            return (error.disk.disk, done, false);
-        }
+        Err(error) => return (error.disk, done, Some(error.error)),
     };
     for call in story() {
         let result = match call {
@@ -153,11 +151,21 @@ fn live<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
             }
         };
         if let Err(error) = result {
-            assert_eq!(error, StoreError::Disk(death()));
-            return (store.into_disk().disk, done, false);
+            let again = store.sync().expect_err("after a failure nothing succeeds");
+            assert_eq!(again, StoreError::Poisoned(Box::new(error.clone())));
+            return (store.into_disk(), done, Some(error));
         }
     }
-    (store.into_disk().disk, done, true)
+    (store.into_disk(), done, None)
+}
+
+/// The same for so many calls to the disk. Whether it got to the end.
+fn live_for<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
+    let (disk, done, failure) = live(Dying { disk, calls_left });
+    if let Some(error) = &failure {
+        assert_eq!(*error, StoreError::Disk(death()));
+    }
+    (disk.disk, done, failure.is_none())
 }
 
 /// Opens what a crash has left, checks it, crashes once more: nothing of it may be lost. Then the log goes on.
@@ -189,7 +197,7 @@ fn check<D: Disk>(disk: D, done: &Done, ends: Ends<'_, D>) {
 pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
     let mut crashes = 0;
     for calls in 0.. {
-        let (disk, done, finished) = live(fresh(), calls);
+        let (disk, done, finished) = live_for(fresh(), calls);
         ends(disk, &mut |disk| {
             crashes += 1;
             check(disk, &done, ends);
@@ -197,7 +205,7 @@ pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) ->
         for recovery_calls in 0.. {
             // Lived anew each time: not every disk can be copied.
             let mut finished = true;
-            ends(live(fresh(), calls).0, &mut |disk| {
+            ends(live_for(fresh(), calls).0, &mut |disk| {
                 if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, OPTIONS) {
                     assert_eq!(error.error, StoreError::Disk(death()));
                     finished = false;
@@ -216,4 +224,24 @@ pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) ->
         }
     }
     crashes
+}
+
+/// Lets every sync of the story fail in turn, in the way of [`Dropping`]: what it was to write is dropped, stays readable,
+/// and no later sync says so. What the next start hands over must be there after a power loss all the same. Returns how many
+/// failures there were.
+pub fn every_failed_sync() -> u32 {
+    for syncs in 0.. {
+        let (mut disk, done, failure) = live(Dropping::after(syncs));
+        let Some(failure) = failure else { return syncs };
+        assert!(matches!(failure, StoreError::Disk(_)), "{failure}");
+        // The device is well again, the process is started again, and then the power fails.
+        disk.syncs_left = None;
+        let (store, recovery) = open(disk);
+        let mut disk = store.into_disk();
+        disk.lose_power();
+        check(disk.clone(), &done, &|disk, check| check(disk));
+        let (_, again) = open(disk);
+        assert_eq!((again.restored, again.records), (recovery.restored, recovery.records), "after sync {syncs}");
+    }
+    0
 }

@@ -8,16 +8,14 @@
 use super::life::{Life, Step};
 use super::memory::Memory;
 use super::model::Model;
-use super::{OPTIONS, used};
+use super::{IDENTITY, OPTIONS, used};
 use crate::folder::{Opened, open_node};
 use crate::format::{Frame, SEGMENT_HEADER, segment_file};
-use crate::identity::{ClusterId, FORMAT_FILE, Identity, META_FILE, Meta, present_format};
+use crate::identity::{FORMAT_FILE, META_FILE, Meta, present_format};
 use crate::walk::{Known, walk};
 use crate::window::CHUNK;
 use crate::{Recovery, StoreError};
-use raft_core::{LogIndex, NodeId, Write};
-
-const IDENTITY: Identity = Identity { cluster: ClusterId(*b"a damaged folder"), node: NodeId(1) };
+use raft_core::{LogIndex, Write};
 
 /// A node's folder, and what is known of it.
 #[derive(Clone, Debug)]
