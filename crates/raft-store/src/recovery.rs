@@ -36,18 +36,27 @@ pub(crate) struct Recovered {
     pub(crate) oldest: u64,
     /// None if there is no segment (left): a new store, or one whose making was torn.
     pub(crate) position: Option<Position>,
+    /// The length of the next segment's file, if it is there.
+    pub(crate) spare: Option<u64>,
 }
 
-/// Recovers from the disk. Whatever can be refused is refused before anything is changed.
-pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> Result<Recovered, StoreError> {
+/// Recovers from the disk. Whatever can be refused is refused before anything is changed. `keep_spare`: whether the file of
+/// the next segment stays, if it is there.
+pub(crate) fn recover<D: Disk>(
+    disk: &mut D,
+    known: Known,
+    tail_bytes: u64,
+    keep_spare: bool,
+) -> Result<Recovered, StoreError> {
     let mut configurations = Configurations::default();
     let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
-    let Walked { outline, oldest, position, vouched, records, torn_tail, .. } = walked;
+    let Walked { outline, oldest, position, vouched, records, torn_tail, spare, .. } = walked;
     if let Some(named) = &outline.snapshot {
         check(disk, named)?;
     }
     let tail = tail(disk, &outline, tail_bytes)?;
-    if let Some(torn) = &torn_tail {
+    let (spare, unwanted) = if keep_spare { (spare, None) } else { (None, spare) };
+    for torn in torn_tail.iter().chain(&unwanted) {
         cut(disk, torn)?;
     }
     if let Some(position) = &position {
@@ -57,6 +66,9 @@ pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> R
     // they hold, so a power loss must not be able to take them any more.
     for segment in position.iter().flat_map(|position| oldest..=position.segment) {
         disk.sync(&segment_file(segment))?;
+    }
+    if let Some(spare) = &spare {
+        disk.sync(&spare.file)?;
     }
     disk.sync_folder()?;
     // Only now: until the records that can be read are durable, a power loss could lead back to one that names an older
@@ -71,7 +83,9 @@ pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> R
         tail,
         applied: LogIndex(0),
     };
-    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position })
+    let torn_tail = torn_tail.or(unwanted);
+    let spare = spare.map(|spare| spare.bytes);
+    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position, spare })
 }
 
 /// The configurations in the log that the records read so far add up to.

@@ -1,6 +1,6 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
-use crate::conformance::{self, Damage, Memory, OPTIONS, Step, entries, fold, open, vote};
+use crate::conformance::{self, Damage, Memory, OPTIONS, RESERVING, Step, entries, fold, open, vote};
 use crate::{ClusterId, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,14 +13,16 @@ fn the_conformance_suite_passes_in_memory() {
 
 #[test]
 fn a_kill_at_any_call_loses_nothing_that_was_written() {
-    let crashes = conformance::every_crash(&mut Memory::default, &|disk, check| check(disk));
-    assert!(crashes > 300, "{crashes} crashes are too few to mean something");
+    for options in [OPTIONS, RESERVING] {
+        let crashes = conformance::every_crash_with(options, &mut Memory::default, &|disk, check| check(disk));
+        assert!(crashes > 300, "{crashes} crashes are too few to mean something");
+    }
 }
 
 #[test]
 fn what_a_start_hands_over_is_durable_even_if_an_earlier_sync_failed() {
-    let failures = conformance::every_failed_sync();
-    assert!(failures >= 18, "{failures} failed syncs are too few to mean something");
+    let failures = [OPTIONS, RESERVING].map(conformance::every_failed_sync);
+    assert!(failures[0] >= 18 && failures[1] > failures[0], "{failures:?} failed syncs are too few to mean something");
 }
 
 #[test]

@@ -67,6 +67,8 @@ pub(crate) struct Walked {
     pub(crate) records: u64,
     /// What is behind the last of them.
     pub(crate) torn_tail: Option<TornTail>,
+    /// The file of the next segment, made ahead: zeros.
+    pub(crate) spare: Option<TornTail>,
 }
 
 /// What somebody knows of the log from elsewhere: damage to its very end shows in nothing else.
@@ -84,8 +86,12 @@ pub(crate) fn walk<D: Disk>(
     known: Known,
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<Walked, StoreError> {
-    let segments = segments(disk)?;
-    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), ..Walked::default() };
+    let mut segments = segments(disk)?;
+    let spare = spare(disk, &segments)?;
+    if spare.is_some() {
+        segments.pop();
+    }
+    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), spare, ..Walked::default() };
     for &segment in &segments {
         let file = segment_file(segment);
         let newest = Some(&segment) == segments.last();
@@ -183,6 +189,25 @@ fn segments<D: Disk>(disk: &mut D) -> Result<Vec<u64>, StoreError> {
         }
     }
     Ok(segments)
+}
+
+/// The last segment's file, if there is nothing in it and it is not the only one: it was made ahead, or its making was cut
+/// short. Either way no header was ever written there, so the segment before it may be the one that is written to.
+fn spare<D: Disk>(disk: &mut D, segments: &[u64]) -> Result<Option<TornTail>, StoreError> {
+    let [_, .., last] = segments else { return Ok(None) };
+    let file = segment_file(*last);
+    let mut window = Window::open(disk, &file)?;
+    let mut offset = 0;
+    loop {
+        let chunk = window.chunk(offset)?;
+        if chunk.iter().any(|&byte| byte != 0) {
+            return Ok(None);
+        }
+        offset += chunk.len() as u64;
+        if chunk.is_empty() {
+            return Ok(Some(TornTail { file, offset: 0, bytes: offset }));
+        }
+    }
 }
 
 /// The record at this place, its number and where the next one begins; none if it is not whole.

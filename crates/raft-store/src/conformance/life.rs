@@ -1,8 +1,8 @@
 //! Any life of a store, drawn from numbers, against the model.
 
 use super::model::{Model, data_of, meta, snapshot};
-use super::{OPTIONS, entries, vote};
-use crate::{Disk, MIN_SEGMENT_BYTES, Recovery, Store, StoreOptions};
+use super::{OPTIONS, RESERVING, entries, vote};
+use crate::{Disk, Recovery, Store, StoreOptions};
 use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Restored, Term, Write};
 
 /// One step of a life: what to do, and two numbers for it. All of them are legal.
@@ -26,7 +26,8 @@ pub(super) struct Life {
 /// synced may be lost in it. Returns how many segments were deleted and how many crashes took something.
 pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16) -> D) -> (u64, u64) {
     let mut life = Life::new();
-    let mut options = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
+    // With room made ahead, or without: the first step's number says.
+    let mut options = if steps.first().is_some_and(|step| step.1 % 2 == 1) { RESERVING } else { OPTIONS };
     let (mut store, _) = open(disk, options);
     let (mut deleted, mut taken) = (0, 0);
     for &Step(kind, a, b) in steps {
@@ -92,6 +93,7 @@ impl Life {
                 self.before = self.before.max(LogIndex(u64::from(a) % (self.model.last().0 + 3)));
                 store.compact(self.before).expect("a disk that works");
             }
+            12 if b.is_multiple_of(3) => drop(store.tend().expect("a disk that works")),
             12 => self.read(store, a, b),
             13 => store.save_snapshot(&meta(some()), &data_of(some())).expect("a disk that works"),
             14 => store.remove_snapshot(some()).expect("a disk that works"),
