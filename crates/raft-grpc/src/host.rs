@@ -93,9 +93,10 @@ fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
-/// How much space the store keeps ahead, and the node counts on. Small segments are no reason to take little at a time.
+/// How much space the store keeps ahead, and the node counts on: three quarters of it are more than what a leader has on
+/// its way to one peer at most.
 fn reserve_bytes(settings: &Settings) -> u64 {
-    (settings.segment_bytes / 2).max(8 << 20)
+    (settings.segment_bytes / 2).max(32 << 20)
 }
 
 /// Opens the data folder; a new one becomes this node's.

@@ -63,7 +63,8 @@
 //! deletes it, after it has synced the log it goes by.
 //!
 //! What cannot be told apart: damage to the very last synced group, with nothing written after it, looks like a torn
-//! write. No log without a second place to write to can tell; the next record ever written makes it detectable.
+//! write. No log without a second place to write to can tell; the next record ever written makes it detectable, and META
+//! knows how many records were durable at the last start.
 
 /// The format this code writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;
