@@ -13,7 +13,6 @@ use crate::outline::Outline;
 use crate::readback::tail;
 use crate::snapshot_file::{check, is_snapshot, snapshot_name};
 use crate::walk::{Known, Position, TornTail, Walked, corrupt, walk};
-use crate::window::CHUNK;
 use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
 use std::collections::BTreeMap;
 
@@ -59,13 +58,15 @@ pub(crate) fn recover<D: Disk>(
     for torn in torn_tail.iter().chain(&unwanted) {
         cut(disk, torn)?;
     }
-    if let Some(position) = &position {
-        write_again(disk, &segment_file(position.segment), vouched, position.end)?;
-    }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
-    for segment in position.iter().flat_map(|position| oldest..=position.segment) {
-        disk.sync(&segment_file(segment))?;
+    if let Some(Position { segment: newest, end, .. }) = position {
+        for segment in oldest..newest {
+            disk.sync(&segment_file(segment))?;
+        }
+        let file = segment_file(newest);
+        write_again(disk, &file, vouched, end)?;
+        disk.sync(&file)?;
     }
     if let Some(spare) = &spare {
         disk.sync(&spare.file)?;
@@ -108,20 +109,18 @@ impl Configurations {
     }
 }
 
-/// Writes these bytes of a file as they are.
+/// Writes these bytes of a file as they are, in one piece as they were once: they are what had not been synced together.
 fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result<(), StoreError> {
-    let mut bytes = vec![0; usize::try_from(CHUNK.min(end.saturating_sub(from))).unwrap_or(0)];
-    let mut offset = from;
-    while offset < end {
-        let count = (end - offset).min(CHUNK) as usize;
-        let read = disk.read(file, offset, &mut bytes[..count])?;
-        if read < count {
-            return Err(corrupt(file, offset + read as u64, "the file has become shorter"));
-        }
-        disk.write(file, offset, &bytes[..count])?;
-        offset += count as u64;
+    if from >= end {
+        return Ok(());
     }
-    Ok(())
+    let count = usize::try_from(end - from).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; count];
+    let read = disk.read(file, from, &mut bytes)?;
+    if read < count {
+        return Err(corrupt(file, from + read as u64, "the file has become shorter"));
+    }
+    Ok(disk.write(file, from, &bytes)?)
 }
 
 /// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.
