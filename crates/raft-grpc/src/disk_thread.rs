@@ -1,6 +1,8 @@
 //! The thread that owns the store: all writes that wait are one group, made durable by one sync. Whatever else is asked of
 //! the store comes after the writes that wait, in the order in which it was asked.
 //!
+//! When nothing waits the store makes room ahead. Whether there is enough is told before what is durable.
+//!
 //! While the disk works the next group gathers. How many bytes can wait is the core's business, so the queue itself needs
 //! no limit. This file must not know what the writes say.
 
@@ -9,7 +11,7 @@ use crate::inbox::Inbox;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, ReadId, SnapshotMeta, Write, WriteId};
 use raft_node::NodeInput;
-use raft_store::{Disk, DiskErrorKind, Store, StoreError};
+use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -31,6 +33,8 @@ pub(crate) enum Job {
     Fetch { last: EntryId, fetched: oneshot::Sender<Option<Bytes>> },
     /// No write will name this snapshot.
     Remove { last: EntryId },
+    /// Try to get room, and say whether there is enough.
+    Space,
 }
 
 /// Writes and jobs that wait for the disk.
@@ -66,17 +70,17 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
-    /// All that waits; waits for something. False: there is nothing, and the queue is closed.
-    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<Job>) -> bool {
+    /// All that waits; if `patient`, waits for something. False: nothing waits, and the queue is closed.
+    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<Job>, patient: bool) -> bool {
         let nothing = |waiting: &Waiting| waiting.writes.is_empty() && waiting.jobs.is_empty();
-        let waits = |waiting: &mut Waiting| nothing(waiting) && !waiting.closed;
+        let waits = |waiting: &mut Waiting| patient && nothing(waiting) && !waiting.closed;
         let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
-        let found = !nothing(&waiting);
+        let goes_on = !nothing(&waiting) || !waiting.closed;
         writes.clear();
         jobs.clear();
         std::mem::swap(writes, &mut waiting.writes);
         std::mem::swap(jobs, &mut waiting.jobs);
-        found
+        goes_on
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -90,18 +94,56 @@ impl DiskQueue {
 /// # Errors
 /// The store failed: nothing is known of what was being written, and the process must end.
 pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str, inbox: &Inbox) -> Result<(), Failure> {
+    let failed = |error: StoreError| Failure::store(place, &error);
     let (mut group, mut jobs) = (Vec::new(), Vec::new());
-    while queue.take(&mut group, &mut jobs) {
+    let mut alarm = Alarm { place, inbox, is_low: false };
+    alarm.tell(store);
+    // Whether the store has something to do when nobody else has.
+    let mut tends = true;
+    while queue.take(&mut group, &mut jobs, !tends) {
         let newest: Option<WriteId> = group.last().map(|write: &Write| write.id);
+        if newest.is_none() && jobs.is_empty() {
+            tends = store.tend().map_err(failed)?;
+            alarm.tell(store);
+            continue;
+        }
         if let Some(newest) = newest {
-            store.write(&group).and_then(|()| store.sync()).map_err(|error| Failure::store(place, &error))?;
+            store.write(&group).and_then(|()| store.sync()).map_err(failed)?;
+            // First: who hears that these are durable counts on room for as many more.
+            alarm.tell(store);
             inbox.persisted(newest);
         }
         for job in jobs.drain(..) {
-            carry_out(store, job, inbox).map_err(|error| Failure::store(place, &error))?;
+            carry_out(store, job, inbox).map_err(failed)?;
         }
+        tends = true;
     }
     Ok(())
+}
+
+/// What the node, and whoever reads the log, was told of the disk's space.
+struct Alarm<'a> {
+    place: &'a str,
+    inbox: &'a Inbox,
+    is_low: bool,
+}
+
+impl Alarm<'_> {
+    /// Tells it if it is news.
+    fn tell<D: Disk>(&mut self, store: &Store<D>) {
+        let is_low = store.space() == Space::Low;
+        if is_low == self.is_low {
+            return;
+        }
+        self.is_low = is_low;
+        self.inbox.report(NodeInput::Space { is_low });
+        let place = self.place;
+        if is_low {
+            tracing::error!("{place}: the disk is full: this node takes no commands until there is space. Free some");
+        } else {
+            tracing::info!("{place}: there is space again");
+        }
+    }
 }
 
 fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(), StoreError> {
@@ -145,6 +187,10 @@ fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(
             Err(error) => return Err(error),
         },
         Job::Remove { last } => store.remove_snapshot(last)?,
+        Job::Space => {
+            while store.tend()? {}
+            inbox.report(NodeInput::Space { is_low: store.space() == Space::Low });
+        }
     }
     Ok(())
 }
@@ -174,7 +220,8 @@ mod tests {
     fn jobs_are_done_in_order_after_the_writes_that_wait() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::open(folder.path(), true).unwrap();
-        let (mut store, _) = Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0 }).unwrap();
+        let (mut store, _) =
+            Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 }).unwrap();
         let (queue, inbox) = (DiskQueue::default(), Inbox::default());
         let (fetched, [mut kept_data, mut removed_data]) = {
             let (first, kept_data) = oneshot::channel();

@@ -93,11 +93,18 @@ fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
+/// How much space the store keeps ahead, and the node counts on: three quarters of it are more than what a leader has on
+/// its way to one peer at most.
+fn reserve_bytes(settings: &Settings) -> u64 {
+    (settings.segment_bytes / 2).max(32 << 20)
+}
+
 /// Opens the data folder; a new one becomes this node's.
 fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
-    let options = StoreOptions { segment_bytes: settings.segment_bytes, ..StoreOptions::default() };
+    let (segment_bytes, reserve_bytes) = (settings.segment_bytes, reserve_bytes(settings));
+    let options = StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() };
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
     let opened = open_node(files, identity, Some(&Write::bootstrap(founders)), options);
     let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
@@ -172,6 +179,7 @@ impl Threads {
         let options = NodeOptions {
             snapshot_after_entries: settings.snapshot_after_entries,
             snapshot_after_bytes: settings.snapshot_after_bytes,
+            reserve_bytes: reserve_bytes(settings),
             ..NodeOptions::default()
         };
         let place = settings.data_dir.display().to_string();

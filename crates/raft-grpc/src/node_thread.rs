@@ -158,6 +158,7 @@ impl Host<'_> {
                 disk.ask(Job::Read { read, first, last, max_bytes });
             }
             NodeOutput::Compact { before } => disk.ask(Job::Compact { before }),
+            NodeOutput::AskForSpace => disk.ask(Job::Space),
             NodeOutput::SaveSnapshot { meta, data } => {
                 tracing::info!("taking a snapshot of {}, {} bytes", meta.last, data.len());
                 self.files.saving = Some(meta.last);

@@ -47,6 +47,13 @@ pub enum NodeInput {
         /// The newest contiguous durable write.
         write: WriteId,
     },
+    /// Whether the store has room for [`NodeOptions::reserve_bytes`](crate::NodeOptions) of records: told whenever that is
+    /// another than before, at first that there is; **before** the `Persisted` of the writes after which it is so. And in
+    /// answer to an `AskForSpace`.
+    Space {
+        /// It has not: nothing that can be refused is to be written.
+        is_low: bool,
+    },
     /// The answer to a `ReadLog`. An answer to a question that is no longer asked changes nothing.
     LogRead {
         /// The question.
@@ -248,6 +255,9 @@ pub enum NodeOutput {
         /// Enough bytes of entries ([`Entry::size`](raft_core::Entry::size)).
         max_bytes: u64,
     },
+    /// The store has too little room: let it try again to get some from the disk, then report `Space`. Asked about once a
+    /// second until there is enough.
+    AskForSpace,
     /// Entries before this index are needed no more: a durable snapshot covers them. May be done later, in part, or never,
     /// but not before the writes that were asked for earlier.
     Compact {

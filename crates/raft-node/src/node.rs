@@ -10,6 +10,7 @@ use crate::machine::{SnapshotSource, StateMachine};
 use crate::message::{NodeInput, NodeOutput, Reply, Request};
 use crate::policy::Policy;
 use crate::reads::Reads;
+use crate::room::Room;
 use crate::sessions::Sessions;
 use crate::snapshot::{Snapshot, SnapshotError};
 use crate::timers::Timers;
@@ -18,7 +19,7 @@ use crate::watches::Watches;
 use bytes::Bytes;
 use raft_core::{
     Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
-    RestoreError, Restored, RoleKind, SnapshotMeta, Status, Term,
+    RestoreError, Restored, RoleKind, Rpc, SnapshotMeta, Status, Term,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -34,11 +35,16 @@ pub struct NodeOptions {
     /// A snapshot is taken when entries of so many bytes ([`Entry::size`]) were applied since the newest one; 0: never for
     /// that reason. May differ between nodes. Default 64 MiB.
     pub snapshot_after_bytes: u64,
+    /// What the store keeps ahead for the node's writes, in bytes: the store's own setting of that name. At most three quarters
+    /// of it are on their way to the disk as entries: beyond that proposals are answered `Busy`, and a peer's entries are
+    /// ignored. So it should be well above what a burst brings. 0: nothing is known of a reserve, and nothing is refused for
+    /// it. Default 0.
+    pub reserve_bytes: u64,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { max_sessions: 10_000, snapshot_after_entries: 10_000, snapshot_after_bytes: 64 << 20 }
+        Self { max_sessions: 10_000, snapshot_after_entries: 10_000, snapshot_after_bytes: 64 << 20, reserve_bytes: 0 }
     }
 }
 
@@ -54,6 +60,7 @@ pub struct Node<S> {
     timers: Timers,
     policy: Policy,
     loading: Loading,
+    room: Room,
     max_sessions: usize,
     applied: LogIndex,
     /// The latest time that came with a call.
@@ -83,6 +90,7 @@ impl<S: StateMachine> Node<S> {
             timers: Timers::default(),
             policy: Policy::new(&options),
             loading: Loading::default(),
+            room: Room::new(options.reserve_bytes),
             max_sessions: options.max_sessions,
             applied: LogIndex(0),
             now: Instant(0),
@@ -95,6 +103,7 @@ impl<S: StateMachine> Node<S> {
     /// come the state machine's timers that are up, if the node leads; at the end it takes a snapshot, if one is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         self.now = self.now.max(now);
+        self.room.begin();
         let mut inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
         let mut lost: Option<Term> = None;
         loop {
@@ -112,11 +121,14 @@ impl<S: StateMachine> Node<S> {
         }
         self.ask_watches(outputs);
         self.take_snapshot(outputs);
+        if self.room.is_to_be_asked(self.now) {
+            outputs.push(NodeOutput::AskForSpace);
+        }
     }
 
     /// The earliest time at which a call would do something by itself; read it again after every call.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.raft.deadline(), self.timers.deadline()].into_iter().flatten().min()
+        [self.raft.deadline(), self.timers.deadline(), self.room.deadline()].into_iter().flatten().min()
     }
 
     /// A copy of what matters about the core.
@@ -172,9 +184,12 @@ impl<S: StateMachine> Node<S> {
             if due.is_empty() {
                 return None;
             }
-            if let Some(command) = self.machine.timed_out(&due) {
-                return Some(Input::Propose { id: self.timers.propose(due), command: Envelope::Own(command).encode() });
+            let Some(command) = self.machine.timed_out(&due) else { continue };
+            let (id, command) = (self.timers.propose(due), Envelope::Own(command).encode());
+            if self.room.take_command(command.len()).is_ok() {
+                return Some(Input::Propose { id, command });
             }
+            self.timers.rejected(id, self.now);
         }
     }
 
@@ -182,10 +197,21 @@ impl<S: StateMachine> Node<S> {
     fn translate(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
         Some(match input {
             NodeInput::Tick => Input::Tick,
+            // Whoever sent it finds out by the next heartbeat, as if it had been lost.
+            NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. } if !self.room.take_entries(&append.entries) => {
+                return None;
+            }
             NodeInput::Receive { from, rpc } => Input::Receive { from, rpc },
             NodeInput::Campaign => Input::Campaign,
             NodeInput::Unreachable { peer } => Input::Unreachable { peer },
-            NodeInput::Persisted { write } => Input::Persisted { write },
+            NodeInput::Persisted { write } => {
+                self.room.persisted(write);
+                Input::Persisted { write }
+            }
+            NodeInput::Space { is_low } => {
+                self.room.told(is_low, self.now);
+                return None;
+            }
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
             NodeInput::GiveUp { id } => {
                 self.watches.remove(id);
@@ -236,16 +262,37 @@ impl<S: StateMachine> Node<S> {
                 outputs.extend(refused.map(|reason| NodeOutput::Reply { id, reply: Reply::Rejected { reason } }));
                 return None;
             }
-            Request::ChangeMembership { change } => return Some(Input::ChangeMembership { id, change }),
+            // Its size is counted once it is a write: changes are few, and small beside the reserve.
+            Request::ChangeMembership { change } => {
+                let fits = self.fits(id, 0, outputs);
+                return fits.then_some(Input::ChangeMembership { id, change });
+            }
             Request::TransferLeadership { to } => return Some(Input::TransferLeadership { id, to }),
         };
-        Some(Input::Propose { id, command: envelope.encode() })
+        let command = envelope.encode();
+        self.fits(id, command.len(), outputs).then_some(Input::Propose { id, command })
+    }
+
+    /// Whether the disk has room for an entry that somebody asks for; if not, the answer is given here.
+    fn fits(&mut self, id: RequestId, bytes: usize, outputs: &mut Vec<NodeOutput>) -> bool {
+        let Err(reason) = self.room.take_command(bytes) else { return true };
+        // The core would say the same, and must not be asked: it may become the leader in this very call.
+        let reason = match self.raft.role() {
+            RoleKind::Leader => reason,
+            RoleKind::Stopped => RejectReason::Stopped,
+            _ => RejectReason::NotLeader { leader: self.raft.status().leader },
+        };
+        outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
+        false
     }
 
     fn carry_out(&mut self, action: Action, lost: &mut Option<Term>, outputs: &mut Vec<NodeOutput>) {
         match action {
             Action::Send { to, rpc } => outputs.push(NodeOutput::Send { to, rpc }),
-            Action::Persist(write) => outputs.push(NodeOutput::Persist(write)),
+            Action::Persist(write) => {
+                self.room.asked(&write);
+                outputs.push(NodeOutput::Persist(write));
+            }
             Action::Apply { entries } => {
                 if let Some(entries) = self.loading.keep(entries) {
                     self.apply(entries, outputs);

@@ -80,7 +80,7 @@ mod tests {
         for (id, query) in [(1, "now"), (2, "later"), (3, "later")] {
             assert!(watches.insert(RequestId(id), Bytes::from_static(query.as_bytes())));
         }
-        let mut ask = |watches: &mut Watches, applied| {
+        let ask = |watches: &mut Watches, applied| {
             let (mut answered, count) = (Vec::new(), |query: &Bytes| {
                 asked.set(asked.get() + 1);
                 watch(query)

@@ -161,7 +161,8 @@ impl Host {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let tail_bytes = self.config.max_cached_bytes;
-        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes };
+        // Simulated disks are never full, so no room is made ahead.
+        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes, reserve_bytes: 0 };
         let Opened { mut store, recovery, incarnation } =
             match open_node(disk, identity, self.founding.as_ref(), options) {
                 Ok(opened) => opened,
@@ -191,6 +192,7 @@ impl Host {
             max_sessions: MAX_SESSIONS,
             snapshot_after_entries: self.snapshot_after_entries,
             snapshot_after_bytes: 0,
+            reserve_bytes: 0,
         };
         let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
             Ok(node) => node,

@@ -338,6 +338,7 @@ fn rejected(reason: RejectReason) -> Value {
             json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(leader) })
         }
         RejectReason::Busy => rejected("busy"),
+        RejectReason::NoSpace => rejected("no_space"),
         RejectReason::Transferring => rejected("transferring"),
         RejectReason::Leaving => rejected("leaving"),
         RejectReason::NoTarget => rejected("no_target"),

@@ -3,20 +3,39 @@
 
 mod compaction;
 mod crashes;
+mod damage;
+mod describe;
+mod dropping;
 mod life;
+mod memory;
 mod model;
 mod snapshots;
+mod space;
 
-pub use crashes::{Dying, Ends, every_crash};
+pub use crashes::{Dying, Ends, every_crash, every_crash_with, every_failed_sync};
+pub use damage::{Damage, Lived, judge_bytes, judge_folder};
+pub use describe::describe;
+pub use dropping::Dropping;
 pub use life::{Step, live};
+pub use memory::Memory;
 pub use model::{Model, data_of, meta, save, snapshot};
+pub use space::Quota;
 
-use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions};
+use crate::{
+    ClusterId, Disk, DiskError, DiskErrorKind, Identity, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions,
+};
 use bytes::Bytes;
 use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
 
 /// The smallest segments, so that a few records fill one; and all entries come back from a start.
-pub const OPTIONS: StoreOptions = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
+pub const OPTIONS: StoreOptions =
+    StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX, reserve_bytes: 0 };
+
+/// The same with room made ahead.
+pub const RESERVING: StoreOptions = StoreOptions { reserve_bytes: 2500, ..OPTIONS };
+
+/// Whose the folders are, where it matters.
+pub const IDENTITY: Identity = Identity { cluster: ClusterId(*b"a tested cluster"), node: NodeId(1) };
 
 /// The whole suite, but for crashes: [`every_crash`] and [`live`] need to know how the disk comes out of one. `fresh` makes
 /// an empty disk each time.
@@ -44,6 +63,8 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     compaction::a_foreign_segment_is_refused(&mut fresh);
     compaction::a_torn_checkpoint_is_that_of_an_unfinished_segment(&mut fresh);
     compaction::damage_is_noticed_when_it_is_read(fresh());
+    space::room_that_is_promised_is_there(&mut fresh);
+    space::a_call_that_finds_the_disk_full_loses_nothing(&mut fresh);
 }
 
 /// A write of entries `first..first + count` of a term, each with `bytes` bytes.

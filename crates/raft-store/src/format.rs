@@ -28,11 +28,12 @@
 //! Two things make a frame's word trustworthy: it has a checksum of its own, seeded with segment and offset (a stale
 //! or misplaced frame fails it, and a torn payload does not silence it), and the frame is found only at multiples of 8.
 //!
-//! Segments: before segment N+1 is created, N is synced; before a record goes into N+1, its header, its checkpoint, its
-//! length and its name are synced. So if a file N+1 exists, all of N was durable, and anything bad in N is corruption
-//! (N+1's header also says where N ends, so that a vanished end of N is noticed). A newest segment with a bad header or
-//! checkpoint and no frame in it is an unfinished creation and is removed, if there is a segment before it or it is
-//! segment 1; with a frame in it, or alone, it is corrupt.
+//! Segments: the file of N+1 may be made ahead, of zeros. Before N+1's header is written, N is synced; before a record goes
+//! into N+1, its header, its checkpoint, its length and its name are synced. So if there is anything in the file N+1, all of
+//! N was durable, and anything bad in N is corruption (N+1's header also says where N ends, so that a vanished end of N is
+//! noticed). If it is all zeros, N is the newest segment. A newest segment with a bad header or checkpoint and no frame in it
+//! is an unfinished beginning and is removed, if there is a segment before it or it is segment 1; with a frame in it, or
+//! alone, it is corrupt.
 //!
 //! # Compacted or missing?
 //!
@@ -62,7 +63,8 @@
 //! deletes it, after it has synced the log it goes by.
 //!
 //! What cannot be told apart: damage to the very last synced group, with nothing written after it, looks like a torn
-//! write. No log without a second place to write to can tell; the next record ever written makes it detectable.
+//! write. No log without a second place to write to can tell; the next record ever written makes it detectable, and META
+//! knows how many records were durable at the last start.
 
 /// The format this code writes, and the newest it reads.
 pub(crate) const FORMAT: u32 = 1;

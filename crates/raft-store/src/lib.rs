@@ -33,9 +33,11 @@ pub use files::Files;
 pub use folder::{Inspection, Opened, inspect, open_node};
 pub use identity::{ClusterId, Identity};
 pub use recovery::Recovery;
-pub use store::{MIN_SEGMENT_BYTES, Store, StoreOptions};
+pub use store::{MIN_SEGMENT_BYTES, Space, Store, StoreOptions};
 pub use walk::{Record, TornTail};
 pub use written::records_written;
 
+#[cfg(test)]
+mod fixtures;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,10 @@
 //! Brings the log back: folds what a walk reads, cuts a torn tail, and makes durable what it hands over. What is a torn
 //! tail and what is corruption, the walk has decided.
+//!
+//! To sync what was read is not enough. When a sync fails, the system may drop what it could not write and yet show it to
+//! whoever reads: the process ends, the next one reads a whole log, its sync has nothing to do and succeeds, and a power
+//! loss takes what it promised on the strength of that. So the end of the log that no record knows durable is **written
+//! again**, and then synced. It is the newest segment's: a segment with a successor was synced without a failure.
 
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -7,7 +12,7 @@ use crate::format::segment_file;
 use crate::outline::Outline;
 use crate::readback::tail;
 use crate::snapshot_file::{check, is_snapshot, snapshot_name};
-use crate::walk::{Known, Position, TornTail, Walked, walk};
+use crate::walk::{Known, Position, TornTail, Walked, corrupt, walk};
 use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
 use std::collections::BTreeMap;
 
@@ -30,24 +35,41 @@ pub(crate) struct Recovered {
     pub(crate) oldest: u64,
     /// None if there is no segment (left): a new store, or one whose making was torn.
     pub(crate) position: Option<Position>,
+    /// The length of the next segment's file, if it is there.
+    pub(crate) spare: Option<u64>,
 }
 
-/// Recovers from the disk. Whatever can be refused is refused before anything is changed.
-pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> Result<Recovered, StoreError> {
+/// Recovers from the disk. Whatever can be refused is refused before anything is changed. `keep_spare`: whether the file of
+/// the next segment stays, if it is there.
+pub(crate) fn recover<D: Disk>(
+    disk: &mut D,
+    known: Known,
+    tail_bytes: u64,
+    keep_spare: bool,
+) -> Result<Recovered, StoreError> {
     let mut configurations = Configurations::default();
     let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
-    let Walked { outline, oldest, position, records, torn_tail, .. } = walked;
+    let Walked { outline, oldest, position, vouched, records, torn_tail, spare, .. } = walked;
     if let Some(named) = &outline.snapshot {
         check(disk, named)?;
     }
     let tail = tail(disk, &outline, tail_bytes)?;
-    if let Some(torn) = &torn_tail {
+    let (spare, unwanted) = if keep_spare { (spare, None) } else { (None, spare) };
+    for torn in torn_tail.iter().chain(&unwanted) {
         cut(disk, torn)?;
     }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
-    for segment in position.iter().flat_map(|position| oldest..=position.segment) {
-        disk.sync(&segment_file(segment))?;
+    if let Some(Position { segment: newest, end, .. }) = position {
+        for segment in oldest..newest {
+            disk.sync(&segment_file(segment))?;
+        }
+        let file = segment_file(newest);
+        write_again(disk, &file, vouched, end)?;
+        disk.sync(&file)?;
+    }
+    if let Some(spare) = &spare {
+        disk.sync(&spare.file)?;
     }
     disk.sync_folder()?;
     // Only now: until the records that can be read are durable, a power loss could lead back to one that names an older
@@ -62,7 +84,9 @@ pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> R
         tail,
         applied: LogIndex(0),
     };
-    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position })
+    let torn_tail = torn_tail.or(unwanted);
+    let spare = spare.map(|spare| spare.bytes);
+    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position, spare })
 }
 
 /// The configurations in the log that the records read so far add up to.
@@ -83,6 +107,20 @@ impl Configurations {
             }
         }
     }
+}
+
+/// Writes these bytes of a file as they are, in one piece as they were once: they are what had not been synced together.
+fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result<(), StoreError> {
+    if from >= end {
+        return Ok(());
+    }
+    let count = usize::try_from(end - from).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; count];
+    let read = disk.read(file, from, &mut bytes)?;
+    if read < count {
+        return Err(corrupt(file, from + read as u64, "the file has become shorter"));
+    }
+    Ok(disk.write(file, from, &bytes)?)
 }
 
 /// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.

@@ -3,8 +3,11 @@
 
 mod compaction;
 mod snapshots;
+mod space;
 
-use crate::disk::Disk;
+pub use space::Space;
+
+use crate::disk::{Disk, DiskErrorKind};
 use crate::error::{OpenError, StoreError};
 use crate::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
 use crate::outline::Outline;
@@ -14,6 +17,7 @@ use crate::walk::{Known, Position};
 use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 /// The smallest segment: a few records must fit, or every group would make a file.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
@@ -27,17 +31,22 @@ pub struct StoreOptions {
     /// Bytes of entries ([`Entry::size`](raft_core::Entry::size)) that recovery hands over: the newest that fit. Default
     /// 32 MiB.
     pub tail_bytes: u64,
+    /// Bytes of records for which there is to be room ahead ([`Store::space`]): the next segment's file is made before it is
+    /// needed, at least so large. What a host may have on its way to the disk, or more. 0: no file is made ahead, and a full
+    /// disk is noticed when a write fails. Default 32 MiB.
+    pub reserve_bytes: u64,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { segment_bytes: 64 << 20, tail_bytes: 32 << 20 }
+        Self { segment_bytes: 64 << 20, tail_bytes: 32 << 20, reserve_bytes: 32 << 20 }
     }
 }
 
 /// The write-ahead log and the snapshots of one node.
 ///
-/// Invariant: everything before `durable` in the newest segment, all earlier segments and all names are durable.
+/// Invariant: everything before `durable` in the newest segment, all earlier segments, the next one's
+/// file and all names are durable.
 #[derive(Clone, Debug)]
 pub struct Store<D> {
     disk: D,
@@ -50,6 +59,8 @@ pub struct Store<D> {
     file: String,
     /// How far it is synced.
     durable: u64,
+    /// The file of the next one, if it is there.
+    spare: Option<Spare>,
     /// What all records add up to, synced or not.
     outline: Outline,
     /// The snapshots whose files are there, durable and whole.
@@ -60,6 +71,15 @@ pub struct Store<D> {
     coming: Vec<EntryId>,
     /// The first failure, if there was one.
     poison: Option<Box<StoreError>>,
+}
+
+/// The file of the next segment, made ahead: zeros, durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Spare {
+    /// Its length.
+    bytes: u64,
+    /// How much of it a header and a checkpoint may take.
+    head: u64,
 }
 
 impl<D: Disk> Store<D> {
@@ -77,14 +97,16 @@ impl<D: Disk> Store<D> {
         options: StoreOptions,
         known: Known,
     ) -> Result<(Self, Recovery), OpenError<D>> {
-        let (Recovered { recovery, outline, oldest, .. }, position) = match Self::prepare(&mut disk, options, known) {
-            Ok(prepared) => prepared,
-            Err(error) => return Err(OpenError { error, disk }),
-        };
+        let (Recovered { recovery, outline, oldest, spare, .. }, position) =
+            match Self::prepare(&mut disk, options, known) {
+                Ok(prepared) => prepared,
+                Err(error) => return Err(OpenError { error, disk }),
+            };
         let in_force = outline.snapshot.as_ref().map(|meta| meta.last);
-        let store = Self {
+        let mut store = Self {
             disk,
             options,
+            spare: None,
             oldest,
             file: segment_file(position.segment),
             durable: position.end,
@@ -95,21 +117,26 @@ impl<D: Disk> Store<D> {
             coming: Vec::new(),
             poison: None,
         };
-        Ok((store, recovery))
+        let head = store.head_bytes();
+        store.spare = spare.map(|bytes| Spare { bytes, head });
+        match store.secure() {
+            Ok(()) => Ok((store, recovery)),
+            Err(error) => Err(OpenError { error, disk: store.disk }),
+        }
     }
 
     fn prepare(disk: &mut D, options: StoreOptions, known: Known) -> Result<(Recovered, Position), StoreError> {
-        let StoreOptions { segment_bytes, tail_bytes } = options;
+        let StoreOptions { segment_bytes, tail_bytes, reserve_bytes } = options;
         if segment_bytes < MIN_SEGMENT_BYTES {
             return Err(StoreError::SegmentTooSmall { segment_bytes, minimum: MIN_SEGMENT_BYTES });
         }
-        let mut recovered = recover(disk, known, tail_bytes)?;
+        let mut recovered = recover(disk, known, tail_bytes, reserve_bytes > 0)?;
         if let Some(position) = recovered.position.take() {
             return Ok((recovered, position));
         }
         recovered.oldest = 1;
         let header = SegmentHeader { segment: 1, first_record: 1, previous_end: 0, checkpoint: 0 };
-        let position = create_segment(disk, header, &[], segment_bytes)?;
+        let position = begin_segment(disk, header, &[], None, segment_bytes..=segment_bytes)?;
         Ok((recovered, position))
     }
 
@@ -125,11 +152,13 @@ impl<D: Disk> Store<D> {
 
     /// Makes everything written durable, with one file sync if there is something to sync. If a newer snapshot is in force
     /// since, it then frees what that makes useless: older snapshots, and segments with nothing in them that is in the log.
+    /// And if there is not enough room ahead, it asks for some: [`space`](Self::space) is to be read after each sync, and
+    /// told before what is durable now.
     ///
     /// # Errors
     /// The disk failed: it is unknown what is durable, and no call succeeds any more.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.unless_poisoned(Self::sync_all)
+        self.unless_poisoned(|store| store.sync_all().and_then(|()| store.secure()))
     }
 
     /// Reads the entries `first..=last` back: at least one, more only if their sizes sum up to at most `max_bytes`. Empty if
@@ -237,26 +266,43 @@ impl<D: Disk> Store<D> {
             previous_end: self.position.end,
             checkpoint: checkpoint_bytes,
         };
-        let capacity = self.options.segment_bytes.max(header.records_from().saturating_add(bytes));
-        self.position = create_segment(&mut self.disk, header, &checkpoint, capacity)?;
+        let least = header.records_from().saturating_add(bytes);
+        let capacity = least..=self.options.segment_bytes.max(least);
+        self.position = begin_segment(&mut self.disk, header, &checkpoint, self.spare.take(), capacity)?;
         self.file = segment_file(self.position.segment);
         self.durable = self.position.end;
         Ok(())
     }
 }
 
-/// Creates a segment, durably: that a record is in it tells recovery that it had a header.
-fn create_segment<D: Disk>(
+/// Begins a segment, durably: that a record is in it tells recovery that it had a header. Its file may be there, or is made
+/// as long as the disk allows.
+fn begin_segment<D: Disk>(
     disk: &mut D,
     header: SegmentHeader,
     checkpoint: &[u8],
-    capacity: u64,
+    spare: Option<Spare>,
+    capacities: RangeInclusive<u64>,
 ) -> Result<Position, StoreError> {
     let file = segment_file(header.segment);
-    disk.create(&file)?;
-    disk.set_len(&file, capacity)?;
+    if spare.is_none() {
+        disk.create(&file)?;
+    }
+    let (least, wanted) = capacities.into_inner();
+    let mut capacity = spare.map_or(0, |spare| spare.bytes);
+    if capacity < least {
+        capacity = match disk.set_len(&file, wanted) {
+            Err(error) if error.kind == DiskErrorKind::Full && least < wanted => {
+                disk.set_len(&file, least)?;
+                least
+            }
+            grown => grown.map(|()| wanted)?,
+        };
+    }
     disk.write(&file, 0, &header.encode(checkpoint))?;
     disk.sync(&file)?;
-    disk.sync_folder()?;
+    if spare.is_none() {
+        disk.sync_folder()?;
+    }
     Ok(Position { segment: header.segment, end: header.records_from(), capacity, next_record: header.first_record })
 }

@@ -59,12 +59,16 @@ pub(crate) struct Walked {
     pub(crate) oldest: u64,
     /// Where the log ends; none if there is no segment, or only one whose making was torn.
     pub(crate) position: Option<Position>,
+    /// How far the newest record of that segment knows it durable, in bytes; 0 without a record.
+    pub(crate) vouched: u64,
     /// The number of the last record before the oldest segment: 0 unless segments before it were deleted.
     pub(crate) compacted: u64,
     /// The number of the last record, which is how many were ever written and kept.
     pub(crate) records: u64,
     /// What is behind the last of them.
     pub(crate) torn_tail: Option<TornTail>,
+    /// The file of the next segment, made ahead: zeros.
+    pub(crate) spare: Option<TornTail>,
 }
 
 /// What somebody knows of the log from elsewhere: damage to its very end shows in nothing else.
@@ -82,8 +86,12 @@ pub(crate) fn walk<D: Disk>(
     known: Known,
     visit: &mut dyn FnMut(&Record<'_>),
 ) -> Result<Walked, StoreError> {
-    let segments = segments(disk)?;
-    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), ..Walked::default() };
+    let mut segments = segments(disk)?;
+    let spare = spare(disk, &segments)?;
+    if spare.is_some() {
+        segments.pop();
+    }
+    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), spare, ..Walked::default() };
     for &segment in &segments {
         let file = segment_file(segment);
         let newest = Some(&segment) == segments.last();
@@ -97,6 +105,7 @@ pub(crate) fn walk<D: Disk>(
             break;
         };
         walked.enter(&reader, header, checkpoint)?;
+        walked.vouched = 0;
         let end = reader.records(header.records_from(), &mut walked, visit)?;
         let capacity = reader.window.length();
         let junk = reader.tail(end, newest)?;
@@ -180,6 +189,25 @@ fn segments<D: Disk>(disk: &mut D) -> Result<Vec<u64>, StoreError> {
         }
     }
     Ok(segments)
+}
+
+/// The last segment's file, if there is nothing in it and it is not the only one: it was made ahead, or its making was cut
+/// short. Either way no header was ever written there, so the segment before it may be the one that is written to.
+fn spare<D: Disk>(disk: &mut D, segments: &[u64]) -> Result<Option<TornTail>, StoreError> {
+    let [_, .., last] = segments else { return Ok(None) };
+    let file = segment_file(*last);
+    let mut window = Window::open(disk, &file)?;
+    let mut offset = 0;
+    loop {
+        let chunk = window.chunk(offset)?;
+        if chunk.iter().any(|&byte| byte != 0) {
+            return Ok(None);
+        }
+        offset += chunk.len() as u64;
+        if chunk.is_empty() {
+            return Ok(Some(TornTail { file, offset: 0, bytes: offset }));
+        }
+    }
 }
 
 /// The record at this place, its number and where the next one begins; none if it is not whole.
@@ -266,7 +294,7 @@ impl<D: Disk> Segment<'_, D> {
             let write = decode_write(payload).map_err(|error| self.corrupt(offset, error.to_string()))?;
             let outline = &mut walked.outline;
             outline.apply(&write, self.segment, offset).map_err(|reason| self.corrupt(offset, reason))?;
-            walked.records = number;
+            (walked.records, walked.vouched) = (number, frame.durable);
             let end = frame.end(offset);
             visit(&Record { file: self.file, segment: self.segment, offset, bytes: end - offset, number, write });
             offset = end;

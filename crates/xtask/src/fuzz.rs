@@ -19,6 +19,8 @@ pub(crate) struct Options {
 enum Target {
     /// Any bytes, as inputs of one core
     Step,
+    /// Any bytes, as a node's folder and as damage to one
+    Recovery,
 }
 
 impl Target {
@@ -26,6 +28,7 @@ impl Target {
     fn place(self) -> (&'static str, &'static str) {
         match self {
             Self::Step => ("crates/raft-core", "step"),
+            Self::Recovery => ("crates/raft-store", "recovery"),
         }
     }
 }

@@ -117,6 +117,7 @@ fn refusal<A>(refused: Refused) -> Attempt<A> {
     let heard = match refused.reason {
         Some(refused::Reason::NotLeader(hint)) => return Attempt::NotLeader(hint),
         Some(refused::Reason::Busy(_)) => "is busy",
+        Some(refused::Reason::NoSpace(_)) => "has no space left on its disk",
         Some(refused::Reason::Stopped(_)) => "has stopped for good",
         Some(refused::Reason::Lost(_)) => "lost its lead",
         None => "refused without a reason",

@@ -2,6 +2,7 @@
 
 mod by_itself;
 mod snapshots;
+mod space;
 
 use super::*;
 use crate::machine::{Timer, TimerName, Watched};
@@ -131,7 +132,8 @@ struct Cluster {
 impl Cluster {
     /// Nodes with room for two sessions, which never take a snapshot by themselves.
     fn new(count: u64) -> Self {
-        let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 0, snapshot_after_bytes: 0 };
+        let options =
+            NodeOptions { max_sessions: 2, snapshot_after_entries: 0, snapshot_after_bytes: 0, reserve_bytes: 0 };
         Self::with(count, Config::new(NodeId(0)), options)
     }
 

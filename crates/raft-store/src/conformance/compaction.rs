@@ -98,7 +98,7 @@ pub(super) fn the_tail_is_bounded<D: Disk>(disk: D) {
     let (store, writes) = compacted(disk, 4);
     let mut disk = store.into_disk();
     for tail_bytes in [0, 1523, 1524, 4000, 100_000] {
-        let options = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes };
+        let options = StoreOptions { tail_bytes, ..OPTIONS };
         let opened = Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"));
         Model::of(&writes).check(&opened.1.restored, LogIndex(4), tail_bytes);
         disk = opened.0.into_disk();

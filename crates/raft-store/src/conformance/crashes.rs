@@ -1,9 +1,10 @@
 //! A life with snapshots and compaction, cut short at every call to the disk, also while a start recovers. What comes back
 //! must be what a prefix of the writes adds up to that contains all synced ones.
 
+use super::dropping::Dropping;
 use super::model::{Model, data_of, meta, snapshot};
-use super::{OPTIONS, entries, open, vote};
-use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError};
+use super::{OPTIONS, entries, vote};
+use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError, StoreOptions};
 use raft_core::{EntryId, LogFate, LogIndex, Write};
 
 /// Every way in which a disk can come out of a crash now, handed over one by one. A disk that loses nothing comes out as it
@@ -73,12 +74,13 @@ enum Call {
     Save(EntryId),
     Remove(EntryId),
     Compact(u64),
+    Tend,
 }
 
 /// Segments fill up, a snapshot is taken and the log compacted before it is synced, one is received that is not wanted, the
 /// log is cut, another is received and takes the place of the log, which grows and is compacted again.
 fn story() -> Vec<Call> {
-    use Call::{Compact, Remove, Save, Sync};
+    use Call::{Compact, Remove, Save, Sync, Tend};
     let write = Call::Write;
     let keep = |last| write(snapshot(last, LogFate::Keep));
     let (kept, unwanted, received, last) =
@@ -87,6 +89,7 @@ fn story() -> Vec<Call> {
     vec![
         write(vote(1, 1)),
         write(entries(1, 2, 1, 700)),
+        Tend,
         Sync,
         write(entries(3, 2, 1, 1200)),
         Sync,
@@ -103,6 +106,7 @@ fn story() -> Vec<Call> {
         Compact(3),
         write(Write { truncate_from: Some(LogIndex(6)), ..vote(3, 2) }),
         Compact(6),
+        Tend,
         write(entries(6, 1, 2, 30)),
         Save(received),
         write(discard),
@@ -121,24 +125,23 @@ fn story() -> Vec<Call> {
 
 /// What was done before the process died.
 #[derive(Default)]
-struct Done {
+pub(super) struct Done {
     writes: Vec<Write>,
     synced: usize,
     /// Entries below this may be gone.
     before: LogIndex,
 }
 
-/// Lives the story for so many calls to the disk. Returns the disk, and whether it got to the end.
-fn live<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
+/// Lives the story until something fails. Returns the disk, what was done, and what failed.
+pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<StoreError>) {
     let mut done = Done::default();
-    let mut store = match Store::open(Dying { disk, calls_left }, OPTIONS) {
+    let mut store = match Store::open(disk, options) {
         Ok((store, _)) => store,
-        Err(error) => {
-            assert_eq!(error.error, StoreError::Disk(death()));
-            return (error.disk.disk, done, false);
-        }
+        Err(error) => return (error.disk, done, Some(error.error)),
     };
     for call in story() {
+        // The one failure that is none of the log's: a snapshot that does not fit.
+        let may_be_full = matches!(call, Call::Save(_));
         let result = match call {
             Call::Write(write) => {
                 done.writes.push(write);
@@ -151,17 +154,35 @@ fn live<D: Disk>(disk: D, calls_left: u32) -> (D, Done, bool) {
                 done.before = done.before.max(LogIndex(before));
                 store.compact(LogIndex(before))
             }
+            Call::Tend => store.tend().map(drop),
         };
         if let Err(error) = result {
-            assert_eq!(error, StoreError::Disk(death()));
-            return (store.into_disk().disk, done, false);
+            let is_full = matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);
+            if may_be_full && is_full {
+                store.sync().expect("the log goes on");
+                done.synced = done.writes.len();
+            } else {
+                let again = store.sync().expect_err("after a failure nothing succeeds");
+                assert_eq!(again, StoreError::Poisoned(Box::new(error.clone())));
+            }
+            return (store.into_disk(), done, Some(error));
         }
     }
-    (store.into_disk().disk, done, true)
+    (store.into_disk(), done, None)
+}
+
+/// The same for so many calls to the disk. Whether it got to the end.
+fn live_for<D: Disk>(disk: D, options: StoreOptions, calls_left: u32) -> (D, Done, bool) {
+    let (disk, done, failure) = live(Dying { disk, calls_left }, options);
+    if let Some(error) = &failure {
+        assert_eq!(*error, StoreError::Disk(death()));
+    }
+    (disk.disk, done, failure.is_none())
 }
 
 /// Opens what a crash has left, checks it, crashes once more: nothing of it may be lost. Then the log goes on.
-fn check<D: Disk>(disk: D, done: &Done, ends: Ends<'_, D>) {
+pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: Ends<'_, D>) {
+    let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
     let (mut store, recovery) = open(disk);
     let records = recovery.records as usize;
     let Done { writes, synced, before } = done;
@@ -187,23 +208,28 @@ fn check<D: Disk>(disk: D, done: &Done, ends: Ends<'_, D>) {
 
 /// Cuts a life short at every call, and the recovery after it at every call. Returns how many crashes there were.
 pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
+    every_crash_with(OPTIONS, fresh, ends)
+}
+
+/// The same with these options.
+pub fn every_crash_with<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
     let mut crashes = 0;
     for calls in 0.. {
-        let (disk, done, finished) = live(fresh(), calls);
+        let (disk, done, finished) = live_for(fresh(), options, calls);
         ends(disk, &mut |disk| {
             crashes += 1;
-            check(disk, &done, ends);
+            check(disk, options, &done, ends);
         });
         for recovery_calls in 0.. {
             // Lived anew each time: not every disk can be copied.
             let mut finished = true;
-            ends(live(fresh(), calls).0, &mut |disk| {
-                if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, OPTIONS) {
+            ends(live_for(fresh(), options, calls).0, &mut |disk| {
+                if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, options) {
                     assert_eq!(error.error, StoreError::Disk(death()));
                     finished = false;
                     ends(error.disk.disk, &mut |disk| {
                         crashes += 1;
-                        check(disk, &done, ends);
+                        check(disk, options, &done, ends);
                     });
                 }
             });
@@ -216,4 +242,25 @@ pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) ->
         }
     }
     crashes
+}
+
+/// Lets every sync of the story fail in turn, in the way of [`Dropping`]: what it was to write is dropped, stays readable,
+/// and no later sync says so. What the next start hands over must be there after a power loss all the same. Returns how many
+/// failures there were.
+pub fn every_failed_sync(options: StoreOptions) -> u32 {
+    for syncs in 0.. {
+        let (mut disk, done, failure) = live(Dropping::after(syncs), options);
+        let Some(failure) = failure else { return syncs };
+        assert!(matches!(failure, StoreError::Disk(_)), "{failure}");
+        // The device is well again, the process is started again, and then the power fails.
+        disk.syncs_left = None;
+        let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
+        let (store, recovery) = open(disk);
+        let mut disk: Dropping = store.into_disk();
+        disk.lose_power();
+        check(disk.clone(), options, &done, &|disk, check| check(disk));
+        let (_, again) = open(disk);
+        assert_eq!((again.restored, again.records), (recovery.restored, recovery.records), "after sync {syncs}");
+    }
+    0
 }

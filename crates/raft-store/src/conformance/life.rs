@@ -1,8 +1,8 @@
 //! Any life of a store, drawn from numbers, against the model.
 
 use super::model::{Model, data_of, meta, snapshot};
-use super::{entries, vote};
-use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreOptions};
+use super::{OPTIONS, RESERVING, entries, vote};
+use crate::{Disk, Recovery, Store, StoreOptions};
 use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Restored, Term, Write};
 
 /// One step of a life: what to do, and two numbers for it. All of them are legal.
@@ -10,8 +10,9 @@ use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, Nod
 pub struct Step(pub u8, pub u16, pub u16);
 
 /// A life going on.
-struct Life {
-    writes: Vec<Write>,
+pub(super) struct Life {
+    /// All writes that are in the log.
+    pub(super) writes: Vec<Write>,
     /// What they add up to.
     model: Model,
     /// So many of them are durable for certain.
@@ -24,54 +25,32 @@ struct Life {
 /// Lives these steps. `crash` is how the disk comes out of a crash with these two numbers, and whether writes that were not
 /// synced may be lost in it. Returns how many segments were deleted and how many crashes took something.
 pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16) -> D) -> (u64, u64) {
-    let mut life = Life { writes: Vec::new(), model: Model::default(), synced: 0, before: LogIndex(0), term: 1 };
-    let mut options = StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX };
-    let open = |disk, options| Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"));
+    let mut life = Life::new();
+    // With room made ahead, or without: the first step's number says.
+    let mut options = if steps.first().is_some_and(|step| step.1 % 2 == 1) { RESERVING } else { OPTIONS };
     let (mut store, _) = open(disk, options);
     let (mut deleted, mut taken) = (0, 0);
     for &Step(kind, a, b) in steps {
-        match kind % 16 {
-            0..=8 => life.write(&mut store, kind, a, b),
-            9 | 10 => {
-                store.sync().expect("a disk that works");
-                life.synced = life.writes.len();
-            }
-            11 => {
-                life.before = life.before.max(LogIndex(u64::from(a) % (life.model.last().0 + 3)));
-                store.compact(life.before).expect("a disk that works");
-            }
-            12 => life.read(&mut store, a, b),
-            13 => {
-                let last = EntryId::new(u64::from(a) % 40 + 1, u64::from(b) % 4 + 1);
-                store.save_snapshot(&meta(last), &data_of(last)).expect("a disk that works");
-            }
-            14 => {
-                let last = EntryId::new(u64::from(a) % 40 + 1, u64::from(b) % 4 + 1);
-                store.remove_snapshot(last).expect("a disk that works");
-            }
-            _ => {
-                options.tail_bytes = u64::from(b) * 4;
-                let (reopened, recovery) = open(crash(store.into_disk(), a, b), options);
-                store = reopened;
-                let records = recovery.records as usize;
-                assert!((life.synced..=life.writes.len()).contains(&records), "{records} after {}", life.synced);
-                taken += u64::from(records < life.writes.len());
-                life.writes.truncate(records);
-                life.synced = records;
-                life.model = Model::of(&life.writes);
-                life.model.check(&recovery.restored, life.before, options.tail_bytes);
-                let hard_state = HardState { term: Term(life.term), voted_for: None };
-                assert_eq!(Restored { hard_state, ..recovery.restored }.check(), Ok(()), "a core starts from it");
-                let files = store.disk_mut().list().expect("a disk that works");
-                let oldest = files.iter().find_map(|file| file.strip_prefix("wal-")?.parse().ok());
-                deleted = oldest.map_or(deleted, |oldest: u64| oldest - 1);
-                life.model.check_snapshot(&mut store);
-            }
+        if kind % 16 < 15 {
+            life.step(&mut store, Step(kind, a, b));
+            continue;
         }
+        options.tail_bytes = u64::from(b) * 4;
+        let (reopened, recovery) = open(crash(store.into_disk(), a, b), options);
+        store = reopened;
+        taken += life.recovered(&recovery, options.tail_bytes);
+        let files = store.disk_mut().list().expect("a disk that works");
+        let oldest = files.iter().find_map(|file| file.strip_prefix("wal-")?.parse().ok());
+        deleted = oldest.map_or(deleted, |oldest: u64| oldest - 1);
+        life.model.check_snapshot(&mut store);
     }
     life.model.check_reads(&mut store, life.before);
     life.model.check_snapshot(&mut store);
     (deleted, taken)
+}
+
+fn open<D: Disk>(disk: D, options: StoreOptions) -> (Store<D>, Recovery) {
+    Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"))
 }
 
 /// An entry that carries a configuration.
@@ -81,6 +60,62 @@ fn configuration(index: u64, term: u64, voter: u64) -> Entry {
 }
 
 impl Life {
+    fn new() -> Self {
+        Self { writes: Vec::new(), model: Model::default(), synced: 0, before: LogIndex(0), term: 1 }
+    }
+
+    /// Lives these steps on a disk whose crashes take nothing, and stops without a sync. `started` sees the disk after each
+    /// start but the first, with the number of its records.
+    pub(super) fn lived<D: Disk>(disk: D, steps: &[Step], started: &mut dyn FnMut(D, u64) -> D) -> (D, Self) {
+        let mut life = Self::new();
+        let (mut store, _) = open(disk, OPTIONS);
+        for &step in steps {
+            if step.0 % 16 == 15 {
+                let disk = started(store.into_disk(), life.writes.len() as u64);
+                let (reopened, recovery) = open(disk, OPTIONS);
+                life.recovered(&recovery, OPTIONS.tail_bytes);
+                store = reopened;
+            } else {
+                life.step(&mut store, step);
+            }
+        }
+        (store.into_disk(), life)
+    }
+
+    fn step<D: Disk>(&mut self, store: &mut Store<D>, Step(kind, a, b): Step) {
+        let some = || EntryId::new(u64::from(a) % 40 + 1, u64::from(b) % 4 + 1);
+        match kind % 16 {
+            9 | 10 => {
+                store.sync().expect("a disk that works");
+                self.synced = self.writes.len();
+            }
+            11 => {
+                self.before = self.before.max(LogIndex(u64::from(a) % (self.model.last().0 + 3)));
+                store.compact(self.before).expect("a disk that works");
+            }
+            12 if b.is_multiple_of(3) => drop(store.tend().expect("a disk that works")),
+            12 => self.read(store, a, b),
+            13 => store.save_snapshot(&meta(some()), &data_of(some())).expect("a disk that works"),
+            14 => store.remove_snapshot(some()).expect("a disk that works"),
+            _ => self.write(store, kind, a, b),
+        }
+    }
+
+    /// A crash is over. Returns whether it took something.
+    fn recovered(&mut self, recovery: &Recovery, tail_bytes: u64) -> u64 {
+        let records = recovery.records as usize;
+        assert!((self.synced..=self.writes.len()).contains(&records), "{records} after {}", self.synced);
+        let taken = u64::from(records < self.writes.len());
+        self.writes.truncate(records);
+        self.synced = records;
+        self.model = Model::of(&self.writes);
+        self.model.check(&recovery.restored, self.before, tail_bytes);
+        let hard_state = HardState { term: Term(self.term), voted_for: None };
+        let restored = Restored { hard_state, ..recovery.restored.clone() };
+        assert_eq!(restored.check(), Ok(()), "a core starts from it");
+        taken
+    }
+
     /// A group of one or two writes.
     fn write<D: Disk>(&mut self, store: &mut Store<D>, kind: u8, a: u16, b: u16) {
         let before = self.writes.len();

@@ -22,7 +22,8 @@ fn start(folder: &Path) -> Opened<Files> {
     let identity = Identity { cluster: ClusterId([0xab; 16]), node: NodeId(1) };
     let founding = raft_core::Write::bootstrap(Configuration::of_voters([NodeId(1), NodeId(2)]));
     let files = Files::open(folder, true).expect("a folder");
-    open_node(files, identity, Some(&founding), StoreOptions { segment_bytes: 4096, tail_bytes: 0 }).expect("it starts")
+    open_node(files, identity, Some(&founding), StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 })
+        .expect("it starts")
 }
 
 /// A node's folder with one entry of each kind and a truncation in four records.

@@ -91,6 +91,21 @@ fn a_timer_that_cannot_be_proposed_is_tried_again() {
 }
 
 #[test]
+fn a_timer_waits_while_the_disk_has_no_room() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.leader();
+    let session = cluster.open_session(leader, 1);
+    cluster.say(leader, session, 1, "after 10");
+    let began = cluster.now;
+    cluster.feed(leader, NodeInput::Space { is_low: true });
+    cluster.run_until(|cluster| cluster.now.0 > began.0 + 600 * MS);
+    assert_eq!(cluster.nodes[&leader].machine().0.len(), 1, "nothing is proposed");
+    cluster.feed(leader, NodeInput::Space { is_low: false });
+    let done = cluster.when(leader, "done 1");
+    assert!(done.0 <= began.0 + 800 * MS, "done at {done:?}");
+}
+
+#[test]
 fn a_watch_is_answered_at_any_node_once_there_is_an_answer() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
@@ -115,7 +130,7 @@ fn a_watch_is_answered_at_any_node_once_there_is_an_answer() {
 #[test]
 fn a_watch_outlives_the_leader_and_a_jump_to_a_snapshot() {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
-    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 5, snapshot_after_bytes: 0 };
+    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 5, snapshot_after_bytes: 0, reserve_bytes: 0 };
     let mut cluster = Cluster::with(3, config, options);
     let first = cluster.leader();
     let away = first.0 % 3 + 1;

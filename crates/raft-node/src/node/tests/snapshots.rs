@@ -6,7 +6,8 @@ use raft_core::SnapshotRecord;
 /// Nodes that take a snapshot every `entries` entries and keep nothing of the log that one covers, nor in memory.
 fn snapshotting(count: u64, entries: u64) -> Cluster {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
-    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0 };
+    let options =
+        NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0, reserve_bytes: 0 };
     Cluster::with(count, config, options)
 }
 
