@@ -36,13 +36,16 @@ pub(crate) struct Recovered {
 pub(crate) fn recover<D: Disk>(disk: &mut D, known: Known, tail_bytes: u64) -> Result<Recovered, StoreError> {
     let mut configurations = Configurations::default();
     let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
-    let Walked { outline, oldest, position, records, torn_tail, .. } = walked;
+    let Walked { outline, oldest, position, vouched, records, torn_tail, .. } = walked;
     if let Some(named) = &outline.snapshot {
         check(disk, named)?;
     }
     let tail = tail(disk, &outline, tail_bytes)?;
     if let Some(torn) = &torn_tail {
         cut(disk, torn)?;
+    }
+    if let Some(position) = &position {
+        write_again(disk, &segment_file(position.segment), vouched, position.end)?;
     }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
@@ -97,6 +100,23 @@ fn cut<D: Disk>(disk: &mut D, tail: &TornTail) -> Result<(), StoreError> {
         let count = (bytes - done).min(ZEROS.len() as u64);
         disk.write(file, offset + done, &ZEROS[..count as usize])?;
         done += count;
+    }
+    Ok(())
+}
+
+/// Writes what is there once more. After a sync that failed the system holds what it could not write for written: it can be
+/// read, and no later sync writes it (Rebello et al., "Can applications recover from fsync failures?", USENIX ATC 2020).
+fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, to: u64) -> Result<(), StoreError> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut at = from;
+    while at < to {
+        let wanted = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = disk.read(file, at, &mut buffer[..wanted])?;
+        if read == 0 {
+            break;
+        }
+        disk.write(file, at, &buffer[..read])?;
+        at += read as u64;
     }
     Ok(())
 }

@@ -59,6 +59,8 @@ pub(crate) struct Walked {
     pub(crate) oldest: u64,
     /// Where the log ends; none if there is no segment, or only one whose making was torn.
     pub(crate) position: Option<Position>,
+    /// Up to where a record of the newest segment knows that segment durable.
+    pub(crate) vouched: u64,
     /// The number of the last record before the oldest segment: 0 unless segments before it were deleted.
     pub(crate) compacted: u64,
     /// The number of the last record, which is how many were ever written and kept.
@@ -97,6 +99,7 @@ pub(crate) fn walk<D: Disk>(
             break;
         };
         walked.enter(&reader, header, checkpoint)?;
+        walked.vouched = 0;
         let end = reader.records(header.records_from(), &mut walked, visit)?;
         let capacity = reader.window.length();
         let junk = reader.tail(end, newest)?;
@@ -267,6 +270,7 @@ impl<D: Disk> Segment<'_, D> {
             let outline = &mut walked.outline;
             outline.apply(&write, self.segment, offset).map_err(|reason| self.corrupt(offset, reason))?;
             walked.records = number;
+            walked.vouched = frame.durable;
             let end = frame.end(offset);
             visit(&Record { file: self.file, segment: self.segment, offset, bytes: end - offset, number, write });
             offset = end;
