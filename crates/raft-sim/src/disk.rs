@@ -7,11 +7,17 @@
 //! Files are pages shared between the durable and the readable image (and between clones of the disk), so a write
 //! copies a page at most, and a file that is preallocated costs nothing.
 
+mod ailments;
 mod content;
+mod damage;
 
+use ailments::Ailments;
 use content::{Change, Content, SECTOR};
 use raft_store::{Disk, DiskError, DiskErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use ailments::Ailment;
+pub use damage::{SECTOR_BYTES, Sector};
 
 /// A folder of files on a simulated disk.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +36,8 @@ pub struct SimDisk {
     next_file: u64,
     /// When the machine stops, if it is to.
     stop: Option<Stop>,
+    /// What makes calls fail.
+    ailments: Ailments,
 }
 
 /// When a machine stops by itself.
@@ -48,6 +56,8 @@ struct File {
     durable: Content,
     /// What was done since the last sync, with the operations' numbers.
     changes: Vec<(u64, Change)>,
+    /// What a failed sync dropped and the cache still shows: no sync writes it, unless it is written once more.
+    dropped: Vec<(u64, Change)>,
 }
 
 #[derive(Clone, Debug)]
@@ -150,6 +160,26 @@ impl SimDisk {
         self.stop == Some(Stop { after: 0, from_creation: false })
     }
 
+    /// Has calls fail from now on: after this many more that can, in the way that the bits choose.
+    pub fn fall_ill(&mut self, ailment: Ailment, after: u64, bits: u64) {
+        self.ailments.begin(ailment, after, bits);
+    }
+
+    /// Ends everything that makes calls fail.
+    pub fn cure(&mut self) {
+        self.ailments.cure();
+    }
+
+    /// Whether calls may fail.
+    pub fn is_ill(&self) -> bool {
+        self.ailments.any()
+    }
+
+    /// What has made calls fail since this was asked last.
+    pub fn take_struck(&mut self) -> Vec<Ailment> {
+        self.ailments.take_struck()
+    }
+
     /// Counts a call that changes or syncs something.
     fn spend(&mut self, file: &str) -> Result<(), DiskError> {
         if self.has_stopped() {
@@ -200,13 +230,34 @@ impl SimDisk {
     }
 
     fn change(&mut self, name: &str, change: Change) -> Result<(), DiskError> {
-        self.number(name)?;
+        let length = self.file(name)?.seen.length();
         self.spend(name)?;
-        let operation = self.operation();
-        let file = self.file(name)?;
-        file.seen.apply(&change);
-        file.changes.push((operation, change));
-        Ok(())
+        if change.end() > length && self.ailments.has_no_space() {
+            return Err(error(DiskErrorKind::Full, name));
+        }
+        let (change, result) = match self.ailments.write_fails() {
+            None => (Some(change), Ok(())),
+            Some(bits) => (change.part(bits), Err(error(DiskErrorKind::Failed, name))),
+        };
+        if let Some(change) = change {
+            let operation = self.operation();
+            let file = self.file(name)?;
+            file.seen.apply(&change);
+            file.changes.push((operation, change));
+        }
+        result
+    }
+
+    /// Counts a change of names; `grows` if it needs space.
+    fn spend_on_names(&mut self, file: &str, grows: bool) -> Result<(), DiskError> {
+        self.spend(file)?;
+        if grows && self.ailments.has_no_space() {
+            return Err(error(DiskErrorKind::Full, file));
+        }
+        match self.ailments.write_fails() {
+            Some(_) => Err(error(DiskErrorKind::Failed, file)),
+            None => Ok(()),
+        }
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -222,7 +273,7 @@ impl SimDisk {
         self.files.retain(|number, file| {
             let keep = named.contains(number);
             if !keep {
-                file.changes.iter().for_each(|(operation, _)| {
+                file.changes.iter().chain(&file.dropped).for_each(|(operation, _)| {
                     unsettled.remove(operation);
                 });
             }
@@ -301,8 +352,12 @@ impl Loss<'_> {
 
 impl File {
     fn lose(&mut self, loss: &mut Loss<'_>) {
-        if self.changes.is_empty() {
+        if self.changes.is_empty() && self.dropped.is_empty() {
             return;
+        }
+        for (_, change) in self.dropped.drain(..) {
+            loss.report.operations_lost += 1;
+            loss.report.bytes_lost += change.bytes();
         }
         let mut left = self.durable.clone();
         for (operation, change) in self.changes.drain(..) {
@@ -324,6 +379,43 @@ impl File {
         self.durable = left.clone();
         self.seen = left;
     }
+
+    /// A sync fails: some of what it was to make durable is, the rest is forgotten. Adds the operations that are settled by
+    /// that: durable, or lost to every reader.
+    fn drop_dirty(&mut self, bits: u64, settled: &mut Vec<u64>) {
+        let shows_old = bits & 1 == 1;
+        for (place, (operation, change)) in self.changes.drain(..).enumerate() {
+            if bits >> (1 + place % 63) & 1 == 1 {
+                self.durable.apply(&change);
+                settled.push(operation);
+            } else if shows_old {
+                settled.push(operation);
+            } else {
+                self.dropped.push((operation, change));
+            }
+        }
+        if shows_old {
+            settled.extend(self.dropped.drain(..).map(|(operation, _)| operation));
+            self.seen = self.durable.clone();
+        }
+    }
+
+    /// Makes what was done durable. What was dropped is settled once the disk holds what can be read there. Adds the
+    /// operations.
+    fn sync(&mut self, settled: &mut Vec<u64>) {
+        for (operation, change) in self.changes.drain(..) {
+            self.durable.copy_changed(&self.seen, &change);
+            settled.push(operation);
+        }
+        let (durable, seen) = (&self.durable, &self.seen);
+        self.dropped.retain(|(operation, change)| {
+            let holds = durable.equals_where(seen, change);
+            if holds {
+                settled.push(*operation);
+            }
+            !holds
+        });
+    }
 }
 
 impl Disk for SimDisk {
@@ -338,7 +430,7 @@ impl Disk for SimDisk {
         if let Some(stop) = &mut self.stop {
             stop.from_creation = false;
         }
-        self.spend(file)?;
+        self.spend_on_names(file, true)?;
         self.next_file += 1;
         self.files.insert(self.next_file, File::default());
         self.change_name(NameChange::Link { name: file.to_owned(), file: self.next_file });
@@ -350,6 +442,10 @@ impl Disk for SimDisk {
     }
 
     fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        self.number(file)?;
+        if self.ailments.read_fails() {
+            return Err(error(DiskErrorKind::Failed, file));
+        }
         Ok(self.file(file)?.seen.read(offset, buffer))
     }
 
@@ -364,17 +460,22 @@ impl Disk for SimDisk {
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         let number = self.number(file)?;
         self.spend(file)?;
-        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
-        for (operation, change) in file.changes.drain(..) {
-            file.durable.copy_changed(&file.seen, &change);
+        let fails = self.ailments.sync_fails();
+        let Some(synced) = self.files.get_mut(&number) else { return Ok(()) };
+        let mut settled = Vec::new();
+        match fails {
+            Some(bits) => synced.drop_dirty(bits, &mut settled),
+            None => synced.sync(&mut settled),
+        }
+        for operation in settled {
             self.unsettled.remove(&operation);
         }
-        Ok(())
+        fails.map_or(Ok(()), |_| Err(error(DiskErrorKind::Failed, file)))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let file = self.number(from)?;
-        self.spend(from)?;
+        self.spend_on_names(from, false)?;
         if from != to {
             self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
         }
@@ -383,13 +484,13 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, file: &str) -> Result<(), DiskError> {
         self.number(file)?;
-        self.spend(file)?;
+        self.spend_on_names(file, false)?;
         self.change_name(NameChange::Unlink { name: file.to_owned() });
         Ok(())
     }
 
     fn sync_folder(&mut self) -> Result<(), DiskError> {
-        self.spend(".")?;
+        self.spend_on_names(".", false)?;
         for (operation, _) in self.name_changes.drain(..) {
             self.unsettled.remove(&operation);
         }

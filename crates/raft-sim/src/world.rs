@@ -6,6 +6,7 @@
 mod call;
 mod configurations;
 mod crash;
+mod disk_faults;
 mod disk_lane;
 mod healed;
 mod pause;

@@ -1,6 +1,8 @@
 //! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
 
 use super::changes::{SeatChange, Seats};
+use crate::disk::Ailment;
+use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,7 +274,7 @@ pub enum StepAction {
         /// The groups.
         groups: Vec<BTreeSet<NodeId>>,
     },
-    /// Ends all cuts, partitions, drop rules, disk slowness, pauses and drifts.
+    /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
     Drop {
@@ -291,6 +293,22 @@ pub enum StepAction {
         nodes: Targets,
         /// The latency.
         latency: Range<Duration>,
+    },
+    /// Damages what is durable on disks; nobody is told.
+    Damage {
+        /// Whose.
+        nodes: Targets,
+        /// [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
+        fault: Fault,
+    },
+    /// Has calls to disks fail: once, or, without space, until healed.
+    Ailment {
+        /// Whose.
+        nodes: Targets,
+        /// How.
+        ailment: Ailment,
+        /// After how many more calls that can fail so.
+        after_calls: u64,
     },
     /// Has clocks run fast or slow until healed. What they show stays; how fast it grows changes.
     Drift {
@@ -436,6 +454,20 @@ pub enum Feature {
     Snapshots,
     /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
     LeaseReads,
+    /// Disks report errors.
+    Eio,
+    /// Disks are full for a while.
+    Enospc,
+    /// Syncs fail and drop what they were to make durable.
+    FsyncFailed,
+    /// Bits of what is durable turn over, on a minority of the voters.
+    BitRot,
+    /// Writes went to other places than they were meant for, likewise.
+    MisdirectedWrite,
+    /// Disks are lost, likewise.
+    DiskWiped,
+    /// Old copies of disks are started, likewise, and not before their nodes are removed.
+    DiskRolledBack,
 }
 
 /// What must hold.

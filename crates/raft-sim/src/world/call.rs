@@ -221,6 +221,7 @@ impl World {
             Some(CrashKind::Kill) => self.ledger.matter(Fault::Kill),
             Some(CrashKind::PowerLoss) => self.ledger.matter(Fault::PowerLoss),
             Some(CrashKind::DiskLoss) => self.ledger.matter(Fault::DiskWiped),
+            Some(CrashKind::DiskRollback) => self.ledger.matter(Fault::DiskRolledBack),
             None => {}
         }
     }

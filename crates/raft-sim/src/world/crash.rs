@@ -57,6 +57,10 @@ impl World {
                 lost = host.lose_disk();
                 Fault::DiskWiped
             }
+            CrashKind::DiskRollback => {
+                lost = host.set_disk_back();
+                Fault::DiskRolledBack
+            }
         };
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         host.downed_by = Some(crash);
@@ -84,20 +88,29 @@ impl World {
     /// Starts a node that is down.
     pub(crate) fn start(&mut self, node: NodeId) {
         self.disturbed = self.now;
+        if self.is_gone(node) {
+            return;
+        }
         let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_none()) else { return };
         let seed = self.choices.draw(NODE_SEED, node.0, host.incarnation).bits();
         match host.start(seed) {
             Ok(started) => {
                 self.emissions.push(Emission::View(host.view()));
                 self.emit(None, Some(node), started);
+                self.found_sound(node);
                 self.arrange_timer(node);
             }
             Err(_) if self.strike_at_disk(node) => {}
-            Err(error) => {
-                self.emissions.push(Emission::View(None));
-                self.emit(None, Some(node), What::RefusedToStart { error });
-            }
+            Err(error) => self.refuses(node, error),
         }
+    }
+
+    /// A node does not run, and says why.
+    fn refuses(&mut self, node: NodeId, error: String) {
+        self.note_struck(node);
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(node), What::RefusedToStart { error });
+        self.swarm_refused(node);
     }
 
     /// Plans a start.
@@ -123,10 +136,12 @@ impl World {
         if self.strike_at_disk(node) {
             return;
         }
+        self.disturbed = self.now;
+        self.held.remove(&node);
         if let Some(host) = self.hosts.get_mut(&node) {
+            host.disarm();
             host.stop();
         }
-        self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::RefusedToStart { error: format!("the store failed: {error}") });
+        self.refuses(node, format!("the store failed: {error}"));
     }
 }
