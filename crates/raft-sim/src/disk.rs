@@ -8,15 +8,19 @@
 //! copies a page at most, and a file that is preallocated costs nothing.
 
 mod ailments;
+mod cases;
 mod content;
 mod damage;
+mod sync;
 
 use ailments::Ailments;
-use content::{Change, Content, SECTOR};
+use content::{Change, Content};
 use raft_store::{Disk, DiskError, DiskErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
+use sync::Loss;
 
 pub use ailments::Ailment;
+pub use cases::{Pending, PowerCase};
 pub use damage::{SECTOR_BYTES, Sector};
 
 /// A folder of files on a simulated disk.
@@ -38,6 +42,8 @@ pub struct SimDisk {
     stop: Option<Stop>,
     /// What makes calls fail.
     ailments: Ailments,
+    /// How many calls that change or sync something there were.
+    calls: u64,
 }
 
 /// When a machine stops by itself.
@@ -160,6 +166,11 @@ impl SimDisk {
         self.stop == Some(Stop { after: 0, from_creation: false })
     }
 
+    /// How many calls that change or sync something there were.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
     /// Has calls fail from now on: after this many more that can, in the way that the bits choose.
     pub fn fall_ill(&mut self, ailment: Ailment, after: u64, bits: u64) {
         self.ailments.begin(ailment, after, bits);
@@ -185,6 +196,7 @@ impl SimDisk {
         if self.has_stopped() {
             return Err(error(DiskErrorKind::Failed, file));
         }
+        self.calls += 1;
         if let Some(stop) = self.stop.as_mut().filter(|stop| !stop.from_creation) {
             stop.after = stop.after.saturating_sub(1);
         }
@@ -299,122 +311,6 @@ impl NameChange {
                 names.remove(name);
             }
         }
-    }
-}
-
-/// A power loss in progress.
-struct Loss<'a> {
-    keep: PowerLoss<'a>,
-    report: PowerLossReport,
-}
-
-impl Loss<'_> {
-    fn choose(&mut self, kind: ChoiceKind, operation: u64, options: u64) -> u64 {
-        match &mut self.keep {
-            PowerLoss::KeepAll => 1,
-            PowerLoss::KeepNothing => 0,
-            PowerLoss::Choose(choose) => choose(Choice { kind, operation, options }).checked_rem(options).unwrap_or(0),
-        }
-    }
-
-    /// Whether something that cannot be torn is kept.
-    fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
-        let kept = self.choose(kind, operation, 2) == 1;
-        self.report.operations_lost += u64::from(!kept);
-        kept
-    }
-
-    /// What is left of a write of `length` bytes at `offset`: pieces of it, as ranges of its bytes.
-    fn pieces(&mut self, operation: u64, offset: u64, length: u64) -> [(u64, u64); 2] {
-        let first = offset / SECTOR;
-        let sectors = (offset + length).div_ceil(SECTOR).saturating_sub(first);
-        match self.choose(ChoiceKind::Write, operation, if sectors > 1 { 3 } else { 2 }) {
-            0 => {
-                self.report.operations_lost += 1;
-                self.report.bytes_lost += length;
-                [(0, 0), (0, 0)]
-            }
-            1 => [(0, length), (0, 0)],
-            _ => {
-                let from = self.choose(ChoiceKind::TearFrom, operation, sectors);
-                // A tear that loses every sector is a lost write, which has its own answer.
-                let most = if from == 0 { sectors - 1 } else { sectors - from };
-                let count = 1 + if most > 1 { self.choose(ChoiceKind::TearCount, operation, most) } else { 0 };
-                let place = |sector: u64| ((first + sector) * SECTOR).saturating_sub(offset).min(length);
-                let (lost_from, lost_to) = (place(from), place(from + count));
-                self.report.torn_writes += 1;
-                self.report.bytes_lost += lost_to - lost_from;
-                [(0, lost_from), (lost_to, length)]
-            }
-        }
-    }
-}
-
-impl File {
-    fn lose(&mut self, loss: &mut Loss<'_>) {
-        if self.changes.is_empty() && self.dropped.is_empty() {
-            return;
-        }
-        for (_, change) in self.dropped.drain(..) {
-            loss.report.operations_lost += 1;
-            loss.report.bytes_lost += change.bytes();
-        }
-        let mut left = self.durable.clone();
-        for (operation, change) in self.changes.drain(..) {
-            match &change {
-                Change::SetLen(_) => {
-                    if loss.keeps(ChoiceKind::Length, operation) {
-                        left.apply(&change);
-                    }
-                }
-                Change::Write { offset, data } => {
-                    for (from, to) in loss.pieces(operation, *offset, data.len() as u64) {
-                        if from < to {
-                            left.write(offset + from, &data[from as usize..to as usize]);
-                        }
-                    }
-                }
-            }
-        }
-        self.durable = left.clone();
-        self.seen = left;
-    }
-
-    /// A sync fails: some of what it was to make durable is, the rest is forgotten. Adds the operations that are settled by
-    /// that: durable, or lost to every reader.
-    fn drop_dirty(&mut self, bits: u64, settled: &mut Vec<u64>) {
-        let shows_old = bits & 1 == 1;
-        for (place, (operation, change)) in self.changes.drain(..).enumerate() {
-            if bits >> (1 + place % 63) & 1 == 1 {
-                self.durable.apply(&change);
-                settled.push(operation);
-            } else if shows_old {
-                settled.push(operation);
-            } else {
-                self.dropped.push((operation, change));
-            }
-        }
-        if shows_old {
-            settled.extend(self.dropped.drain(..).map(|(operation, _)| operation));
-            self.seen = self.durable.clone();
-        }
-    }
-
-    /// Makes what was done durable. What was dropped is settled once the disk holds what can be read there. Adds the
-    /// operations.
-    fn sync(&mut self, settled: &mut Vec<u64>) {
-        for (operation, change) in self.changes.drain(..) {
-            self.durable.copy_changed(&self.seen, &change);
-            settled.push(operation);
-        }
-        let (durable, seen) = (&self.durable, &self.seen);
-        self.dropped.retain(|(operation, change)| {
-            let holds = durable.equals_where(seen, change);
-            if holds {
-                settled.push(*operation);
-            }
-            !holds
-        });
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Host {
     pub power_losses: u64,
     /// Counts what made calls to its disk fail.
     pub ailments: u64,
+    /// Counts what its processes have put out.
+    pub outputs: u64,
     /// Counts the damages to its disk.
     pub damages: u64,
     /// What has damaged its disk, unless a start since has found it sound.
@@ -159,6 +161,7 @@ impl Host {
             reads: 0,
             power_losses: 0,
             ailments: 0,
+            outputs: 0,
             damages: 0,
             damaged: None,
             vouched: None,

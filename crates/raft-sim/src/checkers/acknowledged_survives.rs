@@ -14,7 +14,7 @@ use raft_node::Reply;
 
 const NAME: &str = "acknowledged_survives";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct AcknowledgedSurvives {
     /// The highest index acknowledged, and the record that did it.
     newest: Option<(LogIndex, u64)>,

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "recovery";
 
+#[derive(Clone)]
 pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
     /// The configuration that the first node to start brings: n1 always founds.

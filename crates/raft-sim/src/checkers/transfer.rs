@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "transfer";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Transfer {
     /// Of each node: when it was told to start in which term with which log.
     told: BTreeMap<(NodeId, Term), (EntryId, u64)>,

@@ -45,6 +45,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// Random faults, if any.
     pub swarm: Option<SwarmModel>,
+    /// Every crash of the scripted run, if it is to be enumerated.
+    pub enumerate: Option<Enumeration>,
     /// What must hold at the end, beyond the checkers.
     pub expect: Expectations,
 }
@@ -402,6 +404,19 @@ pub enum Keep {
     Nothing,
     /// Everything.
     Everything,
+    /// The outcome of this number, of all there are ([`PowerCase`](crate::disk::PowerCase)); no step can say this.
+    Case(u64),
+}
+
+/// How the crashes of a scripted run are enumerated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enumeration {
+    /// How much later a node that has crashed is started again.
+    pub restart_after: Duration,
+    /// Crashes strike up to here, so that the last branch has time to heal.
+    pub until: Duration,
+    /// How many crash points are run unless all are asked for: evenly over the run.
+    pub sample: u64,
 }
 
 /// Random faults of a swarm run: each *feature* is left out of a run with probability one half, its intensity drawn.

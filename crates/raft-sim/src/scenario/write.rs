@@ -60,6 +60,12 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
         out.field("mean_interval", quoted(&units::show(swarm.mean_interval)));
         out.field("heal_at", quoted(&units::show(swarm.heal_at)));
     }
+    if let Some(enumerate) = &scenario.enumerate {
+        out.section("[enumerate]");
+        out.field("restart_after", quoted(&units::show(enumerate.restart_after)));
+        out.field("until", quoted(&units::show(enumerate.until)));
+        out.field("sample", enumerate.sample);
+    }
     let expect = expectations(&scenario.expect);
     if !expect.is_empty() {
         out.section("[expect]");

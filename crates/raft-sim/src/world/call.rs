@@ -104,6 +104,7 @@ impl World {
         };
         let named = outputs.iter().find_map(snapshot_of);
         let armed = host.armed.take_if(|_| !outputs.is_empty());
+        host.outputs += outputs.len() as u64;
         self.emissions.push(Emission::View(host.view()));
         let mut input = 0;
         for (cause, what) in whats {

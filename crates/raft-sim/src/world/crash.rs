@@ -1,8 +1,9 @@
 //! Processes end without warning and start again.
 
 use super::{Emission, Event, World};
-use crate::disk::{Choice, PowerLoss, PowerLossReport};
+use crate::disk::{Choice, PowerCase, PowerLoss, PowerLossReport};
 use crate::faults::Fault;
+use crate::host::{Armed, Host};
 use crate::record::{CrashKind, What};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
@@ -43,7 +44,14 @@ impl World {
                     let n = choice.operation * KINDS + choice.kind as u64;
                     choices.draw(POWER, key, n).below(choice.options)
                 };
+                self.power_case = match keep {
+                    Keep::Case(number) => Some(PowerCase::new(&disk.pending(), number)),
+                    _ => None,
+                };
+                let case = self.power_case.clone();
+                let mut counted = |choice| case.as_ref().map_or(0, |case| case.answer(choice));
                 let report = disk.crash_power(match keep {
+                    Keep::Case(_) => PowerLoss::Choose(&mut counted),
                     Keep::Random => PowerLoss::Choose(&mut choose),
                     Keep::Nothing => PowerLoss::KeepNothing,
                     Keep::Everything => PowerLoss::KeepAll,
@@ -83,6 +91,22 @@ impl World {
         for (fault, _) in losses.into_iter().filter(|(_, count)| *count > 0) {
             self.ledger.matter(fault);
         }
+    }
+
+    /// What the newest power loss left, if that was one of counted outcomes.
+    pub(crate) const fn power_case(&self) -> Option<&PowerCase> {
+        self.power_case.as_ref()
+    }
+
+    /// Has a crash strike a node in what it does next: after outputs of its next call, or calls to its disk.
+    pub(crate) fn arm_now(&mut self, node: NodeId, armed: Armed, at_disk: bool) {
+        let Some(host) = self.hosts.get_mut(&node) else { return };
+        if at_disk { host.arm_disk(armed, false) } else { host.armed = Some(armed) }
+    }
+
+    /// Whether a crash waits for a node.
+    pub(crate) fn is_armed(&self, node: NodeId) -> bool {
+        self.hosts.get(&node).is_some_and(Host::is_armed)
     }
 
     /// Starts a node that is down.
