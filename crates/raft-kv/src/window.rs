@@ -185,9 +185,9 @@ mod tests {
         let hash = |revision, events: &[Event]| sum_of(revision, events).fold(0u128, u128::wrapping_add);
         let (put, delete) = (event(b"k", Some(1)), event(b"k", None));
         let hashes = [
-            hash(1, &[put.clone()]),
-            hash(2, &[put.clone()]),
-            hash(1, &[delete.clone()]),
+            hash(1, std::slice::from_ref(&put)),
+            hash(2, std::slice::from_ref(&put)),
+            hash(1, std::slice::from_ref(&delete)),
             hash(1, &[Event { kind: EventKind::Expire, ..delete.clone() }]),
             hash(1, &[Event { previous_revision: 1, ..put.clone() }]),
             hash(1, &[event(b"l", Some(1))]),

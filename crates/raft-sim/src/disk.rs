@@ -7,11 +7,21 @@
 //! Files are pages shared between the durable and the readable image (and between clones of the disk), so a write
 //! copies a page at most, and a file that is preallocated costs nothing.
 
+mod ailments;
+mod cases;
 mod content;
+mod damage;
+mod sync;
 
-use content::{Change, Content, SECTOR};
+use ailments::Ailments;
+use content::{Change, Content};
 use raft_store::{Disk, DiskError, DiskErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
+use sync::Loss;
+
+pub use ailments::Ailment;
+pub use cases::{Pending, PowerCase};
+pub use damage::{SECTOR_BYTES, Sector};
 
 /// A folder of files on a simulated disk.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +40,10 @@ pub struct SimDisk {
     next_file: u64,
     /// When the machine stops, if it is to.
     stop: Option<Stop>,
+    /// What makes calls fail.
+    ailments: Ailments,
+    /// How many calls that change or sync something there were.
+    calls: u64,
 }
 
 /// When a machine stops by itself.
@@ -48,6 +62,8 @@ struct File {
     durable: Content,
     /// What was done since the last sync, with the operations' numbers.
     changes: Vec<(u64, Change)>,
+    /// What a failed sync dropped and the cache still shows: no sync writes it, unless it is written once more.
+    dropped: Vec<(u64, Change)>,
 }
 
 #[derive(Clone, Debug)]
@@ -150,11 +166,37 @@ impl SimDisk {
         self.stop == Some(Stop { after: 0, from_creation: false })
     }
 
+    /// How many calls that change or sync something there were.
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+
+    /// Has calls fail from now on: after this many more that can, in the way that the bits choose.
+    pub fn fall_ill(&mut self, ailment: Ailment, after: u64, bits: u64) {
+        self.ailments.begin(ailment, after, bits);
+    }
+
+    /// Ends everything that makes calls fail.
+    pub fn cure(&mut self) {
+        self.ailments.cure();
+    }
+
+    /// Whether calls may fail.
+    pub fn is_ill(&self) -> bool {
+        self.ailments.any()
+    }
+
+    /// What has made calls fail since this was asked last.
+    pub fn take_struck(&mut self) -> Vec<Ailment> {
+        self.ailments.take_struck()
+    }
+
     /// Counts a call that changes or syncs something.
     fn spend(&mut self, file: &str) -> Result<(), DiskError> {
         if self.has_stopped() {
             return Err(error(DiskErrorKind::Failed, file));
         }
+        self.calls += 1;
         if let Some(stop) = self.stop.as_mut().filter(|stop| !stop.from_creation) {
             stop.after = stop.after.saturating_sub(1);
         }
@@ -200,13 +242,34 @@ impl SimDisk {
     }
 
     fn change(&mut self, name: &str, change: Change) -> Result<(), DiskError> {
-        self.number(name)?;
+        let length = self.file(name)?.seen.length();
         self.spend(name)?;
-        let operation = self.operation();
-        let file = self.file(name)?;
-        file.seen.apply(&change);
-        file.changes.push((operation, change));
-        Ok(())
+        if change.end() > length && self.ailments.has_no_space() {
+            return Err(error(DiskErrorKind::Full, name));
+        }
+        let (change, result) = match self.ailments.write_fails() {
+            None => (Some(change), Ok(())),
+            Some(bits) => (change.part(bits), Err(error(DiskErrorKind::Failed, name))),
+        };
+        if let Some(change) = change {
+            let operation = self.operation();
+            let file = self.file(name)?;
+            file.seen.apply(&change);
+            file.changes.push((operation, change));
+        }
+        result
+    }
+
+    /// Counts a change of names; `grows` if it needs space.
+    fn spend_on_names(&mut self, file: &str, grows: bool) -> Result<(), DiskError> {
+        self.spend(file)?;
+        if grows && self.ailments.has_no_space() {
+            return Err(error(DiskErrorKind::Full, file));
+        }
+        match self.ailments.write_fails() {
+            Some(_) => Err(error(DiskErrorKind::Failed, file)),
+            None => Ok(()),
+        }
     }
 
     fn change_name(&mut self, change: NameChange) {
@@ -222,7 +285,7 @@ impl SimDisk {
         self.files.retain(|number, file| {
             let keep = named.contains(number);
             if !keep {
-                file.changes.iter().for_each(|(operation, _)| {
+                file.changes.iter().chain(&file.dropped).for_each(|(operation, _)| {
                     unsettled.remove(operation);
                 });
             }
@@ -251,81 +314,6 @@ impl NameChange {
     }
 }
 
-/// A power loss in progress.
-struct Loss<'a> {
-    keep: PowerLoss<'a>,
-    report: PowerLossReport,
-}
-
-impl Loss<'_> {
-    fn choose(&mut self, kind: ChoiceKind, operation: u64, options: u64) -> u64 {
-        match &mut self.keep {
-            PowerLoss::KeepAll => 1,
-            PowerLoss::KeepNothing => 0,
-            PowerLoss::Choose(choose) => choose(Choice { kind, operation, options }).checked_rem(options).unwrap_or(0),
-        }
-    }
-
-    /// Whether something that cannot be torn is kept.
-    fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
-        let kept = self.choose(kind, operation, 2) == 1;
-        self.report.operations_lost += u64::from(!kept);
-        kept
-    }
-
-    /// What is left of a write of `length` bytes at `offset`: pieces of it, as ranges of its bytes.
-    fn pieces(&mut self, operation: u64, offset: u64, length: u64) -> [(u64, u64); 2] {
-        let first = offset / SECTOR;
-        let sectors = (offset + length).div_ceil(SECTOR).saturating_sub(first);
-        match self.choose(ChoiceKind::Write, operation, if sectors > 1 { 3 } else { 2 }) {
-            0 => {
-                self.report.operations_lost += 1;
-                self.report.bytes_lost += length;
-                [(0, 0), (0, 0)]
-            }
-            1 => [(0, length), (0, 0)],
-            _ => {
-                let from = self.choose(ChoiceKind::TearFrom, operation, sectors);
-                // A tear that loses every sector is a lost write, which has its own answer.
-                let most = if from == 0 { sectors - 1 } else { sectors - from };
-                let count = 1 + if most > 1 { self.choose(ChoiceKind::TearCount, operation, most) } else { 0 };
-                let place = |sector: u64| ((first + sector) * SECTOR).saturating_sub(offset).min(length);
-                let (lost_from, lost_to) = (place(from), place(from + count));
-                self.report.torn_writes += 1;
-                self.report.bytes_lost += lost_to - lost_from;
-                [(0, lost_from), (lost_to, length)]
-            }
-        }
-    }
-}
-
-impl File {
-    fn lose(&mut self, loss: &mut Loss<'_>) {
-        if self.changes.is_empty() {
-            return;
-        }
-        let mut left = self.durable.clone();
-        for (operation, change) in self.changes.drain(..) {
-            match &change {
-                Change::SetLen(_) => {
-                    if loss.keeps(ChoiceKind::Length, operation) {
-                        left.apply(&change);
-                    }
-                }
-                Change::Write { offset, data } => {
-                    for (from, to) in loss.pieces(operation, *offset, data.len() as u64) {
-                        if from < to {
-                            left.write(offset + from, &data[from as usize..to as usize]);
-                        }
-                    }
-                }
-            }
-        }
-        self.durable = left.clone();
-        self.seen = left;
-    }
-}
-
 impl Disk for SimDisk {
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         Ok(self.names.keys().cloned().collect())
@@ -338,7 +326,7 @@ impl Disk for SimDisk {
         if let Some(stop) = &mut self.stop {
             stop.from_creation = false;
         }
-        self.spend(file)?;
+        self.spend_on_names(file, true)?;
         self.next_file += 1;
         self.files.insert(self.next_file, File::default());
         self.change_name(NameChange::Link { name: file.to_owned(), file: self.next_file });
@@ -350,6 +338,10 @@ impl Disk for SimDisk {
     }
 
     fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        self.number(file)?;
+        if self.ailments.read_fails() {
+            return Err(error(DiskErrorKind::Failed, file));
+        }
         Ok(self.file(file)?.seen.read(offset, buffer))
     }
 
@@ -364,17 +356,22 @@ impl Disk for SimDisk {
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         let number = self.number(file)?;
         self.spend(file)?;
-        let Some(file) = self.files.get_mut(&number) else { return Ok(()) };
-        for (operation, change) in file.changes.drain(..) {
-            file.durable.copy_changed(&file.seen, &change);
+        let fails = self.ailments.sync_fails();
+        let Some(synced) = self.files.get_mut(&number) else { return Ok(()) };
+        let mut settled = Vec::new();
+        match fails {
+            Some(bits) => synced.drop_dirty(bits, &mut settled),
+            None => synced.sync(&mut settled),
+        }
+        for operation in settled {
             self.unsettled.remove(&operation);
         }
-        Ok(())
+        fails.map_or(Ok(()), |_| Err(error(DiskErrorKind::Failed, file)))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
         let file = self.number(from)?;
-        self.spend(from)?;
+        self.spend_on_names(from, false)?;
         if from != to {
             self.change_name(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), file });
         }
@@ -383,13 +380,13 @@ impl Disk for SimDisk {
 
     fn remove(&mut self, file: &str) -> Result<(), DiskError> {
         self.number(file)?;
-        self.spend(file)?;
+        self.spend_on_names(file, false)?;
         self.change_name(NameChange::Unlink { name: file.to_owned() });
         Ok(())
     }
 
     fn sync_folder(&mut self) -> Result<(), DiskError> {
-        self.spend(".")?;
+        self.spend_on_names(".", false)?;
         for (operation, _) in self.name_changes.drain(..) {
             self.unsettled.remove(&operation);
         }

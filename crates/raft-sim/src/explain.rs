@@ -52,6 +52,7 @@ impl fmt::Display for Text<'_> {
                     CrashKind::Kill => "is killed",
                     CrashKind::PowerLoss => "loses power",
                     CrashKind::DiskLoss => return write!(f, "loses its disk"),
+                    CrashKind::DiskRollback => return write!(f, "has its disk set back, {lost} operations are undone"),
                 };
                 write!(f, "{how}")?;
                 if *lost > 0 { write!(f, ", {lost} bytes that were not synced are gone") } else { Ok(()) }
@@ -77,6 +78,8 @@ impl fmt::Display for Text<'_> {
             What::Invoked { label, .. } => write!(f, "{label}"),
             What::Returned { operation } => write!(f, "{operation}"),
             What::Fault { label } => write!(f, "{label}"),
+            What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
+            What::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
             What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
             what => write!(f, "{}", OfSnapshots(what)),
         }

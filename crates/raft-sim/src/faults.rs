@@ -50,11 +50,23 @@ pub enum Fault {
     SnapshotLost,
     /// A machine lost its disk and came back with an empty one. Matters if there was something on it.
     DiskWiped,
+    /// A bit of what was durable turned over. Matters if a node noticed: it ended, or refused to start.
+    BitRot,
+    /// A write went to another place than it was meant for, long ago. Matters likewise.
+    MisdirectedWrite,
+    /// A disk reported an error. Matters if some call met it.
+    Eio,
+    /// A disk was full. Matters if something needed space.
+    Enospc,
+    /// A sync failed and dropped what it was to make durable. Matters if some sync met it.
+    FsyncFailed,
+    /// A disk went back to what it held earlier. Matters if it had been changed since.
+    DiskRolledBack,
 }
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 27] = [
         Self::Loss,
         Self::Duplicate,
         Self::Reorder,
@@ -76,6 +88,12 @@ impl Fault {
         Self::RenameLost,
         Self::SnapshotLost,
         Self::DiskWiped,
+        Self::BitRot,
+        Self::MisdirectedWrite,
+        Self::Eio,
+        Self::Enospc,
+        Self::FsyncFailed,
+        Self::DiskRolledBack,
     ];
 
     /// Its name in reports.
@@ -102,6 +120,12 @@ impl Fault {
             Self::RenameLost => "rename_lost",
             Self::SnapshotLost => "snapshot_lost",
             Self::DiskWiped => "disk_wiped",
+            Self::BitRot => "bit_rot",
+            Self::MisdirectedWrite => "misdirected_write",
+            Self::Eio => "eio",
+            Self::Enospc => "enospc",
+            Self::FsyncFailed => "fsync_failed",
+            Self::DiskRolledBack => "disk_rolled_back",
         }
     }
 

@@ -4,7 +4,8 @@
 //! ends later. Who calls when, and what outputs mean for the rest of the world, is the world's business.
 
 use crate::clock::NodeClock;
-use crate::disk::{SimDisk, Stop};
+use crate::disk::{PowerLoss, SimDisk, Stop};
+use crate::faults::Fault;
 use crate::lane::{Waiting, Working};
 use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
 use crate::scenario::model::{InitialState, Keep, RaftSettings};
@@ -26,6 +27,9 @@ const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
 /// All nodes of a world are of one cluster.
 const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
+
+/// What segments of the log are called.
+pub(crate) const SEGMENTS: &str = "wal-";
 
 /// A machine: its disk, its clock, and a process while one runs.
 #[derive(Clone, Debug)]
@@ -58,6 +62,17 @@ pub struct Host {
     pub reads: u64,
     /// Counts the power losses.
     pub power_losses: u64,
+    /// Counts what made calls to its disk fail.
+    pub ailments: u64,
+    /// Counts what its processes have put out.
+    pub outputs: u64,
+    /// Counts the damages to its disk.
+    pub damages: u64,
+    /// What has damaged its disk, unless a start since has found it sound.
+    pub damaged: Option<Fault>,
+    /// The newest segment of its log when that was last synced, and up to where what is in it was vouched for then: by a
+    /// later group that is durable, or by the start that counted it.
+    pub vouched: Option<(String, u64)>,
     config: Config,
     /// After how many applied entries it takes a snapshot; 0: never.
     snapshot_after_entries: u64,
@@ -66,6 +81,8 @@ pub struct Host {
     segment_bytes: u64,
     /// The disk, while no process holds it.
     disk: Option<SimDisk>,
+    /// What it held at the newest start.
+    image: Option<SimDisk>,
 }
 
 /// A process.
@@ -145,11 +162,17 @@ impl Host {
             jobs: 0,
             reads: 0,
             power_losses: 0,
+            ailments: 0,
+            outputs: 0,
+            damages: 0,
+            damaged: None,
+            vouched: None,
             config,
             snapshot_after_entries: settings.snapshot_after_entries,
             founding,
             segment_bytes,
             disk: Some(SimDisk::new()),
+            image: None,
         }
     }
 
@@ -202,6 +225,9 @@ impl Host {
             }
         };
         self.incarnation = self.incarnations_lost + incarnation;
+        self.image = Some(store.disk().clone());
+        self.vouched = newest_segment(store.disk());
+        self.damaged = None;
         let what = What::Started {
             incarnation: self.incarnation,
             hard_state,
@@ -242,7 +268,20 @@ impl Host {
     pub fn lose_disk(&mut self) -> u64 {
         self.founding = None;
         self.incarnations_lost = self.incarnation;
+        (self.image, self.vouched, self.damaged) = (None, None, None);
         self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
+    }
+
+    /// Sets the disk back to what it held at the newest start, while no process runs. Returns how many operations that
+    /// undoes. What is started next is another incarnation than any before, whatever the disk says.
+    pub fn set_disk_back(&mut self) -> u64 {
+        let Some(mut image) = self.image.clone() else { return 0 };
+        image.crash_power(PowerLoss::KeepNothing);
+        image.cure();
+        self.incarnations_lost = self.incarnation;
+        (self.vouched, self.damaged) = (None, None);
+        let undone = image.operations();
+        self.disk.replace(image).map_or(0, |disk| disk.operations() - undone)
     }
 
     /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
@@ -271,7 +310,13 @@ impl Host {
         self.armed.is_some() || self.armed_disk.is_some()
     }
 
-    fn any_disk(&mut self) -> Option<&mut SimDisk> {
+    /// The disk, whoever holds it.
+    pub fn disk_to_see(&self) -> Option<&SimDisk> {
+        self.process.as_ref().map_or(self.disk.as_ref(), |process| Some(process.store.disk()))
+    }
+
+    /// The disk, to change it from outside, whoever holds it.
+    pub fn any_disk(&mut self) -> Option<&mut SimDisk> {
         match &mut self.process {
             Some(process) => Some(process.store.disk_mut()),
             None => self.disk.as_mut(),
@@ -305,6 +350,13 @@ impl Host {
             configuration: process.node.configuration().cloned(),
         })
     }
+}
+
+/// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that, it
+/// vouches for all of it.
+pub(crate) fn newest_segment(disk: &SimDisk) -> Option<(String, u64)> {
+    let file = disk.last_name(SEGMENTS)?;
+    Some((file.to_owned(), disk.durable_end(file)))
 }
 
 impl Process {

@@ -4,6 +4,7 @@ pub mod checkers;
 pub mod client;
 pub mod clock;
 pub mod disk;
+pub mod enumerate;
 pub mod explain;
 pub mod faults;
 pub mod hash;

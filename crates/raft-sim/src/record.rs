@@ -1,6 +1,7 @@
 //! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
 //! read this one stream and nothing else.
 
+use crate::faults::Fault;
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
@@ -309,6 +310,13 @@ pub enum What {
         /// The entries.
         entries: Entries,
     },
+    /// The node's disk was damaged, or made one of its calls fail.
+    DiskFault {
+        /// How.
+        fault: Fault,
+        /// Where, for people: a sector; empty if the call says it.
+        place: String,
+    },
 }
 
 /// How a process ends.
@@ -320,6 +328,8 @@ pub enum CrashKind {
     PowerLoss,
     /// The machine loses its disk: it comes back with an empty one.
     DiskLoss,
+    /// The machine's disk goes back to what it held at an earlier start.
+    DiskRollback,
 }
 
 /// What the network does with a message.

@@ -1,6 +1,7 @@
 //! One run: a world from its beginning to its end, judged record by record. A pure function of (scenario, seed, build).
 
 use crate::checkers::{Checkers, End, Violation};
+use crate::enumerate;
 use crate::faults::FaultCount;
 use crate::hash::TraceHash;
 use crate::record::{NodeView, Record, SimTime};
@@ -60,41 +61,78 @@ pub struct RunResult {
     pub heal: Option<Duration>,
     /// What the clients asked and were told.
     pub history: Vec<Operation>,
+    /// Of an enumerated scenario: how many outcomes of a crash were run.
+    pub branches: u64,
+    /// And which failed: the crash point, and the outcome there.
+    pub case: Option<(u64, u64)>,
 }
 
-/// Runs a scenario with a seed.
+impl RunResult {
+    /// Nothing has happened yet.
+    pub(crate) fn empty(name: &str, seed: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            seed,
+            hash: 0,
+            events: 0,
+            simulated: Duration::ZERO,
+            violation: None,
+            failures: Vec::new(),
+            inconclusive: None,
+            sometimes: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            heal: None,
+            history: Vec::new(),
+            branches: 0,
+            case: None,
+        }
+    }
+}
+
+/// Runs a scenario with a seed; of an enumerated one the crash point of that number.
 pub fn run(scenario: &Scenario, seed: u64, sink: &mut dyn Sink) -> RunResult {
+    if scenario.enumerate.is_some() {
+        return enumerate::run_point(scenario, seed, None, sink);
+    }
     run_at_most(scenario, seed, sink, MAX_EVENTS)
 }
 
 fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -> RunResult {
-    let mut judge = Judge {
-        checkers: Checkers::new(scenario),
-        hash: TraceHash::new(),
-        view: None,
-        fresh_view: false,
-        events: 0,
-        violation: None,
-        failures: Vec::new(),
-    };
-    let scenario = Arc::new(scenario.clone());
-    let mut world = None;
-    // A panic of the production code is a finding, not the end of the campaign.
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let world = world.insert(World::new(&scenario, seed));
-        judge.follow(world, sink, most);
-    }));
-    if let Err(panic) = outcome {
-        judge.violation = Some(Violation {
-            property: "no-panic",
-            message: format!("seed {seed}: {}", words(panic.as_ref())),
-            facts: vec![judge.events],
-        });
+    let shared = Arc::new(scenario.clone());
+    let (mut result, _) = judged(Judge::new(scenario), &shared, |judge| {
+        let mut world = World::new(&shared, seed);
+        judge.follow(&mut world, sink, most);
+        world
+    });
+    result.seed = seed;
+    if let Some(panic) = result.violation.as_mut().filter(|violation| violation.property == PANIC) {
+        panic.message = format!("seed {seed}: {}", panic.message);
     }
-    judge.into_result(&scenario, seed, world)
+    result
 }
 
-struct Judge {
+/// What a judge says of what `follow` shows it, and the world at the end of that. A panic of the production code is a
+/// finding, not the end of the campaign.
+pub(crate) fn judged(
+    mut judge: Judge,
+    scenario: &Scenario,
+    follow: impl FnOnce(&mut Judge) -> World,
+) -> (RunResult, Option<World>) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| follow(&mut judge)));
+    let world = outcome.map_err(|panic| {
+        let message = words(panic.as_ref());
+        judge.violation = Some(Violation { property: PANIC, message, facts: vec![judge.events] });
+    });
+    let world = world.ok();
+    (judge.into_result(scenario, world.as_ref()), world)
+}
+
+/// The property that nothing panics.
+const PANIC: &str = "no-panic";
+
+/// Those who judge a run, and what they have seen of it.
+#[derive(Clone)]
+pub(crate) struct Judge {
     checkers: Checkers,
     hash: TraceHash,
     view: Option<NodeView>,
@@ -106,7 +144,30 @@ struct Judge {
 }
 
 impl Judge {
-    fn follow(&mut self, world: &mut World, sink: &mut dyn Sink, most: u64) {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
+        Self {
+            checkers: Checkers::new(scenario),
+            hash: TraceHash::new(),
+            view: None,
+            fresh_view: false,
+            events: 0,
+            violation: None,
+            failures: Vec::new(),
+        }
+    }
+
+    /// Lets one event happen and judges it.
+    pub(crate) fn step(&mut self, world: &mut World, sink: &mut dyn Sink) {
+        let mut emissions = Vec::new();
+        if self.violation.is_none() {
+            world.advance();
+            world.take_emissions(&mut emissions);
+            self.judge(&mut emissions, world.now(), sink);
+        }
+    }
+
+    /// Follows a run to its end.
+    pub(crate) fn follow(&mut self, world: &mut World, sink: &mut dyn Sink, most: u64) {
         let mut emissions = Vec::new();
         let mut goes_on = true;
         while goes_on && self.violation.is_none() {
@@ -154,20 +215,13 @@ impl Judge {
         self.view = record.view.take();
     }
 
-    fn into_result(mut self, scenario: &Scenario, seed: u64, world: Option<World>) -> RunResult {
+    fn into_result(mut self, scenario: &Scenario, world: Option<&World>) -> RunResult {
         let mut result = RunResult {
-            name: scenario.name.clone(),
-            seed,
             hash: self.hash.value(),
             events: self.events,
-            simulated: Duration::ZERO,
             violation: self.violation,
             failures: self.failures,
-            inconclusive: None,
-            sometimes: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            heal: None,
-            history: Vec::new(),
+            ..RunResult::empty(&scenario.name, 0)
         };
         let Some(world) = world else { return result };
         let healed = world.healed();

@@ -146,6 +146,18 @@ impl World {
                     host.slow = Some(latency.clone());
                 }
             }
+            StepAction::Damage { nodes, fault } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("{} of {}", fault.name(), list(&nodes)));
+                for &node in &nodes {
+                    self.damage(node, *fault);
+                }
+            }
+            StepAction::Ailment { nodes, ailment, after_calls } => {
+                let nodes = self.resolve(nodes, n);
+                self.emit_fault(format!("{ailment} at {}", list(&nodes)));
+                nodes.iter().for_each(|&node| self.fall_ill(node, *ailment, *after_calls));
+            }
             StepAction::Drift { nodes, ppm } => {
                 let nodes = self.resolve(nodes, n);
                 self.emit_fault(format!("clock of {} drifts by {ppm} ppm", list(&nodes)));
@@ -187,6 +199,7 @@ impl World {
             CrashKind::Kill => "kill",
             CrashKind::PowerLoss => "power loss",
             CrashKind::DiskLoss => "wipe",
+            CrashKind::DiskRollback => "set back the disk of",
         };
         match after {
             None => {
@@ -234,6 +247,7 @@ impl World {
             if let Some(host) = self.hosts.get_mut(&node) {
                 host.slow = None;
             }
+            self.cure(node);
             self.set_drift(node, 0);
             self.resume(node);
         }

@@ -1,10 +1,11 @@
 //! Random faults. Each run leaves out each feature with probability one half: runs that have everything at once look
 //! all alike, and some faults hide others (Groce et al., "Swarm testing", 2012).
 //!
-//! What Raft promises to survive is never exceeded: the disks are honest here, so all nodes may crash, and safety must
+//! What Raft promises to survive is never exceeded: all nodes may crash, and few disks may lie (see `disks`), so safety must
 //! hold always. At `heal_at` a random majority is healed for good while the minority stays down or cut off: progress
 //! must come back (Raft §2).
 
+mod disks;
 mod membership;
 mod snapshots;
 
@@ -16,6 +17,7 @@ use crate::rng::{Choices, Draw, Site};
 use crate::scenario::model::{ClientReads, Feature, Keep, NetworkModel, Scenario, SwarmModel};
 use crate::steps::list;
 use crate::world::{Event, Healed, World};
+use disks::Broken;
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -29,7 +31,7 @@ const HEAL: Site = Site::new("swarm heal");
 const DRIFT_BOUND: Site = Site::new("swarm drift bound");
 
 /// The features that begin and end, in the order in which they are drawn.
-const TIMED: [Feature; 13] = [
+const TIMED: [Feature; 20] = [
     Feature::Partition,
     Feature::OneWayCut,
     Feature::IsolateLeader,
@@ -43,6 +45,13 @@ const TIMED: [Feature; 13] = [
     Feature::Pause,
     Feature::Membership,
     Feature::Transfer,
+    Feature::Eio,
+    Feature::Enospc,
+    Feature::FsyncFailed,
+    Feature::BitRot,
+    Feature::MisdirectedWrite,
+    Feature::DiskWiped,
+    Feature::DiskRolledBack,
 ];
 
 /// The faults of a run.
@@ -54,6 +63,8 @@ pub(crate) struct Swarm {
     mean_interval: Duration,
     /// The longest election timeout: the unit in which faults are long or short.
     timeout: Duration,
+    /// Whose disks have broken what was promised.
+    broken: Broken,
     /// The majority, once it is healed.
     pub(crate) healed: Option<Healed>,
 }
@@ -75,6 +86,12 @@ pub(crate) enum SwarmEvent {
     Restart(NodeId),
     /// The power loss that follows a kill and a restart.
     PowerLossAfterRestart(NodeId),
+    /// A node is killed and starts again at once.
+    KillAndRestart(NodeId),
+    /// A disk has space again.
+    Space(NodeId),
+    /// The old copy of a disk may be started.
+    OldDisk(NodeId),
     /// The majority is healed.
     Heal,
 }
@@ -113,8 +130,10 @@ impl World {
             heal_at: SimTime(0).after(heal_at),
             mean_interval,
             timeout,
+            broken: Broken::default(),
             healed: None,
         };
+        self.says_what_it_stays_within();
         self.plan(swarm.heal_at, Event::Swarm(SwarmEvent::Heal));
         self.swarm = Some(swarm);
         self.plan_fault(1);
@@ -203,6 +222,13 @@ impl World {
                     self.ledger.matter(Fault::KillRestartPowerLoss);
                 }
             }
+            SwarmEvent::KillAndRestart(node) => {
+                self.emit_fault(format!("kill {node}"));
+                self.crash(node, CrashKind::Kill, Keep::Everything);
+                self.start(node);
+            }
+            SwarmEvent::Space(node) => self.make_space(node),
+            SwarmEvent::OldDisk(node) => self.start_old_disk(node),
             SwarmEvent::Heal => self.heal_majority(),
         }
     }
@@ -236,6 +262,13 @@ impl World {
             Feature::Pause => self.pause_some(n, length),
             Feature::Membership => self.change_membership(n),
             Feature::Transfer => self.hand_over(n),
+            Feature::Eio
+            | Feature::Enospc
+            | Feature::FsyncFailed
+            | Feature::BitRot
+            | Feature::MisdirectedWrite
+            | Feature::DiskWiped
+            | Feature::DiskRolledBack => self.strike_disk(n, feature, length),
             // Not timed: part of the noise, or of the settings.
             Feature::Loss | Feature::Duplicate | Feature::Reorder | Feature::Snapshots | Feature::LeaseReads => {}
         }
@@ -409,7 +442,7 @@ impl World {
     }
 
     /// Ends all faults of a drawn majority for good and keeps the minority out. A majority is one of every configuration
-    /// that may be in force; nobody asks for another any more.
+    /// that may be in force, and its disks are sound; nobody asks for another any more.
     fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
@@ -417,7 +450,8 @@ impl World {
         self.dismiss_operator();
         let (mut majority, mut minority) = (BTreeSet::new(), self.nodes());
         for (_, node) in order {
-            if !self.configurations.have_quorum(&majority) {
+            let broken = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.contains(node));
+            if !broken && !self.configurations.have_quorum(&majority) {
                 majority.insert(node);
                 minority.remove(&node);
             }
@@ -429,6 +463,7 @@ impl World {
                 host.slow = None;
                 host.disarm();
             }
+            self.cure(node);
             self.set_drift(node, 0);
             self.resume(node);
             self.start(node);

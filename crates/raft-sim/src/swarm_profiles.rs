@@ -27,6 +27,17 @@ const DISK: [Feature; 6] = [
     Feature::SlowDisk,
 ];
 
+/// Disks that fail, lie and forget.
+const HOSTILE: [Feature; 7] = [
+    Feature::Eio,
+    Feature::Enospc,
+    Feature::FsyncFailed,
+    Feature::BitRot,
+    Feature::MisdirectedWrite,
+    Feature::DiskWiped,
+    Feature::DiskRolledBack,
+];
+
 /// Faults of clocks and of a process's share of time.
 const TIMING: [Feature; 2] = [Feature::ClockDrift, Feature::Pause];
 /// Snapshots and what they do to logs.
@@ -67,13 +78,17 @@ pub fn net(nodes: u64) -> Scenario {
 
 /// The faults of processes and their disks.
 pub fn disk(nodes: u64) -> Scenario {
-    profile(
+    let mut scenario = profile(
         "swarm-disk",
-        "Random crashes, power losses and slow disks",
+        "Random crashes, power losses, and disks that are slow, fail, lie and forget",
         nodes,
-        &[&DISK, &OPERATION],
+        &[&DISK, &HOSTILE, &OPERATION, &SNAPSHOTS],
         &[&ALWAYS, &WITH_DISK],
-    )
+    );
+    // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
+    scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
+    scenario.clients.count = 4;
+    scenario
 }
 
 /// Clocks that drift and processes that stand still, with the network's faults.
@@ -88,7 +103,7 @@ pub fn all(nodes: u64) -> Scenario {
         "swarm-all",
         "All random faults at once",
         nodes,
-        &[&NET, &DISK, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
+        &[&NET, &DISK, &HOSTILE, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
         &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES],
     )
 }

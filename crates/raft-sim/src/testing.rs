@@ -64,6 +64,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
         },
         steps: Vec::new(),
         swarm: None,
+        enumerate: None,
         expect: Expectations::default(),
     }
 }

@@ -127,6 +127,7 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
                 CrashKind::Kill => "kill",
                 CrashKind::PowerLoss => "power_loss",
                 CrashKind::DiskLoss => "disk_loss",
+                CrashKind::DiskRollback => "disk_rollback",
             };
             plain("crashed", json!({ "crash": how, "lost": lost }))
         }
@@ -164,6 +165,7 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         What::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
+        What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
         What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
             let (kind, detail) = of_snapshots(what);

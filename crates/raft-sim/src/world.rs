@@ -6,6 +6,7 @@
 mod call;
 mod configurations;
 mod crash;
+mod disk_faults;
 mod disk_lane;
 mod healed;
 mod pause;
@@ -13,6 +14,7 @@ mod snapshots;
 
 use crate::client::{ClientOutput, Clients};
 use crate::clock::NodeClock;
+use crate::disk::{PowerCase, SimDisk};
 use crate::faults::Ledger;
 use crate::host::{Host, first_write};
 use crate::lane::Arrived;
@@ -76,6 +78,8 @@ pub struct World {
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
     records: u64,
+    /// What the newest power loss left, if that was one of counted outcomes.
+    power_case: Option<PowerCase>,
     /// Reused between calls.
     outputs: Vec<NodeOutput>,
 }
@@ -144,6 +148,7 @@ impl World {
             history: Vec::new(),
             invoked: BTreeMap::new(),
             records: 0,
+            power_case: None,
             outputs: Vec::new(),
             choices,
         };
@@ -184,6 +189,12 @@ impl World {
     /// The finished operations, in the order in which they ended.
     pub fn history(&self) -> &[Operation] {
         &self.history
+    }
+
+    /// Of each node, how many outputs and disk calls there were.
+    pub(crate) fn footprints(&self) -> BTreeMap<NodeId, (u64, u64)> {
+        let calls = |host: &Host| host.disk_to_see().map_or(0, SimDisk::calls);
+        self.hosts.iter().map(|(id, host)| (*id, (host.outputs, calls(host)))).collect()
     }
 
     /// The faults so far.

@@ -235,3 +235,56 @@ fn a_history_of_many_runs_keeps_them_apart() {
     let runs = trace.lines().filter(|line| line.contains("\"kind\":\"run\"")).count();
     assert_eq!(runs, 3, "each run opens with its line");
 }
+
+/// A short life with every crash.
+const ENUMERATED: &str = r#"
+version = 1
+title = "Every crash of a first election"
+story = "One node is crashed wherever it does something."
+source = "Raft §5.2"
+nodes = 3
+duration = "2s"
+[raft]
+election_timeout = "100ms..200ms"
+heartbeat_interval = "40ms"
+[clients]
+count = 1
+think = "40ms"
+[enumerate]
+until = "220ms"
+sample = 20
+[expect]
+leader = "any"
+"#;
+
+#[test]
+fn an_enumerated_scenario_is_sampled_evenly_and_the_hash_does_not_depend_on_the_workers() {
+    let folder = Folder::new("enumerated");
+    folder.write("every.toml", ENUMERATED);
+    let one = folder.run(&["run", "every.toml", "-j", "1", "--twice"]);
+    let text = stdout(&one);
+    assert_eq!(code(&one), 0, "{text}{}", stderr(&one));
+    let sampled: u64 = text.split_whitespace().nth(2).and_then(|word| word.parse().ok()).expect("a count");
+    assert!(text.contains(" crash points, ") && (15..=20).contains(&sampled), "{text}");
+    assert_eq!(last_line(&text), last_line(&stdout(&folder.run(&["run", "every.toml", "-j", "3"]))));
+    let some = folder.run(&["run", "every.toml", "--seeds", "3..5"]);
+    assert!(stdout(&some).starts_with("PASS every  2 of "), "{}", stdout(&some));
+    let case = folder.run(&["run", "every.toml", "--case", "3.1"]);
+    assert!(stdout(&case).starts_with("PASS every  1 crash points, 1 outcome"), "{}", stdout(&case));
+    assert_eq!(code(&folder.run(&["run", "every.toml", "--case", "999999.0"])), 2, "there is no such point");
+    assert_eq!(code(&folder.run(&["run", "every.toml", "--case", "3"])), 4);
+}
+
+#[test]
+fn a_crash_that_leads_astray_is_named_with_the_command_that_repeats_it() {
+    let folder = Folder::new("astray");
+    folder.write("every.toml", &ENUMERATED.replace("leader = \"any\"", "max_term = 1"));
+    let output = folder.run(&["run", "every.toml", "--seeds", "7..8"]);
+    let text = stdout(&output);
+    assert_eq!(code(&output), 2, "{text}");
+    assert!(text.contains("(case 7.0: n"), "{text}");
+    let again = text.lines().find_map(|line| line.strip_prefix("  see it again: ")).expect("a command");
+    assert!(again.ends_with("run every.toml --case 7.0"), "{again}");
+    let again = folder.run(&["run", "every.toml", "--case", "7.0"]);
+    assert!(code(&again) == 2 && stdout(&again).contains("(case 7.0: n"), "{}", stdout(&again));
+}

@@ -64,7 +64,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
     (
         "[[at]]\ntime = \"1s\"\nkil = \"leader\"",
-        "7: at[0]: has no action; an action is one of kill, power_loss, wipe, restart, cut, isolate, partition, heal, drop, \
+        "7: at[0]: has no action; an action is one of kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, restart, cut, isolate, partition, heal, drop, \
          network, slow_disk, drift, pause, resume, campaign, take_snapshot, put, get, change, transfer, expect\nstory.toml:9: at[0].kil: unknown field `kil`, did you mean `kill`?",
     ),
     ("[[at]]\ntime = \"1s\"\nkill = \"leadr\"", "9: at[0].kill: unknown node `leadr`, did you mean `leader`?"),

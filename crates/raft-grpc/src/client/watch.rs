@@ -113,6 +113,7 @@ fn why(refused: &Refused) -> String {
     match &refused.reason {
         Some(refused::Reason::NotLeader(hint)) => not_leader(hint),
         Some(refused::Reason::Busy(_)) => "has too many watches".into(),
+        Some(refused::Reason::NoSpace(_)) => "has no space left on its disk".into(),
         Some(refused::Reason::Stopped(_)) => "has stopped for good".into(),
         Some(refused::Reason::Lost(_)) | None => "refused without a reason".into(),
     }

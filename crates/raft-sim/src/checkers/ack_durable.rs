@@ -13,6 +13,7 @@ use raft_core::{AppendOutcome, Rpc};
 
 const NAME: &str = "ack_durable";
 
+#[derive(Clone)]
 pub(super) struct AckDurable;
 
 impl Property for AckDurable {

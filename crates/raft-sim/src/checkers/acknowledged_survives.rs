@@ -1,6 +1,7 @@
 //! What was acknowledged to a client is committed, stays in every log that has it, and at every restart and at the end
 //! is durable on a quorum of the decided configuration, of its new half while it is joint: the old one may have no say any
-//! more.
+//! more. Of a disk that is damaged or lost counts what it held, for its machine is as good as down; but one sound disk at
+//! least has to hold it, too.
 //!
 //! First to catch: an answer before the commit, an append that truncates without a conflict (an old, reordered one cuts
 //! off newer entries), a quorum of disks that lost what they had. Backs up `commit_quorum` and `recovery`.
@@ -13,7 +14,7 @@ use raft_node::Reply;
 
 const NAME: &str = "acknowledged_survives";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct AcknowledgedSurvives {
     /// The highest index acknowledged, and the record that did it.
     newest: Option<(LogIndex, u64)>,
@@ -74,7 +75,10 @@ impl AcknowledgedSurvives {
         let chain = ghost.committed_chain(index)?;
         let holds = |id: NodeId| ghost.holds_durably(id, index, chain);
         let (_, decided) = ghost.decided().last()?;
-        if decided.end().has_quorum(holds) {
+        // Damaged disks are a minority, so a quorum that holds it has a member whose disk is sound.
+        let is_sound = |id: &NodeId| ghost.node(*id).is_some_and(|node| !node.is_damaged());
+        let on_sound = ghost.nodes().iter().map(|node| node.id).any(|id| is_sound(&id) && holds(id));
+        if decided.end().has_quorum(holds) && on_sound {
             return None;
         }
         let holders: Vec<String> =

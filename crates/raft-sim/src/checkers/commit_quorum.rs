@@ -14,6 +14,7 @@ use raft_core::{Configuration, LogIndex, NodeId, RoleKind};
 
 const NAME: &str = "commit_quorum";
 
+#[derive(Clone)]
 pub(super) struct CommitQuorum;
 
 impl Property for CommitQuorum {

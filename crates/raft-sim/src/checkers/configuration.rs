@@ -16,6 +16,7 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "configuration";
 
+#[derive(Clone)]
 pub(super) struct ConfigurationInForce;
 
 impl Property for ConfigurationInForce {

@@ -26,12 +26,12 @@ pub(super) enum Effect {
 }
 
 /// The sessions, as the applied entries leave them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Effects {
     sessions: BTreeMap<u64, Session>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Session {
     lowest_pending: u64,
     done: BTreeMap<u64, EntryId>,

@@ -13,6 +13,7 @@ use raft_core::{NodeId, RoleKind, Rpc};
 
 const NAME: &str = "election_safety";
 
+#[derive(Clone)]
 pub(super) struct ElectionSafety;
 
 impl Property for ElectionSafety {

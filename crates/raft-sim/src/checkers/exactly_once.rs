@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "exactly_once";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct ExactlyOnce {
     effects: Effects,
     /// Of each applied entry, from index 1: what it did.
@@ -25,6 +25,7 @@ pub(super) struct ExactlyOnce {
     responses: BTreeMap<LogIndex, (Bytes, u64)>,
 }
 
+#[derive(Clone)]
 enum Did {
     Nothing,
     Opened,

@@ -11,6 +11,7 @@ use raft_core::{LogIndex, RoleKind};
 
 const NAME: &str = "leader_append_only";
 
+#[derive(Clone)]
 pub(super) struct LeaderAppendOnly;
 
 impl Property for LeaderAppendOnly {

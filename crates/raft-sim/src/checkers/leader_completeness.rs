@@ -15,6 +15,7 @@ use std::ops::Bound;
 
 const NAME: &str = "leader_completeness";
 
+#[derive(Clone)]
 pub(super) struct LeaderCompleteness;
 
 impl Property for LeaderCompleteness {

@@ -12,7 +12,7 @@ use raft_core::{LogIndex, NodeId, Term};
 const NAME: &str = "log_matching";
 
 /// By index, every entry ever held there: one for most places, as many as there are terms in dispute for the rest.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct LogMatching {
     seen: Vec<Vec<Sighting>>,
 }

@@ -10,6 +10,7 @@ use raft_core::{AppendOutcome, LogIndex, Rpc};
 
 const NAME: &str = "match_truthful";
 
+#[derive(Clone)]
 pub(super) struct MatchTruthful;
 
 impl Property for MatchTruthful {

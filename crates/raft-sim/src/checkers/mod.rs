@@ -97,13 +97,30 @@ pub struct Finish {
 }
 
 /// A property of every legal run.
-trait Property {
+trait Property: Copied {
     /// Judges the present record. The ghost contains it already.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
 
     /// Judges what only the end shows.
     fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
         None
+    }
+}
+
+/// A copy of a judge, with all it remembers.
+trait Copied {
+    fn copied(&self) -> Box<dyn Property>;
+}
+
+impl<T: Property + Clone + 'static> Copied for T {
+    fn copied(&self) -> Box<dyn Property> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Property> {
+    fn clone(&self) -> Self {
+        self.as_ref().copied()
     }
 }
 
@@ -131,6 +148,7 @@ impl<'a> Fact<'a> {
 }
 
 /// All judges of one run.
+#[derive(Clone)]
 pub struct Checkers {
     ghost: Ghost,
     properties: Vec<Box<dyn Property>>,

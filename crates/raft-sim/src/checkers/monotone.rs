@@ -10,6 +10,7 @@ use raft_core::HardState;
 
 const NAME: &str = "monotone";
 
+#[derive(Clone)]
 pub(super) struct Monotone;
 
 impl Property for Monotone {

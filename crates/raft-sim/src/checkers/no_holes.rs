@@ -9,6 +9,7 @@ use super::{Fact, Property, Violation};
 
 const NAME: &str = "no_holes";
 
+#[derive(Clone)]
 pub(super) struct NoHoles;
 
 impl Property for NoHoles {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "one_vote_per_term";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct OneVotePerTerm {
     /// To whom, and the first record that shows it.
     votes: BTreeMap<(NodeId, Term), (NodeId, u64)>,

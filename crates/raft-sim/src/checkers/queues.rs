@@ -12,6 +12,7 @@ use raft_core::Rpc;
 
 const NAME: &str = "queues";
 
+#[derive(Clone)]
 pub(super) struct Queues {
     max_append_bytes: u64,
 }

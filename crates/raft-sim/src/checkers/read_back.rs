@@ -12,6 +12,7 @@ use raft_core::Entry;
 
 const NAME: &str = "read_back";
 
+#[derive(Clone)]
 pub(super) struct ReadBack;
 
 impl Property for ReadBack {

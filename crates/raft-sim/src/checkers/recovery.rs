@@ -1,7 +1,8 @@
 //! What a restart brings back, term and vote, snapshot and log, is the state after some prefix of the writes the node
 //! asked for, a prefix that holds every durable one, and is itself durable. Of the log only what the node had let go of
 //! may be missing. After kills alone it holds everything that was written. A first start brings
-//! what the scenario put on the disk, nothing if the founders do not name the node. No crash makes a node refuse to start.
+//! what the scenario put on the disk, nothing if the founders do not name the node. No crash makes a node refuse to start:
+//! only damage does, for as long as it is there, and a call to the disk that fails, once. No incarnation comes twice.
 //!
 //! First to catch: a store that loses a synced record, brings back half of one, cuts too much of a torn tail, orders
 //! segments wrongly, reports durability for what only the page cache holds, or starts from state it did not sync (a
@@ -17,6 +18,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "recovery";
 
+#[derive(Clone)]
 pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
     /// The configuration that the first node to start brings: n1 always founds.
@@ -51,12 +53,19 @@ impl Recovery {
 impl Property for Recovery {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         match &fact.record.what {
-            What::Started { hard_state, disk_mark, disk_durable, .. } => {
+            What::Started { hard_state, disk_mark, disk_durable, incarnation, .. } => {
                 let (node, recovery) = (fact.node?, fact.change.recovery?);
                 if recovery.first
                     && let Some(violation) = self.first_start(fact, node, *hard_state)
                 {
                     return Some(violation);
+                }
+                if *incarnation <= recovery.earlier {
+                    let message = format!(
+                        "{} starts as incarnation {incarnation}; there was one of number {} before",
+                        node.id, recovery.earlier
+                    );
+                    return Some(fact.contradicts(NAME, recovery.record_before, message));
                 }
                 restarted(fact, node, *hard_state, &recovery).or_else(|| {
                     let message = format!(
@@ -66,7 +75,7 @@ impl Property for Recovery {
                     (disk_durable < disk_mark).then(|| fact.contradicts(NAME, fact.record.number, message))
                 })
             }
-            What::RefusedToStart { error } => {
+            What::RefusedToStart { error } if !fact.change.excused => {
                 let node = fact.node?;
                 let message = format!("{} refuses to start after nothing but crashes: {error}", node.id);
                 Some(fact.contradicts(NAME, node.asked, message))

@@ -64,6 +64,7 @@ pub(crate) fn scenario() -> Scenario {
         },
         steps: Vec::new(),
         swarm: None,
+        enumerate: None,
         expect: Expectations::default(),
     }
 }

@@ -14,6 +14,7 @@ use raft_core::{EntryId, SnapshotMeta};
 
 const NAME: &str = "snapshot_durable";
 
+#[derive(Clone)]
 pub(super) struct SnapshotDurable;
 
 impl Property for SnapshotDurable {

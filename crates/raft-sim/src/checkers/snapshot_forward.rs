@@ -11,6 +11,7 @@ use raft_core::LogFate;
 
 const NAME: &str = "snapshot_forward";
 
+#[derive(Clone)]
 pub(super) struct SnapshotForward;
 
 impl Property for SnapshotForward {

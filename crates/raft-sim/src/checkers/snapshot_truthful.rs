@@ -11,6 +11,7 @@ use raft_core::SnapshotMeta;
 
 const NAME: &str = "snapshot_truthful";
 
+#[derive(Clone)]
 pub(super) struct SnapshotTruthful;
 
 impl Property for SnapshotTruthful {

@@ -64,6 +64,7 @@ pub const MARKS: [&str; 45] = [
 ];
 
 /// The counts of one run.
+#[derive(Clone)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
     /// Terms already counted as split.
@@ -83,6 +84,7 @@ pub(super) struct Sometimes {
 }
 
 /// A get, as a leader took it.
+#[derive(Clone)]
 struct Taken {
     /// The record of that.
     record: u64,

@@ -16,19 +16,20 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "stale_read";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct StaleRead {
     effects: Effects,
     keys: BTreeMap<String, Register>,
 }
 
 /// A key. Both lists grow at the end only.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Register {
     versions: Vec<Version>,
     floors: Vec<Floor>,
 }
 
+#[derive(Clone)]
 struct Version {
     index: LogIndex,
     value: Option<String>,

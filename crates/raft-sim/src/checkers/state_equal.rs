@@ -11,7 +11,7 @@ use raft_core::NodeId;
 
 const NAME: &str = "state_equal";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct StateEqual {
     /// By applied index, from 1: the hash, who first showed it, in which record.
     hashes: Vec<Option<(u128, NodeId, u64)>>,

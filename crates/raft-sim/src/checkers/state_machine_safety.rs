@@ -11,6 +11,7 @@ use raft_core::EntryId;
 
 const NAME: &str = "state_machine_safety";
 
+#[derive(Clone)]
 pub(super) struct StateMachineSafety;
 
 impl Property for StateMachineSafety {

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 const NAME: &str = "transfer";
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Transfer {
     /// Of each node: when it was told to start in which term with which log.
     told: BTreeMap<(NodeId, Term), (EntryId, u64)>,
@@ -55,7 +55,7 @@ fn told_wrongly(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -> Opt
         return Some((format!("{from} tells {to} to start after term {term}, which it does not lead"), None));
     }
     let target = ghost.node(to)?;
-    if target.durable.log.slot(last.index).is_some_and(|slot| slot.id == last) {
+    if target.held().log.slot(last.index).is_some_and(|slot| slot.id == last) {
         return None;
     }
     let held = target.durable.log.last_id();

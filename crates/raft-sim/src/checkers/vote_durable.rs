@@ -11,6 +11,7 @@ use raft_core::{HardState, Rpc, Vote};
 
 const NAME: &str = "vote_durable";
 
+#[derive(Clone)]
 pub(super) struct VoteDurable;
 
 impl Property for VoteDurable {

@@ -79,9 +79,12 @@ pub(crate) struct RunArgs {
     /// Run each scenario with these seeds instead of its own; B is excluded
     #[arg(long, value_name = "A..B", value_parser = units::seeds)]
     pub(crate) seeds: Option<Range<u64>>,
-    /// Run every case of an enumerated scenario, not only a sample
+    /// Run every crash of an enumerated scenario, not only a sample
     #[arg(long)]
     pub(crate) full: bool,
+    /// Run one crash point of an enumerated scenario with one of its outcomes: 0 is a kill, the others are power losses
+    #[arg(long, value_name = "POINT.OUTCOME", value_parser = case, conflicts_with_all = ["seeds", "full"])]
+    pub(crate) case: Option<(u64, u64)>,
     #[command(flatten)]
     pub(crate) campaign: CampaignArgs,
 }
@@ -125,6 +128,14 @@ pub(crate) struct SwarmArgs {
 pub(crate) struct Shard {
     pub(crate) index: u64,
     pub(crate) of: u64,
+}
+
+fn case(text: &str) -> Result<(u64, u64), String> {
+    let parts = text.split_once('.').map(|(point, outcome)| (point.parse(), outcome.parse()));
+    match parts {
+        Some((Ok(point), Ok(outcome))) => Ok((point, outcome)),
+        _ => Err(format!("`{text}` is no case such as 120.3")),
+    }
 }
 
 fn shard(text: &str) -> Result<Shard, String> {

@@ -23,6 +23,8 @@ pub(crate) struct Group {
     pub(crate) first: u64,
     pub(crate) step: u64,
     pub(crate) count: u64,
+    /// Of an enumerated scenario, whose crash points stand for seeds: how many there are.
+    pub(crate) of_points: Option<u64>,
 }
 
 impl Group {
@@ -139,14 +141,14 @@ impl<'a> Progress<'a> {
         let mut done = std::mem::take(&mut self.current);
         let group = self.groups.get(self.place);
         self.place += 1;
-        let Some(Group { scenario, .. }) = group.filter(|_| done.runs > 0) else { return Ok(()) };
+        let Some(Group { scenario, of_points, .. }) = group.filter(|_| done.runs > 0) else { return Ok(()) };
         done.judge_marks(scenario);
         let recorded = failure::record(scenario, &mut done.findings, &self.args.outputs.out);
         if let (Err(error), true) = (&recorded, self.args.format == Format::Text) {
             eprintln!("{error:#}");
         }
         if self.args.format == Format::Text {
-            let text = scenario_text(scenario, &done);
+            let text = scenario_text(scenario, &done, *of_points);
             self.bar.suspend(|| io::stdout().write_all(text.as_bytes()))?;
         }
         self.report.add_findings(done.findings);
@@ -168,7 +170,7 @@ impl<'a> Progress<'a> {
 }
 
 /// A scenario's line and, if something did not hold, what.
-pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport) -> String {
+pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> String {
     let held = done.findings.is_empty();
     let wall = done.wall();
     // Whole microseconds are exact enough for a speed, and keep a run that took no time from dividing by zero.
@@ -177,7 +179,7 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport) -> Strin
         "{} {}  {}  {} simulated in {} ({}x)  {} events/s",
         verdict(held),
         scenario.name,
-        show::count(done.runs, "seed"),
+        runs(scenario, done, of_points),
         show::length(done.simulated),
         show::length(wall),
         show::grouped(done.simulated.as_micros() / micros),
@@ -201,6 +203,15 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport) -> Strin
         }
     }
     text
+}
+
+/// How much was run.
+fn runs(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> String {
+    if scenario.enumerate.is_none() {
+        return show::count(done.runs, "seed");
+    }
+    let of = of_points.map_or_else(String::new, |all| format!(" of {}", show::grouped(all.into())));
+    format!("{}{of} crash points, {}", show::grouped(done.runs.into()), show::count(done.branches, "outcome"))
 }
 
 fn verdict(held: bool) -> &'static str {

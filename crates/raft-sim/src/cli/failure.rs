@@ -31,6 +31,10 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
                 Some(command("run", &scenario.path, None)).filter(|_| Path::new(&scenario.path).exists());
             continue;
         };
+        if let Some((point, outcome)) = finding.case {
+            finding.reproduce = Some(format!("{} --case {point}.{outcome}", command("run", &scenario.path, None)));
+            continue;
+        }
         if written.len() >= RECORDED && !written.contains(&seed) {
             finding.reproduce = Some(command("replay", &scenario.path, Some(seed)));
             continue;

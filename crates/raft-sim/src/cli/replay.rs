@@ -1,6 +1,6 @@
 //! `raft-sim replay`: one run again.
 
-use super::args::ReplayArgs;
+use super::args::{OutputArgs, ReplayArgs};
 use super::campaign::scenario_text;
 use super::clock;
 use super::exit::Exit;
@@ -9,7 +9,7 @@ use super::report::{Outcome, Report, ScenarioReport};
 use super::twice::Both;
 use super::{failure, files, pool};
 use anyhow::Result;
-use raft_sim::run::{self, Sink};
+use raft_sim::run::{self, RunResult, Sink};
 use raft_sim::scenario::parse::ScenarioFile;
 use std::io::{self, Write};
 
@@ -17,22 +17,47 @@ use std::io::{self, Write};
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit> {
     let file = files::load(&args.file)?;
     let (done, report) = once(&file, args, &mut ())?;
+    print(&file, &done, &report)
+}
+
+/// One run of a file that is not one of its seeds.
+pub(crate) fn show(
+    file: &ScenarioFile,
+    number: u64,
+    outputs: &OutputArgs,
+    run: impl FnOnce(&mut dyn Sink) -> RunResult,
+) -> Result<Exit> {
+    let (done, report) = judged(file, number, outputs, &mut (), run)?;
+    print(file, &done, &report)
+}
+
+fn print(file: &ScenarioFile, done: &ScenarioReport, report: &Report) -> Result<Exit> {
     let mut out = io::stdout();
-    write!(out, "{}", scenario_text(&file.scenario, &done))?;
+    write!(out, "{}", scenario_text(&file.scenario, done, None))?;
     writeln!(out, "trace hash {}", report.hash())?;
     Ok(report.exit())
 }
 
 /// One run of a file: with the seed asked for, else the recorded one, else 0.
 pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
-    let scenario = &file.scenario;
     let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
-    let mut outputs = Outputs::create(&args.outputs, false)?;
+    judged(file, seed, &args.outputs, sink, |sink| run::run(&file.scenario, seed, sink))
+}
+
+fn judged(
+    file: &ScenarioFile,
+    seed: u64,
+    args: &OutputArgs,
+    sink: &mut dyn Sink,
+    run: impl FnOnce(&mut dyn Sink) -> RunResult,
+) -> Result<(ScenarioReport, Report)> {
+    let scenario = &file.scenario;
+    let mut outputs = Outputs::create(args, false)?;
     let outcome = pool::caught(|| {
         let started = clock::now();
         let result = match outputs.trace(scenario, seed) {
-            Some(mut trace) => run::run(scenario, seed, &mut Both(&mut *trace, sink)),
-            None => run::run(scenario, seed, sink),
+            Some(mut trace) => run(&mut Both(&mut *trace, sink)),
+            None => run(sink),
         };
         Outcome { result, difference: None, started, ended: clock::now() }
     });
@@ -46,7 +71,7 @@ pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) 
     done.judge_marks(scenario);
     report.add(&outcome);
     if file.recorded.is_none() {
-        failure::record(scenario, &mut done.findings, &args.outputs.out)?;
+        failure::record(scenario, &mut done.findings, &args.out)?;
     }
     report.add_findings(done.findings.clone());
     Ok((done, report))

@@ -26,6 +26,9 @@ pub(crate) struct Finding {
     pub(crate) message: String,
     /// The numbers of the events that contradict each other.
     pub(crate) facts: Vec<u64>,
+    /// Of an enumerated scenario: the crash point and its outcome.
+    #[serde(skip)]
+    pub(crate) case: Option<(u64, u64)>,
     /// The file with the recorded run.
     pub(crate) file: Option<String>,
     /// A command that shows it again.
@@ -52,6 +55,8 @@ pub(crate) struct ScenarioReport {
     pub(crate) runs: u64,
     pub(crate) events: u64,
     pub(crate) simulated: Duration,
+    /// Of an enumerated scenario: how many outcomes of crashes.
+    pub(crate) branches: u64,
     pub(crate) findings: Vec<Finding>,
     heals: Vec<Duration>,
     sometimes: BTreeMap<String, u64>,
@@ -69,6 +74,7 @@ impl ScenarioReport {
             property: property.to_owned(),
             message: message.to_owned(),
             facts: facts.to_vec(),
+            case: outcome.as_ref().ok().and_then(|outcome| outcome.result.case),
             file: None,
             reproduce: None,
             hash,
@@ -82,6 +88,7 @@ impl ScenarioReport {
         self.wall = Some((first.min(outcome.started), last.max(outcome.ended)));
         let result = &outcome.result;
         self.events += result.events;
+        self.branches += result.branches;
         self.simulated = self.simulated.saturating_add(result.simulated);
         self.heals.extend(result.heal);
         add_counts(&mut self.sometimes, result.sometimes.iter().map(|(mark, count)| (mark.to_string(), *count)));
@@ -103,7 +110,8 @@ impl ScenarioReport {
     /// Asks for what must have happened in some of the runs, once there are as many runs as the file names seeds: what
     /// happens within twenty seeds need not happen within one.
     pub(crate) fn judge_marks(&mut self, scenario: &Scenario) {
-        let enough = self.runs >= scenario.seeds.end.saturating_sub(scenario.seeds.start);
+        let enough =
+            scenario.enumerate.is_some() || self.runs >= scenario.seeds.end.saturating_sub(scenario.seeds.start);
         let missed = |mark: &&String| self.sometimes.get(*mark).is_none_or(|count| *count == 0);
         let missed: Vec<&String> = scenario.expect.sometimes.iter().filter(missed).collect();
         let finding = |mark: &&String| Finding {
@@ -112,6 +120,7 @@ impl ScenarioReport {
             property: "sometimes".to_owned(),
             message: format!("`{mark}` did not happen in any of {} runs", self.runs),
             facts: Vec::new(),
+            case: None,
             file: None,
             reproduce: None,
             hash: None,

@@ -18,6 +18,6 @@ pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
     let seeds = args.seeds.clone().unwrap_or(open_end);
     let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });
     let count = seeds.end.saturating_sub(seeds.start).saturating_sub(index).div_ceil(of);
-    let group = Group { scenario, first: seeds.start.saturating_add(index), step: of, count };
+    let group = Group { scenario, first: seeds.start.saturating_add(index), step: of, count, of_points: None };
     campaign::campaign(&[group], &args.campaign, campaign::until(args.time))
 }

@@ -15,6 +15,34 @@ pub(super) enum Change {
     SetLen(u64),
 }
 
+impl Change {
+    /// Where the file ends at least after it.
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Self::Write { offset, data } => offset + data.len() as u64,
+            Self::SetLen(length) => *length,
+        }
+    }
+
+    /// How many bytes it writes.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Write { data, .. } => data.len() as u64,
+            Self::SetLen(_) => 0,
+        }
+    }
+
+    /// What is done of it if it fails: nothing, or a write up to some sector.
+    pub(super) fn part(self, bits: u64) -> Option<Self> {
+        let Self::Write { offset, data } = self else { return None };
+        let sectors = (offset + data.len() as u64).div_ceil(SECTOR).saturating_sub(offset / SECTOR);
+        let whole = (bits >> 1).checked_rem(sectors).unwrap_or(0);
+        let end = ((offset / SECTOR + whole) * SECTOR).saturating_sub(offset) as usize;
+        let done = data.get(..end).filter(|done| bits & 1 == 1 && !done.is_empty())?;
+        Some(Self::Write { offset, data: done.into() })
+    }
+}
+
 /// A file's bytes. Invariant: no page holds anything but zeros beyond the length.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
@@ -76,6 +104,41 @@ impl Content {
             rest = later;
         }
         count
+    }
+
+    /// The sectors that hold anything but zeros.
+    pub(super) fn used_sectors(&self) -> Vec<u64> {
+        let mut used = Vec::new();
+        for (&page, bytes) in &self.pages {
+            let first = page * (PAGE as u64 / SECTOR);
+            let sectors = bytes.chunks(SECTOR as usize).zip(first..);
+            used.extend(sectors.filter(|(bytes, _)| bytes.iter().any(|&byte| byte != 0)).map(|(_, number)| number));
+        }
+        used
+    }
+
+    /// Just after the last byte that is not zero.
+    pub(super) fn used_end(&self) -> u64 {
+        let last = |(page, bytes): (&u64, &Arc<[u8; PAGE]>)| {
+            bytes.iter().rposition(|&byte| byte != 0).map(|place| page * PAGE as u64 + place as u64 + 1)
+        };
+        self.pages.iter().rev().find_map(last).unwrap_or(0)
+    }
+
+    /// Whether all that `change` touched is the same in `other`.
+    pub(super) fn equals_where(&self, other: &Self, change: &Change) -> bool {
+        match change {
+            Change::SetLen(_) => self.length == other.length,
+            Change::Write { offset, data } => {
+                let part = |content: &Self| {
+                    let mut bytes = vec![0; data.len()];
+                    let count = content.read(*offset, &mut bytes);
+                    bytes.truncate(count);
+                    bytes
+                };
+                part(self) == part(other)
+            }
+        }
     }
 
     /// Makes this equal to `other` in all that `change` touched, by sharing pages.

@@ -27,6 +27,7 @@ pub fn scenario(name: &str, path: &str) -> Scenario {
         clients: clients(),
         steps: Vec::new(),
         swarm: None,
+        enumerate: None,
         expect: Expectations::default(),
     }
 }

@@ -1,6 +1,8 @@
 //! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
 
 use super::changes::{SeatChange, Seats};
+use crate::disk::Ailment;
+use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +45,8 @@ pub struct Scenario {
     pub steps: Vec<Step>,
     /// Random faults, if any.
     pub swarm: Option<SwarmModel>,
+    /// Every crash of the scripted run, if it is to be enumerated.
+    pub enumerate: Option<Enumeration>,
     /// What must hold at the end, beyond the checkers.
     pub expect: Expectations,
 }
@@ -272,7 +276,7 @@ pub enum StepAction {
         /// The groups.
         groups: Vec<BTreeSet<NodeId>>,
     },
-    /// Ends all cuts, partitions, drop rules, disk slowness, pauses and drifts.
+    /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
     Drop {
@@ -291,6 +295,22 @@ pub enum StepAction {
         nodes: Targets,
         /// The latency.
         latency: Range<Duration>,
+    },
+    /// Damages what is durable on disks; nobody is told.
+    Damage {
+        /// Whose.
+        nodes: Targets,
+        /// [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
+        fault: Fault,
+    },
+    /// Has calls to disks fail: once, or, without space, until healed.
+    Ailment {
+        /// Whose.
+        nodes: Targets,
+        /// How.
+        ailment: Ailment,
+        /// After how many more calls that can fail so.
+        after_calls: u64,
     },
     /// Has clocks run fast or slow until healed. What they show stays; how fast it grows changes.
     Drift {
@@ -384,6 +404,19 @@ pub enum Keep {
     Nothing,
     /// Everything.
     Everything,
+    /// The outcome of this number, of all there are ([`PowerCase`](crate::disk::PowerCase)); no step can say this.
+    Case(u64),
+}
+
+/// How the crashes of a scripted run are enumerated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enumeration {
+    /// How much later a node that has crashed is started again.
+    pub restart_after: Duration,
+    /// Crashes strike up to here, so that the last branch has time to heal.
+    pub until: Duration,
+    /// How many crash points are run unless all are asked for: evenly over the run.
+    pub sample: u64,
 }
 
 /// Random faults of a swarm run: each *feature* is left out of a run with probability one half, its intensity drawn.
@@ -436,6 +469,20 @@ pub enum Feature {
     Snapshots,
     /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
     LeaseReads,
+    /// Disks report errors.
+    Eio,
+    /// Disks are full for a while.
+    Enospc,
+    /// Syncs fail and drop what they were to make durable.
+    FsyncFailed,
+    /// Bits of what is durable turn over, on a minority of the voters.
+    BitRot,
+    /// Writes went to other places than they were meant for, likewise.
+    MisdirectedWrite,
+    /// Disks are lost, likewise.
+    DiskWiped,
+    /// Old copies of disks are started, likewise, and not before their nodes are removed.
+    DiskRolledBack,
 }
 
 /// What must hold.

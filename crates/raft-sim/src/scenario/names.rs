@@ -5,7 +5,7 @@ use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 18] = [
+pub const FEATURES: [(Feature, &str); 25] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -24,6 +24,13 @@ pub const FEATURES: [(Feature, &str); 18] = [
     (Feature::Transfer, "transfer"),
     (Feature::Snapshots, "snapshots"),
     (Feature::LeaseReads, "lease_reads"),
+    (Feature::Eio, "eio"),
+    (Feature::Enospc, "enospc"),
+    (Feature::FsyncFailed, "fsync_failed"),
+    (Feature::BitRot, "bit_rot"),
+    (Feature::MisdirectedWrite, "misdirected_write"),
+    (Feature::DiskWiped, "disk_wiped"),
+    (Feature::DiskRolledBack, "disk_rolled_back"),
 ];
 
 /// How clients may read.

@@ -5,7 +5,7 @@
 use super::defaults;
 use super::fields::{Fields, Reader, Value};
 use super::model::{
-    ClientModel, DiskModel, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
+    ClientModel, DiskModel, Enumeration, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
 };
 use super::names::{FEATURES, READS, named};
 use super::problem::{Problem, Problems};
@@ -99,6 +99,10 @@ fn file_of(mut fields: Fields<'_, '_>, file: &str) -> Option<ScenarioFile> {
     section(root, "clients", |fields| clients(fields, &mut scenario.clients));
     scenario.steps = steps::steps(root, &scenario);
     section(root, "swarm", |fields| scenario.swarm = swarm(fields, scenario.duration));
+    section(root, "enumerate", |fields| scenario.enumerate = enumerate(fields, scenario.duration));
+    if scenario.swarm.is_some() && scenario.enumerate.is_some() {
+        root.problem_with("enumerate", "does not go with `swarm`: nothing is drawn in an enumerated run");
+    }
     section(root, "expect", |fields| scenario.expect = expectations(fields, nodes, Moment::End));
     let mut recorded = None;
     section(root, "recorded", |fields| recorded = recorded_run(fields, &name));
@@ -290,6 +294,20 @@ fn swarm(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<SwarmModel> 
         fields.problem_with("heal_at", format!("must be before the end of the run, {}", units::show(duration)));
     }
     Some(SwarmModel { features, mean_interval: mean_interval?, heal_at: heal_at? })
+}
+
+fn enumerate(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<Enumeration> {
+    let restart_after = fields.get("restart_after").and_then(|value| positive(&value));
+    let until = fields.require("until").and_then(|value| positive(&value));
+    if until.is_some_and(|until| until > duration) {
+        fields.problem_with("until", format!("is after the end of the run, {}", units::show(duration)));
+    }
+    let sample = fields.get("sample").and_then(|value| value.integer(1..=1_000_000));
+    Some(Enumeration {
+        restart_after: restart_after.unwrap_or(Duration::from_millis(50)),
+        until: until?,
+        sample: sample.unwrap_or(100),
+    })
 }
 
 /// When expectations are checked. Some only mean something once all runs are over.

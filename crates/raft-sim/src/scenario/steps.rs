@@ -5,15 +5,23 @@ use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, 
 use super::names::{MESSAGE_KINDS, ROLES, named};
 use super::parse::{self, Moment, duration, duration_range, set};
 use super::{changes, suggest, targets, units};
+use crate::disk::Ailment;
+use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 21] = [
+const ACTIONS: [&str; 27] = [
     "kill",
     "power_loss",
     "wipe",
+    "disk_rolled_back",
+    "bit_rot",
+    "misdirected_write",
+    "eio",
+    "enospc",
+    "fsync_failed",
     "restart",
     "cut",
     "isolate",
@@ -49,7 +57,8 @@ const CONDITIONS: [&str; 10] = [
 ];
 
 /// Fields that say more about an action or a condition.
-const OPTIONS: [&str; 9] = ["after_actions", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
+const OPTIONS: [&str; 11] =
+    ["after_actions", "after_calls", "call", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
 
 /// All steps of a file: first those with a time, then those that wait for a state, each kind in the file's order.
 pub(crate) fn steps(root: &mut Fields<'_, '_>, scenario: &Scenario) -> Vec<Step> {
@@ -107,6 +116,15 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
         "kill" => crash(CrashKind::Kill, whom(value, nodes), fields),
         "power_loss" => crash(CrashKind::PowerLoss, whom(value, nodes), fields),
         "wipe" => crash(CrashKind::DiskLoss, whom(value, nodes), fields),
+        "disk_rolled_back" => crash(CrashKind::DiskRollback, whom(value, nodes), fields),
+        "bit_rot" => Some(StepAction::Damage { nodes: whom(value, nodes)?, fault: Fault::BitRot }),
+        "misdirected_write" => Some(StepAction::Damage { nodes: whom(value, nodes)?, fault: Fault::MisdirectedWrite }),
+        "eio" => {
+            let call = fields.get("call").and_then(|value| value.read("`read` or `write`", call_that_fails));
+            ailment(call.unwrap_or(Ailment::WriteError), whom(value, nodes), fields)
+        }
+        "enospc" => Some(StepAction::Ailment { nodes: whom(value, nodes)?, ailment: Ailment::NoSpace, after_calls: 0 }),
+        "fsync_failed" => ailment(Ailment::FailedSync, whom(value, nodes), fields),
         "restart" => Some(StepAction::Restart { nodes: whom(value, nodes)? }),
         "cut" => cut(value, nodes),
         "isolate" => {
@@ -168,6 +186,16 @@ fn crash(crash: CrashKind, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) 
         set(&mut keep, fields.get("keep").and_then(|value| value.read("what is left, such as \"nothing\"", word)));
     }
     Some(StepAction::Crash { nodes: nodes?, crash, after_actions, keep })
+}
+
+/// Which calls an error of the device can strike.
+fn call_that_fails(text: &str) -> Result<Ailment, String> {
+    named(&[(Ailment::ReadError, "read"), (Ailment::WriteError, "write")], "call", text)
+}
+
+fn ailment(ailment: Ailment, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
+    let after_calls = fields.get("after_calls").and_then(|value| value.integer(0..=1000)).unwrap_or(0);
+    Some(StepAction::Ailment { nodes: nodes?, ailment, after_calls })
 }
 
 /// What `keep` can say.

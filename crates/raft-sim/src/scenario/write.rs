@@ -11,6 +11,7 @@ use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
 use super::units::{self, show_percentage, show_range};
+use crate::disk::Ailment;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::fmt::Display;
@@ -58,6 +59,12 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
         out.field("features", list(features));
         out.field("mean_interval", quoted(&units::show(swarm.mean_interval)));
         out.field("heal_at", quoted(&units::show(swarm.heal_at)));
+    }
+    if let Some(enumerate) = &scenario.enumerate {
+        out.section("[enumerate]");
+        out.field("restart_after", quoted(&units::show(enumerate.restart_after)));
+        out.field("until", quoted(&units::show(enumerate.until)));
+        out.field("sample", enumerate.sample);
     }
     let expect = expectations(&scenario.expect);
     if !expect.is_empty() {
@@ -217,6 +224,7 @@ fn write_action(out: &mut Text, action: &StepAction) {
                 CrashKind::Kill => "kill",
                 CrashKind::PowerLoss => "power_loss",
                 CrashKind::DiskLoss => "wipe",
+                CrashKind::DiskRollback => "disk_rolled_back",
             };
             out.field(verb, whom(nodes));
             after_actions.iter().for_each(|count| out.field("after_actions", count));
@@ -243,6 +251,18 @@ fn write_action(out: &mut Text, action: &StepAction) {
         StepAction::DiskLatency { nodes, latency } => {
             out.field("slow_disk", whom(nodes));
             out.field("latency", quoted(&show_range(latency)));
+        }
+        StepAction::Damage { nodes, fault } => out.field(fault.name(), whom(nodes)),
+        StepAction::Ailment { nodes, ailment: Ailment::NoSpace, .. } => out.field("enospc", whom(nodes)),
+        StepAction::Ailment { nodes, ailment, after_calls } => {
+            match ailment {
+                Ailment::FailedSync => out.field("fsync_failed", whom(nodes)),
+                _ => {
+                    out.field("eio", whom(nodes));
+                    out.field("call", quoted(if *ailment == Ailment::ReadError { "read" } else { "write" }));
+                }
+            }
+            out.field("after_calls", after_calls);
         }
         StepAction::Drift { nodes, ppm } => {
             out.field("drift", whom(nodes));

@@ -22,6 +22,9 @@ impl World {
     /// have others join.
     pub(crate) fn draw_founders(&mut self) -> u64 {
         let nodes = self.scenario.nodes;
+        if let Some(spares) = self.draw_spares().filter(|_| self.scenario.founders.is_none()) {
+            return nodes - spares;
+        }
         let drawn = self.scenario.founders.is_none() && self.draws_feature(Feature::Membership);
         let joiners = if drawn { self.choices.draw(FOUNDERS, 0, 0).below(nodes.div_ceil(2)) } else { 0 };
         self.scenario.founders.unwrap_or(nodes - joiners)
@@ -47,7 +50,8 @@ impl World {
             matches!(step.seat, Seat::Demote | Seat::Remove) && present.voters.contains(&step.node)
         };
         // The last voter stays: to ask for it would be refused, and test little.
-        if steps.iter().filter(leaves).count() < present.voters.len() {
+        let leaving = steps.iter().filter(leaves).count();
+        if leaving < present.voters.len() && self.is_survivable(&present, &steps) {
             self.operate(Work::Change(steps));
         }
     }

@@ -104,6 +104,7 @@ impl World {
         };
         let named = outputs.iter().find_map(snapshot_of);
         let armed = host.armed.take_if(|_| !outputs.is_empty());
+        host.outputs += outputs.len() as u64;
         self.emissions.push(Emission::View(host.view()));
         let mut input = 0;
         for (cause, what) in whats {
@@ -221,6 +222,7 @@ impl World {
             Some(CrashKind::Kill) => self.ledger.matter(Fault::Kill),
             Some(CrashKind::PowerLoss) => self.ledger.matter(Fault::PowerLoss),
             Some(CrashKind::DiskLoss) => self.ledger.matter(Fault::DiskWiped),
+            Some(CrashKind::DiskRollback) => self.ledger.matter(Fault::DiskRolledBack),
             None => {}
         }
     }

@@ -23,6 +23,17 @@ impl Configurations {
         &self.decided
     }
 
+    /// The entry that carries it.
+    pub(crate) const fn decided_at(&self) -> EntryId {
+        self.at
+    }
+
+    /// Whether any of them names this node.
+    pub(crate) fn may_name(&self, node: NodeId) -> bool {
+        let names = |configuration: &Configuration| configuration.members.contains_key(&node);
+        names(&self.decided) || self.later.values().any(names)
+    }
+
     /// A node asks its disk for this.
     pub(crate) fn asked(&mut self, write: &Write) {
         for entry in write.entries.iter().filter(|entry| entry.id.index > self.at.index) {

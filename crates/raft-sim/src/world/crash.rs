@@ -1,8 +1,9 @@
 //! Processes end without warning and start again.
 
 use super::{Emission, Event, World};
-use crate::disk::{Choice, PowerLoss, PowerLossReport};
+use crate::disk::{Choice, PowerCase, PowerLoss, PowerLossReport};
 use crate::faults::Fault;
+use crate::host::{Armed, Host};
 use crate::record::{CrashKind, What};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
@@ -43,7 +44,14 @@ impl World {
                     let n = choice.operation * KINDS + choice.kind as u64;
                     choices.draw(POWER, key, n).below(choice.options)
                 };
+                self.power_case = match keep {
+                    Keep::Case(number) => Some(PowerCase::new(&disk.pending(), number)),
+                    _ => None,
+                };
+                let case = self.power_case.clone();
+                let mut counted = |choice| case.as_ref().map_or(0, |case| case.answer(choice));
                 let report = disk.crash_power(match keep {
+                    Keep::Case(_) => PowerLoss::Choose(&mut counted),
                     Keep::Random => PowerLoss::Choose(&mut choose),
                     Keep::Nothing => PowerLoss::KeepNothing,
                     Keep::Everything => PowerLoss::KeepAll,
@@ -56,6 +64,10 @@ impl World {
             CrashKind::DiskLoss => {
                 lost = host.lose_disk();
                 Fault::DiskWiped
+            }
+            CrashKind::DiskRollback => {
+                lost = host.set_disk_back();
+                Fault::DiskRolledBack
             }
         };
         let Some(host) = self.hosts.get_mut(&node) else { return false };
@@ -81,23 +93,48 @@ impl World {
         }
     }
 
+    /// What the newest power loss left, if that was one of counted outcomes.
+    pub(crate) const fn power_case(&self) -> Option<&PowerCase> {
+        self.power_case.as_ref()
+    }
+
+    /// Has a crash strike a node in what it does next: after outputs of its next call, or calls to its disk.
+    pub(crate) fn arm_now(&mut self, node: NodeId, armed: Armed, at_disk: bool) {
+        let Some(host) = self.hosts.get_mut(&node) else { return };
+        if at_disk { host.arm_disk(armed, false) } else { host.armed = Some(armed) }
+    }
+
+    /// Whether a crash waits for a node.
+    pub(crate) fn is_armed(&self, node: NodeId) -> bool {
+        self.hosts.get(&node).is_some_and(Host::is_armed)
+    }
+
     /// Starts a node that is down.
     pub(crate) fn start(&mut self, node: NodeId) {
         self.disturbed = self.now;
+        if self.is_gone(node) {
+            return;
+        }
         let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_none()) else { return };
         let seed = self.choices.draw(NODE_SEED, node.0, host.incarnation).bits();
         match host.start(seed) {
             Ok(started) => {
                 self.emissions.push(Emission::View(host.view()));
                 self.emit(None, Some(node), started);
+                self.found_sound(node);
                 self.arrange_timer(node);
             }
             Err(_) if self.strike_at_disk(node) => {}
-            Err(error) => {
-                self.emissions.push(Emission::View(None));
-                self.emit(None, Some(node), What::RefusedToStart { error });
-            }
+            Err(error) => self.refuses(node, error),
         }
+    }
+
+    /// A node does not run, and says why.
+    fn refuses(&mut self, node: NodeId, error: String) {
+        self.note_struck(node);
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(node), What::RefusedToStart { error });
+        self.swarm_refused(node);
     }
 
     /// Plans a start.
@@ -123,10 +160,12 @@ impl World {
         if self.strike_at_disk(node) {
             return;
         }
+        self.disturbed = self.now;
+        self.held.remove(&node);
         if let Some(host) = self.hosts.get_mut(&node) {
+            host.disarm();
             host.stop();
         }
-        self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::RefusedToStart { error: format!("the store failed: {error}") });
+        self.refuses(node, format!("the store failed: {error}"));
     }
 }

@@ -6,7 +6,7 @@
 use super::call::Given;
 use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::{Host, Process};
+use crate::host::{Host, Process, newest_segment};
 use crate::lane::{Job, Waiting, Working};
 use crate::record::What;
 use crate::rng::Site;
@@ -134,11 +134,15 @@ impl World {
         let Some(process) = self.process_of(node, incarnation) else { return };
         match working {
             Working::Group { newest, snapshot, wrote } => {
+                let vouched = newest_segment(process.store.disk());
                 if let Err(error) = process.store.sync() {
                     return self.store_failed(node, &error.to_string());
                 }
                 snapshot.into_iter().for_each(|snapshot| process.forget_older_snapshots(snapshot));
                 let disk_durable = process.store.disk().durable_through();
+                if let Some(host) = self.hosts.get_mut(&node) {
+                    host.vouched = vouched;
+                }
                 let what = What::Persisted { write: newest, disk_durable };
                 self.call(node, vec![Given::new(Some(wrote), what, NodeInput::Persisted { write: newest })]);
             }

@@ -19,7 +19,8 @@ impl World {
         let fit = |node: &NodeId| {
             let undisturbed =
                 |host: &Host| host.slow.is_none() && !host.is_armed() && !host.paused && host.clock.is_true();
-            self.hosts.get(node).is_some_and(|host| host.process.is_some() && undisturbed(host))
+            let well = |host: &Host| host.process.is_some() && undisturbed(host);
+            self.hosts.get(node).is_some_and(well) && !self.is_ill(*node)
         };
         let mut nodes: BTreeSet<NodeId> = self.configurations.members().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();

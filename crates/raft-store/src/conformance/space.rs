@@ -92,7 +92,7 @@ fn burst<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, number: u64) {
     for write in groups {
         store.write(std::slice::from_ref(&write)).expect("there was room");
         writes.push(write);
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             store.sync().expect("there was room");
         }
     }

@@ -65,6 +65,8 @@ pub(crate) struct Change {
     pub(crate) applied_gap: Option<(EntryId, LogIndex)>,
     /// The first entry applied that is not what another node applied there.
     pub(crate) applied_other: Option<EntryId>,
+    /// The node does not run, and its disk is to blame.
+    pub(crate) excused: bool,
     /// The index up to which the node had applied before its state machine was set to a snapshot.
     pub(crate) restored_from: LogIndex,
 }
@@ -135,7 +137,7 @@ impl Ghost {
 
     /// The nodes whose disks hold the log up to `index` with this chain for good.
     pub(crate) fn holds_durably(&self, id: NodeId, index: LogIndex, chain: Chain) -> bool {
-        self.node(id).is_some_and(|node| node.durable.log.chain_at(index) == Some(chain))
+        self.node(id).is_some_and(|node| node.held().log.chain_at(index) == Some(chain))
     }
 
     /// Takes in the next record.
@@ -160,6 +162,8 @@ impl Ghost {
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
             What::Crashed { crash, .. } => node.crashed(*crash),
+            What::DiskFault { fault, .. } => node.disk_fault(*fault),
+            What::RefusedToStart { .. } => change.excused = node.refused(),
             What::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
             What::Asked { write } => change.edit = node.ask(write, known, number),
             What::SnapshotSaved { meta, durable } | What::SnapshotReceived { meta, durable, .. } if *durable => {

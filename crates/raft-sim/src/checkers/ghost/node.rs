@@ -4,6 +4,7 @@
 
 use super::Committed;
 use super::log::{Chain, Log, Slot};
+use crate::faults::Fault;
 use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime};
 use raft_core::{
     Configuration, Entries, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, SnapshotMeta, Term,
@@ -77,6 +78,8 @@ struct Pending {
 pub(crate) struct Recovery {
     /// Whether this is the node's first start, with nothing asked before.
     pub(crate) first: bool,
+    /// The incarnation before this one; 0 if there was none.
+    pub(crate) earlier: u64,
     /// How many of the writes in doubt the recovered state contains; none if it is not the fold of any prefix of them.
     pub(crate) contains: Option<usize>,
     /// How many writes were in doubt: asked for and not known to be durable.
@@ -147,6 +150,21 @@ pub(crate) struct Node {
     pub(crate) applied_at: Vec<(SimTime, LogIndex)>,
     pending: VecDeque<Pending>,
     only_killed: bool,
+    ailing: Ailing,
+}
+
+/// What is wrong with a node's disk, as far as the judges must know.
+#[derive(Clone, Debug, Default)]
+struct Ailing {
+    /// What it holds may not be what it held: it has to notice at a start.
+    damaged: bool,
+    /// A call has failed, and the process will say so.
+    failed: bool,
+    /// What it held before it was lost or set back. Until the machine starts again it is one of those that are down, and
+    /// what it has said is true of what it knew.
+    before: Option<Durable>,
+    /// The next start comes from an older state, and that is no fault of the store's.
+    set_back: bool,
 }
 
 impl Node {
@@ -171,6 +189,7 @@ impl Node {
             applied_at: Vec::new(),
             pending: VecDeque::new(),
             only_killed: true,
+            ailing: Ailing::default(),
         }
     }
 
@@ -283,12 +302,41 @@ impl Node {
     pub(crate) fn crashed(&mut self, crash: CrashKind) {
         (self.up, self.settled) = (false, true);
         self.only_killed &= crash == CrashKind::Kill;
-        if crash == CrashKind::DiskLoss {
+        if matches!(crash, CrashKind::DiskLoss | CrashKind::DiskRollback) {
             // All that it had promised is gone with it; whoever relies on that shows elsewhere.
             let (let_go, record) = (LogIndex(1), self.durable.record);
-            self.durable = Durable { let_go, record, ..Durable::default() };
+            let before = std::mem::replace(&mut self.durable, Durable { let_go, record, ..Durable::default() });
             self.pending.clear();
+            let set_back = crash == CrashKind::DiskRollback;
+            self.ailing =
+                Ailing { before: Some(self.ailing.before.take().unwrap_or(before)), set_back, ..Ailing::default() };
         }
+    }
+
+    /// Its disk was damaged, or has made a call fail.
+    pub(crate) fn disk_fault(&mut self, fault: Fault) {
+        // A process that ends by itself is not killed: what it wrote last may be gone.
+        self.only_killed = false;
+        match fault {
+            Fault::BitRot | Fault::MisdirectedWrite => self.ailing.damaged = true,
+            _ => self.ailing.failed = true,
+        }
+    }
+
+    /// It does not run, and says so. Returns whether its disk is to blame: damage, or the call that failed just now.
+    pub(crate) fn refused(&mut self) -> bool {
+        (self.up, self.settled) = (false, true);
+        std::mem::take(&mut self.ailing.failed) || self.ailing.damaged
+    }
+
+    /// Whether nothing on its disk can be relied on any more.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.ailing.damaged || self.ailing.before.is_some()
+    }
+
+    /// What its disk holds for good. Of a disk that is lost: what it held. The machine counts as one that is down.
+    pub(crate) fn held(&self) -> &Durable {
+        self.ailing.before.as_ref().unwrap_or(&self.durable)
     }
 
     /// Starts over from what the store recovered. If the disk holds that for good it is the new durable state. Also returns
@@ -304,11 +352,14 @@ impl Node {
         let Found { hard_state, snapshot, entries } = found;
         let (log, base) = found.log(known, record);
         let first = self.incarnation == 0;
+        let set_back = std::mem::take(&mut self.ailing).set_back;
+        let earlier = self.incarnation;
         // Judged by what was known to be durable *before*: the present mark also covers places of the disk whose
         // content a power loss took away.
         let recovery = Recovery {
             first,
-            contains: if first { Some(0) } else { self.prefix_equal_to(found, &log) },
+            earlier,
+            contains: if first || set_back { Some(0) } else { self.prefix_equal_to(found, &log) },
             in_doubt: self.pending.len(),
             written: self.pending.iter().filter(|write| write.mark.is_some()).count(),
             only_killed: self.only_killed,

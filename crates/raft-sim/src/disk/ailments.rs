@@ -1,0 +1,111 @@
+//! What makes calls to a disk fail: a device that reports an error, a disk without space, a sync that drops what it was
+//! asked to make durable. Each strikes by count, and is remembered until somebody asks. Must not choose anything.
+
+use std::fmt;
+
+/// A way in which calls to a disk fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ailment {
+    /// One read fails.
+    ReadError,
+    /// One change fails: nothing of it is done, or a write is done in part.
+    WriteError,
+    /// Nothing can grow and nothing can be created, until cured.
+    NoSpace,
+    /// One sync of a file fails, and what it was to make durable is clean from then on: what of it reached the disk is
+    /// chance, no later sync writes the rest, and reads show it from the cache or show what was there before (Rebello et
+    /// al., "Can applications recover from fsync failures?", USENIX ATC 2020).
+    FailedSync,
+}
+
+impl fmt::Display for Ailment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadError => "a read fails",
+            Self::WriteError => "a change fails",
+            Self::NoSpace => "no space",
+            Self::FailedSync => "a sync fails",
+        })
+    }
+}
+
+/// What a disk suffers from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ailments {
+    read_error: Option<Onset>,
+    write_error: Option<Onset>,
+    failed_sync: Option<Onset>,
+    full: bool,
+    struck: Vec<Ailment>,
+}
+
+/// When one of them strikes: after this many more calls of its kind. What it leaves is chosen by the bits.
+#[derive(Clone, Copy, Debug)]
+struct Onset {
+    after: u64,
+    bits: u64,
+}
+
+impl Ailments {
+    pub(super) fn begin(&mut self, ailment: Ailment, after: u64, bits: u64) {
+        let onset = Some(Onset { after, bits });
+        match ailment {
+            Ailment::ReadError => self.read_error = onset,
+            Ailment::WriteError => self.write_error = onset,
+            Ailment::NoSpace => self.full = true,
+            Ailment::FailedSync => self.failed_sync = onset,
+        }
+    }
+
+    /// All of them end.
+    pub(super) fn cure(&mut self) {
+        let struck = std::mem::take(&mut self.struck);
+        *self = Self { struck, ..Self::default() };
+    }
+
+    pub(super) fn any(&self) -> bool {
+        self.full || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
+    }
+
+    /// What has struck since this was asked last.
+    pub(super) fn take_struck(&mut self) -> Vec<Ailment> {
+        std::mem::take(&mut self.struck)
+    }
+
+    /// Whether this read fails.
+    pub(super) fn read_fails(&mut self) -> bool {
+        due(&mut self.read_error).is_some_and(|_| self.strikes(Ailment::ReadError))
+    }
+
+    /// Whether this change fails, and the bits that choose what it leaves.
+    pub(super) fn write_fails(&mut self) -> Option<u64> {
+        due(&mut self.write_error).filter(|_| self.strikes(Ailment::WriteError))
+    }
+
+    /// Whether this sync of a file fails, likewise.
+    pub(super) fn sync_fails(&mut self) -> Option<u64> {
+        due(&mut self.failed_sync).filter(|_| self.strikes(Ailment::FailedSync))
+    }
+
+    /// Whether something that needs space fails.
+    pub(super) fn has_no_space(&mut self) -> bool {
+        self.full && self.strikes(Ailment::NoSpace)
+    }
+
+    fn strikes(&mut self, ailment: Ailment) -> bool {
+        self.struck.push(ailment);
+        true
+    }
+}
+
+/// Counts a call; the bits if it is the one.
+fn due(place: &mut Option<Onset>) -> Option<u64> {
+    let onset = place.as_mut()?;
+    match onset.after.checked_sub(1) {
+        Some(less) => {
+            onset.after = less;
+            None
+        }
+        None => place.take().map(|onset| onset.bits),
+    }
+}
