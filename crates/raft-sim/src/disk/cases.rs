@@ -112,8 +112,10 @@ mod tests {
         sectors.iter().zip(1..).map(|(&sectors, operation)| Pending { operation, sectors }).collect()
     }
 
-    /// All outcomes, as (kept, torn).
-    fn all(sectors: &[u64]) -> Vec<(Vec<u64>, Option<(u64, u64)>)> {
+    /// What is kept, and what of the last write.
+    type Left = (Vec<u64>, Option<(u64, u64)>);
+
+    fn all(sectors: &[u64]) -> Vec<Left> {
         let pending = pending(sectors);
         let of = PowerCase::new(&pending, 0).of;
         (0..of).map(|number| PowerCase::new(&pending, number)).map(|case| (case.kept, case.torn)).collect()
