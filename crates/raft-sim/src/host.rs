@@ -355,7 +355,7 @@ impl Host {
 /// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that, it
 /// vouches for all of it.
 pub(crate) fn newest_segment(disk: &SimDisk) -> Option<(String, u64)> {
-    let file = disk.last_name(SEGMENTS)?;
+    let file = disk.last_used(SEGMENTS)?;
     Some((file.to_owned(), disk.durable_end(file)))
 }
 

@@ -32,9 +32,10 @@ impl SimDisk {
         self.durable_names.get(file).and_then(|number| self.files.get(number)).map_or(0, |file| file.durable.used_end())
     }
 
-    /// The durable name that comes last of those that begin like this.
-    pub fn last_name(&self, prefix: &str) -> Option<&str> {
-        self.durable_names.keys().rev().find(|name| name.starts_with(prefix)).map(String::as_str)
+    /// The durable name that comes last of those that begin like this, of files that are not all zeros.
+    pub fn last_used(&self, prefix: &str) -> Option<&str> {
+        let names = self.durable_names.keys().map(String::as_str).rev();
+        names.filter(|name| name.starts_with(prefix)).find(|name| self.durable_end(name) > 0)
     }
 
     /// Turns a bit of a sector over, in what is durable and in what can be read.

@@ -50,7 +50,7 @@ impl World {
         host.damages += 1;
         let n = host.damages * 4;
         let Some(disk) = host.disk_to_see() else { return false };
-        let newest = disk.last_name(SEGMENTS).unwrap_or_default().to_owned();
+        let newest = disk.last_used(SEGMENTS).unwrap_or_default().to_owned();
         let vouched = host.vouched.as_ref().filter(|(file, _)| *file == newest).map_or(0, |(_, end)| *end);
         let mut sectors = disk.used_sectors();
         sectors.retain(|sector| sector.file != newest || (sector.number + 1) * SECTOR_BYTES <= vouched);
@@ -84,6 +84,12 @@ impl World {
     /// Sets a machine's disk back to what it held at its newest start. Its process ends.
     pub(crate) fn roll_back(&mut self, node: NodeId) {
         self.crash(node, CrashKind::DiskRollback, Keep::Nothing);
+    }
+
+    /// Takes note of failed calls that the store has got over: they are no reason to stop.
+    pub(super) fn got_over(&mut self, node: NodeId) {
+        let struck = self.hosts.get_mut(&node).and_then(Host::any_disk).map(SimDisk::take_struck).unwrap_or_default();
+        struck.into_iter().for_each(|ailment| self.ledger.matter(fault_of(ailment)));
     }
 
     /// Says what has made calls to a node's disk fail.

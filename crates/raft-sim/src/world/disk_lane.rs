@@ -173,6 +173,7 @@ impl World {
         // Only now is the disk free: what the call asked for joins what has been waiting.
         if let Some(process) = self.process_of(node, incarnation) {
             process.working = None;
+            self.got_over(node);
             self.begin_job(node);
         }
     }
