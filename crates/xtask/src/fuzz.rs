@@ -1,9 +1,8 @@
 //! `cargo xtask fuzz`: a fuzz target for a while, guided by what of the code it reaches. Needs `cargo-fuzz`.
 
-use crate::process::Line;
-use anyhow::{Context, Result, bail};
+use crate::process::{Line, need_cargo};
+use anyhow::Result;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -35,11 +34,7 @@ impl Target {
 
 /// Whether nothing was found.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
-    let is_there =
-        Command::new("cargo").args(["fuzz", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !is_there.context("cannot run cargo")?.success() {
-        bail!("cargo-fuzz is missing: cargo install cargo-fuzz");
-    }
+    need_cargo("fuzz")?;
     let (folder, target) = options.target.place();
     // Without a sanitizer: the code has no unsafe block, and so the compiler need not be a nightly one.
     let words = format!("cargo fuzz run --sanitizer none {target} -- -max_total_time={}", options.seconds);

@@ -1,11 +1,10 @@
 //! `cargo xtask mutants`: the core's sources with one small change at a time; each has to fail a test, or the reason why
 //! none can tell stands in `crates/xtask/mutants.txt`. Needs `cargo-mutants`.
 
-use crate::process::Line;
+use crate::process::{Line, need_cargo};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -33,9 +32,7 @@ const EXPLAINED: &str = "crates/xtask/mutants.txt";
 
 /// Whether every mutant that no test noticed is explained, and every explanation still needed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
-    let is_there =
-        Command::new("cargo").args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    ensure!(is_there.context("cannot run cargo")?.success(), "cargo-mutants is missing: cargo install cargo-mutants");
+    need_cargo("mutants")?;
     let explained = explained(&std::fs::read_to_string(root.join(EXPLAINED)).context(EXPLAINED)?)?;
 
     // The random schedules take longest and notice last: only what passes all other tests meets them.
@@ -86,7 +83,6 @@ fn name(mutant: &str) -> Option<String> {
     let (place, what) = mutant.split_once(": ")?;
     let path = place.split(':').next()?;
     let file = path.rsplit('/').next()?;
-    // "in 7s build + 6s test" is not part of it.
     Some(format!("{file}: {what}"))
 }
 

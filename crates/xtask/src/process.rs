@@ -1,6 +1,6 @@
 //! Processes: a command line that is printed as it is run, and one with a time limit.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -32,6 +32,15 @@ impl std::fmt::Display for Line<'_> {
         }
         f.write_str(self.words)
     }
+}
+
+/// Refuses to go on without a command of cargo's that has to be installed.
+pub(crate) fn need_cargo(command: &str) -> Result<()> {
+    let version =
+        Command::new("cargo").args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let is_there = version.context("cannot run cargo")?.success();
+    ensure!(is_there, "cargo-{command} is missing: cargo install cargo-{command}");
+    Ok(())
 }
 
 /// How a limited process ended.
@@ -76,6 +85,13 @@ fn code(status: std::process::ExitStatus) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_command_is_named() {
+        assert!(need_cargo("fmt").is_ok());
+        let missing = need_cargo("no-such-command").unwrap_err().to_string();
+        assert!(missing.contains("cargo install cargo-no-such-command"), "{missing}");
+    }
 
     fn run(words: &str, limit: Duration) -> (End, String) {
         let folder = tempfile::tempdir().unwrap();
