@@ -50,6 +50,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             ("PROPTEST_MAX_SHRINK_ITERS", "0".into()),
             ("CARGO_PROFILE_DEV_DEBUG", "0".into()),
             ("CARGO_PROFILE_DEV_OPT_LEVEL", "0".into()),
+            // Unoptimised, the generators of arbitrary messages need more stack than a test's thread has.
+            ("RUST_MIN_STACK", (16 << 20).to_string()),
         ];
         let line = Line { words: &words, environment: &environment };
         println!("mutants, round {}: {line}", round + 1);
