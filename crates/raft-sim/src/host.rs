@@ -74,8 +74,7 @@ pub struct Host {
     /// later group that is durable, or by the start that counted it.
     pub vouched: Option<(String, u64)>,
     config: Config,
-    /// After how many applied entries it takes a snapshot; 0: never.
-    snapshot_after_entries: u64,
+    options: NodeOptions,
     /// The first record of a founder's disk.
     founding: Option<Write>,
     segment_bytes: u64,
@@ -96,8 +95,6 @@ pub struct Process {
     pub waiting: VecDeque<Waiting>,
     /// What the disk is at.
     pub working: Option<Working>,
-    /// The snapshots that recovery may need: the newest whose record is durable, and all that were named after it.
-    pub named: VecDeque<EntryId>,
     /// The snapshot that the node wants to load, if it waits for one.
     pub wanted: Option<EntryId>,
     /// When its timer event comes.
@@ -147,6 +144,15 @@ impl Host {
         config.max_cached_bytes = settings.max_cached_bytes;
         config.snapshot_timeout = settings.snapshot_timeout;
         config.observe = true;
+        let options = NodeOptions {
+            max_sessions: MAX_SESSIONS,
+            snapshot_after_entries: settings.snapshot_after_entries,
+            snapshot_after_bytes: 0,
+            snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
+            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
+            snapshot_patience: settings.snapshot_patience,
+            ..NodeOptions::default()
+        };
         Self {
             id,
             clock,
@@ -168,7 +174,7 @@ impl Host {
             damaged: None,
             vouched: None,
             config,
-            snapshot_after_entries: settings.snapshot_after_entries,
+            options,
             founding,
             segment_bytes,
             disk: Some(SimDisk::new()),
@@ -211,13 +217,7 @@ impl Host {
             }
         };
         let config = Config { seed, ..self.config.clone() };
-        let options = NodeOptions {
-            max_sessions: MAX_SESSIONS,
-            snapshot_after_entries: self.snapshot_after_entries,
-            snapshot_after_bytes: 0,
-            reserve_bytes: 0,
-        };
-        let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
+        let node = match Node::new(config, self.options.clone(), restored, KvMap::with_limits(WINDOW)) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());
@@ -245,7 +245,6 @@ impl Host {
             store,
             waiting: VecDeque::new(),
             working: None,
-            named: covered.into_iter().collect(),
             wanted: None,
             timer: None,
             base: before.or(covered).unwrap_or_default(),
@@ -366,7 +365,336 @@ impl Process {
             self.log.truncate(self.place(index).unwrap_or(0));
         }
         if let Some(taken) = &write.snapshot {
-            self.named.push_back(taken.meta.last);
+            if taken.log == LogFate::Discard {
+                self.base = taken.meta.last;
+                self.log.clear();
+            }
+        }
+        if let Some(first) = write.entries.first_index() {
+            self.log.truncate(self.place(first).unwrap_or(0));
+            self.log.extend(write.entries.iter().map(|entry| entry.id.term));
+        }
+        if role == RoleKind::Leader && write.entries.last_id().is_some_and(|last| last.term == term) {
+            self.led_and_appended = term;
+        }
+    }
+
+    /// Whether it holds an entry of this index and, if given, this term. A snapshot holds all that it covers, in terms that
+    /// nobody remembers.
+    pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
+        let held = match self.place(index) {
+            Some(place) => self.log.get(place).copied(),
+            None if index == self.base.index => Some(self.base.term),
+            None => return term.is_none(),
+        };
+        held.is_some_and(|held| term.is_none_or(|term| term == held))
+    }
+
+    fn place(&self, index: LogIndex) -> Option<usize> {
+        usize::try_from(index.0.checked_sub(self.base.index.0 + 1)?).ok()
+    }
+}
+
+/// The first record of a founder's disk.
+    founding: Option<Write>,
+    segment_bytes: u64,
+    /// The disk, while no process holds it.
+    disk: Option<SimDisk>,
+    /// What it held at the newest start.
+    image: Option<SimDisk>,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The node.
+    pub node: Node<KvMap>,
+    /// Its store.
+    pub store: Store<SimDisk>,
+    /// What waits for the disk.
+    pub waiting: VecDeque<Waiting>,
+    /// What the disk is at.
+    pub working: Option<Working>,
+    /// The snapshot that the node wants to load, if it waits for one.
+    pub wanted: Option<EntryId>,
+    /// When its timer event comes.
+    pub timer: Option<SimTime>,
+    /// The last entry before those whose terms are known.
+    base: EntryId,
+    /// The terms of the log it has asked for, from there on.
+    log: Vec<Term>,
+    /// The last term in which it asked, as the leader, for an entry of that term.
+    pub led_and_appended: Term,
+}
+
+/// A crash that strikes after some outputs of the next call that has any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Armed {
+    /// After how many outputs.
+    pub after: u32,
+    /// How.
+    pub crash: CrashKind,
+    /// What a power loss leaves.
+    pub keep: Keep,
+    /// After what time the node is started again, if it is.
+    pub restart_after: Option<Duration>,
+}
+
+impl Host {
+    /// A machine with an empty disk, and the first record it is to hold if it is a founder's.
+    pub fn new(
+        id: NodeId,
+        clock: NodeClock,
+        settings: &RaftSettings,
+        segment_bytes: u64,
+        founding: Option<Write>,
+    ) -> Self {
+        let mut config = Config::new(id);
+        let timeout = settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout);
+        config.election_timeout.clone_from(timeout);
+        config.heartbeat_interval = settings.heartbeat_interval;
+        config.pre_vote = settings.pre_vote;
+        config.check_quorum = settings.check_quorum;
+        config.stickiness = settings.stickiness;
+        config.lease_reads = settings.lease_reads;
+        config.max_clock_drift_ppm = settings.max_clock_drift_ppm;
+        config.max_append_bytes = settings.max_append_bytes;
+        config.max_inflight_messages = settings.max_inflight_messages;
+        config.trailing_entries = settings.trailing_entries;
+        config.max_cached_bytes = settings.max_cached_bytes;
+        config.snapshot_timeout = settings.snapshot_timeout;
+        config.observe = true;
+        let options = NodeOptions {
+            max_sessions: MAX_SESSIONS,
+            snapshot_after_entries: settings.snapshot_after_entries,
+            snapshot_after_bytes: 0,
+            snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
+            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
+            snapshot_patience: settings.snapshot_patience,
+            ..NodeOptions::default()
+        };
+        Self {
+            id,
+            clock,
+            incarnation: 0,
+            incarnations_lost: 0,
+            process: None,
+            armed: None,
+            armed_disk: None,
+            downed_by: None,
+            paused: false,
+            slow: None,
+            groups: 0,
+            jobs: 0,
+            reads: 0,
+            power_losses: 0,
+            ailments: 0,
+            outputs: 0,
+            damages: 0,
+            damaged: None,
+            vouched: None,
+            config,
+            options,
+            founding,
+            segment_bytes,
+            disk: Some(SimDisk::new()),
+            image: None,
+        }
+    }
+
+    /// Starts a process from what the disk holds; an empty disk becomes this node's.
+    ///
+    /// # Errors
+    /// The words of the store or the core that refused.
+    pub fn start(&mut self, seed: u64) -> Result<What, String> {
+        let disk = self.disk.take().ok_or("the machine runs already")?;
+        let identity = Identity { cluster: CLUSTER, node: self.id };
+        let tail_bytes = self.config.max_cached_bytes;
+        // Simulated disks are never full, so no room is made ahead.
+        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes, reserve_bytes: 0 };
+        let Opened { mut store, recovery, incarnation } =
+            match open_node(disk, identity, self.founding.as_ref(), options) {
+                Ok(opened) => opened,
+                Err(error) => {
+                    let words = error.to_string();
+                    self.disk = Some(error.into_parts().1);
+                    return Err(words);
+                }
+            };
+        let restored = recovery.restored;
+        let (hard_state, snapshot) = (restored.hard_state, restored.snapshot.clone());
+        let first = restored.runs.first().map_or(LogIndex(1), |&(first, _)| first);
+        // The node is given what it would keep in memory; the judges see all that is there.
+        let entries = if restored.runs.is_empty() {
+            Entries::new()
+        } else {
+            match store.read(first, restored.last.index, u64::MAX) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.disk = Some(store.into_disk());
+                    return Err(error.to_string());
+                }
+            }
+        };
+        let config = Config { seed, ..self.config.clone() };
+        let options = NodeOptions {
+            max_sessions: MAX_SESSIONS,
+            snapshot_after_entries: self.snapshot_after_entries,
+            snapshot_after_bytes: 0,
+            reserve_bytes: 0,
+            snapshot_chunk_bytes: self.snapshots.chunk_bytes,
+            snapshot_bytes_per_second: self.snapshots.bytes_per_second,
+            snapshot_patience: self.snapshots.patience,
+            ..NodeOptions::default()
+        };
+        let node = match Node::new(config, self.options.clone(), restored, KvMap::with_limits(WINDOW)) {
+            Ok(node) => node,
+            Err(error) => {
+                self.disk = Some(store.into_disk());
+                return Err(error.to_string());
+            }
+        };
+        self.incarnation = self.incarnations_lost + incarnation;
+        self.image = Some(store.disk().clone());
+        self.vouched = newest_segment(store.disk());
+        self.damaged = None;
+        let what = What::Started {
+            incarnation: self.incarnation,
+            hard_state,
+            snapshot: snapshot.clone(),
+            disk_mark: store.disk().operations(),
+            disk_durable: store.disk().durable_through(),
+            entries: entries.clone(),
+        };
+        let covered = snapshot.map(|snapshot| snapshot.last);
+        let reaches = entries.last_id().map(|last| last.index) >= covered.map(|covered| covered.index);
+        let before = entries.first_index().filter(|_| reaches);
+        let before = before.map(|first| EntryId { index: first.previous(), term: Term(0) });
+        self.process = Some(Process {
+            node,
+            store,
+            waiting: VecDeque::new(),
+            working: None,
+            wanted: None,
+            timer: None,
+            base: before.or(covered).unwrap_or_default(),
+            log: entries.iter().filter(|_| reaches).map(|entry| entry.id.term).collect(),
+            led_and_appended: Term(0),
+        });
+        Ok(what)
+    }
+
+    /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.
+    pub fn stop(&mut self) -> bool {
+        let Some(Process { store, waiting, working, .. }) = self.process.take() else { return false };
+        self.disk = Some(store.into_disk());
+        self.paused = false;
+        working.is_some() || !waiting.is_empty()
+    }
+
+    /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner
+    /// starts from: nobody may found a cluster twice. Returns how many operations were on the old one.
+    pub fn lose_disk(&mut self) -> u64 {
+        self.founding = None;
+        self.incarnations_lost = self.incarnation;
+        (self.image, self.vouched, self.damaged) = (None, None, None);
+        self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
+    }
+
+    /// Sets the disk back to what it held at the newest start, while no process runs. Returns how many operations that
+    /// undoes. What is started next is another incarnation than any before, whatever the disk says.
+    pub fn set_disk_back(&mut self) -> u64 {
+        let Some(mut image) = self.image.clone() else { return 0 };
+        image.crash_power(PowerLoss::KeepNothing);
+        image.cure();
+        self.incarnations_lost = self.incarnation;
+        (self.vouched, self.damaged) = (None, None);
+        let undone = image.operations();
+        self.disk.replace(image).map_or(0, |disk| disk.operations() - undone)
+    }
+
+    /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
+    /// counted from now, or from the next creation of a file.
+    pub fn arm_disk(&mut self, armed: Armed, from_creation: bool) {
+        let stop = Stop { after: u64::from(armed.after), from_creation };
+        self.any_disk().into_iter().for_each(|disk| disk.stop_at(stop));
+        self.armed_disk = Some(armed);
+    }
+
+    /// The crash that the disk has come to, if it has.
+    pub fn take_disk_crash(&mut self) -> Option<Armed> {
+        let stopped = self.any_disk().is_some_and(|disk| disk.has_stopped());
+        self.armed_disk.take_if(|_| stopped)
+    }
+
+    /// Forgets the crashes that wait.
+    pub fn disarm(&mut self) {
+        self.armed = None;
+        self.armed_disk = None;
+        self.any_disk().into_iter().for_each(SimDisk::go_on);
+    }
+
+    /// Whether a crash waits.
+    pub const fn is_armed(&self) -> bool {
+        self.armed.is_some() || self.armed_disk.is_some()
+    }
+
+    /// The disk, whoever holds it.
+    pub fn disk_to_see(&self) -> Option<&SimDisk> {
+        self.process.as_ref().map_or(self.disk.as_ref(), |process| Some(process.store.disk()))
+    }
+
+    /// The disk, to change it from outside, whoever holds it.
+    pub fn any_disk(&mut self) -> Option<&mut SimDisk> {
+        match &mut self.process {
+            Some(process) => Some(process.store.disk_mut()),
+            None => self.disk.as_mut(),
+        }
+    }
+
+    /// The disk, while no process holds it.
+    pub const fn disk(&mut self) -> Option<&mut SimDisk> {
+        self.disk.as_mut()
+    }
+
+    /// The node from outside; none while it is down.
+    pub fn view(&self) -> Option<NodeView> {
+        let process = self.process.as_ref()?;
+        let status = process.node.status();
+        Some(NodeView {
+            term: status.term,
+            voted_for: status.voted_for,
+            role: status.role,
+            leader: status.leader,
+            commit: status.commit,
+            first: status.first,
+            last: status.last,
+            snapshot: status.snapshot,
+            applied: status.applied,
+            in_flight: InFlight {
+                messages: status.peers.values().map(|peer| peer.inflight_messages as u64).sum(),
+                bytes: status.peers.values().map(|peer| peer.inflight_bytes).sum(),
+                snapshots: status.peers.values().filter(|peer| peer.snapshot.is_some()).count() as u64,
+            },
+            configuration: process.node.configuration().cloned(),
+        })
+    }
+}
+
+/// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that, it
+/// vouches for all of it.
+pub(crate) fn newest_segment(disk: &SimDisk) -> Option<(String, u64)> {
+    let file = disk.last_used(SEGMENTS)?;
+    Some((file.to_owned(), disk.durable_end(file)))
+}
+
+impl Process {
+    /// Keeps the terms of the log in step with a write the node asks for.
+    pub fn mirror(&mut self, write: &Write, role: RoleKind, term: Term) {
+        if let Some(index) = write.truncate_from {
+            self.log.truncate(self.place(index).unwrap_or(0));
+        }
+        if let Some(taken) = &write.snapshot {
             if taken.log == LogFate::Discard {
                 self.base = taken.meta.last;
                 self.log.clear();

@@ -82,6 +82,12 @@ pub(crate) fn founding() -> Entry {
     Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
 }
 
+/// A piece of a snapshot on its way, in a file of 20 bytes.
+pub(crate) fn piece(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> SnapshotMessage {
+    let bytes = Bytes::from_static(bytes);
+    SnapshotMessage::Chunk(SnapshotChunk { term: Term(term), meta, size: 20, checksum: 7, offset: 0, bytes })
+}
+
 /// A snapshot of the founders' cluster.
 pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
     let configuration = Configuration::of_voters((1..=3).map(NodeId));
@@ -260,7 +266,7 @@ impl Script {
 
     /// The node's own snapshot is in a durable file.
     pub(crate) fn save(&mut self, node: u64, meta: &SnapshotMeta) {
-        self.push(Some(node), What::SnapshotTaken { meta: meta.clone(), bytes: 9 });
+        self.push(Some(node), What::SnapshotTaken { meta: meta.clone() });
         self.push(Some(node), What::SnapshotSaved { meta: meta.clone(), durable: true });
     }
 

@@ -102,7 +102,7 @@ mod tests {
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
         let mut script = asked();
         let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
-        let sent = What::SnapshotSent { to, term: raft_core::Term(2), meta: meta(2, 2), bytes: 9, verdict };
+        let sent = What::SnapshotSaid { to, message: piece(2, meta(2, 2), b"piece"), verdict };
         script.push(Some(1), sent);
         assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
         let mut script = asked();

@@ -11,7 +11,7 @@ use raft_core::{
     AppendOutcome, Configuration, EntryId, Event, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
     SnapshotRecord, Term, Vote, Write,
 };
-use raft_node::Reply;
+use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
@@ -621,20 +621,23 @@ mod tests {
         assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
     }
 
-    fn received(term: u64) -> What {
-        What::SnapshotReceived { from: NodeId(2), term: Term(term), meta: meta(2, 2), durable: true }
+    fn received() -> What {
+        What::SnapshotReceived { meta: meta(2, 2), durable: true }
     }
 
     #[test]
     fn snapshots_that_come_late_or_to_a_log_that_has_them() {
         let mut script = Script::led();
-        script.push(Some(1), received(1));
-        script.push(Some(1), received(2));
+        let heard = |term| What::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
+        for term in [1, 2] {
+            script.push(Some(1), heard(term));
+            script.push(Some(1), received());
+        }
         // n2 holds 2@2 and another entry, and does not know yet that the first is committed.
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.step(2, |view| view.last = EntryId::new(3, 2));
         if let Some(record) = script.records.last_mut() {
-            record.what = received(2);
+            record.what = received();
             record.view.as_mut().expect("n2 is up").commit = LogIndex(2);
         }
         let reached = counts(&script);
