@@ -13,10 +13,7 @@ use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
 ///
 /// # Errors
 /// The disk failed, or what is there is damaged: the process must end.
-pub fn carry_out_on_disk<D: Disk>(
-    store: &mut Store<D>,
-    output: &NodeOutput,
-) -> Result<Option<NodeInput>, StoreError> {
+pub fn carry_out_on_disk<D: Disk>(store: &mut Store<D>, output: &NodeOutput) -> Result<Option<NodeInput>, StoreError> {
     match output {
         NodeOutput::ReadLog { read, first, last, max_bytes } => {
             let entries = store.read(*first, *last, *max_bytes)?;
@@ -30,7 +27,11 @@ pub fn carry_out_on_disk<D: Disk>(
         }
         NodeOutput::ReadSnapshot { to, last, offset, max_bytes } => {
             let piece = if_there(store.read_snapshot(*last, *offset, *max_bytes))?;
-            let piece = piece.map(|raft_store::SnapshotPiece { size, checksum, bytes }| SnapshotPiece { size, checksum, bytes });
+            let piece = piece.map(|raft_store::SnapshotPiece { size, checksum, bytes }| SnapshotPiece {
+                size,
+                checksum,
+                bytes,
+            });
             Ok(Some(NodeInput::SnapshotRead { to: *to, last: *last, offset: *offset, piece }))
         }
         // If it is gone, a newer one is in force already, and the node is about to ask for that.
@@ -59,9 +60,9 @@ fn write_snapshot<D: Disk>(
 ) -> Result<SnapshotOutcome, StoreError> {
     let written = match file {
         SnapshotFile::Own => write_own(store, meta, offset, bytes, is_last),
-        SnapshotFile::Received => store.receive_snapshot(meta.last, offset, bytes).and_then(|()| {
-            if is_last { store.finish_received(meta) } else { Ok(()) }
-        }),
+        SnapshotFile::Received => store
+            .receive_snapshot(meta.last, offset, bytes)
+            .and_then(|()| if is_last { store.finish_received(meta) } else { Ok(()) }),
     };
     match written {
         Ok(()) if is_last && file == SnapshotFile::Received => {

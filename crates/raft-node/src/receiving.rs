@@ -50,7 +50,13 @@ impl Receiving {
     }
 
     /// A piece has come, or a question. The log is committed up to `commit`.
-    pub(crate) fn chunk(&mut self, from: NodeId, chunk: SnapshotChunk, commit: LogIndex, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn chunk(
+        &mut self,
+        from: NodeId,
+        chunk: SnapshotChunk,
+        commit: LogIndex,
+        outputs: &mut Vec<NodeOutput>,
+    ) {
         if chunk.meta.last.index <= commit {
             return outputs.push(answer(from, &chunk, SnapshotState::Delivered));
         }
@@ -141,7 +147,6 @@ impl Incoming {
 }
 
 fn answer(to: NodeId, chunk: &SnapshotChunk, state: SnapshotState) -> NodeOutput {
-    let progress =
-        SnapshotProgress { term: chunk.term, last: chunk.meta.last, checksum: chunk.checksum, state };
+    let progress = SnapshotProgress { term: chunk.term, last: chunk.meta.last, checksum: chunk.checksum, state };
     NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) }
 }

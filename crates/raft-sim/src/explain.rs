@@ -4,8 +4,8 @@
 
 use crate::record::{CrashKind, Record, SimTime, Verdict, What};
 use raft_core::{EntryId, Write};
-use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
 use raft_node::Reply;
+use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
 use std::fmt;
 
 /// A record as one line: number, true time in seconds, who, what.

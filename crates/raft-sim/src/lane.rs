@@ -3,7 +3,7 @@
 //!
 //! This file must not know when a job begins or ends.
 
-use raft_core::{EntryId, Write, WriteId};
+use raft_core::{Write, WriteId};
 use raft_node::{NodeInput, NodeOutput};
 
 /// A job, and the record that asked for it.
@@ -31,8 +31,6 @@ pub enum Working {
     Group {
         /// The newest of them.
         newest: WriteId,
-        /// The newest snapshot that they name, if they name one.
-        snapshot: Option<EntryId>,
         /// The record of their writing.
         wrote: u64,
     },

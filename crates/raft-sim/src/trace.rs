@@ -7,6 +7,7 @@ use raft_core::{
     SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write,
 };
 use raft_node::Reply;
+use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;

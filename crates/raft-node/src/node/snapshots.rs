@@ -47,11 +47,7 @@ impl<C> Snapshots<C> {
 
 impl<S: StateMachine> Node<S> {
     /// What the core is to be told of an input about snapshots.
-    pub(super) fn translate_for_snapshots(
-        &mut self,
-        input: NodeInput,
-        outputs: &mut Vec<NodeOutput>,
-    ) -> Option<Input> {
+    pub(super) fn translate_for_snapshots(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
         match input {
             NodeInput::TakeSnapshot => {
                 self.snapshots.policy.wished = true;

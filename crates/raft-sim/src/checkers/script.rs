@@ -9,6 +9,7 @@ use raft_core::{
     LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord,
     Term, Vote, Write, WriteId,
 };
+use raft_node::{SnapshotChunk, SnapshotMessage};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub(crate) fn scenario() -> Scenario {
             trailing_entries: 0,
             max_cached_bytes: 1000,
             snapshot_timeout: ms(1000),
+            snapshot_chunk_bytes: 512,
+            snapshot_bytes_per_second: 0,
+            snapshot_patience: Duration::from_millis(100),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {

@@ -15,7 +15,7 @@ use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 45] = [
+pub const MARKS: [&str; 46] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -399,6 +399,7 @@ mod tests {
         AppendEntriesResponse, Entry, Payload, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure,
         VoteRefusal,
     };
+    use raft_node::SnapshotProgress;
     use std::time::Duration;
 
     fn counts(script: &Script) -> BTreeMap<&'static str, u64> {

@@ -66,10 +66,8 @@ impl World {
         let disk_mark = process.store.disk().operations();
         host.groups += 1;
         let n = host.groups;
-        let named = writes.iter().rev().find_map(|write| write.snapshot.as_ref());
-        let snapshot = named.map(|taken| taken.meta.last);
         let wrote = self.emit(Some(asked), Some(node), What::Wrote { writes, disk_mark });
-        self.work(node, Working::Group { newest, snapshot, wrote }, DISK, n);
+        self.work(node, Working::Group { newest, wrote }, DISK, n);
     }
 
     fn begin(&mut self, node: NodeId, job: Job, cause: u64) {
@@ -123,7 +121,7 @@ impl World {
         }
         let Some(process) = self.process_of(node, incarnation) else { return };
         match working {
-            Working::Group { newest, snapshot, wrote } => {
+            Working::Group { newest, wrote } => {
                 let vouched = newest_segment(process.store.disk());
                 if let Err(error) = process.store.sync() {
                     return self.store_failed(node, &error.to_string());
@@ -169,8 +167,15 @@ impl World {
 
     /// Tells the node what a job has come to.
     fn tell(&mut self, node: NodeId, output: NodeOutput, done: Done, cause: u64) {
+        if let Some(what) = tidied(&output) {
+            self.emit(Some(cause), Some(node), what);
+            return;
+        }
         let what = match (output, &done.input) {
-            (NodeOutput::WriteSnapshot { file, meta, is_last, .. }, Some(NodeInput::SnapshotWritten { end, outcome, .. })) => {
+            (
+                NodeOutput::WriteSnapshot { file, meta, is_last, .. },
+                Some(NodeInput::SnapshotWritten { end, outcome, .. }),
+            ) => {
                 let (last, end, durable) = (meta.last, *end, done.durable);
                 match (outcome, file) {
                     (SnapshotOutcome::Done, _) if !is_last => What::SnapshotGrown { file, last, end },
@@ -184,9 +189,6 @@ impl World {
                 What::SnapshotRead { to: *to, last: *last, offset: *offset, bytes }
             }
             (NodeOutput::LoadSnapshot { meta }, Some(_)) => What::SnapshotLoaded { meta },
-            (NodeOutput::DropSnapshot { last }, _) => return drop(self.emit(Some(cause), Some(node), What::SnapshotDropped { last })),
-            (NodeOutput::RemoveSnapshot { last }, _) => return drop(self.emit(Some(cause), Some(node), What::SnapshotRemoved { last })),
-            (NodeOutput::VerifySnapshot { last }, _) => return drop(self.emit(Some(cause), Some(node), What::SnapshotChecked { last })),
             _ => return,
         };
         if let Some(input) = done.input {
@@ -251,6 +253,16 @@ impl World {
         process.mirror(&write, status.role, status.term);
         self.ask_disk(node, Job::Write(write), asked);
     }
+}
+
+/// What has been done that the node is not told of.
+fn tidied(output: &NodeOutput) -> Option<What> {
+    Some(match *output {
+        NodeOutput::DropSnapshot { last } => What::SnapshotDropped { last },
+        NodeOutput::RemoveSnapshot { last } => What::SnapshotRemoved { last },
+        NodeOutput::VerifySnapshot { last } => What::SnapshotChecked { last },
+        _ => return None,
+    })
 }
 
 /// Carries out a job.

@@ -8,8 +8,7 @@ use raft_proto::{SnapshotMessage, SnapshotState};
 /// Nodes that take a snapshot every `entries` entries and keep nothing of the log that one covers, nor in memory.
 fn snapshotting(count: u64, entries: u64) -> Cluster {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
-    let options =
-        NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0, ..pieces() };
+    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0, ..pieces() };
     Cluster::with(count, config, options)
 }
 
@@ -79,7 +78,8 @@ fn after_so_many_entries_one_snapshot_is_saved_then_named_then_the_log_compacted
     assert!(pieces > 3, "{pieces} pieces of 30 bytes");
     cluster.holds_files = false;
     cluster.queue.extend(std::mem::take(&mut cluster.held));
-    let [NodeOutput::Persist(write), NodeOutput::WriteSnapshot { meta, offset: 0, .. }] = cluster.outputs.as_slice() else {
+    let [NodeOutput::Persist(write), NodeOutput::WriteSnapshot { meta, offset: 0, .. }] = cluster.outputs.as_slice()
+    else {
         panic!("the next one is due: {:?}", cluster.outputs)
     };
     let record = write.snapshot.clone().expect("it is named");
@@ -453,9 +453,8 @@ fn what_a_peer_cannot_take_in_is_sent_again_and_what_is_damaged_is_looked_at() {
     ] {
         let (mut cluster, leader, away) = one_behind();
         cluster.until_some_have_come(away, 60);
-        let written = |(to, input): &(NodeId, NodeInput)| {
-            *to == away && matches!(input, NodeInput::SnapshotWritten { .. })
-        };
+        let written =
+            |(to, input): &(NodeId, NodeInput)| *to == away && matches!(input, NodeInput::SnapshotWritten { .. });
         let place = cluster.queue.iter().position(written).expect("a piece is being written");
         let Some((_, NodeInput::SnapshotWritten { file, last, end, .. })) = cluster.queue.remove(place) else {
             panic!("it is not there any more")
@@ -466,9 +465,10 @@ fn what_a_peer_cannot_take_in_is_sent_again_and_what_is_damaged_is_looked_at() {
             [NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) }] if *to == leader => {
                 progress.state
             }
-            [NodeOutput::SnapshotRefused { .. }, NodeOutput::SendSnapshot { message: SnapshotMessage::Progress(progress), .. }] => {
-                progress.state
-            }
+            [
+                NodeOutput::SnapshotRefused { .. },
+                NodeOutput::SendSnapshot { message: SnapshotMessage::Progress(progress), .. },
+            ] => progress.state,
             other => panic!("{other:?}"),
         };
         let is_damaged = outcome == SnapshotOutcome::Damaged;
