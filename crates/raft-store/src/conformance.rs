@@ -9,6 +9,7 @@ mod dropping;
 mod life;
 mod memory;
 mod model;
+mod pieces;
 mod snapshots;
 mod space;
 
@@ -18,7 +19,7 @@ pub use describe::describe;
 pub use dropping::Dropping;
 pub use life::{Step, live};
 pub use memory::Memory;
-pub use model::{Model, data_of, meta, save, snapshot};
+pub use model::{Model, data_of, file_of, meta, save, snapshot};
 pub use space::Quota;
 
 use crate::{
@@ -54,6 +55,13 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     snapshots::an_unnamed_snapshot_is_nothing(fresh());
     snapshots::a_damaged_snapshot_is_refused(&mut fresh);
     snapshots::snapshots_that_do_not_fit_are_refused(&mut fresh);
+    pieces::pieces_of_any_size_make_the_same_file(&mut fresh);
+    pieces::a_file_from_a_peer_is_the_same_file(&mut fresh);
+    pieces::a_file_that_was_changed_on_its_way_is_refused(fresh());
+    pieces::what_does_not_follow_changes_nothing(fresh());
+    pieces::what_is_in_force_is_left_alone(fresh());
+    pieces::what_is_unfinished_is_nothing(fresh());
+    pieces::a_file_is_read_in_any_pieces(fresh());
     compaction::a_compacted_log_comes_back(fresh());
     compaction::a_compaction_rests_on_what_is_durable(fresh());
     compaction::the_tail_is_bounded(fresh());

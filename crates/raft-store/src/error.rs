@@ -4,7 +4,7 @@ use crate::disk::DiskError;
 use raft_core::LogIndex;
 use std::fmt;
 
-/// Why the store refuses. Nothing here is worth a retry on the same store.
+/// Why the store refuses. Where a text does not say that all else goes on, the same store takes nothing more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// What was acknowledged cannot be read back.
@@ -64,6 +64,27 @@ pub enum StoreError {
         /// The file that would hold it.
         file: String,
     },
+    /// What a peer sent as a snapshot is none, or another one, or was changed on its way. It is removed, and all else goes on.
+    #[error("{file} is not what it should be: {reason}. It was not taken")]
+    Damaged {
+        /// The file it would have become.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A piece of a snapshot's file that does not follow what is there of it. Nothing was written, and all else goes on.
+    #[error("{file} goes on at byte {end}, not {offset}: send it from there, or from its beginning")]
+    OutOfPlace {
+        /// The file it would have become.
+        file: String,
+        /// Where the piece was to go.
+        offset: u64,
+        /// Where the next piece goes; 0 if nothing is there.
+        end: u64,
+    },
+    /// No snapshot was begun that this could go on or finish, or it was given up. All else goes on.
+    #[error("no such snapshot is being written: begin it first")]
+    NotBegun,
     /// One record above the format's limit. Nothing of its group was written.
     #[error("a record of {bytes} bytes is above the limit of {limit}: propose smaller commands")]
     RecordTooLarge {

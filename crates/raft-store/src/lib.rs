@@ -33,6 +33,7 @@ pub use files::Files;
 pub use folder::{Inspection, Opened, inspect, open_node};
 pub use identity::{ClusterId, Identity};
 pub use recovery::Recovery;
+pub use snapshot_file::SnapshotPiece;
 pub use store::{MIN_SEGMENT_BYTES, Space, Store, StoreOptions};
 pub use walk::{Record, TornTail};
 pub use written::records_written;

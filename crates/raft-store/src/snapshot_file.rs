@@ -2,7 +2,8 @@
 //! machine knows; whether one is in force, only the log.
 //!
 //! ```text
-//! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" behind it while it is written
+//! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" behind it while it is written, or ".part" while
+//!                           it comes from a peer
 //!   header, 32 bytes        magic, format, bytes of the next part, bytes of the last part, checksum of the header so far,
 //!                           checksum of everything but itself
 //!   record                  what it stands for: a `raft.store.v1.Record` that says nothing else
@@ -21,17 +22,24 @@ use raft_proto::{decode_write, encode_write};
 /// Bytes of the header.
 const HEADER: u64 = 32;
 const MAGIC: [u8; 8] = *b"raftsnap";
-/// The end of the name of a file that is being written.
-const UNFINISHED: &str = ".new";
+/// Where the header keeps the checksum of everything else.
+const SUM: u64 = 28;
+/// The ends of the names of files that are not whole yet: one that is being made here, and one that comes from a peer.
+const UNFINISHED: [&str; 2] = [".new", ".part"];
 
 /// The name of the file of the snapshot with this last entry.
 pub(crate) fn snapshot_name(last: EntryId) -> String {
     format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
 }
 
-/// The name it has while it is written.
+/// The name it has while it is made here.
 pub(crate) fn unfinished_name(last: EntryId) -> String {
-    snapshot_name(last) + UNFINISHED
+    snapshot_name(last) + UNFINISHED[0]
+}
+
+/// The name it has while it comes from a peer.
+pub(crate) fn received_name(last: EntryId) -> String {
+    snapshot_name(last) + UNFINISHED[1]
 }
 
 /// The last entry of the snapshot, if this is the name of one's file.
@@ -43,30 +51,60 @@ pub(crate) fn snapshot_named(file: &str) -> Option<EntryId> {
 
 /// Whether this is the name of a snapshot's file, finished or not.
 pub(crate) fn is_snapshot(file: &str) -> bool {
-    snapshot_named(file.strip_suffix(UNFINISHED).unwrap_or(file)).is_some()
+    let finished = UNFINISHED.iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
+    snapshot_named(finished).is_some()
 }
 
-/// What goes before the data: header and record. None if the record is too long.
-pub(crate) fn encode_head(meta: &SnapshotMeta, data: &[u8]) -> Option<Vec<u8>> {
-    let record = encode_write(&Write {
+/// What says in the file what the snapshot stands for.
+pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
+    encode_write(&Write {
         id: WriteId(0),
         hard_state: None,
         truncate_from: None,
         snapshot: Some(SnapshotRecord { meta: meta.clone(), log: LogFate::Keep }),
         entries: Entries::new(),
-    });
+    })
+    .into()
+}
+
+/// Where the data begins behind this record.
+pub(crate) fn data_from(record: &[u8]) -> u64 {
+    HEADER + record.len() as u64
+}
+
+/// What goes before the data, header and record, once all of the data is known. None if the record is too long.
+pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_sum: u32) -> Option<Vec<u8>> {
     let length = u32::try_from(record.len()).ok()?;
     let mut head = Vec::with_capacity(HEADER as usize + record.len());
     head.extend(MAGIC);
     head.extend(FORMAT.to_le_bytes());
     head.extend(length.to_le_bytes());
-    head.extend((data.len() as u64).to_le_bytes());
+    head.extend(data_bytes.to_le_bytes());
     let own = crc32c::crc32c(&head);
     head.extend(own.to_le_bytes());
-    let all = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&head), &record), data);
+    let before = crc32c::crc32c_append(crc32c::crc32c(&head), record);
+    let all = crc32c::crc32c_combine(before, data_sum, usize::try_from(data_bytes).ok()?);
     head.extend(all.to_le_bytes());
     head.extend(record);
     Some(head)
+}
+
+/// The checksum of a file's bytes but for the place where it stands, when these at `offset` follow those of which it is `sum`.
+pub(crate) fn sum_on(sum: u32, offset: u64, bytes: &[u8]) -> u32 {
+    let until = |place: u64| usize::try_from(place.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+    let (before, after) = (bytes.get(..until(SUM)), bytes.get(until(HEADER)..));
+    crc32c::crc32c_append(crc32c::crc32c_append(sum, before.unwrap_or_default()), after.unwrap_or_default())
+}
+
+/// A piece of a snapshot's file, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPiece {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The checksum of the whole file, as its header says it: two files that differ in it are not the same.
+    pub checksum: u32,
+    /// The bytes from the place that was asked for on. None: there are no more.
+    pub bytes: Bytes,
 }
 
 /// What a header says.
@@ -78,6 +116,32 @@ struct Head {
     /// The checksum of what was read of it so far.
     sum: u32,
     expected: u32,
+}
+
+impl Head {
+    /// Reads the header of a file that is `length` bytes long.
+    fn parse(file: &str, bytes: &[u8], length: u64) -> Result<Self, StoreError> {
+        let fields = (u32_at(bytes, 8), u32_at(bytes, 12), u64_at(bytes, 16), u32_at(bytes, 24), u32_at(bytes, 28));
+        let (Some(format), Some(record), Some(data), Some(own), Some(expected)) = fields else {
+            return Err(corrupt(file, 0, "the file ends inside its header"));
+        };
+        if !bytes.starts_with(&MAGIC) {
+            return Err(corrupt(file, 0, "this is no snapshot"));
+        }
+        if bytes.get(..24).map(crc32c::crc32c) != Some(own) {
+            return Err(corrupt(file, 0, "the header's checksum is wrong"));
+        }
+        if format > FORMAT {
+            return Err(StoreError::NewerFormat { file: file.to_owned(), found: format, supported: FORMAT });
+        }
+        let data_from = HEADER + u64::from(record);
+        let end = data_from.saturating_add(data);
+        if format == 0 || length != end {
+            let reason = format!("the file has {length} bytes, and its header says {end}");
+            return Err(corrupt(file, length.min(end), reason));
+        }
+        Ok(Self { data_from, end, sum: sum_on(0, 0, bytes), expected })
+    }
 }
 
 /// A snapshot's file being read.
@@ -93,28 +157,7 @@ impl<D: Disk> Reader<'_, D> {
 
     fn header(&mut self) -> Result<Head, StoreError> {
         let length = self.window.length();
-        let bytes = self.window.bytes(0, HEADER)?;
-        let fields = (u32_at(bytes, 8), u32_at(bytes, 12), u64_at(bytes, 16), u32_at(bytes, 24), u32_at(bytes, 28));
-        let (Some(format), Some(record), Some(data), Some(own), Some(expected)) = fields else {
-            return Err(self.corrupt(0, "the file ends inside its header"));
-        };
-        if !bytes.starts_with(&MAGIC) {
-            return Err(self.corrupt(0, "this is no snapshot"));
-        }
-        if bytes.get(..24).map(crc32c::crc32c) != Some(own) {
-            return Err(self.corrupt(0, "the header's checksum is wrong"));
-        }
-        if format > FORMAT {
-            return Err(StoreError::NewerFormat { file: self.file.to_owned(), found: format, supported: FORMAT });
-        }
-        let sum = bytes.get(..28).map(crc32c::crc32c).unwrap_or_default();
-        let data_from = HEADER + u64::from(record);
-        let end = data_from.saturating_add(data);
-        if format == 0 || length != end {
-            let reason = format!("the file has {length} bytes, and its header says {end}");
-            return Err(self.corrupt(length.min(end), reason));
-        }
-        Ok(Head { data_from, end, sum, expected })
+        Head::parse(self.file, self.window.bytes(0, HEADER)?, length)
     }
 
     /// What the snapshot stands for.
@@ -164,6 +207,48 @@ pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreE
     Ok(data.into())
 }
 
+/// Reads the whole file of the snapshot with this last entry.
+pub(crate) fn verify<D: Disk>(disk: &mut D, last: EntryId) -> Result<(), StoreError> {
+    read(disk, last, &mut |_| {}).map(drop)
+}
+
+/// Some bytes of the file of the snapshot with this last entry. Only its header is checked.
+pub(crate) fn piece<D: Disk>(
+    disk: &mut D,
+    last: EntryId,
+    offset: u64,
+    max_bytes: u64,
+) -> Result<SnapshotPiece, StoreError> {
+    let file = snapshot_name(last);
+    let size = disk.len(&file)?;
+    let mut header = [0; HEADER as usize];
+    let read = disk.read(&file, 0, &mut header)?;
+    let head = Head::parse(&file, header.get(..read).unwrap_or_default(), size)?;
+    let wanted = max_bytes.min(size.saturating_sub(offset));
+    let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
+    if disk.read(&file, offset, &mut bytes)? < bytes.len() {
+        return Err(corrupt(&file, offset, "the file has become shorter"));
+    }
+    Ok(SnapshotPiece { size, checksum: head.expected, bytes: bytes.into() })
+}
+
+/// Checks a file that came from a peer: that it is a snapshot and that of `meta`, as long as it says, and that `sum`, the
+/// checksum of what came, is that of what was sent.
+pub(crate) fn check_received<D: Disk>(
+    disk: &mut D,
+    file: &str,
+    sum: u32,
+    meta: &SnapshotMeta,
+) -> Result<(), StoreError> {
+    let mut reader = Reader { window: Window::open(disk, file)?, file };
+    let mut head = reader.header()?;
+    if sum != head.expected {
+        return Err(reader.corrupt(SUM, "the snapshot's checksum is wrong"));
+    }
+    let found = reader.record(&mut head)?;
+    if found != *meta { Err(reader.corrupt(HEADER, format!("it is {found}, not {meta}"))) } else { Ok(()) }
+}
+
 /// Checks the file of the snapshot that the log goes by.
 pub(crate) fn check<D: Disk>(disk: &mut D, named: &SnapshotMeta) -> Result<(), StoreError> {
     let file = snapshot_name(named.last);
@@ -186,8 +271,11 @@ mod tests {
         let last = EntryId::new(7, 3);
         assert_eq!(snapshot_name(last), "snapshot-0000000000000007-0000000000000003");
         assert_eq!(snapshot_named(&snapshot_name(last)), Some(last));
-        assert!(is_snapshot(&snapshot_name(last)) && is_snapshot(&unfinished_name(last)));
-        assert_eq!(snapshot_named(&unfinished_name(last)), None);
+        assert!(is_snapshot(&snapshot_name(last)));
+        for unfinished in [unfinished_name(last), received_name(last)] {
+            assert!(is_snapshot(&unfinished), "{unfinished}");
+            assert_eq!(snapshot_named(&unfinished), None);
+        }
         let most = EntryId::new(u64::MAX, u64::MAX);
         assert_eq!(snapshot_named(&snapshot_name(most)), Some(most), "longer than the padding");
         for other in ["", "snapshot-", "snapshot-7-3", "snapshot-0000000000000007", "wal-0000000000000007"] {

@@ -4,6 +4,7 @@
 mod compaction;
 mod snapshots;
 mod space;
+mod unfinished;
 
 pub use space::Space;
 
@@ -18,6 +19,7 @@ use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use unfinished::{Making, Receiving};
 
 /// The smallest segment: a few records must fit, or every group would make a file.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
@@ -69,6 +71,10 @@ pub struct Store<D> {
     in_force: Option<EntryId>,
     /// Those of records that are not synced: a crash may lead back to any of them.
     coming: Vec<EntryId>,
+    /// The snapshot that is made here.
+    making: Option<Making>,
+    /// The one that comes from a peer.
+    receiving: Option<Receiving>,
     /// The first failure, if there was one.
     poison: Option<Box<StoreError>>,
 }
@@ -115,6 +121,8 @@ impl<D: Disk> Store<D> {
             saved: in_force.into_iter().collect(),
             in_force,
             coming: Vec::new(),
+            making: None,
+            receiving: None,
             poison: None,
         };
         let head = store.head_bytes();

@@ -37,6 +37,27 @@ fn a_group_is_one_write_and_one_sync() {
 }
 
 #[test]
+fn no_sync_has_a_whole_snapshot_to_write() {
+    let (mut store, _) = open(Memory::default());
+    let (last, mib) = (raft_core::EntryId::new(1, 1), vec![7; 1 << 20]);
+    let (before, meta) = (store.disk().syncs, conformance::meta(last));
+    store.begin_snapshot(&meta).expect("works");
+    (0..11).for_each(|_| store.extend_snapshot(&mib).expect("works"));
+    assert_eq!(store.disk().syncs - before, 2, "after 4 MiB, and after 8");
+    store.finish_snapshot().expect("works");
+    assert_eq!(store.disk().syncs - before, 3);
+    let file = store.read_snapshot(last, 0, u64::MAX).expect("it is there").bytes;
+    store.remove_snapshot(last).expect("works");
+    let before = store.disk().syncs;
+    for (piece, number) in file.chunks(1 << 20).zip(0_u64..) {
+        store.receive_snapshot(last, number << 20, piece).expect("works");
+    }
+    assert_eq!(store.disk().syncs - before, 2);
+    store.finish_received(&meta).expect("it is whole");
+    store.verify_snapshot(last).expect("it is whole");
+}
+
+#[test]
 fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
     let writes: Vec<_> = (1..=8).map(|index| entries(index, 1, 1, 1200)).collect();
     let mut failures = 0;

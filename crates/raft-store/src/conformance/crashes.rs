@@ -2,10 +2,11 @@
 //! must be what a prefix of the writes adds up to that contains all synced ones.
 
 use super::dropping::Dropping;
-use super::model::{Model, data_of, meta, snapshot};
+use super::model::{Model, data_of, file_of, meta, snapshot};
 use super::{OPTIONS, entries, vote};
 use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError, StoreOptions};
 use raft_core::{EntryId, LogFate, LogIndex, Write};
+use std::ops::Range;
 
 /// Every way in which a disk can come out of a crash now, handed over one by one. A disk that loses nothing comes out as it
 /// is.
@@ -72,15 +73,31 @@ enum Call {
     Write(Write),
     Sync,
     Save(EntryId),
+    Begin(EntryId),
+    /// These bytes of its data.
+    Extend(EntryId, Range<usize>),
+    Finish,
+    /// These bytes of its file at a peer.
+    Receive(EntryId, Range<usize>),
+    FinishReceived(EntryId),
+    DropReceived,
     Remove(EntryId),
     Compact(u64),
     Tend,
 }
 
-/// Segments fill up, a snapshot is taken and the log compacted before it is synced, one is received that is not wanted, the
-/// log is cut, another is received and takes the place of the log, which grows and is compacted again.
+impl Call {
+    /// Whether a full disk is no failure of the log's: what does not fit is given up.
+    fn may_be_full(&self) -> bool {
+        !matches!(self, Self::Write(_) | Self::Sync | Self::Compact(_) | Self::Tend)
+    }
+}
+
+/// Segments fill up, a snapshot is taken while they do and the log compacted before it is synced, one is taken that is not
+/// wanted, the log is cut, another begins to come, and again, and takes the place of the log, which grows and is compacted
+/// again.
 fn story() -> Vec<Call> {
-    use Call::{Compact, Remove, Save, Sync, Tend};
+    use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync, Tend};
     let write = Call::Write;
     let keep = |last| write(snapshot(last, LogFate::Keep));
     let (kept, unwanted, received, last) =
@@ -93,9 +110,12 @@ fn story() -> Vec<Call> {
         Sync,
         write(entries(3, 2, 1, 1200)),
         Sync,
+        Begin(kept),
+        Extend(kept, 0..300),
         write(entries(5, 3, 1, 700)),
         Sync,
-        Save(kept),
+        Extend(kept, 300..data_of(kept).len()),
+        Finish,
         keep(kept),
         Compact(5),
         write(vote(2, 1)),
@@ -107,8 +127,12 @@ fn story() -> Vec<Call> {
         write(Write { truncate_from: Some(LogIndex(6)), ..vote(3, 2) }),
         Compact(6),
         Tend,
+        Receive(received, 0..9),
+        DropReceived,
+        Receive(received, 0..300),
         write(entries(6, 1, 2, 30)),
-        Save(received),
+        Receive(received, 300..file_of(received).len()),
+        FinishReceived(received),
         write(discard),
         write(entries(11, 1, 3, 300)),
         Sync,
@@ -140,8 +164,7 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
         Err(error) => return (error.disk, done, Some(error.error)),
     };
     for call in story() {
-        // The one failure that is none of the log's: a snapshot that does not fit.
-        let may_be_full = matches!(call, Call::Save(_));
+        let may_be_full = call.may_be_full();
         let result = match call {
             Call::Write(write) => {
                 done.writes.push(write);
@@ -149,6 +172,12 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
             }
             Call::Sync => store.sync().inspect(|()| done.synced = done.writes.len()),
             Call::Save(last) => store.save_snapshot(&meta(last), &data_of(last)),
+            Call::Begin(last) => store.begin_snapshot(&meta(last)),
+            Call::Extend(last, place) => store.extend_snapshot(&data_of(last)[place]),
+            Call::Finish => store.finish_snapshot(),
+            Call::Receive(last, place) => store.receive_snapshot(last, place.start as u64, &file_of(last)[place]),
+            Call::FinishReceived(last) => store.finish_received(&meta(last)),
+            Call::DropReceived => store.drop_received(),
             Call::Remove(last) => store.remove_snapshot(last),
             Call::Compact(before) => {
                 done.before = done.before.max(LogIndex(before));
@@ -159,6 +188,9 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
         if let Err(error) = result {
             let is_full = matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);
             if may_be_full && is_full {
+                let files = store.disk_mut().list().expect("a disk that works");
+                let is_left = |file: &String| file.ends_with(".new") || file.ends_with(".part");
+                assert!(!files.iter().any(is_left), "what does not fit takes no space: {files:?}");
                 store.sync().expect("the log goes on");
                 done.synced = done.writes.len();
             } else {

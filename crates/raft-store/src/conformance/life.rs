@@ -1,6 +1,6 @@
 //! Any life of a store, drawn from numbers, against the model.
 
-use super::model::{Model, data_of, meta, snapshot};
+use super::model::{Model, data_of, file_of, meta, snapshot};
 use super::{OPTIONS, RESERVING, entries, vote};
 use crate::{Disk, Recovery, Store, StoreOptions};
 use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Restored, Term, Write};
@@ -95,10 +95,25 @@ impl Life {
             }
             12 if b.is_multiple_of(3) => drop(store.tend().expect("a disk that works")),
             12 => self.read(store, a, b),
-            13 => store.save_snapshot(&meta(some()), &data_of(some())).expect("a disk that works"),
+            13 => Self::unnamed_snapshot(store, some(), a),
             14 => store.remove_snapshot(some()).expect("a disk that works"),
             _ => self.write(store, kind, a, b),
         }
+    }
+
+    /// A snapshot that nobody may ever name, in one of the ways in which one comes to be, or as far as it came.
+    fn unnamed_snapshot<D: Disk>(store: &mut Store<D>, last: EntryId, way: u16) {
+        let (data, file, half) = (data_of(last), file_of(last), 100 + usize::from(way) % 400);
+        let done = match way % 4 {
+            0 => store.save_snapshot(&meta(last), &data),
+            1 => store.begin_snapshot(&meta(last)).and_then(|()| store.extend_snapshot(&data[..half])),
+            2 => store.receive_snapshot(last, 0, &file[..half]),
+            _ => store
+                .receive_snapshot(last, 0, &file[..half])
+                .and_then(|()| store.receive_snapshot(last, half as u64, &file[half..]))
+                .and_then(|()| store.finish_received(&meta(last))),
+        };
+        done.expect("a disk that works");
     }
 
     /// A crash is over. Returns whether it took something.

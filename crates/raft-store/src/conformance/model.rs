@@ -1,5 +1,6 @@
 //! The naive model of a store: all entries in one row, however old, and the newest hard state and snapshot.
 
+use super::memory::Memory;
 use super::{Disk, Store};
 use bytes::Bytes;
 use raft_core::{
@@ -120,6 +121,13 @@ pub fn meta(last: EntryId) -> SnapshotMeta {
 pub fn data_of(last: EntryId) -> Bytes {
     let byte = |place: u64| (place * 7 + last.index.0 * 3 + last.term.0) as u8;
     (0..600 + last.index.0 % 64).map(byte).collect::<Vec<_>>().into()
+}
+
+/// The file of the snapshot with this last entry, byte for byte.
+pub fn file_of(last: EntryId) -> Bytes {
+    let (mut store, _) = super::open(Memory::default());
+    save(&mut store, last);
+    store.read_snapshot(last, 0, u64::MAX).expect("it was saved").bytes
 }
 
 /// The write that puts this snapshot in force.

@@ -65,10 +65,13 @@ impl<D: Disk> Disk for Quota<D> {
         }
         self.disk.set_len(file, length)
     }
+    // Where space is promised and taken later, these are what finds that there is none.
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        self.take(file, 0)?;
         self.disk.sync(file)
     }
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.take(from, 0)?;
         self.disk.rename(from, to)
     }
     fn remove(&mut self, file: &str) -> Result<(), DiskError> {

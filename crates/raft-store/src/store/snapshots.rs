@@ -1,60 +1,45 @@
-//! Saves, loads and removes snapshots. Their files are durable before a record names them, and stay for as long as a crash
-//! can lead back to such a record.
+//! Snapshots whose files are whole: read, removed, and put in force by the log. How they come to be is in `unfinished`.
 
 use super::Store;
-use crate::disk::{Disk, DiskErrorKind};
+use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::format::MAX_PAYLOAD;
-use crate::replace::replace;
-use crate::snapshot_file::{encode_head, load, snapshot_name, unfinished_name};
+use crate::snapshot_file::{SnapshotPiece, load, piece, snapshot_name, verify};
 use bytes::Bytes;
-use raft_core::{EntryId, SnapshotMeta};
+use raft_core::EntryId;
 
 impl<D: Disk> Store<D> {
-    /// Saves a snapshot; durable when this returns. It is in force once a record names it and is synced
-    /// ([`Write::snapshot`](raft_core::Write)); until then the next start deletes it, and a second one of the same last entry
-    /// replaces it. The file that a record names already is left alone: what a peer calls the same snapshot must not take the
-    /// place of what the log rests on.
-    ///
-    /// # Errors
-    /// The disk failed: no call succeeds any more. But if it is only full, or `meta` is too large, nothing was saved and all
-    /// else goes on.
-    pub fn save_snapshot(&mut self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), StoreError> {
-        self.refuse_if_poisoned()?;
-        if self.is_named(meta.last) {
-            return Ok(());
-        }
-        let too_large = StoreError::RecordTooLarge { bytes: MAX_PAYLOAD.saturating_add(1), limit: MAX_PAYLOAD };
-        let head = encode_head(meta, data).ok_or(too_large)?;
-        let (file, unfinished) = (snapshot_name(meta.last), unfinished_name(meta.last));
-        match replace(&mut self.disk, &file, &unfinished, &[&head, data]) {
-            Ok(()) => {
-                self.saved.insert(meta.last);
-                Ok(())
-            }
-            Err(StoreError::Disk(error)) if error.kind == DiskErrorKind::Full && error.file == unfinished => {
-                // As well as can be: the reason to report is that there is no space, and a start would delete it.
-                self.disk.remove(&unfinished).ok();
-                Err(StoreError::Disk(error))
-            }
-            Err(error) => {
-                self.poison = Some(Box::new(error.clone()));
-                Err(error)
-            }
-        }
-    }
-
     /// The data of the snapshot with this last entry, which was saved.
     ///
     /// # Errors
     /// [`StoreError::NoSnapshot`] if it is not there, perhaps no more: a newer one may be in force. Else the disk failed, or
     /// what is there is not what was written. Reading and writing go on, as far as they can.
     pub fn load_snapshot(&mut self, last: EntryId) -> Result<Bytes, StoreError> {
-        self.refuse_if_poisoned()?;
-        if !self.saved.contains(&last) {
-            return Err(StoreError::NoSnapshot { file: snapshot_name(last) });
-        }
+        self.unless_gone(last)?;
         load(&mut self.disk, last)
+    }
+
+    /// At most `max_bytes` of the file of this snapshot, byte for byte, header included, from `offset` on: what
+    /// [`receive_snapshot`](Self::receive_snapshot) takes at another node. None beyond its end.
+    ///
+    /// # Errors
+    /// As of [`load_snapshot`](Self::load_snapshot), but that of the content only the header is checked.
+    pub fn read_snapshot(&mut self, last: EntryId, offset: u64, max_bytes: u64) -> Result<SnapshotPiece, StoreError> {
+        self.unless_gone(last)?;
+        piece(&mut self.disk, last, offset, max_bytes)
+    }
+
+    /// Reads the whole file of this snapshot: whether it still is what was written.
+    ///
+    /// # Errors
+    /// As of [`load_snapshot`](Self::load_snapshot).
+    pub fn verify_snapshot(&mut self, last: EntryId) -> Result<(), StoreError> {
+        self.unless_gone(last)?;
+        verify(&mut self.disk, last)
+    }
+
+    fn unless_gone(&self, last: EntryId) -> Result<(), StoreError> {
+        self.refuse_if_poisoned()?;
+        if self.saved.contains(&last) { Ok(()) } else { Err(StoreError::NoSnapshot { file: snapshot_name(last) }) }
     }
 
     /// Removes a snapshot that was saved and that no record names: it is not wanted after all. One that is not there is
@@ -71,7 +56,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Whether a record names it that a start may go by.
-    fn is_named(&self, last: EntryId) -> bool {
+    pub(super) fn is_named(&self, last: EntryId) -> bool {
         self.in_force == Some(last) || self.coming.contains(&last)
     }
 
