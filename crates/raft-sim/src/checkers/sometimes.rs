@@ -233,9 +233,8 @@ impl Sometimes {
     /// What becomes of a snapshot shows in the view after it: installed, or its last entry was held, or it came too late.
     fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId) {
         let Some((node, now)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
-        let term = self.heard.get(&node.id).copied().unwrap_or_default();
         let before = node.previous.as_ref().filter(|_| fact.change.new_view).unwrap_or(now);
-        if term < now.term {
+        if self.heard.get(&node.id).is_some_and(|term| *term < now.term) {
             self.mark("snapshot_of_older_term");
         }
         if before.commit < last.index
