@@ -8,34 +8,10 @@
 
 use crate::failure::Failure;
 use crate::inbox::Inbox;
-use bytes::Bytes;
-use raft_core::{EntryId, LogIndex, ReadId, SnapshotMeta, Write, WriteId};
-use raft_node::NodeInput;
-use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
+use raft_core::{Write, WriteId};
+use raft_node::{NodeInput, NodeOutput, SnapshotOutcome, carry_out_on_disk};
+use raft_store::{Disk, Space, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
-
-/// What can be asked of the store apart from writes. Any of it may come after a write that was asked for later: the node
-/// waits for an answer before it names a file, and what it reads back is durable.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Read entries back for the node.
-    Read { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
-    /// Entries before this index are needed no more.
-    Compact { before: LogIndex },
-    /// Save this node's own snapshot.
-    Save { meta: SnapshotMeta, data: Bytes },
-    /// Load a snapshot for the node.
-    Load { meta: SnapshotMeta },
-    /// Save a snapshot of a peer, and say what came of it.
-    Keep { meta: SnapshotMeta, data: Bytes, kept: oneshot::Sender<Result<(), StoreError>> },
-    /// Load a snapshot for a peer, if it is still there.
-    Fetch { last: EntryId, fetched: oneshot::Sender<Option<Bytes>> },
-    /// No write will name this snapshot.
-    Remove { last: EntryId },
-    /// Try to get room, and say whether there is enough.
-    Space,
-}
 
 /// Writes and jobs that wait for the disk.
 #[derive(Debug, Default)]
@@ -47,7 +23,9 @@ pub(crate) struct DiskQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     writes: Vec<Write>,
-    jobs: Vec<Job>,
+    /// What else the node asks of its disk. Any of it may come after a write that was asked for later: the node waits for an
+    /// answer before it names a file, and what it reads back is durable.
+    jobs: Vec<NodeOutput>,
     closed: bool,
 }
 
@@ -59,7 +37,7 @@ impl DiskQueue {
     }
 
     /// One more job, after all before it.
-    pub(crate) fn ask(&self, job: Job) {
+    pub(crate) fn ask(&self, job: NodeOutput) {
         self.lock().jobs.push(job);
         self.arrived.notify_one();
     }
@@ -71,7 +49,7 @@ impl DiskQueue {
     }
 
     /// All that waits; if `patient`, waits for something. False: nothing waits, and the queue is closed.
-    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<Job>, patient: bool) -> bool {
+    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<NodeOutput>, patient: bool) -> bool {
         let nothing = |waiting: &Waiting| waiting.writes.is_empty() && waiting.jobs.is_empty();
         let waits = |waiting: &mut Waiting| patient && nothing(waiting) && !waiting.closed;
         let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
@@ -114,7 +92,7 @@ pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str,
             inbox.persisted(newest);
         }
         for job in jobs.drain(..) {
-            carry_out(store, job, inbox).map_err(failed)?;
+            carry_out(store, &job, inbox).map_err(failed)?;
         }
         tends = true;
     }
@@ -146,69 +124,21 @@ impl Alarm<'_> {
     }
 }
 
-fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(), StoreError> {
-    match job {
-        Job::Read { read, first, last, max_bytes } => {
-            let entries = store.read(first, last, max_bytes)?;
-            inbox.report(NodeInput::LogRead { read, entries });
-        }
-        Job::Compact { before } => store.compact(before)?,
-        Job::Save { meta, data } => {
-            let index = meta.last.index;
-            match store.save_snapshot(&meta, &data) {
-                Ok(()) => inbox.report(NodeInput::SnapshotSaved { index }),
-                Err(error) if nothing_is_lost(&error) => {
-                    tracing::error!("the snapshot of {} is not saved: {error}", meta.last);
-                    inbox.report(NodeInput::SnapshotNotSaved { index });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Job::Load { meta } => match store.load_snapshot(meta.last) {
-            Ok(data) => inbox.report(NodeInput::SnapshotLoaded { meta, data }),
-            // A newer one is in force already, and the node is about to ask for that.
-            Err(StoreError::NoSnapshot { .. }) => {}
-            Err(error) => return Err(error),
-        },
-        Job::Keep { meta, data, kept } => {
-            let result = store.save_snapshot(&meta, &data);
-            // Whoever asked may have gone; the failure of a disk is told by the end of the process.
-            match result {
-                Err(error) if !nothing_is_lost(&error) => {
-                    let _ = kept.send(Err(error.clone()));
-                    return Err(error);
-                }
-                result => drop(kept.send(result)),
-            }
-        }
-        Job::Fetch { last, fetched } => match store.load_snapshot(last) {
-            Ok(data) => drop(fetched.send(Some(data))),
-            Err(StoreError::NoSnapshot { .. }) => drop(fetched.send(None)),
-            Err(error) => return Err(error),
-        },
-        Job::Remove { last } => store.remove_snapshot(last)?,
-        Job::Space => {
-            while store.tend()? {}
-            inbox.report(NodeInput::Space { is_low: store.space() == Space::Low });
-        }
+fn carry_out<D: Disk>(store: &mut Store<D>, job: &NodeOutput, inbox: &Inbox) -> Result<(), StoreError> {
+    let answer = carry_out_on_disk(store, job)?;
+    if let Some(NodeInput::SnapshotWritten { last, outcome: SnapshotOutcome::NoSpace, .. }) = &answer {
+        tracing::error!("the snapshot of {last} is not saved: the disk has no space for it");
     }
+    answer.into_iter().for_each(|answer| inbox.report(answer));
     Ok(())
-}
-
-/// Whether a snapshot that could not be saved is all there is to it: the store says so of its own accord at the next call
-/// if not.
-fn nothing_is_lost(error: &StoreError) -> bool {
-    match error {
-        StoreError::Disk(disk) => disk.kind == DiskErrorKind::Full,
-        StoreError::RecordTooLarge { .. } => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Configuration, NodeId};
+    use bytes::Bytes;
+    use raft_core::{Configuration, EntryId, LogIndex, NodeId, ReadId, SnapshotMeta};
+    use raft_node::SnapshotFile;
     use raft_store::{Files, StoreOptions};
 
     fn meta(index: u64) -> SnapshotMeta {
@@ -223,38 +153,42 @@ mod tests {
         let (mut store, _) =
             Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 }).unwrap();
         let (queue, inbox) = (DiskQueue::default(), Inbox::default());
-        let (fetched, [mut kept_data, mut removed_data]) = {
-            let (first, kept_data) = oneshot::channel();
-            let (second, removed_data) = oneshot::channel();
-            ([first, second], [kept_data, removed_data])
-        };
-        let [first, second] = fetched;
-        let (kept, mut saved) = oneshot::channel();
         let data = Bytes::from_static(b"data");
-        queue.ask(Job::Read { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
-        queue.ask(Job::Keep { meta: meta(1), data: data.clone(), kept });
-        queue.ask(Job::Fetch { last: meta(1).last, fetched: first });
-        queue.ask(Job::Remove { last: meta(1).last });
-        queue.ask(Job::Fetch { last: meta(1).last, fetched: second });
-        queue.ask(Job::Load { meta: meta(1) });
-        queue.ask(Job::Save { meta: meta(2), data: data.clone() });
-        queue.ask(Job::Load { meta: meta(2) });
+        let write_snapshot = |index, offset, bytes: &Bytes, is_last| {
+            let (file, meta) = (SnapshotFile::Own, meta(index));
+            NodeOutput::WriteSnapshot { file, meta, offset, bytes: bytes.clone(), is_last }
+        };
+        let read = |index| NodeOutput::ReadSnapshot { to: NodeId(2), last: meta(index).last, offset: 0, max_bytes: 0 };
+        let (first, last) = (LogIndex(1), LogIndex(1));
+        queue.ask(NodeOutput::ReadLog { read: ReadId(1), first, last, max_bytes: 0 });
+        queue.ask(write_snapshot(1, 0, &data, true));
+        queue.ask(NodeOutput::RemoveSnapshot { last: meta(1).last });
+        queue.ask(read(1));
+        queue.ask(NodeOutput::LoadSnapshot { meta: meta(1) });
+        queue.ask(write_snapshot(2, 0, &data, false));
+        queue.ask(write_snapshot(2, 4, &Bytes::new(), true));
+        queue.ask(NodeOutput::LoadSnapshot { meta: meta(2) });
         let write = Write::bootstrap(meta(1).configuration);
         queue.push(write.clone());
         queue.close();
         run(&mut store, &queue, "here", &inbox).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.persisted, Some(write.id));
+        let written = |index, end| {
+            let (file, outcome) = (SnapshotFile::Own, SnapshotOutcome::Done);
+            NodeInput::SnapshotWritten { file, last: meta(index).last, end, outcome }
+        };
         let expected = [
             NodeInput::LogRead { read: ReadId(1), entries: write.entries },
-            NodeInput::SnapshotSaved { index: LogIndex(2) },
-            NodeInput::SnapshotLoaded { meta: meta(2), data: data.clone() },
+            written(1, 4),
+            NodeInput::SnapshotRead { to: NodeId(2), last: meta(1).last, offset: 0, piece: None },
+            written(2, 4),
+            written(2, 4),
+            NodeInput::SnapshotLoaded { meta: meta(2), data },
         ];
         assert_eq!(
             batch.reports.iter().map(|report| &report.input).collect::<Vec<_>>(),
             expected.iter().collect::<Vec<_>>()
         );
-        assert_eq!(saved.try_recv(), Ok(Ok(())));
-        assert_eq!((kept_data.try_recv(), removed_data.try_recv()), (Ok(Some(data)), Ok(None)));
     }
 }
