@@ -66,6 +66,10 @@ impl Receiving {
         let length = chunk.bytes.len() as u64;
         let end = chunk.offset.checked_add(length).filter(|&end| end <= chunk.size && length <= MAX_CHUNK_BYTES);
         let Some(end) = end.filter(|_| chunk.size > 0) else { return };
+        if length == 0 && !self.current.as_ref().is_some_and(|current| current.is_of(&chunk)) {
+            // Only a question: what is coming from elsewhere may still be whole before anything of this one.
+            return outputs.push(answer(from, &chunk, SnapshotState::Wants(0)));
+        }
         if self.current.as_ref().is_some_and(|current| !current.is_of(&chunk)) {
             let is_newer = |current: &Incoming| (chunk.term, chunk.meta.last) > (current.term, current.meta.last);
             let Some(before) = self.current.take_if(|current| is_newer(current)) else { return };
