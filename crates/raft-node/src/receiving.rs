@@ -125,9 +125,12 @@ impl Receiving {
         (state == SnapshotState::Delivered).then_some(Received { from, term, meta })
     }
 
-    /// The log is committed up to here: a snapshot that ends no later is of no use.
+    /// The log is committed up to here: a snapshot that ends no later is of no use. One whose end is being written is handed
+    /// over all the same: the core knows what to do with it.
     pub(crate) fn committed(&mut self, commit: LogIndex, outputs: &mut Vec<NodeOutput>) {
-        if let Some(over) = self.current.take_if(|current| current.meta.last.index <= commit) {
+        let is_over =
+            |current: &mut Incoming| current.meta.last.index <= commit && current.writing != Some(current.size);
+        if let Some(over) = self.current.take_if(is_over) {
             outputs.push(NodeOutput::DropSnapshot { last: over.meta.last });
         }
     }
@@ -233,6 +236,9 @@ mod tests {
         assert_eq!(written(&mut receiving, 12, 5).0, ["n2 12 Wants(5)"]);
         assert_eq!(outputs(|outputs| receiving.committed(LogIndex(11), outputs)), [""; 0]);
         assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), ["drop 12"]);
+        chunk(&mut receiving, TWO, piece(3, 12, 0, 25));
+        assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), [""; 0], "it is as good as here");
+        assert!(written(&mut receiving, 12, 25).1.is_some());
     }
 
     #[test]
