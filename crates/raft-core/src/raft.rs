@@ -392,6 +392,8 @@ impl Raft {
             _ => self.shared.emit_compact(None),
         }
         self.shared.evict();
+        // What waits for room in the state machine may just have gone from memory: it is asked for now, not in the next call.
+        self.shared.emit_apply();
     }
 }
 

@@ -33,7 +33,7 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[raft]\nfsync = 1",
-        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_timeout, election_timeout_of",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_chunk_bytes, snapshot_bytes_per_second, snapshot_timeout, snapshot_patience, election_timeout_of",
     ),
     ("[raft]\nlease_reads = true\nstickiness = false", "8: raft.lease_reads: needs `stickiness`"),
     ("[raft]\nmax_clock_drift_ppm = 1_000_000", "8: raft.max_clock_drift_ppm: 1000000 is out of range: 0 to 999999"),

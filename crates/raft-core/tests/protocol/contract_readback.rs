@@ -20,6 +20,20 @@ fn answer(n1: &mut Replica, read: u64, indices: std::ops::RangeInclusive<u64>, t
 }
 
 #[test]
+fn what_goes_from_memory_while_it_waits_for_room_is_asked_for_at_once() {
+    let one = entry(3, 1, 3).size();
+    let mut n1 = Replica::with(&[1, 1], 3, |config, restored| {
+        (config.max_cached_bytes, config.max_apply_bytes) = (0, one + 1);
+        restored.applied = LogIndex(2);
+    })
+    .following(1);
+    n1.receive(N2, append(1, 2, (2, 1), 4, &[(3, 1), (4, 1)]));
+    let actions = n1.persist();
+    assert_eq!((applies(&actions).len(), asked(&actions)), (1, vec!["l1 read 4..=4 up to 1 B".to_owned()]));
+    assert!(n1.tick().is_empty(), "nothing is left undone");
+}
+
+#[test]
 fn what_is_applied_is_read_back_once_and_applied_as_it_comes() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).following(1);
     let actions = n1.receive(N2, heartbeat(1, 2, (4, 1), 3));

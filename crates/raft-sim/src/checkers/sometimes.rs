@@ -216,10 +216,6 @@ impl Sometimes {
         match message {
             SnapshotMessage::Chunk(chunk) => {
                 self.heard.insert(node, chunk.term);
-                let commit = fact.node.and_then(|node| node.view.as_ref()).map(|view| view.commit);
-                if commit.is_some_and(|commit| chunk.meta.last.index <= commit) {
-                    self.mark("snapshot_stale");
-                }
             }
             SnapshotMessage::Progress(progress) => {
                 let is_part = matches!(progress.state, SnapshotState::Wants(offset) if offset > 0);
@@ -237,11 +233,9 @@ impl Sometimes {
         if self.heard.get(&node.id).is_some_and(|term| *term < now.term) {
             self.mark("snapshot_of_older_term");
         }
-        if before.commit < last.index
-            && now.commit >= last.index
-            && now.snapshot != Some(last)
-            && now.last.index > last.index
-        {
+        if last.index <= before.commit {
+            self.mark("snapshot_stale");
+        } else if now.commit >= last.index && now.snapshot != Some(last) && now.last.index > last.index {
             self.mark("snapshot_suffix_kept");
         }
     }
