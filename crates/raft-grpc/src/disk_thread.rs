@@ -11,7 +11,7 @@ use crate::inbox::Inbox;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, ReadId, SnapshotMeta, Write, WriteId};
 use raft_node::NodeInput;
-use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
+use raft_store::{Disk, Lookout, Space, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -89,59 +89,81 @@ impl DiskQueue {
 }
 
 /// Serves the queue until it is closed and empty, and reports each group of writes once it is durable, each job once it is
-/// done.
+/// done. The alarm has told what room there was at the start.
 ///
 /// # Errors
 /// The store failed: nothing is known of what was being written, and the process must end.
-pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str, inbox: &Inbox) -> Result<(), Failure> {
-    let failed = |error: StoreError| Failure::store(place, &error);
+pub(crate) fn run<D: Disk>(
+    store: &mut Store<D>,
+    queue: &DiskQueue,
+    mut alarm: Alarm,
+    inbox: &Inbox,
+) -> Result<(), Failure> {
+    let place = alarm.place.clone();
+    let failed = |error: StoreError| Failure::store(&place, &error);
     let (mut group, mut jobs) = (Vec::new(), Vec::new());
-    let mut alarm = Alarm { place, inbox, is_low: false };
-    alarm.tell(store);
-    // Whether the store has something to do when nobody else has.
-    let mut tends = true;
-    while queue.take(&mut group, &mut jobs, !tends) {
+    while queue.take(&mut group, &mut jobs, !alarm.lookout.tends(store)) {
         let newest: Option<WriteId> = group.last().map(|write: &Write| write.id);
         if newest.is_none() && jobs.is_empty() {
-            tends = store.tend().map_err(failed)?;
-            alarm.tell(store);
+            let word = alarm.lookout.tend(store).map_err(failed)?;
+            alarm.tell(word, inbox);
             continue;
         }
         if let Some(newest) = newest {
-            store.write(&group).and_then(|()| store.sync()).map_err(failed)?;
-            // First: who hears that these are durable counts on room for as many more.
-            alarm.tell(store);
+            let word = store.write(&group).and_then(|()| alarm.lookout.sync(store)).map_err(failed)?;
+            alarm.tell(word, inbox);
             inbox.persisted(newest);
         }
         for job in jobs.drain(..) {
-            carry_out(store, job, inbox).map_err(failed)?;
+            match job {
+                Job::Space => {
+                    let word = alarm.lookout.ask(store).map_err(failed)?;
+                    inbox.report(NodeInput::Space { is_low: word == Space::Low });
+                    alarm.log(word);
+                }
+                job => carry_out(store, job, inbox).map_err(failed)?,
+            }
         }
-        tends = true;
+        alarm.lookout.stir();
     }
     Ok(())
 }
 
-/// What the node, and whoever reads the log, was told of the disk's space.
-struct Alarm<'a> {
-    place: &'a str,
-    inbox: &'a Inbox,
+/// Tells the node, and whoever reads the log, of the disk's space. When, is the lookout's business.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    place: String,
+    lookout: Lookout,
+    /// What the log says.
     is_low: bool,
 }
 
-impl Alarm<'_> {
-    /// Tells it if it is news.
-    fn tell<D: Disk>(&mut self, store: &Store<D>) {
-        let is_low = store.space() == Space::Low;
-        if is_low == self.is_low {
-            return;
-        }
-        self.is_low = is_low;
-        self.inbox.report(NodeInput::Space { is_low });
-        let place = self.place;
-        if is_low {
-            tracing::error!("{place}: the disk is full: this node takes no commands until there is space. Free some");
-        } else {
-            tracing::info!("{place}: there is space again");
+impl Alarm {
+    /// Tells of the room there is before the node's first call: it counts on enough until it hears otherwise.
+    pub(crate) fn new<D: Disk>(store: &Store<D>, place: &str, inbox: &Inbox) -> Self {
+        let mut alarm = Self { place: place.to_owned(), lookout: Lookout::default(), is_low: false };
+        let word = alarm.lookout.news(store);
+        alarm.tell(word, inbox);
+        alarm
+    }
+
+    fn tell(&mut self, word: Option<Space>, inbox: &Inbox) {
+        let Some(word) = word else { return };
+        inbox.report(NodeInput::Space { is_low: word == Space::Low });
+        self.log(word);
+    }
+
+    fn log(&mut self, word: Space) {
+        let was_low = std::mem::replace(&mut self.is_low, word == Space::Low);
+        let place = &self.place;
+        match (was_low, self.is_low) {
+            (false, true) => {
+                tracing::error!(
+                    "{place}: the disk is full: this node takes no commands until there is space. Free some"
+                );
+            }
+            (true, false) => tracing::info!("{place}: there is space again"),
+            _ => {}
         }
     }
 }
@@ -157,7 +179,7 @@ fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(
             let index = meta.last.index;
             match store.save_snapshot(&meta, &data) {
                 Ok(()) => inbox.report(NodeInput::SnapshotSaved { index }),
-                Err(error) if nothing_is_lost(&error) => {
+                Err(error) if error.nothing_is_lost() => {
                     tracing::error!("the snapshot of {} is not saved: {error}", meta.last);
                     inbox.report(NodeInput::SnapshotNotSaved { index });
                 }
@@ -174,7 +196,7 @@ fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(
             let result = store.save_snapshot(&meta, &data);
             // Whoever asked may have gone; the failure of a disk is told by the end of the process.
             match result {
-                Err(error) if !nothing_is_lost(&error) => {
+                Err(error) if !error.nothing_is_lost() => {
                     let _ = kept.send(Err(error.clone()));
                     return Err(error);
                 }
@@ -187,22 +209,10 @@ fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(
             Err(error) => return Err(error),
         },
         Job::Remove { last } => store.remove_snapshot(last)?,
-        Job::Space => {
-            while store.tend()? {}
-            inbox.report(NodeInput::Space { is_low: store.space() == Space::Low });
-        }
+        // The alarm has answered it.
+        Job::Space => {}
     }
     Ok(())
-}
-
-/// Whether a snapshot that could not be saved is all there is to it: the store says so of its own accord at the next call
-/// if not.
-fn nothing_is_lost(error: &StoreError) -> bool {
-    match error {
-        StoreError::Disk(disk) => disk.kind == DiskErrorKind::Full,
-        StoreError::RecordTooLarge { .. } => true,
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -242,7 +252,8 @@ mod tests {
         let write = Write::bootstrap(meta(1).configuration);
         queue.push(write.clone());
         queue.close();
-        run(&mut store, &queue, "here", &inbox).unwrap();
+        let alarm = Alarm::new(&store, "here", &inbox);
+        run(&mut store, &queue, alarm, &inbox).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.persisted, Some(write.id));
         let expected = [

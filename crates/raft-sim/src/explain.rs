@@ -80,6 +80,10 @@ impl fmt::Display for Text<'_> {
             What::Fault { label } => write!(f, "{label}"),
             What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
             What::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+            What::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
+            What::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
+            What::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
+            What::SpaceAsked => write!(f, "asks its disk for space"),
             What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
             what => write!(f, "{}", OfSnapshots(what)),
         }
@@ -108,6 +112,7 @@ impl fmt::Display for OfSnapshots<'_> {
             What::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
             What::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
             What::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
+            What::SnapshotNotSaved { meta } => write!(f, "has no space for the snapshot of {}", meta.last),
             What::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
             What::Compacted { before } => write!(f, "forgets its log before {before}, Raft §7"),
             What::ReadAsked { read, first, last, max_bytes } => {

@@ -6,6 +6,7 @@
 use crate::network::Copy;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term, Write, WriteId};
+use raft_store::Space;
 
 /// A job, and the record that asked for it.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub enum Job {
         /// The first index that stays.
         before: LogIndex,
     },
+    /// To try to get space.
+    Space,
 }
 
 /// What the disk is at.
@@ -94,6 +97,27 @@ pub enum Working {
     },
     /// Letting go of a part of the log.
     Compact,
+    /// A snapshot is not kept: there is no space for its file.
+    NotSaved {
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// What has arrived, if it is a peer's.
+        arrived: Option<Arrived>,
+        /// The record that asked for it, or of its departure.
+        cause: u64,
+    },
+    /// Trying to get space.
+    Space {
+        /// What came of it.
+        word: Space,
+        /// The record that asked for it.
+        cause: u64,
+    },
+    /// Making room ahead: nothing waited.
+    Tend {
+        /// What is to be told, if there is news.
+        word: Option<Space>,
+    },
 }
 
 /// A snapshot that is to be sent.

@@ -317,6 +317,23 @@ pub enum What {
         /// Where, for people: a sector; empty if the call says it.
         place: String,
     },
+    /// A node that has just started keeps room ahead on its disk.
+    ReserveKept {
+        /// For so many bytes of records.
+        bytes: u64,
+    },
+    /// The node was told whether that room is there.
+    SpaceTold {
+        /// It is not.
+        is_low: bool,
+    },
+    /// The node asked for its disk to be tried for space.
+    SpaceAsked,
+    /// There was no space for a snapshot's file. The node was told, if it is its own.
+    SnapshotNotSaved {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
 }
 
 /// How a process ends.

@@ -166,6 +166,9 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
         What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
+        What::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
+        What::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
+        What::SpaceAsked => plain("space_asked", Value::Null),
         What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
             let (kind, detail) = of_snapshots(what);
@@ -210,6 +213,7 @@ fn of_snapshots(what: &What) -> (&'static str, Value) {
         What::Restored { meta, state_hash } => {
             ("restored", json!({ "snapshot": snapshot(meta), "state_hash": format!("{state_hash:032x}") }))
         }
+        What::SnapshotNotSaved { meta } => ("snapshot_not_saved", json!({ "snapshot": snapshot(meta) })),
         What::SnapshotRemoved { last } => ("snapshot_removed", json!({ "last": entry_id(*last) })),
         What::Compacted { before } => ("compacted", json!({ "before": before.0 })),
         What::ReadAsked { read, first, last, max_bytes } => {

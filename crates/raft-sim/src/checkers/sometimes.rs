@@ -15,7 +15,7 @@ use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 45] = [
+pub const MARKS: [&str; 47] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -44,6 +44,7 @@ pub const MARKS: [&str; 45] = [
     "read_served",
     "read_waited_for_first_commit",
     "recovery_cut_tail",
+    "refused_for_space",
     "restart",
     "restored_at_start",
     "snapshot_installed",
@@ -52,6 +53,7 @@ pub const MARKS: [&str; 45] = [
     "snapshot_stale",
     "snapshot_suffix_kept",
     "snapshot_taken",
+    "space_recovered",
     "split_vote",
     "stale_append_refused",
     "step_down",
@@ -79,6 +81,8 @@ pub(super) struct Sometimes {
     answered: BTreeSet<LogIndex>,
     /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
     installed: BTreeSet<NodeId>,
+    /// Nodes that have heard that their disks have no room.
+    low: BTreeSet<NodeId>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -104,6 +108,7 @@ impl Default for Sometimes {
             taken: BTreeMap::new(),
             answered: BTreeSet::new(),
             installed: BTreeSet::new(),
+            low: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
     }
@@ -148,6 +153,14 @@ impl Sometimes {
                     self.mark("power_loss_lost_bytes");
                 }
                 self.installed.retain(|node| Some(*node) != fact.record.node);
+                self.low.retain(|node| Some(*node) != fact.record.node);
+            }
+            What::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
+            What::SpaceTold { is_low: false } => {
+                let was_low = fact.record.node.is_some_and(|node| self.low.remove(&node));
+                if was_low {
+                    self.mark("space_recovered");
+                }
             }
             What::Asked { write } => self.asked(fact, write),
             What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
@@ -344,6 +357,7 @@ impl Sometimes {
             Reply::HandedOver { .. } => self.mark("transfer_done"),
             Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
+            Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { .. } => self.mark("read_served"),
             Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),

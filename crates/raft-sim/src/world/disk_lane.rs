@@ -42,9 +42,9 @@ impl World {
     }
 
     /// The disk begins with what waits longest, all writes that wait together as one group.
-    fn begin_job(&mut self, node: NodeId) {
+    pub(super) fn begin_job(&mut self, node: NodeId) {
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
-        let Some(Waiting { job, mut cause }) = process.waiting.pop_front() else { return };
+        let Some(Waiting { job, mut cause }) = process.waiting.pop_front() else { return self.tend(node) };
         let Job::Write(first) = job else { return self.begin(node, job, cause) };
         let mut writes = vec![first];
         while let Some(Waiting { job: Job::Write(_), .. }) = process.waiting.front() {
@@ -80,6 +80,7 @@ impl World {
         let n = host.jobs;
         // Reading sees what is there when it begins, or when it ends: both are legal, and differ.
         let early = self.choices.draw(JOB_EARLY, node.0, n).chance_ppm(500_000);
+        let not_saved = not_saved(&job, cause);
         let working = match job {
             Job::Write(write) => return self.begin_group(node, vec![write], cause),
             Job::Save { meta, data } => {
@@ -94,6 +95,11 @@ impl World {
             }
             Job::Send(sending) => load(process, sending.meta.last).map(|data| Working::Send { sending, data, cause }),
             Job::Compact { before } => process.store.compact(before).map(|()| Working::Compact),
+            Job::Space => process.lookout.ask(&mut process.store).map(|word| Working::Space { word, cause }),
+        };
+        let working = match (working, not_saved) {
+            (Err(error), Some(not_saved)) if error.nothing_is_lost() => Ok(not_saved),
+            (working, _) => working,
         };
         match working {
             Ok(working) => self.work(node, working, JOB, n),
@@ -102,7 +108,7 @@ impl World {
     }
 
     /// Plans the end of a job.
-    fn work(&mut self, node: NodeId, working: Working, site: Site, n: u64) {
+    pub(super) fn work(&mut self, node: NodeId, working: Working, site: Site, n: u64) {
         let latency = self.disk_latency(node, site, n);
         let Some(host) = self.hosts.get_mut(&node) else { return };
         let incarnation = host.incarnation;
@@ -126,25 +132,28 @@ impl World {
     pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
         let Some(process) = self.process_of(node, incarnation) else { return };
         let Some(working) = process.working.clone() else { return };
-        if !matches!(working, Working::Group { .. } | Working::Save { .. } | Working::Keep { .. }) {
+        if matches!(working, Working::Load { .. } | Working::Send { .. } | Working::Compact) {
             // No call need follow, and what is recorded next is of this node.
             let view = self.hosts.get(&node).and_then(Host::view);
             self.emissions.push(Emission::View(view));
         }
         let Some(process) = self.process_of(node, incarnation) else { return };
+        let is_tending = matches!(working, Working::Tend { .. });
         match working {
             Working::Group { newest, snapshot, wrote } => {
                 let vouched = newest_segment(process.store.disk());
-                if let Err(error) = process.store.sync() {
-                    return self.store_failed(node, &error.to_string());
-                }
+                let word = match process.lookout.sync(&mut process.store) {
+                    Ok(word) => word,
+                    Err(error) => return self.store_failed(node, &error.to_string()),
+                };
                 snapshot.into_iter().for_each(|snapshot| process.forget_older_snapshots(snapshot));
                 let disk_durable = process.store.disk().durable_through();
                 if let Some(host) = self.hosts.get_mut(&node) {
                     host.vouched = vouched;
                 }
                 let what = What::Persisted { write: newest, disk_durable };
-                self.call(node, vec![Given::new(Some(wrote), what, NodeInput::Persisted { write: newest })]);
+                let persisted = Given::new(Some(wrote), what, NodeInput::Persisted { write: newest });
+                self.durable(node, word, persisted, wrote);
             }
             Working::Save { meta, durable, cause } => {
                 let (last, input) = (meta.last, NodeInput::SnapshotSaved { index: meta.last.index });
@@ -169,10 +178,16 @@ impl World {
             }
             Working::Send { sending, data, cause } => self.depart(node, sending, data, cause),
             Working::Compact => {}
+            Working::NotSaved { meta, arrived, cause } => self.not_saved(node, meta, arrived, cause),
+            Working::Space { word, cause } => self.tell_of_space(node, Some(word), Some(cause)),
+            Working::Tend { word } => self.tell_of_space(node, word, None),
         }
         // Only now is the disk free: what the call asked for joins what has been waiting.
         if let Some(process) = self.process_of(node, incarnation) {
             process.working = None;
+            if !is_tending {
+                process.lookout.stir();
+            }
             self.got_over(node);
             self.begin_job(node);
         }
@@ -247,6 +262,17 @@ impl World {
         let status = process.node.status();
         process.mirror(&write, status.role, status.term);
         self.ask_disk(node, Job::Write(write), asked);
+    }
+}
+
+/// What becomes of a job if it is to keep a snapshot for which there is no space.
+fn not_saved(job: &Job, cause: u64) -> Option<Working> {
+    match job {
+        Job::Save { meta, .. } => Some(Working::NotSaved { meta: meta.clone(), arrived: None, cause }),
+        Job::Keep(arrived) => {
+            Some(Working::NotSaved { meta: arrived.meta.clone(), arrived: Some(arrived.clone()), cause })
+        }
+        _ => None,
     }
 }
 

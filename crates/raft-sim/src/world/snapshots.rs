@@ -87,7 +87,7 @@ impl World {
     }
 
     /// A snapshot is lost: its sender's host hears of that, or does not.
-    fn fail(&mut self, link: Link, incarnation: u64, cause: u64, n: u64) {
+    pub(super) fn fail(&mut self, link: Link, incarnation: u64, cause: u64, n: u64) {
         let key = link_key(link.0, link.1);
         if self.choices.draw(FAILURE, key, n).chance_ppm(500_000) {
             let delay = self.choices.draw(FAILURE_DELAY, key, n).in_range(&self.scenario.network.delay);

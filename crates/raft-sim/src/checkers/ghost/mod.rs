@@ -328,8 +328,10 @@ fn is_input(what: &What) -> bool {
             | What::Requested { .. }
             | What::CampaignAsked
             | What::Persisted { .. }
+            | What::SpaceTold { .. }
             | What::SnapshotWished
             | What::SnapshotSaved { .. }
+            | What::SnapshotNotSaved { .. }
             | What::SnapshotReceived { .. }
             | What::SnapshotOutcome { .. }
             | What::SnapshotLoaded { .. }
