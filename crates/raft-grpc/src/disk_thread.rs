@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::inbox::Inbox;
 use raft_core::{Write, WriteId};
 use raft_node::{NodeInput, NodeOutput, SnapshotOutcome, carry_out_on_disk};
-use raft_store::{Disk, Space, Store, StoreError};
+use raft_store::{Disk, Lookout, Space, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Writes and jobs that wait for the disk.
@@ -67,59 +67,80 @@ impl DiskQueue {
 }
 
 /// Serves the queue until it is closed and empty, and reports each group of writes once it is durable, each job once it is
-/// done.
+/// done. The alarm has told what room there was at the start.
 ///
 /// # Errors
 /// The store failed: nothing is known of what was being written, and the process must end.
-pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str, inbox: &Inbox) -> Result<(), Failure> {
-    let failed = |error: StoreError| Failure::store(place, &error);
+pub(crate) fn run<D: Disk>(
+    store: &mut Store<D>,
+    queue: &DiskQueue,
+    mut alarm: Alarm,
+    inbox: &Inbox,
+) -> Result<(), Failure> {
+    let place = alarm.place.clone();
+    let failed = |error: StoreError| Failure::store(&place, &error);
     let (mut group, mut jobs) = (Vec::new(), Vec::new());
-    let mut alarm = Alarm { place, inbox, is_low: false };
-    alarm.tell(store);
-    // Whether the store has something to do when nobody else has.
-    let mut tends = true;
-    while queue.take(&mut group, &mut jobs, !tends) {
+    while queue.take(&mut group, &mut jobs, !alarm.lookout.tends(store)) {
         let newest: Option<WriteId> = group.last().map(|write: &Write| write.id);
         if newest.is_none() && jobs.is_empty() {
-            tends = store.tend().map_err(failed)?;
-            alarm.tell(store);
+            let word = alarm.lookout.tend(store).map_err(failed)?;
+            alarm.tell(word, inbox);
             continue;
         }
         if let Some(newest) = newest {
-            store.write(&group).and_then(|()| store.sync()).map_err(failed)?;
-            // First: who hears that these are durable counts on room for as many more.
-            alarm.tell(store);
+            let word = store.write(&group).and_then(|()| alarm.lookout.sync(store)).map_err(failed)?;
+            alarm.tell(word, inbox);
             inbox.persisted(newest);
         }
         for job in jobs.drain(..) {
-            carry_out(store, &job, inbox).map_err(failed)?;
+            if job == NodeOutput::AskForSpace {
+                let word = alarm.lookout.ask(store).map_err(failed)?;
+                inbox.report(NodeInput::Space { is_low: word == Space::Low });
+                alarm.log(word);
+            } else {
+                carry_out(store, &job, inbox).map_err(failed)?;
+            }
         }
-        tends = true;
+        alarm.lookout.stir();
     }
     Ok(())
 }
 
-/// What the node, and whoever reads the log, was told of the disk's space.
-struct Alarm<'a> {
-    place: &'a str,
-    inbox: &'a Inbox,
+/// Tells the node, and whoever reads the log, of the disk's space. When, is the lookout's business.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    place: String,
+    lookout: Lookout,
+    /// What the log says.
     is_low: bool,
 }
 
-impl Alarm<'_> {
-    /// Tells it if it is news.
-    fn tell<D: Disk>(&mut self, store: &Store<D>) {
-        let is_low = store.space() == Space::Low;
-        if is_low == self.is_low {
-            return;
-        }
-        self.is_low = is_low;
-        self.inbox.report(NodeInput::Space { is_low });
-        let place = self.place;
-        if is_low {
-            tracing::error!("{place}: the disk is full: this node takes no commands until there is space. Free some");
-        } else {
-            tracing::info!("{place}: there is space again");
+impl Alarm {
+    /// Tells of the room there is before the node's first call: it counts on enough until it hears otherwise.
+    pub(crate) fn new<D: Disk>(store: &Store<D>, place: &str, inbox: &Inbox) -> Self {
+        let mut alarm = Self { place: place.to_owned(), lookout: Lookout::default(), is_low: false };
+        let word = alarm.lookout.news(store);
+        alarm.tell(word, inbox);
+        alarm
+    }
+
+    fn tell(&mut self, word: Option<Space>, inbox: &Inbox) {
+        let Some(word) = word else { return };
+        inbox.report(NodeInput::Space { is_low: word == Space::Low });
+        self.log(word);
+    }
+
+    fn log(&mut self, word: Space) {
+        let was_low = std::mem::replace(&mut self.is_low, word == Space::Low);
+        let place = &self.place;
+        match (was_low, self.is_low) {
+            (false, true) => {
+                tracing::error!(
+                    "{place}: the disk is full: this node takes no commands until there is space. Free some"
+                );
+            }
+            (true, false) => tracing::info!("{place}: there is space again"),
+            _ => {}
         }
     }
 }
@@ -171,7 +192,8 @@ mod tests {
         let write = Write::bootstrap(meta(1).configuration);
         queue.push(write.clone());
         queue.close();
-        run(&mut store, &queue, "here", &inbox).unwrap();
+        let alarm = Alarm::new(&store, "here", &inbox);
+        run(&mut store, &queue, alarm, &inbox).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.persisted, Some(write.id));
         let written = |index, end| {

@@ -187,8 +187,9 @@ impl Threads {
         let mut node = Node::new(config, options, recovery.restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
         let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
-        let (queue, reports, folder) = (disk.clone(), inbox.clone(), place.clone());
-        let disk_thread = thread("disk", move || disk_thread::run(&mut store, &queue, &folder, &reports))?;
+        let (queue, reports) = (disk.clone(), inbox.clone());
+        let alarm = disk_thread::Alarm::new(&store, &place, &inbox);
+        let disk_thread = thread("disk", move || disk_thread::run(&mut store, &queue, alarm, &reports))?;
         let (runtime, couriers) = (runtime.clone(), Mutex::default());
         let snapshots = SnapshotSender { identity, directory, runtime, couriers };
         let lanes = Lanes { inbox, disk, outlets, snapshots };

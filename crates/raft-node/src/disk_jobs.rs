@@ -6,10 +6,11 @@ use crate::message::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, Snaps
 use crate::snapshot::check_snapshot;
 use bytes::Bytes;
 use raft_core::SnapshotMeta;
-use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
+use raft_store::{Disk, Store, StoreError};
 
 /// Carries out what a node asks of its disk, and says what the node is to be told; nothing, if it waits for no answer or none is
-/// needed any more. What is nothing for the disk is left alone.
+/// needed any more. What is nothing for the disk, or for whoever looks out for
+/// its space ([`Lookout`](raft_store::Lookout)), is left alone.
 ///
 /// # Errors
 /// The disk failed, or what is there is damaged: the process must end.
@@ -42,10 +43,6 @@ pub fn carry_out_on_disk<D: Disk>(store: &mut Store<D>, output: &NodeOutput) -> 
         NodeOutput::VerifySnapshot { last } => if_there(store.verify_snapshot(*last)).map(|_| None),
         NodeOutput::DropSnapshot { .. } => store.drop_received().map(|()| None),
         NodeOutput::RemoveSnapshot { last } => store.remove_snapshot(*last).map(|()| None),
-        NodeOutput::AskForSpace => {
-            while store.tend()? {}
-            Ok(Some(NodeInput::Space { is_low: store.space() == Space::Low }))
-        }
         _ => Ok(None),
     }
 }
@@ -72,8 +69,7 @@ fn write_snapshot<D: Disk>(
             Ok(SnapshotOutcome::Unusable(error))
         }
         Ok(()) => Ok(SnapshotOutcome::Done),
-        Err(StoreError::Disk(error)) if error.kind == DiskErrorKind::Full => Ok(SnapshotOutcome::NoSpace),
-        Err(StoreError::RecordTooLarge { .. }) => Ok(SnapshotOutcome::NoSpace),
+        Err(error) if error.nothing_is_lost() => Ok(SnapshotOutcome::NoSpace),
         Err(StoreError::Damaged { .. }) => Ok(SnapshotOutcome::Damaged),
         Err(error) => Err(error),
     }

@@ -81,6 +81,10 @@ impl fmt::Display for Text<'_> {
             What::Fault { label } => write!(f, "{label}"),
             What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
             What::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+            What::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
+            What::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
+            What::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
+            What::SpaceAsked => write!(f, "asks its disk for space"),
             What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
             what => write!(f, "{}", OfSnapshots(what)),
         }

@@ -8,14 +8,14 @@ use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
 use crate::lane::{Waiting, Working};
 use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
-use crate::scenario::model::{InitialState, Keep, RaftSettings};
+use crate::scenario::model::{DiskModel, InitialState, Keep, RaftSettings};
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
     Write,
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{Node, NodeOptions};
-use raft_store::{ClusterId, Identity, Opened, Store, StoreOptions, open_node};
+use raft_store::{ClusterId, Identity, Lookout, Opened, Store, StoreOptions, open_node};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct Host {
     pub groups: u64,
     /// Counts the other jobs of its disk, over all starts.
     pub jobs: u64,
+    /// Counts the steps in which its disk made room ahead, over all starts.
+    pub tends: u64,
     /// Counts the questions for entries, over all starts.
     pub reads: u64,
     /// Counts the power losses.
@@ -78,6 +80,7 @@ pub struct Host {
     /// The first record of a founder's disk.
     founding: Option<Write>,
     segment_bytes: u64,
+    reserve_bytes: u64,
     /// The disk, while no process holds it.
     disk: Option<SimDisk>,
     /// What it held at the newest start.
@@ -91,6 +94,8 @@ pub struct Process {
     pub node: Node<KvMap>,
     /// Its store.
     pub store: Store<SimDisk>,
+    /// Who looks out for the store's room.
+    pub lookout: Lookout,
     /// What waits for the disk.
     pub waiting: VecDeque<Waiting>,
     /// What the disk is at.
@@ -126,7 +131,7 @@ impl Host {
         id: NodeId,
         clock: NodeClock,
         settings: &RaftSettings,
-        segment_bytes: u64,
+        disk: &DiskModel,
         founding: Option<Write>,
     ) -> Self {
         let mut config = Config::new(id);
@@ -166,6 +171,7 @@ impl Host {
             slow: None,
             groups: 0,
             jobs: 0,
+            tends: 0,
             reads: 0,
             power_losses: 0,
             ailments: 0,
@@ -176,7 +182,8 @@ impl Host {
             config,
             options,
             founding,
-            segment_bytes,
+            segment_bytes: disk.segment_bytes,
+            reserve_bytes: disk.reserve_bytes,
             disk: Some(SimDisk::new()),
             image: None,
         }
@@ -190,8 +197,8 @@ impl Host {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let tail_bytes = self.config.max_cached_bytes;
-        // Simulated disks are never full, so no room is made ahead.
-        let options = StoreOptions { segment_bytes: self.segment_bytes, tail_bytes, reserve_bytes: 0 };
+        let Self { segment_bytes, reserve_bytes, .. } = *self;
+        let options = StoreOptions { segment_bytes, tail_bytes, reserve_bytes };
         let Opened { mut store, recovery, incarnation } =
             match open_node(disk, identity, self.founding.as_ref(), options) {
                 Ok(opened) => opened,
@@ -217,7 +224,8 @@ impl Host {
             }
         };
         let config = Config { seed, ..self.config.clone() };
-        let node = match Node::new(config, self.options.clone(), restored, KvMap::with_limits(WINDOW)) {
+        let options = NodeOptions { reserve_bytes, ..self.options.clone() };
+        let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());
@@ -243,6 +251,7 @@ impl Host {
         self.process = Some(Process {
             node,
             store,
+            lookout: Lookout::default(),
             waiting: VecDeque::new(),
             working: None,
             wanted: None,
@@ -252,6 +261,11 @@ impl Host {
             led_and_appended: Term(0),
         });
         Ok(what)
+    }
+
+    /// The bytes for which its store makes room ahead; 0: for none.
+    pub const fn reserve_bytes(&self) -> u64 {
+        self.reserve_bytes
     }
 
     /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.

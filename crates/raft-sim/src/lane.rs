@@ -5,6 +5,7 @@
 
 use raft_core::{Write, WriteId};
 use raft_node::{NodeInput, NodeOutput};
+use raft_store::Space;
 
 /// A job, and the record that asked for it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Job {
     Write(Write),
     /// Anything else: what [`carry_out_on_disk`](raft_node::carry_out_on_disk) carries out.
     Ask(NodeOutput),
+    /// To try to get space.
+    Space,
 }
 
 /// What the disk is at.
@@ -42,6 +45,18 @@ pub enum Working {
         done: Option<Done>,
         /// The record that asked for it.
         cause: u64,
+    },
+    /// Trying to get space.
+    Space {
+        /// What came of it.
+        word: Space,
+        /// The record that asked for it.
+        cause: u64,
+    },
+    /// Making room ahead: nothing waited.
+    Tend {
+        /// What is to be told, if there is news.
+        word: Option<Space>,
     },
 }
 

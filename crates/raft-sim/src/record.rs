@@ -348,6 +348,18 @@ pub enum What {
         /// Where, for people: a sector; empty if the call says it.
         place: String,
     },
+    /// A node that has just started keeps room ahead on its disk.
+    ReserveKept {
+        /// For so many bytes of records.
+        bytes: u64,
+    },
+    /// The node was told whether that room is there.
+    SpaceTold {
+        /// It is not.
+        is_low: bool,
+    },
+    /// The node asked for its disk to be tried for space.
+    SpaceAsked,
 }
 
 /// How a process ends.

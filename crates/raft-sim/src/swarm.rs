@@ -102,17 +102,20 @@ fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
     may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
 }
 
-/// The scenario as this run has it: with leases, or as it is written. How far clocks may drift is drawn, too: a bound that
-/// is never reached, or too small to tell, would test nothing.
-pub(crate) fn with_leases(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
-    if !draws(scenario, choices, Feature::LeaseReads) {
-        return Arc::clone(scenario);
+/// The scenario as this run has it: with leases, with room kept ahead, or as it is written. How far clocks may drift is
+/// drawn, too: a bound that is never reached, or too small to tell, would test nothing.
+pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
+    let mut drawn = Arc::clone(scenario);
+    if draws(scenario, choices, Feature::LeaseReads) {
+        let scenario = Arc::make_mut(&mut drawn);
+        scenario.raft.lease_reads = true;
+        scenario.raft.max_clock_drift_ppm = [100, 10_000, 300_000][choices.draw(DRIFT_BOUND, 0, 0).below(3) as usize];
+        scenario.clients.reads = ClientReads::Mixed;
     }
-    let mut scenario = Scenario::clone(scenario);
-    scenario.raft.lease_reads = true;
-    scenario.raft.max_clock_drift_ppm = [100, 10_000, 300_000][choices.draw(DRIFT_BOUND, 0, 0).below(3) as usize];
-    scenario.clients.reads = ClientReads::Mixed;
-    Arc::new(scenario)
+    if draws(scenario, choices, Feature::Reserve) {
+        disks::keep_reserve(Arc::make_mut(&mut drawn), choices);
+    }
+    drawn
 }
 
 impl World {
@@ -270,7 +273,12 @@ impl World {
             | Feature::DiskWiped
             | Feature::DiskRolledBack => self.strike_disk(n, feature, length),
             // Not timed: part of the noise, or of the settings.
-            Feature::Loss | Feature::Duplicate | Feature::Reorder | Feature::Snapshots | Feature::LeaseReads => {}
+            Feature::Loss
+            | Feature::Duplicate
+            | Feature::Reorder
+            | Feature::Snapshots
+            | Feature::LeaseReads
+            | Feature::Reserve => {}
         }
     }
 

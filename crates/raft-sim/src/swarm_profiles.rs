@@ -48,11 +48,14 @@ const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
 
 /// What is no fault: reads that rest on clocks.
 const LEASES: [Feature; 1] = [Feature::LeaseReads];
+/// What is no fault: disks that keep room ahead.
+const RESERVES: [Feature; 1] = [Feature::Reserve];
 
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
+const WITH_RESERVES: [&str; 2] = ["refused_for_space", "space_recovered"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
 /// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story.
 const WITH_SNAPSHOTS: [&str; 7] = [
@@ -82,8 +85,8 @@ pub fn disk(nodes: u64) -> Scenario {
         "swarm-disk",
         "Random crashes, power losses, and disks that are slow, fail, lie and forget",
         nodes,
-        &[&DISK, &HOSTILE, &OPERATION, &SNAPSHOTS],
-        &[&ALWAYS, &WITH_DISK],
+        &[&DISK, &HOSTILE, &RESERVES, &OPERATION, &SNAPSHOTS],
+        &[&ALWAYS, &WITH_DISK, &WITH_RESERVES],
     );
     // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
     scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
@@ -103,8 +106,8 @@ pub fn all(nodes: u64) -> Scenario {
         "swarm-all",
         "All random faults at once",
         nodes,
-        &[&NET, &DISK, &HOSTILE, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES],
+        &[&NET, &DISK, &HOSTILE, &RESERVES, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_RESERVES, &WITH_SNAPSHOTS, &WITH_LEASES],
     )
 }
 

@@ -54,7 +54,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             snapshot_transfer: ms(5)..ms(20),
             snapshot_loss_ppm: 0,
         },
-        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 65_536 },
+        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 65_536, reserve_bytes: 0 },
         clients: ClientModel {
             count: 2,
             think: Duration::ZERO..ms(20),

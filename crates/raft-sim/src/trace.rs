@@ -167,6 +167,9 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
         What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
+        What::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
+        What::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
+        What::SpaceAsked => plain("space_asked", Value::Null),
         What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
             let (kind, detail) = of_snapshots(what);

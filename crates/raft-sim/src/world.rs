@@ -11,6 +11,7 @@ mod disk_lane;
 mod healed;
 mod pause;
 mod snapshots;
+mod space;
 
 use crate::client::{ClientOutput, Clients};
 use crate::clock::NodeClock;
@@ -24,7 +25,7 @@ use crate::record::{NodeView, Record, SimTime, What};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
 use crate::steps::Script;
-use crate::swarm::{Swarm, SwarmEvent, with_leases};
+use crate::swarm::{Swarm, SwarmEvent, as_drawn};
 use bytes::Bytes;
 use configurations::Configurations;
 use disk_lane::Question;
@@ -124,7 +125,7 @@ impl World {
     /// A world at its beginning: all machines started, clients and steps planned.
     pub fn new(scenario: &Arc<Scenario>, seed: u64) -> Self {
         let mut choices = Choices::new(seed);
-        let scenario = &with_leases(scenario, &mut choices);
+        let scenario = &as_drawn(scenario, &mut choices);
         let mut wakes = Vec::new();
         let clients = Clients::new(&scenario.clients, scenario.nodes, &mut choices, &mut wakes);
         let mut world = Self {
@@ -168,7 +169,7 @@ impl World {
             let founding = (id.0 <= founders).then(founding);
             let settings = self.draw_snapshots(id);
             let settings = settings.as_ref().unwrap_or(&scenario.raft);
-            self.hosts.insert(id, Host::new(id, clock, settings, scenario.disk.segment_bytes, founding));
+            self.hosts.insert(id, Host::new(id, clock, settings, &scenario.disk, founding));
             self.start(id);
         }
     }

@@ -1,6 +1,6 @@
 //! What the store says when it cannot go on: what, where, and what to do about it.
 
-use crate::disk::DiskError;
+use crate::disk::{DiskError, DiskErrorKind};
 use raft_core::LogIndex;
 use std::fmt;
 
@@ -105,6 +105,18 @@ pub enum StoreError {
     /// report success the next time.
     #[error("the store takes no more since an earlier failure ({0}): end the process and start it again")]
     Poisoned(Box<StoreError>),
+}
+
+impl StoreError {
+    /// Whether a snapshot that could not be saved is all there is to it: the disk is full, or the snapshot too large. If not,
+    /// the store says so of its own accord at the next call.
+    pub fn nothing_is_lost(&self) -> bool {
+        match self {
+            Self::Disk(disk) => disk.kind == DiskErrorKind::Full,
+            Self::RecordTooLarge { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// Why a store could not be opened, with the disk it was given.

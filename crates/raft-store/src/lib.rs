@@ -5,7 +5,7 @@
 //! why a torn tail can be told from corruption and compaction from loss, `outline` what records add up to, `store` writes
 //! them (and in the files below it saves snapshots and deletes old segments), `walk` reads them, `recovery` brings the log
 //! back, `readback` single entries, `snapshot_file` is a snapshot on the disk, `folder` knows whose it all is (in the bytes
-//! of `identity`) and starts a node from it, `written` reads records for a watcher outside. This crate must not know about
+//! of `identity`) and starts a node from it, `lookout` says what is told of the room left, and when, `written` reads records for a watcher outside. This crate must not know about
 //! time, threads or networks: it blocks, and its caller decides when.
 
 mod disk;
@@ -14,6 +14,7 @@ mod files;
 mod folder;
 mod format;
 mod identity;
+mod lookout;
 mod outline;
 mod readback;
 mod recovery;
@@ -32,6 +33,7 @@ pub use error::{OpenError, StoreError};
 pub use files::Files;
 pub use folder::{Inspection, Opened, inspect, open_node};
 pub use identity::{ClusterId, Identity};
+pub use lookout::Lookout;
 pub use recovery::Recovery;
 pub use snapshot_file::SnapshotPiece;
 pub use store::{MIN_SEGMENT_BYTES, Space, Store, StoreOptions};

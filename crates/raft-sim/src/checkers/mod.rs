@@ -24,6 +24,7 @@ mod one_vote_per_term;
 mod queues;
 mod read_back;
 mod recovery;
+mod room;
 #[cfg(test)]
 mod script;
 mod snapshot_durable;
@@ -212,6 +213,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(snapshot_truthful::SnapshotTruthful),
         Box::new(snapshot_forward::SnapshotForward),
         Box::new(no_holes::NoHoles),
+        Box::new(room::RoomKept::default()),
         Box::new(recovery::Recovery::new(scenario)),
         Box::new(monotone::Monotone),
         Box::new(vote_durable::VoteDurable),

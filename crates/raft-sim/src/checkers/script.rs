@@ -55,7 +55,7 @@ pub(crate) fn scenario() -> Scenario {
             snapshot_transfer: ms(0)..ms(0),
             snapshot_loss_ppm: 0,
         },
-        disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096 },
+        disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096, reserve_bytes: 0 },
         clients: ClientModel {
             count: 0,
             think: ms(1)..ms(1),

@@ -15,7 +15,7 @@ use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 46] = [
+pub const MARKS: [&str; 48] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -44,6 +44,7 @@ pub const MARKS: [&str; 46] = [
     "read_served",
     "read_waited_for_first_commit",
     "recovery_cut_tail",
+    "refused_for_space",
     "restart",
     "restored_at_start",
     "snapshot_installed",
@@ -53,6 +54,7 @@ pub const MARKS: [&str; 46] = [
     "snapshot_stale",
     "snapshot_suffix_kept",
     "snapshot_taken",
+    "space_recovered",
     "split_vote",
     "stale_append_refused",
     "step_down",
@@ -84,6 +86,8 @@ pub(super) struct Sometimes {
     heard: BTreeMap<NodeId, Term>,
     /// Who has asked whom how far a snapshot is.
     asked: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes that have heard that their disks have no room.
+    low: BTreeSet<NodeId>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -111,6 +115,7 @@ impl Default for Sometimes {
             installed: BTreeSet::new(),
             heard: BTreeMap::new(),
             asked: BTreeSet::new(),
+            low: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
     }
@@ -155,6 +160,14 @@ impl Sometimes {
                     self.mark("power_loss_lost_bytes");
                 }
                 self.installed.retain(|node| Some(*node) != fact.record.node);
+                self.low.retain(|node| Some(*node) != fact.record.node);
+            }
+            What::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
+            What::SpaceTold { is_low: false } => {
+                let was_low = fact.record.node.is_some_and(|node| self.low.remove(&node));
+                if was_low {
+                    self.mark("space_recovered");
+                }
             }
             What::Asked { write } => self.asked(fact, write),
             What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
@@ -372,6 +385,7 @@ impl Sometimes {
             Reply::HandedOver { .. } => self.mark("transfer_done"),
             Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
+            Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { .. } => self.mark("read_served"),
             Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),

@@ -10,7 +10,7 @@ pub enum Ailment {
     ReadError,
     /// One change fails: nothing of it is done, or a write is done in part.
     WriteError,
-    /// Nothing can grow and nothing can be created, until cured.
+    /// Nothing can grow and nothing can be created, after some calls that still get what they need, until cured.
     NoSpace,
     /// One sync of a file fails, and what it was to make durable is clean from then on: what of it reached the disk is
     /// chance, no later sync writes the rest, and reads show it from the cache or show what was there before (Rebello et
@@ -35,7 +35,7 @@ pub(super) struct Ailments {
     read_error: Option<Onset>,
     write_error: Option<Onset>,
     failed_sync: Option<Onset>,
-    full: bool,
+    full: Option<u64>,
     struck: Vec<Ailment>,
 }
 
@@ -52,7 +52,7 @@ impl Ailments {
         match ailment {
             Ailment::ReadError => self.read_error = onset,
             Ailment::WriteError => self.write_error = onset,
-            Ailment::NoSpace => self.full = true,
+            Ailment::NoSpace => self.full = Some(after),
             Ailment::FailedSync => self.failed_sync = onset,
         }
     }
@@ -64,7 +64,7 @@ impl Ailments {
     }
 
     pub(super) fn any(&self) -> bool {
-        self.full || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
+        self.full.is_some() || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
     }
 
     /// What has struck since this was asked last.
@@ -89,7 +89,14 @@ impl Ailments {
 
     /// Whether something that needs space fails.
     pub(super) fn has_no_space(&mut self) -> bool {
-        self.full && self.strikes(Ailment::NoSpace)
+        let Some(left) = &mut self.full else { return false };
+        match left.checked_sub(1) {
+            Some(less) => {
+                *left = less;
+                false
+            }
+            None => self.strikes(Ailment::NoSpace),
+        }
     }
 
     fn strikes(&mut self, ailment: Ailment) -> bool {

@@ -23,7 +23,7 @@ pub fn scenario(name: &str, path: &str) -> Scenario {
         raft: raft(),
         initial: BTreeMap::new(),
         network: network(),
-        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 64 << 10 },
+        disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 64 << 10, reserve_bytes: 0 },
         clients: clients(),
         steps: Vec::new(),
         swarm: None,

@@ -129,6 +129,8 @@ pub struct DiskModel {
     pub latency: Range<Duration>,
     /// The size of a log segment in bytes.
     pub segment_bytes: u64,
+    /// For how many bytes of records a node keeps room ahead; 0: for none, and it ends when a write finds the disk full.
+    pub reserve_bytes: u64,
 }
 
 /// What clients do.
@@ -489,6 +491,8 @@ pub enum Feature {
     DiskWiped,
     /// Old copies of disks are started, likewise, and not before their nodes are removed.
     DiskRolledBack,
+    /// Nodes keep room ahead on their disks. No fault.
+    Reserve,
 }
 
 /// What must hold.

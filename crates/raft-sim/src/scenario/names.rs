@@ -5,7 +5,7 @@ use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 25] = [
+pub const FEATURES: [(Feature, &str); 26] = [
     (Feature::Loss, "loss"),
     (Feature::Duplicate, "duplicate"),
     (Feature::Reorder, "reorder"),
@@ -31,6 +31,7 @@ pub const FEATURES: [(Feature, &str); 25] = [
     (Feature::MisdirectedWrite, "misdirected_write"),
     (Feature::DiskWiped, "disk_wiped"),
     (Feature::DiskRolledBack, "disk_rolled_back"),
+    (Feature::Reserve, "reserve"),
 ];
 
 /// How clients may read.

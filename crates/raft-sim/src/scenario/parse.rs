@@ -95,7 +95,7 @@ fn file_of(mut fields: Fields<'_, '_>, file: &str) -> Option<ScenarioFile> {
     section(root, "raft", |fields| raft(fields, &mut scenario.raft, nodes));
     set(&mut scenario.initial, root.get("initial").map(|value| initial(&value, scenario.founders.unwrap_or(nodes))));
     section(root, "network", |fields| network(fields, &mut scenario.network));
-    section(root, "disk", |fields| disk(fields, &mut scenario.disk));
+    section(root, "disk", |fields| disk(fields, &mut scenario.disk, scenario.raft.max_append_bytes));
     section(root, "clients", |fields| clients(fields, &mut scenario.clients));
     scenario.steps = steps::steps(root, &scenario);
     section(root, "swarm", |fields| scenario.swarm = swarm(fields, scenario.duration));
@@ -254,9 +254,15 @@ pub(crate) fn network(fields: &mut Fields<'_, '_>, model: &mut NetworkModel) {
     set(&mut model.snapshot_loss_ppm, fields.get("snapshot_loss").and_then(|value| probability(&value)));
 }
 
-fn disk(fields: &mut Fields<'_, '_>, model: &mut DiskModel) {
+fn disk(fields: &mut Fields<'_, '_>, model: &mut DiskModel, max_append_bytes: u64) {
     set(&mut model.latency, fields.get("latency").and_then(|value| duration_range(&value)));
     set(&mut model.segment_bytes, fields.get("segment_bytes").and_then(|value| value.integer(4096..=1 << 30)));
+    let reserve = fields.get("reserve_bytes").and_then(|value| value.integer(4096..=1 << 30));
+    if reserve.is_some_and(|bytes| bytes / 4 < max_append_bytes) {
+        fields
+            .problem_with("reserve_bytes", "must be at least 4 times raft.max_append_bytes: one append is let through");
+    }
+    set(&mut model.reserve_bytes, reserve);
 }
 
 fn clients(fields: &mut Fields<'_, '_>, model: &mut ClientModel) {

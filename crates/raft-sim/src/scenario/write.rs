@@ -51,6 +51,9 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
     out.section("[disk]");
     out.field("latency", quoted(&show_range(&scenario.disk.latency)));
     out.field("segment_bytes", scenario.disk.segment_bytes);
+    if scenario.disk.reserve_bytes > 0 {
+        out.field("reserve_bytes", scenario.disk.reserve_bytes);
+    }
     clients(&mut out, &scenario.clients);
     scenario.steps.iter().for_each(|step| write_step(&mut out, step));
     if let Some(swarm) = &scenario.swarm {

@@ -11,19 +11,28 @@ use crate::disk::Ailment;
 use crate::faults::Fault;
 use crate::operator::Work;
 use crate::record::CrashKind;
-use crate::rng::Site;
+use crate::rng::{Choices, Site};
 use crate::scenario::changes::{Seat, SeatChange, membership_change};
-use crate::scenario::model::{Feature, Keep};
+use crate::scenario::model::{Feature, Keep, Scenario};
 use crate::world::{Event, World};
 use raft_core::{Configuration, NodeId};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 const SPARES: Site = Site::new("swarm spares");
+const RESERVE: Site = Site::new("swarm reserve");
 
 /// The features that take promises back.
 pub(super) const DAMAGING: [Feature; 4] =
     [Feature::BitRot, Feature::MisdirectedWrite, Feature::DiskWiped, Feature::DiskRolledBack];
+
+/// Room ahead for some seconds of what clients write, or for a moment of it. An append is small beside it: one is let
+/// through whatever its size.
+pub(super) fn keep_reserve(scenario: &mut Scenario, choices: &mut Choices) {
+    let reserve_bytes = [16 << 10, 32 << 10, 128 << 10][choices.draw(RESERVE, 0, 0).below(3) as usize];
+    scenario.disk.reserve_bytes = reserve_bytes;
+    scenario.raft.max_append_bytes = scenario.raft.max_append_bytes.min(reserve_bytes / 8);
+}
 
 /// Whose disks have broken promises.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +107,9 @@ impl World {
     fn fill_disk(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         self.emit_fault(format!("the disk of {node} is full"));
-        self.fall_ill(node, Ailment::NoSpace, 0);
+        // With room made ahead it matters which of the steps to more of it comes too late.
+        let after = if self.scenario.disk.reserve_bytes > 0 { self.detail(n, 7).below(4) } else { 0 };
+        self.fall_ill(node, Ailment::NoSpace, after);
         if self.detail(n, 4).chance_ppm(400_000) {
             self.restart_soon(n, node, length / 2);
         }

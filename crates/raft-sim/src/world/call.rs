@@ -156,6 +156,7 @@ impl World {
             NodeOutput::Observe(event) => {
                 self.emit(cause, Some(node), What::Observed(event));
             }
+            NodeOutput::AskForSpace => self.ask_for_space(node, input),
             // Both are in every view.
             NodeOutput::LeadershipLost { .. } | NodeOutput::LeaderChanged { .. } => {}
             output => self.carry_out_for_snapshots(node, input, output),

@@ -122,6 +122,7 @@ impl World {
                 self.emissions.push(Emission::View(host.view()));
                 self.emit(None, Some(node), started);
                 self.found_sound(node);
+                self.look_out(node);
                 self.arrange_timer(node);
             }
             Err(_) if self.strike_at_disk(node) => {}

@@ -41,9 +41,9 @@ impl World {
     }
 
     /// The disk begins with what waits longest, all writes that wait together as one group.
-    fn begin_job(&mut self, node: NodeId) {
+    pub(super) fn begin_job(&mut self, node: NodeId) {
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
-        let Some(Waiting { job, mut cause }) = process.waiting.pop_front() else { return };
+        let Some(Waiting { job, mut cause }) = process.waiting.pop_front() else { return self.tend(node) };
         let Job::Write(first) = job else { return self.begin(node, job, cause) };
         let mut writes = vec![first];
         while let Some(Waiting { job: Job::Write(_), .. }) = process.waiting.front() {
@@ -80,6 +80,12 @@ impl World {
         let output = match job {
             Job::Write(write) => return self.begin_group(node, vec![write], cause),
             Job::Ask(output) => output,
+            Job::Space => {
+                return match process.lookout.ask(&mut process.store) {
+                    Ok(word) => self.work(node, Working::Space { word, cause }, JOB, n),
+                    Err(error) => self.store_failed(node, &error.to_string()),
+                };
+            }
         };
         let is_late = matches!(output, NodeOutput::LoadSnapshot { .. } | NodeOutput::ReadSnapshot { .. }) && !early;
         let done = if is_late { Ok(None) } else { carry_out(process, &output).map(Some) };
@@ -90,7 +96,7 @@ impl World {
     }
 
     /// Plans the end of a job.
-    fn work(&mut self, node: NodeId, working: Working, site: Site, n: u64) {
+    pub(super) fn work(&mut self, node: NodeId, working: Working, site: Site, n: u64) {
         let latency = self.disk_latency(node, site, n);
         let Some(host) = self.hosts.get_mut(&node) else { return };
         let incarnation = host.incarnation;
@@ -120,27 +126,35 @@ impl World {
             self.emissions.push(Emission::View(view));
         }
         let Some(process) = self.process_of(node, incarnation) else { return };
+        let is_tending = matches!(working, Working::Tend { .. });
         match working {
             Working::Group { newest, wrote } => {
                 let vouched = newest_segment(process.store.disk());
-                if let Err(error) = process.store.sync() {
-                    return self.store_failed(node, &error.to_string());
-                }
+                let word = match process.lookout.sync(&mut process.store) {
+                    Ok(word) => word,
+                    Err(error) => return self.store_failed(node, &error.to_string()),
+                };
                 let disk_durable = process.store.disk().durable_through();
                 if let Some(host) = self.hosts.get_mut(&node) {
                     host.vouched = vouched;
                 }
                 let what = What::Persisted { write: newest, disk_durable };
-                self.call(node, vec![Given::new(Some(wrote), what, NodeInput::Persisted { write: newest })]);
+                let persisted = Given::new(Some(wrote), what, NodeInput::Persisted { write: newest });
+                self.durable(node, word, persisted, wrote);
             }
             Working::Ask { output, done, cause } => {
                 let Some(done) = self.finish_job(node, incarnation, &output, done) else { return };
                 self.tell(node, output, done, cause);
             }
+            Working::Space { word, cause } => self.tell_of_space(node, Some(word), Some(cause)),
+            Working::Tend { word } => self.tell_of_space(node, word, None),
         }
         // Only now is the disk free: what the call asked for joins what has been waiting.
         if let Some(process) = self.process_of(node, incarnation) {
             process.working = None;
+            if !is_tending {
+                process.lookout.stir();
+            }
             self.got_over(node);
             self.begin_job(node);
         }

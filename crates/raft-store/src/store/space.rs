@@ -47,6 +47,12 @@ impl<D: Disk> Store<D> {
         step
     }
 
+    /// Whether there is a step to take, if the disk lets it.
+    pub(crate) fn is_short(&self) -> bool {
+        let is_short = |spare: Spare| spare.bytes < self.wanted(spare.head);
+        self.options.reserve_bytes > 0 && self.spare.is_none_or(is_short)
+    }
+
     /// If there is not enough room, all the steps at once.
     pub(super) fn secure(&mut self) -> Result<(), StoreError> {
         while self.space() == Space::Low && self.step()? {}

@@ -328,6 +328,7 @@ fn is_input(what: &What) -> bool {
             | What::Requested { .. }
             | What::CampaignAsked
             | What::Persisted { .. }
+            | What::SpaceTold { .. }
             | What::SnapshotWished
             | What::SnapshotSaved { .. }
             | What::SnapshotReceived { .. }
