@@ -14,8 +14,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     borrowers.compile_fds(protox::compile(["store.proto", "snapshot.proto"], [&folder])?)?;
     prost_build::Config::new()
         .bytes(["."])
-        // It comes once, and is ten times as large as what comes after it.
-        .boxed(".raft.v1.SnapshotRequest.kind.header")
         .compile_fds(protox::compile(["raft.proto", "session.proto", "kv.proto"], [&folder])?)?;
     Ok(())
 }

@@ -4,28 +4,36 @@
 //! In reading order: `message` is what goes in and comes out, `machine` what a user implements, `node` joins the parts;
 //! `envelope` is what a command entry contains, `sessions` makes it apply exactly once, `waiters` and `reads` know who
 //! waits for what, `watches` are questions that wait for an answer, `timers` what is to happen by itself; `snapshot` is what
-//! a snapshot contains, `policy` says when one is taken, `loading` what waits while one is read, `room` refuses what the
-//! disk may have no space for. Nothing here knows sockets, files or clocks.
+//! a snapshot contains, `policy` says when one is taken, `saving` brings it to its file piece by piece, `loading` knows what
+//! waits while one is read, `sending` and `receiving` are the two ends of its way to a peer, `files` says which are of no use; `room` refuses what the
+//! disk may have no space for; `disk_jobs` carries out on a store what a node asks of its disk. Nothing here knows sockets, files or clocks.
 //!
 //! A node depends on `raft-proto` for its envelope and its snapshots: what is in them must mean the same on every node and
 //! in every version, so it belongs to the formats that are written down in `proto/`.
 
+mod disk_jobs;
 mod envelope;
+mod files;
 mod loading;
 mod machine;
 mod message;
 mod node;
 mod policy;
 mod reads;
+mod receiving;
 mod room;
+mod saving;
+mod sending;
 mod sessions;
 mod snapshot;
 mod timers;
 mod waiters;
 mod watches;
 
+pub use disk_jobs::carry_out_on_disk;
 pub use envelope::{Envelope, SessionCommand};
 pub use machine::{SnapshotSource, StateMachine, Timer, TimerName, Watched};
-pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId};
+pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId, SnapshotFile, SnapshotOutcome, SnapshotPiece};
 pub use node::{Node, NodeOptions};
+pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 pub use snapshot::{SnapshotError, check_snapshot};

@@ -3,6 +3,7 @@
 use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::EntryId;
+use std::fmt;
 use std::time::Duration;
 
 /// A deterministic state machine (Raft §2): the same commands in the same order give the same state and the same
@@ -55,7 +56,7 @@ pub trait StateMachine {
 }
 
 /// A state on its way to bytes, piece by piece. What is applied after it was taken is not in it.
-pub trait SnapshotSource: Send + 'static {
+pub trait SnapshotSource: Clone + fmt::Debug + Send + 'static {
     /// The next bytes, at least one and at most `max_bytes` (0 counts as 1); none: that was all. However they are cut, the
     /// bytes are the same.
     fn next_chunk(&mut self, max_bytes: usize) -> Option<Bytes>;

@@ -4,8 +4,9 @@ use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, ReadId, ReadMode, RejectReason,
-    RequestId, Rpc, SnapshotMeta, SnapshotOutcome, StopReason, Term, TransferFailure, Write, WriteId,
+    RequestId, Rpc, SnapshotMeta, StopReason, Term, TransferFailure, Write, WriteId,
 };
+use raft_proto::SnapshotMessage;
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,17 +65,27 @@ pub enum NodeInput {
     /// Take a snapshot now, whatever the policy says. Nothing happens while one is being saved or loaded, nor if nothing was
     /// applied since the newest one.
     TakeSnapshot,
-    /// The file of a `SaveSnapshot` is durable. It takes effect by a `Persist` of this call that names it; **if none does,
-    /// the file is to be deleted**, unless the snapshot in force has the same name. What was not asked for changes nothing.
-    SnapshotSaved {
-        /// The index of its last entry.
-        index: LogIndex,
+    /// The answer to a `WriteSnapshot`. What was not asked for changes nothing.
+    SnapshotWritten {
+        /// Which file.
+        file: SnapshotFile,
+        /// The last entry of the snapshot.
+        last: EntryId,
+        /// Where the piece ends.
+        end: u64,
+        /// What came of it.
+        outcome: SnapshotOutcome,
     },
-    /// The snapshot of a `SaveSnapshot` could not be saved (the disk is full, say), and no file of it is left. The next one is
-    /// taken when it is due. What was not asked for changes nothing.
-    SnapshotNotSaved {
-        /// The index of its last entry.
-        index: LogIndex,
+    /// The answer to a `ReadSnapshot`. An answer to a question that is no longer asked changes nothing.
+    SnapshotRead {
+        /// As asked.
+        to: NodeId,
+        /// As asked.
+        last: EntryId,
+        /// As asked.
+        offset: u64,
+        /// What is there; none: there is no such file.
+        piece: Option<SnapshotPiece>,
     },
     /// The answer to a `LoadSnapshot`. An answer to a question that is no longer asked changes nothing.
     SnapshotLoaded {
@@ -83,24 +94,47 @@ pub enum NodeInput {
         /// What was once saved, or received.
         data: Bytes,
     },
-    /// A peer's snapshot has arrived whole, its content passes [`check_snapshot`](crate::check_snapshot), and its file is
-    /// durable. It takes effect by a `Persist` of this call that names it; **if none does, the file is to be deleted**,
-    /// unless the snapshot in force has the same name.
-    SnapshotReceived {
+    /// What a peer says about a snapshot that goes from one to the other. Any content is safe.
+    SnapshotMessage {
         /// The peer, as the transport authenticated it.
         from: NodeId,
-        /// The term in which it was sent.
-        term: Term,
-        /// What it says it stands for. Any content is safe.
-        meta: SnapshotMeta,
+        /// What it said.
+        message: SnapshotMessage,
     },
-    /// How far a `SendSnapshot` is. Nothing said for [`Config::snapshot_timeout`](raft_core::Config) counts as failed.
-    SnapshotSent {
-        /// The peer.
-        to: NodeId,
-        /// How far it is.
-        outcome: SnapshotOutcome,
-    },
+}
+
+/// The files of snapshots that are not whole: one of each at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SnapshotFile {
+    /// Of this node's own state. The pieces are what is in the snapshot: how that is framed is the store's.
+    Own,
+    /// Of a peer's. The pieces are those of the file as the peer has it.
+    Received,
+}
+
+/// What came of writing a piece of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SnapshotOutcome {
+    /// It is written; if it was the last one, the file is whole and durable.
+    Done,
+    /// The disk has no space for it. Nothing is left of the file.
+    NoSpace,
+    /// It was the last piece of a peer's snapshot, and the whole is not what the file says of itself. Nothing is left of it.
+    Damaged,
+    /// It was the last piece of a peer's snapshot, the file is sound, and [`check_snapshot`](crate::check_snapshot) refuses what
+    /// is in it. Nothing is left of it.
+    Unusable(SnapshotError),
+}
+
+/// A piece of a snapshot's file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SnapshotPiece {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The checksum that the file says it has.
+    pub checksum: u32,
+    /// The piece; less than was asked for only at the end of the file.
+    pub bytes: Bytes,
 }
 
 /// What a client can ask for.
@@ -264,12 +298,57 @@ pub enum NodeOutput {
         /// The first index that is needed.
         before: LogIndex,
     },
-    /// Save this snapshot of the state in a durable file, then report `SnapshotSaved`. At most one is on its way.
-    SaveSnapshot {
-        /// What it stands for.
+    /// Write this piece of a snapshot's file, then report `SnapshotWritten`. The first piece of a file is at 0 and takes the
+    /// place of an unfinished one of its kind; after the last one the file is whole: it has to be checked, if it is a peer's, to
+    /// be made durable, and to get its name. One piece of each kind is on its way at most. Other work of the disk goes before
+    /// pieces as far as it can.
+    WriteSnapshot {
+        /// Which file.
+        file: SnapshotFile,
+        /// What the snapshot stands for.
         meta: SnapshotMeta,
-        /// The whole replicated state, byte for byte the same on every node that has applied up to there.
-        data: Bytes,
+        /// Where the piece begins.
+        offset: u64,
+        /// The piece, at most 4 MiB. Empty, if at all, as the last one.
+        bytes: Bytes,
+        /// Whether it is the last one.
+        is_last: bool,
+    },
+    /// Read a piece of the file of a whole snapshot, as it is, then report `SnapshotRead`.
+    ReadSnapshot {
+        /// For whom; repeated in the answer.
+        to: NodeId,
+        /// The last entry of the snapshot.
+        last: EntryId,
+        /// Where the piece begins.
+        offset: u64,
+        /// The most bytes; 0: only the file's size and checksum are wanted.
+        max_bytes: u64,
+    },
+    /// Check the file of this snapshot, if it is there: a peer says that what it was sent is damaged. **If it is, end the
+    /// process**, as after any damage.
+    VerifySnapshot {
+        /// The last entry of the snapshot.
+        last: EntryId,
+    },
+    /// Delete the unfinished file of a peer's snapshot, if it is of this one.
+    DropSnapshot {
+        /// The last entry of the snapshot.
+        last: EntryId,
+    },
+    /// Delete the file of a whole snapshot, if there is one that no record names. May be done later, or at the next start.
+    RemoveSnapshot {
+        /// The last entry of the snapshot.
+        last: EntryId,
+    },
+    /// A peer's snapshot arrived whole and is refused (already done; nothing to do).
+    SnapshotRefused {
+        /// The peer.
+        from: NodeId,
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Why.
+        error: SnapshotError,
     },
     /// Read the file of this snapshot, whose record is durable, then report `SnapshotLoaded`. Until then nothing is applied.
     /// Another `LoadSnapshot` takes the place of one that is not answered: that file may be gone and need no answer.
@@ -292,15 +371,13 @@ pub enum NodeOutput {
         /// What is wrong with it.
         error: SnapshotError,
     },
-    /// Send this snapshot's file to a peer, whose host hands it over as `SnapshotReceived` with this term. May fail or be
-    /// dropped; what becomes of it is reported by `SnapshotSent`.
+    /// Say this to a peer about a snapshot. A piece is large, and should go by another way than `Send`, so that no message waits
+    /// behind it. May be lost, doubled or late.
     SendSnapshot {
         /// The peer.
         to: NodeId,
-        /// The leader's term.
-        term: Term,
-        /// The snapshot.
-        meta: SnapshotMeta,
+        /// What to say.
+        message: SnapshotMessage,
     },
     /// This node led in `term` and does no longer.
     LeadershipLost {

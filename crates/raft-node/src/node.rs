@@ -4,23 +4,23 @@
 //! Entries are applied the moment the core hands them over, and reported to it in the same call; only after a snapshot
 //! that is still being read they wait for it. This file must not know how messages travel, nor when a write is durable.
 
+mod snapshots;
+
+use self::snapshots::Snapshots;
 use crate::envelope::{Envelope, SessionCommand};
-use crate::loading::Loading;
-use crate::machine::{SnapshotSource, StateMachine};
+use crate::machine::StateMachine;
 use crate::message::{NodeInput, NodeOutput, Reply, Request};
-use crate::policy::Policy;
 use crate::reads::Reads;
 use crate::room::Room;
 use crate::sessions::Sessions;
-use crate::snapshot::{Snapshot, SnapshotError};
 use crate::timers::Timers;
 use crate::waiters::Waiters;
 use crate::watches::Watches;
-use bytes::Bytes;
 use raft_core::{
     Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
-    RestoreError, Restored, RoleKind, Rpc, SnapshotMeta, Status, Term,
+    RestoreError, Restored, RoleKind, Rpc, Status, Term,
 };
+use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
 
 /// What the host decides about a node beyond the protocol.
@@ -40,17 +40,35 @@ pub struct NodeOptions {
     /// ignored. So it should be well above what a burst brings. 0: nothing is known of a reserve, and nothing is refused for
     /// it. Default 0.
     pub reserve_bytes: u64,
+    /// Bytes of a piece in which a snapshot is made, written, read and sent; from 1 to 4 MiB, what is outside counts as the
+    /// nearest. One is under way to each peer, so a piece per round trip is the fastest that a peer is served. Default 1 MiB.
+    pub snapshot_chunk_bytes: u64,
+    /// The most bytes of snapshots that leave in a second, to all peers together; 0: any. Default 64 MiB.
+    pub snapshot_bytes_per_second: u64,
+    /// A piece of which nothing is heard for so long is taken to be lost, and the peer asked how far it is. Default 1 s.
+    pub snapshot_patience: Duration,
+    /// The largest file of a snapshot that is taken in: whoever loads it has what is in it in memory. Default 2 GiB.
+    pub max_snapshot_bytes: u64,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { max_sessions: 10_000, snapshot_after_entries: 10_000, snapshot_after_bytes: 64 << 20, reserve_bytes: 0 }
+        Self {
+            max_sessions: 10_000,
+            snapshot_after_entries: 10_000,
+            snapshot_after_bytes: 64 << 20,
+            reserve_bytes: 0,
+            snapshot_chunk_bytes: 1 << 20,
+            snapshot_bytes_per_second: 64 << 20,
+            snapshot_patience: Duration::from_secs(1),
+            max_snapshot_bytes: 2 << 30,
+        }
     }
 }
 
 /// A whole node without I/O: a deterministic function of its inputs, with time among them.
 #[derive(Clone, Debug)]
-pub struct Node<S> {
+pub struct Node<S: StateMachine> {
     raft: Raft,
     machine: S,
     sessions: Sessions,
@@ -58,8 +76,7 @@ pub struct Node<S> {
     reads: Reads,
     watches: Watches,
     timers: Timers,
-    policy: Policy,
-    loading: Loading,
+    snapshots: Snapshots<S::Snapshot>,
     room: Room,
     max_sessions: usize,
     applied: LogIndex,
@@ -80,6 +97,7 @@ impl<S: StateMachine> Node<S> {
         if restored.applied != LogIndex(0) {
             return Err(RestoreError::Config("restored.applied must be 0: the state machine starts empty"));
         }
+        let snapshots = Snapshots::new(&options, restored.snapshot.as_ref());
         Ok(Self {
             raft: Raft::new(config, restored)?,
             machine,
@@ -88,8 +106,7 @@ impl<S: StateMachine> Node<S> {
             reads: Reads::default(),
             watches: Watches::default(),
             timers: Timers::default(),
-            policy: Policy::new(&options),
-            loading: Loading::default(),
+            snapshots,
             room: Room::new(options.reserve_bytes),
             max_sessions: options.max_sessions,
             applied: LogIndex(0),
@@ -104,6 +121,7 @@ impl<S: StateMachine> Node<S> {
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         self.now = self.now.max(now);
         self.room.begin();
+        self.snapshots.sending.due(self.now, outputs);
         let mut inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
         let mut lost: Option<Term> = None;
         loop {
@@ -120,7 +138,7 @@ impl<S: StateMachine> Node<S> {
             outputs.push(NodeOutput::Reply { id, reply });
         }
         self.ask_watches(outputs);
-        self.take_snapshot(outputs);
+        self.settle_snapshots(outputs);
         if self.room.is_to_be_asked(self.now) {
             outputs.push(NodeOutput::AskForSpace);
         }
@@ -128,7 +146,8 @@ impl<S: StateMachine> Node<S> {
 
     /// The earliest time at which a call would do something by itself; read it again after every call.
     pub fn deadline(&self) -> Option<Instant> {
-        [self.raft.deadline(), self.timers.deadline(), self.room.deadline()].into_iter().flatten().min()
+        let sending = self.snapshots.sending.deadline();
+        [self.raft.deadline(), self.timers.deadline(), self.room.deadline(), sending].into_iter().flatten().min()
     }
 
     /// A copy of what matters about the core.
@@ -206,6 +225,7 @@ impl<S: StateMachine> Node<S> {
             NodeInput::Unreachable { peer } => Input::Unreachable { peer },
             NodeInput::Persisted { write } => {
                 self.room.persisted(write);
+                self.snapshots.files.persisted(write);
                 Input::Persisted { write }
             }
             NodeInput::Space { is_low } => {
@@ -218,19 +238,7 @@ impl<S: StateMachine> Node<S> {
                 return None;
             }
             NodeInput::LogRead { read, entries } => Input::LogRead { read, entries },
-            NodeInput::TakeSnapshot => {
-                self.policy.wished = true;
-                return None;
-            }
-            NodeInput::SnapshotSaved { index } if self.policy.saved(index) => Input::SnapshotTaken { index },
-            NodeInput::SnapshotSaved { .. } => return None,
-            NodeInput::SnapshotNotSaved { index } => {
-                self.policy.saved(index);
-                return None;
-            }
-            NodeInput::SnapshotLoaded { meta, data } => return self.snapshot_loaded(meta, &data, outputs),
-            NodeInput::SnapshotReceived { from, term, meta } => Input::SnapshotReceived { from, term, meta },
-            NodeInput::SnapshotSent { to, outcome } => Input::SnapshotSent { to, outcome },
+            input => return self.translate_for_snapshots(input, outputs),
         })
     }
 
@@ -291,24 +299,25 @@ impl<S: StateMachine> Node<S> {
             Action::Send { to, rpc } => outputs.push(NodeOutput::Send { to, rpc }),
             Action::Persist(write) => {
                 self.room.asked(&write);
+                self.snapshots.files.asked(&write);
                 outputs.push(NodeOutput::Persist(write));
             }
             Action::Apply { entries } => {
-                if let Some(entries) = self.loading.keep(entries) {
+                if let Some(entries) = self.snapshots.loading.keep(entries) {
                     self.apply(entries, outputs);
                 }
             }
             Action::Restore { meta } => {
                 let unknown = &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply });
                 self.waiters.jumped(meta.last.index, unknown);
-                self.loading.begin(meta.clone());
+                self.snapshots.loading.begin(meta.clone());
                 outputs.push(NodeOutput::LoadSnapshot { meta });
             }
             Action::Compact { before } => outputs.push(NodeOutput::Compact { before }),
             Action::ReadLog { read, first, last, max_bytes } => {
                 outputs.push(NodeOutput::ReadLog { read, first, last, max_bytes });
             }
-            Action::SendSnapshot { to, term, meta } => outputs.push(NodeOutput::SendSnapshot { to, term, meta }),
+            Action::SendSnapshot { to, term, meta } => outputs.push(self.snapshots.sending.begin(to, term, meta)),
             Action::Appended { id, .. } if Timers::is_own(id) => self.timers.appended(id),
             Action::Appended { id, entry } => self.waiters.insert(entry, id),
             Action::Rejected { id, .. } if Timers::is_own(id) => self.timers.rejected(id, self.now),
@@ -329,6 +338,7 @@ impl<S: StateMachine> Node<S> {
             }
             Action::LeadershipLost { term } => {
                 *lost = (*lost).max(Some(term));
+                self.snapshots.sending.end();
                 outputs.push(NodeOutput::LeadershipLost { term });
             }
             Action::LeaderChanged { term, leader } => outputs.push(NodeOutput::LeaderChanged { term, leader }),
@@ -337,6 +347,7 @@ impl<S: StateMachine> Node<S> {
             }
             Action::Stopped { reason } => {
                 *lost = Some(Term(u64::MAX));
+                self.snapshots.sending.end();
                 for id in self.reads.take_all().into_iter().chain(self.watches.take_all()) {
                     let reply = Reply::Rejected { reason: RejectReason::Stopped };
                     outputs.push(NodeOutput::Reply { id, reply });
@@ -347,36 +358,9 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// The host has read a snapshot: that is the state now, and what waited behind it is applied.
-    fn snapshot_loaded(&mut self, meta: SnapshotMeta, data: &Bytes, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
-        if !self.loading.is_for(&meta) {
-            return None;
-        }
-        if let Err(error) = self.restore(&meta, data) {
-            // It stays pending, so nothing is ever applied to a state that is not what it should be.
-            outputs.push(NodeOutput::SnapshotUnreadable { meta, error });
-            return None;
-        }
-        outputs.push(NodeOutput::Restored { meta, state_hash: self.state_hash() });
-        for entries in self.loading.end() {
-            self.apply(entries, outputs);
-        }
-        Some(Input::Applied { index: self.applied })
-    }
-
-    /// Sets sessions and state machine to what was saved, or changes nothing.
-    fn restore(&mut self, meta: &SnapshotMeta, data: &Bytes) -> Result<(), SnapshotError> {
-        let Snapshot { last, sessions, machine } = Snapshot::decode(data, meta.last, self.max_sessions)?;
-        self.machine.restore(&machine)?;
-        self.sessions = sessions;
-        self.applied = last.index;
-        self.policy.restored(last.index);
-        Ok(())
-    }
-
     /// Asks the state machine what watches wait for. Not while a snapshot is read: "from now on" would be from before it.
     fn ask_watches(&mut self, outputs: &mut Vec<NodeOutput>) {
-        if self.loading.is_pending() {
+        if self.snapshots.loading.is_pending() {
             return;
         }
         let (machine, applied) = (&self.machine, self.applied);
@@ -386,24 +370,10 @@ impl<S: StateMachine> Node<S> {
         self.watches.ask(applied, |query| machine.watch(query), answer);
     }
 
-    /// Takes a snapshot, if one is due and can be taken.
-    fn take_snapshot(&mut self, outputs: &mut Vec<NodeOutput>) {
-        let is_due = self.policy.is_due(self.applied);
-        if !is_due || self.loading.is_pending() || self.raft.role() == RoleKind::Stopped {
-            return;
-        }
-        if let Some(meta) = self.raft.snapshot_meta(self.applied) {
-            self.policy.begin(self.applied);
-            let machine = collect(self.machine.snapshot());
-            let data = Snapshot::encode(meta.last, &self.sessions, machine);
-            outputs.push(NodeOutput::SaveSnapshot { meta, data });
-        }
-    }
-
     /// Applies entries, and says so before it answers who waited for them.
     fn apply(&mut self, entries: Entries, outputs: &mut Vec<NodeOutput>) {
         let place = outputs.len();
-        self.policy.applied(entries.size());
+        self.snapshots.policy.applied(entries.size());
         for entry in entries.iter() {
             let reply = self.apply_entry(entry);
             self.waiters.applied(entry.id, &reply, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
@@ -436,16 +406,6 @@ impl<S: StateMachine> Node<S> {
             None => Reply::Lost,
         }
     }
-}
-
-/// All of a state machine's snapshot. It goes into one message with the sessions, so for now it is made whole, here.
-fn collect(mut source: impl SnapshotSource) -> Bytes {
-    const CHUNK: usize = 1 << 20;
-    let mut whole = Vec::new();
-    while let Some(chunk) = source.next_chunk(CHUNK) {
-        whole.extend_from_slice(&chunk);
-    }
-    whole.into()
 }
 
 #[cfg(test)]

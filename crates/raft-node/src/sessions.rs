@@ -195,7 +195,7 @@ impl Sessions {
         for session in from {
             let id = SessionId(session.id);
             if sessions.sessions.last_key_value().is_some_and(|(&before, _)| before >= id) {
-                return Err(malformed("Snapshot.sessions does not ascend strictly by id"));
+                return Err(malformed("SnapshotHead.sessions does not ascend strictly by id"));
             }
             let session = session_from_wire(session)?;
             if session.last_used.0 < id.0 || session.last_used > last {

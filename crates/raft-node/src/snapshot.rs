@@ -1,7 +1,9 @@
-//! What is in a snapshot (`proto/snapshot.proto`): sessions and state machine after one entry, as bytes.
+//! What is in a snapshot (`proto/snapshot.proto`): sessions and state machine after one entry, as bytes that are made piece
+//! by piece.
 //!
 //! This file must not know when a snapshot is taken or sent, nor where it is kept.
 
+use crate::machine::SnapshotSource;
 use crate::sessions::Sessions;
 use bytes::Bytes;
 use prost::Message;
@@ -9,10 +11,10 @@ use raft_core::EntryId;
 use raft_proto::wire::{raft, snapshot as wire};
 
 /// The version that is written, and the only one that is read.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Why bytes are no snapshot that this node can use.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SnapshotError {
     /// They say nothing, or nothing sensible, at this place.
     #[error("the snapshot is malformed: {0}")]
@@ -33,7 +35,7 @@ pub enum SnapshotError {
     },
 }
 
-/// The content of a snapshot.
+/// The content of a snapshot, read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     /// The last entry whose effect is in it.
@@ -44,8 +46,8 @@ pub(crate) struct Snapshot {
 }
 
 /// Whether these bytes can be a snapshot of the state after `last`. The state machine's part is not looked at: only the
-/// state machine can. For a host that has received one, before it reports `SnapshotReceived`: what is installed and then
-/// cannot be read ends the node.
+/// state machine can. For a host that has received one, before it reports that it is whole: what is installed and then cannot be
+/// read ends the node.
 ///
 /// # Errors
 /// Whatever is wrong with them.
@@ -53,28 +55,48 @@ pub fn check_snapshot(data: &Bytes, last: EntryId) -> Result<(), SnapshotError> 
     Snapshot::decode(data, last, 1).map(drop)
 }
 
-impl Snapshot {
-    /// As bytes: equal states give equal bytes.
-    pub(crate) fn encode(last: EntryId, sessions: &Sessions, machine: Bytes) -> Bytes {
+/// A snapshot on its way to bytes: its head, then what the state machine gives. Equal states give equal bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Pieces<C> {
+    /// What is left of the head.
+    head: Bytes,
+    machine: C,
+}
+
+impl<C: SnapshotSource> Pieces<C> {
+    /// The state after `last`.
+    pub(crate) fn new(last: EntryId, sessions: &Sessions, machine: C) -> Self {
         let last = Some(raft::EntryId { index: last.index.0, term: last.term.0 });
-        let snapshot = wire::Snapshot { format: FORMAT, last, sessions: sessions.to_wire(), machine };
-        snapshot.encode_to_vec().into()
+        let head = wire::SnapshotHead { format: FORMAT, last, sessions: sessions.to_wire() };
+        Self { head: head.encode_length_delimited_to_vec().into(), machine }
     }
 
+    /// The next bytes, at most so many; none: that was all.
+    pub(crate) fn next(&mut self, max_bytes: usize) -> Option<Bytes> {
+        self.head.next_chunk(max_bytes).or_else(|| self.machine.next_chunk(max_bytes))
+    }
+}
+
+impl Snapshot {
     /// From bytes, which must be those of the state after `expected`. The state machine's part shares their memory.
     pub(crate) fn decode(data: &Bytes, expected: EntryId, max_sessions: usize) -> Result<Self, SnapshotError> {
-        let decoded = wire::Snapshot::decode(data.clone());
-        let snapshot = decoded.map_err(|error| SnapshotError::Malformed(error.to_string()))?;
-        // Before anything else: in another format all the rest may mean something else.
-        if snapshot.format != FORMAT {
-            return Err(SnapshotError::UnknownFormat { found: snapshot.format });
+        // The format before this one had no length in front: its first field says that it is 1.
+        if data.starts_with(&[8, 1]) {
+            return Err(SnapshotError::UnknownFormat { found: 1 });
         }
-        let last = entry_id(snapshot.last, "Snapshot.last")?;
+        let mut machine = data.clone();
+        let head = wire::SnapshotHead::decode_length_delimited(&mut machine);
+        let head = head.map_err(|error| SnapshotError::Malformed(error.to_string()))?;
+        // Before anything else: in another format all the rest may mean something else.
+        if head.format != FORMAT {
+            return Err(SnapshotError::UnknownFormat { found: head.format });
+        }
+        let last = entry_id(head.last, "SnapshotHead.last")?;
         if last != expected {
             return Err(SnapshotError::OtherEntry { expected, found: last });
         }
-        let sessions = Sessions::from_wire(snapshot.sessions, last.index, max_sessions)?;
-        Ok(Self { last, sessions, machine: snapshot.machine })
+        let sessions = Sessions::from_wire(head.sessions, last.index, max_sessions)?;
+        Ok(Self { last, sessions, machine })
     }
 }
 
@@ -108,17 +130,24 @@ mod tests {
         sessions
     }
 
+    fn encode(last: EntryId, sessions: &Sessions, machine: Bytes, max_bytes: usize) -> Bytes {
+        let mut pieces = Pieces::new(last, sessions, machine);
+        std::iter::from_fn(|| pieces.next(max_bytes)).flatten().collect()
+    }
+
     fn encoded() -> Bytes {
-        Snapshot::encode(LAST, &sessions(), Bytes::from_static(b"m"))
+        encode(LAST, &sessions(), Bytes::from_static(b"m"), 1 << 20)
     }
 
     #[test]
     fn the_bytes_stay_what_they_are() {
-        let golden = b"\x08\x01\x12\x04\x08\x09\x10\x02\
+        let golden = b"\x23\x08\x02\x12\x04\x08\x09\x10\x02\
             \x1a\x13\x08\x01\x10\x06\x18\x02\x22\x0b\x08\x03\x12\x04\x08\x06\x10\x02\x1a\x01r\
             \x1a\x04\x08\x04\x10\x04\
-            \x22\x01m";
-        assert_eq!(encoded(), Bytes::from_static(golden));
+            m";
+        for max_bytes in [0, 1, 7, 1 << 20] {
+            assert_eq!(encode(LAST, &sessions(), Bytes::from_static(b"m"), max_bytes), Bytes::from_static(golden));
+        }
         let decoded = Snapshot::decode(&encoded(), LAST, 4).expect("just encoded");
         assert_eq!(decoded, Snapshot { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
         assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
@@ -143,13 +172,17 @@ mod tests {
             (with((2..).take(crate::sessions::MAX_ANSWERS + 1).map(answer).collect()), "more than a session remembers"),
         ];
         for (sessions, words) in table {
-            let snapshot = wire::Snapshot { format: 1, last: id(9), sessions, machine: Bytes::new() };
-            let error = check_snapshot(&snapshot.encode_to_vec().into(), EntryId::new(9, 1)).expect_err(words);
+            let head = wire::SnapshotHead { format: 2, last: id(9), sessions };
+            let bytes = head.encode_length_delimited_to_vec().into();
+            let error = check_snapshot(&bytes, EntryId::new(9, 1)).expect_err(words);
             assert!(error.to_string().contains(words), "{error}");
         }
-        let nowhere = wire::Snapshot { format: 1, ..Default::default() }.encode_to_vec();
-        let error = check_snapshot(&nowhere.into(), LAST).expect_err("it says nothing");
-        assert_eq!(error.to_string(), "the snapshot is malformed: Snapshot.last is missing");
+        let of_format = |format| wire::SnapshotHead { format, ..Default::default() }.encode_length_delimited_to_vec();
+        let error = check_snapshot(&of_format(2).into(), LAST).expect_err("it says nothing");
+        assert_eq!(error.to_string(), "the snapshot is malformed: SnapshotHead.last is missing");
+        assert_eq!(check_snapshot(&of_format(3).into(), LAST), Err(SnapshotError::UnknownFormat { found: 3 }));
+        let old = Bytes::from_static(b"\x08\x01\x12\x04\x08\x09\x10\x02");
+        assert_eq!(check_snapshot(&old, LAST), Err(SnapshotError::UnknownFormat { found: 1 }));
         let other = EntryId::new(9, 1);
         assert_eq!(
             check_snapshot(&encoded(), other).map_err(|error| error.to_string()),
@@ -167,7 +200,7 @@ mod tests {
             for bytes in [garbage, mutated, cut] {
                 // What is accepted has an encoding that says the same, so nothing half understood gets through.
                 if let Ok(snapshot) = Snapshot::decode(&bytes.into(), LAST, 4) {
-                    let again = Snapshot::encode(LAST, &snapshot.sessions, snapshot.machine.clone());
+                    let again = encode(LAST, &snapshot.sessions, snapshot.machine.clone(), 9);
                     prop_assert_eq!(Snapshot::decode(&again, LAST, 4), Ok(snapshot));
                 }
             }

@@ -102,7 +102,7 @@ pub fn snapshot_meta_from_wire(meta: w::SnapshotMeta) -> Result<SnapshotMeta, De
     })
 }
 
-fn entry_id(id: Option<w::EntryId>, place: &'static str) -> Result<EntryId, DecodeError> {
+pub(crate) fn entry_id(id: Option<w::EntryId>, place: &'static str) -> Result<EntryId, DecodeError> {
     let id = id.ok_or(DecodeError::Missing(place))?;
     Ok(EntryId::new(id.index, id.term))
 }

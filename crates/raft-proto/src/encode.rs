@@ -79,7 +79,7 @@ pub fn snapshot_meta_to_wire(meta: &SnapshotMeta) -> w::SnapshotMeta {
     }
 }
 
-fn entry_id(id: EntryId) -> w::EntryId {
+pub(crate) fn entry_id(id: EntryId) -> w::EntryId {
     w::EntryId { index: id.index.0, term: id.term.0 }
 }
 

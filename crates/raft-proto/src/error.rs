@@ -12,4 +12,7 @@ pub enum DecodeError {
     /// A list that must ascend strictly does not.
     #[error("{0} does not ascend strictly")]
     NotAscending(&'static str),
+    /// Something was changed on its way.
+    #[error("{0} are not those that were sent")]
+    Checksum(&'static str),
 }

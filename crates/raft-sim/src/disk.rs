@@ -134,9 +134,35 @@ impl SimDisk {
         self.operations
     }
 
-    /// The highest operation such that it and all before it are settled: durable, or lost in a power loss.
+    /// The highest operation such that it and all before it are settled: durable, or lost in a power loss. What is done to a
+    /// snapshot's file that is not finished does not count: every start deletes that.
     pub fn durable_through(&self) -> u64 {
-        self.unsettled.first().map_or(self.operations, |first| first - 1)
+        if self.unsettled.is_empty() {
+            return self.operations;
+        }
+        let passing = self.passing();
+        let first = self.unsettled.iter().find(|operation| !passing.contains(operation));
+        first.map_or(self.operations, |first| first - 1)
+    }
+
+    /// The operations that are not settled and that nothing rests on.
+    fn passing(&self) -> BTreeSet<u64> {
+        let linked = self.name_changes.iter().filter_map(|(_, change)| match change {
+            NameChange::Link { name, file } => Some((name, file)),
+            _ => None,
+        });
+        let unfinished =
+            self.names.iter().chain(&self.durable_names).chain(linked).filter(|(name, _)| is_unfinished(name));
+        let finished: BTreeSet<u64> =
+            self.names.iter().filter(|(name, _)| !is_unfinished(name)).map(|(_, file)| *file).collect();
+        let files = unfinished.filter(|(_, number)| !finished.contains(number));
+        let files = files.filter_map(|(_, number)| self.files.get(number));
+        let contents = files.flat_map(|file| file.changes.iter().chain(&file.dropped)).map(|(operation, _)| *operation);
+        let names = self.name_changes.iter().filter_map(|(operation, change)| match change {
+            NameChange::Link { name, .. } | NameChange::Unlink { name } => is_unfinished(name).then_some(*operation),
+            NameChange::Rename { .. } => None,
+        });
+        contents.chain(names).collect()
     }
 
     /// Whether every operation after this one is settled.
@@ -292,6 +318,11 @@ impl SimDisk {
             keep
         });
     }
+}
+
+/// Whether this is the name of a snapshot's file that is not finished.
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with("snapshot-") && (name.ends_with(".new") || name.ends_with(".part"))
 }
 
 impl NameChange {

@@ -3,8 +3,9 @@
 //! The text is stable: equal runs give equal texts, and nothing but the run enters.
 
 use crate::record::{CrashKind, Record, SimTime, Verdict, What};
-use raft_core::{EntryId, SnapshotOutcome, Write};
+use raft_core::{EntryId, Write};
 use raft_node::Reply;
+use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
 use std::fmt;
 
 /// A record as one line: number, true time in seconds, who, what.
@@ -93,18 +94,32 @@ impl fmt::Display for OfSnapshots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             What::SnapshotWished => write!(f, "is told to take a snapshot"),
-            What::SnapshotTaken { meta, bytes } => write!(f, "takes a {meta}, {bytes} bytes"),
+            What::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
+            What::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
+            What::SnapshotNotWritten { last, outcome, .. } => {
+                let why = match outcome {
+                    SnapshotOutcome::Done => "it is written".to_owned(),
+                    SnapshotOutcome::NoSpace => "the disk is full".to_owned(),
+                    SnapshotOutcome::Damaged => "it is not what was sent".to_owned(),
+                    SnapshotOutcome::Unusable(error) => error.to_string(),
+                };
+                write!(f, "has no file of the snapshot of {last}: {why}")
+            }
             What::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
-            What::SnapshotSent { to, term, meta, bytes, verdict } => {
-                write!(f, "-> {to} term {term} {meta}, {bytes} bytes{}", Fate(*verdict))
+            What::SnapshotReceived { meta, .. } => write!(f, "has all of the {meta}, its file is durable"),
+            What::SnapshotRead { to, last, offset, bytes } => match bytes {
+                Some(bytes) => write!(f, "has read {bytes} bytes at {offset} of the snapshot of {last} for {to}"),
+                None => write!(f, "no longer has the snapshot of {last} for {to}"),
+            },
+            What::SnapshotSaid { to, message, verdict } => {
+                write!(f, "-> {to} {}{}", OfTransfer(message), Fate(*verdict))
             }
-            What::SnapshotLost { from, meta } => {
-                write!(f, "<- {from} breaks off: the snapshot of {} is lost", meta.last)
+            What::SnapshotHeard { from, message } => write!(f, "<- {from} {}", OfTransfer(message)),
+            What::SnapshotDropped { last } => write!(f, "gives up what it has of the snapshot of {last}"),
+            What::SnapshotRefused { from, meta, error } => {
+                write!(f, "refuses the snapshot of {} of {from}: {error}", meta.last)
             }
-            What::SnapshotReceived { from, term, meta, .. } => {
-                write!(f, "<- {from} term {term} {meta}, its file is durable")
-            }
-            What::SnapshotOutcome { to, outcome } => write!(f, "snapshot for {to}: {}", Outcome(*outcome)),
+            What::SnapshotChecked { last } => write!(f, "has the file of the snapshot of {last} checked"),
             What::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
             What::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
             What::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
@@ -120,16 +135,26 @@ impl fmt::Display for OfSnapshots<'_> {
     }
 }
 
-/// What became of a snapshot on its way, for people.
-struct Outcome(SnapshotOutcome);
+/// What is said about a snapshot on its way.
+struct OfTransfer<'a>(&'a SnapshotMessage);
 
-impl fmt::Display for Outcome {
+impl fmt::Display for OfTransfer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            SnapshotOutcome::Progress => "a part has arrived",
-            SnapshotOutcome::Delivered => "it has arrived",
-            SnapshotOutcome::Failed => "it has failed",
-        })
+        match self.0 {
+            SnapshotMessage::Chunk(SnapshotChunk { term, meta, size, bytes, .. }) if bytes.is_empty() => {
+                write!(f, "term {term} how far is the {meta}, {size} bytes?")
+            }
+            SnapshotMessage::Chunk(SnapshotChunk { term, meta, size, offset, bytes, .. }) => {
+                let end = offset + bytes.len() as u64;
+                write!(f, "term {term} {meta}, bytes {offset}..{end} of {size}")
+            }
+            SnapshotMessage::Progress(SnapshotProgress { last, state, .. }) => match state {
+                SnapshotState::Wants(offset) => write!(f, "has {offset} bytes of the snapshot of {last}"),
+                SnapshotState::Delivered => write!(f, "needs no more of the snapshot of {last}"),
+                SnapshotState::Damaged => write!(f, "was sent another snapshot of {last} than announced"),
+                SnapshotState::Unwanted => write!(f, "cannot take the snapshot of {last}"),
+            },
+        }
     }
 }
 

@@ -74,8 +74,7 @@ pub struct Host {
     /// later group that is durable, or by the start that counted it.
     pub vouched: Option<(String, u64)>,
     config: Config,
-    /// After how many applied entries it takes a snapshot; 0: never.
-    snapshot_after_entries: u64,
+    options: NodeOptions,
     /// The first record of a founder's disk.
     founding: Option<Write>,
     segment_bytes: u64,
@@ -96,8 +95,6 @@ pub struct Process {
     pub waiting: VecDeque<Waiting>,
     /// What the disk is at.
     pub working: Option<Working>,
-    /// The snapshots that recovery may need: the newest whose record is durable, and all that were named after it.
-    pub named: VecDeque<EntryId>,
     /// The snapshot that the node wants to load, if it waits for one.
     pub wanted: Option<EntryId>,
     /// When its timer event comes.
@@ -147,6 +144,15 @@ impl Host {
         config.max_cached_bytes = settings.max_cached_bytes;
         config.snapshot_timeout = settings.snapshot_timeout;
         config.observe = true;
+        let options = NodeOptions {
+            max_sessions: MAX_SESSIONS,
+            snapshot_after_entries: settings.snapshot_after_entries,
+            snapshot_after_bytes: 0,
+            snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
+            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
+            snapshot_patience: settings.snapshot_patience,
+            ..NodeOptions::default()
+        };
         Self {
             id,
             clock,
@@ -168,7 +174,7 @@ impl Host {
             damaged: None,
             vouched: None,
             config,
-            snapshot_after_entries: settings.snapshot_after_entries,
+            options,
             founding,
             segment_bytes,
             disk: Some(SimDisk::new()),
@@ -211,13 +217,7 @@ impl Host {
             }
         };
         let config = Config { seed, ..self.config.clone() };
-        let options = NodeOptions {
-            max_sessions: MAX_SESSIONS,
-            snapshot_after_entries: self.snapshot_after_entries,
-            snapshot_after_bytes: 0,
-            reserve_bytes: 0,
-        };
-        let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
+        let node = match Node::new(config, self.options.clone(), restored, KvMap::with_limits(WINDOW)) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());
@@ -245,7 +245,6 @@ impl Host {
             store,
             waiting: VecDeque::new(),
             working: None,
-            named: covered.into_iter().collect(),
             wanted: None,
             timer: None,
             base: before.or(covered).unwrap_or_default(),
@@ -366,7 +365,6 @@ impl Process {
             self.log.truncate(self.place(index).unwrap_or(0));
         }
         if let Some(taken) = &write.snapshot {
-            self.named.push_back(taken.meta.last);
             if taken.log == LogFate::Discard {
                 self.base = taken.meta.last;
                 self.log.clear();
@@ -394,15 +392,6 @@ impl Process {
 
     fn place(&self, index: LogIndex) -> Option<usize> {
         usize::try_from(index.0.checked_sub(self.base.index.0 + 1)?).ok()
-    }
-
-    /// The newest record of a snapshot is durable if it was written by now: recovery needs none before it.
-    pub fn forget_older_snapshots(&mut self, durable: EntryId) {
-        if self.named.contains(&durable) {
-            while self.named.front().is_some_and(|named| *named != durable) {
-                self.named.pop_front();
-            }
-        }
     }
 }
 

@@ -3,9 +3,8 @@
 //!
 //! This file must not know when a job begins or ends.
 
-use crate::network::Copy;
-use bytes::Bytes;
-use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term, Write, WriteId};
+use raft_core::{Write, WriteId};
+use raft_node::{NodeInput, NodeOutput};
 
 /// A job, and the record that asked for it.
 #[derive(Clone, Debug)]
@@ -21,27 +20,8 @@ pub struct Waiting {
 pub enum Job {
     /// To hold this.
     Write(Write),
-    /// To keep a snapshot of its own.
-    Save {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Its content.
-        data: Bytes,
-    },
-    /// To keep a snapshot that has arrived.
-    Keep(Arrived),
-    /// To read a snapshot, for the state machine.
-    Load {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// To read a snapshot, for a peer.
-    Send(Sending),
-    /// To let go of the log before this index.
-    Compact {
-        /// The first index that stays.
-        before: LogIndex,
-    },
+    /// Anything else: what [`carry_out_on_disk`](raft_node::carry_out_on_disk) carries out.
+    Ask(NodeOutput),
 }
 
 /// What the disk is at.
@@ -51,73 +31,25 @@ pub enum Working {
     Group {
         /// The newest of them.
         newest: WriteId,
-        /// The newest snapshot that they name, if they name one.
-        snapshot: Option<EntryId>,
         /// The record of their writing.
         wrote: u64,
     },
-    /// The process's own snapshot.
-    Save {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Whether the file is durable.
-        durable: bool,
+    /// Anything else.
+    Ask {
+        /// What was asked for.
+        output: NodeOutput,
+        /// What it came to; none: it is done only when its time is over.
+        done: Option<Done>,
         /// The record that asked for it.
         cause: u64,
     },
-    /// A peer's snapshot.
-    Keep {
-        /// What has arrived.
-        arrived: Arrived,
-        /// Whether the file is durable.
-        durable: bool,
-        /// The record of its departure.
-        cause: u64,
-    },
-    /// Reading for the state machine.
-    Load {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// The content, if it is read already.
-        data: Option<Bytes>,
-        /// The record that asked for it.
-        cause: u64,
-    },
-    /// Reading for a peer.
-    Send {
-        /// What is to leave.
-        sending: Sending,
-        /// The content; none if it is gone.
-        data: Option<Bytes>,
-        /// The record that asked for it.
-        cause: u64,
-    },
-    /// Letting go of a part of the log.
-    Compact,
 }
 
-/// A snapshot that is to be sent.
+/// What a job came to.
 #[derive(Clone, Debug)]
-pub struct Sending {
-    /// To whom.
-    pub to: NodeId,
-    /// In which term.
-    pub term: Term,
-    /// The snapshot.
-    pub meta: SnapshotMeta,
-}
-
-/// A snapshot that came over a link.
-#[derive(Clone, Debug)]
-pub struct Arrived {
-    /// The copy of it that arrives.
-    pub copy: Copy,
-    /// In which term it was sent.
-    pub term: Term,
-    /// The snapshot.
-    pub meta: SnapshotMeta,
-    /// Its content.
-    pub data: Bytes,
-    /// Which processes it goes from and to: it does not outlive the connection between them.
-    pub incarnations: (u64, u64),
+pub struct Done {
+    /// What the node is to be told, if anything.
+    pub input: Option<NodeInput>,
+    /// Whether all that it did is durable, by the disk's word.
+    pub durable: bool,
 }

@@ -5,10 +5,10 @@ use crate::faults::Fault;
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
-    SnapshotMeta, SnapshotOutcome, StopReason, Term, Write, WriteId, nanos,
+    SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_kv::history::Operation;
-use raft_node::Reply;
+use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, SnapshotOutcome};
 use std::time::Duration;
 
 /// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see this.
@@ -213,57 +213,88 @@ pub enum What {
     },
     /// The node was told to take a snapshot.
     SnapshotWished,
-    /// The node asked for a snapshot of its state to be saved.
+    /// The node took a snapshot of its state, and asked for the first piece of it to be written.
     SnapshotTaken {
         /// The snapshot.
         meta: SnapshotMeta,
-        /// Its size.
-        bytes: u64,
     },
-    /// The node was told that its snapshot's file is durable.
+    /// The node was told that a piece of a snapshot's file is written, and not the last one.
+    SnapshotGrown {
+        /// Which file.
+        file: SnapshotFile,
+        /// The last entry of the snapshot.
+        last: EntryId,
+        /// Where the piece ends.
+        end: u64,
+    },
+    /// The node was told that a snapshot's file is not written, or of no use, and is gone.
+    SnapshotNotWritten {
+        /// Which file.
+        file: SnapshotFile,
+        /// The last entry of the snapshot.
+        last: EntryId,
+        /// Why.
+        outcome: SnapshotOutcome,
+    },
+    /// The node was told that its snapshot's file is whole and durable.
     SnapshotSaved {
         /// The snapshot.
         meta: SnapshotMeta,
         /// Whether it is: asked of the disk, not the store.
         durable: bool,
     },
-    /// The node asked for its snapshot to be sent.
-    SnapshotSent {
-        /// To whom.
-        to: NodeId,
-        /// In which term.
-        term: Term,
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Its size.
-        bytes: u64,
-        /// The network's verdict at the departure.
-        verdict: Verdict,
-    },
-    /// A snapshot on its way to this node was lost with a connection that broke.
-    SnapshotLost {
-        /// The sender.
-        from: NodeId,
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// A peer's snapshot has arrived, and the node was told that its file is durable.
+    /// The node was told that the file of a peer's snapshot is whole and durable.
     SnapshotReceived {
-        /// The sender.
-        from: NodeId,
-        /// In which term it was sent.
-        term: Term,
         /// The snapshot.
         meta: SnapshotMeta,
-        /// Whether the file is durable: asked of the disk, not the store.
+        /// Whether it is: asked of the disk, not the store.
         durable: bool,
     },
-    /// The node was told what became of a snapshot that it had sent.
-    SnapshotOutcome {
+    /// The node was given a piece of a snapshot's file, for a peer.
+    SnapshotRead {
+        /// For whom.
+        to: NodeId,
+        /// The last entry of the snapshot.
+        last: EntryId,
+        /// Where the piece begins.
+        offset: u64,
+        /// How long it is; none: the file is gone.
+        bytes: Option<u64>,
+    },
+    /// The node sent a message about a snapshot.
+    SnapshotSaid {
         /// To whom.
         to: NodeId,
         /// What.
-        outcome: SnapshotOutcome,
+        message: SnapshotMessage,
+        /// The network's verdict.
+        verdict: Verdict,
+    },
+    /// The node was given a message about a snapshot.
+    SnapshotHeard {
+        /// The sender.
+        from: NodeId,
+        /// What.
+        message: SnapshotMessage,
+    },
+    /// The node gave up the unfinished file of a peer's snapshot.
+    SnapshotDropped {
+        /// The last entry of the snapshot.
+        last: EntryId,
+    },
+    /// The node refused a peer's snapshot that is whole.
+    SnapshotRefused {
+        /// The peer.
+        from: NodeId,
+        /// The snapshot.
+        meta: SnapshotMeta,
+        /// Why.
+        error: SnapshotError,
+    },
+    /// The node had the file of a snapshot checked.
+    SnapshotChecked {
+        /// The last entry of the snapshot.
+        last: EntryId,
     },
     /// The node asked for its snapshot to be loaded, to set its state machine to it.
     SnapshotWanted {

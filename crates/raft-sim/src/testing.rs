@@ -39,6 +39,9 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             trailing_entries: 10_000,
             max_cached_bytes: 1 << 20,
             snapshot_timeout: ms(60_000),
+            snapshot_chunk_bytes: 512,
+            snapshot_bytes_per_second: 0,
+            snapshot_patience: Duration::from_millis(100),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {

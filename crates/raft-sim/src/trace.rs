@@ -4,9 +4,10 @@
 use crate::record::{CrashKind, InFlight, NodeView, Record, Verdict, What};
 use raft_core::{
     AppendOutcome, Configuration, Entry, EntryId, LogFate, NodeId, Payload, RejectReason, RoleKind, Rpc, SnapshotMeta,
-    SnapshotOutcome, SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write,
+    SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write,
 };
 use raft_node::Reply;
+use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -174,37 +175,75 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
     }
 }
 
+const fn snapshot_file(file: SnapshotFile) -> &'static str {
+    match file {
+        SnapshotFile::Own => "own",
+        SnapshotFile::Received => "received",
+    }
+}
+
+fn snapshot_outcome(outcome: &SnapshotOutcome) -> String {
+    match outcome {
+        SnapshotOutcome::Done => "done".to_owned(),
+        SnapshotOutcome::NoSpace => "no_space".to_owned(),
+        SnapshotOutcome::Damaged => "damaged".to_owned(),
+        SnapshotOutcome::Unusable(error) => format!("unusable: {error}"),
+    }
+}
+
+fn snapshot_message(message: &SnapshotMessage) -> Value {
+    match message {
+        SnapshotMessage::Chunk(SnapshotChunk { term, meta, size, checksum, offset, bytes }) => json!({
+            "term": term.0, "snapshot": snapshot(meta), "size": size, "checksum": checksum, "offset": offset,
+            "bytes": bytes.len(),
+        }),
+        SnapshotMessage::Progress(SnapshotProgress { term, last, checksum, state }) => {
+            let (state, wants) = match state {
+                SnapshotState::Wants(offset) => ("wants", Some(*offset)),
+                SnapshotState::Delivered => ("delivered", None),
+                SnapshotState::Damaged => ("damaged", None),
+                SnapshotState::Unwanted => ("unwanted", None),
+            };
+            json!({ "term": term.0, "last": entry_id(*last), "checksum": checksum, "state": state, "wants": wants })
+        }
+    }
+}
+
 /// The same for what happens to snapshots, and to the log that they cover.
 fn of_snapshots(what: &What) -> (&'static str, Value) {
     match what {
         What::SnapshotWished => ("snapshot_wished", Value::Null),
-        What::SnapshotTaken { meta, bytes } => {
-            ("snapshot_taken", json!({ "snapshot": snapshot(meta), "bytes": bytes }))
+        What::SnapshotTaken { meta } => ("snapshot_taken", json!({ "snapshot": snapshot(meta) })),
+        What::SnapshotGrown { file, last, end } => {
+            ("snapshot_grown", json!({ "file": snapshot_file(*file), "last": entry_id(*last), "end": end }))
+        }
+        What::SnapshotNotWritten { file, last, outcome } => {
+            let (file, outcome) = (snapshot_file(*file), snapshot_outcome(outcome));
+            ("snapshot_not_written", json!({ "file": file, "last": entry_id(*last), "outcome": outcome }))
         }
         What::SnapshotSaved { meta, durable } => {
             ("snapshot_saved", json!({ "snapshot": snapshot(meta), "durable": durable }))
         }
-        What::SnapshotSent { to, term, meta, bytes, verdict } => {
+        What::SnapshotReceived { meta, durable } => {
+            ("snapshot_received", json!({ "snapshot": snapshot(meta), "durable": durable }))
+        }
+        What::SnapshotRead { to, last, offset, bytes } => {
+            ("snapshot_read", json!({ "to": to.0, "last": entry_id(*last), "offset": offset, "bytes": bytes }))
+        }
+        What::SnapshotSaid { to, message, verdict } => {
             let (fate, copies) = fate(*verdict);
-            let detail = json!({
-                "to": to.0, "sent_in": term.0, "snapshot": snapshot(meta), "bytes": bytes, "verdict": fate,
-                "copies": copies,
-            });
-            ("snapshot_sent", detail)
+            let message = snapshot_message(message);
+            ("snapshot_said", json!({ "to": to.0, "message": message, "verdict": fate, "copies": copies }))
         }
-        What::SnapshotLost { from, meta } => ("snapshot_lost", json!({ "from": from.0, "snapshot": snapshot(meta) })),
-        What::SnapshotReceived { from, term, meta, durable } => {
-            let detail = json!({ "from": from.0, "sent_in": term.0, "snapshot": snapshot(meta), "durable": durable });
-            ("snapshot_received", detail)
+        What::SnapshotHeard { from, message } => {
+            ("snapshot_heard", json!({ "from": from.0, "message": snapshot_message(message) }))
         }
-        What::SnapshotOutcome { to, outcome } => {
-            let outcome = match outcome {
-                SnapshotOutcome::Progress => "progress",
-                SnapshotOutcome::Delivered => "delivered",
-                SnapshotOutcome::Failed => "failed",
-            };
-            ("snapshot_outcome", json!({ "to": to.0, "outcome": outcome }))
+        What::SnapshotDropped { last } => ("snapshot_dropped", json!({ "last": entry_id(*last) })),
+        What::SnapshotRefused { from, meta, error } => {
+            let detail = json!({ "from": from.0, "snapshot": snapshot(meta), "error": error.to_string() });
+            ("snapshot_refused", detail)
         }
+        What::SnapshotChecked { last } => ("snapshot_checked", json!({ "last": entry_id(*last) })),
         What::SnapshotWanted { meta } => ("snapshot_wanted", json!({ "snapshot": snapshot(meta) })),
         What::SnapshotLoaded { meta } => ("snapshot_loaded", json!({ "snapshot": snapshot(meta) })),
         What::Restored { meta, state_hash } => {

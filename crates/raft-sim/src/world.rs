@@ -17,7 +17,6 @@ use crate::clock::NodeClock;
 use crate::disk::{PowerCase, SimDisk};
 use crate::faults::Ledger;
 use crate::host::{Host, first_write};
-use crate::lane::Arrived;
 use crate::network::{Copy, Network};
 use crate::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
 use crate::queue::Queue;
@@ -29,7 +28,7 @@ use crate::swarm::{Swarm, SwarmEvent, with_leases};
 use bytes::Bytes;
 use configurations::Configurations;
 use disk_lane::Question;
-use raft_core::{Configuration, Entries, NodeId, RequestId, SnapshotOutcome, nanos};
+use raft_core::{Configuration, Entries, NodeId, RequestId, nanos};
 use raft_kv::history::Operation;
 use raft_node::{NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,8 +92,7 @@ pub(crate) enum Event {
     Restart { node: NodeId },
     DiskDone { node: NodeId, incarnation: u64 },
     ReadDone { node: NodeId, incarnation: u64, question: Question, entries: Option<Entries>, cause: u64 },
-    SnapshotArrives { arrived: Arrived, cause: u64 },
-    SnapshotNews { node: NodeId, to: NodeId, incarnation: u64, outcome: SnapshotOutcome, cause: u64 },
+    DeliverSnapshot { copy: Copy, bytes: Bytes, cause: u64 },
     Deliver { copy: Copy, bytes: Bytes, cause: u64 },
     Request { node: NodeId, id: RequestId, request: Request, cause: Option<u64> },
     Timer { node: NodeId, incarnation: u64 },
@@ -117,8 +115,7 @@ impl Event {
             Self::Request { node, .. } => (node.0, 3),
             Self::Timer { node, .. } => (node.0, 4),
             Self::ReadDone { node, .. } => (node.0, 5),
-            Self::SnapshotArrives { arrived, .. } => (arrived.copy.link.1.0, 6),
-            Self::SnapshotNews { node, .. } => (node.0, 7),
+            Self::DeliverSnapshot { copy, .. } => (copy.link.1.0, 6),
         }
     }
 }
@@ -245,10 +242,7 @@ impl World {
             Event::ReadDone { node, incarnation, question, entries, cause } => {
                 self.read_done(node, incarnation, question, entries, cause);
             }
-            Event::SnapshotArrives { arrived, cause } => self.snapshot_arrives(arrived, cause),
-            Event::SnapshotNews { node, to, incarnation, outcome, cause } => {
-                self.snapshot_news(node, to, incarnation, outcome, cause);
-            }
+            Event::DeliverSnapshot { copy, bytes, cause } => self.deliver_snapshot(copy, bytes, cause),
             Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
             Event::Request { node, id, request, cause } => self.request(node, id, request, cause),
             Event::Timer { node, incarnation } => self.timer(node, incarnation),

@@ -6,11 +6,12 @@ mod space;
 
 use super::*;
 use crate::machine::{Timer, TimerName, Watched};
-use crate::message::SessionId;
+use crate::message::{SessionId, SnapshotFile, SnapshotOutcome, SnapshotPiece};
+use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, EntryId, HardState, InvalidChange, LogFate, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc,
-    Seq, SnapshotOutcome, TransferFailure, Write,
+    Seq, SnapshotMeta, TransferFailure, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -88,9 +89,32 @@ struct Disk {
     log: BTreeMap<LogIndex, Entry>,
     snapshot: Option<SnapshotMeta>,
     files: BTreeMap<EntryId, Bytes>,
+    /// The files that are not whole: this node's own and a peer's.
+    unfinished: [Vec<u8>; 2],
 }
 
 impl Disk {
+    /// Writes a piece of a snapshot's file.
+    fn write_snapshot(&mut self, file: SnapshotFile, last: EntryId, offset: u64, bytes: &[u8], is_last: bool) {
+        let unfinished = &mut self.unfinished[usize::from(file == SnapshotFile::Received)];
+        if offset == 0 {
+            unfinished.clear();
+        }
+        assert_eq!(unfinished.len() as u64, offset, "piece after piece");
+        unfinished.extend_from_slice(bytes);
+        if is_last {
+            self.files.insert(last, std::mem::take(unfinished).into());
+        }
+    }
+
+    /// Reads a piece of one.
+    fn read_snapshot(&self, last: EntryId, offset: u64, max_bytes: u64) -> Option<SnapshotPiece> {
+        let file = self.files.get(&last)?;
+        let (start, size) = (usize::try_from(offset).ok()?.min(file.len()), file.len() as u64);
+        let end = start + usize::try_from(max_bytes).ok()?.min(file.len() - start);
+        Some(SnapshotPiece { size, checksum: 7, bytes: file.slice(start..end) })
+    }
+
     fn write(&mut self, write: &Write) {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(from) = write.truncate_from {
@@ -113,6 +137,11 @@ impl Disk {
     }
 }
 
+/// Small pieces, as fast as they go.
+fn pieces() -> NodeOptions {
+    NodeOptions { snapshot_chunk_bytes: 30, snapshot_bytes_per_second: 0, ..NodeOptions::default() }
+}
+
 /// Nodes, and messages on their way.
 struct Cluster {
     config: Config,
@@ -132,8 +161,7 @@ struct Cluster {
 impl Cluster {
     /// Nodes with room for two sessions, which never take a snapshot by themselves.
     fn new(count: u64) -> Self {
-        let options =
-            NodeOptions { max_sessions: 2, snapshot_after_entries: 0, snapshot_after_bytes: 0, reserve_bytes: 0 };
+        let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 0, snapshot_after_bytes: 0, ..pieces() };
         Self::with(count, Config::new(NodeId(0)), options)
     }
 
@@ -186,15 +214,8 @@ impl Cluster {
                 NodeOutput::Reply { id, reply } => {
                     assert_eq!(self.replies.insert(id, reply), None, "{id} was answered twice");
                 }
-                NodeOutput::SendSnapshot { to, .. } if self.cut.contains(&id) || self.cut.contains(&to) => {
-                    self.queue.push_back((id, NodeInput::SnapshotSent { to, outcome: SnapshotOutcome::Failed }));
-                }
-                NodeOutput::SendSnapshot { to, term, meta } => {
-                    let file = self.disk(id).files[&meta.last].clone();
-                    assert_eq!(crate::check_snapshot(&file, meta.last), Ok(()));
-                    self.disk(to).files.insert(meta.last, file);
-                    self.queue.push_back((to, NodeInput::SnapshotReceived { from: id, term, meta }));
-                    self.queue.push_back((id, NodeInput::SnapshotSent { to, outcome: SnapshotOutcome::Delivered }));
+                NodeOutput::SendSnapshot { to, message } if !self.cut.contains(&id) && !self.cut.contains(&to) => {
+                    self.queue.push_back((to, NodeInput::SnapshotMessage { from: id, message }));
                 }
                 other => self.use_disk(id, other),
             }
@@ -211,9 +232,20 @@ impl Cluster {
                 return self.queue.push_back((id, NodeInput::LogRead { read, entries }));
             }
             NodeOutput::Compact { before } => return disk.log = disk.log.split_off(&before),
-            NodeOutput::SaveSnapshot { meta, data } => {
-                disk.files.insert(meta.last, data);
-                NodeInput::SnapshotSaved { index: meta.last.index }
+            NodeOutput::WriteSnapshot { file, meta, offset, bytes, is_last } => {
+                disk.write_snapshot(file, meta.last, offset, &bytes, is_last);
+                let end = offset + bytes.len() as u64;
+                NodeInput::SnapshotWritten { file, last: meta.last, end, outcome: SnapshotOutcome::Done }
+            }
+            NodeOutput::ReadSnapshot { to, last, offset, max_bytes } => {
+                let piece = disk.read_snapshot(last, offset, max_bytes);
+                NodeInput::SnapshotRead { to, last, offset, piece }
+            }
+            NodeOutput::DropSnapshot { .. } => return disk.unfinished[1].clear(),
+            NodeOutput::RemoveSnapshot { last } => {
+                let named = disk.snapshot.as_ref().map(|meta| meta.last);
+                assert_ne!(named, Some(last), "what the log goes by stays");
+                return drop(disk.files.remove(&last));
             }
             NodeOutput::LoadSnapshot { meta } => {
                 let data = disk.files[&meta.last].clone();
@@ -241,12 +273,17 @@ impl Cluster {
             if holds(self) {
                 return;
             }
-            let due = |(id, node): (&NodeId, &Node<Journal>)| node.deadline().map(|deadline| (deadline, *id));
-            let (deadline, id) = self.nodes.iter().filter_map(due).min().expect("some node has a deadline");
-            self.now = self.now.max(deadline);
-            self.feed(id, NodeInput::Tick);
+            self.tick();
         }
         panic!("it never came to that");
+    }
+
+    /// Lets time pass until the first node has something to do.
+    fn tick(&mut self) {
+        let due = |(id, node): (&NodeId, &Node<Journal>)| node.deadline().map(|deadline| (deadline, *id));
+        let (deadline, id) = self.nodes.iter().filter_map(due).min().expect("some node has a deadline");
+        self.now = self.now.max(deadline);
+        self.feed(id, NodeInput::Tick);
     }
 
     /// The node that leads and is not cut off, once there is one that can commit.

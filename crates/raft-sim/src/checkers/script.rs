@@ -9,6 +9,7 @@ use raft_core::{
     LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord,
     Term, Vote, Write, WriteId,
 };
+use raft_node::{SnapshotChunk, SnapshotMessage};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub(crate) fn scenario() -> Scenario {
             trailing_entries: 0,
             max_cached_bytes: 1000,
             snapshot_timeout: ms(1000),
+            snapshot_chunk_bytes: 512,
+            snapshot_bytes_per_second: 0,
+            snapshot_patience: Duration::from_millis(100),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -80,6 +84,12 @@ pub(crate) fn command(index: u64, term: u64, command: Bytes) -> Entry {
 pub(crate) fn founding() -> Entry {
     let configuration = Configuration::of_voters((1..=3).map(NodeId));
     Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
+}
+
+/// A piece of a snapshot on its way, in a file of 20 bytes.
+pub(crate) fn piece(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> SnapshotMessage {
+    let bytes = Bytes::from_static(bytes);
+    SnapshotMessage::Chunk(SnapshotChunk { term: Term(term), meta, size: 20, checksum: 7, offset: 0, bytes })
 }
 
 /// A snapshot of the founders' cluster.
@@ -260,7 +270,7 @@ impl Script {
 
     /// The node's own snapshot is in a durable file.
     pub(crate) fn save(&mut self, node: u64, meta: &SnapshotMeta) {
-        self.push(Some(node), What::SnapshotTaken { meta: meta.clone(), bytes: 9 });
+        self.push(Some(node), What::SnapshotTaken { meta: meta.clone() });
         self.push(Some(node), What::SnapshotSaved { meta: meta.clone(), durable: true });
     }
 

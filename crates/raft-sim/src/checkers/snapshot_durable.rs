@@ -11,6 +11,7 @@ use super::ghost::node::Node;
 use super::{Fact, Property, Violation};
 use crate::record::What;
 use raft_core::{EntryId, SnapshotMeta};
+use raft_node::{SnapshotChunk, SnapshotMessage};
 
 const NAME: &str = "snapshot_durable";
 
@@ -34,8 +35,10 @@ impl Property for SnapshotDurable {
             What::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
             What::Restored { meta, .. } => unless_durable(meta, "sets its state machine to the snapshot of"),
             // An older one than the disk holds now may have left its file before that was deleted.
-            What::SnapshotSent { meta, .. } if meta.last.index <= durable.snapshot_id().index => None,
-            What::SnapshotSent { meta, .. } => unless_durable(meta, "sends the snapshot of"),
+            What::SnapshotSaid { message: SnapshotMessage::Chunk(SnapshotChunk { meta, .. }), .. } => {
+                let is_older = meta.last.index <= durable.snapshot_id().index;
+                if is_older { None } else { unless_durable(meta, "sends the snapshot of") }
+            }
             What::SnapshotRemoved { last } => removed(node, *last),
             What::Compacted { before } => {
                 let (covered, applied) = (durable.snapshot_id(), node.view?.applied);
@@ -99,7 +102,7 @@ mod tests {
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
         let mut script = asked();
         let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
-        let sent = What::SnapshotSent { to, term: raft_core::Term(2), meta: meta(2, 2), bytes: 9, verdict };
+        let sent = What::SnapshotSaid { to, message: piece(2, meta(2, 2), b"piece"), verdict };
         script.push(Some(1), sent);
         assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
         let mut script = asked();

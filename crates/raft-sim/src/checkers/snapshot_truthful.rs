@@ -17,7 +17,7 @@ pub(super) struct SnapshotTruthful;
 impl Property for SnapshotTruthful {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let meta = match &fact.record.what {
-            What::SnapshotTaken { meta, .. }
+            What::SnapshotTaken { meta }
             | What::SnapshotSaved { meta, .. }
             | What::SnapshotReceived { meta, .. }
             | What::Restored { meta, .. } => meta,
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn a_snapshot_of_what_is_not_committed_fires() {
         let mut script = Script::led();
-        script.push(Some(1), What::SnapshotTaken { meta: meta(3, 2), bytes: 9 });
+        script.push(Some(1), What::SnapshotTaken { meta: meta(3, 2) });
         assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 3@2, which no leader has committed");
         let mut script = Script::led();
-        script.push(Some(1), What::SnapshotTaken { meta: meta(2, 1), bytes: 9 });
+        script.push(Some(1), What::SnapshotTaken { meta: meta(2, 1) });
         assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 2@1, where n1 committed 2@2");
     }
 
@@ -76,7 +76,7 @@ mod tests {
         elsewhere.configured_at = EntryId::new(2, 2);
         for meta in [other, elsewhere] {
             let mut script = Script::led();
-            script.push(Some(1), What::SnapshotTaken { meta, bytes: 9 });
+            script.push(Some(1), What::SnapshotTaken { meta });
             assert_fires(SnapshotTruthful, NAME, &script, "{n1 n2 n3} of 1@1 was in force there");
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     fn a_true_one_is_silent() {
         let mut script = Script::legal();
         for meta in [meta(1, 1), meta(2, 2), meta(3, 3)] {
-            script.push(Some(1), What::SnapshotTaken { meta, bytes: 9 });
+            script.push(Some(1), What::SnapshotTaken { meta });
         }
         assert_silent(SnapshotTruthful, &script);
     }

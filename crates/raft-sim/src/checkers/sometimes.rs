@@ -11,11 +11,11 @@ use raft_core::{
     AppendOutcome, Configuration, EntryId, Event, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
     SnapshotRecord, Term, Vote, Write,
 };
-use raft_node::Reply;
+use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 45] = [
+pub const MARKS: [&str; 46] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -48,6 +48,7 @@ pub const MARKS: [&str; 45] = [
     "restored_at_start",
     "snapshot_installed",
     "snapshot_of_older_term",
+    "snapshot_resumed",
     "snapshot_sent",
     "snapshot_stale",
     "snapshot_suffix_kept",
@@ -79,6 +80,10 @@ pub(super) struct Sometimes {
     answered: BTreeSet<LogIndex>,
     /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
     installed: BTreeSet<NodeId>,
+    /// The term of the latest piece of a snapshot that each node was given.
+    heard: BTreeMap<NodeId, Term>,
+    /// Who has asked whom how far a snapshot is.
+    asked: BTreeSet<(NodeId, NodeId)>,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -104,6 +109,8 @@ impl Default for Sometimes {
             taken: BTreeMap::new(),
             answered: BTreeSet::new(),
             installed: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            asked: BTreeSet::new(),
             cut: BTreeMap::new(),
         }
     }
@@ -182,8 +189,14 @@ impl Sometimes {
 
     fn snapshot(&mut self, fact: &Fact<'_>, what: &What) {
         match what {
-            What::SnapshotSent { .. } => self.mark("snapshot_sent"),
-            What::SnapshotReceived { meta, term, .. } => self.snapshot_received(fact, meta.last, *term),
+            What::SnapshotSaid { to, message: SnapshotMessage::Chunk(chunk), .. } => {
+                self.asked.extend(fact.record.node.filter(|_| chunk.bytes.is_empty()).map(|node| (node, *to)));
+                if !chunk.bytes.is_empty() {
+                    self.mark("snapshot_sent");
+                }
+            }
+            What::SnapshotHeard { from, message } => self.snapshot_heard(fact, *from, message),
+            What::SnapshotReceived { meta, .. } => self.snapshot_received(fact, meta.last),
             What::Compacted { .. } => self.mark("log_compacted"),
             What::LogRead { entries, .. } if entries.is_empty() => self.mark("log_read_gone"),
             What::LogRead { .. } => self.mark("log_read_back"),
@@ -198,16 +211,37 @@ impl Sometimes {
         }
     }
 
+    fn snapshot_heard(&mut self, fact: &Fact<'_>, from: NodeId, message: &SnapshotMessage) {
+        let Some(node) = fact.record.node else { return };
+        match message {
+            SnapshotMessage::Chunk(chunk) => {
+                self.heard.insert(node, chunk.term);
+                let commit = fact.node.and_then(|node| node.view.as_ref()).map(|view| view.commit);
+                if commit.is_some_and(|commit| chunk.meta.last.index <= commit) {
+                    self.mark("snapshot_stale");
+                }
+            }
+            SnapshotMessage::Progress(progress) => {
+                let is_part = matches!(progress.state, SnapshotState::Wants(offset) if offset > 0);
+                if self.asked.remove(&(node, from)) && is_part {
+                    self.mark("snapshot_resumed");
+                }
+            }
+        }
+    }
+
     /// What becomes of a snapshot shows in the view after it: installed, or its last entry was held, or it came too late.
-    fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId, term: Term) {
+    fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId) {
         let Some((node, now)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
         let before = node.previous.as_ref().filter(|_| fact.change.new_view).unwrap_or(now);
-        if term < now.term {
+        if self.heard.get(&node.id).is_some_and(|term| *term < now.term) {
             self.mark("snapshot_of_older_term");
         }
-        if last.index <= before.commit {
-            self.mark("snapshot_stale");
-        } else if now.commit >= last.index && now.snapshot != Some(last) && now.last.index > last.index {
+        if before.commit < last.index
+            && now.commit >= last.index
+            && now.snapshot != Some(last)
+            && now.last.index > last.index
+        {
             self.mark("snapshot_suffix_kept");
         }
     }
@@ -364,6 +398,7 @@ mod tests {
         AppendEntriesResponse, Entry, Payload, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure,
         VoteRefusal,
     };
+    use raft_node::SnapshotProgress;
     use std::time::Duration;
 
     fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
@@ -551,8 +586,16 @@ mod tests {
         script.sync(2);
         script.push(Some(2), What::Compacted { before: LogIndex(3) });
         let verdict = Verdict::Delivered { copies: 1 };
-        let sent = What::SnapshotSent { to: NodeId(1), term: Term(3), meta: meta(3, 3), bytes: 9, verdict };
-        script.push(Some(2), sent);
+        let chunk = |bytes| piece(3, meta(3, 3), bytes);
+        let question = What::SnapshotSaid { to: NodeId(1), message: chunk(b""), verdict };
+        script.push(Some(2), question);
+        let state = SnapshotState::Wants(4);
+        let progress = SnapshotProgress { term: Term(3), last: EntryId::new(3, 3), checksum: 7, state };
+        for _ in 0..2 {
+            let message = SnapshotMessage::Progress(progress);
+            script.push(Some(2), What::SnapshotHeard { from: NodeId(1), message });
+        }
+        script.push(Some(2), What::SnapshotSaid { to: NodeId(1), message: chunk(b"piece"), verdict });
         script.step(1, |view| {
             (view.term, view.last, view.commit, view.snapshot) =
                 (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
@@ -568,6 +611,7 @@ mod tests {
             "snapshot_taken",
             "log_compacted",
             "snapshot_sent",
+            "snapshot_resumed",
             "snapshot_installed",
             "restored_at_start",
             "log_read_gone",
@@ -577,20 +621,23 @@ mod tests {
         assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
     }
 
-    fn received(term: u64) -> What {
-        What::SnapshotReceived { from: NodeId(2), term: Term(term), meta: meta(2, 2), durable: true }
+    fn received() -> What {
+        What::SnapshotReceived { meta: meta(2, 2), durable: true }
     }
 
     #[test]
     fn snapshots_that_come_late_or_to_a_log_that_has_them() {
         let mut script = Script::led();
-        script.push(Some(1), received(1));
-        script.push(Some(1), received(2));
+        let heard = |term| What::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
+        for term in [1, 2] {
+            script.push(Some(1), heard(term));
+            script.push(Some(1), received());
+        }
         // n2 holds 2@2 and another entry, and does not know yet that the first is committed.
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.step(2, |view| view.last = EntryId::new(3, 2));
         if let Some(record) = script.records.last_mut() {
-            record.what = received(2);
+            record.what = received();
             record.view.as_mut().expect("n2 is up").commit = LogIndex(2);
         }
         let reached = counts(&script);

@@ -187,3 +187,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_snapshot_that_is_not_finished_keeps_nothing_from_being_durable() {
+    let mut disk = SimDisk::new();
+    disk.create("log").unwrap();
+    disk.sync_folder().unwrap();
+    for name in ["snapshot-1-1.new", "snapshot-1-1.part"] {
+        disk.create(name).unwrap();
+        disk.write(name, 0, b"piece").unwrap();
+        assert_eq!(disk.durable_through(), disk.operations());
+        disk.write("log", 0, b"entry").unwrap();
+        assert!(disk.durable_through() < disk.operations());
+        disk.sync("log").unwrap();
+        assert_eq!(disk.durable_through(), disk.operations());
+    }
+    disk.remove("snapshot-1-1.part").unwrap();
+    assert_eq!(disk.durable_through(), disk.operations());
+    disk.rename("snapshot-1-1.new", "snapshot-1-1").unwrap();
+    assert!(disk.durable_through() < disk.operations(), "finished, and its name is not durable");
+}

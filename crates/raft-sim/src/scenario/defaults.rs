@@ -50,6 +50,9 @@ fn raft() -> RaftSettings {
         trailing_entries: config.trailing_entries,
         max_cached_bytes: config.max_cached_bytes,
         snapshot_timeout: config.snapshot_timeout,
+        snapshot_chunk_bytes: 512,
+        snapshot_bytes_per_second: 0,
+        snapshot_patience: ms(100),
     }
 }
 

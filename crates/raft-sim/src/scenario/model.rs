@@ -82,6 +82,12 @@ pub struct RaftSettings {
     pub max_cached_bytes: u64,
     /// When a snapshot of which nothing is heard counts as lost.
     pub snapshot_timeout: Duration,
+    /// Bytes of a piece in which snapshots are made and sent.
+    pub snapshot_chunk_bytes: u64,
+    /// The most bytes of snapshots that a node sends in a second; 0: any.
+    pub snapshot_bytes_per_second: u64,
+    /// When a piece of which nothing is heard is taken to be lost.
+    pub snapshot_patience: Duration,
 }
 
 /// What a node finds on its disk at its first start, instead of a founder's first record.
@@ -110,9 +116,9 @@ pub struct NetworkModel {
     pub reorder_ppm: u32,
     /// How much.
     pub reorder_delay: Range<Duration>,
-    /// How much longer than a message a snapshot takes, drawn uniformly.
+    /// How much longer than a message a piece of a snapshot takes, drawn uniformly.
     pub snapshot_transfer: Range<Duration>,
-    /// Probability that a snapshot breaks off, beside that of every message.
+    /// Probability that a piece of a snapshot is lost, beside that of every message.
     pub snapshot_loss_ppm: u32,
 }
 

@@ -179,7 +179,10 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
     set(&mut raft.snapshot_after_entries, number("snapshot_after_entries", 1..=1 << 30));
     set(&mut raft.trailing_entries, number("trailing_entries", 0..=1 << 30));
     set(&mut raft.max_cached_bytes, number("max_cached_bytes", 0..=1 << 40));
+    set(&mut raft.snapshot_chunk_bytes, number("snapshot_chunk_bytes", 1..=4 << 20));
+    set(&mut raft.snapshot_bytes_per_second, number("snapshot_bytes_per_second", 1..=1 << 40));
     set(&mut raft.snapshot_timeout, fields.get("snapshot_timeout").and_then(|value| positive(&value)));
+    set(&mut raft.snapshot_patience, fields.get("snapshot_patience").and_then(|value| positive(&value)));
     if raft.heartbeat_interval.is_zero() {
         fields.problem_with("heartbeat_interval", "must be above 0");
     }

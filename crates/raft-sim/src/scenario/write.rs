@@ -122,6 +122,11 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     out.field("trailing_entries", raft.trailing_entries);
     out.field("max_cached_bytes", raft.max_cached_bytes);
     out.field("snapshot_timeout", quoted(&units::show(raft.snapshot_timeout)));
+    out.field("snapshot_chunk_bytes", raft.snapshot_chunk_bytes);
+    if raft.snapshot_bytes_per_second > 0 {
+        out.field("snapshot_bytes_per_second", raft.snapshot_bytes_per_second);
+    }
+    out.field("snapshot_patience", quoted(&units::show(raft.snapshot_patience)));
     if !raft.election_timeout_of.is_empty() {
         out.section("[raft.election_timeout_of]");
         raft.election_timeout_of.iter().for_each(|(id, range)| out.field(&id.to_string(), quoted(&show_range(range))));

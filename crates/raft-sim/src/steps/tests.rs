@@ -7,6 +7,7 @@ use crate::scenario::model::{Expectations, InitialState, Scenario};
 use crate::testing::{at, ms, quiet};
 use raft_core::{LogIndex, Term};
 use raft_kv::history::{Op, OpResult, Status};
+use raft_node::{SnapshotFile, SnapshotMessage, SnapshotState};
 use std::time::Duration;
 
 fn nodes(ids: &[u64]) -> Targets {
@@ -302,25 +303,31 @@ fn a_snapshot_takes_its_way_over_disk_and_link() {
     let restored = whats(&of_n3, |what| matches!(what, What::Restored { .. }));
     let places = [received[0], wanted[0], loaded[0], restored[0]];
     assert!(places.is_sorted(), "{places:?}");
-    let sent = whats(&records, |what| matches!(what, What::SnapshotSent { to: NodeId(3), .. }));
-    let outcome = whats(&records, |what| matches!(what, What::SnapshotOutcome { to: NodeId(3), .. }));
-    assert!(sent[0] < received[0] && outcome.iter().any(|number| *number > received[0]), "{sent:?} {outcome:?}");
+    let chunk = |what: &What| matches!(what, What::SnapshotSaid { to: NodeId(3), message: SnapshotMessage::Chunk(chunk), .. } if !chunk.bytes.is_empty());
+    let sent = whats(&records, chunk);
+    let delivered = |what: &What| {
+        matches!(what, What::SnapshotHeard { from: NodeId(3), message: SnapshotMessage::Progress(progress) }
+            if progress.state == SnapshotState::Delivered)
+    };
+    let delivered = whats(&records, delivered);
+    let grown = whats(&of_n3, |what| matches!(what, What::SnapshotGrown { file: SnapshotFile::Received, .. }));
+    assert!(sent.len() > 1 && sent[0] < grown[0] && grown[0] < received[0], "{sent:?} {grown:?}");
+    assert!(delivered.iter().any(|number| *number > received[0]), "{delivered:?}");
     let lines: Vec<String> = records.iter().map(crate::explain::line).collect();
     assert!(lines.iter().any(|line| line.contains("takes a snapshot ")), "a line for each");
     assert!(lines.iter().any(|line| line.ends_with(", its file is durable")));
 }
 
 #[test]
-fn a_snapshot_in_flight_survives_neither_end() {
+fn a_transfer_is_begun_again_when_either_end_crashes() {
     for victims in [Targets::Leader, nodes(&[3])] {
         let mut scenario = left_behind();
-        scenario.network.snapshot_transfer = ms(400)..ms(400);
-        // Whether the sender hears that the connection broke is drawn; if not, this is how long it waits.
-        scenario.raft.snapshot_timeout = ms(500);
+        scenario.network.snapshot_transfer = ms(100)..ms(100);
+        (scenario.raft.snapshot_chunk_bytes, scenario.raft.snapshot_patience) = (200, ms(300));
         let crash =
             StepAction::Crash { nodes: victims, crash: CrashKind::Kill, after_actions: None, keep: Keep::Random };
         let sending = Condition::SendingSnapshot { to: Some(NodeId(3)) };
-        scenario.steps.push(when(sending.clone(), ms(100), crash));
+        scenario.steps.push(when(sending.clone(), ms(200), crash));
         scenario.steps.push(when(
             Condition::Committed { node: None, index: LogIndex(1) },
             ms(50),
@@ -328,10 +335,12 @@ fn a_snapshot_in_flight_survives_neither_end() {
         ));
         let (result, records) = watched(&scenario);
         assert_eq!(result.failures, [""; 0]);
-        let lost = whats(&records, |what| matches!(what, What::SnapshotLost { .. }));
+        let crashed = whats(&records, |what| matches!(what, What::Crashed { .. }))[0];
+        let begins = |what: &What| matches!(what, What::SnapshotHeard { message: SnapshotMessage::Chunk(chunk), .. } if chunk.bytes.is_empty());
+        let begun = whats(&records, begins);
         let received = whats(&records, |what| matches!(what, What::SnapshotReceived { .. }));
-        assert!(!lost.is_empty() && received.first().is_some_and(|first| *first > lost[0]), "{lost:?} {received:?}");
-        assert!(result.faults["snapshot_lost"].mattered);
+        assert!(begun[0] < crashed && begun.iter().any(|number| *number > crashed), "{begun:?} {crashed}");
+        assert!(received.first().is_some_and(|first| *first > crashed), "{received:?} {crashed}");
     }
 }
 

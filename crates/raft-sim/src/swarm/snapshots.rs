@@ -23,6 +23,9 @@ impl World {
         settings.max_cached_bytes = [0, 300, 3_000, settings.max_cached_bytes][draw(4).below(4) as usize];
         let timeout = settings.election_timeout.end;
         settings.snapshot_timeout = draw(5).in_range(&(timeout / 2..timeout.saturating_mul(4)));
+        settings.snapshot_chunk_bytes = [40, 300, 4_096][draw(6).below(3) as usize];
+        settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
+        settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
         Some(settings)
     }
 }

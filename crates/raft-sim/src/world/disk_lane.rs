@@ -7,12 +7,11 @@ use super::call::Given;
 use super::{Emission, Event, World};
 use crate::faults::Fault;
 use crate::host::{Host, Process, newest_segment};
-use crate::lane::{Job, Waiting, Working};
+use crate::lane::{Done, Job, Waiting, Working};
 use crate::record::What;
 use crate::rng::Site;
-use bytes::Bytes;
-use raft_core::{Entries, EntryId, LogIndex, NodeId, ReadId, SnapshotMeta, Write};
-use raft_node::NodeInput;
+use raft_core::{Entries, LogIndex, NodeId, ReadId, SnapshotMeta, Write};
+use raft_node::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, carry_out_on_disk};
 use raft_store::StoreError;
 use std::time::Duration;
 
@@ -67,10 +66,8 @@ impl World {
         let disk_mark = process.store.disk().operations();
         host.groups += 1;
         let n = host.groups;
-        let named = writes.iter().rev().find_map(|write| write.snapshot.as_ref());
-        let snapshot = named.map(|taken| taken.meta.last);
         let wrote = self.emit(Some(asked), Some(node), What::Wrote { writes, disk_mark });
-        self.work(node, Working::Group { newest, snapshot, wrote }, DISK, n);
+        self.work(node, Working::Group { newest, wrote }, DISK, n);
     }
 
     fn begin(&mut self, node: NodeId, job: Job, cause: u64) {
@@ -80,23 +77,14 @@ impl World {
         let n = host.jobs;
         // Reading sees what is there when it begins, or when it ends: both are legal, and differ.
         let early = self.choices.draw(JOB_EARLY, node.0, n).chance_ppm(500_000);
-        let working = match job {
+        let output = match job {
             Job::Write(write) => return self.begin_group(node, vec![write], cause),
-            Job::Save { meta, data } => {
-                save(process, &meta, &data).map(|durable| Working::Save { meta, durable, cause })
-            }
-            Job::Keep(arrived) => {
-                save(process, &arrived.meta, &arrived.data).map(|durable| Working::Keep { arrived, durable, cause })
-            }
-            Job::Load { meta } => {
-                let data = if early { load(process, meta.last) } else { Ok(None) };
-                data.map(|data| Working::Load { meta, data, cause })
-            }
-            Job::Send(sending) => load(process, sending.meta.last).map(|data| Working::Send { sending, data, cause }),
-            Job::Compact { before } => process.store.compact(before).map(|()| Working::Compact),
+            Job::Ask(output) => output,
         };
-        match working {
-            Ok(working) => self.work(node, working, JOB, n),
+        let is_late = matches!(output, NodeOutput::LoadSnapshot { .. } | NodeOutput::ReadSnapshot { .. }) && !early;
+        let done = if is_late { Ok(None) } else { carry_out(process, &output).map(Some) };
+        match done {
+            Ok(done) => self.work(node, Working::Ask { output, done, cause }, JOB, n),
             Err(error) => self.store_failed(node, &error.to_string()),
         }
     }
@@ -126,19 +114,18 @@ impl World {
     pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
         let Some(process) = self.process_of(node, incarnation) else { return };
         let Some(working) = process.working.clone() else { return };
-        if !matches!(working, Working::Group { .. } | Working::Save { .. } | Working::Keep { .. }) {
+        if let Working::Ask { .. } = &working {
             // No call need follow, and what is recorded next is of this node.
             let view = self.hosts.get(&node).and_then(Host::view);
             self.emissions.push(Emission::View(view));
         }
         let Some(process) = self.process_of(node, incarnation) else { return };
         match working {
-            Working::Group { newest, snapshot, wrote } => {
+            Working::Group { newest, wrote } => {
                 let vouched = newest_segment(process.store.disk());
                 if let Err(error) = process.store.sync() {
                     return self.store_failed(node, &error.to_string());
                 }
-                snapshot.into_iter().for_each(|snapshot| process.forget_older_snapshots(snapshot));
                 let disk_durable = process.store.disk().durable_through();
                 if let Some(host) = self.hosts.get_mut(&node) {
                     host.vouched = vouched;
@@ -146,29 +133,10 @@ impl World {
                 let what = What::Persisted { write: newest, disk_durable };
                 self.call(node, vec![Given::new(Some(wrote), what, NodeInput::Persisted { write: newest })]);
             }
-            Working::Save { meta, durable, cause } => {
-                let (last, input) = (meta.last, NodeInput::SnapshotSaved { index: meta.last.index });
-                let what = What::SnapshotSaved { meta, durable };
-                let named = self.call(node, vec![Given::new(Some(cause), what, input)]);
-                self.delete_unless_named(node, incarnation, last, named == Some(last));
+            Working::Ask { output, done, cause } => {
+                let Some(done) = self.finish_job(node, incarnation, &output, done) else { return };
+                self.tell(node, output, done, cause);
             }
-            Working::Keep { arrived, durable, cause } => self.kept(node, incarnation, arrived, durable, cause),
-            Working::Load { meta, data, cause } => {
-                let data = data.map_or_else(|| load(process, meta.last), |data| Ok(Some(data)));
-                match data {
-                    Ok(Some(data)) => {
-                        let what = What::SnapshotLoaded { meta: meta.clone() };
-                        let input = NodeInput::SnapshotLoaded { meta, data };
-                        self.call(node, vec![Given::new(Some(cause), what, input)]);
-                    }
-                    // A newer one has taken its place, and was asked for meanwhile.
-                    Ok(None) if process.wanted != Some(meta.last) => {}
-                    Ok(None) => return self.store_failed(node, "the snapshot that is to be loaded is gone"),
-                    Err(error) => return self.store_failed(node, &error.to_string()),
-                }
-            }
-            Working::Send { sending, data, cause } => self.depart(node, sending, data, cause),
-            Working::Compact => {}
         }
         // Only now is the disk free: what the call asked for joins what has been waiting.
         if let Some(process) = self.process_of(node, incarnation) {
@@ -178,17 +146,54 @@ impl World {
         }
     }
 
-    /// Deletes the file of a snapshot that no record has come to name. Another of that name may be in force.
-    pub(super) fn delete_unless_named(&mut self, node: NodeId, incarnation: u64, last: EntryId, named: bool) {
-        let Some(process) = self.process_of(node, incarnation).filter(|_| !named) else { return };
-        let status = process.node.status();
-        if status.snapshot == Some(last) || process.named.contains(&last) {
+    /// What a job came to, if the process goes on.
+    fn finish_job(&mut self, node: NodeId, incarnation: u64, output: &NodeOutput, done: Option<Done>) -> Option<Done> {
+        let process = self.process_of(node, incarnation)?;
+        let done = match done.map_or_else(|| carry_out(process, output), Ok) {
+            Ok(done) => done,
+            Err(error) => {
+                self.store_failed(node, &error.to_string());
+                return None;
+            }
+        };
+        // A newer one may have taken its place, and then that was asked for meanwhile.
+        let wants = |meta: &SnapshotMeta| process.wanted == Some(meta.last);
+        if done.input.is_none() && matches!(output, NodeOutput::LoadSnapshot { meta } if wants(meta)) {
+            self.store_failed(node, "the snapshot that is to be loaded is gone");
+            return None;
+        }
+        Some(done)
+    }
+
+    /// Tells the node what a job has come to.
+    fn tell(&mut self, node: NodeId, output: NodeOutput, done: Done, cause: u64) {
+        if let Some(what) = tidied(&output) {
+            self.emit(Some(cause), Some(node), what);
             return;
         }
-        if let Err(error) = process.store.remove_snapshot(last) {
-            return self.store_failed(node, &error.to_string());
+        let what = match (output, &done.input) {
+            (
+                NodeOutput::WriteSnapshot { file, meta, is_last, .. },
+                Some(NodeInput::SnapshotWritten { end, outcome, .. }),
+            ) => {
+                let (last, end, durable) = (meta.last, *end, done.durable);
+                match (outcome, file) {
+                    (SnapshotOutcome::Done, _) if !is_last => What::SnapshotGrown { file, last, end },
+                    (SnapshotOutcome::Done, SnapshotFile::Own) => What::SnapshotSaved { meta, durable },
+                    (SnapshotOutcome::Done, SnapshotFile::Received) => What::SnapshotReceived { meta, durable },
+                    (outcome, _) => What::SnapshotNotWritten { file, last, outcome: outcome.clone() },
+                }
+            }
+            (_, Some(NodeInput::SnapshotRead { to, last, offset, piece })) => {
+                let bytes = piece.as_ref().map(|piece| piece.bytes.len() as u64);
+                What::SnapshotRead { to: *to, last: *last, offset: *offset, bytes }
+            }
+            (NodeOutput::LoadSnapshot { meta }, Some(_)) => What::SnapshotLoaded { meta },
+            _ => return,
+        };
+        if let Some(input) = done.input {
+            self.call(node, vec![Given::new(Some(cause), what, input)]);
         }
-        self.emit(None, Some(node), What::SnapshotRemoved { last });
     }
 
     /// The node asks for entries to be read back. That goes beside the lane and may overtake what waits there.
@@ -250,18 +255,19 @@ impl World {
     }
 }
 
-/// Saves a snapshot; true if its file is durable, by the disk's word.
-fn save(process: &mut Process, meta: &SnapshotMeta, data: &Bytes) -> Result<bool, StoreError> {
-    let before = process.store.disk().operations();
-    process.store.save_snapshot(meta, data)?;
-    Ok(process.store.disk().is_durable_after(before))
+/// What has been done that the node is not told of.
+fn tidied(output: &NodeOutput) -> Option<What> {
+    Some(match *output {
+        NodeOutput::DropSnapshot { last } => What::SnapshotDropped { last },
+        NodeOutput::RemoveSnapshot { last } => What::SnapshotRemoved { last },
+        NodeOutput::VerifySnapshot { last } => What::SnapshotChecked { last },
+        _ => return None,
+    })
 }
 
-/// The content of a snapshot; none if it is gone.
-fn load(process: &mut Process, last: EntryId) -> Result<Option<Bytes>, StoreError> {
-    match process.store.load_snapshot(last) {
-        Ok(data) => Ok(Some(data)),
-        Err(StoreError::NoSnapshot { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// Carries out a job.
+fn carry_out(process: &mut Process, output: &NodeOutput) -> Result<Done, StoreError> {
+    let before = process.store.disk().operations();
+    let input = carry_out_on_disk(&mut process.store, output)?;
+    Ok(Done { input, durable: process.store.disk().is_durable_after(before) })
 }

@@ -6,7 +6,6 @@
 
 use super::{Event, World};
 use crate::faults::Fault;
-use crate::lane::Arrived;
 use raft_core::NodeId;
 
 impl World {
@@ -37,10 +36,9 @@ impl World {
         let node = match &event {
             Event::DiskDone { node, .. }
             | Event::ReadDone { node, .. }
-            | Event::SnapshotNews { node, .. }
             | Event::Request { node, .. }
             | Event::Timer { node, .. } => *node,
-            Event::Deliver { copy, .. } | Event::SnapshotArrives { arrived: Arrived { copy, .. }, .. } => copy.link.1,
+            Event::Deliver { copy, .. } | Event::DeliverSnapshot { copy, .. } => copy.link.1,
             _ => return Some(event),
         };
         if self.hosts.get(&node).is_none_or(|host| !host.paused) {

@@ -48,11 +48,13 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// The disk failed. No call succeeds any more.
     pub fn remove_snapshot(&mut self, last: EntryId) -> Result<(), StoreError> {
-        self.unless_poisoned(
-            |store| {
-                if store.is_named(last) { Ok(()) } else { store.remove_snapshots(|saved| saved == last) }
-            },
-        )
+        self.unless_poisoned(|store| {
+            if store.is_named(last) || !store.saved.remove(&last) {
+                return Ok(());
+            }
+            store.disk.remove(&snapshot_name(last))?;
+            Ok(store.disk.sync_folder()?)
+        })
     }
 
     /// Whether a record names it that a start may go by.
@@ -60,22 +62,13 @@ impl<D: Disk> Store<D> {
         self.in_force == Some(last) || self.coming.contains(&last)
     }
 
-    /// After a sync: frees what the newest snapshot makes useless, if there is a new one.
+    /// After a sync: frees what the newest snapshot makes useless of the log, if there is a new one. The older snapshots stay
+    /// until whoever may still send them says otherwise, or until the next start.
     pub(super) fn settle_snapshots(&mut self) -> Result<(), StoreError> {
         let Some(newest) = self.coming.pop() else { return Ok(()) };
         self.coming.clear();
         self.in_force = Some(newest);
-        self.remove_snapshots(|saved| saved.index < newest.index)?;
         // The log may have been discarded, and what was is nobody's to compact.
         self.delete_segments(self.outline.first)
-    }
-
-    fn remove_snapshots(&mut self, wanted: impl Fn(EntryId) -> bool) -> Result<(), StoreError> {
-        let over: Vec<EntryId> = self.saved.iter().copied().filter(|&saved| wanted(saved)).collect();
-        for &last in &over {
-            self.disk.remove(&snapshot_name(last))?;
-            self.saved.remove(&last);
-        }
-        if over.is_empty() { Ok(()) } else { Ok(self.disk.sync_folder()?) }
     }
 }

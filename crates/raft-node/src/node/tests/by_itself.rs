@@ -130,7 +130,7 @@ fn a_watch_is_answered_at_any_node_once_there_is_an_answer() {
 #[test]
 fn a_watch_outlives_the_leader_and_a_jump_to_a_snapshot() {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
-    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 5, snapshot_after_bytes: 0, reserve_bytes: 0 };
+    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: 5, snapshot_after_bytes: 0, ..pieces() };
     let mut cluster = Cluster::with(3, config, options);
     let first = cluster.leader();
     let away = first.0 % 3 + 1;

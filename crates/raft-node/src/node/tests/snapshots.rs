@@ -1,13 +1,14 @@
 //! Snapshots: taken, saved, loaded on start and at runtime, and what clients notice of it.
 
 use super::*;
+use crate::snapshot::Pieces;
 use raft_core::SnapshotRecord;
+use raft_proto::{SnapshotMessage, SnapshotState};
 
 /// Nodes that take a snapshot every `entries` entries and keep nothing of the log that one covers, nor in memory.
 fn snapshotting(count: u64, entries: u64) -> Cluster {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
-    let options =
-        NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0, reserve_bytes: 0 };
+    let options = NodeOptions { max_sessions: 2, snapshot_after_entries: entries, snapshot_after_bytes: 0, ..pieces() };
     Cluster::with(count, config, options)
 }
 
@@ -37,7 +38,7 @@ impl Cluster {
 }
 
 fn saves(output: &NodeOutput) -> bool {
-    matches!(output, NodeOutput::SaveSnapshot { .. })
+    matches!(output, NodeOutput::WriteSnapshot { file: SnapshotFile::Own, offset: 0, .. })
 }
 
 fn loads(output: &NodeOutput) -> bool {
@@ -60,12 +61,25 @@ fn after_so_many_entries_one_snapshot_is_saved_then_named_then_the_log_compacted
     assert!(cluster.outputs.iter().all(|output| names(output).is_none()), "nothing is named before it is saved");
     let applied = cluster.node(1).applied;
 
+    let mut pieces = 0;
+    let saved = loop {
+        let [(_, written)] = std::mem::take(&mut cluster.held).try_into().expect("one piece at a time");
+        let NodeInput::SnapshotWritten { last, outcome: SnapshotOutcome::Done, .. } = &written else {
+            panic!("{written:?}")
+        };
+        assert_eq!(last.index, LogIndex(10));
+        cluster.outputs.clear();
+        cluster.feed(leader, written.clone());
+        pieces += 1;
+        if matches!(cluster.outputs.first(), Some(NodeOutput::Persist(_))) {
+            break written;
+        }
+    };
+    assert!(pieces > 3, "{pieces} pieces of 30 bytes");
     cluster.holds_files = false;
-    let [(_, saved)] = std::mem::take(&mut cluster.held).try_into().expect("one answer");
-    assert_eq!(saved, NodeInput::SnapshotSaved { index: LogIndex(10) });
-    cluster.outputs.clear();
-    cluster.feed(leader, saved.clone());
-    let [NodeOutput::Persist(write), NodeOutput::SaveSnapshot { meta, .. }] = cluster.outputs.as_slice() else {
+    cluster.queue.extend(std::mem::take(&mut cluster.held));
+    let [NodeOutput::Persist(write), NodeOutput::WriteSnapshot { meta, offset: 0, .. }] = cluster.outputs.as_slice()
+    else {
         panic!("the next one is due: {:?}", cluster.outputs)
     };
     let record = write.snapshot.clone().expect("it is named");
@@ -111,12 +125,14 @@ fn after_one_that_could_not_be_saved_the_next_is_taken_when_it_is_due() {
     cluster.holds_files = true;
     cluster.commands(leader, session, 1..=15);
     cluster.outputs.clear();
-    cluster.feed(leader, NodeInput::SnapshotNotSaved { index: LogIndex(10) });
+    let last = cluster.node(1).raft.snapshot_meta(LogIndex(10)).expect("it is applied").last;
+    let outcome = SnapshotOutcome::NoSpace;
+    cluster.feed(leader, NodeInput::SnapshotWritten { file: SnapshotFile::Own, last, end: 30, outcome });
     assert_eq!(cluster.outputs, []);
     cluster.commands(leader, session, 16..=18);
     let saved = cluster.outputs.iter().find(|output| saves(output));
     assert!(
-        matches!(saved, Some(NodeOutput::SaveSnapshot { meta, .. }) if meta.last.index == LogIndex(20)),
+        matches!(saved, Some(NodeOutput::WriteSnapshot { meta, .. }) if meta.last.index == LogIndex(20)),
         "{saved:?}"
     );
 }
@@ -185,6 +201,7 @@ fn equal_states_give_equal_bytes_whoever_takes_the_snapshot() {
     for id in 1..=3 {
         cluster.feed(NodeId(id), NodeInput::TakeSnapshot);
     }
+    cluster.settle();
     let files: BTreeSet<_> = cluster.disks.values().map(|disk| disk.files.clone()).collect();
     assert_eq!(files.len(), 1, "the same, on three nodes");
     let file = files.first().and_then(|files| files.values().next()).expect("there is one");
@@ -257,11 +274,10 @@ fn behind_two_snapshots() -> (Node<Journal>, [(SnapshotMeta, Bytes); 2], Entries
     for numbers in [1..=3, 4..=6] {
         cluster.commands(leader, session, numbers);
         cluster.feed(leader, NodeInput::TakeSnapshot);
-        let Some(NodeOutput::SaveSnapshot { meta, data }) = cluster.outputs.last().cloned() else {
-            panic!("no snapshot")
-        };
-        snapshots.push((meta, data));
         cluster.settle();
+        let disk = cluster.disk(leader);
+        let meta = disk.snapshot.clone().expect("it has been taken");
+        snapshots.push((meta.clone(), disk.files[&meta.last].clone()));
     }
     cluster.commands(leader, session, 7..=9);
     let snapshots: [_; 2] = snapshots.try_into().expect("two");
@@ -308,15 +324,19 @@ fn what_cannot_be_read_ends_the_node() {
     let (mut node, [(first, _), (second, data)], after) = behind_two_snapshots();
     let before = node.state_hash();
     let machine = Bytes::from_static(b"!");
-    let unreadable = Snapshot::encode(second.last, &node.sessions, machine);
+    let of = |last, machine: Bytes| -> Bytes {
+        let mut pieces = Pieces::new(last, &node.sessions, machine);
+        std::iter::from_fn(|| pieces.next(1 << 20)).flatten().collect()
+    };
+    let unreadable = of(second.last, machine);
     let other = SnapshotError::OtherEntry { expected: second.last, found: first.last };
-    let newer = Bytes::from_static(b"\x08\x02");
+    let newer = Bytes::from_static(b"\x02\x08\x03");
     let table = [
         (Bytes::from_static(b"\xff"), None),
-        (data.slice(..data.len() - 1), None),
-        (Bytes::new(), Some(SnapshotError::UnknownFormat { found: 0 })),
-        (newer, Some(SnapshotError::UnknownFormat { found: 2 })),
-        (Snapshot::encode(first.last, &node.sessions, Bytes::new()), Some(other)),
+        (data.slice(..7), None),
+        (Bytes::new(), None),
+        (newer, Some(SnapshotError::UnknownFormat { found: 3 })),
+        (of(first.last, Bytes::new()), Some(other)),
         (unreadable, Some(SnapshotError::Malformed("not a journal".to_owned()))),
     ];
     let mut outputs = Vec::new();
@@ -331,4 +351,152 @@ fn what_cannot_be_read_ends_the_node() {
         assert!(expected.is_some() || matches!(error, SnapshotError::Malformed(_)), "{error}");
         assert_eq!(node.state_hash(), before, "nothing has changed, and nothing is applied");
     }
+}
+
+/// A leader with a snapshot that a peer, cut off since its third command, needs.
+fn one_behind() -> (Cluster, NodeId, NodeId) {
+    let mut cluster = snapshotting(3, 5);
+    let leader = cluster.leader();
+    let away = NodeId(leader.0 % 3 + 1);
+    let session = cluster.open_session(leader, 1);
+    cluster.commands(leader, session, 1..=3);
+    cluster.cut.insert(away);
+    cluster.commands(leader, session, 4..=23);
+    cluster.outputs.clear();
+    cluster.cut.clear();
+    (cluster, leader, away)
+}
+
+fn pieces_for(outputs: &[NodeOutput]) -> Vec<u64> {
+    let offset = |output: &NodeOutput| match output {
+        NodeOutput::SendSnapshot { message: SnapshotMessage::Chunk(chunk), .. } if !chunk.bytes.is_empty() => {
+            Some(chunk.offset)
+        }
+        _ => None,
+    };
+    outputs.iter().filter_map(offset).collect()
+}
+
+impl Cluster {
+    /// Goes on until a peer has so many bytes of a snapshot.
+    fn until_some_have_come(&mut self, away: NodeId, bytes: usize) {
+        for _ in 0..10_000 {
+            if self.disks[&away].unfinished[1].len() >= bytes {
+                return;
+            }
+            match self.queue.pop_front() {
+                Some((to, input)) => self.feed(to, input),
+                None => self.tick(),
+            }
+        }
+        panic!("it is not sent");
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_where_it_was_when_messages_were_lost() {
+    let (mut cluster, _, away) = one_behind();
+    cluster.until_some_have_come(away, 60);
+    cluster.cut.insert(away);
+    cluster.queue.retain(|(to, input)| *to != away || !matches!(input, NodeInput::SnapshotMessage { .. }));
+    cluster.settle();
+    cluster.outputs.clear();
+    cluster.cut.clear();
+    cluster.catch_up();
+    let sent = pieces_for(&cluster.outputs);
+    assert!(!sent.is_empty() && sent.iter().all(|&offset| offset >= 60), "{sent:?}");
+    assert_eq!(cluster.hashes().len(), 1);
+}
+
+#[test]
+fn another_leader_goes_on_with_the_same_file() {
+    let mut cluster = snapshotting(3, 0);
+    let leader = cluster.leader();
+    let away = NodeId(leader.0 % 3 + 1);
+    let session = cluster.open_session(leader, 1);
+    cluster.cut.insert(away);
+    cluster.commands(leader, session, 1..=20);
+    // Both have applied the same, so their snapshots are the same.
+    let other = NodeId(6 - leader.0 - away.0);
+    let (same, limit) = (cluster.nodes[&leader].applied, 100);
+    for _ in 0..limit {
+        if cluster.nodes[&other].applied < same {
+            cluster.tick();
+            cluster.settle();
+        }
+    }
+    assert_eq!(cluster.nodes[&other].applied, same);
+    for id in [leader, other] {
+        cluster.feed(id, NodeInput::TakeSnapshot);
+    }
+    cluster.settle();
+    cluster.cut.clear();
+    cluster.until_some_have_come(away, 60);
+    cluster.cut.insert(leader);
+    cluster.queue.retain(|(to, _)| *to != leader);
+    cluster.outputs.clear();
+    let next = cluster.leader();
+    assert_eq!(next, other, "the log of the one that was away is shorter");
+    cluster.cut.clear();
+    cluster.catch_up();
+    let sent = pieces_for(&cluster.outputs);
+    assert!(!sent.is_empty() && sent.iter().all(|&offset| offset >= 60), "{sent:?}");
+    assert_eq!(cluster.hashes().len(), 1);
+}
+
+#[test]
+fn what_a_peer_cannot_take_in_is_sent_again_and_what_is_damaged_is_looked_at() {
+    for outcome in [
+        SnapshotOutcome::NoSpace,
+        SnapshotOutcome::Damaged,
+        SnapshotOutcome::Unusable(SnapshotError::UnknownFormat { found: 3 }),
+    ] {
+        let (mut cluster, leader, away) = one_behind();
+        cluster.until_some_have_come(away, 60);
+        let written =
+            |(to, input): &(NodeId, NodeInput)| *to == away && matches!(input, NodeInput::SnapshotWritten { .. });
+        let place = cluster.queue.iter().position(written).expect("a piece is being written");
+        let Some((_, NodeInput::SnapshotWritten { file, last, end, .. })) = cluster.queue.remove(place) else {
+            panic!("it is not there any more")
+        };
+        cluster.outputs.clear();
+        cluster.feed(away, NodeInput::SnapshotWritten { file, last, end, outcome: outcome.clone() });
+        let state = match &cluster.outputs[..] {
+            [NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) }] if *to == leader => {
+                progress.state
+            }
+            [
+                NodeOutput::SnapshotRefused { .. },
+                NodeOutput::SendSnapshot { message: SnapshotMessage::Progress(progress), .. },
+            ] => progress.state,
+            other => panic!("{other:?}"),
+        };
+        let is_damaged = outcome == SnapshotOutcome::Damaged;
+        assert_eq!(state, if is_damaged { SnapshotState::Damaged } else { SnapshotState::Unwanted });
+        cluster.catch_up();
+        let verified = cluster.count(|output| *output == NodeOutput::VerifySnapshot { last });
+        assert_eq!(verified, usize::from(is_damaged));
+        assert_eq!(cluster.hashes().len(), 1, "the next one does it");
+    }
+}
+
+#[test]
+fn a_file_is_removed_only_when_it_is_of_no_use() {
+    let (mut cluster, leader, away) = one_behind();
+    cluster.until_some_have_come(away, 60);
+    let sent = cluster.disks[&leader].snapshot.clone().expect("it is being sent").last;
+    cluster.cut.insert(away);
+    let session = cluster.open_session(leader, 2);
+    cluster.commands(leader, session, 24..=40);
+    let removed = |cluster: &Cluster| cluster.count(|output| *output == NodeOutput::RemoveSnapshot { last: sent });
+    assert!(cluster.disks[&leader].snapshot.as_ref().is_some_and(|meta| meta.last > sent), "there is a newer one");
+    assert!(cluster.disks[&leader].files.contains_key(&sent), "it is still being sent");
+    let before = removed(&cluster);
+    cluster.cut.clear();
+    cluster.catch_up();
+    assert!(removed(&cluster) > before && !cluster.disks[&leader].files.contains_key(&sent));
+    for disk in cluster.disks.values() {
+        assert_eq!(disk.files.len(), 1, "the one that the log goes by");
+    }
+    assert_eq!(cluster.hashes().len(), 1);
 }

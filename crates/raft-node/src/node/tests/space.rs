@@ -10,8 +10,13 @@ fn low(cluster: &mut Cluster, id: NodeId, is_low: bool) {
 
 /// Nodes whose stores keep a reserve.
 fn cluster() -> Cluster {
-    let options =
-        NodeOptions { max_sessions: 4, snapshot_after_entries: 0, snapshot_after_bytes: 0, reserve_bytes: 4_000 };
+    let options = NodeOptions {
+        max_sessions: 4,
+        snapshot_after_entries: 0,
+        snapshot_after_bytes: 0,
+        reserve_bytes: 4_000,
+        ..pieces()
+    };
     Cluster::with(3, Config::new(NodeId(0)), options)
 }
 

@@ -166,7 +166,7 @@ impl Ghost {
             What::RefusedToStart { .. } => change.excused = node.refused(),
             What::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
             What::Asked { write } => change.edit = node.ask(write, known, number),
-            What::SnapshotSaved { meta, durable } | What::SnapshotReceived { meta, durable, .. } if *durable => {
+            What::SnapshotSaved { meta, durable } | What::SnapshotReceived { meta, durable } if *durable => {
                 node.files.insert(meta.last);
             }
             What::SnapshotRemoved { last } => {
@@ -331,7 +331,10 @@ fn is_input(what: &What) -> bool {
             | What::SnapshotWished
             | What::SnapshotSaved { .. }
             | What::SnapshotReceived { .. }
-            | What::SnapshotOutcome { .. }
+            | What::SnapshotGrown { .. }
+            | What::SnapshotNotWritten { .. }
+            | What::SnapshotRead { .. }
+            | What::SnapshotHeard { .. }
             | What::SnapshotLoaded { .. }
             | What::LogRead { .. }
     )
