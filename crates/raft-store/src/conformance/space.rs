@@ -177,9 +177,10 @@ pub(super) fn an_old_segment_becomes_the_next_ones_file<D: Disk>(fresh: &mut imp
         } else {
             // A group that cannot wait.
             writes.push(entries(last.index.0 + 1, 1, 1, 2900));
-            store.write(&writes[writes.len() - 1..]).and_then(|()| store.sync()).expect("there is a segment");
+            store.write(&writes[writes.len() - 1..]).expect("there is a segment");
         }
         assert_eq!(store.disk().refused, refused, "no space was asked for");
+        store.sync().expect("a disk that works");
         assert!(!segments(&mut store).contains(&RECYCLED.to_owned()), "{:?}", segments(&mut store));
         let model = Model::of(&writes);
         let (mut store, recovery) = Store::open(store.into_disk(), RESERVING).expect("it goes on");

@@ -51,16 +51,17 @@ impl<D: Disk> Store<D> {
         let Recycled { bytes, zeros } = recycled;
         // A few steps, however small it is: so they can be told apart where segments are small.
         let upto = bytes.min(zeros.saturating_add(STEP.min(bytes.div_ceil(4))));
-        if !took_space(self.zero(zeros, upto))? {
+        let (is_whole, next) = (upto == bytes, segment_file(self.position.segment + 1));
+        let went = took_space(self.zero(zeros, upto))? && (!is_whole || took_space(self.disk.rename(RECYCLED, &next))?);
+        if !went {
             self.disk.remove(RECYCLED)?;
             return Ok(true);
         }
-        if upto < bytes {
+        if !is_whole {
             self.recycled = Some(Recycled { bytes, zeros: upto });
             return Ok(true);
         }
         let head = self.head_bytes();
-        self.disk.rename(RECYCLED, &segment_file(self.position.segment + 1))?;
         self.disk.sync_folder()?;
         self.spare = Some(Spare { bytes, head });
         Ok(bytes < self.wanted(head))
