@@ -394,6 +394,18 @@ mod tests {
             let entries = log.entries(LogIndex(first), LogIndex(last), max_bytes).expect("they are in memory");
             assert_eq!(format!("{entries}"), expected, "{first}..={last} in {max_bytes}");
         }
+        assert_eq!(log.cached_bytes(), 600);
+        log.evict(350, LogIndex(6));
+        assert_eq!((log.cached_bytes(), log.cached_from()), (300, LogIndex(4)), "run by run");
+    }
+
+    #[test]
+    fn a_slice_has_no_gap_where_something_smaller_would_fit() {
+        let mut log = Log::default();
+        log.append(vec![entry(1, 1), entry(2, 1)].into());
+        log.append(vec![Entry { id: EntryId::new(3, 1), payload: Payload::Noop }].into());
+        let entries = log.entries(LogIndex(1), LogIndex(3), 150).expect("they are in memory");
+        assert_eq!(format!("{entries}"), "[1@1]");
     }
 
     #[test]

@@ -238,6 +238,7 @@ mod tests {
             (vec![Remove { id: one }], InvalidChange::NoVotersLeft),
         ];
         for (steps, reason) in table {
+            assert!(format!("{reason}").len() > 10, "said in words");
             assert_eq!(base.begin(&change(steps.clone())), Err(reason), "{steps:?}");
         }
     }

@@ -338,7 +338,7 @@ mod tests {
         assert!(progress.has_room(2, 100));
         progress.sent_entries(LogIndex(6), 500);
         assert!(!progress.has_room(2, 100), "bytes");
-        assert!(progress.has_room(2, 501));
+        assert!(progress.has_room(2, 501) && !progress.has_room(2, 500));
         progress.sent_entries(LogIndex(7), 1);
         assert!(!progress.has_room(2, 1_000), "messages");
         progress.matched(LogIndex(6), Seq(2), LogIndex(0));
@@ -358,10 +358,24 @@ mod tests {
         assert!(!rounds.advance(LogIndex(49), LogIndex(60), at(10), timeout));
         assert!(!rounds.advance(LogIndex(50), LogIndex(90), at(500), timeout), "the first round was long");
         assert!(!rounds.is_done(LogIndex(50), LogIndex(90), at(500), timeout));
+        assert!(!rounds.advance(LogIndex(60), LogIndex(95), at(550), timeout), "it ends where it began to lead");
         assert!(rounds.advance(LogIndex(90), LogIndex(95), at(600), timeout), "the second was short");
         assert!(rounds.is_done(LogIndex(90), LogIndex(95), at(700), timeout));
         assert!(!rounds.is_done(LogIndex(90), LogIndex(95), at(701), timeout), "the third is long already");
         assert!(rounds.is_done(LogIndex(95), LogIndex(95), at(900), timeout), "it holds everything");
+    }
+
+    #[test]
+    fn marks_are_an_interval_apart_and_no_older_than_they_may_be() {
+        let (interval, oldest) = (Duration::from_millis(10), Duration::from_millis(100));
+        let marks_at = |times: &[u64]| {
+            let mut progress = fresh(5);
+            times.iter().for_each(|&ms| progress.mark(Seq(ms), Instant::from_millis(ms), interval, oldest));
+            progress.marks.iter().map(|mark| mark.seq.0).collect::<alloc::vec::Vec<_>>()
+        };
+        assert_eq!(marks_at(&[0, 9, 10, 19, 20]), [0, 10, 20]);
+        assert_eq!(marks_at(&[0, 100]), [0, 100], "just young enough");
+        assert_eq!(marks_at(&[0, 50, 130]), [50, 130]);
     }
 
     #[test]

@@ -98,6 +98,7 @@ impl Merge {
         let snapshot_after_entries =
             self.take(Key::SnapshotAfterEntries, 10_000, value::snapshot_after_entries, number)?;
         let snapshot_after_bytes = self.take(Key::SnapshotAfterBytes, 64 << 20, value::snapshot_after_bytes, bytes)?;
+        let snapshot_rate = self.take(Key::SnapshotRate, 64 << 20, value::snapshot_rate, bytes)?;
         let trailing_entries = self.take(Key::TrailingEntries, 10_000, value::trailing_entries, number)?;
         let election_timeout = self.election_timeout()?;
         let heartbeat_interval = self.heartbeat_interval(&election_timeout)?;
@@ -116,6 +117,7 @@ impl Merge {
             segment_bytes,
             snapshot_after_entries,
             snapshot_after_bytes,
+            snapshot_rate,
             trailing_entries,
             election_timeout,
             heartbeat_interval,

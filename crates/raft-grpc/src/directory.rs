@@ -33,8 +33,8 @@ pub(crate) struct PeerFacts {
     pub(crate) dropped: u64,
     /// Ends the stream from it.
     stream: Option<CancellationToken>,
-    /// Ends the snapshot that is arriving from it.
-    snapshot: Option<CancellationToken>,
+    /// Ends the wait of the piece of a snapshot that came last from it.
+    piece: Option<CancellationToken>,
 }
 
 /// All peers, by id.
@@ -87,9 +87,9 @@ impl Directory {
         self.replaces(peer, |facts| &mut facts.stream)
     }
 
-    /// A peer has begun to send a snapshot, which replaces the one that was arriving. The token ends when it is to end.
-    pub(crate) fn snapshot_begun(&self, peer: NodeId) -> CancellationToken {
-        self.replaces(peer, |facts| &mut facts.snapshot)
+    /// A peer has sent a piece of a snapshot, which replaces the one that waits. The token ends when it is to end.
+    pub(crate) fn piece_begun(&self, peer: NodeId) -> CancellationToken {
+        self.replaces(peer, |facts| &mut facts.piece)
     }
 
     fn replaces(

@@ -1,5 +1,6 @@
 //! The thread that owns the store: all writes that wait are one group, made durable by one sync. Whatever else is asked of
-//! the store comes after the writes that wait, in the order in which it was asked.
+//! the store comes after the writes that wait, in the order in which it was asked; but what has to do with snapshots only
+//! one piece at a time, and then whatever has come meanwhile goes first. So no snapshot stops writes.
 //!
 //! When nothing waits the store makes room ahead. Whether there is enough is told before what is durable.
 //!
@@ -8,34 +9,11 @@
 
 use crate::failure::Failure;
 use crate::inbox::Inbox;
-use bytes::Bytes;
-use raft_core::{EntryId, LogIndex, ReadId, SnapshotMeta, Write, WriteId};
-use raft_node::NodeInput;
-use raft_store::{Disk, DiskErrorKind, Space, Store, StoreError};
+use raft_core::{Write, WriteId};
+use raft_node::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, carry_out_on_disk};
+use raft_store::{Disk, Space, Store, StoreError};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
-
-/// What can be asked of the store apart from writes. Any of it may come after a write that was asked for later: the node
-/// waits for an answer before it names a file, and what it reads back is durable.
-#[derive(Debug)]
-pub(crate) enum Job {
-    /// Read entries back for the node.
-    Read { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
-    /// Entries before this index are needed no more.
-    Compact { before: LogIndex },
-    /// Save this node's own snapshot.
-    Save { meta: SnapshotMeta, data: Bytes },
-    /// Load a snapshot for the node.
-    Load { meta: SnapshotMeta },
-    /// Save a snapshot of a peer, and say what came of it.
-    Keep { meta: SnapshotMeta, data: Bytes, kept: oneshot::Sender<Result<(), StoreError>> },
-    /// Load a snapshot for a peer, if it is still there.
-    Fetch { last: EntryId, fetched: oneshot::Sender<Option<Bytes>> },
-    /// No write will name this snapshot.
-    Remove { last: EntryId },
-    /// Try to get room, and say whether there is enough.
-    Space,
-}
 
 /// Writes and jobs that wait for the disk.
 #[derive(Debug, Default)]
@@ -47,8 +25,16 @@ pub(crate) struct DiskQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     writes: Vec<Write>,
-    jobs: Vec<Job>,
+    jobs: Vec<NodeOutput>,
+    /// Those that have to do with the files of snapshots, which no other job has.
+    snapshots: VecDeque<NodeOutput>,
     closed: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty()
+    }
 }
 
 impl DiskQueue {
@@ -58,9 +44,15 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
-    /// One more job, after all before it.
-    pub(crate) fn ask(&self, job: Job) {
-        self.lock().jobs.push(job);
+    /// One more job of those that a node has for its disk. Any of it may come after a write that was asked for later: the
+    /// node waits for an answer before it names a file, and what it reads back is durable.
+    pub(crate) fn ask(&self, job: NodeOutput) {
+        let mut waiting = self.lock();
+        match job {
+            NodeOutput::ReadLog { .. } | NodeOutput::Compact { .. } | NodeOutput::AskForSpace => waiting.jobs.push(job),
+            _ => waiting.snapshots.push_back(job),
+        }
+        drop(waiting);
         self.arrived.notify_one();
     }
 
@@ -70,16 +62,17 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
-    /// All that waits; if `patient`, waits for something. False: nothing waits, and the queue is closed.
-    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<Job>, patient: bool) -> bool {
-        let nothing = |waiting: &Waiting| waiting.writes.is_empty() && waiting.jobs.is_empty();
-        let waits = |waiting: &mut Waiting| patient && nothing(waiting) && !waiting.closed;
+    /// All that waits, of the jobs for snapshots the first; if `patient`, waits for something. False: nothing waits, and the
+    /// queue is closed.
+    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<NodeOutput>, patient: bool) -> bool {
+        let waits = |waiting: &mut Waiting| patient && waiting.is_empty() && !waiting.closed;
         let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
-        let goes_on = !nothing(&waiting) || !waiting.closed;
+        let goes_on = !waiting.is_empty() || !waiting.closed;
         writes.clear();
         jobs.clear();
         std::mem::swap(writes, &mut waiting.writes);
         std::mem::swap(jobs, &mut waiting.jobs);
+        jobs.extend(waiting.snapshots.pop_front());
         goes_on
     }
 
@@ -114,7 +107,10 @@ pub(crate) fn run<D: Disk>(store: &mut Store<D>, queue: &DiskQueue, place: &str,
             inbox.persisted(newest);
         }
         for job in jobs.drain(..) {
-            carry_out(store, job, inbox).map_err(failed)?;
+            if let Some(done) = carry_out_on_disk(store, &job).map_err(failed)? {
+                log(&job, &done);
+                inbox.report(done);
+            }
         }
         tends = true;
     }
@@ -146,69 +142,29 @@ impl Alarm<'_> {
     }
 }
 
-fn carry_out<D: Disk>(store: &mut Store<D>, job: Job, inbox: &Inbox) -> Result<(), StoreError> {
-    match job {
-        Job::Read { read, first, last, max_bytes } => {
-            let entries = store.read(first, last, max_bytes)?;
-            inbox.report(NodeInput::LogRead { read, entries });
+/// Says what has become of a snapshot, if it is done with or will never be.
+fn log(job: &NodeOutput, done: &NodeInput) {
+    let NodeInput::SnapshotWritten { file, last, outcome, .. } = done else { return };
+    let whose = match file {
+        SnapshotFile::Own => "this node's",
+        SnapshotFile::Received => "a peer's",
+    };
+    match outcome {
+        SnapshotOutcome::Done if matches!(job, NodeOutput::WriteSnapshot { is_last: true, .. }) => {
+            tracing::info!("{whose} snapshot of {last} is saved");
         }
-        Job::Compact { before } => store.compact(before)?,
-        Job::Save { meta, data } => {
-            let index = meta.last.index;
-            match store.save_snapshot(&meta, &data) {
-                Ok(()) => inbox.report(NodeInput::SnapshotSaved { index }),
-                Err(error) if nothing_is_lost(&error) => {
-                    tracing::error!("the snapshot of {} is not saved: {error}", meta.last);
-                    inbox.report(NodeInput::SnapshotNotSaved { index });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Job::Load { meta } => match store.load_snapshot(meta.last) {
-            Ok(data) => inbox.report(NodeInput::SnapshotLoaded { meta, data }),
-            // A newer one is in force already, and the node is about to ask for that.
-            Err(StoreError::NoSnapshot { .. }) => {}
-            Err(error) => return Err(error),
-        },
-        Job::Keep { meta, data, kept } => {
-            let result = store.save_snapshot(&meta, &data);
-            // Whoever asked may have gone; the failure of a disk is told by the end of the process.
-            match result {
-                Err(error) if !nothing_is_lost(&error) => {
-                    let _ = kept.send(Err(error.clone()));
-                    return Err(error);
-                }
-                result => drop(kept.send(result)),
-            }
-        }
-        Job::Fetch { last, fetched } => match store.load_snapshot(last) {
-            Ok(data) => drop(fetched.send(Some(data))),
-            Err(StoreError::NoSnapshot { .. }) => drop(fetched.send(None)),
-            Err(error) => return Err(error),
-        },
-        Job::Remove { last } => store.remove_snapshot(last)?,
-        Job::Space => {
-            while store.tend()? {}
-            inbox.report(NodeInput::Space { is_low: store.space() == Space::Low });
-        }
-    }
-    Ok(())
-}
-
-/// Whether a snapshot that could not be saved is all there is to it: the store says so of its own accord at the next call
-/// if not.
-fn nothing_is_lost(error: &StoreError) -> bool {
-    match error {
-        StoreError::Disk(disk) => disk.kind == DiskErrorKind::Full,
-        StoreError::RecordTooLarge { .. } => true,
-        _ => false,
+        SnapshotOutcome::Done => {}
+        SnapshotOutcome::NoSpace => tracing::error!("{whose} snapshot of {last} is not saved: the disk is full"),
+        SnapshotOutcome::Damaged => tracing::error!("{whose} snapshot of {last} is not what it says it is"),
+        SnapshotOutcome::Unusable(error) => tracing::error!("{whose} snapshot of {last} cannot be used: {error}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Configuration, NodeId};
+    use bytes::Bytes;
+    use raft_core::{Configuration, EntryId, LogIndex, NodeId, ReadId, SnapshotMeta};
     use raft_store::{Files, StoreOptions};
 
     fn meta(index: u64) -> SnapshotMeta {
@@ -216,45 +172,50 @@ mod tests {
         SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) }
     }
 
+    fn piece(index: u64, offset: u64, bytes: &'static str, is_last: bool) -> NodeOutput {
+        let (file, bytes) = (SnapshotFile::Own, Bytes::from_static(bytes.as_bytes()));
+        NodeOutput::WriteSnapshot { file, meta: meta(index), offset, bytes, is_last }
+    }
+
+    fn written(index: u64, end: u64) -> NodeInput {
+        let (file, last, outcome) = (SnapshotFile::Own, meta(index).last, SnapshotOutcome::Done);
+        NodeInput::SnapshotWritten { file, last, end, outcome }
+    }
+
     #[test]
-    fn jobs_are_done_in_order_after_the_writes_that_wait() {
+    fn jobs_are_done_in_order_after_the_writes_that_wait_and_pieces_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::open(folder.path(), true).unwrap();
         let (mut store, _) =
             Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 }).unwrap();
         let (queue, inbox) = (DiskQueue::default(), Inbox::default());
-        let (fetched, [mut kept_data, mut removed_data]) = {
-            let (first, kept_data) = oneshot::channel();
-            let (second, removed_data) = oneshot::channel();
-            ([first, second], [kept_data, removed_data])
-        };
-        let [first, second] = fetched;
-        let (kept, mut saved) = oneshot::channel();
-        let data = Bytes::from_static(b"data");
-        queue.ask(Job::Read { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
-        queue.ask(Job::Keep { meta: meta(1), data: data.clone(), kept });
-        queue.ask(Job::Fetch { last: meta(1).last, fetched: first });
-        queue.ask(Job::Remove { last: meta(1).last });
-        queue.ask(Job::Fetch { last: meta(1).last, fetched: second });
-        queue.ask(Job::Load { meta: meta(1) });
-        queue.ask(Job::Save { meta: meta(2), data: data.clone() });
-        queue.ask(Job::Load { meta: meta(2) });
+        let last = meta(2).last;
+        queue.ask(piece(2, 0, "da", false));
+        queue.ask(piece(2, 2, "ta", true));
+        queue.ask(NodeOutput::LoadSnapshot { meta: meta(2) });
+        queue.ask(NodeOutput::ReadSnapshot { to: NodeId(2), last, offset: 0, max_bytes: 0 });
+        queue.ask(NodeOutput::RemoveSnapshot { last });
+        queue.ask(NodeOutput::LoadSnapshot { meta: meta(2) });
+        queue.ask(NodeOutput::VerifySnapshot { last });
+        queue.ask(NodeOutput::DropSnapshot { last });
+        queue.ask(NodeOutput::ReadSnapshot { to: NodeId(3), last, offset: 0, max_bytes: 0 });
+        // Asked last, and done before the second piece.
+        queue.ask(NodeOutput::ReadLog { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
+        queue.ask(NodeOutput::AskForSpace);
         let write = Write::bootstrap(meta(1).configuration);
         queue.push(write.clone());
         queue.close();
         run(&mut store, &queue, "here", &inbox).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.persisted, Some(write.id));
-        let expected = [
-            NodeInput::LogRead { read: ReadId(1), entries: write.entries },
-            NodeInput::SnapshotSaved { index: LogIndex(2) },
-            NodeInput::SnapshotLoaded { meta: meta(2), data: data.clone() },
-        ];
-        assert_eq!(
-            batch.reports.iter().map(|report| &report.input).collect::<Vec<_>>(),
-            expected.iter().collect::<Vec<_>>()
-        );
-        assert_eq!(saved.try_recv(), Ok(Ok(())));
-        assert_eq!((kept_data.try_recv(), removed_data.try_recv()), (Ok(Some(data)), Ok(None)));
+        let reports: Vec<NodeInput> = batch.reports.into_iter().map(|report| report.input).collect();
+        let [log, space, first, second, loaded, read, gone] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(*log, NodeInput::LogRead { read: ReadId(1), entries: write.entries });
+        assert_eq!(*space, NodeInput::Space { is_low: false });
+        assert_eq!((first, second), (&written(2, 2), &written(2, 4)));
+        assert_eq!(*loaded, NodeInput::SnapshotLoaded { meta: meta(2), data: Bytes::from_static(b"data") });
+        let NodeInput::SnapshotRead { piece: Some(piece), .. } = read else { panic!("{read:?}") };
+        assert!(piece.size > 4 && piece.bytes.is_empty());
+        assert_eq!(*gone, NodeInput::SnapshotRead { to: NodeId(3), last, offset: 0, piece: None });
     }
 }

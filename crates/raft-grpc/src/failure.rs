@@ -62,7 +62,8 @@ fn exit_of(error: &StoreError) -> Exit {
         StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,
         StoreError::SegmentTooSmall { .. } => Exit::Usage,
         StoreError::InUse | StoreError::Misfit { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
-        StoreError::NoSnapshot { .. } => Exit::Runtime,
+        StoreError::NoSnapshot { .. } | StoreError::OutOfPlace { .. } | StoreError::NotBegun => Exit::Runtime,
+        StoreError::Damaged { .. } => Exit::Corrupt,
         StoreError::Poisoned(first) => exit_of(first),
     }
 }

@@ -12,7 +12,6 @@ use crate::inbox::{Asked, Inbox};
 use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
-use crate::peers::receive_snapshot::Keeper;
 use crate::peers::send_snapshot::SnapshotSender;
 use crate::peers::{self, Outlets};
 use crate::ports::{Opening, Port};
@@ -179,6 +178,7 @@ impl Threads {
         let options = NodeOptions {
             snapshot_after_entries: settings.snapshot_after_entries,
             snapshot_after_bytes: settings.snapshot_after_bytes,
+            snapshot_bytes_per_second: settings.snapshot_rate,
             reserve_bytes: reserve_bytes(settings),
             ..NodeOptions::default()
         };
@@ -189,9 +189,8 @@ impl Threads {
         let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
         let (queue, reports, folder) = (disk.clone(), inbox.clone(), place.clone());
         let disk_thread = thread("disk", move || disk_thread::run(&mut store, &queue, &folder, &reports))?;
-        let (runtime, under_way) = (runtime.clone(), Mutex::default());
-        let (jobs, reports) = (disk.clone(), inbox.clone());
-        let snapshots = SnapshotSender { identity, directory, disk: jobs, inbox: reports, runtime, under_way };
+        let (runtime, couriers) = (runtime.clone(), Mutex::default());
+        let snapshots = SnapshotSender { identity, directory, runtime, couriers };
         let lanes = Lanes { inbox, disk, outlets, snapshots };
         let run = move || node_thread::run(&mut node, &lanes).map_or(Ok(()), |end| Err(ended_early(&place, &end)));
         let node_thread = thread("node", run)?;
@@ -300,7 +299,7 @@ fn start_servers(
     parts: &Parts,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let Parts { identity, directory, inbox, disk, .. } = parts.clone();
+    let Parts { identity, directory, inbox, .. } = parts.clone();
     let client_service = ClientService {
         identity: identity.clone(),
         directory: directory.clone(),
@@ -309,8 +308,7 @@ fn start_servers(
         closing: closing.clone(),
     };
     let acknowledge = settings.heartbeat_interval;
-    let keeper = Keeper { disk, inbox: inbox.clone(), one: Arc::default() };
-    let peer_service = PeerService { identity, directory, inbox, keeper, acknowledge };
+    let peer_service = PeerService { identity, directory, inbox, acknowledge };
     let limit = settings.max_connections;
     let admit = |port: Port, opening| {
         let (admitted, connections) = mpsc::channel(64);

@@ -47,7 +47,7 @@ pub(crate) struct Batch {
     /// The peers to which something sent may be lost, each once.
     pub(crate) unreachable: BTreeSet<NodeId>,
     /// Messages of peers, in order of arrival.
-    pub(crate) messages: Vec<(NodeId, Rpc)>,
+    pub(crate) messages: Vec<NodeInput>,
     /// Requests of clients, in order of arrival.
     pub(crate) requests: Vec<Asked>,
     /// Somebody does not wait for a reply any more.
@@ -123,11 +123,12 @@ impl Inbox {
     }
 
     /// A peer's message. False: there was no room, and it is dropped.
-    pub(crate) fn message(&self, from: NodeId, rpc: Rpc) -> bool {
-        let bytes = match &rpc {
-            Rpc::AppendEntries(append) => usize::try_from(append.entries.size()).unwrap_or(usize::MAX),
+    pub(crate) fn message(&self, input: NodeInput) -> bool {
+        let bytes = match &input {
+            NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. } => append.entries.size(),
             _ => 0,
         };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
         self.put(|state| {
             let batch = &mut state.batch;
             let full = state.message_bytes > 0 && state.message_bytes.saturating_add(bytes) > MAX_MESSAGE_BYTES;
@@ -135,7 +136,7 @@ impl Inbox {
                 return false;
             }
             state.message_bytes = state.message_bytes.saturating_add(bytes);
-            batch.messages.push((from, rpc));
+            batch.messages.push(input);
             true
         })
     }
@@ -200,6 +201,10 @@ mod tests {
     use raft_core::{EntryId, Round, Term};
     use std::sync::Arc;
 
+    fn message(from: u64, term: u64) -> NodeInput {
+        NodeInput::Receive { from: NodeId(from), rpc: rpc(term) }
+    }
+
     fn rpc(term: u64) -> Rpc {
         Rpc::PreVote(raft_core::PreVote { term: Term(term), round: Round(1), last: EntryId::ZERO })
     }
@@ -212,14 +217,14 @@ mod tests {
     #[test]
     fn everything_that_arrived_is_taken_once_and_in_order() {
         let inbox = Inbox::default();
-        assert!(inbox.message(NodeId(2), rpc(1)) && inbox.message(NodeId(3), rpc(2)));
+        assert!(inbox.message(message(2, 1)) && inbox.message(message(3, 2)));
         inbox.persisted(WriteId(4));
         inbox.persisted(WriteId(3));
         [3, 2, 3].into_iter().for_each(|peer| inbox.unreachable(NodeId(peer)));
         let (asked, _answer) = request(5);
         inbox.request(asked).unwrap();
         let batch = inbox.take(None);
-        assert_eq!(batch.messages, [(NodeId(2), rpc(1)), (NodeId(3), rpc(2))]);
+        assert_eq!(batch.messages, [message(2, 1), message(3, 2)]);
         assert_eq!(batch.persisted, Some(WriteId(4)), "the newest, in whatever order they come");
         assert_eq!(batch.unreachable, [NodeId(2), NodeId(3)].into(), "each once");
         assert_eq!(batch.requests.len(), 1);
@@ -232,9 +237,9 @@ mod tests {
     fn a_full_lane_refuses_and_the_others_go_on() {
         let inbox = Inbox::default();
         for _ in 0..MAX_MESSAGES {
-            assert!(inbox.message(NodeId(2), rpc(1)));
+            assert!(inbox.message(message(2, 1)));
         }
-        assert!(!inbox.message(NodeId(2), rpc(1)));
+        assert!(!inbox.message(message(2, 1)));
         let large = request(MAX_REQUEST_BYTES + 1).0;
         inbox.request(large).expect("one always fits");
         inbox.request(request(1).0).expect_err("then it is full");
@@ -258,7 +263,7 @@ mod tests {
     fn a_closed_inbox_lets_in_only_the_disk() {
         let inbox = Inbox::default();
         inbox.close();
-        assert!(!inbox.message(NodeId(2), rpc(1)));
+        assert!(!inbox.message(message(2, 1)));
         inbox.request(request(1).0).expect_err("closed");
         let (answer, mut facts) = oneshot::channel();
         inbox.question(answer);

@@ -1,21 +1,21 @@
 //! The traffic between peers: one stream in each direction, each opened by the node that sends on it; and snapshots, each
 //! on a connection of its own, so that no message waits behind one.
 //!
-//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers, [`Outlets`] are the queues between the
-//! node's thread and the streams, `send_snapshot` and `receive_snapshot` are the two ends of a snapshot's way. Nobody ever
-//! waits for a peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is
-//! told that something is lost, once for each break.
+//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers and takes pieces of snapshots, [`Outlets`] are
+//! the queues between the node's thread and the streams, `send_snapshot` sends pieces of snapshots. Nobody ever waits for a
+//! peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is told that
+//! something is lost, once for each break.
 
 pub(crate) mod accept;
 pub(crate) mod dial;
-pub(crate) mod receive_snapshot;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
 use crate::inbox::Inbox;
 use raft_core::{NodeId, Rpc};
-use raft_proto::rpc_to_wire;
+use raft_node::SnapshotProgress;
 use raft_proto::wire::raft::{PeerRequest, peer_request};
+use raft_proto::{progress_to_wire, rpc_to_wire};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,12 +31,10 @@ pub(crate) const QUEUE: usize = 4_096;
 /// The largest message between peers: an append of the core's limit, or one entry of the largest request.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 80 << 20;
 
-/// The most bytes of a snapshot in one frame.
-pub(crate) const MAX_CHUNK_BYTES: usize = 1 << 20;
-/// The largest snapshot that is sent or taken: both ends have it in memory.
-pub(crate) const MAX_SNAPSHOT_BYTES: u64 = 2 << 30;
-/// How long the next part of a snapshot may take before it is given up.
-pub(crate) const SNAPSHOT_STALL: Duration = Duration::from_secs(10);
+/// The largest request with a piece of a snapshot: 4 MiB of it, and what it stands for.
+pub(crate) const MAX_PIECE_BYTES: usize = 6 << 20;
+/// How long a piece of a snapshot may take before it counts as lost.
+pub(crate) const PIECE_STALL: Duration = Duration::from_secs(10);
 
 /// An idle connection is probed this often, and given up if it does not answer in time.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
@@ -54,10 +52,9 @@ struct Stream {
 
 impl Stream {
     /// Takes a message, if there is room. Says whether there was, and whether this is the first of a run of losses.
-    fn push(&mut self, rpc: &Rpc) -> (bool, bool) {
+    fn push(&mut self, kind: peer_request::Kind) -> (bool, bool) {
         self.overflowed &= self.queue.capacity() < self.queue.max_capacity();
-        let request = PeerRequest { kind: Some(peer_request::Kind::Message(rpc_to_wire(rpc))) };
-        if self.queue.try_send(request).is_ok() {
+        if self.queue.try_send(PeerRequest { kind: Some(kind) }).is_ok() {
             self.sent.fetch_add(1, Ordering::Relaxed);
             return (true, false);
         }
@@ -81,10 +78,19 @@ impl Outlets {
 
     /// Sends a message, or drops it. Never waits.
     pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
+        self.push(to, || peer_request::Kind::Message(rpc_to_wire(rpc)));
+    }
+
+    /// Says how far a snapshot of the peer's is, or drops that. Never waits.
+    pub(crate) fn send_progress(&self, to: NodeId, progress: SnapshotProgress) {
+        self.push(to, || peer_request::Kind::Snapshot(progress_to_wire(progress)));
+    }
+
+    fn push(&self, to: NodeId, kind: impl FnOnce() -> peer_request::Kind) {
         let Some(stream) = self.streams.get(&to) else { return };
         let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
         let (sent, is_news) = match stream.as_mut() {
-            Some(stream) if !self.directory.is_cut() => stream.push(rpc),
+            Some(stream) if !self.directory.is_cut() => stream.push(kind()),
             // The end of the last stream has been told; one that is cut off by hand is to look like a silent network.
             _ => (false, false),
         };

@@ -37,6 +37,8 @@ pub struct Settings {
     /// A snapshot is taken when entries of so many bytes were applied since the last one; 0: never for that reason. Default
     /// 64 MiB.
     pub snapshot_after_bytes: u64,
+    /// The most bytes of snapshots that leave in a second, to all peers together; 0: any. Default 64 MiB.
+    pub snapshot_rate: u64,
     /// How many entries that a snapshot covers stay in the log, for peers that are a little behind. Default 10 000.
     pub trailing_entries: u64,
     /// Election timeouts are drawn from this range (Raft §5.2). Default 500 ms to 1 s.

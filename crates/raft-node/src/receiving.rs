@@ -66,6 +66,10 @@ impl Receiving {
         let length = chunk.bytes.len() as u64;
         let end = chunk.offset.checked_add(length).filter(|&end| end <= chunk.size && length <= MAX_CHUNK_BYTES);
         let Some(end) = end.filter(|_| chunk.size > 0) else { return };
+        if length == 0 && !self.current.as_ref().is_some_and(|current| current.is_of(&chunk)) {
+            // Only a question: what is coming from elsewhere may still be whole before anything of this one.
+            return outputs.push(answer(from, &chunk, SnapshotState::Wants(0)));
+        }
         if self.current.as_ref().is_some_and(|current| !current.is_of(&chunk)) {
             let is_newer = |current: &Incoming| (chunk.term, chunk.meta.last) > (current.term, current.meta.last);
             let Some(before) = self.current.take_if(|current| is_newer(current)) else { return };
@@ -121,9 +125,12 @@ impl Receiving {
         (state == SnapshotState::Delivered).then_some(Received { from, term, meta })
     }
 
-    /// The log is committed up to here: a snapshot that ends no later is of no use.
+    /// The log is committed up to here: a snapshot that ends no later is of no use. One whose end is being written is handed
+    /// over all the same: the core knows what to do with it.
     pub(crate) fn committed(&mut self, commit: LogIndex, outputs: &mut Vec<NodeOutput>) {
-        if let Some(over) = self.current.take_if(|current| current.meta.last.index <= commit) {
+        let is_over =
+            |current: &mut Incoming| current.meta.last.index <= commit && current.writing != Some(current.size);
+        if let Some(over) = self.current.take_if(is_over) {
             outputs.push(NodeOutput::DropSnapshot { last: over.meta.last });
         }
     }
@@ -149,4 +156,127 @@ impl Incoming {
 fn answer(to: NodeId, chunk: &SnapshotChunk, state: SnapshotState) -> NodeOutput {
     let progress = SnapshotProgress { term: chunk.term, last: chunk.meta.last, checksum: chunk.checksum, state };
     NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::SnapshotError;
+    use bytes::Bytes;
+    use raft_core::Configuration;
+
+    const ONE: NodeId = NodeId(1);
+    const TWO: NodeId = NodeId(2);
+
+    /// A piece of a file of 25 bytes of the snapshot after this entry.
+    fn piece(term: u64, index: u64, offset: u64, length: usize) -> SnapshotChunk {
+        let configuration = Configuration::of_voters([ONE, TWO]);
+        let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };
+        let bytes = Bytes::from(vec![0; length]);
+        SnapshotChunk { term: Term(term), meta, size: 25, checksum: 7, offset, bytes }
+    }
+
+    /// What comes of it, in short: a write with its end, an answer, a file given up.
+    fn outputs(act: impl FnOnce(&mut Vec<NodeOutput>)) -> Vec<String> {
+        let mut outputs = Vec::new();
+        act(&mut outputs);
+        let short = |output: &NodeOutput| match output {
+            NodeOutput::WriteSnapshot { file: SnapshotFile::Received, meta, offset, bytes, is_last } => {
+                let (end, last) = (offset + bytes.len() as u64, if *is_last { " last" } else { "" });
+                format!("write {} {offset}..{end}{last}", meta.last.index)
+            }
+            NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) } => {
+                format!("{to} {} {:?}", progress.last.index, progress.state)
+            }
+            NodeOutput::DropSnapshot { last } => format!("drop {}", last.index),
+            NodeOutput::RemoveSnapshot { last } => format!("remove {}", last.index),
+            NodeOutput::SnapshotRefused { meta, .. } => format!("refused {}", meta.last.index),
+            other => format!("{other:?}"),
+        };
+        outputs.iter().map(short).collect()
+    }
+
+    fn chunk(receiving: &mut Receiving, from: NodeId, chunk: SnapshotChunk) -> Vec<String> {
+        outputs(|outputs| receiving.chunk(from, chunk, LogIndex(4), outputs))
+    }
+
+    fn written(receiving: &mut Receiving, index: u64, end: u64) -> (Vec<String>, Option<Received>) {
+        let mut received = None;
+        let words = outputs(|outputs| {
+            received = receiving.written(EntryId::new(index, 1), end, SnapshotOutcome::Done, outputs);
+        });
+        (words, received)
+    }
+
+    #[test]
+    fn a_file_grows_piece_by_piece_and_another_sender_goes_on_with_it() {
+        let mut receiving = Receiving::new(100);
+        assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 0)), ["n1 9 Wants(0)"]);
+        assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 10)), ["write 9 0..10"]);
+        assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 10)), [""; 0], "it is being written");
+        assert_eq!(written(&mut receiving, 9, 10), (vec!["n1 9 Wants(10)".to_owned()], None));
+        assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 0, 0)), ["n2 9 Wants(10)"]);
+        assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 0, 10)), ["n2 9 Wants(10)"], "that is there");
+        assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 10, 15)), ["write 9 10..25 last"]);
+        let (words, received) = written(&mut receiving, 9, 25);
+        assert_eq!(words, ["n2 9 Delivered"]);
+        let Received { from, term, meta } = received.expect("it is whole");
+        assert_eq!((from, term, meta.last), (TWO, Term(3), EntryId::new(9, 1)));
+        assert_eq!(written(&mut receiving, 9, 25), (vec!["remove 9".to_owned()], None), "nothing is being written");
+    }
+
+    #[test]
+    fn a_newer_one_takes_its_place_once_a_piece_of_it_is_here() {
+        let mut receiving = Receiving::new(100);
+        chunk(&mut receiving, ONE, piece(2, 9, 0, 10));
+        assert_eq!(chunk(&mut receiving, TWO, piece(3, 12, 0, 0)), ["n2 12 Wants(0)"]);
+        assert_eq!(chunk(&mut receiving, TWO, piece(1, 12, 0, 5)), [""; 0], "of an earlier term");
+        assert_eq!(chunk(&mut receiving, TWO, piece(3, 12, 0, 5)), ["drop 9", "write 12 0..5"]);
+        assert_eq!(written(&mut receiving, 9, 10), (vec!["remove 9".to_owned()], None), "it was given up");
+        assert_eq!(written(&mut receiving, 12, 5).0, ["n2 12 Wants(5)"]);
+        assert_eq!(outputs(|outputs| receiving.committed(LogIndex(11), outputs)), [""; 0]);
+        assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), ["drop 12"]);
+        chunk(&mut receiving, TWO, piece(3, 12, 0, 25));
+        assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), [""; 0], "it is as good as here");
+        assert!(written(&mut receiving, 12, 25).1.is_some());
+    }
+
+    #[test]
+    fn what_is_of_no_use_too_large_or_senseless_is_not_taken() {
+        let mut receiving = Receiving::new(100);
+        assert_eq!(chunk(&mut receiving, ONE, piece(2, 4, 0, 10)), ["n1 4 Delivered"], "it is committed here");
+        let large = SnapshotChunk { size: 101, ..piece(2, 9, 0, 10) };
+        assert_eq!(chunk(&mut receiving, ONE, large), ["n1 9 Unwanted"]);
+        for senseless in [
+            piece(2, 9, 20, 10),
+            piece(2, 9, u64::MAX, 10),
+            SnapshotChunk { size: 0, ..piece(2, 9, 0, 0) },
+            SnapshotChunk { size: 90, ..piece(2, 9, 0, 91) },
+        ] {
+            assert_eq!(chunk(&mut receiving, ONE, senseless.clone()), [""; 0], "{senseless:?}");
+        }
+        let mut any = Receiving::new(u64::MAX);
+        let longest = usize::try_from(MAX_CHUNK_BYTES).expect("it fits");
+        let of = |length| SnapshotChunk { size: 1 << 40, ..piece(2, 9, 0, length) };
+        assert_eq!(chunk(&mut any, ONE, of(longest + 1)), [""; 0]);
+        assert_eq!(chunk(&mut any, ONE, of(longest)), [format!("write 9 0..{longest}")]);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_said_and_forgotten() {
+        let unusable = SnapshotOutcome::Unusable(SnapshotError::UnknownFormat { found: 9 });
+        for (outcome, words) in [
+            (SnapshotOutcome::NoSpace, vec!["n1 9 Unwanted"]),
+            (SnapshotOutcome::Damaged, vec!["n1 9 Damaged"]),
+            (unusable, vec!["refused 9", "n1 9 Unwanted"]),
+        ] {
+            let mut receiving = Receiving::new(100);
+            chunk(&mut receiving, ONE, piece(2, 9, 0, 25));
+            let said = outputs(|outputs| {
+                assert_eq!(receiving.written(EntryId::new(9, 1), 25, outcome, outputs), None);
+            });
+            assert_eq!(said, words);
+            assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 0)), ["n1 9 Wants(0)"], "from the beginning");
+        }
+    }
 }

@@ -185,8 +185,28 @@ fn a_learner_is_promoted_only_once_it_has_caught_up() {
         Some(RejectReason::InvalidChange(InvalidChange::NoMember { id: NodeId(5) }))
     );
     cluster.isolate(N4, false);
+    changed(&mut cluster, vec![add(5)]);
+    // It holds everything, and is away.
+    let leader = cluster.elect();
+    cluster.isolate(N4, true);
+    assert!(!cluster.run_until(40, |_| false), "two seconds of heartbeats, of which it hears none");
+    assert_eq!(cluster.leader(), Some(leader));
+    assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), Some(RejectReason::NotCaughtUp { id: N4 }));
+    cluster.isolate(N4, false);
+    assert!(!cluster.run_until(10, |_| false), "and is heard again");
     changed(&mut cluster, vec![promote(4)]);
     assert!(cluster.raft(4).configuration().is_some_and(|configuration| configuration.is_voter(N4)));
+}
+
+#[test]
+fn whom_a_change_drops_is_sent_appends_until_it_is_committed_and_then_forgotten() {
+    let (mut cluster, leader) = cluster();
+    let dropped = NodeId(others(leader)[0]);
+    assert_eq!(rejected(&mut cluster, leader, vec![remove(dropped.0)]), None);
+    assert!(cluster.raft(leader.0).status().peers.contains_key(&dropped), "it is to hear of it");
+    let leader = cluster.elect();
+    assert_eq!(configuration(&cluster, leader).matches('n').count(), 2);
+    assert!(!cluster.raft(leader.0).status().peers.contains_key(&dropped));
 }
 
 #[test]

@@ -40,6 +40,8 @@ fn terms_above_the_limit_are_ignored() {
 
 #[test]
 fn the_highest_term_is_accepted_and_never_left() {
+    let reached = Replica::new(&[1, 1]).following(MAX_NUMBER - 1).candidate();
+    assert_eq!((reached.term(), reached.role()), (MAX_NUMBER, RoleKind::Candidate));
     let mut n1 = Replica::new(&[1, 1]).following(MAX_NUMBER);
     for _ in 0..5 {
         n1.wait();

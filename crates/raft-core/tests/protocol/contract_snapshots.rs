@@ -312,7 +312,7 @@ fn beat(n1: &mut Replica) -> raft_core::AppendEntries {
 }
 
 /// n2 denies all the log has; the snapshot leaves.
-fn sending(adjust: impl FnOnce(&mut Config)) -> Replica {
+pub(crate) fn sending(adjust: impl FnOnce(&mut Config)) -> Replica {
     let mut n1 = compacted(adjust);
     n1.receive(N3, matched(2, 2, 5));
     let denied = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
@@ -357,6 +357,7 @@ fn a_delivered_snapshot_is_asked_for_by_the_next_heartbeat() {
     assert_eq!(state(&n1, N2), PeerState::Probe);
     let probe = beat(&mut n1);
     assert_eq!(probe.prev, EntryId::new(4, 1));
+    assert!(appends_to(&n1.tick(), N2).is_empty(), "one probe at a time, be it empty");
     // Not durable there yet: the place is right, the match is not.
     let actions = n1.receive(N2, matched(2, probe.seq.0, 2));
     let next = appends_to(&actions, N2);

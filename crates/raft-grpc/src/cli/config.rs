@@ -116,6 +116,7 @@ data_dir                raft-data/node3        default
 segment_bytes           16MiB                  default
 snapshot_after_entries  10000                  default
 snapshot_after_bytes    64MiB                  default
+snapshot_rate           64MiB                  default
 trailing_entries        10000                  default
 election_timeout        500ms..1s              default
 heartbeat_interval      100ms                  default

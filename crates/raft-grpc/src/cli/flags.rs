@@ -53,6 +53,9 @@ pub(crate) struct CommonFlags {
     /// After how many bytes of entries a snapshot is taken, as 64MiB; 0: never for that reason
     #[arg(long, value_name = "SIZE")]
     snapshot_after_bytes: Option<String>,
+    /// The most bytes of snapshots sent in a second, as 64MiB; 0: any
+    #[arg(long, value_name = "BYTES")]
+    snapshot_rate: Option<String>,
     /// How many entries that a snapshot covers stay in the log
     #[arg(long, value_name = "N")]
     trailing_entries: Option<String>,
@@ -102,6 +105,7 @@ impl CommonFlags {
             (Key::SegmentBytes, self.segment_bytes),
             (Key::SnapshotAfterEntries, self.snapshot_after_entries),
             (Key::SnapshotAfterBytes, self.snapshot_after_bytes),
+            (Key::SnapshotRate, self.snapshot_rate),
             (Key::TrailingEntries, self.trailing_entries),
             (Key::ElectionTimeout, self.election_timeout),
             (Key::HeartbeatInterval, self.heartbeat_interval),
@@ -154,7 +158,7 @@ mod tests {
                 Key::ListenAdmin => "127.0.0.1:3",
                 Key::AdvertiseClient | Key::AdvertiseAdmin => "http://a:1",
                 Key::DataDir => "d",
-                Key::SegmentBytes | Key::MaxRequestBytes | Key::SnapshotAfterBytes => "1MiB",
+                Key::SegmentBytes | Key::MaxRequestBytes | Key::SnapshotAfterBytes | Key::SnapshotRate => "1MiB",
                 Key::SnapshotAfterEntries | Key::TrailingEntries => "5",
                 Key::ElectionTimeout => "1s..2s",
                 Key::HeartbeatInterval => "10ms",

@@ -27,6 +27,8 @@ pub enum Key {
     SnapshotAfterEntries,
     /// After how many bytes of entries a snapshot is taken.
     SnapshotAfterBytes,
+    /// How many bytes of snapshots leave in a second.
+    SnapshotRate,
     /// How many entries stay behind a snapshot.
     TrailingEntries,
     /// The range of election timeouts.
@@ -43,7 +45,7 @@ pub enum Key {
 
 impl Key {
     /// All keys.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Id,
         Self::Cluster,
         Self::ListenPeer,
@@ -55,6 +57,7 @@ impl Key {
         Self::SegmentBytes,
         Self::SnapshotAfterEntries,
         Self::SnapshotAfterBytes,
+        Self::SnapshotRate,
         Self::TrailingEntries,
         Self::ElectionTimeout,
         Self::HeartbeatInterval,
@@ -77,6 +80,7 @@ impl Key {
             Self::SegmentBytes => "segment_bytes",
             Self::SnapshotAfterEntries => "snapshot_after_entries",
             Self::SnapshotAfterBytes => "snapshot_after_bytes",
+            Self::SnapshotRate => "snapshot_rate",
             Self::TrailingEntries => "trailing_entries",
             Self::ElectionTimeout => "election_timeout",
             Self::HeartbeatInterval => "heartbeat_interval",
@@ -111,6 +115,7 @@ impl Key {
             Self::SegmentBytes => "4KiB to 1TiB",
             Self::SnapshotAfterEntries => "up to 2^62; 0: never for that reason",
             Self::SnapshotAfterBytes => "up to 1TiB; 0: never for that reason",
+            Self::SnapshotRate => "bytes a second, up to 1TiB; 0: any",
             Self::TrailingEntries => "0 to 2^62",
             Self::ElectionTimeout => "SHORTEST..LONGEST, 10ms to 10m",
             Self::HeartbeatInterval => "from 1ms, below the shortest election timeout",

@@ -47,6 +47,7 @@ fn examples(key: Key) -> [&'static str; 3] {
         Key::SegmentBytes => ["1MiB", "2MiB", "4MiB"],
         Key::SnapshotAfterEntries => ["0", "100", "4611686018427387904"],
         Key::SnapshotAfterBytes => ["0", "1MiB", "1TiB"],
+        Key::SnapshotRate => ["0", "1MiB", "1GiB"],
         Key::TrailingEntries => ["0", "7", "8"],
         Key::ElectionTimeout => ["1s..2s", "2s..4s", "3s..5s"],
         Key::HeartbeatInterval => ["10ms", "20ms", "30ms"],
@@ -96,7 +97,7 @@ fn the_defaults_are_those_of_the_settings() {
     assert_eq!(settings.data_dir, PathBuf::from("raft-data/node2"));
     assert_eq!(settings.segment_bytes, 16 << 20);
     let snapshots = (settings.snapshot_after_entries, settings.snapshot_after_bytes, settings.trailing_entries);
-    assert_eq!(snapshots, (10_000, 64 << 20, 10_000));
+    assert_eq!((snapshots, settings.snapshot_rate), ((10_000, 64 << 20, 10_000), 64 << 20));
     assert_eq!(settings.election_timeout, Duration::from_millis(500)..Duration::from_secs(1));
     assert_eq!(settings.heartbeat_interval, Duration::from_millis(100));
     assert_eq!(settings.max_request_bytes, 1 << 20);
@@ -170,6 +171,7 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
         (Key::SegmentBytes, "4095"),
         (Key::SnapshotAfterEntries, "-1"),
         (Key::SnapshotAfterBytes, "2TiB"),
+        (Key::SnapshotRate, "fast"),
         (Key::TrailingEntries, "4611686018427387905"),
         (Key::ElectionTimeout, "1ms..2ms"),
         (Key::HeartbeatInterval, "0ms"),

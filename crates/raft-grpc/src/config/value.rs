@@ -42,6 +42,10 @@ pub(super) fn snapshot_after_bytes(text: &str) -> Result<u64, String> {
     within(bytes(text)?, 0..=(1 << 40), Key::SnapshotAfterBytes.range())
 }
 
+pub(super) fn snapshot_rate(text: &str) -> Result<u64, String> {
+    within(bytes(text)?, 0..=(1 << 40), Key::SnapshotRate.range())
+}
+
 pub(super) fn trailing_entries(text: &str) -> Result<u64, String> {
     entries(text, Key::TrailingEntries.range())
 }

@@ -1,18 +1,18 @@
 //! Answers the streams of peers: checks who calls, hands its messages to the node, says how much has arrived.
 
 use super::PROTOCOL_VERSION;
-use super::receive_snapshot::{self, Keeper};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
 use crate::inbox::Inbox;
 use crate::services::peer_server::Peer;
 use raft_core::NodeId;
-use raft_proto::rpc_from_wire;
+use raft_node::{NodeInput, SnapshotMessage};
 use raft_proto::wire::raft::{
-    Hello, HelloResponse, PeerMessage, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse,
-    peer_request, peer_response,
+    Hello, HelloResponse, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse, peer_request,
+    peer_response,
 };
+use raft_proto::{DecodeError, chunk_from_wire, progress_from_wire, rpc_from_wire};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,7 +29,6 @@ pub(crate) struct PeerService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<Inbox>,
-    pub(crate) keeper: Keeper,
     /// How often a stream on which something came is told how much.
     pub(crate) acknowledge: Duration,
 }
@@ -64,23 +63,27 @@ impl Peer for PeerService {
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
-    async fn snapshot(&self, call: Request<Streaming<SnapshotRequest>>) -> Result<Response<SnapshotResponse>, Status> {
-        let mut frames = call.into_inner();
-        let refused = |status: &Status| tracing::error!("a snapshot is refused: {}", status.message());
-        let (hello, announced) = receive_snapshot::header(&mut frames).await.inspect_err(refused)?;
-        let peer = self.check(hello).inspect_err(refused)?;
-        let replaced = self.directory.snapshot_begun(peer);
-        let data = tokio::select! {
-            () = replaced.cancelled() => return Err(Status::already_exists("a newer snapshot has replaced this one")),
-            data = receive_snapshot::content(&mut frames, &announced) => data.inspect_err(refused)?,
-        };
+    async fn snapshot(&self, call: Request<SnapshotRequest>) -> Result<Response<SnapshotResponse>, Status> {
+        let refused = |status: &Status| tracing::error!("a piece of a snapshot is refused: {}", status.message());
+        let missing = |place| Status::invalid_argument(format!("SnapshotRequest.{place} is missing"));
+        let SnapshotRequest { hello, chunk } = call.into_inner();
+        let peer = hello.ok_or_else(|| missing("hello")).and_then(|hello| self.check(hello)).inspect_err(refused)?;
+        let chunk = chunk_from_wire(chunk.ok_or_else(|| missing("chunk"))?)
+            .map_err(|error| Status::invalid_argument(error.to_string()))
+            .inspect_err(refused)?;
+        // One of a peer is in memory at a time.
+        let replaced = self.directory.piece_begun(peer);
         if self.directory.is_cut() {
             return Err(Status::unavailable("this node is cut off"));
         }
-        // In a task of its own: the caller may go, and then this call is dropped wherever it is.
-        let kept = tokio::spawn(self.keeper.clone().keep(peer, announced, data)).await;
-        kept.map_err(|error| Status::internal(error.to_string()))??;
-        Ok(Response::new(SnapshotResponse {}))
+        let input = NodeInput::SnapshotMessage { from: peer, message: SnapshotMessage::Chunk(chunk) };
+        tokio::select! {
+            () = replaced.cancelled() => Err(Status::already_exists("a newer piece has replaced this one")),
+            told = self.inbox.tell(input) => {
+                told.map_err(|_| Status::unavailable("the node is ending"))?;
+                Ok(Response::new(SnapshotResponse {}))
+            }
+        }
     }
 }
 
@@ -139,9 +142,9 @@ impl Incoming {
                 () = replaced.cancelled() => break Status::already_exists("a newer stream has replaced this one"),
                 () = self.answers.closed() => return,
                 request = self.requests.message() => match request {
-                    Ok(Some(PeerRequest { kind: Some(peer_request::Kind::Message(message)) })) => {
+                    Ok(Some(PeerRequest { kind: Some(kind) })) => {
                         count += 1;
-                        if let Err(status) = self.receive(message) {
+                        if let Err(status) = self.receive(kind) {
                             break status;
                         }
                     }
@@ -163,16 +166,26 @@ impl Incoming {
         let _ = self.answers.try_send(Err(end));
     }
 
-    fn receive(&self, message: PeerMessage) -> Result<(), Status> {
-        let rpc = rpc_from_wire(message).map_err(|error| {
+    fn receive(&self, kind: peer_request::Kind) -> Result<(), Status> {
+        let unreadable = |error: DecodeError| {
             tracing::error!("peer {} sent what cannot be read: {error}", self.peer.0);
             Status::invalid_argument(error.to_string())
-        })?;
+        };
+        let input = match kind {
+            peer_request::Kind::Hello(_) => return Err(Status::invalid_argument("after the hello come messages")),
+            peer_request::Kind::Message(message) => {
+                NodeInput::Receive { from: self.peer, rpc: rpc_from_wire(message).map_err(unreadable)? }
+            }
+            peer_request::Kind::Snapshot(progress) => {
+                let message = SnapshotMessage::Progress(progress_from_wire(progress).map_err(unreadable)?);
+                NodeInput::SnapshotMessage { from: self.peer, message }
+            }
+        };
         if self.directory.is_cut() {
             return Ok(());
         }
         self.directory.update(self.peer, |facts| facts.heard = Some(clock::now()));
-        if !self.inbox.message(self.peer, rpc) {
+        if !self.inbox.message(input) {
             tracing::warn!("a message of peer {} is dropped: the node does not keep up", self.peer.0);
         }
         Ok(())

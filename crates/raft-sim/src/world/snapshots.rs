@@ -5,7 +5,7 @@ use super::call::Given;
 use super::disk_lane::Question;
 use super::{Emission, Event, World};
 use crate::lane::Job;
-use crate::network::{Copy, INSTALL_SNAPSHOT_RESPONSE};
+use crate::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use crate::record::What;
 use bytes::Bytes;
 use raft_core::NodeId;
@@ -63,6 +63,9 @@ impl World {
         let up = self.hosts.get(&to).is_some_and(|host| host.process.is_some());
         let (choices, ledger, link) = (&mut self.choices, &mut self.ledger, (node, to));
         let sending = match &message {
+            SnapshotMessage::Chunk(chunk) if chunk.bytes.is_empty() => {
+                self.network.send(choices, ledger, link, INSTALL_SNAPSHOT, up)
+            }
             SnapshotMessage::Chunk(_) => self.network.send_snapshot(choices, ledger, link, up),
             SnapshotMessage::Progress(_) => self.network.send(choices, ledger, link, INSTALL_SNAPSHOT_RESPONSE, up),
         };
