@@ -1,5 +1,6 @@
 //! The thread that owns the store: all writes that wait are one group, made durable by one sync. Whatever else is asked of
-//! the store comes after the writes that wait, in the order in which it was asked.
+//! the store comes after the writes that wait, in the order in which it was asked; but what has to do with snapshots only
+//! one piece at a time, and then whatever has come meanwhile goes first. So no snapshot stops writes.
 //!
 //! When nothing waits the store makes room ahead. Whether there is enough is told before what is durable.
 //!
@@ -9,8 +10,9 @@
 use crate::failure::Failure;
 use crate::inbox::Inbox;
 use raft_core::{Write, WriteId};
-use raft_node::{NodeInput, NodeOutput, SnapshotOutcome, carry_out_on_disk};
+use raft_node::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, carry_out_on_disk};
 use raft_store::{Disk, Lookout, Space, Store, StoreError};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Writes and jobs that wait for the disk.
@@ -23,10 +25,16 @@ pub(crate) struct DiskQueue {
 #[derive(Debug, Default)]
 struct Waiting {
     writes: Vec<Write>,
-    /// What else the node asks of its disk. Any of it may come after a write that was asked for later: the node waits for an
-    /// answer before it names a file, and what it reads back is durable.
     jobs: Vec<NodeOutput>,
+    /// Those that have to do with the files of snapshots, which no other job has.
+    snapshots: VecDeque<NodeOutput>,
     closed: bool,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty()
+    }
 }
 
 impl DiskQueue {
@@ -36,9 +44,15 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
-    /// One more job, after all before it.
+    /// One more job of those that a node has for its disk. Any of it may come after a write that was asked for later: the
+    /// node waits for an answer before it names a file, and what it reads back is durable.
     pub(crate) fn ask(&self, job: NodeOutput) {
-        self.lock().jobs.push(job);
+        let mut waiting = self.lock();
+        match job {
+            NodeOutput::ReadLog { .. } | NodeOutput::Compact { .. } | NodeOutput::AskForSpace => waiting.jobs.push(job),
+            _ => waiting.snapshots.push_back(job),
+        }
+        drop(waiting);
         self.arrived.notify_one();
     }
 
@@ -48,16 +62,17 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
-    /// All that waits; if `patient`, waits for something. False: nothing waits, and the queue is closed.
+    /// All that waits, of the jobs for snapshots the first; if `patient`, waits for something. False: nothing waits, and the
+    /// queue is closed.
     fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<NodeOutput>, patient: bool) -> bool {
-        let nothing = |waiting: &Waiting| waiting.writes.is_empty() && waiting.jobs.is_empty();
-        let waits = |waiting: &mut Waiting| patient && nothing(waiting) && !waiting.closed;
+        let waits = |waiting: &mut Waiting| patient && waiting.is_empty() && !waiting.closed;
         let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
-        let goes_on = !nothing(&waiting) || !waiting.closed;
+        let goes_on = !waiting.is_empty() || !waiting.closed;
         writes.clear();
         jobs.clear();
         std::mem::swap(writes, &mut waiting.writes);
         std::mem::swap(jobs, &mut waiting.jobs);
+        jobs.extend(waiting.snapshots.pop_front());
         goes_on
     }
 
@@ -97,8 +112,9 @@ pub(crate) fn run<D: Disk>(
                 let word = alarm.lookout.ask(store).map_err(failed)?;
                 inbox.report(NodeInput::Space { is_low: word == Space::Low });
                 alarm.log(word);
-            } else {
-                carry_out(store, &job, inbox).map_err(failed)?;
+            } else if let Some(done) = carry_out_on_disk(store, &job).map_err(failed)? {
+                log(&job, &done);
+                inbox.report(done);
             }
         }
         alarm.lookout.stir();
@@ -145,13 +161,22 @@ impl Alarm {
     }
 }
 
-fn carry_out<D: Disk>(store: &mut Store<D>, job: &NodeOutput, inbox: &Inbox) -> Result<(), StoreError> {
-    let answer = carry_out_on_disk(store, job)?;
-    if let Some(NodeInput::SnapshotWritten { last, outcome: SnapshotOutcome::NoSpace, .. }) = &answer {
-        tracing::error!("the snapshot of {last} is not saved: the disk has no space for it");
+/// Says what has become of a snapshot, if it is done with or will never be.
+fn log(job: &NodeOutput, done: &NodeInput) {
+    let NodeInput::SnapshotWritten { file, last, outcome, .. } = done else { return };
+    let whose = match file {
+        SnapshotFile::Own => "this node's",
+        SnapshotFile::Received => "a peer's",
+    };
+    match outcome {
+        SnapshotOutcome::Done if matches!(job, NodeOutput::WriteSnapshot { is_last: true, .. }) => {
+            tracing::info!("{whose} snapshot of {last} is saved");
+        }
+        SnapshotOutcome::Done => {}
+        SnapshotOutcome::NoSpace => tracing::error!("{whose} snapshot of {last} is not saved: the disk is full"),
+        SnapshotOutcome::Damaged => tracing::error!("{whose} snapshot of {last} is not what it says it is"),
+        SnapshotOutcome::Unusable(error) => tracing::error!("{whose} snapshot of {last} cannot be used: {error}"),
     }
-    answer.into_iter().for_each(|answer| inbox.report(answer));
-    Ok(())
 }
 
 #[cfg(test)]
@@ -159,7 +184,6 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use raft_core::{Configuration, EntryId, LogIndex, NodeId, ReadId, SnapshotMeta};
-    use raft_node::SnapshotFile;
     use raft_store::{Files, StoreOptions};
 
     fn meta(index: u64) -> SnapshotMeta {
@@ -167,28 +191,36 @@ mod tests {
         SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) }
     }
 
+    fn piece(index: u64, offset: u64, bytes: &'static str, is_last: bool) -> NodeOutput {
+        let (file, bytes) = (SnapshotFile::Own, Bytes::from_static(bytes.as_bytes()));
+        NodeOutput::WriteSnapshot { file, meta: meta(index), offset, bytes, is_last }
+    }
+
+    fn written(index: u64, end: u64) -> NodeInput {
+        let (file, last, outcome) = (SnapshotFile::Own, meta(index).last, SnapshotOutcome::Done);
+        NodeInput::SnapshotWritten { file, last, end, outcome }
+    }
+
     #[test]
-    fn jobs_are_done_in_order_after_the_writes_that_wait() {
+    fn jobs_are_done_in_order_after_the_writes_that_wait_and_pieces_one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::open(folder.path(), true).unwrap();
         let (mut store, _) =
             Store::open(files, StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 }).unwrap();
         let (queue, inbox) = (DiskQueue::default(), Inbox::default());
-        let data = Bytes::from_static(b"data");
-        let write_snapshot = |index, offset, bytes: &Bytes, is_last| {
-            let (file, meta) = (SnapshotFile::Own, meta(index));
-            NodeOutput::WriteSnapshot { file, meta, offset, bytes: bytes.clone(), is_last }
-        };
-        let read = |index| NodeOutput::ReadSnapshot { to: NodeId(2), last: meta(index).last, offset: 0, max_bytes: 0 };
-        let (first, last) = (LogIndex(1), LogIndex(1));
-        queue.ask(NodeOutput::ReadLog { read: ReadId(1), first, last, max_bytes: 0 });
-        queue.ask(write_snapshot(1, 0, &data, true));
-        queue.ask(NodeOutput::RemoveSnapshot { last: meta(1).last });
-        queue.ask(read(1));
-        queue.ask(NodeOutput::LoadSnapshot { meta: meta(1) });
-        queue.ask(write_snapshot(2, 0, &data, false));
-        queue.ask(write_snapshot(2, 4, &Bytes::new(), true));
+        let last = meta(2).last;
+        queue.ask(piece(2, 0, "da", false));
+        queue.ask(piece(2, 2, "ta", true));
         queue.ask(NodeOutput::LoadSnapshot { meta: meta(2) });
+        queue.ask(NodeOutput::ReadSnapshot { to: NodeId(2), last, offset: 0, max_bytes: 0 });
+        queue.ask(NodeOutput::RemoveSnapshot { last });
+        queue.ask(NodeOutput::LoadSnapshot { meta: meta(2) });
+        queue.ask(NodeOutput::VerifySnapshot { last });
+        queue.ask(NodeOutput::DropSnapshot { last });
+        queue.ask(NodeOutput::ReadSnapshot { to: NodeId(3), last, offset: 0, max_bytes: 0 });
+        // Asked last, and done before the second piece.
+        queue.ask(NodeOutput::ReadLog { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
+        queue.ask(NodeOutput::AskForSpace);
         let write = Write::bootstrap(meta(1).configuration);
         queue.push(write.clone());
         queue.close();
@@ -196,21 +228,14 @@ mod tests {
         run(&mut store, &queue, alarm, &inbox).unwrap();
         let batch = inbox.take(None);
         assert_eq!(batch.persisted, Some(write.id));
-        let written = |index, end| {
-            let (file, outcome) = (SnapshotFile::Own, SnapshotOutcome::Done);
-            NodeInput::SnapshotWritten { file, last: meta(index).last, end, outcome }
-        };
-        let expected = [
-            NodeInput::LogRead { read: ReadId(1), entries: write.entries },
-            written(1, 4),
-            NodeInput::SnapshotRead { to: NodeId(2), last: meta(1).last, offset: 0, piece: None },
-            written(2, 4),
-            written(2, 4),
-            NodeInput::SnapshotLoaded { meta: meta(2), data },
-        ];
-        assert_eq!(
-            batch.reports.iter().map(|report| &report.input).collect::<Vec<_>>(),
-            expected.iter().collect::<Vec<_>>()
-        );
+        let reports: Vec<NodeInput> = batch.reports.into_iter().map(|report| report.input).collect();
+        let [log, space, first, second, loaded, read, gone] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(*log, NodeInput::LogRead { read: ReadId(1), entries: write.entries });
+        assert_eq!(*space, NodeInput::Space { is_low: false });
+        assert_eq!((first, second), (&written(2, 2), &written(2, 4)));
+        assert_eq!(*loaded, NodeInput::SnapshotLoaded { meta: meta(2), data: Bytes::from_static(b"data") });
+        let NodeInput::SnapshotRead { piece: Some(piece), .. } = read else { panic!("{read:?}") };
+        assert!(piece.size > 4 && piece.bytes.is_empty());
+        assert_eq!(*gone, NodeInput::SnapshotRead { to: NodeId(3), last, offset: 0, piece: None });
     }
 }

@@ -4,18 +4,15 @@
 mod support;
 
 use bytes::Bytes;
-use prost::Message;
-use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta};
+use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta, Term};
 use raft_grpc::client::Consistency;
 use raft_grpc::services::peer_client::PeerClient;
-use raft_proto::snapshot_meta_to_wire;
-use raft_proto::wire::raft::{self, Hello, SnapshotHeader, SnapshotRequest, StatusResponse, snapshot_request};
-use raft_proto::wire::snapshot;
+use raft_proto::wire::raft::{self, Hello, SnapshotRequest, StatusResponse};
+use raft_proto::{SnapshotChunk, chunk_to_wire};
 use support::cluster::Cluster;
 use support::wait::wait_until;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
-use xxhash_rust::xxh3::xxh3_64;
 
 /// So many keys with so many bytes each: a snapshot of a few frames.
 const KEYS: u64 = 50;
@@ -98,23 +95,33 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     .await;
     let url = cluster.node(victim).ports[0].url();
 
-    let data = data(5);
-    let right = announcing(&status, leader.id, &data);
-    let stranger = Hello { from: 9, ..right.hello.clone().expect("it has one") };
-    let table = [
-        (SnapshotHeader { hello: Some(stranger), ..right.clone() }, Code::FailedPrecondition),
-        (SnapshotHeader { checksum: 0, ..right.clone() }, Code::InvalidArgument),
-        (SnapshotHeader { size: 1 << 40, ..right.clone() }, Code::ResourceExhausted),
+    let old = request(&status, leader.id, 1);
+    let ahead = request(&status, leader.id, 1_000_000);
+    let with = |change: &dyn Fn(&mut SnapshotRequest, &mut raft::SnapshotChunk)| {
+        let mut request = ahead.clone();
+        let mut chunk = request.chunk.take().expect("it has one");
+        change(&mut request, &mut chunk);
+        SnapshotRequest { chunk: Some(chunk), ..request }
+    };
+    let stranger = Hello { from: 9, ..ahead.hello.clone().expect("it has one") };
+    let refused = [
+        (with(&|request, _| request.hello = Some(stranger.clone())), Code::FailedPrecondition),
+        (with(&|request, _| request.hello = None), Code::InvalidArgument),
+        (SnapshotRequest { chunk: None, ..ahead.clone() }, Code::InvalidArgument),
+        (with(&|_, chunk| chunk.bytes_checksum ^= 1), Code::InvalidArgument),
     ];
-    for (header, code) in table {
-        let refused = send(&url, header, &data).await.expect_err("it is refused");
+    for (request, code) in refused {
+        let refused = send(&url, request).await.expect_err("it is refused");
         assert_eq!(refused.code(), code, "{refused}");
     }
-    // Whole and well-formed, but of what is applied here already: the node has no use for it.
-    send(&url, right, &data).await.expect("it is taken and handed over");
-    wait_until("it is removed", async || {
-        let left = files(&mut cluster, victim, "snapshot-");
-        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    // Handed over, and then the node has no use for it: of what is applied here already, too large, no snapshot at all.
+    send(&url, old).await.expect("it is handed over");
+    send(&url, with(&|_, chunk| chunk.size = 1 << 40)).await.expect("it is handed over");
+    send(&url, ahead.clone()).await.expect("it is handed over");
+    wait_until("it is looked at and removed", async || {
+        let (log, left) = (cluster.node(victim).stderr(), files(&mut cluster, victim, "snapshot-"));
+        let is_seen = log.contains("a peer's snapshot of 1000000@1 is not what it says it is");
+        if is_seen && left.is_empty() { Ok(()) } else { Err(format!("{left:?}, {log}")) }
     })
     .await;
     assert_eq!(cluster.agreement().await, before);
@@ -123,15 +130,9 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     cluster.agreement().await;
 }
 
-/// A snapshot of an empty map after the entry at `index`.
-fn data(index: u64) -> Bytes {
-    let last = Some(raft::EntryId { index, term: 1 });
-    let machine = Bytes::from_static(b"\x08\x01");
-    snapshot::Snapshot { format: 1, last, sessions: vec![], machine }.encode_to_vec().into()
-}
-
-/// The header that announces it to the node of this status, in the name of its peer `from`.
-fn announcing(status: &StatusResponse, from: u64, data: &Bytes) -> SnapshotHeader {
+/// A piece that is the whole of what claims to be a snapshot after this entry, to the node of this status, in the name of its
+/// peer `from`.
+fn request(status: &StatusResponse, from: u64, index: u64) -> SnapshotRequest {
     let hello = Hello {
         protocol_version: 1,
         cluster_id: status.cluster_id.clone(),
@@ -142,20 +143,15 @@ fn announcing(status: &StatusResponse, from: u64, data: &Bytes) -> SnapshotHeade
         admin_url: "http://127.0.0.1:2".to_owned(),
     };
     let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
-    let meta = SnapshotMeta { last: EntryId::new(5, 1), configuration, configured_at: EntryId::new(1, 1) };
-    SnapshotHeader {
-        hello: Some(hello),
-        term: status.term,
-        meta: Some(snapshot_meta_to_wire(&meta)),
-        size: data.len() as u64,
-        checksum: xxh3_64(data),
-    }
+    let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };
+    let bytes = Bytes::from_static(b"what is no snapshot, whatever it is called");
+    let (term, size) = (Term(status.term), bytes.len() as u64);
+    let chunk = SnapshotChunk { term, meta, size, checksum: 7, offset: 0, bytes };
+    SnapshotRequest { hello: Some(hello), chunk: Some(chunk_to_wire(&chunk)) }
 }
 
-async fn send(url: &str, header: SnapshotHeader, data: &Bytes) -> Result<(), Status> {
-    let frames = [snapshot_request::Kind::Header(Box::new(header)), snapshot_request::Kind::Chunk(data.clone())];
-    let frames = frames.map(|kind| SnapshotRequest { kind: Some(kind) });
+async fn send(url: &str, request: SnapshotRequest) -> Result<(), Status> {
     let endpoint = Endpoint::from_shared(url.to_owned()).expect("a URL");
     let mut peer = PeerClient::new(endpoint.connect().await.expect("it listens"));
-    peer.snapshot(tokio_stream::iter(frames)).await.map(drop)
+    peer.snapshot(request).await.map(drop)
 }

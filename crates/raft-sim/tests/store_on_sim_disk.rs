@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
 use raft_sim::disk::{Choice, PowerLoss, SimDisk};
-use raft_store::conformance::{self, Dying, OPTIONS, entries, fold, open, vote};
+use raft_store::conformance::{self, Dying, OPTIONS, RESERVING, entries, fold, open, vote};
 use raft_store::{Recovery, Store};
 
 #[test]
@@ -246,18 +246,27 @@ proptest! {
     }
 }
 
+/// Every way out of a crash: the process was killed, or the power failed, with each outcome of that.
+fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
+    let mut killed = disk.clone();
+    killed.crash_kill();
+    check(killed);
+    every_outcome(|choose| {
+        let mut disk = disk.clone();
+        disk.crash_power(PowerLoss::Choose(choose));
+        check(disk);
+    });
+}
+
 #[test]
 fn snapshots_and_compaction_survive_every_crash_and_every_power_loss() {
-    let crashes = conformance::every_crash(&mut SimDisk::new, &|disk: SimDisk, check| {
-        let mut killed = disk.clone();
-        killed.crash_kill();
-        check(killed);
-        every_outcome(|choose| {
-            let mut disk = disk.clone();
-            disk.crash_power(PowerLoss::Choose(choose));
-            check(disk);
-        });
-    });
+    let crashes = conformance::every_crash(&mut SimDisk::new, &every_end);
+    assert!(crashes > 5_000, "{crashes} crashes");
+}
+
+#[test]
+fn segments_made_ahead_and_old_ones_that_become_them_survive_every_crash_and_every_power_loss() {
+    let crashes = conformance::every_crash_with(RESERVING, &mut SimDisk::new, &every_end);
     assert!(crashes > 5_000, "{crashes} crashes");
 }
 

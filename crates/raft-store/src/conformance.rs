@@ -72,6 +72,7 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     compaction::a_torn_checkpoint_is_that_of_an_unfinished_segment(&mut fresh);
     compaction::damage_is_noticed_when_it_is_read(fresh());
     space::room_that_is_promised_is_there(&mut fresh);
+    space::an_old_segment_becomes_the_next_ones_file(&mut fresh);
     space::a_call_that_finds_the_disk_full_loses_nothing(&mut fresh);
 }
 

@@ -18,7 +18,7 @@
 
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
-use crate::format::{FORMAT, segment_number};
+use crate::format::{FORMAT, RECYCLED, segment_number};
 use crate::identity::{FORMAT_FILE, Identity, META_FILE, Meta, parse_format, present_format};
 use crate::recovery::Recovery;
 use crate::replace::replace;
@@ -133,9 +133,9 @@ pub(crate) fn refuse_strangers(files: &[String]) -> Result<(), StoreError> {
     }
 }
 
-/// Whether this is the name of a segment or a snapshot.
+/// Whether this is the name of a segment, also of one on its way to become another, or of a snapshot.
 fn is_of_log(file: &str) -> bool {
-    segment_number(file).is_some() || is_snapshot(file)
+    segment_number(file).is_some() || file == RECYCLED || is_snapshot(file)
 }
 
 fn strange(file: &str) -> StoreError {

@@ -9,6 +9,7 @@
 //!   record                  32 bytes of frame, then the payload (`raft.store.v1.Record`), then zeros up to 8 bytes
 //!   record ...              record numbers count on through all segments
 //!   zeros                   the end
+//! wal-recycled              an old segment on its way to become the next one's file: half of it may be zeros
 //! snapshot-<index>-<term>   a snapshot whose last entry is that; see `snapshot_file`
 //! ```
 //!
@@ -54,7 +55,8 @@
 //! least that any crash can lead back to, and N's checkpoint, like that of every segment, was durable before its first
 //! record. The oldest segment goes first, and its name is gone for certain before that of the next is touched: what a
 //! crash leaves is a row without a gap that begins at or before N, and for all of these the rule above holds, since a
-//! longer row lacks less. The newest segment always stays, so a log without any segment is a missing one if META, or a
+//! longer row lacks less. One of them may become the next segment's file: it loses its name like the others, durably, and
+//! only then is zeroed; it gets the new one when all of it is zeros, durably. The newest segment always stays, so a log without any segment is a missing one if META, or a
 //! snapshot's file, shows that there was one.
 //!
 //! Snapshots: the file is durable before a record names it. What a crash can lead back to are the state of the last sync
@@ -80,6 +82,9 @@ pub(crate) const MAX_PAYLOAD: u64 = u32::MAX as u64;
 
 const MAGIC: [u8; 8] = *b"raft wal";
 const MARKER: [u8; 4] = *b"rec\x01";
+
+/// The name of an old segment's file on its way to become the next one's.
+pub(crate) const RECYCLED: &str = "wal-recycled";
 
 /// The name of a segment's file.
 pub(crate) fn segment_file(segment: u64) -> String {

@@ -24,6 +24,7 @@ mod store;
 mod walk;
 mod window;
 mod written;
+mod zeros;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

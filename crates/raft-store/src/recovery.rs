@@ -8,11 +8,12 @@
 
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::format::segment_file;
+use crate::format::{RECYCLED, segment_file};
 use crate::outline::Outline;
 use crate::readback::tail;
 use crate::snapshot_file::{check, is_snapshot, snapshot_name};
 use crate::walk::{Known, Position, TornTail, Walked, corrupt, walk};
+use crate::zeros::write_zeros;
 use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
 use std::collections::BTreeMap;
 
@@ -125,25 +126,19 @@ fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result
 
 /// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.
 fn cut<D: Disk>(disk: &mut D, tail: &TornTail) -> Result<(), StoreError> {
-    static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
     let TornTail { file, offset, bytes } = tail;
     if *offset == 0 {
         return Ok(disk.remove(file)?);
     }
-    let mut done = 0;
-    while done < *bytes {
-        let count = (bytes - done).min(ZEROS.len() as u64);
-        disk.write(file, offset + done, &ZEROS[..count as usize])?;
-        done += count;
-    }
-    Ok(())
+    Ok(write_zeros(disk, file, *offset..offset + bytes)?)
 }
 
-/// Removes the files of snapshots that are not in force, and of those that were being written.
+/// Removes the files of snapshots that are not in force, those of which there is a part, and a segment's that was to become
+/// another's.
 fn remove_unnamed<D: Disk>(disk: &mut D, outline: &Outline) -> Result<(), StoreError> {
     let named = outline.snapshot.as_ref().map(|meta| snapshot_name(meta.last));
     let mut unnamed = disk.list()?;
-    unnamed.retain(|file| is_snapshot(file) && Some(file) != named.as_ref());
+    unnamed.retain(|file| file == RECYCLED || is_snapshot(file) && Some(file) != named.as_ref());
     for file in &unnamed {
         disk.remove(file)?;
     }

@@ -2,6 +2,7 @@
 //! becomes of snapshots and of old segments is in the files below.
 
 mod compaction;
+mod recycle;
 mod snapshots;
 mod space;
 mod unfinished;
@@ -17,6 +18,7 @@ use crate::recovery::{Recovered, Recovery, recover};
 use crate::walk::{Known, Position};
 use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
+use recycle::Recycled;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use unfinished::{Making, Receiving};
@@ -63,6 +65,8 @@ pub struct Store<D> {
     durable: u64,
     /// The file of the next one, if it is there.
     spare: Option<Spare>,
+    /// An old segment's file on its way to become that.
+    recycled: Option<Recycled>,
     /// What all records add up to, synced or not.
     outline: Outline,
     /// The snapshots whose files are there, durable and whole.
@@ -113,6 +117,7 @@ impl<D: Disk> Store<D> {
             disk,
             options,
             spare: None,
+            recycled: None,
             oldest,
             file: segment_file(position.segment),
             durable: position.end,
@@ -275,6 +280,7 @@ impl<D: Disk> Store<D> {
             checkpoint: checkpoint_bytes,
         };
         let least = header.records_from().saturating_add(bytes);
+        self.recycle_for(least)?;
         let capacity = least..=self.options.segment_bytes.max(least);
         self.position = begin_segment(&mut self.disk, header, &checkpoint, self.spare.take(), capacity)?;
         self.file = segment_file(self.position.segment);

@@ -4,6 +4,7 @@
 use super::dropping::Dropping;
 use super::model::{Model, data_of, file_of, meta, snapshot};
 use super::{OPTIONS, entries, vote};
+use crate::format::RECYCLED;
 use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError, StoreOptions};
 use raft_core::{EntryId, LogFate, LogIndex, Write};
 use std::ops::Range;
@@ -95,7 +96,7 @@ impl Call {
 
 /// Segments fill up, a snapshot is taken while they do and the log compacted before it is synced, one is taken that is not
 /// wanted, the log is cut, another begins to come, and again, and takes the place of the log, which grows and is compacted
-/// again.
+/// again, so that there is an old segment for the next one's file.
 fn story() -> Vec<Call> {
     use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync, Tend};
     let write = Call::Write;
@@ -142,7 +143,13 @@ fn story() -> Vec<Call> {
         keep(last),
         write(entries(13, 1, 3, 1800)),
         Compact(13),
+        Tend,
         write(vote(4, 1)),
+        Tend,
+        Sync,
+        Tend,
+        Tend,
+        write(entries(14, 1, 3, 2500)),
         Sync,
     ]
 }
@@ -154,6 +161,8 @@ pub(super) struct Done {
     synced: usize,
     /// Entries below this may be gone.
     before: LogIndex,
+    /// After so many calls a segment was on its way to become another.
+    recycling: u32,
 }
 
 /// Lives the story until something fails. Returns the disk, what was done, and what failed.
@@ -199,6 +208,8 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
             }
             return (store.into_disk(), done, Some(error));
         }
+        let files = store.disk_mut().list().expect("a disk that works");
+        done.recycling += u32::from(files.iter().any(|file| file == RECYCLED));
     }
     (store.into_disk(), done, None)
 }
@@ -217,7 +228,7 @@ pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: 
     let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
     let (mut store, recovery) = open(disk);
     let records = recovery.records as usize;
-    let Done { writes, synced, before } = done;
+    let Done { writes, synced, before, .. } = done;
     assert!((*synced..=writes.len()).contains(&records), "{records} of {}, {synced} synced", writes.len());
     let model = Model::of(&writes[..records]);
     model.check(&recovery.restored, *before, OPTIONS.tail_bytes);
@@ -226,6 +237,7 @@ pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: 
     let files = store.disk_mut().list().expect("a disk that works");
     let snapshots = files.iter().filter(|file| !file.starts_with("wal-")).count();
     assert_eq!(snapshots, usize::from(model.snapshot.is_some()), "{files:?}");
+    assert!(!files.iter().any(|file| file == RECYCLED), "{files:?}");
     ends(store.into_disk(), &mut |disk| {
         let (mut store, again) = open(disk);
         assert_eq!((&again.restored, &again.torn_tail), (&recovery.restored, &None), "it was durable");
@@ -270,6 +282,7 @@ pub fn every_crash_with<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut()
             }
         }
         if finished {
+            assert!(done.recycling > 2 || options.reserve_bytes == 0, "a crash in each step was meant");
             break;
         }
     }

@@ -252,7 +252,7 @@ fn damage(next: &mut impl FnMut() -> u8, used: u64, vouched: u64) -> Damage {
 
 /// Files with anything in them, perhaps beside a good FORMAT and META.
 fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 14] = [
         "wal-0000000000000001",
         "wal-0000000000000002",
         "wal-0000000000000003",
@@ -266,6 +266,7 @@ fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
         "LOST",
         "",
         "snapshot-0000000000000007-0000000000000002.part",
+        "wal-recycled",
     ];
     let mut disk = Memory::default();
     if kind & 4 != 0 {

@@ -2,10 +2,11 @@
 //! what cannot be done says so and loses nothing.
 
 use super::crashes::{check, live};
-use super::model::Model;
-use super::{RESERVING, entries, vote};
+use super::model::{Model, save, snapshot};
+use super::{RESERVING, content, entries, vote};
+use crate::format::RECYCLED;
 use crate::{Disk, DiskError, DiskErrorKind, Space, Store, StoreError};
-use raft_core::{LogIndex, Write};
+use raft_core::{EntryId, LogFate, LogIndex, Write};
 
 /// A disk with a limit on the bytes of all files together.
 #[derive(Clone, Debug)]
@@ -21,11 +22,13 @@ pub struct Quota<D> {
 }
 
 impl<D: Disk> Quota<D> {
+    /// Bytes of all files together.
+    fn used(&mut self) -> Result<u64, DiskError> {
+        self.disk.list()?.iter().map(|file| self.disk.len(file)).sum()
+    }
+
     fn take(&mut self, file: &str, bytes: u64) -> Result<(), DiskError> {
-        let mut used = 0;
-        for file in self.disk.list()? {
-            used += self.disk.len(&file)?;
-        }
+        let used = self.used()?;
         let is_the_one = self.full_after == Some(0);
         self.full_after = self.full_after.and_then(|left| left.checked_sub(1));
         if !is_the_one && used + bytes <= self.limit {
@@ -139,6 +142,57 @@ pub(super) fn room_that_is_promised_is_there<D: Disk>(fresh: &mut impl FnMut() -
         model.check(&recovery.restored, LogIndex(0), u64::MAX);
     }
     assert!(enough > 100 && low > 40 && refused > 40, "{enough} times enough, {low} times low, {refused} refused");
+}
+
+/// The disk is full, and whatever compaction lets go of would be somebody else's at once: the log keeps it.
+pub(super) fn an_old_segment_becomes_the_next_ones_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for in_steps in [true, false] {
+        let disk = Quota { disk: fresh(), limit: 13_000, full_after: None, refused: 0 };
+        let (mut store, _) = Store::open(disk, RESERVING).expect("one segment fits");
+        let mut writes = Vec::new();
+        while store.space() == Space::Enough {
+            burst(&mut store, &mut writes, 2);
+        }
+        let last = EntryId::new(Model::of(&writes).last().0, 1);
+        store.disk_mut().limit += 1000;
+        save(&mut store, last);
+        writes.push(snapshot(last, LogFate::Keep));
+        store.write(&writes[writes.len() - 1..]).expect("there was room");
+        let (refused, bytes) = (store.disk().refused, store.disk_mut().used().expect("a disk that works"));
+        store.disk_mut().limit = bytes;
+        store.compact(last.index.next()).expect("a disk that works");
+        assert!(segments(&mut store).contains(&RECYCLED.to_owned()), "{:?}", segments(&mut store));
+        // Nothing of it is free for others.
+        store.disk_mut().limit = store.disk_mut().used().expect("a disk that works");
+        if in_steps {
+            let mut steps = 0;
+            while store.tend().expect("nothing is asked for") {
+                assert_eq!(store.space(), Space::Low);
+                steps += 1;
+            }
+            assert_eq!((store.space(), steps), (Space::Enough, 3));
+            let next = segments(&mut store).pop().expect("there is one");
+            let zeros = content(store.disk_mut(), &next);
+            assert!(zeros.len() >= 4096 && zeros.iter().all(|&byte| byte == 0), "no frame of the old one");
+        } else {
+            // A group that cannot wait.
+            writes.push(entries(last.index.0 + 1, 1, 1, 2900));
+            store.write(&writes[writes.len() - 1..]).expect("there is a segment");
+        }
+        assert_eq!(store.disk().refused, refused, "no space was asked for");
+        store.sync().expect("a disk that works");
+        assert!(!segments(&mut store).contains(&RECYCLED.to_owned()), "{:?}", segments(&mut store));
+        let model = Model::of(&writes);
+        let (mut store, recovery) = Store::open(store.into_disk(), RESERVING).expect("it goes on");
+        model.check(&recovery.restored, last.index.next(), u64::MAX);
+        model.check_snapshot(&mut store);
+    }
+}
+
+fn segments<D: Disk>(store: &mut Store<D>) -> Vec<String> {
+    let mut files = store.disk_mut().list().expect("a disk that works");
+    files.retain(|file| file.starts_with("wal-"));
+    files
 }
 
 /// Every call that takes space finds the disk full in turn: it is done without, or the store says so and has lost nothing.

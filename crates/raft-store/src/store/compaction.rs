@@ -3,7 +3,6 @@
 use super::Store;
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::format::segment_file;
 use raft_core::LogIndex;
 
 impl<D: Disk> Store<D> {
@@ -30,7 +29,7 @@ impl<D: Disk> Store<D> {
         self.sync_all()?;
         let needed = self.needs_from(before);
         while self.oldest < needed {
-            self.disk.remove(&segment_file(self.oldest))?;
+            self.let_go(self.oldest)?;
             // Each for certain before the next: a power loss must not leave a gap.
             self.disk.sync_folder()?;
             self.oldest += 1;

@@ -2,7 +2,8 @@
 //! still room for all that is on its way, and a group of writes never waits for space.
 //!
 //! The file has the next segment's name and nothing but zeros in it: no header, so no segment yet (`format`). It grows step
-//! by step, when the host has time; only if what is left is not enough, a sync sees to the rest of it.
+//! by step, when the host has time; only if what is left is not enough, a sync sees to the rest of it. Or it is an old
+//! segment's (`recycle`).
 //!
 //! Why `Enough` means that `reserve_bytes` of records fit, in whatever groups they come and whatever becomes of the disk
 //! meanwhile: either that much is left in the newest segment; or what does not fit there any more begins the next one, which
@@ -15,7 +16,7 @@ use crate::format::{SEGMENT_HEADER, segment_file};
 use raft_proto::encode_write;
 
 /// How much a step adds: little enough to be made durable in a moment, much enough for few moments.
-const STEP: u64 = 4 << 20;
+pub(super) const STEP: u64 = 4 << 20;
 
 /// Whether there is room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +60,12 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    fn step(&mut self) -> Result<bool, StoreError> {
+    pub(super) fn step(&mut self) -> Result<bool, StoreError> {
         if self.options.reserve_bytes == 0 {
             return Ok(false);
+        }
+        if let Some(recycled) = self.recycled.take() {
+            return self.recycle(recycled);
         }
         let file = segment_file(self.position.segment + 1);
         let mut spare = match self.spare {
@@ -85,7 +89,8 @@ impl<D: Disk> Store<D> {
         Ok(spare.bytes > before && spare.bytes < wanted)
     }
 
-    fn wanted(&self, head: u64) -> u64 {
+    /// How long the next segment's file is to be.
+    pub(super) fn wanted(&self, head: u64) -> u64 {
         self.options.segment_bytes.max(head.saturating_add(self.options.reserve_bytes))
     }
 
@@ -97,7 +102,7 @@ impl<D: Disk> Store<D> {
 }
 
 /// Whether a call that takes space got it; a full disk is no failure.
-fn took_space(result: Result<(), DiskError>) -> Result<bool, DiskError> {
+pub(super) fn took_space(result: Result<(), DiskError>) -> Result<bool, DiskError> {
     match result {
         Err(error) if error.kind == DiskErrorKind::Full => Ok(false),
         result => result.map(|()| true),
