@@ -132,7 +132,8 @@ impl World {
     pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
         let Some(process) = self.process_of(node, incarnation) else { return };
         let Some(working) = process.working.clone() else { return };
-        if matches!(working, Working::Load { .. } | Working::Send { .. } | Working::Compact) {
+        let calls = matches!(working, Working::Group { .. } | Working::Save { .. } | Working::Keep { .. });
+        if !calls {
             // No call need follow, and what is recorded next is of this node.
             let view = self.hosts.get(&node).and_then(Host::view);
             self.emissions.push(Emission::View(view));
