@@ -120,7 +120,7 @@ impl World {
     pub(super) fn disk_done(&mut self, node: NodeId, incarnation: u64) {
         let Some(process) = self.process_of(node, incarnation) else { return };
         let Some(working) = process.working.clone() else { return };
-        if let Working::Ask { .. } = &working {
+        if !matches!(working, Working::Group { .. }) {
             // No call need follow, and what is recorded next is of this node.
             let view = self.hosts.get(&node).and_then(Host::view);
             self.emissions.push(Emission::View(view));
