@@ -3,6 +3,7 @@
 //! Nothing here is part of what is built for users. The tasks know the crates by their command lines; only `durability`
 //! reads their formats.
 
+mod bench;
 mod check;
 mod code_map;
 mod durability;
@@ -48,6 +49,8 @@ enum Task {
     Messages(messages::Options),
     /// One small change at a time in the core: each has to fail a test, or to be explained; needs cargo-mutants
     Mutants(mutants::Options),
+    /// Measurements that are no tests: the write-ahead log beside other stores
+    Bench(bench::Options),
     /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
     CodeMap,
 }
@@ -76,6 +79,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Messages(options) => messages::run(&root, &options),
         Task::Mutants(options) => mutants::run(&root, &options),
+        Task::Bench(options) => bench::run(&root, &options),
         Task::CodeMap => code_map::write(&root).map(|()| true),
     }
 }

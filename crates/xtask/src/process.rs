@@ -43,6 +43,12 @@ pub(crate) fn need_cargo(command: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether strace is there.
+pub(crate) fn has_strace() -> bool {
+    let version = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
 /// How a limited process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {

@@ -24,22 +24,9 @@ pub(crate) enum Claim {
     Answered { index: u64 },
 }
 
-/// The kinds of claims, in the order of [`Claim::kind`].
-pub(crate) const KINDS: [&str; 6] =
-    ["matches acknowledged", "votes granted", "own votes", "commands answered", "sessions opened", "queries answered"];
-
-impl Claim {
-    /// Which of [`KINDS`] it is.
-    pub(crate) fn kind(&self) -> usize {
-        match self {
-            Self::Matched { .. } => 0,
-            Self::Granted { .. } => 1,
-            Self::OwnVote { .. } => 2,
-            Self::Applied { .. } => 3,
-            Self::Opened { .. } => 4,
-            Self::Answered { .. } => 5,
-        }
-    }
+/// Whether the first message on a connection to a peer is that of a stream of messages. Others carry snapshots.
+pub(crate) fn begins_messages(bytes: &[u8]) -> bool {
+    exactly(bytes).is_some_and(|request: PeerRequest| matches!(request.kind, Some(peer_request::Kind::Hello(_))))
 }
 
 /// What node `from` promises to its peer `to` by a frame of the stream it has opened to it.
@@ -105,6 +92,17 @@ mod tests {
             let answer = QueryResponse { outcome: Some(query_response::Outcome::Answer(answer)) };
             assert_eq!(to_client(&answer.encode_to_vec()), Some(Claim::Answered { index: 5 }));
         }
+    }
+
+    #[test]
+    fn a_stream_of_messages_begins_with_a_hello_and_nothing_else_does() {
+        use raft_proto::wire::raft::{Hello, SnapshotHeader, SnapshotRequest, snapshot_request};
+        let hello = Hello { protocol_version: 1, from: 2, to: 3, ..Hello::default() };
+        let greeting = PeerRequest { kind: Some(peer_request::Kind::Hello(hello.clone())) };
+        assert!(begins_messages(&greeting.encode_to_vec()));
+        let header = SnapshotHeader { hello: Some(hello), term: 4, ..SnapshotHeader::default() };
+        let header = SnapshotRequest { kind: Some(snapshot_request::Kind::Header(Box::new(header))) };
+        assert!(!begins_messages(&header.encode_to_vec()) && !begins_messages(b""));
     }
 
     #[test]

@@ -12,15 +12,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Small segments, so that a run goes through several.
-const SEGMENT: &str = "256KiB";
+/// A small first segment, so that its end is reached and it is removed on every node. The later ones are as large as the
+/// space that a node keeps ahead.
+const SEGMENT: &str = "16KiB";
+/// After so many entries a snapshot is taken.
+const SNAPSHOT_AFTER: u64 = 100;
+/// So many of the entries that it covers stay.
+const TRAILING: u64 = 10;
+/// Who has missed so many entries is sent a snapshot: two were taken since, whatever was on its way.
+const MISSED: u64 = 3 * SNAPSHOT_AFTER + TRAILING;
 /// How long the cluster may take to be ready, and a node to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a round of load lasts.
-const ROUND: Duration = Duration::from_secs(8);
+const ROUND: Duration = Duration::from_secs(16);
 /// How long the load goes on before and between the faults.
 const CALM: Duration = Duration::from_millis(1_500);
-/// How long a killed or cut leader stays away: the others elect another one meanwhile.
+/// How long a cut leader stays away: the others elect another one meanwhile.
 const AWAY: Duration = Duration::from_millis(1_500);
 
 /// A cluster on this machine.
@@ -69,8 +76,9 @@ impl Cluster {
         self.members.iter().map(node).collect()
     }
 
-    /// Puts load on the cluster and harms the leader in the middle of it: killed and started again, it recovers; cut off
-    /// and connected again, its log is truncated. How many writes clients were told of.
+    /// Puts load on the cluster and harms the leader in the middle of it: killed and started again after the others have
+    /// gone on without it, it recovers and is sent a snapshot; cut off and connected again, its log is truncated. How many
+    /// writes clients were told of.
     pub(crate) fn round(&mut self, round: u32, clients: u64) -> Result<u64> {
         let history = self.folder.join(format!("history-{round}.jsonl"));
         let mut bench = self.client("bench");
@@ -81,9 +89,10 @@ impl Cluster {
         let mut bench = bench.spawn().context("cannot run bench")?;
         std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads under load")?;
+        let killed_at = self.commit()?;
         self.signal(leader, "KILL")?;
         self.wait(leader)?;
-        std::thread::sleep(AWAY);
+        self.committed(killed_at + MISSED)?;
         self.spawn(leader)?;
         std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads after a kill")?;
@@ -140,8 +149,8 @@ impl Cluster {
         }
         command.args(peers.iter().flat_map(|peer| ["--peer", peer]));
         command.args(["--cluster", "durability", "--segment-bytes", SEGMENT]);
-        // The judge folds each log from its first entry on, so nothing of it may be let go of.
-        command.args(["--snapshot-after-entries", "0", "--snapshot-after-bytes", "0"]);
+        command.args(["--snapshot-after-entries", &SNAPSHOT_AFTER.to_string()]);
+        command.args(["--trailing-entries", &TRAILING.to_string()]);
         command.arg("--data-dir").arg(folder.join(format!("node{id}")));
         let log = File::create(folder.join(format!("node{id}-{start}.log")))?;
         command.current_dir(&folder).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
@@ -179,6 +188,26 @@ impl Cluster {
             let leader = leader_of(&self.status()?);
             if leader.is_some() || begin.elapsed() > PATIENCE {
                 return Ok(leader);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The highest commit index that a node knows.
+    fn commit(&self) -> Result<u64> {
+        Ok(self.status()?.iter().filter_map(|member| member["commit"].as_u64()).max().unwrap_or(0))
+    }
+
+    /// Waits until the cluster has committed so much.
+    fn committed(&self, index: u64) -> Result<()> {
+        let begin = Instant::now();
+        loop {
+            let commit = self.commit()?;
+            if commit >= index {
+                return Ok(());
+            }
+            if begin.elapsed() > PATIENCE {
+                bail!("the cluster has committed up to {commit} and not up to {index}: is the machine too slow?");
             }
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -1,27 +1,30 @@
 //! `cargo xtask durability`: no answer to a client, no match and no vote leaves a node before the fdatasync that covers it
-//! has returned. Real nodes run under strace, and their traces are judged.
+//! has returned, and nothing is removed before what takes its place is durable. Real nodes run under strace, take snapshots
+//! often, and send them to who was away; their traces are judged.
 //!
 //! Ending processes cannot show this: what a killed process has written is still there.
 
+mod acts;
 mod claims;
 mod cluster;
+mod files;
+mod fold;
 mod http2;
 mod judge;
 mod trace;
 mod wal;
 
 use crate::planted::{self, Tree};
+use acts::{ANSWERED, KINDS, NAMED, SEGMENTS, SNAPSHOTS};
 use anyhow::{Context, Result, bail};
-use claims::KINDS;
 use cluster::Cluster;
 use judge::Judge;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::process::Line;
+use crate::process::{Line, has_strace};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -47,7 +50,7 @@ const SHOWN: usize = 3;
 
 /// Whether no promise was early; of planted bugs, whether each was found.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
-    if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
+    if !has_strace() {
         bail!("this check needs strace: apt-get install strace");
     }
     let folder = root.join("target/durability");
@@ -113,7 +116,7 @@ fn check(binary: &Path, folder: &Path, options: &Options) -> Result<usize> {
     outcome.print();
     let violations: Vec<_> = judges.iter().flat_map(|judge| &judge.violations).collect();
     for (kind, name) in KINDS.iter().enumerate() {
-        let of_kind = || violations.iter().filter(|violation| violation.claim.kind() == kind);
+        let of_kind = || violations.iter().filter(|violation| violation.act.kind() == kind);
         for violation in of_kind().take(SHOWN) {
             println!("durability: VIOLATION: {violation}");
         }
@@ -141,6 +144,8 @@ fn judged(node: judge::Node, traces: &[PathBuf]) -> Result<Judge> {
 struct Outcome {
     checked: [u64; KINDS.len()],
     log: wal::Figures,
+    /// By node: the counts of its own acts.
+    of_each: Vec<[u64; KINDS.len()]>,
 }
 
 impl Outcome {
@@ -150,18 +155,20 @@ impl Outcome {
             for (sum, count) in all.checked.iter_mut().zip(judge.checked) {
                 *sum += count;
             }
+            all.of_each.push(judge.checked);
             let (sum, log) = (&mut all.log, &judge.log.figures);
             sum.writes += log.writes;
             sum.records += log.records;
             sum.entries += log.entries;
             sum.truncations += log.truncations;
+            sum.received += log.received;
             sum.syncs += log.syncs;
         }
         all
     }
 
     fn print(&self) {
-        let wal::Figures { writes, records, entries, truncations, syncs } = self.log;
+        let wal::Figures { writes, records, entries, truncations, received, syncs } = self.log;
         println!(
             "durability: logs: {writes} writes of {records} records with {entries} entries and {truncations} \
              truncations; {syncs} fdatasyncs, {:.2} entries each",
@@ -169,7 +176,8 @@ impl Outcome {
         );
         let counts: Vec<String> =
             KINDS.iter().zip(self.checked).map(|(kind, count)| format!("{count} {kind}")).collect();
-        println!("durability: messages checked: {}", counts.join(", "));
+        println!("durability: checked: {}", counts.join(", "));
+        println!("durability: snapshots of peers that took the place of a log: {received}");
     }
 
     /// # Errors
@@ -178,7 +186,17 @@ impl Outcome {
         if let Some((kind, _)) = KINDS.iter().zip(self.checked).find(|(_, count)| *count == 0) {
             bail!("the traces show no {kind}: this proves nothing about them");
         }
-        let answered = self.checked[3];
+        for (node, counts) in (1..).zip(&self.of_each) {
+            for kind in [NAMED, SEGMENTS, SNAPSHOTS] {
+                if counts[kind] == 0 {
+                    bail!("the traces of node {node} show no {}: its log was never compacted", KINDS[kind]);
+                }
+            }
+        }
+        if self.log.received == 0 {
+            bail!("no node was sent a snapshot that took the place of its log");
+        }
+        let answered = self.checked[ANSWERED];
         if answered < acknowledged {
             bail!("clients heard of {acknowledged} writes, but the traces show only {answered} commands answered");
         }
@@ -192,15 +210,25 @@ mod tests {
     use crate::{planted, repository};
 
     #[test]
-    fn a_kind_of_message_that_is_missing_proves_nothing() {
-        let outcome = |checked| Outcome { checked, log: wal::Figures::default() };
-        outcome([1, 1, 1, 9, 1, 1]).proves_something(9).unwrap();
-        let refused = |checked, words: &str| {
-            let error = outcome(checked).proves_something(9).unwrap_err().to_string();
+    fn a_kind_that_is_missing_proves_nothing() {
+        let whole = || {
+            let mut checked = [1; KINDS.len()];
+            checked[ANSWERED] = 9;
+            let log = wal::Figures { received: 1, ..wal::Figures::default() };
+            Outcome { checked, log, of_each: vec![checked; 3] }
+        };
+        whole().proves_something(9).unwrap();
+        let refused = |harm: &dyn Fn(&mut Outcome), words: &str| {
+            let mut outcome = whole();
+            harm(&mut outcome);
+            let error = outcome.proves_something(9).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         };
-        refused([1, 0, 1, 9, 1, 1], "no votes granted");
-        refused([1, 1, 1, 8, 1, 1], "only 8 commands answered");
+        refused(&|outcome| outcome.checked[1] = 0, "no votes granted");
+        refused(&|outcome| outcome.checked[ANSWERED] = 8, "only 8 commands answered");
+        refused(&|outcome| outcome.of_each[1][SEGMENTS] = 0, "node 2 show no segments removed");
+        refused(&|outcome| outcome.of_each[2][NAMED] = 0, "node 3 show no snapshots named");
+        refused(&|outcome| outcome.log.received = 0, "no node was sent a snapshot");
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub(crate) enum What {
     Write { path: String, offset: u64, bytes: Vec<u8> },
     /// Make a file or folder durable.
     Sync { path: String },
+    /// Give a file another name, in place of a file of that name.
+    Rename { from: String, to: String },
+    /// Remove a file.
+    Remove { path: String },
     /// Send on a connection.
     Send { link: Link, bytes: Vec<u8> },
     /// Close a connection.
@@ -41,8 +45,9 @@ pub(crate) struct Link {
     pub(crate) remote: u16,
 }
 
-/// The system calls to trace.
-pub(crate) const TRACED: &str = "trace=openat,pwrite64,fdatasync,fsync,write,writev,sendto,sendmsg,close";
+/// The system calls to trace. Of some the architecture has one form or another.
+pub(crate) const TRACED: &str = "trace=openat,pwrite64,fdatasync,fsync,?rename,?renameat,renameat2,?unlink,unlinkat,write,\
+                                 writev,sendto,sendmsg,close";
 
 /// The longest data that a line shows; more than any node writes at once here.
 pub(crate) const MAX_DATA: usize = 4 << 20;
@@ -117,10 +122,20 @@ impl Reader {
     }
 
     fn what(&mut self, name: &str, arguments: &str) -> Result<Option<What>> {
-        if name == "openat" {
-            let path = data(arguments)?;
-            let path = String::from_utf8(path).context("a path is no text")?;
-            return Ok(arguments.contains("O_CREAT").then_some(What::Create { path }));
+        match name {
+            "openat" => {
+                let [path] = paths(arguments)?;
+                return Ok(arguments.contains("O_CREAT").then_some(What::Create { path }));
+            }
+            "rename" | "renameat" | "renameat2" => {
+                let [from, to] = paths(arguments)?;
+                return Ok(Some(What::Rename { from, to }));
+            }
+            "unlink" | "unlinkat" => {
+                let [path] = paths(arguments)?;
+                return Ok(Some(What::Remove { path }));
+            }
+            _ => {}
         }
         let Some((descriptor, rest)) = self.descriptor(arguments)? else { return Ok(None) };
         Ok(match (name, descriptor) {
@@ -177,17 +192,29 @@ fn port(address: &str) -> Result<u16> {
 
 /// The data of all strings in a call's arguments, one after the other.
 fn data(arguments: &str) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    Ok(strings(arguments)?.concat())
+}
+
+/// The strings in a call's arguments as paths.
+fn paths<const N: usize>(arguments: &str) -> Result<[String; N]> {
+    let texts = strings(arguments)?.into_iter().map(String::from_utf8);
+    let texts: Vec<String> = texts.collect::<Result<_, _>>().context("a path is no text")?;
+    texts.try_into().ok().with_context(|| format!("not {N} paths"))
+}
+
+fn strings(arguments: &str) -> Result<Vec<Vec<u8>>> {
+    let mut strings = Vec::new();
     let mut rest = arguments;
     while let Some((_, begun)) = rest.split_once('"') {
         let (text, after) = begun.split_once('"').context("a string without an end")?;
-        bytes.append(&mut unescape(text)?);
+        let bytes = unescape(text)?;
         if after.starts_with("...") {
             bail!("a string is cut after {} bytes", bytes.len());
         }
+        strings.push(bytes);
         rest = after;
     }
-    Ok(bytes)
+    Ok(strings)
 }
 
 /// `\x68\x69` as bytes.
@@ -224,6 +251,11 @@ mod tests {
 9 close(18<TCP:[127.0.0.1:34024->127.0.0.1:17110]>) = 0
 7 openat(AT_FDCWD<\\x2f>, \"\\x2f\\x62\", O_RDWR|O_CREAT|O_EXCL|O_CLOEXEC, 0666) = 8<\\x2f\\x62>
 7 openat(AT_FDCWD<\\x2f>, \"\\x2f\\x62\", O_RDONLY) = 8<\\x2f\\x62>
+7 rename(\"\\x2f\\x62\", \"\\x2f\\x63\") = 0
+7 renameat2(AT_FDCWD<\\x2f>, \"\\x2f\\x63\", AT_FDCWD<\\x2f>, \"\\x2f\\x64\", 0) = 0
+7 unlink(\"\\x2f\\x64\" <unfinished ...>
+7 <... unlink resumed>)             = 0
+7 unlinkat(AT_FDCWD<\\x2f>, \"\\x2f\\x65\", 0) = -1 ENOENT (No such file or directory)
 9 +++ exited with 0 +++
 ";
         let call = |begin, end, returned, what| Call { begin, end: Some(end), returned: Some(returned), what };
@@ -235,6 +267,10 @@ mod tests {
             call(6, 6, -1, What::Send { link: LINK, bytes: vec![2] }),
             call(8, 8, 0, What::Close { link: LINK }),
             call(9, 9, 8, What::Create { path: "/b".to_owned() }),
+            call(11, 11, 0, What::Rename { from: "/b".to_owned(), to: "/c".to_owned() }),
+            call(12, 12, 0, What::Rename { from: "/c".to_owned(), to: "/d".to_owned() }),
+            call(13, 14, 0, What::Remove { path: "/d".to_owned() }),
+            call(15, 15, -1, What::Remove { path: "/e".to_owned() }),
         ];
         assert_eq!(calls(text), expected);
     }

@@ -1,8 +1,9 @@
-//! A node's log as its system calls make it: which entries and votes each write carries, and which of them a sync has
-//! made durable. Must not know who relies on it.
+//! A node's log as its system calls make it: which entries, votes and snapshots each write carries, which of them a sync has
+//! made durable, and which files no crash can lead back to. Must not know who relies on it.
 
-use anyhow::{Result, bail};
-use raft_store::{Record, records_written};
+use super::fold::{Fold, Said, Snapshot};
+use anyhow::Result;
+use raft_store::records_written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -21,7 +22,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// A record, and how far it has come.
+/// A record, or a segment's header, which says nothing here; and how far it has come.
 #[derive(Debug)]
 struct Kept {
     file: String,
@@ -33,20 +34,9 @@ struct Kept {
     synced: bool,
     /// Whether something else was written over it.
     dropped: bool,
-    hard_state: Option<(u64, Option<u64>)>,
-    truncate_from: Option<u64>,
-    /// The index of the first entry, and the terms of all.
-    entries: (u64, Vec<u64>),
-}
-
-/// What the records add up to.
-#[derive(Clone, Debug, Default)]
-struct Fold {
-    term: u64,
-    /// By index - 1: an entry's term, and the record that holds it.
-    entries: Vec<(u64, usize)>,
-    /// So many entries from the first were found durable.
-    durable: usize,
+    /// Whether the process died in its write: nobody knows whether it is there, unless it is written again.
+    is_ghost: bool,
+    said: Said,
 }
 
 /// A node's log.
@@ -57,12 +47,16 @@ pub(crate) struct Log {
     fold: Fold,
     /// The records that are not synced.
     unsynced: BTreeSet<usize>,
+    /// The segments that are there.
+    segments: BTreeSet<String>,
     /// Segments whose names are not durable.
     unnamed: BTreeSet<String>,
+    /// Segments that are gone, but not for certain.
+    leaving: BTreeSet<String>,
     /// By call: the records that it will have made durable.
     syncs: BTreeMap<usize, (Place, Vec<usize>)>,
-    /// By call: the names that it will have made durable.
-    folder_syncs: BTreeMap<usize, Vec<String>>,
+    /// By call: the names that it will have made durable, and those that will be gone for certain.
+    folder_syncs: BTreeMap<usize, (Vec<String>, Vec<String>)>,
     pub(crate) figures: Figures,
 }
 
@@ -74,39 +68,62 @@ pub(crate) struct Figures {
     pub(crate) records: u64,
     pub(crate) entries: u64,
     pub(crate) truncations: u64,
+    /// Snapshots that took the place of the log: those that peers have sent.
+    pub(crate) received: u64,
     /// Syncs that made a record durable.
     pub(crate) syncs: u64,
 }
 
 impl Log {
-    /// A file was made.
+    /// A segment's file was made, or something else has become it.
     pub(crate) fn created(&mut self, file: &str) -> Result<()> {
         self.drop_from(file, 0)?;
+        self.segments.insert(file.to_owned());
         self.unnamed.insert(file.to_owned());
         Ok(())
     }
 
-    /// A write begins: the records in it.
+    /// A segment's file was removed, or has become something else.
+    pub(crate) fn removed(&mut self, file: &str) {
+        self.segments.remove(file);
+        self.unnamed.remove(file);
+        self.leaving.insert(file.to_owned());
+    }
+
+    /// A write begins: the records in it, and the snapshots that they name.
     ///
     /// # Errors
     /// The store never writes such bytes there.
-    pub(crate) fn write_begins(&mut self, file: &str, offset: u64, bytes: &[u8], place: Place) -> Result<Vec<usize>> {
+    pub(crate) fn write_begins(
+        &mut self,
+        file: &str,
+        offset: u64,
+        bytes: &[u8],
+        place: Place,
+    ) -> Result<(Vec<usize>, Vec<Snapshot>)> {
         let records = records_written(file, offset, bytes)?;
         self.drop_from(file, offset)?;
         self.figures.writes += u64::from(!records.is_empty());
-        let mut numbers = Vec::new();
-        for record in records {
+        self.figures.records += records.len() as u64;
+        let is_header = offset == 0 && bytes.iter().any(|&byte| byte != 0);
+        let header = is_header.then(|| (offset, Said::default()));
+        let said = records.iter().map(|record| (record.offset, Said::by(&record.write)));
+        let (mut numbers, mut snapshots) = (Vec::new(), Vec::new());
+        for (offset, said) in header.into_iter().chain(said) {
             let number = self.records.len();
-            let kept = keep(&record, place);
-            self.figures.records += 1;
-            self.figures.entries += kept.entries.1.len() as u64;
-            self.figures.truncations += u64::from(kept.truncate_from.is_some());
-            apply(&mut self.fold, number, &kept)?;
-            self.records.push(kept);
+            self.figures.entries += said.entries.1.len() as u64;
+            self.figures.truncations += u64::from(said.truncate_from.is_some());
+            self.figures.received += u64::from(said.snapshot.is_some_and(|snapshot| snapshot.discards));
+            snapshots.extend(said.snapshot);
+            let mut fold = std::mem::take(&mut self.fold);
+            self.take(&mut fold, number, &said)?;
+            self.fold = fold;
+            let (file, written, synced, dropped) = (file.to_owned(), false, false, false);
+            self.records.push(Kept { file, offset, place, written, synced, dropped, is_ghost: false, said });
             self.unsynced.insert(number);
             numbers.push(number);
         }
-        Ok(numbers)
+        Ok((numbers, snapshots))
     }
 
     /// A write has returned.
@@ -127,34 +144,35 @@ impl Log {
 
     /// The sync of the folder begins.
     pub(crate) fn folder_sync_begins(&mut self, call: usize) {
-        self.folder_syncs.insert(call, self.unnamed.iter().cloned().collect());
+        let names = |set: &BTreeSet<String>| set.iter().cloned().collect();
+        self.folder_syncs.insert(call, (names(&self.unnamed), names(&self.leaving)));
     }
 
     /// A sync has returned.
     pub(crate) fn sync_ends(&mut self, call: usize, well: bool) {
         let (_, covered) = self.syncs.remove(&call).unwrap_or((Place { trace: 0, line: 0 }, Vec::new()));
-        let names = self.folder_syncs.remove(&call).unwrap_or_default();
+        let (named, gone) = self.folder_syncs.remove(&call).unwrap_or_default();
         if !well {
             return;
         }
-        self.figures.syncs += u64::from(!covered.is_empty());
+        let is_record = |number: &usize| self.records.get(*number).is_some_and(|record| record.offset > 0);
+        self.figures.syncs += u64::from(covered.iter().any(is_record));
         for number in covered {
             self.unsynced.remove(&number);
             if let Some(record) = self.records.get_mut(number) {
                 record.synced = true;
             }
         }
-        for name in names {
-            self.unnamed.remove(&name);
-        }
+        self.unnamed.retain(|name| !named.contains(name));
+        self.leaving.retain(|name| !gone.contains(name));
     }
 
     /// The process died. What it had begun to write may be there: then recovery syncs it before it relies on it.
     pub(crate) fn died(&mut self) {
         self.syncs.clear();
         self.folder_syncs.clear();
-        for record in &mut self.records {
-            record.written = true;
+        for record in self.records.iter_mut().filter(|record| !record.written) {
+            (record.written, record.is_ghost) = (true, true);
         }
     }
 
@@ -170,10 +188,10 @@ impl Log {
         // A late message of an earlier term: since then entries may have been truncated that nobody counts any more.
         let mut fold = Fold::default();
         for (number, record) in self.records.iter().enumerate().filter(|(_, record)| !record.dropped) {
-            if record.hard_state.is_some_and(|(newer, _)| newer > term) {
+            if record.said.hard_state.is_some_and(|(newer, _)| newer > term) {
                 break;
             }
-            apply(&mut fold, number, record)?;
+            self.take(&mut fold, number, &record.said)?;
         }
         std::mem::swap(&mut fold, &mut self.fold);
         let lacks = self.lacks_prefix(index);
@@ -183,28 +201,111 @@ impl Log {
 
     /// What is missing for the entry to be durable with all before it.
     pub(crate) fn lacks_entry(&mut self, index: u64, term: u64) -> Option<String> {
-        let found = usize::try_from(index).ok().and_then(|index| self.fold.entries.get(index.checked_sub(1)?));
-        match found {
-            Some((found, _)) if *found != term => Some(format!("its log holds {index}@{found}")),
+        match self.fold.entry(index) {
+            Some((found, _)) if found != term => Some(format!("its log holds {index}@{found}")),
             _ => self.lacks_prefix(index),
         }
     }
 
     /// What is missing for all entries up to this index to be durable.
     pub(crate) fn lacks_prefix(&mut self, index: u64) -> Option<String> {
-        let durable = |number: &usize| self.is_durable(*number);
-        let mut prefix = self.fold.durable;
-        while self.fold.entries.get(prefix).is_some_and(|(_, number)| durable(number)) {
-            prefix += 1;
-        }
-        self.fold.durable = prefix;
-        if index <= prefix as u64 {
+        let mut fold = std::mem::take(&mut self.fold);
+        self.find_durable(&mut fold);
+        self.fold = fold;
+        let (prefix, (base, because)) = (self.fold.durable, self.fold.base);
+        if index <= prefix {
             return None;
         }
-        let Some((term, number)) = self.fold.entries.get(prefix) else {
+        if prefix < base {
+            return Some(format!("the snapshot up to {base} is not in force: {}", self.state(because)));
+        }
+        let Some((term, number)) = self.fold.entry(prefix + 1) else {
             return Some(format!("its log ends at index {prefix}"));
         };
-        Some(format!("entry {}@{term} is not durable: {}", prefix + 1, self.state(*number)))
+        Some(format!("entry {}@{term} is not durable: {}", prefix + 1, self.state(number)))
+    }
+
+    /// One more record for a fold.
+    fn take(&self, fold: &mut Fold, number: usize, said: &Said) -> Result<()> {
+        if said.snapshot.is_some_and(|snapshot| snapshot.discards) {
+            // What was durable until then is not asked for any more.
+            self.find_durable(fold);
+        }
+        fold.apply(number, said)
+    }
+
+    /// Finds out how far all of a fold is durable.
+    fn find_durable(&self, fold: &mut Fold) {
+        let (base, because) = fold.base;
+        if fold.durable < base && self.is_durable(because) {
+            fold.durable = base;
+        }
+        while fold.entry(fold.durable + 1).is_some_and(|(_, number)| self.is_durable(number)) {
+            fold.durable += 1;
+        }
+    }
+
+    /// What is missing for a segment's file to be allowed to go: no crash may lead to a log that needs it.
+    pub(crate) fn lacks_to_remove_segment(&self, file: &str) -> Result<Option<String>> {
+        let is_in_it = |record: &Kept| record.file == file && !record.dropped && !record.is_ghost;
+        if !self.records.iter().any(is_in_it) {
+            // A file without anything in it, not even a header: no segment yet, or none that ever was.
+            return Ok(None);
+        }
+        if let Some(before) = self.segments.iter().next().filter(|first| first.as_str() < file) {
+            return Ok(Some(format!("{before}, which comes before it, is still there")));
+        }
+        if let Some(before) = self.leaving.iter().next() {
+            return Ok(Some(format!("it is not certain yet that {before}, which comes before it, is gone")));
+        }
+        let mut later = self.records.iter().enumerate().filter(|(_, record)| record.file.as_str() > file);
+        if !later.any(|(number, _)| self.is_durable(number)) {
+            return Ok(Some("nothing of a later segment is durable".to_owned()));
+        }
+        self.lacks_whatever_is_there(|fold| {
+            let mut uncovered = fold.uncovered();
+            let in_it = |number: usize| self.records.get(number).is_some_and(|record| record.file == file);
+            let needed = uncovered.find(|(_, number)| in_it(*number));
+            Ok(needed.map(|(index, _)| match fold.snapshot {
+                None => format!("entry {index} is in it, and no record that names a snapshot is durable"),
+                Some(Snapshot { index: covered, .. }) => {
+                    format!("entry {index} is in it, and the newest durable record of a snapshot covers {covered}")
+                }
+            }))
+        })
+    }
+
+    /// What is missing for a snapshot's file to be allowed to go: no crash may lead to a log that rests on it.
+    pub(crate) fn lacks_to_remove_snapshot(&self, file: &str) -> Result<Option<String>> {
+        let coming = |record: &Kept| {
+            let is_it = record.said.snapshot.is_some_and(|snapshot| snapshot.file() == file);
+            is_it && !record.dropped && !record.is_ghost
+        };
+        if let Some(number) = self.unsynced.iter().find(|number| self.records.get(**number).is_some_and(coming)) {
+            return Ok(Some(format!("a record names it: {}", self.state(*number))));
+        }
+        self.lacks_whatever_is_there(|fold| {
+            let is_it = fold.snapshot.is_some_and(|snapshot| snapshot.file() == file);
+            Ok(is_it.then(|| "no record that names a newer one is durable".to_owned()))
+        })
+    }
+
+    /// What is missing for the log as a power loss would leave it, if it lacks something both with and without what the
+    /// process may have written as it died.
+    fn lacks_whatever_is_there(&self, lacks: impl Fn(&Fold) -> Result<Option<String>>) -> Result<Option<String>> {
+        let without = lacks(&self.durable_fold(false)?)?;
+        if without.is_none() { Ok(None) } else { Ok(lacks(&self.durable_fold(true)?)?.and(without)) }
+    }
+
+    /// What is durable, with or without the ghosts among it.
+    fn durable_fold(&self, with_ghosts: bool) -> Result<Fold> {
+        let mut fold = Fold::default();
+        for (number, record) in self.records.iter().enumerate() {
+            if self.is_durable(number) && (with_ghosts || !record.is_ghost) {
+                fold.apply(number, &record.said)?;
+            }
+        }
+        Ok(fold)
     }
 
     /// What is missing for this vote to be durable.
@@ -213,7 +314,7 @@ impl Log {
         if self.hard_states().any(|(_, found)| found == vote) {
             return None;
         }
-        let written = self.records.iter().rposition(|record| record.hard_state == Some(vote) && !record.dropped);
+        let written = self.records.iter().rposition(|record| record.said.hard_state == Some(vote) && !record.dropped);
         Some(written.map_or_else(
             || "no such vote was written".to_owned(),
             |number| format!("that vote is not durable: {}", self.state(number)),
@@ -223,7 +324,8 @@ impl Log {
     /// All hard states that are durable, newest first.
     fn hard_states(&self) -> impl Iterator<Item = (usize, (u64, Option<u64>))> {
         let records = self.records.iter().enumerate().rev();
-        records.filter_map(|(number, record)| Some((number, record.hard_state.filter(|_| self.is_durable(number))?)))
+        records
+            .filter_map(|(number, record)| Some((number, record.said.hard_state.filter(|_| self.is_durable(number))?)))
     }
 
     fn is_durable(&self, number: usize) -> bool {
@@ -252,49 +354,15 @@ impl Log {
         if !newest.is_some_and(is_over) {
             return Ok(());
         }
+        for (number, record) in self.records.iter_mut().enumerate().filter(|(_, record)| is_over(record)) {
+            record.dropped = true;
+            self.unsynced.remove(&number);
+        }
         let mut fold = Fold::default();
-        for (number, record) in self.records.iter_mut().enumerate() {
-            if is_over(record) {
-                record.dropped = true;
-                self.unsynced.remove(&number);
-            } else if !record.dropped {
-                apply(&mut fold, number, record)?;
-            }
+        for (number, record) in self.records.iter().enumerate().filter(|(_, record)| !record.dropped) {
+            self.take(&mut fold, number, &record.said)?;
         }
         self.fold = fold;
         Ok(())
     }
-}
-
-fn keep(record: &Record<'_>, place: Place) -> Kept {
-    let write = &record.write;
-    let first = write.entries.iter().next().map_or(0, |entry| entry.id.index.0);
-    Kept {
-        file: record.file.to_owned(),
-        offset: record.offset,
-        place,
-        written: false,
-        synced: false,
-        dropped: false,
-        hard_state: write.hard_state.map(|state| (state.term.0, state.voted_for.map(|candidate| candidate.0))),
-        truncate_from: write.truncate_from.map(|from| from.0),
-        entries: (first, write.entries.iter().map(|entry| entry.id.term.0).collect()),
-    }
-}
-
-fn apply(fold: &mut Fold, number: usize, record: &Kept) -> Result<()> {
-    if let Some((term, _)) = record.hard_state {
-        fold.term = term;
-    }
-    if let Some(from) = record.truncate_from {
-        let left = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        fold.entries.truncate(left);
-        fold.durable = fold.durable.min(left);
-    }
-    let (first, terms) = &record.entries;
-    if !terms.is_empty() && *first != fold.entries.len() as u64 + 1 {
-        bail!("entry {first} is written after entry {}", fold.entries.len());
-    }
-    fold.entries.extend(terms.iter().map(|term| (*term, number)));
-    Ok(())
 }

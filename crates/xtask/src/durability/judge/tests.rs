@@ -4,9 +4,9 @@ use super::*;
 use crate::durability::http2::data_frame;
 use crate::durability::trace;
 use prost::Message;
-use raft_core::{LogIndex, Write};
+use raft_core::{EntryId, LogFate, LogIndex, Write};
 use raft_proto::wire::raft as w;
-use raft_store::conformance::{OPTIONS, entries, vote};
+use raft_store::conformance::{OPTIONS, entries, save, snapshot, vote};
 use raft_store::{Files, Store};
 use std::fmt::Write as _;
 
@@ -73,6 +73,49 @@ impl Script {
         script.line(&format!("7 <... pwrite64 resumed>) = {count}"))
     }
 
+    fn creates(self, file: &str) -> Self {
+        self.line(&format!("7 openat(AT_FDCWD, \"{}\", O_RDWR|O_CREAT|O_EXCL, 0666) = 6<x>", path(file)))
+    }
+
+    /// A write of bytes whose meaning does not matter.
+    fn puts(self, file: &str, offset: u64) -> Self {
+        self.line(&format!("7 pwrite64(6<{}>, \"\\x01\\x02\", 2, {offset}) = 2", path(file)))
+    }
+
+    fn syncs(self, file: &str) -> Self {
+        self.line(&format!("7 fdatasync(6<{}>) = 0", path(file)))
+    }
+
+    fn renames(self, from: &str, to: &str) -> Self {
+        self.line(&format!("7 rename(\"{}\", \"{}\") = 0", path(from), path(to)))
+    }
+
+    fn removes(self, file: &str) -> Self {
+        self.line(&format!("7 unlink(\"{}\") = 0", path(file)))
+    }
+
+    fn names(self) -> Self {
+        self.line(&format!("7 fsync(4<{}>) = 0", hex(b"/n1")))
+    }
+
+    /// What the real store needs to know before a record names it.
+    fn saved(mut self, last: EntryId) -> Self {
+        save(&mut self.store, last);
+        self
+    }
+
+    /// A snapshot's file in two pieces and with its header last, as it should be.
+    fn saves(self, last: EntryId) -> Self {
+        let (file, new) = (snapshot_file(last), format!("{}.unfinished", snapshot_file(last)));
+        let script = self.saved(last).creates(&new).puts(&new, 32).puts(&new, 34).puts(&new, 0).syncs(&new);
+        script.renames(&new, &file).names()
+    }
+
+    /// The next segment, begun as it should be.
+    fn begins_segment(self, file: &str) -> Self {
+        self.creates(file).puts(file, 0).syncs(file).names()
+    }
+
     fn sync_begins(self) -> Self {
         self.line(&format!("8 fdatasync(5<{}> <unfinished ...>", segment()))
     }
@@ -91,7 +134,12 @@ impl Script {
 
     fn tells_peer(mut self, rpc: w::peer_message::Rpc) -> Self {
         let kind = w::peer_request::Kind::Message(w::PeerMessage { rpc: Some(rpc) });
-        let mut bytes = if self.greeted { Vec::new() } else { b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec() };
+        let mut bytes = Vec::new();
+        if !self.greeted {
+            let hello = Some(w::peer_request::Kind::Hello(w::Hello { protocol_version: 1, ..w::Hello::default() }));
+            bytes.extend(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+            bytes.extend(data_frame(1, &w::PeerRequest { kind: hello }.encode_to_vec()));
+        }
         bytes.extend(data_frame(1, &w::PeerRequest { kind: Some(kind) }.encode_to_vec()));
         self.greeted = true;
         self.send(PEER, &bytes)
@@ -132,6 +180,14 @@ impl Script {
         assert!(judge.checked.iter().sum::<u64>() > 0, "nothing was checked");
         judge.violations.iter().map(Violation::to_string).collect()
     }
+}
+
+fn path(file: &str) -> String {
+    hex(format!("/n1/{file}").as_bytes())
+}
+
+fn snapshot_file(last: EntryId) -> String {
+    format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
 }
 
 fn judge() -> Judge {
@@ -251,4 +307,135 @@ fn what_recovery_cuts_is_forgotten() {
     script.judged_by(&mut judge);
     assert_eq!(judge.violations.len(), 1, "{:?}", judge.violations);
     assert_eq!(judge.violations[0].lacks, "its log ends at index 3");
+}
+
+const SECOND: &str = "wal-0000000000000002";
+const FIRST_ENTRIES: EntryId = EntryId::new(2, 2);
+const ALL_ENTRIES: EntryId = EntryId::new(3, 2);
+
+fn kept(last: EntryId) -> Write {
+    snapshot(last, LogFate::Keep)
+}
+
+/// A log of three entries.
+fn logged() -> Script {
+    Script::named().write(&follower()).sync()
+}
+
+/// The same with a snapshot of two of them in force.
+fn covered() -> Script {
+    logged().saves(FIRST_ENTRIES).write(&[kept(FIRST_ENTRIES)]).sync()
+}
+
+#[test]
+fn what_a_durable_snapshot_covers_may_go() {
+    let first = snapshot_file(FIRST_ENTRIES);
+    let newer = covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]).sync().removes(&first).names();
+    silent(newer.begins_segment(SECOND).removes(SEGMENT).names().matched(3, 2).applied(2, 2).granted(2));
+    // Made useless before any record named it; and a file that is being written.
+    silent(logged().saves(ALL_ENTRIES).removes(&snapshot_file(ALL_ENTRIES)));
+    silent(logged().creates("snapshot-x.part").removes("snapshot-x.part").applied(3, 2));
+}
+
+#[test]
+fn a_file_that_is_not_whole_gets_no_name() {
+    let (file, new) = (snapshot_file(ALL_ENTRIES), "received");
+    let begun = || logged().creates(new).puts(new, 32);
+    fires(begun().renames(new, &file), "received became snapshot-0000000000000003-0000000000000002 in line 9, but");
+    fires(begun().syncs(new).puts(new, 0).renames(new, &file), "after its last write, in line 10");
+    let failed = format!("7 fdatasync(6<{}>) = -1 EIO (Input/output error)", path(new));
+    fires(begun().line(&failed).renames(new, &file), "no sync of received has returned");
+    silent(begun().puts(new, 0).syncs(new).renames(new, &file));
+}
+
+#[test]
+fn a_record_may_only_name_what_is_durable() {
+    let (file, new) = (snapshot_file(ALL_ENTRIES), "own");
+    let named = |script: Script| script.saved(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]);
+    let renamed = || logged().creates(new).puts(new, 0).syncs(new).renames(new, &file);
+    fires(named(renamed()), "the log was made to rest on snapshot-0000000000000003-0000000000000002");
+    fires(named(renamed()), "0000000000000002 is not synced");
+    fires(named(renamed().names().puts(&file, 40)), "no sync of snapshot-");
+    fires(named(logged()), "there is no file snapshot-");
+    silent(named(renamed().names()));
+}
+
+#[test]
+fn a_snapshot_stays_until_the_record_of_a_newer_one_is_durable() {
+    let (first, all) = (snapshot_file(FIRST_ENTRIES), snapshot_file(ALL_ENTRIES));
+    let words = "snapshot-0000000000000002-0000000000000002 was removed";
+    fires(covered().removes(&first), words);
+    let newer = || covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]);
+    fires(newer().removes(&first), "no record that names a newer one is durable");
+    fires(newer().sync_begins().removes(&first).sync_returns("0"), words);
+    fires(newer().removes(&all), "a record names it");
+    fires(newer().sync().removes(&all), "no record that names a newer one is durable");
+    // Whatever takes its place under that name.
+    fires(covered().renames(&first, "elsewhere"), words);
+}
+
+#[test]
+fn a_segment_stays_as_long_as_a_crash_can_lead_back_to_it() {
+    let unnamed = logged().begins_segment(SECOND).removes(SEGMENT);
+    fires(unnamed, "entry 1 is in it, and no record that names a snapshot is durable");
+    let part = || covered().begins_segment(SECOND);
+    fires(part().removes(SEGMENT), "entry 3 is in it, and the newest durable record of a snapshot covers 2");
+    fires(part().renames(SEGMENT, "reused"), "entry 3 is in it");
+    let unsynced = || covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]).begins_segment(SECOND);
+    fires(unsynced().removes(SEGMENT), "covers 2");
+    let whole = || covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]).sync();
+    fires(whole().removes(SEGMENT), "nothing of a later segment is durable");
+    fires(whole().creates(SECOND).puts(SECOND, 0).names().removes(SEGMENT), "nothing of a later segment");
+    silent(whole().begins_segment(SECOND).renames(SEGMENT, "reused"));
+}
+
+#[test]
+fn segments_go_in_order_and_each_for_certain() {
+    let third = "wal-0000000000000003";
+    let whole = || covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]).sync();
+    let script = || whole().begins_segment(SECOND).begins_segment(third);
+    fires(script().removes(SECOND), "wal-0000000000000001, which comes before it, is still there");
+    fires(script().removes(SEGMENT).removes(SECOND), "it is not certain yet that wal-0000000000000001");
+    silent(script().removes(SEGMENT).names().removes(SECOND));
+    // The file of a segment that was never begun.
+    silent(whole().creates(SECOND).removes(SECOND));
+}
+
+#[test]
+fn a_log_whose_head_is_gone_is_judged_from_its_snapshot_on() {
+    let last = EntryId::new(9, 2);
+    let taken = || logged().saves(last).write(&[snapshot(last, LogFate::Discard)]);
+    fires(taken().matched(9, 2), "the snapshot up to 9 is not in force: written to wal-");
+    fires(taken().sync().matched(10, 2), "its log ends at index 9");
+    let longer = || taken().sync().write(&[entries(10, 2, 2, 8)]);
+    fires(longer().applied(10, 2), "entry 10@2 is not durable");
+    // What was durable before was true and stays so.
+    silent(taken().matched(3, 2).sync().matched(9, 2).applied(2, 2));
+    silent(longer().sync().matched(11, 2).applied(10, 2));
+    // A log that was longer was another one.
+    let conflict = |script: Script| script.saves(FIRST_ENTRIES).write(&[snapshot(FIRST_ENTRIES, LogFate::Discard)]);
+    fires(conflict(logged()).matched(1, 2), "the snapshot up to 2 is not in force");
+}
+
+#[test]
+fn a_death_leaves_open_what_was_under_way() {
+    // A record that names a snapshot, in a write that never returned: whichever of the two files recovery removes, it has
+    // read which one the log goes by.
+    for removed in [FIRST_ENTRIES, ALL_ENTRIES] {
+        let mut judge = judge();
+        let (mut script, _) = covered().saves(ALL_ENTRIES).write_begins(&[kept(ALL_ENTRIES)]);
+        script.judged_by(&mut judge);
+        let mut script = script.sync().names().removes(&snapshot_file(removed));
+        script.judged_by(&mut judge);
+        assert!(judge.violations.is_empty(), "{removed}: {:?}", judge.violations);
+    }
+    // A removal that never returned.
+    let mut judge = judge();
+    let whole = covered().saves(ALL_ENTRIES).write(&[kept(ALL_ENTRIES)]).sync();
+    let script = whole.begins_segment(SECOND).begins_segment("wal-0000000000000003");
+    let mut script = script.line(&format!("7 unlink(\"{}\" <unfinished ...>", path(SEGMENT)));
+    script.judged_by(&mut judge);
+    let mut script = script.names().removes(SECOND);
+    script.judged_by(&mut judge);
+    assert!(judge.violations.is_empty(), "{:?}", judge.violations);
 }

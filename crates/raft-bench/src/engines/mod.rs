@@ -1,0 +1,102 @@
+//! The engines, behind the few things that a Raft log needs. Must not know who measures them.
+
+mod counting;
+mod fjall;
+mod own;
+mod redb;
+
+use crate::entries::Group;
+use anyhow::Result;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// Who is measured; the first is what the others are compared with.
+pub(crate) const ALL: [Name; 3] = [Name::Own, Name::Redb, Name::Fjall];
+
+/// An engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Name {
+    /// The log of raft-store, on real files
+    Own,
+    /// redb, durability immediate
+    Redb,
+    /// fjall, every batch persisted by sync-all
+    Fjall,
+}
+
+impl Name {
+    /// As tables and command lines have it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Own => "own",
+            Self::Redb => "redb",
+            Self::Fjall => "fjall",
+        }
+    }
+
+    /// Opens it in this folder, a new one if nothing is there.
+    pub(crate) fn open(self, folder: &Path) -> Result<Box<dyn Engine>> {
+        std::fs::create_dir_all(folder)?;
+        Ok(match self {
+            Self::Own => Box::new(own::Own::open(folder)?),
+            Self::Redb => Box::new(redb::Redb::open(folder)?),
+            Self::Fjall => Box::new(fjall::Fjall::open(folder)?),
+        })
+    }
+}
+
+/// A log on a disk.
+pub(crate) trait Engine {
+    /// Appends a group; durable when this returns.
+    fn append(&mut self, group: &Group) -> Result<()>;
+
+    /// Entries below `before` are needed no more; `before` is at most one behind the last entry.
+    fn remove_before(&mut self, before: u64) -> Result<()>;
+
+    /// What the entry at `index` carries; none if there is no such entry.
+    fn read(&mut self, index: u64) -> Result<Option<Vec<u8>>>;
+
+    /// What it has asked of the disk, if it can tell.
+    fn asked(&self) -> Option<Asked> {
+        None
+    }
+}
+
+/// What was asked of a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// Syncs of files and of the folder.
+    pub(crate) syncs: u64,
+    /// Bytes by which files were made longer ahead of what is written to them: zeros, each written once more later.
+    pub(crate) ahead: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entries::payload;
+
+    #[test]
+    fn every_engine_keeps_what_it_was_given_and_lets_go_of_the_rest() {
+        for name in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let mut engine = name.open(folder.path()).unwrap();
+            for first in (1..=60).step_by(3) {
+                engine.append(&Group::of(first, 3, 100)).unwrap();
+            }
+            engine.remove_before(40).unwrap();
+            engine.append(&Group::of(61, 1, 100)).unwrap();
+            drop(engine);
+            let mut engine = name.open(folder.path()).unwrap();
+            for index in 40..=61 {
+                assert_eq!(engine.read(index).unwrap().as_deref(), Some(&payload(index, 100)[..]), "{name:?} {index}");
+            }
+            assert_eq!(engine.read(62).unwrap(), None, "{name:?}");
+            // Our own removes whole segments only.
+            assert!(name == Name::Own || engine.read(39).unwrap().is_none(), "{name:?}");
+            assert_eq!(engine.asked().is_some(), name == Name::Own);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The write-ahead log of raft-store beside embedded stores, in the pattern of a Raft log: groups of entries appended in
+//! order of their index, one durable commit each, old entries removed now and then.
+//!
+//! In reading order: `entries` is what is written, `engines` who writes it, `worker` a process with one engine in it,
+//! `rounds` lets the workers take turns, `syncs` counts what they ask of the disk, `report` adds it all up, `machine` is
+//! where it ran. Nothing here is part of what is built for users, and nothing asserts a time.
+
+mod engines;
+mod entries;
+mod machine;
+mod report;
+mod rounds;
+mod syncs;
+mod worker;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use engines::Name;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "raft-bench", about = "The write-ahead log beside embedded stores", disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Groups of entries, one durable commit each, in rounds that alternate between the engines
+    Log(Plan),
+    /// One engine, told what to do by lines on its stdin
+    #[command(hide = true)]
+    Worker(Work),
+    /// Whether an engine's folder still holds the newest entries
+    #[command(hide = true)]
+    Verify(Check),
+}
+
+/// What is measured.
+#[derive(Args, Clone, Debug)]
+struct Plan {
+    /// Entries of a group, one after the other
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 8, 64],
+          value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    groups: Vec<u64>,
+    /// Bytes of an entry
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    entry_bytes: u32,
+    /// Commits of one engine in a round
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    commits: u64,
+    /// Rounds of each engine, after one that does not count
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    rounds: u64,
+    /// A folder to work in, emptied first; what is measured is its file system
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench-log")]
+    folder: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// An engine and its pattern.
+#[derive(Args, Clone, Debug)]
+struct Work {
+    #[arg(long, value_enum)]
+    engine: Name,
+    #[arg(long)]
+    folder: PathBuf,
+    #[arg(long)]
+    group: u64,
+    #[arg(long)]
+    entry_bytes: u32,
+}
+
+/// What must be there.
+#[derive(Args, Clone, Debug)]
+struct Check {
+    #[command(flatten)]
+    work: Work,
+    #[arg(long)]
+    last: u64,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Log(plan) => log(&plan),
+        Command::Worker(work) => worker::serve(&work),
+        Command::Verify(check) => worker::verify(&check.work, check.last),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("raft-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log(plan: &Plan) -> Result<()> {
+    if plan.folder.exists() {
+        std::fs::remove_dir_all(&plan.folder).with_context(|| format!("cannot empty {}", plan.folder.display()))?;
+    }
+    std::fs::create_dir_all(&plan.folder).with_context(|| format!("cannot make {}", plan.folder.display()))?;
+    let plan = Plan { folder: plan.folder.canonicalize()?, ..plan.clone() };
+    let mut report = report::Report::new(&plan)?;
+    for &group in &plan.groups {
+        let syncs = syncs::count(&plan, group)?;
+        let measured = rounds::measure(&plan, group)?;
+        report.add(&plan, group, &measured, &syncs);
+    }
+    std::fs::remove_dir_all(&plan.folder).with_context(|| format!("cannot remove {}", plan.folder.display()))?;
+    if plan.json { report.print_json() } else { report.print() }
+}

@@ -1,0 +1,213 @@
+//! The figures, as a table and as JSON. Must not measure.
+
+use crate::Plan;
+use crate::engines::Name;
+use crate::machine::Machine;
+use crate::rounds::Measured;
+use crate::syncs::can_see;
+use crate::worker::{KEPT, REMOVED_EVERY, Round};
+use anyhow::Result;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    entry_bytes: u32,
+    commits_a_round: u64,
+    rounds: u64,
+    rows: Vec<Row>,
+    /// What else our own log has written: by group.
+    ahead: BTreeMap<u64, Ahead>,
+}
+
+/// One engine with groups of one size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Row {
+    engine: Name,
+    group: u64,
+    /// Over all its rounds, removals included.
+    commits_per_second: f64,
+    entries_per_second: f64,
+    p50_microseconds: f64,
+    p99_microseconds: f64,
+    max_microseconds: f64,
+    /// Of all the time of its rounds, the part that the removals of old entries took.
+    removals_share: f64,
+    bytes_per_commit: f64,
+    bytes_per_payload_byte: f64,
+    /// None: not counted.
+    syncs_per_commit: Option<f64>,
+    /// Its commits a second divided by our own in the same round: the median of all rounds.
+    of_own: f64,
+}
+
+/// Zeros written ahead of the log, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Ahead {
+    before_the_rounds: u64,
+    in_the_rounds: u64,
+}
+
+impl Report {
+    pub(crate) fn new(plan: &Plan) -> Result<Self> {
+        Ok(Self {
+            machine: Machine::here(&plan.folder),
+            entry_bytes: plan.entry_bytes,
+            commits_a_round: plan.commits,
+            rounds: plan.rounds,
+            rows: Vec::new(),
+            ahead: BTreeMap::new(),
+        })
+    }
+
+    /// The rounds with groups of one size.
+    pub(crate) fn add(&mut self, plan: &Plan, group: u64, measured: &[Measured], syncs: &BTreeMap<Name, f64>) {
+        let Some(own) = measured.iter().find(|one| one.engine == Name::Own) else { return };
+        for one in measured {
+            let syncs = syncs.get(&one.engine).copied().or_else(|| counted(one));
+            self.rows.push(row(one, own, group, plan.entry_bytes, syncs));
+        }
+        let ahead = |round: &Round| round.asked.map_or(0, |asked| asked.ahead);
+        let before_the_rounds = ahead(&own.before);
+        let in_the_rounds = own.rounds.last().map_or(0, ahead).saturating_sub(before_the_rounds);
+        self.ahead.insert(group, Ahead { before_the_rounds, in_the_rounds });
+    }
+
+    pub(crate) fn print_json(&self) -> Result<()> {
+        println!("{}", serde_json::to_string_pretty(self)?);
+        Ok(())
+    }
+
+    pub(crate) fn print(&self) -> Result<()> {
+        let Machine { processor, cores, kernel, file_system, load } = &self.machine;
+        println!("{processor}, {cores} cores, Linux {kernel}, {file_system}, load {load} at the start");
+        println!(
+            "entries of {} bytes, {} rounds of {} commits of each engine in turn; every {REMOVED_EVERY} entries all but \
+             the newest {KEPT} are removed\n",
+            self.entry_bytes, self.rounds, self.commits_a_round
+        );
+        println!(
+            "| entries a commit | engine | commits/s | entries/s | p50 | p99 | longest | bytes written a commit | \
+             for each byte of payload | syncs a commit | speed, ours = 1 |"
+        );
+        println!("|--:|--|--:|--:|--:|--:|--:|--:|--:|--:|--:|");
+        for row in &self.rows {
+            println!("{}", row.line());
+        }
+        println!();
+        for (group, Ahead { before_the_rounds, in_the_rounds }) in &self.ahead {
+            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+            println!(
+                "own, {group} a commit: {:.0} MiB of zeros ahead of the log before the rounds, {:.0} MiB in them (counted \
+                 there)",
+                mib(*before_the_rounds),
+                mib(*in_the_rounds)
+            );
+        }
+        println!(
+            "bytes written: write_bytes of /proc/PID/io, for all threads of the engine's process from the first round to the \
+             last: whole pages of 4 KiB, each time one is changed that was not waiting to be written; without the file \
+             system's own journal"
+        );
+        if !can_see() {
+            println!("syncs: strace is not there, so only our own were counted, by the disk itself");
+        }
+        Ok(())
+    }
+}
+
+fn row(one: &Measured, own: &Measured, group: u64, entry_bytes: u32, syncs_per_commit: Option<f64>) -> Row {
+    let mut sorted: Vec<u64> = one.rounds.iter().flat_map(|round| round.commits.iter().copied()).collect();
+    sorted.sort_unstable();
+    let commits = sorted.len() as f64;
+    let all: u64 = one.rounds.iter().map(nanoseconds).sum();
+    let removals: u64 = one.rounds.iter().map(|round| round.removals).sum();
+    let written = one.rounds.last().map_or(0, |round| round.written).saturating_sub(one.before.written) as f64;
+    let commits_per_second = commits * 1e9 / all as f64;
+    let mut ratios: Vec<f64> = one.rounds.iter().zip(&own.rounds).map(|(it, own)| speed(it) / speed(own)).collect();
+    ratios.sort_by(f64::total_cmp);
+    let at = |share: f64| microseconds(&sorted, share);
+    Row {
+        engine: one.engine,
+        group,
+        commits_per_second,
+        entries_per_second: commits_per_second * group as f64,
+        p50_microseconds: at(0.5),
+        p99_microseconds: at(0.99),
+        max_microseconds: at(1.0),
+        removals_share: removals as f64 / all as f64,
+        bytes_per_commit: written / commits,
+        bytes_per_payload_byte: written / commits / (group * u64::from(entry_bytes)) as f64,
+        syncs_per_commit,
+        of_own: ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN),
+    }
+}
+
+/// Syncs per commit as the engine itself has counted them.
+fn counted(one: &Measured) -> Option<f64> {
+    let syncs = one.rounds.last()?.asked?.syncs - one.before.asked?.syncs;
+    let commits: usize = one.rounds.iter().map(|round| round.commits.len()).sum();
+    Some(syncs as f64 / commits as f64)
+}
+
+fn nanoseconds(round: &Round) -> u64 {
+    round.commits.iter().sum::<u64>() + round.removals
+}
+
+fn speed(round: &Round) -> f64 {
+    round.commits.len() as f64 / nanoseconds(round) as f64
+}
+
+/// What this share of all took at most.
+fn microseconds(sorted: &[u64], share: f64) -> f64 {
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).map_or(f64::NAN, |nanoseconds| *nanoseconds as f64 / 1e3)
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let Self { group, engine, of_own, bytes_per_payload_byte, .. } = self;
+        let syncs = self.syncs_per_commit.map_or_else(|| "not counted".to_owned(), |syncs| format!("{syncs:.2}"));
+        let ms = |microseconds: f64| format!("{:.2} ms", microseconds / 1e3);
+        format!(
+            "| {group} | {} | {:.0} | {:.0} | {} | {} | {} | {:.0} | {bytes_per_payload_byte:.1} | {syncs} | {of_own:.2} |",
+            engine.word(),
+            self.commits_per_second,
+            self.entries_per_second,
+            ms(self.p50_microseconds),
+            ms(self.p99_microseconds),
+            ms(self.max_microseconds),
+            self.bytes_per_commit,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(engine: Name, commit: u64) -> Measured {
+        let round = |written| Round { commits: vec![commit; 10], removals: 0, written, asked: None };
+        Measured { engine, rounds: vec![round(2_000), round(4_000)], before: round(1_000) }
+    }
+
+    #[test]
+    fn figures_are_of_all_rounds_and_ratios_of_those_at_the_same_time() {
+        let (own, other) = (measured(Name::Own, 1_000_000), measured(Name::Redb, 4_000_000));
+        let row = row(&other, &own, 8, 10, None);
+        assert_eq!((row.commits_per_second, row.entries_per_second, row.of_own), (250.0, 2_000.0, 0.25));
+        assert_eq!((row.bytes_per_commit, row.bytes_per_payload_byte), (150.0, 1.875));
+        assert_eq!((row.p50_microseconds, row.p99_microseconds), (4_000.0, 4_000.0));
+        assert!(row.line().contains("| not counted | 0.25 |"), "{}", row.line());
+    }
+
+    #[test]
+    fn percentiles_are_the_least_that_cover_the_share() {
+        let sorted: Vec<u64> = (1..=200).map(|it| it * 1_000).collect();
+        let at = |share| microseconds(&sorted, share);
+        assert_eq!([at(0.5), at(0.99), at(1.0), at(0.001)], [100.0, 198.0, 200.0, 1.0]);
+        assert!(microseconds(&[], 0.5).is_nan());
+    }
+}

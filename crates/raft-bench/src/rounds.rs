@@ -1,0 +1,136 @@
+//! Small rounds in turn: one engine's commits, then the next one's, each time another one first. So a machine that is busy
+//! with something else is busy for all of them.
+
+use crate::engines::{ALL, Name};
+use crate::worker::Round;
+use crate::{Plan, Work};
+use anyhow::{Context, Result, ensure};
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// What an engine did.
+pub(crate) struct Measured {
+    pub(crate) engine: Name,
+    /// Its rounds, in order; the one at the same place of another engine was made at about the same time.
+    pub(crate) rounds: Vec<Round>,
+    /// Its counters before the first of them.
+    pub(crate) before: Round,
+}
+
+/// Lets the engines take turns, then kills them, and makes sure that nothing is lost.
+pub(crate) fn measure(plan: &Plan, group: u64) -> Result<Vec<Measured>> {
+    let mut workers = Vec::new();
+    for engine in ALL {
+        let work = work(plan, engine, group, "rounds");
+        let mut worker = Worker::start(Command::new(std::env::current_exe()?), &work)?;
+        let before = worker.round(plan.commits)?;
+        workers.push((worker, work, Measured { engine, rounds: Vec::new(), before }));
+    }
+    for round in 0..plan.rounds {
+        for place in turns(round, workers.len()) {
+            if let Some((worker, _, measured)) = workers.get_mut(place) {
+                measured.rounds.push(worker.round(plan.commits)?);
+            }
+        }
+    }
+    let last = (plan.rounds + 1) * plan.commits * group;
+    let mut all = Vec::new();
+    for (worker, work, measured) in workers {
+        worker.kill()?;
+        let mut verify = Command::new(std::env::current_exe()?);
+        verify.arg("verify").args(words(&work)?).args(["--last", &last.to_string()]);
+        let verified = verify.status().context("cannot run the check")?.success();
+        ensure!(verified, "{} has not kept what it was given", work.engine.word());
+        std::fs::remove_dir_all(&work.folder)?;
+        all.push(measured);
+    }
+    Ok(all)
+}
+
+/// Who is first, who second: everybody is each equally often.
+fn turns(round: u64, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |place| (place + (round % count.max(1) as u64) as usize) % count)
+}
+
+/// An engine's folder and pattern.
+pub(crate) fn work(plan: &Plan, engine: Name, group: u64, what: &str) -> Work {
+    let folder = plan.folder.join(format!("{what}-{}-{group}", engine.word()));
+    Work { engine, folder, group, entry_bytes: plan.entry_bytes }
+}
+
+fn words(work: &Work) -> Result<Vec<String>> {
+    let folder = work.folder.to_str().context("the folder's name is no text")?;
+    let Work { group, entry_bytes, .. } = work;
+    let words = ["--engine", work.engine.word(), "--folder", folder];
+    let numbers = ["--group".to_owned(), group.to_string(), "--entry-bytes".to_owned(), entry_bytes.to_string()];
+    Ok(words.map(str::to_owned).into_iter().chain(numbers).collect())
+}
+
+/// A process with an engine in it.
+pub(crate) struct Worker {
+    process: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    /// Starts it by this command, which ends with the name of this program.
+    pub(crate) fn start(mut command: Command, work: &Work) -> Result<Self> {
+        command.arg("worker").args(words(work)?).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().context("cannot run a worker")?;
+        let stdin = process.stdin.take();
+        let stdout = BufReader::new(process.stdout.take().context("a worker without output")?);
+        let mut worker = Self { process, stdin, stdout };
+        // It is ready once it has said how much it has written.
+        worker.answer()?;
+        Ok(worker)
+    }
+
+    /// So many commits.
+    pub(crate) fn round(&mut self, commits: u64) -> Result<Round> {
+        writeln!(self.stdin.as_mut().context("the worker was told to end")?, "{commits}")?;
+        let round = self.answer()?;
+        ensure!(round.commits.len() as u64 == commits, "a worker has made {} commits", round.commits.len());
+        Ok(round)
+    }
+
+    fn answer(&mut self) -> Result<Round> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        ensure!(!line.is_empty(), "a worker has ended");
+        serde_json::from_str(&line).context("a worker says what makes no sense")
+    }
+
+    /// Kills it in the middle of whatever its threads do.
+    fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        self.process.wait()?;
+        Ok(())
+    }
+
+    /// Lets it end by itself.
+    pub(crate) fn end(mut self) -> Result<()> {
+        drop(self.stdin.take());
+        ensure!(self.process.wait()?.success(), "a worker has failed");
+        Ok(())
+    }
+}
+
+impl Drop for Worker {
+    /// Nothing is left running, whatever went wrong: a worker ends when its stdin does.
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        self.process.wait().ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everybody_has_a_turn_in_each_round_and_is_first_equally_often() {
+        let rounds: Vec<Vec<usize>> = (0..4).map(|round| turns(round, 3).collect()).collect();
+        assert_eq!(rounds, [[0, 1, 2], [1, 2, 0], [2, 0, 1], [0, 1, 2]]);
+    }
+}

@@ -1,0 +1,141 @@
+//! A process with one engine in it: so that what the system counts for a process is this engine's, its own threads' work
+//! included, and so that it can be killed. Each line on stdin is a number of commits to make, each line on stdout is what
+//! became of them.
+
+use crate::Work;
+use crate::engines::{Asked, Engine};
+use crate::entries::{Group, payload};
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write as _};
+use std::time::Instant;
+
+/// So many entries are added before old ones are removed.
+pub(crate) const REMOVED_EVERY: u64 = 10_000;
+/// So many of the newest stay.
+pub(crate) const KEPT: u64 = 1_000;
+
+/// What became of some commits.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Round {
+    /// How long each commit took, in nanoseconds.
+    pub(crate) commits: Vec<u64>,
+    /// How long the removals of old entries between them took together, in nanoseconds.
+    pub(crate) removals: u64,
+    /// Bytes that this process has caused to be written, since it began: `write_bytes` of /proc/self/io.
+    pub(crate) written: u64,
+    /// What the engine has asked of the disk since it was opened, if it can tell.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// Opens the engine, says where the counters are, and does as it is told until stdin ends.
+pub(crate) fn serve(work: &Work) -> Result<()> {
+    let mut log = Log { engine: work.engine.open(&work.folder)?, work, next: 1, removed: 0 };
+    answer(&log.counters()?)?;
+    for line in std::io::stdin().lock().lines() {
+        let commits: u64 = line?.trim().parse().context("a line that is no number of commits")?;
+        answer(&log.round(commits)?)?;
+    }
+    Ok(())
+}
+
+fn answer(round: &Round) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{}", serde_json::to_string(round)?)?;
+    Ok(stdout.flush()?)
+}
+
+/// A log as it grows.
+struct Log<'a> {
+    engine: Box<dyn Engine>,
+    work: &'a Work,
+    next: u64,
+    /// How often old entries were removed.
+    removed: u64,
+}
+
+impl Log<'_> {
+    fn round(&mut self, commits: u64) -> Result<Round> {
+        let Work { group, entry_bytes, .. } = *self.work;
+        let first = self.next;
+        let groups: Vec<Group> = (0..commits).map(|it| Group::of(first + it * group, group, entry_bytes)).collect();
+        let mut round = Round::default();
+        for entries in &groups {
+            let begin = Instant::now();
+            self.engine.append(entries)?;
+            round.commits.push(nanoseconds(begin));
+            self.next += group;
+            let last = self.next - 1;
+            if last / REMOVED_EVERY > self.removed {
+                self.removed = last / REMOVED_EVERY;
+                let begin = Instant::now();
+                self.engine.remove_before(self.next.saturating_sub(KEPT).max(1))?;
+                round.removals += nanoseconds(begin);
+            }
+        }
+        let Round { written, asked, .. } = self.counters()?;
+        Ok(Round { written, asked, ..round })
+    }
+
+    fn counters(&self) -> Result<Round> {
+        Ok(Round { written: write_bytes()?, asked: self.engine.asked(), ..Round::default() })
+    }
+}
+
+fn nanoseconds(begin: Instant) -> u64 {
+    u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn write_bytes() -> Result<u64> {
+    let text = std::fs::read_to_string("/proc/self/io").context("this needs Linux, with /proc/self/io")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("write_bytes:")).context("no write_bytes")?;
+    line.trim().parse().context("write_bytes is no number")
+}
+
+/// # Errors
+/// The folder of an engine whose process is dead does not hold the newest entries up to `last`, as they were.
+pub(crate) fn verify(work: &Work, last: u64) -> Result<()> {
+    let mut engine = work.engine.open(&work.folder)?;
+    let first = last.saturating_sub(KEPT - 1).max(1);
+    for index in first..=last {
+        let found = engine.read(index)?.with_context(|| format!("entry {index} of {last} is lost"))?;
+        ensure!(payload(index, work.entry_bytes) == found, "entry {index} of {last} is not what was written");
+    }
+    ensure!(engine.read(last + 1)?.is_none(), "entry {} is there, and was never written", last + 1);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::ALL;
+
+    #[test]
+    fn what_is_lost_or_changed_is_found() {
+        for engine in ALL {
+            let folder = tempfile::tempdir().unwrap();
+            let work = Work { engine, folder: folder.path().into(), group: 8, entry_bytes: 40 };
+            let mut log = Log { engine: engine.open(folder.path()).unwrap(), work: &work, next: 1, removed: 0 };
+            let round = log.round(5).unwrap();
+            assert!(round.commits.len() == 5 && round.written > 0 && round.removals == 0, "{round:?}");
+            drop(log);
+            verify(&work, 40).unwrap();
+            let said = |work: &Work, last| verify(work, last).unwrap_err().to_string();
+            assert!(said(&work, 41).contains("entry 41 of 41 is lost"));
+            assert!(said(&work, 39).contains("entry 40 is there"));
+            assert!(said(&Work { entry_bytes: 41, ..work.clone() }, 40).contains("not what was written"));
+        }
+    }
+
+    #[test]
+    fn old_entries_are_removed_in_the_rhythm_that_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = crate::engines::Name::Redb;
+        let work = Work { engine, folder: folder.path().into(), group: 3_000, entry_bytes: 8 };
+        let mut log = Log { engine: engine.open(folder.path()).unwrap(), work: &work, next: 1, removed: 0 };
+        assert_eq!(log.round(3).unwrap().removals, 0);
+        assert!(log.round(1).unwrap().removals > 0);
+        assert!(log.engine.read(11_000).unwrap().is_none() && log.engine.read(11_001).unwrap().is_some());
+        assert_eq!(log.round(2).unwrap().removals, 0);
+    }
+}
