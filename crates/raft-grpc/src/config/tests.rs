@@ -171,7 +171,7 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
         (Key::SegmentBytes, "4095"),
         (Key::SnapshotAfterEntries, "-1"),
         (Key::SnapshotAfterBytes, "2TiB"),
-        (Key::SnapshotRate, "fast"),
+        (Key::SnapshotRate, "2TiB"),
         (Key::TrailingEntries, "4611686018427387905"),
         (Key::ElectionTimeout, "1ms..2ms"),
         (Key::HeartbeatInterval, "0ms"),
