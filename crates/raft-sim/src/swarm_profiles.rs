@@ -64,7 +64,7 @@ const WITH_SNAPSHOTS: [&str; 7] = [
     "restored_at_start",
     "snapshot_installed",
     "snapshot_sent",
-    "snapshot_stale",
+    "snapshot_not_needed",
     "snapshot_taken",
 ];
 

@@ -15,7 +15,7 @@ use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 48] = [
+pub const MARKS: [&str; 49] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -48,6 +48,7 @@ pub const MARKS: [&str; 48] = [
     "restart",
     "restored_at_start",
     "snapshot_installed",
+    "snapshot_not_needed",
     "snapshot_of_older_term",
     "snapshot_resumed",
     "snapshot_sent",
@@ -229,6 +230,10 @@ impl Sometimes {
         match message {
             SnapshotMessage::Chunk(chunk) => {
                 self.heard.insert(node, chunk.term);
+                let commit = fact.node.and_then(|node| node.view.as_ref()).map(|view| view.commit);
+                if commit.is_some_and(|commit| chunk.meta.last.index <= commit) {
+                    self.mark("snapshot_not_needed");
+                }
             }
             SnapshotMessage::Progress(progress) => {
                 let is_part = matches!(progress.state, SnapshotState::Wants(offset) if offset > 0);
@@ -650,6 +655,7 @@ mod tests {
         }
         let reached = counts(&script);
         assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (Some(&2), Some(&1)));
+        assert_eq!(reached.get("snapshot_not_needed"), Some(&2), "the same, before they are whole");
         assert_eq!(reached.get("snapshot_of_older_term"), Some(&1));
     }
 
