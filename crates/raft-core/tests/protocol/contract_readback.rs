@@ -183,3 +183,12 @@ fn entries_that_are_gone_but_needed_no_more_send_no_snapshot() {
     let peer = n1.raft.status().peers[&N2];
     assert_eq!((peer.state, peer.match_index), (PeerState::Replicate, LogIndex(4)));
 }
+
+#[test]
+fn a_probe_of_what_is_not_in_memory_is_empty_and_sent_once() {
+    let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).leader();
+    let probes = appends_to(&n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1))), N2);
+    let [probe] = &probes[..] else { panic!("{probes:?}") };
+    assert_eq!((probe.prev.index, probe.entries.len()), (LogIndex(2), 0));
+    assert!(appends_to(&n1.tick(), N2).is_empty());
+}
