@@ -40,7 +40,8 @@ impl Files {
 
     /// This record and all before it are durable.
     pub(crate) fn persisted(&mut self, write: WriteId) {
-        while let Some((_, last)) = self.coming.pop_front_if(|(id, _)| *id <= write) {
+        while let Some(&(_, last)) = self.coming.front().filter(|(id, _)| *id <= write) {
+            self.coming.pop_front();
             self.in_force = Some(last);
         }
     }

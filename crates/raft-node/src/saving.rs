@@ -23,7 +23,7 @@ pub(crate) struct Saving<C> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Saved {
     /// There is more to write.
-    Next(NodeOutput),
+    Next(Box<NodeOutput>),
     /// The file is whole and durable.
     Whole,
     /// It was not asked for.
@@ -50,7 +50,7 @@ impl<C: SnapshotSource> Saving<C> {
         } else if self.is_last {
             Saved::Whole
         } else {
-            Saved::Next(self.next(max_bytes))
+            Saved::Next(Box::new(self.next(max_bytes)))
         }
     }
 

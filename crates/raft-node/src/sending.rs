@@ -210,6 +210,9 @@ mod tests {
         SnapshotMeta { last: LAST, configuration, configured_at: EntryId::new(1, 1) }
     }
 
+    /// Offsets and lengths of what the disk is asked for, and of what is sent.
+    type Done = (Vec<(u64, u64)>, Vec<(u64, usize)>);
+
     /// A transfer of 25 bytes in pieces of 10, at 10 bytes a second, with 3 seconds of patience.
     struct Bench {
         sending: Sending,
@@ -229,8 +232,7 @@ mod tests {
             Self { sending, outputs }
         }
 
-        /// The offset and length of what the disk is asked for, and of what is sent.
-        fn done(&mut self) -> (Vec<(u64, u64)>, Vec<(u64, usize)>) {
+        fn done(&mut self) -> Done {
             let (mut reads, mut sends) = (Vec::new(), Vec::new());
             for output in self.outputs.drain(..) {
                 match output {

@@ -378,11 +378,9 @@ impl Process {
         if let Some(index) = write.truncate_from {
             self.log.truncate(self.place(index).unwrap_or(0));
         }
-        if let Some(taken) = &write.snapshot {
-            if taken.log == LogFate::Discard {
-                self.base = taken.meta.last;
-                self.log.clear();
-            }
+        if let Some(taken) = write.snapshot.as_ref().filter(|taken| taken.log == LogFate::Discard) {
+            self.base = taken.meta.last;
+            self.log.clear();
         }
         if let Some(first) = write.entries.first_index() {
             self.log.truncate(self.place(first).unwrap_or(0));

@@ -40,9 +40,9 @@ pub enum Working {
     /// Anything else.
     Ask {
         /// What was asked for.
-        output: NodeOutput,
+        output: Box<NodeOutput>,
         /// What it came to; none: it is done only when its time is over.
-        done: Option<Done>,
+        done: Option<Box<Done>>,
         /// The record that asked for it.
         cause: u64,
     },

@@ -64,7 +64,6 @@ pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
         snapshot: Some(SnapshotRecord { meta: meta.clone(), log: LogFate::Keep }),
         entries: Entries::new(),
     })
-    .into()
 }
 
 /// Where the data begins behind this record.

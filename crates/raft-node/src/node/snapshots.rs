@@ -98,7 +98,7 @@ impl<S: StateMachine> Node<S> {
             match saving.written(last, end, snapshots.chunk_bytes) {
                 Saved::Stray => return None,
                 Saved::Next(piece) => {
-                    outputs.push(piece);
+                    outputs.push(*piece);
                     return None;
                 }
                 Saved::Whole => snapshots.files.told(last),

@@ -90,7 +90,10 @@ impl World {
         let is_late = matches!(output, NodeOutput::LoadSnapshot { .. } | NodeOutput::ReadSnapshot { .. }) && !early;
         let done = if is_late { Ok(None) } else { carry_out(process, &output).map(Some) };
         match done {
-            Ok(done) => self.work(node, Working::Ask { output, done, cause }, JOB, n),
+            Ok(done) => {
+                let (output, done) = (Box::new(output), done.map(Box::new));
+                self.work(node, Working::Ask { output, done, cause }, JOB, n);
+            }
             Err(error) => self.store_failed(node, &error.to_string()),
         }
     }
@@ -143,8 +146,9 @@ impl World {
                 self.durable(node, word, persisted, wrote);
             }
             Working::Ask { output, done, cause } => {
+                let done = done.map(|done| *done);
                 let Some(done) = self.finish_job(node, incarnation, &output, done) else { return };
-                self.tell(node, output, done, cause);
+                self.tell(node, *output, done, cause);
             }
             Working::Space { word, cause } => self.tell_of_space(node, Some(word), Some(cause)),
             Working::Tend { word } => self.tell_of_space(node, word, None),

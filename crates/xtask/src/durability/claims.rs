@@ -96,13 +96,13 @@ mod tests {
 
     #[test]
     fn a_stream_of_messages_begins_with_a_hello_and_nothing_else_does() {
-        use raft_proto::wire::raft::{Hello, SnapshotHeader, SnapshotRequest, snapshot_request};
+        use raft_proto::wire::raft::{Hello, SnapshotChunk, SnapshotRequest};
         let hello = Hello { protocol_version: 1, from: 2, to: 3, ..Hello::default() };
         let greeting = PeerRequest { kind: Some(peer_request::Kind::Hello(hello.clone())) };
         assert!(begins_messages(&greeting.encode_to_vec()));
-        let header = SnapshotHeader { hello: Some(hello), term: 4, ..SnapshotHeader::default() };
-        let header = SnapshotRequest { kind: Some(snapshot_request::Kind::Header(Box::new(header))) };
-        assert!(!begins_messages(&header.encode_to_vec()) && !begins_messages(b""));
+        let chunk = Some(SnapshotChunk { term: 4, ..SnapshotChunk::default() });
+        let piece = SnapshotRequest { hello: Some(hello), chunk };
+        assert!(!begins_messages(&piece.encode_to_vec()) && !begins_messages(b""));
     }
 
     #[test]
