@@ -100,14 +100,15 @@ pub fn timing(nodes: u64) -> Scenario {
     profile("swarm-timing", title, nodes, &[&TIMING, &NET], &[&ALWAYS, &WITH_NET])
 }
 
-/// All faults.
+/// All faults. That a client asks a node whose disk is full, of all nodes the leader, is too rare for chance here: `full-disk`
+/// tells that story.
 pub fn all(nodes: u64) -> Scenario {
     profile(
         "swarm-all",
         "All random faults at once",
         nodes,
         &[&NET, &DISK, &HOSTILE, &RESERVES, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_RESERVES, &WITH_SNAPSHOTS, &WITH_LEASES],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &["space_recovered"], &WITH_SNAPSHOTS, &WITH_LEASES],
     )
 }
 
