@@ -16,7 +16,7 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let environment = [("RAFT_SIGKILLS", options.kills.to_string())];
     let line = Line {
-        words: "cargo test --locked --package raft-grpc --test sigkills -- --nocapture",
+        words: "cargo test --locked --package raft-grpc --test processes -- sigkills:: --nocapture",
         environment: &environment,
     };
     println!("sigkills: {line}");

@@ -1,9 +1,7 @@
 //! A node's folder on the simulated disk: wherever a start is cut short, and whatever a kill or a power loss leaves, the
 //! next start goes on; it never sees damage, and never starts without what an earlier one was told is there.
 
-mod dying;
-
-use dying::every_outcome;
+use crate::dying::every_outcome;
 use raft_core::{NodeId, Write};
 use raft_sim::disk::{PowerLoss, SimDisk};
 use raft_store::conformance::{Dying, OPTIONS, entries, fold, vote};

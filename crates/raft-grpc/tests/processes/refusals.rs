@@ -1,17 +1,15 @@
 //! When a node does not start: the exit code, and one line that says what is wrong, where, and what to do.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::command::{Ended, binary, run};
+use crate::support::folder::Folder;
+use crate::support::node::Line;
+use crate::support::ports::Port;
 use rustix::fs::statvfs;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use support::cluster::Cluster;
-use support::command::{Ended, binary, run};
-use support::folder::Folder;
-use support::node::Line;
-use support::ports::Port;
 
 const FIRST_SEGMENT: &str = "wal-0000000000000001";
 

@@ -4,8 +4,6 @@
 //! is one process, `cluster` all of them, `load` what clients ask meanwhile and the judgement over the answers. Nothing
 //! here waits for a time: it waits for a condition, with a deadline that is far away.
 
-#![allow(dead_code, reason = "each file of tests uses a part")]
-
 pub(crate) mod cluster;
 pub(crate) mod command;
 pub(crate) mod dev;

@@ -79,11 +79,6 @@ impl Cluster {
         self.node(id).stop().await
     }
 
-    /// The ids of the nodes that were started and not ended.
-    pub(crate) fn running(&self) -> Vec<u64> {
-        self.nodes.iter().filter(|(_, node)| node.runs()).map(|(id, _)| *id).collect()
-    }
-
     /// Where clients reach the nodes.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         endpoints(&self.nodes)

@@ -1,12 +1,10 @@
 //! Three processes, clients at all of them, and a leader that dies, ends or is cut off in the middle.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::load::Load;
+use crate::support::wait::wait_until;
 use raft_grpc::client::{Client, ClientOptions, Consistency};
 use std::time::Duration;
-use support::cluster::Cluster;
-use support::load::Load;
-use support::wait::wait_until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_killed_takes_no_acknowledged_word_with_it() {

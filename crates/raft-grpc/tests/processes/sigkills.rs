@@ -2,12 +2,10 @@
 //!
 //! What the system holds of a dead process's writes it keeps: the power losses that take it back are the simulator's.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::load::Load;
+use crate::support::random::Random;
 use std::time::Duration;
-use support::cluster::Cluster;
-use support::load::Load;
-use support::random::Random;
 use tokio::time::sleep;
 
 const NODES: u64 = 3;

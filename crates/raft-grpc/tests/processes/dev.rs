@@ -1,7 +1,7 @@
 //! `dev` as a process: it announces its cluster, survives its children, and leaves none behind.
 
-mod support;
-
+use crate::support::command::{binary, run};
+use crate::support::dev::Dev;
 use rustix::process::{Signal, setsid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -12,8 +12,6 @@ use std::net::TcpStream;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use support::command::{binary, run};
-use support::dev::Dev;
 
 #[test]
 fn a_killed_child_is_reported_and_a_signal_ends_all() {
@@ -87,7 +85,7 @@ fn keys_kill_cut_mend_and_quit() {
     let mut press = |key: &[u8]| keyboard.write_all(key).expect("it is a keyboard");
 
     let mut command = Command::new(std::env::current_exe().expect("this test"));
-    command.args(["--exact", "keys_kill_cut_mend_and_quit", "--nocapture", "--quiet"]);
+    command.args(["--exact", "dev::keys_kill_cut_mend_and_quit", "--nocapture", "--quiet"]);
     command.env(TERMINAL, OsStr::from_bytes(terminal.as_bytes())).stdin(Stdio::null());
     let mut dev = Dev::start_by(command);
     assert!(dev.said.iter().any(|line| line.starts_with("keys: k kill the leader")), "{:?}", dev.said);

@@ -1,14 +1,12 @@
 //! What `kv`, `status` and `bench` print, and how they exit.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::command::{Ended, binary, run};
+use crate::support::ports::Port;
 use raft_kv::history::read_history;
 use raft_kv::linearizability::{Verdict, check};
 use serde_json::Value;
 use std::io::BufReader;
-use support::cluster::Cluster;
-use support::command::{Ended, binary, run};
-use support::ports::Port;
 
 /// Runs a client's command against a cluster.
 fn ask(cluster: &Cluster, words: &[&str]) -> Ended {

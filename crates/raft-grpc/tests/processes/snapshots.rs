@@ -1,16 +1,14 @@
 //! Real snapshots: a log that does not grow for ever, a node that was away for too long, starts that load one, and peers
 //! that send what is none.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::wait::wait_until;
 use bytes::Bytes;
 use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta, Term};
 use raft_grpc::client::Consistency;
 use raft_grpc::services::peer_client::PeerClient;
 use raft_proto::wire::raft::{self, Hello, SnapshotRequest, StatusResponse};
 use raft_proto::{SnapshotChunk, chunk_to_wire};
-use support::cluster::Cluster;
-use support::wait::wait_until;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 

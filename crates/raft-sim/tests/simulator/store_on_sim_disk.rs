@@ -1,9 +1,7 @@
 //! The store on the simulated disk: whatever a kill or a power loss leaves, recovery returns the fold of a prefix of
 //! the writes that contains every synced one, makes it durable, and never takes a torn tail for corruption.
 
-mod dying;
-
-use dying::every_outcome;
+use crate::dying::every_outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};

@@ -1,14 +1,12 @@
 //! The command lines of the two projects that this one grew from start clusters of today.
 
-mod support;
-
+use crate::support::command::binary;
+use crate::support::folder::Folder;
+use crate::support::node::{Line, Node};
+use crate::support::ports::Port;
+use crate::support::wait::DEADLINE;
 use raft_grpc::client::{Client, ClientOptions, Consistency};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
-use support::command::binary;
-use support::folder::Folder;
-use support::node::{Line, Node};
-use support::ports::Port;
-use support::wait::DEADLINE;
 
 /// Two nodes, started by what `arguments` makes of a node's id, its ports, the other's id and the other's URL for peers.
 async fn works(arguments: impl Fn(u64, &[Port; 3], u64, &str) -> Vec<String>) {
@@ -71,7 +69,7 @@ async fn an_id_with_an_address_and_a_list() {
 
 #[test]
 fn an_unusable_line_is_refused_with_both_forms() {
-    let ended = support::command::run(binary(["run", "node1"]));
+    let ended = crate::support::command::run(binary(["run", "node1"]));
     let said = ended.refused(2);
     assert!(said.contains("run node1 PEER_HOST:PORT CLIENT_HOST:PORT") && said.contains("run ID PEER_HOST:PORT"));
 }

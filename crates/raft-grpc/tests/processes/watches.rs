@@ -1,13 +1,11 @@
 //! Watches and times to live on real nodes, while leaders die.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::wait::wait_until;
 use raft_grpc::client::{Consistency, Watch};
 use raft_kv::command::{EventKind, KeyRange};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use support::cluster::Cluster;
-use support::wait::wait_until;
 
 /// What a key is set to, or that it is gone, by revision.
 type Seen = BTreeMap<u64, (String, Option<String>)>;

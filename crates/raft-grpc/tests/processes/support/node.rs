@@ -109,15 +109,6 @@ impl Node {
         }
     }
 
-    /// Until it says that it listens, in this start or an earlier one.
-    pub(crate) async fn listening(&mut self) {
-        wait_until("a node listens", async || {
-            self.must_run();
-            if self.stdout().contains(" listening peer ") { Ok(()) } else { Err(self.stderr()) }
-        })
-        .await;
-    }
-
     /// What it has printed in all its starts.
     pub(crate) fn stdout(&self) -> String {
         self.printed("stdout")

@@ -1,7 +1,7 @@
 //! What strangers do to the ports of a node, and a node that goes on.
 
-mod support;
-
+use crate::support::cluster::Cluster;
+use crate::support::wait::{DEADLINE, wait_until};
 use bytes::Bytes;
 use raft_grpc::client::{Client, ClientError, ClientOptions};
 use raft_grpc::services::client_client::ClientClient;
@@ -10,8 +10,6 @@ use raft_proto::wire::raft::{CommandRequest, Hello, PeerRequest, StatusResponse,
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use support::cluster::Cluster;
-use support::wait::{DEADLINE, wait_until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
