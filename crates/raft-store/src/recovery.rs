@@ -4,7 +4,9 @@
 //! To sync what was read is not enough. When a sync fails, the system may drop what it could not write and yet show it to
 //! whoever reads: the process ends, the next one reads a whole log, its sync has nothing to do and succeeds, and a power
 //! loss takes what it promised on the strength of that. So the end of the log that no record knows durable is **written
-//! again**, and then synced. It is the newest segment's: a segment with a successor was synced without a failure.
+//! again**, and then synced. It is the newest segment's: a segment with a successor was synced without a failure. The same
+//! holds for the zeros behind it: they may be a cut whose sync failed, in front of a torn tail that is still on the disk and
+//! would come back behind the next record.
 
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -56,21 +58,25 @@ pub(crate) fn recover<D: Disk>(
     }
     let tail = tail(disk, &outline, tail_bytes)?;
     let (spare, unwanted) = if keep_spare { (spare, None) } else { (None, spare) };
-    for torn in torn_tail.iter().chain(&unwanted) {
-        cut(disk, torn)?;
+    let unfinished = torn_tail.iter().chain(&unwanted).filter(|tail| tail.offset == 0);
+    for TornTail { file, .. } in unfinished {
+        disk.remove(file)?;
     }
     // A killed process leaves writes that can be read and are not durable. Whoever starts from them will promise what
     // they hold, so a power loss must not be able to take them any more.
-    if let Some(Position { segment: newest, end, .. }) = position {
+    if let Some(Position { segment: newest, end, capacity, .. }) = position {
         for segment in oldest..newest {
             disk.sync(&segment_file(segment))?;
         }
         let file = segment_file(newest);
         write_again(disk, &file, vouched, end)?;
+        // A torn tail is cut by this, too.
+        write_zeros(disk, &file, end..capacity)?;
         disk.sync(&file)?;
     }
-    if let Some(spare) = &spare {
-        disk.sync(&spare.file)?;
+    if let Some(TornTail { file, bytes, .. }) = &spare {
+        write_zeros(disk, file, 0..*bytes)?;
+        disk.sync(file)?;
     }
     disk.sync_folder()?;
     // Only now: until the records that can be read are durable, a power loss could lead back to one that names an older
@@ -122,15 +128,6 @@ fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result
         return Err(corrupt(file, from + read as u64, "the file has become shorter"));
     }
     Ok(disk.write(file, from, &bytes)?)
-}
-
-/// Cuts a torn tail: zeros over it, or the whole file of an unfinished segment.
-fn cut<D: Disk>(disk: &mut D, tail: &TornTail) -> Result<(), StoreError> {
-    let TornTail { file, offset, bytes } = tail;
-    if *offset == 0 {
-        return Ok(disk.remove(file)?);
-    }
-    Ok(write_zeros(disk, file, *offset..offset + bytes)?)
 }
 
 /// Removes the files of snapshots that are not in force, those of which there is a part, and a segment's that was to become

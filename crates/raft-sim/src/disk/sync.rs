@@ -71,6 +71,12 @@ impl File {
                     }
                 }
                 Change::Write { offset, data } => {
+                    let mut written = left.clone();
+                    written.apply(&change);
+                    // What is there already can neither be lost nor torn.
+                    if left.equals_where(&written, &change) {
+                        continue;
+                    }
                     for (from, to) in loss.pieces(operation, *offset, data.len() as u64) {
                         if from < to {
                             left.write(offset + from, &data[from as usize..to as usize]);

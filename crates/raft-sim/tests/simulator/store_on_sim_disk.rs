@@ -5,8 +5,8 @@ use crate::dying::every_outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
-use raft_sim::disk::{Choice, PowerLoss, SimDisk};
-use raft_store::conformance::{self, Dying, OPTIONS, RESERVING, entries, fold, open, vote};
+use raft_sim::disk::{Ailment, Choice, ChoiceKind, PowerLoss, SimDisk};
+use raft_store::conformance::{self, Dying, OPTIONS, RESERVING, entries, fold, open, refusal, vote};
 use raft_store::{Recovery, Store};
 
 #[test]
@@ -176,6 +176,37 @@ enum Step {
     Sync,
     Kill,
     PowerLoss(Vec<u64>),
+}
+
+/// The tail is torn: its first record is gone, its second whole. The start that cuts it meets a sync that fails; the next one
+/// reads the cut from the cache, where it is clean, and the tail is on the disk still. Behind a record of the length of the
+/// lost one, the second would be read as the next.
+#[test]
+fn a_cut_whose_sync_failed_is_made_again() {
+    let (kept, torn, next) = ([vote(1, 1)], [vote(2, 1), vote(3, 2)], [vote(2, 2)]);
+    let (mut store, _) = open(SimDisk::new());
+    store.write(&kept).and_then(|()| store.sync()).expect("a disk that works");
+    torn.iter().for_each(|write| store.write(std::slice::from_ref(write)).expect("a disk that works"));
+    let mut disk = store.into_disk();
+    let mut written = 0;
+    disk.crash_power(PowerLoss::Choose(&mut |Choice { kind, .. }| {
+        written += u64::from(kind == ChoiceKind::Write);
+        u64::from(written != 1)
+    }));
+    assert_eq!(written, 2);
+    disk.fall_ill(Ailment::FailedSync, 0, 0);
+    let (error, disk) = refusal(disk);
+    assert!(error.to_string().contains("the device failed"), "{error}");
+
+    let (mut store, recovery) = open(disk);
+    assert_eq!((recovery.records, recovery.torn_tail), (1, None), "the cut is seen");
+    assert_eq!(store.disk().durable_through(), store.disk().operations(), "and durable");
+    store.write(&next).and_then(|()| store.sync()).expect("a disk that works");
+    let mut disk = store.into_disk();
+    disk.crash_power(PowerLoss::KeepNothing);
+    let (_, recovery) = open(disk);
+    assert_eq!(recovery.records, 2, "nothing of the tail has come back");
+    assert_eq!(recovery.restored.hard_state, fold(&[kept, next].concat()).0);
 }
 
 fn step() -> impl Strategy<Value = Step> {
