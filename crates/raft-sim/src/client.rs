@@ -4,11 +4,13 @@
 //! Knows only what a client can know: its own words and the answers. How they travel is the world's business.
 
 mod operation;
+mod several;
 
 use crate::record::SimTime;
 use crate::rng::{Choices, Site};
 use crate::scenario::model::ClientModel;
-use operation::{Ended, Pending, Wish};
+use bytes::Bytes;
+use operation::{Ended, Finished, Pending, Wish};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_kv::history::{Operation, Status};
 use raft_node::{Reply, Request, SessionId};
@@ -53,9 +55,18 @@ pub enum ClientOutput {
         client: u64,
         /// For people.
         label: String,
+        /// What it asks, if it is a question and no history is kept.
+        query: Option<Bytes>,
     },
     /// An operation ended.
     Returned(Operation),
+    /// An operation ended where no history is kept.
+    Ended {
+        /// The client's number.
+        client: u64,
+        /// What became of what, for people.
+        label: String,
+    },
 }
 
 /// All clients of a world.
@@ -121,12 +132,12 @@ impl Clients {
     ) {
         let mut client = Client::new(self.slots.len(), node, true);
         let wish = match value {
-            Some(value) => Wish::Put { key, value },
+            Some(value) => Wish::Put { key, value, ttl_ms: 0 },
             None => Wish::Get { key, mode: operation::scripted_mode(self.model.reads) },
         };
         let needs_session = !wish.is_read();
-        let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);
-        out.push(ClientOutput::Invoked { slot: client.slot, client: client.number(), label: pending.wish.to_string() });
+        let pending = Pending::new(client.number(), wish, now, &self.model);
+        out.push(pending.invoked(client.slot));
         client.wake_at(pending.give_up, out);
         if needs_session {
             let id = client.send(Request::OpenSession, out);
@@ -226,7 +237,7 @@ impl Clients {
         for client in &mut self.slots {
             match std::mem::replace(&mut client.state, State::Done) {
                 State::Waiting(pending) | State::Opening { scripted: Some(pending), .. } => {
-                    out.push(ClientOutput::Returned(pending.never_returned()));
+                    out.extend(pending.never_returned().returned(None));
                 }
                 _ => {}
             }
@@ -255,8 +266,8 @@ impl Clients {
         if !wish.is_read() {
             client.sequence += 1;
         }
-        let pending = Pending::new(client.number(), wish, now, self.model.give_up_after);
-        out.push(ClientOutput::Invoked { slot: client.slot, client: client.number(), label: pending.wish.to_string() });
+        let pending = Pending::new(client.number(), wish, now, &self.model);
+        out.push(pending.invoked(client.slot));
         client.state = State::Waiting(pending);
         self.retry(client, now, out);
     }
@@ -303,13 +314,15 @@ impl Clients {
     fn finish(
         &self,
         client: &mut Client,
-        ended: Operation,
+        ended: Finished,
         now: SimTime,
         choices: &mut Choices,
         out: &mut Vec<ClientOutput>,
     ) {
         let known = ended.status != Status::Unknown;
-        operation::remember(&mut client.seen, &ended);
+        if let Some(line) = &ended.line {
+            operation::remember(&mut client.seen, line);
+        }
         client.end(ended, now, out);
         if client.scripted {
             return;
@@ -380,10 +393,9 @@ impl Client {
         id
     }
 
-    fn end(&mut self, mut operation: Operation, now: SimTime, out: &mut Vec<ClientOutput>) {
+    fn end(&mut self, finished: Finished, now: SimTime, out: &mut Vec<ClientOutput>) {
         self.state = State::Done;
-        operation.return_ns = Some(now.0);
-        out.push(ClientOutput::Returned(operation));
+        out.extend(finished.returned(Some(now.0)));
     }
 }
 

@@ -26,7 +26,9 @@ impl fmt::Display for Seconds {
 /// The node's column: a node, a client, or the world.
 fn who(record: &Record) -> String {
     match (&record.what, record.node) {
-        (What::Invoked { client, .. }, None) => format!("c{client}"),
+        (What::Invoked { client, .. } | What::Queried { client, .. } | What::Ended { client, .. }, None) => {
+            format!("c{client}")
+        }
         (What::Returned { operation }, None) => format!("c{}", operation.client),
         (_, Some(node)) => node.to_string(),
         (_, None) => "*".to_owned(),
@@ -76,7 +78,9 @@ impl fmt::Display for Text<'_> {
             }
             What::Stopped { reason } => write!(f, "stopped: {reason}"),
             What::Observed(event) => write!(f, "{event}"),
-            What::Invoked { label, .. } => write!(f, "{label}"),
+            What::Invoked { label, .. } | What::Queried { label, .. } | What::Ended { label, .. } => {
+                write!(f, "{label}")
+            }
             What::Returned { operation } => write!(f, "{operation}"),
             What::Fault { label } => write!(f, "{label}"),
             What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),

@@ -5,130 +5,88 @@
 
 use std::collections::BTreeMap;
 
-/// A kind of fault. The names are those of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Fault {
+/// The table of all kinds: what each is and when it matters, and its name in files and reports. Everything else that lists
+/// them is made from it.
+macro_rules! faults {
+    ($($(#[doc = $doc:literal])+ $fault:ident = $name:literal,)+) => {
+        /// A kind of fault. The names are those of the JSON report.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault {
+            $($(#[doc = $doc])+ $fault,)+
+        }
+
+        impl Fault {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$fault,)+];
+
+            /// Its name in files and reports.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$fault => $name,)+
+                }
+            }
+        }
+    };
+}
+
+faults! {
     /// A message was lost. Matters if its receiver was up.
-    Loss,
+    Loss = "loss",
     /// A message was sent twice. Matters if the copy arrived.
-    Duplicate,
+    Duplicate = "duplicate",
     /// A message was held back. Matters if a later one overtook it.
-    Reorder,
+    Reorder = "reorder",
     /// Nodes were cut off from each other in both directions. Matters if that ate a message to a node that was up.
-    Partition,
+    Partition = "partition",
     /// One direction was cut. Matters likewise.
-    OneWayCut,
+    OneWayCut = "one_way_cut",
     /// The leader was cut off by name. Matters likewise.
-    IsolateLeader,
+    IsolateLeader = "isolate_leader",
     /// A process was killed. Matters if it had work in hand, or if a message or a timer found nobody.
-    Kill,
+    Kill = "kill",
     /// A machine lost power. Matters likewise, or if the disk lost bytes.
-    PowerLoss,
+    PowerLoss = "power_loss",
     /// A crash struck among the outputs of one call. Matters if some of them were not carried out.
-    CrashAtBoundary,
+    CrashAtBoundary = "crash_at_boundary",
     /// A crash struck between two steps of one call of the store. Matters always: the call was not finished.
-    CrashAtDiskOperation,
+    CrashAtDiskOperation = "crash_at_disk_operation",
     /// Kill, restart and power loss in quick succession. Matters if the power loss struck the restarted process.
-    KillRestartPowerLoss,
+    KillRestartPowerLoss = "kill_restart_power_loss",
     /// A disk was slow. Matters if something took longer than it ever does without the fault.
-    SlowDisk,
+    SlowDisk = "slow_disk",
     /// A clock ran fast or slow. Matters if one of its timers fired: by true time it was not its moment.
-    ClockDrift,
+    ClockDrift = "clock_drift",
     /// A process stood still. Matters if something that was meant for it had to wait.
-    Pause,
+    Pause = "pause",
     /// A change of the configuration was asked for. Matters if one was decided.
-    Membership,
+    Membership = "membership",
     /// Leadership was to be handed over. Matters if the leader tried.
-    Transfer,
+    Transfer = "transfer",
     /// A crash took back writes that were not synced. Matters always: recovery reads something else.
-    UnsyncedLost,
+    UnsyncedLost = "unsynced_lost",
     /// A crash left a write in part. Matters always.
-    TornWrite,
+    TornWrite = "torn_write",
     /// A crash took back a creation, renaming or removal of a file. Matters always.
-    RenameLost,
+    RenameLost = "rename_lost",
     /// A snapshot was lost on its way. Matters if its receiver was up.
-    SnapshotLost,
+    SnapshotLost = "snapshot_lost",
     /// A machine lost its disk and came back with an empty one. Matters if there was something on it.
-    DiskWiped,
+    DiskWiped = "disk_wiped",
     /// A bit of what was durable turned over. Matters if a node noticed: it ended, or refused to start.
-    BitRot,
+    BitRot = "bit_rot",
     /// A write went to another place than it was meant for, long ago. Matters likewise.
-    MisdirectedWrite,
+    MisdirectedWrite = "misdirected_write",
     /// A disk reported an error. Matters if some call met it.
-    Eio,
+    Eio = "eio",
     /// A disk was full. Matters if something needed space.
-    Enospc,
+    Enospc = "enospc",
     /// A sync failed and dropped what it was to make durable. Matters if some sync met it.
-    FsyncFailed,
+    FsyncFailed = "fsync_failed",
     /// A disk went back to what it held earlier. Matters if it had been changed since.
-    DiskRolledBack,
+    DiskRolledBack = "disk_rolled_back",
 }
 
 impl Fault {
-    /// All kinds.
-    pub const ALL: [Self; 27] = [
-        Self::Loss,
-        Self::Duplicate,
-        Self::Reorder,
-        Self::Partition,
-        Self::OneWayCut,
-        Self::IsolateLeader,
-        Self::Kill,
-        Self::PowerLoss,
-        Self::CrashAtBoundary,
-        Self::CrashAtDiskOperation,
-        Self::KillRestartPowerLoss,
-        Self::SlowDisk,
-        Self::ClockDrift,
-        Self::Pause,
-        Self::Membership,
-        Self::Transfer,
-        Self::UnsyncedLost,
-        Self::TornWrite,
-        Self::RenameLost,
-        Self::SnapshotLost,
-        Self::DiskWiped,
-        Self::BitRot,
-        Self::MisdirectedWrite,
-        Self::Eio,
-        Self::Enospc,
-        Self::FsyncFailed,
-        Self::DiskRolledBack,
-    ];
-
-    /// Its name in reports.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Duplicate => "duplicate",
-            Self::Reorder => "reorder",
-            Self::Partition => "partition",
-            Self::OneWayCut => "one_way_cut",
-            Self::IsolateLeader => "isolate_leader",
-            Self::Kill => "kill",
-            Self::PowerLoss => "power_loss",
-            Self::CrashAtBoundary => "crash_at_boundary",
-            Self::CrashAtDiskOperation => "crash_at_disk_operation",
-            Self::KillRestartPowerLoss => "kill_restart_power_loss",
-            Self::SlowDisk => "slow_disk",
-            Self::ClockDrift => "clock_drift",
-            Self::Pause => "pause",
-            Self::Membership => "membership",
-            Self::Transfer => "transfer",
-            Self::UnsyncedLost => "unsynced_lost",
-            Self::TornWrite => "torn_write",
-            Self::RenameLost => "rename_lost",
-            Self::SnapshotLost => "snapshot_lost",
-            Self::DiskWiped => "disk_wiped",
-            Self::BitRot => "bit_rot",
-            Self::MisdirectedWrite => "misdirected_write",
-            Self::Eio => "eio",
-            Self::Enospc => "enospc",
-            Self::FsyncFailed => "fsync_failed",
-            Self::DiskRolledBack => "disk_rolled_back",
-        }
-    }
-
     const fn bit(self) -> u32 {
         1 << self as u32
     }
@@ -166,7 +124,7 @@ impl Ledger {
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         let has = |bits: u32, fault: Fault| bits & fault.bit() != 0;
         let count = |fault| FaultCount { injected: has(self.injected, fault), mattered: has(self.mattered, fault) };
-        Fault::ALL.into_iter().map(|fault| (fault.name(), count(fault))).collect()
+        Fault::ALL.iter().map(|&fault| (fault.name(), count(fault))).collect()
     }
 }
 

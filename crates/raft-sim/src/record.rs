@@ -360,6 +360,22 @@ pub enum What {
     },
     /// The node asked for its disk to be tried for space.
     SpaceAsked,
+    /// A client began to ask, in a run whose clients want several keys at once: they keep no history.
+    Queried {
+        /// Who.
+        client: u64,
+        /// A label for people.
+        label: String,
+        /// The question, as the state machine reads it.
+        query: Bytes,
+    },
+    /// A client's operation ended (or was given up), in such a run.
+    Ended {
+        /// Who.
+        client: u64,
+        /// What became of what, for people.
+        label: String,
+    },
 }
 
 /// How a process ends.

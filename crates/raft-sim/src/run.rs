@@ -314,7 +314,7 @@ mod tests {
         // Writes of several sectors are rare, and the store never leaves a name unsynced between two calls. Disks that are
         // lost are for stories: what Raft promises then depends on who else is up.
         let rare = [Fault::TornWrite, Fault::RenameLost, Fault::DiskWiped];
-        for fault in Fault::ALL.into_iter().filter(|fault| !rare.contains(fault)) {
+        for fault in Fault::ALL.iter().copied().filter(|fault| !rare.contains(fault)) {
             assert!(mattered.contains(fault.name()), "{fault:?} never mattered: {mattered:?}");
         }
         assert!(retries > 0);

@@ -5,17 +5,19 @@
 //! hold always. At `heal_at` a random majority is healed for good while the minority stays down or cut off: progress
 //! must come back (Raft §2).
 
+mod crashes;
+mod cuts;
 mod disks;
+mod healing;
 mod membership;
 mod snapshots;
 
 use crate::faults::Fault;
-use crate::host::Armed;
-use crate::network::{CutId, Link, links_across, links_between};
+use crate::network::CutId;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::{Choices, Draw, Site};
-use crate::scenario::model::{ClientReads, Feature, Keep, NetworkModel, Scenario, SwarmModel};
-use crate::steps::list;
+use crate::scenario::feature::{Feature, timed};
+use crate::scenario::model::{ClientReads, Keep, NetworkModel, Scenario, SwarmModel};
 use crate::world::{Event, Healed, World};
 use disks::Broken;
 use raft_core::NodeId;
@@ -27,37 +29,13 @@ use std::time::Duration;
 const FEATURE: Site = Site::new("swarm feature");
 const INTENSITY: Site = Site::new("swarm intensity");
 const FAULT: Site = Site::new("swarm fault");
-const HEAL: Site = Site::new("swarm heal");
 const DRIFT_BOUND: Site = Site::new("swarm drift bound");
-
-/// The features that begin and end, in the order in which they are drawn.
-const TIMED: [Feature; 20] = [
-    Feature::Partition,
-    Feature::OneWayCut,
-    Feature::IsolateLeader,
-    Feature::Kill,
-    Feature::PowerLoss,
-    Feature::CrashAtBoundary,
-    Feature::CrashAtDiskOperation,
-    Feature::KillRestartPowerLoss,
-    Feature::SlowDisk,
-    Feature::ClockDrift,
-    Feature::Pause,
-    Feature::Membership,
-    Feature::Transfer,
-    Feature::Eio,
-    Feature::Enospc,
-    Feature::FsyncFailed,
-    Feature::BitRot,
-    Feature::MisdirectedWrite,
-    Feature::DiskWiped,
-    Feature::DiskRolledBack,
-];
+const SEVERAL: Site = Site::new("swarm several keys");
 
 /// The faults of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Swarm {
-    /// What this run may have, of [`TIMED`].
+    /// What strikes from time to time in this run.
     timed: Vec<Feature>,
     heal_at: SimTime,
     mean_interval: Duration,
@@ -115,7 +93,19 @@ pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<S
     if draws(scenario, choices, Feature::Reserve) {
         disks::keep_reserve(Arc::make_mut(&mut drawn), choices);
     }
+    if draws(scenario, choices, Feature::SeveralKeys) {
+        want_several_keys(Arc::make_mut(&mut drawn), choices);
+    }
     drawn
+}
+
+/// Ranges and transactions beside all else, and in most runs some keys that live for less than an election, or for some.
+fn want_several_keys(scenario: &mut Scenario, choices: &mut Choices) {
+    let timeout = scenario.raft.election_timeout.end;
+    let several = &mut scenario.clients.several;
+    (several.range, several.txn) = (3, 4);
+    several.ttl_ppm = [0, 100_000, 400_000][choices.draw(SEVERAL, 0, 0).below(3) as usize];
+    several.ttl = timeout / 8..timeout * [1, 4][choices.draw(SEVERAL, 1, 0).below(2) as usize];
 }
 
 impl World {
@@ -129,7 +119,7 @@ impl World {
         self.network.set_swarm_model(noise);
         let SwarmModel { mean_interval, heal_at, .. } = model;
         let swarm = Swarm {
-            timed: TIMED.into_iter().filter(|feature| chosen.contains(feature)).collect(),
+            timed: timed().filter(|feature| chosen.contains(feature)).collect(),
             heal_at: SimTime(0).after(heal_at),
             mean_interval,
             timeout,
@@ -243,17 +233,8 @@ impl World {
         let Some(feature) = self.choices.draw(FAULT, n, 1).pick(&swarm.timed) else { return };
         let length = self.choices.draw(FAULT, n, 2).in_range(&(timeout / 8..timeout.saturating_mul(6)));
         match feature {
-            Feature::Partition => {
-                let groups = self.drawn_groups(n);
-                let labels: Vec<String> = groups.iter().map(list).collect();
-                let links = links_across(&self.nodes(), &groups);
-                self.cut_for(links, Fault::Partition, length, format!("partition {}", labels.join(" | ")));
-            }
-            Feature::OneWayCut => {
-                let (from, to) = self.drawn_direction(n);
-                let label = format!("cut {} > {}", list(&from), list(&to));
-                self.cut_for(links_between(&from, &to), Fault::OneWayCut, length, label);
-            }
+            Feature::Partition => self.partition_some(n, length),
+            Feature::OneWayCut => self.cut_one_way(n, length),
             Feature::IsolateLeader => self.isolate_leader(n, length),
             Feature::Kill => self.crash_some(n, CrashKind::Kill, length),
             Feature::PowerLoss => self.crash_some(n, CrashKind::PowerLoss, length),
@@ -278,7 +259,8 @@ impl World {
             | Feature::Reorder
             | Feature::Snapshots
             | Feature::LeaseReads
-            | Feature::Reserve => {}
+            | Feature::Reserve
+            | Feature::SeveralKeys => {}
         }
     }
 
@@ -288,128 +270,6 @@ impl World {
 
     fn drawn_node(&mut self, n: u64) -> NodeId {
         NodeId(1 + self.detail(n, 0).below(self.scenario.nodes))
-    }
-
-    fn drawn_groups(&mut self, n: u64) -> Vec<BTreeSet<NodeId>> {
-        let count = 2 + self.detail(n, 0).below(2);
-        let mut groups = vec![BTreeSet::new(); count as usize];
-        for node in self.nodes() {
-            let group = self.detail(n, node.0).below(count) as usize;
-            if let Some(group) = groups.get_mut(group) {
-                group.insert(node);
-            }
-        }
-        groups.retain(|group| !group.is_empty());
-        groups
-    }
-
-    /// One link, or all links from a node, or all to it.
-    fn drawn_direction(&mut self, n: u64) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
-        let node = self.drawn_node(n);
-        let mut others = self.nodes();
-        others.remove(&node);
-        let (alone, some): (BTreeSet<NodeId>, Vec<NodeId>) = ([node].into(), others.iter().copied().collect());
-        match self.detail(n, 1).below(3) {
-            0 => (alone, others),
-            1 => (others, alone),
-            _ => (alone, self.detail(n, 2).pick(&some).into_iter().collect()),
-        }
-    }
-
-    fn isolate_leader(&mut self, n: u64, length: Duration) {
-        let Some(leader) = self.leader() else { return };
-        let mut others = self.nodes();
-        others.remove(&leader);
-        let leader = BTreeSet::from([leader]);
-        let (out, back) = (links_between(&leader, &others), links_between(&others, &leader));
-        let label = format!("isolate leader {}", list(&leader));
-        let (links, label) = match self.detail(n, 0).below(4) {
-            0 => (out, format!("{label}: nothing leaves")),
-            1 => (back, format!("{label}: nothing arrives")),
-            _ => (out.union(&back).copied().collect(), label),
-        };
-        self.cut_for(links, Fault::IsolateLeader, length, label);
-    }
-
-    fn cut_for(&mut self, links: BTreeSet<Link>, fault: Fault, length: Duration, label: String) {
-        self.emit_fault(label);
-        self.ledger.inject(fault);
-        let cut = self.network.cut(links, fault);
-        self.plan_after(length, Event::Swarm(SwarmEvent::Mend(cut)));
-    }
-
-    /// One node, mostly; else some, or all at once.
-    fn crash_some(&mut self, n: u64, crash: CrashKind, length: Duration) {
-        let nodes: BTreeSet<NodeId> = match self.detail(n, 1).below(8) {
-            0 => self.nodes(),
-            1 | 2 => self.nodes().into_iter().filter(|node| self.detail(n, 16 + node.0).chance_ppm(500_000)).collect(),
-            3 => self.leader().into_iter().collect(),
-            _ => [self.drawn_node(n)].into(),
-        };
-        let how = if crash == CrashKind::Kill { "kill" } else { "power loss" };
-        self.emit_fault(format!("{how} {}", list(&nodes)));
-        for node in nodes {
-            let keep = self.drawn_keep(n);
-            self.crash(node, crash, keep);
-            let down = self.detail(n, 64 + node.0).in_range(&(Duration::ZERO..length));
-            self.plan_after(down, Event::Swarm(SwarmEvent::Restart(node)));
-        }
-    }
-
-    /// Mostly drawn operation by operation; the extremes are worth having, too.
-    fn drawn_keep(&mut self, n: u64) -> Keep {
-        match self.detail(n, 2).below(8) {
-            0 => Keep::Everything,
-            1 | 2 => Keep::Nothing,
-            _ => Keep::Random,
-        }
-    }
-
-    fn arm(&mut self, n: u64, length: Duration) {
-        let node = self.drawn_node(n);
-        let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
-        let crash = if self.detail(n, 3).chance_ppm(500_000) { CrashKind::Kill } else { CrashKind::PowerLoss };
-        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length) };
-        self.emit_fault(format!("crash {node} after {after} outputs"));
-        if let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_some()) {
-            host.armed = Some(armed);
-        }
-    }
-
-    /// Mostly in the middle of what the node is doing anyway; now and then during the recovery after a crash of its own.
-    fn arm_disk(&mut self, n: u64, length: Duration) {
-        let node = self.drawn_node(n);
-        let from_creation = self.detail(n, 5).chance_ppm(500_000);
-        let after = u32::try_from(self.detail(n, 1).below(if from_creation { 6 } else { 12 })).unwrap_or(0);
-        let crash = if self.detail(n, 3).chance_ppm(250_000) { CrashKind::Kill } else { CrashKind::PowerLoss };
-        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length / 8) };
-        let restarts = self.detail(n, 4).chance_ppm(250_000);
-        let since = if from_creation { " from its next new file on" } else { "" };
-        let restart = if restarts { ", killed and restarted first" } else { "" };
-        self.emit_fault(format!("crash {node} after {after} calls to its disk{since}{restart}"));
-        self.ledger.inject(Fault::CrashAtDiskOperation);
-        if restarts {
-            self.crash(node, CrashKind::Kill, Keep::Everything);
-            self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
-        }
-        if let Some(host) = self.hosts.get_mut(&node) {
-            host.arm_disk(armed, from_creation);
-        }
-    }
-
-    /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
-    /// follows would take it back.
-    fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
-        let node = self.drawn_node(n);
-        self.emit_fault(format!("kill {node}, restart, power loss"));
-        self.ledger.inject(Fault::KillRestartPowerLoss);
-        self.crash(node, CrashKind::Kill, Keep::Everything);
-        let quick = |draw: Draw, most: Duration| draw.in_range(&(Duration::from_micros(1)..most));
-        let up = quick(self.detail(n, 1), length / 4);
-        let loss = up + quick(self.detail(n, 2), length / 4);
-        self.plan_after(up, Event::Swarm(SwarmEvent::Restart(node)));
-        self.plan_after(loss, Event::Swarm(SwarmEvent::PowerLossAfterRestart(node)));
-        self.plan_after(loss + length / 4, Event::Swarm(SwarmEvent::Restart(node)));
     }
 
     fn slow_disk(&mut self, n: u64, length: Duration) {
@@ -447,65 +307,6 @@ impl World {
         self.emit_fault(format!("pause {node}"));
         self.pause(node);
         self.plan_after(length, Event::Swarm(SwarmEvent::Resume(node)));
-    }
-
-    /// Ends all faults of a drawn majority for good and keeps the minority out. A majority is one of every configuration
-    /// that may be in force, and its disks are sound; nobody asks for another any more.
-    fn heal_majority(&mut self) {
-        let mut order: Vec<(u64, NodeId)> =
-            self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
-        order.sort_unstable();
-        self.dismiss_operator();
-        let (mut majority, mut minority) = (BTreeSet::new(), self.nodes());
-        for (_, node) in order {
-            let broken = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.contains(node));
-            if !broken && !self.configurations.have_quorum(&majority) {
-                majority.insert(node);
-                minority.remove(&node);
-            }
-        }
-        self.emit_fault(format!("heal {} for good", list(&majority)));
-        self.network.heal_among(&majority);
-        for &node in &majority {
-            if let Some(host) = self.hosts.get_mut(&node) {
-                host.slow = None;
-                host.disarm();
-            }
-            self.cure(node);
-            self.set_drift(node, 0);
-            self.resume(node);
-            self.start(node);
-        }
-        for &node in &minority {
-            self.keep_out(node);
-        }
-        let healed = Healed { at: self.now, nodes: majority };
-        if let Some(swarm) = &mut self.swarm {
-            swarm.healed = Some(healed);
-        }
-    }
-
-    /// A node of the minority goes down or is cut off. Half connected it could lead with one node of the majority as its
-    /// bridge: legal, but then the majority's progress is not the majority's own (Howard and Abraham 2020).
-    fn keep_out(&mut self, node: NodeId) {
-        let raft = &self.scenario.raft;
-        // Who is heard and hears nothing must find nobody who listens (Thesis §4.2.3, §6.2, §9.6).
-        let robust = raft.pre_vote && raft.check_quorum && raft.stickiness;
-        let (alone, all) = (BTreeSet::from([node]), self.nodes());
-        let (out, back) = (links_between(&alone, &all), links_between(&all, &alone));
-        let (links, fault, how) = match self.choices.draw(HEAL, node.0, 1).below(if robust { 4 } else { 3 }) {
-            0 => {
-                self.emit_fault(format!("{node} stays down"));
-                self.crash(node, CrashKind::Kill, Keep::Everything);
-                return;
-            }
-            1 => (out.union(&back).copied().collect(), Fault::Partition, "cut off"),
-            2 => (out, Fault::OneWayCut, "mute"),
-            _ => (back, Fault::OneWayCut, "deaf"),
-        };
-        self.emit_fault(format!("{node} stays {how}"));
-        self.ledger.inject(fault);
-        self.network.cut(links, fault);
     }
 }
 

@@ -4,57 +4,29 @@
 //! everything is lost, nothing is ever reordered (swarm testing, Groce et al., ISSTA 2012).
 
 use crate::scenario::defaults;
-use crate::scenario::model::{Feature, Scenario, SwarmModel};
+use crate::scenario::feature::{Family, of_families};
+use crate::scenario::model::{Scenario, SwarmModel};
 use std::time::Duration;
 
-/// Faults of links.
-const NET: [Feature; 6] = [
-    Feature::Loss,
-    Feature::Duplicate,
-    Feature::Reorder,
-    Feature::Partition,
-    Feature::OneWayCut,
-    Feature::IsolateLeader,
+/// All there are.
+const ALL: [Family; 10] = [
+    Family::Net,
+    Family::Crashes,
+    Family::Disks,
+    Family::Damage,
+    Family::Timing,
+    Family::Operation,
+    Family::Snapshots,
+    Family::Leases,
+    Family::Reserves,
+    Family::Clients,
 ];
-
-/// Faults of processes and disks.
-const DISK: [Feature; 6] = [
-    Feature::Kill,
-    Feature::PowerLoss,
-    Feature::CrashAtBoundary,
-    Feature::CrashAtDiskOperation,
-    Feature::KillRestartPowerLoss,
-    Feature::SlowDisk,
-];
-
-/// Disks that fail, lie and forget.
-const HOSTILE: [Feature; 7] = [
-    Feature::Eio,
-    Feature::Enospc,
-    Feature::FsyncFailed,
-    Feature::BitRot,
-    Feature::MisdirectedWrite,
-    Feature::DiskWiped,
-    Feature::DiskRolledBack,
-];
-
-/// Faults of clocks and of a process's share of time.
-const TIMING: [Feature; 2] = [Feature::ClockDrift, Feature::Pause];
-/// Snapshots and what they do to logs.
-const SNAPSHOTS: [Feature; 1] = [Feature::Snapshots];
-
-/// What operators do.
-const OPERATION: [Feature; 2] = [Feature::Membership, Feature::Transfer];
-
-/// What is no fault: reads that rest on clocks.
-const LEASES: [Feature; 1] = [Feature::LeaseReads];
-/// What is no fault: disks that keep room ahead.
-const RESERVES: [Feature; 1] = [Feature::Reserve];
 
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
+const WITH_SEVERAL: [&str; 3] = ["key_expired", "range_read", "txn_applied"];
 const WITH_RESERVES: [&str; 2] = ["refused_for_space", "space_recovered"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
 /// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story.
@@ -76,7 +48,13 @@ const HEALS_WITHIN: u32 = 20;
 
 /// The network's faults.
 pub fn net(nodes: u64) -> Scenario {
-    profile("swarm-net", "Random faults of the network", nodes, &[&NET, &OPERATION], &[&ALWAYS, &WITH_NET])
+    profile(
+        "swarm-net",
+        "Random faults of the network",
+        nodes,
+        &[Family::Net, Family::Operation, Family::Clients],
+        &[&ALWAYS, &WITH_NET],
+    )
 }
 
 /// The faults of processes and their disks.
@@ -85,8 +63,16 @@ pub fn disk(nodes: u64) -> Scenario {
         "swarm-disk",
         "Random crashes, power losses, and disks that are slow, fail, lie and forget",
         nodes,
-        &[&DISK, &HOSTILE, &RESERVES, &OPERATION, &SNAPSHOTS],
-        &[&ALWAYS, &WITH_DISK, &WITH_RESERVES],
+        &[
+            Family::Crashes,
+            Family::Disks,
+            Family::Damage,
+            Family::Reserves,
+            Family::Clients,
+            Family::Operation,
+            Family::Snapshots,
+        ],
+        &[&ALWAYS, &WITH_DISK, &WITH_RESERVES, &WITH_SEVERAL],
     );
     // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
     scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
@@ -97,7 +83,7 @@ pub fn disk(nodes: u64) -> Scenario {
 /// Clocks that drift and processes that stand still, with the network's faults.
 pub fn timing(nodes: u64) -> Scenario {
     let title = "Clocks that drift and processes that stand still";
-    profile("swarm-timing", title, nodes, &[&TIMING, &NET], &[&ALWAYS, &WITH_NET])
+    profile("swarm-timing", title, nodes, &[Family::Timing, Family::Net], &[&ALWAYS, &WITH_NET])
 }
 
 /// All faults. That a client asks a node whose disk is full, of all nodes the leader, is too rare for chance here: `full-disk`
@@ -107,12 +93,12 @@ pub fn all(nodes: u64) -> Scenario {
         "swarm-all",
         "All random faults at once",
         nodes,
-        &[&NET, &DISK, &HOSTILE, &RESERVES, &TIMING, &OPERATION, &SNAPSHOTS, &LEASES],
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &["space_recovered"], &WITH_SNAPSHOTS, &WITH_LEASES],
+        &ALL,
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &["space_recovered"], &WITH_SNAPSHOTS, &WITH_LEASES, &WITH_SEVERAL],
     )
 }
 
-fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: &[&[&str]]) -> Scenario {
+fn profile(name: &str, title: &str, nodes: u64, families: &[Family], marks: &[&[&str]]) -> Scenario {
     let mut scenario = defaults::scenario(name, &format!("raft-sim swarm ({name})"));
     scenario.title = title.to_owned();
     scenario.story =
@@ -125,7 +111,7 @@ fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: 
     // Segments so small that a run fills several: recovery then meets the border between two.
     scenario.disk.segment_bytes = 8 << 10;
     scenario.swarm = Some(SwarmModel {
-        features: features.iter().flat_map(|features| features.iter().copied()).collect(),
+        features: of_families(families).collect(),
         mean_interval: Duration::from_millis(700),
         heal_at: Duration::from_secs(12),
     });
@@ -142,7 +128,7 @@ fn profile(name: &str, title: &str, nodes: u64, features: &[&[Feature]], marks: 
 mod tests {
     use super::*;
     use crate::checkers::MARKS;
-    use crate::scenario::names::FEATURES;
+    use crate::scenario::feature::FEATURES;
 
     #[test]
     fn what_must_have_happened_are_marks_that_exist() {

@@ -1,10 +1,10 @@
 //! Scenarios for the tests of the engine.
 
+use crate::scenario::feature::FEATURES;
 use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, Step, StepAction,
-    SwarmModel, Trigger,
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel, Step,
+    StepAction, SwarmModel, Trigger,
 };
-use crate::scenario::names::FEATURES;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -63,6 +63,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             keys: 3,
             reads: ClientReads::Safe,
             mix: [4, 4, 2, 1],
+            several: SeveralModel::default(),
             start: Duration::ZERO,
         },
         steps: Vec::new(),

@@ -164,6 +164,10 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         }
         What::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
         What::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
+        What::Queried { client, label, query } => {
+            plain("queried", json!({ "client": client, "operation": label, "query": hex(query) }))
+        }
+        What::Ended { client, label } => plain("ended", json!({ "client": client, "operation": label })),
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
         What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),

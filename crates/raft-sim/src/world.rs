@@ -288,13 +288,20 @@ impl World {
                     self.plan(at, Event::Request { node, id, request, cause });
                 }
                 ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
-                ClientOutput::Invoked { slot, client, label } => {
-                    let number = self.emit_outside(None, What::Invoked { client, label });
+                ClientOutput::Invoked { slot, client, label, query } => {
+                    let what = match query {
+                        None => What::Invoked { client, label },
+                        Some(query) => What::Queried { client, label, query },
+                    };
+                    let number = self.emit_outside(None, what);
                     self.invoked.insert(slot, number);
                 }
                 ClientOutput::Returned(operation) => {
                     self.history.push(operation.clone());
                     self.emit_outside(cause, What::Returned { operation });
+                }
+                ClientOutput::Ended { client, label } => {
+                    self.emit_outside(cause, What::Ended { client, label });
                 }
             }
         }

@@ -21,6 +21,8 @@ pub(super) enum Effect {
     Carries(CommandId, Option<kv::kv_command::Kind>),
     /// It repeats a command whose effect came with this entry.
     Repeats(CommandId, EntryId),
+    /// It is what the leader's state machine asks for (none: the state machine cannot read it).
+    Own(Option<kv::kv_command::Kind>),
     /// Its session is not open, or its command was given up before.
     Nothing,
 }
@@ -61,8 +63,8 @@ impl Effects {
                 session.done.insert(command.sequence, id);
                 Effect::Carries(name, kv::KvCommand::decode(command.command).ok().and_then(|change| change.kind))
             }
-            // What the leader's state machine asks for is no command of a client.
-            Some(Kind::Own(_)) | None => Effect::Nothing,
+            Some(Kind::Own(own)) => Effect::Own(kv::KvCommand::decode(own.command).ok().and_then(|change| change.kind)),
+            None => Effect::Nothing,
         }
     }
 }

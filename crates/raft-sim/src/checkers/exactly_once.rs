@@ -40,7 +40,7 @@ impl Property for ExactlyOnce {
                 Effect::Opens => Did::Opened,
                 Effect::Carries(..) => Did::Carried,
                 Effect::Repeats(command, first) => Did::Repeated(command, first),
-                Effect::Nothing => Did::Nothing,
+                Effect::Own(_) | Effect::Nothing => Did::Nothing,
             });
         }
         let What::Replied { reply, .. } = &fact.record.what else { return None };

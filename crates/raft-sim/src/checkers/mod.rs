@@ -24,6 +24,7 @@ mod one_vote_per_term;
 mod queues;
 mod read_back;
 mod recovery;
+mod revisions;
 mod room;
 #[cfg(test)]
 mod script;
@@ -233,6 +234,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
         Box::new(exactly_once::ExactlyOnce::default()),
         Box::new(stale_read::StaleRead::default()),
+        Box::new(revisions::Revisions::new(scenario)),
         Box::new(state_equal::StateEqual::default()),
     ]
 }

@@ -2,7 +2,9 @@
 
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime, Verdict, What};
-use crate::scenario::model::{ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use crate::scenario::model::{
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
+};
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
@@ -64,6 +66,7 @@ pub(crate) fn scenario() -> Scenario {
             keys: 1,
             reads: ClientReads::Safe,
             mix: [1, 1, 1, 1],
+            several: SeveralModel::default(),
             start: ms(0),
         },
         steps: Vec::new(),

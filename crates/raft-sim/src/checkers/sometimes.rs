@@ -7,15 +7,18 @@ use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
+use bytes::Bytes;
+use prost::Message;
 use raft_core::{
-    AppendOutcome, Configuration, EntryId, Event, LogFate, LogIndex, NodeId, RejectReason, RequestId, RoleKind, Rpc,
-    SnapshotRecord, Term, Vote, Write,
+    AppendOutcome, Configuration, Entry, EntryId, Event, LogFate, LogIndex, NodeId, Payload, RejectReason, RequestId,
+    RoleKind, Rpc, SnapshotRecord, Term, Vote, Write,
 };
 use raft_node::{Reply, SnapshotMessage, SnapshotState};
+use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 49] = [
+pub const MARKS: [&str; 52] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -25,6 +28,7 @@ pub const MARKS: [&str; 49] = [
     "election",
     "joint_entered",
     "joint_left",
+    "key_expired",
     "leader_behind_commit",
     "leader_elected",
     "leader_isolated",
@@ -40,6 +44,7 @@ pub const MARKS: [&str; 49] = [
     "lost_leadership_unknown",
     "power_loss_lost_bytes",
     "pre_vote_refused",
+    "range_read",
     "read_failed",
     "read_served",
     "read_waited_for_first_commit",
@@ -63,6 +68,7 @@ pub const MARKS: [&str; 49] = [
     "transfer_done",
     "transfer_failed",
     "truncation",
+    "txn_applied",
     "vote_refused",
     "vote_refused_log_behind",
 ];
@@ -144,6 +150,10 @@ impl Sometimes {
                 self.decided(old, new);
             }
         }
+        let applied = ghost.applied.get(fact.change.applied_before..).unwrap_or_default();
+        if applied.iter().any(|applied| expires(&applied.entry)) {
+            self.mark("key_expired");
+        }
         if fact.change.edit.rolled_back > 0 {
             self.mark("configuration_rolled_back");
         }
@@ -172,6 +182,9 @@ impl Sometimes {
             }
             What::Asked { write } => self.asked(fact, write),
             What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
+            What::Queried { .. } => {
+                self.gets.insert(fact.record.number);
+            }
             What::Invoked { label, .. } if label.starts_with("get ") => {
                 self.gets.insert(fact.record.number);
             }
@@ -392,24 +405,50 @@ impl Sometimes {
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
             Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
-            Reply::Answer { .. } => self.mark("read_served"),
+            Reply::Answer { response, .. } => {
+                self.mark("read_served");
+                if is_range(response) {
+                    self.mark("range_read");
+                }
+            }
             Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),
-            Reply::Applied { entry, .. } if !self.answered.insert(entry.index) => {
-                self.mark("duplicate_command_answered");
+            Reply::Applied { entry, response } => {
+                if !self.answered.insert(entry.index) {
+                    self.mark("duplicate_command_answered");
+                } else if has_succeeded(response) {
+                    self.mark("txn_applied");
+                }
             }
             _ => {}
         }
     }
 }
 
+/// Whether an answer is that to a range.
+fn is_range(response: &Bytes) -> bool {
+    let answer = kv::KvAnswer::decode(response.clone()).ok().and_then(|answer| answer.kind);
+    matches!(answer, Some(kv::kv_answer::Kind::Ranged(_)))
+}
+
+/// Whether an answer is that to a transaction whose compares held.
+fn has_succeeded(response: &Bytes) -> bool {
+    let answer = kv::KvResponse::decode(response.clone()).ok().and_then(|answer| answer.kind);
+    matches!(answer, Some(kv::kv_response::Kind::Txn(kv::TxnResponse { succeeded: true, .. })))
+}
+
+/// Whether an entry removes keys whose time is up.
+fn expires(entry: &Entry) -> bool {
+    let Payload::Command(bytes) = &entry.payload else { return false };
+    let command = session::SessionCommand::decode(bytes.clone()).ok().and_then(|command| command.kind);
+    matches!(command, Some(session::session_command::Kind::Own(_)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::script::*;
     use super::*;
-    use bytes::Bytes;
     use raft_core::{
-        AppendEntriesResponse, Entry, Payload, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure,
-        VoteRefusal,
+        AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure, VoteRefusal,
     };
     use raft_node::SnapshotProgress;
     use std::time::Duration;

@@ -1,16 +1,16 @@
 //! One operation: what is wanted, which attempts may still have an effect, and what an answer proves.
 
+use super::{ClientOutput, several};
 use crate::record::SimTime;
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{ClientModel, ClientReads};
 use bytes::Bytes;
 use raft_core::{ReadMode, RequestId};
-use raft_kv::command::{Answer, Command, Query, Response};
+use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
 use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_node::{Reply, Request, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
 
 const KIND: Site = Site::new("client operation");
 const KEY: Site = Site::new("client key");
@@ -23,9 +23,11 @@ const MODE: Site = Site::new("client read mode");
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Get { key: String, mode: ReadMode },
-    Put { key: String, value: String },
+    Put { key: String, value: String, ttl_ms: u64 },
     Cas { key: String, old: Option<String>, new: String },
     Delete { key: String },
+    Range { range: KeyRange, limit: u64, mode: ReadMode },
+    Txn(Txn),
 }
 
 impl Wish {
@@ -41,15 +43,16 @@ impl Wish {
         let at = slot as u64;
         let key = format!("k{}", 1 + choices.draw(KEY, at, n).below(model.keys));
         let value = format!("v{}.{n}", at + 1);
-        let weights: u64 = model.mix.iter().map(|&weight| u64::from(weight)).sum();
-        let mut left = choices.draw(KIND, at, n).below(weights);
-        let kind = model.mix.iter().position(|&weight| {
+        let mut weights = model.mix.iter().copied().chain([model.several.range, model.several.txn]);
+        let sum: u64 = weights.clone().map(u64::from).sum();
+        let mut left = choices.draw(KIND, at, n).below(sum);
+        let kind = weights.position(|weight| {
             let found = left < u64::from(weight);
             left = left.saturating_sub(u64::from(weight));
             found
         });
         match kind {
-            Some(1) => Self::Put { key, value },
+            Some(1) => Self::Put { key, value, ttl_ms: several::ttl_ms(&model.several, at, n, choices) },
             Some(2) => {
                 // Mostly what should be there, sometimes what another client may have put there.
                 let old = if choices.draw(EXPECT, at, n).chance_ppm(750_000) {
@@ -61,39 +64,65 @@ impl Wish {
                 Self::Cas { key, old, new: value }
             }
             Some(3) => Self::Delete { key },
+            Some(4) => {
+                let (range, limit) = several::range(model, at, n, choices);
+                Self::Range { range, limit, mode: read_mode(model.reads, at, n, choices) }
+            }
+            Some(5) => Self::Txn(several::txn(model, at, n, &value, seen, choices)),
             _ => Self::Get { key, mode: read_mode(model.reads, at, n, choices) },
         }
     }
 
-    pub(super) const fn is_read(&self) -> bool {
-        matches!(self, Self::Get { .. })
+    pub(super) fn is_read(&self) -> bool {
+        self.query().is_some()
+    }
+
+    /// The question it asks, if it is a read, and how.
+    fn query(&self) -> Option<(Query, ReadMode)> {
+        Some(match self {
+            Self::Get { key, mode } => (Query::Get { key: Bytes::copy_from_slice(key.as_bytes()) }, *mode),
+            Self::Range { range, limit, mode } => {
+                (Query::Range { range: range.clone(), limit: *limit, max_bytes: 0 }, *mode)
+            }
+            _ => return None,
+        })
+    }
+
+    /// The question it asks, as the state machine reads it.
+    pub(super) fn question(&self) -> Option<Bytes> {
+        self.query().map(|(query, _)| query.encode())
     }
 
     /// As a request; a read needs no session.
     pub(super) fn request(&self, session: SessionId, sequence: u64) -> Request {
+        if let Some((query, mode)) = self.query() {
+            return Request::Query { query: query.encode(), mode };
+        }
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         let command = match self {
-            Self::Get { key, mode } => {
-                return Request::Query { query: Query::Get { key: bytes(key) }.encode(), mode: *mode };
-            }
-            Self::Put { key, value } => Command::Put { key: bytes(key), value: bytes(value), ttl_ms: 0 },
+            Self::Put { key, value, ttl_ms } => Command::Put { key: bytes(key), value: bytes(value), ttl_ms: *ttl_ms },
             Self::Cas { key, old, new } => {
                 Command::Cas { key: bytes(key), expected: old.as_ref().map(bytes), value: bytes(new) }
             }
             Self::Delete { key } => Command::Delete { key: bytes(key) },
+            Self::Txn(txn) => Command::Txn(txn.clone()),
+            // They are questions.
+            Self::Get { .. } | Self::Range { .. } => Command::Txn(Txn::default()),
         };
         Request::Command { session, sequence, lowest_pending: sequence, command: command.encode() }
     }
 
-    fn line(self, client: u64, invoke_ns: u64) -> Operation {
+    /// The line of a history; none if it is about several keys.
+    fn line(self, client: u64, invoke_ns: u64) -> Option<Operation> {
         let (op, key, value) = match self {
             Self::Get { key, .. } => (Op::Get, key, OpValue::Null),
-            Self::Put { key, value } => (Op::Put, key, OpValue::Value(value)),
+            Self::Put { key, value, .. } => (Op::Put, key, OpValue::Value(value)),
             Self::Cas { key, old, new } => (Op::Cas, key, OpValue::Cas(old, new)),
             Self::Delete { key } => (Op::Delete, key, OpValue::Null),
+            Self::Range { .. } | Self::Txn(_) => return None,
         };
         let (status, result) = (Status::Unknown, OpResult::Null);
-        Operation { client, op, key, value, status, result, invoke_ns, return_ns: None }
+        Some(Operation { client, op, key, value, status, result, invoke_ns, return_ns: None })
     }
 }
 
@@ -117,10 +146,39 @@ impl fmt::Display for Wish {
         match self {
             Self::Get { key, mode: ReadMode::Safe } => write!(f, "get {key}"),
             Self::Get { key, mode: ReadMode::Lease } => write!(f, "get {key} by lease"),
-            Self::Put { key, value } => write!(f, "put {key} = {value}"),
+            Self::Put { key, value, ttl_ms: 0 } => write!(f, "put {key} = {value}"),
+            Self::Put { key, value, ttl_ms } => write!(f, "put {key} = {value} for {ttl_ms} ms"),
             Self::Cas { key, old, new } => write!(f, "cas {key} {} -> {new}", old.as_deref().unwrap_or("nothing")),
             Self::Delete { key } => write!(f, "delete {key}"),
+            Self::Range { range, limit, mode } => several::show_range(f, range, *limit, *mode),
+            Self::Txn(txn) => several::show_txn(f, txn),
         }
+    }
+}
+
+/// An operation that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Finished {
+    pub(super) status: Status,
+    client: u64,
+    /// What it was, where no history is kept.
+    label: Option<String>,
+    /// Its line of a history, if it has one.
+    pub(super) line: Option<Operation>,
+}
+
+impl Finished {
+    /// The word of it, at the time of its end, if it has ended.
+    pub(super) fn returned(self, return_ns: Option<u64>) -> Option<ClientOutput> {
+        let Some(label) = self.label else {
+            return self.line.map(|line| ClientOutput::Returned(Operation { return_ns, ..line }));
+        };
+        let how = match self.status {
+            Status::Ok => "is done",
+            Status::Fail => "is surely not done",
+            Status::Unknown => "may be done",
+        };
+        Some(ClientOutput::Ended { client: self.client, label: format!("{label}: {how}") })
     }
 }
 
@@ -128,6 +186,8 @@ impl fmt::Display for Wish {
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     client: u64,
+    /// Whether it is to be a line of a history.
+    in_history: bool,
     invoked: SimTime,
     pub(super) wish: Wish,
     pub(super) give_up: SimTime,
@@ -157,8 +217,15 @@ impl Ended {
 }
 
 impl Pending {
-    pub(super) fn new(client: u64, wish: Wish, now: SimTime, give_up_after: Duration) -> Self {
-        Self { client, invoked: now, wish, give_up: now.after(give_up_after), open: BTreeSet::new() }
+    pub(super) fn new(client: u64, wish: Wish, now: SimTime, model: &ClientModel) -> Self {
+        let give_up = now.after(model.give_up_after);
+        Self { client, in_history: model.has_history(), invoked: now, wish, give_up, open: BTreeSet::new() }
+    }
+
+    /// The word of its beginning.
+    pub(super) fn invoked(&self, slot: usize) -> ClientOutput {
+        let query = if self.in_history { None } else { self.wish.question() };
+        ClientOutput::Invoked { slot, client: self.client, label: self.wish.to_string(), query }
     }
 
     /// What an answer to one of the open attempts proves; none: the operation goes on.
@@ -169,6 +236,7 @@ impl Pending {
                 Some(Answer::Got { value, .. }) => {
                     Some(Ended::ok(value.map_or(OpResult::Null, |value| OpResult::Value(text(&value)))))
                 }
+                Some(Answer::Ranged { .. }) => Some(Ended::ok(OpResult::Null)),
                 _ => Some(Ended::unknown()),
             },
             Reply::Rejected { .. } | Reply::Lost => {
@@ -196,6 +264,7 @@ impl Pending {
             (Wish::Put { .. }, Some(Response::Put { .. })) => Ended::ok(OpResult::Null),
             (Wish::Delete { .. }, Some(Response::Delete { existed, .. })) => Ended::ok(OpResult::Flag(existed)),
             (Wish::Cas { .. }, Some(Response::Cas { swapped, .. })) => Ended::ok(OpResult::Flag(swapped)),
+            (Wish::Txn(_), Some(Response::Txn { .. })) => Ended::ok(OpResult::Null),
             _ => Ended::unknown(),
         }
     }
@@ -204,19 +273,23 @@ impl Pending {
         if self.open.is_empty() || self.wish.is_read() { Ended::surely_not() } else { Ended::unknown() }
     }
 
-    /// The line of the history, but for its end time.
-    pub(super) fn ended(self, ended: Ended) -> Operation {
-        Operation { status: ended.status, result: ended.result, ..self.wish.line(self.client, self.invoked.0) }
+    /// What is to be said of it, but for its end time.
+    pub(super) fn ended(self, ended: Ended) -> Finished {
+        let Self { client, wish, .. } = self;
+        let label = (!self.in_history).then(|| wish.to_string());
+        let Ended { status, result } = ended;
+        let line = wish.line(client, self.invoked.0).map(|line| Operation { status, result, ..line });
+        Finished { status, client, label, line }
     }
 
-    /// The line of an operation that is given up: it failed only if every attempt surely had no effect.
-    pub(super) fn gave_up(self) -> Operation {
+    /// An operation that is given up: it failed only if every attempt surely had no effect.
+    pub(super) fn gave_up(self) -> Finished {
         let ended = self.in_doubt();
         self.ended(ended)
     }
 
-    /// The line of an operation that is open when the world ends.
-    pub(super) fn never_returned(self) -> Operation {
+    /// An operation that is open when the world ends.
+    pub(super) fn never_returned(self) -> Finished {
         self.ended(Ended::unknown())
     }
 }

@@ -1,11 +1,10 @@
 //! Clients against hand-made answers: when they retry, when they give up, and what their histories then say.
 
 use super::*;
-use crate::scenario::model::ClientReads;
+use crate::scenario::model::{ClientReads, SeveralModel};
 use crate::testing::ms;
-use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, ReadMode};
-use raft_kv::command::{Answer, Response};
+use raft_kv::command::{Answer, Response, TxnOp};
 use std::collections::BTreeSet;
 
 /// One client of three nodes that only puts, or only gets, and what it asked the world to do.
@@ -29,6 +28,7 @@ impl Bench {
             give_up_after: ms(250),
             keys: 1,
             mix,
+            several: SeveralModel::default(),
             reads,
             start: ms(0),
         };
@@ -250,4 +250,47 @@ fn an_answer_that_cannot_be_read_proves_nothing() {
     let (id, ..) = bench.last();
     bench.reply(id, &Reply::Applied { entry: EntryId::new(9, 1), response: Bytes::from_static(b"\xff") });
     assert_eq!(bench.ended(), [(1, Status::Unknown)]);
+}
+
+#[test]
+fn who_wants_several_keys_keeps_no_history_and_says_what_it_asks() {
+    let mut bench = Bench::new([0, 1, 0, 0]);
+    bench.clients.model.mix = [0; 4];
+    bench.clients.model.several = SeveralModel { range: 1, ..SeveralModel::default() };
+    bench.wake();
+    let (id, _, _) = bench.last();
+    bench.reply(id, &Reply::SessionOpened { session: SessionId(7) });
+    let (id, _, request) = bench.last();
+    let asked = bench.out.iter().find_map(|output| match output {
+        ClientOutput::Invoked { query, .. } => query.clone(),
+        _ => None,
+    });
+    assert!(matches!(request, Request::Query { query, .. } if Some(&query) == asked.as_ref()));
+    let response = Answer::Ranged { entries: Vec::new(), more: false, revision: 0 }.encode();
+    bench.reply(id, &Reply::Answer { applied: LogIndex(1), response });
+    assert_eq!(bench.ended(), Vec::new());
+    let is_done =
+        |output: &ClientOutput| matches!(output, ClientOutput::Ended { label, .. } if label.ends_with(": is done"));
+    assert!(bench.out.iter().any(is_done), "{:?}", bench.out);
+}
+
+#[test]
+fn transactions_change_no_key_twice_and_values_are_unique() {
+    let mut bench = Bench::new([0, 1, 0, 0]);
+    bench.clients.model.keys = 3;
+    let seen = BTreeMap::from([("k1".to_owned(), Some("v1.1".to_owned()))]);
+    let mut values = BTreeSet::new();
+    for n in 1..200 {
+        let txn = several::txn(&bench.clients.model, 1, n, &format!("v2.{n}"), &seen, &mut bench.choices);
+        let mut changed = BTreeSet::new();
+        for op in &txn.success {
+            match op {
+                TxnOp::Put { key, value, .. } => assert!(changed.insert(key.clone()) && values.insert(value.clone())),
+                TxnOp::Delete { key } => assert!(changed.insert(key.clone())),
+                TxnOp::Get { .. } => {}
+            }
+        }
+        assert!(!txn.compares.is_empty() && txn.failure.len() == txn.success.len());
+    }
+    assert!(values.len() > 150, "{} puts", values.len());
 }

@@ -1,6 +1,8 @@
 //! What a scenario means where its file says nothing: three nodes of a small data centre, two clients, no faults.
 
-use super::model::{ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario};
+use super::model::{
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -77,6 +79,7 @@ fn clients() -> ClientModel {
         give_up_after: Duration::from_secs(5),
         keys: 4,
         mix: [3, 4, 2, 1],
+        several: SeveralModel { ttl: ms(50)..ms(500), ..SeveralModel::default() },
         reads: ClientReads::Safe,
         start: ms(0),
     }

@@ -2,6 +2,7 @@
 
 pub mod changes;
 pub mod defaults;
+pub mod feature;
 mod fields;
 pub mod model;
 pub mod names;

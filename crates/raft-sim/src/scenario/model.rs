@@ -1,6 +1,7 @@
 //! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
 
 use super::changes::{SeatChange, Seats};
+use super::feature::Feature;
 use crate::disk::Ailment;
 use crate::faults::Fault;
 use crate::record::CrashKind;
@@ -148,10 +149,32 @@ pub struct ClientModel {
     pub keys: u64,
     /// The weights of get, put, cas, delete.
     pub mix: [u32; 4],
+    /// What they want of several keys at once, and of keys that go by themselves.
+    pub several: SeveralModel,
     /// How gets are asked for.
     pub reads: ClientReads,
     /// When clients begin.
     pub start: Duration,
+}
+
+/// What clients want beyond one key at a time that stays until it is removed. Nothing, unless asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeveralModel {
+    /// The weight of ranges, beside those of `mix`.
+    pub range: u32,
+    /// The weight of transactions.
+    pub txn: u32,
+    /// Probability that a put brings a time to live along.
+    pub ttl_ppm: u32,
+    /// How long that is, drawn uniformly.
+    pub ttl: Range<Duration>,
+}
+
+impl ClientModel {
+    /// Whether a history of operations on single keys, which nothing but they change, tells all that clients do.
+    pub const fn has_history(&self) -> bool {
+        self.several.range == 0 && self.several.txn == 0 && self.several.ttl_ppm == 0
+    }
 }
 
 /// How clients ask for their reads.
@@ -436,63 +459,6 @@ pub struct SwarmModel {
     pub mean_interval: Duration,
     /// From when on no new fault begins and a majority is healed for good, for the liveness check.
     pub heal_at: Duration,
-}
-
-/// A kind of fault a swarm run may have. The names are those of the JSON report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Feature {
-    /// Messages are lost.
-    Loss,
-    /// Messages are duplicated.
-    Duplicate,
-    /// Messages are reordered.
-    Reorder,
-    /// Symmetric partitions.
-    Partition,
-    /// One-way cuts.
-    OneWayCut,
-    /// The leader is cut off by name.
-    IsolateLeader,
-    /// Processes are killed.
-    Kill,
-    /// Machines lose power.
-    PowerLoss,
-    /// Crashes strike between two outputs of one call.
-    CrashAtBoundary,
-    /// Crashes strike between two steps of one call of the store, recovery included.
-    CrashAtDiskOperation,
-    /// Kill, restart, power loss in quick succession.
-    KillRestartPowerLoss,
-    /// Disks are slow.
-    SlowDisk,
-    /// Clocks run fast or slow.
-    ClockDrift,
-    /// Processes stand still for a while.
-    Pause,
-    /// The configuration changes.
-    Membership,
-    /// Leadership is handed over.
-    Transfer,
-    /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
-    Snapshots,
-    /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
-    LeaseReads,
-    /// Disks report errors.
-    Eio,
-    /// Disks are full for a while.
-    Enospc,
-    /// Syncs fail and drop what they were to make durable.
-    FsyncFailed,
-    /// Bits of what is durable turn over, on a minority of the voters.
-    BitRot,
-    /// Writes went to other places than they were meant for, likewise.
-    MisdirectedWrite,
-    /// Disks are lost, likewise.
-    DiskWiped,
-    /// Old copies of disks are started, likewise, and not before their nodes are removed.
-    DiskRolledBack,
-    /// Nodes keep room ahead on their disks. No fault.
-    Reserve,
 }
 
 /// What must hold.

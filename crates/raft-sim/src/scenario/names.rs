@@ -1,38 +1,8 @@
 //! The words of a scenario file for the model's small enums. One table for reading and writing each.
 
-use super::model::{ClientReads, Feature};
+use super::model::ClientReads;
 use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
-
-/// Every fault a swarm run may draw, under its name in files and reports.
-pub const FEATURES: [(Feature, &str); 26] = [
-    (Feature::Loss, "loss"),
-    (Feature::Duplicate, "duplicate"),
-    (Feature::Reorder, "reorder"),
-    (Feature::Partition, "partition"),
-    (Feature::OneWayCut, "one_way_cut"),
-    (Feature::IsolateLeader, "isolate_leader"),
-    (Feature::Kill, "kill"),
-    (Feature::PowerLoss, "power_loss"),
-    (Feature::CrashAtBoundary, "crash_at_boundary"),
-    (Feature::CrashAtDiskOperation, "crash_at_disk_operation"),
-    (Feature::KillRestartPowerLoss, "kill_restart_power_loss"),
-    (Feature::SlowDisk, "slow_disk"),
-    (Feature::ClockDrift, "clock_drift"),
-    (Feature::Pause, "pause"),
-    (Feature::Membership, "membership"),
-    (Feature::Transfer, "transfer"),
-    (Feature::Snapshots, "snapshots"),
-    (Feature::LeaseReads, "lease_reads"),
-    (Feature::Eio, "eio"),
-    (Feature::Enospc, "enospc"),
-    (Feature::FsyncFailed, "fsync_failed"),
-    (Feature::BitRot, "bit_rot"),
-    (Feature::MisdirectedWrite, "misdirected_write"),
-    (Feature::DiskWiped, "disk_wiped"),
-    (Feature::DiskRolledBack, "disk_rolled_back"),
-    (Feature::Reserve, "reserve"),
-];
 
 /// How clients may read.
 pub(crate) const READS: [(ClientReads, &str); 3] =

@@ -3,11 +3,12 @@
 //! The format is documented in `docs/scenarios.md`. Steps are read in `steps.rs`.
 
 use super::defaults;
+use super::feature::FEATURES;
 use super::fields::{Fields, Reader, Value};
 use super::model::{
     ClientModel, DiskModel, Enumeration, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
 };
-use super::names::{FEATURES, READS, named};
+use super::names::{READS, named};
 use super::problem::{Problem, Problems};
 use super::{changes, steps, suggest, targets, units};
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
@@ -281,10 +282,13 @@ fn clients(fields: &mut Fields<'_, '_>, model: &mut ClientModel) {
             u32::try_from(weight).unwrap_or(0)
         };
         model.mix = [weight("get"), weight("put"), weight("cas"), weight("delete")];
-        if model.mix == [0; 4] {
-            fields.problem("at least one of get, put, cas and delete must be above 0");
+        (model.several.range, model.several.txn) = (weight("range"), weight("txn"));
+        if model.mix == [0; 4] && (model.several.range, model.several.txn) == (0, 0) {
+            fields.problem("at least one of get, put, cas, delete, range and txn must be above 0");
         }
     });
+    set(&mut model.several.ttl_ppm, fields.get("ttl_share").and_then(|value| probability(&value)));
+    set(&mut model.several.ttl, fields.get("ttl").and_then(|value| duration_range(&value)));
 }
 
 fn swarm(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<SwarmModel> {
@@ -295,7 +299,7 @@ fn swarm(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<SwarmModel> 
         }
         Some(list)
     });
-    let feature = |item: &Value<'_, '_>| item.read("a fault such as \"loss\"", |text| named(&FEATURES, "fault", text));
+    let feature = |item: &Value<'_, '_>| item.read("a fault such as \"loss\"", |text| named(FEATURES, "fault", text));
     let features: BTreeSet<_> = list.into_iter().flatten().filter_map(|item| feature(&item)).collect();
     let mean_interval = fields.require("mean_interval").and_then(|value| positive(&value));
     let heal_at = fields.require("heal_at").and_then(|value| positive(&value));

@@ -2,11 +2,12 @@
 //! whether their scenario came from a file or was built in code.
 
 use super::changes::show_change;
+use super::feature::FEATURES;
 use super::model::{
-    ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, Step, StepAction, Targets,
-    Trigger,
+    ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, SeveralModel, Step,
+    StepAction, Targets, Trigger,
 };
-use super::names::{FEATURES, READS, ROLES, name_of};
+use super::names::{READS, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
@@ -58,7 +59,7 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
     scenario.steps.iter().for_each(|step| write_step(&mut out, step));
     if let Some(swarm) = &scenario.swarm {
         out.section("[swarm]");
-        let features = swarm.features.iter().map(|feature| quoted(name_of(&FEATURES, *feature)));
+        let features = swarm.features.iter().map(|feature| quoted(name_of(FEATURES, *feature)));
         out.field("features", list(features));
         out.field("mean_interval", quoted(&units::show(swarm.mean_interval)));
         out.field("heal_at", quoted(&units::show(swarm.heal_at)));
@@ -157,7 +158,13 @@ fn clients(out: &mut Text, clients: &ClientModel) {
     out.field("retry_after", quoted(&units::show(clients.retry_after)));
     out.field("give_up_after", quoted(&units::show(clients.give_up_after)));
     out.field("keys", clients.keys);
-    out.field("mix", format!("{{ get = {get}, put = {put}, cas = {cas}, delete = {delete} }}"));
+    let SeveralModel { range, txn, ttl_ppm, ttl } = &clients.several;
+    let several = if (*range, *txn) == (0, 0) { String::new() } else { format!(", range = {range}, txn = {txn}") };
+    out.field("mix", format!("{{ get = {get}, put = {put}, cas = {cas}, delete = {delete}{several} }}"));
+    if *ttl_ppm > 0 {
+        out.field("ttl_share", quoted(&show_percentage(*ttl_ppm)));
+        out.field("ttl", quoted(&show_range(ttl)));
+    }
     out.field("reads", quoted(name_of(&READS, clients.reads)));
     out.field("start", quoted(&units::show(clients.start)));
 }

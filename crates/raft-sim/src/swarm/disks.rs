@@ -13,7 +13,8 @@ use crate::operator::Work;
 use crate::record::CrashKind;
 use crate::rng::{Choices, Site};
 use crate::scenario::changes::{Seat, SeatChange, membership_change};
-use crate::scenario::model::{Feature, Keep, Scenario};
+use crate::scenario::feature::{Family, Feature, of_families};
+use crate::scenario::model::{Keep, Scenario};
 use crate::world::{Event, World};
 use raft_core::{Configuration, NodeId};
 use std::collections::BTreeSet;
@@ -21,10 +22,6 @@ use std::time::Duration;
 
 const SPARES: Site = Site::new("swarm spares");
 const RESERVE: Site = Site::new("swarm reserve");
-
-/// The features that take promises back.
-pub(super) const DAMAGING: [Feature; 4] =
-    [Feature::BitRot, Feature::MisdirectedWrite, Feature::DiskWiped, Feature::DiskRolledBack];
 
 /// Room ahead for some seconds of what clients write, or for a moment of it. An append is small beside it: one is let
 /// through whatever its size.
@@ -63,7 +60,7 @@ impl World {
     /// How many nodes stay out at first, to take the place of damaged ones. None in runs without damage, and where three
     /// nodes are all there is.
     pub(super) fn draw_spares(&mut self) -> Option<u64> {
-        let damaging = DAMAGING.into_iter().any(|feature| self.draws_feature(feature));
+        let damaging = of_families(&[Family::Damage]).any(|feature| self.draws_feature(feature));
         let most = self.scenario.nodes.saturating_sub(3).min(2);
         (damaging && most > 0).then(|| 1 + self.choices.draw(SPARES, 0, 0).below(most))
     }
@@ -259,7 +256,7 @@ impl World {
 
     /// Opens the run with what its faults stay within, where that is less than all that could happen.
     pub(super) fn says_what_it_stays_within(&mut self) {
-        if DAMAGING.into_iter().any(|feature| self.draws_feature(feature)) {
+        if of_families(&[Family::Damage]).any(|feature| self.draws_feature(feature)) {
             let words = "damaged, lost and old disks: of a minority of the voters only, and no such node votes again";
             self.emit_fault(words.to_owned());
         }

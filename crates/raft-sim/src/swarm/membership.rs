@@ -4,7 +4,7 @@
 use crate::operator::Work;
 use crate::rng::Site;
 use crate::scenario::changes::{Seat, SeatChange};
-use crate::scenario::model::Feature;
+use crate::scenario::feature::Feature;
 use crate::world::World;
 use raft_core::{Configuration, NodeId};
 

@@ -1,7 +1,8 @@
 //! Settings under which snapshots are taken often: what is rare in service is common here.
 
 use crate::rng::Site;
-use crate::scenario::model::{Feature, RaftSettings};
+use crate::scenario::feature::Feature;
+use crate::scenario::model::RaftSettings;
 use crate::world::World;
 use raft_core::NodeId;
 

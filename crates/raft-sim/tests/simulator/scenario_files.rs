@@ -59,7 +59,10 @@ const MALFORMED: &[(&str, &str)] = &[
         "8: network.delay: `5 sec` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"",
     ),
     ("[clients]\ncount = -1", "8: clients.count: -1 is out of range: 0 to 64"),
-    ("[clients]\nmix = { get = 0 }", "8: clients.mix: at least one of get, put, cas and delete must be above 0"),
+    (
+        "[clients]\nmix = { get = 0 }",
+        "8: clients.mix: at least one of get, put, cas, delete, range and txn must be above 0",
+    ),
     ("[[at]]\nkill = \"leader\"", "7: at[0].time: `time` is missing"),
     ("[[at]]\ntime = \"11s\"\nheal = true", "8: at[0].time: is after the end of the run, 10s"),
     (

@@ -1,0 +1,149 @@
+//! The default state machine worked out a second time, from the applied commands alone and as simply as possible, with all
+//! of its past: what each key was at each revision.
+//!
+//! This file must not use the state machine: it is there to disagree with it.
+
+use bytes::Bytes;
+use raft_proto::wire::kv::kv_command::Kind;
+use raft_proto::wire::kv::{self, compare::Target, kv_response, txn_op, txn_result};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+/// The map and its past.
+#[derive(Clone, Default)]
+pub(super) struct Replay {
+    revision: u64,
+    /// Of each key, ascending: the revision, and what belonged to it from then on.
+    keys: BTreeMap<Bytes, Vec<(u64, Option<kv::KvEntry>)>>,
+}
+
+impl Replay {
+    pub(super) const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What belonged to a key at a revision.
+    pub(super) fn at(&self, key: &[u8], revision: u64) -> Option<&kv::KvEntry> {
+        let past = self.keys.get(key)?;
+        let known = past.partition_point(|(changed, _)| *changed <= revision);
+        past.get(known.checked_sub(1)?)?.1.as_ref()
+    }
+
+    /// What a range held at a revision: the first keys, and whether there were more.
+    pub(super) fn range_at(&self, range: &kv::Range, revision: u64) -> (Vec<kv::KvEntry>, bool) {
+        let limit = if range.limit == 0 { usize::MAX } else { usize::try_from(range.limit).unwrap_or(usize::MAX) };
+        let ends = |key: &Bytes| range.end.as_ref().is_some_and(|end| key >= end);
+        let inside = self.keys.range(range.start.clone()..).map(|(key, _)| key).take_while(|key| !ends(key));
+        let mut entries: Vec<kv::KvEntry> = inside.filter_map(|key| self.at(key, revision).cloned()).collect();
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        (entries, more)
+    }
+
+    /// Carries a command out; what is to be answered.
+    pub(super) fn apply(&mut self, command: &Kind) -> kv_response::Kind {
+        let next = self.revision + 1;
+        match command {
+            Kind::Put(put) => {
+                self.set(next, put);
+                kv_response::Kind::Put(kv::PutResponse { revision: self.revision })
+            }
+            Kind::Delete(delete) => {
+                let existed = self.remove(next, &delete.key);
+                kv_response::Kind::Delete(kv::DeleteResponse { revision: self.revision, existed })
+            }
+            Kind::Cas(cas) => {
+                let actual = self.now(&cas.key).map(|entry| entry.value.clone());
+                let swapped = actual == cas.expected;
+                if swapped {
+                    self.set(next, &kv::Put { key: cas.key.clone(), value: cas.value.clone(), ttl_ms: 0 });
+                }
+                kv_response::Kind::Cas(kv::CasResponse { swapped, revision: self.revision, actual })
+            }
+            Kind::Txn(txn) => {
+                let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
+                let list = if succeeded { &txn.success } else { &txn.failure };
+                let results = list.iter().map(|op| self.part(next, op)).collect();
+                kv_response::Kind::Txn(kv::TxnResponse { succeeded, revision: self.revision, results })
+            }
+            Kind::Expire(expire) => {
+                let mut removed = 0;
+                for kv::Expiry { key, modified_revision } in &expire.keys {
+                    let is_due =
+                        |entry: &kv::KvEntry| entry.ttl_ms > 0 && entry.modified_revision == *modified_revision;
+                    if self.now(key).is_some_and(is_due) && self.remove(next, key) {
+                        removed += 1;
+                    }
+                }
+                kv_response::Kind::Expire(kv::ExpireResponse { revision: self.revision, removed })
+            }
+        }
+    }
+
+    fn now(&self, key: &[u8]) -> Option<&kv::KvEntry> {
+        self.keys.get(key)?.last()?.1.as_ref()
+    }
+
+    fn set(&mut self, revision: u64, put: &kv::Put) {
+        let (created_revision, version) =
+            self.now(&put.key).map_or((revision, 1), |entry| (entry.created_revision, entry.version + 1));
+        let entry = kv::KvEntry {
+            key: put.key.clone(),
+            value: put.value.clone(),
+            created_revision,
+            modified_revision: revision,
+            version,
+            ttl_ms: put.ttl_ms,
+        };
+        self.change(revision, put.key.clone(), Some(entry));
+    }
+
+    /// Whether the key was there.
+    fn remove(&mut self, revision: u64, key: &Bytes) -> bool {
+        let existed = self.now(key).is_some();
+        if existed {
+            self.change(revision, key.clone(), None);
+        }
+        existed
+    }
+
+    fn change(&mut self, revision: u64, key: Bytes, entry: Option<kv::KvEntry>) {
+        self.revision = revision;
+        self.keys.entry(key).or_default().push((revision, entry));
+    }
+
+    fn part(&mut self, revision: u64, op: &kv::TxnOp) -> kv::TxnResult {
+        let kind = op.kind.as_ref().map(|kind| match kind {
+            txn_op::Kind::Put(put) => {
+                self.set(revision, put);
+                txn_result::Kind::Put(kv::PutResult {})
+            }
+            txn_op::Kind::Delete(delete) => {
+                txn_result::Kind::Delete(kv::DeleteResult { existed: self.remove(revision, &delete.key) })
+            }
+            txn_op::Kind::Get(get) => txn_result::Kind::Get(kv::GetResult { entry: self.now(&get.key).cloned() }),
+        });
+        kv::TxnResult { kind }
+    }
+
+    fn holds(&self, compare: &kv::Compare) -> bool {
+        let found = self.now(&compare.key);
+        let number = |of: fn(&kv::KvEntry) -> u64, given: u64| found.map_or(0, of).cmp(&given);
+        let order = match &compare.target {
+            Some(Target::Value(given)) => match found {
+                Some(entry) => entry.value.cmp(given),
+                None => return false,
+            },
+            Some(Target::Version(given)) => number(|entry| entry.version, *given),
+            Some(Target::CreatedRevision(given)) => number(|entry| entry.created_revision, *given),
+            Some(Target::ModifiedRevision(given)) => number(|entry| entry.modified_revision, *given),
+            None => return false,
+        };
+        match compare.relation() {
+            kv::Relation::Equal => order == Ordering::Equal,
+            kv::Relation::NotEqual => order != Ordering::Equal,
+            kv::Relation::Less => order == Ordering::Less,
+            kv::Relation::Greater => order == Ordering::Greater,
+        }
+    }
+}
