@@ -1,10 +1,13 @@
-//! Real SIGKILLs of random nodes at random moments, under load. `RAFT_SIGKILLS` says how many, `RAFT_SIGKILLS_SEED` which.
+//! Real SIGKILLs of random nodes at random moments, under load, while snapshots are taken, sent, and the log let go of
+//! behind them. `RAFT_SIGKILLS` says how many, `RAFT_SIGKILLS_SEED` which.
 //!
 //! What the system holds of a dead process's writes it keeps: the power losses that take it back are the simulator's.
 
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::random::Random;
+use crate::support::wait::wait_until;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -12,6 +15,15 @@ const NODES: u64 = 3;
 
 /// So often progress is waited for: a cluster that is never left alone need not get anywhere.
 const KILLS_BETWEEN_RESTS: u64 = 10;
+
+/// A snapshot all the time, few entries behind it, and a first segment that is soon full. The later ones are as large as the
+/// space that a node keeps ahead, which is why values are not small.
+const COMPACTING: [&str; 7] =
+    ["--control-stdin", "--segment-bytes", "16KiB", "--snapshot-after-entries", "100", "--trailing-entries", "10"];
+const VALUE_BYTES: usize = 4096;
+
+/// Of so many operations a few hundred are writes: who has missed them cannot go on from anybody's log.
+const MISSED: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_takes_an_acknowledged_word() {
@@ -21,8 +33,13 @@ async fn no_kill_takes_an_acknowledged_word() {
     };
     let (random, seed) = Random::from_variable("RAFT_SIGKILLS_SEED");
     println!("{kills} kills, RAFT_SIGKILLS_SEED={seed}");
-    let cluster = Cluster::start(NODES).await;
-    let load = Load::start(&cluster, Duration::from_secs(5));
+    let mut cluster = Cluster::prepare(NODES);
+    for id in 1..=NODES {
+        cluster.node(id).line.more = COMPACTING.map(str::to_owned).to_vec();
+        cluster.start_node(id);
+    }
+    cluster.leader().await;
+    let load = Load::start(&cluster, Duration::from_secs(5), VALUE_BYTES);
     load.progress(100).await;
     let mut killer = Killer { cluster, random, done: 0, wanted: kills, leaders: 0, pairs: 0, starters: 0 };
     let mut next_rest = KILLS_BETWEEN_RESTS;
@@ -34,17 +51,49 @@ async fn no_kill_takes_an_acknowledged_word() {
         }
     }
     load.progress(100).await;
+    let away = killer.stay_away(&load).await;
     let operations = load.end().await;
     let Killer { mut cluster, done, leaders, pairs, starters, .. } = killer;
+    let kills = kills + 1;
     assert_eq!(done, kills);
     println!("{leaders} leaders, {pairs} pairs, {starters} right after their start");
     // With so many, chance does not explain that a kind is missing.
     assert!(kills < 100 || leaders.min(pairs).min(starters) > 0);
     cluster.agreement().await;
+    assert!(restored(&mut cluster, away.id) > away.restored, "node {}: {}", away.id, cluster.node(away.id).stderr());
+    for id in 1..=NODES {
+        // The last snapshot may still be on its way to the disk.
+        let compacted = wait_until("the log is compacted", async || compacted(&mut cluster, id)).await;
+        println!("node {id}: {compacted}, {} snapshots of peers", restored(&mut cluster, id));
+    }
     let starts: u64 = cluster.statuses().await.values().map(|status| status.incarnation).sum();
     // A node that is killed in the middle of its start need not have counted it.
     assert!(starts > NODES && starts <= NODES + kills, "{starts} starts, {kills} kills");
     println!("{operations} operations, {kills} kills, {starts} starts that got through");
+}
+
+/// How often a node's state has become that of a peer's snapshot.
+fn restored(cluster: &mut Cluster, id: u64) -> usize {
+    cluster.node(id).stderr().matches("the state is now that of the snapshot").count()
+}
+
+/// What has become of a node's log, if something has: its first segment is gone, and there is a snapshot instead.
+fn compacted(cluster: &mut Cluster, id: u64) -> Result<String, String> {
+    let files = std::fs::read_dir(&cluster.node(id).line.data_dir).expect("its folder");
+    let names = files.map(|file| file.expect("an entry of the folder").file_name().into_string().expect("UTF-8"));
+    let names: BTreeSet<String> = names.collect();
+    let first = |beginning: &str| names.iter().find_map(|name| name.strip_prefix(beginning));
+    match (first("wal-").and_then(|number| number.parse::<u64>().ok()), first("snapshot-")) {
+        (Some(oldest), Some(snapshot)) if oldest > 1 => Ok(format!("snapshot {snapshot}, segments from {oldest} on")),
+        _ => Err(format!("node {id}: {names:?}")),
+    }
+}
+
+/// Who was away for too long.
+struct Away {
+    id: u64,
+    /// How often its state had become that of a peer's snapshot before.
+    restored: usize,
 }
 
 /// Who kills.
@@ -86,6 +135,16 @@ impl Killer {
                 self.cluster.start_node(id);
             }
         }
+    }
+
+    /// Kills one more, and starts it again only when the others have let go of what it would need.
+    async fn stay_away(&mut self, load: &Load) -> Away {
+        let id = self.victim().await;
+        let restored = restored(&mut self.cluster, id);
+        self.kill(id);
+        load.progress(MISSED).await;
+        self.cluster.start_node(id);
+        Away { id, restored }
     }
 
     /// The leader half of the time, if there is one.

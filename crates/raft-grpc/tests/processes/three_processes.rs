@@ -10,7 +10,7 @@ use std::time::Duration;
 async fn a_leader_that_is_killed_takes_no_acknowledged_word_with_it() {
     let mut cluster = Cluster::start(3).await;
     let first = cluster.leader().await;
-    let load = Load::start(&cluster, Duration::from_secs(6));
+    let load = Load::start(&cluster, Duration::from_secs(6), 64);
     load.progress(200).await;
 
     cluster.kill(first.id);

@@ -23,8 +23,8 @@ const TRAILING: u64 = 10;
 const MISSED: u64 = 3 * SNAPSHOT_AFTER + TRAILING;
 /// How long the cluster may take to be ready, and a node to end.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a round of load lasts.
-const ROUND: Duration = Duration::from_secs(16);
+/// How long load is put on the cluster at a time.
+const ROUND: Duration = Duration::from_secs(8);
 /// How long the load goes on before and between the faults.
 const CALM: Duration = Duration::from_millis(1_500);
 /// How long a cut leader stays away: the others elect another one meanwhile.
@@ -76,35 +76,51 @@ impl Cluster {
         self.members.iter().map(node).collect()
     }
 
-    /// Puts load on the cluster and harms the leader in the middle of it: killed and started again after the others have
-    /// gone on without it, it recovers and is sent a snapshot; cut off and connected again, its log is truncated. How many
-    /// writes clients were told of.
+    /// Harms the leader under load, twice: killed, and started again once the others have gone on without it for so long that
+    /// it has to be sent a snapshot; cut off and connected again, so that its log is truncated. How many writes clients were
+    /// told of.
     pub(crate) fn round(&mut self, round: u32, clients: u64) -> Result<u64> {
-        let history = self.folder.join(format!("history-{round}.jsonl"));
-        let mut bench = self.client("bench");
-        bench.args(["--clients", &clients.to_string(), "--seconds", &ROUND.as_secs().to_string()]);
-        bench.args(["--mix", "put=70,get=15,cas=10,delete=5", "--history"]).arg(&history);
-        let output = File::create(self.folder.join(format!("bench-{round}.log")))?;
-        bench.stdout(output.try_clone()?).stderr(output);
-        let mut bench = bench.spawn().context("cannot run bench")?;
+        let load = self.load(&format!("{round}-killed"), clients)?;
         std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads under load")?;
-        let killed_at = self.commit()?;
+        let missed = self.commit()? + MISSED;
         self.signal(leader, "KILL")?;
         self.wait(leader)?;
-        self.committed(killed_at + MISSED)?;
+        let mut heard = load.heard()?;
+        for more in 1.. {
+            // However slow the machine is: not time is what counts, but how much was written.
+            if self.commit()? >= missed {
+                break;
+            }
+            let more = self.load(&format!("{round}-away-{more}"), clients)?.heard()?;
+            if more == 0 {
+                bail!("without node {leader} no write is acknowledged");
+            }
+            heard += more;
+        }
         self.spawn(leader)?;
+        let load = self.load(&format!("{round}-cut"), clients)?;
         std::thread::sleep(CALM);
         let leader = self.leader()?.context("no node leads after a kill")?;
         self.tell(leader, "cut")?;
         self.strand(leader)?;
         std::thread::sleep(AWAY);
         self.tell(leader, "heal")?;
-        if !bench.wait()?.success() {
-            bail!("bench failed: see {}", self.folder.join(format!("bench-{round}.log")).display());
-        }
+        heard += load.heard()?;
         self.ready()?;
-        acknowledged(&fs::read_to_string(&history).context("bench has written no history")?)
+        Ok(heard)
+    }
+
+    /// Puts load on the cluster for a while.
+    fn load(&self, name: &str, clients: u64) -> Result<Load> {
+        let history = self.folder.join(format!("history-{name}.jsonl"));
+        let log = self.folder.join(format!("bench-{name}.log"));
+        let mut bench = self.client("bench");
+        bench.args(["--clients", &clients.to_string(), "--seconds", &ROUND.as_secs().to_string()]);
+        bench.args(["--mix", "put=70,get=15,cas=10,delete=5", "--history"]).arg(&history);
+        let output = File::create(&log)?;
+        bench.stdout(output.try_clone()?).stderr(output);
+        Ok(Load { bench: bench.spawn().context("cannot run bench")?, history, log })
     }
 
     /// Ends all nodes kindly, so that the traces are whole.
@@ -198,21 +214,6 @@ impl Cluster {
         Ok(self.status()?.iter().filter_map(|member| member["commit"].as_u64()).max().unwrap_or(0))
     }
 
-    /// Waits until the cluster has committed so much.
-    fn committed(&self, index: u64) -> Result<()> {
-        let begin = Instant::now();
-        loop {
-            let commit = self.commit()?;
-            if commit >= index {
-                return Ok(());
-            }
-            if begin.elapsed() > PATIENCE {
-                bail!("the cluster has committed up to {commit} and not up to {index}: is the machine too slow?");
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
     fn status(&self) -> Result<Vec<Value>> {
         let output = self.client("status").args(["--format", "json", "--timeout", "1s"]).output()?;
         // No node answers before the first one listens.
@@ -258,6 +259,23 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(10));
         }
         Ok(())
+    }
+}
+
+/// Load on its way.
+struct Load {
+    bench: Child,
+    history: PathBuf,
+    log: PathBuf,
+}
+
+impl Load {
+    /// How many writes clients were told of, once it is over.
+    fn heard(mut self) -> Result<u64> {
+        if !self.bench.wait()?.success() {
+            bail!("bench failed: see {}", self.log.display());
+        }
+        acknowledged(&fs::read_to_string(&self.history).context("bench has written no history")?)
     }
 }
 

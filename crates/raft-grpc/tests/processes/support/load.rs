@@ -34,11 +34,11 @@ struct Round {
 }
 
 impl Load {
-    /// Several clients, which know all nodes.
-    pub(crate) fn start(cluster: &Cluster, round: Duration) -> Self {
+    /// Several clients, which know all nodes, and write values of so many bytes.
+    pub(crate) fn start(cluster: &Cluster, round: Duration, value_bytes: usize) -> Self {
         let options = cluster.client_options();
         let (ok, ending) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let rounds = tokio::spawn(run_rounds(options.clone(), round, ok.clone(), ending.clone()));
+        let rounds = tokio::spawn(run_rounds(options.clone(), round, value_bytes, ok.clone(), ending.clone()));
         Self { options, ok, ending, rounds }
     }
 
@@ -71,6 +71,7 @@ impl Load {
 async fn run_rounds(
     client: ClientOptions,
     duration: Duration,
+    value_bytes: usize,
     ok: Arc<AtomicU64>,
     ending: Arc<AtomicBool>,
 ) -> Vec<Round> {
@@ -79,7 +80,7 @@ async fn run_rounds(
         clients: CLIENTS,
         duration,
         keys: KEYS,
-        value_bytes: 64,
+        value_bytes,
         mix: "put=45,get=40,cas=10,delete=5".parse().expect("a mix"),
         record: true,
         read_all: true,
