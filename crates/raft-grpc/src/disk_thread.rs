@@ -2,6 +2,8 @@
 //! the store comes after the writes that wait, in the order in which it was asked; but what has to do with snapshots only
 //! one piece at a time, and then whatever has come meanwhile goes first. So no snapshot stops writes.
 //!
+//! A peer's disk is remembered between two groups, and whoever accepts the peer waits for that.
+//!
 //! When nothing waits the store makes room ahead. Whether there is enough is told before what is durable.
 //!
 //! While the disk works the next group gathers. How many bytes can wait is the core's business, so the queue itself needs
@@ -9,11 +11,12 @@
 
 use crate::failure::Failure;
 use crate::inbox::Inbox;
-use raft_core::{Write, WriteId};
+use raft_core::{NodeId, Write, WriteId};
 use raft_node::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, carry_out_on_disk};
-use raft_store::{Disk, Lookout, Space, Store, StoreError};
+use raft_store::{Acquaintance, Disk, DiskId, Lookout, Space, Store, StoreError};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
 /// Writes and jobs that wait for the disk.
 #[derive(Debug, Default)]
@@ -28,12 +31,21 @@ struct Waiting {
     jobs: Vec<NodeOutput>,
     /// Those that have to do with the files of snapshots, which no other job has.
     snapshots: VecDeque<NodeOutput>,
+    meetings: Vec<Meeting>,
     closed: bool,
+}
+
+/// A peer that says on which disk it is; and who waits for what to make of that.
+#[derive(Debug)]
+struct Meeting {
+    peer: NodeId,
+    disk: DiskId,
+    answer: oneshot::Sender<Acquaintance>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty()
+        self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty() && self.meetings.is_empty()
     }
 }
 
@@ -56,6 +68,15 @@ impl DiskQueue {
         self.arrived.notify_one();
     }
 
+    /// Asks what to make of a peer that says on which disk it is; whom this node meets so is remembered when the answer comes.
+    /// None: that cannot be done now.
+    pub(crate) async fn meet(&self, peer: NodeId, disk: DiskId) -> Option<Acquaintance> {
+        let (answer, acquaintance) = oneshot::channel();
+        self.lock().meetings.push(Meeting { peer, disk, answer });
+        self.arrived.notify_one();
+        acquaintance.await.ok()
+    }
+
     /// The disk's thread ends once nothing waits any more.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -64,21 +85,30 @@ impl DiskQueue {
 
     /// All that waits, of the jobs for snapshots the first; if `patient`, waits for something. False: nothing waits, and the
     /// queue is closed.
-    fn take(&self, writes: &mut Vec<Write>, jobs: &mut Vec<NodeOutput>, patient: bool) -> bool {
+    fn take(&self, taken: &mut Taken, patient: bool) -> bool {
         let waits = |waiting: &mut Waiting| patient && waiting.is_empty() && !waiting.closed;
         let mut waiting = self.arrived.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
         let goes_on = !waiting.is_empty() || !waiting.closed;
-        writes.clear();
-        jobs.clear();
-        std::mem::swap(writes, &mut waiting.writes);
-        std::mem::swap(jobs, &mut waiting.jobs);
-        jobs.extend(waiting.snapshots.pop_front());
+        taken.group.clear();
+        taken.jobs.clear();
+        std::mem::swap(&mut taken.group, &mut waiting.writes);
+        std::mem::swap(&mut taken.jobs, &mut waiting.jobs);
+        taken.jobs.extend(waiting.snapshots.pop_front());
+        taken.meetings = std::mem::take(&mut waiting.meetings);
         goes_on
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the disk's thread has to do next.
+#[derive(Debug, Default)]
+struct Taken {
+    group: Vec<Write>,
+    jobs: Vec<NodeOutput>,
+    meetings: Vec<Meeting>,
 }
 
 /// Serves the queue until it is closed and empty, and reports each group of writes once it is durable, each job once it is
@@ -94,18 +124,22 @@ pub(crate) fn run<D: Disk>(
 ) -> Result<(), Failure> {
     let place = alarm.place.clone();
     let failed = |error: StoreError| Failure::store(&place, &error);
-    let (mut group, mut jobs) = (Vec::new(), Vec::new());
-    while queue.take(&mut group, &mut jobs, !alarm.lookout.tends(store)) {
+    let mut taken = Taken::default();
+    while queue.take(&mut taken, !alarm.lookout.tends(store)) {
+        let Taken { group, jobs, meetings } = &mut taken;
         let newest: Option<WriteId> = group.last().map(|write: &Write| write.id);
-        if newest.is_none() && jobs.is_empty() {
+        if newest.is_none() && jobs.is_empty() && meetings.is_empty() {
             let word = alarm.lookout.tend(store).map_err(failed)?;
             alarm.tell(word, inbox);
             continue;
         }
         if let Some(newest) = newest {
-            let word = store.write(&group).and_then(|()| alarm.lookout.sync(store)).map_err(failed)?;
+            let word = store.write(group).and_then(|()| alarm.lookout.sync(store)).map_err(failed)?;
             alarm.tell(word, inbox);
             inbox.persisted(newest);
+        }
+        for meeting in meetings.drain(..) {
+            meet(store, meeting, &place).map_err(failed)?;
         }
         for job in jobs.drain(..) {
             if job == NodeOutput::AskForSpace {
@@ -118,6 +152,22 @@ pub(crate) fn run<D: Disk>(
             }
         }
         alarm.lookout.stir();
+    }
+    Ok(())
+}
+
+/// Remembers a peer's disk, or sees that it is another one. On a full disk whoever waits gets no answer, and may ask again.
+fn meet<D: Disk>(store: &mut Store<D>, meeting: Meeting, place: &str) -> Result<(), StoreError> {
+    let Meeting { peer, disk, answer } = meeting;
+    match store.meet(peer, disk) {
+        Ok(acquaintance) => {
+            // Whoever waited may have gone.
+            let _ = answer.send(acquaintance);
+        }
+        Err(error) if error.nothing_is_lost() => {
+            tracing::error!("{place}: the disk of peer {} cannot be remembered: {error}", peer.0);
+        }
+        Err(error) => return Err(error),
     }
     Ok(())
 }
@@ -185,6 +235,7 @@ mod tests {
     use bytes::Bytes;
     use raft_core::{Configuration, EntryId, LogIndex, NodeId, ReadId, SnapshotMeta};
     use raft_store::{Files, StoreOptions};
+    use std::sync::Arc;
 
     fn meta(index: u64) -> SnapshotMeta {
         let configuration = Configuration::of_voters([NodeId(1)]);
@@ -237,5 +288,29 @@ mod tests {
         let NodeInput::SnapshotRead { piece: Some(piece), .. } = read else { panic!("{read:?}") };
         assert!(piece.size > 4 && piece.bytes.is_empty());
         assert_eq!(*gone, NodeInput::SnapshotRead { to: NodeId(3), last, offset: 0, piece: None });
+    }
+
+    #[tokio::test]
+    async fn a_peer_is_remembered_before_whoever_asks_is_told_what_to_make_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 };
+        let open = || Store::open(Files::open(folder.path(), true).unwrap(), options).unwrap().0;
+        let (mut store, inbox) = (open(), Arc::new(Inbox::default()));
+        let queue = Arc::new(DiskQueue::default());
+        let alarm = Alarm::new(&store, "here", &inbox);
+        let thread = std::thread::spawn({
+            let (queue, inbox) = (queue.clone(), inbox.clone());
+            move || run(&mut store, &queue, alarm, &inbox)
+        });
+        let (one, other) = (DiskId([1; 16]), DiskId([2; 16]));
+        assert_eq!(queue.meet(NodeId(2), one).await, Some(Acquaintance::Met));
+        assert!(std::fs::read(folder.path().join("PEERS")).unwrap().windows(16).any(|bytes| bytes == one.0));
+        assert_eq!(queue.meet(NodeId(2), one).await, Some(Acquaintance::Known));
+        assert_eq!(queue.meet(NodeId(2), other).await, Some(Acquaintance::Stranger { known: one }));
+        // No name is free for what it would write: the disk fails, and nobody is told anything.
+        std::fs::create_dir(folder.path().join("PEERS.new")).unwrap();
+        assert_eq!(queue.meet(NodeId(3), one).await, None);
+        let failure = thread.join().unwrap().unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Disk, "{failure}");
     }
 }

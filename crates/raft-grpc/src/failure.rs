@@ -11,7 +11,7 @@ pub enum Exit {
     Runtime = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// The data folder is another cluster's, another node's, or of a newer format.
+    /// The data folder is another cluster's, another node's, or of a newer format, or took the place of one that peers know.
     Foreign = 3,
     /// What was promised to others cannot be read back.
     Corrupt = 4,

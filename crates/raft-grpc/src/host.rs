@@ -13,16 +13,16 @@ use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
 use crate::peers::send_snapshot::SnapshotSender;
-use crate::peers::{self, Outlets};
+use crate::peers::{self, Outlets, refusal};
 use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::client_server::ClientServer;
 use crate::services::peer_server::PeerServer;
 use crate::settings::Settings;
-use raft_core::{Config, Configuration, Write};
+use raft_core::{Config, Configuration, NodeId, Write};
 use raft_kv::KvMap;
 use raft_node::{Node, NodeOptions, Reply, Request, SnapshotError};
-use raft_store::{ClusterId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
+use raft_store::{ClusterId, DiskId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
 use std::io::Write as _;
@@ -73,7 +73,7 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
         client_url: advertised(&settings.advertise_client, ports.client.address()),
         admin_url: advertised(&settings.advertise_admin, ports.admin.address()),
     };
-    let identity = Arc::new(Identity { cluster, node: settings.id, contact });
+    let identity = Arc::new(Identity { cluster, node: settings.id, disk: opened.disk_id, contact });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
     let parts = Parts::new(&settings, identity);
@@ -105,7 +105,8 @@ fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Res
     let (segment_bytes, reserve_bytes) = (settings.segment_bytes, reserve_bytes(settings));
     let options = StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() };
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
-    let opened = open_node(files, identity, Some(&Write::bootstrap(founders)), options);
+    let drawn = random::unique().map_err(|error| Failure::runtime(format!("cannot draw a disk id: {error}")))?;
+    let opened = open_node(files, identity, DiskId(drawn), Some(&Write::bootstrap(founders)), options);
     let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
     if let Some(torn) = &opened.recovery.torn_tail {
         tracing::warn!(
@@ -216,6 +217,13 @@ fn ended_early(place: &str, end: &End) -> Failure {
     }
 }
 
+/// What it means that a peer knows this node with another disk: it has forgotten what it promised, and nobody will ever listen
+/// to it again.
+fn refused_by(settings: &Settings, peer: NodeId) -> Failure {
+    let place = settings.data_dir.display();
+    Failure::new(Exit::Foreign, format!("{place}: peer {} refuses this node: {}", peer.0, refusal::words(settings.id)))
+}
+
 /// Starts a thread that says how it ended, a panic included: then the sender is dropped.
 fn thread(
     name: &str,
@@ -244,12 +252,14 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
     announce(&settings, &ports)?;
     let closing = CancellationToken::new();
     let clients = start_servers(&settings, ports, &parts, &closing);
+    let (refused, mut refusals) = mpsc::channel(1);
     for (peer, url) in &settings.peers {
         let Parts { identity, directory, outlets, .. } = parts.clone();
-        let stall = 2 * settings.election_timeout.end;
-        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outlets, directory, stall }.run());
+        let (stall, refused) = (2 * settings.election_timeout.end, refused.clone());
+        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outlets, directory, stall, refused }.run());
     }
     tokio::select! {
+        Some(peer) = refusals.recv() => return Err(refused_by(&settings, peer)),
         end = &mut threads.node => return ended("node", end),
         end = &mut threads.disk => return ended("disk", end),
         _ = terminate.recv() => {}
@@ -300,7 +310,7 @@ fn start_servers(
     parts: &Parts,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let Parts { identity, directory, inbox, .. } = parts.clone();
+    let Parts { identity, directory, inbox, disk, .. } = parts.clone();
     let client_service = ClientService {
         identity: identity.clone(),
         directory: directory.clone(),
@@ -309,7 +319,7 @@ fn start_servers(
         closing: closing.clone(),
     };
     let acknowledge = settings.heartbeat_interval;
-    let peer_service = PeerService { identity, directory, inbox, acknowledge };
+    let peer_service = PeerService { identity, directory, inbox, disk, acknowledge };
     let limit = settings.max_connections;
     let admit = |port: Port, opening| {
         let (admitted, connections) = mpsc::channel(64);

@@ -4,7 +4,7 @@ use crate::directory::Contact;
 use crate::peers::PROTOCOL_VERSION;
 use raft_core::{Configuration, NodeId};
 use raft_proto::wire::raft::Hello;
-use raft_store::ClusterId;
+use raft_store::{ClusterId, DiskId};
 use xxhash_rust::xxh3::Xxh3;
 
 /// A node's identity while it runs.
@@ -14,6 +14,8 @@ pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
     /// The node.
     pub(crate) node: NodeId,
+    /// The disk that its data folder is on.
+    pub(crate) disk: DiskId,
     /// What it tells others: its start and where it is reached.
     pub(crate) contact: Contact,
 }
@@ -29,6 +31,7 @@ impl Identity {
             incarnation: self.contact.incarnation,
             client_url: self.contact.client_url.clone(),
             admin_url: self.contact.admin_url.clone(),
+            disk: self.disk.0.to_vec().into(),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! The traffic between peers: one stream in each direction, each opened by the node that sends on it; and snapshots, each
 //! on a connection of its own, so that no message waits behind one.
 //!
-//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers and takes pieces of snapshots, [`Outlets`] are
+//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers and takes pieces of snapshots, `refusal` is what
+//! one of the two says to the other about a lost disk, [`Outlets`] are
 //! the queues between the node's thread and the streams, `send_snapshot` sends pieces of snapshots. Nobody ever waits for a
 //! peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is told that
 //! something is lost, once for each break.
 
 pub(crate) mod accept;
 pub(crate) mod dial;
+pub(crate) mod refusal;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;

@@ -15,7 +15,7 @@ use raft_core::{
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{Node, NodeOptions};
-use raft_store::{ClusterId, Identity, Lookout, Opened, Store, StoreOptions, open_node};
+use raft_store::{ClusterId, DiskId, Identity, Lookout, Opened, Store, StoreOptions, open_node};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Host {
     pub incarnation: u64,
     /// The starts from disks that were lost.
     incarnations_lost: u64,
+    /// How many disks it has lost.
+    disks_lost: u64,
     /// The process, while it runs.
     pub process: Option<Process>,
     /// The crash that waits for the next call.
@@ -163,6 +165,7 @@ impl Host {
             clock,
             incarnation: 0,
             incarnations_lost: 0,
+            disks_lost: 0,
             process: None,
             armed: None,
             armed_disk: None,
@@ -199,8 +202,8 @@ impl Host {
         let tail_bytes = self.config.max_cached_bytes;
         let Self { segment_bytes, reserve_bytes, .. } = *self;
         let options = StoreOptions { segment_bytes, tail_bytes, reserve_bytes };
-        let Opened { mut store, recovery, incarnation } =
-            match open_node(disk, identity, self.founding.as_ref(), options) {
+        let Opened { mut store, recovery, incarnation, .. } =
+            match open_node(disk, identity, self.disk_id(), self.founding.as_ref(), options) {
                 Ok(opened) => opened,
                 Err(error) => {
                     let words = error.to_string();
@@ -263,6 +266,11 @@ impl Host {
         Ok(what)
     }
 
+    /// The id that its disk gets if it has none: one that no other disk in the world has.
+    fn disk_id(&self) -> DiskId {
+        DiskId((u128::from(self.id.0) << 64 | u128::from(self.disks_lost)).to_be_bytes())
+    }
+
     /// The bytes for which its store makes room ahead; 0: for none.
     pub const fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes
@@ -281,6 +289,7 @@ impl Host {
     pub fn lose_disk(&mut self) -> u64 {
         self.founding = None;
         self.incarnations_lost = self.incarnation;
+        self.disks_lost += 1;
         (self.image, self.vouched, self.damaged) = (None, None, None);
         self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
     }

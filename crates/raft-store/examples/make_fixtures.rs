@@ -2,21 +2,21 @@
 //! them in words. One that is there is never written again: what a version has written, every later one must read.
 //!
 //! ```text
-//! cargo run -p raft-store --features conformance --example make_fixtures -- crates/raft-store/fixtures/v1
+//! cargo run -p raft-store --features conformance --example make_fixtures -- crates/raft-store/fixtures/v2
 //! ```
 //!
 //! A new one is a line in `FIXTURES` and a function below; a new format gets a folder of its own. Read the text that comes
 //! out before it is committed.
 
 use raft_core::{Configuration, EntryId, LogFate, LogIndex, NodeId, Write};
-use raft_store::conformance::{IDENTITY, Memory, OPTIONS, describe, entries, save, snapshot, vote};
-use raft_store::{Opened, Store, open_node};
+use raft_store::conformance::{DISK_ID, IDENTITY, Memory, OPTIONS, describe, entries, save, snapshot, vote};
+use raft_store::{DiskId, Opened, Store, open_node};
 use std::path::Path;
 
 /// A name, and how the folder comes about.
 type Fixture = (&'static str, fn() -> Memory);
 
-const FIXTURES: [Fixture; 7] = [
+const FIXTURES: [Fixture; 9] = [
     ("founded", founded),
     ("lived", lived),
     ("compacted", compacted),
@@ -24,11 +24,13 @@ const FIXTURES: [Fixture; 7] = [
     ("damaged", damaged),
     ("damaged-snapshot", damaged_snapshot),
     ("newer", newer),
+    ("acquainted", acquainted),
+    ("damaged-peers", damaged_peers),
 ];
 
 fn start(disk: Memory) -> Store<Memory> {
     let founding = Write::bootstrap(Configuration::of_voters([NodeId(1), NodeId(2), NodeId(3)]));
-    let Opened { store, .. } = open_node(disk, IDENTITY, Some(&founding), OPTIONS).expect("a node starts");
+    let Opened { store, .. } = open_node(disk, IDENTITY, DISK_ID, Some(&founding), OPTIONS).expect("a node starts");
     store
 }
 
@@ -99,9 +101,25 @@ fn damaged_snapshot() -> Memory {
 /// A folder of the format after this one.
 fn newer() -> Memory {
     let mut disk = founded();
-    let line = "raft-store format 2\n";
+    let line = "raft-store format 3\n";
     let text = format!("{line}crc32c {:08x}\n", crc32c::crc32c(line.as_bytes()));
     disk.files.insert("FORMAT".to_owned(), text.into_bytes());
+    disk
+}
+
+/// A node that has met its peers, and one of them since its last start.
+fn acquainted() -> Memory {
+    let mut store = start(lived());
+    store.meet(NodeId(2), DiskId([2; 16])).expect("a disk that works");
+    let mut store = start(store.into_disk());
+    store.meet(NodeId(3), DiskId([3; 16])).expect("a disk that works");
+    store.into_disk()
+}
+
+/// A bit flipped in what a node knows of its peers.
+fn damaged_peers() -> Memory {
+    let mut disk = acquainted();
+    disk.files.get_mut("PEERS").expect("there")[20] ^= 1;
     disk
 }
 

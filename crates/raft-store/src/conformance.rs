@@ -9,6 +9,7 @@ mod dropping;
 mod life;
 mod memory;
 mod model;
+mod peers;
 mod pieces;
 mod snapshots;
 mod space;
@@ -20,10 +21,12 @@ pub use dropping::Dropping;
 pub use life::{Step, live};
 pub use memory::Memory;
 pub use model::{Model, data_of, file_of, meta, save, snapshot};
+pub use peers::{as_format_1, every_crash_of_a_meeting};
 pub use space::Quota;
 
 use crate::{
-    ClusterId, Disk, DiskError, DiskErrorKind, Identity, MIN_SEGMENT_BYTES, Recovery, Store, StoreError, StoreOptions,
+    ClusterId, Disk, DiskError, DiskErrorKind, DiskId, Identity, MIN_SEGMENT_BYTES, Recovery, Store, StoreError,
+    StoreOptions,
 };
 use bytes::Bytes;
 use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
@@ -37,6 +40,9 @@ pub const RESERVING: StoreOptions = StoreOptions { reserve_bytes: 2500, ..OPTION
 
 /// Whose the folders are, where it matters.
 pub const IDENTITY: Identity = Identity { cluster: ClusterId(*b"a tested cluster"), node: NodeId(1) };
+
+/// The disk id that such a folder gets if it has none.
+pub const DISK_ID: DiskId = DiskId(*b"a disk like none");
 
 /// The whole suite, but for crashes: [`every_crash`] and [`live`] need to know how the disk comes out of one. `fresh` makes
 /// an empty disk each time.
@@ -74,6 +80,10 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     space::room_that_is_promised_is_there(&mut fresh);
     space::an_old_segment_becomes_the_next_ones_file(&mut fresh);
     space::a_call_that_finds_the_disk_full_loses_nothing(&mut fresh);
+    peers::who_was_met_is_known_at_every_later_start(fresh());
+    peers::a_full_disk_meets_nobody_and_goes_on(&mut fresh);
+    peers::a_file_of_peers_that_is_gone_or_damaged_is_refused(fresh());
+    peers::a_folder_of_format_1_gets_a_disk_id_and_keeps_it(fresh());
 }
 
 /// A write of entries `first..first + count` of a term, each with `bytes` bytes.

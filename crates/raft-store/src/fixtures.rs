@@ -1,5 +1,5 @@
-//! Folders that a version has written, kept for ever: `fixtures/v1` beside this crate's sources. Each is read as the text
-//! beside it says, or refused with the words there. How new ones are made is said in `examples/make_fixtures.rs`.
+//! Folders that a version has written, kept for ever: `fixtures/v1`, `fixtures/v2` beside this crate's sources, a folder for
+//! each format. Each is read as the text beside it says, or refused with the words there. How new ones are made is said in `examples/make_fixtures.rs`.
 
 use crate::conformance::{Memory, describe};
 use std::collections::BTreeMap;
@@ -30,25 +30,40 @@ fn fixtures(format: &str) -> BTreeMap<String, (Memory, String)> {
 
 #[test]
 fn every_fixture_is_read_as_the_text_beside_it_says() {
-    let fixtures = fixtures("v1");
-    for (name, (disk, text)) in &fixtures {
-        assert_eq!(describe(disk), *text, "{name}");
+    for (format, count) in [("v1", 7), ("v2", 9)] {
+        let fixtures = fixtures(format);
+        for (name, (disk, text)) in &fixtures {
+            assert_eq!(describe(disk), *text, "{format}/{name}");
+        }
+        assert!(fixtures.len() >= count, "{} fixtures of {format}", fixtures.len());
     }
-    assert!(fixtures.len() >= 7, "{} fixtures", fixtures.len());
 }
 
 #[test]
 fn what_must_be_refused_says_file_place_and_what_to_do() {
-    let fixtures = fixtures("v1");
     let advice = ["promised to others", "remove the node from the cluster", "under a new id", "empty folder"];
-    for (name, place) in [("damaged", "wal-0000000000000001 is damaged at byte 168"), ("damaged-snapshot", "snapshot-")]
-    {
-        let text = &fixtures[name].1;
-        let refusal = text.lines().find(|line| line.starts_with("a start refuses: ")).expect("it is refused");
-        for part in advice.iter().chain([&place]) {
-            assert!(refusal.contains(part), "{name}: {part} in: {refusal}");
+    let log = ("damaged", "wal-0000000000000001 is damaged at byte 168");
+    let places = [log, ("damaged-snapshot", "snapshot-"), ("damaged-peers", "PEERS is damaged at byte 0")];
+    for (format, count) in [("v1", 2), ("v2", 3)] {
+        let fixtures = fixtures(format);
+        for (name, place) in &places[..count] {
+            let text = &fixtures[*name].1;
+            let refusal = text.lines().find(|line| line.starts_with("a start refuses: ")).expect("it is refused");
+            for part in advice.iter().chain([place]) {
+                assert!(refusal.contains(part), "{format}/{name}: {part} in: {refusal}");
+            }
         }
+        assert!(fixtures["torn"].1.contains("TornTail"), "{}", fixtures["torn"].1);
     }
-    assert!(fixtures["newer"].1.contains("use the version that wrote it"), "{}", fixtures["newer"].1);
-    assert!(fixtures["torn"].1.contains("TornTail"), "{}", fixtures["torn"].1);
+    let newer = &fixtures("v2")["newer"].1;
+    assert!(newer.contains("use the version that wrote it"), "{newer}");
+}
+
+/// A start by this version was cut short between FORMAT and META.
+#[test]
+fn a_half_upgraded_folder_is_a_folder_of_format_1() {
+    let fixtures = fixtures("v1");
+    let (half, old) = (&fixtures["half-upgraded"], &fixtures["founded"]);
+    assert_eq!((half.0.files.len(), &half.1), (old.0.files.len(), &old.1));
+    assert!(half.0.files["FORMAT"].starts_with(b"raft-store format 2"));
 }

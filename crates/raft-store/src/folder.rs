@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! FORMAT               from here on any version can tell what it looks at
-//! META, incarnation 0  whose it is. While this says 0, nobody was promised anything: the next start goes on
+//! META, incarnation 0  whose it is, and its disk id. While this says 0, nobody was promised anything: the next start goes on
 //! wal-..1              the first segment
 //! the founding record  if this node is a founder
 //! META, incarnation 1  the start has got through. From here on a log that is missing is damage
@@ -14,12 +14,18 @@
 //! Each later start recovers the log and then counts META up. META also says how many records were durable then, so
 //! damage to the very end of the log, which the log itself cannot show, is noticed as far as the last start goes.
 //!
-//! FORMAT and META are written whole under another name, synced and renamed: they are never seen half written.
+//! A folder of format 1 has no disk id. The next start that gets through gives it one: it writes FORMAT, then META.
+//!
+//! FORMAT and META are written whole under another name, synced and renamed: they are never seen half written. PEERS, which
+//! comes once the node meets a peer, is read here and written elsewhere (`acquaintances`).
 
+use crate::acquaintances::{Acquaintances, NEW_PEERS_FILE, PEERS_FILE};
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
-use crate::format::{FORMAT, RECYCLED, segment_number};
-use crate::identity::{FORMAT_FILE, Identity, META_FILE, Meta, parse_format, present_format};
+use crate::format::{RECYCLED, segment_number};
+use crate::identity::{
+    DiskId, FOLDER_FORMAT, FORMAT_FILE, Identity, META_FILE, Meta, MetaOfDisk, parse_format, present_format,
+};
 use crate::recovery::Recovery;
 use crate::replace::replace;
 use crate::snapshot_file::{check, is_snapshot};
@@ -43,10 +49,13 @@ pub struct Opened<D> {
     /// From 1, and higher at each start than ever before: durable, so what one start has named with it no later one
     /// names again. Starts that were cut short may leave gaps.
     pub incarnation: u64,
+    /// The folder's own, the same at every start.
+    pub disk_id: DiskId,
 }
 
 /// Starts a node from its folder; an empty one becomes this node's. `founding` is the first record of a founder's log,
-/// written if the folder is new; a node that joins has none.
+/// written if the folder is new; a node that joins has none. `drawn` is the disk id of a folder that has none yet: random
+/// bytes, others at each call.
 ///
 /// # Errors
 /// Another node's folder, or a folder of something else ([`StoreError::Foreign`], nothing touched); a newer format;
@@ -54,14 +63,15 @@ pub struct Opened<D> {
 pub fn open_node<D: Disk>(
     mut disk: D,
     identity: Identity,
+    drawn: DiskId,
     founding: Option<&Write>,
     options: StoreOptions,
 ) -> Result<Opened<D>, OpenError<D>> {
-    let meta = match claim(&mut disk, identity) {
-        Ok(meta) => meta,
+    let (meta, acquaintances) = match claim(&mut disk, identity, drawn) {
+        Ok(claimed) => claimed,
         Err(error) => return Err(OpenError { error, disk }),
     };
-    let (mut store, mut recovery) = Store::open_known(disk, options, meta.known())?;
+    let (mut store, mut recovery) = Store::open_known(disk, options, meta.known(), acquaintances.clone())?;
     if let (0, 0, Some(founding)) = (meta.incarnation, recovery.records, founding) {
         let founded = store.write(std::slice::from_ref(founding)).and_then(|()| store.sync());
         if let Err(error) = founded {
@@ -69,11 +79,13 @@ pub fn open_node<D: Disk>(
         }
         let torn_tail = recovery.torn_tail;
         // Every start goes through recovery, the first one too.
-        (store, recovery) = Store::open(store.into_disk(), options)?;
+        (store, recovery) = Store::open_known(store.into_disk(), options, Known::default(), acquaintances)?;
         recovery.torn_tail = recovery.torn_tail.or(torn_tail);
     }
-    match count(store.disk_mut(), &meta, recovery.records) {
-        Ok(incarnation) => Ok(Opened { store, recovery, incarnation }),
+    let id = meta.disk.map_or(drawn, |disk| disk.id);
+    let disk = MetaOfDisk { id, acquaintances: store.acquaintances().count() };
+    match count(store.disk_mut(), &meta, recovery.records, disk) {
+        Ok(incarnation) => Ok(Opened { store, recovery, incarnation, disk_id: id }),
         Err(error) => Err(OpenError { error, disk: store.into_disk() }),
     }
 }
@@ -83,6 +95,10 @@ pub fn open_node<D: Disk>(
 pub struct Inspection {
     /// Whose it is and how often it was started; none if it is empty, or its making did not get that far.
     pub owner: Option<(Identity, u64)>,
+    /// Its disk id; none if it is empty, or of format 1.
+    pub disk_id: Option<DiskId>,
+    /// The peers whose disks its node knows.
+    pub acquaintances: Acquaintances,
     /// How many records were ever written: the number of the last one.
     pub records: u64,
     /// The number of the first record that is there; those before it were deleted with their segments.
@@ -105,7 +121,7 @@ pub struct Inspection {
 /// # Errors
 /// What would make a start refuse this folder, whoever's it is.
 pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, StoreError> {
-    let meta = look(disk)?.meta;
+    let Look { meta, acquaintances, .. } = look(disk)?;
     let walked = walk(disk, meta.map(|meta| meta.known()).unwrap_or_default(), visit)?;
     if let Some(named) = &walked.outline.snapshot {
         check(disk, named)?;
@@ -113,6 +129,8 @@ pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Res
     let last = walked.outline.last_id();
     Ok(Inspection {
         owner: meta.map(|meta| (meta.identity, meta.incarnation)),
+        disk_id: meta.and_then(|meta| meta.disk).map(|disk| disk.id),
+        acquaintances,
         records: walked.records,
         first_record: walked.compacted + 1,
         hard_state: walked.outline.hard_state,
@@ -125,7 +143,7 @@ pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Res
 
 /// Refuses a folder in which there is something, and nothing that a store puts there.
 pub(crate) fn refuse_strangers(files: &[String]) -> Result<(), StoreError> {
-    let ours = [FORMAT_FILE, NEW_FORMAT_FILE, META_FILE, NEW_META_FILE];
+    let ours = [FORMAT_FILE, NEW_FORMAT_FILE, META_FILE, NEW_META_FILE, PEERS_FILE, NEW_PEERS_FILE];
     let is_ours = |file: &String| ours.contains(&file.as_str()) || is_of_log(file);
     match files.first() {
         Some(stranger) if !files.iter().any(is_ours) => Err(strange(stranger)),
@@ -142,10 +160,11 @@ fn strange(file: &str) -> StoreError {
     StoreError::Foreign { found: format!("{file}, which no node wrote"), expected: "a folder for a node".to_owned() }
 }
 
-/// What there is of FORMAT and META.
+/// What there is of FORMAT, META and PEERS.
 struct Look {
-    format: bool,
+    format: Option<u32>,
     meta: Option<Meta>,
+    acquaintances: Acquaintances,
 }
 
 impl Meta {
@@ -154,70 +173,79 @@ impl Meta {
     }
 }
 
-/// Reads FORMAT and META.
+/// Reads FORMAT, META and PEERS.
 fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
     let files = disk.list()?;
     let has = |name: &str| files.iter().any(|file| file == name);
-    let log = files.iter().find(|file| is_of_log(file)).map(String::as_str);
+    let is_later = |file: &str| is_of_log(file) || [PEERS_FILE, NEW_PEERS_FILE].contains(&file);
+    let later = files.iter().map(String::as_str).find(|file| is_later(file));
     let missing = |file, witness| Err(corrupt(file, 0, format!("the file is missing, but {witness} is there")));
     if !has(FORMAT_FILE) {
-        let later = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
-        if let Some(witness) = log.or(later) {
+        let meta = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
+        if let Some(witness) = later.or(meta) {
             return missing(FORMAT_FILE, witness);
         }
         return match files.iter().find(|file| *file != NEW_FORMAT_FILE) {
             Some(stranger) => Err(strange(stranger)),
-            None => Ok(Look { format: false, meta: None }),
+            None => Ok(Look { format: None, meta: None, acquaintances: Acquaintances::default() }),
         };
     }
-    match parse_format(&content(disk, FORMAT_FILE)?) {
+    let format = match parse_format(&content(disk, FORMAT_FILE)?) {
         None => return Err(corrupt(FORMAT_FILE, 0, "it does not say a format with the checksum that belongs to it")),
-        Some(found) if found > FORMAT => {
-            return Err(StoreError::NewerFormat { file: FORMAT_FILE.to_owned(), found, supported: FORMAT });
+        Some(found) if found > FOLDER_FORMAT => {
+            return Err(StoreError::NewerFormat { file: FORMAT_FILE.to_owned(), found, supported: FOLDER_FORMAT });
         }
-        Some(_) => {}
-    }
+        found => found,
+    };
     if has(META_FILE) {
         let meta = Meta::parse(&content(disk, META_FILE)?).map_err(|reason| corrupt(META_FILE, 0, reason))?;
-        return Ok(Look { format: true, meta: Some(meta) });
+        let known = meta.disk.map_or(0, |disk| disk.acquaintances);
+        let acquaintances = Acquaintances::read(disk, &files, known)?;
+        return Ok(Look { format, meta: Some(meta), acquaintances });
     }
-    match log {
+    match later {
         Some(witness) => missing(META_FILE, witness),
-        None => Ok(Look { format: true, meta: None }),
+        None => Ok(Look { format, meta: None, acquaintances: Acquaintances::default() }),
     }
 }
 
-/// Sees to it that the folder is this node's.
-fn claim<D: Disk>(disk: &mut D, identity: Identity) -> Result<Meta, StoreError> {
-    let Look { format, meta } = look(disk)?;
+/// Sees to it that the folder is this node's; says what META and PEERS say.
+fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, Acquaintances), StoreError> {
+    let Look { format, meta, acquaintances } = look(disk)?;
     if let Some(meta) = meta {
         if meta.identity != identity {
             let found = format!("the data of {}", meta.identity);
             return Err(StoreError::Foreign { found, expected: identity.to_string() });
         }
         if meta.incarnation > 0 {
-            return Ok(meta);
+            return Ok((meta, acquaintances));
         }
     }
     // What a killed start has renamed need not be durable: a power loss could keep what is made next and take the names
     // before it, and that looks like damage.
     disk.sync_folder()?;
-    if !format {
+    if let Some(meta) = meta {
+        return Ok((meta, acquaintances));
+    }
+    if format != Some(FOLDER_FORMAT) {
         replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &[&present_format()])?;
     }
-    if let Some(meta) = meta {
-        return Ok(meta);
-    }
-    let meta = Meta { identity, incarnation: 0, records: 0 };
+    let on = MetaOfDisk { id: drawn, acquaintances: 0 };
+    let meta = Meta { identity, incarnation: 0, records: 0, disk: Some(on) };
     replace(disk, META_FILE, NEW_META_FILE, &[&meta.encode()])?;
-    Ok(meta)
+    Ok((meta, acquaintances))
 }
 
-/// Counts a start that has got through.
-fn count<D: Disk>(disk: &mut D, meta: &Meta, records: u64) -> Result<u64, StoreError> {
+/// Counts a start that has got through, and notes what there is besides.
+fn count<D: Disk>(disk: &mut D, meta: &Meta, records: u64, on: MetaOfDisk) -> Result<u64, StoreError> {
     let used_up = || corrupt(META_FILE, 0, "its incarnation is the highest there is");
     let incarnation = meta.incarnation.checked_add(1).ok_or_else(used_up)?;
-    replace(disk, META_FILE, NEW_META_FILE, &[&Meta { incarnation, records, ..*meta }.encode()])?;
+    if meta.disk.is_none() {
+        // Whatever FORMAT says: what a killed start has written there need not be durable, and an earlier version is to see
+        // it before it sees a META that it does not know.
+        replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &[&present_format()])?;
+    }
+    replace(disk, META_FILE, NEW_META_FILE, &[&Meta { incarnation, records, disk: Some(on), ..*meta }.encode()])?;
     Ok(incarnation)
 }
 

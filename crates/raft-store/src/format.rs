@@ -68,7 +68,8 @@
 //! write. No log without a second place to write to can tell; the next record ever written makes it detectable, and META
 //! knows how many records were durable at the last start.
 
-/// The format this code writes, and the newest it reads.
+/// The format of segments and snapshots that this code writes, and the newest it reads. The folder's own, which changes
+/// more often, is in `identity`.
 pub(crate) const FORMAT: u32 = 1;
 /// Bytes of a segment's header, before its checkpoint. Its layout up to the checksum is the same in every format, so that a
 /// later format can be told from damage.

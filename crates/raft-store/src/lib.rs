@@ -5,9 +5,11 @@
 //! why a torn tail can be told from corruption and compaction from loss, `outline` what records add up to, `store` writes
 //! them (and in the files below it saves snapshots and deletes old segments), `walk` reads them, `recovery` brings the log
 //! back, `readback` single entries, `snapshot_file` is a snapshot on the disk, `folder` knows whose it all is (in the bytes
-//! of `identity`) and starts a node from it, `lookout` says what is told of the room left, and when, `written` reads records for a watcher outside. This crate must not know about
-//! time, threads or networks: it blocks, and its caller decides when.
+//! of `identity`) and starts a node from it, `acquaintances` knows which disks its peers have, `lookout` says what is told of
+//! the room left, and when, `written` reads records for a watcher outside. This crate must not know about time, threads or
+//! networks: it blocks, and its caller decides when.
 
+mod acquaintances;
 mod disk;
 mod error;
 mod files;
@@ -29,11 +31,12 @@ mod zeros;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
+pub use acquaintances::{Acquaintance, Acquaintances, MAX_ACQUAINTANCES};
 pub use disk::{Disk, DiskError, DiskErrorKind};
 pub use error::{OpenError, StoreError};
 pub use files::Files;
 pub use folder::{Inspection, Opened, inspect, open_node};
-pub use identity::{ClusterId, Identity};
+pub use identity::{ClusterId, DiskId, Identity};
 pub use lookout::Lookout;
 pub use recovery::Recovery;
 pub use snapshot_file::SnapshotPiece;

@@ -2,6 +2,7 @@
 //! becomes of snapshots and of old segments is in the files below.
 
 mod compaction;
+mod peers;
 mod recycle;
 mod snapshots;
 mod space;
@@ -9,6 +10,7 @@ mod unfinished;
 
 pub use space::Space;
 
+use crate::acquaintances::Acquaintances;
 use crate::disk::{Disk, DiskErrorKind};
 use crate::error::{OpenError, StoreError};
 use crate::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
@@ -79,6 +81,8 @@ pub struct Store<D> {
     making: Option<Making>,
     /// The one that comes from a peer.
     receiving: Option<Receiving>,
+    /// The peers whose disks are known, durably.
+    acquaintances: Acquaintances,
     /// The first failure, if there was one.
     poison: Option<Box<StoreError>>,
 }
@@ -98,14 +102,15 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// Corruption, a newer format, a failing disk, options out of range; with the disk.
     pub fn open(disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
-        Self::open_known(disk, options, Known::default())
+        Self::open_known(disk, options, Known::default(), Acquaintances::default())
     }
 
-    /// The same for a log of which something is known from elsewhere.
+    /// The same for a folder of which something is known from elsewhere.
     pub(crate) fn open_known(
         mut disk: D,
         options: StoreOptions,
         known: Known,
+        acquaintances: Acquaintances,
     ) -> Result<(Self, Recovery), OpenError<D>> {
         let (Recovered { recovery, outline, oldest, spare, .. }, position) =
             match Self::prepare(&mut disk, options, known) {
@@ -128,6 +133,7 @@ impl<D: Disk> Store<D> {
             coming: Vec::new(),
             making: None,
             receiving: None,
+            acquaintances,
             poison: None,
         };
         let head = store.head_bytes();

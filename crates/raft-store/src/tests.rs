@@ -1,6 +1,6 @@
 //! The suite on a disk that is a map, failing disks, and folders full of anything.
 
-use crate::conformance::{self, Damage, Memory, OPTIONS, RESERVING, Step, entries, fold, open, vote};
+use crate::conformance::{self, DISK_ID, Damage, Memory, OPTIONS, RESERVING, Step, entries, fold, open, vote};
 use crate::{ClusterId, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,6 +17,12 @@ fn a_kill_at_any_call_loses_nothing_that_was_written() {
         let crashes = conformance::every_crash_with(options, &mut Memory::default, &|disk, check| check(disk));
         assert!(crashes > 300, "{crashes} crashes are too few to mean something");
     }
+}
+
+#[test]
+fn a_kill_in_a_meeting_leaves_the_peers_of_before_or_one_more() {
+    let crashes = conformance::every_crash_of_a_meeting(Memory::default(), &|disk, check| check(disk));
+    assert!(crashes >= 6, "{crashes} crashes are too few to mean something");
 }
 
 #[test]
@@ -151,7 +157,7 @@ proptest! {
     #[test]
     fn any_folder_starts_a_node_or_is_refused(
         files in proptest::collection::btree_map(
-            prop_oneof!["wal-000000000000000[0-3]", "(FORMAT|META)(.new)?", "[a-z]{1,3}"], vec(any::<u8>(), 0..99), 0..4),
+            prop_oneof!["wal-000000000000000[0-3]", "(FORMAT|META|PEERS)(.new)?", "[a-z]{1,3}"], vec(any::<u8>(), 0..99), 0..4),
         whole_format: bool,
     ) {
         let identity = Identity { cluster: ClusterId([7; 16]), node: NodeId(1) };
@@ -160,7 +166,7 @@ proptest! {
             disk.files.insert("FORMAT".to_owned(), crate::identity::present_format());
         }
         let before = disk.files.clone();
-        match open_node(disk, identity, Some(&vote(1, 1)), OPTIONS) {
+        match open_node(disk, identity, DISK_ID, Some(&vote(1, 1)), OPTIONS) {
             Err(error) => prop_assert_eq!(error.disk.files, before, "a refusal changes nothing"),
             Ok(opened) => {
                 prop_assert_eq!((opened.incarnation, opened.recovery.records), (1, 1));

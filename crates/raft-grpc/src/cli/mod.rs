@@ -20,8 +20,8 @@ use raft_grpc::Failure;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok; 1 runtime; 2 usage or configuration; 3 another cluster's data or a newer format; 4 corrupt data; \
-5 the disk failed or is full at the start; 6 address in use; 101 panic.";
+Exit codes: 0 ok; 1 runtime; 2 usage or configuration; 3 another cluster's data, a newer format, or a disk \
+in place of one that peers know; 4 corrupt data; 5 the disk failed or is full at the start; 6 address in use; 101 panic.";
 
 /// Real nodes of a Raft cluster, and what there is to do with them.
 #[derive(Parser)]

@@ -4,11 +4,11 @@
 use super::output::{self, Format};
 use bytes::Bytes;
 use clap::Subcommand;
-use raft_core::{Entry, EntryId, HardState, LogFate, Payload, SnapshotRecord};
+use raft_core::{Entry, EntryId, HardState, LogFate, NodeId, Payload, SnapshotRecord};
 use raft_grpc::Failure;
 use raft_kv::command::{Command, TxnOp};
 use raft_node::Envelope;
-use raft_store::{Disk, Files, Inspection, Record, TornTail, inspect};
+use raft_store::{Disk, DiskId, Files, Inspection, Record, TornTail, inspect};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -98,7 +98,8 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
             json!({ "node": identity.node.0, "cluster": identity.cluster.to_string(), "incarnation": incarnation })
         });
         let summary = json!({
-            "owner": owner, "records": found.records, "entries": entries, "first": found.first.0,
+            "owner": owner, "disk": found.disk_id.map(|disk| disk.to_string()),
+            "peers": found.acquaintances.iter().map(peer_json).collect::<Vec<_>>(), "records": found.records, "entries": entries, "first": found.first.0,
             "last": entry_id_json(last), "hard_state": hard_state_json(&found.hard_state),
             "snapshot": snapshot.map(|meta| entry_id_json(meta.last)),
             "torn_tail": found.torn_tail.as_ref().map(tail_json),
@@ -106,8 +107,11 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
         return Ok(format!("{summary:#}\n"));
     }
     let owner = found.owner.map(|(identity, incarnation)| format!("{identity}, incarnation {incarnation}"));
+    let peers: Vec<String> = found.acquaintances.iter().map(|(peer, disk)| format!("{} on {disk}", peer.0)).collect();
     let rows = [
         ("folder", owner.unwrap_or_default()),
+        ("disk", found.disk_id.map_or_else(|| "no id yet".to_owned(), |disk| disk.to_string())),
+        ("peers", if peers.is_empty() { "none met".to_owned() } else { peers.join(", ") }),
         ("records", found.records.to_string()),
         ("entries", entries.to_string()),
         ("last entry", last.to_string()),
@@ -116,6 +120,10 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
         ("verdict", found.torn_tail.as_ref().map_or_else(|| "clean".to_owned(), tail_text)),
     ];
     Ok(output::table(&rows.map(|(name, value)| vec![name.to_owned(), value])))
+}
+
+fn peer_json((peer, disk): (NodeId, DiskId)) -> Value {
+    json!({ "node": peer.0, "disk": disk.to_string() })
 }
 
 fn record_text(record: &Record<'_>) -> String {

@@ -1,8 +1,9 @@
 //! Answers the streams of peers: checks who calls, hands its messages to the node, says how much has arrived.
 
-use super::PROTOCOL_VERSION;
+use super::{PROTOCOL_VERSION, refusal};
 use crate::clock;
 use crate::directory::{Contact, Directory};
+use crate::disk_thread::DiskQueue;
 use crate::identity::Identity;
 use crate::inbox::Inbox;
 use crate::services::peer_server::Peer;
@@ -13,6 +14,7 @@ use raft_proto::wire::raft::{
     peer_response,
 };
 use raft_proto::{DecodeError, chunk_from_wire, progress_from_wire, rpc_from_wire};
+use raft_store::{Acquaintance, DiskId, MAX_ACQUAINTANCES};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,6 +31,7 @@ pub(crate) struct PeerService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<Inbox>,
+    pub(crate) disk: Arc<DiskQueue>,
     /// How often a stream on which something came is told how much.
     pub(crate) acknowledge: Duration,
 }
@@ -44,7 +47,7 @@ impl Peer for PeerService {
         let Some(peer_request::Kind::Hello(hello)) = first.and_then(|first| first.kind) else {
             return Err(Status::invalid_argument("the first frame of a stream must be a hello"));
         };
-        let peer = self.check(hello).inspect_err(|status| {
+        let peer = self.check(hello).await.inspect_err(|status| {
             tracing::error!("a caller on the peer port is refused: {}", status.message());
         })?;
         let (answers, responses) = mpsc::channel(4);
@@ -67,7 +70,8 @@ impl Peer for PeerService {
         let refused = |status: &Status| tracing::error!("a piece of a snapshot is refused: {}", status.message());
         let missing = |place| Status::invalid_argument(format!("SnapshotRequest.{place} is missing"));
         let SnapshotRequest { hello, chunk } = call.into_inner();
-        let peer = hello.ok_or_else(|| missing("hello")).and_then(|hello| self.check(hello)).inspect_err(refused)?;
+        let hello = hello.ok_or_else(|| missing("hello")).inspect_err(refused)?;
+        let peer = self.check(hello).await.inspect_err(refused)?;
         let chunk = chunk_from_wire(chunk.ok_or_else(|| missing("chunk"))?)
             .map_err(|error| Status::invalid_argument(error.to_string()))
             .inspect_err(refused)?;
@@ -88,8 +92,8 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// Who calls, if it is a peer of this node and means this node.
-    fn check(&self, hello: Hello) -> Result<NodeId, Status> {
+    /// Who calls, if it is a peer of this node on the disk that it always had, and means this node.
+    async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
         // Numbers, because the words around them say what they are.
         let (us, from) = (self.identity.node.0, hello.from);
@@ -108,6 +112,8 @@ impl PeerService {
         if from == us || self.directory.get(NodeId(from)).is_none() {
             return refused(format!("node {from} is no peer of node {us}"));
         }
+        // Before its start is looked at: on another disk starts are counted anew.
+        self.meet(NodeId(from), &hello.disk).await?;
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
         match self.directory.met(NodeId(from), contact) {
@@ -118,6 +124,33 @@ impl PeerService {
                 hello.incarnation
             )),
         }
+    }
+
+    /// Remembers on which disk a peer is, before anything it says is believed.
+    async fn meet(&self, peer: NodeId, disk: &[u8]) -> Result<(), Status> {
+        let from = peer.0;
+        let Ok(disk) = disk.try_into().map(DiskId) else {
+            return Err(Status::failed_precondition(format!(
+                "node {from} does not say which disk it is on: run this version there, too"
+            )));
+        };
+        match timeout(PATIENCE, self.disk.meet(peer, disk)).await.ok().flatten() {
+            Some(Acquaintance::Met) => tracing::info!("peer {from} is met, on disk {disk}"),
+            Some(Acquaintance::Known) => {}
+            Some(Acquaintance::Stranger { known }) => {
+                tracing::error!("peer {from} was met on disk {known} and calls from disk {disk}");
+                return Err(refusal::another_disk(peer));
+            }
+            Some(Acquaintance::Crowded) => {
+                return Err(Status::failed_precondition(format!(
+                    "node {} has no room to remember the disk of node {from}: {MAX_ACQUAINTANCES} others are there; add \
+                     it anew, under a new id",
+                    self.identity.node.0
+                )));
+            }
+            None => return Err(Status::unavailable(format!("the disk of node {from} cannot be remembered now"))),
+        }
+        Ok(())
     }
 }
 

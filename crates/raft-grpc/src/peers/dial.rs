@@ -1,5 +1,6 @@
 //! Keeps this node's stream to a peer up: connect, hello, send, and after any end again, with a pause that grows.
 
+use super::refusal::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outlets, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
@@ -31,10 +32,12 @@ pub(crate) struct Dialer {
     pub(crate) directory: Arc<Directory>,
     /// A stream whose messages are not acknowledged for this long is given up.
     pub(crate) stall: Duration,
+    /// Who ends this node if a peer knows it with another disk.
+    pub(crate) refused: mpsc::Sender<NodeId>,
 }
 
 impl Dialer {
-    /// Calls for ever; ends with its task.
+    /// Calls for ever, or until the peer knows this node with another disk; ends with its task.
     pub(crate) async fn run(self) {
         let mut pause = BACKOFF.start;
         let mut said = String::new();
@@ -42,6 +45,11 @@ impl Dialer {
             let start = Instant::now();
             let end = self.stream().await;
             self.outlets.disconnect(self.peer);
+            if is_another_disk(&end) {
+                // One such word is enough: if it does not fit, another peer has said it.
+                let _ = self.refused.try_send(self.peer);
+                return;
+            }
             // A peer that is down for hours is one line, not one a second; a refusal is loud.
             if said != end.message() {
                 match end.code() {

@@ -189,7 +189,10 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
         if connected { Ok(status) } else { Err(format!("{:?}", status.members)) }
     })
     .await;
-    for (hello, word) in strange(&status) {
+    let peer = 1 + leader.id % 3;
+    let strangers = strange(&status, peer, cluster.node(peer).disk_id());
+    let count = strangers.len();
+    for (hello, word) in strangers {
         let refused = call(port, peer_request::Kind::Hello(hello)).await;
         assert_eq!(refused.code(), Code::FailedPrecondition, "{word}: {refused}");
         assert!(refused.message().contains(word), "{word}: {refused}");
@@ -203,19 +206,20 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
     assert!(now.members.iter().all(|member| member.connected), "{:?}", now.members);
     let log = cluster.node(leader.id).stderr();
     let said = log.lines().filter(|line| line.contains("a caller on the peer port is refused")).count();
-    assert_eq!(said, strange(&status).len(), "each is said once: {log}");
+    assert_eq!(said, count, "each is said once: {log}");
 }
 
-/// Hellos of those who are no peers of the node of this status, with what each is told.
-fn strange(status: &StatusResponse) -> Vec<(Hello, &'static str)> {
+/// Hellos of those who are no peers of the node of this status, with what each is told. `peer` is one, on this disk.
+fn strange(status: &StatusResponse, peer: u64, disk: Vec<u8>) -> Vec<(Hello, &'static str)> {
     let right = Hello {
         protocol_version: 1,
         cluster_id: status.cluster_id.clone(),
-        from: 1 + status.id % 3,
+        from: peer,
         to: status.id,
         incarnation: 1,
         client_url: "http://127.0.0.1:1".to_owned(),
         admin_url: "http://127.0.0.1:2".to_owned(),
+        disk: disk.into(),
     };
     vec![
         (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),
@@ -224,6 +228,12 @@ fn strange(status: &StatusResponse) -> Vec<(Hello, &'static str)> {
         (Hello { protocol_version: 2, ..right.clone() }, "speaks version 2 and this one 1"),
         (Hello { from: 9, ..right.clone() }, "node 9 is no peer"),
         (Hello { from: status.id, ..right.clone() }, "is no peer"),
+        (Hello { disk: Bytes::new(), ..right.clone() }, "does not say which disk it is on"),
+        (Hello { disk: vec![7; 17].into(), ..right.clone() }, "does not say which disk it is on"),
+        (
+            Hello { disk: vec![7; 16].into(), ..right.clone() },
+            "is known with another disk: if its disk was lost, remove",
+        ),
         (Hello { incarnation: 0, ..right }, "old copy of its data folder"),
     ]
 }

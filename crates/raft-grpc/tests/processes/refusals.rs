@@ -110,12 +110,12 @@ fn a_folder_of_something_else_is_exit_3_and_untouched() {
 async fn a_newer_format_is_exit_3_and_untouched() {
     let mut cluster = a_node_with_data().await;
     let line = line(&mut cluster, 1);
-    let newer = "raft-store format 2\n";
+    let newer = "raft-store format 3\n";
     let content_of_format = format!("{newer}crc32c {:08x}\n", crc32c(newer.as_bytes()));
     fs::write(line.data_dir.join("FORMAT"), content_of_format).expect("written");
     let before = content(&line.data_dir);
     let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "FORMAT has format 2", "reads up to 1", "use the version that wrote it"]);
+    refuses(&line, 3, &[&folder, "FORMAT has format 3", "reads up to 2", "use the version that wrote it"]);
     assert_eq!(content(&line.data_dir), before);
 }
 

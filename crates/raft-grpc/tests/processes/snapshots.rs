@@ -93,16 +93,20 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     .await;
     let url = cluster.node(victim).ports[0].url();
 
-    let old = request(&status, leader.id, 1);
-    let ahead = request(&status, leader.id, 1_000_000);
+    let disk = cluster.node(leader.id).disk_id();
+    let old = request(&status, leader.id, &disk, 1);
+    let ahead = request(&status, leader.id, &disk, 1_000_000);
     let with = |change: &dyn Fn(&mut SnapshotRequest, &mut raft::SnapshotChunk)| {
         let mut request = ahead.clone();
         let mut chunk = request.chunk.take().expect("it has one");
         change(&mut request, &mut chunk);
         SnapshotRequest { chunk: Some(chunk), ..request }
     };
-    let stranger = Hello { from: 9, ..ahead.hello.clone().expect("it has one") };
+    let right = ahead.hello.clone().expect("it has one");
+    let stranger = Hello { from: 9, ..right.clone() };
+    let on_another_disk = Hello { disk: vec![7; 16].into(), ..right };
     let refused = [
+        (with(&|request, _| request.hello = Some(on_another_disk.clone())), Code::FailedPrecondition),
         (with(&|request, _| request.hello = Some(stranger.clone())), Code::FailedPrecondition),
         (with(&|request, _| request.hello = None), Code::InvalidArgument),
         (SnapshotRequest { chunk: None, ..ahead.clone() }, Code::InvalidArgument),
@@ -129,8 +133,8 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
 }
 
 /// A piece that is the whole of what claims to be a snapshot after this entry, to the node of this status, in the name of its
-/// peer `from`.
-fn request(status: &StatusResponse, from: u64, index: u64) -> SnapshotRequest {
+/// peer `from`, which is on this disk.
+fn request(status: &StatusResponse, from: u64, disk: &[u8], index: u64) -> SnapshotRequest {
     let hello = Hello {
         protocol_version: 1,
         cluster_id: status.cluster_id.clone(),
@@ -139,6 +143,7 @@ fn request(status: &StatusResponse, from: u64, index: u64) -> SnapshotRequest {
         incarnation: 1,
         client_url: "http://127.0.0.1:1".to_owned(),
         admin_url: "http://127.0.0.1:2".to_owned(),
+        disk: disk.to_vec().into(),
     };
     let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
     let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };

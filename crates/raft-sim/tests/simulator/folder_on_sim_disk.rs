@@ -4,30 +4,51 @@
 use crate::dying::every_outcome;
 use raft_core::{NodeId, Write};
 use raft_sim::disk::{PowerLoss, SimDisk};
-use raft_store::conformance::{Dying, OPTIONS, entries, fold, vote};
-use raft_store::{ClusterId, Disk, Identity, OpenError, Opened, StoreError, inspect, open_node};
+use raft_store::conformance::{Dying, OPTIONS, as_format_1, entries, fold, vote};
+use raft_store::{ClusterId, Disk, DiskId, Identity, OpenError, Opened, StoreError, inspect, open_node};
 
 const NODE: Identity = Identity { cluster: ClusterId(*b"the same cluster"), node: NodeId(3) };
 
+/// What a folder without a disk id gets, and what none gets that has one.
+const DISK: DiskId = DiskId([1; 16]);
+const NEWER: DiskId = DiskId([2; 16]);
+
 fn start<D: Disk>(disk: D, founding: Option<&Write>) -> Result<Opened<D>, OpenError<D>> {
-    open_node(disk, NODE, founding, OPTIONS)
+    open_node(disk, NODE, DISK, founding, OPTIONS)
 }
 
-/// Starts what must start, checks that a power loss right after takes nothing and that nobody gets an incarnation
-/// twice.
-fn check(disk: SimDisk, writes: &[Write], synced: usize, above: u64) {
+/// What starts before the crashes were told.
+#[derive(Clone, Copy)]
+struct Told {
+    /// So many of the writes are synced.
+    synced: usize,
+    /// So often a start got through.
+    starts: u64,
+    /// The disk has this id.
+    id: Option<DiskId>,
+}
+
+const NOTHING: Told = Told { synced: 0, starts: 0, id: None };
+
+/// Starts what must start, checks that a power loss right after takes nothing, that nobody gets an incarnation twice, and
+/// that the disk keeps its id.
+fn check(disk: SimDisk, writes: &[Write], Told { synced, starts, id }: Told) {
     let founding = Some(&writes[0]);
-    let opened = start(disk, founding).unwrap_or_else(|error| panic!("after nothing but crashes: {error}"));
-    let Opened { mut store, recovery, incarnation } = opened;
-    assert!(incarnation > above, "incarnation {incarnation} after {above}");
+    let opened = open_node(disk, NODE, NEWER, founding, OPTIONS);
+    let opened = opened.unwrap_or_else(|error| panic!("after nothing but crashes: {error}"));
+    let Opened { mut store, recovery, incarnation, disk_id } = opened;
+    assert!(incarnation > starts, "incarnation {incarnation} after {starts}");
+    assert_eq!(disk_id, id.unwrap_or(disk_id));
     let records = recovery.records as usize;
     assert!((synced.max(1)..=writes.len()).contains(&records), "{records} records, {synced} synced");
     let restored = &recovery.restored;
     assert_eq!((restored.hard_state, restored.tail.clone()), fold(&writes[..records]));
     let mut lost = store.disk().clone();
     lost.crash_power(PowerLoss::KeepNothing);
-    let again = start(lost, founding).expect("a power loss takes nothing of what it was told");
+    let again = open_node(lost, NODE, DiskId([3; 16]), founding, OPTIONS);
+    let again = again.expect("a power loss takes nothing of what it was told");
     assert_eq!((again.recovery.records, again.incarnation), (recovery.records, incarnation + 1));
+    assert_eq!(again.disk_id, disk_id);
     store.write(&[vote(9, 9)]).and_then(|()| store.sync()).expect("the log goes on");
 }
 
@@ -42,12 +63,12 @@ fn cut_short(disk: &SimDisk, founding: Option<&Write>) -> Vec<SimDisk> {
 }
 
 /// Checks every outcome of a kill and of a power loss now; returns how many there were.
-fn every_end(disk: &SimDisk, writes: &[Write], synced: usize, above: u64) -> u64 {
-    check(disk.clone(), writes, synced, above);
+fn every_end(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
+    check(disk.clone(), writes, told);
     1 + every_outcome(|choose| {
         let mut disk = disk.clone();
         disk.crash_power(PowerLoss::Choose(choose));
-        check(disk, writes, synced, above);
+        check(disk, writes, told);
     })
 }
 
@@ -58,9 +79,9 @@ fn a_folder_in_the_making_survives_every_crash_and_every_second_crash() {
     let first = cut_short(&SimDisk::new(), Some(&writes[0]));
     assert!(first.len() > 20, "{} calls are too few to make a folder", first.len());
     for disk in &first {
-        ends += every_end(disk, &writes, 0, 0);
+        ends += every_end(disk, &writes, NOTHING);
         for disk in cut_short(disk, Some(&writes[0])) {
-            ends += every_end(&disk, &writes, 0, 0);
+            ends += every_end(&disk, &writes, NOTHING);
         }
     }
     assert!(ends > 1_000, "{ends} ends are too few to mean something");
@@ -78,6 +99,32 @@ fn lived() -> (SimDisk, Vec<Write>) {
 #[test]
 fn a_later_start_survives_every_crash_and_every_second_crash() {
     let (disk, writes) = lived();
+    let ends = every_later_start(&disk, &writes, Told { synced: 2, starts: 1, id: Some(DISK) });
+    assert!(ends > 500, "{ends} ends are too few to mean something");
+}
+
+#[test]
+fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_and_every_second_crash() {
+    let (mut disk, writes) = lived();
+    as_format_1(&mut disk);
+    let ends = every_later_start(&disk, &writes, Told { synced: 2, starts: 1, id: None });
+    assert!(ends > 500, "{ends} ends are too few to mean something");
+    // One in the making, too: before its first start got through.
+    let mut ends = 0;
+    for mut disk in cut_short(&SimDisk::new(), Some(&writes[0])) {
+        if disk.len("META").is_err() {
+            continue;
+        }
+        as_format_1(&mut disk);
+        for disk in cut_short(&disk, Some(&writes[0])) {
+            ends += every_end(&disk, &writes[..1], NOTHING);
+        }
+    }
+    assert!(ends > 500, "{ends} ends are too few to mean something");
+}
+
+/// Every crash of a start, and every second one, after a kill or a power loss now. Returns how many ends there were.
+fn every_later_start(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
     let mut powerless = disk.clone();
     let mut number = 0;
     powerless.crash_power(PowerLoss::Choose(&mut |_| {
@@ -85,15 +132,15 @@ fn a_later_start_survives_every_crash_and_every_second_crash() {
         number
     }));
     let mut ends = 0;
-    for disk in [disk, powerless] {
-        for disk in cut_short(&disk, None) {
-            ends += every_end(&disk, &writes, 2, 1);
+    for disk in [disk, &powerless] {
+        for disk in cut_short(disk, None) {
+            ends += every_end(&disk, writes, told);
             for disk in cut_short(&disk, None) {
-                ends += every_end(&disk, &writes, 2, 1);
+                ends += every_end(&disk, writes, told);
             }
         }
     }
-    assert!(ends > 500, "{ends} ends are too few to mean something");
+    ends
 }
 
 #[test]
@@ -110,7 +157,7 @@ fn who_joins_starts_with_nothing_and_a_crash_makes_no_founder_of_it() {
 /// What starting and looking say about a folder that must be refused. Neither may touch it.
 fn refused(disk: SimDisk, identity: Identity) -> StoreError {
     let operations = disk.operations();
-    let error = open_node(disk, identity, Some(&vote(1, 1)), OPTIONS).expect_err("it must be refused");
+    let error = open_node(disk, identity, DISK, Some(&vote(1, 1)), OPTIONS).expect_err("it must be refused");
     assert_eq!(error.disk.operations(), operations, "{error}: touched");
     error.error
 }
@@ -164,10 +211,10 @@ fn other_folders_are_refused_as_such() {
     disk.create("notes").expect("new");
     start(disk, None).expect("something beside its own files is none of its business");
     let mut disk = lived().0;
-    let line = b"raft-store format 2\n";
-    let text = format!("raft-store format 2\ncrc32c {:08x}\n", crc32c(line));
+    let line = b"raft-store format 3\n";
+    let text = format!("raft-store format 3\ncrc32c {:08x}\n", crc32c(line));
     disk.write("FORMAT", 0, text.as_bytes()).expect("there");
-    assert_eq!(refused(disk, NODE), StoreError::NewerFormat { file: "FORMAT".to_owned(), found: 2, supported: 1 });
+    assert_eq!(refused(disk, NODE), StoreError::NewerFormat { file: "FORMAT".to_owned(), found: 3, supported: 2 });
 }
 
 /// CRC-32C, bit by bit.

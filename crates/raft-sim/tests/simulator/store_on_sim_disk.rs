@@ -288,6 +288,12 @@ fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
 }
 
 #[test]
+fn a_meeting_survives_every_crash_and_every_power_loss() {
+    let crashes = conformance::every_crash_of_a_meeting(SimDisk::new(), &every_end);
+    assert!(crashes > 10, "{crashes} ends are too few to mean something");
+}
+
+#[test]
 fn snapshots_and_compaction_survive_every_crash_and_every_power_loss() {
     let crashes = conformance::every_crash(&mut SimDisk::new, &every_end);
     assert!(crashes > 5_000, "{crashes} crashes");

@@ -8,14 +8,15 @@
 use super::life::{Life, Step};
 use super::memory::Memory;
 use super::model::Model;
-use super::{IDENTITY, OPTIONS, used};
+use super::{DISK_ID, IDENTITY, OPTIONS, used};
+use crate::acquaintances::{Acquaintances, PEERS_FILE};
 use crate::folder::{Opened, open_node};
 use crate::format::{Frame, SEGMENT_HEADER, segment_file};
-use crate::identity::{FORMAT_FILE, META_FILE, Meta, present_format};
+use crate::identity::{FORMAT_FILE, META_FILE, Meta, MetaOfDisk, encode_format, present_format};
 use crate::walk::{Known, walk};
 use crate::window::CHUNK;
-use crate::{Recovery, StoreError};
-use raft_core::{LogIndex, Write};
+use crate::{DiskId, Recovery, StoreError};
+use raft_core::{LogIndex, NodeId, Write};
 
 /// A node's folder, and what is known of it.
 #[derive(Clone, Debug)]
@@ -71,8 +72,10 @@ impl Lived {
         })
         .expect("a whole log");
         disk.files.insert(FORMAT_FILE.to_owned(), present_format());
-        let meta = Meta { identity: IDENTITY, incarnation: 1, records: known };
+        let on = MetaOfDisk { id: DISK_ID, acquaintances: 2 };
+        let meta = Meta { identity: IDENTITY, incarnation: 1, records: known, disk: Some(on) };
         disk.files.insert(META_FILE.to_owned(), meta.encode());
+        disk.files.insert(PEERS_FILE.to_owned(), peers().encode());
         Self { disk, writes: life.writes, known, vouched: (newest, vouched), ends }
     }
 
@@ -84,7 +87,11 @@ impl Lived {
             damage.strike(&mut disk, file);
         }
         let changed = disk.files != self.disk.files;
-        let recovery = judge_folder(disk);
+        let opened = judge_start(disk);
+        if let (Ok((_, acquaintances)), true) = (&opened, self.has_identity(damages)) {
+            assert_eq!(*acquaintances, peers(), "{damages:?}");
+        }
+        let recovery = opened.map(|(recovery, _)| recovery);
         let Lived { writes, known, .. } = self;
         match &recovery {
             Err(error) => {
@@ -173,12 +180,22 @@ impl Damage {
     }
 }
 
+/// The peers that the node of every such folder has met.
+fn peers() -> Acquaintances {
+    let met = |known: Acquaintances, peer| known.judge(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
+    [2, 3].into_iter().fold(Acquaintances::default(), met)
+}
+
 /// Starts a node from a folder with anything in it: it opens or refuses, reads no more at once than there is, leaves alone
 /// what it refuses, and what it opens is the same the next time.
 pub fn judge_folder(disk: Memory) -> Result<Recovery, StoreError> {
+    judge_start(disk).map(|(recovery, _)| recovery)
+}
+
+fn judge_start(disk: Memory) -> Result<(Recovery, Acquaintances), StoreError> {
     let before = disk.files.clone();
     let bound = before.values().map(Vec::len).max().unwrap_or(0).max(CHUNK as usize);
-    match open_node(disk, IDENTITY, None, OPTIONS) {
+    match open_node(disk, IDENTITY, DISK_ID, None, OPTIONS) {
         Err(refusal) => {
             let (error, disk) = refusal.into_parts();
             assert_eq!(disk.files, before, "a refusal changes nothing: {error}");
@@ -191,12 +208,14 @@ pub fn judge_folder(disk: Memory) -> Result<Recovery, StoreError> {
                 let data = store.load_snapshot(meta.last).expect("it was checked");
                 assert!(data.len() <= bound, "a snapshot is as long as its file");
             }
+            let acquaintances = store.acquaintances().clone();
             let disk = store.into_disk();
             assert!(disk.largest_read <= bound, "{} bytes at once", disk.largest_read);
-            let again = open_node(disk, IDENTITY, None, OPTIONS).expect("what was opened opens again");
+            let again = open_node(disk, IDENTITY, DISK_ID, None, OPTIONS).expect("what was opened opens again");
             assert_eq!((&again.recovery.restored, &again.recovery.torn_tail), (&recovery.restored, &None));
             assert_eq!(again.recovery.records, recovery.records, "a tail is cut once");
-            Ok(recovery)
+            assert_eq!(*again.store.acquaintances(), acquaintances);
+            Ok((recovery, acquaintances))
         }
     }
 }
@@ -252,7 +271,7 @@ fn damage(next: &mut impl FnMut() -> u8, used: u64, vouched: u64) -> Damage {
 
 /// Files with anything in them, perhaps beside a good FORMAT and META.
 fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 16] = [
         "wal-0000000000000001",
         "wal-0000000000000002",
         "wal-0000000000000003",
@@ -267,14 +286,18 @@ fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
         "",
         "snapshot-0000000000000007-0000000000000002.part",
         "wal-recycled",
+        PEERS_FILE,
+        "PEERS.new",
     ];
     let mut disk = Memory::default();
+    let is_new = kind & 64 != 0;
     if kind & 4 != 0 {
-        disk.files.insert(FORMAT_FILE.to_owned(), present_format());
+        disk.files.insert(FORMAT_FILE.to_owned(), encode_format(if is_new { 2 } else { 1 }));
     }
     if kind & 8 != 0 {
-        let meta = Meta { identity: IDENTITY, incarnation: u64::from(kind & 16), records: u64::from(kind & 32) };
-        disk.files.insert(META_FILE.to_owned(), meta.encode());
+        let on = is_new.then_some(MetaOfDisk { id: DISK_ID, acquaintances: u64::from(kind & 128) });
+        let (incarnation, records) = (u64::from(kind & 16), u64::from(kind & 32));
+        disk.files.insert(META_FILE.to_owned(), Meta { identity: IDENTITY, incarnation, records, disk: on }.encode());
     }
     while let Some(name) = bytes.next() {
         let length = usize::from(bytes.next().unwrap_or(0)) * if name & 0x80 == 0 { 1 } else { 32 };

@@ -2,7 +2,7 @@
 //! what a version has written, every later one must read as this.
 
 use super::memory::Memory;
-use super::{IDENTITY, OPTIONS};
+use super::{DISK_ID, IDENTITY, OPTIONS};
 use crate::folder::{Inspection, inspect, open_node};
 use crate::{Recovery, StoreError};
 use raft_core::{Entry, Payload};
@@ -25,7 +25,7 @@ pub fn describe(disk: &Memory) -> String {
         Ok(found) => text.push_str(&inspected(&found)),
         Err(error) => writeln!(text, "refused: {error}").expect("a text"),
     }
-    let start = open_node(disk.clone(), IDENTITY, None, OPTIONS);
+    let start = open_node(disk.clone(), IDENTITY, DISK_ID, None, OPTIONS);
     text + &match start {
         Ok(opened) => started(&opened.recovery, opened.incarnation),
         Err(refusal) => format!("a start refuses: {}\n", StoreError::to_string(&refusal.error)),
@@ -33,10 +33,15 @@ pub fn describe(disk: &Memory) -> String {
 }
 
 fn inspected(found: &Inspection) -> String {
-    let Inspection { owner, records, first_record, hard_state, snapshot, first, last, torn_tail } = found;
+    let Inspection { owner, disk_id, acquaintances, records, .. } = found;
+    let Inspection { first_record, hard_state, snapshot, first, last, torn_tail, .. } = found;
     let owner = owner.map(|(identity, starts)| format!("{identity}, {starts} starts"));
+    // A folder of format 1 has neither; that text is older than these words.
+    let disk = disk_id.map(|disk| format!(", disk {disk}")).unwrap_or_default();
+    let peers: String = acquaintances.iter().map(|(peer, disk)| format!(", peer {} on disk {disk}", peer.0)).collect();
     format!(
-        "{}; records {first_record} to {records}; {hard_state}; {snapshot:?}; entries {first} to {last}; {torn_tail:?}\n",
+        "{}{disk}{peers}; records {first_record} to {records}; {hard_state}; {snapshot:?}; entries {first} to {last}; \
+         {torn_tail:?}\n",
         owner.unwrap_or_default()
     )
 }

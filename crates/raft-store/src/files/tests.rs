@@ -1,7 +1,7 @@
 //! The suite on real files, and what only real files can do.
 
 use super::*;
-use crate::conformance::{self, OPTIONS, entries, vote};
+use crate::conformance::{self, DISK_ID, OPTIONS, entries, vote};
 use crate::{ClusterId, Identity, Opened, inspect, open_node};
 use raft_core::NodeId;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ fn files(folder: &TempDir) -> Files {
 }
 
 fn start(disk: Files) -> Result<Opened<Files>, StoreError> {
-    open_node(disk, identity(1), Some(&vote(1, 1)), OPTIONS).map_err(|refusal| refusal.error)
+    open_node(disk, identity(1), DISK_ID, Some(&vote(1, 1)), OPTIONS).map_err(|refusal| refusal.error)
 }
 
 fn identity(node: u64) -> Identity {
@@ -102,13 +102,14 @@ fn space_that_is_not_there_is_refused_before_any_is_used() {
         assert_eq!(disk.len("big"), Ok(5));
     }
     assert!(free() > before / 2, "others use the disk too, but not for 64 TiB");
-    let (error, _) = open_node(disk, identity(1), None, crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS })
-        .expect_err("the folder is strange")
-        .into_parts();
+    let (error, _) =
+        open_node(disk, identity(1), DISK_ID, None, crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS })
+            .expect_err("the folder is strange")
+            .into_parts();
     assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
     std::fs::remove_file(folder.path().join("big")).expect("there");
     let too_large = crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS };
-    let error = open_node(files(&folder), identity(1), None, too_large).expect_err("full").error;
+    let error = open_node(files(&folder), identity(1), DISK_ID, None, too_large).expect_err("full").error;
     assert!(matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full), "{error}");
     start(files(&folder)).expect("a start with less goes on where that one ended");
 }
@@ -169,7 +170,7 @@ fn a_folder_of_somebody_else_is_left_as_it_is() {
 #[test]
 fn another_nodes_folder_is_refused_and_says_whose_it_is() {
     let (folder, _) = lived();
-    let error = open_node(files(&folder), identity(2), None, OPTIONS).expect_err("node 1's").error;
+    let error = open_node(files(&folder), identity(2), DISK_ID, None, OPTIONS).expect_err("node 1's").error;
     let text = error.to_string();
     for part in ["the data of node 1 of cluster 61", "to be node 2 of cluster 61", "empty one"] {
         assert!(text.contains(part), "{part} in: {text}");

@@ -212,7 +212,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// What becomes of the store when a step of an unfinished file has ended so.
-    fn unless_full(&mut self, file: &str, step: Result<(), DiskError>) -> Result<(), StoreError> {
+    pub(super) fn unless_full(&mut self, file: &str, step: Result<(), DiskError>) -> Result<(), StoreError> {
         let Err(error) = step else { return Ok(()) };
         let (is_full, error) = (error.kind == DiskErrorKind::Full && error.file == file, StoreError::Disk(error));
         if is_full {

@@ -4,7 +4,7 @@ use super::*;
 use raft_core::{Configuration, LogIndex, NodeId, Term, WriteId};
 use raft_grpc::Exit;
 use raft_node::{SessionCommand, SessionId};
-use raft_store::{ClusterId, Identity, Opened, StoreOptions, open_node};
+use raft_store::{ClusterId, DiskId, Identity, Opened, StoreOptions, open_node};
 use tempfile::TempDir;
 
 const WAL: &str = "wal-0000000000000001";
@@ -22,14 +22,15 @@ fn start(folder: &Path) -> Opened<Files> {
     let identity = Identity { cluster: ClusterId([0xab; 16]), node: NodeId(1) };
     let founding = raft_core::Write::bootstrap(Configuration::of_voters([NodeId(1), NodeId(2)]));
     let files = Files::open(folder, true).expect("a folder");
-    open_node(files, identity, Some(&founding), StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 })
-        .expect("it starts")
+    let options = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 };
+    open_node(files, identity, DiskId([0xd1; 16]), Some(&founding), options).expect("it starts")
 }
 
 /// A node's folder with one entry of each kind and a truncation in four records.
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut store = start(folder.path()).store;
+    store.meet(NodeId(2), DiskId([0xd2; 16])).expect("a disk that works");
     let (key, value) = (Bytes::from_static(b"k\xff"), Bytes::from_static(b"v\n"));
     let put = Command::Put { key: key.clone(), value: value.clone(), ttl_ms: 0 }.encode();
     let cas = Command::Cas { key: key.clone(), expected: None, value }.encode();
@@ -120,13 +121,23 @@ fn dump_as_json_is_an_object_a_line() {
 fn a_good_log_is_verified_with_what_it_amounts_to() {
     let folder = folder();
     let text = verified(folder.path(), Format::Text).expect("clean");
-    for part in
-        ["node 1 of cluster abab", "incarnation 1", "records     4\n", "entries     7\n", "7@3", "term 3", "clean\n"]
-    {
+    for part in [
+        "node 1 of cluster abab",
+        "incarnation 1",
+        "disk        d1d1",
+        "2 on d2d2",
+        "records     4\n",
+        "entries     7\n",
+        "7@3",
+        "term 3",
+        "clean\n",
+    ] {
         assert!(text.contains(part), "{part} in: {text}");
     }
     let json: Value = serde_json::from_str(&verified(folder.path(), Format::Json).expect("clean")).expect("JSON");
     assert_eq!((&json["entries"], &json["last"]["term"], &json["torn_tail"]), (&json!(7), &json!(3), &Value::Null));
+    assert_eq!(json["disk"], json!("d1".repeat(16)));
+    assert_eq!(json["peers"], json!([{ "node": 2, "disk": "d2".repeat(16) }]));
     assert_eq!(json["owner"], json!({ "node": 1, "cluster": "ab".repeat(16), "incarnation": 1 }));
 }
 

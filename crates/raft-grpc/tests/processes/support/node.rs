@@ -69,6 +69,12 @@ impl Node {
         writeln!(input, "{line}").expect("it reads");
     }
 
+    /// The id of its disk, as META says it.
+    pub(crate) fn disk_id(&self) -> Vec<u8> {
+        let meta = std::fs::read(self.line.data_dir.join("META")).expect("it has started");
+        meta[48..64].to_vec()
+    }
+
     pub(crate) fn runs(&self) -> bool {
         self.child.is_some()
     }

@@ -1,0 +1,32 @@
+//! A peer is met: which disk it has, remembered before it is believed.
+
+use super::Store;
+use crate::acquaintances::{Acquaintance, Acquaintances, NEW_PEERS_FILE, PEERS_FILE};
+use crate::disk::Disk;
+use crate::error::StoreError;
+use crate::identity::DiskId;
+use crate::replace::replace;
+use raft_core::NodeId;
+
+impl<D: Disk> Store<D> {
+    /// A peer says that its folder is on this disk. What it says apart from that counts only if the answer is
+    /// [`Acquaintance::Met`], which is durable then, or [`Acquaintance::Known`].
+    ///
+    /// # Errors
+    /// The disk failed: no call succeeds any more. But if it is only full, nobody is met, and all else goes on.
+    pub fn meet(&mut self, peer: NodeId, disk: DiskId) -> Result<Acquaintance, StoreError> {
+        self.refuse_if_poisoned()?;
+        let (acquaintance, met) = self.acquaintances.judge(peer, disk);
+        if let Some(met) = met {
+            let written = replace(&mut self.disk, PEERS_FILE, NEW_PEERS_FILE, &[&met.encode()]);
+            self.unless_full(NEW_PEERS_FILE, written)?;
+            self.acquaintances = met;
+        }
+        Ok(acquaintance)
+    }
+
+    /// The peers whose disks this node knows.
+    pub fn acquaintances(&self) -> &Acquaintances {
+        &self.acquaintances
+    }
+}
