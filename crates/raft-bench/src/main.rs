@@ -5,6 +5,7 @@
 //! `rounds` lets the workers take turns, `syncs` counts what they ask of the disk, `report` adds it all up, `machine` is
 //! where it ran. Nothing here is part of what is built for users, and nothing asserts a time.
 
+mod device;
 mod engines;
 mod entries;
 mod machine;

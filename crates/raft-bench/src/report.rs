@@ -35,8 +35,9 @@ struct Row {
     max_microseconds: f64,
     /// Of all the time of its rounds, the part that the removals of old entries took.
     removals_share: f64,
-    bytes_per_commit: f64,
-    bytes_per_payload_byte: f64,
+    /// None: there is no device that counts.
+    bytes_per_commit: Option<f64>,
+    bytes_per_payload_byte: Option<f64>,
     /// None: not counted.
     syncs_per_commit: Option<f64>,
     /// Its commits a second divided by our own in the same round: the median of all rounds.
@@ -107,9 +108,8 @@ impl Report {
             );
         }
         println!(
-            "bytes written: write_bytes of /proc/PID/io, for all threads of the engine's process from the first round to the \
-             last: whole pages of 4 KiB, each time one is changed that was not waiting to be written; without the file \
-             system's own journal"
+            "bytes written: what the device under the folder was given during the engine's rounds, the file system's journal \
+             and whatever else wrote then included; not what an engine's threads wrote between its rounds"
         );
         if !can_see() {
             println!("syncs: strace is not there, so only our own were counted, by the disk itself");
@@ -124,7 +124,8 @@ fn row(one: &Measured, own: &Measured, group: u64, entry_bytes: u32, syncs_per_c
     let commits = sorted.len() as f64;
     let all: u64 = one.rounds.iter().map(nanoseconds).sum();
     let removals: u64 = one.rounds.iter().map(|round| round.removals).sum();
-    let written = one.rounds.last().map_or(0, |round| round.written).saturating_sub(one.before.written) as f64;
+    let written: Option<u64> = one.rounds.iter().map(|round| round.written).sum();
+    let bytes_per_commit = written.map(|bytes| bytes as f64 / commits);
     let commits_per_second = commits * 1e9 / all as f64;
     let mut ratios: Vec<f64> = one.rounds.iter().zip(&own.rounds).map(|(it, own)| speed(it) / speed(own)).collect();
     ratios.sort_by(f64::total_cmp);
@@ -138,8 +139,8 @@ fn row(one: &Measured, own: &Measured, group: u64, entry_bytes: u32, syncs_per_c
         p99_microseconds: at(0.99),
         max_microseconds: at(1.0),
         removals_share: removals as f64 / all as f64,
-        bytes_per_commit: written / commits,
-        bytes_per_payload_byte: written / commits / (group * u64::from(entry_bytes)) as f64,
+        bytes_per_commit,
+        bytes_per_payload_byte: bytes_per_commit.map(|bytes| bytes / (group * u64::from(entry_bytes)) as f64),
         syncs_per_commit,
         of_own: ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN),
     }
@@ -168,18 +169,22 @@ fn microseconds(sorted: &[u64], share: f64) -> f64 {
 
 impl Row {
     fn line(&self) -> String {
-        let Self { group, engine, of_own, bytes_per_payload_byte, .. } = self;
-        let syncs = self.syncs_per_commit.map_or_else(|| "not counted".to_owned(), |syncs| format!("{syncs:.2}"));
+        let Self { group, engine, of_own, .. } = self;
+        let counted = |figure: Option<f64>, places: usize| {
+            figure.map_or_else(|| "not counted".to_owned(), |figure| format!("{figure:.places$}"))
+        };
         let ms = |microseconds: f64| format!("{:.2} ms", microseconds / 1e3);
         format!(
-            "| {group} | {} | {:.0} | {:.0} | {} | {} | {} | {:.0} | {bytes_per_payload_byte:.1} | {syncs} | {of_own:.2} |",
+            "| {group} | {} | {:.0} | {:.0} | {} | {} | {} | {} | {} | {} | {of_own:.2} |",
             engine.word(),
             self.commits_per_second,
             self.entries_per_second,
             ms(self.p50_microseconds),
             ms(self.p99_microseconds),
             ms(self.max_microseconds),
-            self.bytes_per_commit,
+            counted(self.bytes_per_commit, 0),
+            counted(self.bytes_per_payload_byte, 1),
+            counted(self.syncs_per_commit, 2),
         )
     }
 }
@@ -190,7 +195,7 @@ mod tests {
 
     fn measured(engine: Name, commit: u64) -> Measured {
         let round = |written| Round { commits: vec![commit; 10], removals: 0, written, asked: None };
-        Measured { engine, rounds: vec![round(2_000), round(4_000)], before: round(1_000) }
+        Measured { engine, rounds: vec![round(Some(2_000)), round(Some(1_000))], before: round(None) }
     }
 
     #[test]
@@ -198,9 +203,9 @@ mod tests {
         let (own, other) = (measured(Name::Own, 1_000_000), measured(Name::Redb, 4_000_000));
         let row = row(&other, &own, 8, 10, None);
         assert_eq!((row.commits_per_second, row.entries_per_second, row.of_own), (250.0, 2_000.0, 0.25));
-        assert_eq!((row.bytes_per_commit, row.bytes_per_payload_byte), (150.0, 1.875));
+        assert_eq!((row.bytes_per_commit, row.bytes_per_payload_byte), (Some(150.0), Some(1.875)));
         assert_eq!((row.p50_microseconds, row.p99_microseconds), (4_000.0, 4_000.0));
-        assert!(row.line().contains("| not counted | 0.25 |"), "{}", row.line());
+        assert!(row.line().contains("| 150 | 1.9 | not counted | 0.25 |"), "{}", row.line());
     }
 
     #[test]
