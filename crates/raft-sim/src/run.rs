@@ -193,8 +193,8 @@ impl Judge {
                     self.view = view;
                     self.fresh_view = true;
                 }
-                Emission::Record(record) => {
-                    self.see(*record, sink);
+                Emission::Record(mut record) => {
+                    self.see(&mut record, sink);
                     if self.violation.is_some() {
                         return;
                     }
@@ -205,13 +205,13 @@ impl Judge {
     }
 
     /// The view travels from record to record; nobody copies it.
-    fn see(&mut self, mut record: Record, sink: &mut dyn Sink) {
+    fn see(&mut self, record: &mut Record, sink: &mut dyn Sink) {
         record.view = self.view.take();
         self.events = record.number;
-        self.hash.add(&record, self.fresh_view);
+        self.hash.add(record, self.fresh_view);
         self.fresh_view = false;
-        sink.record(&record);
-        self.violation = self.checkers.observe(&record);
+        sink.record(record);
+        self.violation = self.checkers.observe(record);
         self.view = record.view.take();
     }
 

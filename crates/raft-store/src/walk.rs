@@ -9,6 +9,7 @@ use crate::format::{
 use crate::outline::Outline;
 use crate::snapshot_file::is_snapshot;
 use crate::window::Window;
+use crate::zeros::nonzero_end;
 use bytes::Bytes;
 use raft_core::{MAX_NUMBER, Write};
 use raft_proto::decode_write;
@@ -335,11 +336,12 @@ impl<D: Disk> Segment<'_, D> {
             if length == 0 {
                 return Ok(tail);
             }
-            let Some(last) = chunk.iter().rposition(|&byte| byte != 0) else {
+            let used = nonzero_end(chunk) as u64;
+            if used == 0 {
                 offset += length;
                 continue;
-            };
-            tail.nonzero_end = offset + last as u64 + 1;
+            }
+            tail.nonzero_end = offset + used;
             frames_from = frames_from.max(offset.next_multiple_of(ALIGN));
             while frames_from < offset + length {
                 frames_from = match Frame::parse(self.window.bytes(frames_from, FRAME)?, segment, frames_from) {

@@ -34,8 +34,12 @@ impl<'a, D: Disk> Window<'a, D> {
             // Who has gone backwards goes on backwards, but reads what follows a place as well.
             let start = if offset < self.start { offset.saturating_sub(CHUNK / 2) } else { offset };
             let wanted = (offset + count - start).max(CHUNK.min(self.length.saturating_sub(start)));
-            self.data.clear();
-            self.data.resize(usize::try_from(wanted).unwrap_or(usize::MAX), 0);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            // What is read anyway need not be zeros before.
+            if self.data.len() < wanted {
+                self.data = vec![0; wanted];
+            }
+            self.data.truncate(wanted);
             self.start = start;
             let read = self.disk.read(self.file, start, &mut self.data)?;
             self.data.truncate(read);

@@ -68,8 +68,14 @@ impl Content {
         while !rest.is_empty() {
             let (page, from) = place(at);
             let (now, later) = rest.split_at(rest.len().min(PAGE - from));
-            let bytes = Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE])));
-            bytes[from..from + now.len()].copy_from_slice(now);
+            // A store writes zeros ahead by the megabyte: they take no page, and none to look through later.
+            let zeros = now == &[0; PAGE][..now.len()];
+            if zeros && now.len() == PAGE {
+                self.pages.remove(&page);
+            } else if !zeros || self.pages.contains_key(&page) {
+                let bytes = Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE])));
+                bytes[from..from + now.len()].copy_from_slice(now);
+            }
             at += now.len() as u64;
             rest = later;
         }
@@ -112,7 +118,7 @@ impl Content {
         for (&page, bytes) in &self.pages {
             let first = page * (PAGE as u64 / SECTOR);
             let sectors = bytes.chunks(SECTOR as usize).zip(first..);
-            used.extend(sectors.filter(|(bytes, _)| bytes.iter().any(|&byte| byte != 0)).map(|(_, number)| number));
+            used.extend(sectors.filter(|(bytes, _)| *bytes != [0; SECTOR as usize]).map(|(_, number)| number));
         }
         used
     }
