@@ -1,0 +1,278 @@
+//! Each mark is counted when it is reached, and not a step before.
+
+use super::super::script::*;
+use super::*;
+use raft_core::{
+    AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure, VoteRefusal,
+};
+use raft_node::SnapshotProgress;
+use std::time::Duration;
+
+fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
+    let (mut ghost, mut sometimes) = (Ghost::new(&scenario()), Sometimes::default());
+    for record in &script.records {
+        let change = ghost.update(record);
+        sometimes.observe(&ghost, &Fact { record, node: record.node.and_then(|id| ghost.node(id)), change });
+    }
+    let reached = sometimes.counts();
+    assert!(reached.keys().eq(MARKS.iter()), "every mark is counted and none is unknown: {reached:?}");
+    reached.into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[test]
+fn a_legal_story_reaches_what_it_tells_of() {
+    let marks = ["commit", "election", "leader_behind_commit", "leader_elected", "restart"];
+    let expected = marks.into_iter().zip([2, 2, 1, 2, 1]).collect::<BTreeMap<_, _>>();
+    assert_eq!(counts(&Script::legal()), expected);
+}
+
+#[test]
+fn elections_that_fail_and_leaders_that_stop() {
+    let mut script = Script::led();
+    script.step(1, |view| view.role = RoleKind::Follower);
+    script.step(1, |view| (view.term, view.voted_for) = (Term(4), None));
+    script.campaign(2, 3);
+    script.campaign(3, 3);
+    script.campaign(2, 4);
+    script.campaign(3, 4);
+    let reached = counts(&script);
+    assert_eq!((reached.get("step_down"), reached.get("check_quorum_step_down")), (Some(&1), Some(&1)));
+    assert_eq!((reached.get("split_vote"), reached.get("election")), (Some(&1), Some(&5)));
+    assert_eq!(reached.get("term_jump"), Some(&2));
+}
+
+#[test]
+fn refusals() {
+    let mut script = Script::led();
+    let (term, vote) = (Term(2), Vote::Refused(VoteRefusal::LogBehind { last: EntryId::new(2, 2) }));
+    script.send(1, 3, Rpc::RequestVoteResponse(RequestVoteResponse { term, vote }));
+    script.send(1, 3, Rpc::PreVoteResponse(PreVoteResponse { term, round: Round(1), vote }));
+    for outcome in [AppendOutcome::StaleTerm, AppendOutcome::Mismatch { prev: EntryId::ZERO, hint: EntryId::ZERO }] {
+        script.send(
+            2,
+            1,
+            Rpc::AppendEntriesResponse(AppendEntriesResponse {
+                term,
+                seq: Seq(1),
+                outcome,
+                stickiness: Duration::ZERO,
+            }),
+        );
+    }
+    let reached = counts(&script);
+    let marks = ["vote_refused", "vote_refused_log_behind", "pre_vote_refused", "stale_append_refused", "log_conflict"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+}
+
+#[test]
+fn disks_that_lose_and_logs_that_are_cut() {
+    let mut script = Script::led();
+    script.ask(2, None, None, vec![noop(3, 2)]);
+    script.write(2);
+    script.push(Some(2), What::Crashed { crash: CrashKind::PowerLoss, lost: 40 });
+    script.start(2, 2, Some(1), vec![founding(), noop(2, 2)]);
+    script.ask(2, None, Some(2), vec![]);
+    let reached = counts(&script);
+    let marks = ["power_loss_lost_bytes", "recovery_cut_tail", "restart", "truncation"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+}
+
+#[test]
+fn clients() {
+    let mut script = Script::led();
+    let id = RequestId(1);
+    for _ in 0..2 {
+        script.push(Some(1), What::Requested { id });
+        if let Some(record) = script.records.last_mut() {
+            record.cause = Some(1);
+        }
+        let reply = Reply::Applied { entry: EntryId::new(4, 2), response: Bytes::new() };
+        script.push(Some(1), What::Replied { id, reply });
+    }
+    let reply = Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+    script.push(Some(1), What::Replied { id, reply });
+    script.push(Some(1), What::Replied { id, reply: Reply::Unknown });
+    let reached = counts(&script);
+    let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+}
+
+#[test]
+fn a_disk_that_is_lost_is_reported() {
+    let mut script = Script::led();
+    let (acknowledged, denied) = (LogIndex(2), EntryId::new(2, 2));
+    script.push(Some(1), What::Observed(Event::PeerLostData { peer: NodeId(3), acknowledged, denied }));
+    assert_eq!(counts(&script).get("lost_data_reported"), Some(&1));
+}
+
+/// A get handed to a node, caused by its invocation.
+fn get(script: &mut Script, node: u64, id: u64) {
+    let invoked = script.push(None, What::Invoked { client: 1, label: "get k".into() });
+    script.push(Some(node), What::Requested { id: RequestId(id) });
+    if let Some(record) = script.records.last_mut() {
+        record.cause = Some(invoked);
+    }
+}
+
+#[test]
+fn reads_that_wait_and_reads_that_fail() {
+    let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+    let refused = || Reply::Rejected { reason: RejectReason::NotLeader { leader: None } };
+    let mut script = Script::led();
+    get(&mut script, 1, 1);
+    script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+    get(&mut script, 2, 2);
+    script.push(Some(2), What::Replied { id: RequestId(2), reply: refused() });
+    let reached = counts(&script);
+    let none = (reached.get("read_failed"), reached.get("read_waited_for_first_commit"));
+    assert_eq!((none, reached.get("read_served")), ((None, None), Some(&1)), "served, and refused by a follower");
+    get(&mut script, 1, 3);
+    script.push(Some(1), What::Replied { id: RequestId(3), reply: refused() });
+    assert_eq!(counts(&script).get("read_failed"), Some(&1));
+    // n2 leads with its no-op on its own disk only, and knows of no commit: n1's is beyond what it knows.
+    script.campaign(2, 3);
+    script.vote(3, 2, 3);
+    script.lead(2, 3, noop(3, 3));
+    get(&mut script, 2, 4);
+    script.push(Some(2), What::Replied { id: RequestId(4), reply: answer() });
+    let reached = counts(&script);
+    assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
+    assert_eq!(reached.get("leader_behind_commit"), Some(&1));
+}
+
+#[test]
+fn a_read_that_is_answered_in_the_call_that_took_it_asked_nobody() {
+    let mut script = Script::led();
+    let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+    get(&mut script, 1, 1);
+    let taken = script.records.last().map(|record| record.number);
+    script.push(Some(1), What::TimerFired);
+    script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+    assert_eq!(counts(&script).get("lease_read_served"), None, "after another call");
+    get(&mut script, 1, 2);
+    let asked = script.records.last().map(|record| record.number);
+    assert_ne!(taken, asked);
+    script.push(Some(1), What::Replied { id: RequestId(2), reply: answer() });
+    if let Some(record) = script.records.last_mut() {
+        record.cause = asked;
+    }
+    assert_eq!(counts(&script).get("lease_read_served"), Some(&1));
+}
+
+fn of(voters: &[u64], outgoing: &[u64], members: u64) -> Configuration {
+    let mut configuration = Configuration::of_voters(voters.iter().map(|&id| NodeId(id)));
+    configuration.outgoing = outgoing.iter().map(|&id| NodeId(id)).collect();
+    configuration.members = (1..=members).map(|id| (NodeId(id), Bytes::new())).collect();
+    configuration
+}
+
+#[test]
+fn configurations_that_are_decided_and_a_leader_that_goes() {
+    let mut script = Script::led();
+    let configurations = [of(&[1, 2, 3], &[], 4), of(&[2, 3, 4], &[1, 2, 3], 4), of(&[2, 3, 4], &[], 4)];
+    for (index, configuration) in (3..).zip(configurations) {
+        let entry = Entry { id: EntryId::new(index, 2), payload: Payload::Configuration(configuration) };
+        script.ask(1, None, None, vec![entry]);
+        script.commit(1, index);
+    }
+    script.step(1, |view| view.role = RoleKind::Follower);
+    let reached = counts(&script);
+    let marks = ["learner_added", "learner_promoted", "joint_entered", "joint_left", "leader_removed_itself"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    script.ask(1, None, Some(5), vec![]);
+    assert_eq!(counts(&script).get("configuration_rolled_back"), Some(&1));
+}
+
+#[test]
+fn snapshots_that_are_taken_sent_installed_and_restored() {
+    let mut script = Script::legal();
+    script.save(2, &meta(2, 2));
+    script.ask_snapshot(2, meta(2, 2), LogFate::Keep);
+    script.sync(2);
+    script.push(Some(2), What::Compacted { before: LogIndex(3) });
+    let verdict = Verdict::Delivered { copies: 1 };
+    let chunk = |bytes| piece(3, meta(3, 3), bytes);
+    let question = What::SnapshotSaid { to: NodeId(1), message: chunk(b""), verdict };
+    script.push(Some(2), question);
+    let state = SnapshotState::Wants(4);
+    let progress = SnapshotProgress { term: Term(3), last: EntryId::new(3, 3), checksum: 7, state };
+    for _ in 0..2 {
+        let message = SnapshotMessage::Progress(progress);
+        script.push(Some(2), What::SnapshotHeard { from: NodeId(1), message });
+    }
+    script.push(Some(2), What::SnapshotSaid { to: NodeId(1), message: chunk(b"piece"), verdict });
+    script.step(1, |view| {
+        (view.term, view.last, view.commit, view.snapshot) =
+            (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
+    });
+    script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
+    script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+    script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+    for entries in [vec![], vec![noop(3, 3)]] {
+        script.push(Some(2), What::LogRead { read: raft_core::ReadId(1), entries: entries.into() });
+    }
+    let reached = counts(&script);
+    let marks = [
+        "snapshot_taken",
+        "log_compacted",
+        "snapshot_sent",
+        "snapshot_resumed",
+        "snapshot_installed",
+        "restored_at_start",
+        "log_read_gone",
+        "log_read_back",
+    ];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
+}
+
+fn received() -> What {
+    What::SnapshotReceived { meta: meta(2, 2), durable: true }
+}
+
+#[test]
+fn snapshots_that_come_late_or_to_a_log_that_has_them() {
+    let mut script = Script::led();
+    let heard = |term| What::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
+    for term in [1, 2] {
+        script.push(Some(1), heard(term));
+        script.push(Some(1), received());
+    }
+    // n2 holds 2@2 and another entry, and does not know yet that the first is committed.
+    script.ask(2, None, None, vec![noop(3, 2)]);
+    script.step(2, |view| view.last = EntryId::new(3, 2));
+    if let Some(record) = script.records.last_mut() {
+        record.what = received();
+        record.view.as_mut().expect("n2 is up").commit = LogIndex(2);
+    }
+    let reached = counts(&script);
+    assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (Some(&2), Some(&1)));
+    assert_eq!(reached.get("snapshot_not_needed"), Some(&2), "the same, before they are whole");
+    assert_eq!(reached.get("snapshot_of_older_term"), Some(&1));
+}
+
+#[test]
+fn what_an_operator_is_told() {
+    let mut script = Script::led();
+    for reply in [
+        Reply::HandedOver { to: NodeId(2) },
+        Reply::NotHandedOver { reason: TransferFailure::TimedOut },
+        Reply::Rejected { reason: RejectReason::NotReady },
+        Reply::Rejected { reason: RejectReason::Busy },
+    ] {
+        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+    }
+    let reached = counts(&script);
+    let marks = ["transfer_done", "transfer_failed", "change_too_early"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+}
+
+#[test]
+fn a_leader_cut_off_from_all_is_isolated_once() {
+    let mut script = Script::led();
+    for (to, verdict) in [(2, Verdict::Cut), (2, Verdict::Cut), (3, Verdict::Cut), (3, Verdict::Cut)] {
+        let rpc = append(2, EntryId::new(2, 2), 2, vec![]);
+        script.push(Some(1), What::Sent { to: NodeId(to), rpc, verdict });
+    }
+    assert_eq!(counts(&script).get("leader_isolated"), Some(&1));
+}
