@@ -3,7 +3,7 @@
 //! This file must not know how the store keeps what it is given.
 
 use crate::message::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome, SnapshotPiece};
-use crate::snapshot::check_snapshot;
+use crate::snapshot::{HEAD_LENGTH_BYTES, check_snapshot, head_bytes};
 use bytes::Bytes;
 use raft_core::SnapshotMeta;
 use raft_store::{Disk, Store, StoreError};
@@ -63,8 +63,10 @@ fn write_snapshot<D: Disk>(
     };
     match written {
         Ok(()) if is_last && file == SnapshotFile::Received => {
-            let data = store.load_snapshot(meta.last)?;
-            let Err(error) = check_snapshot(&data, meta.last) else { return Ok(SnapshotOutcome::Done) };
+            // All of it may be larger than what should be read here: votes wait for this.
+            let length = store.begin_loading(meta.last, HEAD_LENGTH_BYTES)?;
+            let head = store.begin_loading(meta.last, head_bytes(&length))?;
+            let Err(error) = check_snapshot(&head, meta.last) else { return Ok(SnapshotOutcome::Done) };
             store.remove_snapshot(meta.last)?;
             Ok(SnapshotOutcome::Unusable(error))
         }

@@ -36,4 +36,4 @@ pub use machine::{SnapshotSource, StateMachine, Timer, TimerName, Watched};
 pub use message::{NodeInput, NodeOutput, Reply, Request, SessionId, SnapshotFile, SnapshotOutcome, SnapshotPiece};
 pub use node::{Node, NodeOptions};
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
-pub use snapshot::{SnapshotError, check_snapshot};
+pub use snapshot::SnapshotError;

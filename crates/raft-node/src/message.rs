@@ -121,8 +121,8 @@ pub enum SnapshotOutcome {
     NoSpace,
     /// It was the last piece of a peer's snapshot, and the whole is not what the file says of itself. Nothing is left of it.
     Damaged,
-    /// It was the last piece of a peer's snapshot, the file is sound, and [`check_snapshot`](crate::check_snapshot) refuses what
-    /// is in it. Nothing is left of it.
+    /// It was the last piece of a peer's snapshot, the file is sound, and what is in it is no snapshot that a node of this
+    /// version can read. Nothing is left of it.
     Unusable(SnapshotError),
 }
 

@@ -45,14 +45,23 @@ pub(crate) struct Snapshot {
     pub(crate) machine: Bytes,
 }
 
-/// Whether these bytes can be a snapshot of the state after `last`. The state machine's part is not looked at: only the
-/// state machine can. For a host that has received one, before it reports that it is whole: what is installed and then cannot be
-/// read ends the node.
+/// The most bytes that [`head_bytes`] looks at.
+pub(crate) const HEAD_LENGTH_BYTES: u64 = 10;
+
+/// How many bytes a snapshot's head takes, sessions and all, if it begins like this: what [`check_snapshot`] looks at.
+pub(crate) fn head_bytes(mut beginning: &[u8]) -> u64 {
+    let length = prost::decode_length_delimiter(&mut beginning).unwrap_or(0);
+    HEAD_LENGTH_BYTES.saturating_add(length as u64)
+}
+
+/// Whether bytes that begin like this can be a snapshot of the state after `last`. At least [`head_bytes`] of them are
+/// needed. The state machine's part is not looked at: only the state machine can. For one that was received, before
+/// it is reported whole: what is installed and then cannot be read ends the node.
 ///
 /// # Errors
 /// Whatever is wrong with them.
-pub fn check_snapshot(data: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
-    Snapshot::decode(data, last, 1).map(drop)
+pub(crate) fn check_snapshot(beginning: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
+    Snapshot::decode(beginning, last, 1).map(drop)
 }
 
 /// A snapshot on its way to bytes: its head, then what the state machine gives. Equal states give equal bytes.
@@ -151,6 +160,12 @@ mod tests {
         let decoded = Snapshot::decode(&encoded(), LAST, 4).expect("just encoded");
         assert_eq!(decoded, Snapshot { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
         assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
+        // What follows the head is not needed for that, and all of the head is.
+        let whole = encode(LAST, &sessions(), vec![7; 100].into(), 1 << 20);
+        let head = head_bytes(&whole[..HEAD_LENGTH_BYTES as usize]) as usize;
+        assert!(head < whole.len() - 80, "{head} of {}", whole.len());
+        assert_eq!(check_snapshot(&whole.slice(..head), LAST), Ok(()));
+        assert!(check_snapshot(&whole.slice(..whole.len() - 101), LAST).is_err(), "its last byte is missing");
     }
 
     #[test]

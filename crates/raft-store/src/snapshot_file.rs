@@ -206,6 +206,15 @@ pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreE
     Ok(data.into())
 }
 
+/// The first bytes of the data of the snapshot with this last entry, at most so many. Only its header is checked.
+pub(crate) fn beginning<D: Disk>(disk: &mut D, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
+    let file = snapshot_name(last);
+    let mut reader = Reader { window: Window::open(disk, &file)?, file: &file };
+    let head = reader.header()?;
+    let bytes = reader.window.bytes(head.data_from, max_bytes.min(head.end - head.data_from))?;
+    Ok(Bytes::copy_from_slice(bytes))
+}
+
 /// Reads the whole file of the snapshot with this last entry.
 pub(crate) fn verify<D: Disk>(disk: &mut D, last: EntryId) -> Result<(), StoreError> {
     read(disk, last, &mut |_| {}).map(drop)

@@ -32,6 +32,9 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     let (mut store, mut writes) = kept(disk);
     assert_eq!(store.load_snapshot(FIRST), Ok(data_of(FIRST)));
     assert_eq!(store.load_snapshot(SECOND), Err(StoreError::NoSnapshot { file: name(SECOND) }));
+    assert_eq!(store.begin_loading(FIRST, 3), Ok(data_of(FIRST).slice(..3)));
+    assert_eq!(store.begin_loading(FIRST, u64::MAX), Ok(data_of(FIRST)), "there is no more");
+    assert_eq!(store.begin_loading(SECOND, 3), Err(StoreError::NoSnapshot { file: name(SECOND) }));
     let (mut store, recovery) = open(store.into_disk());
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
     Model::of(&writes).check_snapshot(&mut store);

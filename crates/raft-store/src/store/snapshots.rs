@@ -3,7 +3,7 @@
 use super::Store;
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::snapshot_file::{SnapshotPiece, load, piece, snapshot_name, verify};
+use crate::snapshot_file::{SnapshotPiece, beginning, load, piece, snapshot_name, verify};
 use bytes::Bytes;
 use raft_core::EntryId;
 
@@ -16,6 +16,15 @@ impl<D: Disk> Store<D> {
     pub fn load_snapshot(&mut self, last: EntryId) -> Result<Bytes, StoreError> {
         self.unless_gone(last)?;
         load(&mut self.disk, last)
+    }
+
+    /// The first `max_bytes` of the data of this snapshot, or all, if there are not so many.
+    ///
+    /// # Errors
+    /// As of [`load_snapshot`](Self::load_snapshot), but only the file's header is checked.
+    pub fn begin_loading(&mut self, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
+        self.unless_gone(last)?;
+        beginning(&mut self.disk, last, max_bytes)
     }
 
     /// At most `max_bytes` of the file of this snapshot, byte for byte, header included, from `offset` on: what
