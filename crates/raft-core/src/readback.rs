@@ -41,6 +41,13 @@ impl ReadBack {
         self.answer = entries.slice(0, count.count());
     }
 
+    /// Truncates the answer with the log. An answer reaches so far only if the host read more than it was asked for.
+    pub(crate) fn truncate_from(&mut self, index: LogIndex) {
+        if let Some(first) = self.answer.first_index() {
+            self.answer = self.answer.between(first, index.previous());
+        }
+    }
+
     /// Forgets question and answer.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();

@@ -263,6 +263,7 @@ impl Shared {
         let before = self.log.configuration().map(|(at, _)| at);
         self.log_changes(index, 0);
         self.log.truncate_from(index);
+        self.to_apply.truncate_from(index);
         if index <= self.written {
             self.truncate_from = Some(self.truncate_from.map_or(index, |first| first.min(index)));
             self.written = index.previous();

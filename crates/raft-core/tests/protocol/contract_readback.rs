@@ -69,6 +69,24 @@ fn answers_that_are_late_repeated_or_of_another_log_change_nothing() {
 }
 
 #[test]
+fn an_answer_that_is_longer_than_asked_is_cut_with_the_log() {
+    let mut n1 = Replica::with(&[1, 1, 1, 1], 3, |config, restored| {
+        forgetful(config, restored);
+        config.max_apply_bytes = 1;
+    })
+    .following(1);
+    assert_eq!(asked(&n1.receive(N2, heartbeat(1, 2, (4, 1), 2))), ["l1 read 1..=2 up to 1 B"]);
+    assert_eq!(applies(&answer(&mut n1, 1, 1..=4, 1)), ["apply [1@1]"]);
+    assert_eq!(applies(&n1.step(Input::Applied { index: LogIndex(1) })), ["apply [2@1]"]);
+    n1.step(Input::Applied { index: LogIndex(2) });
+    n1.receive(N3, append(2, 1, (2, 1), 2, &[(3, 2), (4, 2)]));
+    n1.persist();
+    let committed = n1.receive(N3, heartbeat(2, 2, (4, 2), 4));
+    assert_eq!((applies(&committed), asked(&committed)), (vec![], vec!["l2 read 3..=4 up to 1 B".to_owned()]));
+    assert_eq!(applies(&answer(&mut n1, 2, 3..=4, 2)), ["apply [3@2]"]);
+}
+
+#[test]
 fn a_discarded_log_forgets_the_question() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).following(1);
     n1.receive(N2, heartbeat(1, 2, (4, 1), 2));
