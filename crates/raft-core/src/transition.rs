@@ -57,8 +57,8 @@ impl Raft {
             // Only a forged term can bring this about; peers would refuse the next one.
             let deadline = self.shared.draw_election_deadline();
             let granted = BTreeSet::new();
-            self.role = Role::PreCandidate(PreCandidate { round: self.round, granted, deadline });
-            return;
+            let role = Role::PreCandidate(PreCandidate { round: self.round, granted, deadline });
+            return self.change_role(role, cause);
         }
         self.shared.enter_term(term, Some(self.shared.id()));
         let transfer = matches!(cause, Cause::TransferRequested { .. });

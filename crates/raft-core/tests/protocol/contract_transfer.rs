@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
-use raft_core::{Action, Input, NodeId, RejectReason, RequestId, RoleKind, TransferFailure};
+use raft_core::{Action, Input, MAX_NUMBER, NodeId, RejectReason, RequestId, RoleKind, TransferFailure};
 
 fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {
     n1.step(Input::TransferLeadership { id: RequestId(77), to })
@@ -148,6 +148,14 @@ fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
     let mut learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3);
     learner.receive(N2, timeout_now(3, (2, 1)));
     assert_eq!(learner.role(), RoleKind::Follower, "it does not vote");
+}
+
+#[test]
+fn a_target_without_a_term_left_reports_that_it_follows_nobody() {
+    let mut n1 = Replica::new(&[1, 1]).following(MAX_NUMBER);
+    let actions = n1.receive(N2, timeout_now(MAX_NUMBER, (2, 1)));
+    assert_eq!((n1.role(), n1.term(), n1.raft.leader()), (RoleKind::PreCandidate, MAX_NUMBER, None));
+    assert_eq!(news(&actions), [format!("leader of term {MAX_NUMBER} is unknown")]);
 }
 
 #[test]
