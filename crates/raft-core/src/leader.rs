@@ -6,7 +6,7 @@ use crate::event::{Event, IgnoreReason};
 use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, RequestId, Seq};
 use crate::message::{AppendEntriesResponse, AppendOutcome};
-use crate::progress::Progress;
+use crate::progress::{Bounds, Progress};
 use crate::read::Reads;
 use crate::shared::Shared;
 use crate::status::PeerState;
@@ -16,6 +16,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 /// What only a leader knows.
+///
+/// Invariants:
+/// - its vote for itself is durable;
+/// - its last entry is of its term, at or after `term_start`;
+/// - `peers` names every other member, and not this node;
+/// - `uncommitted` begins after the commit index and ends at the last entry, and `uncommitted_bytes` is its sum;
+/// - `told_to_start` is set once a transfer has sent its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leader {
@@ -61,6 +68,39 @@ impl Leader {
             reads: Reads::default(),
             transfer: None,
             told_to_start: false,
+        }
+    }
+
+    /// Asserts the invariants between two calls.
+    pub(crate) fn check(&self, shared: &Shared) {
+        let (id, term, commit, last) = (shared.id(), shared.term(), shared.commit, shared.last());
+        let (leader, vote) = (shared.leader, shared.hard_state.voted_for);
+        assert!(leader == Some(id) && vote == Some(id), "{id} leads term {term} with vote {vote:?}, leader {leader:?}");
+        assert!(shared.hard_state_is_durable(), "{id} leads term {term}, its vote is not durable");
+        assert!(
+            last.term == term && self.term_start <= last.index,
+            "term {term} starts at {}, last {last}",
+            self.term_start
+        );
+        let members = shared.configuration().map(|configuration| &configuration.members);
+        let mut others = members.into_iter().flat_map(|members| members.keys()).filter(|&&member| member != id);
+        let unknown = others.find(|member| !self.peers.contains_key(member));
+        assert!(unknown.is_none(), "member {unknown:?} is not a peer");
+        assert!(!self.peers.contains_key(&id), "{id} is a peer of itself");
+        let (low, high) = (self.uncommitted.front(), self.uncommitted.back());
+        let is_the_rest = match (low, high) {
+            (Some(&(low, _)), Some(&(high, _))) => commit < low && high == last.index,
+            _ => commit == last.index && self.uncommitted_bytes == 0,
+        };
+        let bytes = self.uncommitted_bytes;
+        assert!(is_the_rest, "uncommitted {low:?} to {high:?}, {bytes} B, commit {commit}, last {last}");
+        let is_told = self.transfer.is_some_and(|transfer| transfer.is_told());
+        assert!(self.told_to_start || !is_told, "{:?} sent its request, told_to_start is not set", self.transfer);
+        self.reads.check(self.seq);
+        let bounds = Bounds { base: shared.log.base().index, commit, last: last.index, seq: self.seq, now: shared.now };
+        for (&id, peer) in &self.peers {
+            peer.check(id, bounds);
+            peer.read_back.check(&shared.log);
         }
     }
 
@@ -212,3 +252,74 @@ impl Leader {
 
 // What was appended counts from where something began to wait.
 canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, told_to_start } without { appended_bytes });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::each_fails;
+    use crate::id::Term;
+    use crate::raft::Raft;
+    use crate::role::Role;
+
+    fn of_leader(raft: &mut Raft) -> &mut Leader {
+        match &mut raft.role {
+            Role::Leader(leader) => leader,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_leader_that_must_not_lead_or_has_lost_count_fails() {
+        each_fails(
+            &crate::broken::leader(),
+            |raft| raft.role.check(&raft.shared),
+            &[
+                ("n1 leads term 2 with vote Some(n2), leader Some(n1)", |raft| {
+                    raft.shared.hard_state.voted_for = Some(NodeId(2));
+                }),
+                ("n1 leads term 2 with vote Some(n1), leader None", |raft| raft.shared.leader = None),
+                ("n1 leads term 2, its vote is not durable", |raft| {
+                    raft.shared.hard_state = crate::HardState { term: Term(1), voted_for: None };
+                    raft.shared.enter_term(Term(2), Some(NodeId(1)));
+                    raft.shared.leader = Some(NodeId(1));
+                }),
+                ("term 2 starts at 3, last 2@2", |raft| of_leader(raft).term_start = LogIndex(3)),
+                ("member Some(n3) is not a peer", |raft| drop(of_leader(raft).peers.remove(&NodeId(3)))),
+                ("n1 is a peer of itself", |raft| {
+                    let peer = of_leader(raft).peers[&NodeId(2)].clone();
+                    of_leader(raft).peers.insert(NodeId(1), peer);
+                }),
+                ("uncommitted None to None, 96 B, commit 0, last 2@2", |raft| of_leader(raft).uncommitted.clear()),
+                ("None to None, 96 B, commit 2, last 2@2", |raft| {
+                    of_leader(raft).uncommitted.clear();
+                    raft.shared.commit = LogIndex(2);
+                }),
+                ("commit 1, last 2@2", |raft| raft.shared.commit = LogIndex(1)),
+                ("to Some((1, 72)), 96 B", |raft| {
+                    of_leader(raft).uncommitted.pop_back();
+                }),
+                ("sent its request, told_to_start is not set", |raft| {
+                    let Raft { role: Role::Leader(leader), shared, .. } = raft else { panic!("it leads") };
+                    leader.peers.values_mut().for_each(|peer| peer.match_index = LogIndex(2));
+                    leader.begin_transfer(shared, RequestId(1), Some(NodeId(2)));
+                    leader.drive_transfer(shared);
+                    leader.told_to_start = false;
+                }),
+                ("n2: echoed s9 is above sent", |raft| {
+                    of_leader(raft).peers.values_mut().for_each(|peer| peer.echoed = Seq(9));
+                }),
+                ("round Some(s1) without a waiting read", |raft| of_leader(raft).reads.round = Some(Seq(1))),
+            ],
+        );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn an_append_from_beyond_the_log_fails() {
+        let mut raft = crate::broken::leader();
+        of_leader(&mut raft).peers.values_mut().for_each(|peer| peer.next_index = LogIndex(9));
+        let Raft { role: Role::Leader(leader), shared, .. } = &mut raft else { panic!("it leads") };
+        let message = crate::broken::failure(|| leader.send_heartbeats(shared));
+        assert!(message.contains("next index 9 is beyond the log's end 2@2"), "{message}");
+    }
+}

@@ -110,6 +110,8 @@
 extern crate alloc;
 
 mod action;
+#[cfg(test)]
+mod broken;
 mod config;
 mod configuration;
 mod digest;

@@ -13,8 +13,9 @@ use alloc::vec::Vec;
 
 /// The replicated log (Raft §5.3).
 ///
-/// Invariant: `terms` covers exactly base+1..=last, indices and terms both rising; `runs`, then `open`, hold the newest
-/// of these entries without a gap; `configurations` names every configuration entry and the one in force at `base`.
+/// Invariants: `terms` covers exactly base+1..=last, indices and terms both rising; `runs`, then `open`, hold the newest
+/// of these entries without a gap, and `cached_bytes` is their size; `configurations` names every configuration entry and
+/// the one in force at `base`, all valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Log {
@@ -156,6 +157,25 @@ impl Log {
         self.runs.push_back(entries);
     }
 
+    /// Asserts the invariants at both ends; `note` asserts them for each entry in between.
+    pub(crate) fn check(&self) {
+        let (base, last) = (self.base, self.last);
+        assert!(base.index <= last.index && base.term <= last.term, "base {base} is above last {last}");
+        let first = self.terms.first().map(|&(first, _)| first);
+        let expected = (base.index < last.index).then(|| base.index.next());
+        assert!(first == expected, "terms begin at {first:?}, expected {expected:?}");
+        let newest = self.terms.last().copied();
+        let ends = newest.is_none_or(|(first, term)| first <= last.index && term == last.term);
+        assert!(ends, "the newest term is {newest:?}, last {last}");
+        let cached = self.open.last().map(|entry| entry.id).or_else(|| self.runs.back().and_then(Entries::last_id));
+        assert!(cached.is_none_or(|id| id == last), "memory ends at {cached:?}, last {last}");
+        let from = self.cached_from();
+        assert!(from > base.index, "memory begins at {from}, base {base}");
+        assert!(cached.is_some() || self.cached_bytes == 0, "{} bytes in memory without entries", self.cached_bytes);
+        let configured = self.configurations.last_key_value().map(|(&index, _)| index);
+        assert!(configured <= Some(last.index), "configuration at {configured:?}, last {last}");
+    }
+
     fn note(&mut self, entry: &Entry) {
         debug_assert!(
             entry.id.index == self.last.index.next() && entry.id.term >= self.last.term,
@@ -167,6 +187,7 @@ impl Log {
             self.terms.push((entry.id.index, entry.id.term));
         }
         if let Payload::Configuration(configuration) = &entry.payload {
+            debug_assert!(configuration.is_valid(), "{} carries {configuration}, which is not valid", entry.id);
             self.configurations.insert(entry.id.index, (entry.id.term, configuration.clone()));
         }
         self.cached_bytes = self.cached_bytes.saturating_add(entry.size());
@@ -504,5 +525,42 @@ mod tests {
         assert_eq!((dropped.base(), dropped.last()), (EntryId::new(4, 2), EntryId::new(4, 2)));
         assert_eq!(dropped.term_at(LogIndex(3)), None);
         assert_eq!(restored(None, &[]), Log::default());
+    }
+
+    #[test]
+    fn a_log_whose_parts_do_not_meet_fails() {
+        crate::broken::each_fails(
+            &log_of(&[1, 1, 2]),
+            |log| log.check(),
+            &[
+                ("base 9@1 is above last 3@2", |log| log.base = EntryId::new(9, 1)),
+                ("terms begin at None, expected Some(1)", |log| log.terms.clear()),
+                ("terms begin at Some(1), expected Some(2)", |log| log.base = EntryId::new(1, 1)),
+                ("the newest term is Some((1, 1))", |log| log.terms.truncate(1)),
+                ("memory ends at Some(9@2), last 3@2", |log| log.runs.push_back(vec![entry(9, 2)].into())),
+                ("memory begins at 1, base 1", |log| (log.base, log.terms[0].0) = (EntryId::new(1, 1), LogIndex(2))),
+                ("300 bytes in memory without entries", |log| log.runs.clear()),
+                ("configuration at Some(4), last 3@2", |log| {
+                    log.configurations.insert(LogIndex(4), (Term(2), Configuration::default()));
+                }),
+            ],
+        );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn an_entry_that_does_not_belong_fails() {
+        crate::broken::each_fails(
+            &log_of(&[1, 1, 2]),
+            |_| (),
+            &[
+                ("5@2 does not follow 3@2", |log| log.push(entry(5, 2))),
+                ("4@1 does not follow 3@2", |log| log.push(entry(4, 1))),
+                ("4@2 carries {}, which is not valid", |log| {
+                    let payload = Payload::Configuration(Configuration::default());
+                    log.push(Entry { id: EntryId::new(4, 2), payload });
+                }),
+            ],
+        );
     }
 }

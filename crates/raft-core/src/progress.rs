@@ -3,7 +3,7 @@
 //! This file must not know the log's content or the other peers.
 
 use crate::fingerprint::{Canon, Canonical, canonical};
-use crate::id::{EntryId, LogIndex, Seq};
+use crate::id::{EntryId, LogIndex, NodeId, Seq};
 use crate::readback::ReadBack;
 use crate::status::{PeerState, PeerStatus};
 use crate::time::Instant;
@@ -12,7 +12,13 @@ use core::time::Duration;
 
 /// A leader's view of a peer.
 ///
-/// Invariant: `match_index < next_index`; `inflight` is empty unless replicating, its indices rise.
+/// Invariants:
+/// - match < next <= last + 1; base < next, unless the peer has lost data;
+/// - `inflight` is empty unless replicating; its indices rise from match to next, and `inflight_bytes` is its sum;
+/// - `sending` is set exactly in the state `Snapshot`;
+/// - echoed <= sent <= the newest append, `created` and `position_since` too;
+/// - sent_commit <= the leader's commit index;
+/// - promised <= contact <= now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Progress {
@@ -110,6 +116,18 @@ pub(crate) struct Kept {
 struct InFlight {
     last: LogIndex,
     bytes: u64,
+}
+
+/// The leader's numbers that bound those of a peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// The last compacted entry.
+    pub(crate) base: LogIndex,
+    pub(crate) commit: LogIndex,
+    pub(crate) last: LogIndex,
+    /// The newest append sent to anybody.
+    pub(crate) seq: Seq,
+    pub(crate) now: Instant,
 }
 
 /// What was true when an append was sent; dates the answers that echo it.
@@ -269,6 +287,29 @@ impl Progress {
         self.read_back.forget();
     }
 
+    /// Asserts the invariants between two calls.
+    pub(crate) fn check(&self, id: NodeId, bounds: Bounds) {
+        let Bounds { base, commit, last, seq, now } = bounds;
+        let Self { match_index, next_index, state, sent, echoed, contact, promised, sent_commit, .. } = *self;
+        assert!(match_index < next_index, "{id}: match {match_index} is not below next {next_index}");
+        assert!(next_index <= last.next(), "{id}: next {next_index} is beyond last {last}");
+        assert!(next_index > base || state == PeerState::LostData, "{id}: next {next_index} is not above base {base}");
+        let window = self.inflight.front().map(|low| low.last).zip(self.inflight.back().map(|high| high.last));
+        let is_window = window.map_or(self.inflight_bytes == 0, |(low, high)| {
+            state == PeerState::Replicate && match_index < low && low <= high && high.next() == next_index
+        });
+        let bytes = self.inflight_bytes;
+        assert!(is_window, "{id}: {window:?} in flight, {bytes} B, match {match_index}, next {next_index}, {state:?}");
+        let sending = self.sending;
+        assert!((state == PeerState::Snapshot) == sending.is_some(), "{id}: sending {sending:?} in {state:?}");
+        assert!(echoed <= sent, "{id}: echoed {echoed} is above sent {sent}");
+        let newest = sent.max(self.created).max(self.position_since);
+        assert!(newest <= seq, "{id}: append {newest} is above the newest {seq}");
+        assert!(sent_commit <= commit, "{id}: sent commit {sent_commit} is above commit {commit}");
+        assert!(promised <= contact, "{id}: promised {promised:?} is after contact {contact:?}");
+        assert!(contact <= Some(now), "{id}: contact {contact:?} is after now {now}");
+    }
+
     pub(crate) fn status(&self) -> PeerStatus {
         PeerStatus {
             match_index: self.match_index,
@@ -426,5 +467,42 @@ mod tests {
         assert_eq!(progress.mark_of(Seq(95)).map(|mark| mark.match_index), Some(LogIndex(90)));
         assert_eq!(progress.mark_of(Seq(91)).map(|mark| mark.at), Some(Instant::from_millis(90)));
         assert_eq!(progress.mark_of(Seq(3)), None, "too old to be dated");
+    }
+
+    #[test]
+    fn progress_out_of_bounds_fails() {
+        let (at, seq) = (Instant::from_millis, Seq(5));
+        let bounds = Bounds { base: LogIndex(3), commit: LogIndex(4), last: LogIndex(9), seq, now: at(8) };
+        let mut sound = replicating();
+        sound.sent_entries(LogIndex(6), 10);
+        (sound.sent, sound.echoed, sound.sent_commit) = (Seq(4), Seq(3), LogIndex(4));
+        (sound.contact, sound.promised) = (Some(at(7)), Some(at(6)));
+        crate::broken::each_fails(
+            &sound,
+            |peer| peer.check(NodeId(2), bounds),
+            &[
+                ("n2: match 7 is not below next 7", |peer| peer.match_index = LogIndex(7)),
+                ("n2: next 11 is beyond last 9", |peer| peer.next_index = LogIndex(11)),
+                ("n2: next 3 is not above base 3", |peer| {
+                    (peer.match_index, peer.next_index) = (LogIndex(0), LogIndex(3))
+                }),
+                ("Some((6, 6)) in flight, 10 B, match 4, next 8", |peer| peer.next_index = LogIndex(8)),
+                ("match 6, next 7", |peer| peer.match_index = LogIndex(6)),
+                ("in flight, 10 B, match 4, next 7, Probe", |peer| peer.state = PeerState::Probe),
+                ("None in flight, 10 B", |peer| peer.inflight.clear()),
+                ("Some((8, 6)) in flight", |peer| peer.inflight.push_front(InFlight { last: LogIndex(8), bytes: 0 })),
+                ("n2: sending None in Snapshot", |peer| {
+                    peer.clear();
+                    peer.state = PeerState::Snapshot;
+                }),
+                ("n2: echoed s5 is above sent s4", |peer| peer.echoed = Seq(5)),
+                ("n2: append s6 is above the newest s5", |peer| peer.position_since = Seq(6)),
+                ("n2: sent commit 5 is above commit 4", |peer| peer.sent_commit = LogIndex(5)),
+                ("n2: promised Some(8.000000ms) is after contact Some(7", |peer| {
+                    peer.promised = Some(Instant::from_millis(8))
+                }),
+                ("n2: contact Some(9.000000ms) is after now 8", |peer| peer.contact = Some(Instant::from_millis(9))),
+            ],
+        );
     }
 }

@@ -18,6 +18,9 @@ use crate::time::Instant;
 use alloc::vec::Vec;
 
 /// One Raft replica: a deterministic function of its inputs, with time among them.
+///
+/// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) names. The other invariants stand
+/// on the types of the fields.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Raft {
@@ -74,6 +77,9 @@ impl Raft {
         self.settle();
         self.leave_a_stalled_disk();
         self.emit();
+        if cfg!(debug_assertions) {
+            self.check();
+        }
         *actions = core::mem::take(&mut self.shared.actions);
     }
 
@@ -377,6 +383,15 @@ impl Raft {
         }
     }
 
+    /// Asserts the invariants of the replica and of its parts. Release builds skip it.
+    pub(crate) fn check(&self) {
+        let (leader, term) = (self.leader(), self.shared.term());
+        let is_announced = self.announced.1 == leader && (leader.is_none() || self.announced.0 == term);
+        assert!(is_announced, "announced {:?}, but the leader of term {term} is {leader:?}", self.announced);
+        self.shared.check();
+        self.role.check(&self.shared);
+    }
+
     /// Emits once what the call brought about.
     fn emit(&mut self) {
         self.shared.emit_write();
@@ -398,3 +413,21 @@ impl Raft {
 }
 
 canonical!(Raft { shared, role, round, seen, announced, started });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::{each_fails, follower};
+
+    #[test]
+    fn a_leader_that_was_not_announced_fails() {
+        each_fails(
+            &follower(),
+            |raft| raft.check(),
+            &[
+                ("announced (2, None)", |raft| raft.announced.1 = None),
+                ("announced (1, Some(n2))", |raft| raft.announced.0 = Term(1)),
+            ],
+        );
+    }
+}

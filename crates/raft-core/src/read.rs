@@ -15,6 +15,8 @@ use crate::status::PeerState;
 use alloc::collections::VecDeque;
 
 /// The reads that wait for confirmation, in order of arrival.
+///
+/// Invariants: `after` and `index` never fall, `after` is at most the newest append; `round` is set only while reads wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reads {
@@ -42,6 +44,17 @@ impl Reads {
     /// Fails all that wait.
     pub(crate) fn fail(self, shared: &mut Shared, reason: RejectReason) {
         shared.actions.extend(self.waiting.into_iter().map(|read| Action::ReadFailed { id: read.id, reason }));
+    }
+
+    /// Asserts the invariants; `seq` is the newest append.
+    pub(crate) fn check(&self, seq: Seq) {
+        let (oldest, newest) = (self.waiting.front(), self.waiting.back());
+        let rise = oldest.zip(newest).is_none_or(|(oldest, newest)| {
+            oldest.after <= newest.after && oldest.index <= newest.index && newest.after <= seq
+        });
+        assert!(rise, "reads wait from {oldest:?} to {newest:?} at append {seq}");
+        let round = self.round;
+        assert!(round.is_none() || newest.is_some(), "round {round:?} without a waiting read");
     }
 
     /// Starts a round if reads wait and none is under way: returns the number its appends must exceed. Reads that arrive
@@ -96,3 +109,24 @@ impl Leader {
 
 canonical!(Reads { waiting, round });
 canonical!(Waiting { id, index, after });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_out_of_order_fail() {
+        let read = |index, after| Waiting { id: RequestId(1), index: LogIndex(index), after: Seq(after) };
+        let sound = Reads { waiting: [read(2, 3), read(4, 5)].into(), round: Some(Seq(3)) };
+        crate::broken::each_fails(
+            &sound,
+            |reads| reads.check(Seq(5)),
+            &[
+                ("reads wait from Some", |reads| reads.waiting[0].after = Seq(6)),
+                ("reads wait from Some", |reads| reads.waiting[0].index = LogIndex(5)),
+                ("at append s5", |reads| reads.waiting[1].after = Seq(6)),
+                ("round Some(s3) without a waiting read", |reads| reads.waiting.clear()),
+            ],
+        );
+    }
+}

@@ -13,6 +13,8 @@ use crate::log::Log;
 use crate::shared::Shared;
 
 /// One purpose's reading.
+///
+/// Invariant: the log holds the entries of `answer`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ReadBack {
@@ -39,6 +41,12 @@ impl ReadBack {
             .zip(first.0..)
             .take_while(|(entry, index)| entry.id.index.0 == *index && log.holds(entry.id));
         self.answer = entries.slice(0, count.count());
+    }
+
+    /// Asserts the invariant for the last entry; for the others it follows (Raft §5.3, Log Matching).
+    pub(crate) fn check(&self, log: &Log) {
+        let end = self.answer.last_id();
+        assert!(end.is_none_or(|id| log.agrees_with(id)), "{end:?} was read back, the log does not hold it");
     }
 
     /// Truncates the answer with the log. An answer reaches so far only if the host read more than it was asked for.
@@ -90,3 +98,24 @@ impl ReadBack {
 }
 
 canonical!(ReadBack { asked, answer });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::{each_fails, follower};
+    use crate::entry::{Entry, Payload};
+    use crate::id::EntryId;
+    use alloc::vec;
+
+    #[test]
+    fn an_answer_that_the_log_does_not_hold_fails() {
+        let log = follower().shared.log;
+        each_fails(
+            &ReadBack::default(),
+            |read_back| read_back.check(&log),
+            &[("Some(3@1) was read back", |read_back| {
+                read_back.answer = vec![Entry { id: EntryId::new(3, 1), payload: Payload::Noop }].into();
+            })],
+        );
+    }
+}

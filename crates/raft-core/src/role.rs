@@ -4,6 +4,7 @@ use crate::action::StopReason;
 use crate::fingerprint::canonical;
 use crate::id::{LogIndex, NodeId, Round, Seq};
 use crate::leader::Leader;
+use crate::shared::Shared;
 use crate::status::RoleKind;
 use crate::time::Instant;
 use alloc::collections::BTreeSet;
@@ -20,6 +21,9 @@ pub(crate) enum Role {
 }
 
 /// Answers leaders and candidates. A learner is a follower that is no voter: its timer never fires.
+///
+/// Invariants: `owed_vote` names the candidate that has this node's vote; `owed` is set only while the leader is known, and
+/// its target is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Follower {
@@ -55,6 +59,8 @@ pub(crate) struct PreCandidate {
 }
 
 /// Asks for votes (Raft §5.2).
+///
+/// Invariant: it voted for itself; `granted` names it and `deadline` is set exactly when that vote is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Candidate {
@@ -73,6 +79,28 @@ impl Follower {
 }
 
 impl Role {
+    /// Asserts the invariants of the present role between two calls.
+    pub(crate) fn check(&self, shared: &Shared) {
+        let (id, vote) = (shared.id(), shared.hard_state.voted_for);
+        match self {
+            Self::Follower(Follower { owed, owed_vote, .. }) => {
+                assert!(owed_vote.is_none() || *owed_vote == vote, "vote owed to {owed_vote:?}, given to {vote:?}");
+                let (leader, verified) = (shared.leader, shared.verified);
+                let is_owed = owed.is_none_or(|owed| leader.is_some() && owed.target <= verified);
+                assert!(is_owed, "{owed:?} to leader {leader:?}, verified {verified}");
+            }
+            Self::Candidate(Candidate { granted, deadline, .. }) => {
+                assert!(vote == Some(id), "{id} is a candidate with vote {vote:?}");
+                let is_durable = shared.hard_state_is_durable();
+                let counts = granted.contains(&id);
+                assert!(counts == is_durable, "own vote: durable {is_durable}, counted {counts}");
+                assert!(deadline.is_some() == is_durable, "own vote: durable {is_durable}, deadline {deadline:?}");
+            }
+            Self::Leader(leader) => leader.check(shared),
+            Self::PreCandidate(_) | Self::Stopped(_) => {}
+        }
+    }
+
     pub(crate) fn kind(&self) -> RoleKind {
         match self {
             Self::Follower(_) => RoleKind::Follower,
@@ -88,3 +116,55 @@ canonical!(Follower { election_deadline, seen, owed, owed_vote });
 canonical!(Owed { at_once, base, target });
 canonical!(PreCandidate { round, granted, deadline });
 canonical!(Candidate { granted, deadline, transfer });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::{candidate, each_fails, follower};
+    use crate::raft::Raft;
+
+    fn of_follower(raft: &mut Raft) -> &mut Follower {
+        match &mut raft.role {
+            Role::Follower(follower) => follower,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn of_candidate(raft: &mut Raft) -> &mut Candidate {
+        match &mut raft.role {
+            Role::Candidate(candidate) => candidate,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_follower_that_owes_what_it_must_not_fails() {
+        let owed = |raft: &mut Raft, target| {
+            of_follower(raft).owed = Some(Owed { at_once: false, base: LogIndex(0), target: LogIndex(target) });
+        };
+        let mut sound = follower();
+        owed(&mut sound, 3);
+        each_fails(
+            &sound,
+            |raft| raft.role.check(&raft.shared),
+            &[
+                ("vote owed to Some(n3), given to None", |raft| of_follower(raft).owed_vote = Some(NodeId(3))),
+                ("to leader None", |raft| raft.shared.leader = None),
+                ("verified 2", |raft| raft.shared.verified = LogIndex(2)),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_candidate_whose_own_vote_is_in_doubt_fails() {
+        each_fails(
+            &candidate(),
+            |raft| raft.role.check(&raft.shared),
+            &[
+                ("n1 is a candidate with vote Some(n2)", |raft| raft.shared.hard_state.voted_for = Some(NodeId(2))),
+                ("own vote: durable true, counted false", |raft| of_candidate(raft).granted.clear()),
+                ("own vote: durable true, deadline None", |raft| of_candidate(raft).deadline = None),
+            ],
+        );
+    }
+}

@@ -23,6 +23,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 /// The part of a node that outlives its roles.
+///
+/// Invariants between two calls:
+/// - applied <= handed <= commit <= verified <= last;
+/// - base <= newest snapshot <= commit, base being the last compacted entry;
+/// - the term of the last entry is at most the current term;
+/// - an entry that is not in memory is durable;
+/// - `applying` ends at `handed` and begins after `applied`, and `applying_bytes` is its sum;
+/// - a write carries every change;
+/// - contact <= now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Shared {
@@ -326,7 +335,10 @@ impl Shared {
         if hard_state.is_none() && touches.is_none() && snapshot.is_none() {
             return;
         }
-        let entries = self.log.entries(self.written.next(), self.log.last().index, u64::MAX).unwrap_or_default();
+        let (first, last) = (self.written.next(), self.log.last().index);
+        let entries = self.log.entries(first, last, u64::MAX).unwrap_or_default();
+        let ends = entries.last_id().map_or(self.written, |id| id.index);
+        debug_assert!(ends == last, "the write from {first} on ends at {ends}, the log at {last}");
         let bytes = core::mem::take(&mut self.changed_bytes);
         let id = self.writes.issue(touches, bytes, self.now);
         if hard_state.is_some() {
@@ -335,7 +347,7 @@ impl Shared {
         if let Some(record) = &snapshot {
             self.snapshots.issued(id, record);
         }
-        self.written = self.log.last().index;
+        self.written = last;
         let truncate_from = self.truncate_from.take();
         self.actions.push(Action::Persist(Write { id, hard_state, truncate_from, snapshot, entries }));
     }
@@ -378,8 +390,11 @@ impl Shared {
         self.log.evict(cached.saturating_add(self.config.max_apply_bytes), durable);
     }
 
-    /// Takes note of what the state machine is about to be handed.
+    /// Takes note of what the state machine is about to be handed: more than before, all of it committed and durable.
     pub(crate) fn hand_over(&mut self, last: LogIndex, bytes: u64) {
+        let (before, commit, durable) = (self.handed, self.commit, self.durable());
+        debug_assert!(before < last, "handed {last} is not above {before}");
+        debug_assert!(last <= commit.min(durable), "handed {last} is above commit {commit} or durable {durable}");
         self.handed = last;
         self.applying.push_back(Applying { last, bytes, since: self.now });
         self.applying_bytes = self.applying_bytes.saturating_add(bytes);
@@ -418,6 +433,36 @@ impl Shared {
         }
     }
 
+    /// Asserts the invariants between two calls.
+    pub(crate) fn check(&self) {
+        let Self { commit, verified, handed, applied, written, now, contact, .. } = *self;
+        let (base, last, newest) = (self.log.base().index, self.log.last(), self.snapshots.newest_index());
+        assert!(applied <= handed, "applied {applied} is above handed {handed}");
+        assert!(handed <= commit, "handed {handed} is above commit {commit}");
+        assert!(commit <= verified, "commit {commit} is above verified {verified}");
+        assert!(verified <= last.index, "verified {verified} is above last {last}");
+        assert!(base <= newest, "base {base} is above the newest snapshot {newest}");
+        assert!(newest <= commit, "the newest snapshot {newest} is above commit {commit}");
+        assert!(last.term <= self.term(), "the last entry {last} is above term {}", self.term());
+        let (cached, durable) = (self.log.cached_from(), self.durable());
+        assert!(cached <= durable.max(base).next(), "memory begins at {cached}, durable {durable}, base {base}");
+        let (oldest, latest) = (self.applying.front(), self.applying.back());
+        let is_the_rest = match (oldest, latest) {
+            (Some(oldest), Some(latest)) => applied < oldest.last && latest.last == handed,
+            _ => applied == handed && self.applying_bytes == 0,
+        };
+        let bytes = self.applying_bytes;
+        assert!(is_the_rest, "applying {oldest:?} to {latest:?}, {bytes} B, applied {applied}, handed {handed}");
+        let changed = (self.changed_from, self.truncate_from, self.changed_bytes, self.hard_state_changed);
+        assert!(changed == (None, None, 0, false), "no write carries {changed:?}");
+        assert!(written == last.index, "written {written} is not last {last}");
+        assert!(contact <= Some(now), "contact {contact:?} is after now {now}");
+        self.log.check();
+        self.writes.check();
+        self.snapshots.check(handed);
+        self.to_apply.check(&self.log);
+    }
+
     /// The last entry of this node's log.
     pub(crate) fn last(&self) -> EntryId {
         self.log.last()
@@ -432,3 +477,81 @@ impl Shared {
 // The time is what all others count from; actions there are none between calls.
 canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, verified, leader, contact, applying, applying_bytes, overdue, handed, applied, jitter, election_timeout } without { now, actions });
 canonical!(Applying { last, bytes, since });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SnapshotMeta;
+    use crate::broken::{each_fails, follower};
+    use crate::entry::Payload;
+
+    fn noop(index: u64) -> Entry {
+        Entry { id: EntryId::new(index, 2), payload: Payload::Noop }
+    }
+
+    #[test]
+    fn positions_out_of_order_fail() {
+        each_fails(
+            &follower().shared,
+            |shared| shared.check(),
+            &[
+                ("applied 3 is above handed 2", |shared| shared.applied = LogIndex(3)),
+                ("handed 2 is above commit 1", |shared| shared.commit = LogIndex(1)),
+                ("commit 2 is above verified 1", |shared| shared.verified = LogIndex(1)),
+                ("verified 4 is above last 3@2", |shared| shared.verified = LogIndex(4)),
+                ("base 1 is above the newest snapshot 0", |shared| shared.log.compact(LogIndex(1))),
+                ("the newest snapshot 3 is above commit 2", |shared| {
+                    let (configuration, configured_at) = (Configuration::of_voters([NodeId(1)]), EntryId::new(1, 1));
+                    let last = EntryId::new(3, 2);
+                    shared.snapshots.durable = Some(SnapshotMeta { last, configuration, configured_at });
+                }),
+                ("the last entry 3@2 is above term 1", |shared| shared.hard_state.term = Term(1)),
+                ("memory begins at 4, durable 1, base 0", |shared| {
+                    shared.log.evict(0, LogIndex(3));
+                    shared.writes.issue(Some(LogIndex(2)), 0, shared.now);
+                }),
+                ("applying None to None", |shared| shared.applying.clear()),
+                ("None to None, 96 B, applied 2, handed 2", |shared| {
+                    shared.applying.clear();
+                    shared.applied = LogIndex(2);
+                }),
+                ("applied 0, handed 1", |shared| shared.handed = LogIndex(1)),
+                ("applied 2, handed 2", |shared| shared.applied = LogIndex(2)),
+                ("no write carries (None, None, 0, true)", |shared| shared.hard_state_changed = true),
+                ("written 2 is not last 3@2", |shared| shared.written = LogIndex(2)),
+                ("is after now", |shared| shared.contact = Some(Instant::NEVER)),
+            ],
+        );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn steps_that_break_an_invariant_fail() {
+        each_fails(
+            &follower().shared,
+            |_| (),
+            &[
+                ("term 2 is not above 2", |shared| shared.enter_term(Term(2), None)),
+                ("has voted", |shared| {
+                    shared.vote_for(NodeId(2));
+                    shared.vote_for(NodeId(3));
+                }),
+                ("entry 2 is committed up to 2", |shared| shared.truncate_from(LogIndex(2))),
+                ("commit 4 beyond the log's end 3@2", |shared| shared.commit_to(LogIndex(4))),
+                ("handed 2 is not above 2", |shared| shared.hand_over(LogIndex(2), 0)),
+                ("handed 3 is above commit 2 or durable 3", |shared| shared.hand_over(LogIndex(3), 0)),
+                ("handed 3 is above commit 3 or durable 2", |shared| {
+                    shared.commit_to(LogIndex(3));
+                    shared.log_changes(LogIndex(3), 0);
+                    shared.hand_over(LogIndex(3), 0);
+                }),
+                ("the write from 4 on ends at 3, the log at 4", |shared| {
+                    shared.push(noop(4));
+                    shared.log.seal();
+                    shared.log.evict(0, LogIndex(4));
+                    shared.emit_write();
+                }),
+            ],
+        );
+    }
+}

@@ -37,6 +37,9 @@ pub enum LogFate {
 }
 
 /// The snapshots of this node.
+///
+/// Invariants: every one is consistent; indices rise from `durable` through `in_flight` to `changed`; between two calls a
+/// write carries each, and `must_restore` is set exactly while the newest is above what the state machine was handed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Snapshots {
@@ -105,6 +108,17 @@ impl Snapshots {
         }
     }
 
+    /// Asserts the invariants between two calls.
+    pub(crate) fn check(&self, handed: LogIndex) {
+        assert!(self.changed.is_none(), "no write carries {:?}", self.changed);
+        let snapshots = self.durable.iter().chain(self.in_flight.iter().map(|(_, meta)| meta));
+        let rise = snapshots.is_sorted_by(|one, next| one.last.index < next.last.index);
+        assert!(rise, "snapshots do not rise: durable {:?}, in flight {:?}", self.durable, self.in_flight);
+        let (newest, must_restore) = (self.newest_index(), self.must_restore);
+        let is_behind = newest > handed;
+        assert!(must_restore == is_behind, "newest snapshot {newest}, handed {handed}, must restore: {must_restore}");
+    }
+
     fn is_settled(&self) -> bool {
         self.in_flight.is_empty() && self.changed.is_none()
     }
@@ -125,7 +139,10 @@ impl Shared {
     pub(crate) fn on_snapshot_taken(&mut self, index: LogIndex) {
         let is_news = index > self.snapshots.newest_index();
         match self.snapshot_meta(index).filter(|_| is_news) {
-            Some(meta) => self.snapshots.changed = Some(SnapshotRecord { meta, log: LogFate::Keep }),
+            Some(meta) => {
+                debug_assert!(meta.is_consistent(), "{meta} contradicts itself");
+                self.snapshots.changed = Some(SnapshotRecord { meta, log: LogFate::Keep });
+            }
             None => self.observe(|| Event::SnapshotUnused { index }),
         }
     }
@@ -247,3 +264,42 @@ impl fmt::Debug for SnapshotMeta {
 
 canonical!(SnapshotMeta { last, configuration, configured_at });
 canonical!(Snapshots { durable, in_flight, changed, must_restore });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::{each_fails, follower};
+
+    fn meta(index: u64) -> SnapshotMeta {
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) }
+    }
+
+    #[test]
+    fn snapshots_out_of_order_fail() {
+        let sound =
+            Snapshots { in_flight: [(WriteId(1), meta(7))].into(), ..Snapshots::restored(Some(meta(4)), false) };
+        each_fails(
+            &sound,
+            |snapshots| snapshots.check(LogIndex(7)),
+            &[
+                ("no write carries Some", |snapshots| {
+                    snapshots.changed = Some(SnapshotRecord { meta: meta(9), log: LogFate::Keep });
+                }),
+                ("snapshots do not rise", |snapshots| snapshots.durable = Some(meta(7))),
+                ("newest snapshot 7, handed 7, must restore: true", |snapshots| snapshots.must_restore = true),
+                ("newest snapshot 8, handed 7, must restore: false", |snapshots| snapshots.in_flight[0].1 = meta(8)),
+            ],
+        );
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    fn a_snapshot_that_contradicts_itself_fails() {
+        let mut shared = follower().shared;
+        shared.applied = LogIndex(2);
+        shared.log.discard(&SnapshotMeta { configuration: Configuration::default(), ..meta(2) });
+        let message = crate::broken::failure(|| shared.on_snapshot_taken(LogIndex(2)));
+        assert!(message.contains("contradicts itself"), "{message}");
+    }
+}

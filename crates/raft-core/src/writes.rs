@@ -9,6 +9,9 @@ use alloc::collections::VecDeque;
 ///
 /// `durable` must be right at every moment, not only when the disk is idle: a write that touches the log from some index
 /// on makes everything from there on uncertain until it is reported, also what an earlier write put there.
+///
+/// Invariants: `in_flight` holds the writes `reported + 1..=issued` in order, and `bytes` is their sum; `lowest` names only
+/// writes in flight, ids and indices both rising.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Writes {
@@ -84,6 +87,24 @@ impl Writes {
         self.reported
     }
 
+    /// Asserts the invariants, at the ends of both queues.
+    pub(crate) fn check(&self) {
+        let Self { issued, reported, bytes, .. } = *self;
+        assert!(reported <= issued, "reported {reported} is above issued {issued}");
+        let (count, front) = (self.in_flight.len() as u64, self.in_flight.front().map(|write| write.id));
+        assert!(count == issued.0 - reported.0, "{count} writes in flight, reported {reported}, issued {issued}");
+        assert!(
+            front.is_none_or(|id| id == reported.next()),
+            "the oldest write in flight is {front:?}, reported {reported}"
+        );
+        assert!(count > 0 || bytes == 0, "{bytes} bytes in flight without a write");
+        if let (Some(&low), Some(&high)) = (self.lowest.front(), self.lowest.back()) {
+            let is_in_flight = reported < low.0 && low.0 <= high.0 && high.0 <= issued;
+            assert!(is_in_flight, "lowest {low:?} to {high:?}, reported {reported}, issued {issued}");
+            assert!(low == high || low.1 < high.1, "lowest {low:?} does not rise to {high:?}");
+        }
+    }
+
     /// The bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -142,5 +163,35 @@ mod tests {
         let after = writes.clone();
         writes.report(first);
         assert_eq!(writes, after);
+    }
+
+    #[test]
+    fn writes_that_do_not_add_up_fail() {
+        let mut writes = Writes::default();
+        writes.issue(Some(LogIndex(3)), 4, Instant(0));
+        writes.issue(Some(LogIndex(5)), 4, Instant(0));
+        crate::broken::each_fails(
+            &writes,
+            |writes| writes.check(),
+            &[
+                ("reported w3 is above issued w2", |writes| writes.reported = WriteId(3)),
+                ("1 writes in flight, reported w0, issued w2", |writes| {
+                    writes.in_flight.pop_back();
+                }),
+                ("the oldest write in flight is Some(w2), reported w0", |writes| writes.in_flight[0].id = WriteId(2)),
+                ("4 bytes in flight without a write", |writes| {
+                    writes.report(WriteId(2));
+                    writes.bytes = 4;
+                }),
+                ("lowest (w3, 3) to (w2, 5)", |writes| writes.lowest[0].0 = WriteId(3)),
+                ("lowest (w1, 3) to (w3, 5), reported w0, issued w2", |writes| writes.lowest[1].0 = WriteId(3)),
+                ("lowest (w1, 3) to (w2, 5), reported w1, issued w2", |writes| {
+                    let lowest = writes.lowest.clone();
+                    writes.report(WriteId(1));
+                    writes.lowest = lowest;
+                }),
+                ("lowest (w1, 5) does not rise to (w2, 5)", |writes| writes.lowest[0].1 = LogIndex(5)),
+            ],
+        );
     }
 }
