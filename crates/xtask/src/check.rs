@@ -25,7 +25,7 @@ fn stages(test_command: String) -> Vec<Stage> {
         environment: vec![("RUSTDOCFLAGS", "-D warnings".into())],
         ..stage("documentation", "cargo doc --locked --workspace --no-deps")
     };
-    let simulator = "cargo run --locked --quiet --release --package raft-sim --";
+    let simulator = "cargo run --locked --quiet --profile sim --package raft-sim --";
     vec![
         stage("format", "cargo --locked fmt --all --check"),
         stage("lints", "cargo clippy --locked --workspace --all-targets -- -D warnings"),

@@ -28,11 +28,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         println!("long: round {round}, seed {seed}, commit {commit}");
         let environment = [("PROPTEST_RNG_SEED", seed.to_string()), ("PROPTEST_CASES", ROUND_CASES.to_string())];
         let swarm = format!(
-            "cargo run --locked --quiet --release --package raft-sim -- swarm --profile all --seeds {seed}..{}",
+            "cargo run --locked --quiet --profile sim --package raft-sim -- swarm --profile all --seeds {seed}..{}",
             seed + ROUND_SEEDS
         );
         let lines = [
-            Line { words: "cargo test --locked --quiet --release --workspace", environment: &environment },
+            Line { words: "cargo test --locked --quiet --profile sim --workspace", environment: &environment },
             Line { words: &swarm, environment: &[] },
         ];
         for line in lines {

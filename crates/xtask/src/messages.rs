@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     for (test, name, fewest) in TESTS {
         let (stdout, stderr) = (folder.join("out"), folder.join("err"));
         let words = format!(
-            "cargo test --locked --release --package raft-core --test protocol -- --exact total::{test} --nocapture"
+            "cargo test --locked --profile sim --package raft-core --test protocol -- --exact total::{test} --nocapture"
         );
         let cases = wanted.div_ceil(fewest);
         let line = Line { words: &words, environment: &[("PROPTEST_CASES", cases.to_string())] };

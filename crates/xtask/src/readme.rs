@@ -59,6 +59,6 @@ mod tests {
         let root = repository::root().unwrap();
         assert_eq!(test_command(&root).unwrap(), "cargo test");
         let text = std::fs::read_to_string(root.join("README.md")).unwrap();
-        assert!(commands(&text).any(|command| command == "cargo run --release -p raft-sim"));
+        assert!(commands(&text).any(|command| command == "cargo run --profile sim -p raft-sim"));
     }
 }

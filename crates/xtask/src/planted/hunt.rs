@@ -71,7 +71,7 @@ impl Hunt<'_> {
             ("CARGO_INCREMENTAL", "1".into()),
             ("PROTOC", "/nonexistent".into()),
         ];
-        let words = "cargo build --locked --quiet --release --package raft-sim";
+        let words = "cargo build --locked --quiet --profile sim --package raft-sim";
         let line = Line { words, environment: &environment };
         if !line.command(&self.tree.folder()).status().context("cannot run cargo")?.success() {
             bail!("the simulator does not build in {}", self.tree.folder().display());
@@ -83,7 +83,7 @@ impl Hunt<'_> {
         let outputs = self.tree.outputs().join(id);
         fs::create_dir_all(&outputs)?;
         let (stdout, stderr) = (outputs.join(format!("{name}.json")), outputs.join(format!("{name}.err")));
-        let mut command = std::process::Command::new(self.tree.target().join("release/raft-sim"));
+        let mut command = std::process::Command::new(self.tree.target().join("sim/raft-sim"));
         command.args(arguments.split(' ')).arg("--out").arg(outputs.join("failures"));
         command.current_dir(self.tree.folder());
         match run_limited(command, &stdout, &stderr, self.limit)? {
