@@ -204,8 +204,6 @@ pub enum RejectReason {
     },
     /// A limit of [`Config`](crate::Config) is reached; try again later.
     Busy,
-    /// The disk has no room for more entries. The core never says so: whoever hosts it knows its disk.
-    NoSpace,
     /// Leadership is being handed over; try again later, perhaps elsewhere.
     Transferring,
     /// This leader is removing itself: it takes nothing new and is about to step down.
@@ -267,7 +265,6 @@ impl fmt::Display for RejectReason {
             Self::NotLeader { leader: Some(leader) } => write!(f, "not the leader; {leader} is"),
             Self::NotLeader { leader: None } => write!(f, "not the leader; none is known"),
             Self::Busy => write!(f, "busy"),
-            Self::NoSpace => write!(f, "no space left on the leader's disk"),
             Self::Transferring => write!(f, "leadership is being handed over"),
             Self::Leaving => write!(f, "this leader is leaving"),
             Self::NoTarget => write!(f, "nobody can take over"),

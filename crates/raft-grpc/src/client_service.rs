@@ -154,7 +154,7 @@ impl ClientService {
             Reply::Rejected { reason: RejectReason::Busy | RejectReason::Transferring | RejectReason::Leaving } => {
                 Reason::Busy(w::Busy {})
             }
-            Reply::Rejected { reason: RejectReason::NoSpace } => Reason::NoSpace(w::NoSpace {}),
+            Reply::NoSpace => Reason::NoSpace(w::NoSpace {}),
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
             // An answer to another kind of request cannot be; if it were, nothing would be known.

@@ -249,6 +249,8 @@ pub enum Reply {
     /// Leadership was lost meanwhile, or the state has jumped to a snapshot: the request may have an effect now, later, or
     /// never.
     Unknown,
+    /// The request surely had no effect: this node leads, and its disk has no room for more entries.
+    NoSpace,
 }
 
 /// Everything a node can ask for, and everything it reports. Every output may be carried out at once.

@@ -283,14 +283,14 @@ impl<S: StateMachine> Node<S> {
 
     /// Whether the disk has room for an entry that somebody asks for; if not, the answer is given here.
     fn fits(&mut self, id: RequestId, bytes: usize, outputs: &mut Vec<NodeOutput>) -> bool {
-        let Err(reason) = self.room.take_command(bytes) else { return true };
+        let Err(reply) = self.room.take_command(bytes) else { return true };
         // The core would say the same, and must not be asked: it may become the leader in this very call.
-        let reason = match self.raft.role() {
-            RoleKind::Leader => reason,
-            RoleKind::Stopped => RejectReason::Stopped,
-            _ => RejectReason::NotLeader { leader: self.raft.status().leader },
+        let reply = match self.raft.role() {
+            RoleKind::Leader => reply,
+            RoleKind::Stopped => Reply::Rejected { reason: RejectReason::Stopped },
+            _ => Reply::Rejected { reason: RejectReason::NotLeader { leader: self.raft.status().leader } },
         };
-        outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
+        outputs.push(NodeOutput::Reply { id, reply });
         false
     }
 

@@ -7,6 +7,7 @@
 //! was let through fits; and a quarter is left for what nobody can refuse: hard states, a new leader's no-op, the end of a
 //! joint configuration, the names of snapshots. This file must not know how a store comes by its reserve.
 
+use crate::message::Reply;
 use raft_core::{Entries, Entry, Instant, Payload, RejectReason, Write, WriteId};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -48,8 +49,8 @@ impl Room {
     /// Whether a command of so many bytes may be proposed; then it counts. One may always, if nothing else is on its way.
     ///
     /// # Errors
-    /// Why not: no space, or only for now.
-    pub(crate) fn take_command(&mut self, bytes: usize) -> Result<(), RejectReason> {
+    /// What a leader replies: `NoSpace`, or `Busy`.
+    pub(crate) fn take_command(&mut self, bytes: usize) -> Result<(), Reply> {
         self.take(RECORD + 2 * ENTRY + bytes as u64)
     }
 
@@ -58,13 +59,13 @@ impl Room {
         entries.is_empty() || self.take(RECORD + bytes_of(entries)).is_ok()
     }
 
-    fn take(&mut self, bytes: u64) -> Result<(), RejectReason> {
+    fn take(&mut self, bytes: u64) -> Result<(), Reply> {
         if self.ask_at.is_some() {
-            return Err(RejectReason::NoSpace);
+            return Err(Reply::NoSpace);
         }
         let before = self.bytes.saturating_add(self.promised);
         if before > 0 && before.saturating_add(bytes) > self.limit {
-            return Err(RejectReason::Busy);
+            return Err(Reply::Rejected { reason: RejectReason::Busy });
         }
         self.promised = self.promised.saturating_add(bytes);
         Ok(())
@@ -176,17 +177,18 @@ mod tests {
 
     #[test]
     fn three_quarters_may_be_on_their_way_and_one_command_always() {
+        let busy = Err(Reply::Rejected { reason: RejectReason::Busy });
         let mut room = Room::new(4_000);
         assert_eq!(room.take_command(10_000), Ok(()), "it is alone");
-        assert_eq!(room.take_command(0), Err(RejectReason::Busy));
+        assert_eq!(room.take_command(0), busy);
         room.begin();
         assert_eq!((room.take_command(1_000), room.take_command(1_000)), (Ok(()), Ok(())));
-        assert_eq!(room.take_command(1_000), Err(RejectReason::Busy));
+        assert_eq!(room.take_command(1_000), busy);
         assert!(!room.take_entries(&write(1, vec![command(1_000)]).entries) && room.take_entries(&Entries::new()));
         room.begin();
         room.asked(&write(1, vec![command(1_000)]));
         room.asked(&write(2, vec![command(1_000)]));
-        assert_eq!(room.take_command(1_000), Err(RejectReason::Busy));
+        assert_eq!(room.take_command(1_000), busy);
         room.persisted(WriteId(1));
         assert_eq!(room.take_command(1_000), Ok(()));
         room.persisted(WriteId(9));
@@ -199,7 +201,7 @@ mod tests {
         let mut room = Room::new(4_000);
         assert!(!room.is_to_be_asked(at(0)) && room.deadline().is_none());
         room.told(true, at(5));
-        assert_eq!(room.take_command(0), Err(RejectReason::NoSpace));
+        assert_eq!(room.take_command(0), Err(Reply::NoSpace));
         assert!(!room.take_entries(&write(1, vec![Payload::Noop]).entries) && room.take_entries(&Entries::new()));
         assert_eq!(room.deadline(), Some(at(1_005)));
         assert!(!room.is_to_be_asked(at(1_004)) && room.is_to_be_asked(at(1_005)) && !room.is_to_be_asked(at(1_006)));

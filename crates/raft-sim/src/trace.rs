@@ -374,6 +374,7 @@ fn reply(reply: &Reply) -> Value {
             json!({ "kind": "not_handed_over", "reason": reason })
         }
         Reply::Rejected { reason } => rejected(*reason),
+        Reply::NoSpace => json!({ "kind": "rejected", "reason": "no_space" }),
         Reply::Lost => json!({ "kind": "lost" }),
         Reply::Unknown => json!({ "kind": "unknown" }),
     }
@@ -386,7 +387,6 @@ fn rejected(reason: RejectReason) -> Value {
             json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(leader) })
         }
         RejectReason::Busy => rejected("busy"),
-        RejectReason::NoSpace => rejected("no_space"),
         RejectReason::Transferring => rejected("transferring"),
         RejectReason::Leaving => rejected("leaving"),
         RejectReason::NoTarget => rejected("no_target"),

@@ -403,7 +403,7 @@ impl Sometimes {
             Reply::HandedOver { .. } => self.mark("transfer_done"),
             Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
-            Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
+            Reply::NoSpace => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { response, .. } => {
                 self.mark("read_served");

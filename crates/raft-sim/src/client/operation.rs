@@ -239,7 +239,7 @@ impl Pending {
                 Some(Answer::Ranged { .. }) => Some(Ended::ok(OpResult::Null)),
                 _ => Some(Ended::unknown()),
             },
-            Reply::Rejected { .. } | Reply::Lost => {
+            Reply::Rejected { .. } | Reply::NoSpace | Reply::Lost => {
                 self.open.remove(&id);
                 None
             }

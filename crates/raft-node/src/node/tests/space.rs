@@ -46,7 +46,7 @@ fn a_leader_without_space_refuses_commands_and_goes_on_with_all_else() {
     let requests = [command(session, 2), Request::OpenSession, Request::ChangeMembership { change }];
     for (id, request) in (3..).zip(requests) {
         cluster.request(leader, id, request);
-        assert_eq!(cluster.reply(id), Some(&Reply::Rejected { reason: RejectReason::NoSpace }));
+        assert_eq!(cluster.reply(id), Some(&Reply::NoSpace));
     }
     let before = last(&cluster, leader);
     // Others say who leads, whatever their own disks are like.
