@@ -8,7 +8,7 @@ use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
 use crate::lane::{Waiting, Working};
 use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
-use crate::scenario::model::{DiskModel, InitialState, Keep, RaftSettings};
+use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
     Write,
@@ -150,6 +150,23 @@ impl Host {
         config.trailing_entries = settings.trailing_entries;
         config.max_cached_bytes = settings.max_cached_bytes;
         config.snapshot_timeout = settings.snapshot_timeout;
+        config.priority = *settings.priority_of.get(&id).unwrap_or(&settings.priority);
+        let Limits {
+            max_write_stall,
+            max_inflight_bytes,
+            max_uncommitted_bytes,
+            max_unpersisted_bytes,
+            max_apply_bytes,
+            max_retained_bytes,
+            max_pending_reads,
+        } = settings.limits;
+        config.max_write_stall = max_write_stall;
+        config.max_inflight_bytes = max_inflight_bytes;
+        config.max_uncommitted_bytes = max_uncommitted_bytes;
+        config.max_unpersisted_bytes = max_unpersisted_bytes;
+        config.max_apply_bytes = max_apply_bytes;
+        config.max_retained_bytes = max_retained_bytes;
+        config.max_pending_reads = max_pending_reads;
         config.observe = true;
         let options = NodeOptions {
             max_sessions: MAX_SESSIONS,

@@ -1,5 +1,6 @@
 //! Scenarios for the tests of the engine.
 
+use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
 use crate::scenario::model::{
     ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel, Step,
@@ -33,6 +34,8 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             stickiness: true,
             lease_reads: false,
             max_clock_drift_ppm: 10_000,
+            priority: 100,
+            priority_of: BTreeMap::new(),
             max_append_bytes: 1 << 20,
             max_inflight_messages: 256,
             snapshot_after_entries: 0,
@@ -42,6 +45,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             snapshot_chunk_bytes: 512,
             snapshot_bytes_per_second: 0,
             snapshot_patience: Duration::from_millis(100),
+            limits: defaults::limits(),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {

@@ -2,6 +2,7 @@
 
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime, Verdict, What};
+use crate::scenario::defaults;
 use crate::scenario::model::{
     ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
 };
@@ -36,6 +37,8 @@ pub(crate) fn scenario() -> Scenario {
             stickiness: true,
             lease_reads: false,
             max_clock_drift_ppm: 10_000,
+            priority: 100,
+            priority_of: BTreeMap::new(),
             max_append_bytes: 1000,
             max_inflight_messages: 4,
             snapshot_after_entries: 0,
@@ -45,6 +48,7 @@ pub(crate) fn scenario() -> Scenario {
             snapshot_chunk_bytes: 512,
             snapshot_bytes_per_second: 0,
             snapshot_patience: Duration::from_millis(100),
+            limits: defaults::limits(),
         },
         initial: BTreeMap::new(),
         network: NetworkModel {

@@ -1,7 +1,7 @@
 //! What a scenario means where its file says nothing: three nodes of a small data centre, two clients, no faults.
 
 use super::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
+    ClientModel, ClientReads, DiskModel, Expectations, Limits, NetworkModel, RaftSettings, Scenario, SeveralModel,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,6 +46,8 @@ fn raft() -> RaftSettings {
         stickiness: config.stickiness,
         lease_reads: config.lease_reads,
         max_clock_drift_ppm: config.max_clock_drift_ppm,
+        priority: config.priority,
+        priority_of: BTreeMap::new(),
         max_append_bytes: config.max_append_bytes,
         max_inflight_messages: config.max_inflight_messages,
         snapshot_after_entries: 0,
@@ -55,6 +57,21 @@ fn raft() -> RaftSettings {
         snapshot_chunk_bytes: 512,
         snapshot_bytes_per_second: 0,
         snapshot_patience: ms(100),
+        limits: limits(),
+    }
+}
+
+/// The limits of [`raft_core::Config`]: so high that no scenario meets them unless it says so.
+pub(crate) fn limits() -> Limits {
+    let config = raft_core::Config::new(raft_core::NodeId(1));
+    Limits {
+        max_write_stall: config.max_write_stall,
+        max_inflight_bytes: config.max_inflight_bytes,
+        max_uncommitted_bytes: config.max_uncommitted_bytes,
+        max_unpersisted_bytes: config.max_unpersisted_bytes,
+        max_apply_bytes: config.max_apply_bytes,
+        max_retained_bytes: config.max_retained_bytes,
+        max_pending_reads: config.max_pending_reads,
     }
 }
 

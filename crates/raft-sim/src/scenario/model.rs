@@ -71,6 +71,10 @@ pub struct RaftSettings {
     pub lease_reads: bool,
     /// How far the rate of any clock is from true time at most, as nodes with leases assume.
     pub max_clock_drift_ppm: u32,
+    /// Who is to lead when nobody does.
+    pub priority: u32,
+    /// Overrides of it for some nodes.
+    pub priority_of: BTreeMap<NodeId, u32>,
     /// The most bytes in one append.
     pub max_append_bytes: u64,
     /// The most appends on their way to a peer.
@@ -89,6 +93,27 @@ pub struct RaftSettings {
     pub snapshot_bytes_per_second: u64,
     /// When a piece of which nothing is heard is taken to be lost.
     pub snapshot_patience: Duration,
+    /// How much may wait.
+    pub limits: Limits,
+}
+
+/// How much may wait in a node, and for how long; see [`raft_core::Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// How long a leader's write may take before it hands leadership over.
+    pub max_write_stall: Duration,
+    /// The most bytes of entries on their way to a peer; one append always fits.
+    pub max_inflight_bytes: u64,
+    /// From so many bytes of uncommitted entries on, a leader rejects commands.
+    pub max_uncommitted_bytes: u64,
+    /// From so many bytes waiting for the disk on, a leader rejects commands and a follower ignores entries.
+    pub max_unpersisted_bytes: u64,
+    /// The most bytes of entries that the state machine has not applied yet; one entry always fits.
+    pub max_apply_bytes: u64,
+    /// The most bytes appended while the log behind a snapshot on its way is kept.
+    pub max_retained_bytes: u64,
+    /// From so many waiting reads on, a leader rejects reads.
+    pub max_pending_reads: usize,
 }
 
 /// What a node finds on its disk at its first start, instead of a founder's first record.

@@ -6,12 +6,13 @@ use super::defaults;
 use super::feature::FEATURES;
 use super::fields::{Fields, Reader, Value};
 use super::model::{
-    ClientModel, DiskModel, Enumeration, Expectations, InitialState, NetworkModel, RaftSettings, Scenario, SwarmModel,
+    ClientModel, DiskModel, Enumeration, Expectations, InitialState, Limits, NetworkModel, RaftSettings, Scenario,
+    SwarmModel,
 };
 use super::names::{READS, named};
 use super::problem::{Problem, Problems};
 use super::{changes, steps, suggest, targets, units};
-use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
+use raft_core::{LogIndex, MAX_NUMBER, MAX_PRIORITY, NodeId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -176,6 +177,7 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
     set(&mut raft.max_append_bytes, bytes);
     let messages = fields.get("max_inflight_messages").and_then(|value| value.integer(1..=1 << 20));
     set(&mut raft.max_inflight_messages, messages.and_then(|number| usize::try_from(number).ok()));
+    limits(fields, &mut raft.limits);
     let mut number = |name, range| fields.get(name).and_then(|value| value.integer(range));
     set(&mut raft.snapshot_after_entries, number("snapshot_after_entries", 1..=1 << 30));
     set(&mut raft.trailing_entries, number("trailing_entries", 0..=1 << 30));
@@ -201,6 +203,27 @@ fn raft(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings, nodes: u64) {
         let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
         raft.election_timeout_of.extend(id.zip(range));
     }
+    set(&mut raft.priority, fields.get("priority").and_then(|value| priority(&value)));
+    for (key, value) in fields.get("priority_of").iter().flat_map(Value::entries) {
+        let id = units::node(key, nodes).map_err(|message| value.problem(message)).ok();
+        raft.priority_of.extend(id.zip(priority(&value)));
+    }
+}
+
+fn priority(value: &Value<'_, '_>) -> Option<u32> {
+    value.integer(0..=u64::from(MAX_PRIORITY)).and_then(|priority| u32::try_from(priority).ok())
+}
+
+fn limits(fields: &mut Fields<'_, '_>, limits: &mut Limits) {
+    set(&mut limits.max_write_stall, fields.get("max_write_stall").and_then(|value| positive(&value)));
+    let mut number = |name, range| fields.get(name).and_then(|value| value.integer(range));
+    set(&mut limits.max_inflight_bytes, number("max_inflight_bytes", 1..=1 << 40));
+    set(&mut limits.max_uncommitted_bytes, number("max_uncommitted_bytes", 1..=1 << 40));
+    set(&mut limits.max_unpersisted_bytes, number("max_unpersisted_bytes", 1..=1 << 40));
+    set(&mut limits.max_apply_bytes, number("max_apply_bytes", 1..=1 << 40));
+    set(&mut limits.max_retained_bytes, number("max_retained_bytes", 0..=1 << 40));
+    let reads = number("max_pending_reads", 1..=1 << 20);
+    set(&mut limits.max_pending_reads, reads.and_then(|number| usize::try_from(number).ok()));
 }
 
 fn leases(fields: &mut Fields<'_, '_>, raft: &mut RaftSettings) {

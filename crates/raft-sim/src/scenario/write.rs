@@ -4,8 +4,8 @@
 use super::changes::show_change;
 use super::feature::FEATURES;
 use super::model::{
-    ClientModel, Condition, Expectations, Keep, Links, NetworkModel, RaftSettings, Scenario, SeveralModel, Step,
-    StepAction, Targets, Trigger,
+    ClientModel, Condition, Expectations, Keep, Limits, Links, NetworkModel, RaftSettings, Scenario, SeveralModel,
+    Step, StepAction, Targets, Trigger,
 };
 use super::names::{READS, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
@@ -118,6 +118,7 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     out.field("stickiness", raft.stickiness);
     out.field("lease_reads", raft.lease_reads);
     out.field("max_clock_drift_ppm", raft.max_clock_drift_ppm);
+    out.field("priority", raft.priority);
     out.field("max_append_bytes", raft.max_append_bytes);
     out.field("max_inflight_messages", raft.max_inflight_messages);
     if raft.snapshot_after_entries > 0 {
@@ -131,10 +132,27 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
         out.field("snapshot_bytes_per_second", raft.snapshot_bytes_per_second);
     }
     out.field("snapshot_patience", quoted(&units::show(raft.snapshot_patience)));
+    limits(&raft.limits).into_iter().for_each(|(name, value)| out.field(name, value));
     if !raft.election_timeout_of.is_empty() {
         out.section("[raft.election_timeout_of]");
         raft.election_timeout_of.iter().for_each(|(id, range)| out.field(&id.to_string(), quoted(&show_range(range))));
     }
+    if !raft.priority_of.is_empty() {
+        out.section("[raft.priority_of]");
+        raft.priority_of.iter().for_each(|(id, priority)| out.field(&id.to_string(), priority));
+    }
+}
+
+fn limits(limits: &Limits) -> [(&'static str, String); 7] {
+    [
+        ("max_write_stall", quoted(&units::show(limits.max_write_stall))),
+        ("max_inflight_bytes", limits.max_inflight_bytes.to_string()),
+        ("max_uncommitted_bytes", limits.max_uncommitted_bytes.to_string()),
+        ("max_unpersisted_bytes", limits.max_unpersisted_bytes.to_string()),
+        ("max_apply_bytes", limits.max_apply_bytes.to_string()),
+        ("max_retained_bytes", limits.max_retained_bytes.to_string()),
+        ("max_pending_reads", limits.max_pending_reads.to_string()),
+    ]
 }
 
 fn network(model: &NetworkModel) -> Vec<(&'static str, String)> {

@@ -33,9 +33,14 @@ const MALFORMED: &[(&str, &str)] = &[
     ),
     (
         "[raft]\nfsync = 1",
-        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_chunk_bytes, snapshot_bytes_per_second, snapshot_timeout, snapshot_patience, election_timeout_of",
+        "8: raft.fsync: unknown field `fsync`, known here: election_timeout, heartbeat_interval, pre_vote, check_quorum, stickiness, lease_reads, max_clock_drift_ppm, max_append_bytes, max_inflight_messages, max_write_stall, max_inflight_bytes, max_uncommitted_bytes, max_unpersisted_bytes, max_apply_bytes, max_retained_bytes, max_pending_reads, snapshot_after_entries, trailing_entries, max_cached_bytes, snapshot_chunk_bytes, snapshot_bytes_per_second, snapshot_timeout, snapshot_patience, election_timeout_of, priority, priority_of",
     ),
     ("[raft]\nlease_reads = true\nstickiness = false", "8: raft.lease_reads: needs `stickiness`"),
+    ("[raft]\nmax_write_stall = \"0ms\"", "8: raft.max_write_stall: must be above 0"),
+    ("[raft]\nmax_apply_bytes = 0", "8: raft.max_apply_bytes: 0 is out of range: 1 to 1099511627776"),
+    ("[raft]\nmax_pending_reads = 0", "8: raft.max_pending_reads: 0 is out of range: 1 to 1048576"),
+    ("[raft]\npriority = 101", "8: raft.priority: 101 is out of range: 0 to 100"),
+    ("[raft.priority_of]\nn4 = 0", "8: raft.priority_of.n4: unknown node `n4`: this scenario has n1 to n3"),
     ("[raft]\nmax_clock_drift_ppm = 1_000_000", "8: raft.max_clock_drift_ppm: 1000000 is out of range: 0 to 999999"),
     ("[clients]\nreads = \"leese\"", "8: clients.reads: unknown way to read `leese`, did you mean `lease`?"),
     ("[raft]\nelection_timeout = \"300ms..150ms\"", "8: raft.election_timeout: `300ms..150ms` ends before it starts"),
@@ -260,6 +265,15 @@ founders = 2
 election_timeout_of = { n1 = "100ms", n2 = "1s..2s" }
 lease_reads = true
 max_clock_drift_ppm = 7
+priority = 50
+priority_of = { n1 = 0, n3 = 100 }
+max_write_stall = "1.5s"
+max_inflight_bytes = 1
+max_uncommitted_bytes = 2
+max_unpersisted_bytes = 3
+max_apply_bytes = 4
+max_retained_bytes = 0
+max_pending_reads = 5
 [initial.n2]
 term = 9
 voted_for = "n1"
