@@ -176,7 +176,6 @@ impl fmt::Display for Fate {
             Verdict::Lost => write!(f, "  (lost)"),
             Verdict::Cut => write!(f, "  (link is cut)"),
             Verdict::Dropped => write!(f, "  (dropped)"),
-            Verdict::QueueFull => write!(f, "  (queue is full)"),
         }
     }
 }

@@ -405,6 +405,4 @@ pub enum Verdict {
     Cut,
     /// Loses it because a rule of the scenario drops its kind.
     Dropped,
-    /// Loses it because the link's queue is full.
-    QueueFull,
 }

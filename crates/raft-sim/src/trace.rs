@@ -273,7 +273,6 @@ fn fate(verdict: Verdict) -> (&'static str, u32) {
         Verdict::Lost => ("lost", 0),
         Verdict::Cut => ("cut", 0),
         Verdict::Dropped => ("dropped", 0),
-        Verdict::QueueFull => ("queue_full", 0),
     }
 }
 
