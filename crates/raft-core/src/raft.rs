@@ -168,6 +168,7 @@ impl Raft {
             stopped: if let Role::Stopped(reason) = self.role { Some(reason) } else { None },
             uncommitted_bytes: leader.map_or(0, |leader| leader.uncommitted_bytes),
             unpersisted_bytes: shared.unpersisted_bytes(),
+            applying_bytes: shared.applying_bytes(),
             cached_bytes: shared.log.cached_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
             transfer_to: leader.and_then(|leader| leader.transfer).map(|transfer| transfer.target),

@@ -302,6 +302,11 @@ impl Shared {
         self.writes.bytes().saturating_add(self.changed_bytes)
     }
 
+    /// The bytes that the state machine has been handed and has not reported.
+    pub(crate) fn applying_bytes(&self) -> u64 {
+        self.applying_bytes
+    }
+
     /// Moves the commit index; it never goes back.
     pub(crate) fn commit_to(&mut self, index: LogIndex) {
         debug_assert!(index <= self.log.last().index, "commit {index} beyond the log's end {}", self.log.last());

@@ -64,6 +64,8 @@ pub struct Status {
     pub uncommitted_bytes: u64,
     /// Bytes handed to the disk and not yet reported `Persisted`.
     pub unpersisted_bytes: u64,
+    /// Bytes of entries handed to the state machine and not yet reported `Applied`.
+    pub applying_bytes: u64,
     /// Bytes of entries in memory.
     pub cached_bytes: u64,
     /// Reads waiting for their round; 0 unless it leads.
