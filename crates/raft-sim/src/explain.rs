@@ -3,6 +3,8 @@
 //! The text is stable: equal runs give equal texts, and nothing but the run enters.
 
 use crate::record::{CrashKind, Record, SimTime, Verdict, What};
+use crate::scenario::model::Limits;
+use crate::scenario::{defaults, write};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
 use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
@@ -85,6 +87,7 @@ impl fmt::Display for Text<'_> {
             What::Fault { label } => write!(f, "{label}"),
             What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
             What::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+            What::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
             What::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
             What::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
             What::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
@@ -164,6 +167,16 @@ impl fmt::Display for OfTransfer<'_> {
             },
         }
     }
+}
+
+/// Those that are not the core's own.
+fn limits_drawn(f: &mut fmt::Formatter<'_>, priority: u32, limits: &Limits) -> fmt::Result {
+    write!(f, "has priority {priority}")?;
+    let defaults = write::limits(&defaults::limits());
+    for ((name, value), _) in write::limits(limits).iter().zip(defaults).filter(|(drawn, default)| *drawn != default) {
+        write!(f, ", {name} {value}")?;
+    }
+    Ok(())
 }
 
 struct Fate(Verdict);

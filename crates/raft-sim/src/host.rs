@@ -7,11 +7,11 @@ use crate::clock::NodeClock;
 use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
 use crate::lane::{Waiting, Working};
-use crate::record::{CrashKind, InFlight, NodeView, SimTime, What};
+use crate::record::{CrashKind, InFlight, NodeView, Quotas, SimTime, What};
 use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
 use raft_core::{
-    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, Term,
-    Write,
+    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, PeerState,
+    PeerStatus, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{Node, NodeOptions};
@@ -386,8 +386,30 @@ impl Host {
                 bytes: status.peers.values().map(|peer| peer.inflight_bytes).sum(),
                 snapshots: status.peers.values().filter(|peer| peer.snapshot.is_some()).count() as u64,
             },
+            quotas: self.quotas(&status),
             configuration: process.node.configuration().cloned(),
         })
+    }
+}
+
+impl Host {
+    /// What its limits bound.
+    fn quotas(&self, status: &Status) -> Quotas {
+        let peers = || status.peers.values();
+        let is_blocked = |peer: &&PeerStatus| {
+            peer.state == PeerState::Replicate
+                && peer.next_index <= status.last.index
+                && peer.inflight_bytes >= self.config.max_inflight_bytes
+        };
+        Quotas {
+            uncommitted_bytes: status.uncommitted_bytes,
+            unpersisted_bytes: status.unpersisted_bytes,
+            applying_bytes: status.applying_bytes,
+            pending_reads: status.pending_reads,
+            inflight_messages: peers().map(|peer| peer.inflight_messages).max().unwrap_or(0),
+            inflight_bytes: peers().map(|peer| peer.inflight_bytes).max().unwrap_or(0),
+            blocked_peers: peers().filter(is_blocked).count() as u64,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! read this one stream and nothing else.
 
 use crate::faults::Fault;
+use crate::scenario::model::Limits;
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
@@ -9,6 +10,7 @@ use raft_core::{
 };
 use raft_kv::history::Operation;
 use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, SnapshotOutcome};
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 /// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see this.
@@ -68,6 +70,8 @@ pub struct NodeView {
     pub applied: LogIndex,
     /// What a leader has sent its peers and not heard back of.
     pub in_flight: InFlight,
+    /// What its limits bound.
+    pub quotas: Quotas,
     /// The configuration in force, if any.
     pub configuration: Option<Configuration>,
 }
@@ -81,6 +85,30 @@ pub struct InFlight {
     pub bytes: u64,
     /// Snapshots.
     pub snapshots: u64,
+}
+
+/// How much of all that its limits bound a node has; see [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Bytes of entries that a leader has not committed.
+    pub uncommitted_bytes: u64,
+    /// Bytes that wait for the disk.
+    pub unpersisted_bytes: u64,
+    /// Bytes of entries that the state machine has not applied.
+    pub applying_bytes: u64,
+    /// Reads that wait at a leader.
+    pub pending_reads: usize,
+    /// Appends with entries on their way to the peer with the most of them.
+    pub inflight_messages: usize,
+    /// Bytes of entries on their way to the peer with the most of them.
+    pub inflight_bytes: u64,
+    /// How many peers have entries waiting for them while so many bytes are on their way that no more may leave.
+    pub blocked_peers: u64,
+}
+
+/// A run's hash leaves them out: they follow from the inputs and outputs, which it covers.
+impl Hash for Quotas {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// What can happen.
@@ -375,6 +403,13 @@ pub enum What {
         client: u64,
         /// What became of what, for people.
         label: String,
+    },
+    /// A node has limits of its own, for the whole run: they were drawn.
+    LimitsDrawn {
+        /// Its priority.
+        priority: u32,
+        /// Its limits.
+        limits: Limits,
     },
 }
 

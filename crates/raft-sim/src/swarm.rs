@@ -9,6 +9,7 @@ mod crashes;
 mod cuts;
 mod disks;
 mod healing;
+mod limits;
 mod membership;
 mod snapshots;
 
@@ -17,7 +18,7 @@ use crate::network::CutId;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::{Choices, Draw, Site};
 use crate::scenario::feature::{Feature, timed};
-use crate::scenario::model::{ClientReads, Keep, NetworkModel, Scenario, SwarmModel};
+use crate::scenario::model::{ClientReads, Keep, NetworkModel, RaftSettings, Scenario, SwarmModel};
 use crate::world::{Event, Healed, World};
 use disks::Broken;
 use raft_core::NodeId;
@@ -130,6 +131,18 @@ impl World {
         self.plan(swarm.heal_at, Event::Swarm(SwarmEvent::Heal));
         self.swarm = Some(swarm);
         self.plan_fault(1);
+    }
+
+    /// The settings of a node: the scenario's, but for what this run draws for each node.
+    pub(crate) fn draw_settings(&mut self, node: NodeId) -> RaftSettings {
+        let mut settings = self.scenario.raft.clone();
+        if self.draws_feature(Feature::Snapshots) {
+            self.draw_snapshots(node, &mut settings);
+        }
+        if self.draws_feature(Feature::Limits) {
+            self.draw_limits(node, &mut settings);
+        }
+        settings
     }
 
     /// Whether this run has a feature: asked again, the answer is the same.
@@ -260,7 +273,8 @@ impl World {
             | Feature::Snapshots
             | Feature::LeaseReads
             | Feature::Reserve
-            | Feature::SeveralKeys => {}
+            | Feature::SeveralKeys
+            | Feature::Limits => {}
         }
     }
 
@@ -273,9 +287,13 @@ impl World {
     }
 
     fn slow_disk(&mut self, n: u64, length: Duration) {
-        let node = self.drawn_node(n);
+        // Where a write may count as stalled, the leader's disk matters most, if it is slow enough.
+        let leader = self.leader().filter(|_| self.draws_feature(Feature::Limits));
+        let leader = leader.filter(|_| self.detail(n, 2).chance_ppm(750_000));
+        let node = leader.unwrap_or(self.drawn_node(n));
         let most = self.scenario.disk.latency.end;
         let factor = [5, 30, 200][self.detail(n, 1).below(3) as usize];
+        let factor = if leader.is_some() { 200 } else { factor };
         let latency: Range<Duration> = most..most.saturating_mul(factor);
         self.emit_fault(format!("disk of {node} is slow"));
         self.ledger.inject(Fault::SlowDisk);

@@ -9,7 +9,7 @@ use crate::scenario::model::{Scenario, SwarmModel};
 use std::time::Duration;
 
 /// All there are.
-const ALL: [Family; 10] = [
+const ALL: [Family; 11] = [
     Family::Net,
     Family::Crashes,
     Family::Disks,
@@ -20,12 +20,24 @@ const ALL: [Family; 10] = [
     Family::Leases,
     Family::Reserves,
     Family::Clients,
+    Family::Limits,
 ];
 
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
+/// The log behind a snapshot on its way is too seldom released to wait for it: `small-retained-log` tells that story.
+const WITH_LIMITS: [&str; 6] = [
+    "append_ignored_overloaded",
+    "apply_limited",
+    "low_priority_waited",
+    "proposal_busy",
+    "read_busy",
+    "window_full_of_bytes",
+];
+/// Limits of the time that a write may take, and slow disks.
+const WITH_STALLS: [&str; 1] = ["leader_write_stalled"];
 const WITH_SEVERAL: [&str; 3] = ["key_expired", "range_read", "txn_applied"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
 /// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story. So is a node that hears that
@@ -52,8 +64,8 @@ pub fn net(nodes: u64) -> Scenario {
         "swarm-net",
         "Random faults of the network",
         nodes,
-        &[Family::Net, Family::Operation, Family::Clients],
-        &[&ALWAYS, &WITH_NET],
+        &[Family::Net, Family::Operation, Family::Clients, Family::Limits],
+        &[&ALWAYS, &WITH_NET, &WITH_LIMITS],
     )
 }
 
@@ -71,8 +83,9 @@ pub fn disk(nodes: u64) -> Scenario {
             Family::Clients,
             Family::Operation,
             Family::Snapshots,
+            Family::Limits,
         ],
-        &[&ALWAYS, &WITH_DISK, &WITH_SEVERAL],
+        &[&ALWAYS, &WITH_DISK, &WITH_SEVERAL, &WITH_LIMITS, &WITH_STALLS],
     );
     // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
     scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
@@ -83,7 +96,13 @@ pub fn disk(nodes: u64) -> Scenario {
 /// Clocks that drift and processes that stand still, with the network's faults.
 pub fn timing(nodes: u64) -> Scenario {
     let title = "Clocks that drift and processes that stand still";
-    profile("swarm-timing", title, nodes, &[Family::Timing, Family::Net], &[&ALWAYS, &WITH_NET])
+    profile(
+        "swarm-timing",
+        title,
+        nodes,
+        &[Family::Timing, Family::Net, Family::Limits],
+        &[&ALWAYS, &WITH_NET, &WITH_LIMITS],
+    )
 }
 
 /// All faults.
@@ -93,7 +112,7 @@ pub fn all(nodes: u64) -> Scenario {
         "All random faults at once",
         nodes,
         &ALL,
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES, &WITH_SEVERAL],
+        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES, &WITH_SEVERAL, &WITH_LIMITS, &WITH_STALLS],
     )
 }
 

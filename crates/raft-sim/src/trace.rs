@@ -2,9 +2,10 @@
 //! by somebody else. The schema is documented in `docs/trace.md`; what changes it changes [`VERSION`].
 
 use crate::record::{CrashKind, InFlight, NodeView, Record, Verdict, What};
+use crate::scenario::model::Limits;
 use raft_core::{
     AppendOutcome, Configuration, Entry, EntryId, LogFate, NodeId, Payload, RejectReason, RoleKind, Rpc, SnapshotMeta,
-    SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write,
+    SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
 };
 use raft_node::Reply;
 use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
@@ -171,6 +172,7 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         What::Fault { label } => plain("fault", json!({ "step": label })),
         What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
+        What::LimitsDrawn { priority, limits } => plain("limits_drawn", limits_drawn(*priority, limits)),
         What::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
         What::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
         What::SpaceAsked => plain("space_asked", Value::Null),
@@ -265,6 +267,19 @@ fn of_snapshots(what: &What) -> (&'static str, Value) {
         What::LogRead { read, entries: found } => ("log_read", json!({ "read": read.0, "entries": entries(found) })),
         _ => ("", Value::Null),
     }
+}
+
+fn limits_drawn(priority: u32, limits: &Limits) -> Value {
+    json!({
+        "priority": priority,
+        "max_write_stall_ns": nanos(limits.max_write_stall),
+        "max_inflight_bytes": limits.max_inflight_bytes,
+        "max_uncommitted_bytes": limits.max_uncommitted_bytes,
+        "max_unpersisted_bytes": limits.max_unpersisted_bytes,
+        "max_apply_bytes": limits.max_apply_bytes,
+        "max_retained_bytes": limits.max_retained_bytes,
+        "max_pending_reads": limits.max_pending_reads,
+    })
 }
 
 fn fate(verdict: Verdict) -> (&'static str, u32) {
@@ -472,6 +487,7 @@ mod tests {
             snapshot: None,
             applied: LogIndex(1),
             in_flight: InFlight { messages: 1, bytes: 120, snapshots: 0 },
+            quotas: crate::record::Quotas::default(),
             configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
         };
         let what = What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };

@@ -167,9 +167,8 @@ impl World {
             let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
             let founding = || first_write(configuration.clone(), scenario.initial.get(&id));
             let founding = (id.0 <= founders).then(founding);
-            let settings = self.draw_snapshots(id);
-            let settings = settings.as_ref().unwrap_or(&scenario.raft);
-            self.hosts.insert(id, Host::new(id, clock, settings, &scenario.disk, founding));
+            let settings = self.draw_settings(id);
+            self.hosts.insert(id, Host::new(id, clock, &settings, &scenario.disk, founding));
             self.start(id);
         }
     }

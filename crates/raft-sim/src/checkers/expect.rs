@@ -4,7 +4,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
-use crate::record::{InFlight, SimTime};
+use crate::record::{InFlight, Quotas, SimTime};
 use crate::scenario::changes::Seats;
 use crate::scenario::model::Expectations;
 use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
@@ -168,10 +168,21 @@ fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
 fn busy(ghost: &Ghost) -> Option<String> {
     let (id, _) = leaders(ghost).last().copied()?;
     let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;
-    let words = || {
-        format!("nothing on its way expected; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots")
+    if (messages, bytes, snapshots) != (0, 0, 0) {
+        return Some(format!(
+            "nothing on its way expected; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots"
+        ));
+    }
+    let waits = |node: &Node| {
+        let Quotas { uncommitted_bytes, unpersisted_bytes, applying_bytes, pending_reads, .. } = node.quotas;
+        let words = format!(
+            "nothing waiting expected; {} has {uncommitted_bytes} bytes not committed, {unpersisted_bytes} bytes not \
+             persisted, {applying_bytes} bytes not applied and {pending_reads} reads",
+            node.id
+        );
+        ((uncommitted_bytes, unpersisted_bytes, applying_bytes, pending_reads) != (0, 0, 0, 0)).then_some(words)
     };
-    ((messages, bytes, snapshots) != (0, 0, 0)).then(words)
+    members(ghost).find_map(|(node, _)| waits(node))
 }
 
 #[cfg(test)]
@@ -206,6 +217,9 @@ mod tests {
         assert_fails(&script, &of(|expect| expect.idle = true), "n1 has 2 appends of 70 bytes and 1 snapshots");
         script.step(1, |view| view.in_flight = InFlight::default());
         assert_holds(&script, &of(|expect| expect.idle = true));
+        script.step(2, |view| view.quotas.unpersisted_bytes = 24);
+        assert_fails(&script, &of(|expect| expect.idle = true), "n2 has 0 bytes not committed, 24 bytes not persisted");
+        script.step(2, |view| view.quotas.unpersisted_bytes = 0);
         let covers = |index| of(|expect| expect.snapshot = [(NodeId(1), LogIndex(index))].into());
         assert_fails(&script, &covers(2), "a snapshot of n1 up to 2 expected; its newest is of 0@0");
         script.save(1, &meta(2, 2));

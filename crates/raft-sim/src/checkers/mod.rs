@@ -37,6 +37,7 @@ mod state_equal;
 mod state_machine_safety;
 mod transfer;
 mod vote_durable;
+mod write_stall;
 
 use crate::record::{Record, SimTime};
 use crate::scenario::model::{Expectations, Scenario};
@@ -164,7 +165,7 @@ impl Checkers {
         Self {
             ghost: Ghost::new(scenario),
             properties: all(scenario),
-            sometimes: Sometimes::default(),
+            sometimes: Sometimes::new(scenario),
             scenario: scenario.clone(),
         }
     }
@@ -229,6 +230,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(configuration::ConfigurationInForce),
         Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
+        Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),

@@ -1,38 +1,232 @@
-//! What a node sends stays within its limits: an append carries at most `max_append_bytes` of entries, or one entry.
+//! What a node sends and keeps stays within its limits, and what they bound is counted right: what is done with counts no
+//! more.
 //!
-//! The records do not show how much is in flight, waiting for the disk or for the state machine: those limits are
-//! tested where they live, in the core. First to catch: a size limit that is ignored or applied to the wrong side of the
-//! first entry. Backs up nobody.
+//! A call shows as several records, its inputs first, all with the view after it. So what a node had before a call and
+//! what it took in it are known only when the next one begins: then the call is checked as a whole.
+//!
+//! First to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that leaks, so that
+//! a leader answers `Busy` for ever. Backs up nobody.
 
-use super::ghost::Ghost;
+use super::ghost::{Ghost, is_input};
 use super::{Fact, Property, Violation};
-use crate::record::What;
-use crate::scenario::model::Scenario;
-use raft_core::Rpc;
+use crate::record::{InFlight, NodeView, Quotas, Record, SimTime, What};
+use crate::scenario::model::{Limits, Scenario};
+use raft_core::{LogIndex, NodeId, Payload, RoleKind, Rpc, Write, WriteId};
+use std::collections::BTreeMap;
 
 const NAME: &str = "queues";
 
 #[derive(Clone)]
 pub(super) struct Queues {
     max_append_bytes: u64,
+    max_inflight_messages: usize,
+    processes: BTreeMap<NodeId, Process>,
+}
+
+/// What is known of a process.
+#[derive(Clone, Default)]
+struct Process {
+    /// Its newest call.
+    call: Option<Call>,
+    /// The newest write it has asked for, and the newest that was reported durable.
+    asked: WriteId,
+    persisted: WriteId,
+    /// The size of the biggest append it has sent, and of the biggest entry that it has asked its disk for.
+    biggest_append: u64,
+    biggest_entry: u64,
+}
+
+/// A call of a node, and the node after it.
+#[derive(Clone, Copy)]
+struct Call {
+    /// Its first record, and the newest.
+    first: u64,
+    newest: u64,
+    at: SimTime,
+    /// Whether no output was seen yet.
+    takes_inputs: bool,
+    leads: bool,
+    commit: LogIndex,
+    last: LogIndex,
+    applied: LogIndex,
+    in_flight: InFlight,
+    quotas: Quotas,
+    /// Bytes of the entries that the node took in this call, from the last command on; 0: no command.
+    command_bytes: u64,
+    /// Whether it took any.
+    took_entries: bool,
+    /// The size of the biggest append that it was given.
+    received: u64,
+}
+
+impl Call {
+    fn new(record: &Record, view: &NodeView) -> Self {
+        Self {
+            first: record.number,
+            newest: record.number,
+            at: record.at,
+            takes_inputs: true,
+            leads: view.role == RoleKind::Leader,
+            commit: view.commit,
+            last: view.last.index,
+            applied: view.applied,
+            in_flight: view.in_flight,
+            quotas: view.quotas,
+            command_bytes: 0,
+            took_entries: false,
+            received: 0,
+        }
+    }
 }
 
 impl Queues {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { max_append_bytes: scenario.raft.max_append_bytes }
+        Self {
+            max_append_bytes: scenario.raft.max_append_bytes,
+            max_inflight_messages: scenario.raft.max_inflight_messages,
+            processes: BTreeMap::new(),
+        }
+    }
+
+    /// What does not hold after a whole call, with its records.
+    fn judge(&self, node: NodeId, process: &Process, limits: &Limits) -> Option<Violation> {
+        let call = process.call?;
+        let message = call
+            .beyond_limits(process, limits, self.max_inflight_messages)
+            .or_else(|| call.not_counted_off(process.asked == process.persisted))?;
+        let mut facts = vec![call.first, call.newest];
+        facts.dedup();
+        Some(Violation { property: NAME, message: format!("{node} {message}"), facts })
     }
 }
 
+impl Call {
+    fn beyond_limits(&self, process: &Process, limits: &Limits, max_inflight_messages: usize) -> Option<String> {
+        let Self { quotas, command_bytes, received, .. } = *self;
+        // An append leaves while there is less than the limit on its way.
+        let inflight = limits.max_inflight_bytes.saturating_add(process.biggest_append);
+        let applying = limits.max_apply_bytes.max(process.biggest_entry);
+        // Likewise for entries; the no-op of a new leader, and the end of a joint configuration, are appended whatever waits.
+        let full = |bytes: u64, limit: u64, taken: u64| taken > 0 && bytes >= limit.saturating_add(taken);
+        let commands = if self.leads { command_bytes } else { 0 };
+        let appends = if self.took_entries && !self.leads { received } else { 0 };
+        let said = |what: &str, bytes: u64, limit: u64| Some(format!("{what} {bytes} B; the limit is {limit} B"));
+        if quotas.inflight_messages > max_inflight_messages {
+            let number = quotas.inflight_messages;
+            return Some(format!("has {number} appends on their way to a peer; the limit is {max_inflight_messages}"));
+        }
+        if quotas.pending_reads > limits.max_pending_reads {
+            let (number, limit) = (quotas.pending_reads, limits.max_pending_reads);
+            return Some(format!("has {number} reads waiting; the limit is {limit}"));
+        }
+        if quotas.inflight_messages > 1 && quotas.inflight_bytes >= inflight {
+            return said("has on their way to a peer", quotas.inflight_bytes, limits.max_inflight_bytes);
+        }
+        if quotas.applying_bytes > applying {
+            return said("has its state machine apply", quotas.applying_bytes, limits.max_apply_bytes);
+        }
+        if full(quotas.uncommitted_bytes, limits.max_uncommitted_bytes, commands) {
+            return said("takes a command with uncommitted", quotas.uncommitted_bytes, limits.max_uncommitted_bytes);
+        }
+        if full(quotas.unpersisted_bytes, limits.max_unpersisted_bytes, commands) {
+            let (bytes, limit) = (quotas.unpersisted_bytes, limits.max_unpersisted_bytes);
+            return said("takes a command with, waiting for the disk,", bytes, limit);
+        }
+        if full(quotas.unpersisted_bytes, limits.max_unpersisted_bytes, appends) {
+            let (bytes, limit) = (quotas.unpersisted_bytes, limits.max_unpersisted_bytes);
+            return said("takes entries of its leader with, waiting for the disk,", bytes, limit);
+        }
+        None
+    }
+
+    /// What is counted although there is nothing to count.
+    fn not_counted_off(&self, all_persisted: bool) -> Option<String> {
+        let Self { quotas, in_flight, .. } = self;
+        let rules = [
+            (in_flight.messages == 0, in_flight.bytes, "has no append on its way", "on their way"),
+            (self.commit == self.last, quotas.uncommitted_bytes, "has committed all of its log", "uncommitted"),
+            (self.commit == self.applied, quotas.applying_bytes, "has applied all that is committed", "not applied"),
+            (all_persisted, quotas.unpersisted_bytes, "has no write in flight", "waiting for the disk"),
+        ];
+        let (_, bytes, why, what) = rules.iter().find(|(nothing, bytes, ..)| *nothing && *bytes > 0)?;
+        Some(format!("{why} and counts {bytes} B as {what}"))
+    }
+}
+
+impl Process {
+    fn observe(&mut self, record: u64, what: &What) {
+        let Some(call) = &mut self.call else { return };
+        call.newest = record;
+        call.takes_inputs &= is_input(what);
+        match what {
+            What::Received { rpc: Rpc::AppendEntries(append), .. } => {
+                call.received = call.received.max(append.entries.size());
+            }
+            What::Sent { rpc: Rpc::AppendEntries(append), .. } => {
+                self.biggest_append = self.biggest_append.max(append.entries.size());
+            }
+            What::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
+            What::Asked { write } => {
+                self.asked = write.id;
+                let biggest = write.entries.iter().map(raft_core::Entry::size).max().unwrap_or(0);
+                self.biggest_entry = self.biggest_entry.max(biggest);
+                call.took_entries |= !write.entries.is_empty();
+                call.command_bytes += from_last_command(write);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The bytes of a write's entries from the last command on; 0 if there is none.
+fn from_last_command(write: &Write) -> u64 {
+    let is_command = |entry: &raft_core::Entry| matches!(entry.payload, Payload::Command(_));
+    let place = write.entries.iter().rposition(is_command);
+    place.map_or(0, |place| write.entries.iter().skip(place).map(raft_core::Entry::size).sum())
+}
+
 impl Property for Queues {
-    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Sent { to, rpc: Rpc::AppendEntries(append), .. } = &fact.record.what else { return None };
-        if append.entries.len() <= 1 || append.entries.size() <= self.max_append_bytes {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let (record, node) = (fact.record, fact.record.node?);
+        let limits = ghost.node(node)?.limits;
+        if let What::Started { .. } | What::Crashed { .. } | What::RefusedToStart { .. } = record.what {
+            self.processes.remove(&node);
             return None;
         }
-        let (size, limit) = (append.entries.size(), self.max_append_bytes);
-        let node = fact.record.node?;
-        let message = format!("{node} sends {to} {} of {size} B in one append; the limit is {limit} B", append.entries);
-        Some(fact.contradicts(NAME, fact.record.number, message))
+        let view = record.view.as_ref()?;
+        let same = |call: &Call| call.takes_inputs && call.at == record.at && call.quotas == view.quotas;
+        let begins = |call: &Call| is_input(&record.what) && !same(call);
+        let process = self.processes.entry(node).or_default();
+        if process.call.as_ref().is_none_or(begins) {
+            let judged = self.processes.get(&node).and_then(|process| self.judge(node, process, &limits));
+            if judged.is_some() {
+                return judged;
+            }
+            self.processes.entry(node).or_default().call = Some(Call::new(record, view));
+        }
+        self.processes.entry(node).or_default().observe(record.number, &record.what);
+        match &record.what {
+            What::Sent { to, rpc: Rpc::AppendEntries(append), .. } => {
+                let (entries, size, limit) = (&append.entries, append.entries.size(), self.max_append_bytes);
+                (entries.len() > 1 && size > limit).then(|| {
+                    let message =
+                        format!("{node} sends {to} {entries} of {size} B in one append; the limit is {limit} B");
+                    fact.contradicts(NAME, record.number, message)
+                })
+            }
+            What::Applied { entries, .. } => {
+                let (size, limit) = (entries.size(), limits.max_apply_bytes);
+                (entries.len() > 1 && size > limit).then(|| {
+                    let message = format!("{node} applies {entries} of {size} B at once; the limit is {limit} B");
+                    fact.contradicts(NAME, record.number, message)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
+        self.processes.iter().find_map(|(id, process)| self.judge(*id, process, &ghost.node(*id)?.limits))
     }
 }
 
@@ -47,11 +241,28 @@ mod tests {
         command(index, 2, Bytes::from(vec![0; 1000]))
     }
 
+    /// A story in which n1 leads term 2 with limits of its own.
+    fn limited(change: impl FnOnce(&mut Limits)) -> Script {
+        let mut script = Script::led();
+        let mut limits = scenario().raft.limits;
+        change(&mut limits);
+        script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+        script
+    }
+
+    /// A call after which n1 has these.
+    fn call(script: &mut Script, change: impl FnOnce(&mut Quotas)) {
+        script.step(1, |view| change(&mut view.quotas));
+    }
+
     #[test]
     fn two_entries_beyond_the_limit_fire() {
         let mut script = Script::led();
         script.send(1, 2, append(2, EntryId::new(2, 2), 2, vec![big(3), noop(4, 2)]));
         assert_fires(Queues::new(&scenario()), NAME, &script, "n1 sends n2 [3@2..4@2] of 1048 B");
+        let mut script = limited(|limits| limits.max_apply_bytes = 40);
+        script.apply(1, vec![noop(1, 1), noop(2, 2)], 0);
+        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 applies [1@1..2@2] of 48 B at once");
     }
 
     #[test]
@@ -59,5 +270,108 @@ mod tests {
         let mut script = Script::legal();
         script.send(2, 1, append(3, EntryId::new(3, 3), 3, vec![big(4)]));
         assert_silent(Queues::new(&scenario()), &script);
+        let mut script = limited(|limits| limits.max_apply_bytes = 1);
+        script.apply(1, vec![noop(2, 2)], 0);
+        call(&mut script, |quotas| quotas.applying_bytes = 0);
+        assert_silent(Queues::new(&scenario()), &script);
+    }
+
+    #[test]
+    fn windows_and_reads_beyond_their_limits_fire() {
+        let mut script = limited(|limits| limits.max_pending_reads = 2);
+        call(&mut script, |quotas| quotas.pending_reads = 2);
+        assert_silent(Queues::new(&scenario()), &script);
+        call(&mut script, |quotas| quotas.pending_reads = 3);
+        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has 3 reads waiting; the limit is 2");
+        // The biggest append so far had a no-op of 24 bytes.
+        let mut script = limited(|limits| limits.max_inflight_bytes = 30);
+        let on_way = |script: &mut Script, messages: usize, bytes| {
+            script.step(1, |view| {
+                (view.in_flight.messages, view.in_flight.bytes) = (messages as u64, bytes);
+                (view.quotas.inflight_messages, view.quotas.inflight_bytes) = (messages, bytes);
+            });
+        };
+        on_way(&mut script, 2, 53);
+        assert_silent(Queues::new(&scenario()), &script);
+        on_way(&mut script, 3, 54);
+        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has on their way to a peer 54 B");
+        let mut script = Script::led();
+        on_way(&mut script, 5, 5);
+        assert_fires(
+            Queues::new(&scenario()),
+            NAME,
+            &script,
+            "n1 has 5 appends on their way to a peer; the limit is 4",
+        );
+    }
+
+    /// n1 takes a command of 26 bytes, with so many bytes uncommitted and waiting for the disk after that.
+    fn takes(script: &mut Script, uncommitted: u64, unpersisted: u64) {
+        script.step(1, |view| {
+            view.last = EntryId::new(3, 2);
+            (view.quotas.uncommitted_bytes, view.quotas.unpersisted_bytes) = (uncommitted, unpersisted);
+        });
+        script.ask(1, None, None, vec![command(3, 2, Bytes::from_static(b"ab"))]);
+    }
+
+    #[test]
+    fn a_leader_that_takes_more_than_may_wait_fires() {
+        let limited = || limited(|limits| (limits.max_uncommitted_bytes, limits.max_unpersisted_bytes) = (10, 20));
+        for (uncommitted, unpersisted, words) in [
+            (35, 45, None),
+            (36, 45, Some("n1 takes a command with uncommitted 36 B; the limit is 10 B")),
+            (35, 46, Some("n1 takes a command with, waiting for the disk, 46 B; the limit is 20 B")),
+        ] {
+            let mut script = limited();
+            takes(&mut script, uncommitted, unpersisted);
+            match words {
+                None => assert_silent(Queues::new(&scenario()), &script),
+                Some(words) => {
+                    assert_fires(Queues::new(&scenario()), NAME, &script, words);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_follower_that_takes_more_than_may_wait_fires() {
+        let mut script = Script::led();
+        let limits = Limits { max_unpersisted_bytes: 1, ..scenario().raft.limits };
+        script.push(Some(3), What::LimitsDrawn { priority: 100, limits });
+        let takes = |script: &mut Script, index, unpersisted| {
+            script.step(3, |view| view.quotas.unpersisted_bytes = unpersisted);
+            let rpc = append(2, EntryId::new(index - 1, 2), 1, vec![noop(index, 2)]);
+            if let Some(record) = script.records.last_mut() {
+                record.what = What::Received { from: NodeId(1), rpc };
+            }
+            script.ask(3, None, None, vec![noop(index, 2)]);
+        };
+        takes(&mut script, 2, 24);
+        assert_silent(Queues::new(&scenario()), &script);
+        takes(&mut script, 3, 48);
+        assert_fires(
+            Queues::new(&scenario()),
+            NAME,
+            &script,
+            "n3 takes entries of its leader with, waiting for the disk,",
+        );
+    }
+
+    #[test]
+    fn what_is_done_with_and_still_counts_fires() {
+        let leaks: [(fn(&mut NodeView), &str); 4] = [
+            (|view| view.quotas.uncommitted_bytes = 8, "n1 has committed all of its log and counts 8 B as uncommitted"),
+            (|view| view.quotas.unpersisted_bytes = 8, "n1 has no write in flight and counts 8 B as waiting"),
+            (|view| view.in_flight.bytes = 8, "n1 has no append on its way and counts 8 B"),
+            (
+                |view| (view.applied, view.quotas.applying_bytes) = (LogIndex(2), 8),
+                "n1 has applied all that is committed and counts 8 B as not applied",
+            ),
+        ];
+        for (leak, words) in leaks {
+            let mut script = Script::led();
+            script.step(1, leak);
+            assert_fires(Queues::new(&scenario()), NAME, &script, words);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Hand-made runs for the properties' tests: a legal story to stay silent on, and the words to break it with.
 
 use super::{Fact, Ghost, Property, Violation};
-use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime, Verdict, What};
+use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, SimTime, Verdict, What};
 use crate::scenario::defaults;
 use crate::scenario::model::{
     ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
@@ -223,6 +223,7 @@ impl Script {
             snapshot: covered,
             applied: LogIndex(0),
             in_flight: InFlight::default(),
+            quotas: Quotas::default(),
             configuration,
         });
         let what = What::Started {

@@ -3,11 +3,15 @@
 //! Counts per run. A cut tail shows as a restart without a write that the store had written; a client's retry as a
 //! second request with the same cause.
 
+mod limits;
+
 use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{CrashKind, Verdict, What};
+use crate::scenario::model::Scenario;
 use bytes::Bytes;
+use limits::Limits;
 use prost::Message;
 use raft_core::{
     AppendOutcome, Configuration, Entry, EntryId, Event, LogFate, LogIndex, NodeId, Payload, RejectReason, RequestId,
@@ -18,7 +22,9 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 52] = [
+pub const MARKS: [&str; 60] = [
+    "append_ignored_overloaded",
+    "apply_limited",
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -33,6 +39,7 @@ pub const MARKS: [&str; 52] = [
     "leader_elected",
     "leader_isolated",
     "leader_removed_itself",
+    "leader_write_stalled",
     "learner_added",
     "learner_promoted",
     "lease_read_served",
@@ -42,9 +49,12 @@ pub const MARKS: [&str; 52] = [
     "log_read_gone",
     "lost_data_reported",
     "lost_leadership_unknown",
+    "low_priority_waited",
     "power_loss_lost_bytes",
     "pre_vote_refused",
+    "proposal_busy",
     "range_read",
+    "read_busy",
     "read_failed",
     "read_served",
     "read_waited_for_first_commit",
@@ -53,6 +63,7 @@ pub const MARKS: [&str; 52] = [
     "restart",
     "restored_at_start",
     "snapshot_installed",
+    "snapshot_log_released",
     "snapshot_not_needed",
     "snapshot_of_older_term",
     "snapshot_resumed",
@@ -71,12 +82,14 @@ pub const MARKS: [&str; 52] = [
     "txn_applied",
     "vote_refused",
     "vote_refused_log_behind",
+    "window_full_of_bytes",
 ];
 
 /// The counts of one run.
 #[derive(Clone)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
+    limits: Limits,
     /// Terms already counted as split.
     split: BTreeSet<Term>,
     /// Operations already handed to some node, by the record of their invocation.
@@ -110,10 +123,11 @@ struct Taken {
     among_others: bool,
 }
 
-impl Default for Sometimes {
-    fn default() -> Self {
+impl Sometimes {
+    pub(super) fn new(scenario: &Scenario) -> Self {
         Self {
             counts: MARKS.iter().map(|mark| (*mark, 0)).collect(),
+            limits: Limits::new(scenario),
             split: BTreeSet::new(),
             requested: BTreeSet::new(),
             gets: BTreeSet::new(),
@@ -126,9 +140,7 @@ impl Default for Sometimes {
             cut: BTreeMap::new(),
         }
     }
-}
 
-impl Sometimes {
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.clone()
     }
@@ -140,6 +152,9 @@ impl Sometimes {
     pub(super) fn observe(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
         if let Some((node, now)) = fact.new_view() {
             self.view(ghost, fact, node, now);
+        }
+        if let Some(mark) = self.limits.observe(fact) {
+            self.mark(mark);
         }
         if ghost.committed.len() > fact.change.committed_before {
             self.mark("commit");
@@ -189,7 +204,10 @@ impl Sometimes {
                 self.gets.insert(fact.record.number);
             }
             What::Replied { id, reply } => {
-                self.read_replied(fact, *id, reply);
+                let was_read = self.read_replied(fact, *id, reply);
+                if !was_read && self.limits.rejects_proposal(fact, reply) {
+                    self.mark("proposal_busy");
+                }
                 self.replied(reply);
             }
             What::Requested { id } => {
@@ -385,8 +403,9 @@ impl Sometimes {
         }
     }
 
-    fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) {
-        let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return };
+    /// Whether the answer is that to a read.
+    fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) -> bool {
+        let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return false };
         // Answered in the call that took it: nobody can have been asked.
         if matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record) {
             self.mark("lease_read_served");
@@ -394,8 +413,10 @@ impl Sometimes {
         match reply {
             Reply::Answer { .. } if taken.early => self.mark("read_waited_for_first_commit"),
             Reply::Answer { .. } => {}
+            Reply::Rejected { reason: RejectReason::Busy } => self.mark("read_busy"),
             _ => self.mark("read_failed"),
         }
+        true
     }
 
     fn replied(&mut self, reply: &Reply) {

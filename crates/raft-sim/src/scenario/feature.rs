@@ -27,6 +27,8 @@ pub enum Family {
     Reserves,
     /// What clients want. No fault.
     Clients,
+    /// How much may wait. No fault.
+    Limits,
 }
 
 /// When it strikes.
@@ -123,6 +125,8 @@ features! {
     Reserve: "reserve", Reserves, Throughout;
     /// Clients want several keys at once, and put keys that go by themselves. No fault.
     SeveralKeys: "several_keys", Clients, Throughout;
+    /// Each node has limits so small that they are met, some of them, and a priority. No fault.
+    Limits: "limits", Limits, Throughout;
 }
 
 /// All of these families, in the order of the table.
@@ -143,8 +147,7 @@ mod tests {
     fn the_numbers_are_those_by_which_choices_were_always_drawn() {
         let numbers: Vec<u64> = FEATURES.iter().map(|(feature, _)| *feature as u64).collect();
         assert!(numbers.iter().copied().eq(0..FEATURES.len() as u64));
-        let known =
-            [(Feature::Loss, 0), (Feature::SlowDisk, 11), (Feature::LeaseReads, 17), (Feature::SeveralKeys, 26)];
+        let known = [(Feature::Loss, 0), (Feature::SlowDisk, 11), (Feature::SeveralKeys, 26), (Feature::Limits, 27)];
         assert!(known.iter().all(|(feature, number)| *feature as u64 == *number));
         assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::DiskRolledBack)));
         assert_eq!(timed().count(), 20);

@@ -509,7 +509,8 @@ pub struct Expectations {
     pub last: BTreeMap<NodeId, (LogIndex, Option<Term>)>,
     /// The newest snapshots of these nodes cover at least this.
     pub snapshot: BTreeMap<NodeId, LogIndex>,
-    /// Whoever leads has nothing on its way to anybody: every window is open, and no snapshot is being sent.
+    /// Whoever leads has nothing on its way to anybody: every window is open, and no snapshot is being sent. And nothing
+    /// that a limit bounds waits in a member that is up.
     pub idle: bool,
     /// The highest term is at least this.
     pub min_term: Option<Term>,

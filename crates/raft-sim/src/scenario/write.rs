@@ -143,7 +143,8 @@ fn raft(out: &mut Text, raft: &RaftSettings) {
     }
 }
 
-fn limits(limits: &Limits) -> [(&'static str, String); 7] {
+/// The limits under their names in a file.
+pub(crate) fn limits(limits: &Limits) -> [(&'static str, String); 7] {
     [
         ("max_write_stall", quoted(&units::show(limits.max_write_stall))),
         ("max_inflight_bytes", limits.max_inflight_bytes.to_string()),

@@ -1,7 +1,6 @@
 //! Settings under which snapshots are taken often: what is rare in service is common here.
 
 use crate::rng::Site;
-use crate::scenario::feature::Feature;
 use crate::scenario::model::RaftSettings;
 use crate::world::World;
 use raft_core::NodeId;
@@ -9,12 +8,8 @@ use raft_core::NodeId;
 const SETTINGS: Site = Site::new("swarm snapshot settings");
 
 impl World {
-    /// The settings of a node in a run with snapshots; none in a run without.
-    pub(crate) fn draw_snapshots(&mut self, node: NodeId) -> Option<RaftSettings> {
-        if !self.draws_feature(Feature::Snapshots) {
-            return None;
-        }
-        let mut settings = self.scenario.raft.clone();
+    /// The settings of a node in a run with snapshots.
+    pub(super) fn draw_snapshots(&mut self, node: NodeId, settings: &mut RaftSettings) {
         let mut draw = |n| self.choices.draw(SETTINGS, node.0, n);
         // Small numbers matter as much as great ones: draw the magnitude first. Each node goes by its own.
         let most = [3, 12, 60][draw(0).below(3) as usize];
@@ -27,6 +22,5 @@ impl World {
         settings.snapshot_chunk_bytes = [40, 300, 4_096][draw(6).below(3) as usize];
         settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
         settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
-        Some(settings)
     }
 }

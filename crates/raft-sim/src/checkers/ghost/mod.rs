@@ -90,7 +90,7 @@ pub(crate) struct Ghost {
 impl Ghost {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
-            nodes: (1..=scenario.nodes).map(|id| Node::new(NodeId(id))).collect(),
+            nodes: (1..=scenario.nodes).map(|id| Node::new(NodeId(id), &scenario.raft)).collect(),
             terms: BTreeMap::new(),
             highest_term: Term(0),
             committed: Vec::new(),
@@ -161,6 +161,7 @@ impl Ghost {
                 (change.recovery, change.edit.pushed) = (Some(recovery), pushed);
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
+            What::LimitsDrawn { priority, limits } => (node.priority, node.limits) = (*priority, *limits),
             What::Crashed { crash, .. } => node.crashed(*crash),
             What::DiskFault { fault, .. } => node.disk_fault(*fault),
             What::RefusedToStart { .. } => change.excused = node.refused(),
@@ -320,7 +321,7 @@ fn place_of(id: NodeId) -> usize {
 }
 
 /// Whether this is handed to a node. What a node puts out follows its inputs.
-fn is_input(what: &What) -> bool {
+pub(crate) fn is_input(what: &What) -> bool {
     matches!(
         what,
         What::Received { .. }

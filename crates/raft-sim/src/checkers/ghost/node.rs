@@ -5,7 +5,8 @@
 use super::Committed;
 use super::log::{Chain, Log, Slot};
 use crate::faults::Fault;
-use crate::record::{CrashKind, InFlight, NodeView, Record, SimTime};
+use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, SimTime};
+use crate::scenario::model::{Limits, RaftSettings};
 use raft_core::{
     Configuration, Entries, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, SnapshotMeta, Term,
     Write, WriteId,
@@ -132,6 +133,10 @@ pub(crate) struct Node {
     pub(crate) files: BTreeSet<EntryId>,
     /// What it has on its way, by its own word.
     pub(crate) in_flight: InFlight,
+    /// What its limits bound, likewise.
+    pub(crate) quotas: Quotas,
+    pub(crate) limits: Limits,
+    pub(crate) priority: u32,
     /// What it says of itself; none before its first start, kept while it is down.
     pub(crate) view: Option<Seen>,
     /// What it said before that, in the same incarnation.
@@ -168,7 +173,7 @@ struct Ailing {
 }
 
 impl Node {
-    pub(crate) fn new(id: NodeId) -> Self {
+    pub(crate) fn new(id: NodeId, raft: &RaftSettings) -> Self {
         Self {
             id,
             up: false,
@@ -179,6 +184,9 @@ impl Node {
             snapshot: None,
             files: BTreeSet::new(),
             in_flight: InFlight::default(),
+            quotas: Quotas::default(),
+            limits: raft.limits,
+            priority: *raft.priority_of.get(&id).unwrap_or(&raft.priority),
             view: None,
             previous: None,
             settled: true,
@@ -215,7 +223,7 @@ impl Node {
             self.previous = if self.up { self.view.take() } else { None };
             self.view = Some(Seen::of(view, record));
         }
-        self.in_flight = view.in_flight;
+        (self.in_flight, self.quotas) = (view.in_flight, view.quotas);
         let settled = self.log.last_id() == view.last;
         let newly = settled && (new || !self.settled);
         (self.settled, self.up) = (settled, true);

@@ -9,7 +9,7 @@ use raft_node::SnapshotProgress;
 use std::time::Duration;
 
 fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
-    let (mut ghost, mut sometimes) = (Ghost::new(&scenario()), Sometimes::default());
+    let (mut ghost, mut sometimes) = (Ghost::new(&scenario()), Sometimes::new(&scenario()));
     for record in &script.records {
         let change = ghost.update(record);
         sometimes.observe(&ghost, &Fact { record, node: record.node.and_then(|id| ghost.node(id)), change });
@@ -275,4 +275,87 @@ fn a_leader_cut_off_from_all_is_isolated_once() {
         script.push(Some(1), What::Sent { to: NodeId(to), rpc, verdict });
     }
     assert_eq!(counts(&script).get("leader_isolated"), Some(&1));
+}
+
+/// n1 has limits of its own.
+fn limited(change: impl FnOnce(&mut crate::scenario::model::Limits)) -> Script {
+    let mut script = Script::led();
+    let mut limits = scenario().raft.limits;
+    change(&mut limits);
+    script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+    script
+}
+
+#[test]
+fn what_is_rejected_because_of_a_limit() {
+    let mut script = limited(|limits| limits.max_uncommitted_bytes = 50);
+    let busy = || Reply::Rejected { reason: RejectReason::Busy };
+    for uncommitted_bytes in [49, 50] {
+        script.step(1, |view| view.quotas.uncommitted_bytes = uncommitted_bytes);
+        script.push(Some(1), What::Replied { id: RequestId(1), reply: busy() });
+    }
+    get(&mut script, 1, 2);
+    script.push(Some(1), What::Replied { id: RequestId(2), reply: busy() });
+    let reached = counts(&script);
+    assert_eq!((reached.get("proposal_busy"), reached.get("read_busy")), (Some(&1), Some(&1)), "{reached:?}");
+    assert_eq!(reached.get("read_failed"), None);
+}
+
+#[test]
+fn what_waits_because_of_a_limit() {
+    let mut script = limited(|limits| limits.max_apply_bytes = 47);
+    script.apply(1, vec![noop(1, 1)], 0);
+    script.apply(1, vec![noop(2, 2)], 0);
+    if let [.., first, second] = script.records.as_mut_slice() {
+        (first.cause, second.cause) = (Some(7), Some(7));
+    }
+    assert_eq!(counts(&script).get("apply_limited"), Some(&1));
+    script.push(Some(1), What::LimitsDrawn { priority: 100, limits: scenario().raft.limits });
+    assert_eq!(counts(&script).get("apply_limited"), Some(&1));
+    for blocked_peers in [1, 2, 0, 1] {
+        script.step(1, |view| view.quotas.blocked_peers = blocked_peers);
+    }
+    assert_eq!(counts(&script).get("window_full_of_bytes"), Some(&2));
+}
+
+#[test]
+fn what_nodes_say_of_their_limits() {
+    let mut script = Script::led();
+    let (from, peer, last) = (NodeId(1), NodeId(3), EntryId::new(2, 2));
+    for event in [
+        Event::WriteStalled { write: raft_core::WriteId(3) },
+        Event::Ignored { from, reason: raft_core::IgnoreReason::Overloaded },
+        Event::Ignored { from, reason: raft_core::IgnoreReason::NotAsked },
+        Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Compacted },
+        Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Failed },
+    ] {
+        script.push(Some(1), What::Observed(event));
+    }
+    let reached = counts(&script);
+    let marks = ["leader_write_stalled", "append_ignored_overloaded", "snapshot_log_released"];
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+}
+
+/// n3 hears its leader, is of this priority, and campaigns after so many milliseconds.
+fn campaigns(priority: u32, after: u64) -> Script {
+    let mut script = Script::led();
+    let limits = scenario().raft.limits;
+    script.push(Some(3), What::LimitsDrawn { priority, limits });
+    let heard = What::Received { from: NodeId(1), rpc: append(2, EntryId::new(2, 2), 2, vec![]) };
+    script.push(Some(3), heard);
+    let at = script.records.last().expect("a record").at;
+    script.step(3, |view| view.role = RoleKind::PreCandidate);
+    if let Some(record) = script.records.last_mut() {
+        record.at = at.after(Duration::from_millis(after));
+    }
+    script
+}
+
+#[test]
+fn a_node_of_low_priority_that_waits_longer_than_others_would() {
+    // The longest election timeout is 300 ms.
+    assert_eq!(counts(&campaigns(99, 301)).get("low_priority_waited"), Some(&1));
+    for script in [campaigns(99, 300), campaigns(100, 301)] {
+        assert_eq!(counts(&script).get("low_priority_waited"), None);
+    }
 }

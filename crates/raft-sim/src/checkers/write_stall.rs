@@ -1,0 +1,149 @@
+//! Whoever leads while its disk stands still hands leadership over or steps down: some time after `max_write_stall` it sends
+//! no more appends.
+//!
+//! The time is the leader's: its clock may run at half the speed of true time. Handing over takes up to the longest election
+//! timeout, and another transfer may be under way. A process that stands still, too, is given that time when it goes on.
+//!
+//! First to catch: a stalled disk that is never noticed, or never left. Backs up nobody: nothing that Raft promises is
+//! broken, and no client is answered.
+
+use super::ghost::Ghost;
+use super::{Fact, Property, Violation};
+use crate::record::{SimTime, What};
+use crate::scenario::model::Scenario;
+use raft_core::{NodeId, RoleKind, Rpc, WriteId};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+const NAME: &str = "write_stall";
+
+/// True time for a time of the slowest clock.
+const SLOWEST_CLOCK: u32 = 2;
+
+#[derive(Clone)]
+pub(super) struct WriteStall {
+    /// The longest election timeout of any node.
+    timeout: Duration,
+    processes: BTreeMap<NodeId, Process>,
+}
+
+/// What is known of a process.
+#[derive(Clone, Default)]
+struct Process {
+    /// The writes in flight: since when, and the record.
+    in_flight: VecDeque<(WriteId, SimTime, u64)>,
+    /// When it last sent an append.
+    sent: SimTime,
+    /// The oldest of these writes, and since when it is seen to be overdue.
+    overdue: Option<(WriteId, SimTime)>,
+}
+
+impl WriteStall {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        let of_nodes = scenario.raft.election_timeout_of.values().map(|range| range.end);
+        let timeout = of_nodes.max().unwrap_or_default().max(scenario.raft.election_timeout.end);
+        Self { timeout, processes: BTreeMap::new() }
+    }
+}
+
+impl Process {
+    /// The node sends an append as a leader. Since when its oldest write is overdue, and the record of that write.
+    fn sends(&mut self, at: SimTime, max_write_stall: Duration, timeout: Duration) -> Option<(SimTime, u64)> {
+        let stood_still = at.since(std::mem::replace(&mut self.sent, at)) > timeout;
+        let (write, since, record) = self.in_flight.front().copied()?;
+        if at.since(since) <= max_write_stall.saturating_mul(SLOWEST_CLOCK) {
+            return None;
+        }
+        let overdue = self.overdue.filter(|(overdue, _)| *overdue == write && !stood_still);
+        let (_, overdue_since) = *self.overdue.insert(overdue.unwrap_or((write, at)));
+        Some((overdue_since, record))
+    }
+}
+
+impl Property for WriteStall {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+        let (record, node) = (fact.record, fact.record.node?);
+        let process = self.processes.entry(node).or_default();
+        match &record.what {
+            What::Started { .. } => *process = Process::default(),
+            What::Asked { write } => process.in_flight.push_back((write.id, record.at, record.number)),
+            What::Persisted { write, .. } => {
+                while process.in_flight.front().is_some_and(|(id, ..)| id <= write) {
+                    process.in_flight.pop_front();
+                }
+            }
+            What::Sent { rpc: Rpc::AppendEntries(_), .. }
+                if record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader) =>
+            {
+                let limit = ghost.node(node)?.limits.max_write_stall;
+                let (since, asked) = process.sends(record.at, limit, self.timeout)?;
+                // Two transfers, one after the other.
+                if record.at.since(since) > self.timeout.saturating_mul(2 * SLOWEST_CLOCK) {
+                    let words = format!(
+                        "{node} still leads, and its write of record {asked} is not durable; the limit is {limit:?}"
+                    );
+                    return Some(fact.contradicts(NAME, asked, words));
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::script::*;
+    use super::*;
+    use crate::scenario::model::Limits;
+    use raft_core::EntryId;
+
+    /// n1 leads, asks for a write and sends an empty append every 100 ms from then on, for so many times.
+    fn stalled(limit: Duration, appends: u64) -> Script {
+        let mut script = Script::led();
+        let limits = Limits { max_write_stall: limit, ..scenario().raft.limits };
+        script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+        script.ask(1, None, None, vec![noop(3, 2)]);
+        send(&mut script, appends);
+        script
+    }
+
+    fn send(script: &mut Script, appends: u64) {
+        for _ in 0..appends {
+            script.send(1, 2, append(2, EntryId::new(2, 2), 2, vec![]));
+            let earlier = script.records.iter().rev().nth(1).map_or(SimTime(0), |record| record.at);
+            if let Some(record) = script.records.last_mut() {
+                record.at = earlier.after(Duration::from_millis(100));
+            }
+        }
+    }
+
+    #[test]
+    fn a_leader_that_stays_on_a_stalled_disk_fires() {
+        // Overdue after 400 ms; 1.2 s for two transfers.
+        let limit = Duration::from_millis(200);
+        assert_silent(WriteStall::new(&scenario()), &stalled(limit, 17));
+        assert_fires(
+            WriteStall::new(&scenario()),
+            NAME,
+            &stalled(limit, 18),
+            "n1 still leads, and its write of record",
+        );
+    }
+
+    #[test]
+    fn a_write_that_is_reported_a_higher_limit_and_a_leader_that_stood_still_are_silent() {
+        assert_silent(WriteStall::new(&scenario()), &stalled(Duration::from_secs(2), 30));
+        let mut script = stalled(Duration::from_millis(200), 10);
+        script.sync(1);
+        send(&mut script, 20);
+        assert_silent(WriteStall::new(&scenario()), &script);
+        let mut script = stalled(Duration::from_millis(200), 10);
+        script.step(1, |_| {});
+        if let Some(record) = script.records.last_mut() {
+            record.at = record.at.after(Duration::from_secs(60));
+        }
+        send(&mut script, 10);
+        assert_silent(WriteStall::new(&scenario()), &script);
+    }
+}

@@ -1,0 +1,58 @@
+//! Limits so small that what clients send in a simulated second meets them.
+//!
+//! None of them costs liveness once a majority is healed: each lets one entry, one append or one read through when nothing
+//! waits, no disk without a fault is slow enough to count as stalled, and snapshots arrive before the log behind them goes.
+
+use crate::record::What;
+use crate::rng::{Draw, Site};
+use crate::scenario::model::RaftSettings;
+use crate::world::{Emission, World};
+use raft_core::{MAX_PRIORITY, NodeId};
+
+const LIMITS: Site = Site::new("swarm limits");
+
+/// About as many bytes as a snapshot in a swarm run has at most.
+const BIGGEST_SNAPSHOT: u64 = 4_096;
+
+impl World {
+    /// The settings of a node in a run with small limits: each is drawn by itself, and most are left as they are half of
+    /// the time.
+    pub(super) fn draw_limits(&mut self, node: NodeId, settings: &mut RaftSettings) {
+        let mut place = 0;
+        // Two choices each: whether, and how much.
+        let mut draw_at = |ppm| {
+            place += 2;
+            let whether = self.choices.draw(LIMITS, node.0, place - 2);
+            whether.chance_ppm(ppm).then(|| self.choices.draw(LIMITS, node.0, place - 1))
+        };
+        let mut draw = || draw_at(500_000);
+        // One entry at a time, about two commands, about six.
+        let bytes = |limit: &mut u64, draw: Option<Draw>| {
+            *limit = draw.map_or(*limit, |draw| [1, 150, 500][draw.below(3) as usize]);
+        };
+        let limits = &mut settings.limits;
+        bytes(&mut limits.max_inflight_bytes, draw());
+        bytes(&mut limits.max_uncommitted_bytes, draw());
+        bytes(&mut limits.max_unpersisted_bytes, draw());
+        bytes(&mut limits.max_apply_bytes, draw());
+        if let Some(draw) = draw() {
+            // The log behind a snapshot has to last until the snapshot is there, or the next snapshot is needed at once, and
+            // so on for ever: the smaller the chunks, the longer it takes.
+            let chunks = BIGGEST_SNAPSHOT / settings.snapshot_chunk_bytes.max(1);
+            limits.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
+        }
+        if let Some(draw) = draw() {
+            limits.max_pending_reads = 1 + draw.below(2) as usize;
+        }
+        let timeout = settings.election_timeout.end;
+        // Slow disks are not in every run: most leaders are to mind them.
+        if let Some(draw) = draw_at(800_000) {
+            limits.max_write_stall = draw.in_range(&(timeout / 4..timeout));
+        }
+        if let Some(draw) = draw_at(500_000) {
+            settings.priority = u32::try_from(draw.below(u64::from(MAX_PRIORITY) + 1)).unwrap_or(MAX_PRIORITY);
+        }
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(node), What::LimitsDrawn { priority: settings.priority, limits: settings.limits });
+    }
+}
