@@ -1,5 +1,4 @@
-//! What a node sends and keeps stays within its limits, and what they bound is counted right: what is done with counts no
-//! more.
+//! What a node sends and what waits in it stay within its limits, and each quota is zero when nothing waits.
 //!
 //! A call shows as several records, its inputs first, all with the view after it. So what a node had before a call and
 //! what it took in it are known only when the next one begins: then the call is checked as a whole.
@@ -93,7 +92,7 @@ impl Queues {
         let call = process.call?;
         let message = call
             .beyond_limits(process, limits, self.max_inflight_messages)
-            .or_else(|| call.not_counted_off(process.asked == process.persisted))?;
+            .or_else(|| call.leaks(process.asked == process.persisted))?;
         let mut facts = vec![call.first, call.newest];
         facts.dedup();
         Some(Violation { property: NAME, message: format!("{node} {message}"), facts })
@@ -139,8 +138,8 @@ impl Call {
         None
     }
 
-    /// What is counted although there is nothing to count.
-    fn not_counted_off(&self, all_persisted: bool) -> Option<String> {
+    /// A quota that is not zero although nothing waits.
+    fn leaks(&self, all_persisted: bool) -> Option<String> {
         let Self { quotas, in_flight, .. } = self;
         let rules = [
             (in_flight.messages == 0, in_flight.bytes, "has no append on its way", "on their way"),
@@ -358,8 +357,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_with_and_still_counts_fires() {
-        let leaks: [(fn(&mut NodeView), &str); 4] = [
+    fn a_quota_that_leaks_fires() {
+        type Leak = (fn(&mut NodeView), &'static str);
+        let leaks: [Leak; 4] = [
             (|view| view.quotas.uncommitted_bytes = 8, "n1 has committed all of its log and counts 8 B as uncommitted"),
             (|view| view.quotas.unpersisted_bytes = 8, "n1 has no write in flight and counts 8 B as waiting"),
             (|view| view.in_flight.bytes = 8, "n1 has no append on its way and counts 8 B"),

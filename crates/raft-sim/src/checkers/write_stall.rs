@@ -1,5 +1,5 @@
-//! Whoever leads while its disk stands still hands leadership over or steps down: some time after `max_write_stall` it sends
-//! no more appends.
+//! A leader whose disk stands still hands leadership over or steps down: some time after `max_write_stall` it sends no more
+//! appends.
 //!
 //! The time is the leader's: its clock may run at half the speed of true time. Handing over takes up to the longest election
 //! timeout, and another transfer may be under way. A process that stands still, too, is given that time when it goes on.

@@ -1,4 +1,4 @@
-//! When a limit of the core was met.
+//! The marks of the core's limits: which of them a run has met.
 
 use super::super::Fact;
 use crate::record::{SimTime, What};
@@ -11,9 +11,9 @@ use std::time::Duration;
 /// What must be known to tell.
 #[derive(Clone)]
 pub(super) struct Limits {
-    /// After what time without its leader each node campaigns at the latest, if it is of the highest priority.
+    /// The longest election timeout of each node: one of the highest priority campaigns after that at the latest.
     timeouts: BTreeMap<NodeId, Duration>,
-    /// When each node last started, was in contact with a leader, voted, or changed its role or its term.
+    /// When each node last started, heard a leader, voted, or changed its role or its term.
     waits_since: BTreeMap<NodeId, SimTime>,
     /// Of each node: the size of what it applied last, and the record that caused it.
     applied: BTreeMap<NodeId, (u64, Option<u64>)>,
