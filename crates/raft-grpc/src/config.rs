@@ -13,18 +13,18 @@ mod suggest;
 mod value;
 
 pub use environment::{LOG_VARIABLE, VARIABLE_PREFIX};
-pub use key::Key;
+pub use key::{Key, Settings};
 pub use layer::{Layer, Source};
 
 use crate::Failure;
-use crate::settings::Settings;
+use address::HostPort;
 use layer::{Given, refuse};
 use raft_core::NodeId;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
+use value::Kind;
 
 /// The file that is read when none is named, if it is there.
 pub const DEFAULT_FILE: &str = "config.toml";
@@ -68,65 +68,29 @@ pub fn load(
     if let Some(path) = file {
         layers.push(file::read(path)?);
     }
-    Merge { layers, rows: Vec::new() }.settle()
+    Merge::new(layers).settle()
 }
 
 /// The layers, strongest first, and the rows of what was taken from them.
 struct Merge {
     layers: Vec<Layer>,
     rows: Vec<Row>,
+    /// The addresses to listen on, as they were written.
+    hosts: BTreeMap<Key, HostPort>,
+}
+
+impl Merge {
+    fn new(layers: Vec<Layer>) -> Self {
+        Self { layers, rows: Vec::new(), hosts: BTreeMap::new() }
+    }
 }
 
 impl Merge {
     fn settle(mut self) -> Result<Loaded, Failure> {
-        let id = self.id()?;
-        let cluster = self.take(Key::Cluster, "raft".to_owned(), value::cluster, String::clone)?;
-        let (listen_peer, peer_host) = self.listen(Key::ListenPeer, 7070)?;
-        let (listen_client, client_host) = self.listen(Key::ListenClient, 7071)?;
-        let (listen_admin, admin_host) = self.listen(Key::ListenAdmin, 7072)?;
-        let peers = peers::check(self.given(Key::Peers), id, &peer_host, listen_peer)?;
-        let peer_list = peers.iter().map(|(id, url)| format!("{}={url}", id.0)).collect::<Vec<_>>().join(",");
-        self.row(Key::Peers, peer_list);
-        let url = String::clone;
-        let advertise_client = self.take(Key::AdvertiseClient, client_host.url(), address::url, url)?;
-        let advertise_admin = self.take(Key::AdvertiseAdmin, admin_host.url(), address::url, url)?;
-        let data_dir = PathBuf::from(format!("raft-data/node{}", id.0));
-        let data_dir = self.take(Key::DataDir, data_dir, value::folder, |path| path.display().to_string())?;
-        let bytes = |bytes: &u64| value::show_bytes(*bytes);
-        let segment_bytes = self.take(Key::SegmentBytes, 16 << 20, value::segment_bytes, bytes)?;
-        let number = u64::to_string;
-        let snapshot_after_entries =
-            self.take(Key::SnapshotAfterEntries, 10_000, value::snapshot_after_entries, number)?;
-        let snapshot_after_bytes = self.take(Key::SnapshotAfterBytes, 64 << 20, value::snapshot_after_bytes, bytes)?;
-        let snapshot_rate = self.take(Key::SnapshotRate, 64 << 20, value::snapshot_rate, bytes)?;
-        let trailing_entries = self.take(Key::TrailingEntries, 10_000, value::trailing_entries, number)?;
-        let election_timeout = self.election_timeout()?;
-        let heartbeat_interval = self.heartbeat_interval(&election_timeout)?;
-        let max_request_bytes = self.take(Key::MaxRequestBytes, 1 << 20, value::max_request_bytes, bytes)?;
-        let max_connections = self.take(Key::MaxConnections, 4096, value::max_connections, usize::to_string)?;
-        let settings = Settings {
-            id,
-            cluster,
-            peers,
-            listen_peer,
-            listen_client,
-            listen_admin,
-            advertise_client,
-            advertise_admin,
-            data_dir,
-            segment_bytes,
-            snapshot_after_entries,
-            snapshot_after_bytes,
-            snapshot_rate,
-            trailing_entries,
-            election_timeout,
-            heartbeat_interval,
-            max_request_bytes,
-            max_connections,
-        };
+        let settings = key::settle(&mut self)?;
+        self.check_heartbeat(&settings)?;
         self.check_ports(&settings)?;
         let warnings = self.warnings(&settings);
-        self.rows.sort_by_key(|row| row.key);
         Ok(Loaded { settings, rows: self.rows, warnings })
     }
 
@@ -147,18 +111,13 @@ impl Merge {
         self.rows.push(Row { key, value, source });
     }
 
-    fn take<T>(
-        &mut self,
-        key: Key,
-        default: T,
-        parse: impl Fn(&str) -> Result<T, String>,
-        show: impl Fn(&T) -> String,
-    ) -> Result<T, Failure> {
+    /// The value of a key, and its row.
+    fn take<T>(&mut self, key: Key, values: Kind<T>, default: T) -> Result<T, Failure> {
         let value = match self.given(key).last() {
-            Some(given) => parse(&given.text).map_err(|problem| refuse(key, given, &problem))?,
+            Some(given) => values.parse(&given.text).map_err(|problem| refuse(key, given, &problem))?,
             None => default,
         };
-        self.row(key, show(&value));
+        self.row(key, values.show(&value));
         Ok(value)
     }
 
@@ -169,36 +128,43 @@ impl Merge {
                  config init` writes one)",
             ));
         }
-        self.take(Key::Id, NodeId(1), value::node_id, |id| id.0.to_string())
+        self.take(Key::Id, value::node_id(), NodeId(1))
     }
 
-    fn listen(&mut self, key: Key, port: u16) -> Result<(SocketAddr, address::HostPort), Failure> {
-        let default = (SocketAddr::from(([127, 0, 0, 1], port)), address::HostPort::new("127.0.0.1", port));
-        self.take(key, default, address::listen, |(address, _)| address.to_string())
+    fn listen(&mut self, key: Key, port: u16) -> Result<SocketAddr, Failure> {
+        let default = (SocketAddr::from(([127, 0, 0, 1], port)), HostPort::new("127.0.0.1", port));
+        let (address, host) = self.take(key, value::listen(), default)?;
+        self.hosts.insert(key, host);
+        Ok(address)
     }
 
-    fn election_timeout(&mut self) -> Result<Range<Duration>, Failure> {
-        let default = Duration::from_millis(500)..Duration::from_secs(1);
-        self.take(Key::ElectionTimeout, default, value::election_timeout, value::show_range)
+    /// An address to listen on as it was written, once it is taken.
+    fn host(&self, key: Key) -> HostPort {
+        self.hosts.get(&key).expect("it stands above in the table of keys").clone()
     }
 
-    fn heartbeat_interval(&mut self, election_timeout: &Range<Duration>) -> Result<Duration, Failure> {
-        let default = Duration::from_millis(100);
-        let show = |interval: &Duration| humantime::format_duration(*interval).to_string();
-        let interval = self.take(Key::HeartbeatInterval, default, value::heartbeat_interval, show)?;
-        if interval < election_timeout.start {
-            return Ok(interval);
+    fn peers(&mut self, id: NodeId, listen: SocketAddr) -> Result<BTreeMap<NodeId, String>, Failure> {
+        let peers = peers::check(self.given(Key::Peers), id, &self.host(Key::ListenPeer), listen)?;
+        let list: Vec<String> = peers.iter().map(|(id, url)| format!("{}={url}", id.0)).collect();
+        self.row(Key::Peers, list.join(","));
+        Ok(peers)
+    }
+
+    fn check_heartbeat(&self, settings: &Settings) -> Result<(), Failure> {
+        let (interval, shortest) = (settings.heartbeat_interval, settings.election_timeout.start);
+        if interval < shortest {
+            return Ok(());
         }
-        let shortest = humantime::format_duration(election_timeout.start);
         // Either of the two may be the one that was set: the error belongs where somebody wrote something.
         match self.given(Key::HeartbeatInterval).last() {
             Some(given) => {
-                let source = self.source(Key::ElectionTimeout);
+                let (shortest, source) = (humantime::format_duration(shortest), self.source(Key::ElectionTimeout));
                 let problem = format!("must be below the shortest election timeout, {shortest} ({source})");
                 Err(refuse(Key::HeartbeatInterval, given, &problem))
             }
             None => {
-                let problem = format!("must begin above the heartbeat interval, {} (default)", show(&interval));
+                let interval = humantime::format_duration(interval);
+                let problem = format!("must begin above the heartbeat interval, {interval} (default)");
                 let given = self.given(Key::ElectionTimeout).last().cloned().unwrap_or_default();
                 Err(refuse(Key::ElectionTimeout, &given, &problem))
             }

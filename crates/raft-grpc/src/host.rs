@@ -4,6 +4,7 @@
 
 use crate::admin;
 use crate::client_service::ClientService;
+use crate::config::Settings;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::{self, DiskQueue};
 use crate::failure::{Exit, Failure};
@@ -18,7 +19,6 @@ use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::client_server::ClientServer;
 use crate::services::peer_server::PeerServer;
-use crate::settings::Settings;
 use raft_core::{Config, Configuration, NodeId, Write};
 use raft_kv::KvMap;
 use raft_node::{Node, NodeOptions, Reply, Request, SnapshotError};
@@ -93,9 +93,34 @@ fn advertised(url: &str, address: SocketAddr) -> String {
 }
 
 /// How much space the store keeps ahead, and the node counts on: three quarters of it are more than what a leader has on
-/// its way to one peer at most.
+/// its way to one peer at most, if all nodes have the same `max_inflight_bytes`.
 fn reserve_bytes(settings: &Settings) -> u64 {
-    (settings.segment_bytes / 2).max(32 << 20)
+    (settings.segment_bytes / 2).max(settings.max_inflight_bytes * 2).max(32 << 20)
+}
+
+/// What the core is told.
+pub(crate) fn core_config(settings: &Settings) -> Config {
+    Config {
+        seed: random::number(),
+        election_timeout: settings.election_timeout.clone(),
+        heartbeat_interval: settings.heartbeat_interval,
+        trailing_entries: settings.trailing_entries,
+        priority: settings.priority,
+        max_write_stall: settings.max_write_stall,
+        lease_reads: settings.lease_reads,
+        max_clock_drift_ppm: settings.max_clock_drift_ppm,
+        max_pending_reads: settings.max_pending_reads,
+        max_append_bytes: settings.max_append_bytes,
+        max_inflight_bytes: settings.max_inflight_bytes,
+        max_inflight_messages: settings.max_inflight_messages,
+        max_uncommitted_bytes: settings.max_uncommitted_bytes,
+        max_unpersisted_bytes: settings.max_unpersisted_bytes,
+        max_apply_bytes: settings.max_apply_bytes,
+        max_cached_bytes: settings.max_cached_bytes,
+        max_retained_bytes: settings.max_retained_bytes,
+        snapshot_timeout: settings.snapshot_timeout,
+        ..Config::new(settings.id)
+    }
 }
 
 /// Opens the data folder; a new one becomes this node's.
@@ -169,13 +194,6 @@ impl Threads {
         parts: &Parts,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
-        let config = Config {
-            seed: random::number(),
-            election_timeout: settings.election_timeout.clone(),
-            heartbeat_interval: settings.heartbeat_interval,
-            trailing_entries: settings.trailing_entries,
-            ..Config::new(settings.id)
-        };
         let options = NodeOptions {
             snapshot_after_entries: settings.snapshot_after_entries,
             snapshot_after_bytes: settings.snapshot_after_bytes,
@@ -185,7 +203,7 @@ impl Threads {
         };
         let place = settings.data_dir.display().to_string();
         let Opened { mut store, recovery, .. } = opened;
-        let mut node = Node::new(config, options, recovery.restored, KvMap::new())
+        let mut node = Node::new(core_config(settings), options, recovery.restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
         let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
         let (queue, reports) = (disk.clone(), inbox.clone());

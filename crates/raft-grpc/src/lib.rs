@@ -20,6 +20,5 @@ mod peers;
 mod ports;
 mod random;
 pub mod services;
-pub mod settings;
 
 pub use failure::{Exit, Failure};

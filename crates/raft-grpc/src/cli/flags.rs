@@ -1,77 +1,23 @@
-//! The flags of a node's settings, a key each. They stay texts here: the configuration says what they may be.
+//! The flags of a node's settings: the table of keys says which there are. They stay texts here: the configuration says what
+//! they may be.
 
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use raft_grpc::Failure;
 use raft_grpc::config::{self, DEFAULT_FILE, Key, Layer, Loaded};
 use std::path::{Path, PathBuf};
 
-/// All that a node can be told.
+/// The flags of all keys, and the file.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
     /// The TOML file with the settings; ./config.toml if not given and there
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which node this is, from 1
-    #[arg(long, value_name = "N")]
-    id: Option<String>,
-    /// Where to listen for peers; 127.0.0.1:7070 if nothing says otherwise
-    #[arg(long, value_name = "HOST:PORT")]
-    listen_peer: Option<String>,
-    /// Where to listen for clients; 127.0.0.1:7071 if nothing says otherwise
-    #[arg(long, value_name = "HOST:PORT")]
-    listen_client: Option<String>,
-    /// Where to listen for operators (HTTP); 127.0.0.1:7072 if nothing says otherwise
-    #[arg(long, value_name = "HOST:PORT")]
-    listen_admin: Option<String>,
-    /// Another node, and where it listens for peers; once for each
-    #[arg(long, value_name = "ID=URL")]
-    peer: Vec<String>,
     #[command(flatten)]
-    common: CommonFlags,
+    keys: KeyFlags<true>,
 }
 
-/// What a node can be told apart from who and where it is.
-#[derive(clap::Args)]
-pub(crate) struct CommonFlags {
-    /// The cluster's name, the same on all its nodes
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// Where clients reach this node, as it tells the others
-    #[arg(long, value_name = "URL")]
-    advertise_client: Option<String>,
-    /// Where operators reach this node, as it tells the others
-    #[arg(long, value_name = "URL")]
-    advertise_admin: Option<String>,
-    /// The folder of everything that must survive; raft-data/nodeN if nothing says otherwise
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<String>,
-    /// Size of a file of the log, as 16MiB
-    #[arg(long, value_name = "SIZE")]
-    segment_bytes: Option<String>,
-    /// After how many entries a snapshot is taken; 0: never for that reason
-    #[arg(long, value_name = "N")]
-    snapshot_after_entries: Option<String>,
-    /// After how many bytes of entries a snapshot is taken, as 64MiB; 0: never for that reason
-    #[arg(long, value_name = "SIZE")]
-    snapshot_after_bytes: Option<String>,
-    /// The most bytes of snapshots sent in a second, as 64MiB; 0: any
-    #[arg(long, value_name = "BYTES")]
-    snapshot_rate: Option<String>,
-    /// How many entries that a snapshot covers stay in the log
-    #[arg(long, value_name = "N")]
-    trailing_entries: Option<String>,
-    /// From which range election timeouts are drawn, as 500ms..1s
-    #[arg(long, value_name = "A..B")]
-    election_timeout: Option<String>,
-    /// How often a leader is heard from, as 100ms
-    #[arg(long, value_name = "TIME")]
-    heartbeat_interval: Option<String>,
-    /// The largest request of a client, as 1MiB
-    #[arg(long, value_name = "SIZE")]
-    max_request_bytes: Option<String>,
-    /// The most connections on each port
-    #[arg(long, value_name = "N")]
-    max_connections: Option<String>,
-}
+/// The flags of the keys: of all, or of those that do not say who and where the node is.
+pub(crate) struct KeyFlags<const ALL: bool>(pub(crate) Layer);
 
 impl Flags {
     /// The settings from all sources.
@@ -80,48 +26,53 @@ impl Flags {
             Some(file) => Some(file),
             None => default_file()?,
         };
-        let mut layer = self.common.layer();
-        let own = [
-            (Key::Id, self.id),
-            (Key::ListenPeer, self.listen_peer),
-            (Key::ListenClient, self.listen_client),
-            (Key::ListenAdmin, self.listen_admin),
-        ];
-        give(&mut layer, own);
-        give(&mut layer, self.peer.into_iter().map(|peer| (Key::Peers, Some(peer))));
-        config::load(file.as_deref(), std::env::vars_os(), layer)
+        config::load(file.as_deref(), std::env::vars_os(), self.keys.0)
     }
 }
 
-impl CommonFlags {
-    /// What these flags say.
-    pub(crate) fn layer(self) -> Layer {
+/// Whether a key says who or where a node is.
+fn is_place(key: Key) -> bool {
+    matches!(key, Key::Id | Key::ListenPeer | Key::ListenClient | Key::ListenAdmin | Key::Peers)
+}
+
+impl<const ALL: bool> KeyFlags<ALL> {
+    fn keys() -> impl Iterator<Item = Key> {
+        Key::ALL.iter().copied().filter(|key| ALL || !is_place(*key))
+    }
+}
+
+impl<const ALL: bool> clap::Args for KeyFlags<ALL> {
+    fn augment_args(command: Command) -> Command {
+        command.args(Self::keys().map(|key| {
+            let flag = Arg::new(key.name()).long(key.flag().trim_start_matches('-').to_owned());
+            let flag = flag.value_name(key.shape()).help(key.help());
+            match key {
+                Key::Peers => flag.action(ArgAction::Append),
+                _ if key.is_switch() => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                _ => flag,
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<const ALL: bool> clap::FromArgMatches for KeyFlags<ALL> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut layer = Layer::default();
-        let flags = [
-            (Key::Cluster, self.cluster),
-            (Key::AdvertiseClient, self.advertise_client),
-            (Key::AdvertiseAdmin, self.advertise_admin),
-            (Key::DataDir, self.data_dir),
-            (Key::SegmentBytes, self.segment_bytes),
-            (Key::SnapshotAfterEntries, self.snapshot_after_entries),
-            (Key::SnapshotAfterBytes, self.snapshot_after_bytes),
-            (Key::SnapshotRate, self.snapshot_rate),
-            (Key::TrailingEntries, self.trailing_entries),
-            (Key::ElectionTimeout, self.election_timeout),
-            (Key::HeartbeatInterval, self.heartbeat_interval),
-            (Key::MaxRequestBytes, self.max_request_bytes),
-            (Key::MaxConnections, self.max_connections),
-        ];
-        give(&mut layer, flags);
-        layer
-    }
-}
-
-fn give(layer: &mut Layer, flags: impl IntoIterator<Item = (Key, Option<String>)>) {
-    for (key, text) in flags {
-        if let Some(text) = text {
-            layer.flag(key, text);
+        for key in Self::keys() {
+            for text in matches.get_many::<String>(key.name()).into_iter().flatten() {
+                layer.flag(key, text);
+            }
         }
+        Ok(Self(layer))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -149,27 +100,39 @@ mod tests {
         let file = folder.path().join("a.toml");
         std::fs::write(&file, "").expect("written");
         let mut line = vec!["x".to_owned(), format!("--config={}", file.display())];
-        for key in Key::ALL {
-            let value = match key {
-                Key::Id => "7",
-                Key::Cluster => "a",
-                Key::ListenPeer => "127.0.0.1:1",
-                Key::ListenClient => "127.0.0.1:2",
-                Key::ListenAdmin => "127.0.0.1:3",
-                Key::AdvertiseClient | Key::AdvertiseAdmin => "http://a:1",
-                Key::DataDir => "d",
-                Key::SegmentBytes | Key::MaxRequestBytes | Key::SnapshotAfterBytes | Key::SnapshotRate => "1MiB",
-                Key::SnapshotAfterEntries | Key::TrailingEntries => "5",
-                Key::ElectionTimeout => "1s..2s",
-                Key::HeartbeatInterval => "10ms",
-                Key::MaxConnections => "64",
-                Key::Peers => "1=http://b:1",
-            };
-            line.push(format!("{}={value}", key.flag()));
+        // The defaults are values, too.
+        let defaults = config::load(Some(&sample(&folder)), [], Layer::default()).expect("the sample").rows;
+        for row in defaults {
+            let value = if row.key == Key::Peers { "2=http://b:1" } else { &row.value };
+            line.push(format!("{}={value}", row.key.flag()));
         }
         let loaded = Line::try_parse_from(line).expect("every flag exists").flags.load().expect("valid");
         for row in loaded.rows {
             assert_eq!(row.source, config::Source::Flag(row.key.flag()), "{}", row.key);
+        }
+    }
+
+    fn sample(folder: &tempfile::TempDir) -> PathBuf {
+        let file = folder.path().join("sample.toml");
+        std::fs::write(&file, config::SAMPLE).expect("written");
+        file
+    }
+
+    #[test]
+    fn a_switch_stands_alone_or_has_a_value() {
+        let value = |flag: &str| {
+            let line = Line::try_parse_from(["x", "--config=/dev/null", "--id=1", flag]).expect("a flag");
+            line.flags.load().map(|loaded| loaded.settings.lease_reads).map_err(|failure| failure.message)
+        };
+        assert_eq!(value("--lease-reads"), Ok(true));
+        assert_eq!(value("--lease-reads=false"), Ok(false));
+        assert_eq!(value("--lease-reads=on"), Err("--lease-reads: lease_reads = on: must be true or false".to_owned()));
+    }
+
+    #[test]
+    fn every_flag_has_a_line_of_help() {
+        for key in Key::ALL {
+            assert!((10..120).contains(&key.help().len()), "{key}: {}", key.help());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `run`: one node, by the command lines of the two projects that this one grew from.
 
-use super::flags::CommonFlags;
+use super::flags::KeyFlags;
 use super::log::LogOptions;
 use super::node;
 use raft_grpc::Failure;
@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(required = true, value_name = "ARGUMENT")]
     arguments: Vec<String>,
     #[command(flatten)]
-    common: CommonFlags,
+    keys: KeyFlags<false>,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     options.log.start()?;
     let line = parse(&options.arguments).map_err(|problem| Failure::usage(format!("run: {problem}; {USAGE}")))?;
-    let mut layer = options.common.layer();
+    let mut layer = options.keys.0;
     line.give(&mut layer);
     node::start(config::load(None, std::env::vars_os(), layer)?, Control::None)
 }

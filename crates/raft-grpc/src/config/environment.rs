@@ -19,7 +19,7 @@ const OTHERS: [&str; 2] = ["RAFT_ENDPOINTS", LOG_VARIABLE];
 /// The keys among `variables`. One that begins like ours and is unknown is refused: a slip in a name must not start a
 /// node with a default.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Layer, Failure> {
-    let keys: BTreeMap<String, Key> = Key::ALL.into_iter().map(|key| (key.variable(), key)).collect();
+    let keys: BTreeMap<String, Key> = Key::ALL.iter().map(|key| (key.variable(), *key)).collect();
     let mut ours = BTreeMap::new();
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();

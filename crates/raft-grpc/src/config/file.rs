@@ -39,11 +39,11 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Layer, Failure> {
     })?;
     let mut layer = Layer::default();
     for (name, value) in table.get_ref() {
-        let key = Key::ALL.into_iter().find(|key| key.name() == name.get_ref().as_ref());
+        let key = Key::ALL.iter().find(|key| key.name() == name.get_ref().as_ref());
         match (key, value.get_ref()) {
             (None, _) => return Err(document.unknown(name, value)),
             (Some(Key::Peers), DeValue::Table(peers)) => document.peers(peers, &mut layer)?,
-            (Some(key), _) => layer.give(key, document.scalar(key.name(), value)?, document.source(name.span().start)),
+            (Some(key), _) => layer.give(*key, document.scalar(key.name(), value)?, document.source(name.span().start)),
         }
     }
     Ok(layer)
@@ -71,6 +71,7 @@ impl Document<'_> {
         match value.get_ref() {
             DeValue::String(text) => Ok(text.clone().into_owned()),
             DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
+            DeValue::Boolean(value) => Ok(value.to_string()),
             other => {
                 let problem = format!("{key} is of type {}: write a text or a decimal number", other.type_str());
                 Err(self.failure(value.span().start, &problem))
@@ -85,7 +86,7 @@ impl Document<'_> {
             let (id, offset) = (id.get_ref().as_ref(), id.span().start);
             if id.parse::<u64>().is_err() {
                 // A key of the node below the header `[peers]` is TOML's classic slip.
-                let advice = match Key::ALL.into_iter().find(|key| key.name() == id) {
+                let advice = match Key::ALL.iter().find(|key| key.name() == id) {
                     Some(key) => format!("; `{key}` belongs above [peers]"),
                     None => String::new(),
                 };
@@ -104,7 +105,7 @@ impl Document<'_> {
 
     /// An unknown key; of an unknown table the first key in it, if there is one.
     fn unknown(&self, name: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Failure {
-        let known = Key::ALL.map(Key::name);
+        let known = Key::ALL.iter().map(|key| key.name());
         let inner = value.get_ref().as_table().and_then(|table| table.iter().next());
         let (path, word, offset) = match inner {
             Some((inner, _)) => {

@@ -1,95 +1,150 @@
-//! The keys of the configuration: a name, from which variable and flag follow, and the range.
+//! The keys of the configuration: one table, from which names, variables, flags, ranges and the settings follow.
+//!
+//! A row is `Key field: type, shape, values, or DEFAULT`. The doc comment is the help of the flag, up to its first full
+//! stop. `values` says how a text is read and which values are in range ([`Kind`](super::value::Kind)). A row that needs
+//! more than its own text says `from EXPRESSION` instead of a default; the expression may name the fields above it.
+//! Add a key here, then in `sample.toml` and docs/configuration.md, which tests compare with this table.
 
+use super::Merge;
+use super::value::{bytes, cluster, folder, listen, node_id, number, peers, switch, time, time_range, url};
+use crate::Failure;
+use raft_core::{MAX_NUMBER, MAX_PRIORITY, NodeId};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// A key of the configuration, in the order in which they are shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// Which node this is.
-    Id,
-    /// The cluster's name.
-    Cluster,
-    /// Where the node listens for its peers.
-    ListenPeer,
-    /// Where it listens for clients.
-    ListenClient,
-    /// Where it listens for operators.
-    ListenAdmin,
-    /// Where clients reach it.
-    AdvertiseClient,
-    /// Where operators reach it.
-    AdvertiseAdmin,
-    /// The folder of everything that must survive.
-    DataDir,
-    /// Bytes of a segment of the log.
-    SegmentBytes,
-    /// After how many entries a snapshot is taken.
-    SnapshotAfterEntries,
-    /// After how many bytes of entries a snapshot is taken.
-    SnapshotAfterBytes,
-    /// How many bytes of snapshots leave in a second.
-    SnapshotRate,
-    /// How many entries stay behind a snapshot.
-    TrailingEntries,
-    /// The range of election timeouts.
-    ElectionTimeout,
-    /// How often a leader is heard from.
-    HeartbeatInterval,
-    /// The largest request of a client.
-    MaxRequestBytes,
-    /// The most connections on each port.
-    MaxConnections,
-    /// The other nodes; a list.
-    Peers,
+/// The shape of a key whose flag may stand without a value.
+const SWITCH: &str = "true|false";
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+macro_rules! keys {
+    ($merge:ident: $(
+        $(#[doc = $doc:literal])+
+        $key:ident $field:ident: $type:ty, $shape:expr, $values:expr, $source:ident $value:expr;
+    )+) => {
+        /// A key of the configuration, in the order in which they are shown.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Key { $( $(#[doc = $doc])+ $key, )+ }
+
+        /// The settings of one node: all sources merged and checked.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Settings { $( $(#[doc = $doc])+ pub $field: $type, )+ }
+
+        impl Key {
+            /// All keys.
+            pub const ALL: &[Self] = &[$(Self::$key),+];
+
+            /// Its name in a file.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$key => stringify!($field),)+ }
+            }
+
+            /// What its value looks like, in capitals.
+            pub fn shape(self) -> &'static str {
+                match self { $(Self::$key => $shape,)+ }
+            }
+
+            /// Which values it takes, as errors and the documentation say it.
+            pub fn range(self) -> String {
+                match self { $(Self::$key => $values.range,)+ }
+            }
+
+            fn doc(self) -> &'static str {
+                match self { $(Self::$key => concat!($($doc),+),)+ }
+            }
+        }
+
+        /// Takes the value of each key from the strongest source that names it.
+        pub(super) fn settle($merge: &mut Merge) -> Result<Settings, Failure> {
+            $( let $field = keys!(@$source $merge, Key::$key, $values, $value); )+
+            Ok(Settings { $($field),+ })
+        }
+    };
+    (@or $merge:ident, $key:expr, $values:expr, $default:expr) => { $merge.take($key, $values, $default)? };
+    (@from $merge:ident, $key:expr, $values:expr, $value:expr) => { $value? };
+}
+
+keys! { merge:
+    /// Which node this is, from 1.
+    Id id: NodeId, "N", node_id(), from merge.id();
+    /// The cluster's name, the same on all its nodes. With the ids of the founders it makes the cluster id.
+    Cluster cluster: String, "NAME", cluster(), or "raft".to_owned();
+    /// Where to listen for peers; 127.0.0.1:7070 if nothing says otherwise.
+    ListenPeer listen_peer: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenPeer, 7070);
+    /// Where to listen for clients; 127.0.0.1:7071 if nothing says otherwise.
+    ListenClient listen_client: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenClient, 7071);
+    /// Where to listen for operators (HTTP); 127.0.0.1:7072 if nothing says otherwise.
+    ListenAdmin listen_admin: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenAdmin, 7072);
+    /// Where clients reach this node, as it tells the others. Default: `listen_client`.
+    AdvertiseClient advertise_client: String, "URL", url(), or merge.host(Key::ListenClient).url();
+    /// Where operators reach this node, as it tells the others. Default: `listen_admin`.
+    AdvertiseAdmin advertise_admin: String, "URL", url(), or merge.host(Key::ListenAdmin).url();
+    /// The folder of everything that must survive; raft-data/nodeN if nothing says otherwise. Made if it is not there.
+    DataDir data_dir: PathBuf, "DIR", folder(), or format!("raft-data/node{}", id.0).into();
+    /// Size of a file of the log, as 16MiB. Preallocated.
+    SegmentBytes segment_bytes: u64, "SIZE", bytes(4 * KIB..=TIB), or 16 * MIB;
+    /// After how many entries a snapshot is taken (Raft §7); 0: never for that reason.
+    SnapshotAfterEntries snapshot_after_entries: u64, "N",
+        number(0..=MAX_NUMBER).note("0: never for that reason"), or 10_000;
+    /// After how many bytes of entries a snapshot is taken, as 64MiB; 0: never for that reason.
+    SnapshotAfterBytes snapshot_after_bytes: u64, "SIZE",
+        bytes(0..=TIB).note("0: never for that reason"), or 64 * MIB;
+    /// The most bytes of snapshots sent in a second, to all peers together, as 64MiB; 0: any.
+    SnapshotRate snapshot_rate: u64, "SIZE", bytes(0..=TIB).note("bytes a second, 0: any"), or 64 * MIB;
+    /// A snapshot on its way to a peer that is silent for so long counts as lost, as 1m.
+    SnapshotTimeout snapshot_timeout: Duration, "TIME", time(SECOND..=3600 * SECOND), or 60 * SECOND;
+    /// How many entries that a snapshot covers stay in the log, for peers that are a little behind.
+    TrailingEntries trailing_entries: u64, "N", number(0..=MAX_NUMBER), or 10_000;
+    /// The range from which election timeouts are drawn, as 500ms..1s (Raft §5.2).
+    ElectionTimeout election_timeout: Range<Duration>, "A..B",
+        time_range(10 * MILLI..=600 * SECOND), or 500 * MILLI..SECOND;
+    /// How often a leader is heard from, as 100ms.
+    HeartbeatInterval heartbeat_interval: Duration, "TIME",
+        time(MILLI..=600 * SECOND).says("from 1ms, below the shortest election timeout"), or 100 * MILLI;
+    /// Who leads if several could: the node of the highest priority. Below 100 a node waits longer before it campaigns.
+    Priority priority: u32, "N", number(0..=MAX_PRIORITY), or MAX_PRIORITY;
+    /// A leader with a write on its way to the disk for so long gives up leadership, as 10s.
+    MaxWriteStall max_write_stall: Duration, "TIME", time(100 * MILLI..=3600 * SECOND), or 10 * SECOND;
+    /// Answer lease reads from the leader's lease, without a round to the other nodes. Linearizable only within
+    /// `max_clock_drift_ppm`.
+    LeaseReads lease_reads: bool, SWITCH, switch(), or false;
+    /// How far the rate of any node's clock is from true time at most, in parts per million. What leases rest on.
+    MaxClockDriftPpm max_clock_drift_ppm: u32, "PPM", number(0..=999_999), or 10_000;
+    /// The largest request of a client, as 1MiB.
+    MaxRequestBytes max_request_bytes: u64, "SIZE", bytes(KIB..=64 * MIB), or MIB;
+    /// The most connections on each port. Further ones are closed at once.
+    MaxConnections max_connections: usize, "N", number(16..=1 << 20), or 4096;
+    /// The most reads that wait for a round; the next ones are refused as busy.
+    MaxPendingReads max_pending_reads: usize, "N", number(1..=1 << 24), or 65_536;
+    /// The most bytes of entries in one append, as 1MiB. One entry always fits.
+    MaxAppendBytes max_append_bytes: u64, "SIZE", bytes(4 * KIB..=16 * MIB), or MIB;
+    /// The most bytes of entries sent to a peer and not acknowledged, as 16MiB. One append always fits.
+    MaxInflightBytes max_inflight_bytes: u64, "SIZE", bytes(64 * KIB..=GIB), or 16 * MIB;
+    /// The most appends sent to a peer and not acknowledged.
+    MaxInflightMessages max_inflight_messages: usize, "N", number(1..=65_536), or 256;
+    /// From so many bytes of uncommitted entries on, a leader refuses commands as busy, as 64MiB.
+    MaxUncommittedBytes max_uncommitted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
+    /// From so many bytes that wait for the disk on, commands are refused and entries of a leader not taken, as 64MiB.
+    MaxUnpersistedBytes max_unpersisted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
+    /// The most bytes of entries being applied at a time, as 16MiB. One entry always fits.
+    MaxApplyBytes max_apply_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 16 * MIB;
+    /// The most bytes of entries kept in memory, beyond those that wait for the disk or for being applied, as 32MiB.
+    MaxCachedBytes max_cached_bytes: u64, "SIZE", bytes(0..=TIB), or 32 * MIB;
+    /// The most bytes of log kept behind a snapshot while it is sent, as 256MiB. Beyond it the peer needs a newer snapshot.
+    MaxRetainedBytes max_retained_bytes: u64, "SIZE", bytes(0..=TIB), or 256 * MIB;
+    /// Another node, and where it listens for peers; once for each. None: a cluster of one.
+    Peers peers: BTreeMap<NodeId, String>, "ID=URL", peers(), from merge.peers(id, listen_peer);
 }
 
 impl Key {
-    /// All keys.
-    pub const ALL: [Self; 18] = [
-        Self::Id,
-        Self::Cluster,
-        Self::ListenPeer,
-        Self::ListenClient,
-        Self::ListenAdmin,
-        Self::AdvertiseClient,
-        Self::AdvertiseAdmin,
-        Self::DataDir,
-        Self::SegmentBytes,
-        Self::SnapshotAfterEntries,
-        Self::SnapshotAfterBytes,
-        Self::SnapshotRate,
-        Self::TrailingEntries,
-        Self::ElectionTimeout,
-        Self::HeartbeatInterval,
-        Self::MaxRequestBytes,
-        Self::MaxConnections,
-        Self::Peers,
-    ];
-
-    /// Its name in a file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Id => "id",
-            Self::Cluster => "cluster",
-            Self::ListenPeer => "listen_peer",
-            Self::ListenClient => "listen_client",
-            Self::ListenAdmin => "listen_admin",
-            Self::AdvertiseClient => "advertise_client",
-            Self::AdvertiseAdmin => "advertise_admin",
-            Self::DataDir => "data_dir",
-            Self::SegmentBytes => "segment_bytes",
-            Self::SnapshotAfterEntries => "snapshot_after_entries",
-            Self::SnapshotAfterBytes => "snapshot_after_bytes",
-            Self::SnapshotRate => "snapshot_rate",
-            Self::TrailingEntries => "trailing_entries",
-            Self::ElectionTimeout => "election_timeout",
-            Self::HeartbeatInterval => "heartbeat_interval",
-            Self::MaxRequestBytes => "max_request_bytes",
-            Self::MaxConnections => "max_connections",
-            Self::Peers => "peers",
-        }
-    }
-
     /// Its environment variable.
     pub fn variable(self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name().to_uppercase())
@@ -104,25 +159,15 @@ impl Key {
         }
     }
 
-    /// What values it takes, as errors say it.
-    pub fn range(self) -> &'static str {
-        match self {
-            Self::Id => "1 to 2^62",
-            Self::Cluster => "1 to 64 letters, digits, `-`, `_`, `.`",
-            Self::ListenPeer | Self::ListenClient | Self::ListenAdmin => "HOST:PORT, IPv6 in brackets",
-            Self::AdvertiseClient | Self::AdvertiseAdmin => "http://HOST:PORT",
-            Self::DataDir => "a path, from where the node is started",
-            Self::SegmentBytes => "4KiB to 1TiB",
-            Self::SnapshotAfterEntries => "up to 2^62; 0: never for that reason",
-            Self::SnapshotAfterBytes => "up to 1TiB; 0: never for that reason",
-            Self::SnapshotRate => "bytes a second, up to 1TiB; 0: any",
-            Self::TrailingEntries => "0 to 2^62",
-            Self::ElectionTimeout => "SHORTEST..LONGEST, 10ms to 10m",
-            Self::HeartbeatInterval => "from 1ms, below the shortest election timeout",
-            Self::MaxRequestBytes => "1KiB to 64MiB",
-            Self::MaxConnections => "16 to 1048576",
-            Self::Peers => "each N = \"http://HOST:PORT\"",
-        }
+    /// The help of its flag: the first sentence of what it is.
+    pub fn help(self) -> &'static str {
+        let doc = self.doc().trim();
+        doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')
+    }
+
+    /// Whether it is `true` or `false`, so that its flag may stand without a value.
+    pub fn is_switch(self) -> bool {
+        self.shape() == SWITCH
     }
 }
 

@@ -1,6 +1,6 @@
 //! The list of peers: who they are, and that each is another one.
 
-use super::address::{self, HostPort};
+use super::address::HostPort;
 use super::key::Key;
 use super::layer::{Given, refuse};
 use super::value;
@@ -19,7 +19,7 @@ pub(super) fn check(
 ) -> Result<BTreeMap<NodeId, String>, Failure> {
     let mut members: BTreeMap<NodeId, HostPort> = BTreeMap::new();
     for peer in given {
-        let (id, address) = parse(&peer.text).map_err(|problem| refuse(Key::Peers, peer, &problem))?;
+        let (id, address) = value::peers().parse(&peer.text).map_err(|problem| refuse(Key::Peers, peer, &problem))?;
         let problem = if members.contains_key(&id) {
             Some(format!("node {} is there twice", id.0))
         } else if let Some((other, _)) = members.iter().find(|(_, known)| **known == address) {
@@ -37,12 +37,6 @@ pub(super) fn check(
         members.insert(id, address);
     }
     Ok(members.into_iter().filter(|(id, _)| *id != own).map(|(id, address)| (id, address.url())).collect())
-}
-
-fn parse(text: &str) -> Result<(NodeId, HostPort), String> {
-    let (id, url) = text.split_once('=').ok_or("must be ID=http://HOST:PORT")?;
-    let id = value::node_id(id.trim()).map_err(|problem| format!("the id {problem}"))?;
-    Ok((id, address::parse_url(url.trim())?))
 }
 
 /// Whether `address` is surely where this node listens; names are not looked up.
@@ -73,7 +67,7 @@ fn own_entry(address: &HostPort, host: &HostPort, listen: SocketAddr) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Source;
+    use crate::config::{Source, address};
 
     fn checked(listen: &str, peers: &[&str]) -> Result<Vec<(u64, String)>, String> {
         let given: Vec<Given> = peers

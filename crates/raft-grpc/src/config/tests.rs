@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::Exit;
+use std::path::PathBuf;
+use std::time::Duration;
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -18,7 +20,7 @@ fn flags(pairs: &[(Key, &str)]) -> Layer {
 /// As `load`, with the text of a file called `a.toml`.
 fn merged(file: &str, environment: &[(&str, &str)], of_flags: &[(Key, &str)]) -> Result<Loaded, Failure> {
     let layers = vec![flags(of_flags), environment::read(variables(environment))?, file::parse("a.toml", file)?];
-    Merge { layers, rows: Vec::new() }.settle()
+    Merge::new(layers).settle()
 }
 
 fn problem(file: &str, environment: &[(&str, &str)], of_flags: &[(Key, &str)]) -> String {
@@ -48,11 +50,22 @@ fn examples(key: Key) -> [&'static str; 3] {
         Key::SnapshotAfterEntries => ["0", "100", "4611686018427387904"],
         Key::SnapshotAfterBytes => ["0", "1MiB", "1TiB"],
         Key::SnapshotRate => ["0", "1MiB", "1GiB"],
+        Key::SnapshotTimeout => ["1s", "2s", "1h"],
         Key::TrailingEntries => ["0", "7", "8"],
         Key::ElectionTimeout => ["1s..2s", "2s..4s", "3s..5s"],
         Key::HeartbeatInterval => ["10ms", "20ms", "30ms"],
-        Key::MaxRequestBytes => ["2KiB", "4KiB", "8KiB"],
-        Key::MaxConnections => ["100", "200", "300"],
+        Key::Priority => ["0", "50", "99"],
+        Key::MaxWriteStall => ["100ms", "1s", "1h"],
+        Key::LeaseReads => ["true", "true", "true"],
+        Key::MaxClockDriftPpm => ["0", "200", "999999"],
+        Key::MaxConnections | Key::MaxPendingReads | Key::MaxInflightMessages => ["100", "200", "300"],
+        Key::MaxRequestBytes | Key::MaxAppendBytes => ["4KiB", "8KiB", "10000"],
+        Key::MaxInflightBytes
+        | Key::MaxUncommittedBytes
+        | Key::MaxUnpersistedBytes
+        | Key::MaxApplyBytes
+        | Key::MaxCachedBytes
+        | Key::MaxRetainedBytes => ["64KiB", "1MiB", "1GiB"],
         Key::Peers => ["2=http://a:1", "2=http://a:2", "2=http://a:3"],
     }
 }
@@ -60,7 +73,7 @@ fn examples(key: Key) -> [&'static str; 3] {
 #[test]
 fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
     let defaults = merged("id = 1", &[], &[]).expect("the defaults");
-    for key in Key::ALL {
+    for key in Key::ALL.iter().copied() {
         let [low, middle, high] = examples(key);
         let file = match key {
             Key::Peers => format!("id = 1\n[peers]\n{}", low.replacen('=', " = \"", 1) + "\""),
@@ -103,6 +116,11 @@ fn the_defaults_are_those_of_the_settings() {
     assert_eq!(settings.max_request_bytes, 1 << 20);
     assert_eq!(settings.max_connections, 4096);
     assert!(settings.peers.is_empty());
+    // What the core has a default for has the same one here, apart from its times.
+    let (ours, core) = (crate::host::core_config(&settings), raft_core::Config::new(NodeId(2)));
+    let (seed, election_timeout, heartbeat_interval) =
+        (ours.seed, ours.election_timeout.clone(), ours.heartbeat_interval);
+    assert_eq!(ours, raft_core::Config { seed, election_timeout, heartbeat_interval, ..core });
 }
 
 #[test]
@@ -158,47 +176,77 @@ fn unknown_names_are_refused_with_a_suggestion() {
     assert!(merged("id = 1", &others, &[]).is_ok(), "other programs' variables, and those of the clients");
 }
 
+/// The ends of the range of each key, and what is just outside.
+const ENDS: [(Key, &[&str], &[&str]); 27] = [
+    (Key::Id, &["1", "4611686018427387904"], &["0", "4611686018427387905", "-1", "n1"]),
+    (Key::Cluster, &["a"], &["a b"]),
+    (Key::ListenPeer, &["[::1]:1"], &["7070"]),
+    (Key::ListenClient, &["127.0.0.1:65535"], &["localhost:65536"]),
+    (Key::ListenAdmin, &["[::1]:80"], &["::1:80"]),
+    (Key::AdvertiseClient, &["http://a:1"], &["a:1"]),
+    (Key::AdvertiseAdmin, &["http://a:1"], &["https://a:1"]),
+    (Key::SegmentBytes, &["4096", "1TiB"], &["4095", "1099511627777"]),
+    (Key::SnapshotAfterEntries, &["0", "4611686018427387904"], &["-1", "4611686018427387905", "1MiB"]),
+    (Key::SnapshotAfterBytes, &["0", "1TiB"], &["1099511627777", "2TiB"]),
+    (Key::SnapshotRate, &["0", "1TiB"], &["1099511627777"]),
+    (Key::SnapshotTimeout, &["1s", "1h"], &["999ms", "3601s"]),
+    (Key::TrailingEntries, &["0", "4611686018427387904"], &["-1", "4611686018427387905"]),
+    (Key::ElectionTimeout, &["200ms..10m"], &["1ms..2ms", "1s..11m"]),
+    (Key::HeartbeatInterval, &["1ms", "499ms"], &["999us", "0ms"]),
+    (Key::Priority, &["0", "100"], &["101", "-1"]),
+    (Key::MaxWriteStall, &["100ms", "1h"], &["99ms", "3601s"]),
+    (Key::LeaseReads, &["true", "false"], &["1", "on", ""]),
+    (Key::MaxClockDriftPpm, &["0", "999999"], &["1000000", "-1"]),
+    (Key::MaxRequestBytes, &["1KiB", "64MiB"], &["1023", "65MiB"]),
+    (Key::MaxConnections, &["16", "1048576"], &["15", "1048577"]),
+    (Key::MaxPendingReads, &["1", "16777216"], &["0", "16777217"]),
+    (Key::MaxAppendBytes, &["4KiB", "16MiB"], &["4095", "17MiB"]),
+    (Key::MaxInflightBytes, &["64KiB", "1GiB"], &["65535", "2GiB"]),
+    (Key::MaxInflightMessages, &["1", "65536"], &["0", "65537"]),
+    (Key::MaxUncommittedBytes, &["64KiB", "1TiB"], &["65535", "2TiB"]),
+    (Key::MaxCachedBytes, &["0", "1TiB"], &["1099511627777"]),
+];
+
 #[test]
 fn values_out_of_range_are_refused_with_key_value_source_and_range() {
-    let bad = [
-        (Key::Id, "0"),
-        (Key::Cluster, "a b"),
-        (Key::ListenPeer, "7070"),
-        (Key::ListenClient, "localhost:65536"),
-        (Key::ListenAdmin, "::1:80"),
-        (Key::AdvertiseClient, "a:1"),
-        (Key::AdvertiseAdmin, "https://a:1"),
-        (Key::SegmentBytes, "4095"),
-        (Key::SnapshotAfterEntries, "-1"),
-        (Key::SnapshotAfterBytes, "2TiB"),
-        (Key::SnapshotRate, "2TiB"),
-        (Key::TrailingEntries, "4611686018427387905"),
-        (Key::ElectionTimeout, "1ms..2ms"),
-        (Key::HeartbeatInterval, "0ms"),
-        (Key::MaxRequestBytes, "1GiB"),
-        (Key::MaxConnections, "15"),
-    ];
-    for (key, text) in bad {
+    for (key, inside, outside) in ENDS {
+        let id = if key == Key::Id { "" } else { "id = 1" };
+        for text in inside {
+            assert_eq!(merged(id, &[], &[(key, text)]).map(|_| ()), Ok(()), "{key} = {text}");
+        }
         let (variable, flag) = (key.variable(), key.flag());
         // The shape of an address is in its range, with an example.
-        let range = if key.name().starts_with("listen") { "HOST:PORT" } else { key.range() };
-        let id = if key == Key::Id { "" } else { "id = 1" };
-        let sources = [
-            (format!("a.toml:2: {key} = {text}: "), problem(&format!("{id}\n{key} = \"{text}\""), &[], &[])),
-            (format!("{variable}: {key} = {text}: "), problem(id, &[(&variable, text)], &[])),
-            (format!("{flag}: {key} = {text}: "), problem(id, &[], &[(key, text)])),
-        ];
-        for (beginning, problem) in sources {
-            assert!(problem.starts_with(&beginning) && problem.contains(range), "{problem}");
+        let range = if key.name().starts_with("listen") { "HOST:PORT" } else { &key.range() };
+        for text in outside {
+            let sources = [
+                (format!("a.toml:2: {key} = {text}: "), problem(&format!("{id}\n{key} = \"{text}\""), &[], &[])),
+                (format!("{variable}: {key} = {text}: "), problem(id, &[(&variable, text)], &[])),
+                (format!("{flag}: {key} = {text}: "), problem(id, &[], &[(key, text)])),
+            ];
+            for (beginning, problem) in sources {
+                let kind = problem.contains(range) || problem.contains("must be a size such as 16MiB");
+                assert!(problem.starts_with(&beginning) && kind, "{problem}");
+            }
         }
     }
     assert!(problem("id = 1\ndata_dir = \"\"", &[], &[]).contains("a.toml:2: data_dir = : must be the path"));
 }
 
 #[test]
+fn the_core_takes_every_limit_at_both_ends() {
+    for (key, inside, _) in ENDS {
+        for text in inside.iter().filter(|_| key != Key::Id) {
+            let settings = merged("id = 1", &[], &[(key, text)]).expect("in range").settings;
+            assert_eq!(crate::host::core_config(&settings).check(), Ok(()), "{key} = {text}");
+        }
+    }
+}
+
+#[test]
 fn values_of_another_type_and_files_that_are_no_toml_name_their_line() {
     let table = [
-        ("id = true", "a.toml:1: id is of type boolean"),
+        ("id = true", "a.toml:1: id = true: must be a number, 1 to 2^62"),
+        ("id = 1\nlease_reads = 1", "a.toml:2: lease_reads = 1: must be true or false"),
         ("id = 0x10", "a.toml:1: id is of type integer: write a text or a decimal number"),
         ("\nelection_timeout = { start = \"1s\" }", "a.toml:2: election_timeout is of type table"),
         ("id = 1\n[peers]\n2 = 3.5", "a.toml:3: peers.2 is of type float"),
@@ -295,9 +343,18 @@ fn a_file_that_cannot_be_read_is_named() {
 #[test]
 fn the_documentation_has_every_key() {
     let page = include_str!("../../../../docs/configuration.md");
-    for key in Key::ALL {
-        let beginning = format!("| `{key}` | `{}` | `{}` | ", key.variable(), key.flag());
-        assert!(page.contains(&beginning), "docs/configuration.md has no row {beginning}");
-        assert!(page.contains(key.range()), "docs/configuration.md does not have the range {}", key.range());
+    let defaults = merged("id = 1", &[], &[]).expect("the defaults");
+    for key in Key::ALL.iter().copied() {
+        let names = format!("| `{key}` | `{}` | `{}` | ", key.variable(), key.flag());
+        let default = match key {
+            Key::Id => "none: it has to be set".to_owned(),
+            Key::AdvertiseClient => "`http://` and `listen_client`".to_owned(),
+            Key::AdvertiseAdmin => "`http://` and `listen_admin`".to_owned(),
+            Key::DataDir => "`raft-data/node` and the id".to_owned(),
+            Key::Peers => "none: a cluster of one".to_owned(),
+            _ => format!("`{}`", row(&defaults, key).0),
+        };
+        let line = format!("{names}{default} | {} |", key.range());
+        assert!(page.lines().any(|other| other == line), "docs/configuration.md has no row {line}");
     }
 }
