@@ -171,6 +171,7 @@ impl Raft {
             applying_bytes: shared.applying_bytes(),
             cached_bytes: shared.log.cached_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
+            lease_reads: shared.lease_reads,
             transfer_to: leader.and_then(|leader| leader.transfer).map(|transfer| transfer.target),
             peers: leader
                 .map(|leader| leader.peers.iter().map(|(&id, peer)| (id, peer.status())).collect())

@@ -74,6 +74,7 @@ impl Leader {
     /// round costs a round trip, and its answers bring the next lease.
     pub(crate) fn read(&mut self, shared: &mut Shared, id: RequestId, mode: ReadMode) {
         if mode == ReadMode::Lease && shared.commit >= self.term_start && self.holds_lease(shared) {
+            shared.lease_reads = shared.lease_reads.saturating_add(1);
             shared.actions.push(Action::ReadReady { id, index: shared.commit });
             return;
         }

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     jitter: Jitter,
     /// Drawn last.
     election_timeout: Duration,
+    /// Reads served by lease since the start. Counted for the host: nothing depends on it.
+    pub(crate) lease_reads: u64,
     pub(crate) actions: Vec<Action>,
 }
 
@@ -121,6 +123,7 @@ impl Shared {
             overdue: LogIndex(0),
             handed: applied,
             applied,
+            lease_reads: 0,
             actions: Vec::new(),
         }
     }
@@ -480,7 +483,7 @@ impl Shared {
 }
 
 // The time is what all others count from; actions there are none between calls.
-canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, verified, leader, contact, applying, applying_bytes, overdue, handed, applied, jitter, election_timeout } without { now, actions });
+canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, verified, leader, contact, applying, applying_bytes, overdue, handed, applied, jitter, election_timeout } without { now, lease_reads, actions });
 canonical!(Applying { last, bytes, since });
 
 #[cfg(test)]

@@ -70,6 +70,8 @@ pub struct Status {
     pub cached_bytes: u64,
     /// Reads waiting for their round; 0 unless it leads.
     pub pending_reads: usize,
+    /// Reads served by lease since the start, without a round.
+    pub lease_reads: u64,
     /// To whom leadership is being handed over; none if it is not, or this node does not lead.
     pub transfer_to: Option<NodeId>,
     /// What a leader knows of each peer; empty otherwise.

@@ -13,6 +13,7 @@ pub use workload::Mix;
 use crate::client::{Client, ClientError, ClientOptions, Consistency};
 use judge::Record;
 use raft_kv::history::{OpResult, Operation, Status};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +35,8 @@ pub struct BenchOptions {
     pub value_bytes: usize,
     /// How often which operation.
     pub mix: Mix,
+    /// How fresh gets are; the reads at the end are linearizable without a clock.
+    pub reads: Consistency,
     /// Whether to keep every operation, in memory.
     pub record: bool,
     /// Whether to read every key when all is over.
@@ -51,6 +54,8 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// A linearizable read of every key, after all operations have ended.
     pub last_reads: Vec<Record>,
+    /// How many reads the nodes answered by lease meanwhile, as they count them: what a dead node counted is missing.
+    pub lease_reads: u64,
 }
 
 /// Longer than an election, a restart and a deadline: at the end there should be a leader again.
@@ -68,6 +73,7 @@ struct Run {
     /// The number of the next client: one whose operation ended unknown is replaced, because it still has it open.
     next_client: AtomicU64,
     record: bool,
+    reads: Consistency,
 }
 
 impl Run {
@@ -89,6 +95,7 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     let shape = Shape::new(options);
     let mut reader = Client::new(options.client.clone())?;
     reader.get(shape.key(0), Consistency::Linearizable).await?;
+    let lease_reads = lease_reads(&mut reader).await;
     let began = Instant::now();
     let run = Arc::new(Run {
         began,
@@ -96,6 +103,7 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
         second: Mutex::default(),
         next_client: AtomicU64::new(options.clients + 1),
         record: options.record,
+        reads: options.reads,
     });
     let mut clients = JoinSet::new();
     for number in 1..=options.clients {
@@ -126,8 +134,21 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     }
     total.add(std::mem::take(&mut *run.second()));
     let took = run.began.elapsed();
+    let lease_reads = more_lease_reads(&lease_reads, &self::lease_reads(&mut reader).await);
     let last_reads = if options.read_all { read_all(options, &shape, &run).await? } else { Vec::new() };
-    Ok(Outcome { total, took, records, last_reads })
+    Ok(Outcome { total, took, records, last_reads, lease_reads })
+}
+
+/// How many reads each node has answered by lease since its start; nodes that do not answer are missing.
+async fn lease_reads(client: &mut Client) -> BTreeMap<u64, u64> {
+    let answers = client.members().await.into_iter().filter_map(|member| member.answer.ok());
+    answers.map(|status| (status.id, status.lease_reads)).collect()
+}
+
+/// How many came in between. A node that was started anew counts from 0.
+fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> u64 {
+    let more = |(id, &after): (&u64, &u64)| after.checked_sub(before.get(id).copied().unwrap_or(0)).unwrap_or(after);
+    after.iter().map(more).sum()
 }
 
 /// A client, until the time is over. What is in flight then is waited for.
@@ -135,7 +156,7 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
     let mut records = Vec::new();
     while Instant::now() < run.until {
         let wish = workload.next();
-        let (record, error) = carry_out(&mut client, &wish, &workload, &run).await;
+        let (record, error) = carry_out(&mut client, &wish, run.reads, &workload, &run).await;
         workload.learn(&record.operation);
         let latency = record.operation.return_ns.unwrap_or_default() - record.operation.invoke_ns;
         run.second().count(record.operation.status, Duration::from_nanos(latency), error.as_ref());
@@ -153,9 +174,15 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
 }
 
 /// One operation, and what is to be remembered of it.
-async fn carry_out(client: &mut Client, wish: &Wish, workload: &Workload, run: &Run) -> (Record, Option<ClientError>) {
+async fn carry_out(
+    client: &mut Client,
+    wish: &Wish,
+    reads: Consistency,
+    workload: &Workload,
+    run: &Run,
+) -> (Record, Option<ClientError>) {
     let invoke_ns = run.now();
-    let heard = ask(client, wish, workload.shape()).await;
+    let heard = ask(client, wish, reads, workload.shape()).await;
     let return_ns = Some(run.now());
     let nothing = (OpResult::Null, 0, 0);
     let (status, (result, revision, map_revision), error) = match heard {
@@ -169,10 +196,15 @@ async fn carry_out(client: &mut Client, wish: &Wish, workload: &Workload, run: &
 }
 
 /// Asks, and says what the client was told, the revision that goes with it and that of the map.
-async fn ask(client: &mut Client, wish: &Wish, shape: &Shape) -> Result<(OpResult, u64, u64), ClientError> {
+async fn ask(
+    client: &mut Client,
+    wish: &Wish,
+    reads: Consistency,
+    shape: &Shape,
+) -> Result<(OpResult, u64, u64), ClientError> {
     Ok(match wish {
         Wish::Get { key } => {
-            let got = client.get(key.clone(), Consistency::Linearizable).await?;
+            let got = client.get(key.clone(), reads).await?;
             let result = got.value.map_or(OpResult::Null, |value| OpResult::Value(shape.name_of(&value)));
             (result, got.modified_revision, got.revision)
         }
@@ -202,7 +234,7 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
     let mut reads = Vec::new();
     for key in 0..options.keys {
         let wish = Wish::Get { key: shape.key(key) };
-        let (record, error) = carry_out(&mut reader, &wish, &workload, run).await;
+        let (record, error) = carry_out(&mut reader, &wish, Consistency::Linearizable, &workload, run).await;
         reads.push(record);
         // Where one read found no leader for so long, the others need not wait as long each.
         if error.is_some() {
@@ -231,6 +263,7 @@ mod tests {
             keys: 3,
             value_bytes: 64,
             mix: "put=4,get=4,cas=2,delete=1".parse().expect("a mix"),
+            reads: Consistency::Lease,
             record: true,
             read_all: true,
         }

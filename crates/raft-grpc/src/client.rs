@@ -233,8 +233,8 @@ impl Client {
     async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
         self.nodes.forget_what_was_heard();
         let mut course = Course::new(&self.options);
-        let stale = consistency == Consistency::Stale;
-        let answer = self.ask(QueryRequest { query: query.encode(), stale }, &mut course).await?;
+        let (stale, lease) = (consistency == Consistency::Stale, consistency == Consistency::Lease);
+        let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut course).await?;
         let read = read_answer(&answer).ok_or_else(|| self.nodes.misread(false))?;
         Ok((read, answer.applied, course.attempts()))
     }

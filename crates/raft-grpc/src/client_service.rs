@@ -67,9 +67,9 @@ impl Client for ClientService {
 
     async fn query(&self, request: Request<w::QueryRequest>) -> Result<Response<w::QueryResponse>, Status> {
         use w::query_response::Outcome;
-        let w::QueryRequest { query, stale } = request.into_inner();
+        let w::QueryRequest { query, stale, lease } = request.into_inner();
         self.check_size(query.len())?;
-        let mode = ReadMode::Safe;
+        let mode = if lease { ReadMode::Lease } else { ReadMode::Safe };
         let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query, mode } };
         let outcome = match self.ask(query).await {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
@@ -205,6 +205,7 @@ impl ClientService {
             applied: status.applied.0,
             state_hash: state_hash.to_be_bytes().to_vec().into(),
             ready: status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit,
+            lease_reads: status.lease_reads,
             members: configuration.members.keys().map(|id| member(*id)).collect(),
         }
     }

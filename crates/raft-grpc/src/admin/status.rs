@@ -49,6 +49,7 @@ fn describe(status: &StatusResponse) -> Value {
         "applied": status.applied,
         "state_hash": hex(&status.state_hash),
         "ready": status.ready,
+        "lease_reads": status.lease_reads,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }

@@ -5,6 +5,7 @@ use super::reach::{Reach, failure};
 use raft_grpc::Failure;
 use raft_grpc::bench::judge::{Record, judge};
 use raft_grpc::bench::{self, BenchOptions, Mix, Outcome};
+use raft_grpc::client::Consistency;
 use raft_kv::history::write_history;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -35,6 +36,9 @@ pub(crate) struct Options {
     /// How often which operation, relative to each other
     #[arg(long, value_name = "MIX", default_value = "put=45,get=45,cas=5,delete=5")]
     mix: Mix,
+    /// Let leaders answer gets by their lease: the nodes need lease_reads
+    #[arg(long)]
+    lease: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -53,6 +57,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         keys: options.keys.unwrap_or(options.clients.div_ceil(CLIENTS_A_KEY)),
         value_bytes: usize::try_from(options.value_bytes).unwrap_or(usize::MAX),
         mix: options.mix,
+        reads: if options.lease { Consistency::Lease } else { Consistency::Linearizable },
         record: options.verify || options.history.is_some(),
         read_all: options.verify,
     };
@@ -61,6 +66,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let mut outcome = put_load(&bench)?;
     outcome.records.sort_by_key(|record| record.operation.invoke_ns);
     summary(&outcome)?;
+    if options.lease {
+        output::print(&lease_line(outcome.lease_reads))?;
+    }
     if let Some((path, file)) = history {
         save(file, &outcome).map_err(|error| cannot_write(path, &error))?;
         let count = outcome.records.len() + outcome.last_reads.len();
@@ -90,6 +98,14 @@ fn summary(outcome: &Outcome) -> Result<(), Failure> {
     match outcome.total.last_error() {
         Some(error) => output::print(&format!("last error: {error}\n")),
         None => Ok(()),
+    }
+}
+
+/// How many gets were answered by lease, so that nobody takes figures of confirmed reads for those of lease reads.
+fn lease_line(lease_reads: u64) -> String {
+    match lease_reads {
+        0 => "lease reads: none, every get was confirmed by a round: is lease_reads on at the nodes?\n".to_owned(),
+        reads => format!("lease reads: {reads}\n"),
     }
 }
 
@@ -169,6 +185,7 @@ mod tests {
             took: Duration::ZERO,
             records: records.clone(),
             last_reads: vec![read("a", 1, 9)],
+            lease_reads: 0,
         };
         save(create(&path).expect("a file"), &outcome).expect("written");
         let history = read_history(std::fs::read(&path).expect("it is there").as_slice()).expect("readable");

@@ -43,9 +43,8 @@ enum Verb {
         /// Print revisions and the time it took to stderr
         #[arg(short, long)]
         verbose: bool,
-        /// Take what the node asked has applied, which may be old: needs no leader
-        #[arg(long)]
-        stale: bool,
+        #[command(flatten)]
+        freshness: Freshness,
     },
     /// Print the keys that begin with PREFIX and their values, a line each with a tab between, \xff for what is no text
     Range {
@@ -54,9 +53,8 @@ enum Verb {
         /// At most so many; 0: as many as one answer holds
         #[arg(long, default_value_t = 0)]
         limit: u64,
-        /// Take what the node asked has applied, which may be old: needs no leader
-        #[arg(long)]
-        stale: bool,
+        #[command(flatten)]
+        freshness: Freshness,
     },
     /// Read a transaction from stdin and carry it out; exit 1 if not all compares held
     #[command(after_help = txn_text::FORM)]
@@ -87,6 +85,18 @@ enum Verb {
     },
 }
 
+/// How fresh a read must be. Without a flag it is linearizable.
+#[derive(clap::Args, Debug)]
+struct Freshness {
+    /// Read what the node asked has applied, which may be old: needs no leader
+    #[arg(long)]
+    stale: bool,
+    /// Let the leader answer by its lease, without a round to the others: linearizable as long as no clock drifts more than
+    /// max_clock_drift_ppm; a leader with lease_reads off makes the round
+    #[arg(long, conflicts_with = "stale")]
+    lease: bool,
+}
+
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let client = Client::new(options.reach.options()?).map_err(|error| failure(&error))?;
     block_on(carry_out(client, options.verb))?
@@ -99,8 +109,8 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             let written = client.put_for(key, value, ttl).await.map_err(|error| failure(&error))?;
             output::print(&format!("OK {}\n", written_line(&written, began.elapsed())))
         }
-        Verb::Get { key, verbose, stale } => {
-            let got = client.get(key.clone(), consistency(stale)).await.map_err(|error| failure(&error))?;
+        Verb::Get { key, verbose, freshness } => {
+            let got = client.get(key.clone(), freshness.consistency()).await.map_err(|error| failure(&error))?;
             if verbose {
                 eprintln!("{}", got_line(&got, began.elapsed()));
             }
@@ -109,9 +119,9 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
                 None => Err(Failure::runtime(format!("key {key:?} is not there (revision {})", got.revision))),
             }
         }
-        Verb::Range { prefix, limit, stale } => {
+        Verb::Range { prefix, limit, freshness } => {
             let range = KeyRange::prefix(prefix.as_bytes());
-            let ranged = client.range(range, limit, consistency(stale)).await.map_err(|error| failure(&error))?;
+            let ranged = client.range(range, limit, freshness.consistency()).await.map_err(|error| failure(&error))?;
             let text: String = ranged.entries.iter().map(lines::entry).collect();
             if ranged.more {
                 eprintln!("there are more keys behind these (revision {})", ranged.revision);
@@ -150,8 +160,14 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
     }
 }
 
-const fn consistency(stale: bool) -> Consistency {
-    if stale { Consistency::Stale } else { Consistency::Linearizable }
+impl Freshness {
+    fn consistency(&self) -> Consistency {
+        match self {
+            Self { stale: true, .. } => Consistency::Stale,
+            Self { lease: true, .. } => Consistency::Lease,
+            _ => Consistency::Linearizable,
+        }
+    }
 }
 
 /// Prints what a watch sees: so many changes, or for ever.
@@ -256,6 +272,19 @@ mod tests {
         }
         assert!(parse("cas k").is_err());
         assert!(parse("cas k a b c").is_err());
+    }
+
+    #[test]
+    fn a_read_is_linearizable_unless_it_says_otherwise() {
+        let consistency = |line: &str| match parse(line).expect("it can be read").verb {
+            Verb::Get { freshness, .. } | Verb::Range { freshness, .. } => freshness.consistency(),
+            verb => panic!("{verb:?}"),
+        };
+        assert_eq!(consistency("get k"), Consistency::Linearizable);
+        assert_eq!(consistency("get k --lease"), Consistency::Lease);
+        assert_eq!(consistency("range k --lease"), Consistency::Lease);
+        assert_eq!(consistency("range k --stale"), Consistency::Stale);
+        assert!(parse("get k --lease --stale").is_err());
     }
 
     #[test]

@@ -52,6 +52,8 @@ struct Row {
     snapshot: Option<u64>,
     ready: bool,
     state_hash: Option<String>,
+    /// Reads answered by lease since its start.
+    lease_reads: Option<u64>,
     leader: Option<u64>,
     url: String,
     error: Option<String>,
@@ -78,6 +80,7 @@ fn row(view: &MemberView, highest_commit: u64) -> Row {
         snapshot: None,
         ready: answer.is_some_and(|status| status.ready),
         state_hash: answer.map(|status| hex(&status.state_hash)),
+        lease_reads: answer.map(|status| status.lease_reads),
         leader: answer.and_then(|status| status.leader),
         url: view.url.clone(),
         error: view.answer.as_ref().err().cloned(),

@@ -8,8 +8,13 @@ use raft_proto::wire::raft;
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consistency {
-    /// It sees everything that was acknowledged before it began (Thesis §6.4).
+    /// It sees everything that was acknowledged before it began: the leader confirms by a round that it still leads (Thesis
+    /// §6.4).
     Linearizable,
+    /// The same as long as no node's clock drifts more than the nodes are told (`max_clock_drift_ppm`), and faster: a leader
+    /// that holds a lease answers without a round (Thesis §6.4.1). Without a lease, or with `lease_reads` off at the leader,
+    /// the same as `Linearizable`.
+    Lease,
     /// It sees what the node asked happens to have applied, which may be old.
     Stale,
 }

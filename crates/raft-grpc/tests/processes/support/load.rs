@@ -82,6 +82,7 @@ async fn run_rounds(
         keys: KEYS,
         value_bytes,
         mix: "put=45,get=40,cas=10,delete=5".parse().expect("a mix"),
+        reads: Consistency::Linearizable,
         record: true,
         read_all: true,
     };
