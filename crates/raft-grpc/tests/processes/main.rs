@@ -6,6 +6,7 @@ mod command_line;
 mod dev;
 mod earlier_command_lines;
 mod hostile;
+mod leases;
 mod lost_disk;
 mod refusals;
 mod sigkills;

@@ -36,9 +36,25 @@ struct Round {
 impl Load {
     /// Several clients, which know all nodes, and write values of so many bytes.
     pub(crate) fn start(cluster: &Cluster, round: Duration, value_bytes: usize) -> Self {
+        Self::start_reading(cluster, round, value_bytes, Consistency::Linearizable)
+    }
+
+    /// The same with gets of this freshness.
+    pub(crate) fn start_reading(cluster: &Cluster, round: Duration, value_bytes: usize, reads: Consistency) -> Self {
         let options = cluster.client_options();
+        let bench = BenchOptions {
+            client: options.clone(),
+            clients: CLIENTS,
+            duration: round,
+            keys: KEYS,
+            value_bytes,
+            mix: "put=45,get=40,cas=10,delete=5".parse().expect("a mix"),
+            reads,
+            record: true,
+            read_all: true,
+        };
         let (ok, ending) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let rounds = tokio::spawn(run_rounds(options.clone(), round, value_bytes, ok.clone(), ending.clone()));
+        let rounds = tokio::spawn(run_rounds(bench, ok.clone(), ending.clone()));
         Self { options, ok, ending, rounds }
     }
 
@@ -68,24 +84,7 @@ impl Load {
     }
 }
 
-async fn run_rounds(
-    client: ClientOptions,
-    duration: Duration,
-    value_bytes: usize,
-    ok: Arc<AtomicU64>,
-    ending: Arc<AtomicBool>,
-) -> Vec<Round> {
-    let options = BenchOptions {
-        client,
-        clients: CLIENTS,
-        duration,
-        keys: KEYS,
-        value_bytes,
-        mix: "put=45,get=40,cas=10,delete=5".parse().expect("a mix"),
-        reads: Consistency::Linearizable,
-        record: true,
-        read_all: true,
-    };
+async fn run_rounds(options: BenchOptions, ok: Arc<AtomicU64>, ending: Arc<AtomicBool>) -> Vec<Round> {
     let mut rounds = Vec::new();
     while !ending.load(Ordering::Relaxed) {
         let outcome = bench::run(&options, |_, second| {

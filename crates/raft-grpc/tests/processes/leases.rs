@@ -1,0 +1,126 @@
+//! Lease reads of real nodes: answered without a round, never longer than the lease, and linearizable while leaders die and
+//! are cut off.
+
+use crate::support::cluster::{Cluster, Leader};
+use crate::support::command::{binary, run};
+use crate::support::load::Load;
+use crate::support::wait::wait_until;
+use raft_grpc::client::{Client, ClientOptions, Consistency};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Starts three nodes with lease reads on and these election timeouts.
+async fn start(election_timeout: &str) -> (Cluster, Leader) {
+    let mut cluster = Cluster::prepare(3);
+    for id in 1..=3 {
+        let more = ["--control-stdin", "--lease-reads", "--election-timeout", election_timeout];
+        cluster.node(id).line.more = more.map(str::to_owned).to_vec();
+        cluster.start_node(id);
+    }
+    let leader = cluster.leader().await;
+    (cluster, leader)
+}
+
+/// A client that begins with this node alone and gives up soon.
+fn client_of(cluster: &mut Cluster, id: u64) -> Client {
+    let (deadline, url) = (Duration::from_millis(400), cluster.node(id).ports[1].url());
+    Client::new(ClientOptions { deadline, ..ClientOptions::new(vec![url]) }).expect("a URL")
+}
+
+async fn lease_reads(cluster: &mut Cluster, id: u64) -> u64 {
+    cluster.statuses().await[&id].lease_reads
+}
+
+/// The leader after `first`.
+async fn next_leader(cluster: &mut Cluster, first: Leader) -> Leader {
+    wait_until("the others elect", async || {
+        let leader = cluster.leader().await;
+        if leader.id == first.id { Err(format!("{leader:?}")) } else { Ok(leader) }
+    })
+    .await
+}
+
+/// A leader that is cut off cannot make a round: whatever it answers as linearizable, it answers by its lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
+    // The lease is as long as the shortest election timeout, almost: long beside what is asked meanwhile.
+    let (mut cluster, first) = start("6s..8s").await;
+    cluster.client().put("k", "old").await.expect("there is a leader");
+    let mut at_first = client_of(&mut cluster, first.id);
+    at_first.get("k", Consistency::Linearizable).await.expect("it leads");
+    assert_eq!(lease_reads(&mut cluster, first.id).await, 0, "nobody has asked for one");
+    at_first.get("k", Consistency::Lease).await.expect("it leads");
+    assert_eq!(lease_reads(&mut cluster, first.id).await, 1);
+
+    cluster.node(first.id).tell("cut");
+    // It may have answered before it read the line.
+    wait_until("it is cut off", async || match at_first.get("k", Consistency::Linearizable).await {
+        Ok(got) => Err(format!("{got:?}")),
+        Err(_) => Ok(()),
+    })
+    .await;
+    let by_lease = at_first.get("k", Consistency::Lease).await.expect("it holds a lease");
+    assert_eq!(by_lease.value.as_deref(), Some(&b"old"[..]));
+    assert_eq!(lease_reads(&mut cluster, first.id).await, 2);
+
+    let second = next_leader(&mut cluster, first).await;
+    cluster.client().put("k", "new").await.expect("there is a quorum without it");
+    // Still cut off, it has only what is old: so it must answer nothing.
+    for _ in 0..10 {
+        let mut at_first = client_of(&mut cluster, first.id);
+        let got = at_first.get("k", Consistency::Lease).await;
+        assert!(!matches!(&got, Ok(got) if got.value.as_deref() == Some(b"old")), "{got:?}, {first:?}, {second:?}");
+    }
+    assert_eq!(lease_reads(&mut cluster, first.id).await, 2, "its lease is over");
+    let stale = client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers what it has");
+    assert_eq!(stale.value.as_deref(), Some(&b"old"[..]), "it could have answered what is old");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_reads_are_linearizable_while_leaders_die_and_are_cut_off() {
+    let (mut cluster, mut leader) = start("500ms..1s").await;
+    let load = Load::start_reading(&cluster, Duration::from_secs(5), 64, Consistency::Lease);
+    for strike in 0..6 {
+        load.progress(200).await;
+        // Enough for the next leader to hold a lease, and for clients to ask it.
+        assert!(lease_reads(&mut cluster, leader.id).await > 0, "{leader:?} has answered nothing by lease");
+        let first = leader;
+        if strike % 2 == 0 {
+            cluster.node(first.id).tell("cut");
+            leader = next_leader(&mut cluster, first).await;
+            // Clients still ask the old one, too.
+            sleep(Duration::from_millis(300)).await;
+            cluster.node(first.id).tell("heal");
+        } else {
+            cluster.kill(first.id);
+            leader = next_leader(&mut cluster, first).await;
+            cluster.start_node(first.id);
+        }
+    }
+    load.progress(200).await;
+    let operations = load.end().await;
+    cluster.agreement().await;
+    let counts: Vec<u64> = cluster.statuses().await.values().map(|status| status.lease_reads).collect();
+    println!("{operations} operations, reads by lease since each node's start: {counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_leases_a_lease_read_is_confirmed_by_a_round() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.client().put("k", "v").await.expect("there is a leader");
+    let ask = |words: &[&str]| {
+        let mut command = binary(words);
+        command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
+        run(command)
+    };
+    let got = ask(&["kv", "get", "k", "--lease"]);
+    assert_eq!((got.code, got.stdout.as_str()), (Some(0), "v\n"), "{got:?}");
+    let range = ask(&["kv", "range", "k", "--lease"]);
+    assert_eq!((range.code, range.stdout.as_str()), (Some(0), "k\tv\n"), "{range:?}");
+    let bench = ask(&["bench", "--lease", "--verify", "--seconds", "1", "--clients", "4"]);
+    assert_eq!(bench.code, Some(0), "{bench:?}");
+    assert!(bench.stdout.contains("lease reads: none") && bench.stdout.contains("linearizable"), "{bench:?}");
+    for (id, status) in cluster.statuses().await {
+        assert_eq!(status.lease_reads, 0, "node {id}");
+    }
+}
