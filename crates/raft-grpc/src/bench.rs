@@ -27,6 +27,8 @@ pub struct BenchOptions {
     pub client: ClientOptions,
     /// How many clients; from 1.
     pub clients: u64,
+    /// How many more clients only read: they stay with a node that answers reads, also when nothing can be written there.
+    pub readers: u64,
     /// For how long operations are begun.
     pub duration: Duration,
     /// How many keys; from 1. The more clients share a key, the harder the history is to judge.
@@ -101,13 +103,14 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
         began,
         until: began + options.duration,
         second: Mutex::default(),
-        next_client: AtomicU64::new(options.clients + 1),
+        next_client: AtomicU64::new(options.clients + options.readers + 1),
         record: options.record,
         reads: options.reads,
     });
     let mut clients = JoinSet::new();
-    for number in 1..=options.clients {
+    for number in 1..=options.clients + options.readers {
         let client = Client::new(options.client.clone())?;
+        let shape = if number > options.clients { shape.of_readers() } else { shape.clone() };
         clients.spawn(work(client, Workload::new(&shape, number), run.clone()));
     }
     let mut total = Tally::default();
@@ -259,6 +262,7 @@ mod tests {
         BenchOptions {
             client,
             clients: 4,
+            readers: 1,
             duration: Duration::from_secs(3),
             keys: 3,
             value_bytes: 64,

@@ -83,6 +83,11 @@ impl Shape {
         Self { prefix, keys: options.keys.max(1), value_bytes: options.value_bytes, mix: options.mix }
     }
 
+    /// The same keys, and nothing but gets.
+    pub(super) fn of_readers(&self) -> Self {
+        Self { mix: Mix([(Op::Put, 0), (Op::Get, 1), (Op::Cas, 0), (Op::Delete, 0)]), ..self.clone() }
+    }
+
     pub(super) fn key(&self, number: u64) -> String {
         format!("{}/k{}", self.prefix, number + 1)
     }

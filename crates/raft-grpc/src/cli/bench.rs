@@ -53,6 +53,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let bench = BenchOptions {
         client: options.reach.options()?,
         clients: options.clients,
+        readers: 0,
         duration: Duration::from_secs(options.seconds),
         keys: options.keys.unwrap_or(options.clients.div_ceil(CLIENTS_A_KEY)),
         value_bytes: usize::try_from(options.value_bytes).unwrap_or(usize::MAX),

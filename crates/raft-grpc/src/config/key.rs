@@ -138,7 +138,7 @@ keys! { merge:
     MaxApplyBytes max_apply_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 16 * MIB;
     /// The most bytes of entries kept in memory, beyond those that wait for the disk or for being applied, as 32MiB.
     MaxCachedBytes max_cached_bytes: u64, "SIZE", bytes(0..=TIB), or 32 * MIB;
-    /// The most bytes of log kept behind a snapshot while it is sent, as 256MiB. Beyond it the peer needs a newer snapshot.
+    /// The most bytes of log kept behind a snapshot while it is sent, as 256MiB. Beyond it the peer needs a newer one.
     MaxRetainedBytes max_retained_bytes: u64, "SIZE", bytes(0..=TIB), or 256 * MIB;
     /// Another node, and where it listens for peers; once for each. None: a cluster of one.
     Peers peers: BTreeMap<NodeId, String>, "ID=URL", peers(), from merge.peers(id, listen_peer);

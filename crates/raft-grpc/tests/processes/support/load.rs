@@ -15,6 +15,10 @@ use tokio::task::JoinHandle;
 const CLIENTS: u64 = 6;
 const KEYS: u64 = 3;
 
+/// Clients that only read, beside those, if reads are lease reads: whoever writes soon leaves a leader that is cut off, and
+/// would never see what that answers.
+const READERS: u64 = 3;
+
 /// Steps of the search for an order, for each key.
 const BUDGET: u64 = 50_000_000;
 
@@ -45,6 +49,7 @@ impl Load {
         let bench = BenchOptions {
             client: options.clone(),
             clients: CLIENTS,
+            readers: if reads == Consistency::Lease { READERS } else { 0 },
             duration: round,
             keys: KEYS,
             value_bytes,
