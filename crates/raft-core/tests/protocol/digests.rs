@@ -52,7 +52,8 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
 
 /// What a fingerprint need not see: what only grows and is counted back from, names of requests, payloads.
 fn may_be_alike(path: &str) -> bool {
-    let growing = ["issued", "reported", "hard_state_write", "read", "round", "appended_bytes", "stalled_write"];
+    let growing =
+        ["issued", "reported", "hard_state_write", "read", "round", "appended_bytes", "stalled_write", "lease_reads"];
     path.contains("/payload/")
         || path.contains("/in_flight/")
         || path.contains("/lowest/")
