@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // run puts them.
     let mut borrowers = prost_build::Config::new();
     borrowers.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
+    borrowers.extern_path(".raft.session.v1", "crate::wire::session");
     borrowers.compile_fds(protox::compile(["store.proto", "snapshot.proto"], [&folder])?)?;
     prost_build::Config::new()
         .bytes(["."])

@@ -8,7 +8,7 @@ use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
 use crate::fingerprint::canonical;
 use crate::follower;
-use crate::id::{LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
+use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
 use crate::restore::{RestoreError, Restored};
 use crate::role::{Follower, Role};
@@ -147,6 +147,12 @@ impl Raft {
     /// The highest index reported `Applied`.
     pub fn applied(&self) -> LogIndex {
         self.shared.applied
+    }
+
+    /// The last entry of the snapshot that is on its way to this peer; none unless this node leads.
+    pub fn snapshot_to(&self, peer: NodeId) -> Option<EntryId> {
+        let Role::Leader(leader) = &self.role else { return None };
+        leader.peers.get(&peer).and_then(|peer| peer.status().snapshot)
     }
 
     /// A copy of what matters.

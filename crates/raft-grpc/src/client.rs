@@ -28,9 +28,8 @@ use course::Course;
 use nodes::Nodes;
 use outcome::{Done, read_answer};
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
-use raft_proto::wire::raft::{
-    CommandRequest, NotLeader, OpenSessionRequest, QueryRequest, StatusRequest, StatusResponse,
-};
+use raft_proto::wire::raft::{NotLeader, OpenSessionRequest, QueryRequest, StatusRequest, StatusResponse};
+use raft_proto::wire::session;
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -265,7 +264,7 @@ impl Client {
 
     /// The command under a number of its own. The number is taken before anything is sent: were it used again for
     /// another command, that one would get this one's answer.
-    async fn next_request(&mut self, command: Bytes, course: &mut Course) -> Result<CommandRequest, ClientError> {
+    async fn next_request(&mut self, command: Bytes, course: &mut Course) -> Result<session::Command, ClientError> {
         let session = match &mut self.session {
             Some(session) => session,
             None => {
@@ -275,7 +274,7 @@ impl Client {
         };
         let sequence = session.next;
         session.next += 1;
-        Ok(CommandRequest { session: session.id, sequence, lowest_pending: sequence, command })
+        Ok(session::Command { session: session.id, sequence, lowest_pending: sequence, command })
     }
 
     /// Asks one node after the other until one answers, refuses for good, or the time is up.

@@ -5,12 +5,14 @@ mod watch;
 use crate::clock;
 use crate::directory::Directory;
 use crate::identity::Identity;
-use crate::inbox::{Asked, Inbox};
+use crate::inbox::SharedInbox;
 use crate::node_thread::NodeFacts;
 use crate::services::client_server::Client;
-use raft_core::{NodeId, ReadMode, RejectReason, RoleKind};
-use raft_node::{Reply, Request as NodeRequest, SessionId};
+use bytes::Bytes;
+use raft_core::{NodeId, ReadMode, RejectReason, RequestId, RoleKind};
+use raft_node::{Reply, Request as NodeRequest, SessionCommand, SessionId};
 use raft_proto::wire::raft as w;
+use raft_proto::wire::session::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,7 +24,7 @@ use tonic::{Request, Response, Status};
 pub(crate) struct ClientService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) max_request_bytes: u64,
     /// The node is about to end: what would go on for ever ends now.
     pub(crate) closing: CancellationToken,
@@ -45,23 +47,24 @@ impl Client for ClientService {
         Ok(Response::new(w::OpenSessionResponse { outcome: Some(outcome) }))
     }
 
-    async fn command(&self, request: Request<w::CommandRequest>) -> Result<Response<w::CommandResponse>, Status> {
+    async fn command(&self, request: Request<Command>) -> Result<Response<w::CommandResponse>, Status> {
         use w::command_response::Outcome;
-        let w::CommandRequest { session, sequence, lowest_pending, command } = request.into_inner();
+        let Command { session, sequence, lowest_pending, command } = request.into_inner();
         self.check_size(command.len())?;
         let session = SessionId(session);
-        let outcome = match self.ask(NodeRequest::Command { session, sequence, lowest_pending, command }).await {
-            Reply::Applied { entry, response } => {
-                let entry = Some(w::EntryId { index: entry.index.0, term: entry.term.0 });
-                Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
-            }
-            Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
-            Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
-            reply => match self.failed(&reply) {
-                Failed::Refused(refused) => Outcome::Refused(refused),
-                Failed::Unknown => Outcome::Unknown(w::Unknown {}),
-            },
-        };
+        let outcome =
+            match self.ask(NodeRequest::Command(SessionCommand { session, sequence, lowest_pending, command })).await {
+                Reply::Applied { entry, response } => {
+                    let entry = Some(w::EntryId { index: entry.index.0, term: entry.term.0 });
+                    Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
+                }
+                Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
+                Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
+                reply => match self.failed(&reply) {
+                    Failed::Refused(refused) => Outcome::Refused(refused),
+                    Failed::Unknown => Outcome::Unknown(w::Unknown {}),
+                },
+            };
         Ok(Response::new(w::CommandResponse { outcome: Some(outcome) }))
     }
 
@@ -90,13 +93,12 @@ impl Client for ClientService {
         let (answers, stream) = watch::channel();
         let service = self.clone();
         tokio::spawn(async move {
-            let ask = |query| service.ask(NodeRequest::Watch { query });
+            let ask = |query| service.ask_watch(query);
             let refuse = |reply: Reply| match service.failed(&reply) {
                 Failed::Refused(refused) => refused,
                 Failed::Unknown => refused(w::refused::Reason::Lost(w::Lost {})),
             };
             watch::feed(query, ask, refuse, answers, &service.closing, watch::PATIENCE).await;
-            service.inbox.gave_up();
         });
         Ok(Response::new(stream))
     }
@@ -104,6 +106,21 @@ impl Client for ClientService {
     async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {
         let status = self.status_now().await;
         Ok(Response::new(status.ok_or_else(|| Status::unavailable("the node is ending"))?))
+    }
+}
+
+/// A watch that somebody waits for, until it is dropped.
+struct OpenWatch<'a> {
+    inbox: &'a SharedInbox,
+    /// None: it is answered.
+    id: Option<RequestId>,
+}
+
+impl Drop for OpenWatch<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.inbox.cancel_watch(id);
+        }
     }
 }
 
@@ -120,11 +137,21 @@ fn refused(reason: w::refused::Reason) -> w::Refused {
 impl ClientService {
     /// What the node replies. Unknown if it ends before.
     async fn ask(&self, request: NodeRequest) -> Reply {
-        let (reply, answer) = oneshot::channel();
-        match self.inbox.request(Asked { request, reply }) {
-            Ok(()) => answer.await.unwrap_or(Reply::Unknown),
-            Err(_) => Reply::Rejected { reason: RejectReason::Busy },
+        match self.inbox.request(request) {
+            Some((_, answer)) => answer.await.unwrap_or(Reply::Unknown),
+            None => Reply::Rejected { reason: RejectReason::Busy },
         }
+    }
+
+    /// The same for a watch: if nobody waits for the answer any more, the node need not look for it.
+    async fn ask_watch(&self, query: Bytes) -> Reply {
+        let Some((id, answer)) = self.inbox.request(NodeRequest::Watch { query }) else {
+            return Reply::Rejected { reason: RejectReason::Busy };
+        };
+        let mut open = OpenWatch { inbox: &self.inbox, id: Some(id) };
+        let reply = answer.await.unwrap_or(Reply::Unknown);
+        open.id = None;
+        reply
     }
 
     /// What this node knows about itself and its cluster; none if it is ending.

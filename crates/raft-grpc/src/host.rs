@@ -6,10 +6,10 @@ use crate::admin;
 use crate::client_service::ClientService;
 use crate::config::Settings;
 use crate::directory::{Contact, Directory};
-use crate::disk_thread::{self, DiskQueue};
+use crate::disk_thread::{SharedDiskQueue, Worker};
 use crate::failure::{Exit, Failure};
 use crate::identity::{Identity, cluster_id};
-use crate::inbox::{Asked, Inbox};
+use crate::inbox::SharedInbox;
 use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
@@ -98,7 +98,7 @@ fn reserve_bytes(settings: &Settings) -> u64 {
     (settings.segment_bytes / 2).max(settings.max_inflight_bytes * 2).max(32 << 20)
 }
 
-/// What the core is told.
+/// The settings of the core.
 pub(crate) fn core_config(settings: &Settings) -> Config {
     Config {
         seed: random::number(),
@@ -167,15 +167,15 @@ struct Ports {
 struct Parts {
     identity: Arc<Identity>,
     directory: Arc<Directory>,
-    inbox: Arc<Inbox>,
-    disk: Arc<DiskQueue>,
+    inbox: Arc<SharedInbox>,
+    disk: Arc<SharedDiskQueue>,
     outlets: Arc<Outlets>,
 }
 
 impl Parts {
     fn new(settings: &Settings, identity: Arc<Identity>) -> Self {
         let directory = Arc::new(Directory::new(&settings.peers));
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::<SharedInbox>::default();
         let outlets = Arc::new(Outlets::new(settings.peers.keys().copied(), directory.clone(), inbox.clone()));
         Self { identity, directory, inbox, disk: Arc::default(), outlets }
     }
@@ -207,8 +207,8 @@ impl Threads {
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
         let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
         let (queue, reports) = (disk.clone(), inbox.clone());
-        let alarm = disk_thread::Alarm::new(&store, &place, &inbox);
-        let disk_thread = thread("disk", move || disk_thread::run(&mut store, &queue, alarm, &reports))?;
+        let worker = Worker::new(&store, &place, &inbox);
+        let disk_thread = thread("disk", move || worker.run(&mut store, &queue, &reports))?;
         let (runtime, couriers) = (runtime.clone(), Mutex::default());
         let snapshots = SnapshotSender { identity, directory, runtime, couriers };
         let lanes = Lanes { inbox, disk, outlets, snapshots };
@@ -297,11 +297,8 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
 
 /// Hands leadership over, if this node leads and somebody can take it: so an orderly end costs clients a round trip and not
 /// an election timeout (Thesis §3.10).
-async fn hand_over(inbox: &Inbox) {
-    let (reply, answer) = oneshot::channel();
-    if inbox.request(Asked { request: Request::TransferLeadership { to: None }, reply }).is_err() {
-        return;
-    }
+async fn hand_over(inbox: &SharedInbox) {
+    let Some((_, answer)) = inbox.request(Request::TransferLeadership { to: None }) else { return };
     match timeout(DRAIN, answer).await {
         Ok(Ok(Reply::HandedOver { to })) => tracing::info!("leadership is handed over to node {}", to.0),
         Ok(Ok(Reply::NotHandedOver { reason })) => tracing::warn!("leadership is not handed over: {reason}"),

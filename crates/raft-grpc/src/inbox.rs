@@ -1,86 +1,74 @@
-//! What waits for the node's thread: one bounded lane for peers, one for clients, one for the disk and for snapshots.
-//!
-//! Nobody who fills it ever waits: a message from a peer may be dropped, a request is refused as busy, of the disk's
-//! reports of writes only the newest counts, and of the others there are no more than questions. So a full inbox can
-//! neither hang a socket nor stall the disk. This file must not know what the node makes of it.
+//! The node's inbox, shared by the threads that fill it and the one that empties it: a lock, a wake-up, and who waits for an
+//! answer. What is let in and in which order it is given to the node stands in [`raft_node::Inbox`].
 
+use crate::clock;
 use crate::node_thread::NodeFacts;
-use raft_core::{NodeId, Rpc, WriteId};
-use raft_node::{NodeInput, Reply, Request};
-use std::collections::BTreeSet;
+use raft_core::{Instant, RequestId};
+use raft_node::{InboxLimits, NodeInput, Reply, Request};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The most messages of peers that wait.
-const MAX_MESSAGES: usize = 8_192;
-/// The most bytes of entries in them; one message always fits.
-const MAX_MESSAGE_BYTES: usize = 64 << 20;
-/// The most requests that wait.
-const MAX_REQUESTS: usize = 16_384;
-/// The most bytes of commands and queries in them; one request always fits.
-const MAX_REQUEST_BYTES: usize = 64 << 20;
+/// The most questions about the node that wait.
+const MAX_QUESTIONS: usize = 16_384;
 
-/// A client's request, and where its reply goes.
+/// Who waits for what becomes of an input.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) request: Request,
-    pub(crate) reply: oneshot::Sender<Reply>,
+pub(crate) enum Waits {
+    /// Nobody.
+    Nobody,
+    /// Somebody, until the node has been given it and its outputs are on their way.
+    Given(oneshot::Sender<()>),
+    /// A client, for the reply.
+    Reply(oneshot::Sender<Reply>),
 }
 
-/// What the disk or the transport of snapshots has to say to the node.
+/// What the node's thread does next.
 #[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) input: NodeInput,
-    /// Who waits until the node has been told and its outputs are on their way.
-    pub(crate) told: Option<oneshot::Sender<()>>,
-}
-
-/// Everything that had arrived when the node's thread looked.
-#[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// The newest contiguous durable write, if it is news.
-    pub(crate) persisted: Option<WriteId>,
-    /// Other reports, in order of arrival. They come before the messages: what a peer sends once its snapshot is handed
-    /// over must find it there.
-    pub(crate) reports: Vec<Report>,
-    /// The peers to which something sent may be lost, each once.
-    pub(crate) unreachable: BTreeSet<NodeId>,
-    /// Messages of peers, in order of arrival.
-    pub(crate) messages: Vec<NodeInput>,
-    /// Requests of clients, in order of arrival.
-    pub(crate) requests: Vec<Asked>,
-    /// Somebody does not wait for a reply any more.
-    pub(crate) given_up: bool,
+    /// The time of the call: read after the inputs were taken.
+    pub(crate) now: Instant,
     /// Who wants to know about the node.
     pub(crate) questions: Vec<oneshot::Sender<NodeFacts>>,
     /// The node's thread is to end.
     pub(crate) closed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    batch: Batch,
-    message_bytes: usize,
-    request_bytes: usize,
+    inbox: raft_node::Inbox<Waits>,
+    /// The next request's.
+    next: RequestId,
+    questions: Vec<oneshot::Sender<NodeFacts>>,
+    closed: bool,
 }
 
 /// The inbox.
-#[derive(Debug, Default)]
-pub(crate) struct Inbox {
+#[derive(Debug)]
+pub(crate) struct SharedInbox {
     state: Mutex<State>,
     arrived: Condvar,
 }
 
-impl Inbox {
-    /// Everything that has arrived; waits for something to arrive, at most for `patience` (none: without limit).
-    pub(crate) fn take(&self, patience: Option<Duration>) -> Batch {
-        let nothing = |state: &mut State| {
-            let batch = &state.batch;
-            let quiet = batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty();
-            let no_reports = batch.reports.is_empty() && batch.unreachable.is_empty();
-            quiet && no_reports && batch.questions.is_empty() && !batch.given_up && !batch.closed
-        };
+impl Default for SharedInbox {
+    fn default() -> Self {
+        Self::new(&InboxLimits::default())
+    }
+}
+
+impl SharedInbox {
+    /// An empty inbox.
+    pub(crate) fn new(limits: &InboxLimits) -> Self {
+        let inbox = raft_node::Inbox::new(limits);
+        let state = State { inbox, next: RequestId(1), questions: Vec::new(), closed: false };
+        Self { state: Mutex::new(state), arrived: Condvar::new() }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that empties the inbox")]
+    /// Everything that has arrived, appended to `inputs`; waits for something to arrive, at most for `patience` (none:
+    /// without limit).
+    pub(crate) fn take(&self, patience: Option<Duration>, inputs: &mut Vec<(NodeInput, Waits)>) -> Batch {
+        let nothing = |state: &mut State| state.inbox.is_empty() && state.questions.is_empty() && !state.closed;
         let state = self.lock();
         let mut state = match patience {
             Some(patience) => {
@@ -89,95 +77,63 @@ impl Inbox {
             }
             None => self.arrived.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
         };
-        let State { batch, .. } = std::mem::take(&mut *state);
-        state.batch.closed = batch.closed;
-        batch
+        let now = state.inbox.take(inputs, clock::now);
+        Batch { now, questions: std::mem::take(&mut state.questions), closed: state.closed }
     }
 
-    /// Everything up to this write is durable.
-    pub(crate) fn persisted(&self, write: WriteId) {
-        self.put(|state| state.batch.persisted = state.batch.persisted.max(Some(write)));
+    /// Gives the node what the disk says, all of it in one call.
+    pub(crate) fn give(&self, inputs: impl IntoIterator<Item = NodeInput>) {
+        self.put(|state| inputs.into_iter().for_each(|input| drop(state.inbox.push(input, Waits::Nobody))));
     }
 
-    /// The node is to be told this.
-    pub(crate) fn report(&self, input: NodeInput) {
-        self.put(|state| state.batch.reports.push(Report { input, told: None }));
+    /// A peer's message, or that a peer cannot be reached. False: there was no room, and it is dropped.
+    pub(crate) fn message(&self, input: NodeInput) -> bool {
+        self.put(|state| !state.closed && state.inbox.push(input, Waits::Nobody).is_ok())
     }
 
-    /// The node is to be told this; the receiver is ready once it has been, and fails if it never will be.
-    pub(crate) fn tell(&self, input: NodeInput) -> oneshot::Receiver<()> {
-        let (told, done) = oneshot::channel();
+    /// Gives the node this; the receiver is ready once the node has been given it, and fails if it never will be.
+    pub(crate) fn give_and_wait(&self, input: NodeInput) -> oneshot::Receiver<()> {
+        let (given, done) = oneshot::channel();
         self.put(|state| {
-            if !state.batch.closed {
-                state.batch.reports.push(Report { input, told: Some(told) });
+            if !state.closed {
+                // Handed back, it is dropped, and so the receiver fails.
+                drop(state.inbox.push(input, Waits::Given(given)));
             }
         });
         done
     }
 
-    /// What was sent to this peer may be lost.
-    pub(crate) fn unreachable(&self, peer: NodeId) {
+    /// A client's request, and where its reply goes. None: there was no room.
+    pub(crate) fn request(&self, request: Request) -> Option<(RequestId, oneshot::Receiver<Reply>)> {
+        let (reply, answer) = oneshot::channel();
         self.put(|state| {
-            state.batch.unreachable.insert(peer);
-        });
-    }
-
-    /// A peer's message. False: there was no room, and it is dropped.
-    pub(crate) fn message(&self, input: NodeInput) -> bool {
-        let bytes = match &input {
-            NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. } => append.entries.size(),
-            _ => 0,
-        };
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.put(|state| {
-            let batch = &mut state.batch;
-            let full = state.message_bytes > 0 && state.message_bytes.saturating_add(bytes) > MAX_MESSAGE_BYTES;
-            if batch.closed || full || batch.messages.len() >= MAX_MESSAGES {
-                return false;
+            let id = state.next;
+            if state.closed || state.inbox.push(NodeInput::Request { id, request }, Waits::Reply(reply)).is_err() {
+                return None;
             }
-            state.message_bytes = state.message_bytes.saturating_add(bytes);
-            batch.messages.push(input);
-            true
+            state.next = id.next();
+            Some((id, answer))
         })
     }
 
-    /// A client's request. Handed back if there is no room.
-    pub(crate) fn request(&self, asked: Asked) -> Result<(), Asked> {
-        let bytes = match &asked.request {
-            Request::OpenSession => 0,
-            Request::Command { command, .. } => command.len(),
-            Request::Query { query, .. } | Request::StaleQuery { query } | Request::Watch { query } => query.len(),
-            Request::ChangeMembership { .. } | Request::TransferLeadership { .. } => 0,
-        };
-        self.put(|state| {
-            let batch = &mut state.batch;
-            let full = state.request_bytes > 0 && state.request_bytes.saturating_add(bytes) > MAX_REQUEST_BYTES;
-            if batch.closed || full || batch.requests.len() >= MAX_REQUESTS {
-                return Err(asked);
-            }
-            state.request_bytes = state.request_bytes.saturating_add(bytes);
-            batch.requests.push(asked);
-            Ok(())
-        })
-    }
-
-    /// Somebody has dropped the receiver of a reply: if it was a watch's, the node need not wait for it.
-    pub(crate) fn gave_up(&self) {
-        self.put(|state| state.batch.given_up = true);
+    /// Nobody waits for the answer to this watch any more.
+    pub(crate) fn cancel_watch(&self, id: RequestId) {
+        self.give([NodeInput::CancelWatch { id }]);
     }
 
     /// A question about the node; the sender is dropped unanswered if the node has ended or too many ask.
     pub(crate) fn question(&self, answer: oneshot::Sender<NodeFacts>) {
         self.put(|state| {
-            if !state.batch.closed && state.batch.questions.len() < MAX_REQUESTS {
-                state.batch.questions.push(answer);
+            if !state.closed && state.questions.len() < MAX_QUESTIONS {
+                state.questions.push(answer);
             }
         });
     }
 
-    /// Ends the node's thread, after it has taken what has arrived. Nothing is let in any more, but reports of the disk.
+    /// Ends the node's thread. What has arrived is dropped, and those who wait for it learn that; only what the disk says is still
+    /// let in.
     pub(crate) fn close(&self) {
-        self.put(|state| state.batch.closed = true);
+        self.put(|state| state.closed = true);
     }
 
     fn put<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -198,81 +154,57 @@ impl Inbox {
 mod tests {
     use super::*;
     use bytes::Bytes;
-    use raft_core::{EntryId, Round, Term};
+    use raft_core::{EntryId, NodeId, Round, Rpc, Term, WriteId};
     use std::sync::Arc;
 
-    fn message(from: u64, term: u64) -> NodeInput {
-        NodeInput::Receive { from: NodeId(from), rpc: rpc(term) }
+    fn message() -> NodeInput {
+        let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
+        NodeInput::Receive { from: NodeId(2), rpc }
     }
 
-    fn rpc(term: u64) -> Rpc {
-        Rpc::PreVote(raft_core::PreVote { term: Term(term), round: Round(1), last: EntryId::ZERO })
-    }
-
-    fn request(bytes: usize) -> (Asked, oneshot::Receiver<Reply>) {
-        let (reply, answer) = oneshot::channel();
-        (Asked { request: Request::StaleQuery { query: Bytes::from(vec![0; bytes]) }, reply }, answer)
+    fn query(bytes: usize) -> Request {
+        Request::StaleQuery { query: Bytes::from(vec![0; bytes]) }
     }
 
     #[test]
-    fn everything_that_arrived_is_taken_once_and_in_order() {
-        let inbox = Inbox::default();
-        assert!(inbox.message(message(2, 1)) && inbox.message(message(3, 2)));
-        inbox.persisted(WriteId(4));
-        inbox.persisted(WriteId(3));
-        [3, 2, 3].into_iter().for_each(|peer| inbox.unreachable(NodeId(peer)));
-        let (asked, _answer) = request(5);
-        inbox.request(asked).unwrap();
-        let batch = inbox.take(None);
-        assert_eq!(batch.messages, [message(2, 1), message(3, 2)]);
-        assert_eq!(batch.persisted, Some(WriteId(4)), "the newest, in whatever order they come");
-        assert_eq!(batch.unreachable, [NodeId(2), NodeId(3)].into(), "each once");
-        assert_eq!(batch.requests.len(), 1);
-        let batch = inbox.take(Some(Duration::ZERO));
-        assert!(batch.persisted.is_none() && batch.messages.is_empty() && batch.requests.is_empty());
-        assert!(batch.unreachable.is_empty());
-    }
-
-    #[test]
-    fn a_full_lane_refuses_and_the_others_go_on() {
-        let inbox = Inbox::default();
-        for _ in 0..MAX_MESSAGES {
-            assert!(inbox.message(message(2, 1)));
-        }
-        assert!(!inbox.message(message(2, 1)));
-        let large = request(MAX_REQUEST_BYTES + 1).0;
-        inbox.request(large).expect("one always fits");
-        inbox.request(request(1).0).expect_err("then it is full");
-        inbox.persisted(WriteId(1));
-        assert_eq!(inbox.take(None).messages.len(), MAX_MESSAGES);
-        inbox.request(request(1).0).expect("there is room again");
+    fn requests_are_numbered_and_refused_when_there_is_no_room() {
+        let inbox = SharedInbox::new(&InboxLimits { max_messages: 1, max_requests: 2, ..InboxLimits::default() });
+        let ids: Vec<_> = (0..3).map(|_| inbox.request(query(1)).map(|(id, _)| id)).collect();
+        assert_eq!(ids, [Some(RequestId(1)), Some(RequestId(2)), None]);
+        assert!(inbox.message(message()) && !inbox.message(message()));
+        inbox.take(None, &mut Vec::new());
+        assert_eq!(inbox.request(query(1)).map(|(id, _)| id), Some(RequestId(3)));
     }
 
     #[test]
     fn who_waits_is_woken() {
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(SharedInbox::default());
         let waiting = std::thread::spawn({
             let inbox = inbox.clone();
-            move || inbox.take(None).persisted
+            move || {
+                let mut inputs = Vec::new();
+                inbox.take(None, &mut inputs);
+                inputs.into_iter().map(|(input, _)| input).collect::<Vec<_>>()
+            }
         });
-        inbox.persisted(WriteId(7));
-        assert_eq!(waiting.join().unwrap(), Some(WriteId(7)));
+        let persisted = NodeInput::Persisted { write: WriteId(7) };
+        inbox.give([persisted.clone()]);
+        assert_eq!(waiting.join().unwrap(), [persisted]);
     }
 
     #[test]
     fn a_closed_inbox_lets_in_only_the_disk() {
-        let inbox = Inbox::default();
+        let inbox = SharedInbox::default();
         inbox.close();
-        assert!(!inbox.message(message(2, 1)));
-        inbox.request(request(1).0).expect_err("closed");
+        assert!(!inbox.message(message()));
+        assert!(inbox.request(query(1)).is_none());
         let (answer, mut facts) = oneshot::channel();
         inbox.question(answer);
         assert!(facts.try_recv().is_err(), "dropped, so whoever asked learns it");
-        assert!(inbox.tell(NodeInput::TakeSnapshot).try_recv().is_err(), "the same");
-        inbox.persisted(WriteId(1));
-        inbox.report(NodeInput::Tick);
-        let batch = inbox.take(None);
-        assert!(batch.closed && batch.persisted == Some(WriteId(1)) && batch.reports.len() == 1);
-        assert!(inbox.take(None).closed, "and stays closed");
+        assert!(inbox.give_and_wait(NodeInput::TakeSnapshot).try_recv().is_err(), "the same");
+        inbox.give([NodeInput::Persisted { write: WriteId(1) }, NodeInput::TakeSnapshot]);
+        let mut inputs = Vec::new();
+        assert!(inbox.take(None, &mut inputs).closed && inputs.len() == 2);
+        assert!(inbox.take(None, &mut inputs).closed, "and stays closed");
     }
 }

@@ -2,15 +2,19 @@
 //!
 //! All order is the node's; here nothing is decided but where an output goes.
 
+// A new kind of input, output or job is decided about here, not lost.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 use crate::clock;
-use crate::disk_thread::DiskQueue;
-use crate::inbox::{Asked, Inbox};
+use crate::disk_thread::SharedDiskQueue;
+use crate::inbox::{SharedInbox, Waits};
 use crate::peers::Outlets;
 use crate::peers::send_snapshot::SnapshotSender;
 use raft_core::{Configuration, NodeId, RequestId, SnapshotMeta, Status, StopReason};
-use raft_node::{Node, NodeInput, NodeOutput, Reply, Request, SnapshotError, SnapshotMessage, StateMachine};
-use std::collections::{BTreeMap, BTreeSet};
+use raft_node::{Node, NodeInput, NodeOutput, Reply, Report, SnapshotError, SnapshotMessage, StateMachine};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// What a node can be asked about itself.
@@ -27,8 +31,8 @@ pub(crate) struct NodeFacts {
 /// Where a node's outputs go and its inputs come from.
 #[derive(Debug)]
 pub(crate) struct Lanes {
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) disk: Arc<DiskQueue>,
+    pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) disk: Arc<SharedDiskQueue>,
     pub(crate) outlets: Arc<Outlets>,
     pub(crate) snapshots: SnapshotSender,
 }
@@ -43,13 +47,18 @@ pub(crate) enum End {
 }
 
 /// Runs the node until its inbox is closed, or it ends by itself: then it says why.
+#[expect(clippy::disallowed_methods, reason = "the one place that calls the node")]
 pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<End> {
-    let mut host = Host { lanes, waiting: BTreeMap::new(), watching: BTreeSet::new(), next: RequestId(1) };
-    let mut outputs = Vec::new();
-    let mut inputs = vec![NodeInput::Tick];
-    let mut told = Vec::new();
+    let mut host = Host { lanes, waiting: BTreeMap::new(), given: Vec::new() };
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    // What has arrived before the first call is in it.
+    let mut patience = Some(Duration::ZERO);
     loop {
-        node.step(clock::now(), inputs.drain(..), &mut outputs);
+        let batch = lanes.inbox.take(patience, &mut inputs);
+        if batch.closed {
+            return None;
+        }
+        node.step(batch.now, inputs.drain(..).map(|(input, waits)| host.admit(input, waits)), &mut outputs);
         let mut end = None;
         for output in outputs.drain(..) {
             end = end.or(host.carry_out(output));
@@ -57,37 +66,18 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
         if end.is_some() {
             return end;
         }
-        for told in told.drain(..) {
-            // Whoever waited may have gone.
-            let _: Result<(), ()> = oneshot::Sender::send(told, ());
+        for waits in host.given.drain(..) {
+            // The caller may be gone.
+            let _: Result<(), ()> = oneshot::Sender::send(waits, ());
         }
-        let patience = node.deadline().map(|deadline| deadline.since(clock::now()));
-        let batch = lanes.inbox.take(patience);
-        if batch.closed {
-            return None;
-        }
+        // Whatever was asked, the answer is from after the call that took the question.
         if !batch.questions.is_empty() {
             let facts = facts(node);
             for question in batch.questions {
                 let _ = question.send(facts.clone());
             }
         }
-        // The disk first: what it has made durable may already answer what peers and clients are about to ask.
-        inputs.extend(batch.persisted.map(|write| NodeInput::Persisted { write }));
-        for report in batch.reports {
-            inputs.push(report.input);
-            told.extend(report.told);
-        }
-        // Then what is lost: whatever a peer says here is news after that.
-        inputs.extend(batch.unreachable.into_iter().map(|peer| NodeInput::Unreachable { peer }));
-        inputs.extend(batch.messages);
-        inputs.extend(batch.requests.into_iter().map(|asked| host.request(asked)));
-        if batch.given_up {
-            inputs.extend(host.given_up());
-        }
-        if inputs.is_empty() {
-            inputs.push(NodeInput::Tick);
-        }
+        patience = node.deadline().map(|deadline| deadline.since(clock::now()));
     }
 }
 
@@ -99,69 +89,69 @@ fn facts<S: StateMachine>(node: &Node<S>) -> NodeFacts {
 /// What the thread knows besides the node.
 struct Host<'a> {
     lanes: &'a Lanes,
+    /// Who waits for replies.
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
-    /// Those of them that may wait for ever.
-    watching: BTreeSet<RequestId>,
-    next: RequestId,
+    /// Who waits for the end of the running call.
+    given: Vec<oneshot::Sender<()>>,
 }
 
 impl Host<'_> {
-    fn request(&mut self, Asked { request, reply }: Asked) -> NodeInput {
-        let id = self.next;
-        if matches!(request, Request::Watch { .. }) {
-            self.watching.insert(id);
+    /// Remembers who waits for what becomes of an input.
+    fn admit(&mut self, input: NodeInput, waits: Waits) -> NodeInput {
+        match (&input, waits) {
+            (NodeInput::Request { id, .. }, Waits::Reply(reply)) => {
+                self.waiting.insert(*id, reply);
+            }
+            (NodeInput::CancelWatch { id }, Waits::Nobody) => {
+                self.waiting.remove(id);
+            }
+            (_, Waits::Given(given)) => self.given.push(given),
+            (_, Waits::Nobody | Waits::Reply(_)) => {}
         }
-        self.waiting.insert(id, reply);
-        self.next = id.next();
-        NodeInput::Request { id, request }
-    }
-
-    /// The watches that nobody waits for any more.
-    fn given_up(&mut self) -> Vec<NodeInput> {
-        let waiting = &self.waiting;
-        let gone = |id: &RequestId| waiting.get(id).is_none_or(oneshot::Sender::is_closed);
-        let gone: Vec<RequestId> = self.watching.iter().copied().filter(gone).collect();
-        for id in &gone {
-            self.watching.remove(id);
-            self.waiting.remove(id);
-        }
-        gone.into_iter().map(|id| NodeInput::GiveUp { id }).collect()
+        input
     }
 
     fn carry_out(&mut self, output: NodeOutput) -> Option<End> {
         let Lanes { disk, outlets, snapshots, .. } = self.lanes;
         match output {
             NodeOutput::Send { to, rpc } => outlets.send(to, &rpc),
-            NodeOutput::Persist(write) => disk.push(write),
+            NodeOutput::SendSnapshot { to, message: SnapshotMessage::Chunk(chunk) } => snapshots.send(to, chunk),
+            NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) } => {
+                outlets.send_progress(to, progress);
+            }
+            NodeOutput::Persist(write) => disk.push_write(write),
+            NodeOutput::Disk(job) => disk.push_job(job),
             NodeOutput::Reply { id, reply } => {
-                self.watching.remove(&id);
                 if let Some(client) = self.waiting.remove(&id) {
                     // A client that has given up learns nothing: it has to take it that the request had an effect.
                     let _ = client.send(reply);
                 }
             }
-            NodeOutput::SendSnapshot { to, message } => match message {
-                SnapshotMessage::Chunk(chunk) => snapshots.send(to, chunk),
-                SnapshotMessage::Progress(progress) => outlets.send_progress(to, progress),
-            },
-            NodeOutput::SnapshotRefused { from, meta, error } => {
-                tracing::error!("the snapshot of {} that peer {} sent cannot be used here: {error}", meta.last, from.0);
-            }
-            NodeOutput::Restored { meta, .. } => tracing::info!("the state is now that of the {meta}"),
-            NodeOutput::SnapshotUnreadable { meta, error } => return Some(End::Unreadable(meta, error)),
-            NodeOutput::LeaderChanged { term, leader } => {
-                let leader = leader.map_or_else(|| "unknown".to_owned(), |leader: NodeId| leader.0.to_string());
-                tracing::info!("the leader of term {term} is {leader}");
-            }
-            NodeOutput::LeadershipLost { term } => tracing::info!("this node leads no longer (term {term})"),
-            NodeOutput::ConfigurationChanged { configuration, at, committed } => {
-                let committed = if committed { "committed" } else { "in force" };
-                tracing::info!("configuration {configuration} of entry {at} is {committed}");
-            }
-            NodeOutput::Stopped { reason } => return Some(End::Stopped(reason)),
-            NodeOutput::Applied { .. } | NodeOutput::Observe(_) => {}
-            output => disk.ask(output),
+            NodeOutput::Report(report) => return log(report),
         }
         None
     }
+}
+
+/// Says in the log what a person wants to know.
+fn log(report: Report) -> Option<End> {
+    match report {
+        Report::SnapshotRefused { from, meta, error } => {
+            tracing::error!("the snapshot of {} that peer {} sent cannot be used here: {error}", meta.last, from.0);
+        }
+        Report::Restored { meta, .. } => tracing::info!("the state is now that of the {meta}"),
+        Report::SnapshotUnreadable { meta, error } => return Some(End::Unreadable(meta, error)),
+        Report::LeaderChanged { term, leader } => {
+            let leader = leader.map_or_else(|| "unknown".to_owned(), |leader: NodeId| leader.0.to_string());
+            tracing::info!("the leader of term {term} is {leader}");
+        }
+        Report::LeadershipLost { term } => tracing::info!("this node leads no longer (term {term})"),
+        Report::ConfigurationChanged { configuration, at, committed } => {
+            let committed = if committed { "committed" } else { "in force" };
+            tracing::info!("configuration {configuration} of entry {at} is {committed}");
+        }
+        Report::Stopped { reason } => return Some(End::Stopped(reason)),
+        Report::Applied { .. } | Report::Observed(_) => {}
+    }
+    None
 }

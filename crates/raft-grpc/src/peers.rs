@@ -13,8 +13,9 @@ pub(crate) mod refusal;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
-use crate::inbox::Inbox;
+use crate::inbox::SharedInbox;
 use raft_core::{NodeId, Rpc};
+use raft_node::NodeInput;
 use raft_node::SnapshotProgress;
 use raft_proto::wire::raft::{PeerRequest, peer_request};
 use raft_proto::{progress_to_wire, rpc_to_wire};
@@ -69,12 +70,16 @@ impl Stream {
 pub(crate) struct Outlets {
     streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
     directory: Arc<Directory>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<SharedInbox>,
 }
 
 impl Outlets {
     /// An outlet for each peer, none connected.
-    pub(crate) fn new(peers: impl IntoIterator<Item = NodeId>, directory: Arc<Directory>, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(
+        peers: impl IntoIterator<Item = NodeId>,
+        directory: Arc<Directory>,
+        inbox: Arc<SharedInbox>,
+    ) -> Self {
         Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory, inbox }
     }
 
@@ -101,7 +106,7 @@ impl Outlets {
             self.directory.update(to, |facts| facts.dropped += 1);
         }
         if is_news {
-            self.inbox.unreachable(to);
+            self.unreachable(to);
         }
     }
 
@@ -115,8 +120,13 @@ impl Outlets {
     /// There is no stream to a peer. If there was one, what it had not delivered is lost.
     fn disconnect(&self, peer: NodeId) {
         if self.set(peer, None) {
-            self.inbox.unreachable(peer);
+            self.unreachable(peer);
         }
+    }
+
+    /// The node is given this even when it is at its end: it says nothing new then.
+    fn unreachable(&self, peer: NodeId) {
+        self.inbox.give([NodeInput::Unreachable { peer }]);
     }
 
     /// Returns whether there was another.
@@ -164,9 +174,13 @@ mod tests {
     fn the_node_learns_once_that_something_is_lost() {
         let peer = NodeId(2);
         let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
-        let inbox = Arc::new(Inbox::default());
+        let inbox = Arc::new(SharedInbox::default());
         let outlets = Outlets::new([peer], directory, inbox.clone());
-        let told = || inbox.take(Some(Duration::ZERO)).unreachable.contains(&peer);
+        let told = || {
+            let mut inputs = Vec::new();
+            inbox.take(Some(Duration::ZERO), &mut inputs);
+            inputs.iter().any(|(input, _)| *input == NodeInput::Unreachable { peer })
+        };
         let send = || {
             let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
             outlets.send(peer, &rpc);

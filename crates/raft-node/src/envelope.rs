@@ -24,11 +24,11 @@ pub enum Envelope {
 pub struct SessionCommand {
     /// The session.
     pub session: SessionId,
-    /// The command's number in the session; a retry repeats it.
+    /// The command's number in the session, from 1; a retry repeats it.
     pub sequence: u64,
-    /// The lowest number whose answer the client still waits for.
+    /// The lowest number whose answer the client still waits for: answers below it may be forgotten.
     pub lowest_pending: u64,
-    /// The state machine's command.
+    /// The state machine's command, opaque to the node.
     pub command: Bytes,
 }
 

@@ -46,15 +46,21 @@ impl Files {
         }
     }
 
-    /// The call is over: forgets the files that are of no use, and says which.
-    pub(crate) fn settle(&mut self, is_sent: impl Fn(EntryId) -> bool) -> Vec<EntryId> {
+    /// The call is over: forgets the files that are obsolete, and says which. `is_made`: it is being written, by this node or from
+    /// a peer's chunks, and its end will be told of; to remove it meanwhile would be to remove what a record is about to name.
+    pub(crate) fn settle(
+        &mut self,
+        is_sent: impl Fn(EntryId) -> bool,
+        is_made: impl Fn(EntryId) -> bool,
+    ) -> Vec<EntryId> {
         let told = std::mem::take(&mut self.told);
         if told.is_empty() && self.there.len() <= 1 {
             return Vec::new();
         }
         let is_named = |last| self.in_force == Some(last) || self.coming.iter().any(|(_, named)| *named == last);
         let is_over = |last: EntryId| self.in_force.is_some_and(|newest| last.index < newest.index) && !is_sent(last);
-        let useless = |last: &EntryId| !is_named(*last) && (told.contains(last) || is_over(*last));
+        let is_kept = |last| is_named(last) || is_made(last);
+        let useless = |last: &EntryId| !is_kept(*last) && (told.contains(last) || is_over(*last));
         let useless: Vec<EntryId> = self.there.iter().copied().filter(useless).collect();
         self.there.retain(|last| !useless.contains(last));
         useless
@@ -83,10 +89,20 @@ mod tests {
         files.told(id(5));
         files.told(id(7));
         files.asked(&naming(1, 7));
-        assert_eq!(files.settle(|_| false), [id(5)]);
-        assert_eq!(files.settle(|_| false), []);
+        assert_eq!(files.settle(|_| false, |_| false), [id(5)]);
+        assert_eq!(files.settle(|_| false, |_| false), []);
         files.told(id(7));
-        assert_eq!(files.settle(|_| false), [], "a record names it already");
+        assert_eq!(files.settle(|_| false, |_| false), [], "a record names it already");
+    }
+
+    #[test]
+    fn a_file_that_is_being_made_stays_until_its_end_is_told() {
+        let mut files = Files::new(None);
+        files.told(id(9));
+        assert_eq!(files.settle(|_| false, |last| last == id(9)), [], "another one of that name is being written");
+        files.told(id(9));
+        files.asked(&naming(1, 9));
+        assert_eq!(files.settle(|_| false, |_| false), []);
     }
 
     #[test]
@@ -95,15 +111,15 @@ mod tests {
         for index in [7, 9] {
             files.told(id(index));
             files.asked(&naming(index, index));
-            assert_eq!(files.settle(|_| false), [], "a crash may lead back to the older one");
+            assert_eq!(files.settle(|_| false, |_| false), [], "a crash may lead back to the older one");
         }
         files.persisted(WriteId(6));
-        assert_eq!(files.settle(|_| false), []);
+        assert_eq!(files.settle(|_| false, |_| false), []);
         files.persisted(WriteId(8));
-        assert_eq!(files.settle(|last| last == id(5)), []);
+        assert_eq!(files.settle(|last| last == id(5), |_| false), []);
         files.persisted(WriteId(9));
-        assert_eq!(files.settle(|last| last == id(5)), [id(7)]);
-        assert_eq!(files.settle(|_| false), [id(5)]);
-        assert_eq!(files.settle(|_| false), []);
+        assert_eq!(files.settle(|last| last == id(5), |_| false), [id(7)]);
+        assert_eq!(files.settle(|_| false, |_| false), [id(5)]);
+        assert_eq!(files.settle(|_| false, |_| false), []);
     }
 }

@@ -1,5 +1,6 @@
 //! What a node can be told and what it asks for: the shape of the core, one floor up.
 
+use crate::envelope::SessionCommand;
 use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
@@ -7,6 +8,7 @@ use raft_core::{
     RequestId, Rpc, SnapshotMeta, StopReason, Term, TransferFailure, Write, WriteId,
 };
 use raft_proto::SnapshotMessage;
+use raft_store::FileChunk;
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +34,7 @@ pub enum NodeInput {
         request: Request,
     },
     /// Nobody waits for the answer to this watch any more, and none will come. What is no watch is answered all the same.
-    GiveUp {
+    CancelWatch {
         /// The request.
         id: RequestId,
     },
@@ -50,7 +52,7 @@ pub enum NodeInput {
     },
     /// Whether the store has room for [`NodeOptions::reserve_bytes`](crate::NodeOptions) of records: told whenever that is
     /// another than before, at first that there is; **before** the `Persisted` of the writes after which it is so. And in
-    /// answer to an `AskForSpace`.
+    /// answer to a `MakeRoom`.
     Space {
         /// It has not: nothing that can be refused is to be written.
         is_low: bool,
@@ -65,18 +67,18 @@ pub enum NodeInput {
     /// Take a snapshot now, whatever the policy says. Nothing happens while one is being saved or loaded, nor if nothing was
     /// applied since the newest one.
     TakeSnapshot,
-    /// The answer to a `WriteSnapshot`. What was not asked for changes nothing.
+    /// The answer to a `SnapshotJob::Write`. What was not asked for changes nothing.
     SnapshotWritten {
         /// Which file.
         file: SnapshotFile,
         /// The last entry of the snapshot.
         last: EntryId,
-        /// Where the piece ends.
+        /// Where the chunk ends.
         end: u64,
         /// What came of it.
-        outcome: SnapshotOutcome,
+        outcome: WriteOutcome,
     },
-    /// The answer to a `ReadSnapshot`. An answer to a question that is no longer asked changes nothing.
+    /// The answer to a `SnapshotJob::Read`. An answer to a question that is no longer asked changes nothing.
     SnapshotRead {
         /// As asked.
         to: NodeId,
@@ -85,9 +87,9 @@ pub enum NodeInput {
         /// As asked.
         offset: u64,
         /// What is there; none: there is no such file.
-        piece: Option<SnapshotPiece>,
+        chunk: Option<FileChunk>,
     },
-    /// The answer to a `LoadSnapshot`. An answer to a question that is no longer asked changes nothing.
+    /// The answer to a `SnapshotJob::Load`. An answer to a question that is no longer asked changes nothing.
     SnapshotLoaded {
         /// The snapshot.
         meta: SnapshotMeta,
@@ -106,35 +108,24 @@ pub enum NodeInput {
 /// The files of snapshots that are not whole: one of each at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SnapshotFile {
-    /// Of this node's own state. The pieces are what is in the snapshot: how that is framed is the store's.
+    /// Of this node's own state. The chunks are what is in the snapshot: how that is framed is the store's.
     Own,
-    /// Of a peer's. The pieces are those of the file as the peer has it.
+    /// Of a peer's. The chunks are those of the file as the peer has it.
     Received,
 }
 
-/// What came of writing a piece of a snapshot.
+/// What came of writing a chunk of a snapshot's file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SnapshotOutcome {
+pub enum WriteOutcome {
     /// It is written; if it was the last one, the file is whole and durable.
     Done,
     /// The disk has no space for it. Nothing is left of the file.
     NoSpace,
-    /// It was the last piece of a peer's snapshot, and the whole is not what the file says of itself. Nothing is left of it.
+    /// It was the last chunk of a peer's snapshot, and the whole is not what the file says of itself. Nothing is left of it.
     Damaged,
-    /// It was the last piece of a peer's snapshot, the file is sound, and what is in it is no snapshot that a node of this
+    /// It was the last chunk of a peer's snapshot, the file is sound, and what is in it is no snapshot that a node of this
     /// version can read. Nothing is left of it.
     Unusable(SnapshotError),
-}
-
-/// A piece of a snapshot's file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SnapshotPiece {
-    /// Bytes of the whole file.
-    pub size: u64,
-    /// The checksum that the file says it has.
-    pub checksum: u32,
-    /// The piece; less than was asked for only at the end of the file.
-    pub bytes: Bytes,
 }
 
 /// What a client can ask for.
@@ -143,16 +134,7 @@ pub enum Request {
     /// Open a session, to have commands applied exactly once.
     OpenSession,
     /// Apply a command exactly once, however often it is sent.
-    Command {
-        /// The session.
-        session: SessionId,
-        /// The command's number in the session, from 1; a retry repeats it.
-        sequence: u64,
-        /// The lowest number whose answer the client still waits for: answers below it may be forgotten.
-        lowest_pending: u64,
-        /// Opaque to the node.
-        command: Bytes,
-    },
+    Command(SessionCommand),
     /// A linearizable read.
     Query {
         /// Opaque to the node.
@@ -253,7 +235,7 @@ pub enum Reply {
     NoSpace,
 }
 
-/// Everything a node can ask for, and everything it reports. Every output may be carried out at once.
+/// Everything a node asks for, and everything it reports. Every output may be carried out at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeOutput {
     /// Send this to a peer.
@@ -263,8 +245,18 @@ pub enum NodeOutput {
         /// What to say.
         rpc: Rpc,
     },
+    /// Say this to a peer about a snapshot. A chunk is large, and should go by another way than `Send`, so that no message
+    /// waits behind it. May be lost, duplicated or late.
+    SendSnapshot {
+        /// The peer.
+        to: NodeId,
+        /// What to say.
+        message: SnapshotMessage,
+    },
     /// Make this durable, then report `Persisted`. A call may ask for more than one; in order of id.
     Persist(Write),
+    /// Do this on the disk. What may come after what: [`DiskQueue`](crate::DiskQueue).
+    Disk(DiskJob),
     /// Answer a client.
     Reply {
         /// The request.
@@ -272,15 +264,15 @@ pub enum NodeOutput {
         /// The answer.
         reply: Reply,
     },
-    /// These entries were applied to the state machine (already done; nothing to do).
-    Applied {
-        /// The entries, no-ops and configurations among them.
-        entries: Entries,
-        /// The hash of node and state machine after the last of them.
-        state_hash: u128,
-    },
+    /// Something has happened.
+    Report(Report),
+}
+
+/// What a node asks of its disk apart from writes. [`DiskExecutor`](crate::DiskExecutor) carries it out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskJob {
     /// Read these durable entries back, then report `LogRead`: at least one, no more bytes than `max_bytes` beyond that
-    /// one. May overtake writes.
+    /// one.
     ReadLog {
         /// Repeated in the answer.
         read: ReadId,
@@ -293,57 +285,81 @@ pub enum NodeOutput {
     },
     /// The store has too little room: let it try again to get some from the disk, then report `Space`. Asked about once a
     /// second until there is enough.
-    AskForSpace,
+    MakeRoom,
     /// Entries before this index are needed no more: a durable snapshot covers them. May be done later, in part, or never,
     /// but not before the writes that were asked for earlier.
     Compact {
         /// The first index that is needed.
         before: LogIndex,
     },
-    /// Write this piece of a snapshot's file, then report `SnapshotWritten`. The first piece of a file is at 0 and takes the
-    /// place of an unfinished one of its kind; after the last one the file is whole: it has to be checked, if it is a peer's, to
-    /// be made durable, and to get its name. One piece of each kind is on its way at most. Other work of the disk goes before
-    /// pieces as far as it can.
-    WriteSnapshot {
+    /// A job that has to do with the files of snapshots.
+    Snapshot(SnapshotJob),
+}
+
+/// What a node asks about the files of snapshots. In order: a file that is asked for twice is another one each time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotJob {
+    /// Write this chunk of a snapshot's file, then report `SnapshotWritten`. The first chunk of a file is at 0 and replaces
+    /// an unfinished one of its kind; after the last one the file is whole: it is checked, if it is a peer's, made durable,
+    /// and gets its name. One chunk of each kind is on its way at most.
+    Write {
         /// Which file.
         file: SnapshotFile,
         /// What the snapshot stands for.
         meta: SnapshotMeta,
-        /// Where the piece begins.
+        /// Where the chunk begins.
         offset: u64,
-        /// The piece, at most 4 MiB. Empty, if at all, as the last one.
+        /// The chunk, at most 4 MiB. Empty, if at all, as the last one.
         bytes: Bytes,
         /// Whether it is the last one.
         is_last: bool,
     },
-    /// Read a piece of the file of a whole snapshot, as it is, then report `SnapshotRead`.
-    ReadSnapshot {
+    /// Read a chunk of the file of a whole snapshot, as it is, then report `SnapshotRead`.
+    Read {
         /// For whom; repeated in the answer.
         to: NodeId,
         /// The last entry of the snapshot.
         last: EntryId,
-        /// Where the piece begins.
+        /// Where the chunk begins.
         offset: u64,
         /// The most bytes; 0: only the file's size and checksum are wanted.
         max_bytes: u64,
     },
+    /// Read the file of this snapshot, whose record is durable, then report `SnapshotLoaded`. Until then nothing is applied.
+    /// Another `Load` replaces one that is not answered: that file may be gone and need no answer.
+    Load {
+        /// The snapshot.
+        meta: SnapshotMeta,
+    },
     /// Check the file of this snapshot, if it is there: a peer says that what it was sent is damaged. **If it is, end the
     /// process**, as after any damage.
-    VerifySnapshot {
+    Verify {
         /// The last entry of the snapshot.
         last: EntryId,
     },
     /// Delete the unfinished file of a peer's snapshot, if it is of this one.
-    DropSnapshot {
+    Drop {
         /// The last entry of the snapshot.
         last: EntryId,
     },
     /// Delete the file of a whole snapshot, if there is one that no record names. May be done later, or at the next start.
-    RemoveSnapshot {
+    Remove {
         /// The last entry of the snapshot.
         last: EntryId,
     },
-    /// A peer's snapshot arrived whole and is refused (already done; nothing to do).
+}
+
+/// Something that has happened in a node: for logs, traces and tests. Two of them end the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// These entries were applied to the state machine. Only if [`Config::observe`](raft_core::Config::observe) is on.
+    Applied {
+        /// The entries, no-ops and configurations among them.
+        entries: Entries,
+        /// The hash of node and state machine after the last of them.
+        state_hash: u128,
+    },
+    /// A peer's snapshot arrived whole and is refused.
     SnapshotRefused {
         /// The peer.
         from: NodeId,
@@ -352,18 +368,12 @@ pub enum NodeOutput {
         /// Why.
         error: SnapshotError,
     },
-    /// Read the file of this snapshot, whose record is durable, then report `SnapshotLoaded`. Until then nothing is applied.
-    /// Another `LoadSnapshot` takes the place of one that is not answered: that file may be gone and need no answer.
-    LoadSnapshot {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// The state is now that of this snapshot (already done; nothing to do).
+    /// The state is now that of this snapshot.
     Restored {
         /// The snapshot.
         meta: SnapshotMeta,
-        /// The hash of node and state machine.
-        state_hash: u128,
+        /// The hash of node and state machine, if [`Config::observe`](raft_core::Config::observe) is on.
+        state_hash: Option<u128>,
     },
     /// The snapshot in force cannot be read, and nothing else leads to this node's state: its disk is damaged, or it was
     /// written by another version. Nothing is applied any more; **end the process**.
@@ -372,14 +382,6 @@ pub enum NodeOutput {
         meta: SnapshotMeta,
         /// What is wrong with it.
         error: SnapshotError,
-    },
-    /// Say this to a peer about a snapshot. A piece is large, and should go by another way than `Send`, so that no message waits
-    /// behind it. May be lost, doubled or late.
-    SendSnapshot {
-        /// The peer.
-        to: NodeId,
-        /// What to say.
-        message: SnapshotMessage,
     },
     /// This node led in `term` and does no longer.
     LeadershipLost {
@@ -402,11 +404,17 @@ pub enum NodeOutput {
         /// Whether that entry is committed.
         committed: bool,
     },
-    /// The replica has stopped for good.
+    /// The replica has stopped for good; **end the process**.
     Stopped {
         /// Why.
         reason: StopReason,
     },
-    /// For traces only.
-    Observe(Event),
+    /// For traces only; if [`Config::observe`](raft_core::Config::observe) is on.
+    Observed(Event),
+}
+
+impl From<SnapshotJob> for NodeOutput {
+    fn from(job: SnapshotJob) -> Self {
+        Self::Disk(DiskJob::Snapshot(job))
+    }
 }

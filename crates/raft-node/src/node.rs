@@ -4,12 +4,15 @@
 //! Entries are applied the moment the core hands them over, and reported to it in the same call; only after a snapshot
 //! that is still being read they wait for it. This file must not know how messages travel, nor when a write is durable.
 
+// A new kind of input, output or job is decided about here, not lost.
+#![warn(clippy::wildcard_enum_match_arm)]
+
 mod snapshots;
 
 use self::snapshots::Snapshots;
-use crate::envelope::{Envelope, SessionCommand};
+use crate::envelope::Envelope;
 use crate::machine::StateMachine;
-use crate::message::{NodeInput, NodeOutput, Reply, Request};
+use crate::message::{DiskJob, NodeInput, NodeOutput, Reply, Report, Request, SnapshotJob};
 use crate::reads::Reads;
 use crate::room::Room;
 use crate::sessions::Sessions;
@@ -79,6 +82,8 @@ pub struct Node<S: StateMachine> {
     snapshots: Snapshots<S::Snapshot>,
     room: Room,
     max_sessions: usize,
+    /// Whether somebody looks at what is applied: its hash costs as much as applying it.
+    observes: bool,
     applied: LogIndex,
     /// The latest time that came with a call.
     now: Instant,
@@ -98,6 +103,7 @@ impl<S: StateMachine> Node<S> {
             return Err(RestoreError::Config("restored.applied must be 0: the state machine starts empty"));
         }
         let snapshots = Snapshots::new(&options, restored.snapshot.as_ref());
+        let observes = config.observe;
         Ok(Self {
             raft: Raft::new(config, restored)?,
             machine,
@@ -109,6 +115,7 @@ impl<S: StateMachine> Node<S> {
             snapshots,
             room: Room::new(options.reserve_bytes),
             max_sessions: options.max_sessions,
+            observes,
             applied: LogIndex(0),
             now: Instant(0),
             actions: Vec::new(),
@@ -140,7 +147,7 @@ impl<S: StateMachine> Node<S> {
         self.ask_watches(outputs);
         self.settle_snapshots(outputs);
         if self.room.is_to_be_asked(self.now) {
-            outputs.push(NodeOutput::AskForSpace);
+            outputs.push(NodeOutput::Disk(DiskJob::MakeRoom));
         }
     }
 
@@ -153,6 +160,11 @@ impl<S: StateMachine> Node<S> {
     /// A copy of what matters about the core.
     pub fn status(&self) -> Status {
         self.raft.status()
+    }
+
+    /// The protocol core, to look at.
+    pub fn raft(&self) -> &Raft {
+        &self.raft
     }
 
     /// The configuration in force, if the log holds one.
@@ -233,21 +245,30 @@ impl<S: StateMachine> Node<S> {
                 return None;
             }
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
-            NodeInput::GiveUp { id } => {
+            NodeInput::CancelWatch { id } => {
                 self.watches.remove(id);
                 return None;
             }
             NodeInput::LogRead { read, entries } => Input::LogRead { read, entries },
-            input => return self.translate_for_snapshots(input, outputs),
+            NodeInput::TakeSnapshot => {
+                self.snapshots.policy.wished = true;
+                return None;
+            }
+            NodeInput::SnapshotLoaded { meta, data } => return self.snapshot_loaded(meta, &data, outputs),
+            NodeInput::SnapshotWritten { file, last, end, outcome } => {
+                return self.snapshot_written((file, last, end), outcome, outputs);
+            }
+            NodeInput::SnapshotRead { to, last, offset, chunk } => {
+                return self.snapshot_read((to, last, offset), chunk, outputs);
+            }
+            NodeInput::SnapshotMessage { from, message } => return self.snapshot_message(from, message, outputs),
         })
     }
 
     fn request(&mut self, id: RequestId, request: Request, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
         let envelope = match request {
             Request::OpenSession => Envelope::OpenSession,
-            Request::Command { session, sequence, lowest_pending, command } => {
-                Envelope::Command(SessionCommand { session, sequence, lowest_pending, command })
-            }
+            Request::Command(command) => Envelope::Command(command),
             Request::Query { query, mode } => {
                 self.reads.insert(id, query);
                 return Some(Input::Read { id, mode });
@@ -288,7 +309,9 @@ impl<S: StateMachine> Node<S> {
         let reply = match self.raft.role() {
             RoleKind::Leader => reply,
             RoleKind::Stopped => Reply::Rejected { reason: RejectReason::Stopped },
-            _ => Reply::Rejected { reason: RejectReason::NotLeader { leader: self.raft.status().leader } },
+            RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate => {
+                Reply::Rejected { reason: RejectReason::NotLeader { leader: self.raft.leader() } }
+            }
         };
         outputs.push(NodeOutput::Reply { id, reply });
         false
@@ -311,13 +334,15 @@ impl<S: StateMachine> Node<S> {
                 let unknown = &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply });
                 self.waiters.jumped(meta.last.index, unknown);
                 self.snapshots.loading.begin(meta.clone());
-                outputs.push(NodeOutput::LoadSnapshot { meta });
+                outputs.push(SnapshotJob::Load { meta }.into());
             }
-            Action::Compact { before } => outputs.push(NodeOutput::Compact { before }),
+            Action::Compact { before } => outputs.push(NodeOutput::Disk(DiskJob::Compact { before })),
             Action::ReadLog { read, first, last, max_bytes } => {
-                outputs.push(NodeOutput::ReadLog { read, first, last, max_bytes });
+                outputs.push(NodeOutput::Disk(DiskJob::ReadLog { read, first, last, max_bytes }));
             }
-            Action::SendSnapshot { to, term, meta } => outputs.push(self.snapshots.sending.begin(to, term, meta)),
+            Action::SendSnapshot { to, term, meta } => {
+                outputs.push(self.snapshots.sending.begin(to, term, meta).into());
+            }
             Action::Appended { id, .. } if Timers::is_own(id) => self.timers.appended(id),
             Action::Appended { id, entry } => self.waiters.insert(entry, id),
             Action::Rejected { id, .. } if Timers::is_own(id) => self.timers.rejected(id, self.now),
@@ -339,11 +364,13 @@ impl<S: StateMachine> Node<S> {
             Action::LeadershipLost { term } => {
                 *lost = (*lost).max(Some(term));
                 self.snapshots.sending.end();
-                outputs.push(NodeOutput::LeadershipLost { term });
+                outputs.push(NodeOutput::Report(Report::LeadershipLost { term }));
             }
-            Action::LeaderChanged { term, leader } => outputs.push(NodeOutput::LeaderChanged { term, leader }),
+            Action::LeaderChanged { term, leader } => {
+                outputs.push(NodeOutput::Report(Report::LeaderChanged { term, leader }));
+            }
             Action::ConfigurationChanged { configuration, at, committed } => {
-                outputs.push(NodeOutput::ConfigurationChanged { configuration, at, committed });
+                outputs.push(NodeOutput::Report(Report::ConfigurationChanged { configuration, at, committed }));
             }
             Action::Stopped { reason } => {
                 *lost = Some(Term(u64::MAX));
@@ -352,9 +379,9 @@ impl<S: StateMachine> Node<S> {
                     let reply = Reply::Rejected { reason: RejectReason::Stopped };
                     outputs.push(NodeOutput::Reply { id, reply });
                 }
-                outputs.push(NodeOutput::Stopped { reason });
+                outputs.push(NodeOutput::Report(Report::Stopped { reason }));
             }
-            Action::Observe(event) => outputs.push(NodeOutput::Observe(event)),
+            Action::Observe(event) => outputs.push(NodeOutput::Report(Report::Observed(event))),
         }
     }
 
@@ -379,7 +406,10 @@ impl<S: StateMachine> Node<S> {
             self.waiters.applied(entry.id, &reply, &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply }));
             self.applied = entry.id.index;
         }
-        outputs.insert(place, NodeOutput::Applied { entries, state_hash: self.state_hash() });
+        if self.observes {
+            let state_hash = self.state_hash();
+            outputs.insert(place, NodeOutput::Report(Report::Applied { entries, state_hash }));
+        }
     }
 
     /// Applies one entry and says what whoever waits for it is to be told. What is no envelope is nothing on every node,
@@ -409,4 +439,5 @@ impl<S: StateMachine> Node<S> {
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of output")]
 mod tests;

@@ -3,7 +3,7 @@
 //!
 //! This file must not know what is in a snapshot, nor what becomes of it once it is there.
 
-use crate::message::{NodeOutput, SnapshotFile, SnapshotOutcome};
+use crate::message::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
 use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 
@@ -14,6 +14,8 @@ pub(crate) const MAX_CHUNK_BYTES: u64 = 4 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Receiving {
     current: Option<Incoming>,
+    /// So many chunks are being written whose snapshot was given up. Answers come in order, so the next ones are theirs.
+    abandoned: u64,
     max_bytes: u64,
 }
 
@@ -32,21 +34,30 @@ struct Incoming {
     writing: Option<u64>,
 }
 
-/// A snapshot whose file is whole and durable.
+/// What a chunk that the disk has done with means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Received {
-    /// Who sent the end of it.
-    pub(crate) from: NodeId,
-    /// In which term.
-    pub(crate) term: Term,
-    /// What it stands for.
-    pub(crate) meta: SnapshotMeta,
+pub(crate) enum Written {
+    /// More is to come.
+    Part,
+    /// The file is whole and durable.
+    Whole {
+        /// Who sent the end of it.
+        from: NodeId,
+        /// In which term.
+        term: Term,
+        /// What it stands for.
+        meta: SnapshotMeta,
+    },
+    /// Nothing is left of it.
+    Failed,
+    /// It was given up meanwhile. If it was the last chunk, its file is there all the same.
+    GivenUp,
 }
 
 impl Receiving {
     /// Nothing is there, and what comes may have so many bytes.
     pub(crate) fn new(max_bytes: u64) -> Self {
-        Self { current: None, max_bytes }
+        Self { current: None, abandoned: 0, max_bytes }
     }
 
     /// A piece has come, or a question. The log is committed up to `commit`.
@@ -73,7 +84,8 @@ impl Receiving {
         if self.current.as_ref().is_some_and(|current| !current.is_of(&chunk)) {
             let is_newer = |current: &Incoming| (chunk.term, chunk.meta.last) > (current.term, current.meta.last);
             let Some(before) = self.current.take_if(|current| is_newer(current)) else { return };
-            outputs.push(NodeOutput::DropSnapshot { last: before.meta.last });
+            self.abandoned += u64::from(before.writing.is_some());
+            outputs.push(SnapshotJob::Drop { last: before.meta.last }.into());
         }
         let current = self.current.get_or_insert_with(|| Incoming::new(from, &chunk));
         if chunk.term >= current.term {
@@ -85,44 +97,55 @@ impl Receiving {
             current.writing = Some(end);
             let SnapshotChunk { meta, offset, bytes, size, .. } = chunk;
             let (file, is_last) = (SnapshotFile::Received, end == size);
-            outputs.push(NodeOutput::WriteSnapshot { file, meta, offset, bytes, is_last });
+            outputs.push(SnapshotJob::Write { file, meta, offset, bytes, is_last }.into());
         } else {
             outputs.push(answer(from, &chunk, SnapshotState::Wants(current.end)));
         }
     }
 
-    /// A piece is written, or is not. Gives the snapshot if it is whole.
+    /// A chunk is written, or is not.
     pub(crate) fn written(
         &mut self,
         last: EntryId,
         end: u64,
-        outcome: SnapshotOutcome,
+        outcome: WriteOutcome,
         outputs: &mut Vec<NodeOutput>,
-    ) -> Option<Received> {
+    ) -> Written {
+        if let Some(left) = self.abandoned.checked_sub(1) {
+            self.abandoned = left;
+            return Written::GivenUp;
+        }
         let is_for = |current: &&mut Incoming| current.meta.last == last && current.writing == Some(end);
         let Some(current) = self.current.as_mut().filter(is_for) else {
-            // Given up meanwhile: if that was the last piece, its file is there.
-            outputs.push(NodeOutput::RemoveSnapshot { last });
-            return None;
+            return Written::GivenUp;
         };
         let state = match outcome {
-            SnapshotOutcome::Done if end < current.size => {
+            WriteOutcome::Done if end < current.size => {
                 (current.end, current.writing) = (end, None);
                 outputs.push(current.says(SnapshotState::Wants(end)));
-                return None;
+                return Written::Part;
             }
-            SnapshotOutcome::Done => SnapshotState::Delivered,
-            SnapshotOutcome::Damaged => SnapshotState::Damaged,
-            SnapshotOutcome::NoSpace => SnapshotState::Unwanted,
-            SnapshotOutcome::Unusable(error) => {
+            WriteOutcome::Done => SnapshotState::Delivered,
+            WriteOutcome::Damaged => SnapshotState::Damaged,
+            WriteOutcome::NoSpace => SnapshotState::Unwanted,
+            WriteOutcome::Unusable(error) => {
                 let (from, meta) = (current.from, current.meta.clone());
-                outputs.push(NodeOutput::SnapshotRefused { from, meta, error });
+                outputs.push(NodeOutput::Report(Report::SnapshotRefused { from, meta, error }));
                 SnapshotState::Unwanted
             }
         };
         outputs.push(current.says(state));
-        let Incoming { from, term, meta, .. } = self.current.take()?;
-        (state == SnapshotState::Delivered).then_some(Received { from, term, meta })
+        match self.current.take() {
+            Some(Incoming { from, term, meta, .. }) if state == SnapshotState::Delivered => {
+                Written::Whole { from, term, meta }
+            }
+            _ => Written::Failed,
+        }
+    }
+
+    /// Whether the snapshot that ends with `last` is being taken in.
+    pub(crate) fn is_of(&self, last: EntryId) -> bool {
+        self.current.as_ref().is_some_and(|current| current.meta.last == last)
     }
 
     /// The log is committed up to here: a snapshot that ends no later is of no use. One whose end is being written is handed
@@ -131,7 +154,8 @@ impl Receiving {
         let is_over =
             |current: &mut Incoming| current.meta.last.index <= commit && current.writing != Some(current.size);
         if let Some(over) = self.current.take_if(is_over) {
-            outputs.push(NodeOutput::DropSnapshot { last: over.meta.last });
+            self.abandoned += u64::from(over.writing.is_some());
+            outputs.push(SnapshotJob::Drop { last: over.meta.last }.into());
         }
     }
 }
@@ -161,6 +185,7 @@ fn answer(to: NodeId, chunk: &SnapshotChunk, state: SnapshotState) -> NodeOutput
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::DiskJob;
     use crate::snapshot::SnapshotError;
     use bytes::Bytes;
     use raft_core::Configuration;
@@ -181,29 +206,35 @@ mod tests {
         let mut outputs = Vec::new();
         act(&mut outputs);
         let short = |output: &NodeOutput| match output {
-            NodeOutput::WriteSnapshot { file: SnapshotFile::Received, meta, offset, bytes, is_last } => {
-                let (end, last) = (offset + bytes.len() as u64, if *is_last { " last" } else { "" });
-                format!("write {} {offset}..{end}{last}", meta.last.index)
-            }
+            NodeOutput::Disk(DiskJob::Snapshot(job)) => job_in_short(job),
             NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) } => {
                 format!("{to} {} {:?}", progress.last.index, progress.state)
             }
-            NodeOutput::DropSnapshot { last } => format!("drop {}", last.index),
-            NodeOutput::RemoveSnapshot { last } => format!("remove {}", last.index),
-            NodeOutput::SnapshotRefused { meta, .. } => format!("refused {}", meta.last.index),
+            NodeOutput::Report(Report::SnapshotRefused { meta, .. }) => format!("refused {}", meta.last.index),
             other => format!("{other:?}"),
         };
         outputs.iter().map(short).collect()
+    }
+
+    fn job_in_short(job: &SnapshotJob) -> String {
+        match job {
+            SnapshotJob::Write { file: SnapshotFile::Received, meta, offset, bytes, is_last } => {
+                let (end, last) = (offset + bytes.len() as u64, if *is_last { " last" } else { "" });
+                format!("write {} {offset}..{end}{last}", meta.last.index)
+            }
+            SnapshotJob::Drop { last } => format!("drop {}", last.index),
+            other => format!("{other:?}"),
+        }
     }
 
     fn chunk(receiving: &mut Receiving, from: NodeId, chunk: SnapshotChunk) -> Vec<String> {
         outputs(|outputs| receiving.chunk(from, chunk, LogIndex(4), outputs))
     }
 
-    fn written(receiving: &mut Receiving, index: u64, end: u64) -> (Vec<String>, Option<Received>) {
-        let mut received = None;
+    fn written(receiving: &mut Receiving, index: u64, end: u64) -> (Vec<String>, Written) {
+        let mut received = Written::Part;
         let words = outputs(|outputs| {
-            received = receiving.written(EntryId::new(index, 1), end, SnapshotOutcome::Done, outputs);
+            received = receiving.written(EntryId::new(index, 1), end, WriteOutcome::Done, outputs);
         });
         (words, received)
     }
@@ -214,15 +245,15 @@ mod tests {
         assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 0)), ["n1 9 Wants(0)"]);
         assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 10)), ["write 9 0..10"]);
         assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 10)), [""; 0], "it is being written");
-        assert_eq!(written(&mut receiving, 9, 10), (vec!["n1 9 Wants(10)".to_owned()], None));
+        assert_eq!(written(&mut receiving, 9, 10), (vec!["n1 9 Wants(10)".to_owned()], Written::Part));
         assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 0, 0)), ["n2 9 Wants(10)"]);
         assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 0, 10)), ["n2 9 Wants(10)"], "that is there");
         assert_eq!(chunk(&mut receiving, TWO, piece(3, 9, 10, 15)), ["write 9 10..25 last"]);
         let (words, received) = written(&mut receiving, 9, 25);
         assert_eq!(words, ["n2 9 Delivered"]);
-        let Received { from, term, meta } = received.expect("it is whole");
+        let Written::Whole { from, term, meta } = received else { panic!("it is whole: {received:?}") };
         assert_eq!((from, term, meta.last), (TWO, Term(3), EntryId::new(9, 1)));
-        assert_eq!(written(&mut receiving, 9, 25), (vec!["remove 9".to_owned()], None), "nothing is being written");
+        assert_eq!(written(&mut receiving, 9, 25), (vec![], Written::GivenUp), "nothing is being written");
     }
 
     #[test]
@@ -232,13 +263,25 @@ mod tests {
         assert_eq!(chunk(&mut receiving, TWO, piece(3, 12, 0, 0)), ["n2 12 Wants(0)"]);
         assert_eq!(chunk(&mut receiving, TWO, piece(1, 12, 0, 5)), [""; 0], "of an earlier term");
         assert_eq!(chunk(&mut receiving, TWO, piece(3, 12, 0, 5)), ["drop 9", "write 12 0..5"]);
-        assert_eq!(written(&mut receiving, 9, 10), (vec!["remove 9".to_owned()], None), "it was given up");
+        assert_eq!(written(&mut receiving, 9, 10), (vec![], Written::GivenUp));
         assert_eq!(written(&mut receiving, 12, 5).0, ["n2 12 Wants(5)"]);
         assert_eq!(outputs(|outputs| receiving.committed(LogIndex(11), outputs)), [""; 0]);
         assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), ["drop 12"]);
         chunk(&mut receiving, TWO, piece(3, 12, 0, 25));
         assert_eq!(outputs(|outputs| receiving.committed(LogIndex(12), outputs)), [""; 0], "it is as good as here");
-        assert!(written(&mut receiving, 12, 25).1.is_some());
+        assert!(matches!(written(&mut receiving, 12, 25).1, Written::Whole { .. }));
+    }
+
+    #[test]
+    fn the_answer_of_a_chunk_that_was_given_up_is_not_that_of_the_one_which_replaced_it() {
+        let mut receiving = Receiving::new(100);
+        chunk(&mut receiving, ONE, piece(2, 9, 0, 10));
+        chunk(&mut receiving, TWO, piece(3, 12, 0, 5));
+        assert_eq!(chunk(&mut receiving, ONE, piece(4, 9, 0, 10)), ["drop 12", "write 9 0..10"], "the first one again");
+        assert!(receiving.is_of(EntryId::new(9, 1)) && !receiving.is_of(EntryId::new(12, 1)));
+        assert_eq!(written(&mut receiving, 9, 10), (vec![], Written::GivenUp), "of the first try");
+        assert_eq!(written(&mut receiving, 12, 5), (vec![], Written::GivenUp));
+        assert_eq!(written(&mut receiving, 9, 10), (vec!["n1 9 Wants(10)".to_owned()], Written::Part));
     }
 
     #[test]
@@ -264,16 +307,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_said_and_forgotten() {
-        let unusable = SnapshotOutcome::Unusable(SnapshotError::UnknownFormat { found: 9 });
+        let unusable = WriteOutcome::Unusable(SnapshotError::UnknownFormat { found: 9 });
         for (outcome, words) in [
-            (SnapshotOutcome::NoSpace, vec!["n1 9 Unwanted"]),
-            (SnapshotOutcome::Damaged, vec!["n1 9 Damaged"]),
+            (WriteOutcome::NoSpace, vec!["n1 9 Unwanted"]),
+            (WriteOutcome::Damaged, vec!["n1 9 Damaged"]),
             (unusable, vec!["refused 9", "n1 9 Unwanted"]),
         ] {
             let mut receiving = Receiving::new(100);
             chunk(&mut receiving, ONE, piece(2, 9, 0, 25));
             let said = outputs(|outputs| {
-                assert_eq!(receiving.written(EntryId::new(9, 1), 25, outcome, outputs), None);
+                assert_eq!(receiving.written(EntryId::new(9, 1), 25, outcome, outputs), Written::Failed);
             });
             assert_eq!(said, words);
             assert_eq!(chunk(&mut receiving, ONE, piece(2, 9, 0, 0)), ["n1 9 Wants(0)"], "from the beginning");

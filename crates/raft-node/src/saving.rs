@@ -4,7 +4,7 @@
 //! This file must not know when a snapshot is taken, nor who needs it.
 
 use crate::machine::SnapshotSource;
-use crate::message::{NodeOutput, SnapshotFile};
+use crate::message::{SnapshotFile, SnapshotJob};
 use crate::snapshot::Pieces;
 use raft_core::{EntryId, SnapshotMeta};
 
@@ -23,7 +23,7 @@ pub(crate) struct Saving<C> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Saved {
     /// There is more to write.
-    Next(Box<NodeOutput>),
+    Next(Box<SnapshotJob>),
     /// The file is whole and durable.
     Whole,
     /// It was not asked for.
@@ -32,7 +32,7 @@ pub(crate) enum Saved {
 
 impl<C: SnapshotSource> Saving<C> {
     /// Begins, and gives the first piece.
-    pub(crate) fn begin(meta: SnapshotMeta, pieces: Pieces<C>, max_bytes: usize) -> (Self, NodeOutput) {
+    pub(crate) fn begin(meta: SnapshotMeta, pieces: Pieces<C>, max_bytes: usize) -> (Self, SnapshotJob) {
         let mut saving = Self { meta, pieces, end: 0, is_last: false };
         let first = saving.next(max_bytes);
         (saving, first)
@@ -55,12 +55,12 @@ impl<C: SnapshotSource> Saving<C> {
     }
 
     /// That there are no more bytes is known only once they are asked for: the last piece is empty.
-    fn next(&mut self, max_bytes: usize) -> NodeOutput {
+    fn next(&mut self, max_bytes: usize) -> SnapshotJob {
         let piece = self.pieces.next(max_bytes);
         self.is_last = piece.is_none();
         let (offset, bytes) = (self.end, piece.unwrap_or_default());
         self.end += bytes.len() as u64;
         let (file, meta, is_last) = (SnapshotFile::Own, self.meta.clone(), self.is_last);
-        NodeOutput::WriteSnapshot { file, meta, offset, bytes, is_last }
+        SnapshotJob::Write { file, meta, offset, bytes, is_last }
     }
 }

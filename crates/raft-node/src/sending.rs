@@ -4,10 +4,11 @@
 //!
 //! This file must not know what is in a snapshot, nor when a peer needs one.
 
-use crate::message::{NodeOutput, SnapshotPiece};
+use crate::message::{NodeOutput, SnapshotJob};
 use crate::node::NodeOptions;
-use raft_core::{EntryId, Instant, NodeId, SnapshotMeta, Term};
+use raft_core::{EntryId, Instant, NodeId, SnapshotMeta, SnapshotOutcome, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
+use raft_store::FileChunk;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,19 +45,6 @@ enum State {
     Sent { end: u64, is_question: bool, until: Instant },
 }
 
-/// What has become of a transfer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
-    /// The peer has more of it than before.
-    Progress,
-    /// The peer has it, or needs it no more.
-    Delivered,
-    /// It has failed.
-    Failed,
-    /// It has failed, and the file may be damaged.
-    Damaged(EntryId),
-}
-
 impl Sending {
     /// Nothing is on its way.
     pub(crate) fn new(options: &NodeOptions) -> Self {
@@ -70,10 +58,10 @@ impl Sending {
     }
 
     /// Begins with a question how much of it the peer has. Takes the place of what was on its way to that peer.
-    pub(crate) fn begin(&mut self, to: NodeId, term: Term, meta: SnapshotMeta) -> NodeOutput {
+    pub(crate) fn begin(&mut self, to: NodeId, term: Term, meta: SnapshotMeta) -> SnapshotJob {
         let last = meta.last;
         self.transfers.insert(to, Transfer { term, meta, acknowledged: 0, state: State::Reading(0) });
-        NodeOutput::ReadSnapshot { to, last, offset: 0, max_bytes: 0 }
+        SnapshotJob::Read { to, last, offset: 0, max_bytes: 0 }
     }
 
     /// Nothing is to be sent any more.
@@ -117,7 +105,7 @@ impl Sending {
                 // The piece or its answer is lost, or late: the question is small, and its answer says where to go on.
                 State::Sent { until, .. } if *until <= now => {
                     transfer.state = State::Reading(0);
-                    outputs.push(NodeOutput::ReadSnapshot { to, last: transfer.meta.last, offset: 0, max_bytes: 0 });
+                    outputs.push(SnapshotJob::Read { to, last: transfer.meta.last, offset: 0, max_bytes: 0 }.into());
                 }
                 _ => {}
             }
@@ -129,14 +117,14 @@ impl Sending {
         &mut self,
         now: Instant,
         (to, last, offset): (NodeId, EntryId, u64),
-        piece: Option<SnapshotPiece>,
+        chunk: Option<FileChunk>,
         outputs: &mut Vec<NodeOutput>,
-    ) -> Option<News> {
+    ) -> Option<SnapshotOutcome> {
         let is_for = |transfer: &Transfer| transfer.meta.last == last && transfer.state == State::Reading(offset);
         let transfer = self.transfers.get_mut(&to).filter(|transfer| is_for(transfer))?;
-        let Some(SnapshotPiece { size, checksum, bytes }) = piece else {
+        let Some(FileChunk { size, checksum, bytes }) = chunk else {
             self.transfers.remove(&to);
-            return Some(News::Failed);
+            return Some(SnapshotOutcome::Failed);
         };
         let nanos = u128::from(bytes.len() as u64) * 1_000_000_000;
         let cost = nanos.checked_div(u128::from(self.bytes_per_second)).unwrap_or(0);
@@ -161,11 +149,11 @@ impl Sending {
         from: NodeId,
         progress: SnapshotProgress,
         outputs: &mut Vec<NodeOutput>,
-    ) -> Option<News> {
+    ) -> Option<SnapshotOutcome> {
         let SnapshotProgress { term, last, state, .. } = progress;
         let is_for = |transfer: &Transfer| (transfer.term, transfer.meta.last) == (term, last);
         let transfer = self.transfers.get_mut(&from).filter(|transfer| is_for(transfer))?;
-        let news = match state {
+        let outcome = match state {
             SnapshotState::Wants(offset) => {
                 let State::Sent { end, is_question, .. } = transfer.state else { return None };
                 // Behind a piece, what else is said was said before: it was sent twice, or has been overtaken.
@@ -173,17 +161,20 @@ impl Sending {
                     return None;
                 }
                 transfer.state = State::Reading(offset);
-                outputs.push(NodeOutput::ReadSnapshot { to: from, last, offset, max_bytes: self.chunk_bytes });
+                outputs.push(SnapshotJob::Read { to: from, last, offset, max_bytes: self.chunk_bytes }.into());
                 let is_news = offset > transfer.acknowledged;
                 transfer.acknowledged = offset;
-                return is_news.then_some(News::Progress);
+                return is_news.then_some(SnapshotOutcome::Progress);
             }
-            SnapshotState::Delivered => News::Delivered,
-            SnapshotState::Damaged => News::Damaged(last),
-            SnapshotState::Unwanted => News::Failed,
+            SnapshotState::Delivered => SnapshotOutcome::Delivered,
+            SnapshotState::Damaged => {
+                outputs.push(SnapshotJob::Verify { last }.into());
+                SnapshotOutcome::Failed
+            }
+            SnapshotState::Unwanted => SnapshotOutcome::Failed,
         };
         self.transfers.remove(&from);
-        Some(news)
+        Some(outcome)
     }
 }
 
@@ -198,6 +189,7 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::DiskJob;
     use bytes::Bytes;
     use raft_core::Configuration;
 
@@ -228,7 +220,7 @@ mod tests {
                 ..NodeOptions::default()
             };
             let mut sending = Sending::new(&options);
-            let outputs = vec![sending.begin(PEER, Term(2), meta())];
+            let outputs = vec![sending.begin(PEER, Term(2), meta()).into()];
             Self { sending, outputs }
         }
 
@@ -236,7 +228,12 @@ mod tests {
             let (mut reads, mut sends) = (Vec::new(), Vec::new());
             for output in self.outputs.drain(..) {
                 match output {
-                    NodeOutput::ReadSnapshot { to: PEER, last: LAST, offset, max_bytes } => {
+                    NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Read {
+                        to: PEER,
+                        last: LAST,
+                        offset,
+                        max_bytes,
+                    })) => {
                         reads.push((offset, max_bytes));
                     }
                     NodeOutput::SendSnapshot { to: PEER, message: SnapshotMessage::Chunk(chunk) } => {
@@ -249,12 +246,12 @@ mod tests {
             (reads, sends)
         }
 
-        fn read(&mut self, at: u64, offset: u64, length: usize) -> Option<News> {
-            let piece = Some(SnapshotPiece { size: 25, checksum: 7, bytes: Bytes::from(vec![0; length]) });
-            self.sending.read(Instant(at), (PEER, LAST, offset), piece, &mut self.outputs)
+        fn read(&mut self, at: u64, offset: u64, length: usize) -> Option<SnapshotOutcome> {
+            let chunk = Some(FileChunk { size: 25, checksum: 7, bytes: Bytes::from(vec![0; length]) });
+            self.sending.read(Instant(at), (PEER, LAST, offset), chunk, &mut self.outputs)
         }
 
-        fn says(&mut self, state: SnapshotState) -> Option<News> {
+        fn says(&mut self, state: SnapshotState) -> Option<SnapshotOutcome> {
             let progress = SnapshotProgress { term: Term(2), last: LAST, checksum: 7, state };
             self.sending.progress(PEER, progress, &mut self.outputs)
         }
@@ -270,11 +267,11 @@ mod tests {
         assert_eq!(bench.done(), (vec![(0, 0)], vec![]));
         assert_eq!(bench.read(0, 0, 0), None);
         assert_eq!(bench.done(), (vec![], vec![(0, 0)]));
-        assert_eq!(bench.says(SnapshotState::Wants(4)), Some(News::Progress), "it had a part");
+        assert_eq!(bench.says(SnapshotState::Wants(4)), Some(SnapshotOutcome::Progress), "it had a part");
         assert_eq!(bench.done(), (vec![(4, 10)], vec![]));
         assert_eq!(bench.read(5, 4, 10), None);
         assert_eq!(bench.done(), (vec![], vec![(4, 10)]), "the first is free");
-        assert_eq!(bench.says(SnapshotState::Wants(14)), Some(News::Progress));
+        assert_eq!(bench.says(SnapshotState::Wants(14)), Some(SnapshotOutcome::Progress));
         assert_eq!(bench.done(), (vec![(14, 10)], vec![]));
         bench.read(6, 14, 10);
         assert_eq!((bench.done(), bench.sending.deadline()), ((vec![], vec![]), Some(Instant(SECOND + 5))));
@@ -283,7 +280,7 @@ mod tests {
         bench.due(SECOND + 5);
         assert_eq!(bench.done(), (vec![], vec![(14, 10)]));
         assert!(bench.sending.is_sent(LAST) && !bench.sending.is_sent(EntryId::new(9, 1)));
-        assert_eq!(bench.says(SnapshotState::Delivered), Some(News::Delivered));
+        assert_eq!(bench.says(SnapshotState::Delivered), Some(SnapshotOutcome::Delivered));
         assert!(bench.sending.is_empty() && !bench.sending.is_sent(LAST));
         assert_eq!(bench.says(SnapshotState::Delivered), None, "it is over");
     }
@@ -307,23 +304,25 @@ mod tests {
 
     #[test]
     fn an_end_is_told_and_answers_to_other_questions_are_not_heard() {
-        for (state, news) in [
-            (SnapshotState::Delivered, News::Delivered),
-            (SnapshotState::Unwanted, News::Failed),
-            (SnapshotState::Damaged, News::Damaged(LAST)),
+        for (state, outcome) in [
+            (SnapshotState::Delivered, SnapshotOutcome::Delivered),
+            (SnapshotState::Unwanted, SnapshotOutcome::Failed),
+            (SnapshotState::Damaged, SnapshotOutcome::Failed),
         ] {
             let mut bench = Bench::new();
             bench.read(0, 0, 0);
             let other = SnapshotProgress { term: Term(1), last: LAST, checksum: 7, state };
             assert_eq!(bench.sending.progress(PEER, other, &mut bench.outputs), None, "of an earlier term");
             assert_eq!(bench.sending.progress(NodeId(3), other, &mut bench.outputs), None, "nothing is sent there");
-            assert_eq!(bench.says(state), Some(news));
+            assert_eq!(bench.says(state), Some(outcome));
+            let verify = bench.outputs.contains(&SnapshotJob::Verify { last: LAST }.into());
+            assert_eq!(verify, state == SnapshotState::Damaged, "its own file is checked");
             assert!(bench.sending.is_empty());
         }
         let mut gone = Bench::new();
         assert_eq!(gone.read(0, 3, 0), None, "it was not asked for");
         let none = gone.sending.read(Instant(0), (PEER, LAST, 0), None, &mut gone.outputs);
-        assert_eq!((none, gone.sending.is_empty()), (Some(News::Failed), true));
+        assert_eq!((none, gone.sending.is_empty()), (Some(SnapshotOutcome::Failed), true));
         let mut unwanted = Bench::new();
         unwanted.sending.retain(|to, last| (to, last) != (PEER, LAST));
         assert!(unwanted.sending.is_empty());

@@ -1,8 +1,12 @@
 //! Every crash of a scripted run: before, between and after all outputs of every call, and before every call to a disk,
-//! times all that a power loss can leave. Nothing is drawn: the run is that of seed 0.
+//! times all that a power loss can leave. And every moment at which one thread could have been slower: a node's that looks
+//! into its inbox, a disk's that begins with a task. So batches are mixed, groups grow and jobs are overtaken in every way that
+//! one slow thread allows; each such run goes on without a crash, and with each crash of that node while its thread is slow.
+//! Nothing is drawn: the run is that of seed 0.
 //!
-//! The run is followed to just before the crash, once; each outcome then goes on with a copy of the world and of its judges,
-//! to the end of the scenario. A *point* is a node and a place in the run; its outcomes are a kill, and every power loss.
+//! The run is followed to just before the crash, once; each outcome then goes on with a copy of the world and of its checkers,
+//! to the end of the scenario. A *point* is a node and a place in the run, or a moment; the outcomes of a place are a kill, and
+//! every power loss.
 
 use crate::disk::PowerCase;
 use crate::host::Armed;
@@ -17,6 +21,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The seed of the run whose crashes are enumerated.
 const SEED: u64 = 0;
+/// The outcomes of a place in the run of a moment are numbered from its number times this.
+const OUTCOMES: u64 = 1_000;
 
 /// Where a crash strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,23 +44,38 @@ enum Place {
 
 /// How many points an enumerated scenario has.
 pub fn points(scenario: &Scenario) -> u64 {
-    let mut count = 0;
-    each_point(scenario, &mut |_| {
-        count += 1;
-        true
-    });
-    count
+    let (crashes, moments) = counts(scenario);
+    crashes + moments
 }
 
-/// Shows all points in order, as long as that is wanted.
-fn each_point(scenario: &Scenario, visit: &mut dyn FnMut(Point) -> bool) {
-    let scenario = Arc::new(scenario.clone());
-    let mut world = World::new(&scenario, SEED);
-    let (mut events, mut nothing) = (0, Vec::new());
-    let until = scenario.enumerate.as_ref().map_or(Duration::ZERO, |enumeration| enumeration.until);
+/// The crash points, and the moments after them.
+fn counts(scenario: &Scenario) -> (u64, u64) {
+    let mut world = World::new(&Arc::new(scenario.clone()), SEED);
+    let mut crashes = 0;
+    walk(&mut world, 0, until(scenario), &mut |_| {
+        crashes += 1;
+        true
+    });
+    let is_slow = scenario.enumerate.as_ref().is_some_and(|enumeration| !enumeration.slow_for.is_zero());
+    (crashes, if is_slow { world.moments.count.saturating_sub(at_start(scenario)) } else { 0 })
+}
+
+/// The moments of the starts that a world begins with: they are over before anything can be changed.
+fn at_start(scenario: &Scenario) -> u64 {
+    World::new(&Arc::new(scenario.clone()), SEED).moments.count
+}
+
+/// Up to when crashes strike.
+fn until(scenario: &Scenario) -> SimTime {
+    SimTime(0).after(scenario.enumerate.as_ref().map_or(Duration::ZERO, |enumeration| enumeration.until))
+}
+
+/// Follows a world that has had so many events, and shows all crash points in order, as long as that is wanted.
+fn walk(world: &mut World, mut events: u64, until: SimTime, visit: &mut dyn FnMut(Point) -> bool) {
+    let mut nothing = Vec::new();
     loop {
         let before = world.footprints();
-        if !world.advance() || world.now() > SimTime(0).after(until) {
+        if world.next_at().is_none_or(|at| at > until) || !world.advance() {
             return;
         }
         world.take_emissions(&mut nothing);
@@ -77,33 +98,36 @@ fn each_point(scenario: &Scenario, visit: &mut dyn FnMut(Point) -> bool) {
 
 /// Runs one point with all its outcomes, or with one of them; the first that fails ends it.
 pub fn run_point(scenario: &Scenario, number: u64, only: Option<u64>, sink: &mut dyn Sink) -> RunResult {
-    let mut left = number;
-    let mut point = None;
-    each_point(scenario, &mut |found| {
-        if left == 0 {
-            point = Some(found);
-        }
-        left = left.wrapping_sub(1);
-        point.is_none()
-    });
+    let (crashes, moments) = counts(scenario);
     let mut sum = Sum::new(scenario, number);
-    let Some(point) = point else {
-        sum.result.failures.push(format!("there is no crash point {number}"));
-        return sum.into_result();
-    };
     let shared = Arc::new(scenario.clone());
-    let mut world = World::new(&shared, SEED);
-    let mut judge = Judge::new(scenario);
-    for _ in 0..point.events {
-        judge.step(&mut world, sink);
-    }
-    let mut outcome = only.unwrap_or(0);
-    loop {
-        let outcomes = sum.branch(&shared, &world, &judge, point, outcome, sink);
-        if only.is_some() || outcome >= outcomes || sum.has_failed() {
-            return sum.into_result();
+    if number >= crashes + moments {
+        sum.result.failures.push(format!("there is no crash point {number}"));
+    } else if let Some(moment) = number.checked_sub(crashes) {
+        sum.run_moment(&shared, at_start(scenario) + moment + 1, only, sink);
+    } else {
+        let mut left = number;
+        let mut point = None;
+        walk(&mut World::new(&shared, SEED), 0, until(scenario), &mut |found| {
+            if left == 0 {
+                point = Some(found);
+            }
+            left = left.wrapping_sub(1);
+            point.is_none()
+        });
+        if let Some(point) = point {
+            let (mut world, mut judge) = (World::new(&shared, SEED), Judge::new(scenario));
+            follow(&mut world, &mut judge, point.events, sink);
+            sum.all_outcomes((&shared, &world, &judge), point, (0, only), sink);
         }
-        outcome += 1;
+    }
+    sum.into_result()
+}
+
+/// Lets so many events happen.
+fn follow(world: &mut World, judge: &mut Judge, events: u64, sink: &mut dyn Sink) {
+    for _ in 0..events {
+        judge.step(world, sink);
     }
 }
 
@@ -113,13 +137,84 @@ struct Sum {
     result: RunResult,
     number: u64,
     restart_after: Duration,
+    slow_for: Duration,
 }
 
 impl Sum {
     fn new(scenario: &Scenario, number: u64) -> Self {
-        let restart_after =
-            scenario.enumerate.as_ref().map_or(Duration::ZERO, |Enumeration { restart_after, .. }| *restart_after);
-        Self { hash: Xxh3::new(), result: RunResult::empty(&scenario.name, number), number, restart_after }
+        let of = |field: fn(&Enumeration) -> Duration| scenario.enumerate.as_ref().map_or(Duration::ZERO, field);
+        let (restart_after, slow_for) = (of(|of| of.restart_after), of(|of| of.slow_for));
+        Self { hash: Xxh3::new(), result: RunResult::empty(&scenario.name, number), number, restart_after, slow_for }
+    }
+
+    /// The run in which this moment takes longer, without a crash; then with each crash of its node while it does.
+    fn run_moment(&mut self, scenario: &Arc<Scenario>, moment: u64, only: Option<u64>, sink: &mut dyn Sink) {
+        let slow = || {
+            let mut world = World::new(scenario, SEED);
+            world.moments.longer = Some((moment, self.slow_for));
+            world
+        };
+        // To the event in which the moment comes.
+        let (mut ahead, mut events, mut nothing) = (slow(), 0, Vec::new());
+        while ahead.moments.node.is_none() && ahead.advance() {
+            ahead.take_emissions(&mut nothing);
+            events += 1;
+        }
+        let Some(node) = ahead.moments.node else {
+            self.result.failures.push(format!("moment {moment} did not come"));
+            return;
+        };
+        let mut points = Vec::new();
+        let end = ahead.now().after(self.slow_for);
+        walk(&mut ahead, events, end, &mut |point| {
+            points.extend((point.node == node).then_some(point));
+            true
+        });
+        let (mut world, mut judge) = (slow(), Judge::new(scenario));
+        if only.is_none_or(|only| only < OUTCOMES) {
+            let (result, _) = judged(judge.clone(), scenario, |judge| {
+                let mut world = world.clone();
+                judge.follow(&mut world, sink, MAX_EVENTS);
+                world
+            });
+            self.add(result, 0, format!("{node} is slow at moment {moment}"));
+        }
+        let mut done = 0;
+        for (place, point) in (1_u64..).zip(points) {
+            follow(&mut world, &mut judge, point.events - done, sink);
+            done = point.events;
+            let only = only.map(|only| only.checked_sub(place * OUTCOMES));
+            let only = match only {
+                None => None,
+                Some(Some(outcome)) if outcome < OUTCOMES => Some(outcome),
+                Some(_) => continue,
+            };
+            if self.has_failed() {
+                return;
+            }
+            self.all_outcomes((scenario, &world, &judge), point, (place * OUTCOMES, only), sink);
+        }
+    }
+
+    /// All outcomes of a crash at a point that the world has come to, or one of them.
+    fn all_outcomes(
+        &mut self,
+        (scenario, world, judge): (&Arc<Scenario>, &World, &Judge),
+        point: Point,
+        (first, only): (u64, Option<u64>),
+        sink: &mut dyn Sink,
+    ) {
+        let mut outcome = only.unwrap_or(0);
+        loop {
+            let outcomes = self.branch((scenario, world, judge), point, (first, outcome), sink);
+            if first > 0 && outcomes >= OUTCOMES {
+                self.result.failures.push(format!("a crash has {outcomes} outcomes, more than can be numbered"));
+            }
+            if only.is_some() || outcome >= outcomes || self.has_failed() {
+                return;
+            }
+            outcome += 1;
+        }
     }
 
     fn has_failed(&self) -> bool {
@@ -130,11 +225,9 @@ impl Sum {
     /// losses follow.
     fn branch(
         &mut self,
-        scenario: &Arc<Scenario>,
-        world: &World,
-        judge: &Judge,
+        (scenario, world, judge): (&Arc<Scenario>, &World, &Judge),
         point: Point,
-        outcome: u64,
+        (first, outcome): (u64, u64),
         sink: &mut dyn Sink,
     ) -> u64 {
         let (crash, keep) = match outcome.checked_sub(1) {
@@ -159,11 +252,20 @@ impl Sum {
             result.failures.push("the crash did not come to strike".to_owned());
         }
         let case = end.as_ref().and_then(World::power_case).map(PowerCase::to_string);
-        self.add(result, point, outcome, case);
+        let how = match (outcome, case) {
+            (0, _) => "is killed".to_owned(),
+            (_, case) => format!("loses power, {}", case.unwrap_or_default()),
+        };
+        let place = match point.place {
+            Place::Outputs(after) => format!("after {after} outputs"),
+            Place::DiskCalls(after) => format!("after {after} calls to its disk"),
+        };
+        self.add(result, first + outcome, format!("{} {how} {place} of event {}", point.node, point.events + 1));
         end.map_or(0, |end| end.power_case().map_or(1, |case| case.of))
     }
 
-    fn add(&mut self, result: RunResult, point: Point, outcome: u64, case: Option<String>) {
+    /// One more branch, which a failure is to be named after.
+    fn add(&mut self, result: RunResult, outcome: u64, what: String) {
         let sum = &mut self.result;
         self.hash.update(&result.hash.to_le_bytes());
         sum.branches += 1;
@@ -179,16 +281,7 @@ impl Sum {
             known.mattered |= count.mattered;
         }
         sum.inconclusive = sum.inconclusive.take().or(result.inconclusive);
-        let how = match (outcome, case) {
-            (0, _) => "is killed".to_owned(),
-            (_, case) => format!("loses power, {}", case.unwrap_or_default()),
-        };
-        let place = match point.place {
-            Place::Outputs(after) => format!("after {after} outputs"),
-            Place::DiskCalls(after) => format!("after {after} calls to its disk"),
-        };
-        let words =
-            format!("case {}.{outcome}: {} {how} {place} of event {}", self.number, point.node, point.events + 1);
+        let words = format!("case {}.{outcome}: {what}", self.number);
         if let Some(mut violation) = result.violation {
             violation.message = format!("{} ({words})", violation.message);
             sum.violation = Some(violation);

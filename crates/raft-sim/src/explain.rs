@@ -7,7 +7,8 @@ use crate::scenario::model::Limits;
 use crate::scenario::{defaults, write};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
-use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
+use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
+use raft_store::Acquaintance;
 use std::fmt;
 
 /// A record as one line: number, true time in seconds, who, what.
@@ -104,15 +105,28 @@ struct OfSnapshots<'a>(&'a What);
 impl fmt::Display for OfSnapshots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            What::MessageDropped { from } => write!(f, "has no room in its inbox for a message of {from}"),
+            What::RequestRefused { id } => write!(f, "has no room in its inbox for request {}", id.0),
+            What::UnreachableTold { peer } => write!(f, "hears that {peer} cannot be reached"),
+            What::PeerRegistered { peer, disk, found } => {
+                write!(f, "has looked up the disk of {peer}, {disk}: ")?;
+                match found {
+                    Some(Acquaintance::Met) => write!(f, "new"),
+                    Some(Acquaintance::Known) => write!(f, "known"),
+                    Some(Acquaintance::Stranger { known }) => write!(f, "it was {known}"),
+                    Some(Acquaintance::Crowded) => write!(f, "too many are known"),
+                    None => write!(f, "no space to remember it"),
+                }
+            }
             What::SnapshotWished => write!(f, "is told to take a snapshot"),
             What::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
             What::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
             What::SnapshotNotWritten { last, outcome, .. } => {
                 let why = match outcome {
-                    SnapshotOutcome::Done => "it is written".to_owned(),
-                    SnapshotOutcome::NoSpace => "the disk is full".to_owned(),
-                    SnapshotOutcome::Damaged => "it is not what was sent".to_owned(),
-                    SnapshotOutcome::Unusable(error) => error.to_string(),
+                    WriteOutcome::Done => "it is written".to_owned(),
+                    WriteOutcome::NoSpace => "the disk is full".to_owned(),
+                    WriteOutcome::Damaged => "it is not what was sent".to_owned(),
+                    WriteOutcome::Unusable(error) => error.to_string(),
                 };
                 write!(f, "has no file of the snapshot of {last}: {why}")
             }
@@ -235,7 +249,15 @@ mod tests {
     use raft_core::{Event, HardState, NodeId, RequestVote, Rpc, Term, VoteRefusal};
 
     fn record(node: Option<u64>, what: What) -> String {
-        line(&Record { number: 42, at: SimTime(1_234_567_890), cause: None, node: node.map(NodeId), what, view: None })
+        line(&Record {
+            number: 42,
+            at: SimTime(1_234_567_890),
+            cause: None,
+            node: node.map(NodeId),
+            call: 0,
+            what,
+            view: None,
+        })
     }
 
     #[test]

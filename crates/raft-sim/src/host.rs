@@ -1,12 +1,11 @@
 //! One whole node: the production node and store over a simulated disk, and the few facts its process keeps.
 //!
-//! The lanes: a call yields outputs; writes wait for the disk, which takes all that wait as one group, and whose sync
-//! ends later. Who calls when, and what outputs mean for the rest of the world, is the world's business.
+//! The disk's queue and the node's inbox are the production types. Who calls when, and what outputs mean for the rest of the world, is the world's business.
 
 use crate::clock::NodeClock;
 use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
-use crate::lane::{Waiting, Working};
+use crate::lane::Working;
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, SimTime, What};
 use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
 use raft_core::{
@@ -14,9 +13,9 @@ use raft_core::{
     PeerStatus, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
-use raft_node::{Node, NodeOptions};
-use raft_store::{ClusterId, DiskId, Identity, Lookout, Opened, Store, StoreOptions, open_node};
-use std::collections::VecDeque;
+use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions};
+use raft_store::{ClusterId, DiskId, Identity, Opened, Store, StoreOptions, open_node};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,6 +29,46 @@ const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
 
 /// What segments of the log are called.
 pub(crate) const SEGMENTS: &str = "wal-";
+
+/// An input for a node, with the record that shows it.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The record that caused it.
+    pub cause: Option<u64>,
+    /// What it is recorded as.
+    pub what: What,
+    /// The input.
+    pub input: NodeInput,
+}
+
+impl Given {
+    /// An input.
+    pub const fn new(cause: Option<u64>, what: What, input: NodeInput) -> Self {
+        Self { cause, what, input }
+    }
+}
+
+/// A connection that a peer has opened.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// In which of its starts.
+    pub incarnation: u64,
+    /// On which disk.
+    pub disk: DiskId,
+    /// What is known of it.
+    pub caller: Caller,
+}
+
+/// What is known of a peer that has called.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// Its disk is being looked up; so much it has said.
+    Unknown(Vec<Given>),
+    /// Its disk is the one that it always had.
+    Known,
+    /// It is on another disk than before: nothing that it says is believed.
+    Refused,
+}
 
 /// A machine: its disk, its clock, and a process while one runs.
 #[derive(Clone, Debug)]
@@ -58,12 +97,12 @@ pub struct Host {
     pub slow: Option<Range<Duration>>,
     /// Counts the groups written, over all starts.
     pub groups: u64,
-    /// Counts the other jobs of its disk, over all starts.
+    /// Counts the other tasks of its disk, over all starts.
     pub jobs: u64,
     /// Counts the steps in which its disk made room ahead, over all starts.
-    pub tends: u64,
-    /// Counts the questions for entries, over all starts.
-    pub reads: u64,
+    pub preallocations: u64,
+    /// Counts the looks into its inbox, over all starts.
+    pub calls: u64,
     /// Counts the power losses.
     pub power_losses: u64,
     /// Counts what made calls to its disk fail.
@@ -79,6 +118,7 @@ pub struct Host {
     pub vouched: Option<(String, u64)>,
     config: Config,
     options: NodeOptions,
+    inbox_limits: InboxLimits,
     /// The first record of a founder's disk.
     founding: Option<Write>,
     segment_bytes: u64,
@@ -96,12 +136,22 @@ pub struct Process {
     pub node: Node<KvMap>,
     /// Its store.
     pub store: Store<SimDisk>,
-    /// Who looks out for the store's room.
-    pub lookout: Lookout,
-    /// What waits for the disk.
-    pub waiting: VecDeque<Waiting>,
+    /// What carries out disk tasks.
+    pub executor: DiskExecutor,
+    /// What waits for the disk, each with the record that asked for it.
+    pub queue: DiskQueue<u64>,
+    /// What waits for the node, each with its cause and the record that shows it.
+    pub inbox: Inbox<(Option<u64>, What)>,
+    /// Its thread is at something, and looks into the inbox later.
+    pub busy: bool,
+    /// The node's deadline has come, and its thread has not looked since.
+    pub timer_due: bool,
     /// What the disk is at.
     pub working: Option<Working>,
+    /// A call is putting tasks into the queue, and the disk looks when they are all there.
+    pub disk_looks_later: bool,
+    /// The peers that have called since its start.
+    pub callers: BTreeMap<NodeId, Connection>,
     /// The snapshot that the node wants to load, if it waits for one.
     pub wanted: Option<EntryId>,
     /// When its timer event comes.
@@ -133,7 +183,7 @@ impl Host {
         id: NodeId,
         clock: NodeClock,
         settings: &RaftSettings,
-        disk: &DiskModel,
+        (disk, inbox_limits): (&DiskModel, &InboxLimits),
         founding: Option<Write>,
     ) -> Self {
         let mut config = Config::new(id);
@@ -191,8 +241,8 @@ impl Host {
             slow: None,
             groups: 0,
             jobs: 0,
-            tends: 0,
-            reads: 0,
+            preallocations: 0,
+            calls: 0,
             power_losses: 0,
             ailments: 0,
             outputs: 0,
@@ -201,6 +251,7 @@ impl Host {
             vouched: None,
             config,
             options,
+            inbox_limits: inbox_limits.clone(),
             founding,
             segment_bytes: disk.segment_bytes,
             reserve_bytes: disk.reserve_bytes,
@@ -271,9 +322,14 @@ impl Host {
         self.process = Some(Process {
             node,
             store,
-            lookout: Lookout::default(),
-            waiting: VecDeque::new(),
+            executor: DiskExecutor::default(),
+            queue: DiskQueue::default(),
+            inbox: Inbox::new(&self.inbox_limits),
+            busy: false,
+            timer_due: false,
             working: None,
+            disk_looks_later: false,
+            callers: BTreeMap::new(),
             wanted: None,
             timer: None,
             base: before.or(covered).unwrap_or_default(),
@@ -284,7 +340,7 @@ impl Host {
     }
 
     /// The id that its disk gets if it has none: one that no other disk in the world has.
-    fn disk_id(&self) -> DiskId {
+    pub fn disk_id(&self) -> DiskId {
         DiskId((u128::from(self.id.0) << 64 | u128::from(self.disks_lost)).to_be_bytes())
     }
 
@@ -295,10 +351,10 @@ impl Host {
 
     /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.
     pub fn stop(&mut self) -> bool {
-        let Some(Process { store, waiting, working, .. }) = self.process.take() else { return false };
+        let Some(Process { store, queue, working, .. }) = self.process.take() else { return false };
         self.disk = Some(store.into_disk());
         self.paused = false;
-        working.is_some() || !waiting.is_empty()
+        working.is_some() || !queue.is_empty()
     }
 
     /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner

@@ -1,33 +1,12 @@
-//! What a process wants from its disk, and what the disk is at: one job at a time, in the order in which they were asked
-//! for. Writes that wait together are one group; reading the log back goes beside all that.
+//! What a simulated disk is working at: one task at a time. Which is next stands in [`raft_node::DiskQueue`].
 //!
-//! This file must not know when a job begins or ends.
+//! This file must not know when a task begins or ends.
 
-use raft_core::{Write, WriteId};
-use raft_node::{NodeInput, NodeOutput};
-use raft_store::Space;
+use raft_core::{NodeId, WriteId};
+use raft_node::{DiskJob, NodeInput};
+use raft_store::{Acquaintance, DiskId};
 
-/// A job, and the record that asked for it.
-#[derive(Clone, Debug)]
-pub struct Waiting {
-    /// The job.
-    pub job: Job,
-    /// The record.
-    pub cause: u64,
-}
-
-/// Something a process wants from its disk.
-#[derive(Clone, Debug)]
-pub enum Job {
-    /// To hold this.
-    Write(Write),
-    /// Anything else: what [`carry_out_on_disk`](raft_node::carry_out_on_disk) carries out.
-    Ask(NodeOutput),
-    /// To try to get space.
-    Space,
-}
-
-/// What the disk is at.
+/// What the disk is at. Each but the last has the record that asked for it.
 #[derive(Clone, Debug)]
 pub enum Working {
     /// A group of writes.
@@ -37,33 +16,37 @@ pub enum Working {
         /// The record of their writing.
         wrote: u64,
     },
-    /// Anything else.
-    Ask {
-        /// What was asked for.
-        output: Box<NodeOutput>,
+    /// Remembering a peer's disk.
+    Peer {
+        /// The peer.
+        peer: NodeId,
+        /// Its disk.
+        disk: DiskId,
+        /// What came of it; none: there is no space for it.
+        found: Option<Acquaintance>,
+        /// The record that asked for it.
+        cause: u64,
+    },
+    /// A job.
+    Job {
+        /// The job.
+        job: Box<DiskJob>,
         /// What it came to; none: it is done only when its time is over.
         done: Option<Box<Done>>,
         /// The record that asked for it.
         cause: u64,
     },
-    /// Trying to get space.
-    Space {
-        /// What came of it.
-        word: Space,
-        /// The record that asked for it.
-        cause: u64,
-    },
     /// Making room ahead: nothing waited.
-    Tend {
-        /// What is to be told, if there is news.
-        word: Option<Space>,
+    Preallocation {
+        /// What the node is to be given.
+        input: Option<NodeInput>,
     },
 }
 
 /// What a job came to.
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// What the node is to be told, if anything.
+    /// What the node is to be given, if anything.
     pub input: Option<NodeInput>,
     /// Whether all that it did is durable, by the disk's word.
     pub durable: bool,

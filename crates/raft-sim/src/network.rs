@@ -106,6 +106,11 @@ impl Network {
         }
     }
 
+    /// How likely it is that the sender of a message that is lost on this link finds out.
+    pub fn unreachable_ppm(&self, link: Link) -> u32 {
+        self.model(link).unreachable_ppm
+    }
+
     /// Takes a message of this kind; `receiver_is_up` only decides whether its loss matters.
     pub fn send(
         &mut self,
@@ -298,6 +303,7 @@ mod tests {
             reorder_delay: 5 * MS..6 * MS,
             snapshot_transfer: MS..MS,
             snapshot_loss_ppm: 0,
+            unreachable_ppm: 0,
         }
     }
 

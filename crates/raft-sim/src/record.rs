@@ -9,7 +9,8 @@ use raft_core::{
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_kv::history::Operation;
-use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, SnapshotOutcome};
+use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, WriteOutcome};
+use raft_store::{Acquaintance, DiskId};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Record {
     pub cause: Option<u64>,
     /// To which node; none for the world and for clients.
     pub node: Option<NodeId>,
+    /// Counts the calls of all nodes: what one call was given and what it asked for share a number. 0: outside of any call.
+    pub call: u64,
     /// What.
     pub what: What,
     /// The node after the step this record belongs to; none while it is down.
@@ -262,7 +265,7 @@ pub enum What {
         /// The last entry of the snapshot.
         last: EntryId,
         /// Why.
-        outcome: SnapshotOutcome,
+        outcome: WriteOutcome,
     },
     /// The node was told that its snapshot's file is whole and durable.
     SnapshotSaved {
@@ -388,6 +391,30 @@ pub enum What {
     },
     /// The node asked for its disk to be tried for space.
     SpaceAsked,
+    /// A message was dropped: the node's inbox had no room for it.
+    MessageDropped {
+        /// The sender.
+        from: NodeId,
+    },
+    /// A client's request was refused: the node's inbox had no room for it.
+    RequestRefused {
+        /// Its number.
+        id: RequestId,
+    },
+    /// The node was given that what it sent to a peer may be lost.
+    UnreachableTold {
+        /// The peer.
+        peer: NodeId,
+    },
+    /// The node's disk has looked up which disk a peer is on, and remembers it if it is new.
+    PeerRegistered {
+        /// The peer.
+        peer: NodeId,
+        /// The disk that it says it is on.
+        disk: DiskId,
+        /// What came of it; none: there is no space to remember it.
+        found: Option<Acquaintance>,
+    },
     /// A client began to ask, in a run whose clients want several keys at once: they keep no history.
     Queried {
         /// Who.

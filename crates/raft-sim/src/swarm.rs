@@ -31,6 +31,7 @@ const FEATURE: Site = Site::new("swarm feature");
 const INTENSITY: Site = Site::new("swarm intensity");
 const FAULT: Site = Site::new("swarm fault");
 const DRIFT_BOUND: Site = Site::new("swarm drift bound");
+const BUSY: Site = Site::new("swarm busy");
 const SEVERAL: Site = Site::new("swarm several keys");
 
 /// The faults of a run.
@@ -97,7 +98,24 @@ pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<S
     if draws(scenario, choices, Feature::SeveralKeys) {
         want_several_keys(Arc::make_mut(&mut drawn), choices);
     }
+    if draws(scenario, choices, Feature::Busy) {
+        be_busy(Arc::make_mut(&mut drawn), choices);
+    }
     drawn
+}
+
+/// Threads that are at something for a moment, or for long enough to be taken for dead; and inboxes that are full soon, or
+/// hardly ever.
+fn be_busy(scenario: &mut Scenario, choices: &mut Choices) {
+    let timeout = scenario.raft.election_timeout.start;
+    let mut draw = |n, of: [u64; 3]| of[choices.draw(BUSY, n, 0).below(3) as usize];
+    let process = &mut scenario.process;
+    process.busy_ppm = draw(0, [10_000, 100_000, 400_000]) as u32;
+    process.busy = Duration::ZERO..timeout / [100, 20, 4][draw(1, [0, 1, 2]) as usize];
+    process.inbox.max_messages = draw(2, [2, 8, 8_192]) as usize;
+    process.inbox.max_requests = draw(3, [1, 4, 16_384]) as usize;
+    process.inbox.max_message_bytes = draw(4, [200, 2_000, 64 << 20]);
+    process.inbox.max_request_bytes = draw(5, [20, 200, 64 << 20]);
 }
 
 /// Ranges and transactions beside all else, and in most runs some keys that live for less than an election, or for some.
@@ -174,6 +192,9 @@ impl World {
         }
         if chosen.contains(&Feature::Reorder) {
             model.reorder_delay = late(draw(Feature::Reorder, 2));
+        }
+        if chosen.contains(&Feature::Unreachable) {
+            model.unreachable_ppm = [10_000, 200_000, 1_000_000][draw(Feature::Unreachable, 0).below(3) as usize];
         }
         if chosen.contains(&Feature::Snapshots) {
             model.snapshot_loss_ppm = [0, 50_000, 300_000][draw(Feature::Snapshots, 0).below(3) as usize];
@@ -274,7 +295,9 @@ impl World {
             | Feature::LeaseReads
             | Feature::Reserve
             | Feature::SeveralKeys
-            | Feature::Limits => {}
+            | Feature::Limits
+            | Feature::Busy
+            | Feature::Unreachable => {}
         }
     }
 

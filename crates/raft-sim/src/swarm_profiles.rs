@@ -26,6 +26,10 @@ const ALL: [Family; 11] = [
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
+const WITH_UNREACHABLE: [&str; 1] = ["unreachable_told"];
+const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refused", "writes_grouped"];
+/// Where clients, peers and snapshots all want something at once.
+const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
 /// The log behind a snapshot on its way is too seldom released to wait for it: `small-retained-log` tells that story.
 const WITH_LIMITS: [&str; 6] = [
@@ -65,7 +69,7 @@ pub fn net(nodes: u64) -> Scenario {
         "Random faults of the network",
         nodes,
         &[Family::Net, Family::Operation, Family::Clients, Family::Limits],
-        &[&ALWAYS, &WITH_NET, &WITH_LIMITS],
+        &[&ALWAYS, &WITH_NET, &WITH_UNREACHABLE, &WITH_LIMITS],
     )
 }
 
@@ -101,7 +105,7 @@ pub fn timing(nodes: u64) -> Scenario {
         title,
         nodes,
         &[Family::Timing, Family::Net, Family::Limits],
-        &[&ALWAYS, &WITH_NET, &WITH_LIMITS],
+        &[&ALWAYS, &WITH_NET, &WITH_BUSY, &WITH_UNREACHABLE, &WITH_LIMITS],
     )
 }
 
@@ -112,7 +116,19 @@ pub fn all(nodes: u64) -> Scenario {
         "All random faults at once",
         nodes,
         &ALL,
-        &[&ALWAYS, &WITH_NET, &WITH_DISK, &WITH_SNAPSHOTS, &WITH_LEASES, &WITH_SEVERAL, &WITH_LIMITS, &WITH_STALLS],
+        &[
+            &ALWAYS,
+            &WITH_NET,
+            &WITH_UNREACHABLE,
+            &WITH_BUSY,
+            &WITH_DISK,
+            &WITH_SNAPSHOTS,
+            &WITH_LEASES,
+            &WITH_SEVERAL,
+            &WITH_LIMITS,
+            &WITH_STALLS,
+            &WITH_ALL,
+        ],
     )
 }
 

@@ -3,8 +3,8 @@
 use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
 use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel, Step,
-    StepAction, SwarmModel, Trigger,
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, ProcessModel, RaftSettings, Scenario,
+    SeveralModel, Step, StepAction, SwarmModel, Trigger,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,7 +57,9 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             reorder_delay: Duration::ZERO..ms(50),
             snapshot_transfer: ms(5)..ms(20),
             snapshot_loss_ppm: 0,
+            unreachable_ppm: 0,
         },
+        process: ProcessModel::default(),
         disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 65_536, reserve_bytes: 0 },
         clients: ClientModel {
             count: 2,

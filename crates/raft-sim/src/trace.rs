@@ -8,7 +8,8 @@ use raft_core::{
     SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
 };
 use raft_node::Reply;
-use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotOutcome, SnapshotProgress, SnapshotState};
+use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
+use raft_store::Acquaintance;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -36,6 +37,7 @@ struct Line {
     kind: &'static str,
     number: u64,
     cause: Option<u64>,
+    call: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<Value>,
     #[serde(skip_serializing_if = "Value::is_null")]
@@ -83,6 +85,7 @@ pub fn write_record(out: &mut dyn io::Write, record: &Record) -> io::Result<()> 
         kind,
         number: record.number,
         cause: record.cause,
+        call: record.call,
         message,
         detail,
         after: record.view.as_ref().map(after),
@@ -175,6 +178,18 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
         What::LimitsDrawn { priority, limits } => plain("limits_drawn", limits_drawn(*priority, limits)),
         What::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
         What::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
+        What::MessageDropped { from } => plain("message_dropped", json!({ "from": from.0 })),
+        What::RequestRefused { id } => plain("request_refused", json!({ "id": id.0 })),
+        What::UnreachableTold { peer } => plain("unreachable_told", json!({ "peer": peer.0 })),
+        What::PeerRegistered { peer, disk, found } => {
+            let found = found.map(|found| match found {
+                Acquaintance::Met => "new",
+                Acquaintance::Known => "known",
+                Acquaintance::Stranger { .. } => "mismatch",
+                Acquaintance::Crowded => "full",
+            });
+            plain("peer_registered", json!({ "peer": peer.0, "disk": disk.to_string(), "found": found }))
+        }
         What::SpaceAsked => plain("space_asked", Value::Null),
         What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
@@ -191,12 +206,12 @@ const fn snapshot_file(file: SnapshotFile) -> &'static str {
     }
 }
 
-fn snapshot_outcome(outcome: &SnapshotOutcome) -> String {
+fn snapshot_outcome(outcome: &WriteOutcome) -> String {
     match outcome {
-        SnapshotOutcome::Done => "done".to_owned(),
-        SnapshotOutcome::NoSpace => "no_space".to_owned(),
-        SnapshotOutcome::Damaged => "damaged".to_owned(),
-        SnapshotOutcome::Unusable(error) => format!("unusable: {error}"),
+        WriteOutcome::Done => "done".to_owned(),
+        WriteOutcome::NoSpace => "no_space".to_owned(),
+        WriteOutcome::Damaged => "damaged".to_owned(),
+        WriteOutcome::Unusable(error) => format!("unusable: {error}"),
     }
 }
 
@@ -491,15 +506,22 @@ mod tests {
             configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
         };
         let what = What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
-        let record =
-            Record { number: 7, at: SimTime(12), cause: Some(5), node: Some(NodeId(1)), what, view: Some(view) };
+        let record = Record {
+            number: 7,
+            at: SimTime(12),
+            cause: Some(5),
+            node: Some(NodeId(1)),
+            call: 3,
+            what,
+            view: Some(view),
+        };
         let mut out = Vec::new();
         write_head(&mut out, "first-election", 3, 5).expect("a Vec takes everything");
         write_record(&mut out, &record).expect("a Vec takes everything");
         let expected = concat!(
             r#"{"version":1,"kind":"run","scenario":"first-election","seed":3,"nodes":5}"#,
             "\n",
-            r#"{"version":1,"time_ns":12,"node":1,"kind":"sent","number":7,"cause":5,"#,
+            r#"{"version":1,"time_ns":12,"node":1,"kind":"sent","number":7,"cause":5,"call":3,"#,
             r#""message":{"entries":[{"index":2,"kind":"noop","term":3},"#,
             r#"{"command":"01ff","index":3,"kind":"command","term":3}],"kind":"append_entries","leader_commit":1,"#,
             r#""prev":{"index":1,"term":1},"seq":9,"term":3},"detail":{"copies":2,"to":2,"verdict":"delivered"},"#,
@@ -513,11 +535,11 @@ mod tests {
     #[test]
     fn a_record_of_a_client_has_no_node() {
         let what = What::Invoked { client: 4, label: "get k1".into() };
-        let record = Record { number: 1, at: SimTime(0), cause: None, node: None, what, view: None };
+        let record = Record { number: 1, at: SimTime(0), cause: None, node: None, call: 0, what, view: None };
         let mut out = Vec::new();
         write_record(&mut out, &record).expect("a Vec takes everything");
         let expected = concat!(
-            r#"{"version":1,"time_ns":0,"node":null,"kind":"invoked","number":1,"cause":null,"#,
+            r#"{"version":1,"time_ns":0,"node":null,"kind":"invoked","number":1,"cause":null,"call":0,"#,
             r#""detail":{"client":4,"operation":"get k1"}}"#,
             "\n",
         );

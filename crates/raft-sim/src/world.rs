@@ -10,6 +10,7 @@ mod disk_faults;
 mod disk_lane;
 mod healed;
 mod pause;
+mod peers;
 mod snapshots;
 mod space;
 
@@ -28,16 +29,15 @@ use crate::steps::Script;
 use crate::swarm::{Swarm, SwarmEvent, as_drawn};
 use bytes::Bytes;
 use configurations::Configurations;
-use disk_lane::Question;
-use raft_core::{Configuration, Entries, NodeId, RequestId, nanos};
+use peers::Sender;
+use raft_core::{Configuration, NodeId, RequestId, nanos};
 use raft_kv::history::Operation;
-use raft_node::{NodeOutput, Reply, Request};
+use raft_node::{NodeInput, NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 const CLOCK: Site = Site::new("clock");
-const BATCH: Site = Site::new("batch");
 const REQUEST_DELAY: Site = Site::new("request delay");
 const REPLY_DELAY: Site = Site::new("reply delay");
 
@@ -78,10 +78,38 @@ pub struct World {
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
     records: u64,
+    /// The number of the running call, and of the latest.
+    call: u64,
+    calls: u64,
     /// What the newest power loss left, if that was one of counted outcomes.
     power_case: Option<PowerCase>,
     /// Reused between calls.
     outputs: Vec<NodeOutput>,
+    batch: Vec<(NodeInput, (Option<u64>, What))>,
+    /// How many times a thread might have been at something else, and when it is.
+    pub(crate) moments: Moments,
+}
+
+/// The moments at which a run could have gone on in another way, nothing else changed: a node's thread looks into its inbox,
+/// a disk begins with a task. An enumeration has one of them take longer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Moments {
+    /// So many were there.
+    pub(crate) count: u64,
+    /// This one takes so much longer.
+    pub(crate) longer: Option<(u64, Duration)>,
+    /// Whose that was, once it has come.
+    pub(crate) node: Option<NodeId>,
+}
+
+impl Moments {
+    /// One more of them, of this node: how much longer it takes.
+    fn next(&mut self, node: NodeId) -> Option<Duration> {
+        self.count += 1;
+        let (_, longer) = self.longer.filter(|(moment, _)| *moment == self.count)?;
+        self.node = Some(node);
+        Some(longer)
+    }
 }
 
 /// What can be planned.
@@ -92,9 +120,10 @@ pub(crate) enum Event {
     Operator(OperatorEvent),
     Restart { node: NodeId },
     DiskDone { node: NodeId, incarnation: u64 },
-    ReadDone { node: NodeId, incarnation: u64, question: Question, entries: Option<Entries>, cause: u64 },
-    DeliverSnapshot { copy: Copy, bytes: Bytes, cause: u64 },
-    Deliver { copy: Copy, bytes: Bytes, cause: u64 },
+    Wake { node: NodeId, incarnation: u64 },
+    Unreachable { node: NodeId, peer: NodeId, cause: u64 },
+    DeliverSnapshot { copy: Copy, bytes: Bytes, cause: u64, sender: Sender },
+    Deliver { copy: Copy, bytes: Bytes, cause: u64, sender: Sender },
     Request { node: NodeId, id: RequestId, request: Request, cause: Option<u64> },
     Timer { node: NodeId, incarnation: u64 },
     ClientWake { slot: usize, generation: u64 },
@@ -115,8 +144,9 @@ impl Event {
             Self::Deliver { copy, .. } => (copy.link.1.0, 2),
             Self::Request { node, .. } => (node.0, 3),
             Self::Timer { node, .. } => (node.0, 4),
-            Self::ReadDone { node, .. } => (node.0, 5),
+            Self::Unreachable { node, .. } => (node.0, 5),
             Self::DeliverSnapshot { copy, .. } => (copy.link.1.0, 6),
+            Self::Wake { node, .. } => (node.0, 7),
         }
     }
 }
@@ -146,8 +176,12 @@ impl World {
             history: Vec::new(),
             invoked: BTreeMap::new(),
             records: 0,
+            call: 0,
+            calls: 0,
             power_case: None,
             outputs: Vec::new(),
+            batch: Vec::new(),
+            moments: Moments::default(),
             choices,
         };
         world.found();
@@ -168,7 +202,8 @@ impl World {
             let founding = || first_write(configuration.clone(), scenario.initial.get(&id));
             let founding = (id.0 <= founders).then(founding);
             let settings = self.draw_settings(id);
-            self.hosts.insert(id, Host::new(id, clock, &settings, &scenario.disk, founding));
+            let models = (&scenario.disk, &scenario.process.inbox);
+            self.hosts.insert(id, Host::new(id, clock, &settings, models, founding));
             self.start(id);
         }
     }
@@ -197,6 +232,12 @@ impl World {
     /// The faults so far.
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// When the next event is, if there is one before the scenario's time is over.
+    pub(crate) fn next_at(&self) -> Option<SimTime> {
+        let end = SimTime(nanos(self.scenario.duration));
+        self.queue.peek().map(|(place, _)| place.at).filter(|at| *at <= end)
     }
 
     /// Lets the next event happen; false when the scenario's time is over. What happened is in
@@ -238,14 +279,32 @@ impl World {
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),
             Event::Restart { node } => self.start(node),
-            Event::DiskDone { node, incarnation } => self.disk_done(node, incarnation),
-            Event::ReadDone { node, incarnation, question, entries, cause } => {
-                self.read_done(node, incarnation, question, entries, cause);
+            Event::DiskDone { node, incarnation } => {
+                self.disk_done(node, incarnation);
+                // Whatever became of the task: an input that waited for this moment waits no longer.
+                self.wake(node);
             }
-            Event::DeliverSnapshot { copy, bytes, cause } => self.deliver_snapshot(copy, bytes, cause),
-            Event::Deliver { copy, bytes, cause } => self.deliver(copy, bytes, cause),
-            Event::Request { node, id, request, cause } => self.request(node, id, request, cause),
-            Event::Timer { node, incarnation } => self.timer(node, incarnation),
+            Event::Wake { node, incarnation } => self.looks(node, incarnation),
+            Event::Unreachable { node, peer, cause } => {
+                self.unreachable(node, peer, cause);
+                self.wake(node);
+            }
+            Event::DeliverSnapshot { copy, bytes, cause, sender } => {
+                self.deliver_snapshot(copy, bytes, cause, sender);
+                self.wake(copy.link.1);
+            }
+            Event::Deliver { copy, bytes, cause, sender } => {
+                self.deliver(copy, bytes, cause, sender);
+                self.wake(copy.link.1);
+            }
+            Event::Request { node, id, request, cause } => {
+                self.request(node, id, request, cause);
+                self.wake(node);
+            }
+            Event::Timer { node, incarnation } => {
+                self.timer(node, incarnation);
+                self.wake(node);
+            }
             Event::ClientWake { slot, generation } => {
                 let mut out = Vec::new();
                 self.clients.wake(slot, generation, self.now, &mut self.choices, &mut out);
@@ -256,21 +315,6 @@ impl World {
                 self.clients.reply(slot, id, &reply, self.now, &mut self.choices, &mut out);
                 self.for_clients(out, Some(cause));
             }
-        }
-    }
-
-    /// Takes the next event if it is a message for the same node at the same time and the draw says so: where one call
-    /// ends and the next begins is free, and legal runs differ in it.
-    fn next_of_batch(&mut self, node: NodeId) -> Option<(Copy, Bytes, u64)> {
-        let (place, event) = self.queue.peek()?;
-        let Event::Deliver { copy, .. } = event else { return None };
-        if place.at != self.now || copy.link.1 != node {
-            return None;
-        }
-        let together = self.choices.draw(BATCH, node.0, place.sequence).chance_ppm(250_000);
-        match together.then(|| self.queue.pop())? {
-            Some((_, Event::Deliver { copy, bytes, cause })) => Some((copy, bytes, cause)),
-            _ => None,
         }
     }
 
@@ -329,7 +373,7 @@ impl World {
     /// Records something under the present view; returns its number.
     pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, what: What) -> u64 {
         self.records += 1;
-        let record = Record { number: self.records, at: self.now, cause, node, what, view: None };
+        let record = Record { number: self.records, at: self.now, cause, node, call: self.call, what, view: None };
         self.emissions.push(Emission::Record(Box::new(record)));
         self.records
     }

@@ -36,7 +36,7 @@ const PEER: usize = 24;
 const FRAME: usize = 12;
 
 /// What a node makes of a peer's disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acquaintance {
     /// The peer was not known. It is now, durably, with this disk.
     Met,

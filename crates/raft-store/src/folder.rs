@@ -165,6 +165,8 @@ struct Look {
     format: Option<u32>,
     meta: Option<Meta>,
     acquaintances: Acquaintances,
+    /// Something is left of a PEERS that did not get its name.
+    unfinished: bool,
 }
 
 impl Meta {
@@ -187,7 +189,7 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
         }
         return match files.iter().find(|file| *file != NEW_FORMAT_FILE) {
             Some(stranger) => Err(strange(stranger)),
-            None => Ok(Look { format: None, meta: None, acquaintances: Acquaintances::default() }),
+            None => Ok(Look { format: None, meta: None, acquaintances: Acquaintances::default(), unfinished: false }),
         };
     }
     let format = match parse_format(&content(disk, FORMAT_FILE)?) {
@@ -201,21 +203,26 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
         let meta = Meta::parse(&content(disk, META_FILE)?).map_err(|reason| corrupt(META_FILE, 0, reason))?;
         let known = meta.disk.map_or(0, |disk| disk.acquaintances);
         let acquaintances = Acquaintances::read(disk, &files, known)?;
-        return Ok(Look { format, meta: Some(meta), acquaintances });
+        return Ok(Look { format, meta: Some(meta), acquaintances, unfinished: has(NEW_PEERS_FILE) });
     }
     match later {
         Some(witness) => missing(META_FILE, witness),
-        None => Ok(Look { format, meta: None, acquaintances: Acquaintances::default() }),
+        None => Ok(Look { format, meta: None, acquaintances: Acquaintances::default(), unfinished: false }),
     }
 }
 
 /// Sees to it that the folder is this node's; says what META and PEERS say.
 fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, Acquaintances), StoreError> {
-    let Look { format, meta, acquaintances } = look(disk)?;
+    let Look { format, meta, acquaintances, unfinished } = look(disk)?;
     if let Some(meta) = meta {
         if meta.identity != identity {
             let found = format!("the data of {}", meta.identity);
             return Err(StoreError::Foreign { found, expected: identity.to_string() });
+        }
+        if unfinished {
+            // Nobody reads it, and what it holds may never be durable: a start leaves nothing of that kind. Recovery syncs the
+            // folder.
+            disk.remove(NEW_PEERS_FILE)?;
         }
         if meta.incarnation > 0 {
             return Ok((meta, acquaintances));

@@ -39,7 +39,7 @@ impl fmt::Display for ClusterId {
 
 /// The id of a disk: 16 random bytes, drawn when a folder is made, so that a folder that was emptied is told from the one
 /// it was. Prints as 32 hexadecimal digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskId(pub [u8; 16]);
 
 impl fmt::Display for DiskId {

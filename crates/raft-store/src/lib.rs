@@ -39,7 +39,7 @@ pub use folder::{Inspection, Opened, inspect, open_node};
 pub use identity::{ClusterId, DiskId, Identity};
 pub use lookout::Lookout;
 pub use recovery::Recovery;
-pub use snapshot_file::SnapshotPiece;
+pub use snapshot_file::FileChunk;
 pub use store::{MIN_SEGMENT_BYTES, Space, Store, StoreOptions};
 pub use walk::{Record, TornTail};
 pub use written::records_written;

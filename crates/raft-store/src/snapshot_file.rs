@@ -95,9 +95,9 @@ pub(crate) fn sum_on(sum: u32, offset: u64, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(sum, before.unwrap_or_default()), after.unwrap_or_default())
 }
 
-/// A piece of a snapshot's file, byte for byte.
+/// A chunk of a snapshot's file, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotPiece {
+pub struct FileChunk {
     /// Bytes of the whole file.
     pub size: u64,
     /// The checksum of the whole file, as its header says it: two files that differ in it are not the same.
@@ -226,7 +226,7 @@ pub(crate) fn piece<D: Disk>(
     last: EntryId,
     offset: u64,
     max_bytes: u64,
-) -> Result<SnapshotPiece, StoreError> {
+) -> Result<FileChunk, StoreError> {
     let file = snapshot_name(last);
     let size = disk.len(&file)?;
     let mut header = [0; HEADER as usize];
@@ -237,7 +237,7 @@ pub(crate) fn piece<D: Disk>(
     if disk.read(&file, offset, &mut bytes)? < bytes.len() {
         return Err(corrupt(&file, offset, "the file has become shorter"));
     }
-    Ok(SnapshotPiece { size, checksum: head.expected, bytes: bytes.into() })
+    Ok(FileChunk { size, checksum: head.expected, bytes: bytes.into() })
 }
 
 /// Checks a file that came from a peer: that it is a snapshot and that of `meta`, as long as it says, and that `sum`, the

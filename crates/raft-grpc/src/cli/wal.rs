@@ -296,4 +296,5 @@ fn meaning(bytes: &Bytes) -> Meaning {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a folder is made to be looked at")]
 mod tests;

@@ -4,9 +4,10 @@
 
 use super::Stub;
 use raft_proto::wire::raft::{
-    Answer, Applied, CommandRequest, NotLeader, OpenSessionRequest, QueryRequest, Refused, command_response,
-    open_session_response, query_response, refused,
+    Answer, Applied, NotLeader, OpenSessionRequest, QueryRequest, Refused, command_response, open_session_response,
+    query_response, refused,
 };
+use raft_proto::wire::session::Command;
 use std::error::Error;
 use tonic::{Code, ConnectError, Status};
 
@@ -70,7 +71,7 @@ impl Ask for OpenSessionRequest {
     }
 }
 
-impl Ask for CommandRequest {
+impl Ask for Command {
     type Answer = Answered;
     const HAS_EFFECT: bool = true;
 

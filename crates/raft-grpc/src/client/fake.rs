@@ -5,6 +5,7 @@ use raft_core::EntryId;
 use raft_kv::KvMap;
 use raft_node::{StateMachine, Watched};
 use raft_proto::wire::raft::*;
+use raft_proto::wire::session::Command;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
@@ -58,7 +59,7 @@ impl World {
         self.index
     }
 
-    fn command(&mut self, request: &CommandRequest, node: u64) -> command_response::Outcome {
+    fn command(&mut self, request: &Command, node: u64) -> command_response::Outcome {
         let index = self.next();
         let Some(answers) = self.sessions.get_mut(&request.session) else {
             return command_response::Outcome::SessionExpired(SessionExpired {});
@@ -201,7 +202,7 @@ impl Service for FakeNode {
         Ok(Response::new(OpenSessionResponse { outcome }))
     }
 
-    async fn command(&self, request: Request<CommandRequest>) -> Result<Response<CommandResponse>, Status> {
+    async fn command(&self, request: Request<Command>) -> Result<Response<CommandResponse>, Status> {
         use command_response::Outcome;
         let trick = self.trick().await?;
         if let Some(refused) = trick.as_ref().and_then(refused) {

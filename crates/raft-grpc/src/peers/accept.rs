@@ -3,9 +3,9 @@
 use super::{PROTOCOL_VERSION, refusal};
 use crate::clock;
 use crate::directory::{Contact, Directory};
-use crate::disk_thread::DiskQueue;
+use crate::disk_thread::SharedDiskQueue;
 use crate::identity::Identity;
-use crate::inbox::Inbox;
+use crate::inbox::SharedInbox;
 use crate::services::peer_server::Peer;
 use raft_core::NodeId;
 use raft_node::{NodeInput, SnapshotMessage};
@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct PeerService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
-    pub(crate) inbox: Arc<Inbox>,
-    pub(crate) disk: Arc<DiskQueue>,
+    pub(crate) inbox: Arc<SharedInbox>,
+    pub(crate) disk: Arc<SharedDiskQueue>,
     /// How often a stream on which something came is told how much.
     pub(crate) acknowledge: Duration,
 }
@@ -83,8 +83,8 @@ impl Peer for PeerService {
         let input = NodeInput::SnapshotMessage { from: peer, message: SnapshotMessage::Chunk(chunk) };
         tokio::select! {
             () = replaced.cancelled() => Err(Status::already_exists("a newer piece has replaced this one")),
-            told = self.inbox.tell(input) => {
-                told.map_err(|_| Status::unavailable("the node is ending"))?;
+            given = self.inbox.give_and_wait(input) => {
+                given.map_err(|_| Status::unavailable("the node is ending"))?;
                 Ok(Response::new(SnapshotResponse {}))
             }
         }
@@ -134,7 +134,7 @@ impl PeerService {
                 "node {from} does not say which disk it is on: run this version there, too"
             )));
         };
-        match timeout(PATIENCE, self.disk.meet(peer, disk)).await.ok().flatten() {
+        match timeout(PATIENCE, self.disk.register_peer(peer, disk)).await.ok().flatten() {
             Some(Acquaintance::Met) => tracing::info!("peer {from} is met, on disk {disk}"),
             Some(Acquaintance::Known) => {}
             Some(Acquaintance::Stranger { known }) => {
@@ -159,7 +159,7 @@ struct Incoming {
     peer: NodeId,
     requests: Streaming<PeerRequest>,
     answers: mpsc::Sender<Result<PeerResponse, Status>>,
-    inbox: Arc<Inbox>,
+    inbox: Arc<SharedInbox>,
     directory: Arc<Directory>,
     acknowledge: Duration,
 }

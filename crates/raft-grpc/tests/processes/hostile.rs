@@ -6,7 +6,8 @@ use bytes::Bytes;
 use raft_grpc::client::{Client, ClientError, ClientOptions};
 use raft_grpc::services::client_client::ClientClient;
 use raft_grpc::services::peer_client::PeerClient;
-use raft_proto::wire::raft::{CommandRequest, Hello, PeerRequest, StatusResponse, peer_request};
+use raft_proto::wire::raft::{Hello, PeerRequest, StatusResponse, peer_request};
+use raft_proto::wire::session::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -163,7 +164,7 @@ async fn a_request_above_the_limit_is_refused_with_the_limit() {
     // Just above the limit of the command, and above all that is read of a request.
     for bytes in [(1 << 20) + 1, 3 << 20] {
         let command = Bytes::from(vec![b'x'; bytes]);
-        let request = CommandRequest { session: 1, sequence: 1, lowest_pending: 1, command };
+        let request = Command { session: 1, sequence: 1, lowest_pending: 1, command };
         let refused = ClientClient::new(channel(port).await).command(request).await.expect_err("it is too large");
         assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
         assert!(refused.message().contains("limit is 1048576"), "{refused}");

@@ -5,16 +5,17 @@ use super::Node;
 use crate::files::Files;
 use crate::loading::Loading;
 use crate::machine::StateMachine;
-use crate::message::{NodeInput, NodeOutput, SnapshotFile, SnapshotOutcome};
+use crate::message::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::node::NodeOptions;
 use crate::policy::Policy;
-use crate::receiving::{MAX_CHUNK_BYTES, Received, Receiving};
+use crate::receiving::{MAX_CHUNK_BYTES, Receiving, Written};
 use crate::saving::{Saved, Saving};
-use crate::sending::{News, Sending};
+use crate::sending::Sending;
 use crate::snapshot::{Pieces, Snapshot, SnapshotError};
 use bytes::Bytes;
-use raft_core::{EntryId, Input, NodeId, RoleKind, SnapshotMeta, SnapshotOutcome as Outcome};
+use raft_core::{EntryId, Input, NodeId, RoleKind, SnapshotMeta};
 use raft_proto::SnapshotMessage;
+use raft_store::FileChunk;
 
 /// What a node knows about its snapshots.
 #[derive(Clone, Debug)]
@@ -46,40 +47,63 @@ impl<C> Snapshots<C> {
 }
 
 impl<S: StateMachine> Node<S> {
-    /// What the core is to be told of an input about snapshots.
-    pub(super) fn translate_for_snapshots(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
-        match input {
-            NodeInput::TakeSnapshot => {
-                self.snapshots.policy.wished = true;
-                None
+    /// A chunk of a snapshot's file is written, or is not.
+    pub(super) fn snapshot_written(
+        &mut self,
+        (file, last, end): (SnapshotFile, EntryId, u64),
+        outcome: WriteOutcome,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        match file {
+            SnapshotFile::Own => self.own_written(last, end, &outcome, outputs),
+            SnapshotFile::Received => {
+                match self.snapshots.receiving.written(last, end, outcome, outputs) {
+                    Written::Part | Written::Failed => None,
+                    Written::Whole { from, term, meta } => {
+                        self.snapshots.files.told(last);
+                        Some(Input::SnapshotReceived { from, term, meta })
+                    }
+                    // A record may name this file, from an earlier time that it came: whether it goes is not decided here.
+                    Written::GivenUp => {
+                        self.snapshots.files.told(last);
+                        None
+                    }
+                }
             }
-            NodeInput::SnapshotLoaded { meta, data } => self.snapshot_loaded(meta, &data, outputs),
-            NodeInput::SnapshotWritten { file: SnapshotFile::Own, last, end, outcome } => {
-                self.own_written(last, end, &outcome, outputs)
-            }
-            NodeInput::SnapshotWritten { file: SnapshotFile::Received, last, end, outcome } => {
-                let received = self.snapshots.receiving.written(last, end, outcome, outputs);
-                let Received { from, term, meta } = received?;
-                self.snapshots.files.told(last);
-                Some(Input::SnapshotReceived { from, term, meta })
-            }
-            NodeInput::SnapshotRead { to, last, offset, piece } => {
+        }
+    }
+
+    /// A chunk has been read for a peer.
+    pub(super) fn snapshot_read(
+        &mut self,
+        (to, last, offset): (NodeId, EntryId, u64),
+        chunk: Option<FileChunk>,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        self.forget_unwanted_transfers();
+        let outcome = self.snapshots.sending.read(self.now, (to, last, offset), chunk, outputs)?;
+        Some(Input::SnapshotSent { to, outcome })
+    }
+
+    /// A peer says something about a snapshot.
+    pub(super) fn snapshot_message(
+        &mut self,
+        from: NodeId,
+        message: SnapshotMessage,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        match message {
+            SnapshotMessage::Progress(progress) => {
                 self.forget_unwanted_transfers();
-                let news = self.snapshots.sending.read(self.now, (to, last, offset), piece, outputs);
-                news.map(|news| sent(to, news, outputs))
+                let outcome = self.snapshots.sending.progress(from, progress, outputs)?;
+                Some(Input::SnapshotSent { to: from, outcome })
             }
-            NodeInput::SnapshotMessage { from, message: SnapshotMessage::Progress(progress) } => {
-                self.forget_unwanted_transfers();
-                let news = self.snapshots.sending.progress(from, progress, outputs);
-                news.map(|news| sent(from, news, outputs))
-            }
-            NodeInput::SnapshotMessage { from, message: SnapshotMessage::Chunk(chunk) } => {
+            SnapshotMessage::Chunk(chunk) => {
                 if self.raft.role() != RoleKind::Stopped {
                     self.snapshots.receiving.chunk(from, chunk, self.raft.commit(), outputs);
                 }
                 None
             }
-            _ => None,
         }
     }
 
@@ -88,17 +112,17 @@ impl<S: StateMachine> Node<S> {
         &mut self,
         last: EntryId,
         end: u64,
-        outcome: &SnapshotOutcome,
+        outcome: &WriteOutcome,
         outputs: &mut Vec<NodeOutput>,
     ) -> Option<Input> {
         let snapshots = &mut self.snapshots;
         let saving = snapshots.saving.as_mut().filter(|saving| saving.last() == last)?;
-        let is_done = *outcome == SnapshotOutcome::Done;
+        let is_done = *outcome == WriteOutcome::Done;
         if is_done {
             match saving.written(last, end, snapshots.chunk_bytes) {
                 Saved::Stray => return None,
                 Saved::Next(piece) => {
-                    outputs.push(*piece);
+                    outputs.push((*piece).into());
                     return None;
                 }
                 Saved::Whole => snapshots.files.told(last),
@@ -112,23 +136,28 @@ impl<S: StateMachine> Node<S> {
     /// The core gives a transfer up without a word, when it has another way or the peer is gone.
     fn forget_unwanted_transfers(&mut self) {
         if !self.snapshots.sending.is_empty() {
-            let peers = self.raft.status().peers;
-            let is_wanted = |to, last| peers.get(&to).is_some_and(|peer| peer.snapshot == Some(last));
-            self.snapshots.sending.retain(is_wanted);
+            let raft = &self.raft;
+            self.snapshots.sending.retain(|to, last| raft.snapshot_to(to) == Some(last));
         }
     }
 
     /// The host has read a snapshot: that is the state now, and what waited behind it is applied.
-    fn snapshot_loaded(&mut self, meta: SnapshotMeta, data: &Bytes, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+    pub(super) fn snapshot_loaded(
+        &mut self,
+        meta: SnapshotMeta,
+        data: &Bytes,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
         if !self.snapshots.loading.is_for(&meta) {
             return None;
         }
         if let Err(error) = self.restore(&meta, data) {
             // It stays pending, so nothing is ever applied to a state that is not what it should be.
-            outputs.push(NodeOutput::SnapshotUnreadable { meta, error });
+            outputs.push(NodeOutput::Report(Report::SnapshotUnreadable { meta, error }));
             return None;
         }
-        outputs.push(NodeOutput::Restored { meta, state_hash: self.state_hash() });
+        outputs
+            .push(NodeOutput::Report(Report::Restored { meta, state_hash: self.observes.then(|| self.state_hash()) }));
         for entries in self.snapshots.loading.end() {
             self.apply(entries, outputs);
         }
@@ -149,9 +178,10 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn settle_snapshots(&mut self, outputs: &mut Vec<NodeOutput>) {
         self.snapshots.receiving.committed(self.raft.commit(), outputs);
         self.take_snapshot(outputs);
-        let Snapshots { files, sending, .. } = &mut self.snapshots;
-        let useless = files.settle(|last| sending.is_sent(last));
-        outputs.extend(useless.into_iter().map(|last| NodeOutput::RemoveSnapshot { last }));
+        let Snapshots { files, sending, saving, receiving, .. } = &mut self.snapshots;
+        let is_made = |last| saving.as_ref().is_some_and(|saving| saving.last() == last) || receiving.is_of(last);
+        let useless = files.settle(|last| sending.is_sent(last), is_made);
+        outputs.extend(useless.into_iter().map(|last| SnapshotJob::Remove { last }.into()));
     }
 
     fn take_snapshot(&mut self, outputs: &mut Vec<NodeOutput>) {
@@ -164,21 +194,7 @@ impl<S: StateMachine> Node<S> {
             let pieces = Pieces::new(meta.last, &self.sessions, self.machine.snapshot());
             let (saving, first) = Saving::begin(meta, pieces, self.snapshots.chunk_bytes);
             self.snapshots.saving = Some(saving);
-            outputs.push(first);
+            outputs.push(first.into());
         }
     }
-}
-
-/// What the core is told of a snapshot that goes to a peer.
-fn sent(to: NodeId, news: News, outputs: &mut Vec<NodeOutput>) -> Input {
-    let outcome = match news {
-        News::Progress => Outcome::Progress,
-        News::Delivered => Outcome::Delivered,
-        News::Failed => Outcome::Failed,
-        News::Damaged(last) => {
-            outputs.push(NodeOutput::VerifySnapshot { last });
-            Outcome::Failed
-        }
-    };
-    Input::SnapshotSent { to, outcome }
 }

@@ -5,14 +5,16 @@ mod snapshots;
 mod space;
 
 use super::*;
+use crate::envelope::SessionCommand;
 use crate::machine::{Timer, TimerName, Watched};
-use crate::message::{SessionId, SnapshotFile, SnapshotOutcome, SnapshotPiece};
+use crate::message::{SessionId, SnapshotFile, WriteOutcome};
 use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, EntryId, HardState, InvalidChange, LogFate, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc,
     Seq, SnapshotMeta, TransferFailure, Write,
 };
+use raft_store::FileChunk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -108,11 +110,11 @@ impl Disk {
     }
 
     /// Reads a piece of one.
-    fn read_snapshot(&self, last: EntryId, offset: u64, max_bytes: u64) -> Option<SnapshotPiece> {
+    fn read_snapshot(&self, last: EntryId, offset: u64, max_bytes: u64) -> Option<FileChunk> {
         let file = self.files.get(&last)?;
         let (start, size) = (usize::try_from(offset).ok()?.min(file.len()), file.len() as u64);
         let end = start + usize::try_from(max_bytes).ok()?.min(file.len() - start);
-        Some(SnapshotPiece { size, checksum: 7, bytes: file.slice(start..end) })
+        Some(FileChunk { size, checksum: 7, bytes: file.slice(start..end) })
     }
 
     fn write(&mut self, write: &Write) {
@@ -165,7 +167,9 @@ impl Cluster {
         Self::with(count, Config::new(NodeId(0)), options)
     }
 
+    /// What is applied is reported; what the core says of itself is left out of the outputs.
     fn with(count: u64, config: Config, options: NodeOptions) -> Self {
+        let config = Config { observe: true, ..config };
         let ids = || (1..=count).map(NodeId);
         let mut disk = Disk::default();
         disk.write(&Write::bootstrap(Configuration::of_voters(ids())));
@@ -200,8 +204,13 @@ impl Cluster {
     /// Hands one input to a node and puts what it asks for on its way. Messages from and to a node that is cut off
     /// vanish; its disk works.
     fn feed(&mut self, id: NodeId, input: NodeInput) {
+        self.feed_all(id, vec![input]);
+    }
+
+    /// The same with several inputs in one call.
+    fn feed_all(&mut self, id: NodeId, inputs: Vec<NodeInput>) {
         let mut outputs = Vec::new();
-        self.nodes.get_mut(&id).expect("a node of this cluster").step(self.now, [input], &mut outputs);
+        self.nodes.get_mut(&id).expect("a node of this cluster").step(self.now, inputs, &mut outputs);
         for output in outputs {
             match output.clone() {
                 NodeOutput::Send { to, rpc } if !self.cut.contains(&id) && !self.cut.contains(&to) => {
@@ -217,41 +226,44 @@ impl Cluster {
                 NodeOutput::SendSnapshot { to, message } if !self.cut.contains(&id) && !self.cut.contains(&to) => {
                     self.queue.push_back((to, NodeInput::SnapshotMessage { from: id, message }));
                 }
-                other => self.use_disk(id, other),
+                NodeOutput::Disk(job) => self.use_disk(id, job),
+                NodeOutput::Send { .. } | NodeOutput::SendSnapshot { .. } | NodeOutput::Report(_) => {}
             }
-            self.outputs.push(output);
+            if !matches!(output, NodeOutput::Report(Report::Observed(_))) {
+                self.outputs.push(output);
+            }
         }
     }
 
     /// What concerns a node's files and log.
-    fn use_disk(&mut self, id: NodeId, output: NodeOutput) {
+    fn use_disk(&mut self, id: NodeId, job: DiskJob) {
         let disk = self.disks.get_mut(&id).expect("every node has a disk");
-        let answer = match output {
-            NodeOutput::ReadLog { read, first, last, .. } => {
+        let answer = match job {
+            DiskJob::ReadLog { read, first, last, .. } => {
                 let entries = disk.log.range(first..=last).map(|(_, entry)| entry.clone()).collect();
                 return self.queue.push_back((id, NodeInput::LogRead { read, entries }));
             }
-            NodeOutput::Compact { before } => return disk.log = disk.log.split_off(&before),
-            NodeOutput::WriteSnapshot { file, meta, offset, bytes, is_last } => {
+            DiskJob::Compact { before } => return disk.log = disk.log.split_off(&before),
+            DiskJob::Snapshot(SnapshotJob::Write { file, meta, offset, bytes, is_last }) => {
                 disk.write_snapshot(file, meta.last, offset, &bytes, is_last);
                 let end = offset + bytes.len() as u64;
-                NodeInput::SnapshotWritten { file, last: meta.last, end, outcome: SnapshotOutcome::Done }
+                NodeInput::SnapshotWritten { file, last: meta.last, end, outcome: WriteOutcome::Done }
             }
-            NodeOutput::ReadSnapshot { to, last, offset, max_bytes } => {
-                let piece = disk.read_snapshot(last, offset, max_bytes);
-                NodeInput::SnapshotRead { to, last, offset, piece }
+            DiskJob::Snapshot(SnapshotJob::Read { to, last, offset, max_bytes }) => {
+                let chunk = disk.read_snapshot(last, offset, max_bytes);
+                NodeInput::SnapshotRead { to, last, offset, chunk }
             }
-            NodeOutput::DropSnapshot { .. } => return disk.unfinished[1].clear(),
-            NodeOutput::RemoveSnapshot { last } => {
+            DiskJob::Snapshot(SnapshotJob::Drop { .. }) => return disk.unfinished[1].clear(),
+            DiskJob::Snapshot(SnapshotJob::Remove { last }) => {
                 let named = disk.snapshot.as_ref().map(|meta| meta.last);
                 assert_ne!(named, Some(last), "what the log goes by stays");
                 return drop(disk.files.remove(&last));
             }
-            NodeOutput::LoadSnapshot { meta } => {
+            DiskJob::Snapshot(SnapshotJob::Load { meta }) => {
                 let data = disk.files[&meta.last].clone();
                 NodeInput::SnapshotLoaded { meta, data }
             }
-            _ => return,
+            DiskJob::MakeRoom | DiskJob::Snapshot(SnapshotJob::Verify { .. }) => return,
         };
         if self.holds_files { self.held.push((id, answer)) } else { self.queue.push_back((id, answer)) }
     }
@@ -333,7 +345,7 @@ impl Cluster {
 
 fn command(session: SessionId, sequence: u64) -> Request {
     let command = Bytes::from(format!("command {sequence}"));
-    Request::Command { session, sequence, lowest_pending: 1, command }
+    Request::Command(SessionCommand { session, sequence, lowest_pending: 1, command })
 }
 
 fn query() -> Request {
@@ -369,7 +381,10 @@ fn a_node_alone_proposes_persists_applies_and_replies() {
     let response = Bytes::from_static(b"1");
     let reply = Reply::Applied { entry, response };
     let state_hash = cluster.node(1).state_hash();
-    let done = [NodeOutput::Applied { entries: written, state_hash }, NodeOutput::Reply { id: RequestId(2), reply }];
+    let done = [
+        NodeOutput::Report(Report::Applied { entries: written, state_hash }),
+        NodeOutput::Reply { id: RequestId(2), reply },
+    ];
     assert_eq!(cluster.outputs, done);
     assert_eq!(cluster.node(1).machine().0, [Bytes::from_static(b"command 1")], "without its envelope");
     assert_eq!(cluster.node(1).status().applied, entry.index, "the core was told in the same call");
@@ -499,7 +514,7 @@ fn sessions_expire_alike_on_all_nodes_and_after_a_restart() {
     // A restart applies the log again, from the first entry.
     let mut entries: BTreeMap<LogIndex, Entry> = BTreeMap::new();
     for output in &cluster.outputs {
-        if let NodeOutput::Applied { entries: applied, .. } = output {
+        if let NodeOutput::Report(Report::Applied { entries: applied, .. }) = output {
             entries.extend(applied.iter().map(|entry| (entry.id.index, entry.clone())));
         }
     }
@@ -519,7 +534,7 @@ fn bytes_that_are_no_envelope_are_applied_as_nothing() {
     node.waiters.insert(EntryId::new(1, 1), RequestId(1));
     node.apply([Entry { id: EntryId::new(1, 1), payload: garbage }].into_iter().collect(), &mut outputs);
     assert_eq!((node.machine.clone(), node.sessions.clone()), before);
-    assert!(matches!(outputs[0], NodeOutput::Applied { .. }));
+    assert!(matches!(outputs[0], NodeOutput::Report(Report::Applied { .. })));
     assert_eq!(outputs[1], NodeOutput::Reply { id: RequestId(1), reply: Reply::Lost });
 }
 
@@ -544,7 +559,7 @@ fn a_stopped_node_answers_everybody() {
         leader_commit: LogIndex(0),
     });
     cluster.feed(leader, NodeInput::Receive { from: peer, rpc });
-    assert!(cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Stopped { .. })));
+    assert!(cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Report(Report::Stopped { .. }))));
     assert_eq!(cluster.reply(2), Some(&Reply::Unknown));
     assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })));
     assert_eq!(cluster.reply(8), Some(&Reply::Rejected { reason: RejectReason::Stopped }));

@@ -4,7 +4,7 @@
 //! what it took in it are known only when the next one begins: then the call is checked as a whole.
 //!
 //! First to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that leaks, so that
-//! a leader answers `Busy` for ever. Backs up nobody.
+//! a leader answers `Busy` from then on. No other checker depends on it.
 
 use super::ghost::{Ghost, is_input};
 use super::{Fact, Property, Violation};

@@ -4,7 +4,7 @@ use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, SimTime, Verdict, What};
 use crate::scenario::defaults;
 use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, RaftSettings, Scenario, SeveralModel,
+    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, ProcessModel, RaftSettings, Scenario, SeveralModel,
 };
 use bytes::Bytes;
 use raft_core::{
@@ -60,7 +60,9 @@ pub(crate) fn scenario() -> Scenario {
             reorder_delay: ms(0)..ms(0),
             snapshot_transfer: ms(0)..ms(0),
             snapshot_loss_ppm: 0,
+            unreachable_ppm: 0,
         },
+        process: ProcessModel::default(),
         disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096, reserve_bytes: 0 },
         clients: ClientModel {
             count: 0,
@@ -184,7 +186,7 @@ impl Script {
         let number = self.records.len() as u64 + 1;
         let view = node.and_then(|node| self.hands.get(&node)?.view.clone());
         let at = SimTime(number * 1_000_000);
-        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), what, view });
+        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call: 0, what, view });
         number
     }
 

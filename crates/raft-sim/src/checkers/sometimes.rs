@@ -4,7 +4,9 @@
 //! second request with the same cause.
 
 mod limits;
+mod scheduling;
 
+use self::scheduling::Scheduling;
 use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
@@ -22,7 +24,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 60] = [
+pub const MARKS: [&str; 68] = [
     "append_ignored_overloaded",
     "apply_limited",
     "change_too_early",
@@ -32,6 +34,8 @@ pub const MARKS: [&str; 60] = [
     "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
+    "inputs_mixed",
+    "inputs_of_all_kinds",
     "joint_entered",
     "joint_left",
     "key_expired",
@@ -50,6 +54,8 @@ pub const MARKS: [&str; 60] = [
     "lost_data_reported",
     "lost_leadership_unknown",
     "low_priority_waited",
+    "message_dropped",
+    "peer_refused",
     "power_loss_lost_bytes",
     "pre_vote_refused",
     "proposal_busy",
@@ -60,6 +66,7 @@ pub const MARKS: [&str; 60] = [
     "read_waited_for_first_commit",
     "recovery_cut_tail",
     "refused_for_space",
+    "request_refused",
     "restart",
     "restored_at_start",
     "snapshot_installed",
@@ -80,9 +87,12 @@ pub const MARKS: [&str; 60] = [
     "transfer_failed",
     "truncation",
     "txn_applied",
+    "unreachable_told",
     "vote_refused",
     "vote_refused_log_behind",
     "window_full_of_bytes",
+    "write_overtook_job",
+    "writes_grouped",
 ];
 
 /// The counts of one run.
@@ -108,6 +118,7 @@ pub(super) struct Sometimes {
     asked: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that have heard that their disks have no room.
     low: BTreeSet<NodeId>,
+    scheduling: Scheduling,
     /// Of each node: the peers its last message to which was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -137,6 +148,7 @@ impl Sometimes {
             heard: BTreeMap::new(),
             asked: BTreeSet::new(),
             low: BTreeSet::new(),
+            scheduling: Scheduling::default(),
             cut: BTreeMap::new(),
         }
     }
@@ -150,6 +162,9 @@ impl Sometimes {
     }
 
     pub(super) fn observe(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
+        if let Some(mark) = self.scheduling.observe(fact.record) {
+            self.mark(mark);
+        }
         if let Some((node, now)) = fact.new_view() {
             self.view(ghost, fact, node, now);
         }

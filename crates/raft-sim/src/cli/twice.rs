@@ -75,7 +75,7 @@ mod tests {
 
     fn record(number: u64, label: &str) -> Record {
         let what = What::Fault { label: label.into() };
-        Record { number, at: SimTime(number), cause: None, node: None, what, view: None }
+        Record { number, at: SimTime(number), cause: None, node: None, call: 0, what, view: None }
     }
 
     fn difference(first: &[Record], second: &[Record]) -> Option<String> {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use raft_core::{ReadMode, RequestId};
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
 use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
-use raft_node::{Reply, Request, SessionId};
+use raft_node::{Reply, Request, SessionCommand, SessionId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -109,7 +109,7 @@ impl Wish {
             // They are questions.
             Self::Get { .. } | Self::Range { .. } => Command::Txn(Txn::default()),
         };
-        Request::Command { session, sequence, lowest_pending: sequence, command: command.encode() }
+        Request::Command(SessionCommand { session, sequence, lowest_pending: sequence, command: command.encode() })
     }
 
     /// The line of a history; none if it is about several keys.

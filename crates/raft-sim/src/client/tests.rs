@@ -5,6 +5,7 @@ use crate::scenario::model::{ClientReads, SeveralModel};
 use crate::testing::ms;
 use raft_core::{EntryId, LogIndex, ReadMode};
 use raft_kv::command::{Answer, Response, TxnOp};
+use raft_node::SessionCommand;
 use std::collections::BTreeSet;
 
 /// One client of three nodes that only puts, or only gets, and what it asked the world to do.
@@ -101,7 +102,10 @@ fn rejected(leader: Option<u64>) -> Reply {
 fn a_retry_repeats_session_and_number_at_another_node() {
     let mut bench = Bench::open(PUTS);
     let (first, node, request) = bench.last();
-    assert!(matches!(request, Request::Command { session: SessionId(7), sequence: 1, lowest_pending: 1, .. }));
+    assert!(matches!(
+        request,
+        Request::Command(SessionCommand { session: SessionId(7), sequence: 1, lowest_pending: 1, .. })
+    ));
     bench.wake();
     let (second, other, again) = bench.last();
     assert!(first != second && node != other && request == again);
@@ -110,7 +114,7 @@ fn a_retry_repeats_session_and_number_at_another_node() {
     bench.reply(second, &applied());
     assert_eq!(bench.ended().len(), 1, "an operation ends once");
     bench.wake();
-    assert!(matches!(bench.last().2, Request::Command { sequence: 2, .. }));
+    assert!(matches!(bench.last().2, Request::Command(SessionCommand { sequence: 2, .. })));
 }
 
 #[test]
@@ -138,7 +142,10 @@ fn what_surely_had_no_effect_failed() {
     }
     assert_eq!(bench.ended(), [(1, Status::Fail)]);
     bench.wake();
-    assert!(matches!(bench.last().2, Request::Command { session: SessionId(7), .. }), "and the client goes on");
+    assert!(
+        matches!(bench.last().2, Request::Command(SessionCommand { session: SessionId(7), .. })),
+        "and the client goes on"
+    );
 }
 
 #[test]
@@ -231,7 +238,10 @@ fn a_scripted_put_is_sent_once() {
     assert_eq!((node, request), (NodeId(2), Request::OpenSession));
     let opened = Reply::SessionOpened { session: SessionId(3) };
     bench.clients.reply(1, id, &opened, SimTime(6), &mut bench.choices, &mut bench.out);
-    assert!(matches!(bench.last(), (_, NodeId(2), Request::Command { session: SessionId(3), sequence: 1, .. })));
+    assert!(matches!(
+        bench.last(),
+        (_, NodeId(2), Request::Command(SessionCommand { session: SessionId(3), sequence: 1, .. }))
+    ));
     bench.wake();
     assert_eq!((bench.sent().len(), bench.ended()), (2, vec![(2, Status::Unknown)]));
 }

@@ -1,7 +1,8 @@
 //! What a scenario means where its file says nothing: three nodes of a small data centre, two clients, no faults.
 
 use super::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, Limits, NetworkModel, RaftSettings, Scenario, SeveralModel,
+    ClientModel, ClientReads, DiskModel, Expectations, Limits, NetworkModel, ProcessModel, RaftSettings, Scenario,
+    SeveralModel,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub fn scenario(name: &str, path: &str) -> Scenario {
         initial: BTreeMap::new(),
         network: network(),
         disk: DiskModel { latency: ms(1)..ms(3), segment_bytes: 64 << 10, reserve_bytes: 0 },
+        process: ProcessModel::default(),
         clients: clients(),
         steps: Vec::new(),
         swarm: None,
@@ -84,6 +86,7 @@ fn network() -> NetworkModel {
         reorder_ppm: 0,
         reorder_delay: ms(5)..ms(50),
         snapshot_transfer: ms(5)..ms(20),
+        unreachable_ppm: 0,
         snapshot_loss_ppm: 0,
     }
 }

@@ -127,6 +127,10 @@ features! {
     SeveralKeys: "several_keys", Clients, Throughout;
     /// Each node has limits so small that they are met, some of them, and a priority. No fault.
     Limits: "limits", Limits, Throughout;
+    /// Nodes' threads are busy at times, so that what arrives is taken together, and little has room meanwhile. No fault.
+    Busy: "busy", Timing, Throughout;
+    /// Nodes hear that peers cannot be reached. No fault.
+    Unreachable: "unreachable", Net, Throughout;
 }
 
 /// All of these families, in the order of the table.
@@ -147,7 +151,14 @@ mod tests {
     fn the_numbers_are_those_by_which_choices_were_always_drawn() {
         let numbers: Vec<u64> = FEATURES.iter().map(|(feature, _)| *feature as u64).collect();
         assert!(numbers.iter().copied().eq(0..FEATURES.len() as u64));
-        let known = [(Feature::Loss, 0), (Feature::SlowDisk, 11), (Feature::SeveralKeys, 26), (Feature::Limits, 27)];
+        let known = [
+            (Feature::Loss, 0),
+            (Feature::SlowDisk, 11),
+            (Feature::LeaseReads, 17),
+            (Feature::SeveralKeys, 26),
+            (Feature::Limits, 27),
+            (Feature::Unreachable, 29),
+        ];
         assert!(known.iter().all(|(feature, number)| *feature as u64 == *number));
         assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::DiskRolledBack)));
         assert_eq!(timed().count(), 20);

@@ -6,6 +6,7 @@ use crate::disk::Ailment;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use raft_node::InboxLimits;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub struct Scenario {
     pub network: NetworkModel,
     /// Every disk's behaviour outside faults.
     pub disk: DiskModel,
+    /// How every node's process shares its time.
+    pub process: ProcessModel,
     /// The clients.
     pub clients: ClientModel,
     /// Scripted steps.
@@ -142,6 +145,8 @@ pub struct NetworkModel {
     pub reorder_ppm: u32,
     /// How much.
     pub reorder_delay: Range<Duration>,
+    /// Probability that a node's transport finds out when a message is lost, and says that the peer cannot be reached.
+    pub unreachable_ppm: u32,
     /// How much longer than a message a piece of a snapshot takes, drawn uniformly.
     pub snapshot_transfer: Range<Duration>,
     /// Probability that a piece of a snapshot is lost, beside that of every message.
@@ -157,6 +162,18 @@ pub struct DiskModel {
     pub segment_bytes: u64,
     /// For how many bytes of records a node keeps room ahead; 0: for none, and it ends when a write finds the disk full.
     pub reserve_bytes: u64,
+}
+
+/// How a node's process takes what arrives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessModel {
+    /// Probability that its thread is at something when an input arrives: it takes that one later, with all that has
+    /// arrived by then.
+    pub busy_ppm: u32,
+    /// How long, drawn uniformly.
+    pub busy: Range<Duration>,
+    /// How much waits at most meanwhile.
+    pub inbox: InboxLimits,
 }
 
 /// What clients do.
@@ -471,6 +488,8 @@ pub struct Enumeration {
     pub restart_after: Duration,
     /// Crashes strike up to here, so that the last branch has time to heal.
     pub until: Duration,
+    /// How much longer than in the run a thread takes, one at a time; zero: none does.
+    pub slow_for: Duration,
     /// How many crash points are run unless all are asked for: evenly over the run.
     pub sample: u64,
 }

@@ -6,8 +6,8 @@ use super::defaults;
 use super::feature::FEATURES;
 use super::fields::{Fields, Reader, Value};
 use super::model::{
-    ClientModel, DiskModel, Enumeration, Expectations, InitialState, Limits, NetworkModel, RaftSettings, Scenario,
-    SwarmModel,
+    ClientModel, DiskModel, Enumeration, Expectations, InitialState, Limits, NetworkModel, ProcessModel, RaftSettings,
+    Scenario, SwarmModel,
 };
 use super::names::{READS, named};
 use super::problem::{Problem, Problems};
@@ -98,6 +98,7 @@ fn file_of(mut fields: Fields<'_, '_>, file: &str) -> Option<ScenarioFile> {
     set(&mut scenario.initial, root.get("initial").map(|value| initial(&value, scenario.founders.unwrap_or(nodes))));
     section(root, "network", |fields| network(fields, &mut scenario.network));
     section(root, "disk", |fields| disk(fields, &mut scenario.disk, scenario.raft.max_append_bytes));
+    section(root, "process", |fields| process(fields, &mut scenario.process));
     section(root, "clients", |fields| clients(fields, &mut scenario.clients));
     scenario.steps = steps::steps(root, &scenario);
     section(root, "swarm", |fields| scenario.swarm = swarm(fields, scenario.duration));
@@ -274,6 +275,7 @@ pub(crate) fn network(fields: &mut Fields<'_, '_>, model: &mut NetworkModel) {
     set(&mut model.duplicate_delay, fields.get("duplicate_delay").and_then(|value| duration_range(&value)));
     set(&mut model.reorder_ppm, fields.get("reorder").and_then(|value| probability(&value)));
     set(&mut model.reorder_delay, fields.get("reorder_delay").and_then(|value| duration_range(&value)));
+    set(&mut model.unreachable_ppm, fields.get("unreachable").and_then(|value| probability(&value)));
     set(&mut model.snapshot_transfer, fields.get("snapshot_transfer").and_then(|value| duration_range(&value)));
     set(&mut model.snapshot_loss_ppm, fields.get("snapshot_loss").and_then(|value| probability(&value)));
 }
@@ -287,6 +289,20 @@ fn disk(fields: &mut Fields<'_, '_>, model: &mut DiskModel, max_append_bytes: u6
             .problem_with("reserve_bytes", "must be at least 4 times raft.max_append_bytes: one append is let through");
     }
     set(&mut model.reserve_bytes, reserve);
+}
+
+fn process(fields: &mut Fields<'_, '_>, model: &mut ProcessModel) {
+    set(&mut model.busy_ppm, fields.get("busy").and_then(|value| probability(&value)));
+    set(&mut model.busy, fields.get("busy_for").and_then(|value| duration_range(&value)));
+    let mut count = |name| {
+        let count = fields.get(name).and_then(|value| value.integer(1..=1 << 20));
+        count.and_then(|count| usize::try_from(count).ok())
+    };
+    set(&mut model.inbox.max_messages, count("max_messages"));
+    set(&mut model.inbox.max_requests, count("max_requests"));
+    let mut bytes = |name| fields.get(name).and_then(|value| value.integer(1..=1 << 30));
+    set(&mut model.inbox.max_message_bytes, bytes("max_message_bytes"));
+    set(&mut model.inbox.max_request_bytes, bytes("max_request_bytes"));
 }
 
 fn clients(fields: &mut Fields<'_, '_>, model: &mut ClientModel) {
@@ -338,10 +354,12 @@ fn enumerate(fields: &mut Fields<'_, '_>, duration: Duration) -> Option<Enumerat
     if until.is_some_and(|until| until > duration) {
         fields.problem_with("until", format!("is after the end of the run, {}", units::show(duration)));
     }
+    let slow_for = fields.get("slow_for").and_then(|value| positive(&value));
     let sample = fields.get("sample").and_then(|value| value.integer(1..=1_000_000));
     Some(Enumeration {
         restart_after: restart_after.unwrap_or(Duration::from_millis(50)),
         until: until?,
+        slow_for: slow_for.unwrap_or_default(),
         sample: sample.unwrap_or(100),
     })
 }

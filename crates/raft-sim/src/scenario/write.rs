@@ -4,8 +4,8 @@
 use super::changes::show_change;
 use super::feature::FEATURES;
 use super::model::{
-    ClientModel, Condition, Expectations, Keep, Limits, Links, NetworkModel, RaftSettings, Scenario, SeveralModel,
-    Step, StepAction, Targets, Trigger,
+    ClientModel, Condition, Expectations, Keep, Limits, Links, NetworkModel, ProcessModel, RaftSettings, Scenario,
+    SeveralModel, Step, StepAction, Targets, Trigger,
 };
 use super::names::{READS, ROLES, name_of};
 use super::parse::{Recorded, VERSION};
@@ -55,6 +55,7 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
     if scenario.disk.reserve_bytes > 0 {
         out.field("reserve_bytes", scenario.disk.reserve_bytes);
     }
+    process(&mut out, &scenario.process);
     clients(&mut out, &scenario.clients);
     scenario.steps.iter().for_each(|step| write_step(&mut out, step));
     if let Some(swarm) = &scenario.swarm {
@@ -68,6 +69,7 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
         out.section("[enumerate]");
         out.field("restart_after", quoted(&units::show(enumerate.restart_after)));
         out.field("until", quoted(&units::show(enumerate.until)));
+        out.field("slow_for", quoted(&units::show(enumerate.slow_for)));
         out.field("sample", enumerate.sample);
     }
     let expect = expectations(&scenario.expect);
@@ -76,6 +78,19 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> String {
         expect.into_iter().for_each(|(name, value)| out.field(name, value));
     }
     out.0
+}
+
+fn process(out: &mut Text, model: &ProcessModel) {
+    if *model == ProcessModel::default() {
+        return;
+    }
+    out.section("[process]");
+    out.field("busy", quoted(&show_percentage(model.busy_ppm)));
+    out.field("busy_for", quoted(&show_range(&model.busy)));
+    out.field("max_messages", model.inbox.max_messages);
+    out.field("max_message_bytes", model.inbox.max_message_bytes);
+    out.field("max_requests", model.inbox.max_requests);
+    out.field("max_request_bytes", model.inbox.max_request_bytes);
 }
 
 #[derive(Default)]
@@ -164,6 +179,7 @@ fn network(model: &NetworkModel) -> Vec<(&'static str, String)> {
         ("duplicate_delay", quoted(&show_range(&model.duplicate_delay))),
         ("reorder", quoted(&show_percentage(model.reorder_ppm))),
         ("reorder_delay", quoted(&show_range(&model.reorder_delay))),
+        ("unreachable", quoted(&show_percentage(model.unreachable_ppm))),
         ("snapshot_transfer", quoted(&show_range(&model.snapshot_transfer))),
         ("snapshot_loss", quoted(&show_percentage(model.snapshot_loss_ppm))),
     ]

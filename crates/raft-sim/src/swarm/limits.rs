@@ -36,8 +36,8 @@ impl World {
         bytes(&mut limits.max_unpersisted_bytes, draw());
         bytes(&mut limits.max_apply_bytes, draw());
         if let Some(draw) = draw() {
-            // The log behind a snapshot has to last until the snapshot is there, or the next snapshot is needed at once, and
-            // so on for ever: the smaller the chunks, the longer it takes.
+            // The log behind a snapshot has to last until the snapshot is there, or the next snapshot is needed at once, again and
+            // again: the smaller the chunks, the longer it takes.
             let chunks = BIGGEST_SNAPSHOT / settings.snapshot_chunk_bytes.max(1);
             limits.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
         }

@@ -35,11 +35,17 @@ impl World {
     pub(super) fn hold_if_paused(&mut self, event: Event) -> Option<Event> {
         let node = match &event {
             Event::DiskDone { node, .. }
-            | Event::ReadDone { node, .. }
+            | Event::Wake { node, .. }
+            | Event::Unreachable { node, .. }
             | Event::Request { node, .. }
             | Event::Timer { node, .. } => *node,
             Event::Deliver { copy, .. } | Event::DeliverSnapshot { copy, .. } => copy.link.1,
-            _ => return Some(event),
+            Event::Step(_)
+            | Event::Swarm(_)
+            | Event::Operator(_)
+            | Event::Restart { .. }
+            | Event::ClientWake { .. }
+            | Event::Reply { .. } => return Some(event),
         };
         if self.hosts.get(&node).is_none_or(|host| !host.paused) {
             return Some(event);

@@ -3,7 +3,7 @@
 use super::Store;
 use crate::disk::Disk;
 use crate::error::StoreError;
-use crate::snapshot_file::{SnapshotPiece, beginning, load, piece, snapshot_name, verify};
+use crate::snapshot_file::{FileChunk, beginning, load, piece, snapshot_name, verify};
 use bytes::Bytes;
 use raft_core::EntryId;
 
@@ -32,7 +32,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// As of [`load_snapshot`](Self::load_snapshot), but that of the content only the header is checked.
-    pub fn read_snapshot(&mut self, last: EntryId, offset: u64, max_bytes: u64) -> Result<SnapshotPiece, StoreError> {
+    pub fn read_snapshot(&mut self, last: EntryId, offset: u64, max_bytes: u64) -> Result<FileChunk, StoreError> {
         self.unless_gone(last)?;
         piece(&mut self.disk, last, offset, max_bytes)
     }

@@ -216,8 +216,12 @@ impl<D: Disk> Store<D> {
         let Err(error) = step else { return Ok(()) };
         let (is_full, error) = (error.kind == DiskErrorKind::Full && error.file == file, StoreError::Disk(error));
         if is_full {
-            // As well as can be: the reason to report is that there is no space, and a start would delete it.
-            self.disk.remove(file).ok();
+            // As well as can be: the reason to report is that there is no space, and a start would delete it. But a folder
+            // that cannot be synced is another matter: nothing is known of what was done in it.
+            let removed = self.disk.remove(file).and_then(|()| self.disk.sync_folder());
+            if let Some(worse) = removed.err().filter(|worse| worse.kind == DiskErrorKind::Failed) {
+                self.poison = Some(Box::new(StoreError::Disk(worse)));
+            }
         } else {
             self.poison = Some(Box::new(error.clone()));
         }

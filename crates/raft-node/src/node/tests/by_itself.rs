@@ -6,7 +6,7 @@ impl Cluster {
     /// Has a command of these words applied.
     fn say(&mut self, at: NodeId, session: SessionId, sequence: u64, words: &str) {
         let command = Bytes::copy_from_slice(words.as_bytes());
-        let request = Request::Command { session, sequence, lowest_pending: sequence, command };
+        let request = Request::Command(SessionCommand { session, sequence, lowest_pending: sequence, command });
         self.request(at, 1_000 + sequence, request);
         self.settle();
         assert!(matches!(self.reply(1_000 + sequence), Some(Reply::Applied { .. })), "{words}");
@@ -121,7 +121,7 @@ fn a_watch_is_answered_at_any_node_once_there_is_an_answer() {
     cluster.watch(1, 14, "1");
     assert_eq!(cluster.watched(14), Some((&b"a"[..], Some(&b"2"[..]))), "at once, if there is one");
     cluster.watch(1, 15, "3");
-    cluster.feed(NodeId(1), NodeInput::GiveUp { id: RequestId(15) });
+    cluster.feed(NodeId(1), NodeInput::CancelWatch { id: RequestId(15) });
     cluster.say(leader, session, 3, "c");
     cluster.catch_up();
     assert_eq!(cluster.watched(15), None, "nobody waits");
@@ -143,7 +143,10 @@ fn a_watch_outlives_the_leader_and_a_jump_to_a_snapshot() {
     cluster.outputs.clear();
     cluster.cut.clear();
     cluster.catch_up();
-    assert!(cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Restored { .. })), "it has jumped");
+    assert!(
+        cluster.outputs.iter().any(|output| matches!(output, NodeOutput::Report(Report::Restored { .. }))),
+        "it has jumped"
+    );
     assert_eq!(cluster.watched(11), None);
     cluster.cut.insert(first);
     let second = cluster.leader();

@@ -38,11 +38,11 @@ impl Cluster {
 }
 
 fn saves(output: &NodeOutput) -> bool {
-    matches!(output, NodeOutput::WriteSnapshot { file: SnapshotFile::Own, offset: 0, .. })
+    matches!(output, NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Write { file: SnapshotFile::Own, offset: 0, .. })))
 }
 
 fn loads(output: &NodeOutput) -> bool {
-    matches!(output, NodeOutput::LoadSnapshot { .. })
+    matches!(output, NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Load { .. })))
 }
 
 fn names(output: &NodeOutput) -> Option<&SnapshotRecord> {
@@ -64,7 +64,7 @@ fn after_so_many_entries_one_snapshot_is_saved_then_named_then_the_log_compacted
     let mut pieces = 0;
     let saved = loop {
         let [(_, written)] = std::mem::take(&mut cluster.held).try_into().expect("one piece at a time");
-        let NodeInput::SnapshotWritten { last, outcome: SnapshotOutcome::Done, .. } = &written else {
+        let NodeInput::SnapshotWritten { last, outcome: WriteOutcome::Done, .. } = &written else {
             panic!("{written:?}")
         };
         assert_eq!(last.index, LogIndex(10));
@@ -78,16 +78,17 @@ fn after_so_many_entries_one_snapshot_is_saved_then_named_then_the_log_compacted
     assert!(pieces > 3, "{pieces} pieces of 30 bytes");
     cluster.holds_files = false;
     cluster.queue.extend(std::mem::take(&mut cluster.held));
-    let [NodeOutput::Persist(write), NodeOutput::WriteSnapshot { meta, offset: 0, .. }] = cluster.outputs.as_slice()
+    let [NodeOutput::Persist(write), NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Write { meta, offset: 0, .. }))] =
+        cluster.outputs.as_slice()
     else {
         panic!("the next one is due: {:?}", cluster.outputs)
     };
     let record = write.snapshot.clone().expect("it is named");
     assert_eq!((record.meta.last.index, record.log, meta.last.index), (LogIndex(10), LogFate::Keep, applied));
     cluster.settle();
-    let compact = |index: u64| NodeOutput::Compact { before: LogIndex(index + 1) };
+    let compact = |index: u64| NodeOutput::Disk(DiskJob::Compact { before: LogIndex(index + 1) });
     let compacted: Vec<_> =
-        cluster.outputs.iter().filter(|output| matches!(output, NodeOutput::Compact { .. })).collect();
+        cluster.outputs.iter().filter(|output| matches!(output, NodeOutput::Disk(DiskJob::Compact { .. }))).collect();
     assert_eq!(compacted, [&compact(10), &compact(applied.0)], "once they are durable");
 
     cluster.outputs.clear();
@@ -126,13 +127,13 @@ fn after_one_that_could_not_be_saved_the_next_is_taken_when_it_is_due() {
     cluster.commands(leader, session, 1..=15);
     cluster.outputs.clear();
     let last = cluster.node(1).raft.snapshot_meta(LogIndex(10)).expect("it is applied").last;
-    let outcome = SnapshotOutcome::NoSpace;
+    let outcome = WriteOutcome::NoSpace;
     cluster.feed(leader, NodeInput::SnapshotWritten { file: SnapshotFile::Own, last, end: 30, outcome });
     assert_eq!(cluster.outputs, []);
     cluster.commands(leader, session, 16..=18);
     let saved = cluster.outputs.iter().find(|output| saves(output));
     assert!(
-        matches!(saved, Some(NodeOutput::WriteSnapshot { meta, .. }) if meta.last.index == LogIndex(20)),
+        matches!(saved, Some(NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Write { meta, .. }))) if meta.last.index == LogIndex(20)),
         "{saved:?}"
     );
 }
@@ -150,13 +151,17 @@ fn a_restart_loads_the_snapshot_and_reads_back_what_follows() {
 
     cluster.outputs.clear();
     cluster.restart(id);
-    assert!(cluster.outputs.contains(&NodeOutput::LoadSnapshot { meta: snapshot.clone() }), "in the first call");
+    assert!(
+        cluster.outputs.contains(&NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Load { meta: snapshot.clone() }))),
+        "in the first call"
+    );
     assert_eq!((cluster.node(1).applied, cluster.count(loads)), (LogIndex(0), 1));
     cluster.leader();
     assert_eq!((cluster.node(1).machine(), cluster.node(1).applied > applied), (&journal, true));
-    let read = cluster.count(|output| matches!(output, NodeOutput::ReadLog { .. }));
+    let read = cluster.count(|output| matches!(output, NodeOutput::Disk(DiskJob::ReadLog { .. })));
     assert!(read > 0, "nothing of the log was in memory");
-    let restored = |output: &NodeOutput| matches!(output, NodeOutput::Restored { meta, .. } if *meta == snapshot);
+    let restored =
+        |output: &NodeOutput| matches!(output, NodeOutput::Report(Report::Restored { meta, .. }) if *meta == snapshot);
     assert_eq!(cluster.count(restored), 1);
     // The new leader's no-op is applied, too; but for its index the state is the same.
     let mut then = cluster.node(1).clone();
@@ -180,7 +185,7 @@ fn a_peer_that_was_away_is_sent_a_snapshot_and_ends_in_the_same_state() {
         .outputs
         .iter()
         .filter_map(|output| match output {
-            NodeOutput::Restored { state_hash, .. } => Some(*state_hash),
+            NodeOutput::Report(Report::Restored { state_hash, .. }) => *state_hash,
             _ => None,
         })
         .collect();
@@ -248,7 +253,7 @@ fn a_jump_makes_what_is_not_applied_unknown() {
     cluster.commands(next, session, 5..=25);
     cluster.cut.clear();
     cluster.catch_up();
-    assert!(cluster.count(|output| matches!(output, NodeOutput::Restored { .. })) == 1);
+    assert!(cluster.count(|output| matches!(output, NodeOutput::Report(Report::Restored { .. }))) == 1);
     assert_eq!(cluster.reply(2), Some(&Reply::Unknown));
     assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })));
     assert_eq!(cluster.hashes().len(), 1);
@@ -261,7 +266,7 @@ fn a_jump_makes_what_is_not_applied_unknown() {
     let mut outputs = Vec::new();
     node.carry_out(Action::Restore { meta: meta.clone() }, &mut None, &mut outputs);
     let unknown = NodeOutput::Reply { id: RequestId(1), reply: Reply::Unknown };
-    assert_eq!(outputs, [unknown, NodeOutput::LoadSnapshot { meta }]);
+    assert_eq!(outputs, [unknown, NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Load { meta }))]);
 }
 
 /// A node that has applied a few commands and a snapshot of each of two later states.
@@ -299,7 +304,8 @@ fn what_follows_a_snapshot_waits_until_it_is_loaded() {
     ] {
         node.carry_out(action, &mut None, &mut outputs);
     }
-    let [first, second] = [first, second].map(|meta| (meta.clone(), NodeOutput::LoadSnapshot { meta }));
+    let [first, second] =
+        [first, second].map(|meta| (meta.clone(), NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Load { meta }))));
     assert_eq!(outputs, [first.1, second.1]);
     outputs.clear();
     node.step(Instant(0), [NodeInput::TakeSnapshot], &mut outputs);
@@ -309,7 +315,9 @@ fn what_follows_a_snapshot_waits_until_it_is_loaded() {
     node.step(Instant(0), [NodeInput::SnapshotLoaded { meta: first.0, data: old }], &mut outputs);
     assert_eq!((node.state_hash(), outputs.as_slice()), (before, &[][..]), "nobody waits for it any more");
     node.step(Instant(0), [NodeInput::SnapshotLoaded { meta: second.0.clone(), data: data.clone() }], &mut outputs);
-    let [NodeOutput::Restored { meta, .. }, NodeOutput::Applied { entries, .. }, ..] = outputs.as_slice() else {
+    let [NodeOutput::Report(Report::Restored { meta, .. }), NodeOutput::Report(Report::Applied { entries, .. }), ..] =
+        outputs.as_slice()
+    else {
         panic!("not {outputs:?}")
     };
     assert_eq!((meta, entries), (&second.0, &after));
@@ -345,7 +353,9 @@ fn what_cannot_be_read_ends_the_node() {
     for (data, expected) in table {
         outputs.clear();
         node.step(Instant(0), [NodeInput::SnapshotLoaded { meta: second.clone(), data }], &mut outputs);
-        let [NodeOutput::SnapshotUnreadable { meta, error }] = outputs.as_slice() else { panic!("not {outputs:?}") };
+        let [NodeOutput::Report(Report::SnapshotUnreadable { meta, error })] = outputs.as_slice() else {
+            panic!("not {outputs:?}")
+        };
         assert_eq!(meta, &second);
         assert!(expected.as_ref().is_none_or(|expected| error == expected), "{error}, not {expected:?}");
         assert!(expected.is_some() || matches!(error, SnapshotError::Malformed(_)), "{error}");
@@ -445,11 +455,47 @@ fn another_leader_goes_on_with_the_same_file() {
 }
 
 #[test]
+fn a_late_copy_of_a_chunk_in_the_call_that_makes_the_snapshot_whole_does_not_remove_its_file() {
+    let (mut cluster, leader, away) = one_behind();
+    let is_chunk = |(to, input): &(NodeId, NodeInput)| {
+        let chunk = matches!(input, NodeInput::SnapshotMessage { message: SnapshotMessage::Chunk(chunk), .. } if !chunk.bytes.is_empty());
+        *to == away && chunk
+    };
+    let mut first = None;
+    loop {
+        let (to, input) = cluster.queue.pop_front().unwrap_or((leader, NodeInput::Tick));
+        if first.is_none() && is_chunk(&(to, input.clone())) {
+            first = Some(input.clone());
+        }
+        match (&input, first.clone()) {
+            // The disk has done the last chunk, and a copy of the first one comes at the same time.
+            (NodeInput::SnapshotWritten { file: SnapshotFile::Received, last, .. }, Some(copy))
+                if cluster.disks[&to].files.contains_key(last) =>
+            {
+                let last = *last;
+                cluster.feed_all(away, vec![input, copy]);
+                assert_eq!(
+                    cluster.disks[&away].snapshot.as_ref().map(|meta| meta.last),
+                    Some(last),
+                    "a record names it"
+                );
+                break;
+            }
+            (NodeInput::Tick, _) => cluster.tick(),
+            _ => cluster.feed(to, input),
+        }
+    }
+    // The disk refuses to remove what a record names (`use_disk`), and the file is there to be loaded.
+    cluster.catch_up();
+    assert_eq!(cluster.hashes().len(), 1);
+}
+
+#[test]
 fn what_a_peer_cannot_take_in_is_sent_again_and_what_is_damaged_is_looked_at() {
     for outcome in [
-        SnapshotOutcome::NoSpace,
-        SnapshotOutcome::Damaged,
-        SnapshotOutcome::Unusable(SnapshotError::UnknownFormat { found: 3 }),
+        WriteOutcome::NoSpace,
+        WriteOutcome::Damaged,
+        WriteOutcome::Unusable(SnapshotError::UnknownFormat { found: 3 }),
     ] {
         let (mut cluster, leader, away) = one_behind();
         cluster.until_some_have_come(away, 60);
@@ -466,15 +512,16 @@ fn what_a_peer_cannot_take_in_is_sent_again_and_what_is_damaged_is_looked_at() {
                 progress.state
             }
             [
-                NodeOutput::SnapshotRefused { .. },
+                NodeOutput::Report(Report::SnapshotRefused { .. }),
                 NodeOutput::SendSnapshot { message: SnapshotMessage::Progress(progress), .. },
             ] => progress.state,
             other => panic!("{other:?}"),
         };
-        let is_damaged = outcome == SnapshotOutcome::Damaged;
+        let is_damaged = outcome == WriteOutcome::Damaged;
         assert_eq!(state, if is_damaged { SnapshotState::Damaged } else { SnapshotState::Unwanted });
         cluster.catch_up();
-        let verified = cluster.count(|output| *output == NodeOutput::VerifySnapshot { last });
+        let verified =
+            cluster.count(|output| *output == NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Verify { last })));
         assert_eq!(verified, usize::from(is_damaged));
         assert_eq!(cluster.hashes().len(), 1, "the next one does it");
     }
@@ -488,7 +535,9 @@ fn a_file_is_removed_only_when_it_is_of_no_use() {
     cluster.cut.insert(away);
     let session = cluster.open_session(leader, 2);
     cluster.commands(leader, session, 24..=40);
-    let removed = |cluster: &Cluster| cluster.count(|output| *output == NodeOutput::RemoveSnapshot { last: sent });
+    let removed = |cluster: &Cluster| {
+        cluster.count(|output| *output == NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Remove { last: sent })))
+    };
     assert!(cluster.disks[&leader].snapshot.as_ref().is_some_and(|meta| meta.last > sent), "there is a newer one");
     assert!(cluster.disks[&leader].files.contains_key(&sent), "it is still being sent");
     let before = removed(&cluster);

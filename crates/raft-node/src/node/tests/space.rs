@@ -73,7 +73,9 @@ fn a_leader_without_space_refuses_commands_and_goes_on_with_all_else() {
 fn the_store_is_asked_once_a_second_until_there_is_space() {
     let mut cluster = cluster();
     let leader = cluster.leader();
-    let asked = |cluster: &Cluster| cluster.outputs.iter().filter(|output| **output == NodeOutput::AskForSpace).count();
+    let asked = |cluster: &Cluster| {
+        cluster.outputs.iter().filter(|output| **output == NodeOutput::Disk(DiskJob::MakeRoom)).count()
+    };
     wait(&mut cluster, Duration::from_secs(3));
     assert_eq!(asked(&cluster), 0, "there is space");
     low(&mut cluster, leader, true);

@@ -330,6 +330,10 @@ pub(crate) fn is_input(what: &What) -> bool {
             | What::CampaignAsked
             | What::Persisted { .. }
             | What::SpaceTold { .. }
+            | What::MessageDropped { .. }
+            | What::RequestRefused { .. }
+            | What::UnreachableTold { .. }
+            | What::PeerRegistered { .. }
             | What::SnapshotWished
             | What::SnapshotSaved { .. }
             | What::SnapshotReceived { .. }

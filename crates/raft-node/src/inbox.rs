@@ -1,0 +1,270 @@
+//! What waits for a node, and the order in which a call is given it: the same for every host, which only says when the node
+//! is free.
+//!
+//! A call takes everything that has arrived, in this order:
+//! 1. whether the disk has room: the node counts on it when the next input says that writes are durable;
+//! 2. what is durable: it may already answer what peers and clients are about to ask;
+//! 3. the disk's other answers and what operators ask, then chunks of snapshots: a peer that has handed its snapshot over must
+//!    find it there when it sends its next message;
+//! 4. which peers cannot be reached: a message from before that changes nothing;
+//! 5. messages of peers, in order of arrival;
+//! 6. requests of clients, in order of arrival, and watches that nobody waits for any more.
+//!
+//! The clock is read after the batch is taken. *Without it:* the time of a call is earlier than a request in it, and a lease
+//! that ended in between answers that.
+//!
+//! Nobody who fills an inbox waits. Of what is durable only the newest counts, and so of the disk's room, and of the chunks of each
+//! peer. The disk answers no more than it was asked. Messages and requests have limits: a message beyond them
+//! is dropped, as a network may do; a request is refused, and surely has no effect. So a full inbox can neither hang a socket
+//! nor stall the disk. This file must not know what the node makes of its inputs.
+
+// A new kind of input, output or job is decided about here, not lost.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use crate::message::{NodeInput, Request};
+use raft_core::{Instant, NodeId, Rpc, WriteId};
+use raft_proto::SnapshotMessage;
+use std::collections::{BTreeMap, VecDeque};
+
+/// How much may wait in an inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboxLimits {
+    /// The most messages of peers; 0 counts as 1. Default 8 192.
+    pub max_messages: usize,
+    /// The most bytes of entries in them; one message always fits. Default 64 MiB.
+    pub max_message_bytes: u64,
+    /// The most requests of clients; 0 counts as 1. Default 16 384.
+    pub max_requests: usize,
+    /// The most bytes of commands and queries in them; one request always fits. Default 64 MiB.
+    pub max_request_bytes: u64,
+}
+
+impl Default for InboxLimits {
+    fn default() -> Self {
+        Self { max_messages: 8_192, max_message_bytes: 64 << 20, max_requests: 16_384, max_request_bytes: 64 << 20 }
+    }
+}
+
+/// What waits for a node. Each input has a `T` of the host's, which comes back with it.
+#[derive(Clone, Debug)]
+pub struct Inbox<T> {
+    space: Option<(bool, T)>,
+    persisted: Option<(WriteId, T)>,
+    reports: Vec<(NodeInput, T)>,
+    /// The newest of each peer: a chunk is large, and a lost one is sent again.
+    chunks: BTreeMap<NodeId, (NodeInput, T)>,
+    unreachable: BTreeMap<NodeId, T>,
+    messages: Lane<T>,
+    requests: Lane<T>,
+    cancelled: Vec<(NodeInput, T)>,
+}
+
+/// Inputs that have a limit.
+#[derive(Clone, Debug)]
+struct Lane<T> {
+    waiting: VecDeque<(NodeInput, T)>,
+    bytes: u64,
+    max_count: usize,
+    max_bytes: u64,
+}
+
+impl<T> Lane<T> {
+    fn new(max_count: usize, max_bytes: u64) -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0, max_count: max_count.max(1), max_bytes }
+    }
+
+    fn push(&mut self, input: NodeInput, bytes: u64, tag: T) -> Result<(), Box<(NodeInput, T)>> {
+        let after = self.bytes.saturating_add(bytes);
+        if self.waiting.len() >= self.max_count || (self.bytes > 0 && after > self.max_bytes) {
+            return Err(Box::new((input, tag)));
+        }
+        self.bytes = after;
+        self.waiting.push_back((input, tag));
+        Ok(())
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = (NodeInput, T)> {
+        self.bytes = 0;
+        self.waiting.drain(..)
+    }
+}
+
+impl<T> Inbox<T> {
+    /// An empty inbox.
+    pub fn new(limits: &InboxLimits) -> Self {
+        Self {
+            space: None,
+            persisted: None,
+            reports: Vec::new(),
+            chunks: BTreeMap::new(),
+            unreachable: BTreeMap::new(),
+            messages: Lane::new(limits.max_messages, limits.max_message_bytes),
+            requests: Lane::new(limits.max_requests, limits.max_request_bytes),
+            cancelled: Vec::new(),
+        }
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.space.is_none()
+            && self.persisted.is_none()
+            && self.reports.is_empty()
+            && self.chunks.is_empty()
+            && self.unreachable.is_empty()
+            && self.messages.waiting.is_empty()
+            && self.requests.waiting.is_empty()
+            && self.cancelled.is_empty()
+    }
+
+    /// Something for the node. [`NodeInput::Tick`] says nothing and is not kept.
+    ///
+    /// # Errors
+    /// There is no room for this message or request: it is handed back.
+    pub fn push(&mut self, input: NodeInput, tag: T) -> Result<(), Box<(NodeInput, T)>> {
+        match &input {
+            NodeInput::Tick => {}
+            NodeInput::Space { is_low } => self.space = Some((*is_low, tag)),
+            NodeInput::Persisted { write } => {
+                if self.persisted.as_ref().is_none_or(|(newest, _)| newest < write) {
+                    self.persisted = Some((*write, tag));
+                }
+            }
+            NodeInput::LogRead { .. }
+            | NodeInput::SnapshotWritten { .. }
+            | NodeInput::SnapshotRead { .. }
+            | NodeInput::SnapshotLoaded { .. }
+            | NodeInput::TakeSnapshot
+            | NodeInput::Campaign => self.reports.push((input, tag)),
+            NodeInput::SnapshotMessage { from, message: SnapshotMessage::Chunk(_) } => {
+                self.chunks.insert(*from, (input, tag));
+            }
+            NodeInput::Unreachable { peer } => {
+                self.unreachable.insert(*peer, tag);
+            }
+            NodeInput::Receive { rpc, .. } => {
+                let bytes = if let Rpc::AppendEntries(append) = rpc { append.entries.size() } else { 0 };
+                return self.messages.push(input, bytes, tag);
+            }
+            NodeInput::SnapshotMessage { message: SnapshotMessage::Progress(_), .. } => {
+                return self.messages.push(input, 0, tag);
+            }
+            NodeInput::Request { request, .. } => {
+                let bytes = request.bytes();
+                return self.requests.push(input, bytes, tag);
+            }
+            NodeInput::CancelWatch { .. } => self.cancelled.push((input, tag)),
+        }
+        Ok(())
+    }
+
+    /// Takes everything, in the order in which one call is to be given it, and appends it to `batch`. Then reads the clock:
+    /// the time of that call.
+    pub fn take(&mut self, batch: &mut Vec<(NodeInput, T)>, clock: impl FnOnce() -> Instant) -> Instant {
+        let space = self.space.take().map(|(is_low, tag)| (NodeInput::Space { is_low }, tag));
+        let persisted = self.persisted.take().map(|(write, tag)| (NodeInput::Persisted { write }, tag));
+        batch.extend(space);
+        batch.extend(persisted);
+        batch.append(&mut self.reports);
+        batch.extend(std::mem::take(&mut self.chunks).into_values());
+        let unreachable = std::mem::take(&mut self.unreachable);
+        batch.extend(unreachable.into_iter().map(|(peer, tag)| (NodeInput::Unreachable { peer }, tag)));
+        batch.extend(self.messages.take());
+        batch.extend(self.requests.take());
+        batch.append(&mut self.cancelled);
+        clock()
+    }
+}
+
+impl Request {
+    /// Bytes of the command or query in it.
+    fn bytes(&self) -> u64 {
+        let bytes = match self {
+            Self::Command(command) => command.command.len(),
+            Self::Query { query, .. } | Self::StaleQuery { query } | Self::Watch { query } => query.len(),
+            Self::OpenSession | Self::ChangeMembership { .. } | Self::TransferLeadership { .. } => 0,
+        };
+        bytes as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::SnapshotFile;
+    use bytes::Bytes;
+    use raft_core::{EntryId, PreVote, RequestId, Round, Term};
+
+    const LIMITS: InboxLimits =
+        InboxLimits { max_messages: 3, max_message_bytes: 100, max_requests: 2, max_request_bytes: 10 };
+
+    fn message(term: u64) -> NodeInput {
+        let rpc = Rpc::PreVote(PreVote { term: Term(term), round: Round(1), last: EntryId::ZERO });
+        NodeInput::Receive { from: NodeId(2), rpc }
+    }
+
+    fn request(id: u64, bytes: usize) -> NodeInput {
+        let query = Bytes::from(vec![0; bytes]);
+        NodeInput::Request { id: RequestId(id), request: Request::StaleQuery { query } }
+    }
+
+    fn report() -> NodeInput {
+        let outcome = crate::message::WriteOutcome::Done;
+        NodeInput::SnapshotWritten { file: SnapshotFile::Own, last: EntryId::ZERO, end: 1, outcome }
+    }
+
+    #[test]
+    fn a_call_is_given_everything_once_and_in_the_order_of_kinds() {
+        let mut inbox = Inbox::new(&LIMITS);
+        let cancel = NodeInput::CancelWatch { id: RequestId(9) };
+        let arrivals = [
+            cancel.clone(),
+            request(1, 0),
+            message(1),
+            NodeInput::Unreachable { peer: NodeId(3) },
+            report(),
+            NodeInput::Persisted { write: WriteId(4) },
+            message(2),
+            NodeInput::Space { is_low: true },
+            NodeInput::Persisted { write: WriteId(3) },
+            NodeInput::Unreachable { peer: NodeId(3) },
+            NodeInput::Space { is_low: false },
+            NodeInput::Tick,
+        ];
+        for (tag, input) in arrivals.into_iter().enumerate() {
+            inbox.push(input, tag).expect("there is room");
+        }
+        let mut batch = Vec::new();
+        assert_eq!(inbox.take(&mut batch, || Instant(7)), Instant(7));
+        let expected = [
+            (NodeInput::Space { is_low: false }, 10),
+            (NodeInput::Persisted { write: WriteId(4) }, 5),
+            (report(), 4),
+            (NodeInput::Unreachable { peer: NodeId(3) }, 9),
+            (message(1), 2),
+            (message(2), 6),
+            (request(1, 0), 1),
+            (cancel, 0),
+        ];
+        assert_eq!(batch, expected);
+        assert!(inbox.is_empty());
+        inbox.take(&mut batch, || Instant(8));
+        assert_eq!(batch, expected, "nothing more");
+    }
+
+    #[test]
+    fn a_full_lane_hands_back_and_the_others_go_on() {
+        let mut inbox = Inbox::new(&LIMITS);
+        (0..3).for_each(|tag| inbox.push(message(1), tag).expect("there is room"));
+        assert_eq!(inbox.push(message(2), 3), Err(Box::new((message(2), 3))));
+        inbox.push(request(1, 11), 4).expect("one always fits");
+        assert_eq!(inbox.push(request(2, 1), 5), Err(Box::new((request(2, 1), 5))), "too many bytes");
+        inbox.push(request(3, 0), 6).expect_err("not even none, beyond the limit");
+        inbox.push(report(), 7).expect("reports are never refused");
+        let mut batch = Vec::new();
+        inbox.take(&mut batch, || Instant(0));
+        assert_eq!(batch.len(), 5);
+        inbox.push(request(2, 5), 8).expect("there is room again");
+        inbox.push(request(3, 5), 9).expect("and for one more");
+        assert!(inbox.push(request(4, 0), 10).is_err(), "too many");
+    }
+}

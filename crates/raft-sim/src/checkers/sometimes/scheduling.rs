@@ -1,0 +1,161 @@
+//! Marks of what threads do to each other: inputs of several kinds in one call, writes in one group, jobs that a later write
+//! overtakes, full inboxes.
+
+use crate::record::{Record, What};
+use raft_core::NodeId;
+use raft_store::Acquaintance;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who says something to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Disk,
+    Peer,
+    Client,
+}
+
+/// What is needed to see them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Scheduling {
+    /// The latest call, and who has said something in it.
+    call: u64,
+    sources: BTreeSet<Source>,
+    /// Of each node: the jobs that its disk is asked for and has not done, by the record that asked.
+    jobs: BTreeMap<NodeId, BTreeSet<u64>>,
+}
+
+impl Scheduling {
+    /// The mark that a record reaches, if it reaches one.
+    pub(super) fn observe(&mut self, record: &Record) -> Option<&'static str> {
+        let node = record.node?;
+        match &record.what {
+            What::Wrote { writes, .. } => {
+                let jobs = self.jobs.get(&node);
+                if jobs.and_then(BTreeSet::first).is_some_and(|asked| record.cause.is_some_and(|cause| cause > *asked))
+                {
+                    return Some("write_overtook_job");
+                }
+                return (writes.len() > 1).then_some("writes_grouped");
+            }
+            What::MessageDropped { .. } => return Some("message_dropped"),
+            What::RequestRefused { .. } => return Some("request_refused"),
+            What::UnreachableTold { .. } => return Some("unreachable_told"),
+            What::PeerRegistered { found: Some(Acquaintance::Stranger { .. }), .. } => return Some("peer_refused"),
+            What::ReadAsked { .. } | What::SnapshotWanted { .. } | What::SnapshotTaken { .. } => {
+                self.jobs.entry(node).or_default().insert(record.number);
+            }
+            What::LogRead { .. }
+            | What::SnapshotLoaded { .. }
+            | What::SnapshotGrown { .. }
+            | What::SnapshotSaved { .. }
+            | What::SnapshotNotWritten { .. } => {
+                if let (Some(jobs), Some(asked)) = (self.jobs.get_mut(&node), record.cause) {
+                    jobs.remove(&asked);
+                }
+            }
+            What::Crashed { .. } | What::RefusedToStart { .. } => {
+                self.jobs.remove(&node);
+            }
+            _ => {}
+        }
+        self.sources(record)
+    }
+
+    /// Whether a record makes its call one in which both a disk and others say something, or both peers and clients.
+    fn sources(&mut self, record: &Record) -> Option<&'static str> {
+        let source = match &record.what {
+            What::Persisted { .. } | What::LogRead { .. } | What::SnapshotRead { .. } | What::SnapshotSaved { .. } => {
+                Source::Disk
+            }
+            What::Received { .. } | What::SnapshotHeard { .. } => Source::Peer,
+            What::Requested { .. } => Source::Client,
+            _ => return None,
+        };
+        if record.call != self.call {
+            self.call = record.call;
+            self.sources.clear();
+        }
+        let is_new = self.sources.insert(source);
+        match self.sources.len() {
+            2 if is_new => Some("inputs_mixed"),
+            3 if is_new => Some("inputs_of_all_kinds"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::SimTime;
+    use raft_core::{Configuration, LogIndex, ReadId, RequestId, Write, WriteId};
+
+    fn marks(records: Vec<(u64, Option<u64>, What)>) -> Vec<&'static str> {
+        let mut scheduling = Scheduling::default();
+        let record = |(place, (call, cause, what)): (usize, (u64, Option<u64>, What))| Record {
+            number: place as u64 + 1,
+            at: SimTime(0),
+            cause,
+            node: Some(NodeId(1)),
+            call,
+            what,
+            view: None,
+        };
+        records.into_iter().enumerate().map(record).filter_map(|record| scheduling.observe(&record)).collect()
+    }
+
+    fn persisted() -> What {
+        What::Persisted { write: WriteId(1), disk_durable: 1 }
+    }
+
+    fn requested() -> What {
+        What::Requested { id: RequestId(1) }
+    }
+
+    fn wrote(count: usize) -> What {
+        let write = Write::bootstrap(Configuration::of_voters([NodeId(1)]));
+        What::Wrote { writes: vec![write; count], disk_mark: 1 }
+    }
+
+    #[test]
+    fn inputs_are_mixed_only_within_one_call() {
+        let rpc = raft_core::Rpc::PreVote(raft_core::PreVote {
+            term: raft_core::Term(1),
+            round: raft_core::Round(1),
+            last: raft_core::EntryId::ZERO,
+        });
+        let received = What::Received { from: NodeId(2), rpc };
+        assert_eq!(marks(vec![(1, None, persisted()), (2, None, requested())]), [""; 0]);
+        assert_eq!(marks(vec![(1, None, persisted()), (1, None, requested())]), ["inputs_mixed"]);
+        let all = vec![(3, None, persisted()), (3, None, received), (3, None, requested()), (3, None, requested())];
+        assert_eq!(marks(all), ["inputs_mixed", "inputs_of_all_kinds"]);
+    }
+
+    #[test]
+    fn a_write_overtakes_a_job_that_was_asked_for_before_it() {
+        let asked = || What::ReadAsked { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 1 };
+        let read = || What::LogRead { read: ReadId(1), entries: Vec::new().into() };
+        assert_eq!(marks(vec![(1, None, asked()), (2, Some(5), wrote(1))]), ["write_overtook_job"]);
+        assert_eq!(
+            marks(vec![(1, None, asked()), (2, Some(1), read()), (2, Some(5), wrote(1))]),
+            [""; 0],
+            "it is done"
+        );
+        assert_eq!(marks(vec![(1, None, requested()), (1, Some(1), asked()), (2, Some(1), wrote(1))]), [""; 0]);
+    }
+
+    #[test]
+    fn groups_and_what_has_no_room() {
+        assert_eq!(marks(vec![(1, None, wrote(1)), (2, None, wrote(2))]), ["writes_grouped"]);
+        let full = vec![
+            (0, None, What::MessageDropped { from: NodeId(2) }),
+            (0, None, What::RequestRefused { id: RequestId(1) }),
+            (0, None, What::UnreachableTold { peer: NodeId(2) }),
+        ];
+        assert_eq!(marks(full), ["message_dropped", "request_refused", "unreachable_told"]);
+        let (peer, disk) = (NodeId(2), raft_store::DiskId([1; 16]));
+        let registered = |found| (0, None, What::PeerRegistered { peer, disk, found });
+        let found = [Acquaintance::Met, Acquaintance::Known, Acquaintance::Stranger { known: disk }];
+        assert_eq!(marks(found.map(|found| registered(Some(found))).into()), ["peer_refused"]);
+    }
+}
