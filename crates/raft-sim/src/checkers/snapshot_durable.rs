@@ -26,6 +26,11 @@ impl Property for SnapshotDurable {
             let held = durable.snapshot_id();
             (held != meta.last).then(|| format!("{id} {what} {}; its disk holds the record of {held}", meta.last))
         };
+        // One that a newer durable record has replaced: no power loss takes it back.
+        let unless_replaced = |meta: &SnapshotMeta, what: &str| {
+            let is_older = meta.last.index <= durable.snapshot_id().index;
+            if is_older { None } else { unless_durable(meta, what) }
+        };
         let message = match &fact.record.what {
             What::Asked { write } => {
                 let last = write.snapshot.as_ref()?.meta.last;
@@ -33,11 +38,11 @@ impl Property for SnapshotDurable {
                 (!node.files.contains(&last)).then(message)
             }
             What::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
-            What::Restored { meta, .. } => unless_durable(meta, "sets its state machine to the snapshot of"),
+            // Its file was read before the newer record, in whose call it comes, was known to be durable: that one is next.
+            What::Restored { meta, .. } => unless_replaced(meta, "sets its state machine to the snapshot of"),
             // An older one than the disk holds now may have left its file before that was deleted.
             What::SnapshotSaid { message: SnapshotMessage::Chunk(SnapshotChunk { meta, .. }), .. } => {
-                let is_older = meta.last.index <= durable.snapshot_id().index;
-                if is_older { None } else { unless_durable(meta, "sends the snapshot of") }
+                unless_replaced(meta, "sends the snapshot of")
             }
             What::SnapshotRemoved { last } => removed(node, *last),
             What::Compacted { before } => {
@@ -121,6 +126,7 @@ mod tests {
         script.push(Some(1), What::Compacted { before: LogIndex(3) });
         script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
         script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(1), What::Restored { meta: meta(1, 1), state_hash: 7 });
         assert_silent(SnapshotDurable, &script);
         script.push(Some(1), What::Compacted { before: LogIndex(4) });
         assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 4; 2@2 is its snapshot, 2 is applied");

@@ -127,7 +127,8 @@ features! {
     SeveralKeys: "several_keys", Clients, Throughout;
     /// Each node has limits so small that they are met, some of them, and a priority. No fault.
     Limits: "limits", Limits, Throughout;
-    /// Nodes' threads are busy at times, so that what arrives is taken together, and little has room meanwhile. No fault.
+    /// Nodes' threads are busy at times, so that what arrives is taken together, and little has room meanwhile;
+    /// not those of healed nodes. No fault.
     Busy: "busy", Timing, Throughout;
     /// Nodes hear that peers cannot be reached. No fault.
     Unreachable: "unreachable", Net, Throughout;

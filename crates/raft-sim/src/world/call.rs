@@ -100,7 +100,10 @@ impl World {
         host.calls += 1;
         let (n, incarnation) = (host.calls, host.incarnation);
         let model = &self.scenario.process;
-        let mut busy_for = (model.busy_ppm > 0 && self.choices.draw(BUSY, node.0, n).chance_ppm(model.busy_ppm))
+        // Who is healed has good links, a fast disk and a thread of its own: how long a catch-up takes is then bounded.
+        let is_healed = self.swarm.as_ref().and_then(|swarm| swarm.healed.as_ref());
+        let busy_ppm = if is_healed.is_some_and(|healed| healed.nodes.contains(&node)) { 0 } else { model.busy_ppm };
+        let mut busy_for = (busy_ppm > 0 && self.choices.draw(BUSY, node.0, n).chance_ppm(busy_ppm))
             .then(|| self.choices.draw(BUSY_FOR, node.0, n).in_range(&model.busy));
         if let Some(longer) = self.moments.next(node) {
             busy_for = Some(longer);
