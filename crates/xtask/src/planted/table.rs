@@ -40,6 +40,7 @@ fn cells(row: &Row) -> [String; 5] {
             let remark = if unexpected { " (another property)" } else { "" };
             (format!("{by}: {property}{remark}"), seeds.map_or("-".into(), |seeds| seeds.to_string()))
         }
+        Outcome::Tripped(Catch { by, property, .. }) => (format!("NOT CAUGHT, only {by}: {property}"), "-".into()),
         Outcome::Missed { seeds } if is_control => ("nothing to catch: green".into(), seeds.to_string()),
         Outcome::Missed { seeds } => ("NOT CAUGHT".into(), seeds.to_string()),
         Outcome::Hung { command } => (format!("NOT CAUGHT: hung in `{command}`"), "-".into()),
@@ -66,6 +67,7 @@ mod tests {
             row("a", caught("x", Some(3)), &["x", "y"]),
             row("b", caught("z", None), &["x"]),
             row("c", Outcome::Missed { seeds: 9 }, &["x"]),
+            row("d", Outcome::Tripped(Catch { by: "s".into(), property: "sometimes".into(), seeds: None }), &["x"]),
         ]);
         let expected = "\
 | bug     | caught by                         | expected property | seeds | seconds |
@@ -74,6 +76,7 @@ mod tests {
 | a       | swarm all: x                      | x, y              | 3     | 1.2     |
 | b       | swarm all: z (another property)   | x                 | -     | 1.2     |
 | c       | NOT CAUGHT                        | x                 | 9     | 1.2     |
+| d       | NOT CAUGHT, only s: sometimes     | x                 | -     | 1.2     |
 ";
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('-', "");
         assert_eq!(squeeze(&text), squeeze(expected));
