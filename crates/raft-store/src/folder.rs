@@ -67,7 +67,7 @@ pub fn open_node<D: Disk>(
     founding: Option<&Write>,
     options: StoreOptions,
 ) -> Result<Opened<D>, OpenError<D>> {
-    let (meta, acquaintances) = match claim(&mut disk, identity, drawn) {
+    let (meta, acquaintances, unfinished) = match claim(&mut disk, identity, drawn) {
         Ok(claimed) => claimed,
         Err(error) => return Err(OpenError { error, disk }),
     };
@@ -84,7 +84,10 @@ pub fn open_node<D: Disk>(
     }
     let id = meta.disk.map_or(drawn, |disk| disk.id);
     let disk = MetaOfDisk { id, acquaintances: store.acquaintances().count() };
-    match count(store.disk_mut(), &meta, recovery.records, disk) {
+    // Nobody reads it, and what it holds may never be durable: a start that succeeds leaves nothing of that kind. The count syncs
+    // the folder.
+    let removed = if unfinished { store.disk_mut().remove(NEW_PEERS_FILE) } else { Ok(()) };
+    match removed.map_err(StoreError::from).and_then(|()| count(store.disk_mut(), &meta, recovery.records, disk)) {
         Ok(incarnation) => Ok(Opened { store, recovery, incarnation, disk_id: id }),
         Err(error) => Err(OpenError { error, disk: store.into_disk() }),
     }
@@ -211,28 +214,24 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
     }
 }
 
-/// Sees to it that the folder is this node's; says what META and PEERS say.
-fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, Acquaintances), StoreError> {
+/// Sees to it that the folder is this node's; says what META and PEERS say, and whether
+/// something is left of a PEERS that did not get its name.
+fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, Acquaintances, bool), StoreError> {
     let Look { format, meta, acquaintances, unfinished } = look(disk)?;
     if let Some(meta) = meta {
         if meta.identity != identity {
             let found = format!("the data of {}", meta.identity);
             return Err(StoreError::Foreign { found, expected: identity.to_string() });
         }
-        if unfinished {
-            // Nobody reads it, and what it holds may never be durable: a start leaves nothing of that kind. Recovery syncs the
-            // folder.
-            disk.remove(NEW_PEERS_FILE)?;
-        }
         if meta.incarnation > 0 {
-            return Ok((meta, acquaintances));
+            return Ok((meta, acquaintances, unfinished));
         }
     }
     // What a killed start has renamed need not be durable: a power loss could keep what is made next and take the names
     // before it, and that looks like damage.
     disk.sync_folder()?;
     if let Some(meta) = meta {
-        return Ok((meta, acquaintances));
+        return Ok((meta, acquaintances, unfinished));
     }
     if format != Some(FOLDER_FORMAT) {
         replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &[&present_format()])?;
@@ -240,7 +239,7 @@ fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Me
     let on = MetaOfDisk { id: drawn, acquaintances: 0 };
     let meta = Meta { identity, incarnation: 0, records: 0, disk: Some(on) };
     replace(disk, META_FILE, NEW_META_FILE, &[&meta.encode()])?;
-    Ok((meta, acquaintances))
+    Ok((meta, acquaintances, false))
 }
 
 /// Counts a start that has got through, and notes what there is besides.
