@@ -11,7 +11,7 @@ use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Term, WriteId};
 use crate::membership::InvalidChange;
 use crate::message::Rpc;
-use crate::snapshot::{LogFate, SnapshotMeta};
+use crate::snapshot::{InstallMode, SnapshotMeta};
 use alloc::vec;
 use core::fmt;
 
@@ -175,7 +175,7 @@ pub struct SnapshotRecord {
     /// The snapshot.
     pub meta: SnapshotMeta,
     /// What becomes of the log.
-    pub log: LogFate,
+    pub log: InstallMode,
 }
 
 impl Write {
@@ -214,7 +214,7 @@ pub enum RejectReason {
     /// nothing in its term (Thesis §4.1).
     NotReady,
     /// The configuration in force is not the expected one.
-    OtherConfiguration {
+    ConfigurationMismatch {
         /// The entry that carries it.
         at: EntryId,
     },
@@ -269,7 +269,7 @@ impl fmt::Display for RejectReason {
             Self::Leaving => write!(f, "this leader is leaving"),
             Self::NoTarget => write!(f, "nobody can take over"),
             Self::NotReady => write!(f, "the last change is not decided, or nothing is committed in this term"),
-            Self::OtherConfiguration { at } => write!(f, "the configuration in force is that of {at}"),
+            Self::ConfigurationMismatch { at } => write!(f, "the configuration in force is that of {at}"),
             Self::NotCaughtUp { id } => write!(f, "{id} has not caught up, Thesis §4.2.1"),
             Self::InvalidChange(reason) => write!(f, "{reason}"),
             Self::Stopped => write!(f, "stopped"),
@@ -315,7 +315,7 @@ impl fmt::Display for Write {
             write!(f, " truncate {index}..")?;
         }
         if let Some(SnapshotRecord { meta, log }) = &self.snapshot {
-            let fate = if *log == LogFate::Discard { ", log discarded" } else { "" };
+            let fate = if *log == InstallMode::Discard { ", log discarded" } else { "" };
             write!(f, " {meta}{fate}")?;
         }
         if self.entries.is_empty() { Ok(()) } else { write!(f, " {}", self.entries) }

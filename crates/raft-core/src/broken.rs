@@ -6,7 +6,7 @@ use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendEntries, Input, RequestVoteResponse, Rpc, Vote};
-use crate::{Config, Instant, Message, Raft, Restored};
+use crate::{Config, Instant, Message, Raft, RecoveredState};
 use alloc::string::{String, ToString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -39,7 +39,7 @@ pub(crate) fn each_fails<T: Clone>(sound: &T, check: impl Fn(&mut T), changes: &
 /// n1 of three, in term 1 with the configuration as `1@1`.
 fn fresh() -> Raft {
     let config = Config { pre_vote: false, ..Config::new(NodeId(1)) };
-    let restored = Restored::bootstrap(Configuration::of_voters((1..=3).map(NodeId)));
+    let restored = RecoveredState::bootstrap(Configuration::of_voters((1..=3).map(NodeId)));
     let mut raft = Raft::new(config, restored).expect("a legal start");
     step(&mut raft, Input::Tick);
     raft

@@ -147,10 +147,10 @@ impl Config {
 
     /// How much longer than its election timeout this node waits for a leader it has lost, before it asks for votes the
     /// first time.
-    pub(crate) fn patience(&self) -> Duration {
+    pub(crate) fn priority_delay(&self) -> Duration {
         let missing = u128::from(MAX_PRIORITY.saturating_sub(self.priority));
-        let patience = u128::from(nanos(self.election_timeout.end)) * missing / u128::from(MAX_PRIORITY);
-        Duration::from_nanos(u64::try_from(patience).unwrap_or(u64::MAX))
+        let priority_delay = u128::from(nanos(self.election_timeout.end)) * missing / u128::from(MAX_PRIORITY);
+        Duration::from_nanos(u64::try_from(priority_delay).unwrap_or(u64::MAX))
     }
 }
 

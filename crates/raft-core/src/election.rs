@@ -38,7 +38,7 @@ impl Raft {
     /// The leader hands over to this node (Thesis §3.10). Obeyed only if the log ends as the leader says, and durably so:
     /// then it can win, and a message that is late or repeated finds another term or another log.
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, rpc: TimeoutNow) {
-        if !is_candidates(rpc.term, rpc.last) {
+        if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
         if rpc.term > self.shared.term() {
@@ -66,7 +66,7 @@ impl Raft {
     }
 
     pub(crate) fn on_pre_vote(&mut self, from: NodeId, rpc: PreVote) {
-        if !is_candidates(rpc.term, rpc.last) {
+        if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
         let refusal = if self.is_sticky() {
@@ -87,7 +87,7 @@ impl Raft {
     }
 
     pub(crate) fn on_request_vote(&mut self, from: NodeId, rpc: RequestVote) {
-        if !is_candidates(rpc.term, rpc.last) {
+        if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
         // Before anything else, the term included: a removed or cut off node must not disturb a living leader.
@@ -221,7 +221,7 @@ fn vote_of(refusal: Option<VoteRefusal>) -> Vote {
 }
 
 /// Whether a candidate can have this last entry in this term.
-fn is_candidates(term: Term, last: EntryId) -> bool {
+fn is_valid_last_entry(term: Term, last: EntryId) -> bool {
     term > Term(0)
         && term.0 <= MAX_NUMBER
         && last.index.0 <= MAX_NUMBER

@@ -11,7 +11,7 @@ use crate::entry::{Entries, Entry};
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 use crate::raft::Raft;
 use crate::role::Role;
-use crate::snapshot::LogFate;
+use crate::snapshot::InstallMode;
 use crate::status::{PeerState, RoleKind};
 use crate::time::{Instant, nanos, width};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -62,9 +62,9 @@ impl Raft {
 
 /// The longest duration of the settings: further away than that, all times are alike.
 fn longest(config: &Config) -> u64 {
-    let patience = nanos(config.election_timeout.end).saturating_add(nanos(config.patience()));
+    let priority_delay = nanos(config.election_timeout.end).saturating_add(nanos(config.priority_delay()));
     let longest =
-        [patience, nanos(config.max_write_stall), nanos(config.snapshot_timeout)].into_iter().fold(0, u64::max);
+        [priority_delay, nanos(config.max_write_stall), nanos(config.snapshot_timeout)].into_iter().fold(0, u64::max);
     // Just as long and longer are not alike: some comparisons tell them apart.
     longest.saturating_add(1)
 }
@@ -139,7 +139,7 @@ macro_rules! as_it_is {
     })* };
 }
 
-as_it_is!(bool, u64, Term, LogIndex, EntryId, Duration, Bytes, PeerState, RoleKind, LogFate, StopReason);
+as_it_is!(bool, u64, Term, LogIndex, EntryId, Duration, Bytes, PeerState, RoleKind, InstallMode, StopReason);
 
 impl Canonical for NodeId {
     fn feed(&self, canon: &mut Canon<'_>) {

@@ -8,7 +8,7 @@ use crate::entry::{Entries, Payload};
 use crate::event::{Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
 use crate::message::{AppendEntries, AppendOutcome, RequestVoteResponse, Rpc, Vote};
-use crate::role::{Follower, Owed};
+use crate::role::{Follower, PendingAck};
 use crate::shared::Shared;
 
 /// Whether an append can come from a leader at all.
@@ -39,14 +39,14 @@ impl Follower {
     ) -> Result<(), StopReason> {
         self.seen = self.seen.max(rpc.seq);
         let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
-        let first_new = place_of_first_new(shared, &entries);
+        let first_new = first_new(shared, &entries);
         if first_new < entries.len() && shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes {
             // Taking what it cannot keep would grow without bound; to deny it would make the leader probe. Silence: the
             // leader finds the gap by its next heartbeat.
             shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Overloaded });
             return Ok(());
         }
-        if !shared.log.agrees_with(prev) {
+        if !shared.log.compatible_with(prev) {
             return self.on_mismatch(shared, from, seq, prev);
         }
         if let Some(entry) = entries.get(first_new)
@@ -55,7 +55,7 @@ impl Follower {
             if entry.id.index <= shared.commit {
                 return Err(StopReason::CommittedConflict { ours, theirs: entry.id });
             }
-            if entry.id.index <= shared.verified {
+            if entry.id.index <= shared.leader_match {
                 shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
                 return Ok(());
             }
@@ -65,10 +65,10 @@ impl Follower {
         }
         let matched = LogIndex(prev.index.0.saturating_add(entries.len() as u64));
         let at_once = first_new == entries.len();
-        take(shared, entries.slice(first_new, entries.len()));
-        shared.verified = shared.verified.max(matched);
+        append_new(shared, entries.slice(first_new, entries.len()));
+        shared.leader_match = shared.leader_match.max(matched);
         let target = if at_once { LogIndex(0) } else { matched };
-        self.owe(Owed { at_once, base: shared.durable().min(shared.verified), target });
+        self.set_pending_ack(PendingAck { at_once, base: shared.durable().min(shared.leader_match), target });
         // Beyond `matched` this log may still hold another leader's entries.
         shared.commit_to(leader_commit.min(matched));
         Ok(())
@@ -80,7 +80,7 @@ impl Follower {
             let ours = shared.log.id_at(prev.index).unwrap_or_default();
             return Err(StopReason::CommittedConflict { ours, theirs: prev });
         }
-        if prev.index <= shared.verified {
+        if prev.index <= shared.leader_match {
             shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
             return Ok(());
         }
@@ -91,12 +91,12 @@ impl Follower {
     }
 
     /// Owes the leader one more success. All that are owed are one, with the highest `target`.
-    pub(crate) fn owe(&mut self, owed: Owed) {
-        let before = self.owed.unwrap_or(owed);
-        self.owed = Some(Owed {
-            at_once: before.at_once || owed.at_once,
-            base: before.base.min(owed.base),
-            target: before.target.max(owed.target),
+    pub(crate) fn set_pending_ack(&mut self, pending_ack: PendingAck) {
+        let before = self.pending_ack.unwrap_or(pending_ack);
+        self.pending_ack = Some(PendingAck {
+            at_once: before.at_once || pending_ack.at_once,
+            base: before.base.min(pending_ack.base),
+            target: before.target.max(pending_ack.target),
         });
     }
 
@@ -111,24 +111,26 @@ impl Follower {
             let response = RequestVoteResponse { term, vote: Vote::Granted };
             shared.send(candidate, Rpc::RequestVoteResponse(response));
         }
-        let index = shared.durable().min(shared.verified);
+        let index = shared.durable().min(shared.leader_match);
         // An answer echoes an append; until there is one in this term, the leader could not tell it from a forged one.
-        let may_answer = |owed: &Owed| self.seen > Seq(0) && (owed.at_once || index > owed.base);
-        let Some(owed) = self.owed.filter(may_answer) else { return };
+        let may_answer =
+            |pending_ack: &PendingAck| self.seen > Seq(0) && (pending_ack.at_once || index > pending_ack.base);
+        let Some(pending_ack) = self.pending_ack.filter(may_answer) else { return };
         let Some(leader) = shared.leader else { return };
         let outcome = AppendOutcome::Matched { index };
         shared.answer_append(leader, self.seen, outcome);
-        self.owed = (index < owed.target).then_some(Owed { at_once: false, base: index, ..owed });
+        self.pending_ack =
+            (index < pending_ack.target).then_some(PendingAck { at_once: false, base: index, ..pending_ack });
     }
 }
 
 /// Where in `entries` the first one stands that this log does not hold.
-fn place_of_first_new(shared: &Shared, entries: &Entries) -> usize {
-    entries.iter().position(|entry| !shared.log.agrees_with(entry.id)).unwrap_or(entries.len())
+fn first_new(shared: &Shared, entries: &Entries) -> usize {
+    entries.iter().position(|entry| !shared.log.compatible_with(entry.id)).unwrap_or(entries.len())
 }
 
 /// Appends what is new; a configuration among it is in force at once (Raft §6).
-fn take(shared: &mut Shared, entries: Entries) {
+fn append_new(shared: &mut Shared, entries: Entries) {
     let before = shared.log.configuration().map(|(at, _)| at);
     shared.append(entries);
     if shared.log.configuration().map(|(at, _)| at) != before {

@@ -22,7 +22,7 @@ use bytes::Bytes;
 /// - its last entry is of its term, at or after `term_start`;
 /// - `peers` names every other member, and not this node;
 /// - `uncommitted` begins after the commit index and ends at the last entry, and `uncommitted_bytes` is its sum;
-/// - `told_to_start` is set once a transfer has sent its request.
+/// - `timeout_now_sent` is set once a transfer has sent its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leader {
@@ -44,7 +44,7 @@ pub(crate) struct Leader {
     /// Leadership is being handed over.
     pub(crate) transfer: Option<Transfer>,
     /// It has told somebody to start an election; whether that was heard, and when, it cannot know.
-    pub(crate) told_to_start: bool,
+    pub(crate) timeout_now_sent: bool,
 }
 
 impl Leader {
@@ -67,7 +67,7 @@ impl Leader {
             appended_bytes: 0,
             reads: Reads::default(),
             transfer: None,
-            told_to_start: false,
+            timeout_now_sent: false,
         }
     }
 
@@ -95,7 +95,7 @@ impl Leader {
         let bytes = self.uncommitted_bytes;
         assert!(is_the_rest, "uncommitted {low:?} to {high:?}, {bytes} B, commit {commit}, last {last}");
         let is_told = self.transfer.is_some_and(|transfer| transfer.is_told());
-        assert!(self.told_to_start || !is_told, "{:?} sent its request, told_to_start is not set", self.transfer);
+        assert!(self.timeout_now_sent || !is_told, "{:?} sent its request, told_to_start is not set", self.transfer);
         self.reads.check(self.seq);
         let bounds = Bounds { base: shared.log.base().index, commit, last: last.index, seq: self.seq, now: shared.now };
         for (&id, peer) in &self.peers {
@@ -118,7 +118,7 @@ impl Leader {
 
     /// Answers a proposal: in the log, or surely not.
     pub(crate) fn propose(&mut self, shared: &mut Shared, id: RequestId, command: Bytes) {
-        if let Some(reason) = self.refusal_of_entries(shared) {
+        if let Some(reason) = self.proposal_refusal(shared) {
             shared.actions.push(Action::Rejected { id, reason });
             return;
         }
@@ -127,7 +127,7 @@ impl Leader {
     }
 
     /// Why no entry is taken from a host now, if so.
-    pub(crate) fn refusal_of_entries(&self, shared: &Shared) -> Option<RejectReason> {
+    pub(crate) fn proposal_refusal(&self, shared: &Shared) -> Option<RejectReason> {
         let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
             || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
         if self.transfer.is_some() {
@@ -156,7 +156,7 @@ impl Leader {
             // The next probe must be an earlier one: to deny what was never sent, or to deny and offer the same entry,
             // would have the same probe sent for ever, as fast as it is denied.
             AppendOutcome::Mismatch { prev, hint } => {
-                !shared.log.agrees_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
+                !shared.log.compatible_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
             }
             // Within one term neither can be said of its only leader's appends.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
@@ -251,7 +251,7 @@ impl Leader {
 }
 
 // What was appended counts from where something began to wait.
-canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, told_to_start } without { appended_bytes });
+canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, timeout_now_sent } without { appended_bytes });
 
 #[cfg(test)]
 mod tests {
@@ -303,7 +303,7 @@ mod tests {
                     leader.peers.values_mut().for_each(|peer| peer.match_index = LogIndex(2));
                     leader.begin_transfer(shared, RequestId(1), Some(NodeId(2)));
                     leader.drive_transfer(shared);
-                    leader.told_to_start = false;
+                    leader.timeout_now_sent = false;
                 }),
                 ("n2: echoed s9 is above sent", |raft| {
                     of_leader(raft).peers.values_mut().for_each(|peer| peer.echoed = Seq(9));

@@ -27,7 +27,7 @@ impl Leader {
     /// Whether nobody else can lead now. Not after the leader itself has told somebody to start an election: such a
     /// candidate's requests pass stickiness.
     pub(crate) fn holds_lease(&self, shared: &Shared) -> bool {
-        if !shared.config.lease_reads || self.told_to_start {
+        if !shared.config.lease_reads || self.timeout_now_sent {
             return false;
         }
         let Some(configuration) = shared.configuration() else { return false };

@@ -159,7 +159,7 @@ pub use message::{
     RequestVote, RequestVoteResponse, Rpc, SnapshotOutcome, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
-pub use restore::{RestoreError, Restored};
-pub use snapshot::{LogFate, SnapshotMeta};
+pub use restore::{RecoveredState, RestoreError};
+pub use snapshot::{InstallMode, SnapshotMeta};
 pub use status::{PeerState, PeerStatus, RoleKind, Status};
 pub use time::{Instant, nanos};

@@ -6,7 +6,7 @@ use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, Term};
-use crate::restore::Restored;
+use crate::restore::RecoveredState;
 use crate::snapshot::SnapshotMeta;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -35,7 +35,7 @@ pub(crate) struct Log {
 impl Log {
     /// The log that a disk brought back, already checked. What a snapshot covers and the entry just before it is not there
     /// to tell, counts as forgotten.
-    pub(crate) fn restored(restored: &Restored) -> Self {
+    pub(crate) fn restored(restored: &RecoveredState) -> Self {
         let mut log = Self::default();
         if let Some(snapshot) = &restored.snapshot {
             log.discard(snapshot);
@@ -99,7 +99,7 @@ impl Log {
 
     /// Whether nothing here speaks against another log that holds this entry: this one holds it too, or has forgotten what
     /// stood there, which was committed.
-    pub(crate) fn agrees_with(&self, id: EntryId) -> bool {
+    pub(crate) fn compatible_with(&self, id: EntryId) -> bool {
         id.index < self.base.index || self.holds(id)
     }
 
@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(log.configuration().map(|(at, _)| at), Some(EntryId::new(3, 1)));
         assert_eq!(log.configuration_as_of(LogIndex(2)), None, "replaced before the base");
         assert!(log.cached_bytes < whole && log.entries(LogIndex(4), LogIndex(5), 1_000).is_none());
-        assert!(log.agrees_with(EntryId::new(2, 7)) && !log.agrees_with(EntryId::new(5, 3)));
+        assert!(log.compatible_with(EntryId::new(2, 7)) && !log.compatible_with(EntryId::new(5, 3)));
         assert_eq!(log.last_possible_match(EntryId::new(9, 1)), EntryId::new(4, 2), "nothing before the base");
         log.truncate_from(LogIndex(5));
         assert_eq!((log.last(), log.terms.len(), log.cached_bytes), (EntryId::new(4, 2), 0, 0));
@@ -512,7 +512,7 @@ mod tests {
     fn a_restored_log_begins_where_its_terms_are_known() {
         let entries = |ids: &[(u64, u64)]| ids.iter().map(|&(index, term)| entry(index, term)).collect::<Entries>();
         let restored = |snapshot, ids: &[(u64, u64)]| {
-            Log::restored(&Restored::of_log(crate::HardState::default(), snapshot, entries(ids)))
+            Log::restored(&RecoveredState::of_log(crate::HardState::default(), snapshot, entries(ids)))
         };
         let whole = restored(None, &[(1, 1), (2, 3)]);
         assert_eq!((whole.base(), whole.last(), whole.cached_from()), (EntryId::ZERO, EntryId::new(2, 3), LogIndex(1)));

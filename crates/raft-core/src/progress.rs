@@ -46,9 +46,9 @@ pub(crate) struct Progress {
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
     /// The snapshot on its way, in the state `Snapshot`.
-    pub(crate) sending: Option<Sending>,
+    pub(crate) sending: Option<SnapshotInFlight>,
     /// The log that stays because of a snapshot that was sent.
-    pub(crate) kept: Option<Kept>,
+    pub(crate) retained: Option<Retained>,
     /// Entries for it that are no longer in memory.
     pub(crate) read_back: ReadBack,
     marks: VecDeque<Mark>,
@@ -94,7 +94,7 @@ impl CatchUp {
 /// A snapshot on its way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Sending {
+pub(crate) struct SnapshotInFlight {
     pub(crate) last: EntryId,
     /// When it counts as lost, unless something is heard of it.
     pub(crate) deadline: Instant,
@@ -104,7 +104,7 @@ pub(crate) struct Sending {
 /// snapshot is there: then it would need the newer one at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Kept {
+pub(crate) struct Retained {
     /// The last index that the snapshot covers.
     pub(crate) after: LogIndex,
     /// The bytes that the leader had appended when it left.
@@ -157,7 +157,7 @@ impl Progress {
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             sending: None,
-            kept: None,
+            retained: None,
             read_back: ReadBack::default(),
             marks: VecDeque::new(),
             created,
@@ -249,12 +249,12 @@ impl Progress {
     }
 
     /// A snapshot is on its way: empty appends ask meanwhile whether the log can go on after it.
-    pub(crate) fn send_snapshot(&mut self, sending: Sending, appended_bytes: u64) {
+    pub(crate) fn send_snapshot(&mut self, sending: SnapshotInFlight, appended_bytes: u64) {
         self.state = PeerState::Snapshot;
         self.next_index = sending.last.index.next();
         self.clear();
         self.sending = Some(sending);
-        self.kept = Some(Kept { after: sending.last.index, appended_bytes });
+        self.retained = Some(Retained { after: sending.last.index, appended_bytes });
     }
 
     /// The snapshot that was on its way is there, or will not be: the next heartbeat asks from `next` on.
@@ -276,7 +276,7 @@ impl Progress {
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;
         self.clear();
-        self.kept = None;
+        self.retained = None;
     }
 
     /// Forgets what was on its way in the state before.
@@ -322,10 +322,10 @@ impl Progress {
     }
 }
 
-canonical!(Sending { last, deadline });
+canonical!(SnapshotInFlight { last, deadline });
 
 /// How much was appended meanwhile counts, not how much ever was.
-impl Canonical for Kept {
+impl Canonical for Retained {
     fn feed(&self, canon: &mut Canon<'_>) {
         let Self { after, appended_bytes } = self;
         after.feed(canon);
@@ -348,7 +348,7 @@ canonical!(Progress {
     inflight,
     inflight_bytes,
     sending,
-    kept,
+    retained,
     read_back,
     marks,
     created,

@@ -10,7 +10,7 @@ use crate::fingerprint::canonical;
 use crate::follower;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
-use crate::restore::{RestoreError, Restored};
+use crate::restore::{RecoveredState, RestoreError};
 use crate::role::{Follower, Role};
 use crate::shared::Shared;
 use crate::status::{RoleKind, Status};
@@ -40,7 +40,7 @@ impl Raft {
     ///
     /// # Errors
     /// [`RestoreError`], if a setting is out of range or what was restored contradicts itself.
-    pub fn new(config: Config, restored: Restored) -> Result<Self, RestoreError> {
+    pub fn new(config: Config, restored: RecoveredState) -> Result<Self, RestoreError> {
         config.check().map_err(RestoreError::Config)?;
         restored.check()?;
         let term = restored.hard_state.term;
@@ -75,7 +75,7 @@ impl Raft {
         }
         self.fire_timers();
         self.settle();
-        self.leave_a_stalled_disk();
+        self.check_write_stall();
         self.emit();
         if cfg!(debug_assertions) {
             self.check();
@@ -332,7 +332,7 @@ impl Raft {
         let shared = &mut self.shared;
         if shared.to_apply.asks(read) {
             if entries.is_empty() {
-                return self.stop(StopReason::EntriesMissing { first: self.shared.handed.next() });
+                return self.stop(StopReason::EntriesMissing { first: self.shared.submitted_apply.next() });
             }
             shared.to_apply.answered(&shared.log, entries);
         } else if let Role::Leader(leader) = &mut self.role {
@@ -384,7 +384,7 @@ impl Raft {
                     break;
                 }
             }
-            leader.forget_the_removed(&self.shared);
+            leader.prune_removed_peers(&self.shared);
             if leader.has_left(&mut self.shared) {
                 self.become_follower(self.shared.term(), Cause::Removed);
             }

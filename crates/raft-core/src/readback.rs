@@ -46,7 +46,7 @@ impl ReadBack {
     /// Asserts the invariant for the last entry; for the others it follows (Raft §5.3, Log Matching).
     pub(crate) fn check(&self, log: &Log) {
         let end = self.answer.last_id();
-        assert!(end.is_none_or(|id| log.agrees_with(id)), "{end:?} was read back, the log does not hold it");
+        assert!(end.is_none_or(|id| log.compatible_with(id)), "{end:?} was read back, the log does not hold it");
     }
 
     /// Truncates the answer with the log. An answer reaches so far only if the host read more than it was asked for.

@@ -21,7 +21,7 @@ impl Leader {
     }
 
     fn begin_change(&self, shared: &Shared, change: &MembershipChange) -> Result<Configuration, RejectReason> {
-        if let Some(reason) = self.refusal_of_entries(shared) {
+        if let Some(reason) = self.proposal_refusal(shared) {
             return Err(reason);
         }
         let Some((at, present)) = shared.log.configuration() else { return Err(RejectReason::NotReady) };
@@ -31,7 +31,7 @@ impl Leader {
             return Err(RejectReason::NotReady);
         }
         if change.expected.is_some_and(|expected| expected != at.index) {
-            return Err(RejectReason::OtherConfiguration { at });
+            return Err(RejectReason::ConfigurationMismatch { at });
         }
         let next = present.begin(change).map_err(RejectReason::InvalidChange)?;
         let behind = next.voters.difference(&present.voters).find(|&&voter| !self.has_caught_up(shared, voter));
@@ -79,7 +79,7 @@ impl Leader {
     }
 
     /// Forgets the peers that the configuration dropped, once it is committed.
-    pub(crate) fn forget_the_removed(&mut self, shared: &Shared) {
+    pub(crate) fn prune_removed_peers(&mut self, shared: &Shared) {
         if let Some((at, configuration)) = shared.log.configuration()
             && at.index <= shared.commit
             && self.peers.len() >= configuration.members.len()
@@ -101,7 +101,7 @@ impl Leader {
             return false;
         }
         if let Some(successor) = self.best_successor(shared, shared.last().index) {
-            self.tell_to_start(shared, successor);
+            self.send_timeout_now(shared, successor);
         }
         true
     }

@@ -15,7 +15,7 @@ use core::fmt;
 /// Of the log only its shape is needed, and the newest payloads as a first filling of the cache: what is missing is read
 /// back ([`Action::ReadLog`](crate::Action::ReadLog)) when it is needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct RecoveredState {
     /// Term and vote.
     pub hard_state: HardState,
     /// The newest snapshot whose record is in the log and whose file is there.
@@ -80,7 +80,7 @@ pub enum RestoreError {
     OutOfRange,
 }
 
-impl Restored {
+impl RecoveredState {
     /// What a node starts from that holds its whole log in memory: all entries that follow the snapshot, or index 1.
     pub fn of_log(hard_state: HardState, snapshot: Option<SnapshotMeta>, entries: Entries) -> Self {
         let mut runs: Vec<(LogIndex, Term)> = Vec::new();
@@ -202,10 +202,10 @@ mod tests {
     use crate::id::NodeId;
     use alloc::vec;
 
-    fn restored(term: u64, ids: &[(u64, u64)]) -> Restored {
+    fn restored(term: u64, ids: &[(u64, u64)]) -> RecoveredState {
         let entry = |&(index, term): &(u64, u64)| Entry { id: EntryId::new(index, term), payload: Payload::Noop };
         let hard_state = HardState { term: Term(term), voted_for: None };
-        Restored::of_log(hard_state, None, ids.iter().map(entry).collect())
+        RecoveredState::of_log(hard_state, None, ids.iter().map(entry).collect())
     }
 
     fn snapshot(index: u64, term: u64) -> SnapshotMeta {
@@ -215,8 +215,8 @@ mod tests {
 
     #[test]
     fn legal_states_are_accepted() {
-        assert_eq!(Restored::default().check(), Ok(()), "a joiner: no log, no configuration");
-        assert_eq!(Restored::bootstrap(Configuration::of_voters([NodeId(1)])).check(), Ok(()));
+        assert_eq!(RecoveredState::default().check(), Ok(()), "a joiner: no log, no configuration");
+        assert_eq!(RecoveredState::bootstrap(Configuration::of_voters([NodeId(1)])).check(), Ok(()));
         assert_eq!(restored(3, &[(1, 1), (2, 1), (3, 3)]).check(), Ok(()));
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let mut ahead = restored(1, &[(1, 1)]);
         ahead.applied = LogIndex(2);
         assert_eq!(ahead.check(), Err(AppliedBeyondLog { applied: LogIndex(2), last: LogIndex(1) }));
-        let empty = Restored::bootstrap(Configuration::default());
+        let empty = RecoveredState::bootstrap(Configuration::default());
         assert_eq!(empty.check(), Err(BadConfiguration { at: LogIndex(1) }));
         let mut short = restored(3, &[(1, 1), (2, 3)]);
         short.last = EntryId::new(3, 3);
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn a_snapshot_and_the_log_must_meet_and_agree() {
         use RestoreError::{AppliedBeyondLog, BadSnapshot, MissingEntries, TermAhead};
-        let with = |term, (index, at), ids: &[(u64, u64)]| Restored {
+        let with = |term, (index, at), ids: &[(u64, u64)]| RecoveredState {
             snapshot: Some(snapshot(index, at)),
             ..restored(term, ids)
         };

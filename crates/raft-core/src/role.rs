@@ -22,7 +22,7 @@ pub(crate) enum Role {
 
 /// Answers leaders and candidates. A learner is a follower that is no voter: its timer never fires.
 ///
-/// Invariants: `owed_vote` names the candidate that has this node's vote; `owed` is set only while the leader is known, and
+/// Invariants: `owed_vote` names the candidate that has this node's vote; `pending_ack` is set only while the leader is known, and
 /// its target is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -32,7 +32,7 @@ pub(crate) struct Follower {
     /// The newest append of this term's leader, whatever became of it. 0: none.
     pub(crate) seen: Seq,
     /// What it owes its leader: one success for all appends it has not answered.
-    pub(crate) owed: Option<Owed>,
+    pub(crate) pending_ack: Option<PendingAck>,
     /// The candidate it owes its vote, once that is durable.
     pub(crate) owed_vote: Option<NodeId>,
 }
@@ -40,7 +40,7 @@ pub(crate) struct Follower {
 /// A success response that is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Owed {
+pub(crate) struct PendingAck {
     /// Whether an append among them brought nothing new: then the answer waits for the term only, not for the entries.
     pub(crate) at_once: bool,
     /// min(durable, verified) when it was owed: the answer to new entries waits until that has grown.
@@ -74,7 +74,7 @@ pub(crate) struct Candidate {
 impl Follower {
     /// A follower that has heard nobody yet.
     pub(crate) fn new(election_deadline: Instant) -> Self {
-        Self { election_deadline, seen: Seq(0), owed: None, owed_vote: None }
+        Self { election_deadline, seen: Seq(0), pending_ack: None, owed_vote: None }
     }
 }
 
@@ -83,11 +83,12 @@ impl Role {
     pub(crate) fn check(&self, shared: &Shared) {
         let (id, vote) = (shared.id(), shared.hard_state.voted_for);
         match self {
-            Self::Follower(Follower { owed, owed_vote, .. }) => {
+            Self::Follower(Follower { pending_ack, owed_vote, .. }) => {
                 assert!(owed_vote.is_none() || *owed_vote == vote, "vote owed to {owed_vote:?}, given to {vote:?}");
-                let (leader, verified) = (shared.leader, shared.verified);
-                let is_owed = owed.is_none_or(|owed| leader.is_some() && owed.target <= verified);
-                assert!(is_owed, "{owed:?} to leader {leader:?}, verified {verified}");
+                let (leader, leader_match) = (shared.leader, shared.leader_match);
+                let is_owed =
+                    pending_ack.is_none_or(|pending_ack| leader.is_some() && pending_ack.target <= leader_match);
+                assert!(is_owed, "{pending_ack:?} to leader {leader:?}, verified {leader_match}");
             }
             Self::Candidate(Candidate { granted, deadline, .. }) => {
                 assert!(vote == Some(id), "{id} is a candidate with vote {vote:?}");
@@ -112,8 +113,8 @@ impl Role {
     }
 }
 
-canonical!(Follower { election_deadline, seen, owed, owed_vote });
-canonical!(Owed { at_once, base, target });
+canonical!(Follower { election_deadline, seen, pending_ack, owed_vote });
+canonical!(PendingAck { at_once, base, target });
 canonical!(PreCandidate { round, granted, deadline });
 canonical!(Candidate { granted, deadline, transfer });
 
@@ -139,18 +140,19 @@ mod tests {
 
     #[test]
     fn a_follower_that_owes_what_it_must_not_fails() {
-        let owed = |raft: &mut Raft, target| {
-            of_follower(raft).owed = Some(Owed { at_once: false, base: LogIndex(0), target: LogIndex(target) });
+        let pending_ack = |raft: &mut Raft, target| {
+            of_follower(raft).pending_ack =
+                Some(PendingAck { at_once: false, base: LogIndex(0), target: LogIndex(target) });
         };
         let mut sound = follower();
-        owed(&mut sound, 3);
+        pending_ack(&mut sound, 3);
         each_fails(
             &sound,
             |raft| raft.role.check(&raft.shared),
             &[
                 ("vote owed to Some(n3), given to None", |raft| of_follower(raft).owed_vote = Some(NodeId(3))),
                 ("to leader None", |raft| raft.shared.leader = None),
-                ("verified 2", |raft| raft.shared.verified = LogIndex(2)),
+                ("verified 2", |raft| raft.shared.leader_match = LogIndex(2)),
             ],
         );
     }

@@ -10,7 +10,7 @@ use crate::event::{AbandonReason, Event};
 use crate::id::{LogIndex, NodeId, ReadId, Seq};
 use crate::leader::Leader;
 use crate::message::SnapshotOutcome;
-use crate::progress::{Kept, Progress, Sending};
+use crate::progress::{Progress, Retained, SnapshotInFlight};
 use crate::shared::Shared;
 use crate::snapshot::SnapshotMeta;
 use crate::status::PeerState;
@@ -26,7 +26,7 @@ impl Progress {
             return self.snapshot_over(held.next(), seq);
         };
         let deadline = shared.now.after(shared.config.snapshot_timeout);
-        self.send_snapshot(Sending { last: meta.last, deadline }, appended_bytes);
+        self.send_snapshot(SnapshotInFlight { last: meta.last, deadline }, appended_bytes);
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 
@@ -34,9 +34,9 @@ impl Progress {
     /// from, and not this call, which has sent what it had to: the peer may be away.
     fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
         let sending = self.sending;
-        self.kept = None;
+        self.retained = None;
         self.snapshot_over(shared.log.base().index.next(), seq);
-        if let Some(Sending { last, .. }) = sending {
+        if let Some(SnapshotInFlight { last, .. }) = sending {
             shared.observe(|| Event::SnapshotAbandoned { peer, last, reason });
         }
     }
@@ -53,7 +53,7 @@ impl Leader {
         match outcome {
             SnapshotOutcome::Progress => {
                 let deadline = shared.now.after(shared.config.snapshot_timeout);
-                peer.sending = Some(Sending { deadline, ..sending });
+                peer.sending = Some(SnapshotInFlight { deadline, ..sending });
             }
             // Its core has it, so an append that leaves from now on finds it, unless the peer has crashed meanwhile.
             SnapshotOutcome::Delivered => peer.snapshot_over(sending.last.index.next(), self.seq),
@@ -81,11 +81,12 @@ impl Leader {
         let (appended, most) = (self.appended_bytes, shared.config.max_retained_bytes);
         let mut held: Option<LogIndex> = None;
         for peer in self.peers.values_mut() {
-            let is_kept =
-                |kept: &Kept| peer.match_index < covered && appended.saturating_sub(kept.appended_bytes) <= most;
-            peer.kept = peer.kept.filter(is_kept);
-            if let Some(kept) = peer.kept {
-                let needed = kept.after.max(peer.match_index).next();
+            let is_kept = |retained: &Retained| {
+                peer.match_index < covered && appended.saturating_sub(retained.appended_bytes) <= most
+            };
+            peer.retained = peer.retained.filter(is_kept);
+            if let Some(retained) = peer.retained {
+                let needed = retained.after.max(peer.match_index).next();
                 held = Some(held.map_or(needed, |held| held.min(needed)));
             }
         }

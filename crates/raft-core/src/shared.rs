@@ -14,7 +14,7 @@ use crate::jitter::Jitter;
 use crate::log::Log;
 use crate::message::{AppendEntriesResponse, AppendOutcome, Rpc};
 use crate::readback::ReadBack;
-use crate::restore::Restored;
+use crate::restore::RecoveredState;
 use crate::snapshot::Snapshots;
 use crate::time::{Instant, nanos, width};
 use crate::writes::Writes;
@@ -29,7 +29,7 @@ use core::time::Duration;
 /// - base <= newest snapshot <= commit, base being the last compacted entry;
 /// - the term of the last entry is at most the current term;
 /// - an entry that is not in memory is durable;
-/// - `applying` ends at `handed` and begins after `applied`, and `applying_bytes` is its sum;
+/// - `applying` ends at `submitted_apply` and begins after `applied`, and `applying_bytes` is its sum;
 /// - a write carries every change;
 /// - contact <= now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ pub(crate) struct Shared {
     pub(crate) commit: LogIndex,
     /// The highest index known to match the leader of the current term; never below `commit`, back to it when the term
     /// changes.
-    pub(crate) verified: LogIndex,
+    pub(crate) leader_match: LogIndex,
     /// The leader of the current term, once known. One term has one (Raft §5.2), so the first stays.
     pub(crate) leader: Option<NodeId>,
     /// The last contact with a leader of the then current term (Thesis §4.2.3); none in a node that never waits for one.
@@ -70,7 +70,7 @@ pub(crate) struct Shared {
     applying_bytes: u64,
     /// What is handed over up to here and overdue has been reported.
     overdue: LogIndex,
-    pub(crate) handed: LogIndex,
+    pub(crate) submitted_apply: LogIndex,
     pub(crate) applied: LogIndex,
     jitter: Jitter,
     /// Drawn last.
@@ -90,10 +90,10 @@ struct Applying {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, restored: Restored) -> Self {
+    pub(crate) fn new(config: Config, restored: RecoveredState) -> Self {
         let log = Log::restored(&restored);
         let last = log.last();
-        let Restored { hard_state, snapshot, applied, .. } = restored;
+        let RecoveredState { hard_state, snapshot, applied, .. } = restored;
         let covered = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let commit = applied.max(covered);
         Self {
@@ -115,13 +115,13 @@ impl Shared {
             to_apply: ReadBack::default(),
             stalled_write: None,
             commit,
-            verified: commit,
+            leader_match: commit,
             leader: None,
             contact: None,
             applying: VecDeque::new(),
             applying_bytes: 0,
             overdue: LogIndex(0),
-            handed: applied,
+            submitted_apply: applied,
             applied,
             lease_reads: 0,
             actions: Vec::new(),
@@ -187,7 +187,7 @@ impl Shared {
     /// priority, and what follows, rounds or votes for others, is not: or a node that alone can win might be kept waiting
     /// for ever by others that cannot.
     pub(crate) fn patient_deadline(&self) -> Instant {
-        self.election_deadline().after(self.config.patience())
+        self.election_deadline().after(self.config.priority_delay())
     }
 
     /// Whether `contact` is too recent for anybody to be elected (Thesis §4.2.3).
@@ -203,7 +203,7 @@ impl Shared {
         debug_assert!(term > self.hard_state.term, "term {term} is not above {}", self.hard_state.term);
         self.hard_state = HardState { term, voted_for };
         self.hard_state_changed = true;
-        self.verified = self.commit;
+        self.leader_match = self.commit;
         self.leader = None;
     }
 
@@ -317,7 +317,7 @@ impl Shared {
             return;
         }
         let before = core::mem::replace(&mut self.commit, index);
-        self.verified = self.verified.max(index);
+        self.leader_match = self.leader_match.max(index);
         self.observe(|| Event::Committed { index });
         let news: Vec<Action> = self
             .log
@@ -374,18 +374,18 @@ impl Shared {
     fn apply_next(&mut self) -> bool {
         let limit = self.commit.min(self.durable());
         let room = self.config.max_apply_bytes.saturating_sub(self.applying_bytes);
-        if self.handed >= limit || room == 0 {
+        if self.submitted_apply >= limit || room == 0 {
             return false;
         }
         let mut to_apply = core::mem::take(&mut self.to_apply);
-        let entries = to_apply.entries(self, self.handed.next(), limit, room).unwrap_or_default();
+        let entries = to_apply.entries(self, self.submitted_apply.next(), limit, room).unwrap_or_default();
         self.to_apply = to_apply;
         let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return false };
         if bytes > room && !self.applying.is_empty() {
             return false;
         }
-        self.hand_over(last.index, bytes);
-        self.to_apply.release(self.handed.next());
+        self.submit_apply(last.index, bytes);
+        self.to_apply.release(self.submitted_apply.next());
         self.actions.push(Action::Apply { entries });
         true
     }
@@ -394,16 +394,16 @@ impl Shared {
     /// read back a moment later.
     pub(crate) fn evict(&mut self) {
         let (durable, cached) = (self.durable(), self.config.max_cached_bytes);
-        self.log.evict(cached, durable.min(self.handed));
+        self.log.evict(cached, durable.min(self.submitted_apply));
         self.log.evict(cached.saturating_add(self.config.max_apply_bytes), durable);
     }
 
     /// Takes note of what the state machine is about to be handed: more than before, all of it committed and durable.
-    pub(crate) fn hand_over(&mut self, last: LogIndex, bytes: u64) {
-        let (before, commit, durable) = (self.handed, self.commit, self.durable());
+    pub(crate) fn submit_apply(&mut self, last: LogIndex, bytes: u64) {
+        let (before, commit, durable) = (self.submitted_apply, self.commit, self.durable());
         debug_assert!(before < last, "handed {last} is not above {before}");
         debug_assert!(last <= commit.min(durable), "handed {last} is above commit {commit} or durable {durable}");
-        self.handed = last;
+        self.submitted_apply = last;
         self.applying.push_back(Applying { last, bytes, since: self.now });
         self.applying_bytes = self.applying_bytes.saturating_add(bytes);
     }
@@ -417,7 +417,7 @@ impl Shared {
 
     /// Takes note of what the state machine applied. More than it was handed counts as that.
     pub(crate) fn on_applied(&mut self, index: LogIndex) {
-        self.applied = self.applied.max(index.min(self.handed));
+        self.applied = self.applied.max(index.min(self.submitted_apply));
         while let Some(apply) = self.applying.front().filter(|apply| apply.last <= self.applied) {
             self.applying_bytes = self.applying_bytes.saturating_sub(apply.bytes);
             self.applying.pop_front();
@@ -443,12 +443,12 @@ impl Shared {
 
     /// Asserts the invariants between two calls.
     pub(crate) fn check(&self) {
-        let Self { commit, verified, handed, applied, written, now, contact, .. } = *self;
+        let Self { commit, leader_match, submitted_apply, applied, written, now, contact, .. } = *self;
         let (base, last, newest) = (self.log.base().index, self.log.last(), self.snapshots.newest_index());
-        assert!(applied <= handed, "applied {applied} is above handed {handed}");
-        assert!(handed <= commit, "handed {handed} is above commit {commit}");
-        assert!(commit <= verified, "commit {commit} is above verified {verified}");
-        assert!(verified <= last.index, "verified {verified} is above last {last}");
+        assert!(applied <= submitted_apply, "applied {applied} is above handed {submitted_apply}");
+        assert!(submitted_apply <= commit, "handed {submitted_apply} is above commit {commit}");
+        assert!(commit <= leader_match, "commit {commit} is above verified {leader_match}");
+        assert!(leader_match <= last.index, "verified {leader_match} is above last {last}");
         assert!(base <= newest, "base {base} is above the newest snapshot {newest}");
         assert!(newest <= commit, "the newest snapshot {newest} is above commit {commit}");
         assert!(last.term <= self.term(), "the last entry {last} is above term {}", self.term());
@@ -456,18 +456,21 @@ impl Shared {
         assert!(cached <= durable.max(base).next(), "memory begins at {cached}, durable {durable}, base {base}");
         let (oldest, latest) = (self.applying.front(), self.applying.back());
         let is_the_rest = match (oldest, latest) {
-            (Some(oldest), Some(latest)) => applied < oldest.last && latest.last == handed,
-            _ => applied == handed && self.applying_bytes == 0,
+            (Some(oldest), Some(latest)) => applied < oldest.last && latest.last == submitted_apply,
+            _ => applied == submitted_apply && self.applying_bytes == 0,
         };
         let bytes = self.applying_bytes;
-        assert!(is_the_rest, "applying {oldest:?} to {latest:?}, {bytes} B, applied {applied}, handed {handed}");
+        assert!(
+            is_the_rest,
+            "applying {oldest:?} to {latest:?}, {bytes} B, applied {applied}, handed {submitted_apply}"
+        );
         let changed = (self.changed_from, self.truncate_from, self.changed_bytes, self.hard_state_changed);
         assert!(changed == (None, None, 0, false), "no write carries {changed:?}");
         assert!(written == last.index, "written {written} is not last {last}");
         assert!(contact <= Some(now), "contact {contact:?} is after now {now}");
         self.log.check();
         self.writes.check();
-        self.snapshots.check(handed);
+        self.snapshots.check(submitted_apply);
         self.to_apply.check(&self.log);
     }
 
@@ -483,7 +486,7 @@ impl Shared {
 }
 
 // The time is what all others count from; actions there are none between calls.
-canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, verified, leader, contact, applying, applying_bytes, overdue, handed, applied, jitter, election_timeout } without { now, lease_reads, actions });
+canonical!(Shared { config, hard_state, hard_state_write, hard_state_changed, log, changed_from, written, truncate_from, changed_bytes, writes, snapshots, read, to_apply, stalled_write, commit, leader_match, leader, contact, applying, applying_bytes, overdue, submitted_apply, applied, jitter, election_timeout } without { now, lease_reads, actions });
 canonical!(Applying { last, bytes, since });
 
 #[cfg(test)]
@@ -505,8 +508,8 @@ mod tests {
             &[
                 ("applied 3 is above handed 2", |shared| shared.applied = LogIndex(3)),
                 ("handed 2 is above commit 1", |shared| shared.commit = LogIndex(1)),
-                ("commit 2 is above verified 1", |shared| shared.verified = LogIndex(1)),
-                ("verified 4 is above last 3@2", |shared| shared.verified = LogIndex(4)),
+                ("commit 2 is above verified 1", |shared| shared.leader_match = LogIndex(1)),
+                ("verified 4 is above last 3@2", |shared| shared.leader_match = LogIndex(4)),
                 ("base 1 is above the newest snapshot 0", |shared| shared.log.compact(LogIndex(1))),
                 ("the newest snapshot 3 is above commit 2", |shared| {
                     let (configuration, configured_at) = (Configuration::of_voters([NodeId(1)]), EntryId::new(1, 1));
@@ -523,7 +526,7 @@ mod tests {
                     shared.applying.clear();
                     shared.applied = LogIndex(2);
                 }),
-                ("applied 0, handed 1", |shared| shared.handed = LogIndex(1)),
+                ("applied 0, handed 1", |shared| shared.submitted_apply = LogIndex(1)),
                 ("applied 2, handed 2", |shared| shared.applied = LogIndex(2)),
                 ("no write carries (None, None, 0, true)", |shared| shared.hard_state_changed = true),
                 ("written 2 is not last 3@2", |shared| shared.written = LogIndex(2)),
@@ -546,12 +549,12 @@ mod tests {
                 }),
                 ("entry 2 is committed up to 2", |shared| shared.truncate_from(LogIndex(2))),
                 ("commit 4 beyond the log's end 3@2", |shared| shared.commit_to(LogIndex(4))),
-                ("handed 2 is not above 2", |shared| shared.hand_over(LogIndex(2), 0)),
-                ("handed 3 is above commit 2 or durable 3", |shared| shared.hand_over(LogIndex(3), 0)),
+                ("handed 2 is not above 2", |shared| shared.submit_apply(LogIndex(2), 0)),
+                ("handed 3 is above commit 2 or durable 3", |shared| shared.submit_apply(LogIndex(3), 0)),
                 ("handed 3 is above commit 3 or durable 2", |shared| {
                     shared.commit_to(LogIndex(3));
                     shared.log_changes(LogIndex(3), 0);
-                    shared.hand_over(LogIndex(3), 0);
+                    shared.submit_apply(LogIndex(3), 0);
                 }),
                 ("the write from 4 on ends at 3, the log at 4", |shared| {
                     shared.push(noop(4));

@@ -9,7 +9,7 @@ use crate::event::{Cause, Event, IgnoreReason};
 use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term, WriteId};
 use crate::raft::Raft;
-use crate::role::{Owed, Role};
+use crate::role::{PendingAck, Role};
 use crate::shared::Shared;
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -29,7 +29,7 @@ pub struct SnapshotMeta {
 /// What becomes of the log when a snapshot takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum LogFate {
+pub enum InstallMode {
     /// It stays: the snapshot is of this log.
     Keep,
     /// It is forgotten whole and goes on after the snapshot: it may differ from what the snapshot covers.
@@ -109,14 +109,17 @@ impl Snapshots {
     }
 
     /// Asserts the invariants between two calls.
-    pub(crate) fn check(&self, handed: LogIndex) {
+    pub(crate) fn check(&self, submitted_apply: LogIndex) {
         assert!(self.changed.is_none(), "no write carries {:?}", self.changed);
         let snapshots = self.durable.iter().chain(self.in_flight.iter().map(|(_, meta)| meta));
         let rise = snapshots.is_sorted_by(|one, next| one.last.index < next.last.index);
         assert!(rise, "snapshots do not rise: durable {:?}, in flight {:?}", self.durable, self.in_flight);
         let (newest, must_restore) = (self.newest_index(), self.must_restore);
-        let is_behind = newest > handed;
-        assert!(must_restore == is_behind, "newest snapshot {newest}, handed {handed}, must restore: {must_restore}");
+        let is_behind = newest > submitted_apply;
+        assert!(
+            must_restore == is_behind,
+            "newest snapshot {newest}, handed {submitted_apply}, must restore: {must_restore}"
+        );
     }
 
     fn is_settled(&self) -> bool {
@@ -141,7 +144,7 @@ impl Shared {
         match self.snapshot_meta(index).filter(|_| is_news) {
             Some(meta) => {
                 debug_assert!(meta.is_consistent(), "{meta} contradicts itself");
-                self.snapshots.changed = Some(SnapshotRecord { meta, log: LogFate::Keep });
+                self.snapshots.changed = Some(SnapshotRecord { meta, log: InstallMode::Keep });
             }
             None => self.observe(|| Event::SnapshotUnused { index }),
         }
@@ -154,7 +157,7 @@ impl Shared {
         let last = meta.last;
         self.log.discard(&meta);
         self.log_is_discarded(touched, last.index);
-        self.snapshots.changed = Some(SnapshotRecord { meta, log: LogFate::Discard });
+        self.snapshots.changed = Some(SnapshotRecord { meta, log: InstallMode::Discard });
         self.snapshots.must_restore = true;
         self.commit_to(last.index);
         let now = self.log.configuration().map(|(at, _)| at);
@@ -172,7 +175,7 @@ impl Shared {
         }
         self.snapshots.must_restore = false;
         if let Some(meta) = self.snapshots.durable.clone() {
-            self.hand_over(meta.last.index, 0);
+            self.submit_apply(meta.last.index, 0);
             self.actions.push(Action::Restore { meta });
         }
         false
@@ -230,7 +233,7 @@ impl Raft {
             // Nothing to install, and what follows may be acknowledged already.
             self.shared.commit_to(last.index);
             self.shared.observe(|| Event::SnapshotUnused { index: last.index });
-        } else if last.index <= self.shared.verified {
+        } else if last.index <= self.shared.leader_match {
             // This term's leader has another entry there, by its own word.
             return self.ignore(from, IgnoreReason::Contradiction);
         } else {
@@ -243,9 +246,9 @@ impl Raft {
         if let Role::Follower(follower) = &mut self.role
             && is_current
         {
-            let matched = self.shared.durable().min(self.shared.verified);
+            let matched = self.shared.durable().min(self.shared.leader_match);
             let at_once = matched >= last.index;
-            follower.owe(Owed { at_once, base: matched, target: last.index });
+            follower.set_pending_ack(PendingAck { at_once, base: matched, target: last.index });
         }
     }
 }
@@ -284,7 +287,7 @@ mod tests {
             |snapshots| snapshots.check(LogIndex(7)),
             &[
                 ("no write carries Some", |snapshots| {
-                    snapshots.changed = Some(SnapshotRecord { meta: meta(9), log: LogFate::Keep });
+                    snapshots.changed = Some(SnapshotRecord { meta: meta(9), log: InstallMode::Keep });
                 }),
                 ("snapshots do not rise", |snapshots| snapshots.durable = Some(meta(7))),
                 ("newest snapshot 7, handed 7, must restore: true", |snapshots| snapshots.must_restore = true),

@@ -15,7 +15,7 @@ use crate::transfer::Transfer;
 impl Raft {
     /// Hands leadership over if the oldest write has been in flight for too long, or steps down if there is nobody to hand
     /// it to or that has failed. Once a call, after the inputs: the report of the write may be among them.
-    pub(crate) fn leave_a_stalled_disk(&mut self) {
+    pub(crate) fn check_write_stall(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some((write, _)) = self.shared.writes.oldest() else { return };
         if !leader.stall_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(self.shared.now)) {
@@ -24,7 +24,7 @@ impl Raft {
         let is_news = self.shared.stalled_write.replace(write) != Some(write);
         if is_news {
             self.shared.observe(|| Event::WriteStalled { write });
-            if leader.flee(&mut self.shared) {
+            if leader.transfer_away(&mut self.shared) {
                 return;
             }
         }
@@ -40,7 +40,7 @@ impl Leader {
     }
 
     /// Begins to hand over to whoever holds most; whether there is somebody.
-    fn flee(&mut self, shared: &mut Shared) -> bool {
+    fn transfer_away(&mut self, shared: &mut Shared) -> bool {
         let Some(target) = self.best_successor(shared, LogIndex(0)).filter(|_| !self.is_leaving(shared)) else {
             return false;
         };

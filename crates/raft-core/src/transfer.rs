@@ -21,19 +21,19 @@ pub(crate) struct Transfer {
     /// When it has failed; then the leader goes on.
     pub(crate) deadline: Instant,
     /// When the target was last told to start; told again each heartbeat interval, for a message may be lost.
-    told: Option<Instant>,
+    sent: Option<Instant>,
 }
 
 impl Transfer {
     /// A transfer that begins now.
     pub(crate) fn new(shared: &mut Shared, id: Option<RequestId>, target: NodeId) -> Self {
         shared.observe(|| Event::TransferBegun { target });
-        Self { id, target, deadline: shared.now.after(shared.longest_timeout()), told: None }
+        Self { id, target, deadline: shared.now.after(shared.longest_timeout()), sent: None }
     }
 
     /// Whether the target has been told to start.
     pub(crate) fn is_told(&self) -> bool {
-        self.told.is_some()
+        self.sent.is_some()
     }
 }
 
@@ -64,11 +64,11 @@ impl Leader {
             return self.fail_transfer(shared, TransferFailure::NoTarget);
         }
         let interval = shared.config.heartbeat_interval;
-        let is_due = transfer.told.is_none_or(|told| told.after(interval) <= shared.now);
+        let is_due = transfer.sent.is_none_or(|sent| sent.after(interval) <= shared.now);
         let match_index = self.peers.get(&transfer.target).map_or(LogIndex(0), |peer| peer.match_index);
         if is_due && match_index == shared.last().index {
-            self.tell_to_start(shared, transfer.target);
-            self.transfer = Some(Transfer { told: Some(shared.now), ..transfer });
+            self.send_timeout_now(shared, transfer.target);
+            self.transfer = Some(Transfer { sent: Some(shared.now), ..transfer });
         }
     }
 
@@ -95,8 +95,8 @@ impl Leader {
 
     /// Tells a peer to start an election at once. From now on another leader may be elected at any time, however lately
     /// everybody heard this one.
-    pub(crate) fn tell_to_start(&mut self, shared: &mut Shared, target: NodeId) {
-        self.told_to_start = true;
+    pub(crate) fn send_timeout_now(&mut self, shared: &mut Shared, target: NodeId) {
+        self.timeout_now_sent = true;
         let rpc = TimeoutNow { term: shared.term(), last: shared.last() };
         shared.send(target, Rpc::TimeoutNow(rpc));
     }
@@ -120,4 +120,4 @@ impl Leader {
     }
 }
 
-canonical!(Transfer { id, target, deadline, told });
+canonical!(Transfer { id, target, deadline, sent });

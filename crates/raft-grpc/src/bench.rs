@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
-use workload::{Shape, Wish, Workload};
+use workload::{LoadOp, Shape, Workload};
 
 /// What to put on a cluster.
 #[derive(Clone, Debug)]
@@ -158,8 +158,8 @@ fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> 
 async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<Record> {
     let mut records = Vec::new();
     while Instant::now() < run.until {
-        let wish = workload.next();
-        let (record, error) = carry_out(&mut client, &wish, run.reads, &workload, &run).await;
+        let load_op = workload.next();
+        let (record, error) = carry_out(&mut client, &load_op, run.reads, &workload, &run).await;
         workload.learn(&record.operation);
         let latency = record.operation.return_ns.unwrap_or_default() - record.operation.invoke_ns;
         run.second().count(record.operation.status, Duration::from_nanos(latency), error.as_ref());
@@ -179,13 +179,13 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
 /// One operation, and what is to be remembered of it.
 async fn carry_out(
     client: &mut Client,
-    wish: &Wish,
+    load_op: &LoadOp,
     reads: Consistency,
     workload: &Workload,
     run: &Run,
 ) -> (Record, Option<ClientError>) {
     let invoke_ns = run.now();
-    let heard = ask(client, wish, reads, workload.shape()).await;
+    let heard = ask(client, load_op, reads, workload.shape()).await;
     let return_ns = Some(run.now());
     let nothing = (OpResult::Null, 0, 0);
     let (status, (result, revision, map_revision), error) = match heard {
@@ -193,7 +193,7 @@ async fn carry_out(
         Err(error) if error.may_have_effect() => (Status::Unknown, nothing, Some(error)),
         Err(error) => (Status::Fail, nothing, Some(error)),
     };
-    let (op, key, value) = wish.words();
+    let (op, key, value) = load_op.words();
     let operation = Operation { client: workload.client, op, key, value, status, result, invoke_ns, return_ns };
     (Record { operation, revision, map_revision }, error)
 }
@@ -201,27 +201,27 @@ async fn carry_out(
 /// Asks, and says what the client was told, the revision that goes with it and that of the map.
 async fn ask(
     client: &mut Client,
-    wish: &Wish,
+    load_op: &LoadOp,
     reads: Consistency,
     shape: &Shape,
 ) -> Result<(OpResult, u64, u64), ClientError> {
-    Ok(match wish {
-        Wish::Get { key } => {
+    Ok(match load_op {
+        LoadOp::Get { key } => {
             let got = client.get(key.clone(), reads).await?;
             let result = got.value.map_or(OpResult::Null, |value| OpResult::Value(shape.name_of(&value)));
             (result, got.modified_revision, got.revision)
         }
-        Wish::Put { key, value } => {
+        LoadOp::Put { key, value } => {
             let revision = client.put(key.clone(), shape.value(value)).await?.revision;
             (OpResult::Null, revision, revision)
         }
-        Wish::Cas { key, old, new } => {
+        LoadOp::Cas { key, old, new } => {
             let old = old.as_ref().map(|old| shape.value(old));
             let swapped = client.cas(key.clone(), old, shape.value(new)).await?;
             let revision = swapped.written.revision;
             (OpResult::Flag(swapped.swapped), revision, revision)
         }
-        Wish::Delete { key } => {
+        LoadOp::Delete { key } => {
             let deleted = client.delete(key.clone()).await?;
             let revision = deleted.written.revision;
             (OpResult::Flag(deleted.existed), revision, revision)
@@ -236,8 +236,8 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
     let mut workload = Workload::new(shape, run.next_client.fetch_add(1, Ordering::Relaxed));
     let mut reads = Vec::new();
     for key in 0..options.keys {
-        let wish = Wish::Get { key: shape.key(key) };
-        let (record, error) = carry_out(&mut reader, &wish, Consistency::Linearizable, &workload, run).await;
+        let load_op = LoadOp::Get { key: shape.key(key) };
+        let (record, error) = carry_out(&mut reader, &load_op, Consistency::Linearizable, &workload, run).await;
         reads.push(record);
         // Where one read found no leader for so long, the others need not wait as long each.
         if error.is_some() {

@@ -1,17 +1,17 @@
 //! A client of a cluster: finds the leader, retries until a deadline, and has each command applied exactly once.
 //!
-//! In reading order: `ask` is one request to one node and what its answer proves, `nodes` whom to ask next, `course`
+//! In reading order: `ask` is one request to one node and what its answer proves, `nodes` whom to ask next, `retry`
 //! how long and how often, `error` what is left to say; `members` asks every node about itself, `watch` follows what happens.
 //! A client knows only what it was told: nothing here may take a silence for a failure.
 
 mod ask;
-mod course;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod members;
 mod nodes;
 mod outcome;
+mod retry;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -24,12 +24,12 @@ pub use watch::Watch;
 use crate::services::client_client::ClientClient;
 use ask::{Answered, Ask, Attempt, heard_from};
 use bytes::Bytes;
-use course::Course;
 use nodes::Nodes;
 use outcome::{Done, read_answer};
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
 use raft_proto::wire::raft::{NotLeader, OpenSessionRequest, QueryRequest, StatusRequest, StatusResponse};
 use raft_proto::wire::session;
+use retry::RetryState;
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -231,32 +231,32 @@ impl Client {
     /// The answer to a query, the index up to which its node had applied, and how many requests it took.
     async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
         self.nodes.forget_what_was_heard();
-        let mut course = Course::new(&self.options);
+        let mut retry = RetryState::new(&self.options);
         let (stale, lease) = (consistency == Consistency::Stale, consistency == Consistency::Lease);
-        let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut course).await?;
+        let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut retry).await?;
         let read = read_answer(&answer).ok_or_else(|| self.nodes.misread(false))?;
-        Ok((read, answer.applied, course.attempts()))
+        Ok((read, answer.applied, retry.attempts()))
     }
 
     /// Has a command applied exactly once, in the session; opens one if there is none.
     async fn command(&mut self, command: Command) -> Result<Done, ClientError> {
         self.nodes.forget_what_was_heard();
-        let mut course = Course::new(&self.options);
+        let mut retry = RetryState::new(&self.options);
         let command = command.encode();
         loop {
-            let request = self.next_request(command.clone(), &mut course).await?;
-            match self.ask(request, &mut course).await? {
+            let request = self.next_request(command.clone(), &mut retry).await?;
+            match self.ask(request, &mut retry).await? {
                 Answered::Applied(applied) => {
-                    return Done::read(&applied, course.attempts()).ok_or_else(|| self.nodes.misread(true));
+                    return Done::read(&applied, retry.attempts()).ok_or_else(|| self.nodes.misread(true));
                 }
                 // Earlier attempts may have been applied while the session lived, and nobody remembers.
-                Answered::SessionGone if course.is_uncertain() => {
+                Answered::SessionGone if retry.is_uncertain() => {
                     self.session = None;
                     return Err(self.nodes.session_gone());
                 }
                 Answered::SessionGone => {
                     self.session = None;
-                    course.pause().await;
+                    retry.pause().await;
                 }
             }
         }
@@ -264,11 +264,11 @@ impl Client {
 
     /// The command under a number of its own. The number is taken before anything is sent: were it used again for
     /// another command, that one would get this one's answer.
-    async fn next_request(&mut self, command: Bytes, course: &mut Course) -> Result<session::Command, ClientError> {
+    async fn next_request(&mut self, command: Bytes, retry: &mut RetryState) -> Result<session::Command, ClientError> {
         let session = match &mut self.session {
             Some(session) => session,
             None => {
-                let id = self.ask(OpenSessionRequest {}, course).await?;
+                let id = self.ask(OpenSessionRequest {}, retry).await?;
                 self.session.insert(Session { id, next: 1 })
             }
         };
@@ -278,12 +278,12 @@ impl Client {
     }
 
     /// Asks one node after the other until one answers, refuses for good, or the time is up.
-    async fn ask<A: Ask>(&mut self, ask: A, course: &mut Course) -> Result<A::Answer, ClientError> {
+    async fn ask<A: Ask>(&mut self, ask: A, retry: &mut RetryState) -> Result<A::Answer, ClientError> {
         loop {
-            let Some(left) = course.left() else { return Err(self.nodes.gave_up(course)) };
+            let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
             let url = self.nodes.target();
             let stub = self.nodes.stub(&url)?;
-            course.count_attempt();
+            retry.count_attempt();
             let answer = tokio::time::timeout(left.min(self.options.attempt_timeout), ask.clone().send(stub)).await;
             let attempt = match answer {
                 Ok(Ok(attempt)) => attempt,
@@ -295,22 +295,22 @@ impl Client {
                     self.nodes.answered(url, ask.needs_leader());
                     return Ok(answer);
                 }
-                Attempt::Refused(reason) => return Err(self.nodes.refused(&url, reason, course)),
+                Attempt::Refused(reason) => return Err(self.nodes.refused(&url, reason, retry)),
                 Attempt::NotLeader(hint) => {
                     self.nodes.hear(&url, not_leader(&hint));
-                    if self.nodes.follow(&url, &hint.client_url) && course.may_hop() {
+                    if self.nodes.follow(&url, &hint.client_url) && retry.may_hop() {
                         continue;
                     }
                 }
                 Attempt::Again { heard, may_have_effect } => {
                     self.nodes.hear(&url, heard);
                     if may_have_effect && A::HAS_EFFECT {
-                        course.set_uncertain();
+                        retry.set_uncertain();
                     }
                 }
             }
             self.nodes.pass_on(&url);
-            course.pause().await;
+            retry.pause().await;
         }
     }
 }

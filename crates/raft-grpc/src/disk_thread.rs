@@ -8,12 +8,12 @@ use crate::failure::Failure;
 use crate::inbox::SharedInbox;
 use raft_core::{NodeId, Write};
 use raft_node::{DiskExecutor, DiskJob, DiskQueue, DiskTask, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
-use raft_store::{Acquaintance, Disk, DiskId, Store, StoreError};
+use raft_store::{Disk, DiskId, PeerCheck, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Who waits for what a task comes to: for all but a peer's disk, the node itself.
-type Waits = Option<oneshot::Sender<Acquaintance>>;
+type Waits = Option<oneshot::Sender<PeerCheck>>;
 
 /// What waits for the disk, shared by those who ask and the disk's thread.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl SharedDiskQueue {
 
     /// Asks what to make of a peer that says on which disk it is; a new one is remembered when the answer comes. None: that
     /// cannot be done now.
-    pub(crate) async fn register_peer(&self, peer: NodeId, disk: DiskId) -> Option<Acquaintance> {
+    pub(crate) async fn register_peer(&self, peer: NodeId, disk: DiskId) -> Option<PeerCheck> {
         let (answer, found) = oneshot::channel();
         self.put(|state| state.queue.push_peer(peer, disk, Some(answer)));
         found.await.ok()
@@ -269,10 +269,10 @@ mod tests {
             move || worker.run(&mut store, &queue, &inbox)
         });
         let (one, other) = (DiskId([1; 16]), DiskId([2; 16]));
-        assert_eq!(queue.register_peer(NodeId(2), one).await, Some(Acquaintance::Met));
+        assert_eq!(queue.register_peer(NodeId(2), one).await, Some(PeerCheck::New));
         assert!(std::fs::read(folder.path().join("PEERS")).unwrap().windows(16).any(|bytes| bytes == one.0));
-        assert_eq!(queue.register_peer(NodeId(2), one).await, Some(Acquaintance::Known));
-        assert_eq!(queue.register_peer(NodeId(2), other).await, Some(Acquaintance::Stranger { known: one }));
+        assert_eq!(queue.register_peer(NodeId(2), one).await, Some(PeerCheck::Known));
+        assert_eq!(queue.register_peer(NodeId(2), other).await, Some(PeerCheck::Mismatch { known: one }));
         // No name is free for what it would write: the disk fails, and nobody is told anything.
         std::fs::create_dir(folder.path().join("PEERS.new")).unwrap();
         assert_eq!(queue.register_peer(NodeId(3), one).await, None);

@@ -61,7 +61,7 @@ fn exit_of(error: &StoreError) -> Exit {
         StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound => Exit::Runtime,
         StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,
         StoreError::SegmentTooSmall { .. } => Exit::Usage,
-        StoreError::InUse | StoreError::Misfit { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
+        StoreError::InUse | StoreError::InvalidWrite { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
         StoreError::NoSnapshot { .. } | StoreError::OutOfPlace { .. } | StoreError::NotBegun => Exit::Runtime,
         StoreError::Damaged { .. } => Exit::Corrupt,
         StoreError::Poisoned(first) => exit_of(first),

@@ -14,7 +14,7 @@ use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
 use crate::peers::send_snapshot::SnapshotSender;
-use crate::peers::{self, Outlets, refusal};
+use crate::peers::{self, Outbox, refusal};
 use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::client_server::ClientServer;
@@ -169,15 +169,15 @@ struct Parts {
     directory: Arc<Directory>,
     inbox: Arc<SharedInbox>,
     disk: Arc<SharedDiskQueue>,
-    outlets: Arc<Outlets>,
+    outbox: Arc<Outbox>,
 }
 
 impl Parts {
     fn new(settings: &Settings, identity: Arc<Identity>) -> Self {
         let directory = Arc::new(Directory::new(&settings.peers));
         let inbox = Arc::<SharedInbox>::default();
-        let outlets = Arc::new(Outlets::new(settings.peers.keys().copied(), directory.clone(), inbox.clone()));
-        Self { identity, directory, inbox, disk: Arc::default(), outlets }
+        let outbox = Arc::new(Outbox::new(settings.peers.keys().copied(), directory.clone(), inbox.clone()));
+        Self { identity, directory, inbox, disk: Arc::default(), outbox }
     }
 }
 
@@ -205,13 +205,13 @@ impl Threads {
         let Opened { mut store, recovery, .. } = opened;
         let mut node = Node::new(core_config(settings), options, recovery.restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
-        let Parts { identity, directory, inbox, disk, outlets } = parts.clone();
+        let Parts { identity, directory, inbox, disk, outbox } = parts.clone();
         let (queue, reports) = (disk.clone(), inbox.clone());
         let worker = Worker::new(&store, &place, &inbox);
         let disk_thread = thread("disk", move || worker.run(&mut store, &queue, &reports))?;
         let (runtime, couriers) = (runtime.clone(), Mutex::default());
         let snapshots = SnapshotSender { identity, directory, runtime, couriers };
-        let lanes = Lanes { inbox, disk, outlets, snapshots };
+        let lanes = Lanes { inbox, disk, outbox, snapshots };
         let run = move || node_thread::run(&mut node, &lanes).map_or(Ok(()), |end| Err(ended_early(&place, &end)));
         let node_thread = thread("node", run)?;
         Ok(Self { node: node_thread, disk: disk_thread })
@@ -272,9 +272,9 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
     let clients = start_servers(&settings, ports, &parts, &closing);
     let (refused, mut refusals) = mpsc::channel(1);
     for (peer, url) in &settings.peers {
-        let Parts { identity, directory, outlets, .. } = parts.clone();
+        let Parts { identity, directory, outbox, .. } = parts.clone();
         let (stall, refused) = (2 * settings.election_timeout.end, refused.clone());
-        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outlets, directory, stall, refused }.run());
+        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outbox, directory, stall, refused }.run());
     }
     tokio::select! {
         Some(peer) = refusals.recv() => return Err(refused_by(&settings, peer)),
@@ -300,7 +300,7 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
 async fn hand_over(inbox: &SharedInbox) {
     let Some((_, answer)) = inbox.request(Request::TransferLeadership { to: None }) else { return };
     match timeout(DRAIN, answer).await {
-        Ok(Ok(Reply::HandedOver { to })) => tracing::info!("leadership is handed over to node {}", to.0),
+        Ok(Ok(Reply::LeadershipTransferred { to })) => tracing::info!("leadership is handed over to node {}", to.0),
         Ok(Ok(Reply::NotHandedOver { reason })) => tracing::warn!("leadership is not handed over: {reason}"),
         // It does not lead, nobody can take over, or the node is at an end.
         _ => {}

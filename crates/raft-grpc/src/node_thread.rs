@@ -8,7 +8,7 @@
 use crate::clock;
 use crate::disk_thread::SharedDiskQueue;
 use crate::inbox::{SharedInbox, Waits};
-use crate::peers::Outlets;
+use crate::peers::Outbox;
 use crate::peers::send_snapshot::SnapshotSender;
 use raft_core::{Configuration, NodeId, RequestId, SnapshotMeta, Status, StopReason};
 use raft_node::{Node, NodeInput, NodeOutput, Reply, Report, SnapshotError, SnapshotMessage, StateMachine};
@@ -33,7 +33,7 @@ pub(crate) struct NodeFacts {
 pub(crate) struct Lanes {
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) disk: Arc<SharedDiskQueue>,
-    pub(crate) outlets: Arc<Outlets>,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) snapshots: SnapshotSender,
 }
 
@@ -112,12 +112,12 @@ impl Host<'_> {
     }
 
     fn carry_out(&mut self, output: NodeOutput) -> Option<End> {
-        let Lanes { disk, outlets, snapshots, .. } = self.lanes;
+        let Lanes { disk, outbox, snapshots, .. } = self.lanes;
         match output {
-            NodeOutput::Send { to, rpc } => outlets.send(to, &rpc),
+            NodeOutput::Send { to, rpc } => outbox.send(to, &rpc),
             NodeOutput::SendSnapshot { to, message: SnapshotMessage::Chunk(chunk) } => snapshots.send(to, chunk),
             NodeOutput::SendSnapshot { to, message: SnapshotMessage::Progress(progress) } => {
-                outlets.send_progress(to, progress);
+                outbox.send_progress(to, progress);
             }
             NodeOutput::Persist(write) => disk.push_write(write),
             NodeOutput::Disk(job) => disk.push_job(job),

@@ -2,7 +2,7 @@
 //! on a connection of its own, so that no message waits behind one.
 //!
 //! `dial` keeps a stream to a peer up, `accept` answers the streams of peers and takes pieces of snapshots, `refusal` is what
-//! one of the two says to the other about a lost disk, [`Outlets`] are
+//! one of the two says to the other about a lost disk, [`Outbox`] are
 //! the queues between the node's thread and the streams, `send_snapshot` sends pieces of snapshots. Nobody ever waits for a
 //! peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is told that
 //! something is lost, once for each break.
@@ -67,13 +67,13 @@ impl Stream {
 
 /// Where the node's messages leave.
 #[derive(Debug)]
-pub(crate) struct Outlets {
+pub(crate) struct Outbox {
     streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
     directory: Arc<Directory>,
     inbox: Arc<SharedInbox>,
 }
 
-impl Outlets {
+impl Outbox {
     /// An outlet for each peer, none connected.
     pub(crate) fn new(
         peers: impl IntoIterator<Item = NodeId>,
@@ -148,24 +148,24 @@ mod tests {
     fn what_cannot_be_sent_is_dropped_and_counted() {
         let peer = NodeId(2);
         let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
-        let outlets = Outlets::new([peer], directory.clone(), Arc::default());
+        let outbox = Outbox::new([peer], directory.clone(), Arc::default());
         let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
         let dropped = || directory.get(peer).unwrap().dropped;
-        outlets.send(peer, &rpc);
+        outbox.send(peer, &rpc);
         assert_eq!(dropped(), 1, "not connected");
         let (queue, mut arrives) = mpsc::channel(2);
-        let sent = outlets.connect(peer, queue);
+        let sent = outbox.connect(peer, queue);
         for _ in 0..3 {
-            outlets.send(peer, &rpc);
+            outbox.send(peer, &rpc);
         }
         assert_eq!((dropped(), sent.load(Ordering::Relaxed)), (2, 2), "the third did not fit");
         assert!(arrives.try_recv().is_ok());
         directory.set_cut(true);
-        outlets.send(peer, &rpc);
+        outbox.send(peer, &rpc);
         assert_eq!(dropped(), 3, "cut off");
         directory.set_cut(false);
-        outlets.disconnect(peer);
-        outlets.send(peer, &rpc);
+        outbox.disconnect(peer);
+        outbox.send(peer, &rpc);
         assert_eq!(dropped(), 4);
         assert!(!directory.get(peer).unwrap().connected);
     }
@@ -175,7 +175,7 @@ mod tests {
         let peer = NodeId(2);
         let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
         let inbox = Arc::new(SharedInbox::default());
-        let outlets = Outlets::new([peer], directory, inbox.clone());
+        let outbox = Outbox::new([peer], directory, inbox.clone());
         let told = || {
             let mut inputs = Vec::new();
             inbox.take(Some(Duration::ZERO), &mut inputs);
@@ -183,13 +183,13 @@ mod tests {
         };
         let send = || {
             let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
-            outlets.send(peer, &rpc);
+            outbox.send(peer, &rpc);
         };
         send();
-        outlets.disconnect(peer);
+        outbox.disconnect(peer);
         assert!(!told(), "there was no stream yet: nothing was on its way");
         let (queue, mut arrives) = mpsc::channel(2);
-        outlets.connect(peer, queue);
+        outbox.connect(peer, queue);
         (0..2).for_each(|_| send());
         assert!(!told());
         send();
@@ -201,9 +201,9 @@ mod tests {
         while arrives.try_recv().is_ok() {}
         (0..3).for_each(|_| send());
         assert!(told(), "it was empty meanwhile: another break");
-        outlets.disconnect(peer);
+        outbox.disconnect(peer);
         assert!(told(), "the stream broke");
-        outlets.disconnect(peer);
+        outbox.disconnect(peer);
         send();
         assert!(!told(), "an attempt to connect that fails is no break");
     }

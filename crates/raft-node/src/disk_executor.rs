@@ -11,12 +11,12 @@ use crate::message::{DiskJob, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome
 use crate::snapshot::{HEAD_LENGTH_BYTES, check_snapshot, head_bytes};
 use bytes::Bytes;
 use raft_core::{NodeId, SnapshotMeta, Write, WriteId};
-use raft_store::{Acquaintance, Disk, DiskId, Lookout, Space, Store, StoreError};
+use raft_store::{Disk, DiskId, PeerCheck, Space, SpaceMonitor, Store, StoreError};
 
 /// Carries out disk tasks, one at a time, and watches the store's room.
 #[derive(Clone, Debug, Default)]
 pub struct DiskExecutor {
-    space: Lookout,
+    space: SpaceMonitor,
 }
 
 impl DiskExecutor {
@@ -53,7 +53,7 @@ impl DiskExecutor {
     /// # Errors
     /// The disk failed, or what is there is damaged: the process must end.
     pub fn execute<D: Disk>(&mut self, store: &mut Store<D>, job: &DiskJob) -> Result<Option<NodeInput>, StoreError> {
-        self.space.stir();
+        self.space.wake();
         match job {
             DiskJob::ReadLog { read, first, last, max_bytes } => {
                 let entries = store.read(*first, *last, *max_bytes)?;
@@ -74,18 +74,18 @@ impl DiskExecutor {
         store: &mut Store<D>,
         peer: NodeId,
         disk: DiskId,
-    ) -> Result<Option<Acquaintance>, StoreError> {
-        self.space.stir();
-        match store.meet(peer, disk) {
+    ) -> Result<Option<PeerCheck>, StoreError> {
+        self.space.wake();
+        match store.register_peer(peer, disk) {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.nothing_is_lost() => Ok(None),
+            Err(error) if error.is_recoverable() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Whether there is room to be made ahead when no task waits.
     pub fn is_short<D: Disk>(&self, store: &Store<D>) -> bool {
-        self.space.tends(store)
+        self.space.can_preallocate(store)
     }
 
     /// A step of making room ahead, to be taken when no task waits. What the node is to be given, if anything.
@@ -93,7 +93,7 @@ impl DiskExecutor {
     /// # Errors
     /// The disk failed: the process must end.
     pub fn preallocate<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<NodeInput>, StoreError> {
-        Ok(self.space.tend(store)?.map(space))
+        Ok(self.space.preallocate(store)?.map(space))
     }
 }
 
@@ -148,7 +148,7 @@ fn write_snapshot<D: Disk>(
             Ok(WriteOutcome::Unusable(error))
         }
         Ok(()) => Ok(WriteOutcome::Done),
-        Err(error) if error.nothing_is_lost() => Ok(WriteOutcome::NoSpace),
+        Err(error) if error.is_recoverable() => Ok(WriteOutcome::NoSpace),
         Err(StoreError::Damaged { .. }) => Ok(WriteOutcome::Damaged),
         Err(error) => Err(error),
     }

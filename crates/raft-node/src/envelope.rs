@@ -16,7 +16,7 @@ pub enum Envelope {
     /// Apply a command exactly once.
     Command(SessionCommand),
     /// Apply a command that the leader's state machine has asked for, in no session: it does no harm twice.
-    Own(Bytes),
+    Internal(Bytes),
 }
 
 /// A command with its place in a session.
@@ -41,7 +41,7 @@ impl Envelope {
             Self::Command(SessionCommand { session: SessionId(session), sequence, lowest_pending, command }) => {
                 Kind::Command(session::Command { session, sequence, lowest_pending, command })
             }
-            Self::Own(command) => Kind::Own(session::OwnCommand { command }),
+            Self::Internal(command) => Kind::Own(session::OwnCommand { command }),
         };
         session::SessionCommand { kind: Some(kind) }.encode_to_vec().into()
     }
@@ -55,7 +55,7 @@ impl Envelope {
                 let session = SessionId(session);
                 Self::Command(SessionCommand { session, sequence, lowest_pending, command })
             }
-            Kind::Own(session::OwnCommand { command }) => Self::Own(command),
+            Kind::Own(session::OwnCommand { command }) => Self::Internal(command),
         })
     }
 }
@@ -78,7 +78,7 @@ mod tests {
         fn commands_read_back(session: u64, sequence: u64, lowest_pending: u64, command: Vec<u8>) {
             let session = SessionId(session);
             let command = Bytes::from(command);
-            let own = Envelope::Own(command.clone());
+            let own = Envelope::Internal(command.clone());
             let in_session = Envelope::Command(SessionCommand { session, sequence, lowest_pending, command });
             for envelope in [own, in_session] {
                 prop_assert_eq!(Envelope::decode(&envelope.clone().encode()), Some(envelope));

@@ -10,38 +10,38 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Files {
     /// All of them.
-    there: BTreeSet<EntryId>,
+    on_disk: BTreeSet<EntryId>,
     /// That of the newest record that is durable.
     in_force: Option<EntryId>,
     /// Those of the records that are not.
-    coming: VecDeque<(WriteId, EntryId)>,
+    in_flight: VecDeque<(WriteId, EntryId)>,
     /// Those of which the core is told in this call.
-    told: BTreeSet<EntryId>,
+    reported: BTreeSet<EntryId>,
 }
 
 impl Files {
     /// What a start finds: the snapshot that the log goes by.
     pub(crate) fn new(in_force: Option<EntryId>) -> Self {
-        Self { there: in_force.into_iter().collect(), in_force, ..Self::default() }
+        Self { on_disk: in_force.into_iter().collect(), in_force, ..Self::default() }
     }
 
     /// A file is there, and the core is about to be told.
-    pub(crate) fn told(&mut self, last: EntryId) {
-        self.there.insert(last);
-        self.told.insert(last);
+    pub(crate) fn reported(&mut self, last: EntryId) {
+        self.on_disk.insert(last);
+        self.reported.insert(last);
     }
 
     /// A record is asked for.
     pub(crate) fn asked(&mut self, write: &Write) {
         if let Some(record) = &write.snapshot {
-            self.coming.push_back((write.id, record.meta.last));
+            self.in_flight.push_back((write.id, record.meta.last));
         }
     }
 
     /// This record and all before it are durable.
     pub(crate) fn persisted(&mut self, write: WriteId) {
-        while let Some(&(_, last)) = self.coming.front().filter(|(id, _)| *id <= write) {
-            self.coming.pop_front();
+        while let Some(&(_, last)) = self.in_flight.front().filter(|(id, _)| *id <= write) {
+            self.in_flight.pop_front();
             self.in_force = Some(last);
         }
     }
@@ -53,16 +53,16 @@ impl Files {
         is_sent: impl Fn(EntryId) -> bool,
         is_made: impl Fn(EntryId) -> bool,
     ) -> Vec<EntryId> {
-        let told = std::mem::take(&mut self.told);
-        if told.is_empty() && self.there.len() <= 1 {
+        let reported = std::mem::take(&mut self.reported);
+        if reported.is_empty() && self.on_disk.len() <= 1 {
             return Vec::new();
         }
-        let is_named = |last| self.in_force == Some(last) || self.coming.iter().any(|(_, named)| *named == last);
+        let is_named = |last| self.in_force == Some(last) || self.in_flight.iter().any(|(_, named)| *named == last);
         let is_over = |last: EntryId| self.in_force.is_some_and(|newest| last.index < newest.index) && !is_sent(last);
         let is_kept = |last| is_named(last) || is_made(last);
-        let useless = |last: &EntryId| !is_kept(*last) && (told.contains(last) || is_over(*last));
-        let useless: Vec<EntryId> = self.there.iter().copied().filter(useless).collect();
-        self.there.retain(|last| !useless.contains(last));
+        let useless = |last: &EntryId| !is_kept(*last) && (reported.contains(last) || is_over(*last));
+        let useless: Vec<EntryId> = self.on_disk.iter().copied().filter(useless).collect();
+        self.on_disk.retain(|last| !useless.contains(last));
         useless
     }
 }
@@ -70,7 +70,7 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Configuration, LogFate, NodeId, SnapshotMeta, SnapshotRecord};
+    use raft_core::{Configuration, InstallMode, NodeId, SnapshotMeta, SnapshotRecord};
 
     fn id(index: u64) -> EntryId {
         EntryId::new(index, 1)
@@ -79,28 +79,28 @@ mod tests {
     fn naming(write: u64, index: u64) -> Write {
         let configuration = Configuration::of_voters([NodeId(1)]);
         let meta = SnapshotMeta { last: id(index), configuration: configuration.clone(), configured_at: id(1) };
-        let snapshot = Some(SnapshotRecord { meta, log: LogFate::Keep });
+        let snapshot = Some(SnapshotRecord { meta, log: InstallMode::Keep });
         Write { id: WriteId(write), snapshot, ..Write::bootstrap(configuration) }
     }
 
     #[test]
     fn a_file_that_no_record_of_its_call_names_is_of_no_use() {
         let mut files = Files::new(None);
-        files.told(id(5));
-        files.told(id(7));
+        files.reported(id(5));
+        files.reported(id(7));
         files.asked(&naming(1, 7));
         assert_eq!(files.settle(|_| false, |_| false), [id(5)]);
         assert_eq!(files.settle(|_| false, |_| false), []);
-        files.told(id(7));
+        files.reported(id(7));
         assert_eq!(files.settle(|_| false, |_| false), [], "a record names it already");
     }
 
     #[test]
     fn a_file_that_is_being_made_stays_until_its_end_is_told() {
         let mut files = Files::new(None);
-        files.told(id(9));
+        files.reported(id(9));
         assert_eq!(files.settle(|_| false, |last| last == id(9)), [], "another one of that name is being written");
-        files.told(id(9));
+        files.reported(id(9));
         files.asked(&naming(1, 9));
         assert_eq!(files.settle(|_| false, |_| false), []);
     }
@@ -109,7 +109,7 @@ mod tests {
     fn an_older_file_is_of_no_use_once_the_newer_record_is_durable_and_nobody_is_sent_it() {
         let mut files = Files::new(Some(id(5)));
         for index in [7, 9] {
-            files.told(id(index));
+            files.reported(id(index));
             files.asked(&naming(index, index));
             assert_eq!(files.settle(|_| false, |_| false), [], "a crash may lead back to the older one");
         }

@@ -5,7 +5,7 @@
 //! `envelope` is what a command entry contains, `sessions` makes it apply exactly once, `waiters` and `reads` know who
 //! waits for what, `watches` are questions that wait for an answer, `timers` what is to happen by itself; `snapshot` is what
 //! a snapshot contains, `policy` says when one is taken, `saving` brings it to its file piece by piece, `loading` knows what
-//! waits while one is read, `sending` and `receiving` are the two ends of its way to a peer, `files` says which are of no use; `room` refuses what the
+//! waits while one is read, `transfers` and `receiving` are the two ends of its way to a peer, `files` says which are of no use; `disk_budget` refuses what the
 //! disk may have no space for. Around the node: `inbox` is the order in which a call is given what has arrived, `disk_queue` the
 //! order in which the disk serves a node, `disk_executor` carries out on a store what the queue hands over. Nothing here knows
 //! sockets, files, threads or clocks.
@@ -13,6 +13,7 @@
 //! A node depends on `raft-proto` for its envelope and its snapshots: what is in them must mean the same on every node and
 //! in every version, so it belongs to the formats that are written down in `proto/`.
 
+mod disk_budget;
 mod disk_executor;
 mod disk_queue;
 mod envelope;
@@ -25,12 +26,11 @@ mod node;
 mod policy;
 mod reads;
 mod receiving;
-mod room;
 mod saving;
-mod sending;
 mod sessions;
 mod snapshot;
 mod timers;
+mod transfers;
 mod waiters;
 mod watches;
 

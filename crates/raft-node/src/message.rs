@@ -206,7 +206,7 @@ pub enum Reply {
         configuration: Configuration,
     },
     /// This node leads no longer; the target has begun its election.
-    HandedOver {
+    LeadershipTransferred {
         /// The target.
         to: NodeId,
     },

@@ -10,18 +10,18 @@
 mod snapshots;
 
 use self::snapshots::Snapshots;
+use crate::disk_budget::DiskBudget;
 use crate::envelope::Envelope;
 use crate::machine::StateMachine;
 use crate::message::{DiskJob, NodeInput, NodeOutput, Reply, Report, Request, SnapshotJob};
 use crate::reads::Reads;
-use crate::room::Room;
 use crate::sessions::Sessions;
 use crate::timers::Timers;
 use crate::waiters::Waiters;
 use crate::watches::Watches;
 use raft_core::{
-    Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RejectReason, RequestId,
-    RestoreError, Restored, RoleKind, Rpc, Status, Term,
+    Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RecoveredState,
+    RejectReason, RequestId, RestoreError, RoleKind, Rpc, Status, Term,
 };
 use std::time::Duration;
 use xxhash_rust::xxh3::Xxh3;
@@ -80,7 +80,7 @@ pub struct Node<S: StateMachine> {
     watches: Watches,
     timers: Timers,
     snapshots: Snapshots<S::Snapshot>,
-    room: Room,
+    disk_budget: DiskBudget,
     max_sessions: usize,
     /// Whether somebody looks at what is applied: its hash costs as much as applying it.
     observes: bool,
@@ -98,7 +98,12 @@ impl<S: StateMachine> Node<S> {
     /// # Errors
     /// [`RestoreError`], if a setting is out of range, what was restored contradicts itself, or it claims that something
     /// is applied already.
-    pub fn new(config: Config, options: NodeOptions, restored: Restored, machine: S) -> Result<Self, RestoreError> {
+    pub fn new(
+        config: Config,
+        options: NodeOptions,
+        restored: RecoveredState,
+        machine: S,
+    ) -> Result<Self, RestoreError> {
         if restored.applied != LogIndex(0) {
             return Err(RestoreError::Config("restored.applied must be 0: the state machine starts empty"));
         }
@@ -113,7 +118,7 @@ impl<S: StateMachine> Node<S> {
             watches: Watches::default(),
             timers: Timers::default(),
             snapshots,
-            room: Room::new(options.reserve_bytes),
+            disk_budget: DiskBudget::new(options.reserve_bytes),
             max_sessions: options.max_sessions,
             observes,
             applied: LogIndex(0),
@@ -127,8 +132,8 @@ impl<S: StateMachine> Node<S> {
     /// come the state machine's timers that are up, if the node leads; at the end it takes a snapshot, if one is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         self.now = self.now.max(now);
-        self.room.begin();
-        self.snapshots.sending.due(self.now, outputs);
+        self.disk_budget.begin();
+        self.snapshots.transfers.due(self.now, outputs);
         let mut inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
         let mut lost: Option<Term> = None;
         loop {
@@ -146,15 +151,18 @@ impl<S: StateMachine> Node<S> {
         }
         self.ask_watches(outputs);
         self.settle_snapshots(outputs);
-        if self.room.is_to_be_asked(self.now) {
+        if self.disk_budget.is_to_be_asked(self.now) {
             outputs.push(NodeOutput::Disk(DiskJob::MakeRoom));
         }
     }
 
     /// The earliest time at which a call would do something by itself; read it again after every call.
     pub fn deadline(&self) -> Option<Instant> {
-        let sending = self.snapshots.sending.deadline();
-        [self.raft.deadline(), self.timers.deadline(), self.room.deadline(), sending].into_iter().flatten().min()
+        let transfers = self.snapshots.transfers.deadline();
+        [self.raft.deadline(), self.timers.deadline(), self.disk_budget.deadline(), transfers]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A copy of what matters about the core.
@@ -216,8 +224,8 @@ impl<S: StateMachine> Node<S> {
                 return None;
             }
             let Some(command) = self.machine.timed_out(&due) else { continue };
-            let (id, command) = (self.timers.propose(due), Envelope::Own(command).encode());
-            if self.room.take_command(command.len()).is_ok() {
+            let (id, command) = (self.timers.propose(due), Envelope::Internal(command).encode());
+            if self.disk_budget.take_command(command.len()).is_ok() {
                 return Some(Input::Propose { id, command });
             }
             self.timers.rejected(id, self.now);
@@ -229,19 +237,21 @@ impl<S: StateMachine> Node<S> {
         Some(match input {
             NodeInput::Tick => Input::Tick,
             // Whoever sent it finds out by the next heartbeat, as if it had been lost.
-            NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. } if !self.room.take_entries(&append.entries) => {
+            NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. }
+                if !self.disk_budget.take_entries(&append.entries) =>
+            {
                 return None;
             }
             NodeInput::Receive { from, rpc } => Input::Receive { from, rpc },
             NodeInput::Campaign => Input::Campaign,
             NodeInput::Unreachable { peer } => Input::Unreachable { peer },
             NodeInput::Persisted { write } => {
-                self.room.persisted(write);
+                self.disk_budget.persisted(write);
                 self.snapshots.files.persisted(write);
                 Input::Persisted { write }
             }
             NodeInput::Space { is_low } => {
-                self.room.told(is_low, self.now);
+                self.disk_budget.on_space(is_low, self.now);
                 return None;
             }
             NodeInput::Request { id, request } => return self.request(id, request, outputs),
@@ -251,7 +261,7 @@ impl<S: StateMachine> Node<S> {
             }
             NodeInput::LogRead { read, entries } => Input::LogRead { read, entries },
             NodeInput::TakeSnapshot => {
-                self.snapshots.policy.wished = true;
+                self.snapshots.policy.requested = true;
                 return None;
             }
             NodeInput::SnapshotLoaded { meta, data } => return self.snapshot_loaded(meta, &data, outputs),
@@ -304,7 +314,7 @@ impl<S: StateMachine> Node<S> {
 
     /// Whether the disk has room for an entry that somebody asks for; if not, the answer is given here.
     fn fits(&mut self, id: RequestId, bytes: usize, outputs: &mut Vec<NodeOutput>) -> bool {
-        let Err(reply) = self.room.take_command(bytes) else { return true };
+        let Err(reply) = self.disk_budget.take_command(bytes) else { return true };
         // The core would say the same, and must not be asked: it may become the leader in this very call.
         let reply = match self.raft.role() {
             RoleKind::Leader => reply,
@@ -321,7 +331,7 @@ impl<S: StateMachine> Node<S> {
         match action {
             Action::Send { to, rpc } => outputs.push(NodeOutput::Send { to, rpc }),
             Action::Persist(write) => {
-                self.room.asked(&write);
+                self.disk_budget.asked(&write);
                 self.snapshots.files.asked(&write);
                 outputs.push(NodeOutput::Persist(write));
             }
@@ -332,7 +342,7 @@ impl<S: StateMachine> Node<S> {
             }
             Action::Restore { meta } => {
                 let unknown = &mut |id, reply| outputs.push(NodeOutput::Reply { id, reply });
-                self.waiters.jumped(meta.last.index, unknown);
+                self.waiters.on_snapshot_installed(meta.last.index, unknown);
                 self.snapshots.loading.begin(meta.clone());
                 outputs.push(SnapshotJob::Load { meta }.into());
             }
@@ -341,7 +351,7 @@ impl<S: StateMachine> Node<S> {
                 outputs.push(NodeOutput::Disk(DiskJob::ReadLog { read, first, last, max_bytes }));
             }
             Action::SendSnapshot { to, term, meta } => {
-                outputs.push(self.snapshots.sending.begin(to, term, meta).into());
+                outputs.push(self.snapshots.transfers.begin(to, term, meta).into());
             }
             Action::Appended { id, .. } if Timers::is_own(id) => self.timers.appended(id),
             Action::Appended { id, entry } => self.waiters.insert(entry, id),
@@ -357,13 +367,15 @@ impl<S: StateMachine> Node<S> {
                     outputs.push(NodeOutput::Reply { id, reply: Reply::Rejected { reason } });
                 }
             }
-            Action::TransferDone { id, to } => outputs.push(NodeOutput::Reply { id, reply: Reply::HandedOver { to } }),
+            Action::TransferDone { id, to } => {
+                outputs.push(NodeOutput::Reply { id, reply: Reply::LeadershipTransferred { to } })
+            }
             Action::TransferFailed { id, reason } => {
                 outputs.push(NodeOutput::Reply { id, reply: Reply::NotHandedOver { reason } });
             }
             Action::LeadershipLost { term } => {
                 *lost = (*lost).max(Some(term));
-                self.snapshots.sending.end();
+                self.snapshots.transfers.end();
                 outputs.push(NodeOutput::Report(Report::LeadershipLost { term }));
             }
             Action::LeaderChanged { term, leader } => {
@@ -374,7 +386,7 @@ impl<S: StateMachine> Node<S> {
             }
             Action::Stopped { reason } => {
                 *lost = Some(Term(u64::MAX));
-                self.snapshots.sending.end();
+                self.snapshots.transfers.end();
                 for id in self.reads.take_all().into_iter().chain(self.watches.take_all()) {
                     let reply = Reply::Rejected { reason: RejectReason::Stopped };
                     outputs.push(NodeOutput::Reply { id, reply });
@@ -429,7 +441,7 @@ impl<S: StateMachine> Node<S> {
                 self.sessions.apply_once(entry.id, &command, |command| machine.apply(entry.id, command))
             }
             // The node's own: nobody waits for it.
-            Some(Envelope::Own(command)) => {
+            Some(Envelope::Internal(command)) => {
                 let response = self.machine.apply(entry.id, &command);
                 Reply::Applied { entry: entry.id, response }
             }

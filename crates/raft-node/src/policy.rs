@@ -19,7 +19,7 @@ pub(crate) struct Policy {
     /// The one that the host is saving.
     saving: Option<LogIndex>,
     /// Somebody has asked for one in this call.
-    pub(crate) wished: bool,
+    pub(crate) requested: bool,
 }
 
 impl Policy {
@@ -32,7 +32,7 @@ impl Policy {
             covered: LogIndex(0),
             bytes: 0,
             saving: None,
-            wished: false,
+            requested: false,
         }
     }
 
@@ -49,10 +49,10 @@ impl Policy {
 
     /// Whether a snapshot of the state at `applied` is to be taken now. Forgets the wish: it was for now.
     pub(crate) fn is_due(&mut self, applied: LogIndex) -> bool {
-        let wished = std::mem::take(&mut self.wished);
+        let requested = std::mem::take(&mut self.requested);
         let entries = applied.0.saturating_sub(self.covered.0);
         let grown = entries >= self.after_entries || self.bytes >= self.after_bytes;
-        self.saving.is_none() && entries > 0 && (wished || grown)
+        self.saving.is_none() && entries > 0 && (requested || grown)
     }
 
     /// The host is asked to save one of the state at `applied`.
@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn a_wish_is_for_now_and_for_something_new() {
         let mut policy = policy(0, 0);
-        policy.wished = true;
+        policy.requested = true;
         assert!(!policy.is_due(LogIndex(0)), "nothing is applied");
         assert!(!policy.is_due(LogIndex(1)), "that was then");
-        policy.wished = true;
+        policy.requested = true;
         assert!(policy.is_due(LogIndex(1)));
     }
 }

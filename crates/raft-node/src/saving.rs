@@ -27,7 +27,7 @@ pub(crate) enum Saved {
     /// The file is whole and durable.
     Whole,
     /// It was not asked for.
-    Stray,
+    Unexpected,
 }
 
 impl<C: SnapshotSource> Saving<C> {
@@ -46,7 +46,7 @@ impl<C: SnapshotSource> Saving<C> {
     /// The file of the snapshot that ends with `last` is written up to `end`.
     pub(crate) fn written(&mut self, last: EntryId, end: u64, max_bytes: usize) -> Saved {
         if (last, end) != (self.meta.last, self.end) {
-            Saved::Stray
+            Saved::Unexpected
         } else if self.is_last {
             Saved::Whole
         } else {

@@ -33,7 +33,7 @@ impl Waiters {
 
     /// The state will jump to a snapshot that covers everything up to `last`: what was appended up to there may be in it or
     /// not, which nobody can tell.
-    pub(crate) fn jumped(&mut self, last: LogIndex, answer: &mut impl FnMut(RequestId, Reply)) {
+    pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, answer: &mut impl FnMut(RequestId, Reply)) {
         while let Some(first) = self.waiting.first_entry()
             && first.key().0 <= last
         {
@@ -87,9 +87,10 @@ mod tests {
         assert_eq!(lost(1), None, "it was appended in a later term");
         assert_eq!(lost(2), Some(Reply::Unknown));
         assert_eq!(lost(u64::MAX), Some(Reply::Unknown));
-        let jumped = |last| told(move |waiters, mut answer| waiters.jumped(LogIndex(last), &mut answer));
-        assert_eq!(jumped(4), None, "the snapshot ends before it");
-        assert_eq!(jumped(5), Some(Reply::Unknown));
-        assert_eq!(jumped(6), Some(Reply::Unknown));
+        let on_snapshot_installed =
+            |last| told(move |waiters, mut answer| waiters.on_snapshot_installed(LogIndex(last), &mut answer));
+        assert_eq!(on_snapshot_installed(4), None, "the snapshot ends before it");
+        assert_eq!(on_snapshot_installed(5), Some(Reply::Unknown));
+        assert_eq!(on_snapshot_installed(6), Some(Reply::Unknown));
     }
 }

@@ -7,9 +7,9 @@ use crate::wire::store;
 use bytes::Bytes;
 use prost::Message;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
-    LogIndex, NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc, Seq,
-    SnapshotMeta, SnapshotRecord, Term, TimeoutNow, Vote, VoteRefusal, Write, WriteId,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState,
+    InstallMode, LogIndex, NodeId, Payload, PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Round, Rpc,
+    Seq, SnapshotMeta, SnapshotRecord, Term, TimeoutNow, Vote, VoteRefusal, Write, WriteId,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -85,7 +85,7 @@ pub fn decode_write(bytes: Bytes) -> Result<Write, DecodeError> {
 
 fn decode_snapshot_record(record: store::SnapshotRecord) -> Result<SnapshotRecord, DecodeError> {
     let meta = snapshot_meta_from_wire(record.meta.ok_or(DecodeError::Missing("SnapshotRecord.meta"))?)?;
-    let log = if record.discards_log { LogFate::Discard } else { LogFate::Keep };
+    let log = if record.discards_log { InstallMode::Discard } else { InstallMode::Keep };
     Ok(SnapshotRecord { meta, log })
 }
 

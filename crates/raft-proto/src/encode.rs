@@ -5,7 +5,7 @@ use crate::wire::raft::{append_entries_response, entry, peer_message, vote};
 use crate::wire::store;
 use prost::Message;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, LogFate, Payload, PreVote,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entry, EntryId, InstallMode, Payload, PreVote,
     PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, SnapshotMeta, TimeoutNow, Vote, VoteRefusal, Write, nanos,
 };
 
@@ -63,7 +63,7 @@ pub fn encode_write(write: &Write) -> Vec<u8> {
         truncate_from: write.truncate_from.map(|index| index.0),
         snapshot: write.snapshot.as_ref().map(|record| store::SnapshotRecord {
             meta: Some(snapshot_meta_to_wire(&record.meta)),
-            discards_log: record.log == LogFate::Discard,
+            discards_log: record.log == InstallMode::Discard,
         }),
         entries: write.entries.iter().map(encode_entry).collect(),
     };

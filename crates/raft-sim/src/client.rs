@@ -10,7 +10,7 @@ use crate::record::SimTime;
 use crate::rng::{Choices, Site};
 use crate::scenario::model::ClientModel;
 use bytes::Bytes;
-use operation::{Ended, Finished, Pending, Wish};
+use operation::{ClientOp, Ended, Finished, Pending};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_kv::history::{Operation, Status};
 use raft_node::{Reply, Request, SessionId};
@@ -131,12 +131,12 @@ impl Clients {
         out: &mut Vec<ClientOutput>,
     ) {
         let mut client = Client::new(self.slots.len(), node, true);
-        let wish = match value {
-            Some(value) => Wish::Put { key, value, ttl_ms: 0 },
-            None => Wish::Get { key, mode: operation::scripted_mode(self.model.reads) },
+        let op = match value {
+            Some(value) => ClientOp::Put { key, value, ttl_ms: 0 },
+            None => ClientOp::Get { key, mode: operation::scripted_mode(self.model.reads) },
         };
-        let needs_session = !wish.is_read();
-        let pending = Pending::new(client.number(), wish, now, &self.model);
+        let needs_session = !op.is_read();
+        let pending = Pending::new(client.number(), op, now, &self.model);
         out.push(pending.invoked(client.slot));
         client.wake_at(pending.give_up, out);
         if needs_session {
@@ -262,11 +262,11 @@ impl Clients {
         }
         client.operations += 1;
         let others = self.model.count.max(1);
-        let wish = Wish::draw(&self.model, client.slot, client.operations, others, &client.seen, choices);
-        if !wish.is_read() {
+        let op = ClientOp::draw(&self.model, client.slot, client.operations, others, &client.seen, choices);
+        if !op.is_read() {
             client.sequence += 1;
         }
-        let pending = Pending::new(client.number(), wish, now, &self.model);
+        let pending = Pending::new(client.number(), op, now, &self.model);
         out.push(pending.invoked(client.slot));
         client.state = State::Waiting(pending);
         self.retry(client, now, out);
@@ -289,7 +289,7 @@ impl Clients {
             State::Waiting(mut pending) => {
                 let session = client.session.unwrap_or(SessionId(0));
                 let sequence = if client.scripted { 1 } else { client.sequence };
-                pending.open.insert(client.send(pending.wish.request(session, sequence), out));
+                pending.open.insert(client.send(pending.op.request(session, sequence), out));
                 client.state = State::Waiting(pending);
             }
             other => client.state = other,

@@ -7,21 +7,21 @@
 //! Files are pages shared between the durable and the readable image (and between clones of the disk), so a write
 //! copies a page at most, and a file that is preallocated costs nothing.
 
-mod ailments;
 mod cases;
 mod content;
 mod damage;
+mod injected;
 mod sync;
 
-use ailments::Ailments;
 use content::{Change, Content};
+use injected::InjectedErrors;
 use raft_store::{Disk, DiskError, DiskErrorKind};
 use std::collections::{BTreeMap, BTreeSet};
 use sync::Loss;
 
-pub use ailments::Ailment;
 pub use cases::{Pending, PowerCase};
 pub use damage::{SECTOR_BYTES, Sector};
+pub use injected::InjectedError;
 
 /// A folder of files on a simulated disk.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +41,7 @@ pub struct SimDisk {
     /// When the machine stops, if it is to.
     stop: Option<Stop>,
     /// What makes calls fail.
-    ailments: Ailments,
+    injected: InjectedErrors,
     /// How many calls that change or sync something there were.
     calls: u64,
 }
@@ -198,23 +198,23 @@ impl SimDisk {
     }
 
     /// Has calls fail from now on: after this many more that can, in the way that the bits choose.
-    pub fn fall_ill(&mut self, ailment: Ailment, after: u64, bits: u64) {
-        self.ailments.begin(ailment, after, bits);
+    pub fn inject_error(&mut self, error: InjectedError, after: u64, bits: u64) {
+        self.injected.begin(error, after, bits);
     }
 
     /// Ends everything that makes calls fail.
-    pub fn cure(&mut self) {
-        self.ailments.cure();
+    pub fn clear_errors(&mut self) {
+        self.injected.clear_errors();
     }
 
     /// Whether calls may fail.
     pub fn is_ill(&self) -> bool {
-        self.ailments.any()
+        self.injected.any()
     }
 
     /// What has made calls fail since this was asked last.
-    pub fn take_struck(&mut self) -> Vec<Ailment> {
-        self.ailments.take_struck()
+    pub fn take_struck(&mut self) -> Vec<InjectedError> {
+        self.injected.take_struck()
     }
 
     /// Counts a call that changes or syncs something.
@@ -270,10 +270,10 @@ impl SimDisk {
     fn change(&mut self, name: &str, change: Change) -> Result<(), DiskError> {
         let length = self.file(name)?.seen.length();
         self.spend(name)?;
-        if change.end() > length && self.ailments.has_no_space() {
+        if change.end() > length && self.injected.has_no_space() {
             return Err(error(DiskErrorKind::Full, name));
         }
-        let (change, result) = match self.ailments.write_fails() {
+        let (change, result) = match self.injected.write_fails() {
             None => (Some(change), Ok(())),
             Some(bits) => (change.part(bits), Err(error(DiskErrorKind::Failed, name))),
         };
@@ -289,10 +289,10 @@ impl SimDisk {
     /// Counts a change of names; `grows` if it needs space.
     fn spend_on_names(&mut self, file: &str, grows: bool) -> Result<(), DiskError> {
         self.spend(file)?;
-        if grows && self.ailments.has_no_space() {
+        if grows && self.injected.has_no_space() {
             return Err(error(DiskErrorKind::Full, file));
         }
-        match self.ailments.write_fails() {
+        match self.injected.write_fails() {
             Some(_) => Err(error(DiskErrorKind::Failed, file)),
             None => Ok(()),
         }
@@ -370,7 +370,7 @@ impl Disk for SimDisk {
 
     fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
         self.number(file)?;
-        if self.ailments.read_fails() {
+        if self.injected.read_fails() {
             return Err(error(DiskErrorKind::Failed, file));
         }
         Ok(self.file(file)?.seen.read(offset, buffer))
@@ -387,7 +387,7 @@ impl Disk for SimDisk {
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         let number = self.number(file)?;
         self.spend(file)?;
-        let fails = self.ailments.sync_fails();
+        let fails = self.injected.sync_fails();
         let Some(synced) = self.files.get_mut(&number) else { return Ok(()) };
         let mut settled = Vec::new();
         match fails {

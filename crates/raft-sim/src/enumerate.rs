@@ -74,12 +74,12 @@ fn until(scenario: &Scenario) -> SimTime {
 fn walk(world: &mut World, mut events: u64, until: SimTime, visit: &mut dyn FnMut(Point) -> bool) {
     let mut nothing = Vec::new();
     loop {
-        let before = world.footprints();
+        let before = world.counters();
         if world.next_at().is_none_or(|at| at > until) || !world.advance() {
             return;
         }
         world.take_emissions(&mut nothing);
-        for (node, (outputs, calls)) in world.footprints() {
+        for (node, (outputs, calls)) in world.counters() {
             let (outputs_before, calls_before) = before.get(&node).copied().unwrap_or_default();
             let new = |now: u64, before: u64| u32::try_from(now.saturating_sub(before)).unwrap_or(u32::MAX);
             let outputs = new(outputs, outputs_before);
@@ -265,7 +265,7 @@ impl Sum {
     }
 
     /// One more branch, which a failure is to be named after.
-    fn add(&mut self, result: RunResult, outcome: u64, what: String) {
+    fn add(&mut self, result: RunResult, outcome: u64, kind: String) {
         let sum = &mut self.result;
         self.hash.update(&result.hash.to_le_bytes());
         sum.branches += 1;
@@ -278,10 +278,10 @@ impl Sum {
         for (kind, count) in result.faults {
             let known = sum.faults.entry(kind).or_default();
             known.injected |= count.injected;
-            known.mattered |= count.mattered;
+            known.had_effect |= count.had_effect;
         }
         sum.inconclusive = sum.inconclusive.take().or(result.inconclusive);
-        let words = format!("case {}.{outcome}: {what}", self.number);
+        let words = format!("case {}.{outcome}: {kind}", self.number);
         if let Some(mut violation) = result.violation {
             violation.message = format!("{} ({words})", violation.message);
             sum.violation = Some(violation);

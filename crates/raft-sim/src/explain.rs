@@ -2,18 +2,18 @@
 //!
 //! The text is stable: equal runs give equal texts, and nothing but the run enters.
 
-use crate::record::{CrashKind, Record, SimTime, Verdict, What};
+use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::model::Limits;
 use crate::scenario::{defaults, write};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
 use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
-use raft_store::Acquaintance;
+use raft_store::PeerCheck;
 use std::fmt;
 
 /// A record as one line: number, true time in seconds, who, what.
 pub fn line(record: &Record) -> String {
-    format!("{:>6}  {}  {:<3} {}", record.number, Seconds(record.at), who(record), Text(&record.what))
+    format!("{:>6}  {}  {:<3} {}", record.number, Seconds(record.at), who(record), Text(&record.kind))
 }
 
 /// True time in seconds, to the microsecond.
@@ -28,22 +28,25 @@ impl fmt::Display for Seconds {
 
 /// The node's column: a node, a client, or the world.
 fn who(record: &Record) -> String {
-    match (&record.what, record.node) {
-        (What::Invoked { client, .. } | What::Queried { client, .. } | What::Ended { client, .. }, None) => {
+    match (&record.kind, record.node) {
+        (
+            RecordKind::Invoked { client, .. } | RecordKind::Queried { client, .. } | RecordKind::Ended { client, .. },
+            None,
+        ) => {
             format!("c{client}")
         }
-        (What::Returned { operation }, None) => format!("c{}", operation.client),
+        (RecordKind::Returned { operation }, None) => format!("c{}", operation.client),
         (_, Some(node)) => node.to_string(),
         (_, None) => "*".to_owned(),
     }
 }
 
-struct Text<'a>(&'a What);
+struct Text<'a>(&'a RecordKind);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            What::Started { incarnation, hard_state, snapshot, entries, .. } => {
+            RecordKind::Started { incarnation, hard_state, snapshot, entries, .. } => {
                 let covered = snapshot.as_ref().map(|snapshot| snapshot.last);
                 let last = entries.last_id().max(covered).unwrap_or(EntryId::ZERO);
                 write!(f, "starts for the {} time with {hard_state}, ", ordinal(*incarnation))?;
@@ -52,8 +55,8 @@ impl fmt::Display for Text<'_> {
                 }
                 write!(f, "log up to {last}")
             }
-            What::RefusedToStart { error } => write!(f, "does not start: {error}"),
-            What::Crashed { crash, lost } => {
+            RecordKind::RefusedToStart { error } => write!(f, "does not start: {error}"),
+            RecordKind::Crashed { crash, lost } => {
                 let how = match crash {
                     CrashKind::Kill => "is killed",
                     CrashKind::PowerLoss => "loses power",
@@ -63,65 +66,65 @@ impl fmt::Display for Text<'_> {
                 write!(f, "{how}")?;
                 if *lost > 0 { write!(f, ", {lost} bytes that were not synced are gone") } else { Ok(()) }
             }
-            What::Received { from, rpc } => write!(f, "<- {from} {rpc}"),
-            What::TimerFired => write!(f, "timer"),
-            What::Requested { id } => write!(f, "is asked {id}"),
-            What::CampaignAsked => write!(f, "is asked to campaign"),
-            What::Wrote { writes, .. } => {
+            RecordKind::Received { from, rpc } => write!(f, "<- {from} {rpc}"),
+            RecordKind::TimerFired => write!(f, "timer"),
+            RecordKind::Requested { id } => write!(f, "is asked {id}"),
+            RecordKind::CampaignAsked => write!(f, "is asked to campaign"),
+            RecordKind::Wrote { writes, .. } => {
                 write!(f, "writes")?;
                 writes.iter().try_for_each(|Write { id, .. }| write!(f, " {id}"))
             }
-            What::Persisted { write, .. } => write!(f, "{write} is durable"),
-            What::Sent { to, rpc, verdict } => write!(f, "-> {to} {rpc}{}", Fate(*verdict)),
-            What::Asked { write } => write!(f, "persist {write}"),
-            What::Applied { entries, .. } => write!(f, "apply {entries}"),
-            What::Replied { id, reply } => write!(f, "answers {id}: {}", Answer(reply)),
-            What::ConfigurationChanged { configuration, at, committed } => {
+            RecordKind::Persisted { write, .. } => write!(f, "{write} is durable"),
+            RecordKind::Sent { to, rpc, verdict } => write!(f, "-> {to} {rpc}{}", Fate(*verdict)),
+            RecordKind::Asked { write } => write!(f, "persist {write}"),
+            RecordKind::Applied { entries, .. } => write!(f, "apply {entries}"),
+            RecordKind::Replied { id, reply } => write!(f, "answers {id}: {}", Answer(reply)),
+            RecordKind::ConfigurationChanged { configuration, at, committed } => {
                 write!(f, "configuration {configuration} of {at}{}", if *committed { " committed" } else { "" })
             }
-            What::Stopped { reason } => write!(f, "stopped: {reason}"),
-            What::Observed(event) => write!(f, "{event}"),
-            What::Invoked { label, .. } | What::Queried { label, .. } | What::Ended { label, .. } => {
+            RecordKind::Stopped { reason } => write!(f, "stopped: {reason}"),
+            RecordKind::Observed(event) => write!(f, "{event}"),
+            RecordKind::Invoked { label, .. } | RecordKind::Queried { label, .. } | RecordKind::Ended { label, .. } => {
                 write!(f, "{label}")
             }
-            What::Returned { operation } => write!(f, "{operation}"),
-            What::Fault { label } => write!(f, "{label}"),
-            What::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
-            What::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
-            What::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
-            What::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
-            What::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
-            What::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
-            What::SpaceAsked => write!(f, "asks its disk for space"),
-            What::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
-            what => write!(f, "{}", OfSnapshots(what)),
+            RecordKind::Returned { operation } => write!(f, "{operation}"),
+            RecordKind::Fault { label } => write!(f, "{label}"),
+            RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
+            RecordKind::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+            RecordKind::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
+            RecordKind::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
+            RecordKind::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
+            RecordKind::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
+            RecordKind::SpaceAsked => write!(f, "asks its disk for space"),
+            RecordKind::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
+            kind => write!(f, "{}", OfSnapshots(kind)),
         }
     }
 }
 
 /// What happens to snapshots, and to the log that they cover.
-struct OfSnapshots<'a>(&'a What);
+struct OfSnapshots<'a>(&'a RecordKind);
 
 impl fmt::Display for OfSnapshots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            What::MessageDropped { from } => write!(f, "has no room in its inbox for a message of {from}"),
-            What::RequestRefused { id } => write!(f, "has no room in its inbox for request {}", id.0),
-            What::UnreachableTold { peer } => write!(f, "hears that {peer} cannot be reached"),
-            What::PeerRegistered { peer, disk, found } => {
+            RecordKind::MessageDropped { from } => write!(f, "has no room in its inbox for a message of {from}"),
+            RecordKind::RequestRefused { id } => write!(f, "has no room in its inbox for request {}", id.0),
+            RecordKind::UnreachableTold { peer } => write!(f, "hears that {peer} cannot be reached"),
+            RecordKind::PeerRegistered { peer, disk, found } => {
                 write!(f, "has looked up the disk of {peer}, {disk}: ")?;
                 match found {
-                    Some(Acquaintance::Met) => write!(f, "new"),
-                    Some(Acquaintance::Known) => write!(f, "known"),
-                    Some(Acquaintance::Stranger { known }) => write!(f, "it was {known}"),
-                    Some(Acquaintance::Crowded) => write!(f, "too many are known"),
+                    Some(PeerCheck::New) => write!(f, "new"),
+                    Some(PeerCheck::Known) => write!(f, "known"),
+                    Some(PeerCheck::Mismatch { known }) => write!(f, "it was {known}"),
+                    Some(PeerCheck::Full) => write!(f, "too many are known"),
                     None => write!(f, "no space to remember it"),
                 }
             }
-            What::SnapshotWished => write!(f, "is told to take a snapshot"),
-            What::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
-            What::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
-            What::SnapshotNotWritten { last, outcome, .. } => {
+            RecordKind::SnapshotWished => write!(f, "is told to take a snapshot"),
+            RecordKind::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
+            RecordKind::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
+            RecordKind::SnapshotNotWritten { last, outcome, .. } => {
                 let why = match outcome {
                     WriteOutcome::Done => "it is written".to_owned(),
                     WriteOutcome::NoSpace => "the disk is full".to_owned(),
@@ -130,31 +133,31 @@ impl fmt::Display for OfSnapshots<'_> {
                 };
                 write!(f, "has no file of the snapshot of {last}: {why}")
             }
-            What::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
-            What::SnapshotReceived { meta, .. } => write!(f, "has all of the {meta}, its file is durable"),
-            What::SnapshotRead { to, last, offset, bytes } => match bytes {
+            RecordKind::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
+            RecordKind::SnapshotReceived { meta, .. } => write!(f, "has all of the {meta}, its file is durable"),
+            RecordKind::SnapshotRead { to, last, offset, bytes } => match bytes {
                 Some(bytes) => write!(f, "has read {bytes} bytes at {offset} of the snapshot of {last} for {to}"),
                 None => write!(f, "no longer has the snapshot of {last} for {to}"),
             },
-            What::SnapshotSaid { to, message, verdict } => {
+            RecordKind::SnapshotSaid { to, message, verdict } => {
                 write!(f, "-> {to} {}{}", OfTransfer(message), Fate(*verdict))
             }
-            What::SnapshotHeard { from, message } => write!(f, "<- {from} {}", OfTransfer(message)),
-            What::SnapshotDropped { last } => write!(f, "gives up what it has of the snapshot of {last}"),
-            What::SnapshotRefused { from, meta, error } => {
+            RecordKind::SnapshotHeard { from, message } => write!(f, "<- {from} {}", OfTransfer(message)),
+            RecordKind::SnapshotDropped { last } => write!(f, "gives up what it has of the snapshot of {last}"),
+            RecordKind::SnapshotRefused { from, meta, error } => {
                 write!(f, "refuses the snapshot of {} of {from}: {error}", meta.last)
             }
-            What::SnapshotChecked { last } => write!(f, "has the file of the snapshot of {last} checked"),
-            What::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
-            What::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
-            What::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
-            What::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
-            What::Compacted { before } => write!(f, "forgets its log before {before}, Raft §7"),
-            What::ReadAsked { read, first, last, max_bytes } => {
+            RecordKind::SnapshotChecked { last } => write!(f, "has the file of the snapshot of {last} checked"),
+            RecordKind::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
+            RecordKind::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
+            RecordKind::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
+            RecordKind::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
+            RecordKind::Compacted { before } => write!(f, "forgets its log before {before}, Raft §7"),
+            RecordKind::ReadAsked { read, first, last, max_bytes } => {
                 write!(f, "{read} read {first}..={last} up to {max_bytes} B")
             }
-            What::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
-            What::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
+            RecordKind::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
+            RecordKind::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
             _ => Ok(()),
         }
     }
@@ -220,7 +223,7 @@ impl fmt::Display for Answer<'_> {
             Reply::ConfigurationDecided { entry, configuration } => {
                 write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
             }
-            Reply::HandedOver { to } => write!(f, "handed over to {to}, Thesis §3.10"),
+            Reply::LeadershipTransferred { to } => write!(f, "handed over to {to}, Thesis §3.10"),
             Reply::NotHandedOver { reason } => write!(f, "not handed over: {reason}"),
             Reply::SessionExpired => write!(f, "the session is unknown"),
             Reply::AlreadyAnswered => write!(f, "applied before, and its answer forgotten, Thesis §6.3"),
@@ -248,14 +251,14 @@ mod tests {
     use super::*;
     use raft_core::{Event, HardState, NodeId, RequestVote, Rpc, Term, VoteRefusal};
 
-    fn record(node: Option<u64>, what: What) -> String {
+    fn record(node: Option<u64>, kind: RecordKind) -> String {
         line(&Record {
             number: 42,
             at: SimTime(1_234_567_890),
             cause: None,
             node: node.map(NodeId),
             call: 0,
-            what,
+            kind,
             view: None,
         })
     }
@@ -269,7 +272,7 @@ mod tests {
             pre_vote: false,
             reason: VoteRefusal::LogBehind { last: EntryId::new(5, 3) },
         };
-        let started = What::Started {
+        let started = RecordKind::Started {
             incarnation: 2,
             hard_state: HardState { term: Term(3), voted_for: Some(NodeId(1)) },
             snapshot: None,
@@ -278,13 +281,13 @@ mod tests {
             disk_durable: 0,
         };
         let lines = [
-            record(Some(2), What::Observed(refused)),
-            record(Some(1), What::Sent { to: NodeId(2), rpc: rpc.clone(), verdict: Verdict::Cut }),
-            record(Some(1), What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 1 } }),
-            record(Some(1), What::Crashed { crash: CrashKind::PowerLoss, lost: 3 }),
+            record(Some(2), RecordKind::Observed(refused)),
+            record(Some(1), RecordKind::Sent { to: NodeId(2), rpc: rpc.clone(), verdict: Verdict::Cut }),
+            record(Some(1), RecordKind::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 1 } }),
+            record(Some(1), RecordKind::Crashed { crash: CrashKind::PowerLoss, lost: 3 }),
             record(Some(1), started),
-            record(None, What::Fault { label: "cut n1>n3".into() }),
-            record(None, What::Invoked { client: 7, label: "put k3 = v17".into() }),
+            record(None, RecordKind::Fault { label: "cut n1>n3".into() }),
+            record(None, RecordKind::Invoked { client: 7, label: "put k3 = v17".into() }),
         ];
         let expected = [
             "    42     1.234567  n2  refuses n1 a vote: log 4@2 is behind 5@3, Raft §5.4.1",

@@ -98,17 +98,17 @@ pub struct FaultCount {
     /// It was injected.
     pub injected: bool,
     /// A node or a client saw something that it would not have seen without it.
-    pub mattered: bool,
+    pub had_effect: bool,
 }
 
 /// What is known so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct FaultCounts {
     injected: u32,
-    mattered: u32,
+    had_effect: u32,
 }
 
-impl Ledger {
+impl FaultCounts {
     /// A fault of this kind was injected.
     pub const fn inject(&mut self, fault: Fault) {
         self.injected |= fault.bit();
@@ -117,13 +117,13 @@ impl Ledger {
     /// A fault of this kind, injected earlier, made a difference.
     pub const fn matter(&mut self, fault: Fault) {
         self.inject(fault);
-        self.mattered |= fault.bit();
+        self.had_effect |= fault.bit();
     }
 
     /// Every kind, by name.
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         let has = |bits: u32, fault: Fault| bits & fault.bit() != 0;
-        let count = |fault| FaultCount { injected: has(self.injected, fault), mattered: has(self.mattered, fault) };
+        let count = |fault| FaultCount { injected: has(self.injected, fault), had_effect: has(self.had_effect, fault) };
         Fault::ALL.iter().map(|&fault| (fault.name(), count(fault))).collect()
     }
 }
@@ -134,14 +134,14 @@ mod tests {
 
     #[test]
     fn each_kind_is_counted_by_itself() {
-        let mut ledger = Ledger::default();
-        ledger.inject(Fault::Loss);
-        ledger.matter(Fault::RenameLost);
-        let counts = ledger.counts();
+        let mut fault_counts = FaultCounts::default();
+        fault_counts.inject(Fault::Loss);
+        fault_counts.matter(Fault::RenameLost);
+        let counts = fault_counts.counts();
         assert_eq!(counts.len(), Fault::ALL.len());
         for (name, count) in counts {
             let expected = (name == "loss" || name == "rename_lost", name == "rename_lost");
-            assert_eq!((count.injected, count.mattered), expected, "{name}");
+            assert_eq!((count.injected, count.had_effect), expected, "{name}");
         }
     }
 }

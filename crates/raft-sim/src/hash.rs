@@ -25,7 +25,7 @@ impl TraceHash {
         let bytes = &mut self.bytes;
         bytes.0.clear();
         (record.number, record.at, record.cause, record.node, record.call).hash(bytes);
-        record.what.hash(bytes);
+        record.kind.hash(bytes);
         if first_of_call {
             record.view.hash(bytes);
         }
@@ -97,12 +97,12 @@ impl Hasher for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{SimTime, What};
+    use crate::record::{RecordKind, SimTime};
     use raft_core::NodeId;
 
     fn record(number: u64, label: &str) -> Record {
-        let what = What::Fault { label: label.into() };
-        Record { number, at: SimTime(5), cause: None, node: Some(NodeId(1)), call: 0, what, view: None }
+        let kind = RecordKind::Fault { label: label.into() };
+        Record { number, at: SimTime(5), cause: None, node: Some(NodeId(1)), call: 0, kind, view: None }
     }
 
     fn hash(records: &[Record]) -> u128 {

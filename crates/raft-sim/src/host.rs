@@ -6,10 +6,10 @@ use crate::clock::NodeClock;
 use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
 use crate::lane::Working;
-use crate::record::{CrashKind, InFlight, NodeView, Quotas, SimTime, What};
+use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
 use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
 use raft_core::{
-    Config, Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, PeerState,
+    Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
     PeerStatus, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
@@ -32,19 +32,19 @@ pub(crate) const SEGMENTS: &str = "wal-";
 
 /// An input for a node, with the record that shows it.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct RecordedInput {
     /// The record that caused it.
     pub cause: Option<u64>,
     /// What it is recorded as.
-    pub what: What,
+    pub kind: RecordKind,
     /// The input.
     pub input: NodeInput,
 }
 
-impl Given {
+impl RecordedInput {
     /// An input.
-    pub const fn new(cause: Option<u64>, what: What, input: NodeInput) -> Self {
-        Self { cause, what, input }
+    pub const fn new(cause: Option<u64>, kind: RecordKind, input: NodeInput) -> Self {
+        Self { cause, kind, input }
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Connection {
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// Its disk is being looked up; so much it has said.
-    Unknown(Vec<Given>),
+    Unknown(Vec<RecordedInput>),
     /// Its disk is the one that it always had.
     Known,
     /// It is on another disk than before: nothing that it says is believed.
@@ -106,7 +106,7 @@ pub struct Host {
     /// Counts the power losses.
     pub power_losses: u64,
     /// Counts what made calls to its disk fail.
-    pub ailments: u64,
+    pub injected: u64,
     /// Counts what its processes have put out.
     pub outputs: u64,
     /// Counts the damages to its disk.
@@ -141,7 +141,7 @@ pub struct Process {
     /// What waits for the disk, each with the record that asked for it.
     pub queue: DiskQueue<u64>,
     /// What waits for the node, each with its cause and the record that shows it.
-    pub inbox: Inbox<(Option<u64>, What)>,
+    pub inbox: Inbox<(Option<u64>, RecordKind)>,
     /// Its thread is at something, and looks into the inbox later.
     pub busy: bool,
     /// The node's deadline has come, and its thread has not looked since.
@@ -244,7 +244,7 @@ impl Host {
             preallocations: 0,
             calls: 0,
             power_losses: 0,
-            ailments: 0,
+            injected: 0,
             outputs: 0,
             damages: 0,
             damaged: None,
@@ -264,7 +264,7 @@ impl Host {
     ///
     /// # Errors
     /// The words of the store or the core that refused.
-    pub fn start(&mut self, seed: u64) -> Result<What, String> {
+    pub fn start(&mut self, seed: u64) -> Result<RecordKind, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
         let tail_bytes = self.config.max_cached_bytes;
@@ -307,7 +307,7 @@ impl Host {
         self.image = Some(store.disk().clone());
         self.vouched = newest_segment(store.disk());
         self.damaged = None;
-        let what = What::Started {
+        let kind = RecordKind::Started {
             incarnation: self.incarnation,
             hard_state,
             snapshot: snapshot.clone(),
@@ -336,7 +336,7 @@ impl Host {
             log: entries.iter().filter(|_| reaches).map(|entry| entry.id.term).collect(),
             led_and_appended: Term(0),
         });
-        Ok(what)
+        Ok(kind)
     }
 
     /// The id that its disk gets if it has none: one that no other disk in the world has.
@@ -372,7 +372,7 @@ impl Host {
     pub fn set_disk_back(&mut self) -> u64 {
         let Some(mut image) = self.image.clone() else { return 0 };
         image.crash_power(PowerLoss::KeepNothing);
-        image.cure();
+        image.clear_errors();
         self.incarnations_lost = self.incarnation;
         (self.vouched, self.damaged) = (None, None);
         let undone = image.operations();
@@ -482,7 +482,7 @@ impl Process {
         if let Some(index) = write.truncate_from {
             self.log.truncate(self.place(index).unwrap_or(0));
         }
-        if let Some(taken) = write.snapshot.as_ref().filter(|taken| taken.log == LogFate::Discard) {
+        if let Some(taken) = write.snapshot.as_ref().filter(|taken| taken.log == InstallMode::Discard) {
             self.base = taken.meta.last;
             self.log.clear();
         }

@@ -4,7 +4,7 @@
 
 use raft_core::{NodeId, WriteId};
 use raft_node::{DiskJob, NodeInput};
-use raft_store::{Acquaintance, DiskId};
+use raft_store::{DiskId, PeerCheck};
 
 /// What the disk is at. Each but the last has the record that asked for it.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub enum Working {
         /// Its disk.
         disk: DiskId,
         /// What came of it; none: there is no space for it.
-        found: Option<Acquaintance>,
+        found: Option<PeerCheck>,
         /// The record that asked for it.
         cause: u64,
     },

@@ -2,7 +2,7 @@
 //!
 //! This file must not know what messages mean, only their kind, nor what happens when they arrive.
 
-use crate::faults::{Fault, Ledger};
+use crate::faults::{Fault, FaultCounts};
 use crate::record::Verdict;
 use crate::rng::{Choices, Site, link_key};
 use crate::scenario::model::NetworkModel;
@@ -115,7 +115,7 @@ impl Network {
     pub fn send(
         &mut self,
         choices: &mut Choices,
-        ledger: &mut Ledger,
+        fault_counts: &mut FaultCounts,
         link: Link,
         kind: &str,
         receiver_is_up: bool,
@@ -124,7 +124,7 @@ impl Network {
         traffic.sent += 1;
         let (message, cut) = (traffic.sent, traffic.cut);
         let lost = |verdict| Sending { verdict, copies: [None, None] };
-        let mut note = |fault| if receiver_is_up { ledger.matter(fault) } else { ledger.inject(fault) };
+        let mut note = |fault| if receiver_is_up { fault_counts.matter(fault) } else { fault_counts.inject(fault) };
         if let Some(fault) = cut {
             note(fault);
             return lost(Verdict::Cut);
@@ -145,11 +145,11 @@ impl Network {
         let mut delay = choices.draw(DELAY, key, message).in_range(&model.delay);
         if held_back {
             delay += choices.draw(REORDER_DELAY, key, message).in_range(&model.reorder_delay);
-            ledger.inject(Fault::Reorder);
+            fault_counts.inject(Fault::Reorder);
         }
         let first = Copy { link, message, held_back, duplicate: false, delay };
         let second = duplicated.then(|| {
-            ledger.inject(Fault::Duplicate);
+            fault_counts.inject(Fault::Duplicate);
             let later = choices.draw(DUPLICATE_DELAY, key, message).in_range(&model.duplicate_delay);
             Copy { duplicate: true, delay: delay + later, ..first }
         });
@@ -160,19 +160,19 @@ impl Network {
     pub fn send_snapshot(
         &mut self,
         choices: &mut Choices,
-        ledger: &mut Ledger,
+        fault_counts: &mut FaultCounts,
         link: Link,
         receiver_is_up: bool,
     ) -> Sending {
-        let mut sending = self.send(choices, ledger, link, INSTALL_SNAPSHOT, receiver_is_up);
+        let mut sending = self.send(choices, fault_counts, link, INSTALL_SNAPSHOT, receiver_is_up);
         let (model, key) = (self.model(link), link_key(link.0, link.1));
         let Some(Copy { message, .. }) = sending.copies[0] else { return sending };
         if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm)
         {
             if receiver_is_up {
-                ledger.matter(Fault::SnapshotLost)
+                fault_counts.matter(Fault::SnapshotLost)
             } else {
-                ledger.inject(Fault::SnapshotLost)
+                fault_counts.inject(Fault::SnapshotLost)
             }
             return Sending { verdict: Verdict::Lost, copies: [None, None] };
         }
@@ -189,13 +189,13 @@ impl Network {
     }
 
     /// Takes note that a copy was handed to a node.
-    pub fn arrived(&mut self, ledger: &mut Ledger, copy: &Copy) {
+    pub fn arrived(&mut self, fault_counts: &mut FaultCounts, copy: &Copy) {
         let traffic = self.traffic.entry(copy.link).or_default();
         if copy.duplicate {
-            ledger.matter(Fault::Duplicate);
+            fault_counts.matter(Fault::Duplicate);
         }
         if copy.held_back && copy.message < traffic.newest_arrived {
-            ledger.matter(Fault::Reorder);
+            fault_counts.matter(Fault::Reorder);
         }
         traffic.newest_arrived = traffic.newest_arrived.max(copy.message);
     }
@@ -314,20 +314,20 @@ mod tests {
     struct Bench {
         network: Network,
         choices: Choices,
-        ledger: Ledger,
+        fault_counts: FaultCounts,
     }
 
     impl Bench {
         fn new(model: NetworkModel) -> Self {
-            Self { network: Network::new(model), choices: Choices::new(3), ledger: Ledger::default() }
+            Self { network: Network::new(model), choices: Choices::new(3), fault_counts: FaultCounts::default() }
         }
 
         fn send(&mut self, from: u64, to: u64, kind: &str) -> Sending {
-            self.network.send(&mut self.choices, &mut self.ledger, (NodeId(from), NodeId(to)), kind, true)
+            self.network.send(&mut self.choices, &mut self.fault_counts, (NodeId(from), NodeId(to)), kind, true)
         }
 
-        fn mattered(&self, fault: Fault) -> bool {
-            self.ledger.counts()[fault.name()].mattered
+        fn had_effect(&self, fault: Fault) -> bool {
+            self.fault_counts.counts()[fault.name()].had_effect
         }
     }
 
@@ -337,7 +337,7 @@ mod tests {
         let one_way = bench.network.cut(links_between(&nodes(&[1]), &nodes(&[2, 3])), Fault::OneWayCut);
         assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Cut);
         assert_eq!(bench.send(2, 1, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
-        assert!(bench.mattered(Fault::OneWayCut) && !bench.mattered(Fault::Partition));
+        assert!(bench.had_effect(Fault::OneWayCut) && !bench.had_effect(Fault::Partition));
         bench.network.cut(links_across(&nodes(&[1, 2, 3]), &[nodes(&[1, 2])]), Fault::Partition);
         bench.network.mend(one_way);
         assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
@@ -349,14 +349,14 @@ mod tests {
     #[test]
     fn a_snapshot_takes_its_time_and_breaks_off_as_often_as_asked() {
         let send = |bench: &mut Bench| {
-            bench.network.send_snapshot(&mut bench.choices, &mut bench.ledger, (NodeId(1), NodeId(2)), true)
+            bench.network.send_snapshot(&mut bench.choices, &mut bench.fault_counts, (NodeId(1), NodeId(2)), true)
         };
         let mut bench = Bench::new(NetworkModel { snapshot_transfer: 9 * MS..9 * MS, ..model() });
         let whole = send(&mut bench).copies[0].expect("delivered");
-        assert!(whole.delay >= 10 * MS && !bench.mattered(Fault::SnapshotLost), "{whole:?}");
+        assert!(whole.delay >= 10 * MS && !bench.had_effect(Fault::SnapshotLost), "{whole:?}");
         bench.network.set_swarm_model(NetworkModel { snapshot_loss_ppm: 500_000, ..model() });
         let lost = (0..1_000).filter(|_| send(&mut bench).verdict == Verdict::Lost).count();
-        assert!((430..570).contains(&lost) && bench.mattered(Fault::SnapshotLost), "{lost} of 1000 at one in two");
+        assert!((430..570).contains(&lost) && bench.had_effect(Fault::SnapshotLost), "{lost} of 1000 at one in two");
         assert_eq!(
             bench.send(1, 2, "heartbeat").verdict,
             Verdict::Delivered { copies: 1 },
@@ -402,10 +402,10 @@ mod tests {
         bench.network.set_swarm_model(model());
         let later = bench.send(1, 2, "heartbeat").copies[0].expect("delivered");
         assert!(!later.held_back && later.delay < 2 * MS);
-        bench.network.arrived(&mut bench.ledger, &later);
-        assert!(!bench.mattered(Fault::Reorder));
-        bench.network.arrived(&mut bench.ledger, &held);
-        assert!(bench.mattered(Fault::Reorder));
+        bench.network.arrived(&mut bench.fault_counts, &later);
+        assert!(!bench.had_effect(Fault::Reorder));
+        bench.network.arrived(&mut bench.fault_counts, &held);
+        assert!(bench.had_effect(Fault::Reorder));
     }
 
     #[test]

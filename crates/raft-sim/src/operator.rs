@@ -24,7 +24,7 @@ pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Operator {
     /// What is to be done; the first is being done.
-    errands: VecDeque<Errand>,
+    tasks: VecDeque<OperatorTask>,
     /// The request whose answer it waits for.
     asked: Option<RequestId>,
     requests: u64,
@@ -34,7 +34,7 @@ pub(crate) struct Operator {
 
 /// Something to be done.
 #[derive(Clone, Debug)]
-struct Errand {
+struct OperatorTask {
     work: Work,
     /// When it is given up; a step of a story never is.
     until: Option<SimTime>,
@@ -89,9 +89,9 @@ impl fmt::Display for Work {
 impl World {
     /// Gives the operator an errand.
     pub(crate) fn instruct(&mut self, work: Work, until: Option<SimTime>) {
-        let idle = self.operator.errands.is_empty();
-        self.ledger.inject(work.fault());
-        self.operator.errands.push_back(Errand { work, until, attempts: 0, last_answer: "nobody led".into() });
+        let idle = self.operator.tasks.is_empty();
+        self.fault_counts.inject(work.fault());
+        self.operator.tasks.push_back(OperatorTask { work, until, attempts: 0, last_answer: "nobody led".into() });
         if idle {
             self.operator_tries();
         }
@@ -99,13 +99,13 @@ impl World {
 
     /// Whether the operator has nothing to do.
     pub(crate) fn operator_is_idle(&self) -> bool {
-        self.operator.errands.is_empty()
+        self.operator.tasks.is_empty()
     }
 
     /// Forgets what may be given up.
     pub(crate) fn dismiss_operator(&mut self) {
-        let gone = self.operator.errands.front().is_some_and(|errand| errand.until.is_some());
-        self.operator.errands.retain(|errand| errand.until.is_none());
+        let gone = self.operator.tasks.front().is_some_and(|errand| errand.until.is_some());
+        self.operator.tasks.retain(|errand| errand.until.is_none());
         if gone {
             self.operator.asked = None;
             self.operator_tries();
@@ -131,7 +131,7 @@ impl World {
 
     /// Asks the leader for what is to be done next, or waits for one.
     fn operator_tries(&mut self) {
-        while let Some(errand) = self.operator.errands.front() {
+        while let Some(errand) = self.operator.tasks.front() {
             let work = errand.work.clone();
             let given_up = errand.until.is_some_and(|until| until <= self.now);
             if !given_up && !self.is_done(&work) {
@@ -139,7 +139,7 @@ impl World {
             }
             let how = if given_up { "is given up" } else { "is so already" };
             self.emit_fault(format!("{work}: {how}"));
-            self.operator.errands.pop_front();
+            self.operator.tasks.pop_front();
         }
     }
 
@@ -149,11 +149,11 @@ impl World {
         self.operator.requests += 1;
         let id = RequestId(self.operator.requests);
         self.operator.asked = Some(id);
-        if let Some(errand) = self.operator.errands.front_mut() {
+        if let Some(errand) = self.operator.tasks.front_mut() {
             errand.attempts += 1;
             errand.last_answer = format!("{leader} did not answer");
         }
-        let asks = self.emit_outside(None, crate::record::What::Fault { label: format!("ask {leader}: {work}") });
+        let asks = self.emit_outside(None, crate::record::RecordKind::Fault { label: format!("ask {leader}: {work}") });
         let delay = self.choices.draw(DELAY, 0, id.0).in_range(&self.scenario.network.delay);
         let event = Event::Request { node: leader, id, request: work.request(), cause: Some(asks) };
         self.plan_after(delay, event);
@@ -177,17 +177,17 @@ impl World {
             return;
         }
         self.operator.asked = None;
-        let Some(errand) = self.operator.errands.front_mut() else { return };
+        let Some(errand) = self.operator.tasks.front_mut() else { return };
         errand.last_answer = format!("{}", crate::explain::Answer(reply));
         let fault = errand.work.fault();
         let senseless = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
-        let told_to = matches!(reply, Reply::HandedOver { .. });
+        let told_to = matches!(reply, Reply::LeadershipTransferred { .. });
         if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::NotHandedOver { .. }) || told_to {
-            self.ledger.matter(fault);
+            self.fault_counts.matter(fault);
         }
         let done = matches!(reply, Reply::ConfigurationDecided { .. }) || told_to;
         if done || senseless && errand.until.is_some() {
-            self.operator.errands.pop_front();
+            self.operator.tasks.pop_front();
             return self.operator_tries();
         }
         self.operator_waits(self.scenario.raft.election_timeout.end / 8);
@@ -202,8 +202,8 @@ impl World {
 
     /// What is wrong if the operator never got through with a step of the story.
     pub(crate) fn undone(&self) -> Option<String> {
-        let Errand { work, attempts, last_answer, .. } =
-            self.operator.errands.iter().find(|errand| errand.until.is_none())?;
+        let OperatorTask { work, attempts, last_answer, .. } =
+            self.operator.tasks.iter().find(|errand| errand.until.is_none())?;
         Some(format!("\"{work}\" never got through: asked {attempts} times, last: {last_answer}"))
     }
 }

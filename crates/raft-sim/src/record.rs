@@ -10,7 +10,7 @@ use raft_core::{
 };
 use raft_kv::history::Operation;
 use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, WriteOutcome};
-use raft_store::{Acquaintance, DiskId};
+use raft_store::{DiskId, PeerCheck};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct Record {
     /// Counts the calls of all nodes: what one call was given and what it asked for share a number. 0: outside of any call.
     pub call: u64,
     /// What.
-    pub what: What,
+    pub kind: RecordKind,
     /// The node after the step this record belongs to; none while it is down.
     pub view: Option<NodeView>,
 }
@@ -116,7 +116,7 @@ impl Hash for Quotas {
 
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum What {
+pub enum RecordKind {
     /// A node started, with what its store recovered.
     Started {
         /// Counts the starts of this node, from 1.
@@ -413,7 +413,7 @@ pub enum What {
         /// The disk that it says it is on.
         disk: DiskId,
         /// What came of it; none: there is no space to remember it.
-        found: Option<Acquaintance>,
+        found: Option<PeerCheck>,
     },
     /// A client began to ask, in a run whose clients want several keys at once: they keep no history.
     Queried {

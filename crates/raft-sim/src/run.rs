@@ -227,14 +227,14 @@ impl Judge {
         let healed = world.healed();
         let end = End { at: world.now(), history: world.history(), healed: healed.as_ref() };
         result.simulated = Duration::from_nanos(world.now().0);
-        result.faults = world.ledger().counts();
+        result.faults = world.fault_counts().counts();
         let finish = self.checkers.finish(&end);
         result.sometimes = finish.sometimes;
         // After a violation the run is cut short: what the end would have shown is not known.
         if result.violation.is_none() {
             result.violation = finish.violation;
             result.failures.extend(finish.failures);
-            result.failures.extend(world.untold());
+            result.failures.extend(world.unreached_step());
             result.failures.extend(world.undone());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
@@ -254,7 +254,7 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::faults::Fault;
-    use crate::record::What;
+    use crate::record::RecordKind;
     use crate::testing::{ms, quiet, swarm};
     use raft_core::RoleKind;
     use raft_kv::history::Status;
@@ -271,7 +271,7 @@ mod tests {
         let ok = result.history.iter().filter(|operation| operation.status == Status::Ok).count();
         assert!(ok > 50, "{ok} of {} operations were ok", result.history.len());
         assert!(result.faults.values().all(|count| !count.injected), "{:?}", result.faults);
-        assert!(records.iter().any(|record| matches!(record.what, What::Applied { .. })));
+        assert!(records.iter().any(|record| matches!(record.kind, RecordKind::Applied { .. })));
         assert_eq!(result.events, records.len() as u64);
         assert_eq!(result.simulated, ms(3_000));
     }
@@ -302,20 +302,20 @@ mod tests {
 
     #[test]
     fn swarm_runs_hold_and_heal_and_their_faults_matter() {
-        let mut mattered = BTreeSet::new();
+        let mut had_effect = BTreeSet::new();
         let mut retries = 0;
         for seed in 0..30 {
             let result = run(&swarm(3 + 2 * (seed % 2)), seed, &mut ());
             assert_eq!((&result.violation, &result.failures), (&None, &Vec::new()), "seed {seed}");
             assert!(result.heal.is_some(), "seed {seed}");
-            mattered.extend(result.faults.iter().filter(|(_, count)| count.mattered).map(|(name, _)| *name));
+            had_effect.extend(result.faults.iter().filter(|(_, count)| count.had_effect).map(|(name, _)| *name));
             retries += result.sometimes["client_retry"];
         }
         // Writes of several sectors are rare, and the store never leaves a name unsynced between two calls. Disks that are
         // lost are for stories: what Raft promises then depends on who else is up.
         let rare = [Fault::TornWrite, Fault::RenameLost, Fault::DiskWiped];
         for fault in Fault::ALL.iter().copied().filter(|fault| !rare.contains(fault)) {
-            assert!(mattered.contains(fault.name()), "{fault:?} never mattered: {mattered:?}");
+            assert!(had_effect.contains(fault.name()), "{fault:?} never mattered: {had_effect:?}");
         }
         assert!(retries > 0);
     }

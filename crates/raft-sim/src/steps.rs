@@ -66,11 +66,11 @@ impl World {
     }
 
     /// What is wrong if a step never came to be carried out: the story was another than the one that is told.
-    pub(crate) fn untold(&self) -> Option<String> {
+    pub(crate) fn unreached_step(&self) -> Option<String> {
         let first = self.script.conditional.last()? + 1;
-        let (steps, untold) = (self.scenario.steps.len(), self.script.conditional.len());
+        let (steps, unreached_step) = (self.scenario.steps.len(), self.script.conditional.len());
         Some(format!(
-            "step {first} of {steps} waited in vain for its moment: {untold} steps of the story were not told"
+            "step {first} of {steps} waited in vain for its moment: {unreached_step} steps of the story were not told"
         ))
     }
 
@@ -141,7 +141,7 @@ impl World {
             StepAction::DiskLatency { nodes, latency } => {
                 let nodes = self.resolve(nodes, n);
                 self.emit_fault(format!("disk latency of {}: {latency:?}", list(&nodes)));
-                self.ledger.inject(Fault::SlowDisk);
+                self.fault_counts.inject(Fault::SlowDisk);
                 for host in self.hosts.values_mut().filter(|host| nodes.contains(&host.id)) {
                     host.slow = Some(latency.clone());
                 }
@@ -153,10 +153,10 @@ impl World {
                     self.damage(node, *fault);
                 }
             }
-            StepAction::Ailment { nodes, ailment, after_calls } => {
+            StepAction::InjectedError { nodes, error, after_calls } => {
                 let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("{ailment} at {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.fall_ill(node, *ailment, *after_calls));
+                self.emit_fault(format!("{error} at {}", list(&nodes)));
+                nodes.iter().for_each(|&node| self.inject_error(node, *error, *after_calls));
             }
             StepAction::Drift { nodes, ppm } => {
                 let nodes = self.resolve(nodes, n);
@@ -236,7 +236,7 @@ impl World {
         self.emit_fault(format!("partition {}", labels.join(" | ")));
         self.end_partition();
         let links = links_across(&self.nodes(), groups);
-        self.ledger.inject(Fault::Partition);
+        self.fault_counts.inject(Fault::Partition);
         self.script.partition = Some(self.network.cut(links, Fault::Partition));
     }
 
@@ -247,7 +247,7 @@ impl World {
             if let Some(host) = self.hosts.get_mut(&node) {
                 host.slow = None;
             }
-            self.cure(node);
+            self.clear_errors(node);
             self.set_drift(node, 0);
             self.resume(node);
         }
@@ -279,7 +279,7 @@ impl World {
         if !one_way {
             links.extend(links_between(to, from));
         }
-        self.ledger.inject(fault);
+        self.fault_counts.inject(fault);
         self.network.cut(links, fault);
     }
 

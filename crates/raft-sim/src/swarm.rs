@@ -246,7 +246,7 @@ impl World {
                 self.emit_fault(format!("power loss {node} after its restart"));
                 self.crash(node, CrashKind::PowerLoss, Keep::Random);
                 if restarted {
-                    self.ledger.matter(Fault::KillRestartPowerLoss);
+                    self.fault_counts.matter(Fault::KillRestartPowerLoss);
                 }
             }
             SwarmEvent::KillAndRestart(node) => {
@@ -319,7 +319,7 @@ impl World {
         let factor = if leader.is_some() { 200 } else { factor };
         let latency: Range<Duration> = most..most.saturating_mul(factor);
         self.emit_fault(format!("disk of {node} is slow"));
-        self.ledger.inject(Fault::SlowDisk);
+        self.fault_counts.inject(Fault::SlowDisk);
         if let Some(host) = self.hosts.get_mut(&node) {
             host.slow = Some(latency);
         }
@@ -354,7 +354,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::What;
+    use crate::record::RecordKind;
     use crate::testing;
     use crate::world::Emission;
 
@@ -365,7 +365,7 @@ mod tests {
         world.take_emissions(&mut emissions);
         let drifts = emissions.iter().filter_map(|emission| {
             let Emission::Record(record) = emission else { return None };
-            let What::Fault { label } = &record.what else { return None };
+            let RecordKind::Fault { label } = &record.kind else { return None };
             let ppm = label.split_once(" drifts by ")?.1.strip_suffix(" ppm")?;
             Some(ppm.parse::<i32>().expect("a number").unsigned_abs())
         });

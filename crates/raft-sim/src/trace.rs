@@ -1,15 +1,15 @@
 //! A run as JSON lines, for programs: every record, in order, complete enough to check the run against a model written
 //! by somebody else. The schema is documented in `docs/trace.md`; what changes it changes [`VERSION`].
 
-use crate::record::{CrashKind, InFlight, NodeView, Record, Verdict, What};
+use crate::record::{CrashKind, InFlight, NodeView, Record, RecordKind, Verdict};
 use crate::scenario::model::Limits;
 use raft_core::{
-    AppendOutcome, Configuration, Entry, EntryId, LogFate, NodeId, Payload, RejectReason, RoleKind, Rpc, SnapshotMeta,
-    SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
+    AppendOutcome, Configuration, Entry, EntryId, InstallMode, NodeId, Payload, RejectReason, RoleKind, Rpc,
+    SnapshotMeta, SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
 };
 use raft_node::Reply;
 use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
-use raft_store::Acquaintance;
+use raft_store::PeerCheck;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -77,7 +77,7 @@ pub fn write_head(out: &mut dyn io::Write, scenario: &str, seed: u64, nodes: u64
 /// # Errors
 /// What `out` answers.
 pub fn write_record(out: &mut dyn io::Write, record: &Record) -> io::Result<()> {
-    let (kind, message, detail) = parts(&record.what);
+    let (kind, message, detail) = parts(&record.kind);
     let line = Line {
         version: VERSION,
         time_ns: record.at.0,
@@ -115,19 +115,21 @@ fn after(view: &NodeView) -> After {
 }
 
 /// A record's kind, the message it is about, and all else it says.
-fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
+fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
     let plain = |kind, detail| (kind, None, detail);
     match what {
-        What::Started { incarnation, hard_state, snapshot: found, entries: log, disk_mark, disk_durable } => plain(
-            "started",
-            json!({
-                "incarnation": incarnation, "term": hard_state.term.0, "vote": vote_of(hard_state.voted_for),
-                "snapshot": found.as_ref().map(snapshot), "entries": entries(log), "disk_mark": disk_mark,
-                "disk_durable": disk_durable,
-            }),
-        ),
-        What::RefusedToStart { error } => plain("refused_to_start", json!({ "error": error })),
-        What::Crashed { crash, lost } => {
+        RecordKind::Started { incarnation, hard_state, snapshot: found, entries: log, disk_mark, disk_durable } => {
+            plain(
+                "started",
+                json!({
+                    "incarnation": incarnation, "term": hard_state.term.0, "vote": vote_of(hard_state.voted_for),
+                    "snapshot": found.as_ref().map(snapshot), "entries": entries(log), "disk_mark": disk_mark,
+                    "disk_durable": disk_durable,
+                }),
+            )
+        }
+        RecordKind::RefusedToStart { error } => plain("refused_to_start", json!({ "error": error })),
+        RecordKind::Crashed { crash, lost } => {
             let how = match crash {
                 CrashKind::Kill => "kill",
                 CrashKind::PowerLoss => "power_loss",
@@ -136,62 +138,64 @@ fn parts(what: &What) -> (&'static str, Option<Value>, Value) {
             };
             plain("crashed", json!({ "crash": how, "lost": lost }))
         }
-        What::Received { from, rpc } => ("received", Some(message(rpc)), json!({ "from": from.0 })),
-        What::TimerFired => plain("timer_fired", Value::Null),
-        What::Requested { id } => plain("requested", json!({ "request": id.0 })),
-        What::CampaignAsked => plain("campaign_asked", Value::Null),
-        What::Wrote { writes, disk_mark } => {
+        RecordKind::Received { from, rpc } => ("received", Some(message(rpc)), json!({ "from": from.0 })),
+        RecordKind::TimerFired => plain("timer_fired", Value::Null),
+        RecordKind::Requested { id } => plain("requested", json!({ "request": id.0 })),
+        RecordKind::CampaignAsked => plain("campaign_asked", Value::Null),
+        RecordKind::Wrote { writes, disk_mark } => {
             let writes: Vec<Value> = writes.iter().map(write).collect();
             plain("wrote", json!({ "writes": writes, "disk_mark": disk_mark }))
         }
-        What::Persisted { write, disk_durable } => {
+        RecordKind::Persisted { write, disk_durable } => {
             plain("persisted", json!({ "write": write.0, "disk_durable": disk_durable }))
         }
-        What::Sent { to, rpc, verdict } => {
+        RecordKind::Sent { to, rpc, verdict } => {
             let (fate, copies) = fate(*verdict);
             ("sent", Some(message(rpc)), json!({ "to": to.0, "verdict": fate, "copies": copies }))
         }
-        What::Asked { write: asked } => plain("asked", write(asked)),
-        What::Applied { entries: applied, state_hash } => {
+        RecordKind::Asked { write: asked } => plain("asked", write(asked)),
+        RecordKind::Applied { entries: applied, state_hash } => {
             plain("applied", json!({ "entries": entries(applied), "state_hash": format!("{state_hash:032x}") }))
         }
-        What::Replied { id, reply: answer } => plain("replied", json!({ "request": id.0, "reply": reply(answer) })),
-        What::ConfigurationChanged { configuration: now, at, committed } => plain(
+        RecordKind::Replied { id, reply: answer } => {
+            plain("replied", json!({ "request": id.0, "reply": reply(answer) }))
+        }
+        RecordKind::ConfigurationChanged { configuration: now, at, committed } => plain(
             "configuration_changed",
             json!({ "configuration": configuration(now), "at": entry_id(*at), "committed": committed }),
         ),
-        What::Stopped { reason: StopReason::CommittedConflict { ours, theirs } } => {
+        RecordKind::Stopped { reason: StopReason::CommittedConflict { ours, theirs } } => {
             plain("stopped", json!({ "ours": entry_id(*ours), "theirs": entry_id(*theirs) }))
         }
-        What::Stopped { reason: StopReason::EntriesMissing { first } } => {
+        RecordKind::Stopped { reason: StopReason::EntriesMissing { first } } => {
             plain("stopped", json!({ "missing_from": first.0 }))
         }
-        What::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
-        What::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
-        What::Queried { client, label, query } => {
+        RecordKind::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
+        RecordKind::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
+        RecordKind::Queried { client, label, query } => {
             plain("queried", json!({ "client": client, "operation": label, "query": hex(query) }))
         }
-        What::Ended { client, label } => plain("ended", json!({ "client": client, "operation": label })),
-        What::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
-        What::Fault { label } => plain("fault", json!({ "step": label })),
-        What::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
-        What::LimitsDrawn { priority, limits } => plain("limits_drawn", limits_drawn(*priority, limits)),
-        What::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
-        What::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
-        What::MessageDropped { from } => plain("message_dropped", json!({ "from": from.0 })),
-        What::RequestRefused { id } => plain("request_refused", json!({ "id": id.0 })),
-        What::UnreachableTold { peer } => plain("unreachable_told", json!({ "peer": peer.0 })),
-        What::PeerRegistered { peer, disk, found } => {
+        RecordKind::Ended { client, label } => plain("ended", json!({ "client": client, "operation": label })),
+        RecordKind::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
+        RecordKind::Fault { label } => plain("fault", json!({ "step": label })),
+        RecordKind::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
+        RecordKind::LimitsDrawn { priority, limits } => plain("limits_drawn", limits_drawn(*priority, limits)),
+        RecordKind::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
+        RecordKind::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
+        RecordKind::MessageDropped { from } => plain("message_dropped", json!({ "from": from.0 })),
+        RecordKind::RequestRefused { id } => plain("request_refused", json!({ "id": id.0 })),
+        RecordKind::UnreachableTold { peer } => plain("unreachable_told", json!({ "peer": peer.0 })),
+        RecordKind::PeerRegistered { peer, disk, found } => {
             let found = found.map(|found| match found {
-                Acquaintance::Met => "new",
-                Acquaintance::Known => "known",
-                Acquaintance::Stranger { .. } => "mismatch",
-                Acquaintance::Crowded => "full",
+                PeerCheck::New => "new",
+                PeerCheck::Known => "known",
+                PeerCheck::Mismatch { .. } => "mismatch",
+                PeerCheck::Full => "full",
             });
             plain("peer_registered", json!({ "peer": peer.0, "disk": disk.to_string(), "found": found }))
         }
-        What::SpaceAsked => plain("space_asked", Value::Null),
-        What::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
+        RecordKind::SpaceAsked => plain("space_asked", Value::Null),
+        RecordKind::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
             let (kind, detail) = of_snapshots(what);
             plain(kind, detail)
@@ -234,52 +238,54 @@ fn snapshot_message(message: &SnapshotMessage) -> Value {
 }
 
 /// The same for what happens to snapshots, and to the log that they cover.
-fn of_snapshots(what: &What) -> (&'static str, Value) {
+fn of_snapshots(what: &RecordKind) -> (&'static str, Value) {
     match what {
-        What::SnapshotWished => ("snapshot_wished", Value::Null),
-        What::SnapshotTaken { meta } => ("snapshot_taken", json!({ "snapshot": snapshot(meta) })),
-        What::SnapshotGrown { file, last, end } => {
+        RecordKind::SnapshotWished => ("snapshot_wished", Value::Null),
+        RecordKind::SnapshotTaken { meta } => ("snapshot_taken", json!({ "snapshot": snapshot(meta) })),
+        RecordKind::SnapshotGrown { file, last, end } => {
             ("snapshot_grown", json!({ "file": snapshot_file(*file), "last": entry_id(*last), "end": end }))
         }
-        What::SnapshotNotWritten { file, last, outcome } => {
+        RecordKind::SnapshotNotWritten { file, last, outcome } => {
             let (file, outcome) = (snapshot_file(*file), snapshot_outcome(outcome));
             ("snapshot_not_written", json!({ "file": file, "last": entry_id(*last), "outcome": outcome }))
         }
-        What::SnapshotSaved { meta, durable } => {
+        RecordKind::SnapshotSaved { meta, durable } => {
             ("snapshot_saved", json!({ "snapshot": snapshot(meta), "durable": durable }))
         }
-        What::SnapshotReceived { meta, durable } => {
+        RecordKind::SnapshotReceived { meta, durable } => {
             ("snapshot_received", json!({ "snapshot": snapshot(meta), "durable": durable }))
         }
-        What::SnapshotRead { to, last, offset, bytes } => {
+        RecordKind::SnapshotRead { to, last, offset, bytes } => {
             ("snapshot_read", json!({ "to": to.0, "last": entry_id(*last), "offset": offset, "bytes": bytes }))
         }
-        What::SnapshotSaid { to, message, verdict } => {
+        RecordKind::SnapshotSaid { to, message, verdict } => {
             let (fate, copies) = fate(*verdict);
             let message = snapshot_message(message);
             ("snapshot_said", json!({ "to": to.0, "message": message, "verdict": fate, "copies": copies }))
         }
-        What::SnapshotHeard { from, message } => {
+        RecordKind::SnapshotHeard { from, message } => {
             ("snapshot_heard", json!({ "from": from.0, "message": snapshot_message(message) }))
         }
-        What::SnapshotDropped { last } => ("snapshot_dropped", json!({ "last": entry_id(*last) })),
-        What::SnapshotRefused { from, meta, error } => {
+        RecordKind::SnapshotDropped { last } => ("snapshot_dropped", json!({ "last": entry_id(*last) })),
+        RecordKind::SnapshotRefused { from, meta, error } => {
             let detail = json!({ "from": from.0, "snapshot": snapshot(meta), "error": error.to_string() });
             ("snapshot_refused", detail)
         }
-        What::SnapshotChecked { last } => ("snapshot_checked", json!({ "last": entry_id(*last) })),
-        What::SnapshotWanted { meta } => ("snapshot_wanted", json!({ "snapshot": snapshot(meta) })),
-        What::SnapshotLoaded { meta } => ("snapshot_loaded", json!({ "snapshot": snapshot(meta) })),
-        What::Restored { meta, state_hash } => {
+        RecordKind::SnapshotChecked { last } => ("snapshot_checked", json!({ "last": entry_id(*last) })),
+        RecordKind::SnapshotWanted { meta } => ("snapshot_wanted", json!({ "snapshot": snapshot(meta) })),
+        RecordKind::SnapshotLoaded { meta } => ("snapshot_loaded", json!({ "snapshot": snapshot(meta) })),
+        RecordKind::Restored { meta, state_hash } => {
             ("restored", json!({ "snapshot": snapshot(meta), "state_hash": format!("{state_hash:032x}") }))
         }
-        What::SnapshotRemoved { last } => ("snapshot_removed", json!({ "last": entry_id(*last) })),
-        What::Compacted { before } => ("compacted", json!({ "before": before.0 })),
-        What::ReadAsked { read, first, last, max_bytes } => {
+        RecordKind::SnapshotRemoved { last } => ("snapshot_removed", json!({ "last": entry_id(*last) })),
+        RecordKind::Compacted { before } => ("compacted", json!({ "before": before.0 })),
+        RecordKind::ReadAsked { read, first, last, max_bytes } => {
             let detail = json!({ "read": read.0, "first": first.0, "last": last.0, "max_bytes": max_bytes });
             ("read_asked", detail)
         }
-        What::LogRead { read, entries: found } => ("log_read", json!({ "read": read.0, "entries": entries(found) })),
+        RecordKind::LogRead { read, entries: found } => {
+            ("log_read", json!({ "read": read.0, "entries": entries(found) }))
+        }
         _ => ("", Value::Null),
     }
 }
@@ -361,7 +367,7 @@ fn write(write: &Write) -> Value {
         "hard_state": write.hard_state.map(|state| json!({ "term": state.term.0, "vote": vote_of(state.voted_for) })),
         "truncate_from": write.truncate_from.map(|index| index.0),
         "snapshot": write.snapshot.as_ref().map(|SnapshotRecord { meta, log }| {
-            json!({ "meta": snapshot(meta), "discards_log": *log == LogFate::Discard })
+            json!({ "meta": snapshot(meta), "discards_log": *log == InstallMode::Discard })
         }),
         "entries": entries(&write.entries),
     })
@@ -393,7 +399,7 @@ fn reply(reply: &Reply) -> Value {
                 "kind": "configuration_decided", "entry": entry_id(*entry), "configuration": configuration(decided),
             })
         }
-        Reply::HandedOver { to } => json!({ "kind": "handed_over", "to": to.0 }),
+        Reply::LeadershipTransferred { to } => json!({ "kind": "handed_over", "to": to.0 }),
         Reply::NotHandedOver { reason } => {
             let reason = match reason {
                 TransferFailure::TimedOut => "timed_out",
@@ -420,7 +426,7 @@ fn rejected(reason: RejectReason) -> Value {
         RejectReason::Leaving => rejected("leaving"),
         RejectReason::NoTarget => rejected("no_target"),
         RejectReason::NotReady => rejected("not_ready"),
-        RejectReason::OtherConfiguration { at } => {
+        RejectReason::ConfigurationMismatch { at } => {
             json!({ "kind": "rejected", "reason": "other_configuration", "at": entry_id(at) })
         }
         RejectReason::NotCaughtUp { id } => json!({ "kind": "rejected", "reason": "not_caught_up", "node": id.0 }),
@@ -505,14 +511,14 @@ mod tests {
             quotas: crate::record::Quotas::default(),
             configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
         };
-        let what = What::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
+        let kind = RecordKind::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
         let record = Record {
             number: 7,
             at: SimTime(12),
             cause: Some(5),
             node: Some(NodeId(1)),
             call: 3,
-            what,
+            kind,
             view: Some(view),
         };
         let mut out = Vec::new();
@@ -534,8 +540,8 @@ mod tests {
 
     #[test]
     fn a_record_of_a_client_has_no_node() {
-        let what = What::Invoked { client: 4, label: "get k1".into() };
-        let record = Record { number: 1, at: SimTime(0), cause: None, node: None, call: 0, what, view: None };
+        let kind = RecordKind::Invoked { client: 4, label: "get k1".into() };
+        let record = Record { number: 1, at: SimTime(0), cause: None, node: None, call: 0, kind, view: None };
         let mut out = Vec::new();
         write_record(&mut out, &record).expect("a Vec takes everything");
         let expected = concat!(

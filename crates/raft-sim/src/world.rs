@@ -17,12 +17,12 @@ mod space;
 use crate::client::{ClientOutput, Clients};
 use crate::clock::NodeClock;
 use crate::disk::{PowerCase, SimDisk};
-use crate::faults::Ledger;
+use crate::faults::FaultCounts;
 use crate::host::{Host, first_write};
 use crate::network::{Copy, Network};
 use crate::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
 use crate::queue::Queue;
-use crate::record::{NodeView, Record, SimTime, What};
+use crate::record::{NodeView, Record, RecordKind, SimTime};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
 use crate::steps::Script;
@@ -60,7 +60,7 @@ pub struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) now: SimTime,
     pub(crate) choices: Choices,
-    pub(crate) ledger: Ledger,
+    pub(crate) fault_counts: FaultCounts,
     pub(crate) hosts: BTreeMap<NodeId, Host>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
@@ -73,7 +73,7 @@ pub struct World {
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
     /// What waits for nodes that are paused, in order.
-    held: BTreeMap<NodeId, Vec<Event>>,
+    paused_queue: BTreeMap<NodeId, Vec<Event>>,
     history: Vec<Operation>,
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
@@ -85,7 +85,7 @@ pub struct World {
     power_case: Option<PowerCase>,
     /// Reused between calls.
     outputs: Vec<NodeOutput>,
-    batch: Vec<(NodeInput, (Option<u64>, What))>,
+    batch: Vec<(NodeInput, (Option<u64>, RecordKind))>,
     /// How many times a thread might have been at something else, and when it is.
     pub(crate) moments: Moments,
 }
@@ -161,7 +161,7 @@ impl World {
         let mut world = Self {
             scenario: Arc::clone(scenario),
             now: SimTime(0),
-            ledger: Ledger::default(),
+            fault_counts: FaultCounts::default(),
             hosts: BTreeMap::new(),
             network: Network::new(scenario.network.clone()),
             clients,
@@ -172,7 +172,7 @@ impl World {
             disturbed: SimTime(0),
             emissions: Vec::new(),
             queue: Queue::new(),
-            held: BTreeMap::new(),
+            paused_queue: BTreeMap::new(),
             history: Vec::new(),
             invoked: BTreeMap::new(),
             records: 0,
@@ -184,14 +184,14 @@ impl World {
             moments: Moments::default(),
             choices,
         };
-        world.found();
+        world.bootstrap();
         world.plan_steps();
         world.begin_swarm();
         world.for_clients(wakes, None);
         world
     }
 
-    fn found(&mut self) {
+    fn bootstrap(&mut self) {
         const SECOND: u64 = 1_000_000_000;
         let scenario = Arc::clone(&self.scenario);
         let founders = self.draw_founders();
@@ -224,14 +224,14 @@ impl World {
     }
 
     /// Of each node, how many outputs and disk calls there were.
-    pub(crate) fn footprints(&self) -> BTreeMap<NodeId, (u64, u64)> {
+    pub(crate) fn counters(&self) -> BTreeMap<NodeId, (u64, u64)> {
         let calls = |host: &Host| host.disk_to_see().map_or(0, SimDisk::calls);
         self.hosts.iter().map(|(id, host)| (*id, (host.outputs, calls(host)))).collect()
     }
 
     /// The faults so far.
-    pub const fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub const fn fault_counts(&self) -> &FaultCounts {
+        &self.fault_counts
     }
 
     /// When the next event is, if there is one before the scenario's time is over.
@@ -332,19 +332,19 @@ impl World {
                 }
                 ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
                 ClientOutput::Invoked { slot, client, label, query } => {
-                    let what = match query {
-                        None => What::Invoked { client, label },
-                        Some(query) => What::Queried { client, label, query },
+                    let kind = match query {
+                        None => RecordKind::Invoked { client, label },
+                        Some(query) => RecordKind::Queried { client, label, query },
                     };
-                    let number = self.emit_outside(None, what);
+                    let number = self.emit_outside(None, kind);
                     self.invoked.insert(slot, number);
                 }
                 ClientOutput::Returned(operation) => {
                     self.history.push(operation.clone());
-                    self.emit_outside(cause, What::Returned { operation });
+                    self.emit_outside(cause, RecordKind::Returned { operation });
                 }
                 ClientOutput::Ended { client, label } => {
-                    self.emit_outside(cause, What::Ended { client, label });
+                    self.emit_outside(cause, RecordKind::Ended { client, label });
                 }
             }
         }
@@ -371,21 +371,21 @@ impl World {
     }
 
     /// Records something under the present view; returns its number.
-    pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, what: What) -> u64 {
+    pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, kind: RecordKind) -> u64 {
         self.records += 1;
-        let record = Record { number: self.records, at: self.now, cause, node, call: self.call, what, view: None };
+        let record = Record { number: self.records, at: self.now, cause, node, call: self.call, kind, view: None };
         self.emissions.push(Emission::Record(Box::new(record)));
         self.records
     }
 
     /// Records something of the world or a client.
-    pub(crate) fn emit_outside(&mut self, cause: Option<u64>, what: What) -> u64 {
+    pub(crate) fn emit_outside(&mut self, cause: Option<u64>, kind: RecordKind) -> u64 {
         self.emissions.push(Emission::View(None));
-        self.emit(cause, None, what)
+        self.emit(cause, None, kind)
     }
 
     /// Records a fault or a step, in the scenario's words.
     pub(crate) fn emit_fault(&mut self, label: String) {
-        self.emit_outside(None, What::Fault { label });
+        self.emit_outside(None, RecordKind::Fault { label });
     }
 }

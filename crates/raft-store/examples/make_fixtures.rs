@@ -8,7 +8,7 @@
 //! A new one is a line in `FIXTURES` and a function below; a new format gets a folder of its own. Read the text that comes
 //! out before it is committed.
 
-use raft_core::{Configuration, EntryId, LogFate, LogIndex, NodeId, Write};
+use raft_core::{Configuration, EntryId, InstallMode, LogIndex, NodeId, Write};
 use raft_store::conformance::{DISK_ID, IDENTITY, Memory, OPTIONS, describe, entries, save, snapshot, vote};
 use raft_store::{DiskId, Opened, Store, open_node};
 use std::path::Path;
@@ -61,7 +61,7 @@ fn compacted() -> Memory {
     let mut store = start(lived());
     write(&mut store, (8..14).map(|index| entries(index, 1, 4, 1500)));
     save(&mut store, EntryId::new(11, 4));
-    write(&mut store, [snapshot(EntryId::new(11, 4), LogFate::Keep)]);
+    write(&mut store, [snapshot(EntryId::new(11, 4), InstallMode::Keep)]);
     store.compact(LogIndex(10)).expect("a disk that works");
     write(&mut store, [vote(5, 1)]);
     store.into_disk()
@@ -110,9 +110,9 @@ fn newer() -> Memory {
 /// A node that has met its peers, and one of them since its last start.
 fn acquainted() -> Memory {
     let mut store = start(lived());
-    store.meet(NodeId(2), DiskId([2; 16])).expect("a disk that works");
+    store.register_peer(NodeId(2), DiskId([2; 16])).expect("a disk that works");
     let mut store = start(store.into_disk());
-    store.meet(NodeId(3), DiskId([3; 16])).expect("a disk that works");
+    store.register_peer(NodeId(3), DiskId([3; 16])).expect("a disk that works");
     store.into_disk()
 }
 

@@ -29,7 +29,7 @@ use crate::{
     StoreOptions,
 };
 use bytes::Bytes;
-use raft_core::{Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Term, Write, WriteId};
+use raft_core::{Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, Term, Write, WriteId};
 
 /// The smallest segments, so that a few records fill one; and all entries come back from a start.
 pub const OPTIONS: StoreOptions =
@@ -105,7 +105,7 @@ pub fn fold<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (HardState, Entr
     for write in writes {
         hard_state = write.hard_state.unwrap_or(hard_state);
         log.retain(|entry: &Entry| write.truncate_from.is_none_or(|from| entry.id.index < from));
-        if write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard) {
+        if write.snapshot.as_ref().is_some_and(|record| record.log == InstallMode::Discard) {
             log.clear();
         }
         log.extend(write.entries.iter().cloned());
@@ -361,7 +361,7 @@ pub fn misfits_poison<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     store.write(&[entries(1, 1, 1, 8)]).expect("fits");
     let error = store.write(&[entries(2, 1, 1, 8), entries(4, 1, 1, 8)]).expect_err("a gap");
-    assert!(matches!(error, StoreError::Misfit { last: LogIndex(2), .. }), "{error}");
+    assert!(matches!(error, StoreError::InvalidWrite { last: LogIndex(2), .. }), "{error}");
     let poisoned = StoreError::Poisoned(Box::new(error));
     assert_eq!(store.write(&[entries(2, 1, 1, 8)]), Err(poisoned.clone()));
     assert_eq!(store.sync(), Err(poisoned));
@@ -369,5 +369,5 @@ pub fn misfits_poison<D: Disk>(disk: D) {
     assert_eq!(recovery.records, 1, "nothing of the group was written");
     let mut beyond = vote(1, 1);
     beyond.truncate_from = Some(LogIndex(3));
-    assert!(matches!(store.write(&[beyond]), Err(StoreError::Misfit { .. })));
+    assert!(matches!(store.write(&[beyond]), Err(StoreError::InvalidWrite { .. })));
 }

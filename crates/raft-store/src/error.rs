@@ -52,7 +52,7 @@ pub enum StoreError {
     /// A write whose entries, truncation or snapshot do not fit the log that is on the disk. Nothing of its group was
     /// written.
     #[error("the write does not fit the log, which ends at {last}: {reason}")]
-    Misfit {
+    InvalidWrite {
         /// The last index of the log.
         last: LogIndex,
         /// What does not fit.
@@ -110,7 +110,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether a snapshot that could not be saved is all there is to it: the disk is full, or the snapshot too large. If not,
     /// the store says so of its own accord at the next call.
-    pub fn nothing_is_lost(&self) -> bool {
+    pub fn is_recoverable(&self) -> bool {
         match self {
             Self::Disk(disk) => disk.kind == DiskErrorKind::Full,
             Self::RecordTooLarge { .. } => true,

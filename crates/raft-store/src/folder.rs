@@ -17,20 +17,20 @@
 //! A folder of format 1 has no disk id. The next start that gets through gives it one: it writes FORMAT, then META.
 //!
 //! FORMAT and META are written whole under another name, synced and renamed: they are never seen half written. PEERS, which
-//! comes once the node meets a peer, is read here and written elsewhere (`acquaintances`).
+//! comes once the node meets a peer, is read here and written elsewhere (`known_peers`).
 
-use crate::acquaintances::{Acquaintances, NEW_PEERS_FILE, PEERS_FILE};
+use crate::atomic_file::replace;
 use crate::disk::Disk;
 use crate::error::{OpenError, StoreError};
 use crate::format::{RECYCLED, segment_number};
 use crate::identity::{
     DiskId, FOLDER_FORMAT, FORMAT_FILE, Identity, META_FILE, Meta, MetaOfDisk, parse_format, present_format,
 };
+use crate::known_peers::{KnownPeers, NEW_PEERS_FILE, PEERS_FILE};
 use crate::recovery::Recovery;
-use crate::replace::replace;
+use crate::scan::{Known, Record, TornTail, corrupt, scan};
 use crate::snapshot_file::{check, is_snapshot};
 use crate::store::{Store, StoreOptions};
-use crate::walk::{Known, Record, TornTail, corrupt, walk};
 use raft_core::{EntryId, HardState, LogIndex, SnapshotMeta, Write};
 
 const NEW_FORMAT_FILE: &str = "FORMAT.new";
@@ -67,11 +67,11 @@ pub fn open_node<D: Disk>(
     founding: Option<&Write>,
     options: StoreOptions,
 ) -> Result<Opened<D>, OpenError<D>> {
-    let (meta, acquaintances, unfinished) = match claim(&mut disk, identity, drawn) {
+    let (meta, known_peers, unfinished) = match claim(&mut disk, identity, drawn) {
         Ok(claimed) => claimed,
         Err(error) => return Err(OpenError { error, disk }),
     };
-    let (mut store, mut recovery) = Store::open_known(disk, options, meta.known(), acquaintances.clone())?;
+    let (mut store, mut recovery) = Store::open_known(disk, options, meta.known(), known_peers.clone())?;
     if let (0, 0, Some(founding)) = (meta.incarnation, recovery.records, founding) {
         let founded = store.write(std::slice::from_ref(founding)).and_then(|()| store.sync());
         if let Err(error) = founded {
@@ -79,11 +79,11 @@ pub fn open_node<D: Disk>(
         }
         let torn_tail = recovery.torn_tail;
         // Every start goes through recovery, the first one too.
-        (store, recovery) = Store::open_known(store.into_disk(), options, Known::default(), acquaintances)?;
+        (store, recovery) = Store::open_known(store.into_disk(), options, Known::default(), known_peers)?;
         recovery.torn_tail = recovery.torn_tail.or(torn_tail);
     }
     let id = meta.disk.map_or(drawn, |disk| disk.id);
-    let disk = MetaOfDisk { id, acquaintances: store.acquaintances().count() };
+    let disk = MetaOfDisk { id, known_peers: store.known_peers().count() };
     // Nobody reads it, and what it holds may never be durable: a start that succeeds leaves nothing of that kind. The count syncs
     // the folder.
     let removed = if unfinished { store.disk_mut().remove(NEW_PEERS_FILE) } else { Ok(()) };
@@ -101,7 +101,7 @@ pub struct Inspection {
     /// Its disk id; none if it is empty, or of format 1.
     pub disk_id: Option<DiskId>,
     /// The peers whose disks its node knows.
-    pub acquaintances: Acquaintances,
+    pub known_peers: KnownPeers,
     /// How many records were ever written: the number of the last one.
     pub records: u64,
     /// The number of the first record that is there; those before it were deleted with their segments.
@@ -124,23 +124,23 @@ pub struct Inspection {
 /// # Errors
 /// What would make a start refuse this folder, whoever's it is.
 pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, StoreError> {
-    let Look { meta, acquaintances, .. } = look(disk)?;
-    let walked = walk(disk, meta.map(|meta| meta.known()).unwrap_or_default(), visit)?;
-    if let Some(named) = &walked.outline.snapshot {
+    let Look { meta, known_peers, .. } = look(disk)?;
+    let scanned = scan(disk, meta.map(|meta| meta.known()).unwrap_or_default(), visit)?;
+    if let Some(named) = &scanned.summary.snapshot {
         check(disk, named)?;
     }
-    let last = walked.outline.last_id();
+    let last = scanned.summary.last_id();
     Ok(Inspection {
         owner: meta.map(|meta| (meta.identity, meta.incarnation)),
         disk_id: meta.and_then(|meta| meta.disk).map(|disk| disk.id),
-        acquaintances,
-        records: walked.records,
-        first_record: walked.compacted + 1,
-        hard_state: walked.outline.hard_state,
-        snapshot: walked.outline.snapshot,
-        first: walked.outline.first,
+        known_peers,
+        records: scanned.records,
+        first_record: scanned.compacted + 1,
+        hard_state: scanned.summary.hard_state,
+        snapshot: scanned.summary.snapshot,
+        first: scanned.summary.first,
         last,
-        torn_tail: walked.torn_tail,
+        torn_tail: scanned.torn_tail,
     })
 }
 
@@ -167,7 +167,7 @@ fn strange(file: &str) -> StoreError {
 struct Look {
     format: Option<u32>,
     meta: Option<Meta>,
-    acquaintances: Acquaintances,
+    known_peers: KnownPeers,
     /// Something is left of a PEERS that did not get its name.
     unfinished: bool,
 }
@@ -192,7 +192,7 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
         }
         return match files.iter().find(|file| *file != NEW_FORMAT_FILE) {
             Some(stranger) => Err(strange(stranger)),
-            None => Ok(Look { format: None, meta: None, acquaintances: Acquaintances::default(), unfinished: false }),
+            None => Ok(Look { format: None, meta: None, known_peers: KnownPeers::default(), unfinished: false }),
         };
     }
     let format = match parse_format(&content(disk, FORMAT_FILE)?) {
@@ -204,42 +204,42 @@ fn look<D: Disk>(disk: &mut D) -> Result<Look, StoreError> {
     };
     if has(META_FILE) {
         let meta = Meta::parse(&content(disk, META_FILE)?).map_err(|reason| corrupt(META_FILE, 0, reason))?;
-        let known = meta.disk.map_or(0, |disk| disk.acquaintances);
-        let acquaintances = Acquaintances::read(disk, &files, known)?;
-        return Ok(Look { format, meta: Some(meta), acquaintances, unfinished: has(NEW_PEERS_FILE) });
+        let known = meta.disk.map_or(0, |disk| disk.known_peers);
+        let known_peers = KnownPeers::read(disk, &files, known)?;
+        return Ok(Look { format, meta: Some(meta), known_peers, unfinished: has(NEW_PEERS_FILE) });
     }
     match later {
         Some(witness) => missing(META_FILE, witness),
-        None => Ok(Look { format, meta: None, acquaintances: Acquaintances::default(), unfinished: false }),
+        None => Ok(Look { format, meta: None, known_peers: KnownPeers::default(), unfinished: false }),
     }
 }
 
 /// Sees to it that the folder is this node's; says what META and PEERS say, and whether
 /// something is left of a PEERS that did not get its name.
-fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, Acquaintances, bool), StoreError> {
-    let Look { format, meta, acquaintances, unfinished } = look(disk)?;
+fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, KnownPeers, bool), StoreError> {
+    let Look { format, meta, known_peers, unfinished } = look(disk)?;
     if let Some(meta) = meta {
         if meta.identity != identity {
             let found = format!("the data of {}", meta.identity);
             return Err(StoreError::Foreign { found, expected: identity.to_string() });
         }
         if meta.incarnation > 0 {
-            return Ok((meta, acquaintances, unfinished));
+            return Ok((meta, known_peers, unfinished));
         }
     }
     // What a killed start has renamed need not be durable: a power loss could keep what is made next and take the names
     // before it, and that looks like damage.
     disk.sync_folder()?;
     if let Some(meta) = meta {
-        return Ok((meta, acquaintances, unfinished));
+        return Ok((meta, known_peers, unfinished));
     }
     if format != Some(FOLDER_FORMAT) {
         replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &[&present_format()])?;
     }
-    let on = MetaOfDisk { id: drawn, acquaintances: 0 };
+    let on = MetaOfDisk { id: drawn, known_peers: 0 };
     let meta = Meta { identity, incarnation: 0, records: 0, disk: Some(on) };
     replace(disk, META_FILE, NEW_META_FILE, &[&meta.encode()])?;
-    Ok((meta, acquaintances, false))
+    Ok((meta, known_peers, false))
 }
 
 /// Counts a start that has got through, and notes what there is besides.

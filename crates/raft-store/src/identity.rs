@@ -82,7 +82,7 @@ pub(crate) struct MetaOfDisk {
     /// Its id.
     pub(crate) id: DiskId,
     /// How many peers' disks were in PEERS when the last start got through.
-    pub(crate) acquaintances: u64,
+    pub(crate) known_peers: u64,
 }
 
 impl Meta {
@@ -95,7 +95,7 @@ impl Meta {
         }
         if let Some(disk) = &self.disk {
             bytes.extend(disk.id.0);
-            bytes.extend(disk.acquaintances.to_le_bytes());
+            bytes.extend(disk.known_peers.to_le_bytes());
         }
         bytes.extend(crc32c::crc32c(&bytes).to_le_bytes());
         bytes
@@ -112,7 +112,7 @@ impl Meta {
         let id = |place: usize| content.get(place..).and_then(<[u8]>::first_chunk).copied();
         let number = |place: usize| u64_at(content, place);
         let disk = id(48).zip(number(64));
-        let disk = disk.map(|(id, acquaintances)| MetaOfDisk { id: DiskId(id), acquaintances });
+        let disk = disk.map(|(id, known_peers)| MetaOfDisk { id: DiskId(id), known_peers });
         match (content.starts_with(&MAGIC), id(8), number(24), number(32), number(40)) {
             (true, Some(cluster), Some(node), Some(incarnation), Some(records)) => {
                 let identity = Identity { cluster: ClusterId(cluster), node: NodeId(node) };
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn meta_reads_back_in_both_formats_and_no_flipped_bit_passes() {
         let identity = Identity { cluster: ClusterId(*b"0123456789abcdef"), node: NodeId(7) };
-        let disk = MetaOfDisk { id: DiskId(*b"a disk like none"), acquaintances: 5 };
+        let disk = MetaOfDisk { id: DiskId(*b"a disk like none"), known_peers: 5 };
         for (disk, length) in [(Some(disk), META_BYTES), (None, OLD_META_BYTES)] {
             let meta = Meta { identity, incarnation: 3, records: u64::MAX, disk };
             let bytes = meta.encode();

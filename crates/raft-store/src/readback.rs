@@ -4,8 +4,8 @@
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::format::segment_file;
-use crate::outline::{Outline, Place};
-use crate::walk::{corrupt, record_at};
+use crate::log_summary::{LogSummary, Place};
+use crate::scan::{corrupt, record_at};
 use crate::window::Window;
 use raft_core::{Entries, Entry, LogIndex};
 use raft_proto::decode_write;
@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 /// Entries from `first` on, up to `last` and `max_bytes`, but at least one; none if `first` is not here.
 pub(crate) fn read_back<D: Disk>(
     disk: &mut D,
-    outline: &Outline,
+    summary: &LogSummary,
     first: LogIndex,
     last: LogIndex,
     max_bytes: u64,
@@ -22,7 +22,7 @@ pub(crate) fn read_back<D: Disk>(
     let mut entries: Vec<Entry> = Vec::new();
     let (mut next, mut room) = (first, max_bytes);
     while next <= last
-        && let Some((place, until)) = outline.place_of(next)
+        && let Some((place, until)) = summary.place_of(next)
     {
         // One buffer for all records that stand in the same segment.
         let file = segment_file(place.segment);
@@ -37,18 +37,18 @@ pub(crate) fn read_back<D: Disk>(
                 entries.push(entry.clone());
             }
             next = until.next();
-            found = outline.place_of(next);
+            found = summary.place_of(next);
         }
     }
     Ok(entries.into())
 }
 
 /// The newest entries whose sizes sum up to at most `max_bytes`.
-pub(crate) fn tail<D: Disk>(disk: &mut D, outline: &Outline, max_bytes: u64) -> Result<Entries, StoreError> {
+pub(crate) fn tail<D: Disk>(disk: &mut D, summary: &LogSummary, max_bytes: u64) -> Result<Entries, StoreError> {
     let mut entries: VecDeque<Entry> = VecDeque::new();
     let mut room = max_bytes;
-    let mut until = outline.last;
-    let mut places = outline.places.iter().rev().peekable();
+    let mut until = summary.last;
+    let mut places = summary.places.iter().rev().peekable();
     while let Some(segment) = places.peek().map(|place| place.segment) {
         let file = segment_file(segment);
         let mut window = Window::open(disk, &file)?;

@@ -11,19 +11,19 @@
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::format::{RECYCLED, segment_file};
-use crate::outline::Outline;
+use crate::log_summary::LogSummary;
 use crate::readback::tail;
+use crate::scan::{Known, Position, Scanned, TornTail, corrupt, scan};
 use crate::snapshot_file::{check, is_snapshot, snapshot_name};
-use crate::walk::{Known, Position, TornTail, Walked, corrupt, walk};
 use crate::zeros::write_zeros;
-use raft_core::{Configuration, LogFate, LogIndex, Payload, Restored, Write};
+use raft_core::{Configuration, InstallMode, LogIndex, Payload, RecoveredState, Write};
 use std::collections::BTreeMap;
 
 /// What a store brought back: the fold of all its records, durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// What a core starts from. `applied` is 0: who has a state machine that survives, says how far it is.
-    pub restored: Restored,
+    pub restored: RecoveredState,
     /// What was cut, if something was: the tail of writes that no sync had covered.
     pub torn_tail: Option<TornTail>,
     /// How many records were ever written, those that are deleted by now included: the number of the last one.
@@ -33,7 +33,7 @@ pub struct Recovery {
 /// What a store goes on from.
 pub(crate) struct Recovered {
     pub(crate) recovery: Recovery,
-    pub(crate) outline: Outline,
+    pub(crate) summary: LogSummary,
     /// The oldest segment.
     pub(crate) oldest: u64,
     /// None if there is no segment (left): a new store, or one whose making was torn.
@@ -51,12 +51,12 @@ pub(crate) fn recover<D: Disk>(
     keep_spare: bool,
 ) -> Result<Recovered, StoreError> {
     let mut configurations = Configurations::default();
-    let walked = walk(disk, known, &mut |record| configurations.apply(&record.write))?;
-    let Walked { outline, oldest, position, vouched, records, torn_tail, spare, .. } = walked;
-    if let Some(named) = &outline.snapshot {
+    let scanned = scan(disk, known, &mut |record| configurations.apply(&record.write))?;
+    let Scanned { summary, oldest, position, known_durable, records, torn_tail, spare, .. } = scanned;
+    if let Some(named) = &summary.snapshot {
         check(disk, named)?;
     }
-    let tail = tail(disk, &outline, tail_bytes)?;
+    let tail = tail(disk, &summary, tail_bytes)?;
     let (spare, unwanted) = if keep_spare { (spare, None) } else { (None, spare) };
     let unfinished = torn_tail.iter().chain(&unwanted).filter(|tail| tail.offset == 0);
     for TornTail { file, .. } in unfinished {
@@ -69,7 +69,7 @@ pub(crate) fn recover<D: Disk>(
             disk.sync(&segment_file(segment))?;
         }
         let file = segment_file(newest);
-        write_again(disk, &file, vouched, end)?;
+        write_again(disk, &file, known_durable, end)?;
         // A torn tail is cut by this, too.
         write_zeros(disk, &file, end..capacity)?;
         disk.sync(&file)?;
@@ -81,19 +81,19 @@ pub(crate) fn recover<D: Disk>(
     disk.sync_folder()?;
     // Only now: until the records that can be read are durable, a power loss could lead back to one that names an older
     // snapshot.
-    remove_unnamed(disk, &outline)?;
-    let restored = Restored {
-        hard_state: outline.hard_state,
-        snapshot: outline.snapshot.clone(),
-        runs: outline.runs.clone(),
-        last: outline.last_id(),
+    remove_unnamed(disk, &summary)?;
+    let restored = RecoveredState {
+        hard_state: summary.hard_state,
+        snapshot: summary.snapshot.clone(),
+        runs: summary.runs.clone(),
+        last: summary.last_id(),
         configurations: configurations.0.into_iter().collect(),
         tail,
         applied: LogIndex(0),
     };
     let torn_tail = torn_tail.or(unwanted);
     let spare = spare.map(|spare| spare.bytes);
-    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, outline, oldest, position, spare })
+    Ok(Recovered { recovery: Recovery { restored, torn_tail, records }, summary, oldest, position, spare })
 }
 
 /// The configurations in the log that the records read so far add up to.
@@ -105,7 +105,7 @@ impl Configurations {
         if let Some(from) = write.truncate_from {
             self.0.split_off(&from);
         }
-        if write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard) {
+        if write.snapshot.as_ref().is_some_and(|record| record.log == InstallMode::Discard) {
             self.0.clear();
         }
         for entry in write.entries.iter() {
@@ -132,8 +132,8 @@ fn write_again<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result
 
 /// Removes the files of snapshots that are not in force, those of which there is a part, and a segment's that was to become
 /// another's.
-fn remove_unnamed<D: Disk>(disk: &mut D, outline: &Outline) -> Result<(), StoreError> {
-    let named = outline.snapshot.as_ref().map(|meta| snapshot_name(meta.last));
+fn remove_unnamed<D: Disk>(disk: &mut D, summary: &LogSummary) -> Result<(), StoreError> {
+    let named = summary.snapshot.as_ref().map(|meta| snapshot_name(meta.last));
     let mut unnamed = disk.list()?;
     unnamed.retain(|file| file == RECYCLED || is_snapshot(file) && Some(file) != named.as_ref());
     for file in &unnamed {

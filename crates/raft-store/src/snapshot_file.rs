@@ -13,10 +13,10 @@
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::format::{FORMAT, u32_at, u64_at};
-use crate::walk::corrupt;
+use crate::scan::corrupt;
 use crate::window::{CHUNK, Window};
 use bytes::Bytes;
-use raft_core::{Entries, EntryId, LogFate, SnapshotMeta, SnapshotRecord, Write, WriteId};
+use raft_core::{Entries, EntryId, InstallMode, SnapshotMeta, SnapshotRecord, Write, WriteId};
 use raft_proto::{decode_write, encode_write};
 
 /// Bytes of the header.
@@ -61,7 +61,7 @@ pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
         id: WriteId(0),
         hard_state: None,
         truncate_from: None,
-        snapshot: Some(SnapshotRecord { meta: meta.clone(), log: LogFate::Keep }),
+        snapshot: Some(SnapshotRecord { meta: meta.clone(), log: InstallMode::Keep }),
         entries: Entries::new(),
     })
 }

@@ -10,20 +10,20 @@ mod unfinished;
 
 pub use space::Space;
 
-use crate::acquaintances::Acquaintances;
 use crate::disk::{Disk, DiskErrorKind};
 use crate::error::{OpenError, StoreError};
 use crate::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
-use crate::outline::Outline;
+use crate::known_peers::KnownPeers;
+use crate::log_summary::LogSummary;
 use crate::readback::read_back;
 use crate::recovery::{Recovered, Recovery, recover};
-use crate::walk::{Known, Position};
+use crate::scan::{Known, Position};
 use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
 use recycle::Recycled;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use unfinished::{Making, Receiving};
+use unfinished::{Receiving, SnapshotWriter};
 
 /// The smallest segment: a few records must fit, or every group would make a file.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
@@ -70,7 +70,7 @@ pub struct Store<D> {
     /// An old segment's file on its way to become that.
     recycled: Option<Recycled>,
     /// What all records add up to, synced or not.
-    outline: Outline,
+    summary: LogSummary,
     /// The snapshots whose files are there, durable and whole.
     saved: BTreeSet<EntryId>,
     /// The snapshot in force at the last sync.
@@ -78,11 +78,11 @@ pub struct Store<D> {
     /// Those of records that are not synced: a crash may lead back to any of them.
     coming: Vec<EntryId>,
     /// The snapshot that is made here.
-    making: Option<Making>,
+    writer: Option<SnapshotWriter>,
     /// The one that comes from a peer.
     receiving: Option<Receiving>,
     /// The peers whose disks are known, durably.
-    acquaintances: Acquaintances,
+    known_peers: KnownPeers,
     /// The first failure, if there was one.
     poison: Option<Box<StoreError>>,
 }
@@ -102,7 +102,7 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// Corruption, a newer format, a failing disk, options out of range; with the disk.
     pub fn open(disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
-        Self::open_known(disk, options, Known::default(), Acquaintances::default())
+        Self::open_known(disk, options, Known::default(), KnownPeers::default())
     }
 
     /// The same for a folder of which something is known from elsewhere.
@@ -110,14 +110,14 @@ impl<D: Disk> Store<D> {
         mut disk: D,
         options: StoreOptions,
         known: Known,
-        acquaintances: Acquaintances,
+        known_peers: KnownPeers,
     ) -> Result<(Self, Recovery), OpenError<D>> {
-        let (Recovered { recovery, outline, oldest, spare, .. }, position) =
+        let (Recovered { recovery, summary, oldest, spare, .. }, position) =
             match Self::prepare(&mut disk, options, known) {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(OpenError { error, disk }),
             };
-        let in_force = outline.snapshot.as_ref().map(|meta| meta.last);
+        let in_force = summary.snapshot.as_ref().map(|meta| meta.last);
         let mut store = Self {
             disk,
             options,
@@ -127,18 +127,18 @@ impl<D: Disk> Store<D> {
             file: segment_file(position.segment),
             durable: position.end,
             position,
-            outline,
+            summary,
             saved: in_force.into_iter().collect(),
             in_force,
             coming: Vec::new(),
-            making: None,
+            writer: None,
             receiving: None,
-            acquaintances,
+            known_peers,
             poison: None,
         };
         let head = store.head_bytes();
         store.spare = spare.map(|bytes| Spare { bytes, head });
-        match store.secure() {
+        match store.ensure_spare() {
             Ok(()) => Ok((store, recovery)),
             Err(error) => Err(OpenError { error, disk: store.disk }),
         }
@@ -177,7 +177,7 @@ impl<D: Disk> Store<D> {
     /// # Errors
     /// The disk failed: it is unknown what is durable, and no call succeeds any more.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.unless_poisoned(|store| store.sync_all().and_then(|()| store.secure()))
+        self.unless_poisoned(|store| store.sync_all().and_then(|()| store.ensure_spare()))
     }
 
     /// Reads the entries `first..=last` back: at least one, more only if their sizes sum up to at most `max_bytes`. Empty if
@@ -187,7 +187,7 @@ impl<D: Disk> Store<D> {
     /// The disk failed, or what is there is not what was written. Reading and writing go on, as far as they can.
     pub fn read(&mut self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Result<Entries, StoreError> {
         self.refuse_if_poisoned()?;
-        read_back(&mut self.disk, &self.outline, first, last, max_bytes)
+        read_back(&mut self.disk, &self.summary, first, last, max_bytes)
     }
 
     /// The disk.
@@ -249,9 +249,9 @@ impl<D: Disk> Store<D> {
 
     /// Takes note of a write that is to stand at `offset`.
     fn take(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
-        let last = self.outline.last;
-        let misfit = |reason| StoreError::Misfit { last, reason };
-        self.outline.apply(write, self.position.segment, offset).map_err(misfit)?;
+        let last = self.summary.last;
+        let misfit = |reason| StoreError::InvalidWrite { last, reason };
+        self.summary.apply(write, self.position.segment, offset).map_err(misfit)?;
         if let Some(record) = &write.snapshot {
             if !self.saved.contains(&record.meta.last) {
                 return Err(misfit("its snapshot was not saved"));
@@ -274,7 +274,7 @@ impl<D: Disk> Store<D> {
         // First: that a segment has a successor tells recovery that all of it was durable. And a checkpoint must not say what
         // a crash can take back.
         self.sync_all()?;
-        let checkpoint = encode_write(&self.outline.checkpoint());
+        let checkpoint = encode_write(&self.summary.checkpoint());
         let length = checkpoint.len() as u64;
         let Ok(checkpoint_bytes) = u32::try_from(length) else {
             return Err(StoreError::RecordTooLarge { bytes: length, limit: MAX_PAYLOAD });

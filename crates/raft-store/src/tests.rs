@@ -239,8 +239,8 @@ fn small_log() -> conformance::Lived {
 #[test]
 fn a_flipped_byte_is_found_or_harmless_unless_nothing_written_later_vouches_for_it() {
     let lived = small_log();
-    let (newest, vouched) = &lived.vouched;
-    assert!(lived.disk.files.len() >= 5 && *vouched > 64, "{lived:?}");
+    let (newest, known_durable) = &lived.known_durable;
+    assert!(lived.disk.files.len() >= 5 && *known_durable > 64, "{lived:?}");
     let (mut refused, mut lost, mut harmless) = (0, 0, 0);
     for (file, content) in &lived.disk.files {
         for place in 0..content.len() as u64 {
@@ -249,7 +249,7 @@ fn a_flipped_byte_is_found_or_harmless_unless_nothing_written_later_vouches_for_
                     Err(_) => refused += 1,
                     Ok(recovery) if recovery.records < lived.writes.len() as u64 => {
                         // Both of these are checked by the judge as well.
-                        assert!(file == newest && place >= *vouched, "{file}, byte {place}");
+                        assert!(file == newest && place >= *known_durable, "{file}, byte {place}");
                         assert_eq!(recovery.records + 1, lived.writes.len() as u64, "the very last group");
                         lost += 1;
                     }
@@ -265,14 +265,14 @@ fn a_flipped_byte_is_found_or_harmless_unless_nothing_written_later_vouches_for_
 #[test]
 fn damage_to_the_tail_is_cut_and_the_judge_sees_every_kind_of_end() {
     let lived = small_log();
-    let (newest, vouched) = lived.vouched.clone();
+    let (newest, known_durable) = lived.known_durable.clone();
     let ends = |damage| lived.judge(&[(newest.clone(), damage)]).map(|recovery| recovery.records);
     let all = lived.writes.len() as u64;
     assert_eq!(ends(Damage::Append(50, 7)), Ok(all), "a file that has grown");
-    assert_eq!(ends(Damage::Cut(vouched + 20)), Ok(all - 1));
-    assert_eq!(ends(Damage::Fill(vouched, 4096, 0)), Ok(all - 1));
+    assert_eq!(ends(Damage::Cut(known_durable + 20)), Ok(all - 1));
+    assert_eq!(ends(Damage::Fill(known_durable, 4096, 0)), Ok(all - 1));
     // More than the frames vouch for is gone, and with it whoever could tell; META can, as far as it knows.
-    assert_eq!(ends(Damage::Fill(vouched - 8, 4096, 0)), Ok(all - 2));
+    assert_eq!(ends(Damage::Fill(known_durable - 8, 4096, 0)), Ok(all - 2));
     ends(Damage::Cut(80)).expect_err("the snapshot was named here, and segments went on its strength");
     let known = vec![(newest.clone(), Damage::Remove)];
     lived.judge(&known).expect_err("and META knows more");

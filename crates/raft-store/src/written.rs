@@ -3,7 +3,7 @@
 
 use crate::error::StoreError;
 use crate::format::{FRAME, Frame, SEGMENT_HEADER, segment_number};
-use crate::walk::{Record, corrupt};
+use crate::scan::{Record, corrupt};
 use bytes::Bytes;
 use raft_proto::decode_write;
 

@@ -1,4 +1,4 @@
-//! The log of raft-store with the options that a node has. It is never told to use a quiet moment (`Store::tend`), so that
+//! The log of raft-store with the options that a node has. It is never told to use a quiet moment (`Store::preallocate`), so that
 //! all it costs is in its commits.
 
 use super::counting::Counting;
@@ -6,7 +6,7 @@ use super::{Asked, Engine};
 use crate::entries::Group;
 use anyhow::Result;
 use raft_core::{
-    Configuration, Entries, Entry, EntryId, LogFate, LogIndex, NodeId, Payload, SnapshotMeta, SnapshotRecord, Write,
+    Configuration, Entries, Entry, EntryId, InstallMode, LogIndex, NodeId, Payload, SnapshotMeta, SnapshotRecord, Write,
     WriteId,
 };
 use raft_store::{Files, OpenError, Store, StoreOptions};
@@ -43,7 +43,7 @@ impl Engine for Own {
             configured_at: EntryId::new(1, TERM),
         };
         self.0.save_snapshot(&meta, &[])?;
-        self.0.write(&[Write { snapshot: Some(SnapshotRecord { meta, log: LogFate::Keep }), ..nothing() }])?;
+        self.0.write(&[Write { snapshot: Some(SnapshotRecord { meta, log: InstallMode::Keep }), ..nothing() }])?;
         self.0.sync()?;
         Ok(self.0.compact(LogIndex(before))?)
     }

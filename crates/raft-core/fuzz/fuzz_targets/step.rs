@@ -136,7 +136,7 @@ fn replica(u: &mut Unstructured<'_>) -> Result<Raft> {
     config.max_uncommitted_bytes = 2_000;
     config.max_append_bytes = 200;
     config.trailing_entries = 1;
-    let restored = Restored::bootstrap(Configuration::of_voters((1..=u.int_in_range(1..=3)?).map(NodeId)));
+    let restored = RecoveredState::bootstrap(Configuration::of_voters((1..=u.int_in_range(1..=3)?).map(NodeId)));
     Ok(Raft::new(config, restored).expect("a founder can start"))
 }
 

@@ -163,7 +163,7 @@ fn compare_and_set_on_the_index_of_the_configuration() {
     };
     cluster.history.asked(leader, RequestId(900), None);
     let actions = cluster.step(leader, change(2));
-    let reason = RejectReason::OtherConfiguration { at: EntryId::new(1, 1) };
+    let reason = RejectReason::ConfigurationMismatch { at: EntryId::new(1, 1) };
     assert!(actions.contains(&Action::Rejected { id: RequestId(900), reason }), "{actions:?}");
     cluster.history.asked(leader, RequestId(900), None);
     let actions = cluster.step(leader, change(1));

@@ -2,9 +2,9 @@
 
 use crate::cluster::entry;
 use crate::cluster::replica::*;
-use raft_core::{Action, Config, Entries, Input, LogIndex, PeerState, ReadId, Restored, RoleKind};
+use raft_core::{Action, Config, Entries, Input, LogIndex, PeerState, ReadId, RecoveredState, RoleKind};
 
-fn forgetful(config: &mut Config, restored: &mut Restored) {
+fn forgetful(config: &mut Config, restored: &mut RecoveredState) {
     config.max_cached_bytes = 0;
     restored.tail = Entries::new();
 }

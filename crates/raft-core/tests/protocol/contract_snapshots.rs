@@ -3,7 +3,7 @@
 use crate::cluster::replica::*;
 use crate::cluster::{entry, image};
 use raft_core::{
-    Action, Config, Configuration, EntryId, Input, LogIndex, NodeId, PeerState, Restored, RoleKind, SnapshotMeta,
+    Action, Config, Configuration, EntryId, Input, LogIndex, NodeId, PeerState, RecoveredState, RoleKind, SnapshotMeta,
     SnapshotOutcome, Term,
 };
 use std::time::Duration;
@@ -36,7 +36,7 @@ fn state(n1: &Replica, id: NodeId) -> PeerState {
 
 const THREE: &str = "{n1 n2 n3}";
 
-fn no_trailing(config: &mut Config, _: &mut Restored) {
+fn no_trailing(config: &mut Config, _: &mut RecoveredState) {
     config.trailing_entries = 0;
 }
 

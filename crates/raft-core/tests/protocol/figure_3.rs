@@ -6,7 +6,7 @@ use crate::cluster::schedule::{runner, schedule};
 use crate::cluster::{Cluster, entry, image};
 use proptest::test_runner::TestCaseError;
 use raft_core::{
-    Action, Configuration, EntryId, HardState, LogFate, LogIndex, NodeId, RequestId, RoleKind, Rpc, SnapshotMeta,
+    Action, Configuration, EntryId, HardState, InstallMode, LogIndex, NodeId, RequestId, RoleKind, Rpc, SnapshotMeta,
     SnapshotRecord, Term, Write, WriteId,
 };
 use std::cell::RefCell;
@@ -263,10 +263,10 @@ fn a_snapshot_that_goes_back_lies_or_takes_away_what_it_stands_for_is_seen() {
     let mut memory = image(1, &[1, 1, 1], 3);
     memory.snapshot = Some(meta(2, 1));
     let table = [
-        (record(meta(3, 1), LogFate::Keep), true),
-        (record(meta(2, 1), LogFate::Keep), false),
-        (record(meta(3, 1), LogFate::Discard), false),
-        (record(SnapshotMeta { configuration: five, ..meta(3, 1) }, LogFate::Keep), false),
+        (record(meta(3, 1), InstallMode::Keep), true),
+        (record(meta(2, 1), InstallMode::Keep), false),
+        (record(meta(3, 1), InstallMode::Discard), false),
+        (record(SnapshotMeta { configuration: five, ..meta(3, 1) }, InstallMode::Keep), false),
     ];
     for (write, is_legal) in table {
         let mut history = History::default();

@@ -111,14 +111,14 @@ impl Shape {
 
 /// What a client wants; values by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum LoadOp {
     Get { key: String },
     Put { key: String, value: String },
     Cas { key: String, old: Option<String>, new: String },
     Delete { key: String },
 }
 
-impl Wish {
+impl LoadOp {
     /// As a history says it.
     pub(super) fn words(&self) -> (Op, String, OpValue) {
         match self {
@@ -150,15 +150,15 @@ impl Workload {
         &self.shape
     }
 
-    pub(super) fn next(&mut self) -> Wish {
+    pub(super) fn next(&mut self) -> LoadOp {
         self.operations += 1;
         let key = self.shape.key(self.random.below(self.shape.keys));
         let value = format!("c{}.{}", self.client, self.operations);
         match self.shape.mix.at(self.random.below(self.shape.mix.sum())) {
-            Op::Get => Wish::Get { key },
-            Op::Put => Wish::Put { key, value },
-            Op::Cas => Wish::Cas { old: self.seen.get(&key).cloned().flatten(), key, new: value },
-            Op::Delete => Wish::Delete { key },
+            Op::Get => LoadOp::Get { key },
+            Op::Put => LoadOp::Put { key, value },
+            Op::Cas => LoadOp::Cas { old: self.seen.get(&key).cloned().flatten(), key, new: value },
+            Op::Delete => LoadOp::Delete { key },
         }
     }
 
@@ -238,11 +238,11 @@ mod tests {
         workload.shape.mix = "cas=1".parse().expect("a mix");
         let mut values = std::collections::BTreeSet::new();
         for n in 0..200 {
-            let wish = workload.next();
-            let Wish::Cas { key, old, new } = &wish else { panic!("{wish:?}") };
+            let load_op = workload.next();
+            let LoadOp::Cas { key, old, new } = &load_op else { panic!("{load_op:?}") };
             assert_eq!(old.as_ref(), workload.seen.get(key).and_then(Option::as_ref));
             assert!(values.insert(new.clone()));
-            let (op, key, value) = wish.words();
+            let (op, key, value) = load_op.words();
             let result = OpResult::Flag(n % 3 != 0);
             let operation =
                 Operation { client: 1, op, key, value, status: Status::Ok, result, invoke_ns: 0, return_ns: Some(1) };

@@ -1,7 +1,7 @@
 //! `bench`: load on a cluster, and with --verify the judgement over it.
 
+use super::endpoints::{Endpoints, failure};
 use super::output;
-use super::reach::{Reach, failure};
 use raft_grpc::Failure;
 use raft_grpc::bench::judge::{Record, judge};
 use raft_grpc::bench::{self, BenchOptions, Mix, Outcome};
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long)]
     lease: bool,
     #[command(flatten)]
-    reach: Reach,
+    endpoints: Endpoints,
 }
 
 /// Steps of the search for an order, for each key.
@@ -51,7 +51,7 @@ const CLIENTS_A_KEY: u64 = 4;
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let bench = BenchOptions {
-        client: options.reach.options()?,
+        client: options.endpoints.options()?,
         clients: options.clients,
         readers: 0,
         duration: Duration::from_secs(options.seconds),

@@ -4,8 +4,8 @@
 mod lines;
 mod txn_text;
 
+use super::endpoints::{Endpoints, above_zero, block_on, failure};
 use super::output;
-use super::reach::{Reach, above_zero, block_on, failure};
 use bytes::Bytes;
 use raft_grpc::Failure;
 use raft_grpc::client::{Changes, Client, Consistency, Got, Swapped, Watch, Written};
@@ -19,7 +19,7 @@ pub(crate) struct Options {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten)]
-    reach: Reach,
+    endpoints: Endpoints,
 }
 
 const CAS_USAGE: &str = "\
@@ -98,7 +98,7 @@ struct Freshness {
 }
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let client = Client::new(options.reach.options()?).map_err(|error| failure(&error))?;
+    let client = Client::new(options.endpoints.options()?).map_err(|error| failure(&error))?;
     block_on(carry_out(client, options.verb))?
 }
 
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn endpoints_and_timeout_may_stand_anywhere() {
         for line in ["--timeout 2s --endpoints http://a:1 put k v", "put k v --endpoints http://a:1 --timeout 2s"] {
-            let options = parse(line).expect("it can be read").reach.options().expect("they are usable");
+            let options = parse(line).expect("it can be read").endpoints.options().expect("they are usable");
             assert_eq!((options.endpoints, options.deadline), (vec!["http://a:1".into()], Duration::from_secs(2)));
         }
         assert!(parse("put k v --timeout 0s").is_err());

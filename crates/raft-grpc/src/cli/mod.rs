@@ -5,12 +5,12 @@
 mod bench;
 mod config;
 mod dev;
+mod endpoints;
 mod flags;
 mod kv;
 mod log;
 mod node;
 mod output;
-mod reach;
 mod run;
 mod status;
 mod wal;

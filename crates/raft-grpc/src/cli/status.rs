@@ -1,7 +1,7 @@
 //! `status`: what every member says about itself, and what the leader says about those that say nothing.
 
+use super::endpoints::{Endpoints, block_on, failure};
 use super::output;
-use super::reach::{Reach, block_on, failure};
 use raft_grpc::Failure;
 use raft_grpc::client::{Client, MemberView};
 use raft_proto::wire::raft::Role;
@@ -14,7 +14,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
-    reach: Reach,
+    endpoints: Endpoints,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ enum Format {
 }
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let mut client = Client::new(options.reach.options()?).map_err(|error| failure(&error))?;
+    let mut client = Client::new(options.endpoints.options()?).map_err(|error| failure(&error))?;
     let views = block_on(async { client.members().await })?;
     let rows = rows(&views);
     output::print(&match options.format {

@@ -4,7 +4,7 @@
 use super::output::{self, Format};
 use bytes::Bytes;
 use clap::Subcommand;
-use raft_core::{Entry, EntryId, HardState, LogFate, NodeId, Payload, SnapshotRecord};
+use raft_core::{Entry, EntryId, HardState, InstallMode, NodeId, Payload, SnapshotRecord};
 use raft_grpc::Failure;
 use raft_kv::command::{Command, TxnOp};
 use raft_node::Envelope;
@@ -99,7 +99,7 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
         });
         let summary = json!({
             "owner": owner, "disk": found.disk_id.map(|disk| disk.to_string()),
-            "peers": found.acquaintances.iter().map(peer_json).collect::<Vec<_>>(), "records": found.records, "entries": entries, "first": found.first.0,
+            "peers": found.known_peers.iter().map(peer_json).collect::<Vec<_>>(), "records": found.records, "entries": entries, "first": found.first.0,
             "last": entry_id_json(last), "hard_state": hard_state_json(&found.hard_state),
             "snapshot": snapshot.map(|meta| entry_id_json(meta.last)),
             "torn_tail": found.torn_tail.as_ref().map(tail_json),
@@ -107,7 +107,7 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
         return Ok(format!("{summary:#}\n"));
     }
     let owner = found.owner.map(|(identity, incarnation)| format!("{identity}, incarnation {incarnation}"));
-    let peers: Vec<String> = found.acquaintances.iter().map(|(peer, disk)| format!("{} on {disk}", peer.0)).collect();
+    let peers: Vec<String> = found.known_peers.iter().map(|(peer, disk)| format!("{} on {disk}", peer.0)).collect();
     let rows = [
         ("folder", owner.unwrap_or_default()),
         ("disk", found.disk_id.map_or_else(|| "no id yet".to_owned(), |disk| disk.to_string())),
@@ -132,8 +132,8 @@ fn record_text(record: &Record<'_>) -> String {
     parts.extend(write.hard_state.map(|state| state.to_string()));
     parts.extend(write.truncate_from.map(|from| format!("cut from {from}")));
     parts.extend(write.snapshot.as_ref().map(|SnapshotRecord { meta, log }| match log {
-        LogFate::Keep => meta.to_string(),
-        LogFate::Discard => format!("{meta}, log discarded"),
+        InstallMode::Keep => meta.to_string(),
+        InstallMode::Discard => format!("{meta}, log discarded"),
     }));
     parts.extend(write.entries.iter().map(entry_text));
     parts.join("; ")
@@ -221,7 +221,7 @@ fn record_json(record: &Record<'_>) -> Value {
         "hard_state": write.hard_state.as_ref().map(hard_state_json),
         "truncate_from": write.truncate_from.map(|from| from.0),
         "snapshot": write.snapshot.as_ref().map(|record| {
-            json!({ "last": entry_id_json(record.meta.last), "discards_log": record.log == LogFate::Discard })
+            json!({ "last": entry_id_json(record.meta.last), "discards_log": record.log == InstallMode::Discard })
         }),
         "entries": write.entries.iter().map(entry_json).collect::<Vec<_>>(),
     })
@@ -290,7 +290,7 @@ fn meaning(bytes: &Bytes) -> Meaning {
             sequence: inner.sequence,
             command: Command::decode(&inner.command),
         },
-        Some(Envelope::Own(inner)) => Meaning::Own { command: Command::decode(&inner) },
+        Some(Envelope::Internal(inner)) => Meaning::Own { command: Command::decode(&inner) },
         None => Meaning::Unknown,
     }
 }

@@ -1,6 +1,6 @@
 //! The nodes a client knows of, by URL: their connections, the last thing heard from each, and whom to ask next.
 
-use super::course::Course;
+use super::retry::RetryState;
 use super::{ClientError, ClientOptions, Stub};
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -154,17 +154,17 @@ impl Nodes {
     }
 
     /// The time is up.
-    pub(super) fn gave_up(&self, course: &Course) -> ClientError {
-        if !course.is_uncertain() {
-            return self.no_effect(course.deadline());
+    pub(super) fn gave_up(&self, retry: &RetryState) -> ClientError {
+        if !retry.is_uncertain() {
+            return self.no_effect(retry.deadline());
         }
-        let after = humantime::format_duration(course.deadline());
+        let after = humantime::format_duration(retry.deadline());
         ClientError::OutcomeUnknown { why: format!("no leader told it within {after}"), heard: self.heard() }
     }
 
     /// A node refused for good; an earlier attempt elsewhere may have got through all the same.
-    pub(super) fn refused(&mut self, url: &str, reason: String, course: &Course) -> ClientError {
-        if !course.is_uncertain() {
+    pub(super) fn refused(&mut self, url: &str, reason: String, retry: &RetryState) -> ClientError {
+        if !retry.is_uncertain() {
             return ClientError::Refused { url: url.to_string(), reason };
         }
         self.hear(url, reason);

@@ -4,9 +4,9 @@
 //! twice, and it never goes back.
 
 use super::ask::words;
-use super::course::Course;
 use super::nodes::Nodes;
 use super::outcome::{Changes, read_answer};
+use super::retry::RetryState;
 use super::{ClientError, ClientOptions, not_leader};
 use raft_kv::command::{Answer, KeyRange, Query, Watch as WatchQuery};
 use raft_proto::wire::raft::{Answer as WireAnswer, Refused, WatchRequest, WatchResponse, refused, watch_response};
@@ -40,7 +40,7 @@ impl Watch {
     /// [`ClientError::Refused`].
     pub async fn next(&mut self) -> Result<Changes, ClientError> {
         self.nodes.forget_what_was_heard();
-        let mut course = Course::new(&self.options);
+        let mut retry = RetryState::new(&self.options);
         loop {
             let heard = match &mut self.stream {
                 Some(stream) => match stream.message().await {
@@ -54,7 +54,7 @@ impl Watch {
                     Ok(None) => "has ended the watch".into(),
                     Err(status) => words(&status),
                 },
-                None => match self.connect(&mut course).await? {
+                None => match self.connect(&mut retry).await? {
                     Ok(stream) => {
                         self.stream = Some(stream);
                         continue;
@@ -65,20 +65,23 @@ impl Watch {
             self.stream = None;
             if std::mem::take(&mut self.told) {
                 // It was told until now: the time without a node begins here.
-                course = Course::new(&self.options);
+                retry = RetryState::new(&self.options);
             }
             let url = self.nodes.target();
             self.nodes.hear(&url, heard);
             self.nodes.pass_on(&url);
-            course.pause().await;
+            retry.pause().await;
         }
     }
 
     /// A stream of the next node, or what was heard from it instead.
-    async fn connect(&mut self, course: &mut Course) -> Result<Result<Streaming<WatchResponse>, String>, ClientError> {
-        let Some(left) = course.left() else { return Err(self.nodes.gave_up(course)) };
+    async fn connect(
+        &mut self,
+        retry: &mut RetryState,
+    ) -> Result<Result<Streaming<WatchResponse>, String>, ClientError> {
+        let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
         let mut stub = self.nodes.stub(&self.nodes.target())?;
-        course.count_attempt();
+        retry.count_attempt();
         let watch = WatchQuery { range: self.range.clone(), from: self.next, begun: false };
         let request = WatchRequest { query: Query::Watch(watch).encode() };
         let stream = tokio::time::timeout(left.min(self.options.attempt_timeout), stub.watch(request)).await;

@@ -14,7 +14,7 @@ use raft_proto::wire::raft::{
     peer_response,
 };
 use raft_proto::{DecodeError, chunk_from_wire, progress_from_wire, rpc_from_wire};
-use raft_store::{Acquaintance, DiskId, MAX_ACQUAINTANCES};
+use raft_store::{DiskId, MAX_KNOWN_PEERS, PeerCheck};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -113,7 +113,7 @@ impl PeerService {
             return refused(format!("node {from} is no peer of node {us}"));
         }
         // Before its start is looked at: on another disk starts are counted anew.
-        self.meet(NodeId(from), &hello.disk).await?;
+        self.register_peer(NodeId(from), &hello.disk).await?;
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
         match self.directory.met(NodeId(from), contact) {
@@ -127,7 +127,7 @@ impl PeerService {
     }
 
     /// Remembers on which disk a peer is, before anything it says is believed.
-    async fn meet(&self, peer: NodeId, disk: &[u8]) -> Result<(), Status> {
+    async fn register_peer(&self, peer: NodeId, disk: &[u8]) -> Result<(), Status> {
         let from = peer.0;
         let Ok(disk) = disk.try_into().map(DiskId) else {
             return Err(Status::failed_precondition(format!(
@@ -135,15 +135,15 @@ impl PeerService {
             )));
         };
         match timeout(PATIENCE, self.disk.register_peer(peer, disk)).await.ok().flatten() {
-            Some(Acquaintance::Met) => tracing::info!("peer {from} is met, on disk {disk}"),
-            Some(Acquaintance::Known) => {}
-            Some(Acquaintance::Stranger { known }) => {
+            Some(PeerCheck::New) => tracing::info!("peer {from} is met, on disk {disk}"),
+            Some(PeerCheck::Known) => {}
+            Some(PeerCheck::Mismatch { known }) => {
                 tracing::error!("peer {from} was met on disk {known} and calls from disk {disk}");
                 return Err(refusal::another_disk(peer));
             }
-            Some(Acquaintance::Crowded) => {
+            Some(PeerCheck::Full) => {
                 return Err(Status::failed_precondition(format!(
-                    "node {} has no room to remember the disk of node {from}: {MAX_ACQUAINTANCES} others are there; add \
+                    "node {} has no room to remember the disk of node {from}: {MAX_KNOWN_PEERS} others are there; add \
                      it anew, under a new id",
                     self.identity.node.0
                 )));

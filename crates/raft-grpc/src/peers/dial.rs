@@ -1,7 +1,7 @@
 //! Keeps this node's stream to a peer up: connect, hello, send, and after any end again, with a pause that grows.
 
 use super::refusal::is_another_disk;
-use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outlets, QUEUE};
+use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
 use crate::random;
@@ -28,7 +28,7 @@ pub(crate) struct Dialer {
     pub(crate) identity: Arc<Identity>,
     pub(crate) peer: NodeId,
     pub(crate) url: String,
-    pub(crate) outlets: Arc<Outlets>,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) directory: Arc<Directory>,
     /// A stream whose messages are not acknowledged for this long is given up.
     pub(crate) stall: Duration,
@@ -44,7 +44,7 @@ impl Dialer {
         loop {
             let start = Instant::now();
             let end = self.stream().await;
-            self.outlets.disconnect(self.peer);
+            self.outbox.disconnect(self.peer);
             if is_another_disk(&end) {
                 // One such word is enough: if it does not fit, another peer has said it.
                 let _ = self.refused.try_send(self.peer);
@@ -114,7 +114,7 @@ impl Dialer {
 
     /// Lets the node's messages out until the stream ends or stalls.
     async fn send(&self, queue: mpsc::Sender<PeerRequest>, mut responses: Streaming<PeerResponse>) -> Status {
-        let sent = self.outlets.connect(self.peer, queue);
+        let sent = self.outbox.connect(self.peer, queue);
         let mut acknowledged = 0;
         let mut progress = Instant::now();
         let mut check = interval(self.stall / 4);

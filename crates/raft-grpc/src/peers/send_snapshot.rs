@@ -36,7 +36,7 @@ impl SnapshotSender {
         let queue = couriers.entry(to).or_insert_with(|| {
             let (queue, pieces) = mpsc::channel(1);
             let (identity, directory) = (self.identity.clone(), self.directory.clone());
-            self.runtime.spawn(Courier { identity, directory, to, client: None, said: String::new() }.run(pieces));
+            self.runtime.spawn(SnapshotTask { identity, directory, to, client: None, said: String::new() }.run(pieces));
             queue
         });
         if queue.try_send(chunk).is_err() {
@@ -46,7 +46,7 @@ impl SnapshotSender {
 }
 
 /// Sends to one peer.
-struct Courier {
+struct SnapshotTask {
     identity: Arc<Identity>,
     directory: Arc<Directory>,
     to: NodeId,
@@ -56,7 +56,7 @@ struct Courier {
     said: String,
 }
 
-impl Courier {
+impl SnapshotTask {
     async fn run(mut self, mut pieces: mpsc::Receiver<SnapshotChunk>) {
         while let Some(chunk) = pieces.recv().await {
             let last = chunk.meta.last;

@@ -10,8 +10,8 @@ use crate::node::NodeOptions;
 use crate::policy::Policy;
 use crate::receiving::{MAX_CHUNK_BYTES, Receiving, Written};
 use crate::saving::{Saved, Saving};
-use crate::sending::Sending;
 use crate::snapshot::{Pieces, Snapshot, SnapshotError};
+use crate::transfers::SnapshotTransfers;
 use bytes::Bytes;
 use raft_core::{EntryId, Input, NodeId, RoleKind, SnapshotMeta};
 use raft_proto::SnapshotMessage;
@@ -24,7 +24,7 @@ pub(super) struct Snapshots<C> {
     pub(super) loading: Loading,
     /// Its own, on the way to the disk.
     saving: Option<Saving<C>>,
-    pub(super) sending: Sending,
+    pub(super) transfers: SnapshotTransfers,
     receiving: Receiving,
     pub(super) files: Files,
     /// Bytes of a piece of its own.
@@ -38,7 +38,7 @@ impl<C> Snapshots<C> {
             policy: Policy::new(options),
             loading: Loading::default(),
             saving: None,
-            sending: Sending::new(options),
+            transfers: SnapshotTransfers::new(options),
             receiving: Receiving::new(options.max_snapshot_bytes),
             files: Files::new(in_force.map(|meta| meta.last)),
             chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(1),
@@ -60,12 +60,12 @@ impl<S: StateMachine> Node<S> {
                 match self.snapshots.receiving.written(last, end, outcome, outputs) {
                     Written::Part | Written::Failed => None,
                     Written::Whole { from, term, meta } => {
-                        self.snapshots.files.told(last);
+                        self.snapshots.files.reported(last);
                         Some(Input::SnapshotReceived { from, term, meta })
                     }
                     // A record may name this file, from an earlier time that it came: whether it goes is not decided here.
                     Written::GivenUp => {
-                        self.snapshots.files.told(last);
+                        self.snapshots.files.reported(last);
                         None
                     }
                 }
@@ -81,7 +81,7 @@ impl<S: StateMachine> Node<S> {
         outputs: &mut Vec<NodeOutput>,
     ) -> Option<Input> {
         self.forget_unwanted_transfers();
-        let outcome = self.snapshots.sending.read(self.now, (to, last, offset), chunk, outputs)?;
+        let outcome = self.snapshots.transfers.read(self.now, (to, last, offset), chunk, outputs)?;
         Some(Input::SnapshotSent { to, outcome })
     }
 
@@ -95,7 +95,7 @@ impl<S: StateMachine> Node<S> {
         match message {
             SnapshotMessage::Progress(progress) => {
                 self.forget_unwanted_transfers();
-                let outcome = self.snapshots.sending.progress(from, progress, outputs)?;
+                let outcome = self.snapshots.transfers.progress(from, progress, outputs)?;
                 Some(Input::SnapshotSent { to: from, outcome })
             }
             SnapshotMessage::Chunk(chunk) => {
@@ -120,12 +120,12 @@ impl<S: StateMachine> Node<S> {
         let is_done = *outcome == WriteOutcome::Done;
         if is_done {
             match saving.written(last, end, snapshots.chunk_bytes) {
-                Saved::Stray => return None,
+                Saved::Unexpected => return None,
                 Saved::Next(piece) => {
                     outputs.push((*piece).into());
                     return None;
                 }
-                Saved::Whole => snapshots.files.told(last),
+                Saved::Whole => snapshots.files.reported(last),
             }
         }
         snapshots.saving = None;
@@ -135,9 +135,9 @@ impl<S: StateMachine> Node<S> {
 
     /// The core gives a transfer up without a word, when it has another way or the peer is gone.
     fn forget_unwanted_transfers(&mut self) {
-        if !self.snapshots.sending.is_empty() {
+        if !self.snapshots.transfers.is_empty() {
             let raft = &self.raft;
-            self.snapshots.sending.retain(|to, last| raft.snapshot_to(to) == Some(last));
+            self.snapshots.transfers.retain(|to, last| raft.snapshot_to(to) == Some(last));
         }
     }
 
@@ -178,9 +178,9 @@ impl<S: StateMachine> Node<S> {
     pub(super) fn settle_snapshots(&mut self, outputs: &mut Vec<NodeOutput>) {
         self.snapshots.receiving.committed(self.raft.commit(), outputs);
         self.take_snapshot(outputs);
-        let Snapshots { files, sending, saving, receiving, .. } = &mut self.snapshots;
+        let Snapshots { files, transfers, saving, receiving, .. } = &mut self.snapshots;
         let is_made = |last| saving.as_ref().is_some_and(|saving| saving.last() == last) || receiving.is_of(last);
-        let useless = files.settle(|last| sending.is_sent(last), is_made);
+        let useless = files.settle(|last| transfers.is_sent(last), is_made);
         outputs.extend(useless.into_iter().map(|last| SnapshotJob::Remove { last }.into()));
     }
 

@@ -11,8 +11,8 @@ use crate::message::{SessionId, SnapshotFile, WriteOutcome};
 use crate::snapshot::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, EntryId, HardState, InvalidChange, LogFate, MembershipChange, MembershipStep, NodeId, ReadMode, Rpc,
-    Seq, SnapshotMeta, TransferFailure, Write,
+    AppendEntries, EntryId, HardState, InstallMode, InvalidChange, MembershipChange, MembershipStep, NodeId, ReadMode,
+    Rpc, Seq, SnapshotMeta, TransferFailure, Write,
 };
 use raft_store::FileChunk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -125,7 +125,7 @@ impl Disk {
         if let Some(record) = &write.snapshot {
             assert!(self.files.contains_key(&record.meta.last), "its file is durable before it is named");
             self.snapshot = Some(record.meta.clone());
-            if record.log == LogFate::Discard {
+            if record.log == InstallMode::Discard {
                 self.log.clear();
             }
         }
@@ -133,9 +133,12 @@ impl Disk {
     }
 
     /// What a restart finds, with nothing of the log in memory.
-    fn restored(&self) -> Restored {
+    fn restored(&self) -> RecoveredState {
         let entries = self.log.values().cloned().collect();
-        Restored { tail: Entries::new(), ..Restored::of_log(self.hard_state, self.snapshot.clone(), entries) }
+        RecoveredState {
+            tail: Entries::new(),
+            ..RecoveredState::of_log(self.hard_state, self.snapshot.clone(), entries)
+        }
     }
 }
 
@@ -433,7 +436,7 @@ fn leadership_is_handed_over_or_it_is_said_why_not() {
     let to = other(leader);
     cluster.request(leader, 1, Request::TransferLeadership { to: Some(to) });
     cluster.settle();
-    assert_eq!(cluster.reply(1), Some(&Reply::HandedOver { to }));
+    assert_eq!(cluster.reply(1), Some(&Reply::LeadershipTransferred { to }));
     assert_eq!(cluster.leader(), to);
     let cut = other(to);
     cluster.cut.insert(cut);
@@ -573,7 +576,7 @@ fn a_stopped_node_answers_everybody() {
 #[test]
 fn a_state_machine_that_is_not_empty_is_refused() {
     let configuration = Configuration::of_voters([NodeId(1)]);
-    let restored = Restored { applied: LogIndex(1), ..Restored::bootstrap(configuration) };
+    let restored = RecoveredState { applied: LogIndex(1), ..RecoveredState::bootstrap(configuration) };
     let node = Node::new(Config::new(NodeId(1)), NodeOptions::default(), restored, Journal::default());
     assert!(matches!(node.map(|_| ()), Err(RestoreError::Config(_))));
 }

@@ -8,7 +8,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{AppendOutcome, Rpc};
 
 const NAME: &str = "ack_durable";
@@ -18,7 +18,7 @@ pub(super) struct AckDurable;
 
 impl Property for AckDurable {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Sent { rpc: Rpc::AppendEntriesResponse(response), .. } = &fact.record.what else { return None };
+        let RecordKind::Sent { rpc: Rpc::AppendEntriesResponse(response), .. } = &fact.record.kind else { return None };
         let AppendOutcome::Matched { index } = response.outcome else { return None };
         let node = fact.node?;
         let durable = &node.durable;

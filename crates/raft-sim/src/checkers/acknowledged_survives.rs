@@ -8,7 +8,7 @@
 
 use super::ghost::{Committed, Ghost};
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{LogIndex, NodeId};
 use raft_node::Reply;
 
@@ -22,8 +22,8 @@ pub(super) struct AcknowledgedSurvives {
 
 impl Property for AcknowledgedSurvives {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        match &fact.record.what {
-            What::Replied { reply: Reply::Applied { entry, .. }, .. } => {
+        match &fact.record.kind {
+            RecordKind::Replied { reply: Reply::Applied { entry, .. }, .. } => {
                 let node = fact.record.node?;
                 let number = fact.record.number;
                 if ghost.committed_at(entry.index).is_none_or(|committed| committed.id != *entry) {
@@ -33,12 +33,12 @@ impl Property for AcknowledgedSurvives {
                 self.note(entry.index, number);
                 None
             }
-            What::Replied { reply: Reply::SessionOpened { session }, .. } => {
+            RecordKind::Replied { reply: Reply::SessionOpened { session }, .. } => {
                 self.note(LogIndex(session.0), fact.record.number);
                 None
             }
-            What::Asked { .. } => removed(ghost, fact),
-            What::Started { .. } => {
+            RecordKind::Asked { .. } => removed(ghost, fact),
+            RecordKind::Started { .. } => {
                 let (message, acknowledged) = self.lost(ghost)?;
                 Some(fact.contradicts(NAME, acknowledged, message))
             }
@@ -98,7 +98,7 @@ mod tests {
 
     fn acknowledge(script: &mut Script, index: u64, term: u64) {
         let reply = Reply::Applied { entry: EntryId::new(index, term), response: Bytes::new() };
-        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
     }
 
     #[test]

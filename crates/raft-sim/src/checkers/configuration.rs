@@ -10,7 +10,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::Node;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{Configuration, EntryId, NodeId, RoleKind};
 use std::collections::BTreeSet;
 
@@ -31,11 +31,11 @@ impl Property for ConfigurationInForce {
             let message = format!("{} acts on configuration {claimed}; the newest in its log is {held}", node.id);
             return Some(fact.contradicts(NAME, node.asked, message));
         }
-        match &fact.record.what {
-            What::ConfigurationChanged { configuration, at, committed } => {
+        match &fact.record.kind {
+            RecordKind::ConfigurationChanged { configuration, at, committed } => {
                 reported(ghost, fact, node, configuration, *at, *committed)
             }
-            What::Asked { .. } if fact.change.edit.pushed > 0 => {
+            RecordKind::Asked { .. } if fact.change.edit.pushed > 0 => {
                 let message = appended(fact, node)?;
                 Some(fact.contradicts(NAME, fact.record.number, message))
             }
@@ -139,11 +139,11 @@ mod tests {
     fn a_report_of_another_configuration_or_commit_fires() {
         let mut script = Script::started();
         let (configuration, at) = (of(&[1, 2]), EntryId::new(1, 1));
-        script.push(Some(1), What::ConfigurationChanged { configuration, at, committed: false });
+        script.push(Some(1), RecordKind::ConfigurationChanged { configuration, at, committed: false });
         assert_fires(ConfigurationInForce, NAME, &script, "which is not in its log");
         let mut script = Script::started();
         let configuration = of(&[1, 2, 3]);
-        script.push(Some(1), What::ConfigurationChanged { configuration, at, committed: true });
+        script.push(Some(1), RecordKind::ConfigurationChanged { configuration, at, committed: true });
         assert_fires(ConfigurationInForce, NAME, &script, "no leader committed it");
     }
 
@@ -237,7 +237,7 @@ mod tests {
     fn a_change_by_the_book_is_silent() {
         let mut script = Script::legal();
         let (configuration, at) = (of(&[1, 2, 3]), EntryId::new(1, 1));
-        script.push(Some(2), What::ConfigurationChanged { configuration, at, committed: true });
+        script.push(Some(2), RecordKind::ConfigurationChanged { configuration, at, committed: true });
         assert_silent(ConfigurationInForce, &script);
         let mut script = Script::led();
         let mut learner = of(&[1, 2, 3]);

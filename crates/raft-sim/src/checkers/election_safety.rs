@@ -8,7 +8,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{NodeId, RoleKind, Rpc};
 
 const NAME: &str = "election_safety";
@@ -21,7 +21,8 @@ impl Property for ElectionSafety {
         if let Some((node, view)) = fact.new_view().filter(|(_, view)| view.role == RoleKind::Leader) {
             return leads(ghost, fact, node, view);
         }
-        let (What::Sent { rpc: Rpc::AppendEntries(append), .. }, Some(node)) = (&fact.record.what, fact.node) else {
+        let (RecordKind::Sent { rpc: Rpc::AppendEntries(append), .. }, Some(node)) = (&fact.record.kind, fact.node)
+        else {
             return None;
         };
         match ghost.terms.get(&append.term).and_then(|term| term.leader) {

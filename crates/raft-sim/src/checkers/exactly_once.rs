@@ -8,7 +8,7 @@
 use super::effect::{CommandId, Effect, Effects};
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, NodeId};
 use raft_node::Reply;
@@ -43,7 +43,7 @@ impl Property for ExactlyOnce {
                 Effect::Own(_) | Effect::Nothing => Did::Nothing,
             });
         }
-        let What::Replied { reply, .. } = &fact.record.what else { return None };
+        let RecordKind::Replied { reply, .. } = &fact.record.kind else { return None };
         let node = fact.record.node?;
         match reply {
             Reply::Applied { entry, response } => self.answered(ghost, fact, node, *entry, response),
@@ -113,7 +113,7 @@ mod tests {
 
     fn answer(script: &mut Script, index: u64, response: &'static str) {
         let reply = Reply::Applied { entry: EntryId::new(index, 2), response: Bytes::from_static(response.as_bytes()) };
-        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
     }
 
     #[test]
@@ -142,7 +142,7 @@ mod tests {
         }
         let mut script = retried();
         let reply = Reply::SessionOpened { session: SessionId(4) };
-        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
         assert_fires(ExactlyOnce::default(), NAME, &script, "entry 4 opens none");
     }
 
@@ -150,7 +150,7 @@ mod tests {
     fn the_same_answer_twice_is_silent() {
         let mut script = retried();
         let reply = Reply::SessionOpened { session: SessionId(3) };
-        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
         answer(&mut script, 4, "1");
         answer(&mut script, 4, "1");
         assert_silent(ExactlyOnce::default(), &script);

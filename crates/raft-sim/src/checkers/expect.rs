@@ -223,7 +223,7 @@ mod tests {
         let covers = |index| of(|expect| expect.snapshot = [(NodeId(1), LogIndex(index))].into());
         assert_fails(&script, &covers(2), "a snapshot of n1 up to 2 expected; its newest is of 0@0");
         script.save(1, &meta(2, 2));
-        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
         script.sync(1);
         assert_holds(&script, &covers(2));
         assert_fails(&script, &covers(3), "its newest is of 2@2");

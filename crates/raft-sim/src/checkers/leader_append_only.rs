@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{LogIndex, RoleKind};
 
 const NAME: &str = "leader_append_only";
@@ -16,7 +16,7 @@ pub(super) struct LeaderAppendOnly;
 
 impl Property for LeaderAppendOnly {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Asked { .. } = fact.record.what else { return None };
+        let RecordKind::Asked { .. } = fact.record.kind else { return None };
         let node = fact.node?;
         let view = node.view.as_ref().filter(|view| view.role == RoleKind::Leader)?;
         let (id, term, edit) = (node.id, view.term, fact.change.edit);

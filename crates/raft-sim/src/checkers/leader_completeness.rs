@@ -9,7 +9,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::Seen;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::ops::Bound;
 
@@ -20,7 +20,7 @@ pub(super) struct LeaderCompleteness;
 
 impl Property for LeaderCompleteness {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        if let What::Stopped { reason } = &fact.record.what {
+        if let RecordKind::Stopped { reason } = &fact.record.kind {
             let node = fact.record.node?;
             let message = format!("{node} stopped: {reason}");
             return Some(fact.contradicts(NAME, fact.record.cause.unwrap_or(fact.record.number), message));
@@ -101,7 +101,7 @@ mod tests {
     fn a_replica_that_stops_fires() {
         let mut script = Script::led();
         let (ours, theirs) = (EntryId::new(2, 2), EntryId::new(2, 3));
-        script.push(Some(1), What::Stopped { reason: StopReason::CommittedConflict { ours, theirs } });
+        script.push(Some(1), RecordKind::Stopped { reason: StopReason::CommittedConflict { ours, theirs } });
         assert_fires(LeaderCompleteness, NAME, &script, "n1 stopped: 2@2 is committed");
     }
 

@@ -5,7 +5,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{AppendOutcome, LogIndex, Rpc};
 
 const NAME: &str = "match_truthful";
@@ -15,7 +15,7 @@ pub(super) struct MatchTruthful;
 
 impl Property for MatchTruthful {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Sent { rpc: Rpc::AppendEntriesResponse(response), .. } = &fact.record.what else { return None };
+        let RecordKind::Sent { rpc: Rpc::AppendEntriesResponse(response), .. } = &fact.record.kind else { return None };
         let AppendOutcome::Matched { index } = response.outcome else { return None };
         let node = fact.node?;
         if index == LogIndex(0) {

@@ -100,7 +100,7 @@ pub struct Finish {
 }
 
 /// A property of every legal run.
-trait Property: Copied {
+trait Property: DynClone {
     /// Judges the present record. The ghost contains it already.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
 
@@ -111,11 +111,11 @@ trait Property: Copied {
 }
 
 /// A copy of a judge, with all it remembers.
-trait Copied {
+trait DynClone {
     fn copied(&self) -> Box<dyn Property>;
 }
 
-impl<T: Property + Clone + 'static> Copied for T {
+impl<T: Property + Clone + 'static> DynClone for T {
     fn copied(&self) -> Box<dyn Property> {
         Box::new(self.clone())
     }

@@ -15,8 +15,8 @@ pub(super) struct Monotone;
 
 impl Property for Monotone {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        if let (Some(recovery), crate::record::What::Started { hard_state: now, .. }) =
-            (fact.change.recovery, &fact.record.what)
+        if let (Some(recovery), crate::record::RecordKind::Started { hard_state: now, .. }) =
+            (fact.change.recovery, &fact.record.kind)
         {
             let before = recovery.hard_state_before;
             let held = fact.record.view.as_ref().map(|view| HardState { term: view.term, voted_for: view.voted_for });

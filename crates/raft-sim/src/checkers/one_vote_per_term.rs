@@ -8,7 +8,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{NodeId, Rpc, Term, Vote};
 use std::collections::BTreeMap;
 
@@ -23,12 +23,12 @@ pub(super) struct OneVotePerTerm {
 impl Property for OneVotePerTerm {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.record.node?;
-        let (term, candidate) = match &fact.record.what {
-            What::Sent { to, rpc: Rpc::RequestVoteResponse(response), .. } if response.vote == Vote::Granted => {
+        let (term, candidate) = match &fact.record.kind {
+            RecordKind::Sent { to, rpc: Rpc::RequestVoteResponse(response), .. } if response.vote == Vote::Granted => {
                 (response.term, *to)
             }
-            What::Sent { rpc: Rpc::RequestVote(request), .. } => (request.term, node),
-            What::Started { hard_state, .. } => (hard_state.term, hard_state.voted_for?),
+            RecordKind::Sent { rpc: Rpc::RequestVote(request), .. } => (request.term, node),
+            RecordKind::Started { hard_state, .. } => (hard_state.term, hard_state.voted_for?),
             _ => return None,
         };
         let (first, record) = *self.votes.entry((node, term)).or_insert((candidate, fact.record.number));

@@ -8,7 +8,7 @@
 
 use super::ghost::{Ghost, is_input};
 use super::{Fact, Property, Violation};
-use crate::record::{InFlight, NodeView, Quotas, Record, SimTime, What};
+use crate::record::{InFlight, NodeView, Quotas, Record, RecordKind, SimTime};
 use crate::scenario::model::{Limits, Scenario};
 use raft_core::{LogIndex, NodeId, Payload, RoleKind, Rpc, Write, WriteId};
 use std::collections::BTreeMap;
@@ -153,19 +153,19 @@ impl Call {
 }
 
 impl Process {
-    fn observe(&mut self, record: u64, what: &What) {
+    fn observe(&mut self, record: u64, what: &RecordKind) {
         let Some(call) = &mut self.call else { return };
         call.newest = record;
         call.takes_inputs &= is_input(what);
         match what {
-            What::Received { rpc: Rpc::AppendEntries(append), .. } => {
+            RecordKind::Received { rpc: Rpc::AppendEntries(append), .. } => {
                 call.received = call.received.max(append.entries.size());
             }
-            What::Sent { rpc: Rpc::AppendEntries(append), .. } => {
+            RecordKind::Sent { rpc: Rpc::AppendEntries(append), .. } => {
                 self.biggest_append = self.biggest_append.max(append.entries.size());
             }
-            What::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
-            What::Asked { write } => {
+            RecordKind::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
+            RecordKind::Asked { write } => {
                 self.asked = write.id;
                 let biggest = write.entries.iter().map(raft_core::Entry::size).max().unwrap_or(0);
                 self.biggest_entry = self.biggest_entry.max(biggest);
@@ -188,13 +188,14 @@ impl Property for Queues {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (record, node) = (fact.record, fact.record.node?);
         let limits = ghost.node(node)?.limits;
-        if let What::Started { .. } | What::Crashed { .. } | What::RefusedToStart { .. } = record.what {
+        if let RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } = record.kind
+        {
             self.processes.remove(&node);
             return None;
         }
         let view = record.view.as_ref()?;
         let same = |call: &Call| call.takes_inputs && call.at == record.at && call.quotas == view.quotas;
-        let begins = |call: &Call| is_input(&record.what) && !same(call);
+        let begins = |call: &Call| is_input(&record.kind) && !same(call);
         let process = self.processes.entry(node).or_default();
         if process.call.as_ref().is_none_or(begins) {
             let judged = self.processes.get(&node).and_then(|process| self.judge(node, process, &limits));
@@ -203,9 +204,9 @@ impl Property for Queues {
             }
             self.processes.entry(node).or_default().call = Some(Call::new(record, view));
         }
-        self.processes.entry(node).or_default().observe(record.number, &record.what);
-        match &record.what {
-            What::Sent { to, rpc: Rpc::AppendEntries(append), .. } => {
+        self.processes.entry(node).or_default().observe(record.number, &record.kind);
+        match &record.kind {
+            RecordKind::Sent { to, rpc: Rpc::AppendEntries(append), .. } => {
                 let (entries, size, limit) = (&append.entries, append.entries.size(), self.max_append_bytes);
                 (entries.len() > 1 && size > limit).then(|| {
                     let message =
@@ -213,7 +214,7 @@ impl Property for Queues {
                     fact.contradicts(NAME, record.number, message)
                 })
             }
-            What::Applied { entries, .. } => {
+            RecordKind::Applied { entries, .. } => {
                 let (size, limit) = (entries.size(), limits.max_apply_bytes);
                 (entries.len() > 1 && size > limit).then(|| {
                     let message = format!("{node} applies {entries} of {size} B at once; the limit is {limit} B");
@@ -245,7 +246,7 @@ mod tests {
         let mut script = Script::led();
         let mut limits = scenario().raft.limits;
         change(&mut limits);
-        script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+        script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
         script
     }
 
@@ -336,12 +337,12 @@ mod tests {
     fn a_follower_that_takes_more_than_may_wait_fires() {
         let mut script = Script::led();
         let limits = Limits { max_unpersisted_bytes: 1, ..scenario().raft.limits };
-        script.push(Some(3), What::LimitsDrawn { priority: 100, limits });
+        script.push(Some(3), RecordKind::LimitsDrawn { priority: 100, limits });
         let takes = |script: &mut Script, index, unpersisted| {
             script.step(3, |view| view.quotas.unpersisted_bytes = unpersisted);
             let rpc = append(2, EntryId::new(index - 1, 2), 1, vec![noop(index, 2)]);
             if let Some(record) = script.records.last_mut() {
-                record.what = What::Received { from: NodeId(1), rpc };
+                record.kind = RecordKind::Received { from: NodeId(1), rpc };
             }
             script.ask(3, None, None, vec![noop(index, 2)]);
         };

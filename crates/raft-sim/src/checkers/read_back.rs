@@ -7,7 +7,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::Node;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::Entry;
 
 const NAME: &str = "read_back";
@@ -18,15 +18,15 @@ pub(super) struct ReadBack;
 impl Property for ReadBack {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.node?;
-        let message = match &fact.record.what {
-            What::ReadAsked { first, last, .. } => {
+        let message = match &fact.record.kind {
+            RecordKind::ReadAsked { first, last, .. } => {
                 let durable = node.durable.log.last_id();
                 if first <= last && *last <= durable.index {
                     return None;
                 }
                 format!("{} asks for {first}..={last} to be read back; its disk holds up to {durable}", node.id)
             }
-            What::LogRead { entries, .. } => {
+            RecordKind::LogRead { entries, .. } => {
                 let entry = entries.iter().find(|entry| is_another(node, entry))?;
                 format!("{} reads {} back with another content than it wrote", node.id, entry.id)
             }
@@ -50,7 +50,8 @@ mod tests {
     use raft_core::{LogIndex, ReadId};
 
     fn ask(script: &mut Script, first: u64, last: u64) {
-        let what = What::ReadAsked { read: ReadId(1), first: LogIndex(first), last: LogIndex(last), max_bytes: 1 };
+        let what =
+            RecordKind::ReadAsked { read: ReadId(1), first: LogIndex(first), last: LogIndex(last), max_bytes: 1 };
         script.push(Some(1), what);
     }
 
@@ -67,7 +68,7 @@ mod tests {
     fn another_content_fires_and_another_entry_does_not() {
         let mut script = Script::led();
         ask(&mut script, 1, 2);
-        let answer = |entries: Vec<Entry>| What::LogRead { read: ReadId(1), entries: entries.into() };
+        let answer = |entries: Vec<Entry>| RecordKind::LogRead { read: ReadId(1), entries: entries.into() };
         script.push(Some(1), answer(vec![founding(), noop(2, 2)]));
         script.push(Some(1), answer(vec![founding(), noop(2, 1)]));
         assert_silent(ReadBack, &script);

@@ -11,7 +11,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::{self, Node};
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use crate::scenario::model::{InitialState, Scenario};
 use raft_core::{Configuration, HardState, NodeId, Term};
 use std::collections::BTreeMap;
@@ -52,8 +52,8 @@ impl Recovery {
 
 impl Property for Recovery {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        match &fact.record.what {
-            What::Started { hard_state, disk_mark, disk_durable, incarnation, .. } => {
+        match &fact.record.kind {
+            RecordKind::Started { hard_state, disk_mark, disk_durable, incarnation, .. } => {
                 let (node, recovery) = (fact.node?, fact.change.recovery?);
                 if recovery.first
                     && let Some(violation) = self.first_start(fact, node, *hard_state)
@@ -75,7 +75,7 @@ impl Property for Recovery {
                     (disk_durable < disk_mark).then(|| fact.contradicts(NAME, fact.record.number, message))
                 })
             }
-            What::RefusedToStart { error } if !fact.change.excused => {
+            RecordKind::RefusedToStart { error } if !fact.change.excused => {
                 let node = fact.node?;
                 let message = format!("{} refuses to start after nothing but crashes: {error}", node.id);
                 Some(fact.contradicts(NAME, node.asked, message))
@@ -179,7 +179,8 @@ mod tests {
     fn a_state_that_is_not_durable_fires() {
         let mut script = in_doubt(Kill);
         script.start(1, 2, Some(1), vec![founding(), noop(2, 2), noop(3, 2)]);
-        if let Some(What::Started { disk_durable, .. }) = script.records.last_mut().map(|record| &mut record.what) {
+        if let Some(RecordKind::Started { disk_durable, .. }) = script.records.last_mut().map(|record| &mut record.kind)
+        {
             *disk_durable -= 1;
         }
         assert_fires(recovery(), NAME, &script, "are durable");
@@ -188,7 +189,7 @@ mod tests {
     #[test]
     fn a_refusal_and_a_wrong_first_start_fire() {
         let mut script = in_doubt(PowerLoss);
-        script.push(Some(1), What::RefusedToStart { error: "bad record".into() });
+        script.push(Some(1), RecordKind::RefusedToStart { error: "bad record".into() });
         assert_fires(recovery(), NAME, &script, "n1 refuses to start after nothing but crashes: bad record");
         let mut script = Script::default();
         script.start(1, 1, None, vec![]);
@@ -200,9 +201,9 @@ mod tests {
         let mut script = Script::led();
         script.step(1, |view| view.applied = raft_core::LogIndex(2));
         script.save(1, &meta(2, 2));
-        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
         script.sync(1);
-        script.push(Some(1), What::Compacted { before: raft_core::LogIndex(2) });
+        script.push(Some(1), RecordKind::Compacted { before: raft_core::LogIndex(2) });
         script.crash(1, PowerLoss);
         script
     }
@@ -228,7 +229,7 @@ mod tests {
             script.step(1, |view| {
                 (view.term, view.last, view.commit) = (Term(3), raft_core::EntryId::new(3, 3), raft_core::LogIndex(3));
             });
-            script.ask_snapshot(1, meta(3, 3), raft_core::LogFate::Discard);
+            script.ask_snapshot(1, meta(3, 3), raft_core::InstallMode::Discard);
             script.write(1);
             script.crash(1, PowerLoss);
             script

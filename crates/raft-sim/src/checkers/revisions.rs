@@ -17,7 +17,7 @@ mod replay;
 use super::effect::{Effect, Effects};
 use super::ghost::{AppliedEntry, Ghost};
 use super::{Fact, Property, Violation};
-use crate::record::{SimTime, What};
+use crate::record::{RecordKind, SimTime};
 use crate::scenario::feature::Feature;
 use crate::scenario::model::{Scenario, StepAction};
 use bytes::Bytes;
@@ -93,18 +93,18 @@ impl Property for Revisions {
             }
         }
         let number = fact.record.number;
-        match &fact.record.what {
-            What::Invoked { .. } => {
+        match &fact.record.kind {
+            RecordKind::Invoked { .. } => {
                 self.begun.insert(number, Begun { at: fact.record.at, query: None });
             }
-            What::Queried { query, .. } => {
+            RecordKind::Queried { query, .. } => {
                 let query = kv::KvQuery::decode(query.clone()).ok().and_then(|query| query.kind);
                 self.begun.insert(number, Begun { at: fact.record.at, query });
             }
-            What::Requested { id } => {
+            RecordKind::Requested { id } => {
                 self.requests.extend(fact.record.cause.map(|begun| (*id, begun)));
             }
-            What::Replied { id, reply } => {
+            RecordKind::Replied { id, reply } => {
                 let judged = self.replied(*id, reply)?;
                 match judged {
                     Ok(revision) => {
@@ -116,7 +116,7 @@ impl Property for Revisions {
                     }
                 }
             }
-            What::Returned { .. } | What::Ended { .. } => {
+            RecordKind::Returned { .. } | RecordKind::Ended { .. } => {
                 let revision = fact.record.cause.and_then(|answer| self.answers.get(&answer)).copied();
                 let newest = self.floors.last().copied().unwrap_or_default();
                 if let Some(revision) = revision.filter(|revision| *revision > newest.revision) {

@@ -8,7 +8,7 @@
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
 use crate::faults::Fault;
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{NodeId, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,14 +38,14 @@ struct Kept {
 impl Property for RoomKept {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.record.node?;
-        match &fact.record.what {
-            What::ReserveKept { bytes } => {
+        match &fact.record.kind {
+            RecordKind::ReserveKept { bytes } => {
                 self.nodes.insert(node, Kept { reserve: *bytes, told: fact.record.number, ..Kept::default() });
             }
-            What::Crashed { .. } => {
+            RecordKind::Crashed { .. } => {
                 self.nodes.remove(&node);
             }
-            What::RefusedToStart { error } => {
+            RecordKind::RefusedToStart { error } => {
                 let kept = self.nodes.remove(&node)?;
                 let for_space = kept.struck == BTreeSet::from([Fault::Enospc]);
                 if for_space && kept.written <= kept.reserve / 4 {
@@ -63,14 +63,14 @@ impl Property for RoomKept {
 }
 
 impl Kept {
-    fn observe(&mut self, record: u64, what: &What) {
+    fn observe(&mut self, record: u64, what: &RecordKind) {
         match what {
-            What::SpaceTold { is_low } => {
+            RecordKind::SpaceTold { is_low } => {
                 (self.is_low, self.told) = (*is_low, record);
                 self.written = 0;
             }
-            What::Asked { write } if self.is_low => self.written += bytes(write),
-            What::DiskFault { fault, .. } => {
+            RecordKind::Asked { write } if self.is_low => self.written += bytes(write),
+            RecordKind::DiskFault { fault, .. } => {
                 self.struck.insert(*fault);
             }
             _ => {}
@@ -99,16 +99,16 @@ mod tests {
 
     fn struck(script: &mut Script, faults: &[Fault]) {
         for fault in faults {
-            script.push(Some(1), What::DiskFault { fault: *fault, place: String::new() });
+            script.push(Some(1), RecordKind::DiskFault { fault: *fault, place: String::new() });
         }
-        script.push(Some(1), What::RefusedToStart { error: "the disk is full".into() });
+        script.push(Some(1), RecordKind::RefusedToStart { error: "the disk is full".into() });
     }
 
     fn keeping(words: &[bool]) -> Script {
         let mut script = Script::led();
-        script.push(Some(1), What::ReserveKept { bytes: 1_000 });
+        script.push(Some(1), RecordKind::ReserveKept { bytes: 1_000 });
         for is_low in words {
-            script.push(Some(1), What::SpaceTold { is_low: *is_low });
+            script.push(Some(1), RecordKind::SpaceTold { is_low: *is_low });
         }
         script
     }

@@ -1,16 +1,16 @@
 //! Hand-made runs for the properties' tests: a legal story to stay silent on, and the words to break it with.
 
 use super::{Fact, Ghost, Property, Violation};
-use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, SimTime, Verdict, What};
+use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::defaults;
 use crate::scenario::model::{
     ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, ProcessModel, RaftSettings, Scenario, SeveralModel,
 };
 use bytes::Bytes;
 use raft_core::{
-    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState, LogFate,
-    LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta, SnapshotRecord,
-    Term, Vote, Write, WriteId,
+    AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState,
+    InstallMode, LogIndex, NodeId, Payload, RequestVote, RequestVoteResponse, RoleKind, Rpc, Seq, SnapshotMeta,
+    SnapshotRecord, Term, Vote, Write, WriteId,
 };
 use raft_node::{SnapshotChunk, SnapshotMessage};
 use std::collections::BTreeMap;
@@ -182,11 +182,11 @@ impl Script {
         script
     }
 
-    pub(crate) fn push(&mut self, node: Option<u64>, what: What) -> u64 {
+    pub(crate) fn push(&mut self, node: Option<u64>, kind: RecordKind) -> u64 {
         let number = self.records.len() as u64 + 1;
         let view = node.and_then(|node| self.hands.get(&node)?.view.clone());
         let at = SimTime(number * 1_000_000);
-        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call: 0, what, view });
+        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call: 0, kind, view });
         number
     }
 
@@ -228,7 +228,7 @@ impl Script {
             quotas: Quotas::default(),
             configuration,
         });
-        let what = What::Started {
+        let kind = RecordKind::Started {
             incarnation: hand.incarnation,
             hard_state: HardState { term: Term(term), voted_for },
             snapshot,
@@ -236,12 +236,12 @@ impl Script {
             disk_mark: hand.mark,
             disk_durable: hand.mark,
         };
-        self.push(Some(node), what);
+        self.push(Some(node), kind);
     }
 
     pub(crate) fn crash(&mut self, node: u64, crash: CrashKind) {
         self.hands.entry(node).or_default().view = None;
-        self.push(Some(node), What::Crashed { crash, lost: 0 });
+        self.push(Some(node), RecordKind::Crashed { crash, lost: 0 });
     }
 
     /// A step with this view after it.
@@ -249,7 +249,7 @@ impl Script {
         if let Some(view) = self.hands.get_mut(&node).and_then(|hand| hand.view.as_mut()) {
             change(view);
         }
-        self.push(Some(node), What::TimerFired)
+        self.push(Some(node), RecordKind::TimerFired)
     }
 
     pub(crate) fn ask(
@@ -265,7 +265,7 @@ impl Script {
     }
 
     /// A record of a snapshot.
-    pub(crate) fn ask_snapshot(&mut self, node: u64, meta: SnapshotMeta, log: LogFate) -> u64 {
+    pub(crate) fn ask_snapshot(&mut self, node: u64, meta: SnapshotMeta, log: InstallMode) -> u64 {
         let snapshot = Some(SnapshotRecord { meta, log });
         let entries = Entries::new();
         self.ask_for(node, Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot, entries })
@@ -275,13 +275,13 @@ impl Script {
         let hand = self.hands.entry(node).or_default();
         let write = Write { id: WriteId(hand.written + hand.asked.len() as u64 + 1), ..write };
         hand.asked.push(write.clone());
-        self.push(Some(node), What::Asked { write })
+        self.push(Some(node), RecordKind::Asked { write })
     }
 
     /// The node's own snapshot is in a durable file.
     pub(crate) fn save(&mut self, node: u64, meta: &SnapshotMeta) {
-        self.push(Some(node), What::SnapshotTaken { meta: meta.clone() });
-        self.push(Some(node), What::SnapshotSaved { meta: meta.clone(), durable: true });
+        self.push(Some(node), RecordKind::SnapshotTaken { meta: meta.clone() });
+        self.push(Some(node), RecordKind::SnapshotSaved { meta: meta.clone(), durable: true });
     }
 
     /// The store writes all that was asked for: readable, not durable.
@@ -290,25 +290,25 @@ impl Script {
         let writes = std::mem::take(&mut hand.asked);
         (hand.written, hand.mark) = (hand.written + writes.len() as u64, hand.mark + 1);
         let disk_mark = hand.mark;
-        self.push(Some(node), What::Wrote { writes, disk_mark });
+        self.push(Some(node), RecordKind::Wrote { writes, disk_mark });
     }
 
     /// The store writes and syncs all that was asked for.
     pub(crate) fn sync(&mut self, node: u64) {
         self.write(node);
         let hand = self.hands.entry(node).or_default();
-        let what = What::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
-        self.push(Some(node), what);
+        let kind = RecordKind::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
+        self.push(Some(node), kind);
     }
 
     pub(crate) fn send(&mut self, node: u64, to: u64, rpc: Rpc) -> u64 {
         let verdict = Verdict::Delivered { copies: 1 };
-        self.push(Some(node), What::Sent { to: NodeId(to), rpc, verdict })
+        self.push(Some(node), RecordKind::Sent { to: NodeId(to), rpc, verdict })
     }
 
     pub(crate) fn apply(&mut self, node: u64, entries: Vec<Entry>, state_hash: u128) -> u64 {
         let entries: Entries = entries.into();
-        self.push(Some(node), What::Applied { entries, state_hash })
+        self.push(Some(node), RecordKind::Applied { entries, state_hash })
     }
 
     /// A durable candidacy, and its requests.

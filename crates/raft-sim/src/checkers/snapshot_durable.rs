@@ -9,7 +9,7 @@
 use super::ghost::Ghost;
 use super::ghost::node::Node;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{EntryId, SnapshotMeta};
 use raft_node::{SnapshotChunk, SnapshotMessage};
 
@@ -31,21 +31,21 @@ impl Property for SnapshotDurable {
             let is_older = meta.last.index <= durable.snapshot_id().index;
             if is_older { None } else { unless_durable(meta, what) }
         };
-        let message = match &fact.record.what {
-            What::Asked { write } => {
+        let message = match &fact.record.kind {
+            RecordKind::Asked { write } => {
                 let last = write.snapshot.as_ref()?.meta.last;
                 let message = || format!("{id} asks for a record of the snapshot of {last}, whose file is not durable");
                 (!node.files.contains(&last)).then(message)
             }
-            What::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
+            RecordKind::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
             // Its file was read before the newer record, in whose call it comes, was known to be durable: that one is next.
-            What::Restored { meta, .. } => unless_replaced(meta, "sets its state machine to the snapshot of"),
+            RecordKind::Restored { meta, .. } => unless_replaced(meta, "sets its state machine to the snapshot of"),
             // An older one than the disk holds now may have left its file before that was deleted.
-            What::SnapshotSaid { message: SnapshotMessage::Chunk(SnapshotChunk { meta, .. }), .. } => {
+            RecordKind::SnapshotSaid { message: SnapshotMessage::Chunk(SnapshotChunk { meta, .. }), .. } => {
                 unless_replaced(meta, "sends the snapshot of")
             }
-            What::SnapshotRemoved { last } => removed(node, *last),
-            What::Compacted { before } => {
+            RecordKind::SnapshotRemoved { last } => removed(node, *last),
+            RecordKind::Compacted { before } => {
                 let (covered, applied) = (durable.snapshot_id(), node.view?.applied);
                 let beyond = before.previous() > covered.index || before.previous() > applied;
                 let words =
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_record_before_its_file_fires() {
         let mut script = Script::led();
-        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
         assert_fires(SnapshotDurable, NAME, &script, "a record of the snapshot of 2@2, whose file is not durable");
     }
 
@@ -90,12 +90,12 @@ mod tests {
     fn what_rests_on_a_record_that_is_not_durable_fires() {
         let asked = || {
             let mut script = saved();
-            script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+            script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
             script.write(1);
             script
         };
         let mut script = asked();
-        script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
+        script.push(Some(1), RecordKind::SnapshotWanted { meta: meta(2, 2) });
         assert_fires(
             SnapshotDurable,
             NAME,
@@ -103,32 +103,32 @@ mod tests {
             "n1 wants to load the snapshot of 2@2; its disk holds the record of",
         );
         let mut script = asked();
-        script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(1), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
         let mut script = asked();
         let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
-        let sent = What::SnapshotSaid { to, message: piece(2, meta(2, 2), b"piece"), verdict };
+        let sent = RecordKind::SnapshotSaid { to, message: piece(2, meta(2, 2), b"piece"), verdict };
         script.push(Some(1), sent);
         assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
         let mut script = asked();
-        script.push(Some(1), What::Compacted { before: LogIndex(2) });
+        script.push(Some(1), RecordKind::Compacted { before: LogIndex(2) });
         assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 2; 0@0 is its snapshot");
         let mut script = asked();
-        script.push(Some(1), What::SnapshotRemoved { last: EntryId::new(2, 2) });
+        script.push(Some(1), RecordKind::SnapshotRemoved { last: EntryId::new(2, 2) });
         assert_fires(SnapshotDurable, NAME, &script, "the file of the snapshot of 2@2 is deleted");
     }
 
     #[test]
     fn the_right_order_is_silent() {
         let mut script = saved();
-        script.ask_snapshot(1, meta(2, 2), raft_core::LogFate::Keep);
+        script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
         script.sync(1);
-        script.push(Some(1), What::Compacted { before: LogIndex(3) });
-        script.push(Some(1), What::SnapshotWanted { meta: meta(2, 2) });
-        script.push(Some(1), What::Restored { meta: meta(2, 2), state_hash: 7 });
-        script.push(Some(1), What::Restored { meta: meta(1, 1), state_hash: 7 });
+        script.push(Some(1), RecordKind::Compacted { before: LogIndex(3) });
+        script.push(Some(1), RecordKind::SnapshotWanted { meta: meta(2, 2) });
+        script.push(Some(1), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(1), RecordKind::Restored { meta: meta(1, 1), state_hash: 7 });
         assert_silent(SnapshotDurable, &script);
-        script.push(Some(1), What::Compacted { before: LogIndex(4) });
+        script.push(Some(1), RecordKind::Compacted { before: LogIndex(4) });
         assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 4; 2@2 is its snapshot, 2 is applied");
     }
 }

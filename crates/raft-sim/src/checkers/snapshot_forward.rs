@@ -6,8 +6,8 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
-use raft_core::LogFate;
+use crate::record::RecordKind;
+use raft_core::InstallMode;
 
 const NAME: &str = "snapshot_forward";
 
@@ -18,26 +18,26 @@ impl Property for SnapshotForward {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.node?;
         let id = node.id;
-        let message = match &fact.record.what {
-            What::Asked { write } => {
+        let message = match &fact.record.kind {
+            RecordKind::Asked { write } => {
                 let taken = write.snapshot.as_ref()?;
                 let (last, before) = (taken.meta.last, fact.change.edit.replaced?);
                 let commit = node.previous.map(|seen| seen.commit).unwrap_or_default();
                 if last.index <= before.index {
                     format!("{id} takes the snapshot of {last} in the place of that of {before}")
-                } else if fact.change.edit.gave_way_in_vain {
+                } else if fact.change.edit.replaced_in_vain {
                     format!("{id} gives its log up for the snapshot of {last}, although it holds that entry")
-                } else if taken.log == LogFate::Discard && last.index <= commit {
+                } else if taken.log == InstallMode::Discard && last.index <= commit {
                     format!("{id} gives its log up for the snapshot of {last}; it had committed up to {commit}")
                 } else {
                     return None;
                 }
             }
-            What::Restored { meta, .. } if meta.last.index < fact.change.restored_from => {
+            RecordKind::Restored { meta, .. } if meta.last.index < fact.change.restored_from => {
                 let from = fact.change.restored_from;
                 format!("{id} sets its state machine back from {from} to the snapshot of {}", meta.last)
             }
-            What::Started { .. } => {
+            RecordKind::Started { .. } => {
                 let before = fact.change.recovery?.snapshot_before;
                 let now = node.durable.snapshot_id();
                 if now.index >= before.index {
@@ -62,14 +62,14 @@ mod tests {
     fn taken() -> Script {
         let mut script = Script::legal();
         script.save(2, &meta(2, 2));
-        script.ask_snapshot(2, meta(2, 2), LogFate::Keep);
+        script.ask_snapshot(2, meta(2, 2), InstallMode::Keep);
         script.sync(2);
         script
     }
 
     #[test]
     fn an_older_snapshot_fires() {
-        for fate in [LogFate::Keep, LogFate::Discard] {
+        for fate in [InstallMode::Keep, InstallMode::Discard] {
             let mut script = taken();
             script.ask_snapshot(2, meta(1, 1), fate);
             assert_fires(SnapshotForward, NAME, &script, "n2 takes the snapshot of 1@1 in the place of that of 2@2");
@@ -80,7 +80,7 @@ mod tests {
     fn a_suffix_dropped_fires() {
         let mut script = taken();
         script.step(2, |view| view.last = EntryId::new(3, 3));
-        script.ask_snapshot(2, meta(3, 3), LogFate::Discard);
+        script.ask_snapshot(2, meta(3, 3), InstallMode::Discard);
         assert_fires(SnapshotForward, NAME, &script, "although it holds that entry");
     }
 
@@ -88,7 +88,7 @@ mod tests {
     fn a_state_machine_set_back_fires() {
         let mut script = taken();
         script.apply(2, vec![founding(), noop(2, 2), noop(3, 3)], 7);
-        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(SnapshotForward, NAME, &script, "n2 sets its state machine back from 3 to the snapshot of 2@2");
     }
 
@@ -104,13 +104,13 @@ mod tests {
     fn newer_ones_and_one_for_a_log_that_is_behind_are_silent() {
         let mut script = taken();
         script.save(2, &meta(3, 3));
-        script.ask_snapshot(2, meta(3, 3), LogFate::Keep);
+        script.ask_snapshot(2, meta(3, 3), InstallMode::Keep);
         script.step(1, |view| {
             (view.term, view.last, view.commit) = (raft_core::Term(3), EntryId::new(3, 3), LogIndex(3));
         });
-        script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
+        script.ask_snapshot(1, meta(3, 3), InstallMode::Discard);
         script.sync(1);
-        script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+        script.push(Some(1), RecordKind::Restored { meta: meta(3, 3), state_hash: 7 });
         assert_silent(SnapshotForward, &script);
     }
 }

@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::SnapshotMeta;
 
 const NAME: &str = "snapshot_truthful";
@@ -16,13 +16,13 @@ pub(super) struct SnapshotTruthful;
 
 impl Property for SnapshotTruthful {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let meta = match &fact.record.what {
-            What::SnapshotTaken { meta }
-            | What::SnapshotSaved { meta, .. }
-            | What::SnapshotReceived { meta, .. }
-            | What::Restored { meta, .. } => meta,
-            What::Asked { write } => &write.snapshot.as_ref()?.meta,
-            What::Started { snapshot, .. } => snapshot.as_ref()?,
+        let meta = match &fact.record.kind {
+            RecordKind::SnapshotTaken { meta }
+            | RecordKind::SnapshotSaved { meta, .. }
+            | RecordKind::SnapshotReceived { meta, .. }
+            | RecordKind::Restored { meta, .. } => meta,
+            RecordKind::Asked { write } => &write.snapshot.as_ref()?.meta,
+            RecordKind::Started { snapshot, .. } => snapshot.as_ref()?,
             _ => return None,
         };
         let (message, earlier) = untrue(ghost, meta)?;
@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn a_snapshot_of_what_is_not_committed_fires() {
         let mut script = Script::led();
-        script.push(Some(1), What::SnapshotTaken { meta: meta(3, 2) });
+        script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(3, 2) });
         assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 3@2, which no leader has committed");
         let mut script = Script::led();
-        script.push(Some(1), What::SnapshotTaken { meta: meta(2, 1) });
+        script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(2, 1) });
         assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 2@1, where n1 committed 2@2");
     }
 
@@ -76,7 +76,7 @@ mod tests {
         elsewhere.configured_at = EntryId::new(2, 2);
         for meta in [other, elsewhere] {
             let mut script = Script::led();
-            script.push(Some(1), What::SnapshotTaken { meta });
+            script.push(Some(1), RecordKind::SnapshotTaken { meta });
             assert_fires(SnapshotTruthful, NAME, &script, "{n1 n2 n3} of 1@1 was in force there");
         }
     }
@@ -85,7 +85,7 @@ mod tests {
     fn a_true_one_is_silent() {
         let mut script = Script::legal();
         for meta in [meta(1, 1), meta(2, 2), meta(3, 3)] {
-            script.push(Some(1), What::SnapshotTaken { meta });
+            script.push(Some(1), RecordKind::SnapshotTaken { meta });
         }
         assert_silent(SnapshotTruthful, &script);
     }

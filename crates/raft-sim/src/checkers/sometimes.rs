@@ -10,14 +10,14 @@ use self::scheduling::Scheduling;
 use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
-use crate::record::{CrashKind, Verdict, What};
+use crate::record::{CrashKind, RecordKind, Verdict};
 use crate::scenario::model::Scenario;
 use bytes::Bytes;
 use limits::Limits;
 use prost::Message;
 use raft_core::{
-    AppendOutcome, Configuration, Entry, EntryId, Event, LogFate, LogIndex, NodeId, Payload, RejectReason, RequestId,
-    RoleKind, Rpc, SnapshotRecord, Term, Vote, Write,
+    AppendOutcome, Configuration, Entry, EntryId, Event, InstallMode, LogIndex, NodeId, Payload, RejectReason,
+    RequestId, RoleKind, Rpc, SnapshotRecord, Term, Vote, Write,
 };
 use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use raft_proto::wire::{kv, session};
@@ -187,45 +187,45 @@ impl Sometimes {
         if fact.change.edit.rolled_back > 0 {
             self.mark("configuration_rolled_back");
         }
-        match &fact.record.what {
-            What::Sent { to, rpc, verdict } => self.sent(fact, *to, rpc, *verdict),
-            What::Started { incarnation, .. } if *incarnation > 1 => {
+        match &fact.record.kind {
+            RecordKind::Sent { to, rpc, verdict } => self.sent(fact, *to, rpc, *verdict),
+            RecordKind::Started { incarnation, .. } if *incarnation > 1 => {
                 self.mark("restart");
                 let cut = |found: super::ghost::node::Recovery| found.contains.is_some_and(|held| held < found.written);
                 if fact.change.recovery.is_some_and(cut) {
                     self.mark("recovery_cut_tail");
                 }
             }
-            What::Crashed { crash, lost } => {
+            RecordKind::Crashed { crash, lost } => {
                 if *crash == CrashKind::PowerLoss && *lost > 0 {
                     self.mark("power_loss_lost_bytes");
                 }
                 self.installed.retain(|node| Some(*node) != fact.record.node);
                 self.low.retain(|node| Some(*node) != fact.record.node);
             }
-            What::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
-            What::SpaceTold { is_low: false } => {
+            RecordKind::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
+            RecordKind::SpaceTold { is_low: false } => {
                 let was_low = fact.record.node.is_some_and(|node| self.low.remove(&node));
                 if was_low {
                     self.mark("space_recovered");
                 }
             }
-            What::Asked { write } => self.asked(fact, write),
-            What::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
-            What::Queried { .. } => {
+            RecordKind::Asked { write } => self.asked(fact, write),
+            RecordKind::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
+            RecordKind::Queried { .. } => {
                 self.gets.insert(fact.record.number);
             }
-            What::Invoked { label, .. } if label.starts_with("get ") => {
+            RecordKind::Invoked { label, .. } if label.starts_with("get ") => {
                 self.gets.insert(fact.record.number);
             }
-            What::Replied { id, reply } => {
+            RecordKind::Replied { id, reply } => {
                 let was_read = self.read_replied(fact, *id, reply);
                 if !was_read && self.limits.rejects_proposal(fact, reply) {
                     self.mark("proposal_busy");
                 }
                 self.replied(reply);
             }
-            What::Requested { id } => {
+            RecordKind::Requested { id } => {
                 self.read_requested(fact, *id);
                 self.requested(fact.record.cause);
             }
@@ -238,8 +238,8 @@ impl Sometimes {
             self.mark("truncation");
         }
         match &write.snapshot {
-            Some(SnapshotRecord { log: LogFate::Keep, .. }) => self.mark("snapshot_taken"),
-            Some(SnapshotRecord { log: LogFate::Discard, .. }) => {
+            Some(SnapshotRecord { log: InstallMode::Keep, .. }) => self.mark("snapshot_taken"),
+            Some(SnapshotRecord { log: InstallMode::Discard, .. }) => {
                 self.mark("snapshot_installed");
                 self.installed.extend(fact.record.node);
             }
@@ -247,20 +247,20 @@ impl Sometimes {
         }
     }
 
-    fn snapshot(&mut self, fact: &Fact<'_>, what: &What) {
+    fn snapshot(&mut self, fact: &Fact<'_>, what: &RecordKind) {
         match what {
-            What::SnapshotSaid { to, message: SnapshotMessage::Chunk(chunk), .. } => {
+            RecordKind::SnapshotSaid { to, message: SnapshotMessage::Chunk(chunk), .. } => {
                 self.asked.extend(fact.record.node.filter(|_| chunk.bytes.is_empty()).map(|node| (node, *to)));
                 if !chunk.bytes.is_empty() {
                     self.mark("snapshot_sent");
                 }
             }
-            What::SnapshotHeard { from, message } => self.snapshot_heard(fact, *from, message),
-            What::SnapshotReceived { meta, .. } => self.snapshot_received(fact, meta.last),
-            What::Compacted { .. } => self.mark("log_compacted"),
-            What::LogRead { entries, .. } if entries.is_empty() => self.mark("log_read_gone"),
-            What::LogRead { .. } => self.mark("log_read_back"),
-            What::Restored { .. } => {
+            RecordKind::SnapshotHeard { from, message } => self.snapshot_heard(fact, *from, message),
+            RecordKind::SnapshotReceived { meta, .. } => self.snapshot_received(fact, meta.last),
+            RecordKind::Compacted { .. } => self.mark("log_compacted"),
+            RecordKind::LogRead { entries, .. } if entries.is_empty() => self.mark("log_read_gone"),
+            RecordKind::LogRead { .. } => self.mark("log_read_back"),
+            RecordKind::Restored { .. } => {
                 // A state machine that was not set back by a peer's snapshot was empty.
                 let at_start = fact.record.node.is_some_and(|node| !self.installed.remove(&node));
                 if at_start {
@@ -321,7 +321,7 @@ impl Sometimes {
         if led && !leads {
             self.mark("step_down");
             // Nobody taught it a higher term, so what made it stop is the silence of its quorum (Thesis §6.2).
-            if now.term == before.term && matches!(fact.record.what, What::TimerFired) {
+            if now.term == before.term && matches!(fact.record.kind, RecordKind::TimerFired) {
                 self.mark("check_quorum_step_down");
             }
         }
@@ -436,7 +436,7 @@ impl Sometimes {
 
     fn replied(&mut self, reply: &Reply) {
         match reply {
-            Reply::HandedOver { .. } => self.mark("transfer_done"),
+            Reply::LeadershipTransferred { .. } => self.mark("transfer_done"),
             Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
             Reply::NoSpace => self.mark("refused_for_space"),

@@ -8,7 +8,7 @@
 use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::LogIndex;
 use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_proto::wire::kv::kv_command::Kind;
@@ -51,8 +51,8 @@ impl Property for StaleRead {
                 self.apply(applied.entry.id.index, change);
             }
         }
-        match &fact.record.what {
-            What::Returned { operation } if operation.status == Status::Ok => self.returned(fact, operation),
+        match &fact.record.kind {
+            RecordKind::Returned { operation } if operation.status == Status::Ok => self.returned(fact, operation),
             _ => None,
         }
     }
@@ -172,7 +172,7 @@ mod tests {
         let (status, return_ns) = (Status::Ok, Some(return_ns));
         let operation = Operation { client: 1, op, key: "k".into(), value, status, result, invoke_ns, return_ns };
         assert_eq!(operation.check(), Ok(()));
-        script.push(None, What::Returned { operation });
+        script.push(None, RecordKind::Returned { operation });
     }
 
     fn put(script: &mut Script, value: &str, invoke_ns: u64, return_ns: u64) {

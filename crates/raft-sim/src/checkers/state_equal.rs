@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::NodeId;
 
 const NAME: &str = "state_equal";
@@ -19,9 +19,9 @@ pub(super) struct StateEqual {
 
 impl Property for StateEqual {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (last, state_hash) = match &fact.record.what {
-            What::Applied { entries, state_hash } => (entries.last_id()?, state_hash),
-            What::Restored { meta, state_hash } => (meta.last, state_hash),
+        let (last, state_hash) = match &fact.record.kind {
+            RecordKind::Applied { entries, state_hash } => (entries.last_id()?, state_hash),
+            RecordKind::Restored { meta, state_hash } => (meta.last, state_hash),
             _ => return None,
         };
         let node = fact.record.node?;
@@ -58,9 +58,9 @@ mod tests {
     fn another_state_from_a_snapshot_fires() {
         let mut script = Script::led();
         script.apply(1, vec![founding(), noop(2, 2)], 7);
-        script.push(Some(3), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(3), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_silent(StateEqual::default(), &script);
-        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 8 });
+        script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 8 });
         assert_fires(StateEqual::default(), NAME, &script, "after 2@2 the state of n2 is");
     }
 

@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::EntryId;
 
 const NAME: &str = "state_machine_safety";
@@ -16,9 +16,9 @@ pub(super) struct StateMachineSafety;
 
 impl Property for StateMachineSafety {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let entries = match &fact.record.what {
-            What::Applied { entries, .. } => entries,
-            What::Restored { meta, .. } => return restored(ghost, fact, meta.last),
+        let entries = match &fact.record.kind {
+            RecordKind::Applied { entries, .. } => entries,
+            RecordKind::Restored { meta, .. } => return restored(ghost, fact, meta.last),
             _ => return None,
         };
         let node = fact.node?;
@@ -94,15 +94,15 @@ mod tests {
     #[test]
     fn a_snapshot_of_what_nobody_applied_or_of_another_entry_fires() {
         let mut script = Script::led();
-        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@2, but nobody has applied that");
         let mut script = Script::led();
         script.apply(1, vec![founding(), noop(2, 2)], 7);
-        script.push(Some(2), What::Restored { meta: meta(2, 1), state_hash: 7 });
+        script.push(Some(2), RecordKind::Restored { meta: meta(2, 1), state_hash: 7 });
         assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@1, but n1 applied 2@2");
         let mut script = Script::legal();
         script.apply(1, vec![founding(), noop(2, 2)], 7);
-        script.push(Some(2), What::Restored { meta: meta(2, 2), state_hash: 7 });
+        script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         script.apply(2, vec![noop(3, 3)], 8);
         assert_silent(StateMachineSafety, &script);
     }

@@ -7,7 +7,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{EntryId, NodeId, Rpc, Term, TimeoutNow};
 use std::collections::BTreeMap;
 
@@ -22,16 +22,16 @@ pub(super) struct Transfer {
 impl Property for Transfer {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.node?;
-        match &fact.record.what {
-            What::Received { rpc: Rpc::TimeoutNow(rpc), .. } => {
+        match &fact.record.kind {
+            RecordKind::Received { rpc: Rpc::TimeoutNow(rpc), .. } => {
                 self.told.insert((node.id, rpc.term), (rpc.last, fact.record.number));
                 None
             }
-            What::Sent { to, rpc: Rpc::TimeoutNow(rpc), .. } => {
+            RecordKind::Sent { to, rpc: Rpc::TimeoutNow(rpc), .. } => {
                 let (message, earlier) = told_wrongly(ghost, node.id, *to, *rpc)?;
                 Some(fact.contradicts(NAME, earlier.unwrap_or(fact.record.number), message))
             }
-            What::Sent { rpc: Rpc::RequestVote(rpc), .. } if rpc.transfer => {
+            RecordKind::Sent { rpc: Rpc::RequestVote(rpc), .. } if rpc.transfer => {
                 let told = self.told.get(&(node.id, Term(rpc.term.0.saturating_sub(1))));
                 let id = node.id;
                 let Some((last, record)) = told else {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     fn hears(script: &mut Script, node: u64, rpc: Rpc) {
-        script.push(Some(node), What::Received { from: NodeId(1), rpc });
+        script.push(Some(node), RecordKind::Received { from: NodeId(1), rpc });
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::What;
+use crate::record::RecordKind;
 use raft_core::{HardState, Rpc, Vote};
 
 const NAME: &str = "vote_durable";
@@ -16,7 +16,7 @@ pub(super) struct VoteDurable;
 
 impl Property for VoteDurable {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let What::Sent { to, rpc, .. } = &fact.record.what else { return None };
+        let RecordKind::Sent { to, rpc, .. } = &fact.record.kind else { return None };
         let node = fact.node?;
         let (term, candidate) = match rpc {
             Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => (response.term, *to),

@@ -9,7 +9,7 @@
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::{SimTime, What};
+use crate::record::{RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use raft_core::{NodeId, RoleKind, Rpc, WriteId};
 use std::collections::{BTreeMap, VecDeque};
@@ -64,15 +64,15 @@ impl Property for WriteStall {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (record, node) = (fact.record, fact.record.node?);
         let process = self.processes.entry(node).or_default();
-        match &record.what {
-            What::Started { .. } => *process = Process::default(),
-            What::Asked { write } => process.in_flight.push_back((write.id, record.at, record.number)),
-            What::Persisted { write, .. } => {
+        match &record.kind {
+            RecordKind::Started { .. } => *process = Process::default(),
+            RecordKind::Asked { write } => process.in_flight.push_back((write.id, record.at, record.number)),
+            RecordKind::Persisted { write, .. } => {
                 while process.in_flight.front().is_some_and(|(id, ..)| id <= write) {
                     process.in_flight.pop_front();
                 }
             }
-            What::Sent { rpc: Rpc::AppendEntries(_), .. }
+            RecordKind::Sent { rpc: Rpc::AppendEntries(_), .. }
                 if record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader) =>
             {
                 let limit = ghost.node(node)?.limits.max_write_stall;
@@ -102,7 +102,7 @@ mod tests {
     fn stalled(limit: Duration, appends: u64) -> Script {
         let mut script = Script::led();
         let limits = Limits { max_write_stall: limit, ..scenario().raft.limits };
-        script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+        script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
         script.ask(1, None, None, vec![noop(3, 2)]);
         send(&mut script, appends);
         script

@@ -150,7 +150,7 @@ impl ScenarioReport {
 #[derive(Clone, Copy, Default, Serialize)]
 struct FaultRuns {
     injected: u64,
-    mattered: u64,
+    had_effect: u64,
 }
 
 /// All runs of a command.
@@ -188,7 +188,7 @@ impl Report {
         for (kind, count) in &result.faults {
             let runs = self.faults.entry(kind.to_string()).or_default();
             runs.injected += u64::from(count.injected);
-            runs.mattered += u64::from(count.mattered);
+            runs.had_effect += u64::from(count.had_effect);
         }
     }
 

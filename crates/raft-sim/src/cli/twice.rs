@@ -71,11 +71,11 @@ fn describe(first: Option<&String>, second: Option<&String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_sim::record::{SimTime, What};
+    use raft_sim::record::{RecordKind, SimTime};
 
     fn record(number: u64, label: &str) -> Record {
-        let what = What::Fault { label: label.into() };
-        Record { number, at: SimTime(number), cause: None, node: None, call: 0, what, view: None }
+        let kind = RecordKind::Fault { label: label.into() };
+        Record { number, at: SimTime(number), cause: None, node: None, call: 0, kind, view: None }
     }
 
     fn difference(first: &[Record], second: &[Record]) -> Option<String> {

@@ -21,7 +21,7 @@ const MODE: Site = Site::new("client read mode");
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum ClientOp {
     Get { key: String, mode: ReadMode },
     Put { key: String, value: String, ttl_ms: u64 },
     Cas { key: String, old: Option<String>, new: String },
@@ -30,7 +30,7 @@ pub(super) enum Wish {
     Txn(Txn),
 }
 
-impl Wish {
+impl ClientOp {
     /// The `n`-th wish of the client in this slot. Values are unique in the run, so that a read names its write.
     pub(super) fn draw(
         model: &ClientModel,
@@ -141,7 +141,7 @@ fn read_mode(reads: ClientReads, at: u64, n: u64, choices: &mut Choices) -> Read
     if by_lease { ReadMode::Lease } else { ReadMode::Safe }
 }
 
-impl fmt::Display for Wish {
+impl fmt::Display for ClientOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Get { key, mode: ReadMode::Safe } => write!(f, "get {key}"),
@@ -189,7 +189,7 @@ pub(super) struct Pending {
     /// Whether it is to be a line of a history.
     in_history: bool,
     invoked: SimTime,
-    pub(super) wish: Wish,
+    pub(super) op: ClientOp,
     pub(super) give_up: SimTime,
     /// The attempts that had, or may yet have, an effect.
     pub(super) open: BTreeSet<RequestId>,
@@ -217,15 +217,15 @@ impl Ended {
 }
 
 impl Pending {
-    pub(super) fn new(client: u64, wish: Wish, now: SimTime, model: &ClientModel) -> Self {
+    pub(super) fn new(client: u64, op: ClientOp, now: SimTime, model: &ClientModel) -> Self {
         let give_up = now.after(model.give_up_after);
-        Self { client, in_history: model.has_history(), invoked: now, wish, give_up, open: BTreeSet::new() }
+        Self { client, in_history: model.has_history(), invoked: now, op, give_up, open: BTreeSet::new() }
     }
 
     /// The word of its beginning.
     pub(super) fn invoked(&self, slot: usize) -> ClientOutput {
-        let query = if self.in_history { None } else { self.wish.question() };
-        ClientOutput::Invoked { slot, client: self.client, label: self.wish.to_string(), query }
+        let query = if self.in_history { None } else { self.op.question() };
+        ClientOutput::Invoked { slot, client: self.client, label: self.op.to_string(), query }
     }
 
     /// What an answer to one of the open attempts proves; none: the operation goes on.
@@ -254,31 +254,31 @@ impl Pending {
             | Reply::SessionOpened { .. }
             | Reply::Watched { .. }
             | Reply::ConfigurationDecided { .. }
-            | Reply::HandedOver { .. }
+            | Reply::LeadershipTransferred { .. }
             | Reply::NotHandedOver { .. } => None,
         }
     }
 
     fn applied(&self, response: &Bytes) -> Ended {
-        match (&self.wish, Response::decode(response)) {
-            (Wish::Put { .. }, Some(Response::Put { .. })) => Ended::ok(OpResult::Null),
-            (Wish::Delete { .. }, Some(Response::Delete { existed, .. })) => Ended::ok(OpResult::Flag(existed)),
-            (Wish::Cas { .. }, Some(Response::Cas { swapped, .. })) => Ended::ok(OpResult::Flag(swapped)),
-            (Wish::Txn(_), Some(Response::Txn { .. })) => Ended::ok(OpResult::Null),
+        match (&self.op, Response::decode(response)) {
+            (ClientOp::Put { .. }, Some(Response::Put { .. })) => Ended::ok(OpResult::Null),
+            (ClientOp::Delete { .. }, Some(Response::Delete { existed, .. })) => Ended::ok(OpResult::Flag(existed)),
+            (ClientOp::Cas { .. }, Some(Response::Cas { swapped, .. })) => Ended::ok(OpResult::Flag(swapped)),
+            (ClientOp::Txn(_), Some(Response::Txn { .. })) => Ended::ok(OpResult::Null),
             _ => Ended::unknown(),
         }
     }
 
     fn in_doubt(&self) -> Ended {
-        if self.open.is_empty() || self.wish.is_read() { Ended::surely_not() } else { Ended::unknown() }
+        if self.open.is_empty() || self.op.is_read() { Ended::surely_not() } else { Ended::unknown() }
     }
 
     /// What is to be said of it, but for its end time.
     pub(super) fn ended(self, ended: Ended) -> Finished {
-        let Self { client, wish, .. } = self;
-        let label = (!self.in_history).then(|| wish.to_string());
+        let Self { client, op, .. } = self;
+        let label = (!self.in_history).then(|| op.to_string());
         let Ended { status, result } = ended;
-        let line = wish.line(client, self.invoked.0).map(|line| Operation { status, result, ..line });
+        let line = op.line(client, self.invoked.0).map(|line| Operation { status, result, ..line });
         Finished { status, client, label, line }
     }
 

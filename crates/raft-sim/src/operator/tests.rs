@@ -1,7 +1,7 @@
 //! Errands in small worlds: carried out in order, asked for again, and told when they never get through.
 
 use super::*;
-use crate::record::{Record, What};
+use crate::record::{Record, RecordKind};
 use crate::run::{RunResult, run};
 use crate::scenario::changes::{change, seats};
 use crate::scenario::model::{Condition, Scenario, Step, StepAction, Targets, Trigger};
@@ -34,12 +34,14 @@ fn three_grow_to_five_by_errands_that_are_all_given_at_once() {
     assert_eq!(result.failures, [""; 0]);
     let reached = ["learner_added", "learner_promoted", "joint_entered", "joint_left"];
     assert!(reached.iter().all(|mark| result.sometimes[mark] > 0), "{:?}", result.sometimes);
-    assert!(result.faults["membership"].mattered && !result.faults["transfer"].injected);
-    let labels: Vec<&String> =
-        records.iter().filter_map(|it| if let What::Fault { label } = &it.what { Some(label) } else { None }).collect();
+    assert!(result.faults["membership"].had_effect && !result.faults["transfer"].injected);
+    let labels: Vec<&String> = records
+        .iter()
+        .filter_map(|it| if let RecordKind::Fault { label } = &it.kind { Some(label) } else { None })
+        .collect();
     assert!(labels.iter().any(|label| *label == "promote n5: is so already"), "{labels:?}");
     let first = records.iter().find(|record| record.node == Some(NodeId(5))).expect("n5 starts");
-    assert!(matches!(&first.what, What::Started { entries, .. } if entries.is_empty()), "{first:?}");
+    assert!(matches!(&first.kind, RecordKind::Started { entries, .. } if entries.is_empty()), "{first:?}");
 }
 
 #[test]
@@ -56,7 +58,7 @@ fn a_leader_that_removes_itself_and_a_transfer() {
     let (result, _) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
     assert!(result.sometimes["transfer_done"] >= 1 && result.sometimes["leader_removed_itself"] == 1);
-    assert!(result.faults["transfer"].mattered);
+    assert!(result.faults["transfer"].had_effect);
 }
 
 #[test]

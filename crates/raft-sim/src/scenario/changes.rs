@@ -12,7 +12,7 @@ use std::fmt;
 
 /// What becomes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Seat {
+pub enum SeatStep {
     /// No member becomes a learner.
     Add,
     /// A learner becomes a voter.
@@ -23,14 +23,18 @@ pub enum Seat {
     Remove,
 }
 
-const SEATS: [(Seat, &str); 4] =
-    [(Seat::Add, "add"), (Seat::Promote, "promote"), (Seat::Demote, "demote"), (Seat::Remove, "remove")];
+const SEATS: [(SeatStep, &str); 4] = [
+    (SeatStep::Add, "add"),
+    (SeatStep::Promote, "promote"),
+    (SeatStep::Demote, "demote"),
+    (SeatStep::Remove, "remove"),
+];
 
 /// One step of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeatChange {
     /// What becomes of it.
-    pub seat: Seat,
+    pub seat: SeatStep,
     /// The node.
     pub node: NodeId,
 }
@@ -41,10 +45,10 @@ impl SeatChange {
         let (member, voter) =
             (configuration.members.contains_key(&self.node), configuration.voters.contains(&self.node));
         match self.seat {
-            Seat::Add => member,
-            Seat::Promote => voter,
-            Seat::Demote => member && !voter,
-            Seat::Remove => !member,
+            SeatStep::Add => member,
+            SeatStep::Promote => voter,
+            SeatStep::Demote => member && !voter,
+            SeatStep::Remove => !member,
         }
     }
 }
@@ -80,10 +84,10 @@ pub(crate) fn show_change(steps: &[SeatChange]) -> String {
 /// A change as the core takes it.
 pub(crate) fn membership_change(steps: &[SeatChange]) -> MembershipChange {
     let step = |&SeatChange { seat, node: id }: &SeatChange| match seat {
-        Seat::Add => MembershipStep::AddLearner { id, context: Bytes::new() },
-        Seat::Promote => MembershipStep::Promote { id },
-        Seat::Demote => MembershipStep::Demote { id },
-        Seat::Remove => MembershipStep::Remove { id },
+        SeatStep::Add => MembershipStep::AddLearner { id, context: Bytes::new() },
+        SeatStep::Promote => MembershipStep::Promote { id },
+        SeatStep::Demote => MembershipStep::Demote { id },
+        SeatStep::Remove => MembershipStep::Remove { id },
     };
     MembershipChange { expected: None, steps: steps.iter().map(step).collect() }
 }

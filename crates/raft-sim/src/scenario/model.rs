@@ -2,7 +2,7 @@
 
 use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
-use crate::disk::Ailment;
+use crate::disk::InjectedError;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
@@ -377,11 +377,11 @@ pub enum StepAction {
         fault: Fault,
     },
     /// Has calls to disks fail: once, or, without space, until healed.
-    Ailment {
+    InjectedError {
         /// Whose.
         nodes: Targets,
         /// How.
-        ailment: Ailment,
+        error: InjectedError,
         /// After how many more calls that can fail so.
         after_calls: u64,
     },

@@ -5,7 +5,7 @@ use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, 
 use super::names::{MESSAGE_KINDS, ROLES, named};
 use super::parse::{self, Moment, duration, duration_range, set};
 use super::{changes, suggest, targets, units};
-use crate::disk::Ailment;
+use crate::disk::InjectedError;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
@@ -121,10 +121,14 @@ fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenar
         "misdirected_write" => Some(StepAction::Damage { nodes: whom(value, nodes)?, fault: Fault::MisdirectedWrite }),
         "eio" => {
             let call = fields.get("call").and_then(|value| value.read("`read` or `write`", call_that_fails));
-            ailment(call.unwrap_or(Ailment::WriteError), whom(value, nodes), fields)
+            error(call.unwrap_or(InjectedError::WriteError), whom(value, nodes), fields)
         }
-        "enospc" => Some(StepAction::Ailment { nodes: whom(value, nodes)?, ailment: Ailment::NoSpace, after_calls: 0 }),
-        "fsync_failed" => ailment(Ailment::FailedSync, whom(value, nodes), fields),
+        "enospc" => Some(StepAction::InjectedError {
+            nodes: whom(value, nodes)?,
+            error: InjectedError::NoSpace,
+            after_calls: 0,
+        }),
+        "fsync_failed" => error(InjectedError::FailedSync, whom(value, nodes), fields),
         "restart" => Some(StepAction::Restart { nodes: whom(value, nodes)? }),
         "cut" => cut(value, nodes),
         "isolate" => {
@@ -189,13 +193,13 @@ fn crash(crash: CrashKind, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) 
 }
 
 /// Which calls an error of the device can strike.
-fn call_that_fails(text: &str) -> Result<Ailment, String> {
-    named(&[(Ailment::ReadError, "read"), (Ailment::WriteError, "write")], "call", text)
+fn call_that_fails(text: &str) -> Result<InjectedError, String> {
+    named(&[(InjectedError::ReadError, "read"), (InjectedError::WriteError, "write")], "call", text)
 }
 
-fn ailment(ailment: Ailment, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
+fn error(error: InjectedError, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
     let after_calls = fields.get("after_calls").and_then(|value| value.integer(0..=1000)).unwrap_or(0);
-    Some(StepAction::Ailment { nodes: nodes?, ailment, after_calls })
+    Some(StepAction::InjectedError { nodes: nodes?, error, after_calls })
 }
 
 /// What `keep` can say.

@@ -12,7 +12,7 @@ use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
 use super::units::{self, show_percentage, show_range};
-use crate::disk::Ailment;
+use crate::disk::InjectedError;
 use crate::record::CrashKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::fmt::Display;
@@ -303,13 +303,13 @@ fn write_action(out: &mut Text, action: &StepAction) {
             out.field("latency", quoted(&show_range(latency)));
         }
         StepAction::Damage { nodes, fault } => out.field(fault.name(), whom(nodes)),
-        StepAction::Ailment { nodes, ailment: Ailment::NoSpace, .. } => out.field("enospc", whom(nodes)),
-        StepAction::Ailment { nodes, ailment, after_calls } => {
-            match ailment {
-                Ailment::FailedSync => out.field("fsync_failed", whom(nodes)),
+        StepAction::InjectedError { nodes, error: InjectedError::NoSpace, .. } => out.field("enospc", whom(nodes)),
+        StepAction::InjectedError { nodes, error, after_calls } => {
+            match error {
+                InjectedError::FailedSync => out.field("fsync_failed", whom(nodes)),
                 _ => {
                     out.field("eio", whom(nodes));
-                    out.field("call", quoted(if *ailment == Ailment::ReadError { "read" } else { "write" }));
+                    out.field("call", quoted(if *error == InjectedError::ReadError { "read" } else { "write" }));
                 }
             }
             out.field("after_calls", after_calls);

@@ -1,7 +1,7 @@
 //! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a story asks of them.
 
 use super::*;
-use crate::record::{Record, Verdict, What};
+use crate::record::{Record, RecordKind, Verdict};
 use crate::run::{RunResult, run};
 use crate::scenario::model::{Expectations, InitialState, Scenario};
 use crate::testing::{at, ms, quiet};
@@ -43,10 +43,10 @@ fn a_cut_off_leader_is_replaced_and_the_healed_cluster_converges() {
     scenario.expect.heals_within = Some(20);
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["isolate_leader"].mattered && result.heal.is_some(), "{:?}", result.heal);
+    assert!(result.faults["isolate_leader"].had_effect && result.heal.is_some(), "{:?}", result.heal);
     let faults: Vec<&String> = records
         .iter()
-        .filter_map(|record| if let What::Fault { label } = &record.what { Some(label) } else { None })
+        .filter_map(|record| if let RecordKind::Fault { label } = &record.kind { Some(label) } else { None })
         .collect();
     assert!(faults[0].starts_with("cut n") && faults[1] == "heal", "{faults:?}");
 }
@@ -84,15 +84,17 @@ fn an_armed_crash_strikes_after_as_many_outputs() {
         };
         scenario.steps = vec![at(0, crash), at(1_000, StepAction::Restart { nodes: nodes(&[1]) })];
         let (result, records) = watched(&scenario);
-        let place = records.iter().position(|record| matches!(record.what, What::Crashed { .. })).expect("a crash");
+        let place =
+            records.iter().position(|record| matches!(record.kind, RecordKind::Crashed { .. })).expect("a crash");
         let start =
-            records[..place].iter().rposition(|record| matches!(record.what, What::TimerFired)).expect("a call");
+            records[..place].iter().rposition(|record| matches!(record.kind, RecordKind::TimerFired)).expect("a call");
         // What the node reports about itself in that call and what it asks for: each is one output and one record,
         // except that a write that finds the disk idle also makes the record of its writing.
-        let written = records[start..place].iter().filter(|record| matches!(record.what, What::Wrote { .. })).count();
+        let written =
+            records[start..place].iter().filter(|record| matches!(record.kind, RecordKind::Wrote { .. })).count();
         assert!(place - start - 1 - written <= after as usize, "after {after}: {:?}", &records[start..=place]);
         assert!(result.faults["crash_at_boundary"].injected);
-        let starts = records.iter().filter(|record| matches!(record.what, What::Started { .. })).count();
+        let starts = records.iter().filter(|record| matches!(record.kind, RecordKind::Started { .. })).count();
         assert_eq!(starts, 2);
     }
 }
@@ -103,11 +105,11 @@ fn links_of_one_step_are_cut_together() {
     let one = |from: u64, to: u64| Links { from: nodes(&[from]), to: nodes(&[to]), one_way: true };
     scenario.steps = vec![at(500, StepAction::Cut { links: vec![one(1, 2), one(2, 3)] })];
     let (result, records) = watched(&scenario);
-    assert!(result.faults["one_way_cut"].mattered);
+    assert!(result.faults["one_way_cut"].had_effect);
     let cut: BTreeSet<(NodeId, NodeId)> = records
         .iter()
-        .filter_map(|record| match &record.what {
-            What::Sent { to, verdict: Verdict::Cut, .. } => Some((record.node?, *to)),
+        .filter_map(|record| match &record.kind {
+            RecordKind::Sent { to, verdict: Verdict::Cut, .. } => Some((record.node?, *to)),
             _ => None,
         })
         .collect();
@@ -126,9 +128,9 @@ fn a_paused_leader_is_replaced_and_learns_of_it_when_it_goes_on() {
     scenario.expect.heals_within = Some(10);
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["pause"].mattered && !result.faults["clock_drift"].injected, "{:?}", result.faults);
+    assert!(result.faults["pause"].had_effect && !result.faults["clock_drift"].injected, "{:?}", result.faults);
     let moment = |label: &str| {
-        let fault = |record: &&Record| matches!(&record.what, What::Fault { label: found } if found == label);
+        let fault = |record: &&Record| matches!(&record.kind, RecordKind::Fault { label: found } if found == label);
         records.iter().find(fault).map(|record| record.number).expect(label)
     };
     let (paused, resumed) = (moment("pause n1"), moment("resume n1"));
@@ -153,7 +155,7 @@ fn whoever_stays_paused_is_not_among_the_healed_and_heal_ends_all_pauses_and_dri
     scenario.steps.push(at(1_000, StepAction::Heal));
     let result = watched(&scenario).0;
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["pause"].mattered && result.faults["clock_drift"].injected);
+    assert!(result.faults["pause"].had_effect && result.faults["clock_drift"].injected);
 }
 
 #[test]
@@ -170,8 +172,9 @@ fn what_waits_for_a_process_dies_with_it() {
     scenario.expect.heals_within = Some(10);
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["kill"].mattered && result.faults["pause"].injected);
-    let started = records.iter().rposition(|record| matches!(record.what, What::Started { .. })).expect("a restart");
+    assert!(result.faults["kill"].had_effect && result.faults["pause"].injected);
+    let started =
+        records.iter().rposition(|record| matches!(record.kind, RecordKind::Started { .. })).expect("a restart");
     let next = records[started..].iter().find(|record| record.node == Some(NodeId(2)) && record.cause.is_some());
     let cause = next.and_then(|record| record.cause).expect("n2 hears something");
     let sent = records.iter().find(|record| record.number == cause).expect("the cause");
@@ -187,8 +190,8 @@ fn timers_of_a_lonely_node(ppm: i32) -> usize {
         scenario.steps.push(at(0, StepAction::Drift { nodes: nodes(&[1]), ppm }));
     }
     let (result, records) = watched(&scenario);
-    assert_eq!((result.faults["clock_drift"].injected, result.faults["clock_drift"].mattered), (ppm != 0, ppm != 0));
-    let fired = |record: &&Record| record.node == Some(NodeId(1)) && matches!(record.what, What::TimerFired);
+    assert_eq!((result.faults["clock_drift"].injected, result.faults["clock_drift"].had_effect), (ppm != 0, ppm != 0));
+    let fired = |record: &&Record| record.node == Some(NodeId(1)) && matches!(record.kind, RecordKind::TimerFired);
     records.iter().filter(fired).count()
 }
 
@@ -239,8 +242,8 @@ fn initial_logs_campaign_and_conditions_on_logs() {
     scenario.clients.count = 0;
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["partition"].mattered);
-    let labels = records.iter().filter(|record| matches!(record.what, What::Fault { .. })).count();
+    assert!(result.faults["partition"].had_effect);
+    let labels = records.iter().filter(|record| matches!(record.kind, RecordKind::Fault { .. })).count();
     assert_eq!(labels, 3, "each step was carried out once");
 }
 
@@ -269,14 +272,14 @@ fn drops_slow_disks_and_power_losses_are_counted() {
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
     for fault in ["loss", "slow_disk", "power_loss"] {
-        assert!(result.faults[fault].mattered, "{fault}: {:?}", result.faults);
+        assert!(result.faults[fault].had_effect, "{fault}: {:?}", result.faults);
     }
-    assert!(records.iter().any(|record| matches!(record.what, What::CampaignAsked)));
+    assert!(records.iter().any(|record| matches!(record.kind, RecordKind::CampaignAsked)));
     assert!(result.history.iter().any(|operation| operation.key == "k"));
 }
 
-fn whats(records: &[Record], fits: impl Fn(&What) -> bool) -> Vec<u64> {
-    records.iter().filter(|record| fits(&record.what)).map(|record| record.number).collect()
+fn whats(records: &[Record], fits: impl Fn(&RecordKind) -> bool) -> Vec<u64> {
+    records.iter().filter(|record| fits(&record.kind)).map(|record| record.number).collect()
 }
 
 /// n3 is cut off until the others have forgotten what it needs.
@@ -297,20 +300,20 @@ fn a_snapshot_takes_its_way_over_disk_and_link() {
     assert_eq!(result.failures, [""; 0]);
     let n3 = |record: &&Record| record.node == Some(NodeId(3));
     let of_n3: Vec<Record> = records.iter().filter(n3).cloned().collect();
-    let received = whats(&of_n3, |what| matches!(what, What::SnapshotReceived { durable: true, .. }));
-    let wanted = whats(&of_n3, |what| matches!(what, What::SnapshotWanted { .. }));
-    let loaded = whats(&of_n3, |what| matches!(what, What::SnapshotLoaded { .. }));
-    let restored = whats(&of_n3, |what| matches!(what, What::Restored { .. }));
+    let received = whats(&of_n3, |kind| matches!(kind, RecordKind::SnapshotReceived { durable: true, .. }));
+    let wanted = whats(&of_n3, |kind| matches!(kind, RecordKind::SnapshotWanted { .. }));
+    let loaded = whats(&of_n3, |kind| matches!(kind, RecordKind::SnapshotLoaded { .. }));
+    let restored = whats(&of_n3, |kind| matches!(kind, RecordKind::Restored { .. }));
     let places = [received[0], wanted[0], loaded[0], restored[0]];
     assert!(places.is_sorted(), "{places:?}");
-    let chunk = |what: &What| matches!(what, What::SnapshotSaid { to: NodeId(3), message: SnapshotMessage::Chunk(chunk), .. } if !chunk.bytes.is_empty());
+    let chunk = |kind: &RecordKind| matches!(kind, RecordKind::SnapshotSaid { to: NodeId(3), message: SnapshotMessage::Chunk(chunk), .. } if !chunk.bytes.is_empty());
     let sent = whats(&records, chunk);
-    let delivered = |what: &What| {
-        matches!(what, What::SnapshotHeard { from: NodeId(3), message: SnapshotMessage::Progress(progress) }
+    let delivered = |kind: &RecordKind| {
+        matches!(kind, RecordKind::SnapshotHeard { from: NodeId(3), message: SnapshotMessage::Progress(progress) }
             if progress.state == SnapshotState::Delivered)
     };
     let delivered = whats(&records, delivered);
-    let grown = whats(&of_n3, |what| matches!(what, What::SnapshotGrown { file: SnapshotFile::Received, .. }));
+    let grown = whats(&of_n3, |kind| matches!(kind, RecordKind::SnapshotGrown { file: SnapshotFile::Received, .. }));
     assert!(sent.len() > 1 && sent[0] < grown[0] && grown[0] < received[0], "{sent:?} {grown:?}");
     assert!(delivered.iter().any(|number| *number > received[0]), "{delivered:?}");
     let lines: Vec<String> = records.iter().map(crate::explain::line).collect();
@@ -335,10 +338,10 @@ fn a_transfer_is_begun_again_when_either_end_crashes() {
         ));
         let (result, records) = watched(&scenario);
         assert_eq!(result.failures, [""; 0]);
-        let crashed = whats(&records, |what| matches!(what, What::Crashed { .. }))[0];
-        let begins = |what: &What| matches!(what, What::SnapshotHeard { message: SnapshotMessage::Chunk(chunk), .. } if chunk.bytes.is_empty());
+        let crashed = whats(&records, |kind| matches!(kind, RecordKind::Crashed { .. }))[0];
+        let begins = |kind: &RecordKind| matches!(kind, RecordKind::SnapshotHeard { message: SnapshotMessage::Chunk(chunk), .. } if chunk.bytes.is_empty());
         let begun = whats(&records, begins);
-        let received = whats(&records, |what| matches!(what, What::SnapshotReceived { .. }));
+        let received = whats(&records, |kind| matches!(kind, RecordKind::SnapshotReceived { .. }));
         assert!(begun[0] < crashed && begun.iter().any(|number| *number > crashed), "{begun:?} {crashed}");
         assert!(received.first().is_some_and(|first| *first > crashed), "{received:?} {crashed}");
     }
@@ -353,7 +356,7 @@ fn a_snapshot_is_taken_when_a_step_says_so() {
     ];
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    let taken = records.iter().filter(|record| matches!(record.what, What::SnapshotSaved { .. }));
+    let taken = records.iter().filter(|record| matches!(record.kind, RecordKind::SnapshotSaved { .. }));
     assert_eq!(taken.map(|record| record.node).collect::<Vec<_>>(), [Some(NodeId(2))]);
 }
 
@@ -370,12 +373,12 @@ fn a_machine_that_lost_its_disk_comes_back_with_nothing_under_its_old_name() {
     ];
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
-    assert!(result.faults["disk_wiped"].mattered && result.sometimes["peer_refused"] > 0);
+    assert!(result.faults["disk_wiped"].had_effect && result.sometimes["peer_refused"] > 0);
     let starts: Vec<_> = records
         .iter()
         .filter(|record| record.node == Some(NodeId(3)))
-        .filter_map(|record| match &record.what {
-            What::Started { incarnation, hard_state, entries, .. } => {
+        .filter_map(|record| match &record.kind {
+            RecordKind::Started { incarnation, hard_state, entries, .. } => {
                 Some((*incarnation, hard_state.term, entries.len()))
             }
             _ => None,
@@ -383,6 +386,6 @@ fn a_machine_that_lost_its_disk_comes_back_with_nothing_under_its_old_name() {
         .collect();
     assert_eq!(starts, [(1, Term(1), 1), (2, Term(0), 0)], "no founder twice, and no start has another's number");
     let crashed =
-        |record: &&Record| matches!(record.what, What::Crashed { crash: CrashKind::DiskLoss, lost } if lost > 0);
+        |record: &&Record| matches!(record.kind, RecordKind::Crashed { crash: CrashKind::DiskLoss, lost } if lost > 0);
     assert_eq!(records.iter().filter(crashed).count(), 1);
 }

@@ -63,7 +63,7 @@ impl World {
         let since = if from_creation { " from its next new file on" } else { "" };
         let restart = if restarts { ", killed and restarted first" } else { "" };
         self.emit_fault(format!("crash {node} after {after} calls to its disk{since}{restart}"));
-        self.ledger.inject(Fault::CrashAtDiskOperation);
+        self.fault_counts.inject(Fault::CrashAtDiskOperation);
         if restarts {
             self.crash(node, CrashKind::Kill, Keep::Everything);
             self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
@@ -78,7 +78,7 @@ impl World {
     pub(super) fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         self.emit_fault(format!("kill {node}, restart, power loss"));
-        self.ledger.inject(Fault::KillRestartPowerLoss);
+        self.fault_counts.inject(Fault::KillRestartPowerLoss);
         self.crash(node, CrashKind::Kill, Keep::Everything);
         let quick = |draw: Draw, most: Duration| draw.in_range(&(Duration::from_micros(1)..most));
         let up = quick(self.detail(n, 1), length / 4);

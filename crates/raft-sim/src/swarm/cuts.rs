@@ -68,7 +68,7 @@ impl World {
 
     fn cut_for(&mut self, links: BTreeSet<Link>, fault: Fault, length: Duration, label: String) {
         self.emit_fault(label);
-        self.ledger.inject(fault);
+        self.fault_counts.inject(fault);
         let cut = self.network.cut(links, fault);
         self.plan_after(length, Event::Swarm(SwarmEvent::Mend(cut)));
     }

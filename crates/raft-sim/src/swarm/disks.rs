@@ -7,12 +7,12 @@
 //! nobody counts the node any more.
 
 use super::SwarmEvent;
-use crate::disk::Ailment;
+use crate::disk::InjectedError;
 use crate::faults::Fault;
 use crate::operator::Work;
 use crate::record::CrashKind;
 use crate::rng::{Choices, Site};
-use crate::scenario::changes::{Seat, SeatChange, membership_change};
+use crate::scenario::changes::{SeatChange, SeatStep, membership_change};
 use crate::scenario::feature::{Family, Feature, of_families};
 use crate::scenario::model::{Keep, Scenario};
 use crate::world::{Event, World};
@@ -79,7 +79,7 @@ impl World {
                 let node = self.drawn_node(n);
                 let after = self.detail(n, 1).below(4);
                 self.emit_fault(format!("a sync of {node} will fail"));
-                self.fall_ill(node, Ailment::FailedSync, after);
+                self.inject_error(node, InjectedError::FailedSync, after);
             }
             Feature::BitRot => self.damage_some(n, Fault::BitRot, length),
             Feature::MisdirectedWrite => self.damage_some(n, Fault::MisdirectedWrite, length),
@@ -94,7 +94,7 @@ impl World {
         let reads = self.detail(n, 1).chance_ppm(400_000);
         let after = self.detail(n, 3).below(if reads { 4 } else { 10 });
         self.emit_fault(format!("a {} of {node}'s disk will fail", if reads { "read" } else { "change" }));
-        self.fall_ill(node, if reads { Ailment::ReadError } else { Ailment::WriteError }, after);
+        self.inject_error(node, if reads { InjectedError::ReadError } else { InjectedError::WriteError }, after);
         // A running node reads little.
         if reads || self.detail(n, 4).chance_ppm(250_000) {
             self.restart_soon(n, node, length);
@@ -106,7 +106,7 @@ impl World {
         self.emit_fault(format!("the disk of {node} is full"));
         // With room made ahead it matters which of the steps to more of it comes too late.
         let after = if self.scenario.disk.reserve_bytes > 0 { self.detail(n, 7).below(4) } else { 0 };
-        self.fall_ill(node, Ailment::NoSpace, after);
+        self.inject_error(node, InjectedError::NoSpace, after);
         if self.detail(n, 4).chance_ppm(400_000) {
             self.restart_soon(n, node, length / 2);
         }
@@ -123,7 +123,7 @@ impl World {
     /// There is space again; whoever has ended for want of it starts.
     pub(super) fn make_space(&mut self, node: NodeId) {
         self.emit_fault(format!("the disk of {node} has space again"));
-        self.cure(node);
+        self.clear_errors(node);
         self.start(node);
     }
 
@@ -236,9 +236,9 @@ impl World {
         let (until, present) = (swarm.heal_at, self.configurations.decided().end());
         let is_spare = |id: &NodeId| !present.members.contains_key(id) && !swarm.broken.contains(*id);
         let spare = self.nodes().into_iter().find(is_spare);
-        let mut steps = vec![SeatChange { seat: Seat::Remove, node }];
-        steps.extend(spare.map(|node| SeatChange { seat: Seat::Add, node }));
-        let promotion = spare.map(|node| vec![SeatChange { seat: Seat::Promote, node }]);
+        let mut steps = vec![SeatChange { seat: SeatStep::Remove, node }];
+        steps.extend(spare.map(|node| SeatChange { seat: SeatStep::Add, node }));
+        let promotion = spare.map(|node| vec![SeatChange { seat: SeatStep::Promote, node }]);
         for steps in [Some(steps), promotion].into_iter().flatten() {
             let work = Work::Change(steps);
             self.emit_fault(work.to_string());
@@ -249,7 +249,7 @@ impl World {
     /// Whether a change keeps to what the disks allow: nobody broken comes in, and a sound quorum is left.
     pub(super) fn is_survivable(&self, present: &Configuration, steps: &[SeatChange]) -> bool {
         let Some(swarm) = self.swarm.as_ref().filter(|swarm| !swarm.broken.nodes.is_empty()) else { return true };
-        let names_broken = steps.iter().any(|step| step.seat != Seat::Remove && swarm.broken.contains(step.node));
+        let names_broken = steps.iter().any(|step| step.seat != SeatStep::Remove && swarm.broken.contains(step.node));
         let after = present.begin(&membership_change(steps));
         !names_broken && after.is_ok_and(|after| swarm.broken.leave_quorum(&after.end()))
     }

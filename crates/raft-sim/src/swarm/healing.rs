@@ -35,7 +35,7 @@ impl World {
                 host.slow = None;
                 host.disarm();
             }
-            self.cure(node);
+            self.clear_errors(node);
             self.set_drift(node, 0);
             self.resume(node);
             self.start(node);
@@ -68,7 +68,7 @@ impl World {
             _ => (back, Fault::OneWayCut, "deaf"),
         };
         self.emit_fault(format!("{node} stays {how}"));
-        self.ledger.inject(fault);
+        self.fault_counts.inject(fault);
         self.network.cut(links, fault);
     }
 }

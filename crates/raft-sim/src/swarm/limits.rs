@@ -3,7 +3,7 @@
 //! None of them costs liveness once a majority is healed: each lets one entry, one append or one read through when nothing
 //! waits, no disk without a fault is slow enough to count as stalled, and snapshots arrive before the log behind them goes.
 
-use crate::record::What;
+use crate::record::RecordKind;
 use crate::rng::{Draw, Site};
 use crate::scenario::model::RaftSettings;
 use crate::world::{Emission, World};
@@ -53,6 +53,6 @@ impl World {
             settings.priority = u32::try_from(draw.below(u64::from(MAX_PRIORITY) + 1)).unwrap_or(MAX_PRIORITY);
         }
         self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::LimitsDrawn { priority: settings.priority, limits: settings.limits });
+        self.emit(None, Some(node), RecordKind::LimitsDrawn { priority: settings.priority, limits: settings.limits });
     }
 }

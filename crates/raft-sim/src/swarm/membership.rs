@@ -3,7 +3,7 @@
 
 use crate::operator::Work;
 use crate::rng::Site;
-use crate::scenario::changes::{Seat, SeatChange};
+use crate::scenario::changes::{SeatChange, SeatStep};
 use crate::scenario::feature::Feature;
 use crate::world::World;
 use raft_core::{Configuration, NodeId};
@@ -47,7 +47,7 @@ impl World {
             }
         }
         let leaves = |step: &&SeatChange| {
-            matches!(step.seat, Seat::Demote | Seat::Remove) && present.voters.contains(&step.node)
+            matches!(step.seat, SeatStep::Demote | SeatStep::Remove) && present.voters.contains(&step.node)
         };
         // The last voter stays: to ask for it would be refused, and test little.
         let leaving = steps.iter().filter(leaves).count();
@@ -73,14 +73,14 @@ impl World {
 }
 
 /// What is to become of a node. One that learns is mostly promoted, so that it counts.
-fn drawn_seat(present: &Configuration, node: NodeId, draw: u64) -> Seat {
+fn drawn_seat(present: &Configuration, node: NodeId, draw: u64) -> SeatStep {
     if !present.members.contains_key(&node) {
-        Seat::Add
+        SeatStep::Add
     } else if !present.voters.contains(&node) {
-        if draw == 0 { Seat::Remove } else { Seat::Promote }
+        if draw == 0 { SeatStep::Remove } else { SeatStep::Promote }
     } else if draw < 2 {
-        Seat::Demote
+        SeatStep::Demote
     } else {
-        Seat::Remove
+        SeatStep::Remove
     }
 }

@@ -9,9 +9,9 @@
 use super::peers::Sender;
 use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::{Given, Host, Process};
+use crate::host::{Host, Process, RecordedInput};
 use crate::network::{Copy, Link};
-use crate::record::{CrashKind, SimTime, Verdict, What};
+use crate::record::{CrashKind, RecordKind, SimTime, Verdict};
 use crate::rng::Site;
 use bytes::Bytes;
 use raft_core::{NodeId, RejectReason, RequestId, Rpc};
@@ -32,15 +32,20 @@ impl World {
         if !self.is_up_or_missed(node) {
             return;
         }
-        self.network.arrived(&mut self.ledger, &copy);
+        self.network.arrived(&mut self.fault_counts, &copy);
         match raft_proto::decode_rpc(bytes.clone()) {
             Ok(rpc) => {
-                let what = What::Received { from, rpc: rpc.clone() };
-                self.give_from(from, sender, node, Given::new(Some(cause), what, NodeInput::Receive { from, rpc }));
+                let kind = RecordKind::Received { from, rpc: rpc.clone() };
+                self.give_from(
+                    from,
+                    sender,
+                    node,
+                    RecordedInput::new(Some(cause), kind, NodeInput::Receive { from, rpc }),
+                );
             }
             Err(_) => {
                 self.emissions.push(Emission::View(None));
-                self.emit(Some(cause), Some(node), What::Garbage { from, bytes });
+                self.emit(Some(cause), Some(node), RecordKind::Garbage { from, bytes });
             }
         }
     }
@@ -49,32 +54,32 @@ impl World {
     pub(super) fn request(&mut self, node: NodeId, id: RequestId, request: Request, cause: Option<u64>) {
         if !self.is_withdrawn(id) && self.is_up_or_missed(node) {
             let input = NodeInput::Request { id, request };
-            self.give(node, Given::new(cause, What::Requested { id }, input));
+            self.give(node, RecordedInput::new(cause, RecordKind::Requested { id }, input));
         }
     }
 
     /// The node is told to campaign. One that is paused does not hear it.
     pub(crate) fn campaign(&mut self, node: NodeId) {
         if self.hosts.get(&node).is_some_and(|host| !host.paused) {
-            self.give(node, Given::new(None, What::CampaignAsked, NodeInput::Campaign));
+            self.give(node, RecordedInput::new(None, RecordKind::CampaignAsked, NodeInput::Campaign));
             self.wake(node);
         }
     }
 
     /// Puts something into a node's inbox, if it is up. A message for which there is no room is lost, a request is refused.
-    pub(super) fn give(&mut self, node: NodeId, given: Given) {
+    pub(super) fn give(&mut self, node: NodeId, given: RecordedInput) {
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
-        let Given { cause, what, input } = given;
-        let Err(refused) = process.inbox.push(input, (cause, what)) else { return };
+        let RecordedInput { cause, kind, input } = given;
+        let Err(refused) = process.inbox.push(input, (cause, kind)) else { return };
         let view = self.hosts.get(&node).and_then(Host::view);
         self.emissions.push(Emission::View(view));
         match refused.0 {
             NodeInput::Request { id, .. } => {
-                let refused = self.emit(cause, Some(node), What::RequestRefused { id });
+                let refused = self.emit(cause, Some(node), RecordKind::RequestRefused { id });
                 self.answer(id, Reply::Rejected { reason: RejectReason::Busy }, refused);
             }
             NodeInput::Receive { from, .. } | NodeInput::SnapshotMessage { from, .. } => {
-                self.emit(cause, Some(node), What::MessageDropped { from });
+                self.emit(cause, Some(node), RecordKind::MessageDropped { from });
             }
             NodeInput::Tick
             | NodeInput::CancelWatch { .. }
@@ -160,7 +165,10 @@ impl World {
 
     /// A peer cannot be reached, as far as the node's transport can tell.
     pub(super) fn unreachable(&mut self, node: NodeId, peer: NodeId, cause: u64) {
-        self.give(node, Given::new(Some(cause), What::UnreachableTold { peer }, NodeInput::Unreachable { peer }));
+        self.give(
+            node,
+            RecordedInput::new(Some(cause), RecordKind::UnreachableTold { peer }, NodeInput::Unreachable { peer }),
+        );
     }
 
     /// A timer event has come. Deadlines move with every message; instead of planning an event for each, the one that
@@ -181,7 +189,7 @@ impl World {
         process.timer = None;
         if process.node.deadline().is_some_and(|deadline| clock.when(deadline) <= self.now) {
             if !clock.is_true() {
-                self.ledger.matter(Fault::ClockDrift);
+                self.fault_counts.matter(Fault::ClockDrift);
             }
             process.timer_due = true;
         } else {
@@ -198,7 +206,7 @@ impl World {
         let (clock, now) = (host.clock, self.now);
         let time = process.inbox.take(&mut batch, || clock.read(now));
         if std::mem::take(&mut process.timer_due) {
-            batch.push((NodeInput::Tick, (None, What::TimerFired)));
+            batch.push((NodeInput::Tick, (None, RecordKind::TimerFired)));
         }
         let mut whats = Vec::with_capacity(batch.len());
         let mut outputs = std::mem::take(&mut self.outputs);
@@ -214,8 +222,8 @@ impl World {
         host.outputs += outputs.len() as u64;
         self.emissions.push(Emission::View(host.view()));
         let mut input = 0;
-        for (cause, what) in whats {
-            input = self.emit(cause, Some(node), what);
+        for (cause, kind) in whats {
+            input = self.emit(cause, Some(node), kind);
         }
         // An idle disk begins with the first thing that the call asks for, or looks when all of it is there.
         if let Some(host) = self.hosts.get_mut(&node) {
@@ -231,9 +239,9 @@ impl World {
         self.call = 0;
         match armed {
             Some(armed) => {
-                self.ledger.inject(Fault::CrashAtBoundary);
+                self.fault_counts.inject(Fault::CrashAtBoundary);
                 if strike < count {
-                    self.ledger.matter(Fault::CrashAtBoundary);
+                    self.fault_counts.matter(Fault::CrashAtBoundary);
                 }
                 self.crash(node, armed.crash, armed.keep);
                 if let Some(delay) = armed.restart_after {
@@ -257,7 +265,7 @@ impl World {
             NodeOutput::Persist(write) => self.persist(node, input, write),
             NodeOutput::Disk(job) => self.push_job(node, input, job),
             NodeOutput::Reply { id, reply } => {
-                let replied = self.emit(Some(input), Some(node), What::Replied { id, reply: reply.clone() });
+                let replied = self.emit(Some(input), Some(node), RecordKind::Replied { id, reply: reply.clone() });
                 self.answer(id, reply, replied);
             }
             NodeOutput::Report(report) => self.report(node, input, report),
@@ -265,36 +273,36 @@ impl World {
     }
 
     fn report(&mut self, node: NodeId, input: u64, report: Report) {
-        let what = match report {
-            Report::Applied { entries, state_hash } => What::Applied { entries, state_hash },
+        let kind = match report {
+            Report::Applied { entries, state_hash } => RecordKind::Applied { entries, state_hash },
             Report::ConfigurationChanged { configuration, at, committed } => {
                 if committed {
                     self.configurations.committed(at, &configuration);
                 }
-                What::ConfigurationChanged { configuration, at, committed }
+                RecordKind::ConfigurationChanged { configuration, at, committed }
             }
-            Report::Stopped { reason } => What::Stopped { reason },
-            Report::Observed(event) => What::Observed(event),
+            Report::Stopped { reason } => RecordKind::Stopped { reason },
+            Report::Observed(event) => RecordKind::Observed(event),
             // Every node of a world is observed.
             Report::Restored { meta, state_hash } => {
-                What::Restored { meta, state_hash: state_hash.unwrap_or_default() }
+                RecordKind::Restored { meta, state_hash: state_hash.unwrap_or_default() }
             }
-            Report::SnapshotRefused { from, meta, error } => What::SnapshotRefused { from, meta, error },
+            Report::SnapshotRefused { from, meta, error } => RecordKind::SnapshotRefused { from, meta, error },
             Report::SnapshotUnreadable { meta, error } => {
                 return self.store_failed(node, &format!("the snapshot of {} cannot be read: {error}", meta.last));
             }
             // Both are in every view.
             Report::LeadershipLost { .. } | Report::LeaderChanged { .. } => return,
         };
-        self.emit(Some(input), Some(node), what);
+        self.emit(Some(input), Some(node), kind);
     }
 
     /// Over the wire as bytes, so that the encoding is part of every run.
     fn send(&mut self, node: NodeId, input: u64, to: NodeId, rpc: Rpc) {
         let up = self.hosts.get(&to).is_some_and(|host| host.process.is_some());
-        let sending = self.network.send(&mut self.choices, &mut self.ledger, (node, to), rpc.kind(), up);
+        let sending = self.network.send(&mut self.choices, &mut self.fault_counts, (node, to), rpc.kind(), up);
         let bytes = sending.copies[0].map(|_| Bytes::from(raft_proto::encode_rpc(&rpc)));
-        let cause = self.emit(Some(input), Some(node), What::Sent { to, rpc, verdict: sending.verdict });
+        let cause = self.emit(Some(input), Some(node), RecordKind::Sent { to, rpc, verdict: sending.verdict });
         self.notice_loss((node, to), sending.verdict, cause);
         let Some(sender) = self.sender(node) else { return };
         for copy in sending.copies.into_iter().flatten() {
@@ -312,7 +320,7 @@ impl World {
         }
         host.clock = host.clock.drifting(self.now, ppm);
         if ppm != 0 {
-            self.ledger.inject(Fault::ClockDrift);
+            self.fault_counts.inject(Fault::ClockDrift);
         }
         // A faster clock reaches its deadlines earlier; a planned event that comes too early plans the next.
         self.arrange_timer(node);
@@ -348,10 +356,10 @@ impl World {
 
     fn missed(&mut self, node: NodeId) {
         match self.hosts.get(&node).and_then(|host| host.downed_by) {
-            Some(CrashKind::Kill) => self.ledger.matter(Fault::Kill),
-            Some(CrashKind::PowerLoss) => self.ledger.matter(Fault::PowerLoss),
-            Some(CrashKind::DiskLoss) => self.ledger.matter(Fault::DiskWiped),
-            Some(CrashKind::DiskRollback) => self.ledger.matter(Fault::DiskRolledBack),
+            Some(CrashKind::Kill) => self.fault_counts.matter(Fault::Kill),
+            Some(CrashKind::PowerLoss) => self.fault_counts.matter(Fault::PowerLoss),
+            Some(CrashKind::DiskLoss) => self.fault_counts.matter(Fault::DiskWiped),
+            Some(CrashKind::DiskRollback) => self.fault_counts.matter(Fault::DiskRolledBack),
             None => {}
         }
     }

@@ -4,7 +4,7 @@ use super::{Emission, Event, World};
 use crate::disk::{Choice, PowerCase, PowerLoss, PowerLossReport};
 use crate::faults::Fault;
 use crate::host::{Armed, Host};
-use crate::record::{CrashKind, What};
+use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
 use raft_core::NodeId;
@@ -27,7 +27,7 @@ impl World {
             return false;
         }
         host.disarm();
-        let interrupted = host.stop() | self.held.remove(&node).is_some();
+        let interrupted = host.stop() | self.paused_queue.remove(&node).is_some();
         let power_losses = host.power_losses;
         let Some(disk) = host.disk() else { return false };
         let mut lost = 0;
@@ -72,14 +72,14 @@ impl World {
         };
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         host.downed_by = Some(crash);
-        let mattered = interrupted || lost > 0;
-        self.ledger.inject(fault);
-        if mattered {
-            self.ledger.matter(fault);
+        let had_effect = interrupted || lost > 0;
+        self.fault_counts.inject(fault);
+        if had_effect {
+            self.fault_counts.matter(fault);
         }
         self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::Crashed { crash, lost });
-        mattered
+        self.emit(None, Some(node), RecordKind::Crashed { crash, lost });
+        had_effect
     }
 
     fn count_losses(&mut self, report: &PowerLossReport) {
@@ -89,7 +89,7 @@ impl World {
             (Fault::RenameLost, report.names_lost),
         ];
         for (fault, _) in losses.into_iter().filter(|(_, count)| *count > 0) {
-            self.ledger.matter(fault);
+            self.fault_counts.matter(fault);
         }
     }
 
@@ -134,7 +134,7 @@ impl World {
     fn refuses(&mut self, node: NodeId, error: String) {
         self.note_struck(node);
         self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::RefusedToStart { error });
+        self.emit(None, Some(node), RecordKind::RefusedToStart { error });
         self.swarm_refused(node);
     }
 
@@ -148,7 +148,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(&node) else { return false };
         let Some(armed) = host.take_disk_crash() else { return false };
         host.disarm();
-        self.ledger.matter(Fault::CrashAtDiskOperation);
+        self.fault_counts.matter(Fault::CrashAtDiskOperation);
         self.crash(node, armed.crash, armed.keep);
         if let Some(delay) = armed.restart_after {
             self.plan_restart(node, delay);
@@ -162,7 +162,7 @@ impl World {
             return;
         }
         self.disturbed = self.now;
-        self.held.remove(&node);
+        self.paused_queue.remove(&node);
         if let Some(host) = self.hosts.get_mut(&node) {
             host.disarm();
             host.stop();

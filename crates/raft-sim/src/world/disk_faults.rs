@@ -3,10 +3,10 @@
 //! This file must not choose whom it strikes: that is the script's and the swarm's.
 
 use super::{Emission, World};
-use crate::disk::{Ailment, SECTOR_BYTES, Sector, SimDisk};
+use crate::disk::{InjectedError, SECTOR_BYTES, Sector, SimDisk};
 use crate::faults::Fault;
 use crate::host::{Host, SEGMENTS};
-use crate::record::{CrashKind, What};
+use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
 use raft_core::NodeId;
@@ -18,21 +18,21 @@ const AILMENT: Site = Site::new("disk ailment");
 
 impl World {
     /// Has calls to a disk fail: after so many more, in a way that is drawn.
-    pub(crate) fn fall_ill(&mut self, node: NodeId, ailment: Ailment, after: u64) {
+    pub(crate) fn inject_error(&mut self, node: NodeId, error: InjectedError, after: u64) {
         self.disturbed = self.now;
         let Some(host) = self.hosts.get_mut(&node) else { return };
-        host.ailments += 1;
-        let bits = self.choices.draw(AILMENT, node.0, host.ailments).bits();
+        host.injected += 1;
+        let bits = self.choices.draw(AILMENT, node.0, host.injected).bits();
         if let Some(disk) = host.any_disk() {
-            disk.fall_ill(ailment, after, bits);
+            disk.inject_error(error, after, bits);
         }
-        self.ledger.inject(fault_of(ailment));
+        self.fault_counts.inject(fault_of(error));
     }
 
     /// Ends everything that makes calls to a disk fail.
-    pub(crate) fn cure(&mut self, node: NodeId) {
+    pub(crate) fn clear_errors(&mut self, node: NodeId) {
         if let Some(disk) = self.hosts.get_mut(&node).and_then(Host::any_disk) {
-            disk.cure();
+            disk.clear_errors();
         }
     }
 
@@ -75,9 +75,9 @@ impl World {
             format!("{} sector {} instead of {} sector {}", hit.file, hit.number, meant.file, meant.number)
         };
         host.damaged = Some(fault);
-        self.ledger.inject(fault);
+        self.fault_counts.inject(fault);
         self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), What::DiskFault { fault, place });
+        self.emit(None, Some(node), RecordKind::DiskFault { fault, place });
         true
     }
 
@@ -89,7 +89,7 @@ impl World {
     /// Takes note of failed calls that the store has got over: they are no reason to stop.
     pub(super) fn got_over(&mut self, node: NodeId) {
         let struck = self.hosts.get_mut(&node).and_then(Host::any_disk).map(SimDisk::take_struck).unwrap_or_default();
-        struck.into_iter().for_each(|ailment| self.ledger.matter(fault_of(ailment)));
+        struck.into_iter().for_each(|error| self.fault_counts.matter(fault_of(error)));
     }
 
     /// Says what has made calls to a node's disk fail.
@@ -101,18 +101,18 @@ impl World {
         }
         self.emissions.push(Emission::View(None));
         for fault in struck.into_iter().map(fault_of).collect::<BTreeSet<Fault>>() {
-            self.ledger.matter(fault);
-            self.emit(None, Some(node), What::DiskFault { fault, place: String::new() });
+            self.fault_counts.matter(fault);
+            self.emit(None, Some(node), RecordKind::DiskFault { fault, place: String::new() });
         }
         let damaged = self.hosts.get(&node).and_then(|host| host.damaged);
-        damaged.into_iter().for_each(|fault| self.ledger.matter(fault));
+        damaged.into_iter().for_each(|fault| self.fault_counts.matter(fault));
     }
 }
 
-const fn fault_of(ailment: Ailment) -> Fault {
-    match ailment {
-        Ailment::ReadError | Ailment::WriteError => Fault::Eio,
-        Ailment::NoSpace => Fault::Enospc,
-        Ailment::FailedSync => Fault::FsyncFailed,
+const fn fault_of(error: InjectedError) -> Fault {
+    match error {
+        InjectedError::ReadError | InjectedError::WriteError => Fault::Eio,
+        InjectedError::NoSpace => Fault::Enospc,
+        InjectedError::FailedSync => Fault::FsyncFailed,
     }
 }

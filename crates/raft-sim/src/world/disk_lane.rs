@@ -9,9 +9,9 @@
 
 use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::{Given, Host, Process, newest_segment};
+use crate::host::{Host, Process, RecordedInput, newest_segment};
 use crate::lane::{Done, Working};
-use crate::record::What;
+use crate::record::RecordKind;
 use crate::rng::Site;
 use raft_core::{NodeId, SnapshotMeta, Write};
 use raft_node::{DiskJob, DiskTask, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
@@ -49,7 +49,7 @@ impl World {
             return self.store_failed(node, &error.to_string());
         }
         let disk_mark = process.store.disk().operations();
-        let wrote = self.emit(Some(asked), Some(node), What::Wrote { writes, disk_mark });
+        let wrote = self.emit(Some(asked), Some(node), RecordKind::Wrote { writes, disk_mark });
         self.work(node, Working::Group { newest, wrote }, DISK);
     }
 
@@ -95,7 +95,7 @@ impl World {
         let base = &self.scenario.disk.latency;
         let latency = self.choices.draw(site, node.0, n).in_range(slow.as_ref().unwrap_or(base));
         if slow.is_some() && latency > base.end {
-            self.ledger.matter(Fault::SlowDisk);
+            self.fault_counts.matter(Fault::SlowDisk);
         }
         let latency = latency.saturating_add(self.moments.next(node).unwrap_or_default());
         self.plan_after(latency, Event::DiskDone { node, incarnation });
@@ -121,16 +121,16 @@ impl World {
                     host.vouched = known_durable;
                 }
                 for input in given.into_iter().flatten() {
-                    let what = if let NodeInput::Space { is_low } = input {
-                        What::SpaceTold { is_low }
+                    let kind = if let NodeInput::Space { is_low } = input {
+                        RecordKind::SpaceTold { is_low }
                     } else {
-                        What::Persisted { write: newest, disk_durable }
+                        RecordKind::Persisted { write: newest, disk_durable }
                     };
-                    self.give(node, Given::new(Some(wrote), what, input));
+                    self.give(node, RecordedInput::new(Some(wrote), kind, input));
                 }
             }
             Working::Peer { peer, disk, found, cause } => {
-                self.emit(Some(cause), Some(node), What::PeerRegistered { peer, disk, found });
+                self.emit(Some(cause), Some(node), RecordKind::PeerRegistered { peer, disk, found });
                 self.registered(node, peer, disk, found);
             }
             Working::Job { job, done, cause } => {
@@ -171,19 +171,19 @@ impl World {
 
     /// Gives the node what a job has come to.
     fn give_answer(&mut self, node: NodeId, job: DiskJob, done: Done, cause: u64) {
-        let given = |what, input| Given::new(Some(cause), what, input);
+        let given = |kind, input| RecordedInput::new(Some(cause), kind, input);
         match (job, done.input) {
             (DiskJob::ReadLog { read, .. }, Some(NodeInput::LogRead { entries, .. })) => {
                 let input = NodeInput::LogRead { read, entries: entries.clone() };
-                self.give(node, given(What::LogRead { read, entries }, input));
+                self.give(node, given(RecordKind::LogRead { read, entries }, input));
             }
             (DiskJob::MakeRoom, input) => self.give_space(node, input, Some(cause)),
             (DiskJob::Snapshot(job), input) => {
-                let what = about_snapshot(&job, input.as_ref(), done.durable);
-                match (what, input) {
-                    (Some(what), Some(input)) => self.give(node, given(what, input)),
-                    (Some(what), None) => {
-                        self.emit(Some(cause), Some(node), what);
+                let kind = about_snapshot(&job, input.as_ref(), done.durable);
+                match (kind, input) {
+                    (Some(kind), Some(input)) => self.give(node, given(kind, input)),
+                    (Some(kind), None) => {
+                        self.emit(Some(cause), Some(node), kind);
                     }
                     (None, _) => {}
                 }
@@ -194,7 +194,7 @@ impl World {
 
     /// A write that was asked for in a call: it joins the group of those that wait.
     pub(super) fn persist(&mut self, node: NodeId, input: u64, write: Write) {
-        let asked = self.emit(Some(input), Some(node), What::Asked { write: write.clone() });
+        let asked = self.emit(Some(input), Some(node), RecordKind::Asked { write: write.clone() });
         self.configurations.asked(&write);
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
         let (role, term) = (process.node.raft().role(), process.node.raft().term());
@@ -206,18 +206,18 @@ impl World {
     /// A job that was asked for in a call.
     pub(super) fn push_job(&mut self, node: NodeId, input: u64, job: DiskJob) {
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
-        let what = match &job {
+        let kind = match &job {
             DiskJob::ReadLog { read, first, last, max_bytes } => {
-                Some(What::ReadAsked { read: *read, first: *first, last: *last, max_bytes: *max_bytes })
+                Some(RecordKind::ReadAsked { read: *read, first: *first, last: *last, max_bytes: *max_bytes })
             }
-            DiskJob::MakeRoom => Some(What::SpaceAsked),
-            DiskJob::Compact { before } => Some(What::Compacted { before: *before }),
+            DiskJob::MakeRoom => Some(RecordKind::SpaceAsked),
+            DiskJob::Compact { before } => Some(RecordKind::Compacted { before: *before }),
             DiskJob::Snapshot(SnapshotJob::Load { meta }) => {
                 process.wanted = Some(meta.last);
-                Some(What::SnapshotWanted { meta: meta.clone() })
+                Some(RecordKind::SnapshotWanted { meta: meta.clone() })
             }
             DiskJob::Snapshot(SnapshotJob::Write { file: SnapshotFile::Own, meta, offset: 0, .. }) => {
-                Some(What::SnapshotTaken { meta: meta.clone() })
+                Some(RecordKind::SnapshotTaken { meta: meta.clone() })
             }
             DiskJob::Snapshot(
                 SnapshotJob::Write { .. }
@@ -227,7 +227,7 @@ impl World {
                 | SnapshotJob::Remove { .. },
             ) => None,
         };
-        let asked = what.map_or(input, |what| self.emit(Some(input), Some(node), what));
+        let asked = kind.map_or(input, |kind| self.emit(Some(input), Some(node), kind));
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
         process.queue.push_job(job, asked);
         self.serve_disk(node);
@@ -235,25 +235,27 @@ impl World {
 }
 
 /// What a finished job about snapshots is recorded as.
-fn about_snapshot(job: &SnapshotJob, input: Option<&NodeInput>, durable: bool) -> Option<What> {
+fn about_snapshot(job: &SnapshotJob, input: Option<&NodeInput>, durable: bool) -> Option<RecordKind> {
     match (job, input) {
-        (SnapshotJob::Drop { last }, _) => Some(What::SnapshotDropped { last: *last }),
-        (SnapshotJob::Remove { last }, _) => Some(What::SnapshotRemoved { last: *last }),
-        (SnapshotJob::Verify { last }, _) => Some(What::SnapshotChecked { last: *last }),
+        (SnapshotJob::Drop { last }, _) => Some(RecordKind::SnapshotDropped { last: *last }),
+        (SnapshotJob::Remove { last }, _) => Some(RecordKind::SnapshotRemoved { last: *last }),
+        (SnapshotJob::Verify { last }, _) => Some(RecordKind::SnapshotChecked { last: *last }),
         (SnapshotJob::Write { file, meta, is_last, .. }, Some(NodeInput::SnapshotWritten { end, outcome, .. })) => {
             let (file, end, last) = (*file, *end, meta.last);
             Some(match (outcome, file) {
-                (WriteOutcome::Done, _) if !is_last => What::SnapshotGrown { file, last, end },
-                (WriteOutcome::Done, SnapshotFile::Own) => What::SnapshotSaved { meta: meta.clone(), durable },
-                (WriteOutcome::Done, SnapshotFile::Received) => What::SnapshotReceived { meta: meta.clone(), durable },
-                (outcome, _) => What::SnapshotNotWritten { file, last, outcome: outcome.clone() },
+                (WriteOutcome::Done, _) if !is_last => RecordKind::SnapshotGrown { file, last, end },
+                (WriteOutcome::Done, SnapshotFile::Own) => RecordKind::SnapshotSaved { meta: meta.clone(), durable },
+                (WriteOutcome::Done, SnapshotFile::Received) => {
+                    RecordKind::SnapshotReceived { meta: meta.clone(), durable }
+                }
+                (outcome, _) => RecordKind::SnapshotNotWritten { file, last, outcome: outcome.clone() },
             })
         }
         (SnapshotJob::Read { .. }, Some(NodeInput::SnapshotRead { to, last, offset, chunk })) => {
             let bytes = chunk.as_ref().map(|chunk| chunk.bytes.len() as u64);
-            Some(What::SnapshotRead { to: *to, last: *last, offset: *offset, bytes })
+            Some(RecordKind::SnapshotRead { to: *to, last: *last, offset: *offset, bytes })
         }
-        (SnapshotJob::Load { meta }, Some(_)) => Some(What::SnapshotLoaded { meta: meta.clone() }),
+        (SnapshotJob::Load { meta }, Some(_)) => Some(RecordKind::SnapshotLoaded { meta: meta.clone() }),
         (SnapshotJob::Write { .. } | SnapshotJob::Read { .. } | SnapshotJob::Load { .. }, _) => None,
     }
 }

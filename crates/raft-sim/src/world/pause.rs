@@ -13,7 +13,7 @@ impl World {
     pub(crate) fn pause(&mut self, node: NodeId) {
         if let Some(host) = self.hosts.get_mut(&node).filter(|host| host.process.is_some()) {
             host.paused = true;
-            self.ledger.inject(Fault::Pause);
+            self.fault_counts.inject(Fault::Pause);
         }
     }
 
@@ -25,7 +25,7 @@ impl World {
         if let Some(process) = &mut host.process {
             process.timer = None;
         }
-        for event in self.held.remove(&node).unwrap_or_default() {
+        for event in self.paused_queue.remove(&node).unwrap_or_default() {
             self.plan(self.now, event);
         }
         self.arrange_timer(node);
@@ -52,8 +52,8 @@ impl World {
         }
         // A timer is arranged anew.
         if !matches!(event, Event::Timer { .. }) {
-            self.ledger.matter(Fault::Pause);
-            self.held.entry(node).or_default().push(event);
+            self.fault_counts.matter(Fault::Pause);
+            self.paused_queue.entry(node).or_default().push(event);
         }
         None
     }

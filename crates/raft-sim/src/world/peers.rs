@@ -5,9 +5,9 @@
 //! A connection lasts as long as the two processes, even if links are cut meanwhile.
 
 use super::World;
-use crate::host::{Caller, Connection, Given};
+use crate::host::{Caller, Connection, RecordedInput};
 use raft_core::NodeId;
-use raft_store::{Acquaintance, DiskId};
+use raft_store::{DiskId, PeerCheck};
 
 /// A life of a peer.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ impl World {
 
     /// A peer says something: it goes to the node, or waits until the peer's disk is looked up. What an earlier start of the peer
     /// said is lost with its connection, once a later one has called.
-    pub(super) fn give_from(&mut self, from: NodeId, sender: Sender, node: NodeId, given: Given) {
+    pub(super) fn give_from(&mut self, from: NodeId, sender: Sender, node: NodeId, given: RecordedInput) {
         let Sender { incarnation, disk } = sender;
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
         let open = process.callers.get_mut(&from).filter(|open| open.incarnation >= incarnation);
@@ -45,14 +45,14 @@ impl World {
     }
 
     /// A peer's disk is looked up.
-    pub(super) fn registered(&mut self, node: NodeId, peer: NodeId, disk: DiskId, found: Option<Acquaintance>) {
+    pub(super) fn registered(&mut self, node: NodeId, peer: NodeId, disk: DiskId, found: Option<PeerCheck>) {
         let Some(process) = self.hosts.get_mut(&node).and_then(|host| host.process.as_mut()) else { return };
         let Some(open) = process.callers.get_mut(&peer).filter(|open| open.disk == disk) else { return };
         let caller = match found {
-            Some(Acquaintance::Met | Acquaintance::Known) => Caller::Known,
-            Some(Acquaintance::Stranger { .. }) => Caller::Refused,
+            Some(PeerCheck::New | PeerCheck::Known) => Caller::Known,
+            Some(PeerCheck::Mismatch { .. }) => Caller::Refused,
             // It will call again.
-            Some(Acquaintance::Crowded) | None => {
+            Some(PeerCheck::Full) | None => {
                 process.callers.remove(&peer);
                 return;
             }

@@ -5,9 +5,9 @@
 
 use super::peers::Sender;
 use super::{Emission, Event, World};
-use crate::host::Given;
+use crate::host::RecordedInput;
 use crate::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
-use crate::record::What;
+use crate::record::RecordKind;
 use bytes::Bytes;
 use raft_core::NodeId;
 use raft_node::{NodeInput, SnapshotMessage};
@@ -16,16 +16,19 @@ impl World {
     /// Over the wire as bytes, so that the encoding is part of every run. Pieces take their time.
     pub(super) fn send_snapshot(&mut self, node: NodeId, input: u64, to: NodeId, message: SnapshotMessage) {
         let up = self.hosts.get(&to).is_some_and(|host| host.process.is_some());
-        let (choices, ledger, link) = (&mut self.choices, &mut self.ledger, (node, to));
+        let (choices, fault_counts, link) = (&mut self.choices, &mut self.fault_counts, (node, to));
         let sending = match &message {
             SnapshotMessage::Chunk(chunk) if chunk.bytes.is_empty() => {
-                self.network.send(choices, ledger, link, INSTALL_SNAPSHOT, up)
+                self.network.send(choices, fault_counts, link, INSTALL_SNAPSHOT, up)
             }
-            SnapshotMessage::Chunk(_) => self.network.send_snapshot(choices, ledger, link, up),
-            SnapshotMessage::Progress(_) => self.network.send(choices, ledger, link, INSTALL_SNAPSHOT_RESPONSE, up),
+            SnapshotMessage::Chunk(_) => self.network.send_snapshot(choices, fault_counts, link, up),
+            SnapshotMessage::Progress(_) => {
+                self.network.send(choices, fault_counts, link, INSTALL_SNAPSHOT_RESPONSE, up)
+            }
         };
         let bytes = sending.copies[0].map(|_| Bytes::from(raft_proto::encode_snapshot_message(&message)));
-        let cause = self.emit(Some(input), Some(node), What::SnapshotSaid { to, message, verdict: sending.verdict });
+        let cause =
+            self.emit(Some(input), Some(node), RecordKind::SnapshotSaid { to, message, verdict: sending.verdict });
         let Some(sender) = self.sender(node) else { return };
         for copy in sending.copies.into_iter().flatten() {
             if let Some(bytes) = bytes.clone() {
@@ -40,16 +43,16 @@ impl World {
         if !self.is_up_or_missed(node) {
             return;
         }
-        self.network.arrived(&mut self.ledger, &copy);
+        self.network.arrived(&mut self.fault_counts, &copy);
         match raft_proto::decode_snapshot_message(bytes.clone()) {
             Ok(message) => {
-                let what = What::SnapshotHeard { from, message: message.clone() };
+                let kind = RecordKind::SnapshotHeard { from, message: message.clone() };
                 let input = NodeInput::SnapshotMessage { from, message };
-                self.give_from(from, sender, node, Given::new(Some(cause), what, input));
+                self.give_from(from, sender, node, RecordedInput::new(Some(cause), kind, input));
             }
             Err(_) => {
                 self.emissions.push(Emission::View(None));
-                self.emit(Some(cause), Some(node), What::Garbage { from, bytes });
+                self.emit(Some(cause), Some(node), RecordKind::Garbage { from, bytes });
             }
         }
     }
@@ -57,7 +60,7 @@ impl World {
     /// The node is told to take a snapshot now. One that is paused does not hear it.
     pub(crate) fn take_snapshot(&mut self, node: NodeId) {
         if self.hosts.get(&node).is_some_and(|host| !host.paused) {
-            self.give(node, Given::new(None, What::SnapshotWished, NodeInput::TakeSnapshot));
+            self.give(node, RecordedInput::new(None, RecordKind::SnapshotWished, NodeInput::TakeSnapshot));
             self.wake(node);
         }
     }

@@ -3,9 +3,9 @@
 //! When, is decided where every host asks ([`raft_node::DiskExecutor`]). This file must not decide it.
 
 use super::World;
-use crate::host::Given;
+use crate::host::RecordedInput;
 use crate::lane::Working;
-use crate::record::What;
+use crate::record::RecordKind;
 use crate::rng::Site;
 use raft_core::NodeId;
 use raft_node::NodeInput;
@@ -19,7 +19,7 @@ impl World {
         let bytes = host.reserve_bytes();
         let Some(process) = host.process.as_mut().filter(|_| bytes > 0) else { return };
         let input = process.executor.start(&process.store);
-        let kept = self.emit(None, Some(node), What::ReserveKept { bytes });
+        let kept = self.emit(None, Some(node), RecordKind::ReserveKept { bytes });
         self.give_space(node, input, Some(kept));
         self.wake(node);
         self.serve_disk(node);
@@ -40,7 +40,7 @@ impl World {
     /// The node is given what room there is, if that is to be given.
     pub(super) fn give_space(&mut self, node: NodeId, input: Option<NodeInput>, cause: Option<u64>) {
         if let Some(NodeInput::Space { is_low }) = input {
-            self.give(node, Given::new(cause, What::SpaceTold { is_low }, NodeInput::Space { is_low }));
+            self.give(node, RecordedInput::new(cause, RecordKind::SpaceTold { is_low }, NodeInput::Space { is_low }));
         }
     }
 }

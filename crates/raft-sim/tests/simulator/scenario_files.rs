@@ -219,9 +219,9 @@ fn headers_are_checked_too() {
     let other = HEADER.replace("version = 1", "version = 2");
     let known = "story.toml:1: version: version 2 is not known; this build reads version 1";
     assert_eq!(read(&other).expect_err("another version"), known);
-    let untold = HEADER.replace("story = \"A story.\"\n", "").replace("nodes = 3", "nodes = 10");
+    let unreached_step = HEADER.replace("story = \"A story.\"\n", "").replace("nodes = 3", "nodes = 10");
     let both = "story.toml:1: story: `story` is missing\nstory.toml:4: nodes: 10 is out of range: 1 to 9";
-    assert_eq!(read(&untold).expect_err("two problems at once"), both);
+    assert_eq!(read(&unreached_step).expect_err("two problems at once"), both);
     let silent = HEADER.replace("A story.", " ");
     assert_eq!(read(&silent).expect_err("an empty story"), "story.toml:3: story: says nothing");
     let broken = read(&format!("{HEADER}[raft\n")).expect_err("no TOML");

@@ -5,7 +5,7 @@ use crate::dying::every_outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
-use raft_sim::disk::{Ailment, Choice, ChoiceKind, PowerLoss, SimDisk};
+use raft_sim::disk::{Choice, ChoiceKind, InjectedError, PowerLoss, SimDisk};
 use raft_store::conformance::{self, Dying, OPTIONS, RESERVING, entries, fold, open, refusal, vote};
 use raft_store::{Recovery, Store};
 
@@ -194,7 +194,7 @@ fn a_cut_whose_sync_failed_is_made_again() {
         u64::from(written != 1)
     }));
     assert_eq!(written, 2);
-    disk.fall_ill(Ailment::FailedSync, 0, 0);
+    disk.inject_error(InjectedError::FailedSync, 0, 0);
     let (error, disk) = refusal(disk);
     assert!(error.to_string().contains("the device failed"), "{error}");
 

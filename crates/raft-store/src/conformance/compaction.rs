@@ -3,7 +3,7 @@
 use super::model::{Model, save, snapshot};
 use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
 use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreError, StoreOptions};
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{EntryId, InstallMode, LogIndex, Write};
 
 /// The segments that are there.
 fn segments<D: Disk>(disk: &mut D) -> Vec<String> {
@@ -24,7 +24,7 @@ fn grow<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, last: u64) {
 fn take_snapshot<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, index: u64) {
     let last = Model::of(&*writes).entry(index).expect("in the log").id;
     save(store, last);
-    writes.push(snapshot(last, LogFate::Keep));
+    writes.push(snapshot(last, InstallMode::Keep));
     store.write(&writes[writes.len() - 1..]).and_then(|()| store.sync()).expect("fits");
 }
 
@@ -85,7 +85,7 @@ pub(super) fn a_compaction_rests_on_what_is_durable<D: Disk>(disk: D) {
     let last = EntryId::new(5, 2);
     save(&mut store, last);
     // Truncated to the very snapshot, and discarded: nothing of the older segments is in the log.
-    writes.push(Write { truncate_from: Some(LogIndex(6)), ..snapshot(last, LogFate::Keep) });
+    writes.push(Write { truncate_from: Some(LogIndex(6)), ..snapshot(last, InstallMode::Keep) });
     store.write(&writes[writes.len() - 1..]).expect("fits");
     store.compact(LogIndex(6)).expect("a disk that works");
     assert_eq!(segments(store.disk_mut()), [file(3)]);

@@ -6,7 +6,7 @@ use super::model::{Model, data_of, file_of, meta, snapshot};
 use super::{OPTIONS, entries, vote};
 use crate::format::RECYCLED;
 use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError, StoreOptions};
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{EntryId, InstallMode, LogIndex, Write};
 use std::ops::Range;
 
 /// Every way in which a disk can come out of a crash now, handed over one by one. A disk that loses nothing comes out as it
@@ -100,10 +100,10 @@ impl Call {
 fn story() -> Vec<Call> {
     use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync, Tend};
     let write = Call::Write;
-    let keep = |last| write(snapshot(last, LogFate::Keep));
+    let keep = |last| write(snapshot(last, InstallMode::Keep));
     let (kept, unwanted, received, last) =
         (EntryId::new(5, 1), EntryId::new(6, 1), EntryId::new(9, 3), EntryId::new(12, 3));
-    let discard = Write { entries: entries(10, 1, 3, 400).entries, ..snapshot(received, LogFate::Discard) };
+    let discard = Write { entries: entries(10, 1, 3, 400).entries, ..snapshot(received, InstallMode::Discard) };
     vec![
         write(vote(1, 1)),
         write(entries(1, 2, 1, 700)),
@@ -192,7 +192,7 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
                 done.before = done.before.max(LogIndex(before));
                 store.compact(LogIndex(before))
             }
-            Call::Tend => store.tend().map(drop),
+            Call::Tend => store.preallocate().map(drop),
         };
         if let Err(error) = result {
             let is_full = matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);

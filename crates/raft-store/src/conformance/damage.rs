@@ -9,11 +9,11 @@ use super::life::{Life, Step};
 use super::memory::Memory;
 use super::model::Model;
 use super::{DISK_ID, IDENTITY, OPTIONS, used};
-use crate::acquaintances::{Acquaintances, PEERS_FILE};
 use crate::folder::{Opened, open_node};
 use crate::format::{Frame, SEGMENT_HEADER, segment_file};
 use crate::identity::{FORMAT_FILE, META_FILE, Meta, MetaOfDisk, encode_format, present_format};
-use crate::walk::{Known, walk};
+use crate::known_peers::{KnownPeers, PEERS_FILE};
+use crate::scan::{Known, scan};
 use crate::window::CHUNK;
 use crate::{DiskId, Recovery, StoreError};
 use raft_core::{LogIndex, NodeId, Write};
@@ -28,7 +28,7 @@ pub struct Lived {
     /// How many records META knows of.
     pub known: u64,
     /// The newest segment, and how far the frames in it know it durable, in bytes.
-    pub vouched: (String, u64),
+    pub known_durable: (String, u64),
     /// Where the records of the newest segment end, with their numbers.
     ends: Vec<(u64, u64)>,
 }
@@ -58,25 +58,25 @@ impl Lived {
             known = records;
             disk
         });
-        let walked = walk(&mut disk, Known::default(), &mut |_| {}).expect("a whole log");
-        let position = walked.position.expect("there is a segment");
+        let scanned = scan(&mut disk, Known::default(), &mut |_| {}).expect("a whole log");
+        let position = scanned.position.expect("there is a segment");
         let newest = segment_file(position.segment);
         let content = disk.files[&newest].clone();
-        let (mut vouched, mut ends) = (SEGMENT_HEADER, Vec::new());
-        walk(&mut disk, Known::default(), &mut |record| {
+        let (mut known_durable, mut ends) = (SEGMENT_HEADER, Vec::new());
+        scan(&mut disk, Known::default(), &mut |record| {
             if record.segment == position.segment {
                 let frame = Frame::parse(&content[record.offset as usize..], record.segment, record.offset);
-                vouched = frame.expect("a whole record").durable;
+                known_durable = frame.expect("a whole record").durable;
                 ends.push((record.offset + record.bytes, record.number));
             }
         })
         .expect("a whole log");
         disk.files.insert(FORMAT_FILE.to_owned(), present_format());
-        let on = MetaOfDisk { id: DISK_ID, acquaintances: 2 };
+        let on = MetaOfDisk { id: DISK_ID, known_peers: 2 };
         let meta = Meta { identity: IDENTITY, incarnation: 1, records: known, disk: Some(on) };
         disk.files.insert(META_FILE.to_owned(), meta.encode());
         disk.files.insert(PEERS_FILE.to_owned(), peers().encode());
-        Self { disk, writes: life.writes, known, vouched: (newest, vouched), ends }
+        Self { disk, writes: life.writes, known, known_durable: (newest, known_durable), ends }
     }
 
     /// Does this to the files of these names, starts a node, and judges what comes of it: the reason if it refuses, else
@@ -88,8 +88,8 @@ impl Lived {
         }
         let changed = disk.files != self.disk.files;
         let opened = judge_start(disk);
-        if let (Ok((_, acquaintances)), true) = (&opened, self.has_identity(damages)) {
-            assert_eq!(*acquaintances, peers(), "{damages:?}");
+        if let (Ok((_, known_peers)), true) = (&opened, self.has_identity(damages)) {
+            assert_eq!(*known_peers, peers(), "{damages:?}");
         }
         let recovery = opened.map(|(recovery, _)| recovery);
         let Lived { writes, known, .. } = self;
@@ -120,14 +120,14 @@ impl Lived {
     /// The first place in the newest segment that was damaged, if nothing else was, nothing before what is vouched for,
     /// and it has its length.
     fn only_tail(&self, damages: &[(String, Damage)]) -> Option<u64> {
-        let (newest, vouched) = &self.vouched;
+        let (newest, known_durable) = &self.known_durable;
         let from = |(file, damage): &(String, Damage)| match damage {
             Damage::Flip(place, _) | Damage::Fill(place, ..) | Damage::Cut(place) => (file == newest).then_some(*place),
             Damage::Append(..) => (file == newest).then_some(u64::MAX),
             Damage::Remove | Damage::Swap(_) => None,
         };
         let froms: Option<Vec<u64>> = damages.iter().map(from).collect();
-        froms?.into_iter().min().filter(|place| place >= vouched)
+        froms?.into_iter().min().filter(|place| place >= known_durable)
     }
 
     /// What only touches what nobody vouches for is cut, unless META knows of records in it, or files are gone that went on
@@ -140,12 +140,12 @@ impl Lived {
         let whole = whole.unwrap_or_else(|| self.ends.first().map_or(0, |&(_, number)| number - 1));
         let knows = whole < self.known && text.contains("META knows of");
         let acted = text.contains("the file is missing");
-        assert!(knows || acted || self.ends.is_empty(), "{damages:?} behind {:?}: {text}", self.vouched);
+        assert!(knows || acted || self.ends.is_empty(), "{damages:?} behind {:?}: {text}", self.known_durable);
     }
 
     /// Records went missing without a word: only those that the damage touches, or that follow one of these.
     fn check_loss(&self, damages: &[(String, Damage)], records: u64) {
-        let (newest, vouched) = &self.vouched;
+        let (newest, known_durable) = &self.known_durable;
         let [(file, Damage::Flip(place, _))] = damages else {
             if let Some(from) = self.only_tail(damages) {
                 let touched = self.ends.iter().find(|(_, number)| *number == records + 1);
@@ -153,7 +153,10 @@ impl Lived {
             }
             return;
         };
-        assert!(file == newest && place >= vouched, "{file}, byte {place}: lost, and {newest} is durable to {vouched}");
+        assert!(
+            file == newest && place >= known_durable,
+            "{file}, byte {place}: lost, and {newest} is durable to {known_durable}"
+        );
     }
 }
 
@@ -181,9 +184,9 @@ impl Damage {
 }
 
 /// The peers that the node of every such folder has met.
-fn peers() -> Acquaintances {
-    let met = |known: Acquaintances, peer| known.judge(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
-    [2, 3].into_iter().fold(Acquaintances::default(), met)
+fn peers() -> KnownPeers {
+    let met = |known: KnownPeers, peer| known.judge(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
+    [2, 3].into_iter().fold(KnownPeers::default(), met)
 }
 
 /// Starts a node from a folder with anything in it: it opens or refuses, reads no more at once than there is, leaves alone
@@ -192,7 +195,7 @@ pub fn judge_folder(disk: Memory) -> Result<Recovery, StoreError> {
     judge_start(disk).map(|(recovery, _)| recovery)
 }
 
-fn judge_start(disk: Memory) -> Result<(Recovery, Acquaintances), StoreError> {
+fn judge_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
     let before = disk.files.clone();
     let bound = before.values().map(Vec::len).max().unwrap_or(0).max(CHUNK as usize);
     match open_node(disk, IDENTITY, DISK_ID, None, OPTIONS) {
@@ -208,14 +211,14 @@ fn judge_start(disk: Memory) -> Result<(Recovery, Acquaintances), StoreError> {
                 let data = store.load_snapshot(meta.last).expect("it was checked");
                 assert!(data.len() <= bound, "a snapshot is as long as its file");
             }
-            let acquaintances = store.acquaintances().clone();
+            let known_peers = store.known_peers().clone();
             let disk = store.into_disk();
             assert!(disk.largest_read <= bound, "{} bytes at once", disk.largest_read);
             let again = open_node(disk, IDENTITY, DISK_ID, None, OPTIONS).expect("what was opened opens again");
             assert_eq!((&again.recovery.restored, &again.recovery.torn_tail), (&recovery.restored, &None));
             assert_eq!(again.recovery.records, recovery.records, "a tail is cut once");
-            assert_eq!(*again.store.acquaintances(), acquaintances);
-            Ok((recovery, acquaintances))
+            assert_eq!(*again.store.known_peers(), known_peers);
+            Ok((recovery, known_peers))
         }
     }
 }
@@ -235,9 +238,9 @@ pub fn judge_bytes(bytes: &[u8]) -> bool {
         .map(|_| {
             // Mostly the newest segment: the others are refused with little thought.
             let file = next();
-            let name = if file < 160 { &lived.vouched.0 } else { names[usize::from(file) % names.len()] };
+            let name = if file < 160 { &lived.known_durable.0 } else { names[usize::from(file) % names.len()] };
             let used = lived.disk.files.get(name).map_or(0, |content| used(content));
-            (name.clone(), damage(&mut next, used, lived.vouched.1))
+            (name.clone(), damage(&mut next, used, lived.known_durable.1))
         })
         .collect();
     lived.judge(&damages).is_ok()
@@ -250,12 +253,12 @@ fn step(next: &mut impl FnMut() -> u8) -> Step {
 }
 
 /// Some damage to a file of which so much is used, near the place up to which it is vouched for or anywhere.
-fn damage(next: &mut impl FnMut() -> u8, used: u64, vouched: u64) -> Damage {
+fn damage(next: &mut impl FnMut() -> u8, used: u64, known_durable: u64) -> Damage {
     let kind = next();
     let number = u64::from(u16::from_le_bytes([next(), next()]));
     let place = match kind / 16 % 4 {
-        0 => vouched + number % 128,
-        1 => (vouched + number % 512).saturating_sub(256),
+        0 => known_durable + number % 128,
+        1 => (known_durable + number % 512).saturating_sub(256),
         2 => number % used.max(1),
         _ => number,
     };
@@ -295,7 +298,7 @@ fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
         disk.files.insert(FORMAT_FILE.to_owned(), encode_format(if is_new { 2 } else { 1 }));
     }
     if kind & 8 != 0 {
-        let on = is_new.then_some(MetaOfDisk { id: DISK_ID, acquaintances: u64::from(kind & 128) });
+        let on = is_new.then_some(MetaOfDisk { id: DISK_ID, known_peers: u64::from(kind & 128) });
         let (incarnation, records) = (u64::from(kind & 16), u64::from(kind & 32));
         disk.files.insert(META_FILE.to_owned(), Meta { identity: IDENTITY, incarnation, records, disk: on }.encode());
     }

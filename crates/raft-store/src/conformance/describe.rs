@@ -33,12 +33,12 @@ pub fn describe(disk: &Memory) -> String {
 }
 
 fn inspected(found: &Inspection) -> String {
-    let Inspection { owner, disk_id, acquaintances, records, .. } = found;
+    let Inspection { owner, disk_id, known_peers, records, .. } = found;
     let Inspection { first_record, hard_state, snapshot, first, last, torn_tail, .. } = found;
     let owner = owner.map(|(identity, starts)| format!("{identity}, {starts} starts"));
     // A folder of format 1 has neither; that text is older than these words.
     let disk = disk_id.map(|disk| format!(", disk {disk}")).unwrap_or_default();
-    let peers: String = acquaintances.iter().map(|(peer, disk)| format!(", peer {} on disk {disk}", peer.0)).collect();
+    let peers: String = known_peers.iter().map(|(peer, disk)| format!(", peer {} on disk {disk}", peer.0)).collect();
     format!(
         "{}{disk}{peers}; records {first_record} to {records}; {hard_state}; {snapshot:?}; entries {first} to {last}; \
          {torn_tail:?}\n",

@@ -3,7 +3,9 @@
 use super::model::{Model, data_of, file_of, meta, snapshot};
 use super::{OPTIONS, RESERVING, entries, vote};
 use crate::{Disk, Recovery, Store, StoreOptions};
-use raft_core::{Configuration, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, Restored, Term, Write};
+use raft_core::{
+    Configuration, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, RecoveredState, Term, Write,
+};
 
 /// One step of a life: what to do, and two numbers for it. All of them are legal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ impl Life {
                 self.before = self.before.max(LogIndex(u64::from(a) % (self.model.last().0 + 3)));
                 store.compact(self.before).expect("a disk that works");
             }
-            12 if b.is_multiple_of(3) => drop(store.tend().expect("a disk that works")),
+            12 if b.is_multiple_of(3) => drop(store.preallocate().expect("a disk that works")),
             12 => self.read(store, a, b),
             13 => Self::unnamed_snapshot(store, some(), a),
             14 => store.remove_snapshot(some()).expect("a disk that works"),
@@ -126,7 +128,7 @@ impl Life {
         self.model = Model::of(&self.writes);
         self.model.check(&recovery.restored, self.before, tail_bytes);
         let hard_state = HardState { term: Term(self.term), voted_for: None };
-        let restored = Restored { hard_state, ..recovery.restored.clone() };
+        let restored = RecoveredState { hard_state, ..recovery.restored.clone() };
         assert_eq!(restored.check(), Ok(()), "a core starts from it");
         taken
     }
@@ -164,13 +166,13 @@ impl Life {
                 let index = covered + 1 + a % (last - covered);
                 let id = self.model.entry(index).expect("in the log").id;
                 let cut = b.is_multiple_of(3).then(|| LogIndex(index + 1));
-                Write { truncate_from: cut, ..snapshot(id, LogFate::Keep) }
+                Write { truncate_from: cut, ..snapshot(id, InstallMode::Keep) }
             }
             3 if b.is_multiple_of(4) => {
                 self.term += 1;
                 let id = EntryId::new(covered + 1 + a % 30, self.term);
                 let entries = entries(id.index.0 + 1, b % 3, self.term, bytes).entries;
-                Write { entries, ..snapshot(id, LogFate::Discard) }
+                Write { entries, ..snapshot(id, InstallMode::Discard) }
             }
             4 => {
                 let entries = [configuration(last + 1, self.term, a), configuration(last + 2, self.term, b)];

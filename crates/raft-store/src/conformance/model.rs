@@ -4,7 +4,7 @@ use super::memory::Memory;
 use super::{Disk, Store};
 use bytes::Bytes;
 use raft_core::{
-    Configuration, Entries, Entry, EntryId, HardState, LogFate, LogIndex, NodeId, Restored, SnapshotMeta,
+    Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, RecoveredState, SnapshotMeta,
     SnapshotRecord, Write, WriteId,
 };
 
@@ -33,7 +33,7 @@ impl Model {
         self.entries.retain(|entry| write.truncate_from.is_none_or(|from| entry.id.index < from));
         if let Some(record) = &write.snapshot {
             self.snapshot = Some(record.meta.clone());
-            if record.log == LogFate::Discard {
+            if record.log == InstallMode::Discard {
                 self.entries.clear();
             }
         }
@@ -57,14 +57,14 @@ impl Model {
     }
 
     /// Checks what a start brought back if all that was ever asked is that entries below `before` may go.
-    pub fn check(&self, restored: &Restored, before: LogIndex, tail_bytes: u64) {
+    pub fn check(&self, restored: &RecoveredState, before: LogIndex, tail_bytes: u64) {
         let after = self.last().next();
         let oldest = self.entries.first().map_or(after, |entry| entry.id.index);
         let first = restored.runs.first().map_or(after, |&(first, _)| first);
         let most = before.min(self.covered().next()).max(oldest);
         assert!(first >= oldest && first <= most, "begins at {first}, not in {oldest}..={most}: {restored:?}");
         let here: Entries = self.entries.iter().filter(|entry| entry.id.index >= first).cloned().collect();
-        let mut expected = Restored::of_log(self.hard_state, self.snapshot.clone(), here.clone());
+        let mut expected = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), here.clone());
         let mut room = tail_bytes;
         let fitting = here.iter().rev().take_while(|entry| {
             let left = room.checked_sub(entry.size());
@@ -131,7 +131,7 @@ pub fn file_of(last: EntryId) -> Bytes {
 }
 
 /// The write that puts this snapshot in force.
-pub fn snapshot(last: EntryId, log: LogFate) -> Write {
+pub fn snapshot(last: EntryId, log: InstallMode) -> Write {
     let snapshot = Some(SnapshotRecord { meta: meta(last), log });
     Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot, entries: Entries::new() }
 }

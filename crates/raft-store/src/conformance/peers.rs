@@ -2,9 +2,9 @@
 
 use super::crashes::Ends;
 use super::{DISK_ID, Dying, IDENTITY, OPTIONS, Quota, content, entries, flip, vote};
-use crate::acquaintances::{Acquaintance, PEERS_FILE};
 use crate::folder::{Opened, inspect, open_node};
 use crate::identity::{FORMAT_FILE, META_FILE, Meta, encode_format, parse_format};
+use crate::known_peers::{PEERS_FILE, PeerCheck};
 use crate::{Disk, DiskErrorKind, DiskId, OpenError, StoreError};
 use raft_core::NodeId;
 
@@ -45,20 +45,20 @@ pub fn as_format_1<D: Disk>(disk: &mut D) {
 /// Peers are met, and met again, over several starts.
 pub(super) fn who_was_met_is_known_at_every_later_start<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
-    assert_eq!(store.meet(NodeId(2), DISK), Ok(Acquaintance::Met));
-    assert_eq!(store.meet(NodeId(3), OTHER), Ok(Acquaintance::Met));
+    assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::New));
+    assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New));
     for starts in 2..4 {
         let Opened { store: again, disk_id, incarnation, .. } = start(store.into_disk(), NEWER);
         assert_eq!((disk_id, incarnation), (DISK_ID, starts));
         store = again;
-        assert_eq!(store.meet(NodeId(2), DISK), Ok(Acquaintance::Known));
-        assert_eq!(store.meet(NodeId(2), OTHER), Ok(Acquaintance::Stranger { known: DISK }));
-        assert_eq!(store.meet(NodeId(3), OTHER), Ok(Acquaintance::Known), "a refusal changes nothing");
-        let known: Vec<_> = store.acquaintances().iter().collect();
+        assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
+        assert_eq!(store.register_peer(NodeId(2), OTHER), Ok(PeerCheck::Mismatch { known: DISK }));
+        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::Known), "a refusal changes nothing");
+        let known: Vec<_> = store.known_peers().iter().collect();
         assert_eq!(known, [(NodeId(2), DISK), (NodeId(3), OTHER)]);
     }
     let found = inspect(store.disk_mut(), &mut |_| {}).expect("a whole folder");
-    assert_eq!((found.disk_id, found.acquaintances), (Some(DISK_ID), store.acquaintances().clone()));
+    assert_eq!((found.disk_id, found.known_peers), (Some(DISK_ID), store.known_peers().clone()));
 }
 
 /// A peer that is met while the disk is full, at each call in turn: it is not met, and nothing else is lost.
@@ -67,22 +67,22 @@ pub(super) fn a_full_disk_meets_nobody_and_goes_on<D: Disk>(fresh: &mut impl FnM
     for calls in 0.. {
         let disk = Quota { disk: fresh(), limit: u64::MAX, full_after: None, refused: 0 };
         let mut store = start(disk, DISK_ID).store;
-        store.meet(NodeId(2), DISK).expect("there is room");
+        store.register_peer(NodeId(2), DISK).expect("there is room");
         store.disk_mut().full_after = Some(calls);
-        let met = store.meet(NodeId(3), DISK);
+        let met = store.register_peer(NodeId(3), DISK);
         if store.disk().refused == 0 {
-            assert_eq!(met, Ok(Acquaintance::Met));
+            assert_eq!(met, Ok(PeerCheck::New));
             break;
         }
         refused += 1;
         let full = |error: &StoreError| matches!(error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);
         assert!(met.as_ref().is_err_and(full), "call {calls}: {met:?}");
-        assert_eq!(store.acquaintances().disk_of(NodeId(3)), None, "call {calls}");
+        assert_eq!(store.known_peers().disk_of(NodeId(3)), None, "call {calls}");
         store.write(&[entries(1, 1, 1, 10)]).and_then(|()| store.sync()).expect("all else goes on");
-        assert_eq!(store.meet(NodeId(2), DISK), Ok(Acquaintance::Known));
-        assert_eq!(store.meet(NodeId(3), OTHER), Ok(Acquaintance::Met), "there is room again: its first disk");
+        assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
+        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New), "there is room again: its first disk");
         let mut store = start(store.into_disk(), NEWER).store;
-        assert_eq!(store.meet(NodeId(3), DISK), Ok(Acquaintance::Stranger { known: OTHER }));
+        assert_eq!(store.register_peer(NodeId(3), DISK), Ok(PeerCheck::Mismatch { known: OTHER }));
     }
     assert!(refused >= 4, "{refused} calls found the disk full");
 }
@@ -90,11 +90,11 @@ pub(super) fn a_full_disk_meets_nobody_and_goes_on<D: Disk>(fresh: &mut impl FnM
 /// A file that a start has seen and that is gone, older or other than it was.
 pub(super) fn a_file_of_peers_that_is_gone_or_damaged_is_refused<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
-    store.meet(NodeId(2), DISK).expect("a disk that works");
+    store.register_peer(NodeId(2), DISK).expect("a disk that works");
     let mut disk = store.into_disk();
     let old = content(&mut disk, PEERS_FILE);
     let mut store = start(disk, NEWER).store;
-    store.meet(NodeId(3), DISK).expect("a disk that works");
+    store.register_peer(NodeId(3), DISK).expect("a disk that works");
     let mut disk = start(store.into_disk(), NEWER).store.into_disk();
     let whole = content(&mut disk, PEERS_FILE);
     flip(&mut disk, PEERS_FILE, 20);
@@ -132,23 +132,23 @@ pub(super) fn a_folder_of_format_1_gets_a_disk_id_and_keeps_it<D: Disk>(disk: D)
 pub fn every_crash_of_a_meeting<D: Disk + Clone>(disk: D, ends: Ends<'_, D>) -> u32 {
     let mut checked = 0;
     let mut store = start(Dying { disk, calls_left: u32::MAX }, DISK_ID).store;
-    store.meet(NodeId(2), DISK).expect("a disk that works");
+    store.register_peer(NodeId(2), DISK).expect("a disk that works");
     for calls_left in 0.. {
         let mut store = store.clone();
         store.disk_mut().calls_left = calls_left;
-        let met = store.meet(NodeId(3), DISK);
-        assert!(met.is_ok() || store.meet(NodeId(2), DISK).is_err(), "who failed takes nothing more");
+        let met = store.register_peer(NodeId(3), DISK);
+        assert!(met.is_ok() || store.register_peer(NodeId(2), DISK).is_err(), "who failed takes nothing more");
         ends(store.into_disk().disk, &mut |disk| {
             checked += 1;
             let mut store = start(disk, NEWER).store;
-            assert_eq!(store.meet(NodeId(2), DISK), Ok(Acquaintance::Known));
-            let known = store.acquaintances().disk_of(NodeId(3));
+            assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
+            let known = store.known_peers().disk_of(NodeId(3));
             assert!(known == Some(DISK) || (known.is_none() && met.is_err()), "{calls_left}: {known:?} after {met:?}");
-            let again = store.meet(NodeId(3), OTHER).expect("a disk that works");
-            assert_eq!(again == Acquaintance::Met, known.is_none(), "{calls_left}: {again:?}");
+            let again = store.register_peer(NodeId(3), OTHER).expect("a disk that works");
+            assert_eq!(again == PeerCheck::New, known.is_none(), "{calls_left}: {again:?}");
             // What a start has shown is durable, also if the meeting was never reported.
-            let seen = store.acquaintances().clone();
-            ends(store.into_disk(), &mut |disk| assert_eq!(*start(disk, NEWER).store.acquaintances(), seen));
+            let seen = store.known_peers().clone();
+            ends(store.into_disk(), &mut |disk| assert_eq!(*start(disk, NEWER).store.known_peers(), seen));
         });
         if met.is_ok() {
             break;

@@ -3,7 +3,7 @@
 use super::model::{data_of, file_of, meta, save, snapshot};
 use super::{OPTIONS, content, entries, flip, open};
 use crate::{Disk, Store, StoreError};
-use raft_core::{EntryId, LogFate, SnapshotMeta};
+use raft_core::{EntryId, InstallMode, SnapshotMeta};
 
 const LAST: EntryId = EntryId::new(2, 1);
 const OTHER: EntryId = EntryId::new(3, 1);
@@ -57,7 +57,7 @@ pub(super) fn a_file_from_a_peer_is_the_same_file<D: Disk>(fresh: &mut impl FnMu
         assert!(content(store.disk_mut(), &name(LAST)) == whole, "{size} bytes at a time");
         assert_eq!(store.load_snapshot(LAST), Ok(data_of(LAST)));
     }
-    store.write(&[entries(1, 2, 1, 9), snapshot(LAST, LogFate::Keep)]).and_then(|()| store.sync()).expect("fits");
+    store.write(&[entries(1, 2, 1, 9), snapshot(LAST, InstallMode::Keep)]).and_then(|()| store.sync()).expect("fits");
     let (mut store, recovery) = open(store.into_disk());
     assert_eq!(recovery.restored.snapshot, Some(meta(LAST)));
     assert_eq!(store.load_snapshot(LAST), Ok(data_of(LAST)));
@@ -148,7 +148,7 @@ pub(super) fn what_is_in_force_is_left_alone<D: Disk>(disk: D) {
             store.begin_snapshot(&others).and_then(|()| store.extend_snapshot(b"another's")).expect("not named");
             store.receive_snapshot(LAST, 0, b"another's").expect("not named");
             assert_eq!(snapshots(&mut store), [name(LAST), name(LAST) + ".new", name(LAST) + ".part"]);
-            store.write(&[entries(1, 2, 1, 9), snapshot(LAST, LogFate::Keep)]).expect("fits");
+            store.write(&[entries(1, 2, 1, 9), snapshot(LAST, InstallMode::Keep)]).expect("fits");
         }
         store.finish_snapshot().expect("nothing to do");
         store.finish_received(&others).expect("nothing to do");

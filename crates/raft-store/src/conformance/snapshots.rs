@@ -3,7 +3,7 @@
 use super::model::{Model, data_of, meta, save, snapshot};
 use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
 use crate::{Disk, DiskErrorKind, Store, StoreError};
-use raft_core::{EntryId, LogFate, LogIndex, SnapshotMeta, Write};
+use raft_core::{EntryId, InstallMode, LogIndex, SnapshotMeta, Write};
 
 const FIRST: EntryId = EntryId::new(3, 1);
 const SECOND: EntryId = EntryId::new(5, 1);
@@ -20,7 +20,7 @@ fn snapshots<D: Disk>(disk: &mut D) -> Vec<String> {
 
 /// A store with six entries and a snapshot of the first three.
 fn kept<D: Disk>(disk: D) -> (Store<D>, Vec<Write>) {
-    let writes = vec![vote(1, 1), entries(1, 6, 1, 90), snapshot(FIRST, LogFate::Keep)];
+    let writes = vec![vote(1, 1), entries(1, 6, 1, 90), snapshot(FIRST, InstallMode::Keep)];
     let (mut store, _) = open(disk);
     save(&mut store, FIRST);
     store.write(&writes).and_then(|()| store.sync()).expect("fits");
@@ -43,7 +43,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     writes.push(Write {
         truncate_from: Some(LogIndex(6)),
         entries: entries(6, 2, 1, 9).entries,
-        ..snapshot(SECOND, LogFate::Keep)
+        ..snapshot(SECOND, InstallMode::Keep)
     });
     store.write(&writes[3..]).expect("fits");
     store.remove_snapshot(FIRST).expect("a disk that works");
@@ -65,7 +65,7 @@ pub(super) fn a_snapshot_discards_the_log<D: Disk>(disk: D) {
     for last in [EntryId::new(5, 2), EntryId::new(90, 4)] {
         save(&mut store, last);
         let next = last.index.0 + 1;
-        writes.push(Write { entries: entries(next, 2, 7, 50).entries, ..snapshot(last, LogFate::Discard) });
+        writes.push(Write { entries: entries(next, 2, 7, 50).entries, ..snapshot(last, InstallMode::Discard) });
         store.write(&writes[writes.len() - 1..]).expect("fits");
         Model::of(&writes).check_reads(&mut store, LogIndex(0));
         for index in next + 2..next + 7 {
@@ -105,8 +105,8 @@ pub(super) fn an_unnamed_snapshot_is_nothing<D: Disk>(disk: D) {
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
     assert_eq!(snapshots(store.disk_mut()), [name(FIRST)]);
     assert!(matches!(store.load_snapshot(SECOND), Err(StoreError::NoSnapshot { .. })));
-    let unsaved = store.write(&[snapshot(SECOND, LogFate::Keep)]).expect_err("its file is gone");
-    assert!(matches!(unsaved, StoreError::Misfit { .. }), "{unsaved}");
+    let unsaved = store.write(&[snapshot(SECOND, InstallMode::Keep)]).expect_err("its file is gone");
+    assert!(matches!(unsaved, StoreError::InvalidWrite { .. }), "{unsaved}");
 }
 
 /// The snapshot in force must be there and whole, whatever byte it is; those before it need not.
@@ -159,15 +159,15 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
     assert!(matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound), "{error}");
     // A newer one makes up for it.
     save(&mut store, SECOND);
-    store.write(&[snapshot(SECOND, LogFate::Keep)]).expect("fits");
-    let writes: Vec<Write> = writes.into_iter().chain([snapshot(SECOND, LogFate::Keep)]).collect();
+    store.write(&[snapshot(SECOND, InstallMode::Keep)]).expect("fits");
+    let writes: Vec<Write> = writes.into_iter().chain([snapshot(SECOND, InstallMode::Keep)]).collect();
     let (_, recovery) = open(store.into_disk());
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
 }
 
 /// What could not be recovered is not written.
 pub(super) fn snapshots_that_do_not_fit_are_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
-    let (keep, discard) = (LogFate::Keep, LogFate::Discard);
+    let (keep, discard) = (InstallMode::Keep, InstallMode::Discard);
     let misfits = [
         ("not newer", snapshot(FIRST, keep)),
         ("not newer", snapshot(FIRST, discard)),
@@ -183,7 +183,7 @@ pub(super) fn snapshots_that_do_not_fit_are_refused<D: Disk>(fresh: &mut impl Fn
             save(&mut store, record.meta.last);
         }
         let error = store.write(&[write]).expect_err(label);
-        assert!(matches!(error, StoreError::Misfit { .. }), "{label}: {error}");
+        assert!(matches!(error, StoreError::InvalidWrite { .. }), "{label}: {error}");
         let (_, recovery) = open(store.into_disk());
         Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
     }

@@ -6,7 +6,7 @@ use super::model::{Model, save, snapshot};
 use super::{RESERVING, content, entries, vote};
 use crate::format::RECYCLED;
 use crate::{Disk, DiskError, DiskErrorKind, Space, Store, StoreError};
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{EntryId, InstallMode, LogIndex, Write};
 
 /// A disk with a limit on the bytes of all files together.
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ pub(super) fn room_that_is_promised_is_there<D: Disk>(fresh: &mut impl FnMut() -
         let mut writes = Vec::new();
         for number in 0..12 {
             if number % 2 == 0 {
-                while store.tend().expect("a full disk is no failure") {}
+                while store.preallocate().expect("a full disk is no failure") {}
             }
             if store.space() == Space::Enough {
                 enough += 1;
@@ -129,7 +129,7 @@ pub(super) fn room_that_is_promised_is_there<D: Disk>(fresh: &mut impl FnMut() -
             }
             assert_eq!(store.space(), Space::Low, "nothing has changed");
             store.disk_mut().limit += 9_000;
-            while store.tend().expect("a full disk is no failure") {}
+            while store.preallocate().expect("a full disk is no failure") {}
             assert_eq!(store.space(), Space::Enough, "there is space again");
         }
         refused += store.disk().refused;
@@ -156,7 +156,7 @@ pub(super) fn an_old_segment_becomes_the_next_ones_file<D: Disk>(fresh: &mut imp
         let last = EntryId::new(Model::of(&writes).last().0, 1);
         store.disk_mut().limit += 1000;
         save(&mut store, last);
-        writes.push(snapshot(last, LogFate::Keep));
+        writes.push(snapshot(last, InstallMode::Keep));
         store.write(&writes[writes.len() - 1..]).expect("there was room");
         let (refused, bytes) = (store.disk().refused, store.disk_mut().used().expect("a disk that works"));
         store.disk_mut().limit = bytes;
@@ -166,7 +166,7 @@ pub(super) fn an_old_segment_becomes_the_next_ones_file<D: Disk>(fresh: &mut imp
         store.disk_mut().limit = store.disk_mut().used().expect("a disk that works");
         if in_steps {
             let mut steps = 0;
-            while store.tend().expect("nothing is asked for") {
+            while store.preallocate().expect("nothing is asked for") {
                 assert_eq!(store.space(), Space::Low);
                 steps += 1;
             }

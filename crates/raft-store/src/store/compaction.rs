@@ -18,7 +18,7 @@ impl<D: Disk> Store<D> {
     /// The oldest segment that must stay if entries below `before` are not needed.
     fn needs_from(&self, before: LogIndex) -> u64 {
         let newest = self.position.segment;
-        self.outline.needs_from(before).map_or(newest, |needed| needed.min(newest))
+        self.summary.needs_from(before).map_or(newest, |needed| needed.min(newest))
     }
 
     pub(super) fn delete_segments(&mut self, before: LogIndex) -> Result<(), StoreError> {
@@ -29,12 +29,12 @@ impl<D: Disk> Store<D> {
         self.sync_all()?;
         let needed = self.needs_from(before);
         while self.oldest < needed {
-            self.let_go(self.oldest)?;
+            self.release(self.oldest)?;
             // Each for certain before the next: a power loss must not leave a gap.
             self.disk.sync_folder()?;
             self.oldest += 1;
         }
-        self.outline.forget_before(needed);
+        self.summary.forget_before(needed);
         Ok(())
     }
 }

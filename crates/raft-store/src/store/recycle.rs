@@ -23,7 +23,7 @@ pub(super) struct Recycled {
 
 impl<D: Disk> Store<D> {
     /// Lets go of a segment's file; durable with the next sync of the folder.
-    pub(super) fn let_go(&mut self, segment: u64) -> Result<(), StoreError> {
+    pub(super) fn release(&mut self, segment: u64) -> Result<(), StoreError> {
         let file = segment_file(segment);
         let bytes = self.disk.len(&file)?;
         if self.is_wanted(bytes) && took_space(self.disk.rename(&file, RECYCLED))? {

@@ -78,6 +78,6 @@ impl<D: Disk> Store<D> {
         self.coming.clear();
         self.in_force = Some(newest);
         // The log may have been discarded, and what was is nobody's to compact.
-        self.delete_segments(self.outline.first)
+        self.delete_segments(self.summary.first)
     }
 }

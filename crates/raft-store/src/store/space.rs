@@ -41,7 +41,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// The disk failed. No call succeeds any more.
-    pub fn tend(&mut self) -> Result<bool, StoreError> {
+    pub fn preallocate(&mut self) -> Result<bool, StoreError> {
         self.refuse_if_poisoned()?;
         let step = self.step();
         self.poison = step.as_ref().err().cloned().map(Box::new);
@@ -55,7 +55,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// If there is not enough room, all the steps at once.
-    pub(super) fn secure(&mut self) -> Result<(), StoreError> {
+    pub(super) fn ensure_spare(&mut self) -> Result<(), StoreError> {
         while self.space() == Space::Low && self.step()? {}
         Ok(())
     }
@@ -96,7 +96,7 @@ impl<D: Disk> Store<D> {
 
     /// What may go before the first record of the next segment: its checkpoint can grow a little until then.
     pub(super) fn head_bytes(&self) -> u64 {
-        let checkpoint = encode_write(&self.outline.checkpoint()).len() as u64;
+        let checkpoint = encode_write(&self.summary.checkpoint()).len() as u64;
         SEGMENT_HEADER + checkpoint.saturating_mul(2).saturating_add(512)
     }
 }

@@ -7,10 +7,10 @@
 //! again at the end.
 
 use super::Store;
+use crate::atomic_file::{create_empty, put_in_place};
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::error::StoreError;
 use crate::format::MAX_PAYLOAD;
-use crate::replace::{create_empty, put_in_place};
 use crate::snapshot_file::{
     check_received, data_from, encode_head, encode_record, received_name, snapshot_name, sum_on, unfinished_name,
 };
@@ -21,7 +21,7 @@ const SYNC_EVERY: u64 = 4 << 20;
 
 /// A file that grows.
 #[derive(Clone, Debug)]
-struct Growing {
+struct PartialFile {
     /// The snapshot's last entry.
     last: EntryId,
     /// Its name until it is whole.
@@ -31,13 +31,13 @@ struct Growing {
     /// How far it is synced.
     synced: u64,
     /// A record names a snapshot of this last entry already: nothing is written.
-    needless: bool,
+    already_present: bool,
 }
 
 /// A snapshot that is made here.
 #[derive(Clone, Debug)]
-pub(super) struct Making {
-    growing: Growing,
+pub(super) struct SnapshotWriter {
+    partial: PartialFile,
     /// What it stands for, as it stands in the file.
     record: Vec<u8>,
     /// Bytes of data so far, and their checksum.
@@ -47,15 +47,15 @@ pub(super) struct Making {
 /// A snapshot that comes from a peer.
 #[derive(Clone, Debug)]
 pub(super) struct Receiving {
-    growing: Growing,
+    partial: PartialFile,
     /// The checksum of what has come.
     sum: u32,
 }
 
-impl Growing {
+impl PartialFile {
     fn extend<D: Disk>(&mut self, disk: &mut D, bytes: &[u8]) -> Result<(), DiskError> {
         let end = self.end.saturating_add(bytes.len() as u64);
-        if !self.needless && !bytes.is_empty() {
+        if !self.already_present && !bytes.is_empty() {
             disk.write(&self.file, self.end, bytes)?;
             if end - self.synced >= SYNC_EVERY {
                 disk.sync(&self.file)?;
@@ -78,16 +78,16 @@ impl<D: Disk> Store<D> {
     /// all else goes on.
     pub fn begin_snapshot(&mut self, meta: &SnapshotMeta) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
-        if let Some(Making { growing, .. }) = self.making.take() {
-            self.give_up(&growing)?;
+        if let Some(SnapshotWriter { partial, .. }) = self.writer.take() {
+            self.give_up(&partial)?;
         }
         let record = encode_record(meta);
         if record.len() as u64 > MAX_PAYLOAD {
             return Err(StoreError::RecordTooLarge { bytes: record.len() as u64, limit: MAX_PAYLOAD });
         }
         // The header goes before the data once that is known.
-        let growing = self.begin(meta.last, unfinished_name(meta.last), data_from(&record))?;
-        self.making = Some(Making { growing, record, data: (0, 0) });
+        let partial = self.begin(meta.last, unfinished_name(meta.last), data_from(&record))?;
+        self.writer = Some(SnapshotWriter { partial, record, data: (0, 0) });
         Ok(())
     }
 
@@ -97,11 +97,12 @@ impl<D: Disk> Store<D> {
     /// [`StoreError::NotBegun`]. Else as of [`begin_snapshot`](Self::begin_snapshot).
     pub fn extend_snapshot(&mut self, data: &[u8]) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
-        let Making { mut growing, record, data: (bytes, sum) } = self.making.take().ok_or(StoreError::NotBegun)?;
-        let grown = growing.extend(&mut self.disk, data);
-        self.unless_full(&growing.file, grown)?;
+        let SnapshotWriter { mut partial, record, data: (bytes, sum) } =
+            self.writer.take().ok_or(StoreError::NotBegun)?;
+        let grown = partial.extend(&mut self.disk, data);
+        self.unless_full(&partial.file, grown)?;
         let data = (bytes.saturating_add(data.len() as u64), crc32c::crc32c_append(sum, data));
-        self.making = Some(Making { growing, record, data });
+        self.writer = Some(SnapshotWriter { partial, record, data });
         Ok(())
     }
 
@@ -113,14 +114,14 @@ impl<D: Disk> Store<D> {
     /// As of [`extend_snapshot`](Self::extend_snapshot).
     pub fn finish_snapshot(&mut self) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
-        let Making { growing, record, data: (bytes, sum) } = self.making.take().ok_or(StoreError::NotBegun)?;
-        if growing.needless || self.is_named(growing.last) {
-            return self.give_up(&growing);
+        let SnapshotWriter { partial, record, data: (bytes, sum) } = self.writer.take().ok_or(StoreError::NotBegun)?;
+        if partial.already_present || self.is_named(partial.last) {
+            return self.give_up(&partial);
         }
         let too_large = StoreError::RecordTooLarge { bytes: record.len() as u64, limit: MAX_PAYLOAD };
         let head = encode_head(&record, bytes, sum).ok_or(too_large)?;
-        let written = self.disk.write(&growing.file, 0, &head);
-        self.finish(&growing, written)
+        let written = self.disk.write(&partial.file, 0, &head);
+        self.finish(&partial, written)
     }
 
     /// A snapshot in one piece; see [`begin_snapshot`](Self::begin_snapshot).
@@ -142,18 +143,18 @@ impl<D: Disk> Store<D> {
         self.refuse_if_poisoned()?;
         if offset == 0 {
             self.drop_received()?;
-            let growing = self.begin(last, received_name(last), 0)?;
-            self.receiving = Some(Receiving { growing, sum: 0 });
+            let partial = self.begin(last, received_name(last), 0)?;
+            self.receiving = Some(Receiving { partial, sum: 0 });
         }
-        let goes_on = |there: &&mut Receiving| there.growing.last == last && there.growing.end == offset;
-        let Some(Receiving { mut growing, sum }) = self.receiving.take_if(|there| goes_on(&there)) else {
-            let here = self.receiving.as_ref().filter(|here| here.growing.last == last);
-            let end = here.map_or(0, |here| here.growing.end);
+        let goes_on = |there: &&mut Receiving| there.partial.last == last && there.partial.end == offset;
+        let Some(Receiving { mut partial, sum }) = self.receiving.take_if(|there| goes_on(&there)) else {
+            let here = self.receiving.as_ref().filter(|here| here.partial.last == last);
+            let end = here.map_or(0, |here| here.partial.end);
             return Err(StoreError::OutOfPlace { file: snapshot_name(last), offset, end });
         };
-        let grown = growing.extend(&mut self.disk, bytes);
-        self.unless_full(&growing.file, grown)?;
-        self.receiving = Some(Receiving { growing, sum: sum_on(sum, offset, bytes) });
+        let grown = partial.extend(&mut self.disk, bytes);
+        self.unless_full(&partial.file, grown)?;
+        self.receiving = Some(Receiving { partial, sum: sum_on(sum, offset, bytes) });
         Ok(())
     }
 
@@ -165,18 +166,18 @@ impl<D: Disk> Store<D> {
     /// [`begin_snapshot`](Self::begin_snapshot).
     pub fn finish_received(&mut self, meta: &SnapshotMeta) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
-        let received = self.receiving.take_if(|here| here.growing.last == meta.last);
-        let Receiving { growing, sum } = received.ok_or(StoreError::NotBegun)?;
-        if growing.needless || self.is_named(growing.last) {
-            return self.give_up(&growing);
+        let received = self.receiving.take_if(|here| here.partial.last == meta.last);
+        let Receiving { partial, sum } = received.ok_or(StoreError::NotBegun)?;
+        if partial.already_present || self.is_named(partial.last) {
+            return self.give_up(&partial);
         }
-        let reason = match check_received(&mut self.disk, &growing.file, sum, meta) {
-            Ok(()) => return self.finish(&growing, Ok(())),
-            Err(StoreError::Disk(error)) => return self.unless_full(&growing.file, Err(error)),
+        let reason = match check_received(&mut self.disk, &partial.file, sum, meta) {
+            Ok(()) => return self.finish(&partial, Ok(())),
+            Err(StoreError::Disk(error)) => return self.unless_full(&partial.file, Err(error)),
             Err(StoreError::Corrupt { offset, reason, .. }) => format!("{reason}, at byte {offset}"),
             Err(other) => other.to_string(),
         };
-        self.give_up(&growing)?;
+        self.give_up(&partial)?;
         Err(StoreError::Damaged { file: snapshot_name(meta.last), reason })
     }
 
@@ -186,29 +187,29 @@ impl<D: Disk> Store<D> {
     /// The disk failed. No call succeeds any more.
     pub fn drop_received(&mut self) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
-        self.receiving.take().map_or(Ok(()), |here| self.give_up(&here.growing))
+        self.receiving.take().map_or(Ok(()), |here| self.give_up(&here.partial))
     }
 
-    fn begin(&mut self, last: EntryId, file: String, end: u64) -> Result<Growing, StoreError> {
-        let needless = self.is_named(last);
-        if !needless {
+    fn begin(&mut self, last: EntryId, file: String, end: u64) -> Result<PartialFile, StoreError> {
+        let already_present = self.is_named(last);
+        if !already_present {
             let created = create_empty(&mut self.disk, &file);
             self.unless_full(&file, created)?;
         }
-        Ok(Growing { last, file, end, synced: 0, needless })
+        Ok(PartialFile { last, file, end, synced: 0, already_present })
     }
 
-    fn finish(&mut self, growing: &Growing, written: Result<(), DiskError>) -> Result<(), StoreError> {
-        let file = &growing.file;
-        let finished = written.and_then(|()| put_in_place(&mut self.disk, file, &snapshot_name(growing.last)));
+    fn finish(&mut self, partial: &PartialFile, written: Result<(), DiskError>) -> Result<(), StoreError> {
+        let file = &partial.file;
+        let finished = written.and_then(|()| put_in_place(&mut self.disk, file, &snapshot_name(partial.last)));
         self.unless_full(file, finished)?;
-        self.saved.insert(growing.last);
+        self.saved.insert(partial.last);
         Ok(())
     }
 
-    fn give_up(&mut self, growing: &Growing) -> Result<(), StoreError> {
-        let removed = if growing.needless { Ok(()) } else { self.disk.remove(&growing.file) };
-        self.unless_full(&growing.file, removed)
+    fn give_up(&mut self, partial: &PartialFile) -> Result<(), StoreError> {
+        let removed = if partial.already_present { Ok(()) } else { self.disk.remove(&partial.file) };
+        self.unless_full(&partial.file, removed)
     }
 
     /// What becomes of the store when a step of an unfinished file has ended so.

@@ -2,7 +2,7 @@
 //! whose head is gone begins after a snapshot. Must not know what is durable.
 
 use anyhow::{Result, bail};
-use raft_core::{LogFate, Write};
+use raft_core::{InstallMode, Write};
 
 /// What a record says.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ impl Said {
         let snapshot = write.snapshot.as_ref().map(|record| Snapshot {
             index: record.meta.last.index.0,
             term: record.meta.last.term.0,
-            discards: record.log == LogFate::Discard,
+            discards: record.log == InstallMode::Discard,
         });
         let first = write.entries.iter().next().map_or(0, |entry| entry.id.index.0);
         Self {
@@ -128,11 +128,11 @@ mod tests {
 
     #[test]
     fn a_snapshot_that_keeps_the_log_only_covers_it_and_one_that_discards_it_begins_another() {
-        let kept = [entries(1, 5, 2, 8), snapshot(EntryId::new(3, 2), LogFate::Keep)];
+        let kept = [entries(1, 5, 2, 8), snapshot(EntryId::new(3, 2), InstallMode::Keep)];
         let fold_of_kept = fold(&kept).unwrap();
         assert_eq!((fold_of_kept.last(), fold_of_kept.entry(3)), (5, Some((2, 0))));
         assert_eq!(fold_of_kept.uncovered().collect::<Vec<_>>(), [(4, 0), (5, 0)]);
-        let discarded = snapshot(EntryId::new(9, 3), LogFate::Discard);
+        let discarded = snapshot(EntryId::new(9, 3), InstallMode::Discard);
         let fold_of_both = fold(&[&kept[..], &[discarded.clone(), entries(10, 2, 3, 8)]].concat()).unwrap();
         assert_eq!((fold_of_both.last(), fold_of_both.base), (11, (9, 2)));
         assert_eq!((fold_of_both.entry(9), fold_of_both.entry(10)), (None, Some((3, 3))));

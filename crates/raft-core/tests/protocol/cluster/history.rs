@@ -3,8 +3,8 @@
 
 use super::Image;
 use raft_core::{
-    Action, AppendOutcome, Entry, EntryId, LogFate, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc, SnapshotMeta,
-    SnapshotRecord, Term, Vote, Write,
+    Action, AppendOutcome, Entry, EntryId, InstallMode, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc,
+    SnapshotMeta, SnapshotRecord, Term, Vote, Write,
 };
 use std::collections::BTreeMap;
 
@@ -118,10 +118,10 @@ impl History {
     /// A node asked for a record with a snapshot, and then held `memory`.
     pub(crate) fn snapshot_recorded(&mut self, id: NodeId, write: &Write, memory: &Image) {
         let Some(SnapshotRecord { meta, log }) = &write.snapshot else { return };
-        self.mark(if *log == LogFate::Keep { "snapshot taken" } else { "snapshot installed" });
+        self.mark(if *log == InstallMode::Keep { "snapshot taken" } else { "snapshot installed" });
         let newest = memory.snapshot.as_ref().map_or(LogIndex(0), |before| before.last.index);
         let is_kept = memory.log.get(meta.last.index.0 as usize - 1).is_some_and(|entry| entry.id == meta.last);
-        if meta.last.index <= newest || (*log == LogFate::Keep) != is_kept {
+        if meta.last.index <= newest || (*log == InstallMode::Keep) != is_kept {
             self.violated(Property::Snapshots, format!("{id} goes from {newest} to {write}"));
         }
         self.snapshot_described(id, meta, memory);

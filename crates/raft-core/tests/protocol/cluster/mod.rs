@@ -10,9 +10,9 @@ pub(crate) mod script;
 
 use history::History;
 use raft_core::{
-    Action, Config, Configuration, Entries, Entry, Event, HardState, Input, Instant, LogFate, LogIndex,
-    MembershipChange, MembershipStep, Message, NodeId, Payload, Raft, ReadId, ReadMode, RequestId, Restored, RoleKind,
-    Rpc, SnapshotMeta, SnapshotOutcome, SnapshotRecord, Term, Write,
+    Action, Config, Configuration, Entries, Entry, Event, HardState, Input, InstallMode, Instant, LogIndex,
+    MembershipChange, MembershipStep, Message, NodeId, Payload, Raft, ReadId, ReadMode, RecoveredState, RequestId,
+    RoleKind, Rpc, SnapshotMeta, SnapshotOutcome, SnapshotRecord, Term, Write,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -38,7 +38,7 @@ impl Image {
         }
         if let Some(SnapshotRecord { meta, log }) = &write.snapshot {
             self.snapshot = Some(meta.clone());
-            if *log == LogFate::Discard {
+            if *log == InstallMode::Discard {
                 self.log = content.log_up_to(meta.last);
                 self.base = self.log.len();
             }
@@ -50,13 +50,13 @@ impl Image {
     }
 
     /// What recovery hands over. Without `tail`, everything has to be read back.
-    pub(crate) fn restored(&self, applied: usize, tail: bool) -> Restored {
+    pub(crate) fn restored(&self, applied: usize, tail: bool) -> RecoveredState {
         let entries = self.log[self.base..].to_vec().into();
-        let mut restored = Restored::of_log(self.hard_state, self.snapshot.clone(), entries);
+        let mut restored = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), entries);
         if !tail {
             restored.tail = Entries::new();
         }
-        Restored { applied: LogIndex(applied as u64), ..restored }
+        RecoveredState { applied: LogIndex(applied as u64), ..restored }
     }
 
     /// What a host answers to a `ReadLog`.
@@ -156,7 +156,7 @@ impl Cluster {
     /// `size` voters that have never run, with the settings `adjust` makes of the defaults.
     pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
         let configuration = Configuration::of_voters((1..=size).map(NodeId));
-        let image = Restored::bootstrap(configuration);
+        let image = RecoveredState::bootstrap(configuration);
         let disk = Image { hard_state: image.hard_state, log: image.tail.to_vec(), ..Image::default() };
         let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
         Self::of_disks(disks, adjust)
@@ -164,7 +164,7 @@ impl Cluster {
 
     /// `size` voters that have never run, and `joiners` nodes with empty disks.
     pub(crate) fn with_joiners(size: u64, joiners: u64, adjust: impl Fn(&mut Config)) -> Self {
-        let founder = Restored::bootstrap(Configuration::of_voters((1..=size).map(NodeId)));
+        let founder = RecoveredState::bootstrap(Configuration::of_voters((1..=size).map(NodeId)));
         let founder = Image { hard_state: founder.hard_state, log: founder.tail.to_vec(), ..Image::default() };
         let disk = |id| if id <= size { founder.clone() } else { Image::default() };
         Self::of_disks((1..=size + joiners).map(|id| (NodeId(id), disk(id))).collect(), adjust)
@@ -242,7 +242,7 @@ impl Cluster {
                 self.history.snapshot_recorded(id, write, &server.memory);
                 server.memory.take(write, &self.history);
                 server.pending.push_back(write.clone());
-                let discarded = write.snapshot.as_ref().is_some_and(|record| record.log == LogFate::Discard);
+                let discarded = write.snapshot.as_ref().is_some_and(|record| record.log == InstallMode::Discard);
                 let kept = if discarded { server.memory.base } else { kept as usize };
                 self.history.wrote(&server.memory.log, kept);
             }

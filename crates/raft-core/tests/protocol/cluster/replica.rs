@@ -3,8 +3,8 @@
 use super::image;
 use raft_core::{
     Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex, NodeId,
-    PreVote, PreVoteResponse, Raft, ReadMode, RequestId, RequestVote, RequestVoteResponse, Restored, RoleKind, Round,
-    Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
+    PreVote, PreVoteResponse, Raft, ReadMode, RecoveredState, RequestId, RequestVote, RequestVoteResponse, RoleKind,
+    Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
 };
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ impl Replica {
     }
 
     /// n1 of `voters`, with what `adjust` makes of the settings and of the restored state; called once.
-    pub(crate) fn with(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut Restored)) -> Self {
+    pub(crate) fn with(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut RecoveredState)) -> Self {
         let mut replica = Self::unstarted(terms, voters, adjust);
         replica.tick();
         replica
     }
 
     /// The same, not called yet.
-    pub(crate) fn unstarted(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut Restored)) -> Self {
+    pub(crate) fn unstarted(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut RecoveredState)) -> Self {
         let mut config = Config { observe: true, ..Config::new(N1) };
         let disk = image(terms.last().copied().unwrap_or(0), terms, voters);
         let mut restored = disk.restored(0, true);

@@ -72,7 +72,7 @@ fn read_op(words: &[&str]) -> Result<TxnOp, String> {
     Ok(match *words {
         ["put", key, value] => put(key, value, 0),
         ["put", key, value, time] => {
-            let ttl = crate::cli::reach::above_zero(time)?.as_millis();
+            let ttl = crate::cli::endpoints::above_zero(time)?.as_millis();
             put(key, value, u64::try_from(ttl).unwrap_or(u64::MAX).max(1))
         }
         ["delete", key] => TxnOp::Delete { key: key.to_owned().into() },

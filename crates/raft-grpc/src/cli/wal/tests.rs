@@ -30,7 +30,7 @@ fn start(folder: &Path) -> Opened<Files> {
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut store = start(folder.path()).store;
-    store.meet(NodeId(2), DiskId([0xd2; 16])).expect("a disk that works");
+    store.register_peer(NodeId(2), DiskId([0xd2; 16])).expect("a disk that works");
     let (key, value) = (Bytes::from_static(b"k\xff"), Bytes::from_static(b"v\n"));
     let put = Command::Put { key: key.clone(), value: value.clone(), ttl_ms: 0 }.encode();
     let cas = Command::Cas { key: key.clone(), expected: None, value }.encode();

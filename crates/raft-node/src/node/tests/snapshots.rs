@@ -84,7 +84,7 @@ fn after_so_many_entries_one_snapshot_is_saved_then_named_then_the_log_compacted
         panic!("the next one is due: {:?}", cluster.outputs)
     };
     let record = write.snapshot.clone().expect("it is named");
-    assert_eq!((record.meta.last.index, record.log, meta.last.index), (LogIndex(10), LogFate::Keep, applied));
+    assert_eq!((record.meta.last.index, record.log, meta.last.index), (LogIndex(10), InstallMode::Keep, applied));
     cluster.settle();
     let compact = |index: u64| NodeOutput::Disk(DiskJob::Compact { before: LogIndex(index + 1) });
     let compacted: Vec<_> =
@@ -190,7 +190,7 @@ fn a_peer_that_was_away_is_sent_a_snapshot_and_ends_in_the_same_state() {
         })
         .collect();
     assert_eq!(restored.len(), 1, "one jump, then entries");
-    let discarded = |output: &NodeOutput| names(output).is_some_and(|record| record.log == LogFate::Discard);
+    let discarded = |output: &NodeOutput| names(output).is_some_and(|record| record.log == InstallMode::Discard);
     assert_eq!(cluster.count(discarded), 1);
     assert_eq!(cluster.hashes().len(), 1);
     assert_eq!(cluster.nodes[&away].machine().0.len(), 23);

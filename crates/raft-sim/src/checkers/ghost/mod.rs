@@ -10,7 +10,7 @@ pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod terms;
 
-use crate::record::{Record, SimTime, What};
+use crate::record::{Record, RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use log::{Chain, Slot};
 use node::{Edit, Found, Known, Node, Recovery, Seen};
@@ -152,39 +152,41 @@ impl Ghost {
         let number = record.number;
         let known = Known { committed: &self.committed, decided: &self.decided };
         let Some(node) = self.nodes.get_mut(place_of(id)) else { return change };
-        change.unsettled = node.unsettled(record, is_input(&record.what));
-        match &record.what {
-            What::Persisted { disk_durable, .. } => node.became_durable(*disk_durable, number),
-            What::Started { incarnation, hard_state, snapshot, entries, disk_mark, disk_durable } => {
+        change.unsettled = node.unsettled(record, is_input(&record.kind));
+        match &record.kind {
+            RecordKind::Persisted { disk_durable, .. } => node.became_durable(*disk_durable, number),
+            RecordKind::Started { incarnation, hard_state, snapshot, entries, disk_mark, disk_durable } => {
                 let found = Found { hard_state: *hard_state, snapshot: snapshot.as_ref(), entries };
                 let (recovery, pushed) = node.started(*incarnation, found, (*disk_mark, *disk_durable), known, number);
                 (change.recovery, change.edit.pushed) = (Some(recovery), pushed);
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
-            What::LimitsDrawn { priority, limits } => (node.priority, node.limits) = (*priority, *limits),
-            What::Crashed { crash, .. } => node.crashed(*crash),
-            What::DiskFault { fault, .. } => node.disk_fault(*fault),
-            What::RefusedToStart { .. } => change.excused = node.refused(),
-            What::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
-            What::Asked { write } => change.edit = node.ask(write, known, number),
-            What::SnapshotSaved { meta, durable } | What::SnapshotReceived { meta, durable } if *durable => {
+            RecordKind::LimitsDrawn { priority, limits } => (node.priority, node.limits) = (*priority, *limits),
+            RecordKind::Crashed { crash, .. } => node.crashed(*crash),
+            RecordKind::DiskFault { fault, .. } => node.disk_fault(*fault),
+            RecordKind::RefusedToStart { .. } => change.excused = node.refused(),
+            RecordKind::Wrote { writes, disk_mark } => node.wrote(writes, *disk_mark),
+            RecordKind::Asked { write } => change.edit = node.ask(write, known, number),
+            RecordKind::SnapshotSaved { meta, durable } | RecordKind::SnapshotReceived { meta, durable }
+                if *durable =>
+            {
                 node.files.insert(meta.last);
             }
-            What::SnapshotRemoved { last } => {
+            RecordKind::SnapshotRemoved { last } => {
                 node.files.remove(last);
             }
-            What::Compacted { before } => node.compacted(*before),
-            What::Restored { meta, .. } => {
+            RecordKind::Compacted { before } => node.compacted(*before),
+            RecordKind::Restored { meta, .. } => {
                 change.restored_from = node.applied;
                 node.restored(meta.last, known);
             }
-            What::Applied { entries, .. } => self.apply(id, entries, record, &mut change),
+            RecordKind::Applied { entries, .. } => self.apply(id, entries, record, &mut change),
             _ => {}
         }
         self.observe_view(id, record, &mut change);
-        match &record.what {
-            What::Sent { rpc, .. } => self.sent(id, rpc, record),
-            What::Asked { .. } => self.asked_as_leader(id, &mut change),
+        match &record.kind {
+            RecordKind::Sent { rpc, .. } => self.sent(id, rpc, record),
+            RecordKind::Asked { .. } => self.asked_as_leader(id, &mut change),
             _ => {}
         }
         change
@@ -266,7 +268,7 @@ impl Ghost {
     fn sent(&mut self, id: NodeId, rpc: &Rpc, record: &Record) {
         match rpc {
             Rpc::RequestVoteResponse(response) if response.vote == Vote::Granted => {
-                let What::Sent { to, .. } = record.what else { return };
+                let RecordKind::Sent { to, .. } = record.kind else { return };
                 self.terms.entry(response.term).or_default().grants.push((id, to, record.number));
             }
             Rpc::AppendEntries(append) if !append.entries.is_empty() => {
@@ -321,27 +323,27 @@ fn place_of(id: NodeId) -> usize {
 }
 
 /// Whether this is handed to a node. What a node puts out follows its inputs.
-pub(crate) fn is_input(what: &What) -> bool {
+pub(crate) fn is_input(what: &RecordKind) -> bool {
     matches!(
         what,
-        What::Received { .. }
-            | What::TimerFired
-            | What::Requested { .. }
-            | What::CampaignAsked
-            | What::Persisted { .. }
-            | What::SpaceTold { .. }
-            | What::MessageDropped { .. }
-            | What::RequestRefused { .. }
-            | What::UnreachableTold { .. }
-            | What::PeerRegistered { .. }
-            | What::SnapshotWished
-            | What::SnapshotSaved { .. }
-            | What::SnapshotReceived { .. }
-            | What::SnapshotGrown { .. }
-            | What::SnapshotNotWritten { .. }
-            | What::SnapshotRead { .. }
-            | What::SnapshotHeard { .. }
-            | What::SnapshotLoaded { .. }
-            | What::LogRead { .. }
+        RecordKind::Received { .. }
+            | RecordKind::TimerFired
+            | RecordKind::Requested { .. }
+            | RecordKind::CampaignAsked
+            | RecordKind::Persisted { .. }
+            | RecordKind::SpaceTold { .. }
+            | RecordKind::MessageDropped { .. }
+            | RecordKind::RequestRefused { .. }
+            | RecordKind::UnreachableTold { .. }
+            | RecordKind::PeerRegistered { .. }
+            | RecordKind::SnapshotWished
+            | RecordKind::SnapshotSaved { .. }
+            | RecordKind::SnapshotReceived { .. }
+            | RecordKind::SnapshotGrown { .. }
+            | RecordKind::SnapshotNotWritten { .. }
+            | RecordKind::SnapshotRead { .. }
+            | RecordKind::SnapshotHeard { .. }
+            | RecordKind::SnapshotLoaded { .. }
+            | RecordKind::LogRead { .. }
     )
 }

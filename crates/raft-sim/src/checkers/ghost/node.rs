@@ -8,7 +8,7 @@ use crate::faults::Fault;
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, SimTime};
 use crate::scenario::model::{Limits, RaftSettings};
 use raft_core::{
-    Configuration, Entries, EntryId, HardState, LogFate, LogIndex, NodeId, Payload, RoleKind, SnapshotMeta, Term,
+    Configuration, Entries, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, RoleKind, SnapshotMeta, Term,
     Write, WriteId,
 };
 use std::collections::{BTreeSet, VecDeque};
@@ -113,7 +113,7 @@ pub(crate) struct Edit {
     /// The snapshot that came before this one, if this write carries one; `0@0` if there was none.
     pub(crate) replaced: Option<EntryId>,
     /// Whether the log gave way to a snapshot whose last entry it held.
-    pub(crate) gave_way_in_vain: bool,
+    pub(crate) replaced_in_vain: bool,
 }
 
 /// A node.
@@ -169,7 +169,7 @@ struct Ailing {
     /// what it has said is true of what it knew.
     before: Option<Durable>,
     /// The next start comes from an older state, and that is no fault of the store's.
-    set_back: bool,
+    rolled_back: bool,
 }
 
 impl Node {
@@ -253,8 +253,8 @@ impl Node {
         if let Some(taken) = &write.snapshot {
             edit.replaced = Some(self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default());
             self.snapshot = Some(taken.meta.clone());
-            if taken.log == LogFate::Discard {
-                begins = Some(self.give_way(taken.meta.last, known, &mut edit, record));
+            if taken.log == InstallMode::Discard {
+                begins = Some(self.replace_log(taken.meta.last, known, &mut edit, record));
             }
         }
         for entry in write.entries.iter() {
@@ -281,8 +281,8 @@ impl Node {
     }
 
     /// The log gives way to what a snapshot stands for.
-    fn give_way(&mut self, last: EntryId, known: Known<'_>, edit: &mut Edit, record: u64) -> Log {
-        edit.gave_way_in_vain = self.log.slot(last.index).is_some_and(|slot| slot.id == last);
+    fn replace_log(&mut self, last: EntryId, known: Known<'_>, edit: &mut Edit, record: u64) -> Log {
+        edit.replaced_in_vain = self.log.slot(last.index).is_some_and(|slot| slot.id == last);
         let begins = Log::covered(known.committed, last, record);
         edit.removed = self.log.not_in(&begins);
         self.configurations = known.decided_up_to(last.index);
@@ -315,9 +315,9 @@ impl Node {
             let (let_go, record) = (LogIndex(1), self.durable.record);
             let before = std::mem::replace(&mut self.durable, Durable { let_go, record, ..Durable::default() });
             self.pending.clear();
-            let set_back = crash == CrashKind::DiskRollback;
+            let rolled_back = crash == CrashKind::DiskRollback;
             self.ailing =
-                Ailing { before: Some(self.ailing.before.take().unwrap_or(before)), set_back, ..Ailing::default() };
+                Ailing { before: Some(self.ailing.before.take().unwrap_or(before)), rolled_back, ..Ailing::default() };
         }
     }
 
@@ -360,14 +360,14 @@ impl Node {
         let Found { hard_state, snapshot, entries } = found;
         let (log, base) = found.log(known, record);
         let first = self.incarnation == 0;
-        let set_back = std::mem::take(&mut self.ailing).set_back;
+        let rolled_back = std::mem::take(&mut self.ailing).rolled_back;
         let earlier = self.incarnation;
         // Judged by what was known to be durable *before*: the present mark also covers places of the disk whose
         // content a power loss took away.
         let recovery = Recovery {
             first,
             earlier,
-            contains: if first || set_back { Some(0) } else { self.prefix_equal_to(found, &log) },
+            contains: if first || rolled_back { Some(0) } else { self.prefix_equal_to(found, &log) },
             in_doubt: self.pending.len(),
             written: self.pending.iter().filter(|write| write.mark.is_some()).count(),
             only_killed: self.only_killed,

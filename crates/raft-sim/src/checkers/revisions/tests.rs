@@ -48,26 +48,26 @@ fn told() -> Script {
 fn ask(script: &mut Script, id: u64, query: Option<kv_query::Kind>) -> u64 {
     let label = format!("question {id}");
     let what = match query {
-        None => What::Invoked { client: id, label },
+        None => RecordKind::Invoked { client: id, label },
         Some(kind) => {
             let query = kv::KvQuery { kind: Some(kind) }.encode_to_vec().into();
-            What::Queried { client: id, label, query }
+            RecordKind::Queried { client: id, label, query }
         }
     };
     let begun = script.push(None, what);
-    script.push(Some(1), What::Requested { id: RequestId(id) });
+    script.push(Some(1), RecordKind::Requested { id: RequestId(id) });
     script.records.last_mut().expect("just pushed").cause = Some(begun);
     begun
 }
 
 fn reply(script: &mut Script, id: u64, reply: Reply) {
-    script.push(Some(1), What::Replied { id: RequestId(id), reply });
+    script.push(Some(1), RecordKind::Replied { id: RequestId(id), reply });
 }
 
 /// The last answer reaches its client.
 fn ends(script: &mut Script, id: u64) {
     let answer = script.records.last().expect("an answer").number;
-    script.push(None, What::Ended { client: id, label: "done".into() });
+    script.push(None, RecordKind::Ended { client: id, label: "done".into() });
     script.records.last_mut().expect("just pushed").cause = Some(answer);
 }
 

@@ -1,7 +1,7 @@
 //! The marks of the core's limits: which of them a run has met.
 
 use super::super::Fact;
-use crate::record::{SimTime, What};
+use crate::record::{RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use raft_core::{AbandonReason, Entry, Event, IgnoreReason, MAX_PRIORITY, NodeId, RejectReason, RoleKind, Rpc, Vote};
 use raft_node::Reply;
@@ -39,15 +39,15 @@ impl Limits {
         let waited = self.waits(id, fact);
         let is_blocked = fact.record.view.as_ref().is_some_and(|view| view.quotas.blocked_peers > 0);
         let is_news = if is_blocked { self.blocked.insert(id) } else { self.blocked.remove(&id) };
-        match &fact.record.what {
-            What::Observed(Event::WriteStalled { .. }) => Some("leader_write_stalled"),
-            What::Observed(Event::Ignored { reason: IgnoreReason::Overloaded, .. }) => {
+        match &fact.record.kind {
+            RecordKind::Observed(Event::WriteStalled { .. }) => Some("leader_write_stalled"),
+            RecordKind::Observed(Event::Ignored { reason: IgnoreReason::Overloaded, .. }) => {
                 Some("append_ignored_overloaded")
             }
-            What::Observed(Event::SnapshotAbandoned { reason: AbandonReason::Compacted, .. }) => {
+            RecordKind::Observed(Event::SnapshotAbandoned { reason: AbandonReason::Compacted, .. }) => {
                 Some("snapshot_log_released")
             }
-            What::Applied { entries, .. } => {
+            RecordKind::Applied { entries, .. } => {
                 let applied = (entries.size(), fact.record.cause);
                 let before = self.applied.insert(id, applied);
                 // In one call the state machine was handed more in a second piece only because the limit ended the first.
@@ -73,10 +73,10 @@ impl Limits {
         let campaigns = changes
             && before.is_some_and(|before| before.role == RoleKind::Follower)
             && now.is_some_and(|now| matches!(now.role, RoleKind::PreCandidate | RoleKind::Candidate))
-            && matches!(fact.record.what, What::TimerFired);
-        let begins = match &fact.record.what {
-            What::Started { .. } | What::Received { rpc: Rpc::AppendEntries(_), .. } => true,
-            What::Sent { rpc: Rpc::RequestVoteResponse(response), .. } => response.vote == Vote::Granted,
+            && matches!(fact.record.kind, RecordKind::TimerFired);
+        let begins = match &fact.record.kind {
+            RecordKind::Started { .. } | RecordKind::Received { rpc: Rpc::AppendEntries(_), .. } => true,
+            RecordKind::Sent { rpc: Rpc::RequestVoteResponse(response), .. } => response.vote == Vote::Granted,
             _ => changes,
         };
         let since = if begins { self.waits_since.insert(id, at) } else { None };

@@ -1,9 +1,9 @@
 //! Marks of what threads do to each other: inputs of several kinds in one call, writes in one group, jobs that a later write
 //! overtakes, full inboxes.
 
-use crate::record::{Record, What};
+use crate::record::{Record, RecordKind};
 use raft_core::NodeId;
-use raft_store::Acquaintance;
+use raft_store::PeerCheck;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who says something to a node.
@@ -28,8 +28,8 @@ impl Scheduling {
     /// The mark that a record reaches, if it reaches one.
     pub(super) fn observe(&mut self, record: &Record) -> Option<&'static str> {
         let node = record.node?;
-        match &record.what {
-            What::Wrote { writes, .. } => {
+        match &record.kind {
+            RecordKind::Wrote { writes, .. } => {
                 let jobs = self.jobs.get(&node);
                 if jobs.and_then(BTreeSet::first).is_some_and(|asked| record.cause.is_some_and(|cause| cause > *asked))
                 {
@@ -37,23 +37,23 @@ impl Scheduling {
                 }
                 return (writes.len() > 1).then_some("writes_grouped");
             }
-            What::MessageDropped { .. } => return Some("message_dropped"),
-            What::RequestRefused { .. } => return Some("request_refused"),
-            What::UnreachableTold { .. } => return Some("unreachable_told"),
-            What::PeerRegistered { found: Some(Acquaintance::Stranger { .. }), .. } => return Some("peer_refused"),
-            What::ReadAsked { .. } | What::SnapshotWanted { .. } | What::SnapshotTaken { .. } => {
+            RecordKind::MessageDropped { .. } => return Some("message_dropped"),
+            RecordKind::RequestRefused { .. } => return Some("request_refused"),
+            RecordKind::UnreachableTold { .. } => return Some("unreachable_told"),
+            RecordKind::PeerRegistered { found: Some(PeerCheck::Mismatch { .. }), .. } => return Some("peer_refused"),
+            RecordKind::ReadAsked { .. } | RecordKind::SnapshotWanted { .. } | RecordKind::SnapshotTaken { .. } => {
                 self.jobs.entry(node).or_default().insert(record.number);
             }
-            What::LogRead { .. }
-            | What::SnapshotLoaded { .. }
-            | What::SnapshotGrown { .. }
-            | What::SnapshotSaved { .. }
-            | What::SnapshotNotWritten { .. } => {
+            RecordKind::LogRead { .. }
+            | RecordKind::SnapshotLoaded { .. }
+            | RecordKind::SnapshotGrown { .. }
+            | RecordKind::SnapshotSaved { .. }
+            | RecordKind::SnapshotNotWritten { .. } => {
                 if let (Some(jobs), Some(asked)) = (self.jobs.get_mut(&node), record.cause) {
                     jobs.remove(&asked);
                 }
             }
-            What::Crashed { .. } | What::RefusedToStart { .. } => {
+            RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } => {
                 self.jobs.remove(&node);
             }
             _ => {}
@@ -63,12 +63,13 @@ impl Scheduling {
 
     /// Whether a record makes its call one in which both a disk and others say something, or both peers and clients.
     fn sources(&mut self, record: &Record) -> Option<&'static str> {
-        let source = match &record.what {
-            What::Persisted { .. } | What::LogRead { .. } | What::SnapshotRead { .. } | What::SnapshotSaved { .. } => {
-                Source::Disk
-            }
-            What::Received { .. } | What::SnapshotHeard { .. } => Source::Peer,
-            What::Requested { .. } => Source::Client,
+        let source = match &record.kind {
+            RecordKind::Persisted { .. }
+            | RecordKind::LogRead { .. }
+            | RecordKind::SnapshotRead { .. }
+            | RecordKind::SnapshotSaved { .. } => Source::Disk,
+            RecordKind::Received { .. } | RecordKind::SnapshotHeard { .. } => Source::Peer,
+            RecordKind::Requested { .. } => Source::Client,
             _ => return None,
         };
         if record.call != self.call {
@@ -90,31 +91,31 @@ mod tests {
     use crate::record::SimTime;
     use raft_core::{Configuration, LogIndex, ReadId, RequestId, Write, WriteId};
 
-    fn marks(records: Vec<(u64, Option<u64>, What)>) -> Vec<&'static str> {
+    fn marks(records: Vec<(u64, Option<u64>, RecordKind)>) -> Vec<&'static str> {
         let mut scheduling = Scheduling::default();
-        let record = |(place, (call, cause, what)): (usize, (u64, Option<u64>, What))| Record {
+        let record = |(place, (call, cause, kind)): (usize, (u64, Option<u64>, RecordKind))| Record {
             number: place as u64 + 1,
             at: SimTime(0),
             cause,
             node: Some(NodeId(1)),
             call,
-            what,
+            kind,
             view: None,
         };
         records.into_iter().enumerate().map(record).filter_map(|record| scheduling.observe(&record)).collect()
     }
 
-    fn persisted() -> What {
-        What::Persisted { write: WriteId(1), disk_durable: 1 }
+    fn persisted() -> RecordKind {
+        RecordKind::Persisted { write: WriteId(1), disk_durable: 1 }
     }
 
-    fn requested() -> What {
-        What::Requested { id: RequestId(1) }
+    fn requested() -> RecordKind {
+        RecordKind::Requested { id: RequestId(1) }
     }
 
-    fn wrote(count: usize) -> What {
+    fn wrote(count: usize) -> RecordKind {
         let write = Write::bootstrap(Configuration::of_voters([NodeId(1)]));
-        What::Wrote { writes: vec![write; count], disk_mark: 1 }
+        RecordKind::Wrote { writes: vec![write; count], disk_mark: 1 }
     }
 
     #[test]
@@ -124,7 +125,7 @@ mod tests {
             round: raft_core::Round(1),
             last: raft_core::EntryId::ZERO,
         });
-        let received = What::Received { from: NodeId(2), rpc };
+        let received = RecordKind::Received { from: NodeId(2), rpc };
         assert_eq!(marks(vec![(1, None, persisted()), (2, None, requested())]), [""; 0]);
         assert_eq!(marks(vec![(1, None, persisted()), (1, None, requested())]), ["inputs_mixed"]);
         let all = vec![(3, None, persisted()), (3, None, received), (3, None, requested()), (3, None, requested())];
@@ -133,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_write_overtakes_a_job_that_was_asked_for_before_it() {
-        let asked = || What::ReadAsked { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 1 };
-        let read = || What::LogRead { read: ReadId(1), entries: Vec::new().into() };
+        let asked = || RecordKind::ReadAsked { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 1 };
+        let read = || RecordKind::LogRead { read: ReadId(1), entries: Vec::new().into() };
         assert_eq!(marks(vec![(1, None, asked()), (2, Some(5), wrote(1))]), ["write_overtook_job"]);
         assert_eq!(
             marks(vec![(1, None, asked()), (2, Some(1), read()), (2, Some(5), wrote(1))]),
@@ -148,14 +149,14 @@ mod tests {
     fn groups_and_what_has_no_room() {
         assert_eq!(marks(vec![(1, None, wrote(1)), (2, None, wrote(2))]), ["writes_grouped"]);
         let full = vec![
-            (0, None, What::MessageDropped { from: NodeId(2) }),
-            (0, None, What::RequestRefused { id: RequestId(1) }),
-            (0, None, What::UnreachableTold { peer: NodeId(2) }),
+            (0, None, RecordKind::MessageDropped { from: NodeId(2) }),
+            (0, None, RecordKind::RequestRefused { id: RequestId(1) }),
+            (0, None, RecordKind::UnreachableTold { peer: NodeId(2) }),
         ];
         assert_eq!(marks(full), ["message_dropped", "request_refused", "unreachable_told"]);
         let (peer, disk) = (NodeId(2), raft_store::DiskId([1; 16]));
-        let registered = |found| (0, None, What::PeerRegistered { peer, disk, found });
-        let found = [Acquaintance::Met, Acquaintance::Known, Acquaintance::Stranger { known: disk }];
+        let registered = |found| (0, None, RecordKind::PeerRegistered { peer, disk, found });
+        let found = [PeerCheck::New, PeerCheck::Known, PeerCheck::Mismatch { known: disk }];
         assert_eq!(marks(found.map(|found| registered(Some(found))).into()), ["peer_refused"]);
     }
 }

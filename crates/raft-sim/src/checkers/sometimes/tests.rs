@@ -69,7 +69,7 @@ fn disks_that_lose_and_logs_that_are_cut() {
     let mut script = Script::led();
     script.ask(2, None, None, vec![noop(3, 2)]);
     script.write(2);
-    script.push(Some(2), What::Crashed { crash: CrashKind::PowerLoss, lost: 40 });
+    script.push(Some(2), RecordKind::Crashed { crash: CrashKind::PowerLoss, lost: 40 });
     script.start(2, 2, Some(1), vec![founding(), noop(2, 2)]);
     script.ask(2, None, Some(2), vec![]);
     let reached = counts(&script);
@@ -82,16 +82,16 @@ fn clients() {
     let mut script = Script::led();
     let id = RequestId(1);
     for _ in 0..2 {
-        script.push(Some(1), What::Requested { id });
+        script.push(Some(1), RecordKind::Requested { id });
         if let Some(record) = script.records.last_mut() {
             record.cause = Some(1);
         }
         let reply = Reply::Applied { entry: EntryId::new(4, 2), response: Bytes::new() };
-        script.push(Some(1), What::Replied { id, reply });
+        script.push(Some(1), RecordKind::Replied { id, reply });
     }
     let reply = Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
-    script.push(Some(1), What::Replied { id, reply });
-    script.push(Some(1), What::Replied { id, reply: Reply::Unknown });
+    script.push(Some(1), RecordKind::Replied { id, reply });
+    script.push(Some(1), RecordKind::Replied { id, reply: Reply::Unknown });
     let reached = counts(&script);
     let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
     assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
@@ -101,14 +101,14 @@ fn clients() {
 fn a_disk_that_is_lost_is_reported() {
     let mut script = Script::led();
     let (acknowledged, denied) = (LogIndex(2), EntryId::new(2, 2));
-    script.push(Some(1), What::Observed(Event::PeerLostData { peer: NodeId(3), acknowledged, denied }));
+    script.push(Some(1), RecordKind::Observed(Event::PeerLostData { peer: NodeId(3), acknowledged, denied }));
     assert_eq!(counts(&script).get("lost_data_reported"), Some(&1));
 }
 
 /// A get handed to a node, caused by its invocation.
 fn get(script: &mut Script, node: u64, id: u64) {
-    let invoked = script.push(None, What::Invoked { client: 1, label: "get k".into() });
-    script.push(Some(node), What::Requested { id: RequestId(id) });
+    let invoked = script.push(None, RecordKind::Invoked { client: 1, label: "get k".into() });
+    script.push(Some(node), RecordKind::Requested { id: RequestId(id) });
     if let Some(record) = script.records.last_mut() {
         record.cause = Some(invoked);
     }
@@ -120,21 +120,21 @@ fn reads_that_wait_and_reads_that_fail() {
     let refused = || Reply::Rejected { reason: RejectReason::NotLeader { leader: None } };
     let mut script = Script::led();
     get(&mut script, 1, 1);
-    script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+    script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply: answer() });
     get(&mut script, 2, 2);
-    script.push(Some(2), What::Replied { id: RequestId(2), reply: refused() });
+    script.push(Some(2), RecordKind::Replied { id: RequestId(2), reply: refused() });
     let reached = counts(&script);
     let none = (reached.get("read_failed"), reached.get("read_waited_for_first_commit"));
     assert_eq!((none, reached.get("read_served")), ((None, None), Some(&1)), "served, and refused by a follower");
     get(&mut script, 1, 3);
-    script.push(Some(1), What::Replied { id: RequestId(3), reply: refused() });
+    script.push(Some(1), RecordKind::Replied { id: RequestId(3), reply: refused() });
     assert_eq!(counts(&script).get("read_failed"), Some(&1));
     // n2 leads with its no-op on its own disk only, and knows of no commit: n1's is beyond what it knows.
     script.campaign(2, 3);
     script.vote(3, 2, 3);
     script.lead(2, 3, noop(3, 3));
     get(&mut script, 2, 4);
-    script.push(Some(2), What::Replied { id: RequestId(4), reply: answer() });
+    script.push(Some(2), RecordKind::Replied { id: RequestId(4), reply: answer() });
     let reached = counts(&script);
     assert_eq!(reached.get("read_waited_for_first_commit"), Some(&1));
     assert_eq!(reached.get("leader_behind_commit"), Some(&1));
@@ -146,13 +146,13 @@ fn a_read_that_is_answered_in_the_call_that_took_it_asked_nobody() {
     let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
     get(&mut script, 1, 1);
     let taken = script.records.last().map(|record| record.number);
-    script.push(Some(1), What::TimerFired);
-    script.push(Some(1), What::Replied { id: RequestId(1), reply: answer() });
+    script.push(Some(1), RecordKind::TimerFired);
+    script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply: answer() });
     assert_eq!(counts(&script).get("lease_read_served"), None, "after another call");
     get(&mut script, 1, 2);
     let asked = script.records.last().map(|record| record.number);
     assert_ne!(taken, asked);
-    script.push(Some(1), What::Replied { id: RequestId(2), reply: answer() });
+    script.push(Some(1), RecordKind::Replied { id: RequestId(2), reply: answer() });
     if let Some(record) = script.records.last_mut() {
         record.cause = asked;
     }
@@ -187,29 +187,29 @@ fn configurations_that_are_decided_and_a_leader_that_goes() {
 fn snapshots_that_are_taken_sent_installed_and_restored() {
     let mut script = Script::legal();
     script.save(2, &meta(2, 2));
-    script.ask_snapshot(2, meta(2, 2), LogFate::Keep);
+    script.ask_snapshot(2, meta(2, 2), InstallMode::Keep);
     script.sync(2);
-    script.push(Some(2), What::Compacted { before: LogIndex(3) });
+    script.push(Some(2), RecordKind::Compacted { before: LogIndex(3) });
     let verdict = Verdict::Delivered { copies: 1 };
     let chunk = |bytes| piece(3, meta(3, 3), bytes);
-    let question = What::SnapshotSaid { to: NodeId(1), message: chunk(b""), verdict };
+    let question = RecordKind::SnapshotSaid { to: NodeId(1), message: chunk(b""), verdict };
     script.push(Some(2), question);
     let state = SnapshotState::Wants(4);
     let progress = SnapshotProgress { term: Term(3), last: EntryId::new(3, 3), checksum: 7, state };
     for _ in 0..2 {
         let message = SnapshotMessage::Progress(progress);
-        script.push(Some(2), What::SnapshotHeard { from: NodeId(1), message });
+        script.push(Some(2), RecordKind::SnapshotHeard { from: NodeId(1), message });
     }
-    script.push(Some(2), What::SnapshotSaid { to: NodeId(1), message: chunk(b"piece"), verdict });
+    script.push(Some(2), RecordKind::SnapshotSaid { to: NodeId(1), message: chunk(b"piece"), verdict });
     script.step(1, |view| {
         (view.term, view.last, view.commit, view.snapshot) =
             (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
     });
-    script.ask_snapshot(1, meta(3, 3), LogFate::Discard);
-    script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
-    script.push(Some(1), What::Restored { meta: meta(3, 3), state_hash: 7 });
+    script.ask_snapshot(1, meta(3, 3), InstallMode::Discard);
+    script.push(Some(1), RecordKind::Restored { meta: meta(3, 3), state_hash: 7 });
+    script.push(Some(1), RecordKind::Restored { meta: meta(3, 3), state_hash: 7 });
     for entries in [vec![], vec![noop(3, 3)]] {
-        script.push(Some(2), What::LogRead { read: raft_core::ReadId(1), entries: entries.into() });
+        script.push(Some(2), RecordKind::LogRead { read: raft_core::ReadId(1), entries: entries.into() });
     }
     let reached = counts(&script);
     let marks = [
@@ -226,14 +226,14 @@ fn snapshots_that_are_taken_sent_installed_and_restored() {
     assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
 }
 
-fn received() -> What {
-    What::SnapshotReceived { meta: meta(2, 2), durable: true }
+fn received() -> RecordKind {
+    RecordKind::SnapshotReceived { meta: meta(2, 2), durable: true }
 }
 
 #[test]
 fn snapshots_that_come_late_or_to_a_log_that_has_them() {
     let mut script = Script::led();
-    let heard = |term| What::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
+    let heard = |term| RecordKind::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
     for term in [1, 2] {
         script.push(Some(1), heard(term));
         script.push(Some(1), received());
@@ -242,7 +242,7 @@ fn snapshots_that_come_late_or_to_a_log_that_has_them() {
     script.ask(2, None, None, vec![noop(3, 2)]);
     script.step(2, |view| view.last = EntryId::new(3, 2));
     if let Some(record) = script.records.last_mut() {
-        record.what = received();
+        record.kind = received();
         record.view.as_mut().expect("n2 is up").commit = LogIndex(2);
     }
     let reached = counts(&script);
@@ -255,12 +255,12 @@ fn snapshots_that_come_late_or_to_a_log_that_has_them() {
 fn what_an_operator_is_told() {
     let mut script = Script::led();
     for reply in [
-        Reply::HandedOver { to: NodeId(2) },
+        Reply::LeadershipTransferred { to: NodeId(2) },
         Reply::NotHandedOver { reason: TransferFailure::TimedOut },
         Reply::Rejected { reason: RejectReason::NotReady },
         Reply::Rejected { reason: RejectReason::Busy },
     ] {
-        script.push(Some(1), What::Replied { id: RequestId(1), reply });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
     }
     let reached = counts(&script);
     let marks = ["transfer_done", "transfer_failed", "change_too_early"];
@@ -272,7 +272,7 @@ fn a_leader_cut_off_from_all_is_isolated_once() {
     let mut script = Script::led();
     for (to, verdict) in [(2, Verdict::Cut), (2, Verdict::Cut), (3, Verdict::Cut), (3, Verdict::Cut)] {
         let rpc = append(2, EntryId::new(2, 2), 2, vec![]);
-        script.push(Some(1), What::Sent { to: NodeId(to), rpc, verdict });
+        script.push(Some(1), RecordKind::Sent { to: NodeId(to), rpc, verdict });
     }
     assert_eq!(counts(&script).get("leader_isolated"), Some(&1));
 }
@@ -282,7 +282,7 @@ fn limited(change: impl FnOnce(&mut crate::scenario::model::Limits)) -> Script {
     let mut script = Script::led();
     let mut limits = scenario().raft.limits;
     change(&mut limits);
-    script.push(Some(1), What::LimitsDrawn { priority: 100, limits });
+    script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
     script
 }
 
@@ -292,10 +292,10 @@ fn what_is_rejected_because_of_a_limit() {
     let busy = || Reply::Rejected { reason: RejectReason::Busy };
     for uncommitted_bytes in [49, 50] {
         script.step(1, |view| view.quotas.uncommitted_bytes = uncommitted_bytes);
-        script.push(Some(1), What::Replied { id: RequestId(1), reply: busy() });
+        script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply: busy() });
     }
     get(&mut script, 1, 2);
-    script.push(Some(1), What::Replied { id: RequestId(2), reply: busy() });
+    script.push(Some(1), RecordKind::Replied { id: RequestId(2), reply: busy() });
     let reached = counts(&script);
     assert_eq!((reached.get("proposal_busy"), reached.get("read_busy")), (Some(&1), Some(&1)), "{reached:?}");
     assert_eq!(reached.get("read_failed"), None);
@@ -310,7 +310,7 @@ fn what_waits_because_of_a_limit() {
         (first.cause, second.cause) = (Some(7), Some(7));
     }
     assert_eq!(counts(&script).get("apply_limited"), Some(&1));
-    script.push(Some(1), What::LimitsDrawn { priority: 100, limits: scenario().raft.limits });
+    script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits: scenario().raft.limits });
     assert_eq!(counts(&script).get("apply_limited"), Some(&1));
     for blocked_peers in [1, 2, 0, 1] {
         script.step(1, |view| view.quotas.blocked_peers = blocked_peers);
@@ -329,7 +329,7 @@ fn what_nodes_say_of_their_limits() {
         Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Compacted },
         Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Failed },
     ] {
-        script.push(Some(1), What::Observed(event));
+        script.push(Some(1), RecordKind::Observed(event));
     }
     let reached = counts(&script);
     let marks = ["leader_write_stalled", "append_ignored_overloaded", "snapshot_log_released"];
@@ -340,8 +340,8 @@ fn what_nodes_say_of_their_limits() {
 fn campaigns(priority: u32, after: u64) -> Script {
     let mut script = Script::led();
     let limits = scenario().raft.limits;
-    script.push(Some(3), What::LimitsDrawn { priority, limits });
-    let heard = What::Received { from: NodeId(1), rpc: append(2, EntryId::new(2, 2), 2, vec![]) };
+    script.push(Some(3), RecordKind::LimitsDrawn { priority, limits });
+    let heard = RecordKind::Received { from: NodeId(1), rpc: append(2, EntryId::new(2, 2), 2, vec![]) };
     script.push(Some(3), heard);
     let at = script.records.last().expect("a record").at;
     script.step(3, |view| view.role = RoleKind::PreCandidate);

@@ -4,7 +4,7 @@ use super::*;
 use crate::durability::http2::data_frame;
 use crate::durability::trace;
 use prost::Message;
-use raft_core::{EntryId, LogFate, LogIndex, Write};
+use raft_core::{EntryId, InstallMode, LogIndex, Write};
 use raft_proto::wire::raft as w;
 use raft_store::conformance::{OPTIONS, entries, save, snapshot, vote};
 use raft_store::{Files, Store};
@@ -314,7 +314,7 @@ const FIRST_ENTRIES: EntryId = EntryId::new(2, 2);
 const ALL_ENTRIES: EntryId = EntryId::new(3, 2);
 
 fn kept(last: EntryId) -> Write {
-    snapshot(last, LogFate::Keep)
+    snapshot(last, InstallMode::Keep)
 }
 
 /// A log of three entries.
@@ -404,7 +404,7 @@ fn segments_go_in_order_and_each_for_certain() {
 #[test]
 fn a_log_whose_head_is_gone_is_judged_from_its_snapshot_on() {
     let last = EntryId::new(9, 2);
-    let taken = || logged().saves(last).write(&[snapshot(last, LogFate::Discard)]);
+    let taken = || logged().saves(last).write(&[snapshot(last, InstallMode::Discard)]);
     fires(taken().matched(9, 2), "the snapshot up to 9 is not in force: written to wal-");
     fires(taken().sync().matched(10, 2), "its log ends at index 9");
     let longer = || taken().sync().write(&[entries(10, 2, 2, 8)]);
@@ -413,7 +413,7 @@ fn a_log_whose_head_is_gone_is_judged_from_its_snapshot_on() {
     silent(taken().matched(3, 2).sync().matched(9, 2).applied(2, 2));
     silent(longer().sync().matched(11, 2).applied(10, 2));
     // A log that was longer was another one.
-    let conflict = |script: Script| script.saves(FIRST_ENTRIES).write(&[snapshot(FIRST_ENTRIES, LogFate::Discard)]);
+    let conflict = |script: Script| script.saves(FIRST_ENTRIES).write(&[snapshot(FIRST_ENTRIES, InstallMode::Discard)]);
     fires(conflict(logged()).matched(1, 2), "the snapshot up to 2 is not in force");
 }
 

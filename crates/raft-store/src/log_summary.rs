@@ -2,7 +2,7 @@
 //! the store, which writes them. So what could not be recovered is never written. Must not do I/O.
 
 use raft_core::{
-    EntryId, HardState, LogFate, LogIndex, MAX_NUMBER, SnapshotMeta, SnapshotRecord, Term, Write, WriteId,
+    EntryId, HardState, InstallMode, LogIndex, MAX_NUMBER, SnapshotMeta, SnapshotRecord, Term, Write, WriteId,
 };
 use std::collections::VecDeque;
 
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 /// Invariant: `last` is not below the snapshot's last index. The entries that are here are `first..=last`: `runs` has their
 /// terms, `places` the records that hold them, both in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Outline {
+pub(crate) struct LogSummary {
     pub(crate) hard_state: HardState,
     /// The newest snapshot.
     pub(crate) snapshot: Option<SnapshotMeta>,
@@ -35,7 +35,7 @@ pub(crate) struct Place {
     pub(crate) offset: u64,
 }
 
-impl Default for Outline {
+impl Default for LogSummary {
     fn default() -> Self {
         Self {
             hard_state: HardState::default(),
@@ -48,11 +48,11 @@ impl Default for Outline {
     }
 }
 
-impl Outline {
+impl LogSummary {
     /// The state as one record. Whatever state it is read in, it leads to this one but for the entries, which it cannot
     /// bring back; in this state it changes nothing.
     pub(crate) fn checkpoint(&self) -> Write {
-        let snapshot = self.snapshot.as_ref().map(|meta| SnapshotRecord { meta: meta.clone(), log: LogFate::Keep });
+        let snapshot = self.snapshot.as_ref().map(|meta| SnapshotRecord { meta: meta.clone(), log: InstallMode::Keep });
         Write {
             id: WriteId(0),
             hard_state: Some(self.hard_state),
@@ -69,17 +69,17 @@ impl Outline {
         };
         let snapshot = write.snapshot.as_ref().map(|record| record.meta.clone());
         let last = end.previous();
-        let outline = Self { hard_state, snapshot, first: end, last, ..Self::default() };
-        let keeps = write.snapshot.as_ref().is_none_or(|record| record.log == LogFate::Keep);
+        let summary = Self { hard_state, snapshot, first: end, last, ..Self::default() };
+        let keeps = write.snapshot.as_ref().is_none_or(|record| record.log == InstallMode::Keep);
         if end == LogIndex(0)
             || end.0 > MAX_NUMBER
-            || outline.snapshot_index() > last
+            || summary.snapshot_index() > last
             || !keeps
             || !write.entries.is_empty()
         {
             return Err("its checkpoint contradicts itself");
         }
-        Ok(outline)
+        Ok(summary)
     }
 
     /// The last index that the newest snapshot covers; 0 without one.
@@ -146,7 +146,7 @@ impl Outline {
         }
     }
 
-    fn take_snapshot(&mut self, meta: &SnapshotMeta, log: LogFate) -> Result<(), &'static str> {
+    fn take_snapshot(&mut self, meta: &SnapshotMeta, log: InstallMode) -> Result<(), &'static str> {
         let EntryId { index, term } = meta.last;
         if index <= self.snapshot_index() {
             return Err("its snapshot is not newer than the one before");
@@ -155,12 +155,14 @@ impl Outline {
             return Err("its snapshot's last index is above 2^62");
         }
         match log {
-            LogFate::Keep if index > self.last => return Err("its snapshot covers more than the log that it keeps"),
-            LogFate::Keep if self.term_at(index).is_some_and(|here| here != term) => {
+            InstallMode::Keep if index > self.last => {
+                return Err("its snapshot covers more than the log that it keeps");
+            }
+            InstallMode::Keep if self.term_at(index).is_some_and(|here| here != term) => {
                 return Err("its snapshot is not of the log that it keeps");
             }
-            LogFate::Keep => {}
-            LogFate::Discard => {
+            InstallMode::Keep => {}
+            InstallMode::Discard => {
                 (self.first, self.last) = (index.next(), index);
                 self.runs.clear();
                 self.places.clear();
@@ -219,11 +221,11 @@ mod tests {
             vote(3, 2),
             entries(1, 4, 1, 9),
             Write { truncate_from: Some(LogIndex(4)), ..entries(4, 2, 2, 9) },
-            snapshot(EntryId::new(3, 1), LogFate::Keep),
+            snapshot(EntryId::new(3, 1), InstallMode::Keep),
             Write { truncate_from: Some(LogIndex(5)), ..entries(5, 1, 3, 9) },
-            snapshot(EntryId::new(5, 3), LogFate::Keep),
+            snapshot(EntryId::new(5, 3), InstallMode::Keep),
             entries(6, 3, 3, 9),
-            snapshot(EntryId::new(20, 4), LogFate::Discard),
+            snapshot(EntryId::new(20, 4), InstallMode::Discard),
             entries(21, 1, 4, 9),
             vote(4, 1),
         ]
@@ -233,22 +235,25 @@ mod tests {
     fn a_suffix_from_a_checkpoint_on_is_the_whole_with_the_rest_forgotten() {
         let records = records();
         for end in 0..=records.len() {
-            let mut whole = Outline::default();
-            let mut suffixes: Vec<(u64, Outline)> = Vec::new();
+            let mut whole = LogSummary::default();
+            let mut suffixes: Vec<(u64, LogSummary)> = Vec::new();
             for (write, number) in records[..end].iter().zip(0_u64..) {
                 let segment = number / 2 + 1;
                 if number.is_multiple_of(2) {
                     let checkpoint = whole.checkpoint();
-                    suffixes.push((segment, Outline::of_checkpoint(&checkpoint).expect("it is one")));
+                    suffixes.push((segment, LogSummary::of_checkpoint(&checkpoint).expect("it is one")));
                     let mut same = whole.clone();
-                    assert_eq!(Outline::of_checkpoint(&same.checkpoint()).map(|outline| outline.last), Ok(whole.last));
+                    assert_eq!(
+                        LogSummary::of_checkpoint(&same.checkpoint()).map(|summary| summary.last),
+                        Ok(whole.last)
+                    );
                     // But for the snapshot, which is not newer, it is a record like any other.
                     let unchanged = same.apply(&Write { snapshot: None, ..checkpoint }, segment, 64);
                     assert_eq!((unchanged, &same), (Ok(()), &whole));
                 }
-                let outlines = suffixes.iter_mut().map(|(_, outline)| outline).chain([&mut whole]);
-                for outline in outlines {
-                    outline.apply(write, segment, 64 + number).expect("fits");
+                let outlines = suffixes.iter_mut().map(|(_, summary)| summary).chain([&mut whole]);
+                for summary in outlines {
+                    summary.apply(write, segment, 64 + number).expect("fits");
                 }
             }
             for (segment, suffix) in suffixes {
@@ -263,25 +268,30 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_said() {
-        let mut outline = Outline::default();
-        outline.apply(&entries(1, 3, 1, 9), 1, 64).expect("fits");
+        let mut summary = LogSummary::default();
+        summary.apply(&entries(1, 3, 1, 9), 1, 64).expect("fits");
         let beyond = EntryId::new(MAX_NUMBER + 1, 1);
         for (write, reason) in [
             (Write { truncate_from: Some(LogIndex(0)), ..vote(1, 1) }, "it truncates where there is no entry"),
             (Write { truncate_from: Some(LogIndex(5)), ..vote(1, 1) }, "it truncates where there is no entry"),
             (entries(5, 1, 1, 9), "its entries do not follow the log"),
-            (snapshot(EntryId::new(4, 1), LogFate::Keep), "its snapshot covers more than the log that it keeps"),
-            (snapshot(EntryId::new(2, 2), LogFate::Keep), "its snapshot is not of the log that it keeps"),
-            (snapshot(EntryId::ZERO, LogFate::Discard), "its snapshot is not newer than the one before"),
-            (snapshot(beyond, LogFate::Discard), "its snapshot's last index is above 2^62"),
+            (snapshot(EntryId::new(4, 1), InstallMode::Keep), "its snapshot covers more than the log that it keeps"),
+            (snapshot(EntryId::new(2, 2), InstallMode::Keep), "its snapshot is not of the log that it keeps"),
+            (snapshot(EntryId::ZERO, InstallMode::Discard), "its snapshot is not newer than the one before"),
+            (snapshot(beyond, InstallMode::Discard), "its snapshot's last index is above 2^62"),
         ] {
-            assert_eq!(outline.clone().apply(&write, 1, 128), Err(reason));
+            assert_eq!(summary.clone().apply(&write, 1, 128), Err(reason));
         }
-        assert!(Outline::of_checkpoint(&vote(1, 1)).is_err() && Outline::of_checkpoint(&entries(1, 1, 1, 1)).is_err());
-        let below = Write { hard_state: vote(1, 1).hard_state, ..outline.checkpoint() };
         assert!(
-            Outline::of_checkpoint(&Write { snapshot: snapshot(EntryId::new(4, 1), LogFate::Keep).snapshot, ..below })
-                .is_err()
+            LogSummary::of_checkpoint(&vote(1, 1)).is_err() && LogSummary::of_checkpoint(&entries(1, 1, 1, 1)).is_err()
+        );
+        let below = Write { hard_state: vote(1, 1).hard_state, ..summary.checkpoint() };
+        assert!(
+            LogSummary::of_checkpoint(&Write {
+                snapshot: snapshot(EntryId::new(4, 1), InstallMode::Keep).snapshot,
+                ..below
+            })
+            .is_err()
         );
     }
 }

@@ -21,7 +21,7 @@ const ENTRY: u64 = 40;
 
 /// What is on its way to the disk, and what the disk has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Room {
+pub(crate) struct DiskBudget {
     /// So many bytes of entries may be on their way.
     limit: u64,
     /// What is on its way: each write's number and bytes.
@@ -34,7 +34,7 @@ pub(crate) struct Room {
     ask_at: Option<Instant>,
 }
 
-impl Room {
+impl DiskBudget {
     /// A store with a reserve of so many bytes; 0: nothing is known of one, and everything is let through.
     pub(crate) fn new(reserve_bytes: u64) -> Self {
         let limit = if reserve_bytes == 0 { u64::MAX } else { reserve_bytes / 4 * 3 };
@@ -96,7 +96,7 @@ impl Room {
     }
 
     /// The store's word.
-    pub(crate) fn told(&mut self, is_low: bool, now: Instant) {
+    pub(crate) fn on_space(&mut self, is_low: bool, now: Instant) {
         self.ask_at = is_low.then(|| now.after(ASK_EVERY));
     }
 
@@ -131,7 +131,7 @@ fn entry_bytes(entry: &Entry) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{Configuration, EntryId, HardState, LogFate, LogIndex, MAX_NUMBER, NodeId, SnapshotMeta};
+    use raft_core::{Configuration, EntryId, HardState, InstallMode, LogIndex, MAX_NUMBER, NodeId, SnapshotMeta};
     use raft_core::{SnapshotRecord, Term};
 
     const MOST: EntryId = EntryId { index: LogIndex(MAX_NUMBER), term: Term(MAX_NUMBER) };
@@ -152,7 +152,7 @@ mod tests {
         let members = Payload::Configuration(configuration.clone());
         let hard_state = Some(HardState { term: Term(MAX_NUMBER), voted_for: Some(NodeId(u64::MAX)) });
         let meta = SnapshotMeta { last: MOST, configuration, configured_at: MOST };
-        let snapshot = Some(SnapshotRecord { meta, log: LogFate::Discard });
+        let snapshot = Some(SnapshotRecord { meta, log: InstallMode::Discard });
         let truncate_from = Some(MOST.index);
         let full = |payloads| Write { hard_state, truncate_from, ..write(1, payloads) };
         for write in [
@@ -166,49 +166,61 @@ mod tests {
         ] {
             // A frame of 32 bytes, and up to 7 of padding.
             let taken = raft_proto::encode_write(&write).len() as u64 + 39;
-            let mut room = Room::new(1 << 30);
-            room.asked(&write);
-            assert!(taken <= room.bytes, "{taken} bytes counted as {}: {write}", room.bytes);
-            let mut promising = Room::new(1 << 30);
+            let mut disk_budget = DiskBudget::new(1 << 30);
+            disk_budget.asked(&write);
+            assert!(taken <= disk_budget.bytes, "{taken} bytes counted as {}: {write}", disk_budget.bytes);
+            let mut promising = DiskBudget::new(1 << 30);
             assert!(promising.take_entries(&write.entries));
-            assert!(write.snapshot.is_some() || promising.promised + 1 >= room.bytes || write.entries.is_empty());
+            assert!(
+                write.snapshot.is_some() || promising.promised + 1 >= disk_budget.bytes || write.entries.is_empty()
+            );
         }
     }
 
     #[test]
     fn three_quarters_may_be_on_their_way_and_one_command_always() {
         let busy = Err(Reply::Rejected { reason: RejectReason::Busy });
-        let mut room = Room::new(4_000);
-        assert_eq!(room.take_command(10_000), Ok(()), "it is alone");
-        assert_eq!(room.take_command(0), busy);
-        room.begin();
-        assert_eq!((room.take_command(1_000), room.take_command(1_000)), (Ok(()), Ok(())));
-        assert_eq!(room.take_command(1_000), busy);
-        assert!(!room.take_entries(&write(1, vec![command(1_000)]).entries) && room.take_entries(&Entries::new()));
-        room.begin();
-        room.asked(&write(1, vec![command(1_000)]));
-        room.asked(&write(2, vec![command(1_000)]));
-        assert_eq!(room.take_command(1_000), busy);
-        room.persisted(WriteId(1));
-        assert_eq!(room.take_command(1_000), Ok(()));
-        room.persisted(WriteId(9));
-        assert_eq!((room.bytes, room.writes.len()), (0, 0));
+        let mut disk_budget = DiskBudget::new(4_000);
+        assert_eq!(disk_budget.take_command(10_000), Ok(()), "it is alone");
+        assert_eq!(disk_budget.take_command(0), busy);
+        disk_budget.begin();
+        assert_eq!((disk_budget.take_command(1_000), disk_budget.take_command(1_000)), (Ok(()), Ok(())));
+        assert_eq!(disk_budget.take_command(1_000), busy);
+        assert!(
+            !disk_budget.take_entries(&write(1, vec![command(1_000)]).entries)
+                && disk_budget.take_entries(&Entries::new())
+        );
+        disk_budget.begin();
+        disk_budget.asked(&write(1, vec![command(1_000)]));
+        disk_budget.asked(&write(2, vec![command(1_000)]));
+        assert_eq!(disk_budget.take_command(1_000), busy);
+        disk_budget.persisted(WriteId(1));
+        assert_eq!(disk_budget.take_command(1_000), Ok(()));
+        disk_budget.persisted(WriteId(9));
+        assert_eq!((disk_budget.bytes, disk_budget.writes.len()), (0, 0));
     }
 
     #[test]
     fn without_room_nothing_is_taken_and_the_store_is_asked_each_second() {
         let at = |millis: u64| Instant(millis * 1_000_000);
-        let mut room = Room::new(4_000);
-        assert!(!room.is_to_be_asked(at(0)) && room.deadline().is_none());
-        room.told(true, at(5));
-        assert_eq!(room.take_command(0), Err(Reply::NoSpace));
-        assert!(!room.take_entries(&write(1, vec![Payload::Noop]).entries) && room.take_entries(&Entries::new()));
-        assert_eq!(room.deadline(), Some(at(1_005)));
-        assert!(!room.is_to_be_asked(at(1_004)) && room.is_to_be_asked(at(1_005)) && !room.is_to_be_asked(at(1_006)));
-        assert_eq!(room.deadline(), Some(at(2_005)));
-        room.told(false, at(2_006));
-        assert_eq!((room.take_command(0), room.deadline()), (Ok(()), None));
-        let mut unlimited = Room::new(0);
+        let mut disk_budget = DiskBudget::new(4_000);
+        assert!(!disk_budget.is_to_be_asked(at(0)) && disk_budget.deadline().is_none());
+        disk_budget.on_space(true, at(5));
+        assert_eq!(disk_budget.take_command(0), Err(Reply::NoSpace));
+        assert!(
+            !disk_budget.take_entries(&write(1, vec![Payload::Noop]).entries)
+                && disk_budget.take_entries(&Entries::new())
+        );
+        assert_eq!(disk_budget.deadline(), Some(at(1_005)));
+        assert!(
+            !disk_budget.is_to_be_asked(at(1_004))
+                && disk_budget.is_to_be_asked(at(1_005))
+                && !disk_budget.is_to_be_asked(at(1_006))
+        );
+        assert_eq!(disk_budget.deadline(), Some(at(2_005)));
+        disk_budget.on_space(false, at(2_006));
+        assert_eq!((disk_budget.take_command(0), disk_budget.deadline()), (Ok(()), None));
+        let mut unlimited = DiskBudget::new(0);
         unlimited.asked(&write(1, vec![command(1_000)]));
         assert_eq!(
             (unlimited.take_command(usize::MAX / 2), unlimited.take_command(9), unlimited.bytes),

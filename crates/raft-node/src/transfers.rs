@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// The snapshots on their way, one to a peer.
 #[derive(Clone, Debug)]
-pub(crate) struct Sending {
+pub(crate) struct SnapshotTransfers {
     transfers: BTreeMap<NodeId, Transfer>,
     chunk_bytes: u64,
     /// 0: any.
@@ -45,7 +45,7 @@ enum State {
     Sent { end: u64, is_question: bool, until: Instant },
 }
 
-impl Sending {
+impl SnapshotTransfers {
     /// Nothing is on its way.
     pub(crate) fn new(options: &NodeOptions) -> Self {
         Self {
@@ -207,7 +207,7 @@ mod tests {
 
     /// A transfer of 25 bytes in pieces of 10, at 10 bytes a second, with 3 seconds of patience.
     struct Bench {
-        sending: Sending,
+        transfers: SnapshotTransfers,
         outputs: Vec<NodeOutput>,
     }
 
@@ -219,9 +219,9 @@ mod tests {
                 snapshot_patience: Duration::from_secs(3),
                 ..NodeOptions::default()
             };
-            let mut sending = Sending::new(&options);
-            let outputs = vec![sending.begin(PEER, Term(2), meta()).into()];
-            Self { sending, outputs }
+            let mut transfers = SnapshotTransfers::new(&options);
+            let outputs = vec![transfers.begin(PEER, Term(2), meta()).into()];
+            Self { transfers, outputs }
         }
 
         fn done(&mut self) -> Done {
@@ -248,16 +248,16 @@ mod tests {
 
         fn read(&mut self, at: u64, offset: u64, length: usize) -> Option<SnapshotOutcome> {
             let chunk = Some(FileChunk { size: 25, checksum: 7, bytes: Bytes::from(vec![0; length]) });
-            self.sending.read(Instant(at), (PEER, LAST, offset), chunk, &mut self.outputs)
+            self.transfers.read(Instant(at), (PEER, LAST, offset), chunk, &mut self.outputs)
         }
 
         fn says(&mut self, state: SnapshotState) -> Option<SnapshotOutcome> {
             let progress = SnapshotProgress { term: Term(2), last: LAST, checksum: 7, state };
-            self.sending.progress(PEER, progress, &mut self.outputs)
+            self.transfers.progress(PEER, progress, &mut self.outputs)
         }
 
         fn due(&mut self, at: u64) {
-            self.sending.due(Instant(at), &mut self.outputs);
+            self.transfers.due(Instant(at), &mut self.outputs);
         }
     }
 
@@ -274,14 +274,14 @@ mod tests {
         assert_eq!(bench.says(SnapshotState::Wants(14)), Some(SnapshotOutcome::Progress));
         assert_eq!(bench.done(), (vec![(14, 10)], vec![]));
         bench.read(6, 14, 10);
-        assert_eq!((bench.done(), bench.sending.deadline()), ((vec![], vec![]), Some(Instant(SECOND + 5))));
+        assert_eq!((bench.done(), bench.transfers.deadline()), ((vec![], vec![]), Some(Instant(SECOND + 5))));
         bench.due(SECOND + 4);
         assert_eq!(bench.done(), (vec![], vec![]));
         bench.due(SECOND + 5);
         assert_eq!(bench.done(), (vec![], vec![(14, 10)]));
-        assert!(bench.sending.is_sent(LAST) && !bench.sending.is_sent(EntryId::new(9, 1)));
+        assert!(bench.transfers.is_sent(LAST) && !bench.transfers.is_sent(EntryId::new(9, 1)));
         assert_eq!(bench.says(SnapshotState::Delivered), Some(SnapshotOutcome::Delivered));
-        assert!(bench.sending.is_empty() && !bench.sending.is_sent(LAST));
+        assert!(bench.transfers.is_empty() && !bench.transfers.is_sent(LAST));
         assert_eq!(bench.says(SnapshotState::Delivered), None, "it is over");
     }
 
@@ -293,7 +293,7 @@ mod tests {
         bench.read(0, 10, 10);
         bench.done();
         assert_eq!(bench.says(SnapshotState::Wants(10)), None, "said before the piece came");
-        assert_eq!((bench.done(), bench.sending.deadline()), ((vec![], vec![]), Some(Instant(3 * SECOND))));
+        assert_eq!((bench.done(), bench.transfers.deadline()), ((vec![], vec![]), Some(Instant(3 * SECOND))));
         bench.due(3 * SECOND);
         assert_eq!(bench.done(), (vec![(0, 0)], vec![]));
         bench.read(3 * SECOND, 0, 0);
@@ -312,19 +312,19 @@ mod tests {
             let mut bench = Bench::new();
             bench.read(0, 0, 0);
             let other = SnapshotProgress { term: Term(1), last: LAST, checksum: 7, state };
-            assert_eq!(bench.sending.progress(PEER, other, &mut bench.outputs), None, "of an earlier term");
-            assert_eq!(bench.sending.progress(NodeId(3), other, &mut bench.outputs), None, "nothing is sent there");
+            assert_eq!(bench.transfers.progress(PEER, other, &mut bench.outputs), None, "of an earlier term");
+            assert_eq!(bench.transfers.progress(NodeId(3), other, &mut bench.outputs), None, "nothing is sent there");
             assert_eq!(bench.says(state), Some(outcome));
             let verify = bench.outputs.contains(&SnapshotJob::Verify { last: LAST }.into());
             assert_eq!(verify, state == SnapshotState::Damaged, "its own file is checked");
-            assert!(bench.sending.is_empty());
+            assert!(bench.transfers.is_empty());
         }
         let mut gone = Bench::new();
         assert_eq!(gone.read(0, 3, 0), None, "it was not asked for");
-        let none = gone.sending.read(Instant(0), (PEER, LAST, 0), None, &mut gone.outputs);
-        assert_eq!((none, gone.sending.is_empty()), (Some(SnapshotOutcome::Failed), true));
+        let none = gone.transfers.read(Instant(0), (PEER, LAST, 0), None, &mut gone.outputs);
+        assert_eq!((none, gone.transfers.is_empty()), (Some(SnapshotOutcome::Failed), true));
         let mut unwanted = Bench::new();
-        unwanted.sending.retain(|to, last| (to, last) != (PEER, LAST));
-        assert!(unwanted.sending.is_empty());
+        unwanted.transfers.retain(|to, last| (to, last) != (PEER, LAST));
+        assert!(unwanted.transfers.is_empty());
     }
 }

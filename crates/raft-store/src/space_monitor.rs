@@ -11,19 +11,19 @@ use crate::store::{Space, Store};
 /// What was told of a store's room, and whether the store has something to do when nobody else has. Of a store that was
 /// just opened [`Enough`](Space::Enough) counts as told: ask for [`news`](Self::news) before anybody writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lookout {
+pub struct SpaceMonitor {
     told: Space,
     /// The last step brought nothing, and nothing was done since.
     rests: bool,
 }
 
-impl Default for Lookout {
+impl Default for SpaceMonitor {
     fn default() -> Self {
         Self { told: Space::Enough, rests: false }
     }
 }
 
-impl Lookout {
+impl SpaceMonitor {
     /// The word, if it is another than the one before; then it counts as told.
     pub fn news<D: Disk>(&mut self, store: &Store<D>) -> Option<Space> {
         let word = store.space();
@@ -38,26 +38,26 @@ impl Lookout {
     /// Those of the sync.
     pub fn sync<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         store.sync()?;
-        self.stir();
+        self.wake();
         Ok(self.news(store))
     }
 
     /// Something else was done with the store, which may have freed space.
-    pub fn stir(&mut self) {
+    pub fn wake(&mut self) {
         self.rests = false;
     }
 
-    /// Whether there is something to do when nothing waits: [`tend`](Self::tend).
-    pub fn tends<D: Disk>(&self, store: &Store<D>) -> bool {
+    /// Whether there is something to do when nothing waits: [`preallocate`](Self::tend).
+    pub fn can_preallocate<D: Disk>(&self, store: &Store<D>) -> bool {
         !self.rests && store.is_short()
     }
 
-    /// [`Store::tend`], a step of it, and the word that is to be told.
+    /// [`Store::preallocate`], a step of it, and the word that is to be told.
     ///
     /// # Errors
     /// Those of the step.
-    pub fn tend<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
-        self.rests = !store.tend()?;
+    pub fn preallocate<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
+        self.rests = !store.preallocate()?;
         Ok(self.news(store))
     }
 
@@ -66,7 +66,7 @@ impl Lookout {
     /// # Errors
     /// Those of the steps.
     pub fn ask<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Space, StoreError> {
-        while store.tend()? {}
+        while store.preallocate()? {}
         self.told = store.space();
         Ok(self.told)
     }
@@ -81,46 +81,50 @@ mod tests {
     const OPTIONS: StoreOptions = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 4096 };
 
     /// A store on a disk with a limit, and who looks out for it.
-    fn limited(limit: u64) -> (Store<Quota<Memory>>, Lookout) {
+    fn limited(limit: u64) -> (Store<Quota<Memory>>, SpaceMonitor) {
         let disk = Quota { disk: Memory::default(), limit, full_after: None, refused: 0 };
-        (Store::open(disk, OPTIONS).expect("a segment fits").0, Lookout::default())
+        (Store::open(disk, OPTIONS).expect("a segment fits").0, SpaceMonitor::default())
     }
 
     #[test]
     fn a_word_is_told_once_and_an_answer_always() {
-        let (mut store, mut lookout) = limited(6_000);
-        assert_eq!((lookout.news(&store), lookout.news(&store)), (Some(Space::Low), None));
-        assert!(lookout.tends(&store));
-        assert_eq!((lookout.tend(&mut store), lookout.tends(&store)), (Ok(None), false), "the disk is full");
-        assert_eq!(lookout.ask(&mut store), Ok(Space::Low));
-        lookout.stir();
-        assert!(lookout.tends(&store), "something may have been freed");
+        let (mut store, mut space_monitor) = limited(6_000);
+        assert_eq!((space_monitor.news(&store), space_monitor.news(&store)), (Some(Space::Low), None));
+        assert!(space_monitor.can_preallocate(&store));
+        assert_eq!(
+            (space_monitor.preallocate(&mut store), space_monitor.can_preallocate(&store)),
+            (Ok(None), false),
+            "the disk is full"
+        );
+        assert_eq!(space_monitor.ask(&mut store), Ok(Space::Low));
+        space_monitor.wake();
+        assert!(space_monitor.can_preallocate(&store), "something may have been freed");
         store.disk_mut().limit = 60_000;
-        assert_eq!((lookout.ask(&mut store), lookout.news(&store)), (Ok(Space::Enough), None));
-        assert!(!lookout.tends(&store), "there is all that is wanted");
+        assert_eq!((space_monitor.ask(&mut store), space_monitor.news(&store)), (Ok(Space::Enough), None));
+        assert!(!space_monitor.can_preallocate(&store), "there is all that is wanted");
     }
 
     #[test]
     fn an_answer_counts_as_told() {
-        let (mut store, mut lookout) = limited(6_000);
-        assert_eq!(lookout.news(&store), Some(Space::Low));
+        let (mut store, mut space_monitor) = limited(6_000);
+        assert_eq!(space_monitor.news(&store), Some(Space::Low));
         store.disk_mut().limit = 60_000;
-        assert_eq!(lookout.ask(&mut store), Ok(Space::Enough));
+        assert_eq!(space_monitor.ask(&mut store), Ok(Space::Enough));
         // No more than what there is.
         store.disk_mut().limit = 8_800;
         store.write(&[entries(1, 1, 1, 3_900)]).expect("there was room");
-        assert_eq!(lookout.sync(&mut store), Ok(None), "the next segment's file is there");
+        assert_eq!(space_monitor.sync(&mut store), Ok(None), "the next segment's file is there");
         store.write(&[entries(2, 1, 1, 3_900)]).expect("there was room");
-        assert_eq!(lookout.sync(&mut store), Ok(Some(Space::Low)), "it had last heard that there is enough");
-        assert_eq!(lookout.sync(&mut store), Ok(None));
+        assert_eq!(space_monitor.sync(&mut store), Ok(Some(Space::Low)), "it had last heard that there is enough");
+        assert_eq!(space_monitor.sync(&mut store), Ok(None));
     }
 
     #[test]
     fn without_a_reserve_there_is_nothing_to_do_or_to_tell() {
         let (mut store, _) =
             Store::open(Memory::default(), StoreOptions { reserve_bytes: 0, ..OPTIONS }).expect("it opens");
-        let mut lookout = Lookout::default();
-        assert!(!lookout.tends(&store));
-        assert_eq!((lookout.sync(&mut store), lookout.ask(&mut store)), (Ok(None), Ok(Space::Enough)));
+        let mut space_monitor = SpaceMonitor::default();
+        assert!(!space_monitor.can_preallocate(&store));
+        assert_eq!((space_monitor.sync(&mut store), space_monitor.ask(&mut store)), (Ok(None), Ok(Space::Enough)));
     }
 }

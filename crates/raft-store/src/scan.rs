@@ -6,7 +6,7 @@ use crate::error::StoreError;
 use crate::format::{
     ALIGN, FORMAT, FRAME, Frame, HeaderFault, SEGMENT_HEADER, SegmentHeader, segment_file, segment_number,
 };
-use crate::outline::Outline;
+use crate::log_summary::LogSummary;
 use crate::snapshot_file::is_snapshot;
 use crate::window::Window;
 use crate::zeros::nonzero_end;
@@ -53,15 +53,15 @@ pub(crate) struct Position {
 
 /// What a walk found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Walked {
+pub(crate) struct Scanned {
     /// What the records add up to.
-    pub(crate) outline: Outline,
+    pub(crate) summary: LogSummary,
     /// The oldest segment; 0 if there is none.
     pub(crate) oldest: u64,
     /// Where the log ends; none if there is no segment, or only one whose making was torn.
     pub(crate) position: Option<Position>,
     /// How far the newest record of that segment knows it durable, in bytes; 0 without a record.
-    pub(crate) vouched: u64,
+    pub(crate) known_durable: u64,
     /// The number of the last record before the oldest segment: 0 unless segments before it were deleted.
     pub(crate) compacted: u64,
     /// The number of the last record, which is how many were ever written and kept.
@@ -82,62 +82,62 @@ pub(crate) struct Known {
 }
 
 /// Reads the log, in order.
-pub(crate) fn walk<D: Disk>(
+pub(crate) fn scan<D: Disk>(
     disk: &mut D,
     known: Known,
     visit: &mut dyn FnMut(&Record<'_>),
-) -> Result<Walked, StoreError> {
+) -> Result<Scanned, StoreError> {
     let mut segments = segments(disk)?;
     let spare = spare(disk, &segments)?;
     if spare.is_some() {
         segments.pop();
     }
-    let mut walked = Walked { oldest: segments.first().copied().unwrap_or(0), spare, ..Walked::default() };
+    let mut scanned = Scanned { oldest: segments.first().copied().unwrap_or(0), spare, ..Scanned::default() };
     for &segment in &segments {
         let file = segment_file(segment);
         let newest = Some(&segment) == segments.last();
         let mut reader = Segment { window: Window::open(disk, &file)?, segment, file: &file };
         // A segment is made when the one before it is full. So the only one that is there is not in the making, but for the
         // very first.
-        let may_be_torn = newest && (segment > walked.oldest || segment == 1);
+        let may_be_torn = newest && (segment > scanned.oldest || segment == 1);
         let Some((header, checkpoint)) = reader.header(may_be_torn)? else {
             let bytes = reader.window.length();
-            walked.torn_tail = Some(TornTail { file, offset: 0, bytes });
+            scanned.torn_tail = Some(TornTail { file, offset: 0, bytes });
             break;
         };
-        walked.enter(&reader, header, checkpoint)?;
-        walked.vouched = 0;
-        let end = reader.records(header.records_from(), &mut walked, visit)?;
+        scanned.enter(&reader, header, checkpoint)?;
+        scanned.known_durable = 0;
+        let end = reader.records(header.records_from(), &mut scanned, visit)?;
         let capacity = reader.window.length();
         let junk = reader.tail(end, newest)?;
-        walked.position = Some(Position { segment, end, capacity, next_record: walked.records + 1 });
-        walked.torn_tail = (junk > end).then(|| TornTail { file, offset: end, bytes: junk - end });
+        scanned.position = Some(Position { segment, end, capacity, next_record: scanned.records + 1 });
+        scanned.torn_tail = (junk > end).then(|| TornTail { file, offset: end, bytes: junk - end });
     }
-    walked.is_whole()?;
-    walked.reaches(known, &disk.list()?)?;
-    Ok(walked)
+    scanned.is_whole()?;
+    scanned.reaches(known, &disk.list()?)?;
+    Ok(scanned)
 }
 
-impl Walked {
+impl Scanned {
     /// Checks that a segment follows what was read so far. The first that is there sets where the log begins.
     fn enter<D: Disk>(
         &mut self,
         reader: &Segment<'_, D>,
         header: SegmentHeader,
-        checkpoint: Option<Outline>,
+        checkpoint: Option<LogSummary>,
     ) -> Result<(), StoreError> {
         if header.first_record == 0 || header.first_record.max(header.segment) > MAX_NUMBER {
             return Err(reader.corrupt(0, "its numbers are none that a node ever reaches"));
         }
         if let Some(checkpoint) = checkpoint {
             if self.position.is_none() {
-                self.outline = checkpoint;
+                self.summary = checkpoint;
                 self.compacted = header.first_record.saturating_sub(1);
                 self.records = self.compacted;
                 return Ok(());
             }
-            let Outline { hard_state, snapshot, last, .. } = &checkpoint;
-            let so_far = (&self.outline.hard_state, &self.outline.snapshot, &self.outline.last);
+            let LogSummary { hard_state, snapshot, last, .. } = &checkpoint;
+            let so_far = (&self.summary.hard_state, &self.summary.snapshot, &self.summary.last);
             if so_far != (hard_state, snapshot, last) {
                 let reason = "its checkpoint does not say what the records before this segment add up to";
                 return Err(reader.corrupt(SEGMENT_HEADER, reason));
@@ -158,7 +158,7 @@ impl Walked {
 
     /// Only what the snapshot covers may be missing.
     fn is_whole(&self) -> Result<(), StoreError> {
-        let Some((first, last)) = self.outline.lacks() else { return Ok(()) };
+        let Some((first, last)) = self.summary.lacks() else { return Ok(()) };
         let reason = format!("the file is missing: entries {first} to {last} were in it or before it");
         Err(corrupt(&segment_file(self.oldest.saturating_sub(1)), 0, reason))
     }
@@ -237,7 +237,7 @@ impl<D: Disk> Segment<'_, D> {
 
     /// The header, and the state that the checkpoint leads to (none in segment 1). Nothing if this segment may be one whose
     /// creation did not get as far as a durable header, and is.
-    fn header(&mut self, may_be_torn: bool) -> Result<Option<(SegmentHeader, Option<Outline>)>, StoreError> {
+    fn header(&mut self, may_be_torn: bool) -> Result<Option<(SegmentHeader, Option<LogSummary>)>, StoreError> {
         let bytes = self.window.bytes(0, SEGMENT_HEADER)?;
         let header = match SegmentHeader::parse(bytes, self.segment) {
             Ok(header) => header,
@@ -261,8 +261,8 @@ impl<D: Disk> Segment<'_, D> {
         }
         let write = decode_write(Bytes::copy_from_slice(checkpoint));
         let write = write.map_err(|error| self.corrupt(SEGMENT_HEADER, error.to_string()))?;
-        let outline = Outline::of_checkpoint(&write).map_err(|reason| self.corrupt(SEGMENT_HEADER, reason))?;
-        Ok(Some((header, Some(outline))))
+        let summary = LogSummary::of_checkpoint(&write).map_err(|reason| self.corrupt(SEGMENT_HEADER, reason))?;
+        Ok(Some((header, Some(summary))))
     }
 
     /// No record goes into a segment before its header is durable: any record proves that there was one.
@@ -280,22 +280,22 @@ impl<D: Disk> Segment<'_, D> {
     fn records(
         &mut self,
         from: u64,
-        walked: &mut Walked,
+        scanned: &mut Scanned,
         visit: &mut dyn FnMut(&Record<'_>),
     ) -> Result<u64, StoreError> {
         let mut offset = from;
         while let Some((frame, payload)) = record_at(&mut self.window, self.segment, offset)? {
             // The checksums vouch for what was written: whatever is wrong with it is no torn write.
-            let number = walked.records + 1;
+            let number = scanned.records + 1;
             if frame.number != number {
                 return Err(
                     self.corrupt(offset, format!("this is record {}, and {number} was to follow", frame.number))
                 );
             }
             let write = decode_write(payload).map_err(|error| self.corrupt(offset, error.to_string()))?;
-            let outline = &mut walked.outline;
-            outline.apply(&write, self.segment, offset).map_err(|reason| self.corrupt(offset, reason))?;
-            (walked.records, walked.vouched) = (number, frame.durable);
+            let summary = &mut scanned.summary;
+            summary.apply(&write, self.segment, offset).map_err(|reason| self.corrupt(offset, reason))?;
+            (scanned.records, scanned.known_durable) = (number, frame.durable);
             let end = frame.end(offset);
             visit(&Record { file: self.file, segment: self.segment, offset, bytes: end - offset, number, write });
             offset = end;

@@ -11,7 +11,7 @@ const MAX_HOPS: u32 = 3;
 
 /// The course of one operation.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct RetryState {
     began: Instant,
     deadline: Duration,
     /// An attempt with less time than this would hardly be answered, and only leave the outcome open.
@@ -24,7 +24,7 @@ pub(super) struct Course {
     uncertain: bool,
 }
 
-impl Course {
+impl RetryState {
     /// Begins now.
     pub(super) fn new(options: &ClientOptions) -> Self {
         Self {

@@ -17,7 +17,7 @@ use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::format::u64_at;
 use crate::identity::DiskId;
-use crate::walk::corrupt;
+use crate::scan::corrupt;
 use raft_core::NodeId;
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) const PEERS_FILE: &str = "PEERS";
 pub(crate) const NEW_PEERS_FILE: &str = "PEERS.new";
 
 /// The most peers whose disks a node remembers: far more than a cluster ever has, and the file is written whole.
-pub const MAX_ACQUAINTANCES: usize = 4096;
+pub const MAX_KNOWN_PEERS: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"raftpeer";
 /// Bytes of a peer.
@@ -37,27 +37,27 @@ const FRAME: usize = 12;
 
 /// What a node makes of a peer's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Acquaintance {
+pub enum PeerCheck {
     /// The peer was not known. It is now, durably, with this disk.
-    Met,
+    New,
     /// The peer is known with this disk.
     Known,
     /// The peer is known with another disk: what it promised is not on this one. It is never to be believed.
-    Stranger {
+    Mismatch {
         /// The disk that it had when it was met.
         known: DiskId,
     },
-    /// The peer is not known, and [`MAX_ACQUAINTANCES`] others are: there is no room for it.
-    Crowded,
+    /// The peer is not known, and [`MAX_KNOWN_PEERS`] others are: there is no room for it.
+    Full,
 }
 
 /// The peers whose disks a node knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Acquaintances {
+pub struct KnownPeers {
     disks: BTreeMap<NodeId, DiskId>,
 }
 
-impl Acquaintances {
+impl KnownPeers {
     /// The disk that a peer is known with.
     pub fn disk_of(&self, peer: NodeId) -> Option<DiskId> {
         self.disks.get(&peer).copied()
@@ -73,16 +73,16 @@ impl Acquaintances {
         self.disks.len() as u64
     }
 
-    /// What is to be made of this peer with this disk; if that is [`Acquaintance::Met`], with those that are known then.
-    pub(crate) fn judge(&self, peer: NodeId, disk: DiskId) -> (Acquaintance, Option<Self>) {
+    /// What is to be made of this peer with this disk; if that is [`PeerCheck::New`], with those that are known then.
+    pub(crate) fn judge(&self, peer: NodeId, disk: DiskId) -> (PeerCheck, Option<Self>) {
         match self.disk_of(peer) {
-            Some(known) if known == disk => (Acquaintance::Known, None),
-            Some(known) => (Acquaintance::Stranger { known }, None),
-            None if self.disks.len() >= MAX_ACQUAINTANCES => (Acquaintance::Crowded, None),
+            Some(known) if known == disk => (PeerCheck::Known, None),
+            Some(known) => (PeerCheck::Mismatch { known }, None),
+            None if self.disks.len() >= MAX_KNOWN_PEERS => (PeerCheck::Full, None),
             None => {
                 let mut met = self.clone();
                 met.disks.insert(peer, disk);
-                (Acquaintance::Met, Some(met))
+                (PeerCheck::New, Some(met))
             }
         }
     }
@@ -125,7 +125,7 @@ impl Acquaintances {
                 _ => damaged(format!("the file is missing, but META knows of {known} peers in it")),
             };
         }
-        let largest = FRAME + PEER * MAX_ACQUAINTANCES;
+        let largest = FRAME + PEER * MAX_KNOWN_PEERS;
         let length = usize::try_from(disk.len(PEERS_FILE)?).unwrap_or(usize::MAX);
         if length > largest {
             return damaged(format!("it is longer than {largest} bytes"));
@@ -151,36 +151,36 @@ mod tests {
     const DISK: DiskId = DiskId([7; 16]);
     const OTHER: DiskId = DiskId([8; 16]);
 
-    fn of(peers: impl IntoIterator<Item = (u64, DiskId)>) -> Acquaintances {
-        Acquaintances { disks: peers.into_iter().map(|(peer, disk)| (NodeId(peer), disk)).collect() }
+    fn of(peers: impl IntoIterator<Item = (u64, DiskId)>) -> KnownPeers {
+        KnownPeers { disks: peers.into_iter().map(|(peer, disk)| (NodeId(peer), disk)).collect() }
     }
 
-    fn read(content: &[u8], known: u64) -> Result<Acquaintances, StoreError> {
+    fn read(content: &[u8], known: u64) -> Result<KnownPeers, StoreError> {
         let mut disk = Memory::default();
         disk.files.insert(PEERS_FILE.to_owned(), content.to_vec());
-        Acquaintances::read(&mut disk, &[PEERS_FILE.to_owned()], known)
+        KnownPeers::read(&mut disk, &[PEERS_FILE.to_owned()], known)
     }
 
     #[test]
     fn a_peers_first_disk_is_the_only_one_it_ever_has() {
-        let nobody = Acquaintances::default();
+        let nobody = KnownPeers::default();
         let (met, known) = nobody.judge(NodeId(2), DISK);
         let known = known.expect("it is to be remembered");
-        assert_eq!((met, known.disk_of(NodeId(2))), (Acquaintance::Met, Some(DISK)));
-        assert_eq!(known.judge(NodeId(2), DISK), (Acquaintance::Known, None));
-        assert_eq!(known.judge(NodeId(2), OTHER), (Acquaintance::Stranger { known: DISK }, None));
+        assert_eq!((met, known.disk_of(NodeId(2))), (PeerCheck::New, Some(DISK)));
+        assert_eq!(known.judge(NodeId(2), DISK), (PeerCheck::Known, None));
+        assert_eq!(known.judge(NodeId(2), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
         let (met, both) = known.judge(NodeId(3), DISK);
-        assert_eq!((met, both), (Acquaintance::Met, Some(of([(2, DISK), (3, DISK)]))), "whose it is does not matter");
-        assert_eq!(nobody, Acquaintances::default(), "to judge is not to remember");
+        assert_eq!((met, both), (PeerCheck::New, Some(of([(2, DISK), (3, DISK)]))), "whose it is does not matter");
+        assert_eq!(nobody, KnownPeers::default(), "to judge is not to remember");
     }
 
     #[test]
     fn there_is_room_for_so_many_and_none_is_forgotten_for_another() {
-        let most = MAX_ACQUAINTANCES as u64;
+        let most = MAX_KNOWN_PEERS as u64;
         let full = of((1..=most).map(|peer| (peer, DISK)));
-        assert_eq!(full.judge(NodeId(most + 1), DISK), (Acquaintance::Crowded, None));
-        assert_eq!(full.judge(NodeId(most), DISK), (Acquaintance::Known, None));
-        assert_eq!(full.judge(NodeId(1), OTHER), (Acquaintance::Stranger { known: DISK }, None));
+        assert_eq!(full.judge(NodeId(most + 1), DISK), (PeerCheck::Full, None));
+        assert_eq!(full.judge(NodeId(most), DISK), (PeerCheck::Known, None));
+        assert_eq!(full.judge(NodeId(1), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
         assert_eq!(read(&full.encode(), most), Ok(full.clone()));
         let more = of((1..=most + 1).map(|peer| (peer, DISK)));
         let error = read(&more.encode(), 0).expect_err("too many").to_string();
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_meta_knows_of_must_be_there() {
-        let nothing = |known| Acquaintances::read(&mut Memory::default(), &[], known);
-        assert_eq!(nothing(0), Ok(Acquaintances::default()));
+        let nothing = |known| KnownPeers::read(&mut Memory::default(), &[], known);
+        assert_eq!(nothing(0), Ok(KnownPeers::default()));
         let error = nothing(2).expect_err("a file is missing").to_string();
         assert!(error.contains("PEERS is damaged") && error.contains("META knows of 2 peers in it"), "{error}");
         let error = read(&of([(1, DISK)]).encode(), 2).expect_err("an older file").to_string();

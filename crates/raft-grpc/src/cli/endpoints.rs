@@ -9,7 +9,7 @@ const DEFAULT_ENDPOINTS: [&str; 3] = ["http://127.0.0.1:7071", "http://127.0.0.1
 
 /// Where the cluster is, and how long to try.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Reach {
+pub(crate) struct Endpoints {
     /// Where nodes serve clients: http://HOST:PORT, comma separated; else RAFT_ENDPOINTS, else ports 7071, 7081 and
     /// 7091 here
     #[arg(long, global = true, value_name = "URLS", value_delimiter = ',')]
@@ -19,7 +19,7 @@ pub(crate) struct Reach {
     timeout: Duration,
 }
 
-impl Reach {
+impl Endpoints {
     /// What to tell a client.
     pub(crate) fn options(&self) -> Result<ClientOptions, Failure> {
         let environment = match std::env::var("RAFT_ENDPOINTS") {

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A way in which calls to a disk fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Ailment {
+pub enum InjectedError {
     /// One read fails.
     ReadError,
     /// One change fails: nothing of it is done, or a write is done in part.
@@ -18,7 +18,7 @@ pub enum Ailment {
     FailedSync,
 }
 
-impl fmt::Display for Ailment {
+impl fmt::Display for InjectedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ReadError => "a read fails",
@@ -31,12 +31,12 @@ impl fmt::Display for Ailment {
 
 /// What a disk suffers from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ailments {
+pub(super) struct InjectedErrors {
     read_error: Option<Onset>,
     write_error: Option<Onset>,
     failed_sync: Option<Onset>,
     full: Option<u64>,
-    struck: Vec<Ailment>,
+    struck: Vec<InjectedError>,
 }
 
 /// When one of them strikes: after this many more calls of its kind. What it leaves is chosen by the bits.
@@ -46,19 +46,19 @@ struct Onset {
     bits: u64,
 }
 
-impl Ailments {
-    pub(super) fn begin(&mut self, ailment: Ailment, after: u64, bits: u64) {
+impl InjectedErrors {
+    pub(super) fn begin(&mut self, error: InjectedError, after: u64, bits: u64) {
         let onset = Some(Onset { after, bits });
-        match ailment {
-            Ailment::ReadError => self.read_error = onset,
-            Ailment::WriteError => self.write_error = onset,
-            Ailment::NoSpace => self.full = Some(after),
-            Ailment::FailedSync => self.failed_sync = onset,
+        match error {
+            InjectedError::ReadError => self.read_error = onset,
+            InjectedError::WriteError => self.write_error = onset,
+            InjectedError::NoSpace => self.full = Some(after),
+            InjectedError::FailedSync => self.failed_sync = onset,
         }
     }
 
     /// All of them end.
-    pub(super) fn cure(&mut self) {
+    pub(super) fn clear_errors(&mut self) {
         let struck = std::mem::take(&mut self.struck);
         *self = Self { struck, ..Self::default() };
     }
@@ -68,23 +68,23 @@ impl Ailments {
     }
 
     /// What has struck since this was asked last.
-    pub(super) fn take_struck(&mut self) -> Vec<Ailment> {
+    pub(super) fn take_struck(&mut self) -> Vec<InjectedError> {
         std::mem::take(&mut self.struck)
     }
 
     /// Whether this read fails.
     pub(super) fn read_fails(&mut self) -> bool {
-        due(&mut self.read_error).is_some_and(|_| self.strikes(Ailment::ReadError))
+        due(&mut self.read_error).is_some_and(|_| self.strikes(InjectedError::ReadError))
     }
 
     /// Whether this change fails, and the bits that choose what it leaves.
     pub(super) fn write_fails(&mut self) -> Option<u64> {
-        due(&mut self.write_error).filter(|_| self.strikes(Ailment::WriteError))
+        due(&mut self.write_error).filter(|_| self.strikes(InjectedError::WriteError))
     }
 
     /// Whether this sync of a file fails, likewise.
     pub(super) fn sync_fails(&mut self) -> Option<u64> {
-        due(&mut self.failed_sync).filter(|_| self.strikes(Ailment::FailedSync))
+        due(&mut self.failed_sync).filter(|_| self.strikes(InjectedError::FailedSync))
     }
 
     /// Whether something that needs space fails.
@@ -95,12 +95,12 @@ impl Ailments {
                 *left = less;
                 false
             }
-            None => self.strikes(Ailment::NoSpace),
+            None => self.strikes(InjectedError::NoSpace),
         }
     }
 
-    fn strikes(&mut self, ailment: Ailment) -> bool {
-        self.struck.push(ailment);
+    fn strikes(&mut self, error: InjectedError) -> bool {
+        self.struck.push(error);
         true
     }
 }
