@@ -8,12 +8,12 @@
 //! to the end of the scenario. A *point* is a node and a place in the run, or a moment; the outcomes of a place are a kill, and
 //! every power loss.
 
-use crate::disk::PowerCase;
-use crate::host::Armed;
 use crate::record::{CrashKind, SimTime};
 use crate::run::{Judge, MAX_EVENTS, RunResult, Sink, judged};
 use crate::scenario::model::{Enumeration, Keep, Scenario};
 use crate::world::World;
+use crate::world::disk::PowerCase;
+use crate::world::host::Armed;
 use raft_core::NodeId;
 use std::sync::Arc;
 use std::time::Duration;

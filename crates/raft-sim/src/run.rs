@@ -3,7 +3,7 @@
 use crate::checkers::{Checkers, End, Violation};
 use crate::enumerate;
 use crate::faults::FaultCount;
-use crate::hash::TraceHash;
+use crate::record::hash::TraceHash;
 use crate::record::{NodeView, Record, SimTime};
 use crate::scenario::model::Scenario;
 use crate::world::{Emission, World};

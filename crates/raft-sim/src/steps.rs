@@ -3,12 +3,12 @@
 //! This file must not draw anything but the nodes a step leaves open.
 
 use crate::faults::Fault;
-use crate::host::Armed;
-use crate::network::{CutId, links_across, links_between};
-use crate::operator::Work;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::model::{Condition, Keep, Links, Step, StepAction, Targets, Trigger};
+use crate::world::host::Armed;
+use crate::world::network::{CutId, links_across, links_between};
+use crate::world::operator::Work;
 use crate::world::{Emission, Event, World};
 use raft_core::{Configuration, NodeId, RoleKind};
 use std::collections::BTreeSet;
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn holds(&self, condition: &Condition) -> bool {
-        let any = |node: &Option<NodeId>, fits: &dyn Fn(&crate::host::Process, &raft_core::Status) -> bool| {
+        let any = |node: &Option<NodeId>, fits: &dyn Fn(&crate::world::host::Process, &raft_core::Status) -> bool| {
             let hosts = self.hosts.values().filter(|host| node.is_none_or(|node| node == host.id));
             hosts.filter_map(|host| host.process.as_ref()).any(|process| fits(process, &process.node.status()))
         };

@@ -5,8 +5,8 @@ use super::exit::Exit;
 use super::files;
 use super::replay::once;
 use anyhow::Result;
-use raft_sim::explain;
 use raft_sim::record::Record;
+use raft_sim::record::explain;
 use raft_sim::run::Sink;
 use std::io::{self, BufWriter, Stdout, Write};
 

@@ -3,8 +3,8 @@
 use super::pool;
 use super::report::Finding;
 use anyhow::{Context, Result};
-use raft_sim::explain;
 use raft_sim::record::Record;
+use raft_sim::record::explain;
 use raft_sim::run::{self, Sink};
 use raft_sim::scenario::model::Scenario;
 use raft_sim::scenario::parse::Recorded;

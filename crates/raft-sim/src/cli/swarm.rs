@@ -4,15 +4,15 @@ use super::args::{Profile, Shard, SwarmArgs};
 use super::campaign::{self, Group};
 use super::exit::Exit;
 use anyhow::Result;
-use raft_sim::swarm_profiles;
+use raft_sim::faults::profiles;
 
 /// Runs a swarm profile.
 pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
     let scenario = match args.profile {
-        Profile::Net => swarm_profiles::net(args.nodes),
-        Profile::Disk => swarm_profiles::disk(args.nodes),
-        Profile::Timing => swarm_profiles::timing(args.nodes),
-        Profile::All => swarm_profiles::all(args.nodes),
+        Profile::Net => profiles::net(args.nodes),
+        Profile::Disk => profiles::disk(args.nodes),
+        Profile::Timing => profiles::timing(args.nodes),
+        Profile::All => profiles::all(args.nodes),
     };
     let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { scenario.seeds.clone() };
     let seeds = args.seeds.clone().unwrap_or(open_end);

@@ -1,7 +1,7 @@
 //! Is a run a function of scenario and seed? Run it twice and compare every line of the trace.
 
-use raft_sim::explain;
 use raft_sim::record::Record;
+use raft_sim::record::explain;
 use raft_sim::run::Sink;
 
 /// Two sinks for one run.

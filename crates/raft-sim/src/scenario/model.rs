@@ -2,9 +2,9 @@
 
 use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
-use crate::disk::InjectedError;
 use crate::faults::Fault;
 use crate::record::CrashKind;
+use crate::world::disk::InjectedError;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use raft_node::InboxLimits;
 use std::collections::{BTreeMap, BTreeSet};
@@ -477,7 +477,7 @@ pub enum Keep {
     Nothing,
     /// Everything.
     Everything,
-    /// The outcome of this number, of all there are ([`PowerCase`](crate::disk::PowerCase)); no step can say this.
+    /// The outcome of this number, of all there are ([`PowerCase`](crate::world::disk::PowerCase)); no step can say this.
     Case(u64),
 }
 

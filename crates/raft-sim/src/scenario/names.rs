@@ -1,7 +1,7 @@
 //! The words of a scenario file for the model's small enums. One table for reading and writing each.
 
 use super::model::ClientReads;
-use crate::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
+use crate::world::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 /// How clients may read.

@@ -5,9 +5,9 @@ use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, 
 use super::names::{MESSAGE_KINDS, ROLES, named};
 use super::parse::{self, Moment, duration, duration_range, set};
 use super::{changes, suggest, targets, units};
-use crate::disk::InjectedError;
 use crate::faults::Fault;
 use crate::record::CrashKind;
+use crate::world::disk::InjectedError;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use std::time::Duration;
 

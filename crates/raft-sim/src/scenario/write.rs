@@ -12,8 +12,8 @@ use super::parse::{Recorded, VERSION};
 use super::steps::KEEPS;
 use super::targets::{show, show_links, show_nodes};
 use super::units::{self, show_percentage, show_range};
-use crate::disk::InjectedError;
 use crate::record::CrashKind;
+use crate::world::disk::InjectedError;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::fmt::Display;
 

@@ -316,7 +316,7 @@ fn a_snapshot_takes_its_way_over_disk_and_link() {
     let grown = whats(&of_n3, |kind| matches!(kind, RecordKind::SnapshotGrown { file: SnapshotFile::Received, .. }));
     assert!(sent.len() > 1 && sent[0] < grown[0] && grown[0] < received[0], "{sent:?} {grown:?}");
     assert!(delivered.iter().any(|number| *number > received[0]), "{delivered:?}");
-    let lines: Vec<String> = records.iter().map(crate::explain::line).collect();
+    let lines: Vec<String> = records.iter().map(crate::record::explain::line).collect();
     assert!(lines.iter().any(|line| line.contains("takes a snapshot ")), "a line for each");
     assert!(lines.iter().any(|line| line.ends_with(", its file is durable")));
 }

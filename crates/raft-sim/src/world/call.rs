@@ -9,10 +9,10 @@
 use super::peers::Sender;
 use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::{Host, Process, RecordedInput};
-use crate::network::{Copy, Link};
 use crate::record::{CrashKind, RecordKind, SimTime, Verdict};
 use crate::rng::Site;
+use crate::world::host::{Host, Process, RecordedInput};
+use crate::world::network::{Copy, Link};
 use bytes::Bytes;
 use raft_core::{NodeId, RejectReason, RequestId, Rpc};
 use raft_node::{NodeInput, NodeOutput, Reply, Report, Request};

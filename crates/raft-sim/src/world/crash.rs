@@ -1,12 +1,12 @@
 //! Processes end without warning and start again.
 
 use super::{Emission, Event, World};
-use crate::disk::{Choice, PowerCase, PowerLoss, PowerLossReport};
 use crate::faults::Fault;
-use crate::host::{Armed, Host};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
+use crate::world::disk::{Choice, PowerCase, PowerLoss, PowerLossReport};
+use crate::world::host::{Armed, Host};
 use raft_core::NodeId;
 use std::time::Duration;
 

@@ -3,12 +3,12 @@
 //! This file must not choose whom it strikes: that is the script's and the swarm's.
 
 use super::{Emission, World};
-use crate::disk::{InjectedError, SECTOR_BYTES, Sector, SimDisk};
 use crate::faults::Fault;
-use crate::host::{Host, SEGMENTS};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::model::Keep;
+use crate::world::disk::{InjectedError, SECTOR_BYTES, Sector, SimDisk};
+use crate::world::host::{Host, SEGMENTS};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 

@@ -9,10 +9,10 @@
 
 use super::{Emission, Event, World};
 use crate::faults::Fault;
-use crate::host::{Host, Process, RecordedInput, newest_segment};
-use crate::lane::{Done, Working};
 use crate::record::RecordKind;
 use crate::rng::Site;
+use crate::world::host::{Host, Process, RecordedInput, newest_segment};
+use crate::world::working::{Done, Working};
 use raft_core::{NodeId, SnapshotMeta, Write};
 use raft_node::{DiskJob, DiskTask, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
 use raft_store::StoreError;

@@ -1,7 +1,7 @@
 //! Since when, and among whom, nothing is disturbed any more: what liveness is judged by.
 
 use super::{Healed, World};
-use crate::host::Host;
+use crate::world::host::Host;
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 

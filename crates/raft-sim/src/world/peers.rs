@@ -5,7 +5,7 @@
 //! A connection lasts as long as the two processes, even if links are cut meanwhile.
 
 use super::World;
-use crate::host::{Caller, Connection, RecordedInput};
+use crate::world::host::{Caller, Connection, RecordedInput};
 use raft_core::NodeId;
 use raft_store::{DiskId, PeerCheck};
 

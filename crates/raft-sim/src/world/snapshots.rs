@@ -5,9 +5,9 @@
 
 use super::peers::Sender;
 use super::{Emission, Event, World};
-use crate::host::RecordedInput;
-use crate::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use crate::record::RecordKind;
+use crate::world::host::RecordedInput;
+use crate::world::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use bytes::Bytes;
 use raft_core::NodeId;
 use raft_node::{NodeInput, SnapshotMessage};

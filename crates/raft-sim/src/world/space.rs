@@ -3,10 +3,10 @@
 //! When, is decided where every host asks ([`raft_node::DiskExecutor`]). This file must not decide it.
 
 use super::World;
-use crate::host::RecordedInput;
-use crate::lane::Working;
 use crate::record::RecordKind;
 use crate::rng::Site;
+use crate::world::host::RecordedInput;
+use crate::world::working::Working;
 use raft_core::NodeId;
 use raft_node::NodeInput;
 

@@ -1,6 +1,6 @@
 //! Test support: every outcome of a power loss.
 
-use raft_sim::disk::Choice;
+use raft_sim::world::disk::Choice;
 
 /// Runs `run` once for every sequence of answers that its choices allow; returns how many there were.
 pub(crate) fn every_outcome(mut run: impl FnMut(&mut dyn FnMut(Choice) -> u64)) -> u64 {

@@ -3,7 +3,7 @@
 
 use crate::dying::every_outcome;
 use raft_core::{NodeId, Write};
-use raft_sim::disk::{PowerLoss, SimDisk};
+use raft_sim::world::disk::{PowerLoss, SimDisk};
 use raft_store::conformance::{Dying, OPTIONS, as_format_1, entries, fold, vote};
 use raft_store::{ClusterId, Disk, DiskId, Identity, OpenError, Opened, StoreError, inspect, open_node};
 

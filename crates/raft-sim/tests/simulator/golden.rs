@@ -2,8 +2,8 @@
 //! of behaviour, or of what is recorded: review it as code, then accept it (`INSTA_UPDATE=always cargo test`, and the new
 //! hash from the message).
 
-use raft_sim::explain;
 use raft_sim::record::Record;
+use raft_sim::record::explain;
 use raft_sim::run::run;
 use raft_sim::scenario::model::Scenario;
 use raft_sim::scenario::parse::parse;

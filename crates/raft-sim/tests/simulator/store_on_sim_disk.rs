@@ -5,7 +5,7 @@ use crate::dying::every_outcome;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
-use raft_sim::disk::{Choice, ChoiceKind, InjectedError, PowerLoss, SimDisk};
+use raft_sim::world::disk::{Choice, ChoiceKind, InjectedError, PowerLoss, SimDisk};
 use raft_store::conformance::{self, Dying, OPTIONS, RESERVING, entries, fold, open, refusal, vote};
 use raft_store::{Recovery, Store};
 

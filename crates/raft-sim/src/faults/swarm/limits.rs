@@ -17,7 +17,7 @@ const BIGGEST_SNAPSHOT: u64 = 4_096;
 impl World {
     /// The settings of a node in a run with small limits: each is drawn by itself, and most are left as they are half of
     /// the time.
-    pub(super) fn draw_limits(&mut self, node: NodeId, settings: &mut RaftSettings) {
+    pub(crate) fn draw_limits(&mut self, node: NodeId, settings: &mut RaftSettings) {
         let mut place = 0;
         // Two choices each: whether, and how much.
         let mut draw_at = |ppm| {

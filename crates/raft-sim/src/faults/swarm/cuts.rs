@@ -2,8 +2,8 @@
 
 use super::SwarmEvent;
 use crate::faults::Fault;
-use crate::network::{Link, links_across, links_between};
 use crate::steps::list;
+use crate::world::network::{Link, links_across, links_between};
 use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 impl World {
     /// Only nodes of one group talk.
-    pub(super) fn partition_some(&mut self, n: u64, length: Duration) {
+    pub(crate) fn partition_some(&mut self, n: u64, length: Duration) {
         let groups = self.drawn_groups(n);
         let labels: Vec<String> = groups.iter().map(list).collect();
         let links = links_across(&self.nodes(), &groups);
@@ -19,7 +19,7 @@ impl World {
     }
 
     /// Nothing passes in one direction.
-    pub(super) fn cut_one_way(&mut self, n: u64, length: Duration) {
+    pub(crate) fn cut_one_way(&mut self, n: u64, length: Duration) {
         let (from, to) = self.drawn_direction(n);
         let label = format!("cut {} > {}", list(&from), list(&to));
         self.cut_for(links_between(&from, &to), Fault::OneWayCut, length, label);
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    pub(super) fn isolate_leader(&mut self, n: u64, length: Duration) {
+    pub(crate) fn isolate_leader(&mut self, n: u64, length: Duration) {
         let Some(leader) = self.leader() else { return };
         let mut others = self.nodes();
         others.remove(&leader);

@@ -3,11 +3,11 @@
 
 use super::SwarmEvent;
 use crate::faults::Fault;
-use crate::host::Armed;
 use crate::record::CrashKind;
 use crate::rng::Draw;
 use crate::scenario::model::Keep;
 use crate::steps::list;
+use crate::world::host::Armed;
 use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 impl World {
     /// One node, mostly; else some, or all at once.
-    pub(super) fn crash_some(&mut self, n: u64, crash: CrashKind, length: Duration) {
+    pub(crate) fn crash_some(&mut self, n: u64, crash: CrashKind, length: Duration) {
         let nodes: BTreeSet<NodeId> = match self.detail(n, 1).below(8) {
             0 => self.nodes(),
             1 | 2 => self.nodes().into_iter().filter(|node| self.detail(n, 16 + node.0).chance_ppm(500_000)).collect(),
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Mostly drawn operation by operation; the extremes are worth having, too.
-    pub(super) fn drawn_keep(&mut self, n: u64) -> Keep {
+    pub(crate) fn drawn_keep(&mut self, n: u64) -> Keep {
         match self.detail(n, 2).below(8) {
             0 => Keep::Everything,
             1 | 2 => Keep::Nothing,
@@ -41,7 +41,7 @@ impl World {
         }
     }
 
-    pub(super) fn arm(&mut self, n: u64, length: Duration) {
+    pub(crate) fn arm(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
         let crash = if self.detail(n, 3).chance_ppm(500_000) { CrashKind::Kill } else { CrashKind::PowerLoss };
@@ -53,7 +53,7 @@ impl World {
     }
 
     /// Mostly in the middle of what the node is doing anyway; now and then during the recovery after a crash of its own.
-    pub(super) fn arm_disk(&mut self, n: u64, length: Duration) {
+    pub(crate) fn arm_disk(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let from_creation = self.detail(n, 5).chance_ppm(500_000);
         let after = u32::try_from(self.detail(n, 1).below(if from_creation { 6 } else { 12 })).unwrap_or(0);
@@ -75,7 +75,7 @@ impl World {
 
     /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
     /// follows would take it back.
-    pub(super) fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
+    pub(crate) fn kill_restart_power_loss(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         self.emit_fault(format!("kill {node}, restart, power loss"));
         self.fault_counts.inject(Fault::KillRestartPowerLoss);

@@ -1,6 +1,10 @@
 //! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
 //! read this one stream and nothing else.
 
+pub mod explain;
+pub mod hash;
+pub mod trace;
+
 use crate::faults::Fault;
 use crate::scenario::model::Limits;
 use bytes::Bytes;

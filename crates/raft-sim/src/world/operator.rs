@@ -178,7 +178,7 @@ impl World {
         }
         self.operator.asked = None;
         let Some(errand) = self.operator.tasks.front_mut() else { return };
-        errand.last_answer = format!("{}", crate::explain::Answer(reply));
+        errand.last_answer = format!("{}", crate::record::explain::Answer(reply));
         let fault = errand.work.fault();
         let senseless = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
         let told_to = matches!(reply, Reply::LeadershipTransferred { .. });

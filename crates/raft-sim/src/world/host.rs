@@ -2,12 +2,12 @@
 //!
 //! The disk's queue and the node's inbox are the production types. Who calls when, and what outputs mean for the rest of the world, is the world's business.
 
-use crate::clock::NodeClock;
-use crate::disk::{PowerLoss, SimDisk, Stop};
 use crate::faults::Fault;
-use crate::lane::Working;
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
 use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
+use crate::world::clock::NodeClock;
+use crate::world::disk::{PowerLoss, SimDisk, Stop};
+use crate::world::working::Working;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
     PeerStatus, RoleKind, Status, Term, Write,

@@ -1,11 +1,11 @@
 //! The end of all faults among a majority, for good; the minority keeps what it has, or worse.
 
 use crate::faults::Fault;
-use crate::network::links_between;
 use crate::record::CrashKind;
 use crate::rng::Site;
 use crate::scenario::model::Keep;
 use crate::steps::list;
+use crate::world::network::links_between;
 use crate::world::{Healed, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ const HEAL: Site = Site::new("swarm heal");
 impl World {
     /// Ends all faults of a drawn majority for good and keeps the minority out. A majority is one of every configuration
     /// that may be in force, and its disks are sound; nobody asks for another any more.
-    pub(super) fn heal_majority(&mut self) {
+    pub(crate) fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
         order.sort_unstable();

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a disk writes at once or not at all.
-pub(super) const SECTOR: u64 = 512;
+pub(crate) const SECTOR: u64 = 512;
 
 const PAGE: usize = 1024;
 
 /// A change of a file's bytes or length.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Write { offset: u64, data: Arc<[u8]> },
     SetLen(u64),
 }
 
 impl Change {
     /// Where the file ends at least after it.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         match self {
             Self::Write { offset, data } => offset + data.len() as u64,
             Self::SetLen(length) => *length,
@@ -25,7 +25,7 @@ impl Change {
     }
 
     /// How many bytes it writes.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Write { data, .. } => data.len() as u64,
             Self::SetLen(_) => 0,
@@ -33,7 +33,7 @@ impl Change {
     }
 
     /// What is done of it if it fails: nothing, or a write up to some sector.
-    pub(super) fn part(self, bits: u64) -> Option<Self> {
+    pub(crate) fn part(self, bits: u64) -> Option<Self> {
         let Self::Write { offset, data } = self else { return None };
         let sectors = (offset + data.len() as u64).div_ceil(SECTOR).saturating_sub(offset / SECTOR);
         let whole = (bits >> 1).checked_rem(sectors).unwrap_or(0);
@@ -45,24 +45,24 @@ impl Change {
 
 /// A file's bytes. Invariant: no page holds anything but zeros beyond the length.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Content {
+pub(crate) struct Content {
     pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
     length: u64,
 }
 
 impl Content {
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    pub(super) fn apply(&mut self, change: &Change) {
+    pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::Write { offset, data } => self.write(*offset, data),
             Change::SetLen(length) => self.set_len(*length),
         }
     }
 
-    pub(super) fn write(&mut self, offset: u64, data: &[u8]) {
+    pub(crate) fn write(&mut self, offset: u64, data: &[u8]) {
         let mut rest = data;
         let mut at = offset;
         while !rest.is_empty() {
@@ -84,7 +84,7 @@ impl Content {
         }
     }
 
-    pub(super) fn set_len(&mut self, length: u64) {
+    pub(crate) fn set_len(&mut self, length: u64) {
         if length < self.length {
             let (page, from) = place(length);
             self.pages.split_off(&(page + 1));
@@ -95,7 +95,7 @@ impl Content {
         self.length = length;
     }
 
-    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
+    pub(crate) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
         let count = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX).min(buffer.len());
         let mut rest = &mut buffer[..count];
         let mut at = offset;
@@ -113,7 +113,7 @@ impl Content {
     }
 
     /// The sectors that hold anything but zeros.
-    pub(super) fn used_sectors(&self) -> Vec<u64> {
+    pub(crate) fn used_sectors(&self) -> Vec<u64> {
         let mut used = Vec::new();
         for (&page, bytes) in &self.pages {
             let first = page * (PAGE as u64 / SECTOR);
@@ -124,7 +124,7 @@ impl Content {
     }
 
     /// Just after the last byte that is not zero.
-    pub(super) fn used_end(&self) -> u64 {
+    pub(crate) fn used_end(&self) -> u64 {
         let last = |(page, bytes): (&u64, &Arc<[u8; PAGE]>)| {
             bytes.iter().rposition(|&byte| byte != 0).map(|place| page * PAGE as u64 + place as u64 + 1)
         };
@@ -132,7 +132,7 @@ impl Content {
     }
 
     /// Whether all that `change` touched is the same in `other`.
-    pub(super) fn equals_where(&self, other: &Self, change: &Change) -> bool {
+    pub(crate) fn equals_where(&self, other: &Self, change: &Change) -> bool {
         match change {
             Change::SetLen(_) => self.length == other.length,
             Change::Write { offset, data } => {
@@ -148,7 +148,7 @@ impl Content {
     }
 
     /// Makes this equal to `other` in all that `change` touched, by sharing pages.
-    pub(super) fn copy_changed(&mut self, other: &Self, change: &Change) {
+    pub(crate) fn copy_changed(&mut self, other: &Self, change: &Change) {
         match change {
             Change::Write { offset, data } => {
                 let last = place((offset + data.len() as u64).max(1) - 1).0;

@@ -3,6 +3,9 @@
 //!
 //! This file must not know how a fault is injected.
 
+pub mod profiles;
+pub(crate) mod swarm;
+
 use std::collections::BTreeMap;
 
 /// The table of all kinds: what each is and when it matters, and its name in files and reports. Everything else that lists

@@ -5,9 +5,9 @@ use super::content::{Change, SECTOR};
 use super::{Choice, ChoiceKind, File, PowerLoss, PowerLossReport};
 
 /// A power loss in progress.
-pub(super) struct Loss<'a> {
-    pub(super) keep: PowerLoss<'a>,
-    pub(super) report: PowerLossReport,
+pub(crate) struct Loss<'a> {
+    pub(crate) keep: PowerLoss<'a>,
+    pub(crate) report: PowerLossReport,
 }
 
 impl Loss<'_> {
@@ -20,7 +20,7 @@ impl Loss<'_> {
     }
 
     /// Whether something that cannot be torn is kept.
-    pub(super) fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
+    pub(crate) fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
         let kept = self.choose(kind, operation, 2) == 1;
         self.report.operations_lost += u64::from(!kept);
         kept
@@ -54,7 +54,7 @@ impl Loss<'_> {
 
 impl File {
     /// The power fails: what was not synced is kept or lost as chosen.
-    pub(super) fn lose(&mut self, loss: &mut Loss<'_>) {
+    pub(crate) fn lose(&mut self, loss: &mut Loss<'_>) {
         if self.changes.is_empty() && self.dropped.is_empty() {
             return;
         }
@@ -91,7 +91,7 @@ impl File {
 
     /// A sync fails: some of what it was to make durable is, the rest is forgotten. Adds the operations that are settled by
     /// that: durable, or lost to every reader.
-    pub(super) fn drop_dirty(&mut self, bits: u64, settled: &mut Vec<u64>) {
+    pub(crate) fn drop_dirty(&mut self, bits: u64, settled: &mut Vec<u64>) {
         let shows_old = bits & 1 == 1;
         for (place, (operation, change)) in self.changes.drain(..).enumerate() {
             if bits >> (1 + place % 63) & 1 == 1 {
@@ -111,7 +111,7 @@ impl File {
 
     /// Makes what was done durable. What was dropped is settled once the disk holds what can be read there. Adds the
     /// operations.
-    pub(super) fn sync(&mut self, settled: &mut Vec<u64>) {
+    pub(crate) fn sync(&mut self, settled: &mut Vec<u64>) {
         for (operation, change) in self.changes.drain(..) {
             self.durable.copy_changed(&self.seen, &change);
             settled.push(operation);

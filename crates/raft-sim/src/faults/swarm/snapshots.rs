@@ -9,7 +9,7 @@ const SETTINGS: Site = Site::new("swarm snapshot settings");
 
 impl World {
     /// The settings of a node in a run with snapshots.
-    pub(super) fn draw_snapshots(&mut self, node: NodeId, settings: &mut RaftSettings) {
+    pub(crate) fn draw_snapshots(&mut self, node: NodeId, settings: &mut RaftSettings) {
         let mut draw = |n| self.choices.draw(SETTINGS, node.0, n);
         // Small numbers matter as much as great ones: draw the magnitude first. Each node goes by its own.
         let most = [3, 12, 60][draw(0).below(3) as usize];

@@ -14,11 +14,11 @@ mod membership;
 mod snapshots;
 
 use crate::faults::Fault;
-use crate::network::CutId;
 use crate::record::{CrashKind, SimTime};
 use crate::rng::{Choices, Draw, Site};
 use crate::scenario::feature::{Feature, timed};
 use crate::scenario::model::{ClientReads, Keep, NetworkModel, RaftSettings, Scenario, SwarmModel};
+use crate::world::network::CutId;
 use crate::world::{Event, Healed, World};
 use disks::Broken;
 use raft_core::NodeId;

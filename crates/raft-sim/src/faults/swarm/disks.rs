@@ -7,14 +7,14 @@
 //! nobody counts the node any more.
 
 use super::SwarmEvent;
-use crate::disk::InjectedError;
 use crate::faults::Fault;
-use crate::operator::Work;
 use crate::record::CrashKind;
 use crate::rng::{Choices, Site};
 use crate::scenario::changes::{SeatChange, SeatStep, membership_change};
 use crate::scenario::feature::{Family, Feature, of_families};
 use crate::scenario::model::{Keep, Scenario};
+use crate::world::disk::InjectedError;
+use crate::world::operator::Work;
 use crate::world::{Event, World};
 use raft_core::{Configuration, NodeId};
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ const RESERVE: Site = Site::new("swarm reserve");
 
 /// Room ahead for some seconds of what clients write, or for a moment of it. An append is small beside it: one is let
 /// through whatever its size.
-pub(super) fn keep_reserve(scenario: &mut Scenario, choices: &mut Choices) {
+pub(crate) fn keep_reserve(scenario: &mut Scenario, choices: &mut Choices) {
     let reserve_bytes = [16 << 10, 32 << 10, 128 << 10][choices.draw(RESERVE, 0, 0).below(3) as usize];
     scenario.disk.reserve_bytes = reserve_bytes;
     scenario.raft.max_append_bytes = scenario.raft.max_append_bytes.min(reserve_bytes / 8);
@@ -46,12 +46,12 @@ pub(crate) struct Broken {
 
 impl Broken {
     /// Whether a node's disk has broken its promises.
-    pub(super) fn contains(&self, node: NodeId) -> bool {
+    pub(crate) fn contains(&self, node: NodeId) -> bool {
         self.nodes.contains(&node)
     }
 
     /// Whether a configuration has a quorum without them.
-    pub(super) fn leave_quorum(&self, configuration: &Configuration) -> bool {
+    pub(crate) fn leave_quorum(&self, configuration: &Configuration) -> bool {
         configuration.has_quorum(|id| !self.contains(id))
     }
 }
@@ -59,7 +59,7 @@ impl Broken {
 impl World {
     /// How many nodes stay out at first, to take the place of damaged ones. None in runs without damage, and where three
     /// nodes are all there is.
-    pub(super) fn draw_spares(&mut self) -> Option<u64> {
+    pub(crate) fn draw_spares(&mut self) -> Option<u64> {
         let damaging = of_families(&[Family::Damage]).any(|feature| self.draws_feature(feature));
         let most = self.scenario.nodes.saturating_sub(3).min(2);
         (damaging && most > 0).then(|| 1 + self.choices.draw(SPARES, 0, 0).below(most))
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// The n-th fault is one of a disk.
-    pub(super) fn strike_disk(&mut self, n: u64, feature: Feature, length: Duration) {
+    pub(crate) fn strike_disk(&mut self, n: u64, feature: Feature, length: Duration) {
         match feature {
             Feature::Eio => self.disk_errors(n, length),
             Feature::Enospc => self.fill_disk(n, length),
@@ -121,7 +121,7 @@ impl World {
     }
 
     /// There is space again; whoever has ended for want of it starts.
-    pub(super) fn make_space(&mut self, node: NodeId) {
+    pub(crate) fn make_space(&mut self, node: NodeId) {
         self.emit_fault(format!("the disk of {node} has space again"));
         self.clear_errors(node);
         self.start(node);
@@ -185,7 +185,7 @@ impl World {
     }
 
     /// An old copy of a disk is started, once nobody counts its node any more: all others have applied that it is removed.
-    pub(super) fn start_old_disk(&mut self, node: NodeId) {
+    pub(crate) fn start_old_disk(&mut self, node: NodeId) {
         let Some(swarm) = &self.swarm else { return };
         let again = swarm.timeout;
         let knows = |id: &NodeId| {
@@ -247,7 +247,7 @@ impl World {
     }
 
     /// Whether a change keeps to what the disks allow: nobody broken comes in, and a sound quorum is left.
-    pub(super) fn is_survivable(&self, present: &Configuration, steps: &[SeatChange]) -> bool {
+    pub(crate) fn is_survivable(&self, present: &Configuration, steps: &[SeatChange]) -> bool {
         let Some(swarm) = self.swarm.as_ref().filter(|swarm| !swarm.broken.nodes.is_empty()) else { return true };
         let names_broken = steps.iter().any(|step| step.seat != SeatStep::Remove && swarm.broken.contains(step.node));
         let after = present.begin(&membership_change(steps));
@@ -255,7 +255,7 @@ impl World {
     }
 
     /// Opens the run with what its faults stay within, where that is less than all that could happen.
-    pub(super) fn says_what_it_stays_within(&mut self) {
+    pub(crate) fn says_what_it_stays_within(&mut self) {
         if of_families(&[Family::Damage]).any(|feature| self.draws_feature(feature)) {
             let words = "damaged, lost and old disks: of a minority of the voters only, and no such node votes again";
             self.emit_fault(words.to_owned());

@@ -1,11 +1,11 @@
 //! Changes of the configuration and transfers at random: mostly sensible ones, at most one at a time, given up after a
 //! while.
 
-use crate::operator::Work;
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep};
 use crate::scenario::feature::Feature;
 use crate::world::World;
+use crate::world::operator::Work;
 use raft_core::{Configuration, NodeId};
 
 /// How many election timeouts the operator tries.
@@ -31,7 +31,7 @@ impl World {
     }
 
     /// A change of one or two seats. Nothing if the operator is at work.
-    pub(super) fn change_membership(&mut self, n: u64) {
+    pub(crate) fn change_membership(&mut self, n: u64) {
         if !self.operator_is_idle() {
             return;
         }
@@ -57,7 +57,7 @@ impl World {
     }
 
     /// Leadership goes to a drawn node, or to whom the leader thinks best.
-    pub(super) fn hand_over(&mut self, n: u64) {
+    pub(crate) fn hand_over(&mut self, n: u64) {
         if self.operator_is_idle() {
             let named = self.detail(n, 1).chance_ppm(NAMED);
             let to = named.then(|| self.drawn_node(n));

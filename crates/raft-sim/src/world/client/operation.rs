@@ -21,7 +21,7 @@ const MODE: Site = Site::new("client read mode");
 
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum ClientOp {
+pub(crate) enum ClientOp {
     Get { key: String, mode: ReadMode },
     Put { key: String, value: String, ttl_ms: u64 },
     Cas { key: String, old: Option<String>, new: String },
@@ -32,7 +32,7 @@ pub(super) enum ClientOp {
 
 impl ClientOp {
     /// The `n`-th wish of the client in this slot. Values are unique in the run, so that a read names its write.
-    pub(super) fn draw(
+    pub(crate) fn draw(
         model: &ClientModel,
         slot: usize,
         n: u64,
@@ -73,7 +73,7 @@ impl ClientOp {
         }
     }
 
-    pub(super) fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         self.query().is_some()
     }
 
@@ -89,12 +89,12 @@ impl ClientOp {
     }
 
     /// The question it asks, as the state machine reads it.
-    pub(super) fn question(&self) -> Option<Bytes> {
+    pub(crate) fn question(&self) -> Option<Bytes> {
         self.query().map(|(query, _)| query.encode())
     }
 
     /// As a request; a read needs no session.
-    pub(super) fn request(&self, session: SessionId, sequence: u64) -> Request {
+    pub(crate) fn request(&self, session: SessionId, sequence: u64) -> Request {
         if let Some((query, mode)) = self.query() {
             return Request::Query { query: query.encode(), mode };
         }
@@ -127,7 +127,7 @@ impl ClientOp {
 }
 
 /// How a get of the story reads: nothing is drawn for it.
-pub(super) fn scripted_mode(reads: ClientReads) -> ReadMode {
+pub(crate) fn scripted_mode(reads: ClientReads) -> ReadMode {
     if reads == ClientReads::Safe { ReadMode::Safe } else { ReadMode::Lease }
 }
 
@@ -158,18 +158,18 @@ impl fmt::Display for ClientOp {
 
 /// An operation that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finished {
-    pub(super) status: Status,
+pub(crate) struct Finished {
+    pub(crate) status: Status,
     client: u64,
     /// What it was, where no history is kept.
     label: Option<String>,
     /// Its line of a history, if it has one.
-    pub(super) line: Option<Operation>,
+    pub(crate) line: Option<Operation>,
 }
 
 impl Finished {
     /// The word of it, at the time of its end, if it has ended.
-    pub(super) fn returned(self, return_ns: Option<u64>) -> Option<ClientOutput> {
+    pub(crate) fn returned(self, return_ns: Option<u64>) -> Option<ClientOutput> {
         let Some(label) = self.label else {
             return self.line.map(|line| ClientOutput::Returned(Operation { return_ns, ..line }));
         };
@@ -184,20 +184,20 @@ impl Finished {
 
 /// An operation that has not ended.
 #[derive(Clone, Debug)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     client: u64,
     /// Whether it is to be a line of a history.
     in_history: bool,
     invoked: SimTime,
-    pub(super) op: ClientOp,
-    pub(super) give_up: SimTime,
+    pub(crate) op: ClientOp,
+    pub(crate) give_up: SimTime,
     /// The attempts that had, or may yet have, an effect.
-    pub(super) open: BTreeSet<RequestId>,
+    pub(crate) open: BTreeSet<RequestId>,
 }
 
 /// How an operation ended, for its client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Ended {
+pub(crate) struct Ended {
     status: Status,
     result: OpResult,
 }
@@ -207,7 +207,7 @@ impl Ended {
         Self { status: Status::Ok, result }
     }
 
-    pub(super) const fn surely_not() -> Self {
+    pub(crate) const fn surely_not() -> Self {
         Self { status: Status::Fail, result: OpResult::Null }
     }
 
@@ -217,19 +217,19 @@ impl Ended {
 }
 
 impl Pending {
-    pub(super) fn new(client: u64, op: ClientOp, now: SimTime, model: &ClientModel) -> Self {
+    pub(crate) fn new(client: u64, op: ClientOp, now: SimTime, model: &ClientModel) -> Self {
         let give_up = now.after(model.give_up_after);
         Self { client, in_history: model.has_history(), invoked: now, op, give_up, open: BTreeSet::new() }
     }
 
     /// The word of its beginning.
-    pub(super) fn invoked(&self, slot: usize) -> ClientOutput {
+    pub(crate) fn invoked(&self, slot: usize) -> ClientOutput {
         let query = if self.in_history { None } else { self.op.question() };
         ClientOutput::Invoked { slot, client: self.client, label: self.op.to_string(), query }
     }
 
     /// What an answer to one of the open attempts proves; none: the operation goes on.
-    pub(super) fn answer(&mut self, id: RequestId, reply: &Reply) -> Option<Ended> {
+    pub(crate) fn answer(&mut self, id: RequestId, reply: &Reply) -> Option<Ended> {
         match reply {
             Reply::Applied { response, .. } => Some(self.applied(response)),
             Reply::Answer { response, .. } => match Answer::decode(response) {
@@ -274,7 +274,7 @@ impl Pending {
     }
 
     /// What is to be said of it, but for its end time.
-    pub(super) fn ended(self, ended: Ended) -> Finished {
+    pub(crate) fn ended(self, ended: Ended) -> Finished {
         let Self { client, op, .. } = self;
         let label = (!self.in_history).then(|| op.to_string());
         let Ended { status, result } = ended;
@@ -283,19 +283,19 @@ impl Pending {
     }
 
     /// An operation that is given up: it failed only if every attempt surely had no effect.
-    pub(super) fn gave_up(self) -> Finished {
+    pub(crate) fn gave_up(self) -> Finished {
         let ended = self.in_doubt();
         self.ended(ended)
     }
 
     /// An operation that is open when the world ends.
-    pub(super) fn never_returned(self) -> Finished {
+    pub(crate) fn never_returned(self) -> Finished {
         self.ended(Ended::unknown())
     }
 }
 
 /// Learns from an operation what its key holds now, as far as this client knows.
-pub(super) fn remember(seen: &mut BTreeMap<String, Option<String>>, operation: &Operation) {
+pub(crate) fn remember(seen: &mut BTreeMap<String, Option<String>>, operation: &Operation) {
     let now = match (operation.status, operation.op, &operation.value, &operation.result) {
         (Status::Ok, Op::Put, OpValue::Value(value), _)
         | (Status::Ok, Op::Cas, OpValue::Cas(_, value), OpResult::Flag(true))

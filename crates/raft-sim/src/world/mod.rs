@@ -4,29 +4,37 @@
 //! A world is a value: a copy of it goes on exactly like the original. It must not know who watches.
 
 mod call;
+pub mod client;
+pub mod clock;
 mod configurations;
 mod crash;
+pub mod disk;
 mod disk_faults;
 mod disk_lane;
 mod healed;
+pub mod host;
+pub mod network;
+pub(crate) mod operator;
 mod pause;
 mod peers;
+pub mod queue;
 mod snapshots;
 mod space;
+pub mod working;
 
-use crate::client::{ClientOutput, Clients};
-use crate::clock::NodeClock;
-use crate::disk::{PowerCase, SimDisk};
 use crate::faults::FaultCounts;
-use crate::host::{Host, first_write};
-use crate::network::{Copy, Network};
-use crate::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
-use crate::queue::Queue;
+use crate::faults::swarm::{Swarm, SwarmEvent, as_drawn};
 use crate::record::{NodeView, Record, RecordKind, SimTime};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
 use crate::steps::Script;
-use crate::swarm::{Swarm, SwarmEvent, as_drawn};
+use crate::world::client::{ClientOutput, Clients};
+use crate::world::clock::NodeClock;
+use crate::world::disk::{PowerCase, SimDisk};
+use crate::world::host::{Host, first_write};
+use crate::world::network::{Copy, Network};
+use crate::world::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
+use crate::world::queue::Queue;
 use bytes::Bytes;
 use configurations::Configurations;
 use peers::Sender;

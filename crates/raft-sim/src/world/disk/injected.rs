@@ -31,7 +31,7 @@ impl fmt::Display for InjectedError {
 
 /// What a disk suffers from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InjectedErrors {
+pub(crate) struct InjectedErrors {
     read_error: Option<Onset>,
     write_error: Option<Onset>,
     failed_sync: Option<Onset>,
@@ -47,7 +47,7 @@ struct Onset {
 }
 
 impl InjectedErrors {
-    pub(super) fn begin(&mut self, error: InjectedError, after: u64, bits: u64) {
+    pub(crate) fn begin(&mut self, error: InjectedError, after: u64, bits: u64) {
         let onset = Some(Onset { after, bits });
         match error {
             InjectedError::ReadError => self.read_error = onset,
@@ -58,37 +58,37 @@ impl InjectedErrors {
     }
 
     /// All of them end.
-    pub(super) fn clear_errors(&mut self) {
+    pub(crate) fn clear_errors(&mut self) {
         let struck = std::mem::take(&mut self.struck);
         *self = Self { struck, ..Self::default() };
     }
 
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         self.full.is_some() || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
     }
 
     /// What has struck since this was asked last.
-    pub(super) fn take_struck(&mut self) -> Vec<InjectedError> {
+    pub(crate) fn take_struck(&mut self) -> Vec<InjectedError> {
         std::mem::take(&mut self.struck)
     }
 
     /// Whether this read fails.
-    pub(super) fn read_fails(&mut self) -> bool {
+    pub(crate) fn read_fails(&mut self) -> bool {
         due(&mut self.read_error).is_some_and(|_| self.strikes(InjectedError::ReadError))
     }
 
     /// Whether this change fails, and the bits that choose what it leaves.
-    pub(super) fn write_fails(&mut self) -> Option<u64> {
+    pub(crate) fn write_fails(&mut self) -> Option<u64> {
         due(&mut self.write_error).filter(|_| self.strikes(InjectedError::WriteError))
     }
 
     /// Whether this sync of a file fails, likewise.
-    pub(super) fn sync_fails(&mut self) -> Option<u64> {
+    pub(crate) fn sync_fails(&mut self) -> Option<u64> {
         due(&mut self.failed_sync).filter(|_| self.strikes(InjectedError::FailedSync))
     }
 
     /// Whether something that needs space fails.
-    pub(super) fn has_no_space(&mut self) -> bool {
+    pub(crate) fn has_no_space(&mut self) -> bool {
         let Some(left) = &mut self.full else { return false };
         match left.checked_sub(1) {
             Some(less) => {

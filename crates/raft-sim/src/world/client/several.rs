@@ -18,7 +18,7 @@ fn key(number: u64) -> Bytes {
 }
 
 /// The keys from one on, up to another or to the end; and the most that are wanted, 0: all.
-pub(super) fn range(model: &ClientModel, slot: u64, n: u64, choices: &mut Choices) -> (KeyRange, u64) {
+pub(crate) fn range(model: &ClientModel, slot: u64, n: u64, choices: &mut Choices) -> (KeyRange, u64) {
     let mut draw = |place: u64| choices.draw(RANGE, slot, n * 8 + place);
     let start = if draw(0).chance_ppm(500_000) { Bytes::new() } else { key(1 + draw(1).below(model.keys)) };
     let end = if draw(2).chance_ppm(500_000) { None } else { Some(key(1 + draw(3).below(model.keys))) };
@@ -27,7 +27,7 @@ pub(super) fn range(model: &ClientModel, slot: u64, n: u64, choices: &mut Choice
 }
 
 /// One or two compares, some changes if they hold, and a look at the keys if not. The values are those of this operation.
-pub(super) fn txn(
+pub(crate) fn txn(
     model: &ClientModel,
     slot: u64,
     n: u64,
@@ -72,7 +72,7 @@ pub(super) fn txn(
 }
 
 /// How long what is put is to live, in milliseconds; 0: until it is removed.
-pub(super) fn ttl_ms(model: &SeveralModel, slot: u64, n: u64, choices: &mut Choices) -> u64 {
+pub(crate) fn ttl_ms(model: &SeveralModel, slot: u64, n: u64, choices: &mut Choices) -> u64 {
     if model.ttl_ppm == 0 || !choices.draw(TTL, slot, n * 2).chance_ppm(model.ttl_ppm) {
         return 0;
     }
@@ -85,7 +85,7 @@ fn name(key: &Bytes) -> std::borrow::Cow<'_, str> {
 }
 
 /// A range, for people.
-pub(super) fn show_range(f: &mut fmt::Formatter<'_>, range: &KeyRange, limit: u64, mode: ReadMode) -> fmt::Result {
+pub(crate) fn show_range(f: &mut fmt::Formatter<'_>, range: &KeyRange, limit: u64, mode: ReadMode) -> fmt::Result {
     write!(f, "range {}..", name(&range.start))?;
     range.end.iter().try_for_each(|end| write!(f, "{}", name(end)))?;
     if limit > 0 {
@@ -95,7 +95,7 @@ pub(super) fn show_range(f: &mut fmt::Formatter<'_>, range: &KeyRange, limit: u6
 }
 
 /// A transaction, for people: what it changes if it may.
-pub(super) fn show_txn(f: &mut fmt::Formatter<'_>, txn: &Txn) -> fmt::Result {
+pub(crate) fn show_txn(f: &mut fmt::Formatter<'_>, txn: &Txn) -> fmt::Result {
     write!(f, "txn, {} compares:", txn.compares.len())?;
     txn.success.iter().try_for_each(|op| match op {
         TxnOp::Put { key, value, .. } => write!(f, " put {} = {};", name(key), name(value)),
