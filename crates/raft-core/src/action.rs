@@ -1,143 +1,88 @@
-//! What the core can ask for. An action that exists may be carried out at once: what must wait for the disk is not
-//! emitted until the disk has reported.
+//! The actions that the core asks of its host. An action may be carried out as soon as it is returned: what must wait for the
+//! disk is not emitted before the disk has reported (rule R3).
 //!
-//! Order binds only inside a lane: disk (`Persist`, `Compact`), state machine (`Restore`, `Apply`), news (everything that
-//! answers or announces). Sends are free, and a `ReadLog` may overtake.
+//! Order matters only within a lane: disk (`Persist`, `Compact`), state machine (`Restore`, `Apply`), answers and
+//! announcements. A `Send` may be reordered, and a `ReadLog` may run before earlier disk actions.
 
+use crate::canonical::canonical;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::event::Event;
-use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Term, WriteId};
 use crate::membership::InvalidChange;
 use crate::message::Rpc;
-use crate::snapshot::{InstallMode, SnapshotMeta};
+use crate::snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
+use crate::status::StopReason;
 use alloc::vec;
 use core::fmt;
 
-/// Everything the core can ask for, and everything it reports.
+/// What the core asks of its host, and what it reports.
+#[allow(missing_docs)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
     /// Send this to a peer. May be dropped, delayed, repeated; must not block.
-    Send {
-        /// The peer.
-        to: NodeId,
-        /// What to say.
-        rpc: Rpc,
-    },
-    /// Make this durable as one atomic record, then report `Persisted`. At most one a call, in order of id.
+    Send { to: NodeId, rpc: Rpc },
+    /// Make this durable as one atomic record, then report `Persisted`. At most one per call, in order of id.
     Persist(Write),
-    /// Apply these committed, durable entries in order, then report `Applied`. The entry with the (index, term) of an
-    /// `Appended` is that request, done.
+    /// Apply these committed, durable entries in order, then report `Applied`. An entry with the index and term of an
+    /// `Appended` completes that request.
     Apply {
         /// Consecutive entries; no-ops and configurations among them.
         entries: Entries,
     },
-    /// Set the state machine to this snapshot, whose file is here, then report `Applied` of its last index. What was
-    /// appended up to there and has not been applied is of unknown outcome.
-    Restore {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// Entries before this index are needed no more: a durable snapshot covers them. May be done later, in part, or never.
+    /// Restore the state machine from this snapshot, whose file is here, then report `Applied` of its last index. Requests
+    /// appended up to there and not applied have an unknown outcome.
+    Restore { meta: SnapshotMeta },
+    /// Entries before this index are no longer needed: a durable snapshot covers them. May be done later, in part, or never.
     Compact {
         /// The first index that is needed.
         before: LogIndex,
     },
-    /// Read these entries back, then report `LogRead`: at least one, no more bytes than `max_bytes` beyond that one. All of
-    /// them are durable.
+    /// Read these durable entries back, then report `LogRead` with at least one, and with more only up to `max_bytes`
+    /// ([`Entry::size`]).
     ReadLog {
         /// Repeated in the answer.
         read: ReadId,
-        /// The first index.
         first: LogIndex,
-        /// The last index.
         last: LogIndex,
-        /// Enough bytes of entries ([`Entry::size`]).
         max_bytes: u64,
     },
-    /// Send this snapshot's file to a peer, whose host hands it over as `SnapshotReceived` with this term. May fail or be
-    /// dropped; what becomes of it is reported by `SnapshotSent`.
-    SendSnapshot {
-        /// The peer.
-        to: NodeId,
-        /// The leader's term.
-        term: Term,
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// The proposal is in this node's log. **Promises nothing**: answer the client when an entry of the same index
-    /// *and term* is applied. Another term at that index: surely lost. Leadership lost first: unknown.
-    Appended {
-        /// The request.
-        id: RequestId,
-        /// The entry that carries it.
-        entry: EntryId,
-    },
+    /// Send this snapshot's file to a peer, whose host passes it to its core as `SnapshotReceived` with this term. May fail or
+    /// be dropped; report its progress as `SnapshotSent`.
+    SendSnapshot { to: NodeId, term: Term, meta: SnapshotMeta },
+    /// The proposal is in this node's log. **This promises nothing**: answer the client when an entry of the same index
+    /// *and term* is applied. An entry of another term at that index: surely lost. Leadership lost first: unknown.
+    Appended { id: RequestId, entry: EntryId },
     /// The request surely had no effect.
-    Rejected {
-        /// The request.
-        id: RequestId,
-        /// Why.
-        reason: RejectReason,
-    },
+    Rejected { id: RequestId, reason: RejectReason },
     /// The read may be served once everything up to `index` is applied.
     ReadReady {
-        /// The request.
         id: RequestId,
         /// The read index (Thesis §6.4).
         index: LogIndex,
     },
     /// The read cannot be served here.
-    ReadFailed {
-        /// The request.
-        id: RequestId,
-        /// Why.
-        reason: RejectReason,
-    },
-    /// This node led in `term` and does no longer: what it appended and has not applied is now of unknown outcome.
-    LeadershipLost {
-        /// The term it led in.
-        term: Term,
-    },
-    /// The leader this node knows of is another, or none.
-    LeaderChanged {
-        /// The current term.
-        term: Term,
-        /// Its leader, if known.
-        leader: Option<NodeId>,
-    },
-    /// Leadership was handed over: this node leads no longer, because the target has begun an election in the next term.
-    /// Whether it wins, `LeaderChanged` says.
-    TransferDone {
-        /// The request.
-        id: RequestId,
-        /// The target.
-        to: NodeId,
-    },
-    /// Leadership was not handed over to the target.
-    TransferFailed {
-        /// The request.
-        id: RequestId,
-        /// Why.
-        reason: TransferFailure,
-    },
-    /// The configuration in force is another, or has been committed.
+    ReadFailed { id: RequestId, reason: RejectReason },
+    /// This node no longer leads `term`: what it appended and has not applied has an unknown outcome.
+    LeadershipLost { term: Term },
+    /// The known leader has changed; none: it is unknown.
+    LeaderChanged { term: Term, leader: Option<NodeId> },
+    /// Leadership was transferred: the target has begun an election in the next term, so this node no longer leads.
+    /// `LeaderChanged` says whether the target wins.
+    TransferDone { id: RequestId, to: NodeId },
+    /// Leadership was not transferred to the target.
+    TransferFailed { id: RequestId, reason: TransferFailure },
+    /// The configuration in force has changed or is now committed.
     ConfigurationChanged {
-        /// The configuration.
         configuration: Configuration,
-        /// The entry that carries it.
         at: EntryId,
         /// Whether that entry is committed. Until it is, the change can be rolled back.
         committed: bool,
     },
-    /// The replica found a contradiction that Raft proves impossible and has stopped for good. Last of all news.
-    Stopped {
-        /// What it found.
-        reason: StopReason,
-    },
-    /// For logs, traces and pictures; may be ignored entirely. Only with [`Config::observe`](crate::Config).
+    /// The replica found a contradiction that Raft proves impossible and has stopped for good. Its last report.
+    Stopped { reason: StopReason },
+    /// For logs and traces; may be ignored. Only with [`Config::observe`](crate::Config).
     Observe(Event),
 }
 
@@ -159,28 +104,18 @@ pub struct Write {
     pub id: WriteId,
     /// The new hard state, if it changed.
     pub hard_state: Option<HardState>,
-    /// Entries from this index on are to be forgotten.
+    /// The log loses the entries from this index on.
     pub truncate_from: Option<LogIndex>,
-    /// The snapshot that is now this node's, if it is a new one. **Its file is durable before this record is written**; a
-    /// file that no record names is to be deleted.
+    /// The new snapshot of this node. **Its file is durable before this record is written**; delete a file that no record
+    /// names.
     pub snapshot: Option<SnapshotRecord>,
-    /// Entries to add after that. They follow the log that is left, or the snapshot, without a gap.
+    /// Entries to append after that. They follow the log that is left, or the snapshot, without a gap.
     pub entries: Entries,
 }
 
-/// A snapshot takes effect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct SnapshotRecord {
-    /// The snapshot.
-    pub meta: SnapshotMeta,
-    /// What becomes of the log.
-    pub log: InstallMode,
-}
-
 impl Write {
-    /// The first record of a founder of a new cluster: term 1, no vote, and the configuration as entry `1@1`. The same
-    /// on every founder, so a new cluster starts like an old one that all its members remember.
+    /// The first record of a founder of a new cluster: term 1, no vote, and the configuration as entry `1@1`. It is the same
+    /// on every founder, so a new cluster starts like a restarted one.
     pub fn bootstrap(configuration: Configuration) -> Self {
         let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) };
         Self {
@@ -194,69 +129,43 @@ impl Write {
 }
 
 /// Why a request was refused.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RejectReason {
     /// This node does not lead.
-    NotLeader {
-        /// Who does, as far as known.
-        leader: Option<NodeId>,
-    },
+    NotLeader { leader: Option<NodeId> },
     /// A limit of [`Config`](crate::Config) is reached; try again later.
     Busy,
-    /// Leadership is being handed over; try again later, perhaps elsewhere.
+    /// Leadership is being transferred; try again later, perhaps at another node.
     Transferring,
-    /// This leader is removing itself: it takes nothing new and is about to step down.
+    /// This leader is removing itself and is about to step down.
     Leaving,
-    /// There is nobody to hand leadership over to: no voter that answers, or not the one that was named.
+    /// No voter that answers can take over, or the named one cannot.
     NoTarget,
-    /// Too early for a change of the configuration: the last one is not decided yet, or this leader has committed
-    /// nothing in its term (Thesis §4.1).
+    /// Too early for a membership change: the last one is not committed yet, or this leader has committed nothing in its
+    /// term (Thesis §4.1).
     NotReady,
     /// The configuration in force is not the expected one.
-    ConfigurationMismatch {
-        /// The entry that carries it.
-        at: EntryId,
-    },
+    ConfigurationMismatch { at: EntryId },
     /// A learner that is to be promoted is too far behind (Thesis §4.2.1).
-    NotCaughtUp {
-        /// The learner.
-        id: NodeId,
-    },
+    NotCaughtUp { id: NodeId },
     /// The change makes no sense.
     InvalidChange(InvalidChange),
     /// The replica has stopped.
     Stopped,
 }
 
-/// Why leadership was not handed over.
+/// Why leadership was not transferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TransferFailure {
     /// The target did not take over in time. This node goes on leading.
     TimedOut,
-    /// The target can lead no longer: it votes no more, or has lost data. This node goes on leading.
+    /// The target can no longer lead: it is no voter, or has lost data. This node goes on leading.
     NoTarget,
     /// This node ceased to lead for another reason.
     LeadershipLost,
-}
-
-/// The contradiction that stopped a replica.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum StopReason {
-    /// The leader of the current term sent another entry for a place that is committed here (Raft §5.4.3: cannot be).
-    CommittedConflict {
-        /// What is committed here.
-        ours: EntryId,
-        /// What the leader sent.
-        theirs: EntryId,
-    },
-    /// The host has no entry any more that is not applied yet and that no snapshot covers.
-    EntriesMissing {
-        /// The first of them.
-        first: LogIndex,
-    },
 }
 
 impl fmt::Display for RejectReason {
@@ -265,10 +174,10 @@ impl fmt::Display for RejectReason {
             Self::NotLeader { leader: Some(leader) } => write!(f, "not the leader; {leader} is"),
             Self::NotLeader { leader: None } => write!(f, "not the leader; none is known"),
             Self::Busy => write!(f, "busy"),
-            Self::Transferring => write!(f, "leadership is being handed over"),
+            Self::Transferring => write!(f, "leadership is being transferred"),
             Self::Leaving => write!(f, "this leader is leaving"),
-            Self::NoTarget => write!(f, "nobody can take over"),
-            Self::NotReady => write!(f, "the last change is not decided, or nothing is committed in this term"),
+            Self::NoTarget => write!(f, "no node can take over"),
+            Self::NotReady => write!(f, "the last change is not committed, or no entry of this term is"),
             Self::ConfigurationMismatch { at } => write!(f, "the configuration in force is that of {at}"),
             Self::NotCaughtUp { id } => write!(f, "{id} has not caught up, Thesis §4.2.1"),
             Self::InvalidChange(reason) => write!(f, "{reason}"),
@@ -281,20 +190,9 @@ impl fmt::Display for TransferFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TimedOut => "the target did not take over in time",
-            Self::NoTarget => "the target can lead no longer",
-            Self::LeadershipLost => "leadership was lost otherwise",
+            Self::NoTarget => "the target can no longer lead",
+            Self::LeadershipLost => "leadership was lost for another reason",
         })
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CommittedConflict { ours, theirs } => {
-                write!(f, "{ours} is committed and the leader sent {theirs} for it")
-            }
-            Self::EntriesMissing { first } => write!(f, "the entries from {first} on are gone and not applied"),
-        }
     }
 }
 
@@ -315,8 +213,8 @@ impl fmt::Display for Write {
             write!(f, " truncate {index}..")?;
         }
         if let Some(SnapshotRecord { meta, log }) = &self.snapshot {
-            let fate = if *log == InstallMode::Discard { ", log discarded" } else { "" };
-            write!(f, " {meta}{fate}")?;
+            let discarded = if *log == InstallMode::Discard { ", log discarded" } else { "" };
+            write!(f, " {meta}{discarded}")?;
         }
         if self.entries.is_empty() { Ok(()) } else { write!(f, " {}", self.entries) }
     }
@@ -347,7 +245,7 @@ impl fmt::Display for Action {
             Self::LeadershipLost { term } => write!(f, "leadership of term {term} lost"),
             Self::LeaderChanged { term, leader: Some(leader) } => write!(f, "leader of term {term} is {leader}"),
             Self::LeaderChanged { term, leader: None } => write!(f, "leader of term {term} is unknown"),
-            Self::TransferDone { id, to } => write!(f, "{id} done: handed over to {to}"),
+            Self::TransferDone { id, to } => write!(f, "{id} done: leadership transferred to {to}"),
             Self::TransferFailed { id, reason } => write!(f, "{id} failed: {reason}"),
             Self::ConfigurationChanged { configuration, at, committed } => {
                 write!(f, "configuration {configuration} of {at}{}", if *committed { " committed" } else { "" })
@@ -364,4 +262,4 @@ impl fmt::Debug for Action {
     }
 }
 
-canonical!(SnapshotRecord { meta, log });
+canonical!(HardState { term, voted_for });

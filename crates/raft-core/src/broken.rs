@@ -1,4 +1,4 @@
-//! For tests of assertions: replicas to break, and the message that a broken one fails with.
+//! Test support for assertions: replicas to break, and the message with which a broken one fails.
 
 extern crate std;
 
@@ -6,7 +6,7 @@ use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendEntries, Input, RequestVoteResponse, Rpc, Vote};
-use crate::{Config, Instant, Message, Raft, RecoveredState};
+use crate::{Config, Instant, Message, Raft, RecoveredState, SnapshotMeta};
 use alloc::string::{String, ToString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -34,6 +34,12 @@ pub(crate) fn each_fails<T: Clone>(sound: &T, check: impl Fn(&mut T), changes: &
         });
         assert!(message.contains(expected), "{message}, expected {expected}");
     }
+}
+
+/// A snapshot of a log of the voter n1.
+pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
+    let configuration = Configuration::of_voters([NodeId(1)]);
+    SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
 }
 
 /// n1 of three, in term 1 with the configuration as `1@1`.

@@ -1,5 +1,6 @@
-//! What the host decides about a node.
+//! The settings of a node.
 
+use crate::canonical::{Canon, Canonical};
 use crate::id::NodeId;
 use crate::time::nanos;
 use core::ops::Range;
@@ -8,67 +9,65 @@ use core::time::Duration;
 /// The highest [`Config::priority`].
 pub const MAX_PRIORITY: u32 = 100;
 
-/// The settings of one node. The defaults are the safe ones; [`Config::check`] says what is out of range.
+/// The settings of one node. The defaults are safe; [`Config::check`] finds a setting that is out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
-    /// Who this node is.
+    #[allow(missing_docs)]
     pub id: NodeId,
-    /// Seeds the election jitter, with the node's id and what it restored. Different in different nodes and starts, if
-    /// two nodes with equal logs are not to draw related timeouts. Any value.
+    /// Seeds the election jitter, together with the node's id and restored state. With different seeds in different nodes and
+    /// starts, two nodes with equal logs draw unrelated timeouts. Any value.
     pub seed: u64,
     /// Election timeouts are drawn uniformly from this range (Raft §5.2). The start is also the length of stickiness,
     /// the end that of check-quorum. An empty range (start = end) draws nothing. Default 150 ms to 300 ms.
     pub election_timeout: Range<Duration>,
     /// A leader sends every peer an empty append this often. Above 0, below `election_timeout.start`. Default 50 ms.
     pub heartbeat_interval: Duration,
-    /// Ask whether an election could be won before disturbing anyone with a new term (Thesis §9.6). Default on.
+    /// Ask whether an election can be won before starting a new term (Thesis §9.6). Default on.
     pub pre_vote: bool,
-    /// A leader that no quorum answers for `election_timeout.end` steps down (Thesis §6.2). Default on.
+    /// A leader without answers of a quorum for `election_timeout.end` steps down (Thesis §6.2). Default on.
     pub check_quorum: bool,
     /// Ignore requests for votes for `election_timeout.start` after contact with a leader (Thesis §4.2.3). Default on.
     pub stickiness: bool,
-    /// Serve reads that ask for it without a round while a lease holds ([`ReadMode::Lease`](crate::ReadMode::Lease)), and
-    /// promise others the stickiness that their leases rest on; needs `stickiness`. A sole voter then waits for an
-    /// election timeout after its start, like everybody else. Such reads are only as good as `max_clock_drift_ppm`.
-    /// Before `election_timeout.start` is made shorter, or this or `stickiness` switched off, a node must have been down
-    /// for as long as it was: others may count on it. Default off.
+    /// Serve reads of [`ReadMode::Lease`](crate::ReadMode::Lease) without a round while a lease holds, and promise other
+    /// leaders the stickiness that their leases need; needs `stickiness`. A sole voter then waits for an election timeout
+    /// after its start, like any other node. Such reads rely on `max_clock_drift_ppm`. Before `election_timeout.start` is
+    /// shortened, or this or `stickiness` switched off, the node must be down for the old `election_timeout.start`: others
+    /// may rely on its promise. Default off.
     pub lease_reads: bool,
-    /// How far the rate of any node's clock is from true time at most, in parts per million. Below 1 000 000. A machine
-    /// that is paused while its clock is, too, drifts without bound. Default 10 000, which is 1 %.
+    /// The largest error of any node's clock rate, in parts per million. Below 1 000 000. A machine that is paused together
+    /// with its clock drifts without bound. Default 10 000, which is 1 %.
     pub max_clock_drift_ppm: u32,
-    /// Who is to lead when nobody does: at most [`MAX_PRIORITY`], the default. Below it a node that has lost its leader
-    /// waits longer before it asks for votes the first time, by up to `election_timeout.end` at 0 and in proportion
-    /// between; its further rounds are like everybody's. Two nodes take turns for sure if that differs by more than the
-    /// width of `election_timeout`: with the default timeouts 100, 50 and 0 do.
+    /// The preference for this node as leader: at most [`MAX_PRIORITY`], the default. Below it a node that has lost its
+    /// leader waits longer before its first request for votes, by up to `election_timeout.end` at 0 and in proportion
+    /// between; its further rounds have no delay. The order of two nodes is certain if their delays differ by more than the
+    /// width of `election_timeout`: with the default timeouts those of 100, 50 and 0 do.
     pub priority: u32,
-    /// A leader with a write in flight for longer hands over or steps down, and does not ask for votes until that write is
-    /// reported. Above 0; `Duration::MAX`: never. Default 10 s.
+    /// A leader with a write in flight for longer transfers leadership or steps down, and does not ask for votes until that
+    /// write is reported. Above 0; `Duration::MAX`: never. Default 10 s.
     pub max_write_stall: Duration,
     /// The most bytes of entries in one append; one entry always fits. Above 0. Default 1 MiB.
     pub max_append_bytes: u64,
-    /// The most bytes of entries on their way to one peer and not acknowledged; one append always fits. Above 0.
-    /// Default 16 MiB.
+    /// The most bytes of entries sent to one peer and not acknowledged; one append always fits. Above 0. Default 16 MiB.
     pub max_inflight_bytes: u64,
-    /// The most appends with entries on their way to one peer and not acknowledged. Above 0. Default 256.
+    /// The most appends with entries sent to one peer and not acknowledged. Above 0. Default 256.
     pub max_inflight_messages: usize,
     /// From this many bytes of uncommitted entries on, a leader answers proposals `Busy`. Above 0. Default 64 MiB.
     pub max_uncommitted_bytes: u64,
     /// From this many bytes waiting for the disk on, a leader answers proposals `Busy` and a follower ignores appends
     /// with new entries. Above 0. Default 64 MiB.
     pub max_unpersisted_bytes: u64,
-    /// The most bytes handed to the state machine and not yet reported `Applied`; one entry always fits. Above 0.
-    /// Default 16 MiB.
+    /// The most bytes in `Apply` actions that are not reported `Applied`; one entry always fits. Above 0. Default 16 MiB.
     pub max_apply_bytes: u64,
-    /// The most bytes of payloads kept in memory, beyond those that wait for the disk and at most `max_apply_bytes` that
-    /// wait to be applied; older ones are read back when they are needed. 0: none. Default 32 MiB.
+    /// The most bytes of payloads in memory, beyond those that wait for the disk and at most `max_apply_bytes` that wait to
+    /// be applied; older ones are read back when they are needed. 0: none. Default 32 MiB.
     pub max_cached_bytes: u64,
-    /// How many entries that a snapshot covers stay in the log, for peers that are a little behind. Default 10 000.
+    /// How many entries that a snapshot covers stay in the log, for peers that are slightly behind. Default 10 000.
     pub trailing_entries: u64,
-    /// While a snapshot is being sent, the log that follows it stays, too, until this leader has appended so many bytes
-    /// meanwhile; then the peer will need a newer snapshot. Default 256 MiB.
+    /// While a snapshot is being sent, the log after it stays until this leader has appended so many more bytes; then the
+    /// peer will need a newer snapshot. Default 256 MiB.
     pub max_retained_bytes: u64,
-    /// A snapshot on its way to a peer of which nothing is heard for so long counts as lost. Above 0. Default 60 s.
+    /// A snapshot in flight without progress for so long counts as lost. Above 0. Default 60 s.
     pub snapshot_timeout: Duration,
     /// From this many waiting reads on, a leader answers reads `Busy`. Above 0. Default 65 536.
     pub max_pending_reads: usize,
@@ -77,7 +76,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The default settings for the node `id`.
+    /// The default settings.
     pub fn new(id: NodeId) -> Self {
         const MIB: u64 = 1 << 20;
         Self {
@@ -107,10 +106,10 @@ impl Config {
         }
     }
 
-    /// What is out of range, if anything.
+    /// Checks the ranges of all settings.
     ///
     /// # Errors
-    /// The name of the first setting that is out of range, with the range.
+    /// The name of the first setting that is out of range, with its range.
     pub fn check(&self) -> Result<(), &'static str> {
         let (start, end) = (nanos(self.election_timeout.start), nanos(self.election_timeout.end));
         let limits = [
@@ -145,12 +144,19 @@ impl Config {
         limits.iter().find(|(value, _)| *value == 0).map_or(Ok(()), |(_, problem)| Err(problem))
     }
 
-    /// How much longer than its election timeout this node waits for a leader it has lost, before it asks for votes the
-    /// first time.
+    /// How much longer than its election timeout this node waits for a lost leader (rule R33).
     pub(crate) fn priority_delay(&self) -> Duration {
         let missing = u128::from(MAX_PRIORITY.saturating_sub(self.priority));
         let priority_delay = u128::from(nanos(self.election_timeout.end)) * missing / u128::from(MAX_PRIORITY);
         Duration::from_nanos(u64::try_from(priority_delay).unwrap_or(u64::MAX))
+    }
+}
+
+impl Canonical for Config {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        self.id.feed(canon);
+        let seed = if canon.draws { self.seed } else { 0 };
+        canon.raw(&Self { id: NodeId(0), seed, ..self.clone() });
     }
 }
 

@@ -1,8 +1,8 @@
-//! Who is in the cluster, who counts, and what a quorum of them is (Raft §6, Thesis §4).
+//! The members of the cluster, its voters, and their quorums (Raft §6, Thesis §4).
 //!
 //! Pure algebra: this file must not know about time, roles or messages.
 
-use crate::fingerprint::canonical;
+use crate::canonical::canonical;
 use crate::id::NodeId;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -20,10 +20,9 @@ pub struct Configuration {
     pub voters: BTreeSet<NodeId>,
     /// The voters of the old half while joint, else empty.
     pub outgoing: BTreeSet<NodeId>,
-    /// The members that are none any more when the joint configuration ends; empty unless joint. Voters of the old half
-    /// only.
+    /// The voters of the old half that leave when the joint configuration ends; empty unless joint.
     pub leaving: BTreeSet<NodeId>,
-    /// Every node that gets appends, with what the host wants to know about it (addresses), opaque to the core.
+    /// Every node that gets appends, with data of the host (addresses), opaque to the core.
     pub members: BTreeMap<NodeId, Bytes>,
 }
 
@@ -35,7 +34,7 @@ impl Configuration {
         Self { voters, outgoing: BTreeSet::new(), leaving: BTreeSet::new(), members }
     }
 
-    /// Whether it can be in force: there are voters, every voter is a member, and who leaves votes in the old half only.
+    /// Whether it can be in force: there are voters, every voter is a member, and leaving nodes vote in the old half only.
     pub fn is_valid(&self) -> bool {
         !self.voters.is_empty()
             && self.halves().flatten().all(|id| self.members.contains_key(id))
@@ -74,7 +73,7 @@ impl Configuration {
         self.halves().map(|half| half_value(half, &value_of)).min().unwrap_or_default()
     }
 
-    /// The bytes it counts for in limits: 8 a name, and what the host stored with the members.
+    /// The bytes it counts for in limits: 8 per name, and the contexts of the members.
     pub(crate) fn size(&self) -> u64 {
         let names = self.voters.len() + self.outgoing.len() + self.leaving.len() + self.members.len();
         self.members.values().fold(8 * names as u64, |sum, member| sum.saturating_add(member.len() as u64))

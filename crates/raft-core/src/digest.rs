@@ -1,10 +1,10 @@
-//! A 128-bit digest of a whole state: the same on every machine, because every number is fed in with a fixed width and
-//! `usize` counts as 64 bits. It tells runs apart; it is no protection against forgery.
+//! A 128-bit digest of a whole state. It is the same on every machine: every number has a fixed width, and `usize` counts
+//! as 64 bits. It distinguishes runs and does not protect against forgery.
 
 use core::hash::{Hash, Hasher};
 
-/// Hashes whatever implements `Hash` to 128 bits. Two rounds of multiply and fold a word: cheap enough to run after
-/// every event, and a change of any single bit spreads over all of the result.
+/// Hashes any `Hash` value to 128 bits. Two rounds of multiply and fold per word: cheap enough to run after every event, and
+/// a change of any single bit spreads over the whole result.
 #[derive(Clone, Debug)]
 pub struct Digest {
     low: u64,

@@ -1,4 +1,4 @@
-//! Elections: who asks, who answers what (Raft §5.2, §5.4.1; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
+//! Elections: requests for votes and their answers (Raft §5.2, §5.4.1; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
 
 use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
@@ -8,13 +8,13 @@ use crate::role::Role;
 use crate::time::Instant;
 
 impl Raft {
-    /// The election timer fired, or the host asks for an election.
+    /// Starts an election, with a round of pre-votes if they are on.
     pub(crate) fn campaign(&mut self, cause: Cause) {
         if self.shared.config.pre_vote { self.become_pre_candidate(cause) } else { self.become_candidate(cause) }
     }
 
-    /// The host asks for an election. Refused within the window of stickiness: a quorum would refuse its vote anyway,
-    /// and a lease may rest on that.
+    /// The host requests an election. Refused within the window of stickiness: a quorum would refuse its vote anyway, and a
+    /// lease may rest on that (rule R30).
     pub(crate) fn on_campaign(&mut self) {
         let refusal = if !self.shared.may_campaign() {
             Some(CampaignRefusal::NotAVoter)
@@ -35,8 +35,8 @@ impl Raft {
         }
     }
 
-    /// The leader hands over to this node (Thesis §3.10). Obeyed only if the log ends as the leader says, and durably so:
-    /// then it can win, and a message that is late or repeated finds another term or another log.
+    /// The leader transfers leadership to this node (Thesis §3.10), which starts an election only if its durable log ends as
+    /// the leader says: then it can win, and a late or repeated message finds another term or log (rule R29).
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, rpc: TimeoutNow) {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
@@ -56,11 +56,11 @@ impl Raft {
         self.become_candidate(Cause::TransferRequested { from });
     }
 
-    /// Whether a leader is too recent for anybody to be elected. A leader's own contact is with a quorum.
+    /// Whether contact with a leader is too recent for an election. A leader's own contact is with a quorum.
     pub(crate) fn is_sticky(&self) -> bool {
         let contact = match &self.role {
             Role::Leader(leader) => Some(leader.contact(&self.shared, self.shared.now)),
-            _ => self.shared.contact,
+            _ => self.shared.clock.contact,
         };
         self.shared.is_sticky(contact)
     }
@@ -80,7 +80,7 @@ impl Raft {
             let event = Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: true, reason };
             self.shared.observe(|| event);
         }
-        // The answerer's own term, not the asked one: the request teaches nothing, but the answer may.
+        // The answerer's own term, not that of the request (rule R18).
         let (term, round) = (self.shared.term(), rpc.round);
         let response = PreVoteResponse { term, round, vote: vote_of(refusal) };
         self.shared.send(from, Rpc::PreVoteResponse(response));
@@ -90,7 +90,7 @@ impl Raft {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
-        // Before anything else, the term included: a removed or cut off node must not disturb a living leader.
+        // Before anything else, the term included: a removed or cut off node must not disturb a live leader (rule R16).
         if !rpc.transfer && self.is_sticky() {
             return self.refuse_vote(from, rpc, VoteRefusal::LeaderAlive);
         }
@@ -111,12 +111,12 @@ impl Raft {
             self.shared.vote_for(from);
         }
         if !matches!(self.role, Role::Follower(_)) {
-            // A pre-candidate of the same term gives its round up: it has just helped somebody else to win.
+            // A pre-candidate of the same term gives up its round: it has just voted for another node.
             self.become_follower(rpc.term, Cause::VoteGranted { candidate: from });
         }
         let election_deadline = self.shared.draw_election_deadline();
         if let Role::Follower(follower) = &mut self.role {
-            follower.owed_vote = Some(from);
+            follower.pending_vote = Some(from);
             follower.election_deadline = election_deadline;
         }
     }
@@ -127,7 +127,7 @@ impl Raft {
         self.shared.send(from, Rpc::RequestVoteResponse(response));
     }
 
-    /// The election restriction (Raft §5.4.1): a vote only for a log at least as up to date as the own.
+    /// The election restriction (Raft §5.4.1): a vote only for a log at least as up to date as this node's.
     fn refusal_by_log(&self, candidates_last: EntryId) -> Option<VoteRefusal> {
         let last = self.shared.last();
         (candidates_last < last).then_some(VoteRefusal::LogBehind { last })
@@ -136,7 +136,7 @@ impl Raft {
     pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, rpc: PreVoteResponse) {
         let is_current = matches!(&self.role, Role::PreCandidate(candidate) if candidate.round == rpc.round);
         if !is_current {
-            // Not even its term is learned: the round is over, and what it asked about may be long settled.
+            // Not even its term counts: the round is over.
             return self.ignore(from, IgnoreReason::NotAsked);
         }
         if rpc.term > self.shared.term() {
@@ -160,8 +160,7 @@ impl Raft {
         }
         let Some(configuration) = self.shared.configuration() else { return };
         match &mut self.role {
-            // The own vote is counted when it is durable, which is when the requests leave: an answer before that
-            // belongs to no request of this round.
+            // The requests leave when the own vote is durable: an answer before that is to no request of this round.
             Role::Candidate(candidate) if candidate.deadline.is_some() && rpc.term == self.shared.hard_state.term => {
                 if rpc.vote == Vote::Granted && configuration.is_voter(from) {
                     candidate.granted.insert(from);
@@ -174,7 +173,7 @@ impl Raft {
         }
     }
 
-    /// A candidate whose own vote is durable counts it and asks the others; its timer starts now.
+    /// A candidate whose own vote is durable counts it and sends its requests; its timer starts now (rule R8).
     pub(crate) fn start_voting(&mut self) {
         let Role::Candidate(candidate) = &mut self.role else { return };
         if candidate.deadline.is_some() || !self.shared.hard_state_is_durable() {
@@ -202,7 +201,7 @@ impl Raft {
         }
     }
 
-    /// When the election timer of the present role fires, if it has one.
+    /// When the election timer of the current role fires, if it has one.
     pub(crate) fn election_deadline(&self) -> Option<Instant> {
         match &self.role {
             Role::Follower(follower) => {

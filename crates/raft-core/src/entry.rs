@@ -1,5 +1,6 @@
 //! Log entries and the shared runs they travel in.
 
+use crate::canonical::{Canon, Canonical, canonical};
 use crate::configuration::Configuration;
 use crate::id::{EntryId, LogIndex, Term};
 use alloc::sync::Arc;
@@ -8,25 +9,24 @@ use bytes::Bytes;
 use core::fmt;
 use core::ops::Deref;
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Payload {
-    /// Nothing: the entry with which a leader opens its term (Raft §8).
+    /// Empty: the first entry of a leader's term (Raft §8).
     Noop,
     /// A command for the state machine, opaque to the core.
     Command(Bytes),
-    /// A configuration, in force from the moment it is in the log (Raft §6).
+    /// A configuration, in force as soon as it is in the log (Raft §6).
     Configuration(Configuration),
 }
 
 /// One entry of the log.
+#[allow(missing_docs)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
-    /// Where it is and who created it.
     pub id: EntryId,
-    /// What it carries.
     pub payload: Payload,
 }
 
@@ -59,8 +59,8 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A run of consecutive entries: a range of one shared allocation. Cloning and slicing copy no entry, so the log, the
-/// write for the disk, the message to each peer and the batch to apply all hold the same memory.
+/// A run of consecutive entries: a range of one shared allocation. Cloning and slicing copy no entry: the log, the write,
+/// the message to each peer and the entries to apply share memory.
 #[derive(Clone)]
 pub struct Entries {
     shared: Arc<[Entry]>,
@@ -131,6 +131,14 @@ impl Entries {
             previous = entry.id;
             fits && entry.id.term > Term(0)
         })
+    }
+}
+
+canonical!(Entry { id } without { payload });
+
+impl Canonical for Entries {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        (**self).feed(canon);
     }
 }
 

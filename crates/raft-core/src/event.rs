@@ -1,4 +1,4 @@
-//! What the core reports for people and pictures only. Nothing may depend on it.
+//! Events: reports for logs and traces. Nothing may depend on them.
 
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendOutcome, VoteRefusal};
@@ -6,177 +6,89 @@ use crate::status::RoleKind;
 use core::fmt;
 use core::time::Duration;
 
-/// Something worth seeing in a trace.
+/// A line of a trace.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The role or the term changed.
-    BecameRole {
-        /// The role now.
-        role: RoleKind,
-        /// The term now.
-        term: Term,
-        /// What brought it about.
-        cause: Cause,
-    },
+    BecameRole { role: RoleKind, term: Term, cause: Cause },
     /// A vote or a pre-vote was refused.
-    VoteRefused {
-        /// Who asked.
-        candidate: NodeId,
-        /// The candidate's last entry.
-        last: EntryId,
-        /// Whether it was only a pre-vote.
-        pre_vote: bool,
-        /// Why.
-        reason: VoteRefusal,
-    },
+    VoteRefused { candidate: NodeId, last: EntryId, pre_vote: bool, reason: VoteRefusal },
     /// An append was refused.
-    AppendRefused {
-        /// Who sent it.
-        leader: NodeId,
-        /// Which one.
-        seq: Seq,
-        /// Why.
-        outcome: AppendOutcome,
-    },
+    AppendRefused { leader: NodeId, seq: Seq, outcome: AppendOutcome },
     /// An input was ignored.
-    Ignored {
-        /// Who sent it.
-        from: NodeId,
-        /// Why.
-        reason: IgnoreReason,
-    },
+    Ignored { from: NodeId, reason: IgnoreReason },
     /// Entries were removed because the leader's log has others (Raft §5.3).
-    Truncated {
-        /// The first removed entry.
-        from: EntryId,
-        /// The last removed entry.
-        last: EntryId,
-    },
+    Truncated { from: EntryId, last: EntryId },
     /// The commit index moved.
-    Committed {
-        /// The commit index now.
-        index: LogIndex,
-    },
-    /// A peer denies an entry it had acknowledged as durable: its disk lost data. It counts for nothing from now on.
-    PeerLostData {
-        /// The peer.
-        peer: NodeId,
-        /// What it had acknowledged.
-        acknowledged: LogIndex,
-        /// What it denies.
-        denied: EntryId,
-    },
-    /// A snapshot that was taken or received is of no use: this node has a newer one, or has all that it covers.
-    SnapshotUnused {
-        /// The last index that it covers.
-        index: LogIndex,
-    },
-    /// A received snapshot took the place of the log (Raft §7).
-    SnapshotInstalled {
-        /// The last entry that it covers.
-        last: EntryId,
-    },
-    /// A snapshot on its way to a peer is given up.
-    SnapshotAbandoned {
-        /// The peer.
-        peer: NodeId,
-        /// The last entry that it covers.
-        last: EntryId,
-        /// Why.
-        reason: AbandonReason,
-    },
+    Committed { index: LogIndex },
+    /// A peer denies an entry it had acknowledged as durable: its disk lost data. It no longer counts for quorums.
+    PeerLostData { peer: NodeId, acknowledged: LogIndex, denied: EntryId },
+    /// A snapshot that was taken or received is not needed: this node has a newer one, or all that it covers.
+    SnapshotUnused { index: LogIndex },
+    /// A received snapshot replaced the log (Raft §7).
+    SnapshotInstalled { last: EntryId },
+    /// A snapshot in flight to a peer is abandoned.
+    SnapshotAbandoned { peer: NodeId, last: EntryId, reason: AbandonReason },
     /// A request to campaign was refused.
-    CampaignRefused {
-        /// Why.
-        reason: CampaignRefusal,
-    },
-    /// Leadership is being handed over.
-    TransferBegun {
-        /// To whom.
-        target: NodeId,
-    },
+    CampaignRefused { reason: CampaignRefusal },
+    /// A leadership transfer has begun.
+    TransferBegun { target: NodeId },
     /// A learner has finished a round of catching up (Thesis §4.2.1).
-    CaughtUp {
-        /// The learner.
-        peer: NodeId,
-        /// What it holds.
-        index: LogIndex,
-    },
-    /// A leader's write has been in flight for longer than `max_write_stall`: it hands over if it can, else steps down.
-    WriteStalled {
-        /// The write.
-        write: WriteId,
-    },
-    /// What was handed to the state machine an election timeout ago is not reported `Applied`: it is slow, or the host
-    /// forgets to. Said once for each `Apply`.
+    CaughtUp { peer: NodeId, index: LogIndex },
+    /// A leader's write has been in flight for longer than `max_write_stall`: it transfers leadership or steps down.
+    WriteStalled { write: WriteId },
+    /// An `Apply` that was emitted an election timeout ago is not reported `Applied`: the state machine is slow, or the host
+    /// forgets to report. Once for each `Apply`.
     ApplyOverdue {
         /// The last index of that `Apply`.
         index: LogIndex,
     },
-    /// A peer is sticky for too short a time, or not at all: no lease of this leader rests on it. Said once for each time.
-    StickinessTooShort {
-        /// The peer.
-        peer: NodeId,
-        /// What it keeps.
-        stickiness: Duration,
-    },
+    /// A peer's stickiness is shorter than this leader's: it does not count for leases. Once for each change.
+    StickinessTooShort { peer: NodeId, stickiness: Duration },
 }
 
-/// What brought a role about.
+/// Why a role or term changed.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// The election timer ran out (Raft §5.2).
     ElectionTimeout,
-    /// The host asked for it.
+    /// The host requested it.
     CampaignRequested,
     /// A quorum would vote for it (Thesis §9.6).
     PreVotesWon,
     /// A quorum voted for it (Raft §5.2).
     VotesWon,
     /// A peer is in a higher term (Raft §5.1).
-    HigherTerm {
-        /// The peer.
-        from: NodeId,
-    },
+    HigherTerm { from: NodeId },
     /// It gave its vote of this term to this candidate (Raft §5.2).
-    VoteGranted {
-        /// The candidate.
-        candidate: NodeId,
-    },
-    /// The leader of this term made itself known (Raft §5.2).
-    LeaderFound {
-        /// The leader.
-        leader: NodeId,
-    },
+    VoteGranted { candidate: NodeId },
+    /// A message shows who leads this term (Raft §5.2).
+    LeaderFound { leader: NodeId },
     /// No quorum answered for an election timeout (Thesis §6.2).
     QuorumLost,
-    /// The leader asked for the election (Thesis §3.10).
-    TransferRequested {
-        /// The leader.
-        from: NodeId,
-    },
+    /// The leader sent `TimeoutNow` (Thesis §3.10).
+    TransferRequested { from: NodeId },
     /// The configuration without this node is committed (Raft §6).
     Removed,
-    /// Its disk stands still.
+    /// Its disk has stalled.
     WriteStalled,
-    /// Its log gave way to a snapshot.
-    SnapshotReceived {
-        /// Who sent it.
-        from: NodeId,
-    },
+    /// A snapshot replaces its log.
+    SnapshotReceived { from: NodeId },
 }
 
-/// Why a snapshot on its way is given up.
+/// Why a snapshot in flight is abandoned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AbandonReason {
-    /// The host says that it failed.
+    /// The host reported that it failed.
     Failed,
-    /// Nothing was heard of it for too long.
+    /// Its progress was not reported in time.
     TimedOut,
-    /// The log goes on after a later snapshot.
+    /// The log continues after a later snapshot.
     Compacted,
 }
 
@@ -188,15 +100,15 @@ pub enum IgnoreReason {
     FromSelf,
     /// Its numbers contradict each other or are out of range.
     Malformed,
-    /// It answers nothing this node has asked in its present role and term.
+    /// It answers no request of this node's current role and term.
     NotAsked,
-    /// It comes from a node that the configuration does not name.
+    /// Its sender is not in the configuration.
     UnknownPeer,
-    /// Too much is waiting for the disk; the leader will send it again.
+    /// Too many bytes wait for the disk; the leader will send it again.
     Overloaded,
-    /// It contradicts what the same leader sent before in this term, which Raft proves impossible.
+    /// It contradicts an earlier message of the same leader and term, which Raft proves impossible.
     Contradiction,
-    /// It asks this node to take over, whose log is another than it says, not durable, or that does not vote.
+    /// It asks this node to take over, whose log differs or is not durable, or which is no voter.
     CannotTakeOver,
 }
 
@@ -206,13 +118,13 @@ pub enum IgnoreReason {
 pub enum CampaignRefusal {
     /// The configuration does not make this node a voter.
     NotAVoter,
-    /// It leads already.
+    /// It already leads.
     IsLeader,
-    /// A leader was heard from within the shortest election timeout (Thesis §4.2.3).
+    /// Contact with a leader is more recent than the shortest election timeout (Thesis §4.2.3).
     LeaderAlive,
     /// The vote of the last round is not durable yet.
     VoteInFlight,
-    /// The write for which it gave leadership up is still in flight.
+    /// The write for which it gave up leadership is still in flight.
     WriteStalled,
 }
 
@@ -220,16 +132,16 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ElectionTimeout => write!(f, "election timeout, Raft §5.2"),
-            Self::CampaignRequested => write!(f, "asked to campaign"),
+            Self::CampaignRequested => write!(f, "the host requested it"),
             Self::PreVotesWon => write!(f, "a quorum would vote for it, Thesis §9.6"),
             Self::VotesWon => write!(f, "a quorum voted for it, Raft §5.2"),
             Self::HigherTerm { from } => write!(f, "{from} is in a higher term, Raft §5.1"),
             Self::VoteGranted { candidate } => write!(f, "votes for {candidate}, Raft §5.2"),
             Self::LeaderFound { leader } => write!(f, "{leader} leads this term, Raft §5.2"),
             Self::QuorumLost => write!(f, "no quorum answers, Thesis §6.2"),
-            Self::TransferRequested { from } => write!(f, "{from} hands over to it, Thesis §3.10"),
-            Self::WriteStalled => write!(f, "its disk stands still"),
-            Self::SnapshotReceived { from } => write!(f, "a snapshot of {from} takes the place of its log, Raft §7"),
+            Self::TransferRequested { from } => write!(f, "{from} transfers leadership to it, Thesis §3.10"),
+            Self::WriteStalled => write!(f, "its disk has stalled"),
+            Self::SnapshotReceived { from } => write!(f, "a snapshot of {from} replaces its log, Raft §7"),
             Self::Removed => write!(f, "the configuration without it is committed, Raft §6"),
         }
     }
@@ -239,8 +151,8 @@ impl fmt::Display for AbandonReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Failed => "it failed",
-            Self::TimedOut => "nothing is heard of it",
-            Self::Compacted => "the log goes on after a later one",
+            Self::TimedOut => "no progress in time",
+            Self::Compacted => "the log continues after a later one",
         })
     }
 }
@@ -250,11 +162,11 @@ impl fmt::Display for IgnoreReason {
         f.write_str(match self {
             Self::FromSelf => "it claims to come from this node",
             Self::Malformed => "it is malformed",
-            Self::NotAsked => "what it answers is asked no longer",
+            Self::NotAsked => "it answers no current request",
             Self::UnknownPeer => "the sender is not in the configuration",
-            Self::Overloaded => "too much is waiting for the disk",
-            Self::Contradiction => "it contradicts what the same leader sent before",
-            Self::CannotTakeOver => "its log is another, or it does not vote: it cannot take over",
+            Self::Overloaded => "too many bytes wait for the disk",
+            Self::Contradiction => "it contradicts an earlier message of the same leader",
+            Self::CannotTakeOver => "this node cannot take over: its log differs, or it is no voter",
         })
     }
 }
@@ -263,10 +175,10 @@ impl fmt::Display for CampaignRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotAVoter => "not a voter",
-            Self::IsLeader => "leads already",
+            Self::IsLeader => "already leads",
             Self::LeaderAlive => "a leader is alive, Thesis §4.2.3",
             Self::VoteInFlight => "the last vote is not durable yet",
-            Self::WriteStalled => "its disk still stands still",
+            Self::WriteStalled => "its disk is still stalled",
         })
     }
 }
@@ -291,14 +203,14 @@ impl fmt::Display for Event {
             Self::PeerLostData { peer, acknowledged, denied } => {
                 write!(f, "{peer} lost data: it acknowledged up to {acknowledged} and denies {denied}")
             }
-            Self::SnapshotUnused { index } => write!(f, "has no use for a snapshot of {index}"),
-            Self::SnapshotInstalled { last } => write!(f, "goes on after the snapshot of {last}, Raft §7"),
+            Self::SnapshotUnused { index } => write!(f, "does not need a snapshot of {index}"),
+            Self::SnapshotInstalled { last } => write!(f, "installs the snapshot of {last}, Raft §7"),
             Self::SnapshotAbandoned { peer, last, reason } => {
-                write!(f, "gives the snapshot of {last} for {peer} up: {reason}")
+                write!(f, "abandons the snapshot of {last} for {peer}: {reason}")
             }
             Self::CampaignRefused { reason } => write!(f, "does not campaign: {reason}"),
-            Self::TransferBegun { target } => write!(f, "hands leadership over to {target}, Thesis §3.10"),
-            Self::WriteStalled { write } => write!(f, "{write} is in flight for too long to lead"),
+            Self::TransferBegun { target } => write!(f, "transfers leadership to {target}, Thesis §3.10"),
+            Self::WriteStalled { write } => write!(f, "{write} has been in flight too long to lead"),
             Self::ApplyOverdue { index } => write!(f, "waits for the state machine to report {index} applied"),
             Self::StickinessTooShort { peer, stickiness } => {
                 write!(f, "{peer} is sticky for {stickiness:?}, too short for a lease")

@@ -1,15 +1,15 @@
 //! The receiving side of replication: what a follower does with an append (Raft §5.3, Figure 2).
 //!
-//! An append is tested in this order: shape, term, sender, prev, entries. Answers that promise something are not made
-//! here: they are owed, and paid when the disk has reported.
+//! An append is tested in this order: shape, term, sender (`raft`), prev, entries (here; rule R10). An answer that promises
+//! something stays pending until the disk has reported (rule R4).
 
-use crate::action::StopReason;
 use crate::entry::{Entries, Payload};
 use crate::event::{Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
 use crate::message::{AppendEntries, AppendOutcome, RequestVoteResponse, Rpc, Vote};
 use crate::role::{Follower, PendingAck};
 use crate::shared::Shared;
+use crate::status::StopReason;
 
 /// Whether an append can come from a leader at all.
 pub(crate) fn is_well_formed(rpc: &AppendEntries) -> bool {
@@ -30,7 +30,7 @@ pub(crate) fn is_well_formed(rpc: &AppendEntries) -> bool {
 
 impl Follower {
     /// Takes a well-formed append of the current term from its leader. An error is a contradiction that Raft proves
-    /// impossible: the replica must stop, not repair.
+    /// impossible: the replica must stop, not repair its log (rule R14).
     pub(crate) fn on_append_entries(
         &mut self,
         shared: &mut Shared,
@@ -41,8 +41,8 @@ impl Follower {
         let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
         let first_new = first_new(shared, &entries);
         if first_new < entries.len() && shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes {
-            // Taking what it cannot keep would grow without bound; to deny it would make the leader probe. Silence: the
-            // leader finds the gap by its next heartbeat.
+            // More would not fit, and a refusal would make the leader probe. Without an answer the leader finds the gap by
+            // its next heartbeat (rule R43).
             shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Overloaded });
             return Ok(());
         }
@@ -59,8 +59,7 @@ impl Follower {
                 shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
                 return Ok(());
             }
-            // Only here, at a real conflict: an append may be old and end before what a newer one brought, and to cut
-            // there would take back acknowledged entries.
+            // Only at a conflict (rule R11): an old append may end before acknowledged entries of a newer one.
             shared.truncate_from(entry.id.index);
         }
         let matched = LogIndex(prev.index.0.saturating_add(entries.len() as u64));
@@ -68,13 +67,13 @@ impl Follower {
         append_new(shared, entries.slice(first_new, entries.len()));
         shared.leader_match = shared.leader_match.max(matched);
         let target = if at_once { LogIndex(0) } else { matched };
-        self.set_pending_ack(PendingAck { at_once, base: shared.durable().min(shared.leader_match), target });
-        // Beyond `matched` this log may still hold another leader's entries.
+        self.add_pending_ack(PendingAck { at_once, base: shared.durable().min(shared.leader_match), target });
+        // Beyond `matched` this log may still hold another leader's entries (rule R12).
         shared.commit_to(leader_commit.min(matched));
         Ok(())
     }
 
-    /// There is no entry like `prev` here.
+    /// The log has no entry `prev`.
     fn on_mismatch(&mut self, shared: &mut Shared, from: NodeId, seq: Seq, prev: EntryId) -> Result<(), StopReason> {
         if prev.index <= shared.commit {
             let ours = shared.log.id_at(prev.index).unwrap_or_default();
@@ -90,41 +89,38 @@ impl Follower {
         Ok(())
     }
 
-    /// Owes the leader one more success. All that are owed are one, with the highest `target`.
-    pub(crate) fn set_pending_ack(&mut self, pending_ack: PendingAck) {
-        let before = self.pending_ack.unwrap_or(pending_ack);
+    /// One more success is pending. All that are pending become one answer, with the highest `target`.
+    pub(crate) fn add_pending_ack(&mut self, ack: PendingAck) {
+        let before = self.pending_ack.unwrap_or(ack);
         self.pending_ack = Some(PendingAck {
-            at_once: before.at_once || pending_ack.at_once,
-            base: before.base.min(pending_ack.base),
-            target: before.target.max(pending_ack.target),
+            at_once: before.at_once || ack.at_once,
+            base: before.base.min(ack.base),
+            target: before.target.max(ack.target),
         });
     }
 
-    /// Pays what is owed and may be paid: nothing before the current term and vote are durable; appends with new entries
-    /// each time min(durable, verified) has grown, until it covers them; all others at once.
+    /// Sends the pending answers that may leave: none before the current term and vote are durable; to appends with new
+    /// entries each time min(durable, leader_match) has grown, until it covers them; to all others at once.
     pub(crate) fn emit_answers(&mut self, shared: &mut Shared) {
         if !shared.hard_state_is_durable() {
             return;
         }
         let term = shared.term();
-        if let Some(candidate) = self.owed_vote.take() {
+        if let Some(candidate) = self.pending_vote.take() {
             let response = RequestVoteResponse { term, vote: Vote::Granted };
             shared.send(candidate, Rpc::RequestVoteResponse(response));
         }
         let index = shared.durable().min(shared.leader_match);
-        // An answer echoes an append; until there is one in this term, the leader could not tell it from a forged one.
-        let may_answer =
-            |pending_ack: &PendingAck| self.seen > Seq(0) && (pending_ack.at_once || index > pending_ack.base);
-        let Some(pending_ack) = self.pending_ack.filter(may_answer) else { return };
+        // An answer echoes an append: before the first one of this term there is none to echo.
+        let may_answer = |ack: &PendingAck| self.seen > Seq(0) && (ack.at_once || index > ack.base);
+        let Some(ack) = self.pending_ack.filter(may_answer) else { return };
         let Some(leader) = shared.leader else { return };
-        let outcome = AppendOutcome::Matched { index };
-        shared.answer_append(leader, self.seen, outcome);
-        self.pending_ack =
-            (index < pending_ack.target).then_some(PendingAck { at_once: false, base: index, ..pending_ack });
+        shared.answer_append(leader, self.seen, AppendOutcome::Matched { index });
+        self.pending_ack = (index < ack.target).then_some(PendingAck { at_once: false, base: index, ..ack });
     }
 }
 
-/// Where in `entries` the first one stands that this log does not hold.
+/// The place in `entries` of the first one that this log does not hold.
 fn first_new(shared: &Shared, entries: &Entries) -> usize {
     entries.iter().position(|entry| !shared.log.compatible_with(entry.id)).unwrap_or(entries.len())
 }

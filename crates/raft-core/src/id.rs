@@ -4,8 +4,8 @@
 
 use core::fmt;
 
-/// Terms, indices and sequence numbers above this are refused wherever they come from a peer, so that adding one to
-/// any number the core accepted can never overflow.
+/// Terms, indices and sequence numbers above this are refused from peers, so that the core can add one to any number it
+/// accepted without overflow.
 pub const MAX_NUMBER: u64 = 1 << 62;
 
 macro_rules! number {
@@ -58,11 +58,11 @@ number!(
     RequestId, "r"
 );
 number!(
-    /// A reading of the log that the core asked for; counted from 1 after every start.
+    /// A log read ([`Action::ReadLog`](crate::Action::ReadLog)); counted from 1 after every start.
     ReadId, "l"
 );
 number!(
-    /// A write the core asked for; counted from 1 after every start.
+    /// A write ([`Write`](crate::Write)); counted from 1 after every start.
     WriteId, "w"
 );
 number!(
@@ -74,7 +74,7 @@ number!(
     Round, "p"
 );
 
-/// What identifies an entry: two logs that hold the same `EntryId` hold the same prefix (Raft §5.3, Log Matching).
+/// The identity of an entry: two logs that hold the same `EntryId` hold the same prefix (Raft §5.3, Log Matching).
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntryId {

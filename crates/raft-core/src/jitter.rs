@@ -1,6 +1,6 @@
-//! The election jitter: the core's only randomness, and a function of what the host and the disk handed over.
+//! The election jitter: the core's only randomness, a function of the seed and the restored state (rule R46).
 
-use crate::fingerprint::{Canon, Canonical};
+use crate::canonical::{Canon, Canonical};
 use crate::id::{EntryId, NodeId, Term};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -40,7 +40,9 @@ impl Jitter {
 
 impl Canonical for Jitter {
     fn feed(&self, canon: &mut Canon<'_>) {
-        canon.jitter(&(self.key, self.draws));
+        if canon.draws {
+            canon.raw(&(self.key, self.draws));
+        }
     }
 }
 

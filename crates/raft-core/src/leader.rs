@@ -1,21 +1,20 @@
 //! The leader: proposals, answers, the commit rule (Raft §5.3, §5.4.2).
 
 use crate::action::{Action, RejectReason};
+use crate::canonical::canonical;
 use crate::entry::{Entry, Payload};
 use crate::event::{Event, IgnoreReason};
-use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, RequestId, Seq};
 use crate::message::{AppendEntriesResponse, AppendOutcome};
+use crate::pending_reads::PendingReads;
 use crate::progress::{Bounds, Progress};
-use crate::read::Reads;
 use crate::shared::Shared;
 use crate::status::PeerState;
 use crate::time::Instant;
-use crate::transfer::Transfer;
 use alloc::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
-/// What only a leader knows.
+/// The state of a leader.
 ///
 /// Invariants:
 /// - its vote for itself is durable;
@@ -26,7 +25,7 @@ use bytes::Bytes;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leader {
-    /// Its first entry, the no-op. Once that is committed, so is all before it (Raft §8).
+    /// Its first entry, the no-op. Once that is committed, so is everything before it (Raft §8).
     pub(crate) term_start: LogIndex,
     /// When it won.
     pub(crate) won: Instant,
@@ -35,16 +34,28 @@ pub(crate) struct Leader {
     /// The newest append sent in this term, over all peers.
     pub(crate) seq: Seq,
     pub(crate) peers: BTreeMap<NodeId, Progress>,
-    /// The entries that are not committed yet, each with its bytes; those taken over only if they are in memory.
+    /// The entries that are not committed yet, each with its bytes; those of older terms only if they are in memory.
     uncommitted: VecDeque<(LogIndex, u64)>,
     pub(crate) uncommitted_bytes: u64,
     /// The bytes of all entries of this term.
     pub(crate) appended_bytes: u64,
-    pub(crate) reads: Reads,
-    /// Leadership is being handed over.
+    pub(crate) reads: PendingReads,
     pub(crate) transfer: Option<Transfer>,
-    /// It has told somebody to start an election; whether that was heard, and when, it cannot know.
+    /// It has sent `TimeoutNow`. It cannot know whether and when that arrives.
     pub(crate) timeout_now_sent: bool,
+}
+
+/// A leadership transfer under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Transfer {
+    /// The request; none if this leader began the transfer of its own accord.
+    pub(crate) id: Option<RequestId>,
+    pub(crate) target: NodeId,
+    /// When it has failed; then the leader goes on.
+    pub(crate) deadline: Instant,
+    /// When `TimeoutNow` was sent last. It is repeated each heartbeat interval, for a message may be lost.
+    pub(crate) sent: Option<Instant>,
 }
 
 impl Leader {
@@ -65,7 +76,7 @@ impl Leader {
             uncommitted: taken_over.iter().map(|entry| (entry.id.index, entry.size())).collect(),
             uncommitted_bytes: taken_over.size(),
             appended_bytes: 0,
-            reads: Reads::default(),
+            reads: PendingReads::default(),
             transfer: None,
             timeout_now_sent: false,
         }
@@ -94,8 +105,8 @@ impl Leader {
         };
         let bytes = self.uncommitted_bytes;
         assert!(is_the_rest, "uncommitted {low:?} to {high:?}, {bytes} B, commit {commit}, last {last}");
-        let is_told = self.transfer.is_some_and(|transfer| transfer.is_told());
-        assert!(self.timeout_now_sent || !is_told, "{:?} sent its request, told_to_start is not set", self.transfer);
+        let is_sent = self.transfer.is_some_and(|transfer| transfer.sent.is_some());
+        assert!(self.timeout_now_sent || !is_sent, "{:?} is sent, timeout_now_sent is not set", self.transfer);
         self.reads.check(self.seq);
         let bounds = Bounds { base: shared.log.base().index, commit, last: last.index, seq: self.seq, now: shared.now };
         for (&id, peer) in &self.peers {
@@ -116,7 +127,7 @@ impl Leader {
         id
     }
 
-    /// Answers a proposal: in the log, or surely not.
+    /// Answers a proposal: it is in the log, or surely has no effect.
     pub(crate) fn propose(&mut self, shared: &mut Shared, id: RequestId, command: Bytes) {
         if let Some(reason) = self.proposal_refusal(shared) {
             shared.actions.push(Action::Rejected { id, reason });
@@ -126,12 +137,12 @@ impl Leader {
         shared.actions.push(Action::Appended { id, entry });
     }
 
-    /// Why no entry is taken from a host now, if so.
+    /// Why the leader takes no proposal now, if it does not.
     pub(crate) fn proposal_refusal(&self, shared: &Shared) -> Option<RejectReason> {
         let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
             || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
         if self.transfer.is_some() {
-            // The target would never hold everything while there is always more.
+            // With new entries the target might never hold all of them.
             Some(RejectReason::Transferring)
         } else if self.is_leaving(shared) {
             Some(RejectReason::Leaving)
@@ -153,15 +164,15 @@ impl Leader {
         };
         let malformed = match outcome {
             AppendOutcome::Matched { index } => index > shared.last().index,
-            // The next probe must be an earlier one: to deny what was never sent, or to deny and offer the same entry,
-            // would have the same probe sent for ever, as fast as it is denied.
+            // The next probe must be an earlier one. A refusal of what was never sent, or one that offers the refused entry,
+            // would repeat the same probe for ever.
             AppendOutcome::Mismatch { prev, hint } => {
                 !shared.log.compatible_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
             }
-            // Within one term neither can be said of its only leader's appends.
+            // Neither can be the answer to an append of this term's only leader.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
         };
-        // An echo from before this peer was one (again) speaks of another stream of appends.
+        // An echo from before this node became a peer (again) belongs to another stream of appends.
         if malformed || seq > peer.sent || seq <= peer.created {
             return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Malformed });
         }
@@ -171,8 +182,8 @@ impl Leader {
         if let AppendOutcome::Mismatch { prev, hint } = outcome {
             let acknowledged = peer.mark_of(seq).map_or(LogIndex(0), |mark| mark.match_index);
             if prev.index.min(hint.index.next()) <= acknowledged {
-                // It had these entries on its disk when the append left, by its own word, and denies one of them or offers
-                // less. To count on it further could commit with a quorum that no longer holds what the last one did.
+                // It had acknowledged these entries when the append left, and now it denies one of them or offers less
+                // (rules R21 and R40).
                 peer.lost_data();
                 return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
             }
@@ -197,7 +208,7 @@ impl Leader {
             AppendOutcome::Mismatch { prev, .. }
                 if peer.is_current(prev, seq) && prev.index <= shared.log.base().index =>
             {
-                // It denies the earliest place that this log could go on from.
+                // It denies the earliest place from which this log could continue (rule R38).
                 peer.need_snapshot(shared, self.seq, self.appended_bytes, from);
             }
             AppendOutcome::Mismatch { prev, hint } if peer.is_current(prev, seq) => {
@@ -208,8 +219,8 @@ impl Leader {
         }
     }
 
-    /// The commit rule (Raft Figure 2): the highest index that is durable on a quorum of every half and carries an entry
-    /// of this term. Older entries are never committed by counting (Raft §5.4.2, Figure 8), only by what follows them.
+    /// The commit rule (Raft Figure 2): the highest index that is durable on a quorum of every half and holds an entry of
+    /// this term. Entries of older terms are committed by those that follow them (rule R13; Raft §5.4.2, Figure 8).
     pub(crate) fn advance_commit_index(&mut self, shared: &mut Shared) {
         let Some(configuration) = shared.configuration() else { return };
         let (id, durable) = (shared.id(), shared.durable());
@@ -223,7 +234,7 @@ impl Leader {
         }
     }
 
-    /// The match that counts; a peer that lost data counts for nothing.
+    /// The match index; 0 for a peer that lost data.
     fn match_of(&self, peer: NodeId) -> LogIndex {
         match self.peers.get(&peer) {
             Some(progress) if progress.state != PeerState::LostData => progress.match_index,
@@ -231,8 +242,8 @@ impl Leader {
         }
     }
 
-    /// The latest time since which a quorum of every half has answered, this node counted at `own`; at first the moment
-    /// it won. Check-quorum and stickiness rest on it (Thesis §6.2, §4.2.3).
+    /// The latest time since which a quorum of every half has answered, this node counted at `own`; at first the time of
+    /// its election. Check-quorum and stickiness use it (Thesis §6.2, §4.2.3).
     pub(crate) fn contact(&self, shared: &Shared, own: Instant) -> Instant {
         let Some(configuration) = shared.configuration() else { return self.won };
         let answered = |voter| match self.peers.get(&voter) {
@@ -243,15 +254,16 @@ impl Leader {
         configuration.quorum_value(answered).max(self.won)
     }
 
-    /// When it steps down unless a quorum answers; none if it is a quorum by itself, or check-quorum is off.
+    /// When it steps down unless a quorum answers (rule R17); none if it is a quorum by itself, or check-quorum is off.
     pub(crate) fn quorum_deadline(&self, shared: &Shared) -> Option<Instant> {
         let contact = self.contact(shared, Instant::NEVER);
         (shared.config.check_quorum && contact != Instant::NEVER).then(|| contact.after(shared.longest_timeout()))
     }
 }
 
-// What was appended counts from where something began to wait.
+// The bytes appended are what `Retained` counts from.
 canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, timeout_now_sent } without { appended_bytes });
+canonical!(Transfer { id, target, deadline, sent });
 
 #[cfg(test)]
 mod tests {
@@ -298,7 +310,7 @@ mod tests {
                 ("to Some((1, 72)), 96 B", |raft| {
                     of_leader(raft).uncommitted.pop_back();
                 }),
-                ("sent its request, told_to_start is not set", |raft| {
+                ("is sent, timeout_now_sent is not set", |raft| {
                     let Raft { role: Role::Leader(leader), shared, .. } = raft else { panic!("it leads") };
                     leader.peers.values_mut().for_each(|peer| peer.match_index = LogIndex(2));
                     leader.begin_transfer(shared, RequestId(1), Some(NodeId(2)));

@@ -1,18 +1,18 @@
-//! Leases: when a leader may answer a read without asking anybody (Thesis §6.4.1).
+//! Leases: when a leader may serve a read without a round (rule R30, Thesis §6.4.1).
 //!
-//! Whoever answers an append promises by it to vote for nobody else for a while: that is what stickiness is. As long as a
-//! quorum of every half is bound so, nobody else can have been elected, hence nobody else has committed anything. The
-//! promise runs from the moment the append arrived, on the promiser's clock. The leader knows only when it sent it, on its
-//! own clock, so it counts from there, and shortens the time by what the two clocks may differ in their rates:
+//! A node that answers an append promises to vote for no other candidate for a while: this is stickiness. As long as a
+//! quorum of every half is sticky, no other leader can be elected and commit. The promise runs from the arrival of the
+//! append on the follower's clock. The leader knows only the send time, on its own clock: it counts from there, and
+//! shortens the lease by the largest difference between the rates of two clocks:
 //!
 //! ```text
 //! leader    | sent at t ------ lease: start x (1 - e) / (1 + e) ------|        at most start / (1 + e) of true time
 //! follower         | arrived ------ stickiness: start ---------------------|   at least start / (1 + e) of true time
 //! ```
 //!
-//! Nothing here needs check-quorum: a lease ends by itself, whether or not the leader notices that it is alone.
+//! A lease needs no check-quorum: it ends by itself, also if the leader does not notice that it is alone.
 //!
-//! This file must not know how reads are confirmed by a round.
+//! This file must not know read rounds.
 
 use crate::config::Config;
 use crate::id::{NodeId, Seq};
@@ -24,15 +24,15 @@ use crate::time::{Instant, nanos};
 use core::time::Duration;
 
 impl Leader {
-    /// Whether nobody else can lead now. Not after the leader itself has told somebody to start an election: such a
-    /// candidate's requests pass stickiness.
+    /// Whether no other node can lead now. Not after this leader has sent `TimeoutNow`: the requests of that candidate pass
+    /// stickiness (rule R31).
     pub(crate) fn holds_lease(&self, shared: &Shared) -> bool {
         if !shared.config.lease_reads || self.timeout_now_sent {
             return false;
         }
         let Some(configuration) = shared.configuration() else { return false };
         let promised = |voter: NodeId| match self.peers.get(&voter) {
-            // Its own vote of a later term would have ended its leadership.
+            // Its own vote for another would have ended its leadership.
             _ if voter == shared.id() => Some(Instant::NEVER),
             Some(peer) if peer.state != PeerState::LostData => peer.promised,
             _ => None,
@@ -43,21 +43,21 @@ impl Leader {
 }
 
 impl Progress {
-    /// Takes note of an answer that echoes `seq` and of the stickiness its sender keeps, which counts if it is not
-    /// shorter than the leader's own. True: it does not, and that is news.
+    /// Notes an answer that echoes `seq` and the stickiness of its sender, which counts if it is not shorter than the
+    /// leader's own. True: it is shorter, and was not before.
     pub(crate) fn promises(&mut self, seq: Seq, stickiness: Duration, needed: Duration) -> bool {
         let before = self.stickiness.replace(stickiness);
         if nanos(stickiness) >= nanos(needed) {
             self.promised = self.promised.max(self.mark_of(seq).map(|mark| mark.at));
             return false;
         }
-        // It has been started anew with other settings, so what it promised before may be forgotten.
+        // It has restarted with other settings: an earlier promise is void.
         self.promised = None;
         before != Some(stickiness)
     }
 }
 
-/// How long a lease lasts from the moment its round was sent, rounded down.
+/// How long a lease lasts after the send time, rounded down.
 fn length(config: &Config) -> Duration {
     const MILLION: u128 = 1_000_000;
     let drift = u128::from(config.max_clock_drift_ppm).min(MILLION);

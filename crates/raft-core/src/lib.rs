@@ -1,44 +1,29 @@
 //! The Raft protocol as a pure state machine: `step(Message) -> Vec<Action>`.
 //!
-//! No I/O, no clock, no entropy, no threads: time is an input, randomness is keyed by the host, and an action that
-//! exists may be carried out at once, because whatever must wait for the disk is not emitted until the disk has
-//! reported. So the same core runs on real sockets and disks and in a simulated world, and a run can be replayed bit for
-//! bit.
-//!
-//! # The map, in reading order
-//!
-//! - What goes in and out: [`message`](Message), [`action`](Action), [`event`](Event), [`config`](Config),
-//!   [`restore`](Restored), [`status`](Status).
-//! - Pure parts: ids, [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
-//!   [`membership`](MembershipChange) (what a change makes of a configuration), `log`, `writes` (what is durable),
-//!   `progress` (one peer), `readback` (entries that are no longer in memory), `jitter`, [`digest`](Digest),
-//!   [`fingerprint`](Renaming).
-//! - The replica: `raft` (inputs in, emission out), `shared` (what every role has), `role` (what only one has),
-//!   `transition` (the only file that changes roles).
-//! - The rules: `election`, `follower` (receiving appends), `leader` (proposals, answers, commit), `replicate`
-//!   (sending), `snapshot`, `send_snapshot`, `read`, `lease`, `stall`, `reconfigure` (the leader's side of a change), `transfer` (handing leadership
-//!   over).
+//! No I/O, no clock, no entropy, no threads: time is an input, and randomness depends on a seed. An action may be carried
+//! out at once: what must wait for the disk is not emitted before the disk has reported. So the same core runs on real
+//! sockets and disks and in a simulated world, and a run can be replayed bit for bit.
 //!
 //! # A host
 //!
-//! Wait for an input until [`Raft::deadline`], take whatever else has arrived, sample the clock, call
-//! [`Raft::step_batch`], carry out the actions:
+//! A host waits for an input until [`Raft::deadline`], samples its clock, calls [`Raft::step`], and carries out the actions.
+//! One that takes all the inputs that have arrived calls [`Raft::step_batch`].
 //!
 //! | action | what the host does |
 //! |---|---|
 //! | `Send` | queue it; it may be dropped, never block |
 //! | `Persist` | make it durable as one record, in order; then the input `Persisted` |
 //! | `Apply` | apply the entries; answer the client whose `Appended` had the same (index, **term**); then `Applied` |
-//! | `Appended` | remember (index, term) and the client; answer nobody yet |
-//! | `Rejected`, `ReadFailed` | tell the client: surely no effect here |
+//! | `Appended` | remember (index, term) and the client; do not answer yet |
+//! | `Rejected`, `ReadFailed` | answer the client: surely no effect here |
 //! | `ReadReady` | once its index is applied, answer from the state machine |
-//! | `TransferDone`, `TransferFailed` | tell who asked |
-//! | `LeadershipLost` | all remembered requests are of unknown outcome |
-//! | `LeaderChanged`, `ConfigurationChanged` | hints and connections |
-//! | `Stopped` | end the process; look at what it says |
+//! | `TransferDone`, `TransferFailed` | answer the operator |
+//! | `LeadershipLost` | all remembered requests have an unknown outcome |
+//! | `LeaderChanged`, `ConfigurationChanged` | redirect clients, connect to peers |
+//! | `Stopped` | end the process and report the reason |
 //!
-//! All of it, for a disk that blocks and a state machine that adds numbers up. The network is a pair of queues; a real
-//! host has sockets there, and [`Message::now`] from a monotonic clock.
+//! A whole host, for a disk that blocks and a state machine that adds up numbers. Here the network is a queue; a real host
+//! has sockets, and [`Message::now`] from a monotonic clock.
 //!
 //! ```
 //! use raft_core::*;
@@ -56,9 +41,8 @@
 //!
 //! impl Host {
 //!     fn call(&mut self, now: Instant) {
-//!         let mut actions = Vec::new();
-//!         self.raft.step_batch(now, self.inbox.drain(..), &mut actions);
-//!         for action in actions {
+//!         let input = self.inbox.pop_front().unwrap_or(Input::Tick);
+//!         for action in self.raft.step(Message { now, input }) {
 //!             match action {
 //!                 Action::Send { to, rpc } => self.outbox.push((to, rpc)),
 //!                 Action::Persist(write) => {
@@ -86,36 +70,54 @@
 //!                     self.answers.extend(unknown.into_values().map(|id| (id, "unknown".to_owned())));
 //!                 }
 //!                 Action::Stopped { reason } => panic!("{reason}"),
-//!                 _ => {} // reads, transfers, news
+//!                 _ => {} // reads, transfers, announcements
 //!             }
 //!         }
 //!     }
 //! }
 //!
-//! let restored = Restored::bootstrap(Configuration::of_voters([NodeId(1)]));
+//! let restored = RecoveredState::bootstrap(Configuration::of_voters([NodeId(1)]));
 //! let raft = Raft::new(Config::new(NodeId(1)), restored)?;
 //! let (disk, waiting, answers) = (Vec::new(), BTreeMap::new(), Vec::new());
 //! let mut host = Host { raft, inbox: VecDeque::new(), outbox: Vec::new(), disk, sum: 0, waiting, answers };
-//! for moment in 0..10 {
-//!     if moment == 5 {
+//! for millis in 0..15 {
+//!     if millis == 5 {
 //!         host.inbox.push_back(Input::Propose { id: RequestId(1), command: vec![42].into() });
 //!     }
-//!     host.call(Instant::from_millis(moment));
+//!     host.call(Instant::from_millis(millis));
 //! }
 //! assert_eq!(host.answers, [(RequestId(1), "the sum is 42".to_owned())]);
 //! # Ok::<(), RestoreError>(())
 //! ```
 //!
+//! # The files, in reading order
+//!
+//! - Inputs and outputs: [`message`](Message), [`action`](Action), [`event`](Event), [`config`](Config),
+//!   [`restore`](RecoveredState), [`status`](Status).
+//! - Pure parts: [`id`](EntryId), [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
+//!   [`membership`](MembershipChange) (the result of a change), [`snapshot_meta`](SnapshotMeta), `log`, `readback` (entries
+//!   that are no longer in memory), `progress` (one peer), `pending_reads`, `jitter`.
+//! - State of every role: `shared`, with `pending_write` (the changes of this call), `writes` (in flight),
+//!   `local_snapshots`, `apply_pipeline`, `election_clock`. State of one role: `role`, `leader`.
+//! - The replica: `raft` (order of inputs, timers and outputs), `transition` (the only file that changes roles).
+//! - The protocol: `election`, `follower` (receives appends), `leader` (proposals, answers, commit), `replicate` (sends
+//!   appends), `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `reconfigure` (membership changes), `transfer`.
+//! - For tests and exploration: [`digest`](Digest), `canonical`, [`fingerprint`](Renaming).
+//!
+//! "Rule R5" is the fifth of ARCHITECTURE.md's rules of the core.
 #![no_std]
 extern crate alloc;
 
 mod action;
+mod apply_pipeline;
 #[cfg(test)]
 mod broken;
+mod canonical;
 mod config;
 mod configuration;
 mod digest;
 mod election;
+mod election_clock;
 mod entry;
 mod event;
 mod fingerprint;
@@ -124,9 +126,12 @@ mod id;
 mod jitter;
 mod leader;
 mod lease;
+mod local_snapshots;
 mod log;
 mod membership;
 mod message;
+mod pending_reads;
+mod pending_write;
 mod progress;
 mod raft;
 mod read;
@@ -138,6 +143,7 @@ mod role;
 mod send_snapshot;
 mod shared;
 mod snapshot;
+mod snapshot_meta;
 mod stall;
 mod status;
 mod time;
@@ -145,7 +151,7 @@ mod transfer;
 mod transition;
 mod writes;
 
-pub use action::{Action, HardState, RejectReason, SnapshotRecord, StopReason, TransferFailure, Write};
+pub use action::{Action, HardState, RejectReason, TransferFailure, Write};
 pub use config::{Config, MAX_PRIORITY};
 pub use configuration::Configuration;
 pub use digest::Digest;
@@ -160,6 +166,6 @@ pub use message::{
 };
 pub use raft::Raft;
 pub use restore::{RecoveredState, RestoreError};
-pub use snapshot::{InstallMode, SnapshotMeta};
-pub use status::{PeerState, PeerStatus, RoleKind, Status};
+pub use snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
+pub use status::{PeerState, PeerStatus, RoleKind, Status, StopReason};
 pub use time::{Instant, nanos};

@@ -2,12 +2,12 @@
 //!
 //! Pure data: this file must not know about roles, peers, time or the disk.
 
+use crate::canonical::canonical;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
-use crate::fingerprint::canonical;
 use crate::id::{EntryId, LogIndex, Term};
 use crate::restore::RecoveredState;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot_meta::SnapshotMeta;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Log {
-    /// The last entry that was forgotten, because a snapshot covers it; `0@0` if none was.
+    /// The last compacted entry, which a snapshot covers; `0@0` if there is none.
     base: EntryId,
     last: EntryId,
     /// The first index of each term that has entries.
@@ -33,8 +33,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The log that a disk brought back, already checked. What a snapshot covers and the entry just before it is not there
-    /// to tell, counts as forgotten.
+    /// The log that a disk held, already checked. The first entry counts as compacted if a snapshot covers it and the log
+    /// does not hold the entry before it.
     pub(crate) fn restored(restored: &RecoveredState) -> Self {
         let mut log = Self::default();
         if let Some(snapshot) = &restored.snapshot {
@@ -65,7 +65,7 @@ impl Log {
         log
     }
 
-    /// The last entry that was forgotten; `0@0` if none was.
+    /// The last compacted entry; `0@0` if there is none.
     pub(crate) fn base(&self) -> EntryId {
         self.base
     }
@@ -75,7 +75,7 @@ impl Log {
         self.last
     }
 
-    /// The term of the entry at `index`; 0 at 0; none beyond the log's end and where it was forgotten.
+    /// The term of the entry at `index`; 0 at 0; none beyond the log's end and where it is compacted.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         if index <= self.base.index {
             return (index == self.base.index).then_some(self.base.term);
@@ -97,15 +97,15 @@ impl Log {
         self.term_at(id.index) == Some(id.term)
     }
 
-    /// Whether nothing here speaks against another log that holds this entry: this one holds it too, or has forgotten what
-    /// stood there, which was committed.
+    /// Whether this log can agree with another one that holds this entry: it holds the entry too, or has compacted that
+    /// place, which was committed.
     pub(crate) fn compatible_with(&self, id: EntryId) -> bool {
         id.index < self.base.index || self.holds(id)
     }
 
-    /// The last entry that could also be in a log where `unmatched` stands: index and term at most its own. Each side
-    /// answers a mismatch with it, so one refused probe skips a whole conflicting term (Raft §5.3, last paragraphs).
-    /// Nothing before the base, which is committed and so in the other log, too, or about to be.
+    /// The last entry that can also be in a log that holds `unmatched`: index and term at most those. Each side answers a
+    /// mismatch with it, so one refused probe skips a whole conflicting term (Raft §5.3, last paragraphs). At least the
+    /// base, which is committed.
     pub(crate) fn last_possible_match(&self, unmatched: EntryId) -> EntryId {
         let index = unmatched.index.min(self.last.index);
         let in_term = self.terms.partition_point(|&(_, term)| term <= unmatched.term);
@@ -124,7 +124,7 @@ impl Log {
         self.configurations.range(..=index).next_back().map(named)
     }
 
-    /// Those that may yet be in force: the newest in entries up to `commit`, and all after it.
+    /// The configurations that may yet be in force: the newest in entries up to `commit`, and all after it.
     pub(crate) fn configurations_since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
         let decided = self.configurations.range(..=commit).next_back().map_or(LogIndex(0), |(&index, _)| index);
         self.configurations.range(decided..).map(|(_, (_, configuration))| configuration)
@@ -201,7 +201,7 @@ impl Log {
         }
     }
 
-    /// Forgets the entries from `index` on (Raft §5.3: what conflicts with the leader's log).
+    /// Removes the entries from `index` on, which conflict with the leader's log (Raft §5.3).
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         self.seal();
         while let Some(run) = self.runs.pop_back() {
@@ -220,7 +220,7 @@ impl Log {
         self.configurations.split_off(&index);
     }
 
-    /// Forgets the entries up to `index`, which this log must reach: a snapshot covers them (Raft §7).
+    /// Drops the entries up to `index`, which this log must reach: a snapshot covers them (Raft §7).
     pub(crate) fn compact(&mut self, index: LogIndex) {
         let Some(base) = self.id_at(index) else { return };
         self.base = base;
@@ -240,14 +240,14 @@ impl Log {
         }
     }
 
-    /// Forgets everything and goes on after a snapshot.
+    /// Drops everything; the log continues after a snapshot.
     pub(crate) fn discard(&mut self, snapshot: &SnapshotMeta) {
         let SnapshotMeta { last, configuration, configured_at } = snapshot;
         *self = Self { base: *last, last: *last, ..Self::default() };
         self.configurations.insert(configured_at.index, (configured_at.term, configuration.clone()));
     }
 
-    /// Lets go of the oldest payloads beyond `max_bytes`, where they are on the disk: up to `durable`.
+    /// Drops the oldest payloads beyond `max_bytes` from memory, as far as they are durable.
     pub(crate) fn evict(&mut self, max_bytes: u64, durable: LogIndex) {
         while self.cached_bytes > max_bytes
             && let Some(run) = self.runs.front().filter(|run| run.last_id().is_none_or(|last| last.index <= durable))
@@ -268,9 +268,8 @@ impl Log {
         first.or_else(|| self.open.first().map(|entry| entry.id.index)).unwrap_or(self.last.index.next())
     }
 
-    /// The entries `first..=last`, cut after `max_bytes` but never before one entry. Sealed entries only; none if they are
-    /// not in memory. Shares memory where they stand in one run, else gathers them in a new one (payloads are shared in
-    /// any case).
+    /// The entries `first..=last`, up to `max_bytes` but at least one. Sealed entries only; none if they are not in memory.
+    /// Entries of one run share its memory; those of several are gathered in a new run, which shares their payloads.
     pub(crate) fn entries(&self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Option<Entries> {
         if first < self.cached_from() {
             return None;
@@ -298,7 +297,7 @@ impl Log {
         Some(gathered.map_or(shared, Entries::from))
     }
 
-    /// Drops the runs of terms that are wholly forgotten, and cuts the first that is left.
+    /// Drops the runs of terms that are compacted whole, and cuts the first that is left.
     fn forget_terms(&mut self) {
         let first = self.base.index.next();
         if first > self.last.index {
@@ -323,6 +322,7 @@ canonical!(Log { base, last, terms, runs, open, cached_bytes, configurations });
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken::meta;
     use crate::id::NodeId;
     use alloc::format;
     use alloc::vec;
@@ -442,11 +442,6 @@ mod tests {
         assert_eq!(between(0, 3), [1, 3]);
         assert_eq!(between(1, 2), [0; 0]);
         assert_eq!(between(2, 9), [3]);
-    }
-
-    fn meta(index: u64, term: u64) -> SnapshotMeta {
-        let configuration = Configuration::of_voters([NodeId(1)]);
-        SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
     }
 
     #[test]

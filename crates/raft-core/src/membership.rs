@@ -1,8 +1,7 @@
-//! Changes of the configuration (Raft §6, Thesis §4): what can be asked for, and what it makes of a configuration.
+//! Membership changes (Raft §6, Thesis §4): their steps, and the configurations that they lead to.
 //!
-//! Every change of who votes goes through a joint configuration, also that of one voter: one way to be right, and no
-//! second set of rules. A change of learners and contexts only is a single entry, for it moves no quorum. Pure: this
-//! file must not know about time, roles or logs.
+//! Every change of voters goes through a joint configuration, also that of one voter (rule R24). A change of learners and
+//! contexts is a single entry, for it changes no quorum. Pure: this file must not know about time, roles or logs.
 
 use crate::configuration::Configuration;
 use crate::id::{LogIndex, NodeId};
@@ -11,77 +10,53 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 
-/// A change of the configuration: all steps or none.
+/// A membership change: all steps or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MembershipChange {
-    /// Only if the configuration in force is that of this entry (compare and set); none: whatever it is.
+    /// Only if this entry carries the configuration in force (compare and set); none: in any case.
     pub expected: Option<LogIndex>,
     /// The steps, in order.
     pub steps: Vec<MembershipStep>,
 }
 
 /// A step of a change.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MembershipStep {
     /// A node that is no member becomes a learner: it gets the log and counts for nothing (Thesis §4.2.1).
     AddLearner {
-        /// The node. Never one whose disk is gone: such a machine comes back under a new id.
+        /// Never the id of a node whose disk is gone: such a machine comes back under a new id.
         id: NodeId,
-        /// What the host wants to know about it (addresses), opaque to the core.
+        /// Data of the host (addresses), opaque to the core.
         context: Bytes,
     },
     /// A learner becomes a voter, if it has caught up.
-    Promote {
-        /// The learner.
-        id: NodeId,
-    },
+    Promote { id: NodeId },
     /// A voter becomes a learner.
-    Demote {
-        /// The voter.
-        id: NodeId,
-    },
-    /// A member is one no longer.
-    Remove {
-        /// The member.
-        id: NodeId,
-    },
-    /// A member's context becomes another.
-    SetContext {
-        /// The member.
-        id: NodeId,
-        /// The new context.
-        context: Bytes,
-    },
+    Demote { id: NodeId },
+    /// A member leaves.
+    Remove { id: NodeId },
+    /// A member's context changes.
+    SetContext { id: NodeId, context: Bytes },
 }
 
-/// What is wrong with a change.
+/// Why a change is invalid.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InvalidChange {
     /// There are no steps, or they change nothing.
     Nothing,
-    /// A node that is to be added is a member already.
-    IsMember {
-        /// The node.
-        id: NodeId,
-    },
-    /// A node is no member.
-    NoMember {
-        /// The node.
-        id: NodeId,
-    },
-    /// A node that is to be promoted votes already.
-    IsVoter {
-        /// The node.
-        id: NodeId,
-    },
-    /// A node that is to be demoted does not vote.
-    NoVoter {
-        /// The node.
-        id: NodeId,
-    },
+    /// The node to add is already a member.
+    IsMember { id: NodeId },
+    /// The node is no member.
+    NoMember { id: NodeId },
+    /// The node to promote is already a voter.
+    IsVoter { id: NodeId },
+    /// The node to demote is no voter.
+    NoVoter { id: NodeId },
     /// No voter would be left.
     NoVotersLeft,
 }
@@ -90,11 +65,11 @@ impl Configuration {
     /// The configuration that begins this change: a joint one if it changes who votes. `self` is not joint.
     ///
     /// # Errors
-    /// The first step that makes no sense, or what all of them would lead to.
+    /// The first step that is invalid, or the invalid result.
     pub fn begin(&self, change: &MembershipChange) -> Result<Self, InvalidChange> {
         let mut next = self.clone();
         for step in &change.steps {
-            next.take(step)?;
+            next.apply(step)?;
         }
         if next.voters.is_empty() {
             return Err(InvalidChange::NoVotersLeft);
@@ -105,7 +80,7 @@ impl Configuration {
         if next.voters == self.voters {
             return Ok(next);
         }
-        // Whoever votes in the old half has to be reached until the new one is decided.
+        // The voters of the old half get appends until the new one is committed.
         let gone = |id: &NodeId| !next.members.contains_key(id);
         let leaving: BTreeSet<NodeId> = self.voters.iter().copied().filter(gone).collect();
         for (id, context) in &self.members {
@@ -123,7 +98,7 @@ impl Configuration {
         Self { voters: self.voters.clone(), outgoing: BTreeSet::new(), leaving: BTreeSet::new(), members }
     }
 
-    fn take(&mut self, step: &MembershipStep) -> Result<(), InvalidChange> {
+    fn apply(&mut self, step: &MembershipStep) -> Result<(), InvalidChange> {
         let member = |id: &NodeId| {
             if self.members.contains_key(id) { Ok(*id) } else { Err(InvalidChange::NoMember { id: *id }) }
         };
@@ -164,10 +139,10 @@ impl fmt::Display for InvalidChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing => write!(f, "it changes nothing"),
-            Self::IsMember { id } => write!(f, "{id} is a member already"),
+            Self::IsMember { id } => write!(f, "{id} is already a member"),
             Self::NoMember { id } => write!(f, "{id} is no member"),
-            Self::IsVoter { id } => write!(f, "{id} votes already"),
-            Self::NoVoter { id } => write!(f, "{id} does not vote"),
+            Self::IsVoter { id } => write!(f, "{id} is already a voter"),
+            Self::NoVoter { id } => write!(f, "{id} is no voter"),
             Self::NoVotersLeft => write!(f, "no voter would be left"),
         }
     }
@@ -224,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_changes_are_refused() {
+    fn invalid_changes_are_refused() {
         let base = Configuration::of_voters([NodeId(1)]).begin(&change(vec![add(2)])).expect("a learner");
         let (one, two, nine) = (NodeId(1), NodeId(2), NodeId(9));
         let table = [
@@ -238,7 +213,7 @@ mod tests {
             (vec![Remove { id: one }], InvalidChange::NoVotersLeft),
         ];
         for (steps, reason) in table {
-            assert!(format!("{reason}").len() > 10, "said in words");
+            assert!(format!("{reason}").len() > 10, "in words");
             assert_eq!(base.begin(&change(steps.clone())), Err(reason), "{steps:?}");
         }
     }
@@ -258,7 +233,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for: the results are valid, and quorums of a configuration and its successor share a node.
+        /// All results are valid, and quorums of a configuration and its successor share a node.
         #[test]
         fn quorums_of_successive_configurations_intersect(
             changes in proptest::collection::vec(proptest::collection::vec(any_step(), 1..4), 1..12),

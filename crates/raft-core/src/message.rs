@@ -1,162 +1,123 @@
-//! What the core can be told: by its host ([`Input`]) and by its peers ([`Rpc`]).
+//! The inputs of the core: from its host ([`Input`]) and from its peers ([`Rpc`]).
 //!
-//! Two types on purpose: bytes from a peer can only ever become [`Input::Receive`], so no peer can forge a timer, a
-//! disk completion or a proposal.
+//! The types differ on purpose: bytes from a peer can only become [`Input::Receive`], so no peer can forge a timer, a disk
+//! completion or a proposal.
 
 use crate::entry::Entries;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 use crate::membership::MembershipChange;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot_meta::SnapshotMeta;
 use crate::time::Instant;
 use bytes::Bytes;
 use core::fmt;
 use core::time::Duration;
 
-/// An input, stamped with the time at which it is handed over.
+/// An input with the time of the call.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The host's clock, sampled *after* the input was taken from its queue. A time that went back counts as the
+    /// The host's clock, sampled *after* the input was taken from its queue. An earlier time than before counts as the
     /// latest seen.
     pub now: Instant,
-    /// What happened.
     pub input: Input,
 }
 
-/// Everything the core can be told.
+/// What a host reports to the core or requests of it. The `id` of a request is chosen by the host and repeated in the
+/// answer.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
-    /// Nothing but the time.
+    /// Only the time.
     Tick,
-    /// An rpc arrived. Any content is safe: what is malformed is refused.
-    Receive {
-        /// The peer it came from, as the transport authenticated it.
-        from: NodeId,
-        /// What it said.
-        rpc: Rpc,
-    },
-    /// A client's command. Answered in the same call by `Appended` or `Rejected`.
-    Propose {
-        /// Chosen by the host, repeated in the answer.
-        id: RequestId,
-        /// Opaque to the core.
-        command: Bytes,
-    },
+    /// A message arrived from a peer, as the transport authenticated it. Any content is safe (rule R44).
+    Receive { from: NodeId, rpc: Rpc },
+    /// A client's command, opaque to the core. Answered in the same call by `Appended` or `Rejected`.
+    Propose { id: RequestId, command: Bytes },
     /// A linearizable read (Thesis §6.4). Answered in the same call by `Rejected`, or in it or later by exactly one of
     /// `ReadReady` and `ReadFailed`.
-    Read {
-        /// Chosen by the host, repeated in the answer.
-        id: RequestId,
-        /// What it may rest on.
-        mode: ReadMode,
-    },
+    Read { id: RequestId, mode: ReadMode },
     /// Change the configuration (Raft §6). Answered in the same call by `Appended` or `Rejected`; then
-    /// `ConfigurationChanged` tells how far it is. The second half of a joint change follows by itself.
-    ChangeMembership {
-        /// Chosen by the host, repeated in the answer.
-        id: RequestId,
-        /// What to change.
-        change: MembershipChange,
-    },
-    /// Hand leadership over (Thesis §3.10). Answered in the same call by `Rejected`, or later by exactly one of
-    /// `TransferDone` and `TransferFailed`, at most the longest election timeout later.
+    /// `ConfigurationChanged` reports its progress. The second half of a joint change follows by itself.
+    ChangeMembership { id: RequestId, change: MembershipChange },
+    /// Transfer leadership (Thesis §3.10). Answered in the same call by `Rejected`, or by exactly one of `TransferDone` and
+    /// `TransferFailed` at most the longest election timeout later.
     TransferLeadership {
-        /// Chosen by the host, repeated in the answer.
         id: RequestId,
-        /// To this voter; none: the one with the longest log that answers.
+        /// The target; none: the voter with the longest log that answers.
         to: Option<NodeId>,
     },
-    /// Start an election now, if this node may: it is a voter, leads nothing, and has not heard from a leader within
-    /// the shortest election timeout.
+    /// Start an election now, if this node is a voter, does not lead, and had no contact with a leader within the shortest
+    /// election timeout.
     Campaign,
-    /// What was sent to this peer lately may be lost: its connection broke, or its queue was full. A leader that was
-    /// sending it appends in a pipeline goes back to probing it with the next heartbeat. Nothing else follows: not that
-    /// the peer is down, nor that it is up again when nothing more is said. Anybody else ignores it.
-    Unreachable {
-        /// The peer.
-        peer: NodeId,
-    },
-    /// The write with this id and **all before it** are durable. Reporting the newest instead of the newest
-    /// *contiguous* one loses data. An unknown or older id changes nothing.
-    Persisted {
-        /// The newest contiguous durable write.
-        write: WriteId,
-    },
+    /// Recent messages to this peer may be lost: its connection broke, or its queue was full. A leader that sends it appends
+    /// in a pipeline probes it with the next heartbeat. Nothing else follows: the peer need not be down, and no input says
+    /// that it is up again. Other roles ignore it.
+    Unreachable { peer: NodeId },
+    /// The write with this id and **all before it** are durable. To report the newest instead of the newest *contiguous* one
+    /// loses data. An unknown or older id changes nothing.
+    Persisted { write: WriteId },
     /// The state machine has applied everything up to this index.
-    Applied {
-        /// The newest applied index.
-        index: LogIndex,
-    },
-    /// The answer to a `ReadLog`. Entries that are not those of the log count as not read; an answer to a question that is
-    /// no longer asked changes nothing.
+    Applied { index: LogIndex },
+    /// The answer to a `ReadLog`: consecutive entries from its first index on; none if they are gone. Entries that the log
+    /// does not hold count as not read. The answer to an obsolete `ReadLog` changes nothing.
     LogRead {
-        /// The question.
         read: ReadId,
         /// Consecutive entries from the first that was asked for on; none: they are gone.
         entries: Entries,
     },
     /// A snapshot of the state at `index` is in a durable file, with [`Raft::snapshot_meta`](crate::Raft::snapshot_meta)
-    /// of that index. It takes effect by the `Persist` that names it, in this call; a file that is not named there is of no
-    /// use (there is a newer one) and is to be deleted.
-    SnapshotTaken {
-        /// The last index that it covers.
-        index: LogIndex,
-    },
-    /// A peer's snapshot has arrived whole and is in a durable file. It takes effect by the `Persist` that names it, in
-    /// this call; a file that is not named there is of no use and is to be deleted, unless an earlier write names it: the
-    /// same snapshot may arrive twice.
+    /// of that index. It takes effect by the `Persist` of this call that names it. Delete a file that is not named there: it
+    /// is obsolete.
+    SnapshotTaken { index: LogIndex },
+    /// A peer's snapshot has arrived whole and is in a durable file. It takes effect by the `Persist` of this call that names
+    /// it. Delete a file that is not named there, unless an earlier write names it: the same snapshot may arrive twice. Any
+    /// content of `meta` is safe.
     SnapshotReceived {
-        /// The peer, as the transport authenticated it.
         from: NodeId,
         /// The term in which it was sent.
         term: Term,
-        /// What it says it stands for. Any content is safe.
         meta: SnapshotMeta,
     },
-    /// What became of a `SendSnapshot`, as far as known. Nothing said for
-    /// [`Config::snapshot_timeout`](crate::Config) counts as `Failed`.
-    SnapshotSent {
-        /// The peer.
-        to: NodeId,
-        /// How far it is.
-        outcome: SnapshotOutcome,
-    },
+    /// The progress of a `SendSnapshot`. Without a report for [`Config::snapshot_timeout`](crate::Config) it counts as
+    /// `Failed`.
+    SnapshotSent { to: NodeId, outcome: SnapshotOutcome },
 }
 
-/// How far the sending of a snapshot is.
+/// The progress of a snapshot to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SnapshotOutcome {
-    /// A part has arrived, the rest is on its way.
+    /// A part has arrived, the rest is in flight.
     Progress,
-    /// The peer's host has the whole and has handed it to its core.
+    /// The peer's host has it whole and has passed it to its core.
     Delivered,
-    /// It has been given up.
+    /// The host has abandoned it.
     Failed,
 }
 
-/// What a read may rest on. Linearizable either way.
+/// How a read is confirmed. Linearizable either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadMode {
     /// A round in which a quorum confirms the leader (ReadIndex, Thesis §6.4). Needs no clock.
     #[default]
     Safe,
-    /// A lease, if the leader holds one (Thesis §6.4.1): answered at once, without a message, as long as no clock drifts
-    /// more than [`Config::max_clock_drift_ppm`](crate::Config). Without a lease, or with
+    /// A lease, if the leader holds one (Thesis §6.4.1): answered at once, without a message. It relies on clocks that drift
+    /// at most [`Config::max_clock_drift_ppm`](crate::Config). Without a lease, or with
     /// [`Config::lease_reads`](crate::Config) off, the same as `Safe`.
     Lease,
 }
 
-/// What peers say to each other.
+/// A message between peers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rpc {
-    /// Would you vote for me? Changes nothing at the receiver (Thesis §9.6).
+    /// Asks whether the receiver would vote for the sender. Changes nothing there (Thesis §9.6).
     PreVote(PreVote),
     /// The answer to a pre-vote; promises nothing.
     PreVoteResponse(PreVoteResponse),
-    /// Vote for me (Raft §5.2).
+    /// Asks for a vote (Raft §5.2).
     RequestVote(RequestVote),
     /// The answer to a vote request; a grant is sent once the vote is durable.
     RequestVoteResponse(RequestVoteResponse),
@@ -174,13 +135,14 @@ pub enum Rpc {
 pub struct PreVote {
     /// The term the sender *would* campaign in: its own plus one.
     pub term: Term,
-    /// Which of the sender's rounds this is; repeated in the answer.
+    /// The sender's round, repeated in the answer.
     pub round: Round,
     /// The sender's last entry.
     pub last: EntryId,
 }
 
 /// Result of a pre-vote.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreVoteResponse {
@@ -188,7 +150,6 @@ pub struct PreVoteResponse {
     pub term: Term,
     /// The round of the request.
     pub round: Round,
-    /// Whether the answerer would vote for the sender.
     pub vote: Vote,
 }
 
@@ -200,43 +161,40 @@ pub struct RequestVote {
     pub term: Term,
     /// The candidate's last entry.
     pub last: EntryId,
-    /// The leader itself has asked for this election: whoever heard from it lately may vote all the same (Thesis §4.2.3).
+    /// The leader asked for this election by `TimeoutNow`: the request passes stickiness (Thesis §4.2.3).
     pub transfer: bool,
 }
 
 /// Result of a vote request (Raft Figure 2).
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestVoteResponse {
     /// The answerer's term.
     pub term: Term,
-    /// Whether the vote is the candidate's.
     pub vote: Vote,
 }
 
 /// A vote, or why there is none.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Vote {
-    /// Granted.
     Granted,
-    /// Refused, for this reason.
     Refused(VoteRefusal),
 }
 
-/// Why a vote is refused. Each names its rule when printed.
+/// Why a vote is refused.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VoteRefusal {
     /// The request's term is behind the answerer's (Raft §5.1).
     StaleTerm,
-    /// The answerer heard from a leader within the shortest election timeout (Thesis §4.2.3).
+    /// The answerer had contact with a leader within the shortest election timeout (Thesis §4.2.3).
     LeaderAlive,
     /// The answerer voted for another candidate in this term (Raft §5.2).
-    AlreadyVoted {
-        /// The candidate that has the vote.
-        candidate: NodeId,
-    },
+    AlreadyVoted { candidate: NodeId },
     /// The candidate's log is behind the answerer's (Raft §5.4.1).
     LogBehind {
         /// The answerer's last entry.
@@ -261,22 +219,22 @@ pub struct AppendEntries {
 }
 
 /// Result of an append (Raft Figure 2).
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntriesResponse {
     /// The answerer's term.
     pub term: Term,
-    /// In a success the newest `seq` the answerer has seen in this term, in a rejection the rejected one.
+    /// In a success the newest `seq` the answerer has seen in this term, in a refusal the refused one.
     pub seq: Seq,
-    /// What became of it.
     pub outcome: AppendOutcome,
-    /// How long after an append of its leader the answerer votes for nobody else (Thesis §4.2.3): what leases rest on. 0
-    /// if it makes no such promise.
+    /// How long after an append of its leader the answerer votes for no other node (Thesis §4.2.3), for leases. 0: it
+    /// promises nothing.
     pub stickiness: Duration,
 }
 
-/// A leader's request to start an election at once, bound to one log and one term: it is obeyed only by a node whose
-/// durable log ends exactly so, and so can win (Thesis §3.10).
+/// A leader's request to start an election at once (Thesis §3.10). Bound to one term and one log: only a node whose durable
+/// log ends at `last` obeys, and so can win (rule R29).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeoutNow {
@@ -286,22 +244,23 @@ pub struct TimeoutNow {
     pub last: EntryId,
 }
 
-/// What became of an append.
+/// The outcome of an append.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AppendOutcome {
-    /// The answerer's log is durable and the same as the leader's up to here.
+    /// The answerer's log is durable and equal to the leader's up to `index`.
     Matched {
         /// The answerer's match index.
         index: LogIndex,
     },
     /// The answerer knows a newer term (Raft §5.1).
     StaleTerm,
-    /// The answerer already follows another leader in this term, which Raft proves impossible: reported, refused.
+    /// The answerer already follows another leader in this term, which Raft proves impossible.
     AnotherLeader,
     /// The answerer holds no entry like `prev` (Raft §5.3).
     Mismatch {
-        /// The rejected `prev`.
+        /// The refused `prev`.
         prev: EntryId,
         /// The answerer's last entry that could still match: index at most `prev.index`, term at most `prev.term`.
         hint: EntryId,
@@ -309,7 +268,7 @@ pub enum AppendOutcome {
 }
 
 impl Rpc {
-    /// The term the rpc carries.
+    /// The term of the message.
     pub fn term(&self) -> Term {
         match self {
             Self::PreVote(rpc) => rpc.term,
@@ -322,7 +281,7 @@ impl Rpc {
         }
     }
 
-    /// Its kind, in snake case: `request_vote`, and `heartbeat` for an append without entries.
+    /// Its kind in snake case, such as `request_vote`; `heartbeat` for an append without entries.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PreVote(_) => "pre_vote",

@@ -1,8 +1,8 @@
-//! What a leader knows of one peer, and how it sends to it: probe, then pipeline (Raft §5.3, Thesis §10.2.1).
+//! A leader's view of one peer, which it first probes, then sends a pipeline of appends (Raft §5.3, Thesis §10.2.1).
 //!
 //! This file must not know the log's content or the other peers.
 
-use crate::fingerprint::{Canon, Canonical, canonical};
+use crate::canonical::{Canon, Canonical, canonical};
 use crate::id::{EntryId, LogIndex, NodeId, Seq};
 use crate::readback::ReadBack;
 use crate::status::{PeerState, PeerStatus};
@@ -29,37 +29,36 @@ pub(crate) struct Progress {
     pub(crate) state: PeerState,
     /// Whether the probe of this position has been sent; heartbeats repeat it.
     pub(crate) probe_sent: bool,
-    /// Rejections of appends up to this one say nothing about the present position.
+    /// Refusals of appends up to this one do not concern the current position.
     pub(crate) position_since: Seq,
-    /// The newest append the peer has seen, by its own word: what confirms reads (Thesis §6.4).
+    /// The newest append that the peer has echoed: it confirms reads (Thesis §6.4).
     pub(crate) echoed: Seq,
     /// The newest append sent.
     pub(crate) sent: Seq,
-    /// The highest commit index that an append sent to the peer lets it reach.
+    /// The highest commit index that the appends sent let the peer reach.
     pub(crate) sent_commit: LogIndex,
-    /// When the peer last answered an append of this term: what check-quorum and stickiness rest on.
+    /// When the peer last answered an append of this term, for check-quorum and stickiness.
     pub(crate) contact: Option<Instant>,
-    /// The send time of the newest append that it has answered: since then, at the earliest, it votes for nobody else.
+    /// The send time of the newest append that it has answered with a promise of stickiness.
     pub(crate) promised: Option<Instant>,
-    /// The stickiness it said last that it keeps.
+    /// The stickiness in its last answer.
     pub(crate) stickiness: Option<Duration>,
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
-    /// The snapshot on its way, in the state `Snapshot`.
+    /// The snapshot in flight, in the state `Snapshot`.
     pub(crate) sending: Option<SnapshotInFlight>,
-    /// The log that stays because of a snapshot that was sent.
+    /// The part of the log that stays because of a snapshot that was sent.
     pub(crate) retained: Option<Retained>,
     /// Entries for it that are no longer in memory.
     pub(crate) read_back: ReadBack,
     marks: VecDeque<Mark>,
-    /// The newest append sent to anybody when this peer became one: what it echoes up to there is not about this.
+    /// The newest append sent to any peer when this one was added: echoes up to it do not count.
     pub(crate) created: Seq,
-    /// How well it keeps up.
     pub(crate) catch_up: CatchUp,
 }
 
-/// The rounds in which a peer catches up (Thesis §4.2.1): in each it gets what the log held when the round began. A round
-/// shorter than an election timeout tells that promoting the peer would not leave the cluster without a quorum for long.
+/// The rounds in which a peer catches up (rule R26, Thesis §4.2.1): in each it gets what the log held when the round began.
+/// After a round shorter than an election timeout the peer can vote without holding up the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct CatchUp {
@@ -74,7 +73,7 @@ impl CatchUp {
         Self { target, since: now, last_was_short: false }
     }
 
-    /// Takes note of what the peer holds. True: a round has ended, and it was short.
+    /// Notes the peer's match index. True: a round has ended, and it is the first short one.
     pub(crate) fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
         if matched < self.target {
             return false;
@@ -85,29 +84,28 @@ impl CatchUp {
         self.last_was_short && !was_short
     }
 
-    /// Whether the peer keeps up: it holds everything, or its last round was short and the present one still is.
+    /// Whether the peer has caught up: it holds everything, or its last round was short and the current one still is.
     pub(crate) fn is_done(&self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
         matched >= last || (self.last_was_short && now.since(self.since) <= timeout)
     }
 }
 
-/// A snapshot on its way to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SnapshotInFlight {
     pub(crate) last: EntryId,
-    /// When it counts as lost, unless something is heard of it.
+    /// When it counts as lost, unless it makes progress.
     pub(crate) deadline: Instant,
 }
 
-/// What follows a snapshot that was sent stays in the log until the peer is past what a newer one covers. Not only until the
-/// snapshot is there: then it would need the newer one at once.
+/// The log after a snapshot that was sent stays until the peer is past the end of a newer one. If it stayed only until the
+/// snapshot arrives, the peer would need the newer one at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Retained {
     /// The last index that the snapshot covers.
     pub(crate) after: LogIndex,
-    /// The bytes that the leader had appended when it left.
+    /// The bytes that the leader had appended when the snapshot left.
     pub(crate) appended_bytes: u64,
 }
 
@@ -130,7 +128,7 @@ pub(crate) struct Bounds {
     pub(crate) now: Instant,
 }
 
-/// What was true when an append was sent; dates the answers that echo it.
+/// Send time and match index of an append, to date the answers that echo it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Mark {
@@ -140,7 +138,7 @@ pub(crate) struct Mark {
 }
 
 impl Progress {
-    /// A peer of which nothing is known: probed from `next_index` on. `created` is the newest append sent to anybody.
+    /// A new peer, to be probed from `next_index` on. `created` is the newest append sent to any peer.
     pub(crate) fn new(next_index: LogIndex, created: Seq, now: Instant) -> Self {
         Self {
             match_index: LogIndex(0),
@@ -175,7 +173,7 @@ impl Progress {
         self.inflight.is_empty()
     }
 
-    /// Takes note of an append with entries that ends at `last`.
+    /// Notes an append with entries that ends at `last`.
     pub(crate) fn sent_entries(&mut self, last: LogIndex, bytes: u64) {
         match self.state {
             PeerState::Probe => self.probe_sent = true,
@@ -205,8 +203,8 @@ impl Progress {
         self.marks.iter().rev().find(|mark| mark.seq <= seq).copied()
     }
 
-    /// The peer holds the leader's log up to `index`. A smaller index than known is only an old answer. The leader's own
-    /// log begins after `base`.
+    /// The peer holds the leader's log up to `index`. An index below the known match is an old answer (rule R21). The
+    /// leader's log begins after `base`.
     pub(crate) fn matched(&mut self, index: LogIndex, seq: Seq, base: LogIndex) {
         self.match_index = self.match_index.max(index);
         while let Some(append) = self.inflight.front().filter(|append| append.last <= self.match_index) {
@@ -214,12 +212,12 @@ impl Progress {
             self.inflight.pop_front();
         }
         if self.state == PeerState::Probe && seq > self.position_since {
-            // An answer to this position: the logs agree up to what it claims, so the pipeline starts there.
+            // An answer to this position: the pipeline starts at its match.
             self.state = PeerState::Replicate;
             self.next_index = self.match_index.max(base).next();
         }
         if self.state == PeerState::Snapshot && self.match_index >= base {
-            // The log can go on from there, whatever brought it there.
+            // The log can continue from there, with or without the snapshot.
             self.state = PeerState::Replicate;
             self.sending = None;
             self.next_index = self.match_index.next();
@@ -227,8 +225,7 @@ impl Progress {
         self.next_index = self.next_index.max(self.match_index.next());
     }
 
-    /// Whether a rejection of `prev` by append `seq` speaks of the present position. All others are old news, and to
-    /// follow them would rewind what newer answers established.
+    /// Whether a refusal of `prev` by append `seq` concerns the current position. All others are obsolete (rule R19).
     pub(crate) fn is_current(&self, prev: EntryId, seq: Seq) -> bool {
         seq > self.position_since
             && prev.index > self.match_index
@@ -239,7 +236,7 @@ impl Progress {
             }
     }
 
-    /// The logs part at or before `next - 1`: probe from there. `seq` is the newest append sent to anybody.
+    /// The logs differ at or before `next - 1`: probe from there. `seq` is the newest append sent to any peer.
     pub(crate) fn probe_from(&mut self, next: LogIndex, seq: Seq) {
         self.state = PeerState::Probe;
         self.next_index = next.max(self.match_index.next());
@@ -248,7 +245,7 @@ impl Progress {
         self.clear();
     }
 
-    /// A snapshot is on its way: empty appends ask meanwhile whether the log can go on after it.
+    /// A snapshot is in flight: empty appends probe meanwhile whether the log can continue after it.
     pub(crate) fn send_snapshot(&mut self, sending: SnapshotInFlight, appended_bytes: u64) {
         self.state = PeerState::Snapshot;
         self.next_index = sending.last.index.next();
@@ -257,14 +254,14 @@ impl Progress {
         self.retained = Some(Retained { after: sending.last.index, appended_bytes });
     }
 
-    /// The snapshot that was on its way is there, or will not be: the next heartbeat asks from `next` on.
+    /// The snapshot has arrived, or will not: the next heartbeat probes from `next` on.
     pub(crate) fn snapshot_over(&mut self, next: LogIndex, seq: Seq) {
         self.probe_from(next, seq);
         self.probe_sent = true;
     }
 
-    /// What was sent may be lost. The next heartbeat probes, not an append with entries: those would be lost again for as
-    /// long as the peer is away.
+    /// Appends to the peer may be lost. The next heartbeat probes, not an append with entries, which would be lost again
+    /// while the peer is away.
     pub(crate) fn unreachable(&mut self, seq: Seq, base: LogIndex) {
         if self.state == PeerState::Replicate {
             self.probe_from(self.match_index.max(base).next(), seq);
@@ -279,7 +276,7 @@ impl Progress {
         self.retained = None;
     }
 
-    /// Forgets what was on its way in the state before.
+    /// Forgets what was in flight in the previous state.
     fn clear(&mut self) {
         self.inflight.clear();
         self.inflight_bytes = 0;
@@ -324,12 +321,12 @@ impl Progress {
 
 canonical!(SnapshotInFlight { last, deadline });
 
-/// How much was appended meanwhile counts, not how much ever was.
+/// Counts the bytes appended since.
 impl Canonical for Retained {
     fn feed(&self, canon: &mut Canon<'_>) {
         let Self { after, appended_bytes } = self;
         after.feed(canon);
-        canon.appended_since(*appended_bytes);
+        canon.distance(*appended_bytes, canon.appended);
     }
 }
 

@@ -1,33 +1,31 @@
-//! The replica: what goes in, in which order it is handled, what comes out.
+//! The replica: its inputs, the order in which it handles them, its actions.
 
-use crate::action::{Action, RejectReason, StopReason};
+use crate::action::{Action, RejectReason};
+use crate::canonical::canonical;
 use crate::config::Config;
 use crate::configuration::Configuration;
 use crate::digest::Digest;
 use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
-use crate::fingerprint::canonical;
 use crate::follower;
-use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Term};
+use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Term};
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
 use crate::restore::{RecoveredState, RestoreError};
 use crate::role::{Follower, Role};
 use crate::shared::Shared;
-use crate::status::{RoleKind, Status};
+use crate::status::{RoleKind, Status, StopReason};
 use crate::time::Instant;
 use alloc::vec::Vec;
 
 /// One Raft replica: a deterministic function of its inputs, with time among them.
 ///
-/// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) names. The other invariants stand
-/// on the types of the fields.
+/// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) names. The types of the fields
+/// have their own (rule R45).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Raft {
     pub(crate) shared: Shared,
     pub(crate) role: Role,
-    /// The last round of pre-votes.
-    pub(crate) round: Round,
     /// The role and term last observed.
     pub(crate) seen: (RoleKind, Term),
     /// The leader last announced, and its term.
@@ -36,10 +34,10 @@ pub struct Raft {
 }
 
 impl Raft {
-    /// A replica with what its disk held. Emits nothing yet: the first call starts the timers.
+    /// A replica with the state that its disk held. It emits nothing yet: the first call starts the timers.
     ///
     /// # Errors
-    /// [`RestoreError`], if a setting is out of range or what was restored contradicts itself.
+    /// [`RestoreError`], if a setting is out of range or the restored state contradicts itself.
     pub fn new(config: Config, restored: RecoveredState) -> Result<Self, RestoreError> {
         config.check().map_err(RestoreError::Config)?;
         restored.check()?;
@@ -48,14 +46,16 @@ impl Raft {
         Ok(Self {
             shared: Shared::new(config, restored),
             role: Role::Follower(Follower::new(election_deadline)),
-            round: Round(0),
             seen: (RoleKind::Follower, term),
             announced: (term, None),
             started: false,
         })
     }
 
-    /// Handles one input. The same as [`step_batch`](Self::step_batch) with it alone.
+    /// Handles one input and returns the actions that follow, in order. A host carries them out; one that takes many
+    /// inputs at a time saves syncs and messages with [`step_batch`](Self::step_batch).
+    ///
+    /// `message.now` is the time of the call: inputs first, then the timers that are due.
     pub fn step(&mut self, message: Message) -> Vec<Action> {
         let mut actions = Vec::new();
         self.step_batch(message.now, [message.input], &mut actions);
@@ -63,9 +63,9 @@ impl Raft {
     }
 
     /// Handles all inputs, then the timers due at `now`, then emits once: at most one `Persist`, one run of appends and
-    /// one owed answer a peer. Appends to `actions`; what stands there already is left alone.
+    /// one pending answer per peer (rule R2). Appends to `actions` and keeps what is there.
     ///
-    /// `now` is sampled after the inputs were taken from their queue; a time that went back counts as the latest seen.
+    /// `now` is sampled after the inputs were taken from their queue (rule R1); an earlier time counts as the latest seen.
     pub fn step_batch(&mut self, now: Instant, inputs: impl IntoIterator<Item = Input>, actions: &mut Vec<Action>) {
         self.shared.now = self.shared.now.max(now);
         self.shared.actions = core::mem::take(actions);
@@ -83,8 +83,7 @@ impl Raft {
         *actions = core::mem::take(&mut self.shared.actions);
     }
 
-    /// The earliest time at which a call would do something by itself; read it again after every call. None: only an
-    /// input can change anything.
+    /// The time of the next timer; read it again after every call. None: only an input can change anything.
     pub fn deadline(&self) -> Option<Instant> {
         if !self.started {
             return Some(Instant::default());
@@ -125,7 +124,7 @@ impl Raft {
         self.role.kind()
     }
 
-    /// The leader of the current term, if this node knows it and does not doubt it.
+    /// The leader of the current term, if this node knows it and is not campaigning.
     pub fn leader(&self) -> Option<NodeId> {
         match self.role {
             Role::Leader(_) => Some(self.shared.id()),
@@ -146,16 +145,16 @@ impl Raft {
 
     /// The highest index reported `Applied`.
     pub fn applied(&self) -> LogIndex {
-        self.shared.applied
+        self.shared.apply.applied
     }
 
-    /// The last entry of the snapshot that is on its way to this peer; none unless this node leads.
+    /// The last entry of the snapshot that this leader is sending to a peer.
     pub fn snapshot_to(&self, peer: NodeId) -> Option<EntryId> {
         let Role::Leader(leader) = &self.role else { return None };
         leader.peers.get(&peer).and_then(|peer| peer.status().snapshot)
     }
 
-    /// A copy of what matters.
+    /// The state in numbers.
     pub fn status(&self) -> Status {
         let shared = &self.shared;
         let leader = if let Role::Leader(leader) = &self.role { Some(leader) } else { None };
@@ -170,11 +169,11 @@ impl Raft {
             snapshot: shared.snapshots.newest().map(|snapshot| snapshot.last),
             durable: shared.durable(),
             commit: shared.commit,
-            applied: shared.applied,
+            applied: shared.apply.applied,
             stopped: if let Role::Stopped(reason) = self.role { Some(reason) } else { None },
             uncommitted_bytes: leader.map_or(0, |leader| leader.uncommitted_bytes),
             unpersisted_bytes: shared.unpersisted_bytes(),
-            applying_bytes: shared.applying_bytes(),
+            applying_bytes: shared.apply.applying_bytes,
             cached_bytes: shared.log.cached_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
             lease_reads: shared.lease_reads,
@@ -199,15 +198,15 @@ impl Raft {
         let id = self.shared.id();
         let is_alone = self.shared.configuration().is_some_and(|configuration| configuration.is_sole_voter(id));
         // A restarted voter may have answered a leader just before it went down, and that leader may count on its
-        // stickiness. A sole voter has nobody to be loyal to, unless it promises stickiness: a leader that is handing the
-        // cluster over to it alone may hold a lease on its word.
+        // stickiness. A sole voter follows no leader, except with lease reads: a leader that leaves the cluster to it alone
+        // may hold a lease that rests on its answer (rule R32).
         let is_free = is_alone && !self.shared.config.lease_reads;
-        self.shared.contact = (!is_free).then_some(self.shared.now);
+        self.shared.clock.contact = (!is_free).then_some(self.shared.now);
         let deadline = if is_free {
             self.shared.now
         } else {
             self.shared.draw_election_deadline();
-            self.shared.patient_deadline()
+            self.shared.deadline_after_contact()
         };
         if let Role::Follower(follower) = &mut self.role {
             follower.election_deadline = deadline;
@@ -257,7 +256,7 @@ impl Raft {
                 self.shared.on_persisted(write);
                 self.settle();
             }
-            Input::Applied { index } => self.shared.on_applied(index),
+            Input::Applied { index } => self.shared.apply.report(index),
             Input::LogRead { read, entries } => self.on_log_read(read, &entries),
             Input::SnapshotTaken { index } => self.shared.on_snapshot_taken(index),
             Input::SnapshotReceived { from, term, meta } => self.on_snapshot_received(from, term, meta),
@@ -284,7 +283,7 @@ impl Raft {
         }
     }
 
-    /// An append: shape, term and sender are judged here, prev and entries by the follower.
+    /// An append: shape, term and sender are tested here, prev and entries by the follower (rule R10).
     fn on_append_entries(&mut self, from: NodeId, rpc: AppendEntries) {
         if !follower::is_well_formed(&rpc) {
             return self.ignore(from, IgnoreReason::Malformed);
@@ -299,10 +298,10 @@ impl Raft {
             return self.refuse_append(from, &rpc, AppendOutcome::AnotherLeader);
         }
         self.follow(from);
-        // Contact is hearing from the leader, whatever becomes of the append.
-        self.shared.contact = Some(self.shared.now);
+        // Also an append that is refused is contact.
+        self.shared.clock.contact = Some(self.shared.now);
         if let Role::Follower(follower) = &mut self.role {
-            follower.election_deadline = self.shared.patient_deadline();
+            follower.election_deadline = self.shared.deadline_after_contact();
             if let Err(reason) = follower.on_append_entries(&mut self.shared, from, rpc) {
                 self.stop(reason);
             }
@@ -327,14 +326,14 @@ impl Raft {
         }
     }
 
-    /// Entries that were asked for. None of them there: a peer is to get a snapshot; what is to be applied is lost.
+    /// The answer to a log read. Without entries a peer needs a snapshot, and the state machine cannot go on.
     fn on_log_read(&mut self, read: ReadId, entries: &Entries) {
         let shared = &mut self.shared;
-        if shared.to_apply.asks(read) {
+        if shared.apply.read_back.asks(read) {
             if entries.is_empty() {
-                return self.stop(StopReason::EntriesMissing { first: self.shared.submitted_apply.next() });
+                return self.stop(StopReason::EntriesMissing { first: self.shared.apply.submitted.next() });
             }
-            shared.to_apply.answered(&shared.log, entries);
+            shared.apply.read_back.answered(&shared.log, entries);
         } else if let Role::Leader(leader) = &mut self.role {
             leader.on_log_read(shared, read, entries);
         }
@@ -349,7 +348,7 @@ impl Raft {
         self.shared.observe(|| Event::Ignored { from, reason });
     }
 
-    /// Whatever timer is due, after the inputs: a heartbeat that has arrived puts off the election it arrived before.
+    /// Fires the timers that are due, after the inputs: a heartbeat at the deadline prevents the election (rule R1).
     fn fire_timers(&mut self) {
         if let Role::Stopped(_) = self.role {
             return;
@@ -371,8 +370,8 @@ impl Raft {
         }
     }
 
-    /// What follows from the state alone, now that it has moved: a durable vote starts the voting, a durable quorum
-    /// commits, a confirmed read is released.
+    /// Takes the steps that follow from the state alone: a durable vote starts the voting, a durable quorum commits, a
+    /// confirmed read is released.
     fn settle(&mut self) {
         self.start_voting();
         if let Role::Leader(leader) = &mut self.role {
@@ -400,7 +399,7 @@ impl Raft {
         self.role.check(&self.shared);
     }
 
-    /// Emits once what the call brought about.
+    /// Emits the writes, answers, appends and applies of the call, once.
     fn emit(&mut self) {
         self.shared.emit_write();
         match &mut self.role {
@@ -415,12 +414,12 @@ impl Raft {
             _ => self.shared.emit_compact(None),
         }
         self.shared.evict();
-        // What waits for room in the state machine may just have gone from memory: it is asked for now, not in the next call.
+        // The next entries to apply may just have left memory: they are read back now, not in the next call.
         self.shared.emit_apply();
     }
 }
 
-canonical!(Raft { shared, role, round, seen, announced, started });
+canonical!(Raft { shared, role, seen, announced, started });
 
 #[cfg(test)]
 mod tests {

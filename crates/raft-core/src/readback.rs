@@ -1,18 +1,16 @@
-//! Reading the log back: entries that are no longer in memory come from the host, while the protocol goes on.
+//! Reading the log back: the host reads entries that are no longer in memory, while the protocol goes on (rule R41).
 //!
-//! One question at a time for each purpose (what is to be applied; each peer), forgotten with its purpose. So an answer
-//! that comes late, twice, or to a log that has changed meanwhile changes nothing.
+//! There is one read at a time for each purpose (the state machine, each peer), forgotten with its purpose. So an answer
+//! that is late, repeated, or of a log that has changed meanwhile changes nothing.
 //!
-//! This file must not know what the entries are wanted for.
+//! This file must not know the purposes.
 
-use crate::action::Action;
+use crate::canonical::canonical;
 use crate::entry::Entries;
-use crate::fingerprint::canonical;
 use crate::id::{LogIndex, ReadId};
 use crate::log::Log;
-use crate::shared::Shared;
 
-/// One purpose's reading.
+/// The read of one purpose.
 ///
 /// Invariant: the log holds the entries of `answer`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,14 +21,19 @@ pub(crate) struct ReadBack {
 }
 
 impl ReadBack {
-    /// Whether this question is asked here.
+    /// Whether it waits for this read.
     pub(crate) fn asks(&self, read: ReadId) -> bool {
         self.asked.is_some_and(|(id, _)| id == read)
     }
 
-    /// From where on it asks, if it does.
+    /// The first index of the read it waits for.
     pub(crate) fn asked_from(&self) -> Option<LogIndex> {
         self.asked.map(|(_, first)| first)
+    }
+
+    /// Waits for a read of the entries from `first` on.
+    pub(crate) fn ask(&mut self, read: ReadId, first: LogIndex) {
+        self.asked = Some((read, first));
     }
 
     /// Takes the answer, as far as it is of this log.
@@ -49,47 +52,34 @@ impl ReadBack {
         assert!(end.is_none_or(|id| log.compatible_with(id)), "{end:?} was read back, the log does not hold it");
     }
 
-    /// Truncates the answer with the log. An answer reaches so far only if the host read more than it was asked for.
+    /// Truncates the answer with the log. An answer reaches so far only if the host has read more than it was asked for.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         if let Some(first) = self.answer.first_index() {
             self.answer = self.answer.between(first, index.previous());
         }
     }
 
-    /// Forgets question and answer.
+    /// Forgets the read and its answer.
     pub(crate) fn forget(&mut self) {
         *self = Self::default();
     }
 
     /// The entries from `first` on, up to `last` and `max_bytes`, but at least one: from memory or from the answer. None:
-    /// they are not there yet. Then they are asked for, if nothing is.
-    pub(crate) fn entries(
-        &mut self,
-        shared: &mut Shared,
-        first: LogIndex,
-        last: LogIndex,
-        max_bytes: u64,
-    ) -> Option<Entries> {
-        if let Some(entries) = shared.log.entries(first, last, max_bytes) {
+    /// neither has them.
+    pub(crate) fn entries(&mut self, log: &Log, first: LogIndex, last: LogIndex, max_bytes: u64) -> Option<Entries> {
+        if let Some(entries) = log.entries(first, last, max_bytes) {
             return Some(entries);
         }
         let answered = self.answer.first_index().is_some_and(|index| index <= first);
         let answer = if answered { self.answer.between(first, last) } else { Entries::new() };
-        if !answer.is_empty() {
-            return Some(answer.within(max_bytes));
+        if answer.is_empty() {
+            self.answer = Entries::new();
+            return None;
         }
-        self.answer = Entries::new();
-        if self.asked.is_none() {
-            let read = shared.next_read();
-            self.asked = Some((read, first));
-            // What is not in memory is durable: nothing else is let go of.
-            let last = last.min(shared.log.cached_from().previous());
-            shared.actions.push(Action::ReadLog { read, first, last, max_bytes });
-        }
-        None
+        Some(answer.within(max_bytes))
     }
 
-    /// Lets go of an answer that was used, or can be no longer.
+    /// Drops an answer that ends before `next`.
     pub(crate) fn release(&mut self, next: LogIndex) {
         if self.answer.last_id().is_some_and(|last| last.index < next) {
             self.answer = Entries::new();

@@ -1,5 +1,5 @@
-//! The leader's side of a change of the configuration (Raft §6, Thesis §4): when one may begin, whom it adds to those who
-//! get appends, how a joint one ends, and how a leader goes that removes itself.
+//! The leader's side of a membership change (Raft §6, Thesis §4): when a change may begin, which peers it adds, how a joint
+//! configuration ends, and how a leader leaves that removes itself.
 
 use crate::action::{Action, RejectReason};
 use crate::configuration::Configuration;
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::shared::Shared;
 
 impl Leader {
-    /// Begins a change, or says why not. Nothing is ever queued: what is too early is refused.
+    /// Begins a change or rejects it. A change that is too early is rejected, not queued.
     pub(crate) fn change_membership(&mut self, shared: &mut Shared, id: RequestId, change: &MembershipChange) {
         let action = match self.begin_change(shared, change) {
             Ok(next) => Action::Appended { id, entry: self.adopt(shared, next) },
@@ -25,8 +25,8 @@ impl Leader {
             return Err(reason);
         }
         let Some((at, present)) = shared.log.configuration() else { return Err(RejectReason::NotReady) };
-        // Thesis §4.1 and the bug of 2015: without a committed entry of its own term, a leader may build on a configuration
-        // that another leader has replaced; two changes could then skip one another, and their quorums need not meet.
+        // Rule R25 (Thesis §4.1, the bug of 2015): without a committed entry of its own term, a leader may build on a
+        // configuration that another leader has replaced, and the quorums of both changes need not intersect.
         if present.is_joint() || at.index > shared.commit || shared.commit < self.term_start {
             return Err(RejectReason::NotReady);
         }
@@ -41,7 +41,7 @@ impl Leader {
         }
     }
 
-    /// Whether a learner could be promoted without holding the cluster up (Thesis §4.2.1).
+    /// Whether a learner can be promoted (rule R26, Thesis §4.2.1).
     fn has_caught_up(&self, shared: &Shared, id: NodeId) -> bool {
         let (last, timeout) = (shared.last().index, shared.config.election_timeout.start);
         self.answers(shared, id)
@@ -51,8 +51,8 @@ impl Leader {
                 .is_some_and(|peer| peer.catch_up.is_done(peer.match_index, last, shared.now, timeout))
     }
 
-    /// Appends a configuration, which is in force from now on (Raft §6), and begins to send to whom it adds. Whom it drops
-    /// gets appends until it is committed.
+    /// Appends a configuration, which is in force from now on (rule R23), and adds its new peers. A peer that it drops gets
+    /// appends until it is committed.
     fn adopt(&mut self, shared: &mut Shared, configuration: Configuration) -> EntryId {
         let next = shared.last().index.next();
         let (id, now, created) = (shared.id(), shared.now, self.seq);
@@ -64,9 +64,8 @@ impl Leader {
         entry
     }
 
-    /// Ends a joint configuration once it is decided. Derived from the state and nothing else, so every leader does it,
-    /// and each exactly once. Held while leadership is handed over: the target could never hold everything. True: from now
-    /// on other quorums decide.
+    /// Ends a joint configuration once it is committed (rule R24). This follows from the state alone, so any leader does it,
+    /// and only once. Not during a transfer, whose target needs all entries. True: from now on other quorums decide.
     pub(crate) fn leave_joint(&mut self, shared: &mut Shared) -> bool {
         let Some((at, present)) = shared.log.configuration() else { return false };
         let is_decided = at.index <= shared.commit && shared.commit >= self.term_start;
@@ -78,7 +77,7 @@ impl Leader {
         leaves
     }
 
-    /// Forgets the peers that the configuration dropped, once it is committed.
+    /// Drops the peers that the configuration does not name, once it is committed.
     pub(crate) fn prune_removed_peers(&mut self, shared: &Shared) {
         if let Some((at, configuration)) = shared.log.configuration()
             && at.index <= shared.commit
@@ -88,13 +87,12 @@ impl Leader {
         }
     }
 
-    /// Whether the newest configuration ends without this node's vote: it takes nothing new and waits for it to be
-    /// committed.
+    /// Whether the newest configuration has no vote for this node: it takes nothing new until that is committed (rule R27).
     pub(crate) fn is_leaving(&self, shared: &Shared) -> bool {
         shared.configuration().is_some_and(|configuration| !configuration.is_voter(shared.id()))
     }
 
-    /// Whether that is committed: then it names a successor, if one holds everything, and steps down.
+    /// Whether that is committed. Then it sends `TimeoutNow` to a successor that holds everything, if there is one.
     pub(crate) fn has_left(&mut self, shared: &mut Shared) -> bool {
         let decided = shared.log.configuration().is_some_and(|(at, _)| at.index <= shared.commit);
         if !decided || !self.is_leaving(shared) {

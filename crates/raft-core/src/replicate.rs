@@ -1,4 +1,4 @@
-//! What a leader sends: probes, pipelined appends, heartbeats, read rounds (Raft §5.3, Thesis §10.2.1).
+//! The appends of a leader: probes, pipelines, heartbeats, read rounds (Raft §5.3, Thesis §10.2.1).
 
 use crate::entry::Entries;
 use crate::id::{NodeId, Seq};
@@ -9,8 +9,8 @@ use crate::shared::Shared;
 use crate::status::PeerState;
 
 impl Leader {
-    /// Sends to every peer an empty append. Whatever else was sent, and even with the window closed: an empty append
-    /// after the last one sent is what finds out that a whole window was lost.
+    /// Sends an empty append to every peer, also with the window closed: it follows the last append sent, so its refusal
+    /// shows that a whole window was lost (rule R20).
     pub(crate) fn send_heartbeats(&mut self, shared: &mut Shared) {
         self.next_heartbeat = shared.now.after(shared.config.heartbeat_interval);
         for (&id, peer) in &mut self.peers {
@@ -20,8 +20,8 @@ impl Leader {
         }
     }
 
-    /// Fills every peer's window, then sends empty appends to those that need one now: a read round's voters, and idle
-    /// peers that do not know the commit index yet.
+    /// Fills every peer's window, then sends empty appends to the voters of a read round and to idle peers that do not know
+    /// the commit index yet.
     pub(crate) fn send_appends(&mut self, shared: &mut Shared) {
         for (&id, peer) in &mut self.peers {
             fill_window(shared, &mut self.seq, id, peer);
@@ -46,7 +46,7 @@ fn fill_window(shared: &mut Shared, seq: &mut Seq, id: NodeId, peer: &mut Progre
     match peer.state {
         PeerState::Probe if !peer.probe_sent => {
             let last = shared.last().index;
-            // A probe may find another place: what it carries is not worth reading from the disk.
+            // A probe may be refused: its entries are not read back from the disk.
             let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
             send_append(shared, seq, id, peer, entries.unwrap_or_default());
         }
@@ -55,7 +55,8 @@ fn fill_window(shared: &mut Shared, seq: &mut Seq, id: NodeId, peer: &mut Progre
             let max_bytes = shared.config.max_append_bytes;
             while peer.next_index <= shared.last().index && peer.has_room(messages, bytes) {
                 let last = shared.last().index;
-                let Some(entries) = peer.read_back.entries(shared, peer.next_index, last, max_bytes) else { return };
+                let (read_back, next) = (&mut peer.read_back, peer.next_index);
+                let Some(entries) = shared.entries(read_back, next, last, max_bytes) else { return };
                 send_append(shared, seq, id, peer, entries);
             }
         }

@@ -1,87 +1,63 @@
-//! What a node brings back from its disk, and what makes it refuse to start.
+//! The state that a node recovers from its disk, and the contradictions for which it refuses to start.
 
 use crate::action::{HardState, Write};
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, Term};
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot_meta::SnapshotMeta;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The state after some prefix of the writes this node once asked for, containing every reported one, **and itself
-/// durable**: recovery syncs what it read before it hands it over. Otherwise a kill (bytes stay readable), a restart
-/// and a power loss (they vanish) would take back what the restarted node has meanwhile acknowledged.
+/// The state after some prefix of this node's writes that contains every reported one, **and itself durable** (rule R9):
+/// recovery syncs what it has read before it returns. Otherwise a kill (bytes stay readable), a restart and a power loss
+/// (they vanish) would take back what the restarted node has meanwhile acknowledged.
 ///
-/// Of the log only its shape is needed, and the newest payloads as a first filling of the cache: what is missing is read
-/// back ([`Action::ReadLog`](crate::Action::ReadLog)) when it is needed.
+/// Of the log only its shape is needed, and the newest payloads to fill the cache. The others are read back
+/// ([`Action::ReadLog`](crate::Action::ReadLog)) when they are needed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredState {
     /// Term and vote.
     pub hard_state: HardState,
     /// The newest snapshot whose record is in the log and whose file is there.
     pub snapshot: Option<SnapshotMeta>,
-    /// The first index of each term in the log. Begins at index 1, or at most one after the snapshot. Empty in a node that
+    /// The first index of each term in the log. The first is 1, or at most one after the snapshot. Empty in a node that
     /// joins. A log that ends before the snapshot counts as empty.
     pub runs: Vec<(LogIndex, Term)>,
     /// The last entry; `0@0` if `runs` is empty.
     pub last: EntryId,
     /// The configurations in the log. Those up to the snapshot's may be missing.
     pub configurations: Vec<(LogIndex, Configuration)>,
-    /// The newest entries, up to `last`; as many as are wanted in memory, perhaps none.
+    /// The newest entries, up to `last`, to keep in memory; perhaps none.
     pub tail: Entries,
-    /// The index up to which the state machine has applied; 0 if it starts empty. Below the snapshot, the first call asks
-    /// for `Restore`.
+    /// The index up to which the state machine has applied; 0 if it starts empty. Below the snapshot, the first call emits
+    /// `Restore`.
     pub applied: LogIndex,
 }
 
 /// Why a node refuses to start.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestoreError {
     /// A setting is out of range.
     Config(&'static str),
-    /// The log has a gap, a falling term or an entry of term 0 before this place, or it holds another entry there than it
-    /// says.
-    BrokenLog {
-        /// The first entry that does not follow the one before it.
-        at: EntryId,
-    },
-    /// The log begins too late for the snapshot, or for there being none: entries between them are missing.
-    MissingEntries {
-        /// The last entry of the snapshot; `0@0` without one.
-        snapshot: EntryId,
-        /// The first index in the log.
-        first: LogIndex,
-    },
-    /// The snapshot contradicts itself, or the log has another entry where the snapshot ends.
-    BadSnapshot {
-        /// The last entry of the snapshot.
-        last: EntryId,
-    },
-    /// An entry's term is above the hard state's: the hard state is older than the log.
-    TermAhead {
-        /// The last entry of log or snapshot.
-        last: EntryId,
-        /// The hard state's term.
-        term: Term,
-    },
-    /// A configuration in the log cannot be in force (no voters, or a voter that is no member), or is not in the log.
-    BadConfiguration {
-        /// Where it claims to be.
-        at: LogIndex,
-    },
-    /// The state machine claims to have applied what neither log nor snapshot holds.
-    AppliedBeyondLog {
-        /// The state machine's claim.
-        applied: LogIndex,
-        /// The last index.
-        last: LogIndex,
-    },
+    /// The log has a gap, a falling term or an entry of term 0 before this entry, or runs and entries differ there.
+    BrokenLog { at: EntryId },
+    /// The log begins too late: entries after the snapshot, or after `0@0` without one, are missing.
+    MissingEntries { snapshot: EntryId, first: LogIndex },
+    /// The snapshot contradicts itself, or the log has another entry at its last index.
+    BadSnapshot { last: EntryId },
+    /// The last entry of log or snapshot has a higher term than the hard state, which is older then.
+    TermAhead { last: EntryId, term: Term },
+    /// A configuration is invalid (no voters, or a voter that is no member), or its index is not in the log.
+    BadConfiguration { at: LogIndex },
+    /// The state machine has applied more than log and snapshot hold.
+    AppliedBeyondLog { applied: LogIndex, last: LogIndex },
     /// A term or an index is above [`MAX_NUMBER`](crate::MAX_NUMBER).
     OutOfRange,
 }
 
 impl RecoveredState {
-    /// What a node starts from that holds its whole log in memory: all entries that follow the snapshot, or index 1.
+    /// The state of a node with its whole log in memory: all entries from index 1, or after the snapshot.
     pub fn of_log(hard_state: HardState, snapshot: Option<SnapshotMeta>, entries: Entries) -> Self {
         let mut runs: Vec<(LogIndex, Term)> = Vec::new();
         let mut configurations = Vec::new();
@@ -97,7 +73,7 @@ impl RecoveredState {
         Self { hard_state, snapshot, runs, last, configurations, tail: entries, applied: LogIndex(0) }
     }
 
-    /// What a founder starts from, once [`Write::bootstrap`] is durable.
+    /// The state of a founder, once [`Write::bootstrap`] is durable.
     pub fn bootstrap(configuration: Configuration) -> Self {
         let write = Write::bootstrap(configuration);
         Self::of_log(write.hard_state.unwrap_or_default(), None, write.entries)
@@ -114,7 +90,7 @@ impl RecoveredState {
         self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default()
     }
 
-    /// What is wrong with it, if anything.
+    /// Checks that its parts agree.
     ///
     /// # Errors
     /// The first contradiction found; see [`RestoreError`].
@@ -145,7 +121,7 @@ impl RecoveredState {
         Ok(())
     }
 
-    /// Whether runs, last entry, configurations and tail are those of one log.
+    /// Checks that runs, last entry, configurations and tail are of one log.
     fn check_log(&self) -> Result<(), RestoreError> {
         let mut previous: Option<(LogIndex, Term)> = None;
         for &(first, term) in &self.runs {
@@ -180,7 +156,7 @@ impl RecoveredState {
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(problem) => write!(f, "the configuration is out of range: {problem}"),
+            Self::Config(problem) => write!(f, "setting out of range: {problem}"),
             Self::BrokenLog { at } => write!(f, "the log is broken: {at} does not follow the entry before it"),
             Self::MissingEntries { snapshot, first } => {
                 write!(f, "the log begins at {first}, but the snapshot ends at {snapshot}: entries are missing")
@@ -199,6 +175,7 @@ impl core::error::Error for RestoreError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broken::meta;
     use crate::id::NodeId;
     use alloc::vec;
 
@@ -206,11 +183,6 @@ mod tests {
         let entry = |&(index, term): &(u64, u64)| Entry { id: EntryId::new(index, term), payload: Payload::Noop };
         let hard_state = HardState { term: Term(term), voted_for: None };
         RecoveredState::of_log(hard_state, None, ids.iter().map(entry).collect())
-    }
-
-    fn snapshot(index: u64, term: u64) -> SnapshotMeta {
-        let configuration = Configuration::of_voters([NodeId(1)]);
-        SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
     }
 
     #[test]
@@ -253,7 +225,7 @@ mod tests {
     fn a_snapshot_and_the_log_must_meet_and_agree() {
         use RestoreError::{AppliedBeyondLog, BadSnapshot, MissingEntries, TermAhead};
         let with = |term, (index, at), ids: &[(u64, u64)]| RecoveredState {
-            snapshot: Some(snapshot(index, at)),
+            snapshot: Some(meta(index, at)),
             ..restored(term, ids)
         };
         assert_eq!(with(3, (4, 2), &[]).check(), Ok(()), "an empty log");

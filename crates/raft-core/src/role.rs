@@ -1,15 +1,13 @@
-//! The roles, each owning what only it knows: it dies when the role ends (Raft §5.1, Figure 4).
+//! The roles, each with the state that ends with it (Raft §5.1, Figure 4).
 
-use crate::action::StopReason;
-use crate::fingerprint::canonical;
+use crate::canonical::{Canon, Canonical, canonical};
 use crate::id::{LogIndex, NodeId, Round, Seq};
 use crate::leader::Leader;
 use crate::shared::Shared;
-use crate::status::RoleKind;
+use crate::status::{RoleKind, StopReason};
 use crate::time::Instant;
 use alloc::collections::BTreeSet;
 
-/// What a node is at the moment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Role {
@@ -22,30 +20,30 @@ pub(crate) enum Role {
 
 /// Answers leaders and candidates. A learner is a follower that is no voter: its timer never fires.
 ///
-/// Invariants: `owed_vote` names the candidate that has this node's vote; `pending_ack` is set only while the leader is known, and
-/// its target is verified.
+/// Invariants: `pending_vote` names the candidate that has this node's vote; `pending_ack` is set only while the leader is
+/// known, and its target is at most `leader_match`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Follower {
-    /// When it stops waiting for a leader.
+    /// When it stops waiting for its leader.
     pub(crate) election_deadline: Instant,
-    /// The newest append of this term's leader, whatever became of it. 0: none.
+    /// The newest append of this term's leader, also if it was refused. 0: none.
     pub(crate) seen: Seq,
-    /// What it owes its leader: one success for all appends it has not answered.
+    /// One success for all appends that are not answered yet.
     pub(crate) pending_ack: Option<PendingAck>,
-    /// The candidate it owes its vote, once that is durable.
-    pub(crate) owed_vote: Option<NodeId>,
+    /// The candidate that gets this node's vote once that is durable.
+    pub(crate) pending_vote: Option<NodeId>,
 }
 
-/// A success response that is owed.
+/// A success response that waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PendingAck {
-    /// Whether an append among them brought nothing new: then the answer waits for the term only, not for the entries.
+    /// Whether an append among them had no new entries: then the answer waits for the term only.
     pub(crate) at_once: bool,
-    /// min(durable, verified) when it was owed: the answer to new entries waits until that has grown.
+    /// min(durable, leader_match) at first: the answer to new entries waits until that has grown.
     pub(crate) base: LogIndex,
-    /// The last new entry. An answer below it leaves the rest owed: another write carries it.
+    /// The last new entry. After an answer below it the rest stays pending: another write carries it.
     pub(crate) target: LogIndex,
 }
 
@@ -65,30 +63,30 @@ pub(crate) struct PreCandidate {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
-    /// When the round is over; none until its requests have left, which is when its own vote is durable.
+    /// When the round is over; none until its own vote is durable and its requests have left.
     pub(crate) deadline: Option<Instant>,
     /// The leader asked for this round (Thesis §3.10): its requests say so.
     pub(crate) transfer: bool,
 }
 
 impl Follower {
-    /// A follower that has heard nobody yet.
+    /// A follower without contact.
     pub(crate) fn new(election_deadline: Instant) -> Self {
-        Self { election_deadline, seen: Seq(0), pending_ack: None, owed_vote: None }
+        Self { election_deadline, seen: Seq(0), pending_ack: None, pending_vote: None }
     }
 }
 
 impl Role {
-    /// Asserts the invariants of the present role between two calls.
+    /// Asserts the invariants of the role between two calls.
     pub(crate) fn check(&self, shared: &Shared) {
         let (id, vote) = (shared.id(), shared.hard_state.voted_for);
         match self {
-            Self::Follower(Follower { pending_ack, owed_vote, .. }) => {
-                assert!(owed_vote.is_none() || *owed_vote == vote, "vote owed to {owed_vote:?}, given to {vote:?}");
+            Self::Follower(Follower { pending_ack, pending_vote, .. }) => {
+                let is_given = pending_vote.is_none() || *pending_vote == vote;
+                assert!(is_given, "vote pending for {pending_vote:?}, given to {vote:?}");
                 let (leader, leader_match) = (shared.leader, shared.leader_match);
-                let is_owed =
-                    pending_ack.is_none_or(|pending_ack| leader.is_some() && pending_ack.target <= leader_match);
-                assert!(is_owed, "{pending_ack:?} to leader {leader:?}, verified {leader_match}");
+                let is_sound = pending_ack.is_none_or(|ack| leader.is_some() && ack.target <= leader_match);
+                assert!(is_sound, "{pending_ack:?} to leader {leader:?}, leader match {leader_match}");
             }
             Self::Candidate(Candidate { granted, deadline, .. }) => {
                 assert!(vote == Some(id), "{id} is a candidate with vote {vote:?}");
@@ -113,7 +111,20 @@ impl Role {
     }
 }
 
-canonical!(Follower { election_deadline, seen, pending_ack, owed_vote });
+impl Canonical for Role {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        canon.raw(&self.kind());
+        match self {
+            Self::Follower(role) => role.feed(canon),
+            Self::PreCandidate(role) => role.feed(canon),
+            Self::Candidate(role) => role.feed(canon),
+            Self::Leader(role) => role.feed(canon),
+            Self::Stopped(reason) => reason.feed(canon),
+        }
+    }
+}
+
+canonical!(Follower { election_deadline, seen, pending_ack, pending_vote });
 canonical!(PendingAck { at_once, base, target });
 canonical!(PreCandidate { round, granted, deadline });
 canonical!(Candidate { granted, deadline, transfer });
@@ -139,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_that_owes_what_it_must_not_fails() {
+    fn a_follower_with_an_answer_pending_that_it_must_not_send_fails() {
         let pending_ack = |raft: &mut Raft, target| {
             of_follower(raft).pending_ack =
                 Some(PendingAck { at_once: false, base: LogIndex(0), target: LogIndex(target) });
@@ -150,9 +161,9 @@ mod tests {
             &sound,
             |raft| raft.role.check(&raft.shared),
             &[
-                ("vote owed to Some(n3), given to None", |raft| of_follower(raft).owed_vote = Some(NodeId(3))),
+                ("vote pending for Some(n3), given to None", |raft| of_follower(raft).pending_vote = Some(NodeId(3))),
                 ("to leader None", |raft| raft.shared.leader = None),
-                ("verified 2", |raft| raft.shared.leader_match = LogIndex(2)),
+                ("leader match 2", |raft| raft.shared.leader_match = LogIndex(2)),
             ],
         );
     }

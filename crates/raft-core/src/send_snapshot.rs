@@ -1,8 +1,8 @@
-//! A peer whose next entry the leader's log no longer holds gets a snapshot (Raft §7).
+//! Snapshots for peers whose next entry the leader's log no longer holds (Raft §7).
 //!
-//! The leader asks for the earliest place its log could go on from; only a peer that has just denied even that gets one,
-//! so a peer that is away costs nothing. From then on empty appends ask for the place after the snapshot, and whatever
-//! brings the peer to a place that the log holds ends it.
+//! The leader probes the earliest place from which its log can continue. Only a peer that denies this place gets a snapshot
+//! (rule R38): one that is down costs nothing. From then on empty appends probe the place after the snapshot. The transfer
+//! ends as soon as the peer matches a place in the log.
 
 use crate::action::Action;
 use crate::entry::Entries;
@@ -12,13 +12,13 @@ use crate::leader::Leader;
 use crate::message::SnapshotOutcome;
 use crate::progress::{Progress, Retained, SnapshotInFlight};
 use crate::shared::Shared;
-use crate::snapshot::SnapshotMeta;
+use crate::snapshot_meta::SnapshotMeta;
 use crate::status::PeerState;
 use crate::time::Instant;
 
 impl Progress {
-    /// Has the newest durable snapshot sent to the peer. There is one, unless the log goes on after one that is not durable
-    /// yet: then the next heartbeat asks again.
+    /// Sends the newest durable snapshot to the peer. If the log continues after one that is not durable yet, the next
+    /// heartbeat probes again.
     pub(crate) fn need_snapshot(&mut self, shared: &mut Shared, seq: Seq, appended_bytes: u64, to: NodeId) {
         let held = shared.log.base().index.max(self.match_index);
         let leads_on = |meta: &SnapshotMeta| meta.last.index >= held && meta.last.index > self.match_index;
@@ -30,8 +30,8 @@ impl Progress {
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 
-    /// Gives up the snapshot on its way, if one is. The next heartbeat asks for the earliest place the log could go on
-    /// from, and not this call, which has sent what it had to: the peer may be away.
+    /// Abandons the snapshot in flight, if there is one. The next heartbeat probes the earliest place from which the log can
+    /// continue.
     fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
         let sending = self.sending;
         self.retained = None;
@@ -43,7 +43,7 @@ impl Progress {
 }
 
 impl Leader {
-    /// Takes note of how far a snapshot is.
+    /// Notes the progress of a snapshot.
     pub(crate) fn on_snapshot_sent(&mut self, shared: &mut Shared, to: NodeId, outcome: SnapshotOutcome) {
         let Some((peer, sending)) =
             self.peers.get_mut(&to).and_then(|peer| peer.sending.map(|sending| (peer, sending)))
@@ -55,18 +55,18 @@ impl Leader {
                 let deadline = shared.now.after(shared.config.snapshot_timeout);
                 peer.sending = Some(SnapshotInFlight { deadline, ..sending });
             }
-            // Its core has it, so an append that leaves from now on finds it, unless the peer has crashed meanwhile.
+            // The peer's core has it: an append that leaves now finds it, unless the peer crashes.
             SnapshotOutcome::Delivered => peer.snapshot_over(sending.last.index.next(), self.seq),
             SnapshotOutcome::Failed => peer.abandon(shared, self.seq, to, AbandonReason::Failed),
         }
     }
 
-    /// When the first snapshot on its way counts as lost.
+    /// When the first snapshot in flight counts as lost.
     pub(crate) fn snapshot_deadline(&self) -> Option<Instant> {
         self.peers.values().filter_map(|peer| peer.sending).map(|sending| sending.deadline).min()
     }
 
-    /// Gives up the snapshots of which nothing was heard for too long.
+    /// Abandons the snapshots whose progress is overdue.
     pub(crate) fn abandon_overdue_snapshots(&mut self, shared: &mut Shared) {
         for (&id, peer) in &mut self.peers {
             if peer.sending.is_some_and(|sending| sending.deadline.is_due(shared.now)) {
@@ -75,7 +75,7 @@ impl Leader {
         }
     }
 
-    /// Forgets what a snapshot covers of the log, but for what follows one that was sent, for a while.
+    /// Compacts the log. What follows a snapshot that was sent stays for a while (rule R39).
     pub(crate) fn compact(&mut self, shared: &mut Shared) {
         let covered = shared.snapshots.durable.as_ref().map_or(LogIndex(0), |meta| meta.last.index);
         let (appended, most) = (self.appended_bytes, shared.config.max_retained_bytes);
@@ -99,11 +99,11 @@ impl Leader {
         }
     }
 
-    /// Entries for a peer that were asked for; none: it needs a snapshot.
+    /// The entries of a log read for a peer; none: it needs a snapshot.
     pub(crate) fn on_log_read(&mut self, shared: &mut Shared, read: ReadId, entries: &Entries) {
         let Some((&id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.read_back.asks(read)) else { return };
         if entries.is_empty() && peer.read_back.asked_from() != Some(peer.next_index) {
-            // It has moved on meanwhile, and asks from there.
+            // The peer has moved on: the next read begins there.
             return peer.read_back.forget();
         }
         if entries.is_empty() {

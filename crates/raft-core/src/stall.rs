@@ -1,7 +1,7 @@
-//! A leader whose disk stands still: others can do better, so it lets them.
+//! A leader with a stalled disk gives up leadership (rule R34).
 //!
-//! Appends travel before they are durable here (Thesis §10.2.1), so such a leader goes on replicating and keeps everybody
-//! sticky, while nothing it is asked for is ever applied and answered by it.
+//! Appends leave before they are durable here (Thesis §10.2.1), so such a leader goes on replicating and keeps its
+//! followers sticky, while it applies and answers nothing.
 
 use crate::event::{Cause, Event};
 use crate::id::{LogIndex, WriteId};
@@ -10,19 +10,18 @@ use crate::raft::Raft;
 use crate::role::Role;
 use crate::shared::Shared;
 use crate::time::Instant;
-use crate::transfer::Transfer;
 
 impl Raft {
-    /// Hands leadership over if the oldest write has been in flight for too long, or steps down if there is nobody to hand
-    /// it to or that has failed. Once a call, after the inputs: the report of the write may be among them.
+    /// Transfers leadership if the oldest write has been in flight for too long, or steps down if there is no target or the
+    /// transfer has failed. Runs once a call, after the inputs: the report of the write may be among them.
     pub(crate) fn check_write_stall(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some((write, _)) = self.shared.writes.oldest() else { return };
         if !leader.stall_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(self.shared.now)) {
             return;
         }
-        let is_news = self.shared.stalled_write.replace(write) != Some(write);
-        if is_news {
+        let is_new = self.shared.stalled_write.replace(write) != Some(write);
+        if is_new {
             self.shared.observe(|| Event::WriteStalled { write });
             if leader.transfer_away(&mut self.shared) {
                 return;
@@ -33,26 +32,25 @@ impl Raft {
 }
 
 impl Leader {
-    /// When the oldest write has been in flight for too long; none while leadership is being handed over already.
+    /// When the oldest write has been in flight for too long; none during a transfer.
     pub(crate) fn stall_deadline(&self, shared: &Shared) -> Option<Instant> {
         let (_, since) = shared.writes.oldest().filter(|_| self.transfer.is_none())?;
         Some(since.after(shared.config.max_write_stall))
     }
 
-    /// Begins to hand over to whoever holds most; whether there is somebody.
+    /// Starts a transfer to the voter with the longest log. False: there is none.
     fn transfer_away(&mut self, shared: &mut Shared) -> bool {
         let Some(target) = self.best_successor(shared, LogIndex(0)).filter(|_| !self.is_leaving(shared)) else {
             return false;
         };
-        self.transfer = Some(Transfer::new(shared, None, target));
+        self.start_transfer(shared, None, target);
         self.drive_transfer(shared);
         true
     }
 }
 
 impl Shared {
-    /// Whether the write that cost this node its leadership is still in flight: until it is reported, this node would
-    /// only win to stall again.
+    /// Whether the write for which this node gave up leadership is still in flight: it would only win to stall again.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled_write.is_some_and(|write: WriteId| !self.writes.is_durable(write))
     }

@@ -1,6 +1,6 @@
-//! What a node can be asked about itself.
+//! What a node reports about itself on request.
 
-use crate::action::StopReason;
+use crate::canonical::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, Term};
 use alloc::collections::BTreeMap;
 use core::fmt;
@@ -17,7 +17,7 @@ pub enum RoleKind {
     Candidate,
     /// Replicates its log.
     Leader,
-    /// Found a contradiction and does nothing any more.
+    /// Has found a contradiction and does nothing more.
     Stopped,
 }
 
@@ -33,18 +33,14 @@ impl fmt::Display for RoleKind {
     }
 }
 
-/// A copy of what matters about a node.
+/// The state of a node in numbers.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// The node.
     pub id: NodeId,
-    /// Its term.
     pub term: Term,
-    /// Its role.
     pub role: RoleKind,
-    /// Its vote in this term.
     pub voted_for: Option<NodeId>,
-    /// The leader it knows of.
     pub leader: Option<NodeId>,
     /// The first index in its log.
     pub first: LogIndex,
@@ -54,17 +50,15 @@ pub struct Status {
     pub snapshot: Option<EntryId>,
     /// The highest index that is durable here.
     pub durable: LogIndex,
-    /// The commit index.
     pub commit: LogIndex,
     /// The highest index reported `Applied`.
     pub applied: LogIndex,
-    /// What stopped it, if it has stopped.
     pub stopped: Option<StopReason>,
     /// Bytes of entries appended and not yet committed; 0 unless it leads.
     pub uncommitted_bytes: u64,
-    /// Bytes handed to the disk and not yet reported `Persisted`.
+    /// Bytes in writes that are not yet reported `Persisted`.
     pub unpersisted_bytes: u64,
-    /// Bytes of entries handed to the state machine and not yet reported `Applied`.
+    /// Bytes of entries in `Apply` actions that are not yet reported `Applied`.
     pub applying_bytes: u64,
     /// Bytes of entries in memory.
     pub cached_bytes: u64,
@@ -72,26 +66,26 @@ pub struct Status {
     pub pending_reads: usize,
     /// Reads served by lease since the start, without a round.
     pub lease_reads: u64,
-    /// To whom leadership is being handed over; none if it is not, or this node does not lead.
+    /// The target of a leadership transfer, if this node leads and one is under way.
     pub transfer_to: Option<NodeId>,
-    /// What a leader knows of each peer; empty otherwise.
+    /// A leader's peers; empty otherwise.
     pub peers: BTreeMap<NodeId, PeerStatus>,
 }
 
-/// What a leader knows of a peer.
+/// A leader's view of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerStatus {
     /// The highest index known to be durable there.
     pub match_index: LogIndex,
     /// The next index to send.
     pub next_index: LogIndex,
-    /// How it is being sent to.
+    /// How the leader sends to it.
     pub state: PeerState,
-    /// Appends with entries on their way and not acknowledged.
+    /// Appends with entries that are not acknowledged.
     pub inflight_messages: usize,
-    /// Bytes of entries on their way and not acknowledged.
+    /// Bytes of entries that are not acknowledged.
     pub inflight_bytes: u64,
-    /// The last entry of the snapshot that is on its way.
+    /// The last entry of the snapshot in flight.
     pub snapshot: Option<EntryId>,
 }
 
@@ -99,12 +93,39 @@ pub struct PeerStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum PeerState {
-    /// One append at a time, to find the place where the logs part.
+    /// One append at a time, to find the last entry that both logs hold.
     Probe,
     /// Appends pipelined up to the window (Thesis §10.2.1).
     Replicate,
-    /// A snapshot is on its way, because the log no longer holds what comes next; meanwhile empty appends only (Raft §7).
+    /// A snapshot is in flight, because the log no longer holds the next entry; meanwhile empty appends only (Raft §7).
     Snapshot,
-    /// Not at all: the peer denied what it had acknowledged.
+    /// No appends: the peer denied what it had acknowledged.
     LostData,
 }
+
+/// The contradiction that stopped a replica.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum StopReason {
+    /// The leader of the current term sent another entry for a place that is committed here (impossible by Raft §5.4.3).
+    CommittedConflict { ours: EntryId, theirs: EntryId },
+    /// The host no longer has entries that are neither applied nor covered by a snapshot.
+    EntriesMissing {
+        /// The first of them.
+        first: LogIndex,
+    },
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommittedConflict { ours, theirs } => {
+                write!(f, "{ours} is committed and the leader sent {theirs} for it")
+            }
+            Self::EntriesMissing { first } => write!(f, "the entries from {first} on are missing and not applied"),
+        }
+    }
+}
+
+canonical!(hash of RoleKind, PeerState, StopReason);

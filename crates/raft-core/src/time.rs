@@ -1,4 +1,4 @@
-//! Time as the core knows it: a number handed over by the host, never read.
+//! Time: a number that comes with each call, never read from a clock (rule R1).
 
 use core::fmt;
 use core::ops::Range;
@@ -11,7 +11,7 @@ use core::time::Duration;
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// The end of time, which does not come: what saturated there is not due, whatever the clock says.
+    /// The end of time: a timer that saturated there is never due.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// Whether a timer set to this instant fires at `now`.

@@ -1,44 +1,17 @@
-//! Handing leadership over on request (Thesis §3.10): bring the target up to date, take no more proposals meanwhile, tell
-//! it to start an election at once.
+//! Leadership transfer (Thesis §3.10): the leader brings the target up to date, takes no proposals meanwhile, and sends
+//! it `TimeoutNow`, on which it starts an election at once.
 
 use crate::action::{Action, RejectReason, TransferFailure};
 use crate::event::Event;
-use crate::fingerprint::canonical;
 use crate::id::{LogIndex, NodeId, RequestId};
-use crate::leader::Leader;
+use crate::leader::{Leader, Transfer};
 use crate::message::{Rpc, TimeoutNow};
 use crate::shared::Shared;
 use crate::status::PeerState;
 use crate::time::Instant;
 
-/// A transfer under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Transfer {
-    /// The request; none if this leader wants to be rid of it by itself.
-    pub(crate) id: Option<RequestId>,
-    pub(crate) target: NodeId,
-    /// When it has failed; then the leader goes on.
-    pub(crate) deadline: Instant,
-    /// When the target was last told to start; told again each heartbeat interval, for a message may be lost.
-    sent: Option<Instant>,
-}
-
-impl Transfer {
-    /// A transfer that begins now.
-    pub(crate) fn new(shared: &mut Shared, id: Option<RequestId>, target: NodeId) -> Self {
-        shared.observe(|| Event::TransferBegun { target });
-        Self { id, target, deadline: shared.now.after(shared.longest_timeout()), sent: None }
-    }
-
-    /// Whether the target has been told to start.
-    pub(crate) fn is_told(&self) -> bool {
-        self.sent.is_some()
-    }
-}
-
 impl Leader {
-    /// Begins to hand leadership over. Answered at once by `Rejected`, or later by `TransferDone` or `TransferFailed`.
+    /// Begins a transfer on request. Answered at once by `Rejected`, or later by `TransferDone` or `TransferFailed`.
     pub(crate) fn begin_transfer(&mut self, shared: &mut Shared, id: RequestId, to: Option<NodeId>) {
         let can = |target: &NodeId| self.can_lead(shared, *target);
         let target = match to {
@@ -52,12 +25,19 @@ impl Leader {
             Some(target) => Ok(target),
         };
         match refusal {
-            Ok(target) => self.transfer = Some(Transfer::new(shared, Some(id), target)),
+            Ok(target) => self.start_transfer(shared, Some(id), target),
             Err(reason) => shared.actions.push(Action::Rejected { id, reason }),
         }
     }
 
-    /// Tells the target to start once it holds everything; ends the transfer when its target is one no longer.
+    /// Starts a transfer: of the request `id`, or of this leader's own accord.
+    pub(crate) fn start_transfer(&mut self, shared: &mut Shared, id: Option<RequestId>, target: NodeId) {
+        shared.observe(|| Event::TransferBegun { target });
+        let deadline = shared.now.after(shared.longest_timeout());
+        self.transfer = Some(Transfer { id, target, deadline, sent: None });
+    }
+
+    /// Sends `TimeoutNow` once the target holds everything; fails the transfer when the target can no longer lead.
     pub(crate) fn drive_transfer(&mut self, shared: &mut Shared) {
         let Some(transfer) = self.transfer else { return };
         if !self.can_lead(shared, transfer.target) {
@@ -72,20 +52,19 @@ impl Leader {
         }
     }
 
-    /// Ends the transfer when its time is over. A timer: whatever arrived in the same call comes first, for the target
-    /// may just have won.
+    /// Fails the transfer at its deadline. Inputs of the same call come first: the target may just have won.
     pub(crate) fn end_overdue_transfer(&mut self, shared: &mut Shared) {
         if self.transfer.is_some_and(|transfer| transfer.deadline.is_due(shared.now)) {
             self.fail_transfer(shared, TransferFailure::TimedOut);
         }
     }
 
-    /// When the transfer does something by itself.
+    /// When the transfer fails.
     pub(crate) fn transfer_deadline(&self) -> Option<Instant> {
         self.transfer.map(|transfer| transfer.deadline)
     }
 
-    /// The voter with the longest log, from `at_least` on, that has answered lately; the lowest id among equals.
+    /// The voter with the longest log, from `at_least` on, that has answered lately; among equals the lowest id.
     pub(crate) fn best_successor(&self, shared: &Shared, at_least: LogIndex) -> Option<NodeId> {
         let candidates = self.peers.iter().filter(|&(&id, peer)| {
             peer.match_index >= at_least && self.can_lead(shared, id) && self.answers(shared, id)
@@ -93,15 +72,15 @@ impl Leader {
         candidates.rev().max_by_key(|(_, peer)| peer.match_index).map(|(&id, _)| id)
     }
 
-    /// Tells a peer to start an election at once. From now on another leader may be elected at any time, however lately
-    /// everybody heard this one.
+    /// Asks a peer to start an election at once. From now on another leader may be elected at any time, however recent the
+    /// contact of all others with this one is (rule R31).
     pub(crate) fn send_timeout_now(&mut self, shared: &mut Shared, target: NodeId) {
         self.timeout_now_sent = true;
         let rpc = TimeoutNow { term: shared.term(), last: shared.last() };
         shared.send(target, Rpc::TimeoutNow(rpc));
     }
 
-    /// Whether a peer votes in what the configuration is, or is about to be, and its disk is sound.
+    /// Whether a peer is a voter of the configuration that is or will be in force, and has lost no data.
     fn can_lead(&self, shared: &Shared, target: NodeId) -> bool {
         let votes = shared.configuration().is_some_and(|configuration| configuration.voters.contains(&target));
         votes && self.peers.get(&target).is_some_and(|peer| peer.state != PeerState::LostData)
@@ -119,5 +98,3 @@ impl Leader {
         }
     }
 }
-
-canonical!(Transfer { id, target, deadline, sent });

@@ -1,19 +1,19 @@
 //! The only file that changes roles (Raft Figure 4).
 
-use crate::action::{Action, RejectReason, StopReason, TransferFailure};
+use crate::action::{Action, RejectReason, TransferFailure};
 use crate::entry::Payload;
 use crate::event::{Cause, Event};
-use crate::id::{MAX_NUMBER, NodeId, Round, Term};
-use crate::leader::Leader;
+use crate::id::{MAX_NUMBER, NodeId, Term};
+use crate::leader::{Leader, Transfer};
 use crate::message::{PreVote, Rpc};
 use crate::raft::Raft;
 use crate::role::{Candidate, Follower, PreCandidate, Role};
-use crate::transfer::Transfer;
+use crate::status::StopReason;
 use alloc::collections::BTreeSet;
 
 impl Raft {
-    /// Follows in `term`, which is the current one or higher. The election timer goes on if one was running: only
-    /// hearing from a leader or granting a vote may put an election off (Raft §5.2).
+    /// Follows in `term`, which is the current one or higher. A running election timer goes on: only contact with a leader
+    /// or a granted vote restarts it (Raft §5.2).
     pub(crate) fn become_follower(&mut self, term: Term, cause: Cause) {
         let running = self.election_deadline();
         self.leave_leadership(RejectReason::NotLeader { leader: None }, Some(cause));
@@ -35,29 +35,24 @@ impl Raft {
 
     /// Asks whether it could win the next term (Thesis §9.6).
     pub(crate) fn become_pre_candidate(&mut self, cause: Cause) {
-        self.round = Round(self.round.0.saturating_add(1));
-        let (round, deadline) = (self.round, self.shared.draw_election_deadline());
-        let granted = BTreeSet::from([self.shared.id()]);
-        self.change_role(Role::PreCandidate(PreCandidate { round, granted, deadline }), cause);
-        if self
-            .shared
-            .configuration()
-            .is_some_and(|configuration| configuration.has_quorum(|id| id == self.shared.id()))
-        {
+        let (round, deadline) = (self.shared.clock.next_round(), self.shared.draw_election_deadline());
+        let own = self.shared.id();
+        self.change_role(Role::PreCandidate(PreCandidate { round, granted: BTreeSet::from([own]), deadline }), cause);
+        if self.shared.configuration().is_some_and(|configuration| configuration.has_quorum(|id| id == own)) {
             return self.become_candidate(Cause::PreVotesWon);
         }
         let request = PreVote { term: self.shared.term().next(), round, last: self.shared.last() };
         self.ask_voters(Rpc::PreVote(request));
     }
 
-    /// Votes for itself in the next term. Its requests leave when that vote is durable.
+    /// Votes for itself in the next term. Its requests leave when that vote is durable (rule R8).
     pub(crate) fn become_candidate(&mut self, cause: Cause) {
         let term = self.shared.term().next();
         if term.0 > MAX_NUMBER {
-            // Only a forged term can bring this about; peers would refuse the next one.
+            // Only a forged term leads here; peers would refuse the next one.
             let deadline = self.shared.draw_election_deadline();
             let granted = BTreeSet::new();
-            let role = Role::PreCandidate(PreCandidate { round: self.round, granted, deadline });
+            let role = Role::PreCandidate(PreCandidate { round: self.shared.clock.round, granted, deadline });
             return self.change_role(role, cause);
         }
         self.shared.enter_term(term, Some(self.shared.id()));
@@ -75,7 +70,7 @@ impl Raft {
         }
     }
 
-    /// Ends the replica: what it saw cannot be, so nothing it could do next is known to be safe.
+    /// Stops the replica for good: after a contradiction no further step is known to be safe (rule R14).
     pub(crate) fn stop(&mut self, reason: StopReason) {
         self.leave_leadership(RejectReason::Stopped, None);
         self.role = Role::Stopped(reason);
@@ -83,21 +78,21 @@ impl Raft {
         self.shared.actions.push(Action::Stopped { reason });
     }
 
-    /// What a leader owes its host when it ceases to lead. Its contact with a quorum stays as its contact with a leader:
-    /// the window of stickiness is a time, not a role.
+    /// Ends the requests of a leader that ceases to lead. Its contact with a quorum becomes its contact with a leader:
+    /// stickiness outlives the role (rule R16).
     fn leave_leadership(&mut self, reason: RejectReason, cause: Option<Cause>) {
         if let Role::Leader(leader) = &mut self.role {
             if let Some(transfer) = leader.transfer.take() {
                 let Transfer { id, target, .. } = transfer;
-                let is_done = transfer.is_told() && cause == Some(Cause::HigherTerm { from: target });
+                let is_done = transfer.sent.is_some() && cause == Some(Cause::HigherTerm { from: target });
                 let reason = TransferFailure::LeadershipLost;
                 self.shared.actions.extend(id.map(|id| match is_done {
                     true => Action::TransferDone { id, to: target },
                     false => Action::TransferFailed { id, reason },
                 }));
             }
-            self.shared.contact = Some(leader.contact(&self.shared, self.shared.now));
-            core::mem::take(&mut leader.reads).fail(&mut self.shared, reason);
+            self.shared.clock.contact = Some(leader.contact(&self.shared, self.shared.now));
+            self.shared.actions.extend(core::mem::take(&mut leader.reads).fail(reason));
             self.shared.actions.push(Action::LeadershipLost { term: self.shared.hard_state.term });
         }
     }
@@ -113,14 +108,13 @@ impl Raft {
         self.announce_leader();
     }
 
-    /// Reports the leader if it is another than reported before.
+    /// Reports the leader if it has changed since the last report.
     fn announce_leader(&mut self) {
         let leader = self.leader();
-        let news = (self.shared.term(), leader);
-        let is_news = leader != self.announced.1 || (leader.is_some() && news != self.announced);
-        if is_news {
-            self.announced = news;
-            self.shared.actions.push(Action::LeaderChanged { term: news.0, leader });
+        let term = self.shared.term();
+        if leader != self.announced.1 || (leader.is_some() && term != self.announced.0) {
+            self.announced = (term, leader);
+            self.shared.actions.push(Action::LeaderChanged { term, leader });
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Which writes are on their way to the disk, and what they leave durable meanwhile.
+//! The writes in flight to the disk, and the index up to which the log is durable meanwhile (rule R5).
 
-use crate::fingerprint::canonical;
+use crate::canonical::canonical;
 use crate::id::{LogIndex, WriteId};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 
 /// The writes in flight.
 ///
-/// `durable` must be right at every moment, not only when the disk is idle: a write that touches the log from some index
-/// on makes everything from there on uncertain until it is reported, also what an earlier write put there.
+/// A write that touches the log from some index on makes everything from there on uncertain until it is reported, also what
+/// an earlier write put there.
 ///
 /// Invariants: `in_flight` holds the writes `reported + 1..=issued` in order, and `bytes` is their sum; `lowest` names only
 /// writes in flight, ids and indices both rising.
@@ -47,7 +47,7 @@ impl Writes {
         self.issued
     }
 
-    /// Takes note that `id` and all before it are durable. An unknown or older number changes nothing.
+    /// Notes that `id` and all before it are durable. An unknown or older number changes nothing.
     pub(crate) fn report(&mut self, id: WriteId) {
         if id > self.issued || id <= self.reported {
             return;
@@ -67,22 +67,20 @@ impl Writes {
         self.lowest.front().map_or(last, |&(_, index)| index.previous().min(last))
     }
 
-    /// Whether this write has been reported.
     pub(crate) fn is_durable(&self, id: WriteId) -> bool {
         id <= self.reported
     }
 
-    /// The oldest write in flight, and since when it is.
+    /// The oldest write in flight, and since when.
     pub(crate) fn oldest(&self) -> Option<(WriteId, Instant)> {
         self.in_flight.front().map(|write| (write.id, write.since))
     }
 
-    /// The newest write.
     pub(crate) fn issued(&self) -> WriteId {
         self.issued
     }
 
-    /// The newest that is durable.
+    /// The newest durable write.
     pub(crate) fn reported(&self) -> WriteId {
         self.reported
     }
@@ -105,7 +103,6 @@ impl Writes {
         }
     }
 
-    /// The bytes in flight.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -68,7 +68,7 @@ fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
     let mut busy = fresh().established();
     busy.propose(1);
     busy.read(2);
-    let sending = crate::contract_snapshots::sending(|_| ());
+    let sending = crate::snapshots::sending(|_| ());
     let states =
         [fresh(), fresh().following(3), fresh().pre_candidate(), fresh().candidate(), fresh().leader(), busy, sending];
     let (mut seen, mut compared) = (BTreeSet::new(), 0);

@@ -1,23 +1,23 @@
-//! The protocol, seen from outside: every test that drives replicas, in one program, so that the cluster they share is
-//! compiled once.
+//! The protocol seen from outside: all tests that drive replicas, in one program, so that the cluster they share is compiled
+//! once. R1, R2 .. are the rules of the core in ARCHITECTURE.md.
 
 mod cluster;
-mod contract_answers;
-mod contract_bounds;
-mod contract_elections;
-mod contract_leases;
-mod contract_membership;
-mod contract_priority;
-mod contract_progress;
-mod contract_promises;
-mod contract_readback;
-mod contract_refusals;
-mod contract_snapshots;
-mod contract_stalls;
-mod contract_time;
-mod contract_transfer;
 mod digests;
+mod durability;
+mod elections;
 mod figure_2;
 mod figure_3;
+mod leadership_transfer;
+mod leases;
+mod limits;
+mod log_reads;
+mod membership_changes;
+mod priorities;
+mod refusals;
+mod replication;
+mod requests;
+mod snapshots;
+mod stalled_disks;
+mod timers;
 mod total;
 mod traces;

@@ -1,7 +1,7 @@
-//! Test support: replicas under full control, one alone ([`replica`]) or several with every message, write, crash and
-//! moment chosen by the test ([`Cluster`]).
+//! Test support: replicas under full control, one alone ([`replica`]) or several with every message, write, crash and time
+//! chosen by the test ([`Cluster`]).
 //!
-//! This module must not know what a test expects; what must hold in every run is in [`history`].
+//! This module must not know what a test expects; the properties of every run are in [`history`].
 
 pub(crate) mod history;
 pub(crate) mod replica;
@@ -16,19 +16,18 @@ use raft_core::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What is on a disk. The log is whole, whatever of it a snapshot stands for: what a state machine was given is what is
-/// in its snapshot.
+/// The content of a disk. The log is whole, also where a snapshot covers it: it is the content of the snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<SnapshotMeta>,
-    /// How many entries have been let go of: nobody can read them back.
+    /// The number of compacted entries, which cannot be read back.
     pub(crate) base: usize,
     pub(crate) log: Vec<Entry>,
 }
 
 impl Image {
-    /// Recovery's reading of one record: truncate, snapshot, entries. `content` is what snapshots hold.
+    /// Applies one record as recovery does: truncate, snapshot, entries. `content` has the snapshots.
     pub(crate) fn take(&mut self, write: &Write, content: &History) {
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
@@ -49,7 +48,7 @@ impl Image {
         }
     }
 
-    /// What recovery hands over. Without `tail`, everything has to be read back.
+    /// The recovered state. Without `tail`, everything has to be read back.
     pub(crate) fn restored(&self, applied: usize, tail: bool) -> RecoveredState {
         let entries = self.log[self.base..].to_vec().into();
         let mut restored = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), entries);
@@ -59,7 +58,7 @@ impl Image {
         RecoveredState { applied: LogIndex(applied as u64), ..restored }
     }
 
-    /// What a host answers to a `ReadLog`.
+    /// The host's answer to a `ReadLog`.
     fn read(&self, question: &Question) -> Entries {
         let mut bytes = 0;
         let wanted = self.log.iter().skip(self.base).skip_while(|entry| entry.id.index < question.first);
@@ -103,15 +102,15 @@ pub(crate) struct Server {
     pub(crate) drift_ppm: i64,
     /// Reported durable.
     pub(crate) disk: Image,
-    /// Asked for and not reported, in order.
-    /// What it has asked to read back.
+    /// Log reads without an answer.
     pub(crate) questions: VecDeque<Question>,
+    /// Writes that are not reported, in order.
     pub(crate) pending: VecDeque<Write>,
-    /// What the replica holds in memory: the disk after all that was asked for.
+    /// What the replica holds in memory: the disk after all pending writes.
     pub(crate) memory: Image,
     /// The state machine: lost with a crash.
     pub(crate) applied: Vec<Entry>,
-    /// A copy of `applied` that survives; what a state machine on disk would hold.
+    /// A copy of `applied` that survives, as a state machine on disk would.
     pub(crate) saved: Vec<Entry>,
     /// Answers and announcements since the start.
     pub(crate) news: Vec<Action>,
@@ -145,7 +144,7 @@ pub(crate) struct Cluster {
     /// Links on which everything sent is lost.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) history: History,
-    /// What happened, for people.
+    /// The run as text.
     pub(crate) trace: Vec<String>,
     /// How reads are asked for.
     pub(crate) read_mode: ReadMode,
@@ -222,8 +221,8 @@ impl Cluster {
 
     // ---- one call ----
 
-    /// Hands one input to a node and takes its actions: messages to the links, writes to the disk's queue, entries to
-    /// the state machine. A node that is down hears nothing.
+    /// Calls a node with one input and takes its actions: messages to the links, writes to the disk's queue, entries to the
+    /// state machine. A node that is down ignores it.
     pub(crate) fn step(&mut self, id: NodeId, input: Input) -> Vec<Action> {
         let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
         let now = server.clock(self.now);
@@ -395,7 +394,7 @@ impl Cluster {
         self.step(id, Input::SnapshotTaken { index });
     }
 
-    /// A snapshot arrives, or is lost without an `outcome`; the sender may hear what became of it.
+    /// A snapshot arrives, or is lost without an `outcome`, which the sender gets as a report.
     pub(crate) fn deliver_snapshot(&mut self, nth: usize, outcome: Option<SnapshotOutcome>) {
         let Some(Parcel { from, to, term, meta }) = self.parcels.remove(nth) else { return };
         let arrives = outcome.is_some_and(|outcome| outcome != SnapshotOutcome::Failed);
@@ -509,7 +508,7 @@ impl Cluster {
         request
     }
 
-    // ---- whole stories ----
+    // ---- whole runs ----
 
     /// Lets time pass, with everything delivered and written at once, until `done`; false after `rounds` deadlines.
     pub(crate) fn run_until(&mut self, rounds: usize, done: impl Fn(&Self) -> bool) -> bool {
@@ -530,8 +529,8 @@ impl Cluster {
         self.leader().expect("converged")
     }
 
-    /// Whether a leader has an entry of its term committed, no change and no transfer is under way, and all members that are up hold, have
-    /// committed and applied the same log.
+    /// Whether a leader has committed an entry of its term, no change and no transfer is under way, and all members that are
+    /// up hold, have committed and applied the same log.
     pub(crate) fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let raft = self.servers[&leader].raft.as_ref().expect("it leads");

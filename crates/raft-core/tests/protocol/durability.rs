@@ -1,4 +1,4 @@
-//! The contract's rules 2, 4, 5 and 6: what is said rests on the disk, and is said once.
+//! One write a call (R2), and answers that promise only what is durable (R3 to R9).
 
 use crate::cluster::replica::*;
 use raft_core::{Action, HardState, Input, LogIndex, RoleKind, Rpc, Term};
@@ -10,7 +10,7 @@ fn receive(from: raft_core::NodeId, rpc: Rpc) -> Input {
 // ---- 2: one write and one owed answer a call ----
 
 #[test]
-fn a_batch_emits_one_write_and_one_owed_answer() {
+fn a_batch_emits_one_write_and_one_answer() {
     let mut n1 = Replica::new(&[1, 1]).following(2);
     let actions = n1.batch([
         receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)])),
@@ -92,7 +92,7 @@ fn a_higher_term_while_the_own_vote_is_in_flight_ends_the_candidacy() {
 // ---- 4: matches ----
 
 #[test]
-fn a_heartbeat_is_answered_at_once_with_what_is_durable_and_verified() {
+fn a_heartbeat_is_answered_at_once_with_what_is_durable_and_matches() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(2);
     // Durable up to 3, verified up to 2 only.
     assert_eq!(sends(&n1.receive(N2, heartbeat(2, 2, (2, 1), 0))), ["n2 append term 2 s2 match 2"]);
@@ -134,7 +134,7 @@ fn a_success_echoes_the_newest_append_seen() {
 }
 
 #[test]
-fn what_was_owed_is_dropped_with_the_term() {
+fn pending_answers_are_dropped_with_the_term() {
     let mut n1 = Replica::new(&[1, 1]).following(2);
     n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
     n1.receive(N3, heartbeat(3, 1, (2, 1), 0));
@@ -143,7 +143,7 @@ fn what_was_owed_is_dropped_with_the_term() {
 }
 
 #[test]
-fn what_was_owed_is_dropped_with_the_role() {
+fn pending_answers_are_dropped_with_the_role() {
     let mut n1 = Replica::new(&[1, 1]).following(2);
     n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
     n1.wait();
@@ -152,7 +152,7 @@ fn what_was_owed_is_dropped_with_the_role() {
 }
 
 #[test]
-fn a_truncation_in_flight_takes_back_what_was_durable() {
+fn a_truncation_in_flight_lowers_what_is_durable() {
     let mut n1 = Replica::new(&[1, 1, 1, 1]).following(2);
     n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
     assert_eq!(n1.raft.status().durable, LogIndex(2));
@@ -238,7 +238,7 @@ fn a_restart_keeps_the_vote_and_counts_writes_from_one() {
 }
 
 #[test]
-fn commit_and_verified_start_at_applied() {
+fn commit_and_leader_match_start_at_applied() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, |_, restored| restored.applied = LogIndex(3));
     assert_eq!((n1.commit(), n1.raft.applied()), (3, LogIndex(3)));
     n1.receive(N2, heartbeat(1, 1, (1, 1), 0));

@@ -1,4 +1,4 @@
-//! The contract's rule 13: changes of the configuration.
+//! Membership changes (R23 to R28; Raft §6, Thesis §4).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::{N2, Replica, appends_to, matched, news};
@@ -213,8 +213,8 @@ fn a_leader_that_removes_itself_steps_down_when_that_is_committed_and_names_a_su
     );
     assert_eq!(cluster.raft(leader.0).role(), RoleKind::Follower);
     assert_eq!(cluster.raft(leader.0).deadline(), None, "who does not vote never campaigns");
-    let told = cluster.trace.iter().any(|line| line.contains("hands over to it"));
-    assert!(told, "the successor did not have to wait for its timer");
+    let is_sent = cluster.trace.iter().any(|line| line.contains("transfers leadership to it"));
+    assert!(is_sent, "the successor did not have to wait for its timer");
 }
 
 /// One happening at a time, until the joint configuration is decided and the leader has appended the next.
@@ -245,7 +245,7 @@ fn a_leaving_leader_takes_nothing_new_and_does_not_count_itself() {
 }
 
 #[test]
-fn whoever_leaves_gets_appends_until_that_is_committed() {
+fn a_leaving_node_gets_appends_until_that_is_committed() {
     let (mut cluster, leader) = cluster();
     let [a, b] = others(leader);
     let request = cluster.change(leader, vec![remove(a)]);

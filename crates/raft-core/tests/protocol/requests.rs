@@ -1,11 +1,10 @@
-//! The contract's rules 9 and 12: every request is answered once, and reads are confirmed only by what was sent after
-//! they arrived.
+//! Every request is answered once (R42), and reads are confirmed only by appends sent after they arrived (R22).
 
 use crate::cluster::replica::*;
 use raft_core::{Input, LogIndex, ReadMode, RequestId, RoleKind};
 
 #[test]
-fn proposals_and_reads_are_rejected_by_whoever_does_not_lead() {
+fn proposals_and_reads_are_rejected_by_nodes_that_do_not_lead() {
     let roles: [fn(Replica) -> Replica; 4] =
         [|n1| n1, Replica::pre_candidate, Replica::voting_for_itself, Replica::candidate];
     for role in roles {

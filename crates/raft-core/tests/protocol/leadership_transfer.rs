@@ -1,4 +1,4 @@
-//! The contract's rule 14: leadership is handed over on request (Thesis §3.10).
+//! Leadership transfer on request (R29; Thesis §3.10).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
@@ -17,13 +17,13 @@ fn has(actions: &[Action], action: &Action) -> bool {
 }
 
 #[test]
-fn a_target_that_holds_everything_is_told_at_once() {
+fn a_target_that_holds_everything_gets_timeout_now_at_once() {
     let mut n1 = Replica::new(&[1, 1]).established();
     assert_eq!(timeouts(&transfer(&mut n1, Some(N2))), ["n2 timeout now term 2 last 3@2"]);
 }
 
 #[test]
-fn a_target_that_lags_is_told_when_it_holds_everything() {
+fn a_target_that_lags_gets_timeout_now_when_it_holds_everything() {
     let mut n1 = Replica::new(&[1, 1]).established();
     let newest = appends_to(&n1.propose(1), N2)[0].seq.0;
     n1.persist();
@@ -151,7 +151,7 @@ fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
 }
 
 #[test]
-fn a_target_without_a_term_left_reports_that_it_follows_nobody() {
+fn a_target_without_a_term_left_reports_that_its_leader_is_unknown() {
     let mut n1 = Replica::new(&[1, 1]).following(MAX_NUMBER);
     let actions = n1.receive(N2, timeout_now(MAX_NUMBER, (2, 1)));
     assert_eq!((n1.role(), n1.term(), n1.raft.leader()), (RoleKind::PreCandidate, MAX_NUMBER, None));
@@ -171,7 +171,7 @@ fn only_a_flagged_request_passes_stickiness_and_only_one_round_is_flagged() {
 }
 
 #[test]
-fn leadership_goes_over_within_one_round_trip_while_everybody_hears_the_leader() {
+fn leadership_moves_within_one_round_trip_while_all_have_contact_with_the_leader() {
     let mut cluster = Cluster::with(5, |_| ());
     let leader = cluster.elect();
     let target = cluster.ids().into_iter().find(|&id| id != leader).expect("five nodes");

@@ -1,5 +1,4 @@
-//! A node of low priority waits longer for a leader it has lost, and only that: priority says who asks first, not who may
-//! lead.
+//! Priority delays the first request for votes after the loss of a leader, and nothing else (R33).
 
 use crate::cluster::replica::*;
 use crate::cluster::{Cluster, image};
@@ -30,7 +29,7 @@ fn the_wait_for_a_lost_leader_is_longer_and_never_below_its_start() {
 }
 
 #[test]
-fn rounds_and_waits_after_a_vote_are_like_everybodys() {
+fn rounds_and_waits_after_a_vote_have_no_delay() {
     let range = Duration::from_millis(150)..Duration::from_millis(300);
     let mut asks = of_priority(0).pre_candidate();
     assert!(range.contains(&wait_of(&asks)));
@@ -52,7 +51,7 @@ fn asking_and_voting_do_not_look_at_priority() {
 }
 
 #[test]
-fn the_highest_leads_if_it_can_and_somebody_if_it_cannot() {
+fn the_highest_leads_if_it_can_and_another_if_it_cannot() {
     for seed in 0..20 {
         let mut cluster = Cluster::with(5, |config| {
             config.seed = seed;

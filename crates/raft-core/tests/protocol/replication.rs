@@ -1,4 +1,4 @@
-//! The contract's rule 12, the rest: what a leader learns from numbered answers, and how it repairs a log.
+//! What a leader learns from numbered answers, and how it repairs a log (R19 to R21; Raft §5.3).
 
 use crate::cluster::replica::*;
 use crate::cluster::{Cluster, Image, image};
@@ -116,7 +116,7 @@ fn a_late_rejection_from_before_the_match_is_no_data_loss() {
 }
 
 #[test]
-fn a_wiped_peer_is_found_out_by_the_next_heartbeats() {
+fn a_wiped_peer_is_detected_by_the_next_heartbeats() {
     let mut cluster = Cluster::with(3, |_| ());
     let leader = cluster.elect();
     let victim = cluster.ids().into_iter().find(|&id| id != leader).expect("another");

@@ -1,4 +1,4 @@
-//! The contract's rule 15: snapshots, taken, received, sent, and what of the log they let go (Raft §7).
+//! Snapshots, taken, received and sent, and the log that they cover (R35 to R40; Raft §7).
 
 use crate::cluster::replica::*;
 use crate::cluster::{entry, image};
@@ -43,7 +43,7 @@ fn no_trailing(config: &mut Config, _: &mut RecoveredState) {
 // ---- taken ----
 
 #[test]
-fn a_taken_snapshot_is_one_more_record_and_lets_the_log_go_when_that_is_durable() {
+fn a_taken_snapshot_is_one_more_record_and_compacts_the_log_once_durable() {
     let mut n1 = Replica::with(&[1, 1, 1], 3, no_trailing).established();
     applied(&mut n1, 3);
     let actions = n1.step(taken(3));
@@ -69,14 +69,14 @@ fn entries_that_trail_the_snapshot_stay() {
 }
 
 #[test]
-fn a_taken_snapshot_that_is_not_newer_or_not_applied_is_of_no_use() {
+fn a_taken_snapshot_that_is_not_newer_or_not_applied_is_not_needed() {
     let mut n1 = Replica::with(&[1, 1, 1], 3, no_trailing).established();
     applied(&mut n1, 3);
     n1.step(taken(2));
     for index in [0, 1, 2, 4, u64::MAX] {
         let actions = n1.step(taken(index));
         assert_eq!(write(&actions), None, "{index}");
-        assert_eq!(events(&actions), [format!("has no use for a snapshot of {index}")]);
+        assert_eq!(events(&actions), [format!("does not need a snapshot of {index}")]);
     }
     assert!(write(&n1.step(taken(3))).is_some(), "a newer one, while the record of the last is on its way");
     let raft = &n1.raft;
@@ -86,7 +86,7 @@ fn a_taken_snapshot_that_is_not_newer_or_not_applied_is_of_no_use() {
 }
 
 #[test]
-fn what_a_snapshot_says_of_the_configuration_is_as_of_its_last_entry() {
+fn the_configuration_of_a_snapshot_is_as_of_its_last_entry() {
     let mut n1 = Replica::with(&[1, 1], 1, |config, _| config.trailing_entries = 0);
     n1.persist();
     n1.persist();
@@ -103,7 +103,7 @@ fn what_a_snapshot_says_of_the_configuration_is_as_of_its_last_entry() {
 // ---- received ----
 
 #[test]
-fn a_snapshot_beyond_the_log_takes_its_place_and_is_acknowledged_and_restored_once_durable() {
+fn a_snapshot_beyond_the_log_replaces_it_and_is_acknowledged_and_restored_once_durable() {
     let mut n1 = Replica::new(&[1, 1]).following(3);
     let actions = n1.step(received(N2, 3, meta(9, 2)));
     assert_eq!(write(&actions), Some(format!("persist w2 snapshot 9@2 with {THREE} of 1@1, log discarded")));
@@ -129,7 +129,7 @@ fn a_snapshot_beyond_the_log_takes_its_place_and_is_acknowledged_and_restored_on
 }
 
 #[test]
-fn a_stale_snapshot_never_takes_anything_back() {
+fn a_stale_snapshot_never_moves_the_state_backwards() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(3);
     n1.receive(N2, append(3, 2, (3, 1), 3, &[]));
     assert_eq!(n1.commit(), 3);
@@ -150,11 +150,11 @@ fn a_snapshot_that_the_log_leads_to_only_moves_the_commit_index() {
     assert_eq!((write(&actions), n1.commit(), n1.last()), (None, 3, 4), "the suffix stays");
     assert_eq!(applies(&actions), ["apply [1@1..3@2]"]);
     assert_eq!(sends(&actions), ["n2 append term 3 s1 match 3"]);
-    assert_eq!(events(&actions), ["commits up to 3", "has no use for a snapshot of 3"]);
+    assert_eq!(events(&actions), ["commits up to 3", "does not need a snapshot of 3"]);
 }
 
 #[test]
-fn a_conflicting_log_gives_way() {
+fn a_snapshot_replaces_a_conflicting_log() {
     let mut n1 = Replica::new(&[1, 1, 2, 2]).following(4);
     let actions = n1.step(received(N2, 4, meta(3, 3)));
     assert_eq!((n1.last(), n1.commit()), (3, 3));
@@ -162,7 +162,7 @@ fn a_conflicting_log_gives_way() {
 }
 
 #[test]
-fn a_snapshot_of_an_older_term_is_usable_and_nobody_waits_for_its_answer() {
+fn a_snapshot_of_an_older_term_is_used_and_not_answered() {
     let mut n1 = Replica::new(&[1, 1]).following(5);
     n1.step(received(N3, 3, meta(9, 2)));
     assert_eq!((n1.last(), n1.term(), n1.raft.leader()), (9, 5, Some(N2)));
@@ -172,7 +172,7 @@ fn a_snapshot_of_an_older_term_is_usable_and_nobody_waits_for_its_answer() {
 }
 
 #[test]
-fn a_snapshot_of_a_higher_term_teaches_it_and_its_leader_but_is_no_contact() {
+fn a_snapshot_of_a_higher_term_shows_the_term_and_its_leader_but_is_no_contact() {
     let mut n1 = Replica::new(&[1, 1]);
     let deadline = n1.raft.deadline();
     n1.step(received(N2, 7, meta(9, 2)));
@@ -185,7 +185,7 @@ fn a_snapshot_of_a_higher_term_teaches_it_and_its_leader_but_is_no_contact() {
 }
 
 #[test]
-fn whoever_asks_for_votes_gives_up_when_its_log_becomes_another() {
+fn a_candidate_gives_up_when_a_snapshot_replaces_its_log() {
     for mut n1 in [Replica::new(&[1, 1]).candidate(), Replica::new(&[1, 1]).pre_candidate()] {
         n1.step(received(N2, 1, meta(9, 1)));
         assert_eq!((n1.role(), n1.last()), (RoleKind::Follower, 9));
@@ -196,7 +196,7 @@ fn whoever_asks_for_votes_gives_up_when_its_log_becomes_another() {
 }
 
 #[test]
-fn what_no_leader_can_have_sent_is_ignored() {
+fn impossible_snapshots_are_ignored() {
     let strange = SnapshotMeta { configuration: Configuration::default(), ..meta(9, 2) };
     let late = SnapshotMeta { configured_at: EntryId::new(10, 2), ..meta(9, 2) };
     let nowhere = SnapshotMeta { configured_at: EntryId::ZERO, ..meta(9, 2) };
@@ -365,10 +365,10 @@ fn a_delivered_snapshot_is_asked_for_by_the_next_heartbeat() {
 }
 
 #[test]
-fn a_failed_or_silent_snapshot_is_given_up_and_sent_again_only_when_the_peer_answers() {
+fn a_failed_or_silent_snapshot_is_abandoned_and_sent_again_only_when_the_peer_answers() {
     let mut n1 = sending(|_| ());
     let failed = sent(&mut n1, SnapshotOutcome::Failed);
-    assert_eq!(events(&failed), ["gives the snapshot of 4@1 for n2 up: it failed"]);
+    assert_eq!(events(&failed), ["abandons the snapshot of 4@1 for n2: it failed"]);
     let probe = beat(&mut n1);
     let again = n1.receive(N2, mismatch(2, probe.seq.0, (4, 1), (2, 1)));
     assert_eq!(news(&again).len(), 1, "{again:?}");
@@ -380,7 +380,7 @@ fn a_failed_or_silent_snapshot_is_given_up_and_sent_again_only_when_the_peer_ans
     n1.receive(N3, matched(2, 2, 5));
     assert_eq!(state(&n1, N2), PeerState::Snapshot, "something was heard of it");
     n1.pass(1);
-    assert_eq!(events(&n1.tick()), ["gives the snapshot of 4@1 for n2 up: nothing is heard of it"]);
+    assert_eq!(events(&n1.tick()), ["abandons the snapshot of 4@1 for n2: no progress in time"]);
     assert_eq!(state(&n1, N2), PeerState::Probe);
     for outcome in [SnapshotOutcome::Progress, SnapshotOutcome::Delivered, SnapshotOutcome::Failed] {
         let before = n1.raft.digest();
@@ -413,7 +413,7 @@ fn the_log_after_a_snapshot_on_its_way_stays_for_a_while() {
     let mut impatient = sending(|config| config.max_retained_bytes = 49);
     let actions = grow(&mut impatient);
     assert_eq!(news(&actions), ["compact ..8"]);
-    assert_eq!(events(&actions), ["gives the snapshot of 4@1 for n2 up: the log goes on after a later one"]);
+    assert_eq!(events(&actions), ["abandons the snapshot of 4@1 for n2: the log continues after a later one"]);
     assert_eq!(state(&impatient, N2), PeerState::Probe);
 }
 

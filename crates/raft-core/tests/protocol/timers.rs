@@ -1,4 +1,4 @@
-//! The contract's rules 1 and 8: time comes with every call, and a run is a function of its inputs.
+//! Time comes with every call (R1), and a run is a function of its inputs (R46).
 
 use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind};

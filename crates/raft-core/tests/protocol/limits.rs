@@ -1,4 +1,4 @@
-//! The contract's rule 17: everything that could grow is bounded, and every quota returns to zero.
+//! Everything that can grow is bounded, and every quota returns to zero (R43).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
@@ -59,12 +59,12 @@ fn too_many_reads_are_busy_until_some_are_confirmed() {
 }
 
 #[test]
-fn an_overloaded_follower_ignores_new_entries_and_still_hears_its_leader() {
+fn an_overloaded_follower_ignores_new_entries_and_keeps_contact_with_its_leader() {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.max_unpersisted_bytes = 20).following(2);
     n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
     n1.pass(100);
     let ignored = n1.receive(N2, append(2, 3, (3, 2), 3, &[(4, 2)]));
-    assert_eq!(events(&ignored), ["ignores n2: too much is waiting for the disk"]);
+    assert_eq!(events(&ignored), ["ignores n2: too many bytes wait for the disk"]);
     assert_eq!((ignored.len(), n1.last(), n1.commit()), (1, 3, 0), "no answer, no entry, no commit");
     let window = n1.raft.deadline().map(|deadline| deadline.since(n1.now).as_millis());
     assert!(window.is_some_and(|millis| millis >= 150), "contact");
@@ -125,7 +125,7 @@ fn an_entry_above_the_limit_is_applied_alone() {
 }
 
 #[test]
-fn more_than_was_handed_over_cannot_be_applied() {
+fn more_than_was_submitted_cannot_be_applied() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(1);
     n1.receive(N2, heartbeat(1, 2, (2, 1), 2));
     n1.step(Input::Applied { index: LogIndex(9) });

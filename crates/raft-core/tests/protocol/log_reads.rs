@@ -1,4 +1,4 @@
-//! The contract's rule 16: what is no longer in memory is read back from the host, and a stale answer changes nothing.
+//! Entries that are no longer in memory are read back from the host, and an obsolete answer changes nothing (R41).
 
 use crate::cluster::entry;
 use crate::cluster::replica::*;
@@ -87,7 +87,7 @@ fn an_answer_that_is_longer_than_asked_is_cut_with_the_log() {
 }
 
 #[test]
-fn a_discarded_log_forgets_the_question() {
+fn a_discarded_log_forgets_the_read() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).following(1);
     n1.receive(N2, heartbeat(1, 2, (4, 1), 2));
     let configuration = n1.raft.configuration().cloned().expect("one is in the log");
@@ -108,7 +108,7 @@ fn what_is_to_be_applied_and_is_gone_stops_the_replica() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).following(1);
     n1.receive(N2, heartbeat(1, 2, (4, 1), 2));
     let actions = n1.step(Input::LogRead { read: ReadId(1), entries: Entries::new() });
-    let stopped = "stopped: the entries from 1 on are gone and not applied";
+    let stopped = "stopped: the entries from 1 on are missing and not applied";
     assert_eq!(news(&actions), ["leader of term 1 is unknown", stopped]);
     assert_eq!(n1.role(), RoleKind::Stopped);
 }
@@ -145,7 +145,7 @@ fn a_peer_that_is_behind_gets_what_is_read_back() {
 }
 
 #[test]
-fn a_question_dies_with_its_purpose() {
+fn a_read_ends_with_its_purpose() {
     let mut n1 = leader(|_| ());
     let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
     let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;

@@ -1,5 +1,4 @@
-//! The contract's rule 17: a leader whose disk stands still lets others lead, and a state machine that does not answer is
-//! reported.
+//! A leader with a stalled disk gives up leadership (R34), and a state machine that does not answer is reported.
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
@@ -36,14 +35,14 @@ fn pass(n1: &mut Replica, millis: u64) -> Vec<Action> {
 }
 
 #[test]
-fn it_hands_over_to_whoever_holds_everything() {
+fn it_transfers_leadership_to_a_node_that_holds_everything() {
     let mut n1 = writing();
     assert!(timeouts(&pass(&mut n1, STALL - 10)).is_empty());
     n1.receive(N2, matched(2, 3, 4));
     let actions = pass(&mut n1, 10);
     assert_eq!(timeouts(&actions), ["n2 timeout now term 2 last 4@2"]);
-    assert!(events(&actions).contains(&"w3 is in flight for too long to lead".to_string()), "{:?}", events(&actions));
-    assert!(news(&n1.propose(2)).contains(&"r2 rejected: leadership is being handed over".to_string()));
+    assert!(events(&actions).contains(&"w3 has been in flight too long to lead".to_string()), "{:?}", events(&actions));
+    assert!(news(&n1.propose(2)).contains(&"r2 rejected: leadership is being transferred".to_string()));
     let lost = n1.receive(N2, stale_term(3, 3));
     assert_eq!(news(&lost), ["leadership of term 2 lost", "leader of term 3 is unknown"], "nobody had asked for it");
 }
@@ -59,7 +58,7 @@ fn it_brings_a_successor_up_to_date_first() {
 }
 
 #[test]
-fn it_steps_down_if_there_is_nobody() {
+fn it_steps_down_if_there_is_no_target() {
     let mut n1 = writing();
     pass(&mut n1, STALL - 1);
     assert_eq!(n1.role(), RoleKind::Leader);
@@ -86,7 +85,7 @@ fn it_asks_for_no_votes_until_the_write_is_reported() {
     assert_eq!(n1.raft.deadline(), None, "only the disk can change anything");
     n1.pass(60_000);
     let refused = n1.step(Input::Campaign);
-    assert_eq!(events(&refused), ["does not campaign: its disk still stands still"]);
+    assert_eq!(events(&refused), ["does not campaign: its disk is still stalled"]);
     n1.receive(N2, timeout_now(2, (4, 2)));
     assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 2));
     n1.persist();

@@ -1,4 +1,4 @@
-//! The contract's rule 7: no input breaks anything; what cannot be is refused, and what Raft proves impossible stops.
+//! Malformed and impossible messages are refused (R10, R44), and what Raft proves impossible stops the replica (R14).
 
 use crate::cluster::replica::*;
 use raft_core::{
@@ -124,11 +124,11 @@ fn answers_nobody_waits_for_are_ignored() {
     let roles: [fn(Replica) -> Replica; 2] = [|n1| n1, Replica::pre_candidate];
     for role in roles {
         for rpc in [matched(1, 1, 1), granted(1), refused(1), pre_vote_granted(1, 9)] {
-            is_ignored(&mut role(Replica::new(&[1, 1])), N2, rpc, "what it answers is asked no longer");
+            is_ignored(&mut role(Replica::new(&[1, 1])), N2, rpc, "it answers no current request");
         }
     }
-    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, granted(2), "what it answers is asked no longer");
-    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, matched(1, 1, 1), "what it answers is asked no longer");
+    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, granted(2), "it answers no current request");
+    is_ignored(&mut Replica::new(&[1, 1]).leader(), N3, matched(1, 1, 1), "it answers no current request");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_leader_that_contradicts_itself_is_ignored() {
     n1.receive(N2, heartbeat(4, 2, (3, 1), 0));
     for rpc in [append(4, 3, (2, 1), 0, &[(3, 4)]), heartbeat(4, 3, (3, 4), 0)] {
         let actions = n1.receive(N2, rpc);
-        assert_eq!(events(&actions), ["ignores n2: it contradicts what the same leader sent before"]);
+        assert_eq!(events(&actions), ["ignores n2: it contradicts an earlier message of the same leader"]);
         assert_eq!((actions.len(), n1.last()), (1, 3), "acknowledged entries stay");
     }
 }

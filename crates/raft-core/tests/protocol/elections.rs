@@ -1,11 +1,11 @@
-//! The contract's rule 10: stickiness is a time, not a leader; check-quorum; campaigns on request; rounds.
+//! Stickiness is a time, not a leader (R16); check-quorum (R17); pre-votes (R18); campaigns on request; rounds.
 
 use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind, Term};
 use std::time::Duration;
 
 /// Neither a vote nor a pre-vote nor the term gets through.
-fn is_deaf(n1: &Replica) -> bool {
+fn is_sticky(n1: &Replica) -> bool {
     let (mut vote, mut pre_vote_) = (n1.clone(), n1.clone());
     let term = n1.term();
     let refusal = format!("n3 vote term {term} refused: a leader is alive, Thesis §4.2.3");
@@ -16,18 +16,18 @@ fn is_deaf(n1: &Replica) -> bool {
     refused
 }
 
-/// Deaf for exactly 150 ms from now on.
-fn is_deaf_for_the_window(mut n1: Replica) {
-    assert!(is_deaf(&n1));
+/// Sticky for exactly 150 ms from now on.
+fn is_sticky_for_the_window(mut n1: Replica) {
+    assert!(is_sticky(&n1));
     n1.now = Instant(n1.now.0 + 149_999_999);
-    assert!(is_deaf(&n1), "until the last nanosecond");
+    assert!(is_sticky(&n1), "until the last nanosecond");
     n1.now = Instant(n1.now.0 + 1);
-    assert!(!is_deaf(&n1));
+    assert!(!is_sticky(&n1));
 }
 
 #[test]
-fn a_follower_is_deaf_after_contact() {
-    is_deaf_for_the_window(Replica::new(&[1, 1]).following(3));
+fn a_follower_is_sticky_after_contact() {
+    is_sticky_for_the_window(Replica::new(&[1, 1]).following(3));
 }
 
 #[test]
@@ -37,33 +37,33 @@ fn a_rejected_or_ignored_append_is_contact_too() {
         n1.receive(N2, append(3, 1, (2, 1), 0, &[(3, 3)]));
         n1.pass(149);
         n1.receive(N2, rpc);
-        is_deaf_for_the_window(n1);
+        is_sticky_for_the_window(n1);
     }
 }
 
 #[test]
-fn a_restarted_node_is_deaf() {
-    is_deaf_for_the_window(Replica::new(&[1, 1]));
+fn a_restarted_node_is_sticky() {
+    is_sticky_for_the_window(Replica::new(&[1, 1]));
 }
 
 #[test]
-fn a_learner_is_deaf_after_contact() {
+fn a_learner_is_sticky_after_contact() {
     let learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9);
     assert_eq!(learner.raft.deadline(), None, "it never campaigns");
-    is_deaf_for_the_window(learner.following(3));
+    is_sticky_for_the_window(learner.following(3));
 }
 
 #[test]
-fn candidates_of_both_kinds_are_deaf_after_contact() {
+fn candidates_of_both_kinds_are_sticky_after_contact() {
     let short = |role: fn(Replica) -> Replica| {
         let mut n1 = role(Replica::new(&[1, 1]).following(1));
         // Contact again: an append of another term's leader makes a follower, so the window is that of the start.
-        assert!(!is_deaf(&n1), "the window was over when the timer fired");
+        assert!(!is_sticky(&n1), "the window was over when the timer fired");
         n1.receive(N2, heartbeat(n1.term() + 1, 1, (2, 1), 0));
         n1
     };
-    is_deaf_for_the_window(short(Replica::pre_candidate));
-    is_deaf_for_the_window(short(Replica::candidate));
+    is_sticky_for_the_window(short(Replica::pre_candidate));
+    is_sticky_for_the_window(short(Replica::candidate));
 }
 
 #[test]
@@ -77,29 +77,29 @@ fn the_window_outlives_the_role_in_which_it_began() {
     n1.receive(N3, heartbeat(2, 1, (2, 1), 0));
     n1.receive(N3, stale_term(5, 1));
     assert_eq!((n1.role(), n1.term(), n1.raft.leader()), (RoleKind::Follower, 5, None), "its leader is gone");
-    is_deaf_for_the_window(n1);
+    is_sticky_for_the_window(n1);
 }
 
 #[test]
-fn a_leader_with_a_quorum_is_deaf_and_one_without_is_not() {
+fn a_leader_with_a_quorum_is_sticky_and_one_without_is_not() {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.check_quorum = false).established();
-    is_deaf_for_the_window(n1.clone());
+    is_sticky_for_the_window(n1.clone());
     n1.pass(140);
     n1.receive(N3, matched(2, 2, 3));
-    is_deaf_for_the_window(n1.clone());
+    is_sticky_for_the_window(n1.clone());
     n1.pass(100);
     n1.receive(N3, matched(2, 9_999, 3));
-    assert!(is_deaf(&n1));
+    assert!(is_sticky(&n1));
     n1.pass(50);
-    assert!(!is_deaf(&n1), "a refused answer is no contact");
+    assert!(!is_sticky(&n1), "a refused answer is no contact");
 }
 
 #[test]
-fn a_leader_that_stepped_down_stays_deaf() {
+fn a_leader_that_stepped_down_stays_sticky() {
     let mut n1 = Replica::new(&[1, 1]).established();
     n1.receive(N3, stale_term(4, 2));
     assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 4), "an answer teaches a term inside the window");
-    is_deaf_for_the_window(n1);
+    is_sticky_for_the_window(n1);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn granting_is_no_contact() {
     n1.pass(150);
     n1.receive(N2, request_vote(5, (2, 1)));
     n1.persist();
-    assert!(!is_deaf(&n1));
+    assert!(!is_sticky(&n1));
 }
 
 #[test]
-fn a_sole_voter_and_a_node_with_stickiness_off_are_not_deaf() {
-    assert!(!is_deaf(&Replica::with(&[1, 1], 1, |_, _| ())));
-    assert!(!is_deaf(&Replica::with(&[1, 1], 3, |config, _| config.stickiness = false).following(3)));
+fn a_sole_voter_and_a_node_with_stickiness_off_are_not_sticky() {
+    assert!(!is_sticky(&Replica::with(&[1, 1], 1, |_, _| ())));
+    assert!(!is_sticky(&Replica::with(&[1, 1], 3, |config, _| config.stickiness = false).following(3)));
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn a_request_to_campaign_is_refused_where_it_may_not() {
     let mut learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9);
     learner.pass(1_000);
     assert_eq!(refusal(&mut learner), ["does not campaign: not a voter"]);
-    assert_eq!(refusal(&mut Replica::new(&[1, 1]).leader()), ["does not campaign: leads already"]);
+    assert_eq!(refusal(&mut Replica::new(&[1, 1]).leader()), ["does not campaign: already leads"]);
     let mut in_flight = Replica::new(&[1, 1]).voting_for_itself();
     assert_eq!(refusal(&mut in_flight), ["does not campaign: the last vote is not durable yet"]);
     let mut free = Replica::new(&[1, 1]).following(3);
@@ -214,7 +214,7 @@ fn a_rounds_timer_starts_when_its_requests_leave() {
 }
 
 #[test]
-fn a_pre_vote_teaches_no_term_and_is_answered_with_the_own() {
+fn a_pre_vote_shows_no_term_and_is_answered_with_the_own() {
     let mut n1 = Replica::new(&[1, 1]);
     n1.pass(150);
     let deadline = n1.raft.deadline();
@@ -230,11 +230,11 @@ fn a_pre_vote_teaches_no_term_and_is_answered_with_the_own() {
 }
 
 #[test]
-fn answers_of_a_pre_vote_round_that_is_over_teach_nothing() {
+fn answers_of_a_pre_vote_round_that_is_over_change_nothing() {
     let mut n1 = Replica::new(&[1, 1]).pre_candidate();
     n1.wait();
     for rpc in [pre_vote_granted(1, 1), pre_vote_refused(9, 1)] {
-        assert_eq!(events(&n1.receive(N2, rpc)), ["ignores n2: what it answers is asked no longer"]);
+        assert_eq!(events(&n1.receive(N2, rpc)), ["ignores n2: it answers no current request"]);
         assert_eq!((n1.role(), n1.term()), (RoleKind::PreCandidate, 1));
     }
     n1.receive(N9, pre_vote_granted(1, 2));
@@ -276,7 +276,7 @@ fn a_request_of_the_own_term_unseats_no_candidate() {
 }
 
 #[test]
-fn a_pre_candidate_that_votes_for_another_gives_its_round_up() {
+fn a_pre_candidate_that_votes_for_another_gives_up_its_round() {
     let mut voter = Replica::with(&[1, 1], 3, |_, restored| restored.hard_state.term = Term(4)).pre_candidate();
     voter.receive(N2, request_vote(4, (2, 1)));
     assert_eq!((voter.role(), voter.term()), (RoleKind::Follower, 4));

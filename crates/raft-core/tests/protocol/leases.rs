@@ -1,5 +1,5 @@
-//! The contract's rule 11: a lease read costs no message, and is served only while nobody else can have been elected
-//! (Thesis §6.4.1).
+//! A lease read costs no message, and is served only while no other leader can have been elected (R30 to R32; Thesis
+//! §6.4.1).
 //!
 //! The drift bound is 20 % here, so a lease lasts 150 ms x 0.8 / 1.2 = 100 ms.
 
@@ -174,7 +174,7 @@ fn a_peer_that_lost_data_promises_nothing() {
 }
 
 #[test]
-fn whoever_told_somebody_to_start_has_no_lease_for_the_rest_of_its_term() {
+fn a_leader_that_has_sent_timeout_now_has_no_lease_for_the_rest_of_its_term() {
     let (mut n1, _) = leased();
     let actions = n1.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });
     assert!(sends(&actions).contains(&"n2 timeout now term 2 last 3@2".to_string()), "{actions:?}");
@@ -191,7 +191,7 @@ fn whoever_told_somebody_to_start_has_no_lease_for_the_rest_of_its_term() {
 }
 
 #[test]
-fn a_transfer_that_told_nobody_yet_leaves_the_lease() {
+fn a_transfer_before_timeout_now_leaves_the_lease() {
     let (mut n1, _) = leased();
     n1.propose(1);
     n1.step(Input::TransferLeadership { id: RequestId(2), to: Some(N3) });
@@ -233,7 +233,7 @@ fn every_answer_to_an_append_says_what_it_promises() {
 }
 
 #[test]
-fn a_sole_voter_with_lease_reads_waits_like_everybody_and_then_needs_nobody() {
+fn a_sole_voter_with_lease_reads_waits_like_any_node_and_then_needs_no_other() {
     let mut alone = Replica::with(&[1], 1, |config, _| config.lease_reads = true);
     assert_eq!(alone.role(), RoleKind::Follower, "it may have promised to another leader");
     alone.pass(149);

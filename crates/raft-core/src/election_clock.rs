@@ -1,0 +1,81 @@
+//! The election clock: when this node last had contact with a leader, and how long it waits for the next.
+//!
+//! A running timer belongs to the role that started it. This file must not know the roles.
+
+use crate::canonical::canonical;
+use crate::config::Config;
+use crate::id::Round;
+use crate::jitter::Jitter;
+use crate::time::{Instant, nanos, width};
+use core::time::Duration;
+
+/// Contact, election timeout and rounds of a node, which outlive its roles (rules R16 and R33).
+///
+/// Invariants: contact <= now; the timeout lies in the range of the settings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct ElectionClock {
+    /// The last contact with a leader of the then current term (Thesis §4.2.3); none in a node that never waits for one.
+    pub(crate) contact: Option<Instant>,
+    /// The election timeout drawn last.
+    timeout: Duration,
+    jitter: Jitter,
+    /// The last round of pre-votes.
+    pub(crate) round: Round,
+}
+
+impl ElectionClock {
+    pub(crate) fn new(jitter: Jitter, config: &Config) -> Self {
+        Self { contact: None, timeout: config.election_timeout.end, jitter, round: Round(0) }
+    }
+
+    /// Draws a new election timeout and returns when it runs out.
+    pub(crate) fn draw_deadline(&mut self, config: &Config, now: Instant) -> Instant {
+        let jitter = self.jitter.below(width(&config.election_timeout));
+        self.timeout = config.election_timeout.start.saturating_add(Duration::from_nanos(jitter));
+        now.after(self.timeout)
+    }
+
+    /// When a follower that has contact now stops waiting for its leader. Contact draws no new timeout: the draws of their
+    /// last rounds keep nodes apart that follow the same leader. Only this first wait is longer for a node of low priority;
+    /// rounds and the wait after a vote are not, or nodes that cannot win could keep the only one that can from asking.
+    pub(crate) fn deadline_after_contact(&self, config: &Config, now: Instant) -> Instant {
+        now.after(self.timeout).after(config.priority_delay())
+    }
+
+    /// The next round of pre-votes.
+    pub(crate) fn next_round(&mut self) -> Round {
+        self.round = self.round.next();
+        self.round
+    }
+
+    /// Asserts the invariants.
+    pub(crate) fn check(&self, config: &Config, now: Instant) {
+        let Self { contact, timeout, .. } = *self;
+        let range = &config.election_timeout;
+        assert!(contact <= Some(now), "contact {contact:?} is after now {now}");
+        let is_inside = (nanos(range.start)..=nanos(range.end)).contains(&nanos(timeout));
+        assert!(is_inside, "election timeout {timeout:?} is not in {range:?}");
+    }
+}
+
+canonical!(ElectionClock { contact, timeout, jitter, round });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broken::{each_fails, follower};
+
+    #[test]
+    fn a_contact_to_come_and_a_timeout_out_of_range_fail() {
+        let shared = follower().shared;
+        each_fails(
+            &shared.clock,
+            |clock| clock.check(&shared.config, shared.now),
+            &[
+                ("is after now", |clock| clock.contact = Some(Instant::NEVER)),
+                ("election timeout 0ns is not in 150ms..300ms", |clock| clock.timeout = Duration::ZERO),
+            ],
+        );
+    }
+}
