@@ -1,9 +1,9 @@
-//! The contract's rule 18: the state as data, the digest that tells any two states apart, and the fingerprint that does so
-//! only where it matters.
+//! The state as data, the digest that distinguishes any two states, and the fingerprint that does so only where it matters
+//! (R46).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
-use crate::cluster::schedule::{runner, schedule};
+use crate::cluster::schedule::{for_random_cases, schedule};
 use raft_core::{Config, Input, Instant, NodeId, Raft, Renaming, Seq, Term};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -15,21 +15,18 @@ fn fingerprint(raft: &Raft) -> u128 {
 
 #[test]
 fn a_state_comes_back_whole_at_every_step_of_a_run() {
-    runner(30, 6)
-        .run(&schedule(200), |(size, happenings)| {
-            let mut cluster = Cluster::for_schedules(size);
-            for happening in &happenings {
-                cluster.happen(happening);
-                for raft in cluster.servers.values().filter_map(|server| server.raft.as_ref()) {
-                    let bytes = serde_json::to_vec(raft).expect("a state is data");
-                    let back: Raft = serde_json::from_slice(&bytes).expect("what was written can be read");
-                    assert_eq!(&back, raft);
-                    assert_eq!((back.digest(), fingerprint(&back)), (raft.digest(), fingerprint(raft)));
-                }
+    for_random_cases(30, 6, &schedule(200), |(size, happenings)| {
+        let mut cluster = Cluster::for_schedules(size);
+        for happening in &happenings {
+            cluster.happen(happening);
+            for raft in cluster.servers.values().filter_map(|server| server.raft.as_ref()) {
+                let bytes = serde_json::to_vec(raft).expect("a state is data");
+                let back: Raft = serde_json::from_slice(&bytes).expect("what was written can be read");
+                assert_eq!(&back, raft);
+                assert_eq!((back.digest(), fingerprint(&back)), (raft.digest(), fingerprint(raft)));
             }
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    });
 }
 
 /// Every leaf of the value, by its path.
@@ -101,7 +98,7 @@ fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
     assert!(compared > 500 && seen.len() > 60, "{compared} compared; {seen:?}");
 }
 
-/// The same story at another time, with other request ids, after more writes, appends and rounds that left nothing.
+/// The same run at another time, with other request ids, after more writes, appends and rounds.
 #[test]
 fn what_cannot_matter_does_not_change_the_fingerprint() {
     let no_jitter = |config: &mut Config| config.election_timeout.end = config.election_timeout.start;

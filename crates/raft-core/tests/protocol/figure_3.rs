@@ -2,127 +2,50 @@
 //! reported late, crashes that lose any unreported suffix, time that passes for one node and not for another.
 
 use crate::cluster::history::{History, Property};
-use crate::cluster::schedule::{runner, schedule};
-use crate::cluster::{Cluster, entry, image};
-use proptest::test_runner::TestCaseError;
+use crate::cluster::replica::{granted, matched, request_vote};
+use crate::cluster::schedule::{for_random_cases, schedule};
+use crate::cluster::{Cluster, Image, entry, image};
 use raft_core::{
-    Action, Configuration, EntryId, HardState, InstallMode, LogIndex, NodeId, RequestId, RoleKind, Rpc, SnapshotMeta,
+    Action, Configuration, EntryId, HardState, InstallMode, LogIndex, NodeId, RequestId, RoleKind, SnapshotMeta,
     SnapshotRecord, Term, Write, WriteId,
 };
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Runs random schedules, heals, and looks for violations of one property, or that progress fails if none is named.
-/// Asserts too that what makes the property hard did happen.
-fn check(stream: u64, property: Option<Property>) {
+/// Runs random schedules and then mends everything: no property is violated, and the cluster makes progress again. The
+/// `marks` show that what makes this hard did happen.
+fn all_properties_hold(cluster: fn(u64) -> Cluster, stream: u64, cases: u32, marks: &[&str]) {
+    let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
+    for_random_cases(stream, cases, &schedule(600), |(size, happenings)| {
+        let mut cluster = cluster(size);
+        happenings.iter().for_each(|happening| cluster.happen(happening));
+        if !cluster.heals() {
+            cluster.history.violated(Property::Progress, "the mended cluster makes no progress".into());
+        }
+        let violations = cluster.history.violations();
+        assert!(violations.is_empty(), "{violations:#?}\n{}", cluster.trace.join("\n"));
+        for (mark, count) in cluster.history.marks() {
+            *happened.borrow_mut().entry(mark).or_default() += count;
+        }
+    });
+    let happened = happened.into_inner();
+    let rare: Vec<_> = marks.iter().filter(|&mark| happened.get(mark).is_none_or(|&count| count < 20)).collect();
+    assert!(rare.is_empty(), "hardly any {rare:?}: {happened:?}");
+}
+
+#[test]
+fn all_properties_hold_under_random_schedules() {
     let usual = ["election", "conflict", "truncation", "crash", "write lost", "commit", "read"];
     let snapshots = ["snapshot taken", "snapshot sent", "snapshot received", "stale snapshot", "snapshot installed"];
     let changes = ["transfer", "configuration", "joint configuration", "stall", "restore", "compaction", "read back"];
-    let marks = [&usual[..], &snapshots, &changes].concat();
-    check_in(Cluster::for_schedules, 150, stream, property, &marks);
+    all_properties_hold(Cluster::for_schedules, 1, 200, &[&usual[..], &snapshots, &changes].concat());
 }
 
-/// The same in clusters of another kind.
-fn check_in(cluster: fn(u64) -> Cluster, cases: u32, stream: u64, property: Option<Property>, marks: &[&str]) {
-    let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
-    let mut runner = runner(stream, cases);
-    runner
-        .run(&schedule(600), |(size, happenings)| {
-            let mut cluster = cluster(size);
-            for happening in &happenings {
-                cluster.happen(happening);
-            }
-            let heals = cluster.heals();
-            for (mark, count) in cluster.history.marks() {
-                *happened.borrow_mut().entry(mark).or_default() += count;
-            }
-            match property {
-                None if !heals => Err(TestCaseError::fail(format!("no progress\n{}", cluster.trace.join("\n")))),
-                None => Ok(()),
-                Some(property) => match cluster.history.violation(property) {
-                    Some(how) => Err(TestCaseError::fail(format!("{how}\n{}", cluster.trace.join("\n")))),
-                    None => Ok(()),
-                },
-            }
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    let happened = happened.into_inner();
-    for &mark in marks {
-        assert!(happened.get(mark).is_some_and(|count| *count >= 20), "hardly any {mark}: {happened:?}");
-    }
-}
-
-/// At most one leader a term.
+/// The same for reads by leases, with clocks that drift as far as allowed.
 #[test]
-fn election_safety() {
-    check(1, Some(Property::ElectionSafety));
-}
-
-/// A leader never overwrites or removes entries of its log.
-#[test]
-fn leader_append_only() {
-    check(2, Some(Property::LeaderAppendOnly));
-}
-
-/// Two logs that agree in one entry agree in all before it.
-#[test]
-fn log_matching() {
-    check(3, Some(Property::LogMatching));
-}
-
-/// What is committed in a term is in the logs of the leaders of all higher terms.
-#[test]
-fn leader_completeness() {
-    check(4, Some(Property::LeaderCompleteness));
-}
-
-/// No two state machines apply different entries at the same place.
-#[test]
-fn state_machine_safety() {
-    check(5, Some(Property::StateMachineSafety));
-}
-
-/// A node votes for one candidate a term, whatever it forgets in between.
-#[test]
-fn one_vote_a_term() {
-    check(6, Some(Property::OneVoteATerm));
-}
-
-/// Votes, matches and applied entries never rest on what a crash could take back.
-#[test]
-fn promises_after_the_disk() {
-    check(7, Some(Property::PromisesAfterTheDisk));
-}
-
-/// A read sees all that was committed before it was asked.
-#[test]
-fn linearizable_reads() {
-    check(8, Some(Property::LinearizableReads));
-}
-
-/// The same for reads that rest on leases alone, with clocks that drift as far as they may, before and behind.
-#[test]
-fn linearizable_lease_reads() {
+fn all_properties_hold_with_leases_and_drifting_clocks() {
     let marks = ["election", "crash", "commit", "read", "lease read", "usurped", "transfer", "configuration"];
-    check_in(Cluster::for_leases, 400, 11, Some(Property::LinearizableReads), &marks);
-}
-
-/// Every request gets at most one answer of its kind.
-#[test]
-fn one_answer_a_request() {
-    check(9, Some(Property::OneAnswerARequest));
-}
-
-/// A snapshot is newer than the last, says what its log says, and takes the place of a log only if that cannot lead to it.
-#[test]
-fn snapshots() {
-    check(12, Some(Property::Snapshots));
-}
-
-/// Once all is mended a leader is found, a command and a read go through, and all nodes become equal.
-#[test]
-fn progress_after_healing() {
-    check(10, None);
+    all_properties_hold(Cluster::for_leases, 11, 300, &marks);
 }
 
 // ---- each checker fires ----
@@ -202,23 +125,18 @@ fn two_votes_of_a_term_are_seen() {
     for (to, term) in [(2, 5), (2, 5), (3, 6)] {
         let mut disk = image(term, &[1], 3);
         disk.hard_state = HardState { term: Term(term), voted_for: Some(NodeId(to)) };
-        history.sent(NodeId(1), NodeId(to), &crate::cluster::replica::granted(term), &disk);
+        history.sent(NodeId(1), NodeId(to), &granted(term), &disk);
     }
     assert!(history.violations().is_empty());
     let mut disk = image(5, &[1], 3);
     disk.hard_state.voted_for = Some(NodeId(3));
-    history.sent(NodeId(1), NodeId(3), &crate::cluster::replica::granted(5), &disk);
+    history.sent(NodeId(1), NodeId(3), &granted(5), &disk);
     assert_eq!(violated(&history), [Property::OneVoteATerm]);
 }
 
 #[test]
 fn a_promise_before_the_disk_is_seen() {
-    let promises: [Rpc; 3] = [
-        crate::cluster::replica::granted(2),
-        crate::cluster::replica::matched(1, 1, 3),
-        crate::cluster::replica::request_vote(2, (2, 1)),
-    ];
-    for rpc in promises {
+    for rpc in [granted(2), matched(1, 1, 3), request_vote(2, (2, 1))] {
         let mut history = History::default();
         history.sent(NodeId(1), NodeId(2), &rpc, &image(1, &[1, 1], 3));
         assert_eq!(violated(&history), [Property::PromisesAfterTheDisk], "{rpc}");
@@ -254,7 +172,7 @@ fn meta(index: u64, term: u64) -> SnapshotMeta {
 }
 
 #[test]
-fn a_snapshot_that_goes_back_lies_or_takes_away_what_it_stands_for_is_seen() {
+fn a_snapshot_that_is_older_or_does_not_match_its_log_is_seen() {
     let record = |meta, log| Write {
         snapshot: Some(SnapshotRecord { meta, log }),
         ..Write::bootstrap(Configuration::of_voters([NodeId(1)]))
@@ -277,10 +195,10 @@ fn a_snapshot_that_goes_back_lies_or_takes_away_what_it_stands_for_is_seen() {
 }
 
 #[test]
-fn a_snapshot_used_or_a_log_let_go_of_or_read_before_the_disk_is_seen() {
+fn a_snapshot_used_or_a_log_compacted_or_read_before_the_disk_is_seen() {
     let mut disk = image(1, &[1, 1, 1], 3);
     disk.snapshot = Some(meta(2, 1));
-    let uses: [fn(&mut History, &crate::cluster::Image); 6] = [
+    let uses: [fn(&mut History, &Image); 6] = [
         |history, disk| history.snapshot_used(NodeId(1), "sends", &meta(2, 1), disk),
         |history, disk| history.compacted(NodeId(1), LogIndex(3), disk),
         |history, disk| history.read_asked(NodeId(1), LogIndex(3), disk),

@@ -1,9 +1,8 @@
-//! The contract's rule 7 at large: `step` is total. Arbitrary inputs, real messages with one field changed, and lies
-//! among real messages, against every role: no panic, a deadline ahead, a digest that tells what changed, and nothing
-//! that grows without bound.
+//! `step` is total (R44): arbitrary inputs, real messages with one field changed, and lies among real messages, against
+//! every role. No panic, a deadline ahead, a digest that shows any change, and nothing that grows without bound.
 
 use crate::cluster::replica::*;
-use crate::cluster::schedule::{happening, runner};
+use crate::cluster::schedule::{for_random_cases, happening, membership_step};
 use crate::cluster::{Cluster, entry};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -29,7 +28,7 @@ fn entry_id() -> impl Strategy<Value = EntryId> {
     (number(), number()).prop_map(|(index, term)| EntryId::new(index, term))
 }
 
-/// An entry with any content, its place still to be said.
+/// An entry with any content, without a place.
 fn carried() -> impl Strategy<Value = Entry> {
     let entry = |payload| Entry { id: EntryId::ZERO, payload };
     let nodes = || vec(0..5_u64, 0..4).prop_map(|ids| ids.into_iter().map(NodeId).collect::<Vec<_>>());
@@ -103,7 +102,7 @@ fn rpc() -> impl Strategy<Value = Rpc> {
 }
 
 fn any_change() -> impl Strategy<Value = MembershipChange> {
-    let step = (0..5_u8, 0..5_u64).prop_map(|(kind, id)| crate::cluster::schedule::membership_step(kind, NodeId(id)));
+    let step = (0..5_u8, 0..5_u64).prop_map(|(kind, id)| membership_step(kind, NodeId(id)));
     (proptest::option::of(number().prop_map(LogIndex)), vec(step, 0..4))
         .prop_map(|(expected, steps)| MembershipChange { expected, steps })
 }
@@ -120,7 +119,7 @@ fn snapshot() -> impl Strategy<Value = SnapshotMeta> {
     })
 }
 
-/// What a host says of snapshots and of entries it has read.
+/// A host's reports about snapshots and log reads.
 fn host_input() -> impl Strategy<Value = Input> {
     let outcomes = [SnapshotOutcome::Progress, SnapshotOutcome::Delivered, SnapshotOutcome::Failed];
     prop_oneof![
@@ -161,7 +160,7 @@ fn roles() -> Vec<Replica> {
     let mut alone = Replica::with(&[1], 1, |_, _| ());
     alone.persist();
     let (mut joint, mut transferring) = (fresh().established(), fresh().established());
-    let steps = vec![crate::cluster::schedule::membership_step(2, N3)];
+    let steps = vec![membership_step(2, N3)];
     let change = MembershipChange { expected: None, steps };
     joint.step(Input::ChangeMembership { id: RequestId(1), change });
     transferring.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });
@@ -219,12 +218,12 @@ fn roles() -> Vec<Replica> {
     ]
 }
 
-/// Nothing came of it: it was ignored for what it is.
+/// Whether the input was ignored.
 fn is_ignored(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::Observe(Event::Ignored { .. })))
 }
 
-/// What is in memory keeps to the limits, up to one run of entries that came together.
+/// Memory is within the limits, up to one run of entries that came together.
 fn is_bounded(raft: &Raft) {
     const ONE_RUN: u64 = 2_000;
     let (status, config) = (raft.status(), raft.config());
@@ -243,7 +242,7 @@ fn is_bounded(raft: &Raft) {
     }
 }
 
-/// The timers due, then one input, with what must hold after every call. Returns what came of both.
+/// The timers due, then one input, with the checks after every call. Returns all actions.
 fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
     let mut actions = raft.step(Message { now, input: Input::Tick });
     let (before, status, deadline) = (raft.digest(), raft.status(), raft.deadline());
@@ -263,33 +262,30 @@ fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
 #[test]
 fn arbitrary_inputs_against_every_role() {
     let roles = roles();
-    let story = vec((input(), prop_oneof![4 => Just(0_u64), 2 => 0..400_000_000_u64, 1 => Just(u64::MAX / 8)]), 1..40);
+    let run = vec((input(), prop_oneof![4 => Just(0_u64), 2 => 0..400_000_000_u64, 1 => Just(u64::MAX / 8)]), 1..40);
     let messages = Cell::new(0_u64);
-    runner(20, 64)
-        .run(&story, |story| {
-            for role in &roles {
-                let (mut raft, mut now) = (role.raft.clone(), role.now);
-                let mut entries = raft.status().last.index.0;
-                for (input, wait) in &story {
-                    now = Instant(now.0.saturating_add(*wait));
-                    entries += match input {
-                        Input::Receive { rpc: Rpc::AppendEntries(rpc), .. } => rpc.entries.len() as u64,
-                        _ => 1,
-                    };
-                    call(&mut raft, now, input.clone());
-                    let status = raft.status();
-                    if let Input::SnapshotReceived { meta, .. } = input {
-                        entries = entries.max(meta.last.index.0.min(MAX_NUMBER));
-                    }
-                    assert!(status.last.index.0 <= entries, "{} entries from {entries}", status.last.index);
-                    assert!(status.peers.len() <= 5 && status.commit <= status.last.index);
-                    assert!(status.term.0 <= MAX_NUMBER);
-                    messages.set(messages.get() + 1);
+    for_random_cases(20, 64, &run, |run| {
+        for role in &roles {
+            let (mut raft, mut now) = (role.raft.clone(), role.now);
+            let mut entries = raft.status().last.index.0;
+            for (input, wait) in &run {
+                now = Instant(now.0.saturating_add(*wait));
+                entries += match input {
+                    Input::Receive { rpc: Rpc::AppendEntries(rpc), .. } => rpc.entries.len() as u64,
+                    _ => 1,
+                };
+                call(&mut raft, now, input.clone());
+                let status = raft.status();
+                if let Input::SnapshotReceived { meta, .. } = input {
+                    entries = entries.max(meta.last.index.0.min(MAX_NUMBER));
                 }
+                assert!(status.last.index.0 <= entries, "{} entries from {entries}", status.last.index);
+                assert!(status.peers.len() <= 5 && status.commit <= status.last.index);
+                assert!(status.term.0 <= MAX_NUMBER);
+                messages.set(messages.get() + 1);
             }
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    });
     println!("{} arbitrary inputs", messages.get());
 }
 
@@ -297,29 +293,26 @@ fn arbitrary_inputs_against_every_role() {
 fn what_is_refused_for_its_shape_or_sender_changes_nothing() {
     let roles = roles();
     let ignored = Cell::new(0_u64);
-    runner(21, 256)
-        .run(&(0..5_u64, rpc()), |(from, rpc)| {
-            for role in &roles {
-                let mut raft = role.raft.clone();
-                raft.step(Message { now: role.now, input: Input::Tick });
-                let before = raft.digest();
-                let input = Input::Receive { from: NodeId(from), rpc: rpc.clone() };
-                let actions = raft.step(Message { now: role.now, input });
-                use raft_core::IgnoreReason::{FromSelf, Malformed, NotAsked, UnknownPeer};
-                let is_nothing = actions.iter().any(|action| {
-                    matches!(
-                        action,
-                        Action::Observe(Event::Ignored { reason: FromSelf | Malformed | NotAsked | UnknownPeer, .. })
-                    )
-                });
-                if is_nothing {
-                    ignored.set(ignored.get() + 1);
-                    assert_eq!((raft.digest(), actions.len()), (before, 1), "{rpc}: {actions:?}");
-                }
+    for_random_cases(21, 256, &(0..5_u64, rpc()), |(from, rpc)| {
+        for role in &roles {
+            let mut raft = role.raft.clone();
+            raft.step(Message { now: role.now, input: Input::Tick });
+            let before = raft.digest();
+            let input = Input::Receive { from: NodeId(from), rpc: rpc.clone() };
+            let actions = raft.step(Message { now: role.now, input });
+            use raft_core::IgnoreReason::{FromSelf, Malformed, NotAsked, UnknownPeer};
+            let is_nothing = actions.iter().any(|action| {
+                matches!(
+                    action,
+                    Action::Observe(Event::Ignored { reason: FromSelf | Malformed | NotAsked | UnknownPeer, .. })
+                )
+            });
+            if is_nothing {
+                ignored.set(ignored.get() + 1);
+                assert_eq!((raft.digest(), actions.len()), (before, 1), "{rpc}: {actions:?}");
             }
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    });
     assert!(ignored.get() > 500, "hardly anything was ignored: {}", ignored.get());
 }
 
@@ -401,60 +394,54 @@ fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
 #[test]
 fn real_messages_with_one_field_changed() {
     let (tried, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
-    let story = vec((happening(), any::<u8>(), any::<u64>()), 100..250);
-    runner(22, 24)
-        .run(&story, |story| {
-            let mut cluster = Cluster::for_schedules(3);
-            for (happening, field, value) in &story {
-                cluster.happen(happening);
-                for (from, to) in cluster.busy_links() {
-                    let Some(raft) = &cluster.servers[&to].raft else { continue };
-                    let mut copy = raft.clone();
-                    let rpc = mutate(&cluster.links[&(from, to)][0], *field, *value);
-                    let actions = call(&mut copy, cluster.now, Input::Receive { from, rpc });
-                    tried.set(tried.get() + 1);
-                    accepted.set(accepted.get() + u64::from(!is_ignored(&actions)));
-                }
+    let run = vec((happening(), any::<u8>(), any::<u64>()), 100..250);
+    for_random_cases(22, 24, &run, |run| {
+        let mut cluster = Cluster::for_schedules(3);
+        for (happening, field, value) in &run {
+            cluster.happen(happening);
+            for (from, to) in cluster.busy_links() {
+                let Some(raft) = &cluster.servers[&to].raft else { continue };
+                let mut copy = raft.clone();
+                let rpc = mutate(&cluster.links[&(from, to)][0], *field, *value);
+                let actions = call(&mut copy, cluster.now, Input::Receive { from, rpc });
+                tried.set(tried.get() + 1);
+                accepted.set(accepted.get() + u64::from(!is_ignored(&actions)));
             }
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
+        }
+    });
     println!("{} changed messages, {} accepted", tried.get(), accepted.get());
     assert!(tried.get() >= 1_000, "{} tried", tried.get());
     assert!(accepted.get() * 5 >= tried.get(), "{} accepted of {}", accepted.get(), tried.get());
 }
 
-/// Three replicas that talk to each other while somebody changes every third message: whatever becomes of their logs,
-/// none panics and none grows beyond what it was sent.
+/// Three replicas exchange messages of which every third is changed: whatever happens to their logs, none panics and none
+/// grows beyond what it was sent.
 #[test]
 fn lies_among_real_messages() {
-    let (told, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
-    let story = vec((0..9_usize, any::<u8>(), any::<u64>(), 0..40_u64), 200..400);
-    runner(23, 24)
-        .run(&story, |story| {
-            let mut liars = Talk::new();
-            for (choice, field, value, millis) in &story {
-                let lie = (field % 3 == 0).then_some((*field, *value));
-                let outcome = liars.go_on(*choice, lie, *millis);
-                if let Some(is_accepted) = outcome {
-                    told.set(told.get() + 1);
-                    accepted.set(accepted.get() + u64::from(is_accepted));
-                }
+    let (sent, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
+    let run = vec((0..9_usize, any::<u8>(), any::<u64>(), 0..40_u64), 200..400);
+    for_random_cases(23, 24, &run, |run| {
+        let mut talk = Talk::new();
+        for (choice, field, value, millis) in &run {
+            let lie = (field % 3 == 0).then_some((*field, *value));
+            let outcome = talk.go_on(*choice, lie, *millis);
+            if let Some(is_accepted) = outcome {
+                sent.set(sent.get() + 1);
+                accepted.set(accepted.get() + u64::from(is_accepted));
             }
-            Ok(())
-        })
-        .unwrap_or_else(|failure| panic!("{failure}"));
-    println!("{} lies among real messages, {} accepted", told.get(), accepted.get());
-    assert!(told.get() >= 500, "{} told", told.get());
-    assert!(accepted.get() * 5 >= told.get(), "{} accepted of {}", accepted.get(), told.get());
+        }
+    });
+    println!("{} lies among real messages, {} accepted", sent.get(), accepted.get());
+    assert!(sent.get() >= 500, "{} sent", sent.get());
+    assert!(accepted.get() * 5 >= sent.get(), "{} accepted of {}", accepted.get(), sent.get());
 }
 
-/// Replicas, what they say, and no belief that it makes sense.
+/// Replicas and their messages, which need not make sense.
 struct Talk {
     now: Instant,
     rafts: Vec<Raft>,
     /// Sender, receiver, message.
-    said: Vec<(NodeId, NodeId, Rpc)>,
+    messages: Vec<(NodeId, NodeId, Rpc)>,
     entries: u64,
 }
 
@@ -462,31 +449,31 @@ impl Talk {
     fn new() -> Self {
         let cluster = Cluster::for_schedules(3);
         let rafts = cluster.servers.into_values().filter_map(|server| server.raft).collect();
-        Self { now: Instant(0), rafts, said: Vec::new(), entries: 3 }
+        Self { now: Instant(0), rafts, messages: Vec::new(), entries: 3 }
     }
 
-    /// One more call; whether a lie was accepted, if one was told.
+    /// One more call. Whether the lie was accepted, if there is one.
     fn go_on(&mut self, choice: usize, lie: Option<(u8, u64)>, millis: u64) -> Option<bool> {
         self.now = Instant(self.now.0 + millis * 1_000_000);
         for place in 0..self.rafts.len() {
-            self.hear(place, Input::Tick);
+            self.call(place, Input::Tick);
         }
-        let place = choice % self.said.len().max(1);
-        if self.said.is_empty() {
-            self.hear(choice % 3, Input::Propose { id: RequestId(1), command: "x".into() });
+        let place = choice % self.messages.len().max(1);
+        if self.messages.is_empty() {
+            self.call(choice % 3, Input::Propose { id: RequestId(1), command: "x".into() });
             return None;
         }
-        let (from, to, rpc) = self.said.swap_remove(place);
+        let (from, to, rpc) = self.messages.swap_remove(place);
         let rpc = lie.map_or_else(|| rpc.clone(), |(field, value)| mutate(&rpc, field, value));
         if let Rpc::AppendEntries(rpc) = &rpc {
             self.entries += rpc.entries.len() as u64;
         }
-        let actions = self.hear(to.0 as usize - 1, Input::Receive { from, rpc });
+        let actions = self.call(to.0 as usize - 1, Input::Receive { from, rpc });
         lie.map(|_| !is_ignored(&actions))
     }
 
     /// A call, then all its writes reported.
-    fn hear(&mut self, place: usize, input: Input) -> Vec<Action> {
+    fn call(&mut self, place: usize, input: Input) -> Vec<Action> {
         let Some(raft) = self.rafts.get_mut(place) else { return Vec::new() };
         let from = raft.id();
         let mut all = call(raft, self.now, input);
@@ -500,13 +487,13 @@ impl Talk {
         self.entries += u64::from(status.role == raft_core::RoleKind::Leader);
         assert!(status.peers.len() <= 5, "{} peers", status.peers.len());
         assert!(status.last.index.0 <= self.entries, "{} entries of {}", status.last.index, self.entries);
-        self.said.extend(all.iter().filter_map(|action| match action {
+        self.messages.extend(all.iter().filter_map(|action| match action {
             Action::Send { to, rpc } if (1..=3).contains(&to.0) => Some((from, *to, rpc.clone())),
             _ => None,
         }));
         // A network of bounded queues.
-        let excess = self.said.len().saturating_sub(60);
-        self.said.drain(..excess);
+        let excess = self.messages.len().saturating_sub(60);
+        self.messages.drain(..excess);
         all
     }
 }

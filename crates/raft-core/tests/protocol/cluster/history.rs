@@ -1,5 +1,5 @@
-//! What must hold in every run, whatever the schedule: Raft Figure 3, one vote a term, promises only after the disk,
-//! linearizable reads, one answer a request. The checkers see what a host sees, never the inside of a replica.
+//! The properties that hold in every run: Raft Figure 3, one vote a term, promises only after the disk, linearizable reads,
+//! one answer a request, progress. The checkers see what a host sees, never the inside of a replica.
 
 use super::Image;
 use raft_core::{
@@ -8,22 +8,33 @@ use raft_core::{
 };
 use std::collections::BTreeMap;
 
-/// What can be violated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Property {
+    /// At most one leader a term.
     ElectionSafety,
+    /// A leader never overwrites or removes entries of its log.
     LeaderAppendOnly,
+    /// Two logs that agree in one entry agree in all before it.
     LogMatching,
+    /// What is committed in a term is in the logs of the leaders of all higher terms.
     LeaderCompleteness,
+    /// No two state machines apply different entries at the same place.
     StateMachineSafety,
+    /// A node votes for one candidate a term, also after a crash.
     OneVoteATerm,
+    /// Votes, matches and applied entries never rest on what a crash could take back.
     PromisesAfterTheDisk,
+    /// A read sees everything that was committed before it was asked.
     LinearizableReads,
+    /// Every request gets at most one answer of its kind.
     OneAnswerARequest,
+    /// A snapshot is newer than the last, matches its log, and replaces a log only if that cannot lead to it.
     Snapshots,
+    /// Once everything is mended, a leader is elected, a command and a read succeed, and all nodes become equal.
+    Progress,
 }
 
-/// An asked request: by whom it is answered, and for a read the newest commit index anywhere when it was asked.
+/// A request: the node that answers it, and for a read the newest commit index anywhere when it was asked.
 struct Asked {
     node: NodeId,
     read: Option<LogIndex>,
@@ -33,7 +44,7 @@ struct Asked {
 #[derive(Default)]
 pub(crate) struct History {
     leaders: BTreeMap<Term, NodeId>,
-    /// Each entry ever written, with the one before it: two logs that agree in one agree in all before.
+    /// Each entry ever written, with the one before it.
     entries: BTreeMap<EntryId, (EntryId, Payload)>,
     /// What leaders committed, and the first term in which one did.
     committed: BTreeMap<LogIndex, (EntryId, Term)>,
@@ -45,12 +56,7 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// The first violation of a property.
-    pub(crate) fn violation(&self, property: Property) -> Option<&str> {
-        self.violations.get(&property).map(String::as_str)
-    }
-
-    /// All that was violated.
+    /// The first violation of each property.
     pub(crate) fn violations(&self) -> &BTreeMap<Property, String> {
         &self.violations
     }
@@ -102,7 +108,7 @@ impl History {
         }
     }
 
-    /// The log that ends in an entry that was written somewhere: two logs that agree in one entry agree in all before.
+    /// The log that ends in an entry that was written somewhere.
     pub(crate) fn log_up_to(&self, last: EntryId) -> Vec<Entry> {
         let mut log = Vec::new();
         let mut next = last;
@@ -127,7 +133,7 @@ impl History {
         self.snapshot_described(id, meta, memory);
     }
 
-    /// A node says what a snapshot stands for.
+    /// A node describes a snapshot.
     pub(crate) fn snapshot_described(&mut self, id: NodeId, meta: &SnapshotMeta, memory: &Image) {
         let ours = memory.log.get(meta.last.index.0 as usize - 1).filter(|entry| entry.id == meta.last);
         let log =
@@ -152,7 +158,7 @@ impl History {
         }
     }
 
-    /// A node lets go of its log, while its disk held `disk` for sure.
+    /// A node compacts its log, while its disk held `disk` for sure.
     pub(crate) fn compacted(&mut self, id: NodeId, before: LogIndex, disk: &Image) {
         self.mark("compaction");
         let covered = disk.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
@@ -278,7 +284,7 @@ impl History {
             _ => return,
         };
         let Some(asked) = self.asked.remove(&request).filter(|asked| asked.node == id) else {
-            return self.violated(Property::OneAnswerARequest, format!("{id} says {news}, and nobody waits for it"));
+            return self.violated(Property::OneAnswerARequest, format!("{id} says {news} without a request"));
         };
         if is_for_reads.is_some_and(|is_for_reads| is_for_reads != asked.read.is_some()) {
             self.violated(Property::OneAnswerARequest, format!("{id} says {news} to another kind of request"));
@@ -297,13 +303,13 @@ impl History {
         }
     }
 
-    /// A node went down: whoever waits there gets no answer.
+    /// A node went down: its requests get no answer.
     pub(crate) fn crashed(&mut self, id: NodeId) {
         self.mark("crash");
         self.asked.retain(|_, asked| asked.node != id);
     }
 
-    /// How many wait for an answer of this node.
+    /// The number of requests that wait for an answer of this node.
     pub(crate) fn waiting(&self, id: NodeId) -> usize {
         self.asked.values().filter(|asked| asked.node == id).count()
     }

@@ -1,5 +1,5 @@
-//! Random schedules: whatever order of messages, writes, crashes and moments a network, a disk and a clock may choose.
-//! Number of cases from `PROPTEST_CASES`, other runs with `PROPTEST_RNG_SEED`.
+//! Random schedules: any order of messages, writes, crashes and times that a network, a disk and a clock can produce.
+//! `PROPTEST_CASES` sets the number of cases, another `PROPTEST_RNG_SEED` gives other cases.
 
 use super::Cluster;
 use proptest::collection::vec;
@@ -8,8 +8,8 @@ use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunne
 use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind, SnapshotOutcome};
 use std::time::Duration;
 
-/// One thing that happens. Numbers choose among what is possible at the moment, so that every schedule is legal and
-/// stays so when it is shrunk.
+/// One step of a schedule. Numbers choose among the current possibilities, so that every schedule is legal, also when it is
+/// shrunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     Deliver {
@@ -29,11 +29,11 @@ pub(crate) enum Happening {
         node: u8,
         count: u8,
     },
-    /// All writes of all nodes are reported and all that is on the links arrives, some rounds long.
+    /// All writes are reported and a message arrives on each link, for some rounds.
     Calm {
         rounds: u8,
     },
-    /// Time passes without anybody being called.
+    /// Time passes without a call.
     Pass {
         millis: u8,
     },
@@ -59,7 +59,6 @@ pub(crate) enum Happening {
     Propose {
         node: u8,
     },
-    /// To the leader, if there is one.
     ProposeToLeader,
     /// To every node that believes it leads.
     ReadAtLeaders,
@@ -73,14 +72,13 @@ pub(crate) enum Happening {
         node: u8,
         peer: u8,
     },
-    /// Nobody is called for longer than an election timeout; then one node is, and some messages pass.
+    /// No node is called for longer than an election timeout; then one node is, and some messages arrive.
     Unseat {
         node: u8,
         rounds: u8,
     },
-    /// Everything on its way to the leaders is held back while the others talk, after a timer has run out if it `waits`.
-    /// Then all who believe that they lead are read from, the old ones after they have heard what is oldest if it is
-    /// `late`.
+    /// Messages to the leaders are held back while the others go on, after a timer has run out if it `waits`. Then all nodes
+    /// that believe they lead are read from, the old leaders after their oldest messages have arrived if it is `late`.
     Usurp {
         node: u8,
         rounds: u8,
@@ -90,13 +88,13 @@ pub(crate) enum Happening {
     CrashLeader {
         kept: u8,
     },
-    /// The leader, if there is one, is asked to change the configuration.
+    /// A membership change at the leader.
     Change {
         kind: u8,
         node: u8,
         other: Option<(u8, u8)>,
     },
-    /// The leader, if there is one, is asked to hand over.
+    /// A leadership transfer by the leader.
     Transfer {
         to: Option<u8>,
     },
@@ -104,12 +102,12 @@ pub(crate) enum Happening {
         node: u8,
         back: u8,
     },
-    /// A snapshot on its way arrives or not, and its sender hears so or not.
+    /// A snapshot in flight arrives or not, and its sender gets a report or not.
     Parcel {
         nth: u8,
         outcome: Option<SnapshotOutcome>,
     },
-    /// Any snapshot that was ever sent arrives once more.
+    /// Any snapshot that was ever sent arrives again.
     LateParcel {
         nth: u8,
     },
@@ -177,8 +175,17 @@ pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happeni
     (founders, vec(happening(), length / 2..length))
 }
 
-/// A runner with a fixed seed: the same cases on every machine, and nothing written beside the sources.
-pub(crate) fn runner(stream: u64, cases: u32) -> TestRunner {
+/// Runs a test on random cases, which are the same on every machine.
+pub(crate) fn for_random_cases<S: Strategy>(stream: u64, cases: u32, strategy: &S, test: impl Fn(S::Value)) {
+    runner(stream, cases)
+        .run(strategy, |case| {
+            test(case);
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+fn runner(stream: u64, cases: u32) -> TestRunner {
     let settings = Settings::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { settings.cases } else { cases };
     let RngSeed::Fixed(seed) = settings.rng_seed else { panic!("run by cargo: it sets PROPTEST_RNG_SEED") };
@@ -208,12 +215,12 @@ fn narrow(config: &mut Config) {
 }
 
 impl Cluster {
-    /// A cluster for random schedules: limits so small that they are met, and not everybody alike.
+    /// A cluster for random schedules, with small limits that differ between nodes.
     pub(crate) fn for_schedules(size: u64) -> Self {
         Self::with_joiners(size, 2, narrow)
     }
 
-    /// The same with lease reads, clocks that drift as far as they may, and elections as soon as leases allow them.
+    /// The same with lease reads, clocks that drift as far as allowed, and elections as soon as leases allow them.
     pub(crate) fn for_leases(size: u64) -> Self {
         const DRIFT: i64 = 100_000;
         let mut cluster = Self::with_joiners(size, 2, |config| {
@@ -332,7 +339,7 @@ impl Cluster {
         }
     }
 
-    /// Those who believe they lead are read from, the `old` ones after they have heard what is oldest if it is `late`.
+    /// Reads at all nodes that believe they lead, at the `old` ones after their oldest messages have arrived if it is `late`.
     fn read_after(&mut self, old: &[NodeId], late: bool) {
         if late {
             for (from, to) in self.busy_links().into_iter().filter(|(_, to)| old.contains(to)) {
@@ -354,25 +361,27 @@ impl Cluster {
         Some((from, to, usize::from(nth) % self.links[&(from, to)].len()))
     }
 
-    /// All writes are reported, and on each link a message arrives, unless it is to one of the `deaf`.
-    fn calm(&mut self, rounds: u8, deaf: &[NodeId]) {
+    /// All writes are reported, and a message arrives on each link, except to the `isolated` nodes.
+    fn calm(&mut self, rounds: u8, isolated: &[NodeId]) {
         for _ in 0..rounds {
             for id in self.ids() {
                 self.persist(id, usize::MAX);
                 self.answer_read(id, 0);
             }
-            let parcel =
-                self.parcels.iter().position(|parcel| !deaf.contains(&parcel.to) && !deaf.contains(&parcel.from));
+            let parcel = self
+                .parcels
+                .iter()
+                .position(|parcel| !isolated.contains(&parcel.to) && !isolated.contains(&parcel.from));
             if let Some(nth) = parcel {
                 self.deliver_snapshot(nth, Some(SnapshotOutcome::Delivered));
             }
-            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !deaf.contains(to)) {
+            for (from, to) in self.busy_links().into_iter().filter(|(_, to)| !isolated.contains(to)) {
                 self.deliver(from, to, 0);
             }
         }
     }
 
-    /// The others go on without the `leaders`, until another one is elected or the rounds are over.
+    /// The others go on without the `leaders` until another one is elected or the rounds are over.
     fn usurp(&mut self, leaders: &[NodeId], node: u8, rounds: u8, waits: bool) {
         let others: Vec<NodeId> = self.ids().into_iter().filter(|id| !leaders.contains(id)).collect();
         for turn in 0..usize::from(rounds) {
@@ -387,14 +396,14 @@ impl Cluster {
         }
     }
 
-    /// Whoever believes it leads.
+    /// The nodes that believe they lead.
     fn leaders(&self) -> Vec<NodeId> {
         let rafts = self.servers.values().filter_map(|server| server.raft.as_ref());
         rafts.filter(|raft| raft.role() == RoleKind::Leader).map(Raft::id).collect()
     }
 
-    /// Everything is mended and up again; whether the cluster then makes progress: a leader, a fresh command committed,
-    /// all logs and state machines equal.
+    /// Mends all links and restarts all nodes. Whether the cluster then makes progress: a leader, a new command committed, a
+    /// read answered, all logs and state machines equal.
     pub(crate) fn heals(&mut self) -> bool {
         self.cut.clear();
         for id in self.ids() {
