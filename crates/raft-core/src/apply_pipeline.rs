@@ -1,4 +1,4 @@
-//! The way from a committed entry to the state machine: what it was given, what it has applied, what is in between.
+//! The way of committed entries to the state machine: submitted, being applied, applied.
 //!
 //! This file must not know why an entry is committed.
 
@@ -71,7 +71,7 @@ impl ApplyPipeline {
         self.read_back.release(last.next());
     }
 
-    /// Notes what the state machine has applied. More than was submitted counts as that.
+    /// Notes that the state machine has applied up to `index`, at most up to `submitted`.
     pub(crate) fn report(&mut self, index: LogIndex) {
         self.applied = self.applied.max(index.min(self.submitted));
         while let Some(apply) = self.applying.front().filter(|apply| apply.last <= self.applied) {

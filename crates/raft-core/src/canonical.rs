@@ -93,7 +93,7 @@ impl Canonical for Instant {
 
 impl Canonical for WriteId {
     fn feed(&self, canon: &mut Canon<'_>) {
-        // What is durable is alike; what is in flight counts by its place.
+        // Durable writes are alike; those in flight count by their place.
         let place = if *self <= canon.reported { u64::MAX } else { canon.issued.0.wrapping_sub(self.0) };
         canon.raw(&place);
     }

@@ -156,7 +156,7 @@ mod tests {
             let value = configuration.quorum_value(|id| matches[id.0 as usize - 1]);
             assert_eq!(value, *expected, "{matches:?}");
         }
-        assert_eq!(Configuration::default().quorum_value(|_| 7_u64), 0, "nobody can agree");
+        assert_eq!(Configuration::default().quorum_value(|_| 7_u64), 0, "no voters, no quorum");
     }
 
     #[test]

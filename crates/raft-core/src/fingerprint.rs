@@ -12,7 +12,7 @@ use crate::role::Role;
 use crate::time::{nanos, width};
 use alloc::collections::BTreeMap;
 
-/// What a fingerprint is taken with: other names for the nodes, and what only the whole world knows.
+/// The point of view of a fingerprint: other names for the nodes, and facts about other nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renaming {
     /// The name to count each node by; a node that is not here keeps its own. A permutation, or states that differ get

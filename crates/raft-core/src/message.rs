@@ -40,13 +40,9 @@ pub enum Input {
     /// Change the configuration (Raft §6). Answered in the same call by `Appended` or `Rejected`; then
     /// `ConfigurationChanged` reports its progress. The second half of a joint change follows by itself.
     ChangeMembership { id: RequestId, change: MembershipChange },
-    /// Transfer leadership (Thesis §3.10). Answered in the same call by `Rejected`, or by exactly one of `TransferDone` and
-    /// `TransferFailed` at most the longest election timeout later.
-    TransferLeadership {
-        id: RequestId,
-        /// The target; none: the voter with the longest log that answers.
-        to: Option<NodeId>,
-    },
+    /// Transfer leadership to a voter, or to the one with the longest log that answers (Thesis §3.10). Answered in the same
+    /// call by `Rejected`, or by exactly one of `TransferDone` and `TransferFailed` at most the longest election timeout later.
+    TransferLeadership { id: RequestId, to: Option<NodeId> },
     /// Start an election now, if this node is a voter, does not lead, and had no contact with a leader within the shortest
     /// election timeout.
     Campaign,
@@ -61,11 +57,7 @@ pub enum Input {
     Applied { index: LogIndex },
     /// The answer to a `ReadLog`: consecutive entries from its first index on; none if they are gone. Entries that the log
     /// does not hold count as not read. The answer to an obsolete `ReadLog` changes nothing.
-    LogRead {
-        read: ReadId,
-        /// Consecutive entries from the first that was asked for on; none: they are gone.
-        entries: Entries,
-    },
+    LogRead { read: ReadId, entries: Entries },
     /// A snapshot of the state at `index` is in a durable file, with [`Raft::snapshot_meta`](crate::Raft::snapshot_meta)
     /// of that index. It takes effect by the `Persist` of this call that names it. Delete a file that is not named there: it
     /// is obsolete.

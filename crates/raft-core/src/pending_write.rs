@@ -1,4 +1,4 @@
-//! The write in the making: what the running call has changed and no write carries yet (rule R7).
+//! The pending write: the changes of the running call that no write carries yet (rule R7).
 
 use crate::action::{HardState, Write};
 use crate::canonical::canonical;
@@ -8,7 +8,7 @@ use crate::snapshot_meta::SnapshotRecord;
 use crate::time::Instant;
 use crate::writes::Writes;
 
-/// What is to be persisted at the end of the call.
+/// The changes to persist at the end of the call.
 ///
 /// Invariants between two calls: nothing is pending, and `written` is the end of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -123,7 +123,7 @@ pub(crate) struct Bounds {
     pub(crate) base: LogIndex,
     pub(crate) commit: LogIndex,
     pub(crate) last: LogIndex,
-    /// The newest append sent to anybody.
+    /// The newest append sent to any peer.
     pub(crate) seq: Seq,
     pub(crate) now: Instant,
 }

@@ -1,4 +1,4 @@
-//! What a node has in every role: settings, time, term and vote, log, positions in it, and the actions of the running call.
+//! The state of a node in every role: settings, time, term and vote, log, positions in it, the actions of the running call.
 //!
 //! This file must not know the roles.
 
@@ -266,7 +266,7 @@ impl Shared {
         if entries.is_none() && read_back.asked_from().is_none() {
             self.read = self.read.next();
             read_back.ask(self.read, first);
-            // What is not in memory is durable: nothing else leaves memory.
+            // Only durable entries leave memory.
             let last = last.min(self.log.cached_from().previous());
             self.actions.push(Action::ReadLog { read: self.read, first, last, max_bytes });
         }
@@ -363,7 +363,7 @@ impl Shared {
     }
 }
 
-// The time is what all others count from; actions there are none between calls.
+// Times count from `now`; there are no actions between calls.
 canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, stalled_write, read } without { now, lease_reads, actions });
 
 #[cfg(test)]

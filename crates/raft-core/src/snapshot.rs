@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
 
 impl Shared {
-    /// What to write into a snapshot of the state at `index`.
+    /// The metadata for a snapshot of the state at `index`.
     pub(crate) fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         if index > self.apply.applied || index < self.snapshots.newest_index() {
             return None;
@@ -84,7 +84,7 @@ impl Shared {
 }
 
 impl Raft {
-    /// What to write into a snapshot of the state after the entry at `index`: from the newest snapshot on, up to what is
+    /// The metadata for a snapshot of the state after the entry at `index`: from the newest snapshot on, up to what is
     /// applied; none elsewhere.
     pub fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         self.shared.snapshot_meta(index)
@@ -111,7 +111,7 @@ impl Raft {
             return self.ignore(from, IgnoreReason::NotAsked);
         }
         if is_current {
-            // No contact: nobody knows how long ago it left the leader.
+            // No contact: it may have left the leader long ago.
             self.follow(from);
         }
         let last = meta.last;

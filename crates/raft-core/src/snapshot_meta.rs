@@ -1,11 +1,11 @@
-//! What a snapshot stands for, and how it takes effect (Raft §7). Pure data: this file must not know logs or roles.
+//! The metadata of a snapshot, and the record by which it takes effect (Raft §7). Pure data: this file must not know logs or roles.
 
 use crate::canonical::canonical;
 use crate::configuration::Configuration;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, Term};
 use core::fmt;
 
-/// What a snapshot stands for: the state after `last`, and the configuration that was then in force.
+/// The metadata of a snapshot of the state after `last`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SnapshotMeta {
@@ -17,7 +17,7 @@ pub struct SnapshotMeta {
     pub configured_at: EntryId,
 }
 
-/// What becomes of the log when a snapshot takes effect.
+/// The effect of a snapshot on the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InstallMode {

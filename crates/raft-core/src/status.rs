@@ -1,4 +1,4 @@
-//! What a node reports about itself on request.
+//! The status of a node.
 
 use crate::canonical::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, Term};

@@ -163,6 +163,6 @@ fn run(bytes: &[u8]) -> Result<()> {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    // Bytes that end early are a shorter story.
+    // Bytes that end early are a shorter run.
     let _ = run(bytes);
 });

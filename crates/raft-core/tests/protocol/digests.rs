@@ -102,7 +102,7 @@ fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
 #[test]
 fn what_cannot_matter_does_not_change_the_fingerprint() {
     let no_jitter = |config: &mut Config| config.election_timeout.end = config.election_timeout.start;
-    let story = |delay: u64, seed: u64, request: u64| {
+    let run = |delay: u64, seed: u64, request: u64| {
         let mut n1 = Replica::unstarted(&[1, 1], 3, |config, _| {
             no_jitter(config);
             config.seed = seed;
@@ -114,7 +114,7 @@ fn what_cannot_matter_does_not_change_the_fingerprint() {
         n1.read(request + 1);
         n1.raft
     };
-    let (one, other) = (story(0, 1, 1), story(7_777, 2, 40));
+    let (one, other) = (run(0, 1, 1), run(7_777, 2, 40));
     assert_ne!(one.digest(), other.digest());
     assert_eq!(fingerprint(&one), fingerprint(&other));
 

@@ -7,7 +7,7 @@ fn receive(from: raft_core::NodeId, rpc: Rpc) -> Input {
     Input::Receive { from, rpc }
 }
 
-// ---- 2: one write and one owed answer a call ----
+// ---- R2: one write and one answer a call ----
 
 #[test]
 fn a_batch_emits_one_write_and_one_answer() {
@@ -46,7 +46,7 @@ fn actions_that_stand_there_already_are_left_alone() {
     assert!(actions.len() > 1);
 }
 
-// ---- 4: votes ----
+// ---- R8: votes ----
 
 #[test]
 fn a_grant_waits_for_the_write_of_this_term_and_vote() {
@@ -75,7 +75,7 @@ fn a_candidate_asks_and_counts_itself_only_when_its_vote_is_durable() {
     assert_eq!((write(&started).as_deref(), sends(&started).len()), (Some("persist w1 term 2 vote n1"), 0));
     assert_eq!(n1.raft.deadline(), None, "only the disk can change anything");
     n1.receive(N2, granted(2));
-    assert_eq!(n1.role(), RoleKind::Candidate, "nobody can have been asked");
+    assert_eq!(n1.role(), RoleKind::Candidate, "no request has left");
     assert_eq!(sends(&n1.persist()).len(), 2);
     n1.receive(N2, granted(2));
     assert_eq!(n1.role(), RoleKind::Leader);
@@ -85,19 +85,19 @@ fn a_candidate_asks_and_counts_itself_only_when_its_vote_is_durable() {
 fn a_higher_term_while_the_own_vote_is_in_flight_ends_the_candidacy() {
     let mut n1 = Replica::new(&[1, 1]).voting_for_itself();
     n1.receive(N2, request_vote(3, (2, 1)));
-    assert_eq!(sends(&n1.report(1)), [""; 0], "the vote of term 2 is durable and of no use");
+    assert_eq!(sends(&n1.report(1)), [""; 0], "the vote of term 2 is durable and obsolete");
     assert_eq!(sends(&n1.persist()), ["n2 vote term 3 granted"]);
 }
 
-// ---- 4: matches ----
+// ---- R4, R5, R6: matches ----
 
 #[test]
 fn a_heartbeat_is_answered_at_once_with_what_is_durable_and_matches() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(2);
-    // Durable up to 3, verified up to 2 only.
+    // Durable up to 3, known to match up to 2 only.
     assert_eq!(sends(&n1.receive(N2, heartbeat(2, 2, (2, 1), 0))), ["n2 append term 2 s2 match 2"]);
     n1.receive(N2, append(2, 3, (3, 1), 0, &[(4, 2)]));
-    // Verified up to 4, durable up to 3 only.
+    // Known to match up to 4, durable up to 3 only.
     assert_eq!(sends(&n1.receive(N2, heartbeat(2, 4, (4, 2), 0))), ["n2 append term 2 s4 match 3"]);
     assert_eq!(sends(&n1.persist()), ["n2 append term 2 s4 match 4"]);
 }
@@ -206,7 +206,7 @@ fn a_heartbeat_leaves_to_every_peer_each_interval_with_the_window_closed() {
     }
 }
 
-// ---- 5: reports ----
+// ---- reports ----
 
 #[test]
 fn reports_are_cumulative_and_unknown_or_older_ones_change_nothing() {
@@ -224,7 +224,7 @@ fn reports_are_cumulative_and_unknown_or_older_ones_change_nothing() {
     assert_eq!(n1.raft.digest(), after);
 }
 
-// ---- 6: restart ----
+// ---- restart ----
 
 #[test]
 fn a_restart_keeps_the_vote_and_counts_writes_from_one() {

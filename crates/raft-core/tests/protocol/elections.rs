@@ -12,7 +12,7 @@ fn is_sticky(n1: &Replica) -> bool {
     let refused = sends(&vote.receive(N3, request_vote(term + 7, (99, term)))).contains(&refusal);
     let refusal = format!("n3 pre-vote p1 term {term} refused: a leader is alive, Thesis §4.2.3");
     let refused = refused && sends(&pre_vote_.receive(N3, pre_vote(term + 7, 1, (99, term)))).contains(&refusal);
-    assert_eq!(refused, vote.term() == term, "a refusal teaches no term");
+    assert_eq!(refused, vote.term() == term, "the term of a refused request is not taken over");
     refused
 }
 
@@ -68,7 +68,7 @@ fn candidates_of_both_kinds_are_sticky_after_contact() {
 
 #[test]
 fn the_window_outlives_the_role_in_which_it_began() {
-    // Asked to campaign at the first moment it may, without contact since: heard by nobody yet, but its term is open.
+    // It campaigns as soon as it may, and has had no contact since.
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
     n1.receive(N2, heartbeat(1, 1, (2, 1), 0));
     n1.pass(150);
@@ -222,7 +222,7 @@ fn a_pre_vote_shows_no_term_and_is_answered_with_the_own() {
     assert_eq!(sends(&actions), ["n2 pre-vote p4 term 1 granted"]);
     assert_eq!((n1.term(), n1.raft.deadline(), write(&actions)), (1, deadline, None));
     let both = n1.receive(N3, pre_vote(9, 1, (2, 1)));
-    assert_eq!(sends(&both), ["n3 pre-vote p1 term 1 granted"], "it is no vote: anybody may have it");
+    assert_eq!(sends(&both), ["n3 pre-vote p1 term 1 granted"], "it is no vote: any number may be granted");
     let stale = n1.receive(N3, pre_vote(1, 2, (2, 1)));
     assert_eq!(sends(&stale), ["n3 pre-vote p2 term 1 refused: its term is behind, Raft §5.1"]);
     let behind = n1.receive(N3, pre_vote(2, 3, (1, 1)));
@@ -259,7 +259,7 @@ fn only_answers_of_this_term_to_requests_that_left_are_votes() {
     let mut early = Replica::new(&[1, 1]).voting_for_itself();
     let term = early.term();
     early.receive(N2, granted(term));
-    assert_eq!(early.role(), RoleKind::Candidate, "its own vote is not durable: nobody was asked");
+    assert_eq!(early.role(), RoleKind::Candidate, "its own vote is not durable: no request has left");
     let mut candidate = Replica::new(&[1, 1]).candidate();
     let ignored = candidate.receive(N2, granted(term - 1));
     assert_eq!(candidate.role(), RoleKind::Candidate, "of an older round: {ignored:?}");

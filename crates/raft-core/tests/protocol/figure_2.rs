@@ -1,5 +1,5 @@
-//! Raft Figure 2, rule by rule: each test is named after its rule and says it in its doc. n1 is the replica, n2 and n3
-//! are played by the test.
+//! Raft Figure 2, rule by rule: each test has the name of its rule and documents it. n1 is the replica; the test plays n2
+//! and n3.
 
 use crate::cluster::replica::*;
 use raft_core::{HardState, Input, LogIndex, NodeId, RoleKind, Term};
@@ -99,7 +99,7 @@ fn append_entries_1_refuses_a_stale_term() {
     assert_eq!((n1.last(), n1.commit(), n1.raft.leader()), (2, 0, None));
 }
 
-/// AppendEntries 2: without an entry like prev nothing is taken, and the answer says so.
+/// AppendEntries 2: without the entry prev nothing is appended, and the append is refused.
 #[test]
 fn append_entries_2_refuses_without_the_previous_entry() {
     let mut n1 = Replica::new(&[1, 1, 2]).following(4);

@@ -109,10 +109,10 @@ fn the_best_target_is_the_longest_log_that_answers() {
     n1.receive(N3, mismatch(2, 2, (2, 1), (1, 1)));
     n1.receive(N2, matched(2, newest, 4));
     assert_eq!(timeouts(&transfer(&mut n1, None)), ["n2 timeout now term 2 last 4@2"]);
-    let mut nobody = Replica::new(&[1, 1]).established();
+    let mut alone = Replica::new(&[1, 1]).established();
     let no = Action::Rejected { id: RequestId(77), reason: RejectReason::NoTarget };
-    assert!(has(&transfer(&mut nobody, Some(N9)), &no), "not a voter");
-    assert!(has(&transfer(&mut nobody, Some(N1)), &no), "itself");
+    assert!(has(&transfer(&mut alone, Some(N9)), &no), "not a voter");
+    assert!(has(&transfer(&mut alone, Some(N1)), &no), "itself");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
     assert_eq!((later.role(), later.term()), (RoleKind::Candidate, 6), "of a term it did not know yet");
     let mut other = follower();
     other.receive(N3, timeout_now(3, (2, 1)));
-    assert_eq!(other.role(), RoleKind::Follower, "not the leader's word");
+    assert_eq!(other.role(), RoleKind::Follower, "not from its leader");
     let mut learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3);
     learner.receive(N2, timeout_now(3, (2, 1)));
     assert_eq!(learner.role(), RoleKind::Follower, "it does not vote");

@@ -20,14 +20,14 @@ fn leader() -> Replica {
     with(|_| ()).established()
 }
 
-/// A heartbeat leaves: its moment, and its number for a peer.
+/// A heartbeat leaves: its time, and its number for a peer.
 fn beat(n1: &mut Replica, peer: NodeId) -> (Instant, u64) {
     n1.pass(50);
     let beat = appends_to(&n1.tick(), peer);
     (n1.now, beat.last().expect("a heartbeat is due").seq.0)
 }
 
-/// Leads with a lease on the word of n2; since when.
+/// Leads with a lease by the promise of n2; since when.
 fn leased() -> (Replica, Instant) {
     let mut n1 = leader();
     let (sent, seq) = beat(&mut n1, N2);

@@ -192,7 +192,7 @@ fn entries_that_are_gone_but_needed_no_more_send_no_snapshot() {
     let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
     let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
     n1.receive(N2, matched(2, probe, 2));
-    // What had been sent before arrives all the same, and then nobody needs the beginning.
+    // Appends from before arrive, and then the beginning is no longer needed.
     n1.receive(N2, matched(2, probe, 4));
     n1.step(Input::SnapshotTaken { index: LogIndex(4) });
     n1.persist();

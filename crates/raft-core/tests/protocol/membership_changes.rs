@@ -128,7 +128,7 @@ fn one_at_a_time_and_only_after_an_entry_of_the_own_term() {
     let [a, b] = others(leader);
     let leads = |cluster: &Cluster| [a, b].into_iter().find(|&id| cluster.raft(id).role() == RoleKind::Leader);
     while leads(&cluster).is_none() {
-        let (_, id) = cluster.next_deadline().expect("somebody waits");
+        let (_, id) = cluster.next_deadline().expect("a timer runs");
         cluster.wait_for(id);
         while leads(&cluster).is_none() && !(cluster.busy_links().is_empty()) {
             for id in cluster.ids() {
@@ -189,11 +189,11 @@ fn a_learner_is_promoted_only_once_it_has_caught_up() {
     // It holds everything, and is away.
     let leader = cluster.elect();
     cluster.isolate(N4, true);
-    assert!(!cluster.run_until(40, |_| false), "two seconds of heartbeats, of which it hears none");
+    assert!(!cluster.run_until(40, |_| false), "two seconds of heartbeats, of which it gets none");
     assert_eq!(cluster.leader(), Some(leader));
     assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), Some(RejectReason::NotCaughtUp { id: N4 }));
     cluster.isolate(N4, false);
-    assert!(!cluster.run_until(10, |_| false), "and is heard again");
+    assert!(!cluster.run_until(10, |_| false), "and answers again");
     changed(&mut cluster, vec![promote(4)]);
     assert!(cluster.raft(4).configuration().is_some_and(|configuration| configuration.is_voter(N4)));
 }
@@ -316,7 +316,7 @@ fn a_promoted_learner_that_does_not_know_it_can_vote() {
             && raft.commit() == raft.status().last.index
     })));
     assert!(!cluster.raft(4).configuration().is_some_and(|configuration| configuration.is_voter(N4)));
-    // Two of four go down for good: without the vote of n4 nobody could be elected.
+    // Two of four go down for good: no election succeeds without the vote of n4.
     cluster.isolate(N4, false);
     cluster.crash(leader, usize::MAX);
     cluster.links.clear();
@@ -348,7 +348,7 @@ fn a_leader_that_its_own_log_removes_campaigns_until_that_is_decided() {
     }
     let other = NodeId(3 - leader.0);
     cluster.tick(leader);
-    assert!(cluster.raft(leader.0).deadline().is_some(), "nobody else has a log that can win (Thesis §4.2.2)");
+    assert!(cluster.raft(leader.0).deadline().is_some(), "no other log can win (Thesis §4.2.2)");
     assert!(cluster.run_until(200, |cluster| {
         cluster.leader() == Some(other) && configuration(cluster, other) == format!("{{n{}}}", other.0)
     }));

@@ -38,7 +38,7 @@ fn rounds_and_waits_after_a_vote_have_no_delay() {
     let mut votes = of_priority(0);
     votes.pass(200);
     votes.receive(N2, request_vote(2, (2, 1)));
-    assert!(range.contains(&wait_of(&votes)), "or whoever asks in vain could keep it waiting for ever");
+    assert!(range.contains(&wait_of(&votes)), "or a candidate that cannot win could keep it waiting for ever");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn the_highest_leads_if_it_can_and_another_if_it_cannot() {
 #[test]
 fn a_node_of_the_lowest_priority_that_alone_can_win_does() {
     for (seed, pre_vote) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
-        // Only n1 holds 2@1, and only it hears both others: they ask in vain, and vote for nobody but it.
+        // Only n1 holds 2@1 and reaches both others, which cannot win and vote only for it.
         let disks = [(N1, image(1, &[1, 1], 3)), (N2, image(1, &[1], 3)), (N3, image(1, &[1], 3))];
         let mut cluster = Cluster::of_disks(BTreeMap::from(disks), |config| {
             (config.seed, config.pre_vote) = (seed, pre_vote);

@@ -5,7 +5,7 @@ use raft_core::{
     AppendEntries, Configuration, EntryId, Input, LogIndex, MAX_NUMBER, NodeId, Payload, RoleKind, Rpc, Seq, Term,
 };
 
-/// Nothing happens and nothing changes; the trace says why.
+/// The replica changes nothing and reports the reason.
 fn is_ignored(n1: &mut Replica, from: NodeId, rpc: Rpc, reason: &str) {
     n1.tick();
     let before = n1.raft.digest();

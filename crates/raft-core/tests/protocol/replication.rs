@@ -104,7 +104,7 @@ fn the_contact_of_a_peer_that_lost_data_counts_no_more() {
     n1.receive(N2, mismatch(2, beat, (3, 2), (0, 0)));
     n1.pass(20);
     n1.tick();
-    assert_eq!(n1.role(), RoleKind::Follower, "nobody else has answered since it won");
+    assert_eq!(n1.role(), RoleKind::Follower, "no other peer has answered since its election");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_wiped_peer_is_detected_by_the_next_heartbeats() {
     }
     let status = cluster.raft(leader.0).status();
     assert_eq!(status.peers[&victim].state, PeerState::LostData);
-    assert_eq!(cluster.raft(victim.0).status().last.index, LogIndex(1), "nobody builds on it");
+    assert_eq!(cluster.raft(victim.0).status().last.index, LogIndex(1), "no log is built on it");
 }
 
 // ---- numbers ----

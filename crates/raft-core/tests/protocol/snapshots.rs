@@ -48,7 +48,7 @@ fn a_taken_snapshot_is_one_more_record_and_compacts_the_log_once_durable() {
     applied(&mut n1, 3);
     let actions = n1.step(taken(3));
     assert_eq!(write(&actions), Some(format!("persist w3 snapshot 3@1 with {THREE} of 1@1")));
-    assert!(news(&actions).is_empty(), "nothing is let go of yet: {actions:?}");
+    assert!(news(&actions).is_empty(), "nothing is compacted yet: {actions:?}");
     assert_eq!(n1.raft.status().first, LogIndex(1));
     assert_eq!(news(&n1.persist()), ["compact ..4"]);
     let status = n1.raft.status();
@@ -177,7 +177,7 @@ fn a_snapshot_of_a_higher_term_shows_the_term_and_its_leader_but_is_no_contact()
     let deadline = n1.raft.deadline();
     n1.step(received(N2, 7, meta(9, 2)));
     assert_eq!((n1.term(), n1.raft.leader(), n1.role()), (7, Some(N2), RoleKind::Follower));
-    assert_eq!(n1.raft.deadline(), deadline, "how old it is, nobody knows");
+    assert_eq!(n1.raft.deadline(), deadline, "its age is unknown");
     let durable = n1.persist();
     assert!(sends(&durable).is_empty(), "an answer echoes an append, and there was none: {durable:?}");
     let answer = sends(&n1.receive(N2, heartbeat(7, 4, (9, 2), 9)));
@@ -378,14 +378,14 @@ fn a_failed_or_silent_snapshot_is_abandoned_and_sent_again_only_when_the_peer_an
     sent(&mut n1, SnapshotOutcome::Progress);
     n1.pass(79);
     n1.receive(N3, matched(2, 2, 5));
-    assert_eq!(state(&n1, N2), PeerState::Snapshot, "something was heard of it");
+    assert_eq!(state(&n1, N2), PeerState::Snapshot, "it made progress");
     n1.pass(1);
     assert_eq!(events(&n1.tick()), ["abandons the snapshot of 4@1 for n2: no progress in time"]);
     assert_eq!(state(&n1, N2), PeerState::Probe);
     for outcome in [SnapshotOutcome::Progress, SnapshotOutcome::Delivered, SnapshotOutcome::Failed] {
         let before = n1.raft.digest();
         sent(&mut n1, outcome);
-        assert_eq!(n1.raft.digest(), before, "old news");
+        assert_eq!(n1.raft.digest(), before, "obsolete");
     }
 }
 

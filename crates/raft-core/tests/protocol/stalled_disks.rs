@@ -44,7 +44,7 @@ fn it_transfers_leadership_to_a_node_that_holds_everything() {
     assert!(events(&actions).contains(&"w3 has been in flight too long to lead".to_string()), "{:?}", events(&actions));
     assert!(news(&n1.propose(2)).contains(&"r2 rejected: leadership is being transferred".to_string()));
     let lost = n1.receive(N2, stale_term(3, 3));
-    assert_eq!(news(&lost), ["leadership of term 2 lost", "leader of term 3 is unknown"], "nobody had asked for it");
+    assert_eq!(news(&lost), ["leadership of term 2 lost", "leader of term 3 is unknown"], "no request waits for it");
 }
 
 #[test]

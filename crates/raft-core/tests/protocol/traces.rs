@@ -58,7 +58,7 @@ fn replication_of_one_command() {
 
 #[test]
 fn log_repair() {
-    // Raft Figure 7 (f): a follower that led terms 2 and 3, whose entries nobody else has.
+    // Raft Figure 7 (f): a follower that led terms 2 and 3, whose entries no other node has.
     let disks = [
         (NodeId(1), image(6, &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6], 3)),
         (NodeId(2), image(3, &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3], 3)),

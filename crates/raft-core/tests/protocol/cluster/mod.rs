@@ -122,6 +122,22 @@ impl Server {
         Instant((i128::from(time.0) * i128::from(MILLION + self.drift_ppm) / i128::from(MILLION)) as u64)
     }
 
+    /// Queues a write for the disk, which changes the memory at once.
+    fn write(&mut self, id: NodeId, write: &Write, history: &mut History) {
+        let kept = write.truncate_from.map_or(self.memory.log.len(), |index| index.0 as usize - 1);
+        history.snapshot_recorded(id, write, &self.memory);
+        self.memory.take(write, history);
+        self.pending.push_back(write.clone());
+        let is_discarded = write.snapshot.as_ref().is_some_and(|record| record.log == InstallMode::Discard);
+        history.wrote(&self.memory.log, if is_discarded { self.memory.base } else { kept });
+    }
+
+    /// Compacts the disk a little less far than asked.
+    fn compact(&mut self, before: LogIndex, turn: u64) {
+        let done = before.0.saturating_sub(1 + turn % 3) as usize;
+        self.disk.base = self.disk.base.max(done);
+    }
+
     /// The first true time at which its replica's deadline has come.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadline = i128::from(self.raft.as_ref()?.deadline()?.0) * i128::from(MILLION);
@@ -132,7 +148,7 @@ impl Server {
 
 const MILLION: i64 = 1_000_000;
 
-/// Several servers, a queue for each directed link, and one true time, which is everybody's clock unless it drifts.
+/// Several servers, a queue for each directed link, and one true time, which all clocks show that do not drift.
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
@@ -230,23 +246,16 @@ impl Cluster {
         self.trace.push(format!("  {id} {}", script::describe(&input)));
         let before = (raft.role(), raft.term());
         let actions = raft.step(Message { now, input });
-        let after = (raft.role(), raft.term());
+        let (after, status) = ((raft.role(), raft.term()), raft.status());
         assert!(raft.deadline().is_none_or(|deadline| deadline > now), "{id}: deadline {:?} at {now}", raft.deadline());
         self.trace.extend(actions.iter().map(|action| format!("    {action}")));
 
         for action in &actions {
             if let Action::Persist(write) = action {
-                let kept = write.truncate_from.map_or(server.memory.log.len() as u64, |index| index.0 - 1);
                 self.history.asked_to_write(id, before, after, write);
-                self.history.snapshot_recorded(id, write, &server.memory);
-                server.memory.take(write, &self.history);
-                server.pending.push_back(write.clone());
-                let discarded = write.snapshot.as_ref().is_some_and(|record| record.log == InstallMode::Discard);
-                let kept = if discarded { server.memory.base } else { kept as usize };
-                self.history.wrote(&server.memory.log, kept);
+                server.write(id, write, &mut self.history);
             }
         }
-        let status = raft.status();
         assert_eq!(status.last.index.0, server.memory.log.len() as u64, "{id} holds what it asked to be written");
         self.history.stepped(id, before, after, status.commit, &server.memory.log);
 
@@ -273,10 +282,7 @@ impl Cluster {
                 }
                 Action::Compact { before } => {
                     self.history.compacted(id, *before, &server.disk);
-                    // It may be lost, or done in part.
-                    let missing = 1 + self.history.marks()["compaction"] % 3;
-                    let done = before.0.saturating_sub(missing) as usize;
-                    server.disk.base = server.disk.base.max(done);
+                    server.compact(*before, self.history.marks()["compaction"]);
                 }
                 Action::SendSnapshot { to, term, meta } => {
                     self.history.snapshot_used(id, "sends", meta, &server.disk);
@@ -468,19 +474,21 @@ impl Cluster {
 
     // ---- requests ----
 
-    pub(crate) fn propose(&mut self, id: NodeId) -> RequestId {
+    /// Numbers a request to a node; `read` is the newest commit index for a read.
+    fn request(&mut self, id: NodeId, read: Option<LogIndex>) -> RequestId {
         self.requests += 1;
-        let request = RequestId(self.requests);
-        self.history.asked(id, request, None);
+        self.history.asked(id, RequestId(self.requests), read);
+        RequestId(self.requests)
+    }
+
+    pub(crate) fn propose(&mut self, id: NodeId) -> RequestId {
+        let request = self.request(id, None);
         self.step(id, Input::Propose { id: request, command: format!("c{}", self.requests).into() });
         request
     }
 
     pub(crate) fn read(&mut self, id: NodeId) -> RequestId {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        let newest = self.history.newest_commit();
-        self.history.asked(id, request, Some(newest));
+        let request = self.request(id, Some(self.history.newest_commit()));
         let mode = self.read_mode;
         let actions = self.step(id, Input::Read { id: request, mode });
         let is_ready = actions.iter().any(|action| matches!(action, Action::ReadReady { .. }));
@@ -492,18 +500,14 @@ impl Cluster {
     }
 
     pub(crate) fn change(&mut self, id: NodeId, steps: Vec<MembershipStep>) -> RequestId {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        self.history.asked(id, request, None);
+        let request = self.request(id, None);
         let change = MembershipChange { expected: None, steps };
         self.step(id, Input::ChangeMembership { id: request, change });
         request
     }
 
     pub(crate) fn transfer(&mut self, id: NodeId, to: Option<NodeId>) -> RequestId {
-        self.requests += 1;
-        let request = RequestId(self.requests);
-        self.history.asked(id, request, None);
+        let request = self.request(id, None);
         self.step(id, Input::TransferLeadership { id: request, to });
         request
     }

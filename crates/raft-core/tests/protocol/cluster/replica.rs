@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) const N1: NodeId = NodeId(1);
 pub(crate) const N2: NodeId = NodeId(2);
 pub(crate) const N3: NodeId = NodeId(3);
-/// Nobody the configuration names.
+/// A node that is not in the configuration.
 pub(crate) const N9: NodeId = NodeId(9);
 
 /// A replica and the last write it asked for.
@@ -162,7 +162,7 @@ impl Replica {
         replica
     }
 
-    // ---- what it says of itself ----
+    // ---- its state ----
 
     pub(crate) fn term(&self) -> u64 {
         self.raft.term().0
@@ -181,7 +181,7 @@ impl Replica {
     }
 }
 
-// ---- what actions say ----
+// ---- actions as text ----
 
 /// The messages among actions, as they print.
 pub(crate) fn sends(actions: &[Action]) -> Vec<String> {

@@ -12,109 +12,45 @@ use std::time::Duration;
 /// shrunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
-    Deliver {
-        link: u8,
-        nth: u8,
-    },
-    Drop {
-        link: u8,
-        nth: u8,
-    },
-    Duplicate {
-        link: u8,
-        nth: u8,
-    },
-    /// Reports some of a node's writes.
-    Persist {
-        node: u8,
-        count: u8,
-    },
-    /// All writes are reported and a message arrives on each link, for some rounds.
-    Calm {
-        rounds: u8,
-    },
-    /// Time passes without a call.
-    Pass {
-        millis: u8,
-    },
-    Tick {
-        node: u8,
-    },
-    /// The clock goes to the node's deadline.
-    Wait {
-        node: u8,
-    },
-    Crash {
-        node: u8,
-        kept: u8,
-    },
-    Restart {
-        node: u8,
-        with_state_machine: bool,
-    },
-    Isolate {
-        node: u8,
-    },
+    Deliver { link: u8, nth: u8 },
+    Drop { link: u8, nth: u8 },
+    Duplicate { link: u8, nth: u8 },
+    // Reports some of a node's writes.
+    Persist { node: u8, count: u8 },
+    // All writes are reported and a message arrives on each link, for some rounds.
+    Calm { rounds: u8 },
+    // Time passes without a call.
+    Pass { millis: u8 },
+    Tick { node: u8 },
+    // The clock goes to the node's deadline.
+    Wait { node: u8 },
+    Crash { node: u8, kept: u8 },
+    Restart { node: u8, with_state_machine: bool },
+    Isolate { node: u8 },
     Mend,
-    Propose {
-        node: u8,
-    },
+    Propose { node: u8 },
     ProposeToLeader,
-    /// To every node that believes it leads.
+    // To every node that believes it leads.
     ReadAtLeaders,
-    Read {
-        node: u8,
-    },
-    Campaign {
-        node: u8,
-    },
-    Unreachable {
-        node: u8,
-        peer: u8,
-    },
-    /// No node is called for longer than an election timeout; then one node is, and some messages arrive.
-    Unseat {
-        node: u8,
-        rounds: u8,
-    },
-    /// Messages to the leaders are held back while the others go on, after a timer has run out if it `waits`. Then all nodes
-    /// that believe they lead are read from, the old leaders after their oldest messages have arrived if it is `late`.
-    Usurp {
-        node: u8,
-        rounds: u8,
-        waits: bool,
-        late: bool,
-    },
-    CrashLeader {
-        kept: u8,
-    },
-    /// A membership change at the leader.
-    Change {
-        kind: u8,
-        node: u8,
-        other: Option<(u8, u8)>,
-    },
-    /// A leadership transfer by the leader.
-    Transfer {
-        to: Option<u8>,
-    },
-    TakeSnapshot {
-        node: u8,
-        back: u8,
-    },
-    /// A snapshot in flight arrives or not, and its sender gets a report or not.
-    Parcel {
-        nth: u8,
-        outcome: Option<SnapshotOutcome>,
-    },
-    /// Any snapshot that was ever sent arrives again.
-    LateParcel {
-        nth: u8,
-    },
-    AnswerRead {
-        node: u8,
-        nth: u8,
-    },
+    Read { node: u8 },
+    Campaign { node: u8 },
+    Unreachable { node: u8, peer: u8 },
+    // No node is called for longer than an election timeout; then one node is, and some messages arrive.
+    Unseat { node: u8, rounds: u8 },
+    // Messages to the leaders are held back while the others go on, after a timer has run out if it `waits`. Then all nodes
+    // that believe they lead are read from, the old leaders after their oldest messages have arrived if it is `late`.
+    Usurp { node: u8, rounds: u8, waits: bool, late: bool },
+    CrashLeader { kept: u8 },
+    // A membership change at the leader.
+    Change { kind: u8, node: u8, other: Option<(u8, u8)> },
+    // A leadership transfer by the leader.
+    Transfer { to: Option<u8> },
+    TakeSnapshot { node: u8, back: u8 },
+    // A snapshot in flight arrives or not, and its sender gets a report or not.
+    Parcel { nth: u8, outcome: Option<SnapshotOutcome> },
+    // Any snapshot that was ever sent arrives again.
+    LateParcel { nth: u8 },
+    AnswerRead { node: u8, nth: u8 },
 }
 
 /// A step of a change of the configuration.
@@ -241,35 +177,12 @@ impl Cluster {
         let ids = self.ids();
         let pick = |number: u8| ids[usize::from(number) % ids.len()];
         match *happening {
-            Deliver { link, nth } => {
-                if let Some((from, to, nth)) = self.pick_message(link, nth) {
-                    self.deliver(from, to, nth);
-                }
-            }
-            Drop { link, nth } => {
-                if let Some((from, to, nth)) = self.pick_message(link, nth) {
-                    self.links.get_mut(&(from, to)).and_then(|link| link.remove(nth));
-                }
-            }
-            Duplicate { link, nth } => {
-                if let Some((from, to, nth)) = self.pick_message(link, nth) {
-                    let link = self.links.entry((from, to)).or_default();
-                    if let Some(rpc) = link.get(nth).cloned() {
-                        link.push_back(rpc);
-                    }
-                }
-            }
-            Persist { node, count } => {
-                self.persist(pick(node), usize::from(count));
-            }
+            Deliver { link, nth } | Drop { link, nth } | Duplicate { link, nth } => self.on_link(happening, link, nth),
+            Persist { node, count } => drop(self.persist(pick(node), usize::from(count))),
             Calm { rounds } => self.calm(rounds, &[]),
             Pass { millis } => self.now = Instant(self.now.0 + u64::from(millis) * 1_000_000),
-            Tick { node } => {
-                self.tick(pick(node));
-            }
-            Wait { node } => {
-                self.wait_for(pick(node));
-            }
+            Tick { node } => drop(self.tick(pick(node))),
+            Wait { node } => drop(self.wait_for(pick(node))),
             Crash { node, kept } => self.crash(pick(node), usize::from(kept)),
             Restart { node, with_state_machine } => self.restart(pick(node), with_state_machine),
             Isolate { node } => self.isolate(pick(node), true),
@@ -290,12 +203,8 @@ impl Cluster {
                 }
             }
             ReadAtLeaders => self.read_after(&[], false),
-            Campaign { node } => {
-                self.step(pick(node), Input::Campaign);
-            }
-            Unreachable { node, peer } => {
-                self.step(pick(node), Input::Unreachable { peer: pick(peer) });
-            }
+            Campaign { node } => drop(self.step(pick(node), Input::Campaign)),
+            Unreachable { node, peer } => drop(self.step(pick(node), Input::Unreachable { peer: pick(peer) })),
             Unseat { node, rounds } => {
                 self.now = Instant(self.now.0 + 400_000_000);
                 self.wait_for(pick(node));
@@ -332,6 +241,19 @@ impl Cluster {
         }
     }
 
+    /// What happens to a message on a link.
+    fn on_link(&mut self, happening: &Happening, link: u8, nth: u8) {
+        let busy = self.busy_links();
+        let Some(&(from, to)) = busy.get(usize::from(link) % busy.len().max(1)) else { return };
+        let nth = usize::from(nth) % self.links[&(from, to)].len();
+        let Some(link) = self.links.get_mut(&(from, to)) else { return };
+        match happening {
+            Happening::Drop { .. } => drop(link.remove(nth)),
+            Happening::Duplicate { .. } => link.extend(link.get(nth).cloned()),
+            _ => drop(self.deliver(from, to, nth)),
+        }
+    }
+
     fn deliver_late_snapshot(&mut self, nth: usize) {
         if let Some(parcel) = self.sent_parcels.get(nth % self.sent_parcels.len().max(1)) {
             self.parcels.push_front(parcel.clone());
@@ -353,12 +275,6 @@ impl Cluster {
 
     fn is_up(&self, id: NodeId) -> bool {
         self.servers[&id].raft.is_some()
-    }
-
-    fn pick_message(&self, link: u8, nth: u8) -> Option<(NodeId, NodeId, usize)> {
-        let busy = self.busy_links();
-        let &(from, to) = busy.get(usize::from(link) % busy.len().max(1))?;
-        Some((from, to, usize::from(nth) % self.links[&(from, to)].len()))
     }
 
     /// All writes are reported, and a message arrives on each link, except to the `isolated` nodes.
