@@ -7,8 +7,8 @@
 // A new kind of input, output or job is decided about here, not lost.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::message::{DiskJob, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
-use crate::snapshot::{HEAD_LENGTH_BYTES, check_snapshot, head_bytes};
+use crate::node::outputs::{DiskJob, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::snapshots::content::{HEAD_LENGTH_BYTES, check_snapshot, head_bytes};
 use bytes::Bytes;
 use raft_core::{NodeId, SnapshotMeta, Write, WriteId};
 use raft_store::{Disk, DiskId, PeerCheck, Space, SpaceMonitor, Store, StoreError};

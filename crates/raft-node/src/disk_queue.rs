@@ -23,7 +23,7 @@
 // A new kind of input, output or job is decided about here, not lost.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::message::{DiskJob, SnapshotJob};
+use crate::node::outputs::{DiskJob, SnapshotJob};
 use raft_core::{NodeId, Write};
 use raft_store::DiskId;
 use std::collections::VecDeque;

@@ -21,7 +21,7 @@
 // A new kind of input, output or job is decided about here, not lost.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::message::{NodeInput, Request};
+use crate::node::outputs::{NodeInput, Request};
 use raft_core::{Instant, NodeId, Rpc, WriteId};
 use raft_proto::SnapshotMessage;
 use std::collections::{BTreeMap, VecDeque};
@@ -190,7 +190,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::SnapshotFile;
+    use crate::node::outputs::SnapshotFile;
     use bytes::Bytes;
     use raft_core::{EntryId, PreVote, RequestId, Round, Term};
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn report() -> NodeInput {
-        let outcome = crate::message::WriteOutcome::Done;
+        let outcome = crate::node::outputs::WriteOutcome::Done;
         NodeInput::SnapshotWritten { file: SnapshotFile::Own, last: EntryId::ZERO, end: 1, outcome }
     }
 

@@ -2,16 +2,16 @@
 //! which files are of no use any more.
 
 use super::Node;
-use crate::files::Files;
-use crate::loading::Loading;
-use crate::machine::StateMachine;
-use crate::message::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::node::NodeOptions;
-use crate::policy::Policy;
-use crate::receiving::{MAX_CHUNK_BYTES, Receiving, Written};
-use crate::saving::{Saved, Saving};
-use crate::snapshot::{Pieces, Snapshot, SnapshotError};
-use crate::transfers::SnapshotTransfers;
+use crate::node::outputs::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::snapshots::content::{Pieces, Snapshot, SnapshotError};
+use crate::snapshots::incoming::{MAX_CHUNK_BYTES, Receiving, Written};
+use crate::snapshots::loading::Loading;
+use crate::snapshots::obsolete_files::Files;
+use crate::snapshots::outgoing::SnapshotTransfers;
+use crate::snapshots::policy::Policy;
+use crate::snapshots::saving::{Saved, Saving};
+use crate::state_machine::StateMachine;
 use bytes::Bytes;
 use raft_core::{EntryId, Input, NodeId, RoleKind, SnapshotMeta};
 use raft_proto::SnapshotMessage;

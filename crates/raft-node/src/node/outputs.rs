@@ -1,7 +1,7 @@
 //! What a node can be told and what it asks for: the shape of the core, one floor up.
 
-use crate::envelope::SessionCommand;
-use crate::snapshot::SnapshotError;
+use crate::clients::envelope::SessionCommand;
+use crate::snapshots::content::SnapshotError;
 use bytes::Bytes;
 use raft_core::{
     Configuration, Entries, EntryId, Event, LogIndex, MembershipChange, NodeId, ReadId, ReadMode, RejectReason,

@@ -4,7 +4,7 @@
 //! does not know how long others have counted, and a timer must not end early (leases are no clocks: what ends is decided by
 //! an entry of the log). This file must not know what a timer is for.
 
-use crate::machine::{Timer, TimerName};
+use crate::state_machine::{Timer, TimerName};
 use raft_core::{Instant, RequestId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //!
 //! This file must not know what a session is worth: see `sessions`.
 
-use crate::message::SessionId;
+use crate::node::outputs::SessionId;
 use bytes::Bytes;
 use prost::Message;
 use raft_proto::wire::session;

@@ -7,7 +7,7 @@
 //! was let through fits; and a quarter is left for what nobody can refuse: hard states, a new leader's no-op, the end of a
 //! joint configuration, the names of snapshots. This file must not know how a store comes by its reserve.
 
-use crate::message::Reply;
+use crate::node::outputs::Reply;
 use raft_core::{Entries, Entry, Instant, Payload, RejectReason, Write, WriteId};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! An answer ends the question; whoever watches asks the next one. So a watcher that is slow is none that the node waits
 //! for, and what it missed is in the state machine's memory, or not any more. This file must not know what is asked.
 
-use crate::machine::Watched;
+use crate::state_machine::Watched;
 use bytes::Bytes;
 use raft_core::{LogIndex, RequestId};
 use std::collections::BTreeMap;

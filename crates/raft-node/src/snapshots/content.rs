@@ -3,8 +3,8 @@
 //!
 //! This file must not know when a snapshot is taken or sent, nor where it is kept.
 
-use crate::machine::SnapshotSource;
-use crate::sessions::Sessions;
+use crate::clients::sessions::Sessions;
+use crate::state_machine::SnapshotSource;
 use bytes::Bytes;
 use prost::Message;
 use raft_core::EntryId;
@@ -121,8 +121,8 @@ pub(crate) fn malformed(problem: &str) -> SnapshotError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::SessionCommand;
-    use crate::message::SessionId;
+    use crate::clients::envelope::SessionCommand;
+    use crate::node::outputs::SessionId;
     use proptest::prelude::*;
     use raft_core::LogIndex;
 
@@ -184,7 +184,10 @@ mod tests {
             (with(vec![answer(2), answer(2)]), "ascend strictly by sequence"),
             (with(vec![answer(1)]), "from lowest_pending on"),
             (with(vec![wire::Answer { entry: None, ..answer(2) }]), "Answer.entry is missing"),
-            (with((2..).take(crate::sessions::MAX_ANSWERS + 1).map(answer).collect()), "more than a session remembers"),
+            (
+                with((2..).take(crate::clients::sessions::MAX_ANSWERS + 1).map(answer).collect()),
+                "more than a session remembers",
+            ),
         ];
         for (sessions, words) in table {
             let head = wire::SnapshotHead { format: 2, last: id(9), sessions };

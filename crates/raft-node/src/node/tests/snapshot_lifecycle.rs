@@ -1,7 +1,7 @@
 //! Snapshots: taken, saved, loaded on start and at runtime, and what clients notice of it.
 
 use super::*;
-use crate::snapshot::Pieces;
+use crate::snapshots::content::Pieces;
 use raft_core::SnapshotRecord;
 use raft_proto::{SnapshotMessage, SnapshotState};
 

@@ -3,7 +3,7 @@
 //! Keyed by index **and term**: by index alone, a client whose entry was replaced would be told another's answer. This
 //! file must not know what the entries contain.
 
-use crate::message::Reply;
+use crate::node::outputs::Reply;
 use raft_core::{EntryId, LogIndex, RequestId, Term};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The state machine: the one trait a user implements, and what its parts are made of.
 
-use crate::snapshot::SnapshotError;
+use crate::snapshots::content::SnapshotError;
 use bytes::Bytes;
 use raft_core::EntryId;
 use std::fmt;

@@ -3,7 +3,7 @@
 //!
 //! This file must not know what is in a snapshot, nor what becomes of it once it is there.
 
-use crate::message::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::node::outputs::{NodeOutput, Report, SnapshotFile, SnapshotJob, WriteOutcome};
 use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 
@@ -185,8 +185,8 @@ fn answer(to: NodeId, chunk: &SnapshotChunk, state: SnapshotState) -> NodeOutput
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::DiskJob;
-    use crate::snapshot::SnapshotError;
+    use crate::node::outputs::DiskJob;
+    use crate::snapshots::content::SnapshotError;
     use bytes::Bytes;
     use raft_core::Configuration;
 

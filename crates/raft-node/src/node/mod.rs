@@ -7,18 +7,21 @@
 // A new kind of input, output or job is decided about here, not lost.
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub(crate) mod disk_budget;
+pub(crate) mod outputs;
 mod snapshots;
+pub(crate) mod timers;
 
 use self::snapshots::Snapshots;
-use crate::disk_budget::DiskBudget;
-use crate::envelope::Envelope;
-use crate::machine::StateMachine;
-use crate::message::{DiskJob, NodeInput, NodeOutput, Reply, Report, Request, SnapshotJob};
-use crate::reads::Reads;
-use crate::sessions::Sessions;
-use crate::timers::Timers;
-use crate::waiters::Waiters;
-use crate::watches::Watches;
+use crate::clients::envelope::Envelope;
+use crate::clients::reads::Reads;
+use crate::clients::sessions::Sessions;
+use crate::clients::waiters::Waiters;
+use crate::clients::watches::Watches;
+use crate::node::disk_budget::DiskBudget;
+use crate::node::outputs::{DiskJob, NodeInput, NodeOutput, Reply, Report, Request, SnapshotJob};
+use crate::node::timers::Timers;
+use crate::state_machine::StateMachine;
 use raft_core::{
     Action, Config, Configuration, Entries, Entry, Input, Instant, LogIndex, Payload, Raft, RecoveredState,
     RejectReason, RequestId, RestoreError, RoleKind, Rpc, Status, Term,

@@ -4,8 +4,8 @@
 //!
 //! This file must not know what is in a snapshot, nor when a peer needs one.
 
-use crate::message::{NodeOutput, SnapshotJob};
 use crate::node::NodeOptions;
+use crate::node::outputs::{NodeOutput, SnapshotJob};
 use raft_core::{EntryId, Instant, NodeId, SnapshotMeta, SnapshotOutcome, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 use raft_store::FileChunk;
@@ -189,7 +189,7 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::DiskJob;
+    use crate::node::outputs::DiskJob;
     use bytes::Bytes;
     use raft_core::Configuration;
 

@@ -1,14 +1,14 @@
 //! Whole nodes without a world: messages in a queue, disks that are always fast, time that jumps to the next deadline.
 
-mod by_itself;
-mod snapshots;
-mod space;
+pub(crate) mod full_disk;
+pub(crate) mod snapshot_lifecycle;
+pub(crate) mod timers_and_watches;
 
 use super::*;
-use crate::envelope::SessionCommand;
-use crate::machine::{Timer, TimerName, Watched};
-use crate::message::{SessionId, SnapshotFile, WriteOutcome};
-use crate::snapshot::SnapshotError;
+use crate::clients::envelope::SessionCommand;
+use crate::node::outputs::{SessionId, SnapshotFile, WriteOutcome};
+use crate::snapshots::content::SnapshotError;
+use crate::state_machine::{Timer, TimerName, Watched};
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, EntryId, HardState, InstallMode, InvalidChange, MembershipChange, MembershipStep, NodeId, ReadMode,

@@ -7,9 +7,9 @@
 //! to a session that has ended is told so, and nothing of it is applied again. This file must not know about time, leaders or
 //! waiting clients.
 
-use crate::envelope::SessionCommand;
-use crate::message::{Reply, SessionId};
-use crate::snapshot::{SnapshotError, entry_id, malformed};
+use crate::clients::envelope::SessionCommand;
+use crate::node::outputs::{Reply, SessionId};
+use crate::snapshots::content::{SnapshotError, entry_id, malformed};
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex};
 use raft_proto::wire::{raft, snapshot as wire};

@@ -3,9 +3,9 @@
 //!
 //! This file must not know when a snapshot is taken, nor who needs it.
 
-use crate::machine::SnapshotSource;
-use crate::message::{SnapshotFile, SnapshotJob};
-use crate::snapshot::Pieces;
+use crate::node::outputs::{SnapshotFile, SnapshotJob};
+use crate::snapshots::content::Pieces;
+use crate::state_machine::SnapshotSource;
 use raft_core::{EntryId, SnapshotMeta};
 
 /// A snapshot of which one piece is on its way to the disk.
