@@ -106,7 +106,7 @@ impl Worker {
         queue: &SharedDiskQueue,
         inbox: &SharedInbox,
     ) -> Result<(), Failure> {
-        while let Ok(task) = queue.next(!self.executor.is_short(store)) {
+        while let Ok(task) = queue.next(!self.executor.can_preallocate(store)) {
             self.carry_out(store, task, inbox).map_err(|error| Failure::store(&self.place, &error))?;
         }
         Ok(())
@@ -237,7 +237,7 @@ mod tests {
         about_snapshots(SnapshotJob::Read { to: NodeId(3), last, offset: 0, max_bytes: 0 });
         // Asked last, and done before the second chunk.
         queue.push_job(DiskJob::ReadLog { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
-        queue.push_job(DiskJob::MakeRoom);
+        queue.push_job(DiskJob::ReserveSpace);
         let write = Write::bootstrap(meta(1).configuration);
         queue.push_write(write.clone());
         queue.close();

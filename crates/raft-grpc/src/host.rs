@@ -301,7 +301,7 @@ async fn hand_over(inbox: &SharedInbox) {
     let Some((_, answer)) = inbox.request(Request::TransferLeadership { to: None }) else { return };
     match timeout(DRAIN, answer).await {
         Ok(Ok(Reply::LeadershipTransferred { to })) => tracing::info!("leadership is handed over to node {}", to.0),
-        Ok(Ok(Reply::NotHandedOver { reason })) => tracing::warn!("leadership is not handed over: {reason}"),
+        Ok(Ok(Reply::TransferFailed { reason })) => tracing::warn!("leadership is not handed over: {reason}"),
         // It does not lead, nobody can take over, or the node is at an end.
         _ => {}
     }

@@ -1,26 +1,27 @@
-//! Carries out on a store what the [`DiskQueue`](crate::DiskQueue) hands over, and says what the node is to be given: the
-//! same for every host, which only says when.
+//! Runs the tasks of a [`DiskQueue`](crate::DiskQueue) on a store, and returns the inputs that the node gets for them. It is the
+//! same for every host; the host decides when a task runs.
 //!
-//! A group of writes has two halves, [`write`](DiskExecutor::write) and [`sync`](DiskExecutor::sync), because a crash between
-//! them is another crash. This file must not know how the store keeps what it is given.
+//! A group of writes has two halves, [`write`](DiskExecutor::write) and [`sync`](DiskExecutor::sync): a host can simulate a crash
+//! between them. This file must not know how the store keeps its data.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of input, output or job needs a decision here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::node::outputs::{DiskJob, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::interface::disk_jobs::{DiskJob, SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::interface::inputs::NodeInput;
 use crate::snapshots::content::{HEAD_LENGTH_BYTES, check_snapshot, head_bytes};
 use bytes::Bytes;
 use raft_core::{NodeId, SnapshotMeta, Write, WriteId};
 use raft_store::{Disk, DiskId, PeerCheck, Space, SpaceMonitor, Store, StoreError};
 
-/// Carries out disk tasks, one at a time, and watches the store's room.
+/// Runs disk tasks, one at a time, and monitors the store's free space.
 #[derive(Clone, Debug, Default)]
 pub struct DiskExecutor {
     space: SpaceMonitor,
 }
 
 impl DiskExecutor {
-    /// What the node is to be given before its first call.
+    /// The node's input before its first call, if any.
     pub fn start<D: Disk>(&mut self, store: &Store<D>) -> Option<NodeInput> {
         self.space.news(store).map(space)
     }
@@ -28,14 +29,14 @@ impl DiskExecutor {
     /// The first half of a group of writes: the bytes are readable, and durable after [`sync`](Self::sync).
     ///
     /// # Errors
-    /// The disk failed: nothing is known of what was being written, and the process must end.
+    /// The disk failed: the state of this write is unknown, and the process must end.
     pub fn write<D: Disk>(&mut self, store: &mut Store<D>, writes: &[Write]) -> Result<(), StoreError> {
         store.write(writes)
     }
 
-    /// The second half of a group of which `newest` is the newest write. What the node is to be given, in this order and
-    /// together: whether there is room for as much again, if that is another answer than before; that the writes are durable.
-    /// *Without that order:* the node counts on room that the group has used.
+    /// The second half of a group whose newest write is `newest`. Returns the node's inputs, for one call and in this order: the
+    /// space after the group, if that changed, then that the writes are durable. *Without that order:* the node counts on space
+    /// that the group has used.
     ///
     /// # Errors
     /// As of [`write`](Self::write).
@@ -48,10 +49,10 @@ impl DiskExecutor {
         Ok([changed.map(space), Some(NodeInput::Persisted { write: newest })])
     }
 
-    /// Carries out a job. What the node is to be given; nothing, if it waits for no answer or needs none any more.
+    /// Runs a job. Returns the node's input; none if the job has no result, or one that is obsolete.
     ///
     /// # Errors
-    /// The disk failed, or what is there is damaged: the process must end.
+    /// The disk failed, or a file is damaged: the process must end.
     pub fn execute<D: Disk>(&mut self, store: &mut Store<D>, job: &DiskJob) -> Result<Option<NodeInput>, StoreError> {
         self.space.wake();
         match job {
@@ -60,12 +61,12 @@ impl DiskExecutor {
                 Ok(Some(NodeInput::LogRead { read: *read, entries }))
             }
             DiskJob::Compact { before } => store.compact(*before).map(|()| None),
-            DiskJob::MakeRoom => self.space.ask(store).map(|found| Some(space(found))),
+            DiskJob::ReserveSpace => self.space.ask(store).map(|found| Some(space(found))),
             DiskJob::Snapshot(job) => execute_for_snapshots(store, job),
         }
     }
 
-    /// Remembers a peer's disk, or sees that it is another one. None: the disk is full, and it may be asked again.
+    /// Registers a peer's disk, or finds that it has changed. None: the disk is full; the host may try again.
     ///
     /// # Errors
     /// The disk failed: the process must end.
@@ -83,12 +84,12 @@ impl DiskExecutor {
         }
     }
 
-    /// Whether there is room to be made ahead when no task waits.
-    pub fn is_short<D: Disk>(&self, store: &Store<D>) -> bool {
+    /// Whether the store has space to preallocate while no task waits.
+    pub fn can_preallocate<D: Disk>(&self, store: &Store<D>) -> bool {
         self.space.can_preallocate(store)
     }
 
-    /// A step of making room ahead, to be taken when no task waits. What the node is to be given, if anything.
+    /// One step of preallocation, for when no task waits. Returns the node's input, if any.
     ///
     /// # Errors
     /// The disk failed: the process must end.
@@ -112,19 +113,19 @@ fn execute_for_snapshots<D: Disk>(store: &mut Store<D>, job: &SnapshotJob) -> Re
             let chunk = if_there(store.read_snapshot(*last, *offset, *max_bytes))?;
             Ok(Some(NodeInput::SnapshotRead { to: *to, last: *last, offset: *offset, chunk }))
         }
-        // If it is gone, a newer one is in force already, and the node is about to ask for that.
+        // If the file is gone, there is a newer one already, and the node is about to load that.
         SnapshotJob::Load { meta } => {
             let data = if_there(store.load_snapshot(meta.last))?;
             Ok(data.map(|data| NodeInput::SnapshotLoaded { meta: meta.clone(), data }))
         }
         SnapshotJob::Verify { last } => if_there(store.verify_snapshot(*last)).map(|_| None),
-        // Jobs about snapshots come in order, so the unfinished file is of this one, or of none.
+        // Snapshot jobs run in order, so the unfinished file belongs to this snapshot, or there is none.
         SnapshotJob::Drop { .. } => store.drop_received().map(|()| None),
         SnapshotJob::Remove { last } => store.remove_snapshot(*last).map(|()| None),
     }
 }
 
-/// Writes a chunk of a snapshot's file, and after the last one sees to it that the file is whole and durable.
+/// Writes a chunk of a snapshot's file; after the last one the file is complete and durable.
 fn write_snapshot<D: Disk>(
     store: &mut Store<D>,
     file: SnapshotFile,
@@ -132,15 +133,9 @@ fn write_snapshot<D: Disk>(
     (offset, bytes): (u64, &Bytes),
     is_last: bool,
 ) -> Result<WriteOutcome, StoreError> {
-    let written = match file {
-        SnapshotFile::Own => write_own(store, meta, offset, bytes, is_last),
-        SnapshotFile::Received => store
-            .receive_snapshot(meta.last, offset, bytes)
-            .and_then(|()| if is_last { store.finish_received(meta) } else { Ok(()) }),
-    };
-    match written {
+    match write_chunk(store, file, meta, (offset, bytes), is_last) {
         Ok(()) if is_last && file == SnapshotFile::Received => {
-            // All of it may be larger than what should be read here: votes wait for this.
+            // Not the whole file, which may be large: votes wait for this.
             let length = store.begin_loading(meta.last, HEAD_LENGTH_BYTES)?;
             let head = store.begin_loading(meta.last, head_bytes(&length))?;
             let Err(error) = check_snapshot(&head, meta.last) else { return Ok(WriteOutcome::Done) };
@@ -154,21 +149,29 @@ fn write_snapshot<D: Disk>(
     }
 }
 
-fn write_own<D: Disk>(
+fn write_chunk<D: Disk>(
     store: &mut Store<D>,
+    file: SnapshotFile,
     meta: &SnapshotMeta,
-    offset: u64,
-    bytes: &Bytes,
+    (offset, bytes): (u64, &Bytes),
     is_last: bool,
 ) -> Result<(), StoreError> {
-    if offset == 0 {
-        store.begin_snapshot(meta)?;
+    match file {
+        SnapshotFile::Own => {
+            if offset == 0 {
+                store.begin_snapshot(meta)?;
+            }
+            store.extend_snapshot(bytes)?;
+            if is_last { store.finish_snapshot() } else { Ok(()) }
+        }
+        SnapshotFile::Received => {
+            store.receive_snapshot(meta.last, offset, bytes)?;
+            if is_last { store.finish_received(meta) } else { Ok(()) }
+        }
     }
-    store.extend_snapshot(bytes)?;
-    if is_last { store.finish_snapshot() } else { Ok(()) }
 }
 
-/// None, if the snapshot is gone.
+/// None if the snapshot does not exist.
 fn if_there<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(found) => Ok(Some(found)),

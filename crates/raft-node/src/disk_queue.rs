@@ -1,72 +1,56 @@
-//! The order in which a disk serves a node: the same for every host, which only says when the disk is free.
+//! The order in which a disk serves a node. It is the same for every host; the host decides when the disk is free.
 //!
-//! The queue works in rounds. A round takes everything that waits: all writes as one group, which one sync makes durable;
-//! then the peers to remember; then the jobs; then one job about snapshots. What arrives meanwhile waits for the next round,
-//! so the next group grows while the disk works, a snapshot that is written or sent never holds up a write for longer than one
-//! chunk takes (to load or to check one reads the whole file), and no load of writes holds up the rest. If nothing waits, the host
-//! may preallocate.
+//! The queue works in rounds. A round takes everything that waits: all writes as one group with one sync, then the peers to
+//! register, then the jobs, then one snapshot job. New tasks wait for the next round. So the next group grows while the disk works;
+//! saving or sending a snapshot delays a write by at most one chunk (loading or verifying one reads the whole file); and no load
+//! of writes stops the other tasks. If nothing waits, the host may preallocate.
 //!
-//! So a job can come after a write that was asked for later. Why that is safe:
-//! - `Compact` must come after the writes that were asked for earlier. It does: each round begins with all of them. A later
-//!   write may append, truncate above the commit index, or discard the log for a newer snapshot: all behind what is compacted, or in
-//!   place of it. The store compacts nothing that its snapshot does not cover.
-//! - `ReadLog` asks for durable entries. A later write that truncates or replaces them makes the answer wrong, and the core
-//!   compares every answer with the terms it holds.
-//! - A snapshot's file counts only once a record names it, and the node asks for that record only when it is given
-//!   `SnapshotWritten`. `Load` and `Read` ask for files that are named, or kept while they are sent. `Remove` and `Drop`
-//!   ask for files that no record names and that nobody is writing. Among themselves these jobs stay in order: a file that is removed and written again must be there.
-//! - `MakeRoom` and the peers' disks have nothing to do with the log.
+//! So a job can run after a write that was requested later. Why that is safe:
+//! - `Compact` must run after the writes that were requested earlier, and every round begins with all of them. A later write may
+//!   append, truncate above the commit index, or discard the log for a newer snapshot: none of it needs what is compacted. The
+//!   store compacts nothing that its snapshot does not cover.
+//! - `ReadLog` reads durable entries. If a later write truncates or replaces them, the result is stale, and the core compares
+//!   every result with the terms it holds.
+//! - A snapshot file counts only once a record names it, and the node asks for that record only after `SnapshotWritten`. `Load`
+//!   and `Read` use files that a record names, or that the node keeps while it sends them. `Remove` and `Drop` delete files that
+//!   no record names and that are not being written. Snapshot jobs stay in order among themselves: a file that is removed and
+//!   written again must exist.
+//! - `ReserveSpace` and the peers' disks do not concern the log.
 //!
-//! How many bytes can wait is the core's business (`max_unpersisted_bytes`, one question at a time for each purpose), and a peer
-//! waits once, so the queue needs no limit of its own. This file must not know what the writes say, nor what a store is.
+//! The queue needs no limit of its own: the core limits the bytes in flight (`max_unpersisted_bytes`, one read for each purpose),
+//! and each peer has at most one task. This file must not know what the writes contain, nor what a store is.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of input, output or job needs a decision here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::node::outputs::{DiskJob, SnapshotJob};
+use crate::interface::disk_jobs::{DiskJob, SnapshotJob};
 use raft_core::{NodeId, Write};
 use raft_store::DiskId;
 use std::collections::VecDeque;
 
-/// What waits for a disk. Each item has a `T` of the host's, which comes back with it.
+/// The tasks that wait for a disk. Each has a tag of the host's, which the queue returns with it.
 #[derive(Clone, Debug)]
 pub struct DiskQueue<T> {
     writes: Vec<Write>,
-    /// That of the newest of the writes.
+    /// The tag of the newest write.
     newest: Option<T>,
     peers: Vec<(NodeId, DiskId, T)>,
     jobs: Vec<(DiskJob, T)>,
     snapshots: VecDeque<(SnapshotJob, T)>,
-    /// What is left of the round, in order.
+    /// The rest of the present round, in order.
     round: VecDeque<DiskTask<T>>,
 }
 
-/// One thing for the disk to do.
+/// One task of a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum DiskTask<T> {
-    /// Make these writes durable as one group, with one sync.
-    Write {
-        /// At least one, in order of id.
-        writes: Vec<Write>,
-        /// The host's, of the newest of them.
-        tag: T,
-    },
-    /// Remember which disk a peer is on.
-    RegisterPeer {
-        /// The peer.
-        peer: NodeId,
-        /// The disk that it says it is on.
-        disk: DiskId,
-        /// The host's.
-        tag: T,
-    },
-    /// Carry out a job.
-    Execute {
-        /// The job.
-        job: DiskJob,
-        /// The host's.
-        tag: T,
-    },
+    /// Make these writes, at least one and in order of id, durable as one group with one sync. The tag is that of the newest.
+    Write { writes: Vec<Write>, tag: T },
+    /// Register the disk that a peer uses.
+    RegisterPeer { peer: NodeId, disk: DiskId, tag: T },
+    /// Run a job.
+    Execute { job: DiskJob, tag: T },
 }
 
 impl<T> Default for DiskQueue<T> {
@@ -83,45 +67,45 @@ impl<T> Default for DiskQueue<T> {
 }
 
 impl<T> DiskQueue<T> {
-    /// One more write, after all before it.
+    /// Adds a write, after all earlier ones.
     pub fn push_write(&mut self, write: Write, tag: T) {
         self.writes.push(write);
         self.newest = Some(tag);
     }
 
-    /// One more job.
+    /// Adds a job.
     pub fn push_job(&mut self, job: DiskJob, tag: T) {
         match job {
             DiskJob::Snapshot(job) => self.snapshots.push_back((job, tag)),
-            DiskJob::ReadLog { .. } | DiskJob::Compact { .. } | DiskJob::MakeRoom => self.jobs.push((job, tag)),
+            DiskJob::ReadLog { .. } | DiskJob::Compact { .. } | DiskJob::ReserveSpace => self.jobs.push((job, tag)),
         }
     }
 
-    /// One more peer that says which disk it is on. What it said before and is not begun with is dropped.
+    /// Adds a peer to register. It replaces a waiting task of the same peer.
     pub fn push_peer(&mut self, peer: NodeId, disk: DiskId, tag: T) {
-        self.peers.retain(|(waits, ..)| *waits != peer);
+        self.peers.retain(|(waiting, ..)| *waiting != peer);
         self.peers.push((peer, disk, tag));
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.round.is_empty() && self.is_round_empty()
+        self.round.is_empty() && self.is_next_round_empty()
     }
 
-    fn is_round_empty(&self) -> bool {
+    fn is_next_round_empty(&self) -> bool {
         self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty() && self.peers.is_empty()
     }
 
-    /// What the disk does next, to be called when it has done all before; none: nothing waits.
+    /// The next task, once the disk has finished the one before; none: nothing waits.
     pub fn take(&mut self) -> Option<DiskTask<T>> {
-        if self.round.is_empty() && !self.is_round_empty() {
+        if self.round.is_empty() && !self.is_next_round_empty() {
             let writes = std::mem::take(&mut self.writes);
             let group = self.newest.take().map(|tag| DiskTask::Write { writes, tag });
             let peers = self.peers.drain(..).map(|(peer, disk, tag)| DiskTask::RegisterPeer { peer, disk, tag });
             let jobs = self.jobs.drain(..).map(|(job, tag)| DiskTask::Execute { job, tag });
-            let chunk = self.snapshots.pop_front();
-            let chunk = chunk.map(|(job, tag)| DiskTask::Execute { job: DiskJob::Snapshot(job), tag });
-            self.round.extend(group.into_iter().chain(peers).chain(jobs).chain(chunk));
+            let snapshot = self.snapshots.pop_front();
+            let snapshot = snapshot.map(|(job, tag)| DiskTask::Execute { job: DiskJob::Snapshot(job), tag });
+            self.round.extend(group.into_iter().chain(peers).chain(jobs).chain(snapshot));
         }
         self.round.pop_front()
     }
@@ -146,7 +130,7 @@ mod tests {
         DiskJob::ReadLog { read: ReadId(read), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 }
     }
 
-    /// The tags of what is done next, up to the end of the round or of what waits.
+    /// The tags of the next tasks, at most `count`.
     fn tags(queue: &mut DiskQueue<u64>, count: usize) -> Vec<u64> {
         let tag = |task| match task {
             DiskTask::Write { tag, .. } | DiskTask::RegisterPeer { tag, .. } | DiskTask::Execute { tag, .. } => tag,
@@ -155,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_a_group_then_peers_then_jobs_then_one_job_about_snapshots() {
+    fn a_round_is_a_group_then_peers_then_jobs_then_one_snapshot_job() {
         let mut queue = DiskQueue::default();
         queue.push_job(remove(1), 1);
         queue.push_job(remove(2), 2);
@@ -166,7 +150,7 @@ mod tests {
         queue.push_write(write(2), 6);
         queue.push_job(DiskJob::Compact { before: LogIndex(1) }, 7);
         assert_eq!(queue.take(), Some(DiskTask::Write { writes: vec![write(1), write(2)], tag: 6 }));
-        // What comes while the disk works waits for the next round, and goes there before the second job about snapshots.
+        // New tasks wait for the next round, and run there before the second snapshot job.
         queue.push_write(write(3), 8);
         queue.push_job(read(2), 9);
         assert_eq!(tags(&mut queue, 4), [4, 3, 7, 1]);
@@ -177,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_empty_only_when_the_round_is_over_too() {
+    fn the_queue_is_empty_only_after_its_round() {
         let mut queue = DiskQueue::default();
         assert!(queue.is_empty());
         queue.push_job(read(1), 1);

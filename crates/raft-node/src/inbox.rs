@@ -1,32 +1,33 @@
-//! What waits for a node, and the order in which a call is given it: the same for every host, which only says when the node
-//! is free.
+//! The inputs that wait for a node, and their order in a call. It is the same for every host; the host decides when the node is
+//! free.
 //!
 //! A call takes everything that has arrived, in this order:
-//! 1. whether the disk has room: the node counts on it when the next input says that writes are durable;
-//! 2. what is durable: it may already answer what peers and clients are about to ask;
-//! 3. the disk's other answers and what operators ask, then chunks of snapshots: a peer that has handed its snapshot over must
-//!    find it there when it sends its next message;
-//! 4. which peers cannot be reached: a message from before that changes nothing;
+//! 1. whether the disk's space is low: the node counts on it when the next input reports durable writes;
+//! 2. the newest durable write: it may already answer the peers and clients behind it;
+//! 3. other results of the disk and requests of operators, then chunks of snapshots: the message that a peer sends after its
+//!    snapshot must find that snapshot here;
+//! 4. unreachable peers: an earlier message of such a peer changes nothing;
 //! 5. messages of peers, in order of arrival;
-//! 6. requests of clients, in order of arrival, and watches that nobody waits for any more.
+//! 6. requests of clients, in order of arrival, then cancelled watches.
 //!
-//! The clock is read after the batch is taken. *Without it:* the time of a call is earlier than a request in it, and a lease
-//! that ended in between answers that.
+//! The clock is read after the batch is taken. *Without it:* the time of a call is before a request in it arrived, and a lease
+//! that ended in between answers that request.
 //!
-//! Nobody who fills an inbox waits. Of what is durable only the newest counts, and so of the disk's room, and of the chunks of each
-//! peer. The disk answers no more than it was asked. Messages and requests have limits: a message beyond them
-//! is dropped, as a network may do; a request is refused, and surely has no effect. So a full inbox can neither hang a socket
-//! nor stall the disk. This file must not know what the node makes of its inputs.
+//! Filling an inbox never blocks. Of durable writes, space reports and the chunks of each peer only the newest counts. The disk
+//! sends one result per job. Messages and requests have limits: a message beyond them is dropped, as a network may do; a request
+//! beyond them is refused, and has no effect. So a full inbox can neither hang a socket nor stall the disk. This file must not
+//! know what the node does with its inputs.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of input, output or job needs a decision here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-use crate::node::outputs::{NodeInput, Request};
+use crate::interface::inputs::NodeInput;
+use crate::interface::requests::Request;
 use raft_core::{Instant, NodeId, Rpc, WriteId};
 use raft_proto::SnapshotMessage;
 use std::collections::{BTreeMap, VecDeque};
 
-/// How much may wait in an inbox.
+/// The limits of an inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboxLimits {
     /// The most messages of peers; 0 counts as 1. Default 8 192.
@@ -45,13 +46,13 @@ impl Default for InboxLimits {
     }
 }
 
-/// What waits for a node. Each input has a `T` of the host's, which comes back with it.
+/// The inputs that wait for a node. Each has a tag of the host's, which the inbox returns with it.
 #[derive(Clone, Debug)]
 pub struct Inbox<T> {
     space: Option<(bool, T)>,
     persisted: Option<(WriteId, T)>,
     reports: Vec<(NodeInput, T)>,
-    /// The newest of each peer: a chunk is large, and a lost one is sent again.
+    /// The newest chunk of each peer: chunks are large, and a peer sends a lost one again.
     chunks: BTreeMap<NodeId, (NodeInput, T)>,
     unreachable: BTreeMap<NodeId, T>,
     messages: Lane<T>,
@@ -59,7 +60,7 @@ pub struct Inbox<T> {
     cancelled: Vec<(NodeInput, T)>,
 }
 
-/// Inputs that have a limit.
+/// Inputs with a limit.
 #[derive(Clone, Debug)]
 struct Lane<T> {
     waiting: VecDeque<(NodeInput, T)>,
@@ -116,10 +117,10 @@ impl<T> Inbox<T> {
             && self.cancelled.is_empty()
     }
 
-    /// Something for the node. [`NodeInput::Tick`] says nothing and is not kept.
+    /// Adds an input. [`NodeInput::Tick`] has no content and is not kept.
     ///
     /// # Errors
-    /// There is no room for this message or request: it is handed back.
+    /// This message or request is beyond its limit: returns it.
     pub fn push(&mut self, input: NodeInput, tag: T) -> Result<(), Box<(NodeInput, T)>> {
         match &input {
             NodeInput::Tick => {}
@@ -157,8 +158,7 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Takes everything, in the order in which one call is to be given it, and appends it to `batch`. Then reads the clock:
-    /// the time of that call.
+    /// Appends all inputs to `batch`, in their order for one call. Then reads the clock: the time of that call.
     pub fn take(&mut self, batch: &mut Vec<(NodeInput, T)>, clock: impl FnOnce() -> Instant) -> Instant {
         let space = self.space.take().map(|(is_low, tag)| (NodeInput::Space { is_low }, tag));
         let persisted = self.persisted.take().map(|(write, tag)| (NodeInput::Persisted { write }, tag));
@@ -176,7 +176,7 @@ impl<T> Inbox<T> {
 }
 
 impl Request {
-    /// Bytes of the command or query in it.
+    /// Bytes of the command or query.
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Command(command) => command.command.len(),
@@ -190,7 +190,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::outputs::SnapshotFile;
+    use crate::interface::disk_jobs::{SnapshotFile, WriteOutcome};
     use bytes::Bytes;
     use raft_core::{EntryId, PreVote, RequestId, Round, Term};
 
@@ -208,12 +208,12 @@ mod tests {
     }
 
     fn report() -> NodeInput {
-        let outcome = crate::node::outputs::WriteOutcome::Done;
-        NodeInput::SnapshotWritten { file: SnapshotFile::Own, last: EntryId::ZERO, end: 1, outcome }
+        let (file, outcome) = (SnapshotFile::Own, WriteOutcome::Done);
+        NodeInput::SnapshotWritten { file, last: EntryId::ZERO, end: 1, outcome }
     }
 
     #[test]
-    fn a_call_is_given_everything_once_and_in_the_order_of_kinds() {
+    fn a_call_takes_every_input_once_in_the_order_of_kinds() {
         let mut inbox = Inbox::new(&LIMITS);
         let cancel = NodeInput::CancelWatch { id: RequestId(9) };
         let arrivals = [
@@ -231,7 +231,7 @@ mod tests {
             NodeInput::Tick,
         ];
         for (tag, input) in arrivals.into_iter().enumerate() {
-            inbox.push(input, tag).expect("there is room");
+            inbox.push(input, tag).expect("it fits");
         }
         let mut batch = Vec::new();
         assert_eq!(inbox.take(&mut batch, || Instant(7)), Instant(7));
@@ -252,19 +252,19 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_hands_back_and_the_others_go_on() {
+    fn a_full_lane_refuses_and_the_others_accept() {
         let mut inbox = Inbox::new(&LIMITS);
-        (0..3).for_each(|tag| inbox.push(message(1), tag).expect("there is room"));
+        (0..3).for_each(|tag| inbox.push(message(1), tag).expect("it fits"));
         assert_eq!(inbox.push(message(2), 3), Err(Box::new((message(2), 3))));
         inbox.push(request(1, 11), 4).expect("one always fits");
         assert_eq!(inbox.push(request(2, 1), 5), Err(Box::new((request(2, 1), 5))), "too many bytes");
-        inbox.push(request(3, 0), 6).expect_err("not even none, beyond the limit");
+        inbox.push(request(3, 0), 6).expect_err("beyond the limit, even without bytes");
         inbox.push(report(), 7).expect("reports are never refused");
         let mut batch = Vec::new();
         inbox.take(&mut batch, || Instant(0));
         assert_eq!(batch.len(), 5);
-        inbox.push(request(2, 5), 8).expect("there is room again");
-        inbox.push(request(3, 5), 9).expect("and for one more");
+        inbox.push(request(2, 5), 8).expect("it fits again");
+        inbox.push(request(3, 5), 9).expect("it fits exactly");
         assert!(inbox.push(request(4, 0), 10).is_err(), "too many");
     }
 }

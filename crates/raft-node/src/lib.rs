@@ -2,13 +2,15 @@
 //! reads, in the same shape as the core: inputs with the time in, outputs out.
 //!
 //! In reading order:
-//! - [`StateMachine`] (`state_machine`): the trait that a user implements.
-//! - `node/`: [`Node`] joins the core, the state machine and the parts below. `outputs` are its inputs and outputs, `timers`
-//!   count the state machine's time, `disk_budget` refuses entries for which the disk may have no space.
+//! - `interface/`: what users and hosts exchange with a node: [`StateMachine`] (a user implements it), [`NodeOptions`],
+//!   [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`DiskJob`].
+//! - `node/`: [`Node`] joins the core, the state machine and the parts below. `requests` handles clients' requests, `actions`
+//!   executes the core's actions, `apply` applies entries, `timers` counts the state machine's timers, `disk_budget` refuses
+//!   entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
-//!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for an answer of the state machine.
+//!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine.
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
-//!   `loading` keeps entries back while one is read, `outgoing` sends one to each peer, `incoming` receives one,
+//!   `loading` keeps entries back while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
 //! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store.
 //!
@@ -21,18 +23,19 @@ mod clients;
 mod disk_executor;
 mod disk_queue;
 mod inbox;
+mod interface;
 mod node;
 mod snapshots;
-mod state_machine;
 
-pub use clients::envelope::{Envelope, SessionCommand};
+pub use clients::envelope::Envelope;
 pub use disk_executor::DiskExecutor;
 pub use disk_queue::{DiskQueue, DiskTask};
 pub use inbox::{Inbox, InboxLimits};
-pub use node::outputs::{
-    DiskJob, NodeInput, NodeOutput, Reply, Report, Request, SessionId, SnapshotFile, SnapshotJob, WriteOutcome,
-};
-pub use node::{Node, NodeOptions};
+pub use interface::disk_jobs::{DiskJob, SnapshotFile, SnapshotJob, WriteOutcome};
+pub use interface::inputs::NodeInput;
+pub use interface::options::NodeOptions;
+pub use interface::outputs::{NodeOutput, Report};
+pub use interface::requests::{Reply, Request, SessionCommand, SessionId};
+pub use interface::state_machine::{SnapshotError, SnapshotSource, StateMachine, Timer, TimerName, Watched};
+pub use node::Node;
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
-pub use snapshots::content::SnapshotError;
-pub use state_machine::{SnapshotSource, StateMachine, Timer, TimerName, Watched};

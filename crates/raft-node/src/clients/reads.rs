@@ -1,13 +1,13 @@
-//! Linearizable reads on their way: first the core confirms leadership and names an index, then the state machine must
-//! have applied up to it (ReadIndex, Thesis §6.4).
+//! Linearizable reads in progress: the core confirms leadership and names an index, then the node must have applied up to it
+//! (ReadIndex, Thesis §6.4).
 //!
-//! This file must not know how leadership is confirmed, nor what is asked.
+//! This file must not know how the core confirms leadership, nor what a query means.
 
 use bytes::Bytes;
 use raft_core::{LogIndex, RequestId};
 use std::collections::BTreeMap;
 
-/// The reads not yet answered.
+/// The reads without a reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
     unconfirmed: BTreeMap<RequestId, Bytes>,
@@ -15,31 +15,31 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
-    /// The core is about to be asked.
+    /// A new read, before the core confirms it.
     pub(crate) fn insert(&mut self, id: RequestId, query: Bytes) {
         self.unconfirmed.insert(id, query);
     }
 
-    /// The core confirmed the read at `index`. A read that is not waiting changes nothing.
-    pub(crate) fn ready(&mut self, id: RequestId, index: LogIndex) {
+    /// The core has confirmed the read at `index`. An unknown read changes nothing.
+    pub(crate) fn on_ready(&mut self, id: RequestId, index: LogIndex) {
         if let Some(query) = self.unconfirmed.remove(&id) {
             self.confirmed.insert((index, id), query);
         }
     }
 
-    /// The core refused the request. Whether it was a read that waited for it.
-    pub(crate) fn failed(&mut self, id: RequestId) -> bool {
+    /// The core has rejected this request. True if it was an unconfirmed read.
+    pub(crate) fn on_failed(&mut self, id: RequestId) -> bool {
         self.unconfirmed.remove(&id).is_some()
     }
 
-    /// The next read that may be answered once everything up to `applied` is applied.
+    /// The next read that the state after `applied` can answer.
     pub(crate) fn next(&mut self, applied: LogIndex) -> Option<(RequestId, Bytes)> {
         let first = self.confirmed.first_entry().filter(|first| first.key().0 <= applied)?;
         let ((_, id), query) = first.remove_entry();
         Some((id, query))
     }
 
-    /// The replica has stopped: the reads that can never be answered.
+    /// Removes all reads: the replica has stopped.
     pub(crate) fn take_all(&mut self) -> Vec<RequestId> {
         let confirmed = std::mem::take(&mut self.confirmed).into_keys().map(|(_, id)| id);
         std::mem::take(&mut self.unconfirmed).into_keys().chain(confirmed).collect()
@@ -50,37 +50,24 @@ impl Reads {
 mod tests {
     use super::*;
 
-    fn waiting() -> Reads {
+    #[test]
+    fn a_read_waits_for_confirmation_then_for_its_index_and_ends_once() {
         let mut reads = Reads::default();
-        for id in 1..=3 {
-            reads.insert(RequestId(id), Bytes::from(format!("query {id}")));
+        for id in 1..=5 {
+            reads.insert(RequestId(id), Bytes::new());
         }
-        reads
-    }
-
-    #[test]
-    fn a_read_waits_for_confirmation_and_then_for_its_index() {
-        let mut reads = waiting();
-        assert_eq!(reads.next(LogIndex(9)), None, "not confirmed");
-        reads.ready(RequestId(2), LogIndex(5));
-        reads.ready(RequestId(1), LogIndex(4));
-        assert_eq!(reads.next(LogIndex(3)), None, "not applied");
-        assert_eq!(reads.next(LogIndex(4)), Some((RequestId(1), Bytes::from_static(b"query 1"))));
-        assert_eq!(reads.next(LogIndex(4)), None);
-        assert_eq!(reads.next(LogIndex(5)), Some((RequestId(2), Bytes::from_static(b"query 2"))));
-        reads.ready(RequestId(2), LogIndex(5));
-        assert_eq!(reads.next(LogIndex(9)), None, "answered once");
-    }
-
-    #[test]
-    fn a_failed_read_is_gone_and_the_rest_can_be_taken() {
-        let mut reads = waiting();
-        assert!(reads.failed(RequestId(1)));
-        assert!(!reads.failed(RequestId(1)), "refused once");
-        reads.ready(RequestId(1), LogIndex(1));
-        reads.ready(RequestId(3), LogIndex(7));
-        assert_eq!(reads.next(LogIndex(1)), None);
-        assert_eq!(reads.take_all(), [RequestId(2), RequestId(3)]);
+        let next = |reads: &mut Reads, applied| reads.next(LogIndex(applied)).map(|(id, _)| id.0);
+        assert_eq!(next(&mut reads, 9), None, "not confirmed");
+        reads.on_ready(RequestId(2), LogIndex(5));
+        reads.on_ready(RequestId(1), LogIndex(4));
+        assert_eq!([3, 4, 4, 5].map(|applied| next(&mut reads, applied)), [None, Some(1), None, Some(2)]);
+        reads.on_ready(RequestId(2), LogIndex(5));
+        assert_eq!(next(&mut reads, 9), None, "one reply");
+        assert!(reads.on_failed(RequestId(3)) && !reads.on_failed(RequestId(3)), "one rejection");
+        reads.on_ready(RequestId(3), LogIndex(1));
+        reads.on_ready(RequestId(5), LogIndex(7));
+        assert_eq!(next(&mut reads, 1), None);
+        assert_eq!(reads.take_all(), [RequestId(4), RequestId(5)]);
         assert_eq!(reads, Reads::default());
     }
 }

@@ -1,35 +1,33 @@
-//! Client sessions: what makes a command apply exactly once, however often and through however many leaders it is sent
+//! Client sessions: a command is applied exactly once, however often and through however many leaders a client sends it
 //! (Thesis §6.3).
 //!
-//! Sessions are replicated state: they change by applied entries alone, and are the same on every node that applied the
-//! same entries. So is their end: a session ends when there are too many, or when all that is remembered for all of them has
-//! too many bytes, and it is always the one least recently used *by log index*, never by anybody's clock. Whoever comes back
-//! to a session that has ended is told so, and nothing of it is applied again. This file must not know about time, leaders or
-//! waiting clients.
+//! Sessions are replicated state: only applied entries change them, so they are equal on all nodes that applied the same
+//! entries. That includes their end. When there are too many sessions, or too many bytes of answers, the session that was least
+//! recently used *by log index* ends, never by a clock. A later command in an ended session is refused and not applied. This
+//! file must not know about time, leaders or waiting clients.
 
-use crate::clients::envelope::SessionCommand;
-use crate::node::outputs::{Reply, SessionId};
-use crate::snapshots::content::{SnapshotError, entry_id, malformed};
+use crate::interface::requests::{Reply, SessionCommand, SessionId};
+use crate::interface::state_machine::SnapshotError;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex};
 use raft_proto::wire::{raft, snapshot as wire};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The most answers remembered for one session. A client that has more commands pending loses the oldest answer, and
-/// all below it count as given up: a bound for memory that no client can lift.
+/// The most answers in one session. A client with more pending commands loses the oldest answer; numbers up to that one count
+/// as abandoned. No client can raise this memory limit.
 pub(crate) const MAX_ANSWERS: usize = 1024;
 
-/// The most bytes of answers remembered for all sessions. Like the number of sessions, **the same on all nodes of a cluster**.
+/// The most bytes of answers in all sessions. Like the number of sessions, **the same on all nodes of a cluster**.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// What an answer counts beside its bytes: about what it takes in memory.
+/// The memory that an answer takes beside its response, roughly.
 const ANSWER_BYTES: u64 = 128;
 
 /// All open sessions.
 ///
-/// Invariant: `by_use` has exactly one place for each session, the index of the last entry that used it; `content` is
-/// the wrapping sum of the hashes of all sessions and answers, `bytes` the sum of what the answers count.
+/// Invariant: `by_use` maps the `last_used` of each session to it; `content` is the wrapping sum of the hashes of all sessions
+/// and answers; `bytes` is the sum of [`Answer::bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sessions {
     max_sessions: usize,
@@ -43,7 +41,7 @@ pub(crate) struct Sessions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Session {
     last_used: LogIndex,
-    /// Commands below this number are never applied any more.
+    /// Commands below this number are never applied again.
     lowest_pending: u64,
     answers: BTreeMap<u64, Answer>,
 }
@@ -61,7 +59,7 @@ impl Answer {
 }
 
 impl Sessions {
-    /// No sessions. At most `max_sessions` (at least 1) will be open.
+    /// No sessions yet, and at most `max_sessions` (0 counts as 1).
     pub(crate) fn new(max_sessions: usize) -> Self {
         Self::with_limits(max_sessions, MAX_BYTES)
     }
@@ -71,8 +69,7 @@ impl Sessions {
         Self { max_sessions: max_sessions.max(1), max_bytes, sessions, by_use, bytes: 0, content: 0 }
     }
 
-    /// Opens the session named by `entry`. If there are too many, the one least recently used *by log index* ends: all
-    /// nodes see the same log, so they end the same one.
+    /// Opens the session named by `entry`, and ends the least recently used one if there are too many.
     pub(crate) fn open(&mut self, entry: EntryId) -> SessionId {
         while self.sessions.len() >= self.max_sessions
             && let Some((_, oldest)) = self.by_use.pop_first()
@@ -87,7 +84,7 @@ impl Sessions {
         id
     }
 
-    /// Decides whether the command of `entry` is to be applied, and if so remembers what `apply` answers.
+    /// Applies the command of `entry` if it was not applied before, and keeps the answer.
     pub(crate) fn apply_once(
         &mut self,
         entry: EntryId,
@@ -100,7 +97,7 @@ impl Sessions {
         self.by_use.remove(&session.last_used);
         self.by_use.insert(entry.index, id);
         session.last_used = entry.index;
-        // Whatever a client claims, the command it sends is one it waits for.
+        // A client waits for the command that it sends, whatever it claims.
         session.lowest_pending = session.lowest_pending.max(command.lowest_pending.min(sequence));
         while let Some(first) = session.answers.first_entry()
             && *first.key() < session.lowest_pending
@@ -121,56 +118,47 @@ impl Sessions {
                 reply
             }
         };
+        self.content = self.content.wrapping_add(hash_of_session(id, session));
         if session.answers.len() > MAX_ANSWERS {
             self.forget_oldest_answer(id);
-        }
-        if let Some(session) = self.sessions.get(&id) {
-            self.content = self.content.wrapping_add(hash_of_session(id, session));
         }
         self.shrink(id);
         reply
     }
 
-    /// Ends sessions until what is remembered has no more bytes than it may. The one that was just used stays: of that only
-    /// the oldest answers go, which then count as given up, and never its last.
+    /// Ends sessions until the answers have no more bytes than allowed. The session just used stays: only its oldest answers go,
+    /// which then count as abandoned, and never its last one.
     fn shrink(&mut self, used: SessionId) {
         while self.bytes > self.max_bytes {
             let oldest = self.by_use.first_key_value().map(|(&index, &id)| (index, id));
-            match oldest.filter(|(_, id)| *id != used) {
-                Some((index, id)) => {
-                    self.by_use.remove(&index);
-                    self.forget(id);
-                }
-                None => {
-                    let Some(session) = self.sessions.get(&used).filter(|session| session.answers.len() > 1) else {
-                        return;
-                    };
-                    self.content = self.content.wrapping_sub(hash_of_session(used, session));
-                    self.forget_oldest_answer(used);
-                    if let Some(session) = self.sessions.get(&used) {
-                        self.content = self.content.wrapping_add(hash_of_session(used, session));
-                    }
-                }
+            if let Some((index, id)) = oldest.filter(|(_, id)| *id != used) {
+                self.by_use.remove(&index);
+                self.forget(id);
+            } else if self.sessions.get(&used).is_some_and(|session| session.answers.len() > 1) {
+                self.forget_oldest_answer(used);
+            } else {
+                return;
             }
         }
     }
 
-    /// Takes the answer with the lowest number from a session; that and all below it count as given up. The session's own
-    /// part of the sum is the caller's business.
+    /// Removes the answer with the lowest number from a session; numbers up to that one count as abandoned.
     fn forget_oldest_answer(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         let Some((number, answer)) = session.answers.pop_first() else { return };
+        let without = self.content.wrapping_sub(hash_of_session(id, session));
         session.lowest_pending = number.saturating_add(1);
+        let with = without.wrapping_add(hash_of_session(id, session));
+        self.content = with.wrapping_sub(hash_of_answer(id, number, &answer));
         self.bytes = self.bytes.saturating_sub(answer.bytes());
-        self.content = self.content.wrapping_sub(hash_of_answer(id, number, &answer));
     }
 
-    /// A hash of all sessions. Equal sessions have equal hashes, whatever way they came to be.
+    /// A hash of all sessions: equal for equal sessions, whatever their history.
     pub(crate) fn hash(&self) -> u128 {
         self.content
     }
 
-    /// As a part of a snapshot.
+    /// The sessions as part of a snapshot.
     pub(crate) fn to_wire(&self) -> Vec<wire::Session> {
         let answer = |(&sequence, answer): (&u64, &Answer)| {
             let entry = Some(raft::EntryId { index: answer.entry.index.0, term: answer.entry.term.0 });
@@ -185,7 +173,7 @@ impl Sessions {
         self.sessions.iter().map(session).collect()
     }
 
-    /// From a part of a snapshot of the state after the entry at `last`: the very sessions that it was made of.
+    /// The sessions in a snapshot of the state after `last`.
     pub(crate) fn from_wire(
         from: Vec<wire::Session>,
         last: LogIndex,
@@ -195,14 +183,14 @@ impl Sessions {
         for session in from {
             let id = SessionId(session.id);
             if sessions.sessions.last_key_value().is_some_and(|(&before, _)| before >= id) {
-                return Err(malformed("SnapshotHead.sessions does not ascend strictly by id"));
+                return Err(SnapshotError::malformed("SnapshotHead.sessions does not ascend strictly by id"));
             }
             let session = session_from_wire(session)?;
             if session.last_used.0 < id.0 || session.last_used > last {
-                return Err(malformed("Session.last_used is before the session or after the snapshot"));
+                return Err(SnapshotError::malformed("Session.last_used is before the session or after the snapshot"));
             }
             if sessions.by_use.insert(session.last_used, id).is_some() {
-                return Err(malformed("Session.last_used is the same in two sessions"));
+                return Err(SnapshotError::malformed("Session.last_used is the same in two sessions"));
             }
             sessions.bytes = session.answers.values().map(Answer::bytes).fold(sessions.bytes, u64::saturating_add);
             sessions.content = hash_of_all(id, &session).fold(sessions.content, u128::wrapping_add);
@@ -221,20 +209,27 @@ impl Sessions {
 fn session_from_wire(from: wire::Session) -> Result<Session, SnapshotError> {
     let (last_used, lowest_pending) = (LogIndex(from.last_used), from.lowest_pending);
     if from.answers.len() > MAX_ANSWERS {
-        return Err(malformed("Session.answers are more than a session remembers"));
+        return Err(SnapshotError::malformed("Session.answers are more than a session remembers"));
     }
     let mut answers: BTreeMap<u64, Answer> = BTreeMap::new();
     for answer in from.answers {
         let lowest = answers.last_key_value().map_or(lowest_pending, |(&before, _)| before.saturating_add(1));
         if answer.sequence < lowest {
-            return Err(malformed("Session.answers does not ascend strictly by sequence from lowest_pending on"));
+            return Err(SnapshotError::malformed(
+                "Session.answers does not ascend strictly by sequence from lowest_pending on",
+            ));
         }
         let entry = entry_id(answer.entry, "Answer.entry")?;
-        // A copy of its own: a slice would keep the whole snapshot in memory.
+        // A copy: a slice would keep the whole snapshot in memory.
         let response = Bytes::copy_from_slice(&answer.response);
         answers.insert(answer.sequence, Answer { entry, response });
     }
     Ok(Session { last_used, lowest_pending, answers })
+}
+
+pub(crate) fn entry_id(id: Option<raft::EntryId>, place: &str) -> Result<EntryId, SnapshotError> {
+    let id = id.ok_or_else(|| SnapshotError::malformed(&format!("{place} is missing")))?;
+    Ok(EntryId::new(id.index, id.term))
 }
 
 /// The hashes of a session and its answers.
@@ -251,7 +246,7 @@ fn hash_of_answer(id: SessionId, number: u64, answer: &Answer) -> u128 {
     hash_of([1, id.0, number, answer.entry.index.0, answer.entry.term.0], &answer.response)
 }
 
-/// Not cryptographic: against accidents only.
+/// Not cryptographic: it detects accidents only.
 fn hash_of(numbers: [u64; 5], bytes: &[u8]) -> u128 {
     let mut hasher = Xxh3::new();
     for number in numbers {
@@ -267,7 +262,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Applies a command at `index` and says whether it reached the state machine.
+    /// Applies a command at `index`; true if it reached the state machine.
     fn send(sessions: &mut Sessions, index: u64, session: u64, sequence: u64, lowest_pending: u64) -> (Reply, bool) {
         let command = Bytes::from(format!("command {sequence}"));
         let command = SessionCommand { session: SessionId(session), sequence, lowest_pending, command };
@@ -279,8 +274,12 @@ mod tests {
         (reply, reached)
     }
 
-    fn open(sessions: &mut Sessions, index: u64) {
-        assert_eq!(sessions.open(EntryId::new(index, 1)), SessionId(index));
+    /// Sessions with these ones open.
+    fn open(mut sessions: Sessions, indices: &[u64]) -> Sessions {
+        for &index in indices {
+            assert_eq!(sessions.open(EntryId::new(index, 1)), SessionId(index));
+        }
+        sessions
     }
 
     fn names(sessions: &Sessions) -> Vec<u64> {
@@ -288,68 +287,46 @@ mod tests {
     }
 
     #[test]
-    fn a_duplicate_gets_the_first_answer() {
-        let mut sessions = Sessions::new(4);
-        open(&mut sessions, 1);
-        let (first, reached) = send(&mut sessions, 2, 1, 1, 1);
-        assert!(reached);
-        assert!(matches!(&first, Reply::Applied { entry, .. } if *entry == EntryId::new(2, 1)));
-        assert_eq!(send(&mut sessions, 3, 1, 1, 1), (first, false));
-        assert!(send(&mut sessions, 4, 1, 2, 1).1, "another number is another command");
-    }
-
-    #[test]
-    fn what_the_client_no_longer_waits_for_is_forgotten_and_never_applied_again() {
-        let mut sessions = Sessions::new(4);
-        open(&mut sessions, 1);
-        assert!(send(&mut sessions, 2, 1, 1, 1).1);
-        assert!(send(&mut sessions, 3, 1, 2, 2).1);
-        assert_eq!(send(&mut sessions, 4, 1, 1, 1), (Reply::AlreadyAnswered, false), "a late duplicate");
-        assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), 1);
-    }
-
-    #[test]
-    fn numbers_may_come_out_of_order_while_they_are_pending() {
-        let mut sessions = Sessions::new(4);
-        open(&mut sessions, 1);
-        assert!(send(&mut sessions, 2, 1, 3, 1).1);
-        assert!(send(&mut sessions, 3, 1, 1, 1).1);
-        assert!(send(&mut sessions, 4, 1, 2, u64::MAX).1, "what is sent is pending, whatever is claimed");
-        assert_eq!(send(&mut sessions, 5, 1, 1, 1).0, Reply::AlreadyAnswered);
+    fn one_command_after_another_in_one_session() {
+        // At which index, sequence, lowest pending; the index of the answer, or none if the client has abandoned it.
+        let duplicate = [(2, 1, 1, Some(2)), (3, 1, 1, Some(2)), (4, 2, 1, Some(4))];
+        let forgotten = [(2, 1, 1, Some(2)), (3, 2, 2, Some(3)), (4, 1, 1, None)];
+        // What is sent is pending, whatever the client claims.
+        let out_of_order = [(2, 3, 1, Some(2)), (3, 1, 1, Some(3)), (4, 2, u64::MAX, Some(4)), (5, 1, 1, None)];
+        for steps in [&duplicate[..], &forgotten, &out_of_order] {
+            let mut sessions = open(Sessions::new(4), &[1]);
+            for &(index, sequence, lowest_pending, answered_at) in steps {
+                let (reply, reached) = send(&mut sessions, index, 1, sequence, lowest_pending);
+                let entry = if let Reply::Applied { entry, .. } = reply { Some(entry.index.0) } else { None };
+                assert_eq!((entry, reached), (answered_at, answered_at == Some(index)), "at {index} of {steps:?}");
+                assert!(entry.is_some() || reply == Reply::AlreadyAnswered, "{reply:?}");
+            }
+        }
     }
 
     #[test]
     fn an_unknown_session_applies_nothing() {
         let mut sessions = Sessions::new(4);
-        let before = sessions.clone();
         assert_eq!(send(&mut sessions, 2, 1, 1, 1), (Reply::SessionExpired, false));
-        assert_eq!(sessions, before);
+        assert_eq!(sessions, Sessions::new(4));
     }
 
     #[test]
-    fn the_least_recently_used_by_log_index_expires() {
-        let mut sessions = Sessions::new(2);
-        open(&mut sessions, 1);
-        open(&mut sessions, 2);
+    fn the_session_least_recently_used_by_log_index_ends() {
+        let mut sessions = open(Sessions::new(2), &[1, 2]);
         assert!(send(&mut sessions, 3, 1, 1, 1).1);
-        open(&mut sessions, 4);
+        sessions = open(sessions, &[4]);
         assert_eq!(names(&sessions), [1, 4], "2 was used at 2, 1 at 3");
         assert_eq!(send(&mut sessions, 5, 2, 1, 1).0, Reply::SessionExpired);
         assert!(!send(&mut sessions, 6, 1, 1, 1).1);
-        open(&mut sessions, 7);
-        assert_eq!(names(&sessions), [1, 7], "a duplicate is a use too");
-        let mut tiny = Sessions::new(0);
-        open(&mut tiny, 1);
-        open(&mut tiny, 2);
-        assert_eq!(names(&tiny), [2], "at least one session fits");
+        assert_eq!(names(&open(sessions, &[7])), [1, 7], "a duplicate is a use too");
+        assert_eq!(names(&open(Sessions::new(0), &[1, 2])), [2], "at least one session fits");
     }
 
     #[test]
-    fn the_answers_of_one_session_are_bounded() {
-        let mut sessions = Sessions::new(1);
-        open(&mut sessions, 1);
-        let count = MAX_ANSWERS as u64 + 3;
-        for sequence in 1..=count {
+    fn the_answers_of_one_session_are_limited() {
+        let mut sessions = open(Sessions::new(1), &[1]);
+        for sequence in 1..=MAX_ANSWERS as u64 + 3 {
             assert!(send(&mut sessions, 1 + sequence, 1, sequence, 1).1);
         }
         assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), MAX_ANSWERS);
@@ -358,26 +335,23 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_all_sessions_are_bounded_by_ending_those_least_recently_used() {
+    fn the_bytes_of_all_sessions_are_limited() {
         let answer = |length: usize| Answer { entry: EntryId::ZERO, response: Bytes::from(vec![0; length]) }.bytes();
-        let mut sessions = Sessions::with_limits(9, 3 * answer("b\"command 1\" at 1".len()));
-        for index in 1..=3 {
-            open(&mut sessions, index);
-        }
+        let limit = 3 * answer("b\"command 1\" at 1".len());
+        let mut sessions = open(Sessions::with_limits(9, limit), &[1, 2, 3]);
         for (index, session) in [(4, 1), (5, 2), (6, 3), (7, 1)] {
             assert!(send(&mut sessions, index, session, index, 1).1);
         }
         assert_eq!(names(&sessions), [1, 3], "a fourth answer is one too many, and 2 was used before 3");
         assert_eq!(send(&mut sessions, 8, 2, 5, 1), (Reply::SessionExpired, false), "a late retry");
-        assert!(!send(&mut sessions, 9, 1, 4, 1).1, "answers of others are still there");
+        assert!(!send(&mut sessions, 9, 1, 4, 1).1, "the answers of others are still there");
         for index in 1_000..1_003 {
             assert!(send(&mut sessions, index, 1, index, 1).1);
         }
-        assert_eq!(names(&sessions), [1], "the one that is used stays");
+        assert_eq!(names(&sessions), [1], "the session in use stays");
         assert_eq!(sessions.sessions[&SessionId(1)].answers.keys().copied().collect::<Vec<_>>(), [1_001, 1_002]);
-        assert_eq!(send(&mut sessions, 1_003, 1, 1_000, 1), (Reply::AlreadyAnswered, false), "given up, not again");
-        let mut tiny = Sessions::with_limits(9, 0);
-        open(&mut tiny, 1);
+        assert_eq!(send(&mut sessions, 1_003, 1, 1_000, 1), (Reply::AlreadyAnswered, false), "never applied again");
+        let mut tiny = open(Sessions::with_limits(9, 0), &[1]);
         assert!(send(&mut tiny, 2, 1, 1, 1).1);
         assert!(!send(&mut tiny, 3, 1, 1, 1).1, "its last answer stays, however large");
     }
@@ -403,8 +377,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the plainest words for exactly once: a number of a session is applied at most once, ever; and the
-        /// sums and indices kept up to date are those computed afresh.
+        /// A number of a session is applied at most once, ever; the incremental sums and indices equal recomputed ones.
         #[test]
         fn nothing_is_applied_twice(steps in proptest::collection::vec((0..5u8, 0..6usize, 1..5u64, 1..5u64), 1..80)) {
             let mut sessions = Sessions::with_limits(3, 800);
@@ -413,7 +386,7 @@ mod tests {
             for (place, (what, which, sequence, lowest_pending)) in steps.into_iter().enumerate() {
                 let index = place as u64 + 1;
                 if what == 0 {
-                    open(&mut sessions, index);
+                    sessions = open(sessions, &[index]);
                     opened.push(index);
                 } else {
                     let session = opened[which % opened.len()];
@@ -428,8 +401,8 @@ mod tests {
                 prop_assert_eq!(all.fold(0u128, u128::wrapping_add), sessions.content);
                 let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), 3);
                 let again = again.map(|again| Sessions { max_bytes: 800, ..again });
-                prop_assert_eq!(again.as_ref(), Ok(&sessions), "they come back from a snapshot");
-                // Whoever comes from a snapshot ends the same ones from here on.
+                prop_assert_eq!(again.as_ref(), Ok(&sessions), "round trip through a snapshot");
+                // A node that starts from the snapshot ends the same sessions from here on.
                 sessions = again.unwrap_or(sessions);
             }
         }

@@ -1,54 +1,51 @@
-//! Requests that wait for the entry that carries them to be applied.
+//! Requests whose log entry is not applied yet.
 //!
-//! Keyed by index **and term**: by index alone, a client whose entry was replaced would be told another's answer. This
-//! file must not know what the entries contain.
+//! The key is index **and term**. *With the index alone*, a client whose entry was replaced would get the reply of another
+//! one. This file must not know what the entries contain.
 
-use crate::node::outputs::Reply;
+use crate::interface::outputs::NodeOutput;
+use crate::interface::requests::Reply;
 use raft_core::{EntryId, LogIndex, RequestId, Term};
 use std::collections::BTreeMap;
 
 /// The waiting requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waiters {
-    waiting: BTreeMap<(LogIndex, Term), RequestId>,
-}
+pub(crate) struct Waiters(BTreeMap<(LogIndex, Term), RequestId>);
 
 impl Waiters {
-    /// The request `id` is carried by `entry`.
+    /// `entry` carries the request `id`.
     pub(crate) fn insert(&mut self, entry: EntryId, id: RequestId) {
-        self.waiting.insert((entry.index, entry.term), id);
+        self.0.insert((entry.index, entry.term), id);
     }
 
-    /// `entry` was applied and its answer is `reply`: whoever waits for this index learns it now, or that its own entry
-    /// was replaced.
-    pub(crate) fn applied(&mut self, entry: EntryId, reply: &Reply, answer: &mut impl FnMut(RequestId, Reply)) {
-        while let Some(first) = self.waiting.first_entry()
+    /// The node has applied `entry`. The request in it gets `reply`; other requests up to its index are lost, because other
+    /// entries replaced theirs.
+    pub(crate) fn on_applied(&mut self, entry: EntryId, reply: &Reply, outputs: &mut Vec<NodeOutput>) {
+        while let Some(first) = self.0.first_entry()
             && first.key().0 <= entry.index
         {
-            let ((index, term), id) = first.remove_entry();
-            let done = index == entry.index && term == entry.term;
-            answer(id, if done { reply.clone() } else { Reply::Lost });
+            let (key, id) = first.remove_entry();
+            let reply = if key == (entry.index, entry.term) { reply.clone() } else { Reply::Lost };
+            outputs.push(NodeOutput::Reply { id, reply });
         }
     }
 
-    /// The state will jump to a snapshot that covers everything up to `last`: what was appended up to there may be in it or
-    /// not, which nobody can tell.
-    pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, answer: &mut impl FnMut(RequestId, Reply)) {
-        while let Some(first) = self.waiting.first_entry()
-            && first.key().0 <= last
-        {
-            answer(first.remove(), Reply::Unknown);
-        }
+    /// The node installs a snapshot that covers everything up to `last`. It cannot know whether the requests up to there are
+    /// part of it.
+    pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, outputs: &mut Vec<NodeOutput>) {
+        self.end(|index, _| index <= last, outputs);
     }
 
-    /// Leadership of `term` is lost: what was appended in it, or before, may be applied later or never.
-    pub(crate) fn leadership_lost(&mut self, term: Term, answer: &mut impl FnMut(RequestId, Reply)) {
-        self.waiting.retain(|(_, appended_in), id| {
-            let stays = *appended_in > term;
-            if !stays {
-                answer(*id, Reply::Unknown);
-            }
-            stays
+    /// The node no longer leads in `term`. Entries of that term and earlier ones may be applied later or never.
+    pub(crate) fn on_leadership_lost(&mut self, term: Term, outputs: &mut Vec<NodeOutput>) {
+        self.end(|_, appended_in| appended_in <= term, outputs);
+    }
+
+    fn end(&mut self, is_unknown: impl Fn(LogIndex, Term) -> bool, outputs: &mut Vec<NodeOutput>) {
+        self.0.retain(|&(index, term), &mut id| {
+            let is_unknown = is_unknown(index, term);
+            outputs.extend(is_unknown.then_some(NodeOutput::Reply { id, reply: Reply::Unknown }));
+            !is_unknown
         });
     }
 }
@@ -57,40 +54,38 @@ impl Waiters {
 mod tests {
     use super::*;
 
-    /// One waiter for 5@2; what it is told when this happens.
-    fn told(what: impl FnOnce(&mut Waiters, &mut dyn FnMut(RequestId, Reply))) -> Option<Reply> {
-        let mut waiters = Waiters::default();
+    /// The reply to a request in entry 5@2 after this event.
+    fn reply_after(event: impl FnOnce(&mut Waiters, &mut Vec<NodeOutput>)) -> Option<Reply> {
+        let (mut waiters, mut outputs) = (Waiters::default(), Vec::new());
         waiters.insert(EntryId::new(5, 2), RequestId(1));
-        let mut replies = Vec::new();
-        what(&mut waiters, &mut |id, reply| {
-            assert_eq!(id, RequestId(1));
-            replies.push(reply);
-        });
-        assert!(replies.len() <= 1, "answered once");
-        assert_eq!(waiters.waiting.is_empty(), !replies.is_empty(), "answered or still waiting");
-        replies.pop()
+        event(&mut waiters, &mut outputs);
+        assert_eq!(waiters.0.len() + outputs.len(), 1, "one reply, or still waiting");
+        outputs.pop().map(|output| match output {
+            NodeOutput::Reply { id: RequestId(1), reply } => reply,
+            other => panic!("{other:?}"),
+        })
     }
 
     #[test]
-    fn what_a_waiter_is_told() {
+    fn replies_by_event() {
         let done = Reply::SessionExpired;
-        let applied = |index, term| {
-            let done = done.clone();
-            told(move |waiters, mut answer| waiters.applied(EntryId::new(index, term), &done, &mut answer))
-        };
-        assert_eq!(applied(4, 2), None, "an entry before it");
-        assert_eq!(applied(5, 2), Some(done.clone()), "its own");
-        assert_eq!(applied(5, 1), Some(Reply::Lost), "another term at its index");
-        assert_eq!(applied(5, 3), Some(Reply::Lost), "another term at its index");
-        assert_eq!(applied(6, 3), Some(Reply::Lost), "passed without it");
-        let lost = |term| told(move |waiters, mut answer| waiters.leadership_lost(Term(term), &mut answer));
-        assert_eq!(lost(1), None, "it was appended in a later term");
-        assert_eq!(lost(2), Some(Reply::Unknown));
-        assert_eq!(lost(u64::MAX), Some(Reply::Unknown));
-        let on_snapshot_installed =
-            |last| told(move |waiters, mut answer| waiters.on_snapshot_installed(LogIndex(last), &mut answer));
-        assert_eq!(on_snapshot_installed(4), None, "the snapshot ends before it");
-        assert_eq!(on_snapshot_installed(5), Some(Reply::Unknown));
-        assert_eq!(on_snapshot_installed(6), Some(Reply::Unknown));
+        for (index, term, expected) in [
+            (4, 2, None),
+            (5, 2, Some(done.clone())),
+            (5, 1, Some(Reply::Lost)),
+            (5, 3, Some(Reply::Lost)),
+            (6, 3, Some(Reply::Lost)),
+        ] {
+            let reply = reply_after(|waiters, outputs| waiters.on_applied(EntryId::new(index, term), &done, outputs));
+            assert_eq!(reply, expected, "{index}@{term} is applied");
+        }
+        for (number, expected) in [(1, None), (2, Some(Reply::Unknown)), (u64::MAX, Some(Reply::Unknown))] {
+            let lost = reply_after(|waiters, outputs| waiters.on_leadership_lost(Term(number), outputs));
+            assert_eq!(lost, expected, "leadership of term {number} is lost");
+        }
+        for (number, expected) in [(4, None), (5, Some(Reply::Unknown)), (6, Some(Reply::Unknown))] {
+            let installed = reply_after(|waiters, outputs| waiters.on_snapshot_installed(LogIndex(number), outputs));
+            assert_eq!(installed, expected, "a snapshot up to {number} is installed");
+        }
     }
 }

@@ -1,46 +1,40 @@
-//! Questions that wait for the state machine to have an answer: all that a node keeps of a watch.
+//! Watches that wait for a response: all that a node keeps of them is the next query.
 //!
-//! An answer ends the question; whoever watches asks the next one. So a watcher that is slow is none that the node waits
-//! for, and what it missed is in the state machine's memory, or not any more. This file must not know what is asked.
+//! A response ends the query, and the client sends the next one. So the node never waits for a slow client; what that client
+//! missed is in the state machine's memory, or too old. This file must not know what a query means.
 
-use crate::state_machine::Watched;
+use crate::interface::outputs::NodeOutput;
+use crate::interface::requests::Reply;
+use crate::interface::state_machine::Watched;
 use bytes::Bytes;
 use raft_core::{LogIndex, RequestId};
 use std::collections::BTreeMap;
 
-/// The most that wait.
+/// The most waiting watches.
 const MAX_WAITING: usize = 10_000;
 
-/// The questions that wait.
+/// The waiting watches: the query of each, and the applied index at which the state machine last saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Watches {
-    /// With the index up to which was applied when it was asked last; none: not yet.
-    waiting: BTreeMap<RequestId, (Option<LogIndex>, Bytes)>,
-}
+pub(crate) struct Watches(BTreeMap<RequestId, (Option<LogIndex>, Bytes)>);
 
 impl Watches {
-    /// One more is asked. False: there is no room.
+    /// Adds a watch; false if there are too many.
     pub(crate) fn insert(&mut self, id: RequestId, query: Bytes) -> bool {
-        let has_room = self.waiting.len() < MAX_WAITING;
-        if has_room {
-            self.waiting.insert(id, (None, query));
+        let fits = self.0.len() < MAX_WAITING;
+        if fits {
+            self.0.insert(id, (None, query));
         }
-        has_room
+        fits
     }
 
-    /// Nobody wants the answer any more.
+    /// Cancels a watch.
     pub(crate) fn remove(&mut self, id: RequestId) {
-        self.waiting.remove(&id);
+        self.0.remove(&id);
     }
 
-    /// Asks all that were not asked since `applied` was applied, and hands over the answers.
-    pub(crate) fn ask(
-        &mut self,
-        applied: LogIndex,
-        watch: impl Fn(&Bytes) -> Watched,
-        mut answer: impl FnMut(RequestId, Bytes, Option<Bytes>),
-    ) {
-        self.waiting.retain(|id, (asked, query)| {
+    /// Asks the state machine all queries that it has not seen at `applied`, and replies where it has a response.
+    pub(crate) fn ask(&mut self, applied: LogIndex, watch: impl Fn(&Bytes) -> Watched, outputs: &mut Vec<NodeOutput>) {
+        self.0.retain(|&id, (asked, query)| {
             if *asked == Some(applied) {
                 return true;
             }
@@ -50,16 +44,16 @@ impl Watches {
                     true
                 }
                 Watched::Now { response, next } => {
-                    answer(*id, response, next);
+                    outputs.push(NodeOutput::Reply { id, reply: Reply::Watched { applied, response, next } });
                     false
                 }
             }
         });
     }
 
-    /// The replica has stopped: the questions that will never be answered.
+    /// Removes all watches: the replica has stopped.
     pub(crate) fn take_all(&mut self) -> Vec<RequestId> {
-        std::mem::take(&mut self.waiting).into_keys().collect()
+        std::mem::take(&mut self.0).into_keys().collect()
     }
 }
 
@@ -68,39 +62,33 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    /// Answers `now` at once; anything else becomes `now` when it is asked.
-    fn watch(query: &Bytes) -> Watched {
-        let now = Bytes::from_static(b"now");
-        if *query == now { Watched::Now { response: now, next: None } } else { Watched::Later(now) }
-    }
-
     #[test]
-    fn each_is_asked_once_for_each_index_until_there_is_an_answer() {
-        let (mut watches, asked) = (Watches::default(), Cell::new(0));
+    fn each_watch_is_asked_once_per_index_until_there_is_a_response() {
+        let (mut watches, calls) = (Watches::default(), Cell::new(0));
         for (id, query) in [(1, "now"), (2, "later"), (3, "later")] {
             assert!(watches.insert(RequestId(id), Bytes::from_static(query.as_bytes())));
         }
-        let ask = |watches: &mut Watches, applied| {
-            let (mut answered, count) = (Vec::new(), |query: &Bytes| {
-                asked.set(asked.get() + 1);
-                watch(query)
-            });
-            watches.ask(LogIndex(applied), count, |id, _, _| answered.push(id.0));
-            (answered, asked.take())
+        // Any query but `now` becomes `now` when it is asked.
+        let machine = |query: &Bytes| {
+            calls.set(calls.get() + 1);
+            let now = Bytes::from_static(b"now");
+            if *query == now { Watched::Now { response: now, next: None } } else { Watched::Later(now) }
         };
-        assert_eq!(ask(&mut watches, 5), (vec![1], 3));
-        assert_eq!(ask(&mut watches, 5), (vec![], 0), "nothing has changed");
+        let ask = |watches: &mut Watches, applied| {
+            let mut outputs = Vec::new();
+            watches.ask(LogIndex(applied), machine, &mut outputs);
+            (outputs.len(), calls.take(), watches.0.keys().map(|id| id.0).collect::<Vec<_>>())
+        };
+        assert_eq!(ask(&mut watches, 5), (1, 3, vec![2, 3]));
+        assert_eq!(ask(&mut watches, 5), (0, 0, vec![2, 3]), "nothing has changed");
         watches.remove(RequestId(3));
-        assert_eq!(ask(&mut watches, 6), (vec![2], 1), "asked as it said");
-        assert_eq!(watches, Watches::default());
+        assert_eq!(ask(&mut watches, 6), (1, 1, vec![]), "asked with the next query");
     }
 
     #[test]
-    fn there_is_room_for_so_many() {
+    fn the_number_of_watches_is_limited() {
         let mut watches = Watches::default();
-        for id in 0..MAX_WAITING as u64 {
-            assert!(watches.insert(RequestId(id), Bytes::new()));
-        }
+        assert!((0..MAX_WAITING as u64).all(|id| watches.insert(RequestId(id), Bytes::new())));
         assert!(!watches.insert(RequestId(u64::MAX), Bytes::new()));
         assert_eq!(watches.take_all().len(), MAX_WAITING);
         assert!(watches.insert(RequestId(1), Bytes::new()));

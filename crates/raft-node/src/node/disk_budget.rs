@@ -1,78 +1,78 @@
-//! Whether the disk has room for more entries. What can be refused is refused before a write could fail for want of space:
-//! proposals with "no space", which surely has no effect, and a peer's entries in silence, as if the message were lost.
-//! Reads, elections, heartbeats and what these have to write go on.
+//! Whether the disk has space for more entries. The node refuses what it can before a write fails: proposals with `NoSpace`,
+//! which has no effect, and a peer's entries silently, as if the message were lost. Reads, elections and heartbeats, with the
+//! writes they need, continue.
 //!
-//! The store keeps a reserve ahead and says with each sync whether it is whole. While it is, this file lets at most three
-//! quarters of it be on their way, in bytes as they are on the disk. So whatever the next word of the store is, all that
-//! was let through fits; and a quarter is left for what nobody can refuse: hard states, a new leader's no-op, the end of a
-//! joint configuration, the names of snapshots. This file must not know how a store comes by its reserve.
+//! The store reserves space ahead and reports after each sync whether the reserve is complete. While it is, the entries in flight
+//! take at most three quarters of it, in bytes on disk. So all of them fit, whatever the store reports next; the last quarter is
+//! for writes that nothing can refuse: hard states, a new leader's no-op, the end of a joint configuration, snapshot records.
+//! This file must not know how a store reserves space.
 
-use crate::node::outputs::Reply;
+use crate::interface::requests::Reply;
 use raft_core::{Entries, Entry, Instant, Payload, RejectReason, Write, WriteId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How often the store is asked while it has no room: often enough for a person who has just made some.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// At most so many bytes of a record are neither entries nor a configuration: frame, padding, hard state, truncation.
+/// How often the node asks for space while it is low: soon enough for an operator who has just freed some.
+const RETRY: Duration = Duration::from_secs(1);
+/// The most bytes of a record beside entries and a configuration: frame, padding, hard state, truncation.
 const RECORD: u64 = 128;
-/// At most so many bytes of an entry are not counted by its size: tags and lengths, and long numbers.
+/// The most bytes of an entry that its size leaves out: tags, lengths, long numbers.
 const ENTRY: u64 = 40;
 
-/// What is on its way to the disk, and what the disk has said.
+/// The writes in flight to the disk, and whether its space is low.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DiskBudget {
-    /// So many bytes of entries may be on their way.
+    /// The most bytes of entries in flight.
     limit: u64,
-    /// What is on its way: each write's number and bytes.
+    /// The writes in flight, with their bytes.
     writes: VecDeque<(WriteId, u64)>,
-    /// Their sum.
+    /// The sum of these bytes.
     bytes: u64,
-    /// What was let through in the running call and is no write yet.
-    promised: u64,
-    /// When the store is to be asked again; none while it has room.
-    ask_at: Option<Instant>,
+    /// Bytes admitted in this call that are not yet part of a write.
+    admitted: u64,
+    /// When to ask the store for space again; none while there is enough.
+    retry_at: Option<Instant>,
 }
 
 impl DiskBudget {
-    /// A store with a reserve of so many bytes; 0: nothing is known of one, and everything is let through.
+    /// A store with a reserve of so many bytes; 0: no known reserve, no limit.
     pub(crate) fn new(reserve_bytes: u64) -> Self {
         let limit = if reserve_bytes == 0 { u64::MAX } else { reserve_bytes / 4 * 3 };
-        Self { limit, writes: VecDeque::new(), bytes: 0, promised: 0, ask_at: None }
+        Self { limit, writes: VecDeque::new(), bytes: 0, admitted: 0, retry_at: None }
     }
 
-    /// A call begins: what the last one let through has become writes, or nothing.
-    pub(crate) fn begin(&mut self) {
-        self.promised = 0;
+    /// A call begins: what the last one admitted is now part of a write, or was rejected.
+    pub(crate) fn begin_call(&mut self) {
+        self.admitted = 0;
     }
 
-    /// Whether a command of so many bytes may be proposed; then it counts. One may always, if nothing else is on its way.
+    /// Admits a command of so many bytes. One always fits if nothing else is in flight.
     ///
     /// # Errors
-    /// What a leader replies: `NoSpace`, or `Busy`.
-    pub(crate) fn take_command(&mut self, bytes: usize) -> Result<(), Reply> {
-        self.take(RECORD + 2 * ENTRY + bytes as u64)
+    /// A leader's reply: `NoSpace` or `Busy`.
+    pub(crate) fn admit_command(&mut self, bytes: usize) -> Result<(), Reply> {
+        self.admit(RECORD + 2 * ENTRY + bytes as u64)
     }
 
-    /// Whether entries of a peer may be handed to the core; then they count.
-    pub(crate) fn take_entries(&mut self, entries: &Entries) -> bool {
-        entries.is_empty() || self.take(RECORD + bytes_of(entries)).is_ok()
+    /// Admits entries of a peer; false if there is no space.
+    pub(crate) fn admit_entries(&mut self, entries: &Entries) -> bool {
+        entries.is_empty() || self.admit(RECORD + bytes_of(entries)).is_ok()
     }
 
-    fn take(&mut self, bytes: u64) -> Result<(), Reply> {
-        if self.ask_at.is_some() {
+    fn admit(&mut self, bytes: u64) -> Result<(), Reply> {
+        if self.retry_at.is_some() {
             return Err(Reply::NoSpace);
         }
-        let before = self.bytes.saturating_add(self.promised);
+        let before = self.bytes.saturating_add(self.admitted);
         if before > 0 && before.saturating_add(bytes) > self.limit {
             return Err(Reply::Rejected { reason: RejectReason::Busy });
         }
-        self.promised = self.promised.saturating_add(bytes);
+        self.admitted = self.admitted.saturating_add(bytes);
         Ok(())
     }
 
-    /// The core has asked for this write.
-    pub(crate) fn asked(&mut self, write: &Write) {
+    /// The core asks for this write.
+    pub(crate) fn on_write(&mut self, write: &Write) {
         if self.limit == u64::MAX {
             return;
         }
@@ -85,8 +85,8 @@ impl DiskBudget {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// This write and all before it are durable, and the store has said what room it has after them.
-    pub(crate) fn persisted(&mut self, write: WriteId) {
+    /// This write and all earlier ones are durable, and the store has reported its space after them.
+    pub(crate) fn on_persisted(&mut self, write: WriteId) {
         while let Some(&(id, bytes)) = self.writes.front()
             && id <= write
         {
@@ -95,27 +95,27 @@ impl DiskBudget {
         }
     }
 
-    /// The store's word.
+    /// The store reports its space.
     pub(crate) fn on_space(&mut self, is_low: bool, now: Instant) {
-        self.ask_at = is_low.then(|| now.after(ASK_EVERY));
+        self.retry_at = is_low.then(|| now.after(RETRY));
     }
 
-    /// Whether the store is to be asked now, and not again for a while.
-    pub(crate) fn is_to_be_asked(&mut self, now: Instant) -> bool {
-        let is_due = self.ask_at.is_some_and(|at| at <= now);
+    /// Whether to ask the store for space now; then not again for a while.
+    pub(crate) fn take_space_request(&mut self, now: Instant) -> bool {
+        let is_due = self.retry_at.is_some_and(|at| at <= now);
         if is_due {
-            self.ask_at = Some(now.after(ASK_EVERY));
+            self.retry_at = Some(now.after(RETRY));
         }
         is_due
     }
 
-    /// When that is.
+    /// When to ask the store for space.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.ask_at
+        self.retry_at
     }
 }
 
-/// At most what these entries take in a record.
+/// The most bytes of these entries in a record.
 fn bytes_of(entries: &Entries) -> u64 {
     entries.iter().fold(0, |sum: u64, entry| sum.saturating_add(entry_bytes(entry)))
 }
@@ -135,6 +135,7 @@ mod tests {
     use raft_core::{SnapshotRecord, Term};
 
     const MOST: EntryId = EntryId { index: LogIndex(MAX_NUMBER), term: Term(MAX_NUMBER) };
+    const BUSY: Result<(), Reply> = Err(Reply::Rejected { reason: RejectReason::Busy });
 
     fn write(id: u64, payloads: Vec<Payload>) -> Write {
         let entries = payloads.into_iter().map(|payload| Entry { id: MOST, payload }).collect();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn no_record_takes_more_than_it_is_counted_for() {
+    fn no_record_is_larger_than_counted() {
         let mut configuration = Configuration::of_voters((0..9).map(|id| NodeId(MAX_NUMBER - id)));
         configuration.outgoing.extend((0..9).map(|id| NodeId(MAX_NUMBER - 5 - id)));
         let members = Payload::Configuration(configuration.clone());
@@ -165,66 +166,51 @@ mod tests {
             Write { snapshot, ..full(vec![command(1)]) },
         ] {
             // A frame of 32 bytes, and up to 7 of padding.
-            let taken = raft_proto::encode_write(&write).len() as u64 + 39;
-            let mut disk_budget = DiskBudget::new(1 << 30);
-            disk_budget.asked(&write);
-            assert!(taken <= disk_budget.bytes, "{taken} bytes counted as {}: {write}", disk_budget.bytes);
-            let mut promising = DiskBudget::new(1 << 30);
-            assert!(promising.take_entries(&write.entries));
-            assert!(
-                write.snapshot.is_some() || promising.promised + 1 >= disk_budget.bytes || write.entries.is_empty()
-            );
+            let on_disk = raft_proto::encode_write(&write).len() as u64 + 39;
+            let (mut counted, mut admitting) = (DiskBudget::new(1 << 30), DiskBudget::new(1 << 30));
+            counted.on_write(&write);
+            assert!(on_disk <= counted.bytes, "{on_disk} bytes counted as {}: {write}", counted.bytes);
+            assert!(admitting.admit_entries(&write.entries));
+            let is_covered = admitting.admitted + 1 >= counted.bytes;
+            assert!(is_covered || write.snapshot.is_some() || write.entries.is_empty(), "{write}");
         }
     }
 
     #[test]
-    fn three_quarters_may_be_on_their_way_and_one_command_always() {
-        let busy = Err(Reply::Rejected { reason: RejectReason::Busy });
-        let mut disk_budget = DiskBudget::new(4_000);
-        assert_eq!(disk_budget.take_command(10_000), Ok(()), "it is alone");
-        assert_eq!(disk_budget.take_command(0), busy);
-        disk_budget.begin();
-        assert_eq!((disk_budget.take_command(1_000), disk_budget.take_command(1_000)), (Ok(()), Ok(())));
-        assert_eq!(disk_budget.take_command(1_000), busy);
-        assert!(
-            !disk_budget.take_entries(&write(1, vec![command(1_000)]).entries)
-                && disk_budget.take_entries(&Entries::new())
-        );
-        disk_budget.begin();
-        disk_budget.asked(&write(1, vec![command(1_000)]));
-        disk_budget.asked(&write(2, vec![command(1_000)]));
-        assert_eq!(disk_budget.take_command(1_000), busy);
-        disk_budget.persisted(WriteId(1));
-        assert_eq!(disk_budget.take_command(1_000), Ok(()));
-        disk_budget.persisted(WriteId(9));
-        assert_eq!((disk_budget.bytes, disk_budget.writes.len()), (0, 0));
+    fn three_quarters_may_be_in_flight_and_one_command_always() {
+        let mut budget = DiskBudget::new(4_000);
+        assert_eq!((budget.admit_command(10_000), budget.admit_command(0)), (Ok(()), BUSY), "the first is alone");
+        budget.begin_call();
+        assert_eq!([1_000, 1_000, 1_000].map(|bytes| budget.admit_command(bytes)), [Ok(()), Ok(()), BUSY]);
+        assert!(!budget.admit_entries(&write(1, vec![command(1_000)]).entries));
+        assert!(budget.admit_entries(&Entries::new()));
+        budget.begin_call();
+        budget.on_write(&write(1, vec![command(1_000)]));
+        budget.on_write(&write(2, vec![command(1_000)]));
+        assert_eq!(budget.admit_command(1_000), BUSY);
+        budget.on_persisted(WriteId(1));
+        assert_eq!(budget.admit_command(1_000), Ok(()));
+        budget.on_persisted(WriteId(9));
+        assert_eq!((budget.bytes, budget.writes.len()), (0, 0));
+        let mut unlimited = DiskBudget::new(0);
+        unlimited.on_write(&write(1, vec![command(1_000)]));
+        let admitted = [usize::MAX / 2, 9].map(|bytes| unlimited.admit_command(bytes));
+        assert_eq!((admitted, unlimited.bytes), ([Ok(()), Ok(())], 0));
     }
 
     #[test]
-    fn without_room_nothing_is_taken_and_the_store_is_asked_each_second() {
+    fn without_space_nothing_is_admitted_and_the_node_asks_each_second() {
         let at = |millis: u64| Instant(millis * 1_000_000);
-        let mut disk_budget = DiskBudget::new(4_000);
-        assert!(!disk_budget.is_to_be_asked(at(0)) && disk_budget.deadline().is_none());
-        disk_budget.on_space(true, at(5));
-        assert_eq!(disk_budget.take_command(0), Err(Reply::NoSpace));
-        assert!(
-            !disk_budget.take_entries(&write(1, vec![Payload::Noop]).entries)
-                && disk_budget.take_entries(&Entries::new())
-        );
-        assert_eq!(disk_budget.deadline(), Some(at(1_005)));
-        assert!(
-            !disk_budget.is_to_be_asked(at(1_004))
-                && disk_budget.is_to_be_asked(at(1_005))
-                && !disk_budget.is_to_be_asked(at(1_006))
-        );
-        assert_eq!(disk_budget.deadline(), Some(at(2_005)));
-        disk_budget.on_space(false, at(2_006));
-        assert_eq!((disk_budget.take_command(0), disk_budget.deadline()), (Ok(()), None));
-        let mut unlimited = DiskBudget::new(0);
-        unlimited.asked(&write(1, vec![command(1_000)]));
-        assert_eq!(
-            (unlimited.take_command(usize::MAX / 2), unlimited.take_command(9), unlimited.bytes),
-            (Ok(()), Ok(()), 0)
-        );
+        let mut budget = DiskBudget::new(4_000);
+        assert!(!budget.take_space_request(at(0)) && budget.deadline().is_none());
+        budget.on_space(true, at(5));
+        assert_eq!(budget.admit_command(0), Err(Reply::NoSpace));
+        assert!(!budget.admit_entries(&write(1, vec![Payload::Noop]).entries));
+        assert!(budget.admit_entries(&Entries::new()));
+        assert_eq!(budget.deadline(), Some(at(1_005)));
+        assert_eq!([1_004, 1_005, 1_006].map(|ms| budget.take_space_request(at(ms))), [false, true, false]);
+        assert_eq!(budget.deadline(), Some(at(2_005)));
+        budget.on_space(false, at(2_006));
+        assert_eq!((budget.admit_command(0), budget.deadline()), (Ok(()), None));
     }
 }

@@ -1,61 +1,58 @@
-//! When the state machine's timers are up: the leader counts, by the clock that comes with its calls.
+//! The state machine's timers: the leader counts them, by the time of its calls.
 //!
-//! Nothing here is replicated. A node that does not lead counts nothing, and one that comes to lead begins to count anew: it
-//! does not know how long others have counted, and a timer must not end early (leases are no clocks: what ends is decided by
-//! an entry of the log). This file must not know what a timer is for.
+//! Nothing here is replicated. A follower counts nothing, and a new leader starts every timer again: it does not know how much
+//! time has passed, and a timer must not fire early. This file must not know the purpose of a timer.
 
-use crate::state_machine::{Timer, TimerName};
+use crate::interface::state_machine::{Timer, TimerName};
 use raft_core::{Instant, RequestId, Term};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The most timers that one command carries out.
+/// The most timers in one command.
 const MAX_TIMERS: usize = 256;
-/// After what time one is tried again that could not be proposed.
+/// The delay before a rejected command is proposed again.
 const RETRY: Duration = Duration::from_millis(100);
-/// The numbers of the node's own requests have this bit; those of a host have not.
-const OWN: u64 = 1 << 63;
+/// The node's own requests have this bit in their ids; those of clients do not.
+const INTERNAL: u64 = 1 << 63;
 
-/// The timers of a node that leads.
+/// The timers of a leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timers {
-    /// The term in which it leads; none: it does not.
+    /// The term in which the node leads, if it does.
     term: Option<Term>,
-    /// The highest number that is known.
-    seen: u64,
+    highest: u64,
     running: BTreeSet<(Instant, TimerName)>,
-    /// What the core is being asked to append.
+    /// Proposed to the core, and neither appended nor rejected yet.
     proposed: BTreeMap<RequestId, Vec<TimerName>>,
-    requests: u64,
+    next_request: u64,
 }
 
 impl Timers {
-    /// The node leads in this term, or does not lead. What was counted in another term is forgotten.
-    pub(crate) fn lead(&mut self, term: Option<Term>) -> bool {
+    /// The node leads in this term, or does not lead; the timers of another term are gone. True if it leads.
+    pub(crate) fn set_leading(&mut self, term: Option<Term>) -> bool {
         if term != self.term {
-            *self = Self { term, requests: self.requests, ..Self::default() };
+            *self = Self { term, next_request: self.next_request, ..Self::default() };
         }
         term.is_some()
     }
 
-    /// Above which number timers are not known yet.
-    pub(crate) const fn seen(&self) -> u64 {
-        self.seen
+    /// The highest number of a started timer.
+    pub(crate) const fn highest(&self) -> u64 {
+        self.highest
     }
 
-    /// These begin now.
-    pub(crate) fn begin(&mut self, now: Instant, timers: Vec<Timer>) {
+    pub(crate) fn start(&mut self, now: Instant, timers: Vec<Timer>) {
         for Timer { name, after } in timers {
-            self.seen = self.seen.max(name.number);
+            self.highest = self.highest.max(name.number);
             let end = now.after(after);
-            // The end of time does not come.
+            // `u64::MAX` is never.
             if end < Instant(u64::MAX) {
                 self.running.insert((end, name));
             }
         }
     }
 
-    /// The next of those that are up, as many as one command carries out.
+    /// The next expired timers, as many as fit into one command.
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<TimerName> {
         let mut due = Vec::new();
         while due.len() < MAX_TIMERS
@@ -67,31 +64,31 @@ impl Timers {
         due
     }
 
-    /// The command for these is proposed: under which number.
+    /// The id of the proposal for these timers.
     pub(crate) fn propose(&mut self, due: Vec<TimerName>) -> RequestId {
-        let id = RequestId(OWN | self.requests);
-        self.requests = (self.requests + 1) & !OWN;
+        let id = RequestId(INTERNAL | self.next_request);
+        self.next_request = (self.next_request + 1) & !INTERNAL;
         self.proposed.insert(id, due);
         id
     }
 
     /// Whether a request is the node's own.
-    pub(crate) const fn is_own(id: RequestId) -> bool {
-        id.0 & OWN != 0
+    pub(crate) const fn is_internal(id: RequestId) -> bool {
+        id.0 & INTERNAL != 0
     }
 
-    /// It is in the log: if it is lost there, then with the leadership.
-    pub(crate) fn appended(&mut self, id: RequestId) {
+    /// The log holds the command: only a change of leader can lose it now.
+    pub(crate) fn on_appended(&mut self, id: RequestId) {
         self.proposed.remove(&id);
     }
 
-    /// It is not in the log: they are tried again a little later.
-    pub(crate) fn rejected(&mut self, id: RequestId, now: Instant) {
+    /// The log does not hold the command: its timers fire again later.
+    pub(crate) fn on_rejected(&mut self, id: RequestId, now: Instant) {
         let again = now.after(RETRY);
         self.running.extend(self.proposed.remove(&id).into_iter().flatten().map(|name| (again, name)));
     }
 
-    /// When the first is up.
+    /// When the next timer fires.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.running.first().map(|(at, _)| *at)
     }
@@ -115,37 +112,37 @@ mod tests {
     }
 
     #[test]
-    fn they_are_counted_while_the_node_leads_and_anew_when_it_leads_again() {
+    fn a_leader_counts_and_the_next_term_starts_again() {
         let mut timers = Timers::default();
-        assert!(!timers.lead(None) && timers.lead(Some(Term(2))));
-        timers.begin(at(10), vec![timer(3, 20), timer(4, 5)]);
-        assert_eq!((timers.seen(), timers.deadline()), (4, Some(at(15))));
+        assert!(!timers.set_leading(None) && timers.set_leading(Some(Term(2))));
+        timers.start(at(10), vec![timer(3, 20), timer(4, 5)]);
+        assert_eq!((timers.highest(), timers.deadline()), (4, Some(at(15))));
         assert_eq!((timers.take_due(at(14)), timers.take_due(at(15))), (vec![], vec![name(4)]));
-        assert!(timers.lead(Some(Term(2))));
-        assert_eq!((timers.seen(), timers.deadline()), (4, Some(at(30))));
-        assert!(timers.lead(Some(Term(3))));
-        assert_eq!((timers.seen(), timers.deadline()), (0, None), "whoever leads again begins anew");
+        assert!(timers.set_leading(Some(Term(2))));
+        assert_eq!((timers.highest(), timers.deadline()), (4, Some(at(30))));
+        assert!(timers.set_leading(Some(Term(3))));
+        assert_eq!((timers.highest(), timers.deadline()), (0, None));
     }
 
     #[test]
-    fn what_is_refused_is_tried_again_and_what_is_appended_is_not() {
+    fn a_rejected_command_is_proposed_again_and_an_appended_one_is_not() {
         let mut timers = Timers::default();
-        timers.lead(Some(Term(1)));
-        timers.begin(at(0), (0..=MAX_TIMERS as u64).map(|number| timer(number, number)).collect());
+        timers.set_leading(Some(Term(1)));
+        timers.start(at(0), (0..=MAX_TIMERS as u64).map(|number| timer(number, number)).collect());
         let due = timers.take_due(at(10_000));
-        assert_eq!((due.len(), timers.take_due(at(10_000)).len()), (MAX_TIMERS, 1), "so many at once");
+        assert_eq!((due.len(), timers.take_due(at(10_000)).len()), (MAX_TIMERS, 1), "one command's worth");
         let (first, second) = (timers.propose(due), timers.propose(vec![name(7)]));
-        assert!(first != second && Timers::is_own(first) && !Timers::is_own(RequestId(7)));
-        timers.appended(first);
-        timers.rejected(first, at(0));
+        assert!(first != second && Timers::is_internal(first) && !Timers::is_internal(RequestId(7)));
+        timers.on_appended(first);
+        timers.on_rejected(first, at(0));
         assert_eq!(timers.deadline(), None);
-        timers.rejected(second, at(50));
+        timers.on_rejected(second, at(50));
         assert_eq!(timers.deadline(), Some(at(150)));
-        timers.lead(None);
-        timers.rejected(second, at(60));
-        assert_eq!(timers.deadline(), None, "another leads");
-        timers.lead(Some(Term(2)));
-        timers.begin(at(1), vec![timer(1, u64::MAX)]);
-        assert_eq!((timers.deadline(), timers.seen()), (None, 1), "the end of time does not come");
+        timers.set_leading(None);
+        timers.on_rejected(second, at(60));
+        assert_eq!(timers.deadline(), None, "another node leads");
+        timers.set_leading(Some(Term(2)));
+        timers.start(at(1), vec![timer(1, u64::MAX)]);
+        assert_eq!((timers.deadline(), timers.highest()), (None, 1), "it never fires");
     }
 }

@@ -1,78 +1,51 @@
-//! What is in a snapshot (`proto/snapshot.proto`): sessions and state machine after one entry, as bytes that are made piece
-//! by piece.
+//! The content of a snapshot (`proto/snapshot.proto`): sessions and state machine after one entry, encoded chunk by chunk.
 //!
-//! This file must not know when a snapshot is taken or sent, nor where it is kept.
+//! This file must not know when a snapshot is taken or sent, nor where it is stored.
 
-use crate::clients::sessions::Sessions;
-use crate::state_machine::SnapshotSource;
+use crate::clients::sessions::{Sessions, entry_id};
+use crate::interface::state_machine::{SnapshotError, SnapshotSource};
 use bytes::Bytes;
 use prost::Message;
 use raft_core::EntryId;
 use raft_proto::wire::{raft, snapshot as wire};
 
-/// The version that is written, and the only one that is read.
+/// The version that this node writes, and the only one it reads.
 const FORMAT: u32 = 2;
 
-/// Why bytes are no snapshot that this node can use.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum SnapshotError {
-    /// They say nothing, or nothing sensible, at this place.
-    #[error("the snapshot is malformed: {0}")]
-    Malformed(String),
-    /// Another version of this software wrote them, and in another format.
-    #[error("the snapshot, or a part of it, has format {found}, which this version does not know")]
-    UnknownFormat {
-        /// The format they say they have.
-        found: u32,
-    },
-    /// They are a snapshot of another place in the log.
-    #[error("the snapshot is of {found}, and that of {expected} is meant")]
-    OtherEntry {
-        /// The last entry it should cover.
-        expected: EntryId,
-        /// The last entry it says it covers.
-        found: EntryId,
-    },
-}
-
-/// The content of a snapshot, read.
+/// The decoded content of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Snapshot {
-    /// The last entry whose effect is in it.
+pub(crate) struct SnapshotContent {
+    /// The last entry that the snapshot covers.
     pub(crate) last: EntryId,
     pub(crate) sessions: Sessions,
     /// The state machine's part.
     pub(crate) machine: Bytes,
 }
 
-/// The most bytes that [`head_bytes`] looks at.
+/// The most bytes that [`head_bytes`] reads.
 pub(crate) const HEAD_LENGTH_BYTES: u64 = 10;
 
-/// How many bytes a snapshot's head takes, sessions and all, if it begins like this: what [`check_snapshot`] looks at.
+/// The size of a snapshot's head, sessions included, from its first bytes.
 pub(crate) fn head_bytes(mut beginning: &[u8]) -> u64 {
     let length = prost::decode_length_delimiter(&mut beginning).unwrap_or(0);
     HEAD_LENGTH_BYTES.saturating_add(length as u64)
 }
 
-/// Whether bytes that begin like this can be a snapshot of the state after `last`. At least [`head_bytes`] of them are
-/// needed. The state machine's part is not looked at: only the state machine can. For one that was received, before
-/// it is reported whole: what is installed and then cannot be read ends the node.
-///
-/// # Errors
-/// Whatever is wrong with them.
+/// Checks the head of a received snapshot, of which the first [`head_bytes`] suffice, before the node reports it complete. Only
+/// the state machine can check the rest. *Without it* the node would install a snapshot that it cannot read, and end.
 pub(crate) fn check_snapshot(beginning: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
-    Snapshot::decode(beginning, last, 1).map(drop)
+    SnapshotContent::decode(beginning, last, 1).map(drop)
 }
 
-/// A snapshot on its way to bytes: its head, then what the state machine gives. Equal states give equal bytes.
+/// Encodes a snapshot chunk by chunk: its head, then the state machine's part. Equal states give equal bytes.
 #[derive(Clone, Debug)]
-pub(crate) struct Pieces<C> {
-    /// What is left of the head.
+pub(crate) struct SnapshotEncoder<C> {
+    /// The rest of the head.
     head: Bytes,
     machine: C,
 }
 
-impl<C: SnapshotSource> Pieces<C> {
+impl<C: SnapshotSource> SnapshotEncoder<C> {
     /// The state after `last`.
     pub(crate) fn new(last: EntryId, sessions: &Sessions, machine: C) -> Self {
         let last = Some(raft::EntryId { index: last.index.0, term: last.term.0 });
@@ -80,23 +53,23 @@ impl<C: SnapshotSource> Pieces<C> {
         Self { head: head.encode_length_delimited_to_vec().into(), machine }
     }
 
-    /// The next bytes, at most so many; none: that was all.
-    pub(crate) fn next(&mut self, max_bytes: usize) -> Option<Bytes> {
+    /// The next bytes, at most `max_bytes`; none at the end.
+    pub(crate) fn next_chunk(&mut self, max_bytes: usize) -> Option<Bytes> {
         self.head.next_chunk(max_bytes).or_else(|| self.machine.next_chunk(max_bytes))
     }
 }
 
-impl Snapshot {
-    /// From bytes, which must be those of the state after `expected`. The state machine's part shares their memory.
+impl SnapshotContent {
+    /// Decodes a snapshot of the state after `expected`. The state machine's part shares the memory of `data`.
     pub(crate) fn decode(data: &Bytes, expected: EntryId, max_sessions: usize) -> Result<Self, SnapshotError> {
-        // The format before this one had no length in front: its first field says that it is 1.
+        // Format 1 had no length in front: it starts with its first field, the format.
         if data.starts_with(&[8, 1]) {
             return Err(SnapshotError::UnknownFormat { found: 1 });
         }
         let mut machine = data.clone();
         let head = wire::SnapshotHead::decode_length_delimited(&mut machine);
         let head = head.map_err(|error| SnapshotError::Malformed(error.to_string()))?;
-        // Before anything else: in another format all the rest may mean something else.
+        // First: in another format the other fields may have another meaning.
         if head.format != FORMAT {
             return Err(SnapshotError::UnknownFormat { found: head.format });
         }
@@ -109,26 +82,16 @@ impl Snapshot {
     }
 }
 
-pub(crate) fn entry_id(id: Option<raft::EntryId>, place: &str) -> Result<EntryId, SnapshotError> {
-    let id = id.ok_or_else(|| malformed(&format!("{place} is missing")))?;
-    Ok(EntryId::new(id.index, id.term))
-}
-
-pub(crate) fn malformed(problem: &str) -> SnapshotError {
-    SnapshotError::Malformed(problem.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clients::envelope::SessionCommand;
-    use crate::node::outputs::SessionId;
+    use crate::interface::requests::{SessionCommand, SessionId};
     use proptest::prelude::*;
     use raft_core::LogIndex;
 
     const LAST: EntryId = EntryId { index: LogIndex(9), term: raft_core::Term(2) };
 
-    /// Two sessions; the first has an answer to command 3 and waits for nothing below 2.
+    /// Two sessions; the first has an answer to command 3, and its client waits for nothing below 2.
     fn sessions() -> Sessions {
         let mut sessions = Sessions::new(4);
         sessions.open(EntryId::new(1, 1));
@@ -140,8 +103,8 @@ mod tests {
     }
 
     fn encode(last: EntryId, sessions: &Sessions, machine: Bytes, max_bytes: usize) -> Bytes {
-        let mut pieces = Pieces::new(last, sessions, machine);
-        std::iter::from_fn(|| pieces.next(max_bytes)).flatten().collect()
+        let mut encoder = SnapshotEncoder::new(last, sessions, machine);
+        std::iter::from_fn(|| encoder.next_chunk(max_bytes)).flatten().collect()
     }
 
     fn encoded() -> Bytes {
@@ -149,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_stay_what_they_are() {
+    fn the_encoding_is_fixed_whatever_the_chunk_size() {
         let golden = b"\x23\x08\x02\x12\x04\x08\x09\x10\x02\
             \x1a\x13\x08\x01\x10\x06\x18\x02\x22\x0b\x08\x03\x12\x04\x08\x06\x10\x02\x1a\x01r\
             \x1a\x04\x08\x04\x10\x04\
@@ -157,10 +120,10 @@ mod tests {
         for max_bytes in [0, 1, 7, 1 << 20] {
             assert_eq!(encode(LAST, &sessions(), Bytes::from_static(b"m"), max_bytes), Bytes::from_static(golden));
         }
-        let decoded = Snapshot::decode(&encoded(), LAST, 4).expect("just encoded");
-        assert_eq!(decoded, Snapshot { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
+        let decoded = SnapshotContent::decode(&encoded(), LAST, 4).expect("just encoded");
+        assert_eq!(decoded, SnapshotContent { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
         assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
-        // What follows the head is not needed for that, and all of the head is.
+        // The check needs the whole head and nothing behind it.
         let whole = encode(LAST, &sessions(), vec![7; 100].into(), 1 << 20);
         let head = head_bytes(&whole[..HEAD_LENGTH_BYTES as usize]) as usize;
         assert!(head < whole.len() - 80, "{head} of {}", whole.len());
@@ -169,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_node_would_write_is_refused() {
+    fn content_that_no_node_writes_is_refused() {
         let id = |index| Some(raft::EntryId { index, term: 1 });
         let answer = |sequence| wire::Answer { sequence, entry: id(2), response: Bytes::new() };
         let session = |id, last_used| wire::Session { id, last_used, lowest_pending: 2, answers: vec![] };
@@ -196,15 +159,15 @@ mod tests {
             assert!(error.to_string().contains(words), "{error}");
         }
         let of_format = |format| wire::SnapshotHead { format, ..Default::default() }.encode_length_delimited_to_vec();
-        let error = check_snapshot(&of_format(2).into(), LAST).expect_err("it says nothing");
-        assert_eq!(error.to_string(), "the snapshot is malformed: SnapshotHead.last is missing");
+        let error = check_snapshot(&of_format(2).into(), LAST).expect_err("it is empty");
+        assert_eq!(error.to_string(), "snapshot is malformed: SnapshotHead.last is missing");
         assert_eq!(check_snapshot(&of_format(3).into(), LAST), Err(SnapshotError::UnknownFormat { found: 3 }));
         let old = Bytes::from_static(b"\x08\x01\x12\x04\x08\x09\x10\x02");
         assert_eq!(check_snapshot(&old, LAST), Err(SnapshotError::UnknownFormat { found: 1 }));
         let other = EntryId::new(9, 1);
         assert_eq!(
             check_snapshot(&encoded(), other).map_err(|error| error.to_string()),
-            Err("the snapshot is of 9@2, and that of 9@1 is meant".to_owned())
+            Err("expected a snapshot at 9@1, found one at 9@2".to_owned())
         );
     }
 
@@ -216,10 +179,10 @@ mod tests {
             mutated[place] = byte;
             let cut = mutated[..place].to_vec();
             for bytes in [garbage, mutated, cut] {
-                // What is accepted has an encoding that says the same, so nothing half understood gets through.
-                if let Ok(snapshot) = Snapshot::decode(&bytes.into(), LAST, 4) {
+                // Accepted bytes have an equivalent encoding: the decoder ignores nothing.
+                if let Ok(snapshot) = SnapshotContent::decode(&bytes.into(), LAST, 4) {
                     let again = encode(LAST, &snapshot.sessions, snapshot.machine.clone(), 9);
-                    prop_assert_eq!(Snapshot::decode(&again, LAST, 4), Ok(snapshot));
+                    prop_assert_eq!(SnapshotContent::decode(&again, LAST, 4), Ok(snapshot));
                 }
             }
         }

@@ -1,9 +1,170 @@
-//! The parts of a snapshot's life: content, policy, saving, loading, the two ends of a transfer, obsolete files.
+//! A node's snapshots: it takes, saves and loads its own, sends them to peers, receives those of peers, and deletes old files.
 
 pub(crate) mod content;
-pub(crate) mod incoming;
-pub(crate) mod loading;
-pub(crate) mod obsolete_files;
-pub(crate) mod outgoing;
-pub(crate) mod policy;
-pub(crate) mod saving;
+mod incoming;
+mod loading;
+mod obsolete_files;
+mod outgoing;
+mod policy;
+mod saving;
+
+use self::content::SnapshotEncoder;
+use self::incoming::{ChunkResult, IncomingTransfers, MAX_CHUNK_BYTES};
+use self::loading::LoadingSnapshot;
+use self::obsolete_files::SnapshotFiles;
+use self::outgoing::OutgoingTransfers;
+use self::policy::SnapshotPolicy;
+use self::saving::{Saved, SavingSnapshot};
+use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
+use crate::interface::options::NodeOptions;
+use crate::interface::outputs::NodeOutput;
+use crate::interface::state_machine::SnapshotSource;
+use raft_core::{EntryId, Input, Instant, LogIndex, NodeId, Raft, RoleKind, SnapshotMeta};
+use raft_proto::SnapshotMessage;
+use raft_store::FileChunk;
+
+/// A node's snapshots. Methods return what the core must learn.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshots<C> {
+    pub(crate) policy: SnapshotPolicy,
+    pub(crate) loading: LoadingSnapshot,
+    saving: Option<SavingSnapshot<C>>,
+    pub(crate) outgoing: OutgoingTransfers,
+    incoming: IncomingTransfers,
+    pub(crate) files: SnapshotFiles,
+    chunk_bytes: usize,
+}
+
+impl<C: SnapshotSource> Snapshots<C> {
+    /// After a start with this newest snapshot.
+    pub(crate) fn new(options: &NodeOptions, newest: Option<&SnapshotMeta>) -> Self {
+        let chunk_bytes = options.snapshot_chunk_bytes.clamp(1, MAX_CHUNK_BYTES);
+        Self {
+            policy: SnapshotPolicy::new(options),
+            loading: LoadingSnapshot::default(),
+            saving: None,
+            outgoing: OutgoingTransfers::new(options),
+            incoming: IncomingTransfers::new(options.max_snapshot_bytes),
+            files: SnapshotFiles::new(newest.map(|meta| meta.last)),
+            chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(1),
+        }
+    }
+
+    /// The disk reports a written chunk, up to `end` of a file.
+    pub(crate) fn on_written(
+        &mut self,
+        (file, last, end): (SnapshotFile, EntryId, u64),
+        outcome: WriteOutcome,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        match file {
+            SnapshotFile::Own => self.on_own_written(last, end, &outcome, outputs),
+            SnapshotFile::Received => match self.incoming.on_written(last, end, outcome, outputs) {
+                ChunkResult::Partial | ChunkResult::Failed => None,
+                ChunkResult::Complete { from, term, meta } => {
+                    self.files.on_complete(last);
+                    Some(Input::SnapshotReceived { from, term, meta })
+                }
+                // A record may name this file since an earlier transfer: only `SnapshotFiles` knows whether it is obsolete.
+                ChunkResult::Abandoned => {
+                    self.files.on_complete(last);
+                    None
+                }
+            },
+        }
+    }
+
+    fn on_own_written(
+        &mut self,
+        last: EntryId,
+        end: u64,
+        outcome: &WriteOutcome,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        let saving = self.saving.as_mut().filter(|saving| saving.last() == last)?;
+        let is_done = *outcome == WriteOutcome::Done;
+        if is_done {
+            match saving.on_written(last, end) {
+                Saved::Unexpected => return None,
+                Saved::Next(chunk) => {
+                    outputs.push((*chunk).into());
+                    return None;
+                }
+                Saved::Complete => self.files.on_complete(last),
+            }
+        }
+        self.saving = None;
+        is_done.then_some(Input::SnapshotTaken { index: last.index })
+    }
+
+    /// The disk has read a chunk for a peer.
+    pub(crate) fn on_read(
+        &mut self,
+        raft: &Raft,
+        now: Instant,
+        (to, last, offset): (NodeId, EntryId, u64),
+        chunk: Option<FileChunk>,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        self.end_unwanted_transfers(raft);
+        let outcome = self.outgoing.on_read(now, (to, last, offset), chunk, outputs)?;
+        Some(Input::SnapshotSent { to, outcome })
+    }
+
+    /// A peer sends a message about a transfer.
+    pub(crate) fn on_message(
+        &mut self,
+        raft: &Raft,
+        from: NodeId,
+        message: SnapshotMessage,
+        outputs: &mut Vec<NodeOutput>,
+    ) -> Option<Input> {
+        match message {
+            SnapshotMessage::Progress(progress) => {
+                self.end_unwanted_transfers(raft);
+                let outcome = self.outgoing.on_progress(from, progress, outputs)?;
+                Some(Input::SnapshotSent { to: from, outcome })
+            }
+            SnapshotMessage::Chunk(chunk) => {
+                if raft.role() != RoleKind::Stopped {
+                    self.incoming.on_chunk(from, chunk, raft.commit(), outputs);
+                }
+                None
+            }
+        }
+    }
+
+    /// The core ends a transfer without an action, when it has another way or the peer is gone.
+    fn end_unwanted_transfers(&mut self, raft: &Raft) {
+        self.outgoing.retain(|to, last| raft.snapshot_to(to) == Some(last));
+    }
+
+    /// A call ends: takes a snapshot of the state after `applied` if one is due, and deletes obsolete files. `encode` takes the
+    /// state after the given entry.
+    pub(crate) fn end_call(
+        &mut self,
+        raft: &Raft,
+        applied: LogIndex,
+        encode: impl FnOnce(EntryId) -> SnapshotEncoder<C>,
+        outputs: &mut Vec<NodeOutput>,
+    ) {
+        self.incoming.on_committed(raft.commit(), outputs);
+        let is_due = self.policy.is_due(applied);
+        let can_save = self.saving.is_none() && !self.loading.is_pending() && raft.role() != RoleKind::Stopped;
+        if is_due
+            && can_save
+            && let Some(meta) = raft.snapshot_meta(applied)
+        {
+            self.policy.begin(applied);
+            let encoder = encode(meta.last);
+            let (saving, first) = SavingSnapshot::begin(meta, encoder, self.chunk_bytes);
+            self.saving = Some(saving);
+            outputs.push(first.into());
+        }
+        let Self { files, outgoing, saving, incoming, .. } = self;
+        let is_saved = |last| saving.as_ref().is_some_and(|saving| saving.last() == last);
+        let obsolete =
+            files.take_obsolete(|last| outgoing.is_sending(last), |last| is_saved(last) || incoming.is_receiving(last));
+        outputs.extend(obsolete.into_iter().map(|last| SnapshotJob::Remove { last }.into()));
+    }
+}

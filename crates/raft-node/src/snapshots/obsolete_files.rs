@@ -1,69 +1,66 @@
-//! Which files of snapshots are of no use any more. A file is needed while a record names it that a start may go by, while
-//! one may come to name it in this very call, and while it is being sent.
+//! Which snapshot files the disk can delete. A file is needed while a durable record names it, while a record in flight names it
+//! or the present call may produce such a record, and while it is being sent.
 //!
-//! This file must not know what is in a snapshot, nor how it came.
+//! This file must not know what a snapshot contains, nor where it comes from.
 
 use raft_core::{EntryId, Write, WriteId};
 use std::collections::{BTreeSet, VecDeque};
 
-/// The whole files of snapshots on this node's disk.
+/// The complete snapshot files on this node's disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Files {
-    /// All of them.
+pub(crate) struct SnapshotFiles {
     on_disk: BTreeSet<EntryId>,
-    /// That of the newest record that is durable.
-    in_force: Option<EntryId>,
-    /// Those of the records that are not.
+    /// The file that the newest durable record names.
+    durable: Option<EntryId>,
+    /// The files that records in flight name.
     in_flight: VecDeque<(WriteId, EntryId)>,
-    /// Those of which the core is told in this call.
-    reported: BTreeSet<EntryId>,
+    /// The files that the core learns of in this call.
+    completed: BTreeSet<EntryId>,
 }
 
-impl Files {
-    /// What a start finds: the snapshot that the log goes by.
-    pub(crate) fn new(in_force: Option<EntryId>) -> Self {
-        Self { on_disk: in_force.into_iter().collect(), in_force, ..Self::default() }
+impl SnapshotFiles {
+    /// After a start: the file that the newest record names.
+    pub(crate) fn new(durable: Option<EntryId>) -> Self {
+        Self { on_disk: durable.into_iter().collect(), durable, ..Self::default() }
     }
 
-    /// A file is there, and the core is about to be told.
-    pub(crate) fn reported(&mut self, last: EntryId) {
+    /// A file is complete, and this call tells the core.
+    pub(crate) fn on_complete(&mut self, last: EntryId) {
         self.on_disk.insert(last);
-        self.reported.insert(last);
+        self.completed.insert(last);
     }
 
-    /// A record is asked for.
-    pub(crate) fn asked(&mut self, write: &Write) {
-        if let Some(record) = &write.snapshot {
-            self.in_flight.push_back((write.id, record.meta.last));
-        }
+    /// The core asks for this write, perhaps with a record.
+    pub(crate) fn on_write(&mut self, write: &Write) {
+        self.in_flight.extend(write.snapshot.as_ref().map(|record| (write.id, record.meta.last)));
     }
 
-    /// This record and all before it are durable.
-    pub(crate) fn persisted(&mut self, write: WriteId) {
+    /// This write and all earlier ones are durable.
+    pub(crate) fn on_persisted(&mut self, write: WriteId) {
         while let Some(&(_, last)) = self.in_flight.front().filter(|(id, _)| *id <= write) {
             self.in_flight.pop_front();
-            self.in_force = Some(last);
+            self.durable = Some(last);
         }
     }
 
-    /// The call is over: forgets the files that are obsolete, and says which. `is_made`: it is being written, by this node or from
-    /// a peer's chunks, and its end will be told of; to remove it meanwhile would be to remove what a record is about to name.
-    pub(crate) fn settle(
+    /// The call ends: returns the files that nothing needs, and no longer counts them. `is_written`: a new file of this name is
+    /// being written. *Without it*, a record could name the new file while the old one's removal deletes it.
+    pub(crate) fn take_obsolete(
         &mut self,
         is_sent: impl Fn(EntryId) -> bool,
-        is_made: impl Fn(EntryId) -> bool,
+        is_written: impl Fn(EntryId) -> bool,
     ) -> Vec<EntryId> {
-        let reported = std::mem::take(&mut self.reported);
-        if reported.is_empty() && self.on_disk.len() <= 1 {
+        let completed = std::mem::take(&mut self.completed);
+        if completed.is_empty() && self.on_disk.len() <= 1 {
             return Vec::new();
         }
-        let is_named = |last| self.in_force == Some(last) || self.in_flight.iter().any(|(_, named)| *named == last);
-        let is_over = |last: EntryId| self.in_force.is_some_and(|newest| last.index < newest.index) && !is_sent(last);
-        let is_kept = |last| is_named(last) || is_made(last);
-        let useless = |last: &EntryId| !is_kept(*last) && (reported.contains(last) || is_over(*last));
-        let useless: Vec<EntryId> = self.on_disk.iter().copied().filter(useless).collect();
-        self.on_disk.retain(|last| !useless.contains(last));
-        useless
+        let is_named = |last| self.durable == Some(last) || self.in_flight.iter().any(|(_, named)| *named == last);
+        let is_old = |last: EntryId| self.durable.is_some_and(|newest| last.index < newest.index) && !is_sent(last);
+        let is_obsolete =
+            |&last: &EntryId| !is_named(last) && !is_written(last) && (completed.contains(&last) || is_old(last));
+        let obsolete: Vec<EntryId> = self.on_disk.iter().copied().filter(is_obsolete).collect();
+        self.on_disk.retain(|last| !obsolete.contains(last));
+        obsolete
     }
 }
 
@@ -76,6 +73,7 @@ mod tests {
         EntryId::new(index, 1)
     }
 
+    /// A write with a record that names the file at `index`.
     fn naming(write: u64, index: u64) -> Write {
         let configuration = Configuration::of_voters([NodeId(1)]);
         let meta = SnapshotMeta { last: id(index), configuration: configuration.clone(), configured_at: id(1) };
@@ -83,43 +81,46 @@ mod tests {
         Write { id: WriteId(write), snapshot, ..Write::bootstrap(configuration) }
     }
 
-    #[test]
-    fn a_file_that_no_record_of_its_call_names_is_of_no_use() {
-        let mut files = Files::new(None);
-        files.reported(id(5));
-        files.reported(id(7));
-        files.asked(&naming(1, 7));
-        assert_eq!(files.settle(|_| false, |_| false), [id(5)]);
-        assert_eq!(files.settle(|_| false, |_| false), []);
-        files.reported(id(7));
-        assert_eq!(files.settle(|_| false, |_| false), [], "a record names it already");
+    /// The obsolete files while this one is being sent and that one is being written; 0: none.
+    fn obsolete(files: &mut SnapshotFiles, sent: u64, written: u64) -> Vec<u64> {
+        let obsolete = files.take_obsolete(|last| last == id(sent), |last| last == id(written));
+        obsolete.iter().map(|last| last.index.0).collect()
     }
 
     #[test]
-    fn a_file_that_is_being_made_stays_until_its_end_is_told() {
-        let mut files = Files::new(None);
-        files.reported(id(9));
-        assert_eq!(files.settle(|_| false, |last| last == id(9)), [], "another one of that name is being written");
-        files.reported(id(9));
-        files.asked(&naming(1, 9));
-        assert_eq!(files.settle(|_| false, |_| false), []);
+    fn a_file_that_no_record_of_its_call_names_is_obsolete() {
+        let mut files = SnapshotFiles::new(None);
+        files.on_complete(id(5));
+        files.on_complete(id(7));
+        files.on_write(&naming(1, 7));
+        assert_eq!([obsolete(&mut files, 0, 0), obsolete(&mut files, 0, 0)], [vec![5], vec![]]);
+        files.on_complete(id(7));
+        assert_eq!(obsolete(&mut files, 0, 0), [0; 0], "a record names it already");
     }
 
     #[test]
-    fn an_older_file_is_of_no_use_once_the_newer_record_is_durable_and_nobody_is_sent_it() {
-        let mut files = Files::new(Some(id(5)));
+    fn a_file_that_is_written_again_stays() {
+        let mut files = SnapshotFiles::new(None);
+        files.on_complete(id(9));
+        assert_eq!(obsolete(&mut files, 0, 9), [0; 0]);
+        files.on_complete(id(9));
+        files.on_write(&naming(1, 9));
+        assert_eq!(obsolete(&mut files, 0, 0), [0; 0]);
+    }
+
+    #[test]
+    fn an_older_file_is_obsolete_once_the_newer_record_is_durable_and_no_peer_is_sent_it() {
+        let mut files = SnapshotFiles::new(Some(id(5)));
         for index in [7, 9] {
-            files.reported(id(index));
-            files.asked(&naming(index, index));
-            assert_eq!(files.settle(|_| false, |_| false), [], "a crash may lead back to the older one");
+            files.on_complete(id(index));
+            files.on_write(&naming(index, index));
+            assert_eq!(obsolete(&mut files, 0, 0), [0; 0], "a crash may lead back to the older one");
         }
-        files.persisted(WriteId(6));
-        assert_eq!(files.settle(|_| false, |_| false), []);
-        files.persisted(WriteId(8));
-        assert_eq!(files.settle(|last| last == id(5), |_| false), []);
-        files.persisted(WriteId(9));
-        assert_eq!(files.settle(|last| last == id(5), |_| false), [id(7)]);
-        assert_eq!(files.settle(|_| false, |_| false), [id(5)]);
-        assert_eq!(files.settle(|_| false, |_| false), []);
+        for (persisted, sent, expected) in
+            [(6, 0, vec![]), (8, 5, vec![]), (9, 5, vec![7]), (9, 0, vec![5]), (9, 0, vec![])]
+        {
+            files.on_persisted(WriteId(persisted));
+            assert_eq!(obsolete(&mut files, sent, 0), expected, "{persisted} is durable, {sent} is sent");
+        }
     }
 }

@@ -1,126 +1,121 @@
-//! Snapshots on their way to peers: one piece at a time is under way to each, the next follows when the peer says that it has
-//! it. A peer that already has a part is sent the rest; a piece of which nothing is heard is followed by a question how far
-//! the peer is. All transfers together keep to a rate.
+//! The sending end of snapshot transfers. One chunk is in flight to each peer; the next follows once the peer has confirmed it.
+//! A transfer continues where the peer is: at its start, and after a chunk without an answer, the node asks the peer for its
+//! progress. All transfers share one rate limit.
 //!
-//! This file must not know what is in a snapshot, nor when a peer needs one.
+//! This file must not know what a snapshot contains, nor when a peer needs one.
 
-use crate::node::NodeOptions;
-use crate::node::outputs::{NodeOutput, SnapshotJob};
+use crate::interface::disk_jobs::SnapshotJob;
+use crate::interface::options::NodeOptions;
+use crate::interface::outputs::NodeOutput;
 use raft_core::{EntryId, Instant, NodeId, SnapshotMeta, SnapshotOutcome, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 use raft_store::FileChunk;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The snapshots on their way, one to a peer.
+/// The transfers in progress, one to a peer.
 #[derive(Clone, Debug)]
-pub(crate) struct SnapshotTransfers {
-    transfers: BTreeMap<NodeId, Transfer>,
+pub(crate) struct OutgoingTransfers {
+    transfers: BTreeMap<NodeId, OutgoingTransfer>,
     chunk_bytes: u64,
-    /// 0: any.
+    /// 0: no limit.
     bytes_per_second: u64,
-    patience: Duration,
-    /// When the rate allows the next piece.
+    answer_timeout: Duration,
+    /// When the rate allows the next chunk.
     free_at: Instant,
 }
 
-/// A snapshot on its way to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Transfer {
+struct OutgoingTransfer {
     term: Term,
     meta: SnapshotMeta,
-    /// The peer has said that it has so much.
+    /// The peer has the file up to here.
     acknowledged: u64,
     state: State,
 }
 
-/// Where a transfer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// The disk is asked for the bytes from here on.
+    /// The disk reads the chunk at this offset.
     Reading(u64),
-    /// They are to leave when the rate allows it.
+    /// The chunk leaves at this time, when the rate allows it.
     Ready(SnapshotChunk, Instant),
-    /// A piece that ends here, or a question, has left; until then an answer is waited for.
+    /// A chunk that ends at `end`, or a question without bytes, waits for an answer.
     Sent { end: u64, is_question: bool, until: Instant },
 }
 
-impl SnapshotTransfers {
-    /// Nothing is on its way.
+impl OutgoingTransfers {
+    /// No transfers.
     pub(crate) fn new(options: &NodeOptions) -> Self {
         Self {
             transfers: BTreeMap::new(),
             chunk_bytes: options.snapshot_chunk_bytes.max(1),
             bytes_per_second: options.snapshot_bytes_per_second,
-            patience: options.snapshot_patience.max(Duration::from_nanos(1)),
+            answer_timeout: options.snapshot_patience.max(Duration::from_nanos(1)),
             free_at: Instant(0),
         }
     }
 
-    /// Begins with a question how much of it the peer has. Takes the place of what was on its way to that peer.
+    /// Starts a transfer with a question for the peer's progress. It replaces an earlier transfer to that peer.
     pub(crate) fn begin(&mut self, to: NodeId, term: Term, meta: SnapshotMeta) -> SnapshotJob {
         let last = meta.last;
-        self.transfers.insert(to, Transfer { term, meta, acknowledged: 0, state: State::Reading(0) });
+        self.transfers.insert(to, OutgoingTransfer { term, meta, acknowledged: 0, state: State::Reading(0) });
         SnapshotJob::Read { to, last, offset: 0, max_bytes: 0 }
     }
 
-    /// Nothing is to be sent any more.
-    pub(crate) fn end(&mut self) {
+    /// Ends all transfers.
+    pub(crate) fn clear(&mut self) {
         self.transfers.clear();
     }
 
-    /// Ends the transfers that this does not hold for.
+    /// Ends the transfers for which this is false.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(NodeId, EntryId) -> bool) {
         self.transfers.retain(|to, transfer| is_wanted(*to, transfer.meta.last));
     }
 
-    /// Whether nothing is on its way.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.transfers.is_empty()
-    }
-
-    /// Whether the file of this snapshot is being sent to anybody.
-    pub(crate) fn is_sent(&self, last: EntryId) -> bool {
+    /// Whether a transfer needs the file of this snapshot.
+    pub(crate) fn is_sending(&self, last: EntryId) -> bool {
         self.transfers.values().any(|transfer| transfer.meta.last == last)
     }
 
-    /// When a piece may leave, or an answer has been waited for long enough.
+    /// When the next chunk may leave, or the next answer is overdue.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let deadline = |transfer: &Transfer| match transfer.state {
+        let deadline = |transfer: &OutgoingTransfer| match transfer.state {
             State::Reading(_) => None,
             State::Ready(_, at) | State::Sent { until: at, .. } => Some(at),
         };
         self.transfers.values().filter_map(deadline).min()
     }
 
-    /// Does what is due.
-    pub(crate) fn due(&mut self, now: Instant, outputs: &mut Vec<NodeOutput>) {
-        let patience = self.patience;
+    /// Sends the chunks whose time has come, and asks where an answer is overdue.
+    pub(crate) fn on_time(&mut self, now: Instant, outputs: &mut Vec<NodeOutput>) {
+        let until = now.after(self.answer_timeout);
         for (&to, transfer) in &mut self.transfers {
             match &transfer.state {
                 State::Ready(chunk, at) if *at <= now => {
                     let chunk = chunk.clone();
-                    outputs.push(transfer.send(to, chunk, now.after(patience)));
+                    outputs.push(transfer.send(to, chunk, until));
                 }
-                // The piece or its answer is lost, or late: the question is small, and its answer says where to go on.
+                // The chunk or its answer is lost or late: the question is small, and its answer says where to continue.
                 State::Sent { until, .. } if *until <= now => {
                     transfer.state = State::Reading(0);
                     outputs.push(SnapshotJob::Read { to, last: transfer.meta.last, offset: 0, max_bytes: 0 }.into());
                 }
-                _ => {}
+                State::Reading(_) | State::Ready(..) | State::Sent { .. } => {}
             }
         }
     }
 
-    /// The disk has read a piece; none: the file is gone.
-    pub(crate) fn read(
+    /// The disk has read a chunk; none: the file does not exist.
+    pub(crate) fn on_read(
         &mut self,
         now: Instant,
         (to, last, offset): (NodeId, EntryId, u64),
         chunk: Option<FileChunk>,
         outputs: &mut Vec<NodeOutput>,
     ) -> Option<SnapshotOutcome> {
-        let is_for = |transfer: &Transfer| transfer.meta.last == last && transfer.state == State::Reading(offset);
+        let is_for =
+            |transfer: &OutgoingTransfer| transfer.meta.last == last && transfer.state == State::Reading(offset);
         let transfer = self.transfers.get_mut(&to).filter(|transfer| is_for(transfer))?;
         let Some(FileChunk { size, checksum, bytes }) = chunk else {
             self.transfers.remove(&to);
@@ -129,42 +124,41 @@ impl SnapshotTransfers {
         let nanos = u128::from(bytes.len() as u64) * 1_000_000_000;
         let cost = nanos.checked_div(u128::from(self.bytes_per_second)).unwrap_or(0);
         let cost = Duration::from_nanos(u64::try_from(cost).unwrap_or(u64::MAX));
-        let at = self.free_at.max(now);
         let (term, meta) = (transfer.term, transfer.meta.clone());
         let chunk = SnapshotChunk { term, meta, size, checksum, offset, bytes };
         if chunk.bytes.is_empty() {
-            let until = now.after(self.patience);
-            outputs.push(transfer.send(to, chunk, until));
+            outputs.push(transfer.send(to, chunk, now.after(self.answer_timeout)));
             return None;
         }
+        let at = self.free_at.max(now);
         self.free_at = at.after(cost);
         transfer.state = State::Ready(chunk, at);
-        self.due(now, outputs);
+        self.on_time(now, outputs);
         None
     }
 
-    /// A peer says how far it is.
-    pub(crate) fn progress(
+    /// A peer reports its progress. Returns what the core must know.
+    pub(crate) fn on_progress(
         &mut self,
         from: NodeId,
         progress: SnapshotProgress,
         outputs: &mut Vec<NodeOutput>,
     ) -> Option<SnapshotOutcome> {
         let SnapshotProgress { term, last, state, .. } = progress;
-        let is_for = |transfer: &Transfer| (transfer.term, transfer.meta.last) == (term, last);
+        let is_for = |transfer: &OutgoingTransfer| (transfer.term, transfer.meta.last) == (term, last);
         let transfer = self.transfers.get_mut(&from).filter(|transfer| is_for(transfer))?;
         let outcome = match state {
             SnapshotState::Wants(offset) => {
                 let State::Sent { end, is_question, .. } = transfer.state else { return None };
-                // Behind a piece, what else is said was said before: it was sent twice, or has been overtaken.
+                // After a chunk, any other offset is from an earlier answer, duplicated or reordered.
                 if !is_question && offset != end {
                     return None;
                 }
                 transfer.state = State::Reading(offset);
                 outputs.push(SnapshotJob::Read { to: from, last, offset, max_bytes: self.chunk_bytes }.into());
-                let is_news = offset > transfer.acknowledged;
+                let has_grown = offset > transfer.acknowledged;
                 transfer.acknowledged = offset;
-                return is_news.then_some(SnapshotOutcome::Progress);
+                return has_grown.then_some(SnapshotOutcome::Progress);
             }
             SnapshotState::Delivered => SnapshotOutcome::Delivered,
             SnapshotState::Damaged => {
@@ -178,7 +172,7 @@ impl SnapshotTransfers {
     }
 }
 
-impl Transfer {
+impl OutgoingTransfer {
     fn send(&mut self, to: NodeId, chunk: SnapshotChunk, until: Instant) -> NodeOutput {
         let end = chunk.offset.saturating_add(chunk.bytes.len() as u64);
         self.state = State::Sent { end, is_question: chunk.bytes.is_empty(), until };
@@ -189,7 +183,7 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::outputs::DiskJob;
+    use crate::interface::disk_jobs::DiskJob;
     use bytes::Bytes;
     use raft_core::Configuration;
 
@@ -202,16 +196,13 @@ mod tests {
         SnapshotMeta { last: LAST, configuration, configured_at: EntryId::new(1, 1) }
     }
 
-    /// Offsets and lengths of what the disk is asked for, and of what is sent.
-    type Done = (Vec<(u64, u64)>, Vec<(u64, usize)>);
-
-    /// A transfer of 25 bytes in pieces of 10, at 10 bytes a second, with 3 seconds of patience.
-    struct Bench {
-        transfers: SnapshotTransfers,
+    /// A transfer of 25 bytes in chunks of 10, at 10 bytes per second, with 3 seconds for an answer.
+    struct Sender {
+        transfers: OutgoingTransfers,
         outputs: Vec<NodeOutput>,
     }
 
-    impl Bench {
+    impl Sender {
         fn new() -> Self {
             let options = NodeOptions {
                 snapshot_chunk_bytes: 10,
@@ -219,112 +210,103 @@ mod tests {
                 snapshot_patience: Duration::from_secs(3),
                 ..NodeOptions::default()
             };
-            let mut transfers = SnapshotTransfers::new(&options);
+            let mut transfers = OutgoingTransfers::new(&options);
             let outputs = vec![transfers.begin(PEER, Term(2), meta()).into()];
             Self { transfers, outputs }
         }
 
-        fn done(&mut self) -> Done {
-            let (mut reads, mut sends) = (Vec::new(), Vec::new());
-            for output in self.outputs.drain(..) {
-                match output {
-                    NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Read {
-                        to: PEER,
-                        last: LAST,
-                        offset,
-                        max_bytes,
-                    })) => {
-                        reads.push((offset, max_bytes));
-                    }
-                    NodeOutput::SendSnapshot { to: PEER, message: SnapshotMessage::Chunk(chunk) } => {
-                        assert_eq!((chunk.size, chunk.checksum, chunk.meta), (25, 7, meta()));
-                        sends.push((chunk.offset, chunk.bytes.len()));
-                    }
-                    other => panic!("{other:?}"),
+        /// The outputs in short: "read OFFSET+MAX", "send OFFSET+LENGTH", "verify".
+        fn done(&mut self) -> String {
+            let short = |output| match output {
+                NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Read { to: PEER, last: LAST, offset, max_bytes })) => {
+                    format!("read {offset}+{max_bytes}")
                 }
-            }
-            (reads, sends)
+                NodeOutput::Disk(DiskJob::Snapshot(SnapshotJob::Verify { last: LAST })) => "verify".to_owned(),
+                NodeOutput::SendSnapshot { to: PEER, message: SnapshotMessage::Chunk(chunk) } => {
+                    assert_eq!((chunk.size, chunk.checksum, chunk.meta), (25, 7, meta()));
+                    format!("send {}+{}", chunk.offset, chunk.bytes.len())
+                }
+                other => panic!("{other:?}"),
+            };
+            self.outputs.drain(..).map(short).collect::<Vec<_>>().join(", ")
         }
 
-        fn read(&mut self, at: u64, offset: u64, length: usize) -> Option<SnapshotOutcome> {
+        fn read(&mut self, at: u64, offset: u64, length: usize) -> String {
             let chunk = Some(FileChunk { size: 25, checksum: 7, bytes: Bytes::from(vec![0; length]) });
-            self.transfers.read(Instant(at), (PEER, LAST, offset), chunk, &mut self.outputs)
+            let outcome = self.transfers.on_read(Instant(at), (PEER, LAST, offset), chunk, &mut self.outputs);
+            assert_eq!(outcome, None);
+            self.done()
         }
 
-        fn says(&mut self, state: SnapshotState) -> Option<SnapshotOutcome> {
+        fn progress(&mut self, state: SnapshotState) -> (Option<SnapshotOutcome>, String) {
             let progress = SnapshotProgress { term: Term(2), last: LAST, checksum: 7, state };
-            self.transfers.progress(PEER, progress, &mut self.outputs)
+            (self.transfers.on_progress(PEER, progress, &mut self.outputs), self.done())
         }
 
-        fn due(&mut self, at: u64) {
-            self.transfers.due(Instant(at), &mut self.outputs);
+        fn time(&mut self, at: u64) -> String {
+            self.transfers.on_time(Instant(at), &mut self.outputs);
+            self.done()
         }
     }
 
-    #[test]
-    fn a_peer_is_asked_how_far_it_is_and_sent_the_rest_at_the_rate() {
-        let mut bench = Bench::new();
-        assert_eq!(bench.done(), (vec![(0, 0)], vec![]));
-        assert_eq!(bench.read(0, 0, 0), None);
-        assert_eq!(bench.done(), (vec![], vec![(0, 0)]));
-        assert_eq!(bench.says(SnapshotState::Wants(4)), Some(SnapshotOutcome::Progress), "it had a part");
-        assert_eq!(bench.done(), (vec![(4, 10)], vec![]));
-        assert_eq!(bench.read(5, 4, 10), None);
-        assert_eq!(bench.done(), (vec![], vec![(4, 10)]), "the first is free");
-        assert_eq!(bench.says(SnapshotState::Wants(14)), Some(SnapshotOutcome::Progress));
-        assert_eq!(bench.done(), (vec![(14, 10)], vec![]));
-        bench.read(6, 14, 10);
-        assert_eq!((bench.done(), bench.transfers.deadline()), ((vec![], vec![]), Some(Instant(SECOND + 5))));
-        bench.due(SECOND + 4);
-        assert_eq!(bench.done(), (vec![], vec![]));
-        bench.due(SECOND + 5);
-        assert_eq!(bench.done(), (vec![], vec![(14, 10)]));
-        assert!(bench.transfers.is_sent(LAST) && !bench.transfers.is_sent(EntryId::new(9, 1)));
-        assert_eq!(bench.says(SnapshotState::Delivered), Some(SnapshotOutcome::Delivered));
-        assert!(bench.transfers.is_empty() && !bench.transfers.is_sent(LAST));
-        assert_eq!(bench.says(SnapshotState::Delivered), None, "it is over");
+    /// Progress that the core learns of, and what the node does next.
+    fn grown(next: &str) -> (Option<SnapshotOutcome>, String) {
+        (Some(SnapshotOutcome::Progress), next.to_owned())
     }
 
     #[test]
-    fn what_is_lost_is_asked_for_again_from_where_the_peer_is() {
-        let mut bench = Bench::new();
-        bench.read(0, 0, 0);
-        bench.says(SnapshotState::Wants(10));
-        bench.read(0, 10, 10);
-        bench.done();
-        assert_eq!(bench.says(SnapshotState::Wants(10)), None, "said before the piece came");
-        assert_eq!((bench.done(), bench.transfers.deadline()), ((vec![], vec![]), Some(Instant(3 * SECOND))));
-        bench.due(3 * SECOND);
-        assert_eq!(bench.done(), (vec![(0, 0)], vec![]));
-        bench.read(3 * SECOND, 0, 0);
-        bench.done();
-        assert_eq!(bench.says(SnapshotState::Wants(0)), None, "it has been started again: nothing new is there");
-        assert_eq!(bench.done(), (vec![(0, 10)], vec![]));
+    fn a_peer_is_asked_for_its_progress_and_sent_the_rest_at_the_rate() {
+        let mut sender = Sender::new();
+        assert_eq!((sender.done(), sender.read(0, 0, 0)), ("read 0+0".to_owned(), "send 0+0".to_owned()));
+        assert_eq!(sender.progress(SnapshotState::Wants(4)), grown("read 4+10"), "it had a part");
+        assert_eq!(sender.read(5, 4, 10), "send 4+10", "the first chunk leaves at once");
+        assert_eq!(sender.progress(SnapshotState::Wants(14)), grown("read 14+10"));
+        assert_eq!((sender.read(6, 14, 10).as_str(), sender.transfers.deadline()), ("", Some(Instant(SECOND + 5))));
+        assert_eq!([sender.time(SECOND + 4), sender.time(SECOND + 5)], ["", "send 14+10"]);
+        assert!(sender.transfers.is_sending(LAST) && !sender.transfers.is_sending(EntryId::new(9, 1)));
+        assert_eq!(sender.progress(SnapshotState::Delivered), (Some(SnapshotOutcome::Delivered), String::new()));
+        assert!(!sender.transfers.is_sending(LAST));
+        assert_eq!(sender.progress(SnapshotState::Delivered), (None, String::new()), "it is over");
     }
 
     #[test]
-    fn an_end_is_told_and_answers_to_other_questions_are_not_heard() {
-        for (state, outcome) in [
-            (SnapshotState::Delivered, SnapshotOutcome::Delivered),
-            (SnapshotState::Unwanted, SnapshotOutcome::Failed),
-            (SnapshotState::Damaged, SnapshotOutcome::Failed),
+    fn a_lost_chunk_is_followed_by_a_question_and_sent_again() {
+        let mut sender = Sender::new();
+        sender.done();
+        sender.read(0, 0, 0);
+        sender.progress(SnapshotState::Wants(10));
+        assert_eq!(sender.read(0, 10, 10), "send 10+10");
+        assert_eq!(sender.progress(SnapshotState::Wants(10)), (None, String::new()), "from before the chunk");
+        assert_eq!(sender.transfers.deadline(), Some(Instant(3 * SECOND)));
+        assert_eq!(sender.time(3 * SECOND), "read 0+0");
+        assert_eq!(sender.read(3 * SECOND, 0, 0), "send 0+0");
+        let restarted = (None, "read 0+10".to_owned());
+        assert_eq!(sender.progress(SnapshotState::Wants(0)), restarted, "the peer has restarted: no progress");
+    }
+
+    #[test]
+    fn a_transfer_ends_by_its_own_answers_only() {
+        for (state, outcome, job) in [
+            (SnapshotState::Delivered, SnapshotOutcome::Delivered, ""),
+            (SnapshotState::Unwanted, SnapshotOutcome::Failed, ""),
+            (SnapshotState::Damaged, SnapshotOutcome::Failed, "verify"),
         ] {
-            let mut bench = Bench::new();
-            bench.read(0, 0, 0);
+            let mut sender = Sender::new();
+            sender.done();
+            sender.read(0, 0, 0);
             let other = SnapshotProgress { term: Term(1), last: LAST, checksum: 7, state };
-            assert_eq!(bench.transfers.progress(PEER, other, &mut bench.outputs), None, "of an earlier term");
-            assert_eq!(bench.transfers.progress(NodeId(3), other, &mut bench.outputs), None, "nothing is sent there");
-            assert_eq!(bench.says(state), Some(outcome));
-            let verify = bench.outputs.contains(&SnapshotJob::Verify { last: LAST }.into());
-            assert_eq!(verify, state == SnapshotState::Damaged, "its own file is checked");
-            assert!(bench.transfers.is_empty());
+            assert_eq!(sender.transfers.on_progress(PEER, other, &mut sender.outputs), None, "of an earlier term");
+            assert_eq!(sender.transfers.on_progress(NodeId(3), other, &mut sender.outputs), None, "of another peer");
+            assert_eq!(sender.progress(state), (Some(outcome), job.to_owned()));
+            assert!(!sender.transfers.is_sending(LAST));
         }
-        let mut gone = Bench::new();
-        assert_eq!(gone.read(0, 3, 0), None, "it was not asked for");
-        let none = gone.transfers.read(Instant(0), (PEER, LAST, 0), None, &mut gone.outputs);
-        assert_eq!((none, gone.transfers.is_empty()), (Some(SnapshotOutcome::Failed), true));
-        let mut unwanted = Bench::new();
+        let mut gone = Sender::new();
+        gone.done();
+        assert_eq!(gone.read(0, 3, 0), "", "an unexpected chunk");
+        let outcome = gone.transfers.on_read(Instant(0), (PEER, LAST, 0), None, &mut gone.outputs);
+        assert_eq!((outcome, gone.transfers.is_sending(LAST)), (Some(SnapshotOutcome::Failed), false));
+        let mut unwanted = Sender::new();
         unwanted.transfers.retain(|to, last| (to, last) != (PEER, LAST));
-        assert!(unwanted.transfers.is_empty());
+        assert!(!unwanted.transfers.is_sending(LAST));
     }
 }

@@ -1,29 +1,27 @@
-//! When a snapshot is taken: after so many applied entries or bytes of them, or when it is wished (Raft §7). One at a time.
+//! When to take a snapshot: after so many applied entries or bytes, or on request (Raft §7).
 //!
 //! This file must not know what a snapshot contains.
 
-use crate::node::NodeOptions;
+use crate::interface::options::NodeOptions;
 use raft_core::LogIndex;
 
-/// What has been applied since the newest snapshot, and whether one is being saved.
+/// What was applied since the newest snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Policy {
+pub(crate) struct SnapshotPolicy {
     /// `u64::MAX` for never.
     after_entries: u64,
     /// `u64::MAX` for never.
     after_bytes: u64,
-    /// The newest snapshot, be it still on its way to the disk, covers up to here.
+    /// The index of the newest snapshot, even one that is still being saved.
     covered: LogIndex,
-    /// The bytes of the entries that were applied after that.
+    /// The bytes of the entries applied after that.
     bytes: u64,
-    /// The one that the host is saving.
-    saving: Option<LogIndex>,
-    /// Somebody has asked for one in this call.
+    /// This call contains a request for a snapshot.
     pub(crate) requested: bool,
 }
 
-impl Policy {
-    /// Nothing is applied and nothing covered.
+impl SnapshotPolicy {
+    /// Nothing is applied and there is no snapshot.
     pub(crate) fn new(options: &NodeOptions) -> Self {
         let limit = |value| if value == 0 { u64::MAX } else { value };
         Self {
@@ -31,40 +29,32 @@ impl Policy {
             after_bytes: limit(options.snapshot_after_bytes),
             covered: LogIndex(0),
             bytes: 0,
-            saving: None,
             requested: false,
         }
     }
 
-    /// Entries of so many bytes were applied.
-    pub(crate) fn applied(&mut self, bytes: u64) {
+    /// The node applied entries of so many bytes.
+    pub(crate) fn on_applied(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The state has been set to a snapshot that ends at `last`.
-    pub(crate) fn restored(&mut self, last: LogIndex) {
+    /// The state is now that of a snapshot at `last`.
+    pub(crate) fn on_restored(&mut self, last: LogIndex) {
         self.covered = self.covered.max(last);
         self.bytes = 0;
     }
 
-    /// Whether a snapshot of the state at `applied` is to be taken now. Forgets the wish: it was for now.
+    /// Whether to take a snapshot of the state at `applied` now. Clears a request: it is for one call only.
     pub(crate) fn is_due(&mut self, applied: LogIndex) -> bool {
         let requested = std::mem::take(&mut self.requested);
         let entries = applied.0.saturating_sub(self.covered.0);
         let grown = entries >= self.after_entries || self.bytes >= self.after_bytes;
-        self.saving.is_none() && entries > 0 && (requested || grown)
+        entries > 0 && (requested || grown)
     }
 
-    /// The host is asked to save one of the state at `applied`.
+    /// The node starts to save a snapshot of the state at `applied`.
     pub(crate) fn begin(&mut self, applied: LogIndex) {
-        self.saving = Some(applied);
-        self.covered = applied;
-        self.bytes = 0;
-    }
-
-    /// The host has saved it, or has given it up. Whether that was asked for.
-    pub(crate) fn saved(&mut self, index: LogIndex) -> bool {
-        self.saving.take_if(|saving| *saving == index).is_some()
+        (self.covered, self.bytes) = (applied, 0);
     }
 }
 
@@ -72,43 +62,40 @@ impl Policy {
 mod tests {
     use super::*;
 
-    fn policy(snapshot_after_entries: u64, snapshot_after_bytes: u64) -> Policy {
-        Policy::new(&NodeOptions { snapshot_after_entries, snapshot_after_bytes, ..NodeOptions::default() })
+    fn policy(snapshot_after_entries: u64, snapshot_after_bytes: u64) -> SnapshotPolicy {
+        SnapshotPolicy::new(&NodeOptions { snapshot_after_entries, snapshot_after_bytes, ..NodeOptions::default() })
     }
 
     #[test]
-    fn it_is_due_after_so_many_entries_or_bytes() {
-        let after = |mut policy: Policy, index, bytes| {
-            policy.applied(bytes);
-            policy.is_due(LogIndex(index))
-        };
-        assert!(!after(policy(10, 0), 9, u64::MAX - 1) && after(policy(10, 0), 10, 0));
-        assert!(!after(policy(0, 10), 1_000, 9) && after(policy(0, 10), 1, 10));
-        assert!(!after(policy(0, 0), 1 << 40, 1 << 60), "never");
+    fn a_snapshot_is_due_after_so_many_entries_or_bytes() {
         let mut restored = policy(10, 10);
-        restored.applied(9);
-        restored.restored(LogIndex(5));
-        assert!(!after(restored.clone(), 14, 9) && after(restored, 15, 0), "counted from the snapshot on");
+        restored.on_applied(9);
+        restored.on_restored(LogIndex(5));
+        for (policy, applied, bytes, expected) in [
+            (policy(10, 0), 9, u64::MAX - 1, false),
+            (policy(10, 0), 10, 0, true),
+            (policy(0, 10), 1_000, 9, false),
+            (policy(0, 10), 1, 10, true),
+            (policy(0, 0), 1 << 40, 1 << 60, false),
+            (restored.clone(), 14, 9, false),
+            (restored, 15, 0, true),
+        ] {
+            let mut after = policy.clone();
+            after.on_applied(bytes);
+            assert_eq!(after.is_due(LogIndex(applied)), expected, "{policy:?} at {applied} after {bytes} bytes");
+        }
     }
 
     #[test]
-    fn there_is_one_at_a_time() {
-        let mut policy = policy(10, 0);
-        assert!(policy.is_due(LogIndex(10)));
-        policy.begin(LogIndex(10));
-        assert!(!policy.is_due(LogIndex(30)), "one is being saved");
-        assert!(!policy.saved(LogIndex(9)), "another was asked for");
-        assert!(policy.saved(LogIndex(10)) && !policy.saved(LogIndex(10)));
-        assert!(!policy.is_due(LogIndex(19)) && policy.is_due(LogIndex(20)));
-    }
-
-    #[test]
-    fn a_wish_is_for_now_and_for_something_new() {
+    fn a_request_is_for_one_call_and_for_something_new() {
         let mut policy = policy(0, 0);
         policy.requested = true;
         assert!(!policy.is_due(LogIndex(0)), "nothing is applied");
-        assert!(!policy.is_due(LogIndex(1)), "that was then");
+        assert!(!policy.is_due(LogIndex(1)), "that was another call");
         policy.requested = true;
         assert!(policy.is_due(LogIndex(1)));
+        policy.begin(LogIndex(1));
+        policy.requested = true;
+        assert!(!policy.is_due(LogIndex(1)), "there is a snapshot of this state");
     }
 }

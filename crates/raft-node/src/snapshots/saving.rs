@@ -1,64 +1,65 @@
-//! A snapshot of this node's own state on its way to its file, piece by piece, so that neither making it nor writing it
-//! keeps anything else waiting.
+//! A snapshot of this node's own state on its way to its file, chunk by chunk, so that neither encoding nor writing it delays
+//! anything else.
 //!
 //! This file must not know when a snapshot is taken, nor who needs it.
 
-use crate::node::outputs::{SnapshotFile, SnapshotJob};
-use crate::snapshots::content::Pieces;
-use crate::state_machine::SnapshotSource;
+use super::content::SnapshotEncoder;
+use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob};
+use crate::interface::state_machine::SnapshotSource;
 use raft_core::{EntryId, SnapshotMeta};
 
-/// A snapshot of which one piece is on its way to the disk.
+/// A snapshot with one chunk in flight to the disk.
 #[derive(Clone, Debug)]
-pub(crate) struct Saving<C> {
+pub(crate) struct SavingSnapshot<C> {
     meta: SnapshotMeta,
-    pieces: Pieces<C>,
-    /// Where the piece on its way ends.
+    encoder: SnapshotEncoder<C>,
+    max_bytes: usize,
+    /// Where the chunk in flight ends.
     end: u64,
-    /// It is the last one.
+    /// Whether that is the last one.
     is_last: bool,
 }
 
-/// What a piece that has been written means.
+/// What follows a written chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Saved {
-    /// There is more to write.
+    /// The next chunk.
     Next(Box<SnapshotJob>),
-    /// The file is whole and durable.
-    Whole,
-    /// It was not asked for.
+    /// Nothing: the file is complete and durable.
+    Complete,
+    /// Nothing: this chunk was not in flight.
     Unexpected,
 }
 
-impl<C: SnapshotSource> Saving<C> {
-    /// Begins, and gives the first piece.
-    pub(crate) fn begin(meta: SnapshotMeta, pieces: Pieces<C>, max_bytes: usize) -> (Self, SnapshotJob) {
-        let mut saving = Self { meta, pieces, end: 0, is_last: false };
-        let first = saving.next(max_bytes);
+impl<C: SnapshotSource> SavingSnapshot<C> {
+    /// Starts with the first chunk of at most `max_bytes`.
+    pub(crate) fn begin(meta: SnapshotMeta, encoder: SnapshotEncoder<C>, max_bytes: usize) -> (Self, SnapshotJob) {
+        let mut saving = Self { meta, encoder, max_bytes, end: 0, is_last: false };
+        let first = saving.next();
         (saving, first)
     }
 
-    /// Its last entry.
+    /// The last entry that the snapshot covers.
     pub(crate) fn last(&self) -> EntryId {
         self.meta.last
     }
 
-    /// The file of the snapshot that ends with `last` is written up to `end`.
-    pub(crate) fn written(&mut self, last: EntryId, end: u64, max_bytes: usize) -> Saved {
+    /// The file of the snapshot at `last` is written up to `end`.
+    pub(crate) fn on_written(&mut self, last: EntryId, end: u64) -> Saved {
         if (last, end) != (self.meta.last, self.end) {
             Saved::Unexpected
         } else if self.is_last {
-            Saved::Whole
+            Saved::Complete
         } else {
-            Saved::Next(Box::new(self.next(max_bytes)))
+            Saved::Next(Box::new(self.next()))
         }
     }
 
-    /// That there are no more bytes is known only once they are asked for: the last piece is empty.
-    fn next(&mut self, max_bytes: usize) -> SnapshotJob {
-        let piece = self.pieces.next(max_bytes);
-        self.is_last = piece.is_none();
-        let (offset, bytes) = (self.end, piece.unwrap_or_default());
+    /// The last chunk is empty: only the encoder knows the end, once it has no more bytes.
+    fn next(&mut self) -> SnapshotJob {
+        let chunk = self.encoder.next_chunk(self.max_bytes);
+        self.is_last = chunk.is_none();
+        let (offset, bytes) = (self.end, chunk.unwrap_or_default());
         self.end += bytes.len() as u64;
         let (file, meta, is_last) = (SnapshotFile::Own, self.meta.clone(), self.is_last);
         SnapshotJob::Write { file, meta, offset, bytes, is_last }

@@ -437,7 +437,7 @@ impl Sometimes {
     fn replied(&mut self, reply: &Reply) {
         match reply {
             Reply::LeadershipTransferred { .. } => self.mark("transfer_done"),
-            Reply::NotHandedOver { .. } => self.mark("transfer_failed"),
+            Reply::TransferFailed { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
             Reply::NoSpace => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),

@@ -224,7 +224,7 @@ impl fmt::Display for Answer<'_> {
                 write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
             }
             Reply::LeadershipTransferred { to } => write!(f, "handed over to {to}, Thesis §3.10"),
-            Reply::NotHandedOver { reason } => write!(f, "not handed over: {reason}"),
+            Reply::TransferFailed { reason } => write!(f, "not handed over: {reason}"),
             Reply::SessionExpired => write!(f, "the session is unknown"),
             Reply::AlreadyAnswered => write!(f, "applied before, and its answer forgotten, Thesis §6.3"),
             Reply::Rejected { reason } => write!(f, "rejected: {reason}"),

@@ -400,7 +400,7 @@ fn reply(reply: &Reply) -> Value {
             })
         }
         Reply::LeadershipTransferred { to } => json!({ "kind": "handed_over", "to": to.0 }),
-        Reply::NotHandedOver { reason } => {
+        Reply::TransferFailed { reason } => {
             let reason = match reason {
                 TransferFailure::TimedOut => "timed_out",
                 TransferFailure::NoTarget => "no_target",

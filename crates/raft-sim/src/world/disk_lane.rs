@@ -60,7 +60,7 @@ impl World {
         let is_early = self.choices.draw(JOB_EARLY, node.0, host.jobs + 1).chance_ppm(500_000);
         let reads = match &job {
             DiskJob::ReadLog { .. } | DiskJob::Snapshot(SnapshotJob::Load { .. } | SnapshotJob::Read { .. }) => true,
-            DiskJob::MakeRoom | DiskJob::Compact { .. } => false,
+            DiskJob::ReserveSpace | DiskJob::Compact { .. } => false,
             DiskJob::Snapshot(
                 SnapshotJob::Write { .. }
                 | SnapshotJob::Verify { .. }
@@ -177,7 +177,7 @@ impl World {
                 let input = NodeInput::LogRead { read, entries: entries.clone() };
                 self.give(node, given(RecordKind::LogRead { read, entries }, input));
             }
-            (DiskJob::MakeRoom, input) => self.give_space(node, input, Some(cause)),
+            (DiskJob::ReserveSpace, input) => self.give_space(node, input, Some(cause)),
             (DiskJob::Snapshot(job), input) => {
                 let kind = about_snapshot(&job, input.as_ref(), done.durable);
                 match (kind, input) {
@@ -210,7 +210,7 @@ impl World {
             DiskJob::ReadLog { read, first, last, max_bytes } => {
                 Some(RecordKind::ReadAsked { read: *read, first: *first, last: *last, max_bytes: *max_bytes })
             }
-            DiskJob::MakeRoom => Some(RecordKind::SpaceAsked),
+            DiskJob::ReserveSpace => Some(RecordKind::SpaceAsked),
             DiskJob::Compact { before } => Some(RecordKind::Compacted { before: *before }),
             DiskJob::Snapshot(SnapshotJob::Load { meta }) => {
                 process.wanted = Some(meta.last);

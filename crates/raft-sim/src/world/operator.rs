@@ -182,7 +182,7 @@ impl World {
         let fault = errand.work.fault();
         let senseless = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
         let told_to = matches!(reply, Reply::LeadershipTransferred { .. });
-        if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::NotHandedOver { .. }) || told_to {
+        if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::TransferFailed { .. }) || told_to {
             self.fault_counts.matter(fault);
         }
         let done = matches!(reply, Reply::ConfigurationDecided { .. }) || told_to;

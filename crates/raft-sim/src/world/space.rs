@@ -28,7 +28,8 @@ impl World {
     /// Nothing waits for the disk: it makes room ahead, if there is less than is wanted.
     pub(super) fn preallocate(&mut self, node: NodeId) {
         let Some(host) = self.hosts.get_mut(&node) else { return };
-        let Some(process) = host.process.as_mut().filter(|process| process.executor.is_short(&process.store)) else {
+        let Some(process) = host.process.as_mut().filter(|process| process.executor.can_preallocate(&process.store))
+        else {
             return;
         };
         match process.executor.preallocate(&mut process.store) {

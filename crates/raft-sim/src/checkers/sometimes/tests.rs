@@ -256,7 +256,7 @@ fn what_an_operator_is_told() {
     let mut script = Script::led();
     for reply in [
         Reply::LeadershipTransferred { to: NodeId(2) },
-        Reply::NotHandedOver { reason: TransferFailure::TimedOut },
+        Reply::TransferFailed { reason: TransferFailure::TimedOut },
         Reply::Rejected { reason: RejectReason::NotReady },
         Reply::Rejected { reason: RejectReason::Busy },
     ] {

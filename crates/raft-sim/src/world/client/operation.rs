@@ -255,7 +255,7 @@ impl Pending {
             | Reply::Watched { .. }
             | Reply::ConfigurationDecided { .. }
             | Reply::LeadershipTransferred { .. }
-            | Reply::NotHandedOver { .. } => None,
+            | Reply::TransferFailed { .. } => None,
         }
     }
 

@@ -1,0 +1,72 @@
+//! What a node asks its host to do, and what it reports.
+
+use super::disk_jobs::{DiskJob, SnapshotJob};
+use super::requests::Reply;
+use super::state_machine::SnapshotError;
+use raft_core::{
+    Configuration, Entries, EntryId, Event, NodeId, RejectReason, RequestId, Rpc, SnapshotMeta, StopReason, Term, Write,
+};
+use raft_proto::SnapshotMessage;
+
+/// An output of [`Node::step`](crate::Node::step). The host may execute each one at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NodeOutput {
+    /// Send a protocol message. It may be lost, duplicated, delayed or reordered.
+    Send { to: NodeId, rpc: Rpc },
+    /// Send a message of a snapshot transfer, on a path where no protocol message waits behind it. It may be lost, duplicated
+    /// or delayed.
+    SendSnapshot { to: NodeId, message: SnapshotMessage },
+    /// Make this durable, then report `Persisted`. A call may ask for several writes, in order of id.
+    Persist(Write),
+    /// Run a disk job. [`DiskQueue`](crate::DiskQueue) has the order.
+    Disk(DiskJob),
+    /// Reply to a client.
+    Reply { id: RequestId, reply: Reply },
+    /// Something has happened.
+    Report(Report),
+}
+
+impl NodeOutput {
+    pub(crate) fn rejected(id: RequestId, reason: RejectReason) -> Self {
+        Self::Reply { id, reply: Reply::Rejected { reason } }
+    }
+}
+
+impl From<SnapshotJob> for NodeOutput {
+    fn from(job: SnapshotJob) -> Self {
+        Self::Disk(DiskJob::Snapshot(job))
+    }
+}
+
+impl From<Report> for NodeOutput {
+    fn from(report: Report) -> Self {
+        Self::Report(report)
+    }
+}
+
+/// An event in a node, for logs, traces and tests. `SnapshotUnreadable` and `Stopped` end the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Report {
+    /// The node applied these entries, no-ops and configurations among them; `state_hash` is the state after them. Only if
+    /// [`Config::observe`](raft_core::Config::observe) is on.
+    Applied { entries: Entries, state_hash: u128 },
+    /// A peer's snapshot arrived completely, and this node cannot use it.
+    SnapshotRefused { from: NodeId, meta: SnapshotMeta, error: SnapshotError },
+    /// The state is now that of this snapshot. The hash is there if [`Config::observe`](raft_core::Config::observe) is on.
+    Restored { meta: SnapshotMeta, state_hash: Option<u128> },
+    /// The node cannot read its newest snapshot, and has no other way to its state: the disk is damaged, or another version
+    /// wrote it. The node applies nothing more; **end the process**.
+    SnapshotUnreadable { meta: SnapshotMeta, error: SnapshotError },
+    /// This node led in `term` and no longer does.
+    LeadershipLost { term: Term },
+    /// The known leader of the current term changed.
+    LeaderChanged { term: Term, leader: Option<NodeId> },
+    /// The configuration, carried by the entry `at`, changed or was committed.
+    ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
+    /// The replica has stopped for good; **end the process**.
+    Stopped { reason: StopReason },
+    /// An event of the core, for traces. Only if [`Config::observe`](raft_core::Config::observe) is on.
+    Observed(Event),
+}

@@ -1,0 +1,74 @@
+//! What a client can request, and the replies.
+
+use bytes::Bytes;
+use raft_core::{Configuration, EntryId, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, TransferFailure};
+
+/// A client session, named by the index of the entry that opened it (Thesis §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A command with its place in a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCommand {
+    /// The session.
+    pub session: SessionId,
+    /// The command's number in the session, from 1; a retry repeats it.
+    pub sequence: u64,
+    /// The lowest number whose reply the client still waits for: the session may forget replies below it.
+    pub lowest_pending: u64,
+    /// The state machine's command, opaque to the node.
+    pub command: Bytes,
+}
+
+/// A client's request. Commands and queries are opaque to the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Request {
+    /// Open a session, in which commands are applied exactly once.
+    OpenSession,
+    /// Apply a command exactly once, however often it is sent.
+    Command(SessionCommand),
+    /// A linearizable read; `mode` says what may confirm it.
+    Query { query: Bytes, mode: ReadMode },
+    /// A read of the state that this node has applied, which may be old.
+    StaleQuery { query: Bytes },
+    /// A query that waits until the state machine of this node, leader or not, has a response. The reply contains the next
+    /// query, for this node or any other. The state machine guarantees that this skips and repeats nothing.
+    Watch { query: Bytes },
+    /// Change the configuration (Raft §6).
+    ChangeMembership { change: MembershipChange },
+    /// Transfer leadership (Thesis §3.10) to this voter; none: to the one with the longest log that responds.
+    TransferLeadership { to: Option<NodeId> },
+}
+
+/// The reply to a request. A `response` is the state machine's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+pub enum Reply {
+    /// The session is open.
+    SessionOpened { session: SessionId },
+    /// The command was applied at `entry`, now or when it was first sent.
+    Applied { entry: EntryId, response: Bytes },
+    /// The response to a query of the state after the entry at `applied`.
+    Answer { applied: LogIndex, response: Bytes },
+    /// The response to a watch of the state after the entry at `applied`, and the next query; none: the watch is over.
+    Watched { applied: LogIndex, response: Bytes, next: Option<Bytes> },
+    /// The change is committed. If `configuration` is joint, this leader or the next one ends it.
+    ConfigurationDecided { entry: EntryId, configuration: Configuration },
+    /// This node no longer leads; the target has started its election.
+    LeadershipTransferred { to: NodeId },
+    /// Leadership was not transferred.
+    TransferFailed { reason: TransferFailure },
+    /// The session never existed or has ended. This attempt had no effect; an earlier one may have had.
+    SessionExpired,
+    /// The client said that it no longer waits for this number. The command was applied earlier or never will be.
+    AlreadyAnswered,
+    /// The request had no effect.
+    Rejected { reason: RejectReason },
+    /// Another entry replaced the one of this attempt: this attempt had no effect.
+    Lost,
+    /// The node lost leadership or installed a snapshot meanwhile: the request may take effect now, later or never.
+    Unknown,
+    /// The request had no effect: this node leads, and its disk has no space for more entries.
+    NoSpace,
+}

@@ -1,0 +1,58 @@
+//! What becomes of a client's request: an input of the core, a waiting watch, or a reply at once.
+
+use super::Node;
+use crate::clients::envelope::Envelope;
+use crate::interface::outputs::NodeOutput;
+use crate::interface::requests::{Reply, Request};
+use crate::interface::state_machine::StateMachine;
+use raft_core::{Input, RejectReason, RequestId, RoleKind};
+
+impl<S: StateMachine> Node<S> {
+    pub(super) fn request(&mut self, id: RequestId, request: Request, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+        let is_stopped = self.raft.role() == RoleKind::Stopped;
+        let envelope = match request {
+            Request::OpenSession => Envelope::OpenSession,
+            Request::Command(command) => Envelope::Command(command),
+            Request::Query { query, mode } => {
+                self.reads.insert(id, query);
+                return Some(Input::Read { id, mode });
+            }
+            Request::StaleQuery { .. } | Request::Watch { .. } if is_stopped => {
+                outputs.push(NodeOutput::rejected(id, RejectReason::Stopped));
+                return None;
+            }
+            Request::StaleQuery { query } => {
+                outputs.push(NodeOutput::Reply { id, reply: self.answer(&query) });
+                return None;
+            }
+            Request::Watch { query } => {
+                if !self.watches.insert(id, query) {
+                    outputs.push(NodeOutput::rejected(id, RejectReason::Busy));
+                }
+                return None;
+            }
+            // The write counts its size: changes are rare, and small compared with the reserve.
+            Request::ChangeMembership { change } => {
+                return self.admit(id, 0, outputs).then_some(Input::ChangeMembership { id, change });
+            }
+            Request::TransferLeadership { to } => return Some(Input::TransferLeadership { id, to }),
+        };
+        let command = envelope.encode();
+        self.admit(id, command.len(), outputs).then_some(Input::Propose { id, command })
+    }
+
+    /// Whether the disk has space for the entry of a request; if not, replies here.
+    fn admit(&mut self, id: RequestId, bytes: usize, outputs: &mut Vec<NodeOutput>) -> bool {
+        let Err(reply) = self.disk_budget.admit_command(bytes) else { return true };
+        // The core's reply, without the core: it might become leader in this very call and accept the request.
+        let reply = match self.raft.role() {
+            RoleKind::Leader => reply,
+            RoleKind::Stopped => Reply::Rejected { reason: RejectReason::Stopped },
+            RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate => {
+                Reply::Rejected { reason: RejectReason::NotLeader { leader: self.raft.leader() } }
+            }
+        };
+        outputs.push(NodeOutput::Reply { id, reply });
+        false
+    }
+}
