@@ -1,4 +1,4 @@
-//! Bytes to core types. Total: any bytes give a value or a [`DecodeError`]. Command bytes share the buffer they came in.
+//! Bytes to core types. Total: any bytes give a value or a [`DecodeError`]. Commands share the memory of the buffer.
 
 use crate::error::DecodeError;
 use crate::wire::raft as w;
@@ -17,15 +17,15 @@ use std::time::Duration;
 /// The rpc in these bytes.
 ///
 /// # Errors
-/// The bytes are no `raft.v1.PeerMessage`, or one that this version does not know.
+/// The bytes are not a `raft.v1.PeerMessage` that this version knows.
 pub fn decode_rpc(bytes: Bytes) -> Result<Rpc, DecodeError> {
     rpc_from_wire(w::PeerMessage::decode(bytes)?)
 }
 
-/// The rpc in a message of the wire. The bytes of commands are shared.
+/// The rpc in a wire message. Commands share their memory.
 ///
 /// # Errors
-/// Something required is missing, or of a kind that this version does not know.
+/// A required field is missing or has a kind that this version does not know.
 pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
     use peer_message::Rpc as Wire;
     Ok(match message.rpc.ok_or(DecodeError::Missing("PeerMessage.rpc"))? {
@@ -66,10 +66,10 @@ pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
     })
 }
 
-/// The write in these bytes. Its id, which is not stored, is 0.
+/// The write in these bytes, with id 0: ids are not stored.
 ///
 /// # Errors
-/// The bytes are no `raft.store.v1.Record`, or one that this version does not know.
+/// The bytes are not a `raft.store.v1.Record` that this version knows.
 pub fn decode_write(bytes: Bytes) -> Result<Write, DecodeError> {
     let record = store::Record::decode(bytes)?;
     Ok(Write {
@@ -89,10 +89,10 @@ fn decode_snapshot_record(record: store::SnapshotRecord) -> Result<SnapshotRecor
     Ok(SnapshotRecord { meta, log })
 }
 
-/// What a snapshot stands for.
+/// The metadata of a snapshot in a wire message.
 ///
 /// # Errors
-/// Something required is missing, or a list does not ascend.
+/// A required field is missing, or a list does not ascend.
 pub fn snapshot_meta_from_wire(meta: w::SnapshotMeta) -> Result<SnapshotMeta, DecodeError> {
     let configuration = meta.configuration.ok_or(DecodeError::Missing("SnapshotMeta.configuration"))?;
     Ok(SnapshotMeta {

@@ -14,7 +14,7 @@ pub fn encode_rpc(rpc: &Rpc) -> Vec<u8> {
     rpc_to_wire(rpc).encode_to_vec()
 }
 
-/// An rpc as a message of the wire. The bytes of commands are shared.
+/// An rpc as a wire message. Commands share their memory.
 pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
     use peer_message::Rpc as Wire;
     let rpc = match rpc {
@@ -54,7 +54,7 @@ pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
     w::PeerMessage { rpc: Some(rpc) }
 }
 
-/// The bytes of a write: a `raft.store.v1.Record`. Its id is not among them: ids are counted anew after every start.
+/// The bytes of a write: a `raft.store.v1.Record`, without its id: ids restart with the node.
 pub fn encode_write(write: &Write) -> Vec<u8> {
     let record = store::Record {
         hard_state: write
@@ -70,7 +70,7 @@ pub fn encode_write(write: &Write) -> Vec<u8> {
     record.encode_to_vec()
 }
 
-/// What a snapshot stands for, as a message of the wire.
+/// The metadata of a snapshot as a wire message.
 pub fn snapshot_meta_to_wire(meta: &SnapshotMeta) -> w::SnapshotMeta {
     w::SnapshotMeta {
         last: Some(entry_id(meta.last)),

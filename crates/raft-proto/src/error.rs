@@ -1,18 +1,18 @@
-//! Why bytes are no message.
+//! Why bytes cannot be decoded.
 
-/// Why bytes were refused. Names the place as the `.proto` files do.
+/// Why bytes cannot be decoded. Fields have their names in the `.proto` files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// The bytes are no protobuf of the expected message.
+    /// The bytes are not a protobuf message of the expected type.
     #[error("not a protobuf message: {0}")]
     Protobuf(#[from] prost::DecodeError),
-    /// A required field is missing, or a choice has a value this build does not know: protobuf shows both alike.
+    /// A required field is missing, or a choice has a value that this version does not know: protobuf shows both alike.
     #[error("{0} is missing or unknown to this version")]
     Missing(&'static str),
     /// A list that must ascend strictly does not.
     #[error("{0} does not ascend strictly")]
     NotAscending(&'static str),
-    /// Something was changed on its way.
-    #[error("{0} are not those that were sent")]
+    /// Bytes were damaged in transit.
+    #[error("{0} does not match its checksum: damaged in transit")]
     Checksum(&'static str),
 }

@@ -1,10 +1,9 @@
-//! How the core's types look as bytes: between peers, and on a disk.
+//! The encodings of the core's types: between peers, and on disk.
 //!
-//! `wire` holds what is generated from `proto/` (read the comments there: they are the documentation of the formats);
-//! the other files convert by hand; `snapshot` also has the two messages about snapshots, of which the core
-//! knows nothing. Decoding is total: any bytes give a value or a [`DecodeError`]. What decodes may
-//! still be nonsense (a gap between indices, a term of 2^63): refusing that is the core's job, which must survive it
-//! anyway. This crate must not know who sends, stores or asks.
+//! `wire` is generated from `proto/`, whose comments document the formats. The other files convert: `encode` and `decode` the
+//! core's types, `snapshot` the messages of snapshot transfers, which the core does not use. Decoding is total: any bytes give a
+//! value or a [`DecodeError`]. A decoded value may still be invalid (a gap between indices, a term of 2^63): the core refuses it,
+//! as it must survive any input. This crate must not know who sends, stores or receives.
 
 mod decode;
 mod encode;

@@ -1,5 +1,5 @@
-//! What two nodes say to each other about a snapshot on its way: pieces of its file, and how far it is. A piece whose bytes
-//! are not those that were sent does not decode.
+//! The messages of a snapshot transfer: chunks of the file, and the receiver's progress. A chunk that does not match its checksum
+//! does not decode.
 
 use crate::decode::{entry_id, snapshot_meta_from_wire};
 use crate::encode::{self, snapshot_meta_to_wire};
@@ -11,59 +11,59 @@ use prost::Message;
 use raft_core::{EntryId, SnapshotMeta, Term};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// What two nodes say to each other about a snapshot.
+/// A message of a snapshot transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SnapshotMessage {
     /// From the leader.
     Chunk(SnapshotChunk),
-    /// From whoever takes it in.
+    /// From the receiver.
     Progress(SnapshotProgress),
 }
 
-/// A piece of a snapshot's file; without bytes: a question how much of it is there.
+/// A chunk of a snapshot's file; without bytes: a question for the receiver's progress.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotChunk {
     /// The term in which the sender leads.
     pub term: Term,
-    /// What the snapshot stands for.
+    /// The snapshot's metadata.
     pub meta: SnapshotMeta,
-    /// Bytes of the file.
+    /// The size of the file in bytes.
     pub size: u64,
-    /// The file's own checksum. Files of one snapshot with the same size and checksum are the same.
+    /// The file's own checksum. Files of one snapshot with the same size and checksum are equal.
     pub checksum: u32,
-    /// Where in the file it begins.
+    /// The offset of the chunk in the file.
     pub offset: u64,
-    /// The piece.
+    /// The bytes of the chunk.
     pub bytes: Bytes,
 }
 
-/// How far a snapshot is.
+/// The progress of a snapshot transfer at the receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotProgress {
-    /// The term of the piece that is answered.
+    /// The term of the answered chunk.
     pub term: Term,
     /// The last entry that the snapshot covers.
     pub last: EntryId,
     /// The file's checksum.
     pub checksum: u32,
-    /// How far it is.
+    /// How far the transfer is.
     pub state: SnapshotState,
 }
 
-/// How far a snapshot is.
+/// How far a snapshot transfer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SnapshotState {
-    /// The file is there up to this offset.
+    /// The receiver has the file up to this offset and wants the rest.
     Wants(u64),
-    /// The whole of it is there, durable, and the core has been told; or there is no use for it.
+    /// The file is complete and durable and the core has it, or the snapshot is obsolete.
     Delivered,
-    /// The whole was there and is not what was announced. Everything is dropped.
+    /// The complete file did not match its checksum: the receiver deleted it.
     Damaged,
-    /// It cannot be taken in. Everything is dropped.
+    /// The receiver has no space, or cannot use the file: it deleted it.
     Unwanted,
 }
 
-/// The bytes of a message about a snapshot: a `raft.v1.SnapshotMessage`.
+/// The bytes of a transfer message: a `raft.v1.SnapshotMessage`.
 pub fn encode_snapshot_message(message: &SnapshotMessage) -> Vec<u8> {
     use snapshot_message::Kind;
     let kind = match message {
@@ -73,11 +73,10 @@ pub fn encode_snapshot_message(message: &SnapshotMessage) -> Vec<u8> {
     w::SnapshotMessage { kind: Some(kind) }.encode_to_vec()
 }
 
-/// The message about a snapshot in these bytes.
+/// The transfer message in these bytes.
 ///
 /// # Errors
-/// The bytes are no `raft.v1.SnapshotMessage`, one that this version does not know, or a piece of which something was
-/// changed on its way.
+/// The bytes are not a `raft.v1.SnapshotMessage` that this version knows, or a chunk does not match its checksum.
 pub fn decode_snapshot_message(bytes: Bytes) -> Result<SnapshotMessage, DecodeError> {
     use snapshot_message::Kind;
     let message = w::SnapshotMessage::decode(bytes)?;
@@ -87,7 +86,7 @@ pub fn decode_snapshot_message(bytes: Bytes) -> Result<SnapshotMessage, DecodeEr
     })
 }
 
-/// A piece as a message of the wire. Its bytes are shared.
+/// A chunk as a wire message. It shares the memory.
 pub fn chunk_to_wire(chunk: &SnapshotChunk) -> w::SnapshotChunk {
     w::SnapshotChunk {
         term: chunk.term.0,
@@ -100,10 +99,10 @@ pub fn chunk_to_wire(chunk: &SnapshotChunk) -> w::SnapshotChunk {
     }
 }
 
-/// The piece in a message of the wire. Its bytes are shared.
+/// The chunk in a wire message. It shares the memory.
 ///
 /// # Errors
-/// Something required is missing, or the bytes are not those that were sent.
+/// A required field is missing, or the bytes do not match their checksum.
 pub fn chunk_from_wire(chunk: w::SnapshotChunk) -> Result<SnapshotChunk, DecodeError> {
     if xxh3_64(&chunk.bytes) != chunk.bytes_checksum {
         return Err(DecodeError::Checksum("SnapshotChunk.bytes"));
@@ -113,7 +112,7 @@ pub fn chunk_from_wire(chunk: w::SnapshotChunk) -> Result<SnapshotChunk, DecodeE
     Ok(SnapshotChunk { term: Term(chunk.term), meta, size, checksum, offset, bytes })
 }
 
-/// How far a snapshot is, as a message of the wire.
+/// The progress as a wire message.
 pub fn progress_to_wire(progress: SnapshotProgress) -> w::SnapshotProgress {
     use snapshot_progress::State;
     let state = match progress.state {
@@ -126,10 +125,10 @@ pub fn progress_to_wire(progress: SnapshotProgress) -> w::SnapshotProgress {
     w::SnapshotProgress { term: progress.term.0, last, checksum: progress.checksum, state: Some(state) }
 }
 
-/// How far a snapshot is, from a message of the wire.
+/// The progress in a wire message.
 ///
 /// # Errors
-/// Something required is missing, or of a kind that this version does not know.
+/// A required field is missing or has a kind that this version does not know.
 pub fn progress_from_wire(progress: w::SnapshotProgress) -> Result<SnapshotProgress, DecodeError> {
     use snapshot_progress::State;
     let state = match progress.state.ok_or(DecodeError::Missing("SnapshotProgress.state"))? {
@@ -159,11 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_was_changed_on_its_way_is_refused() {
+    fn incomplete_and_damaged_messages_are_refused() {
         let whole = chunk_to_wire(&chunk(4, vec![1, 2, 3]));
         let refused = |chunk| chunk_from_wire(chunk).map_err(|error| error.to_string());
         let changed = w::SnapshotChunk { bytes: vec![1, 2, 4].into(), ..whole.clone() };
-        assert_eq!(refused(changed), Err("SnapshotChunk.bytes are not those that were sent".to_owned()));
+        assert_eq!(
+            refused(changed),
+            Err("SnapshotChunk.bytes does not match its checksum: damaged in transit".to_owned())
+        );
         assert!(refused(w::SnapshotChunk { meta: None, ..whole }).is_err());
         let whole = progress_to_wire(progress(SnapshotState::Delivered));
         assert!(progress_from_wire(w::SnapshotProgress { last: None, ..whole }).is_err());
@@ -173,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_back(offset: u64, bytes: Vec<u8>, kind in 0..5) {
+        fn messages_round_trip(offset: u64, bytes: Vec<u8>, kind in 0..5) {
             let message = match kind {
                 0 => SnapshotMessage::Chunk(chunk(offset, bytes)),
                 1 => SnapshotMessage::Progress(progress(SnapshotState::Wants(offset))),

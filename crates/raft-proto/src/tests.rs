@@ -1,4 +1,4 @@
-//! Round trips of arbitrary values, and bytes that are no messages.
+//! Round trips of arbitrary values, and bytes that do not decode.
 
 use crate::wire::raft as w;
 use crate::{DecodeError, decode_rpc, decode_write, encode_rpc, encode_write};
@@ -111,12 +111,12 @@ fn write() -> impl Strategy<Value = Write> {
 
 proptest! {
     #[test]
-    fn every_rpc_comes_back(rpc in rpc()) {
+    fn every_rpc_round_trips(rpc in rpc()) {
         prop_assert_eq!(decode_rpc(encode_rpc(&rpc).into()), Ok(rpc));
     }
 
     #[test]
-    fn every_write_comes_back_without_its_id(write in write(), id in number()) {
+    fn every_write_round_trips_without_its_id(write in write(), id in number()) {
         let numbered = Write { id: WriteId(id), ..write.clone() };
         prop_assert_eq!(decode_write(encode_write(&numbered).into()), Ok(write));
     }
@@ -124,7 +124,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in vec(any::<u8>(), 0..200)) {
         let bytes = Bytes::from(bytes);
-        // What is accepted has an encoding that says the same, so nothing half understood gets through.
+        // Accepted bytes have an equivalent encoding: the decoder ignores nothing.
         if let Ok(rpc) = decode_rpc(bytes.clone()) {
             prop_assert_eq!(decode_rpc(encode_rpc(&rpc).into()), Ok(rpc));
         }
@@ -159,7 +159,7 @@ fn refusal(rpc: Option<w::peer_message::Rpc>) -> DecodeError {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn an_error_names_the_missing_field() {
     use w::peer_message::Rpc as Wire;
     let id = Some(w::EntryId::default());
     let append = w::AppendEntries { prev: id, ..Default::default() };
@@ -185,7 +185,7 @@ fn what_is_missing_is_named() {
     for (rpc, place) in table {
         assert_eq!(refusal(rpc), DecodeError::Missing(place));
     }
-    // An oneof variant of a later version: field 100 of the envelope, empty.
+    // A oneof variant of a later version: field 100 of PeerMessage, empty.
     assert_eq!(decode_rpc(Bytes::from_static(&[0xa2, 0x06, 0x00])), Err(DecodeError::Missing("PeerMessage.rpc")));
 }
 
@@ -209,7 +209,7 @@ fn a_configuration_has_one_encoding() {
 }
 
 #[test]
-fn commands_share_the_buffer_they_came_in() {
+fn commands_share_the_memory_of_the_buffer() {
     let command = Bytes::from(vec![7_u8; 64]);
     let entry = Entry { id: EntryId::new(1, 1), payload: Payload::Command(command) };
     let write =

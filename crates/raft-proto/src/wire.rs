@@ -1,6 +1,6 @@
-//! The types generated from `proto/`, a module for each package. Their docs are the comments there.
+//! The types generated from `proto/`, one module per package. Their docs are the comments there.
 
-/// `raft.proto`: what peers say.
+/// `raft.proto`: messages of peers and clients.
 pub mod raft {
     include!(concat!(env!("OUT_DIR"), "/raft.v1.rs"));
 }

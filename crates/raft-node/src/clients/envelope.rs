@@ -27,7 +27,7 @@ impl Envelope {
             Self::Command(SessionCommand { session: SessionId(session), sequence, lowest_pending, command }) => {
                 Kind::Command(session::Command { session, sequence, lowest_pending, command })
             }
-            Self::Internal(command) => Kind::Own(session::OwnCommand { command }),
+            Self::Internal(command) => Kind::Internal(session::InternalCommand { command }),
         };
         session::SessionCommand { kind: Some(kind) }.encode_to_vec().into()
     }
@@ -39,7 +39,7 @@ impl Envelope {
             Kind::Command(session::Command { session, sequence, lowest_pending, command }) => {
                 Self::Command(SessionCommand { session: SessionId(session), sequence, lowest_pending, command })
             }
-            Kind::Own(session::OwnCommand { command }) => Self::Internal(command),
+            Kind::Internal(session::InternalCommand { command }) => Self::Internal(command),
         })
     }
 }

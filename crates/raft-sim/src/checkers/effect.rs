@@ -63,7 +63,9 @@ impl Effects {
                 session.done.insert(command.sequence, id);
                 Effect::Carries(name, kv::KvCommand::decode(command.command).ok().and_then(|change| change.kind))
             }
-            Some(Kind::Own(own)) => Effect::Own(kv::KvCommand::decode(own.command).ok().and_then(|change| change.kind)),
+            Some(Kind::Internal(own)) => {
+                Effect::Own(kv::KvCommand::decode(own.command).ok().and_then(|change| change.kind))
+            }
             None => Effect::Nothing,
         }
     }

@@ -476,7 +476,7 @@ fn has_succeeded(response: &Bytes) -> bool {
 fn expires(entry: &Entry) -> bool {
     let Payload::Command(bytes) = &entry.payload else { return false };
     let command = session::SessionCommand::decode(bytes.clone()).ok().and_then(|command| command.kind);
-    matches!(command, Some(session::session_command::Kind::Own(_)))
+    matches!(command, Some(session::session_command::Kind::Internal(_)))
 }
 
 #[cfg(test)]

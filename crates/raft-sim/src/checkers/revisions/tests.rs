@@ -151,7 +151,7 @@ fn an_answer_from_a_revision_that_is_not_there_fires() {
 fn expire(index: u64, key: &'static str) -> Entry {
     let keys = vec![kv::Expiry { key: Bytes::from_static(key.as_bytes()), modified_revision: 1 }];
     let command = kv::KvCommand { kind: Some(kv_command::Kind::Expire(kv::Expire { keys })) }.encode_to_vec().into();
-    let kind = Some(session::session_command::Kind::Own(session::OwnCommand { command }));
+    let kind = Some(session::session_command::Kind::Internal(session::InternalCommand { command }));
     command_entry(index, session::SessionCommand { kind }.encode_to_vec().into())
 }
 
