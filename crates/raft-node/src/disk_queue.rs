@@ -156,17 +156,11 @@ mod tests {
         assert_eq!(tags(&mut queue, 4), [4, 3, 7, 1]);
         assert_eq!(queue.take(), Some(DiskTask::Write { writes: vec![write(3)], tag: 8 }));
         queue.push_write(write(4), 10);
-        assert_eq!(tags(&mut queue, 9), [9, 2, 10]);
-        assert!(queue.is_empty() && queue.take().is_none());
-    }
-
-    #[test]
-    fn the_queue_is_empty_only_after_its_round() {
-        let mut queue = DiskQueue::default();
-        assert!(queue.is_empty());
+        assert_eq!(tags(&mut queue, 2), [9, 2]);
+        assert_eq!((tags(&mut queue, 9), queue.is_empty(), queue.take()), (vec![10], true, None));
         queue.push_job(read(1), 1);
         queue.push_job(remove(1), 2);
-        assert!(queue.take().is_some() && !queue.is_empty());
+        assert!(queue.take().is_some() && !queue.is_empty(), "the round is not over");
         assert!(queue.take().is_some() && queue.is_empty());
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A call takes everything that has arrived, in this order:
 //! 1. whether the disk's space is low: the node counts on it when the next input reports durable writes;
-//! 2. the newest durable write: it may already answer the peers and clients behind it;
+//! 2. the newest durable write: the messages and requests of this call already see its effect;
 //! 3. other results of the disk and requests of operators, then chunks of snapshots: the message that a peer sends after its
 //!    snapshot must find that snapshot here;
 //! 4. unreachable peers: an earlier message of such a peer changes nothing;

@@ -3,7 +3,7 @@
 //! The key is index **and term**. *With the index alone*, a client whose entry was replaced would get the reply of another
 //! one. This file must not know what the entries contain.
 
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
 use raft_core::{EntryId, LogIndex, RequestId, Term};
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ impl Waiters {
 
     /// The node has applied `entry`. The request in it gets `reply`; other requests up to its index are lost, because other
     /// entries replaced theirs.
-    pub(crate) fn on_applied(&mut self, entry: EntryId, reply: &Reply, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn on_applied(&mut self, entry: EntryId, reply: &Reply, outputs: &mut Outputs) {
         while let Some(first) = self.0.first_entry()
             && first.key().0 <= entry.index
         {
@@ -32,16 +32,16 @@ impl Waiters {
 
     /// The node installs a snapshot that covers everything up to `last`. It cannot know whether the requests up to there are
     /// part of it.
-    pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, outputs: &mut Outputs) {
         self.end(|index, _| index <= last, outputs);
     }
 
     /// The node no longer leads in `term`. Entries of that term and earlier ones may be applied later or never.
-    pub(crate) fn on_leadership_lost(&mut self, term: Term, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn on_leadership_lost(&mut self, term: Term, outputs: &mut Outputs) {
         self.end(|_, appended_in| appended_in <= term, outputs);
     }
 
-    fn end(&mut self, is_unknown: impl Fn(LogIndex, Term) -> bool, outputs: &mut Vec<NodeOutput>) {
+    fn end(&mut self, is_unknown: impl Fn(LogIndex, Term) -> bool, outputs: &mut Outputs) {
         self.0.retain(|&(index, term), &mut id| {
             let is_unknown = is_unknown(index, term);
             outputs.extend(is_unknown.then_some(NodeOutput::Reply { id, reply: Reply::Unknown }));
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     /// The reply to a request in entry 5@2 after this event.
-    fn reply_after(event: impl FnOnce(&mut Waiters, &mut Vec<NodeOutput>)) -> Option<Reply> {
+    fn reply_after(event: impl FnOnce(&mut Waiters, &mut Outputs)) -> Option<Reply> {
         let (mut waiters, mut outputs) = (Waiters::default(), Vec::new());
         waiters.insert(EntryId::new(5, 2), RequestId(1));
         event(&mut waiters, &mut outputs);

@@ -3,7 +3,7 @@
 //! A response ends the query, and the client sends the next one. So the node never waits for a slow client; what that client
 //! missed is in the state machine's memory, or too old. This file must not know what a query means.
 
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::Watched;
 use bytes::Bytes;
@@ -33,7 +33,7 @@ impl Watches {
     }
 
     /// Asks the state machine all queries that it has not seen at `applied`, and replies where it has a response.
-    pub(crate) fn ask(&mut self, applied: LogIndex, watch: impl Fn(&Bytes) -> Watched, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn ask(&mut self, applied: LogIndex, watch: impl Fn(&Bytes) -> Watched, outputs: &mut Outputs) {
         self.0.retain(|&id, (asked, query)| {
             if *asked == Some(applied) {
                 return true;

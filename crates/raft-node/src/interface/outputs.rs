@@ -27,6 +27,9 @@ pub enum NodeOutput {
     Report(Report),
 }
 
+/// The outputs of a call, in order.
+pub(crate) type Outputs = Vec<NodeOutput>;
+
 impl NodeOutput {
     pub(crate) fn rejected(id: RequestId, reason: RejectReason) -> Self {
         Self::Reply { id, reply: Reply::Rejected { reason } }

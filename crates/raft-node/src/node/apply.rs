@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::clients::envelope::Envelope;
-use crate::interface::outputs::{NodeOutput, Report};
+use crate::interface::outputs::{Outputs, Report};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::{SnapshotError, StateMachine};
 use crate::snapshots::content::SnapshotContent;
@@ -11,7 +11,7 @@ use raft_core::{Entries, Entry, Input, Payload, SnapshotMeta};
 
 impl<S: StateMachine> Node<S> {
     /// Applies entries: first the report, then the replies.
-    pub(super) fn apply(&mut self, entries: Entries, outputs: &mut Vec<NodeOutput>) {
+    pub(super) fn apply(&mut self, entries: Entries, outputs: &mut Outputs) {
         let start = outputs.len();
         self.snapshots.policy.on_applied(entries.size());
         for entry in entries.iter() {
@@ -50,12 +50,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// The disk has read a snapshot: it becomes the state, and the node applies the entries that waited for it.
-    pub(super) fn snapshot_loaded(
-        &mut self,
-        meta: SnapshotMeta,
-        data: &Bytes,
-        outputs: &mut Vec<NodeOutput>,
-    ) -> Option<Input> {
+    pub(super) fn snapshot_loaded(&mut self, meta: SnapshotMeta, data: &Bytes, outputs: &mut Outputs) -> Option<Input> {
         if !self.snapshots.loading.is_for(&meta) {
             return None;
         }

@@ -7,10 +7,10 @@
 // A new kind of input, output or job needs a decision here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
-mod actions;
 mod apply;
 mod disk_budget;
-mod requests;
+mod execute_action;
+mod handle_request;
 mod timers;
 
 use self::disk_budget::DiskBudget;
@@ -23,7 +23,7 @@ use crate::clients::watches::Watches;
 use crate::interface::disk_jobs::DiskJob;
 use crate::interface::inputs::NodeInput;
 use crate::interface::options::NodeOptions;
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::StateMachine;
 use crate::snapshots::Snapshots;
@@ -163,7 +163,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// Steps the core and executes its actions; what these apply is its next input.
-    fn step_core(&mut self, inputs: Vec<Input>, outputs: &mut Vec<NodeOutput>) {
+    fn step_core(&mut self, inputs: Vec<Input>, outputs: &mut Outputs) {
         let mut actions = std::mem::take(&mut self.actions);
         self.raft.step_batch(self.now, inputs, &mut actions);
         while !actions.is_empty() {
@@ -200,7 +200,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// The core's input for a node's input; none if it does not concern the core.
-    fn translate(&mut self, input: NodeInput, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+    fn translate(&mut self, input: NodeInput, outputs: &mut Outputs) -> Option<Input> {
         match input {
             NodeInput::Tick => Some(Input::Tick),
             // The sender finds out by its next heartbeat, as if the message were lost.

@@ -4,7 +4,7 @@
 //! This file must not know what a snapshot contains, nor what happens to a complete one.
 
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
-use crate::interface::outputs::{NodeOutput, Report};
+use crate::interface::outputs::{NodeOutput, Outputs, Report};
 use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 
@@ -52,13 +52,7 @@ impl IncomingTransfers {
     }
 
     /// A chunk arrives, or a question without bytes. The log is committed up to `commit`.
-    pub(crate) fn on_chunk(
-        &mut self,
-        from: NodeId,
-        chunk: SnapshotChunk,
-        commit: LogIndex,
-        outputs: &mut Vec<NodeOutput>,
-    ) {
+    pub(crate) fn on_chunk(&mut self, from: NodeId, chunk: SnapshotChunk, commit: LogIndex, outputs: &mut Outputs) {
         if chunk.meta.last.index <= commit {
             return outputs.push(answer(from, &chunk, SnapshotState::Delivered));
         }
@@ -101,7 +95,7 @@ impl IncomingTransfers {
         last: EntryId,
         end: u64,
         outcome: WriteOutcome,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> ChunkResult {
         if let Some(left) = self.abandoned.checked_sub(1) {
             self.abandoned = left;
@@ -142,14 +136,14 @@ impl IncomingTransfers {
 
     /// The log is committed up to `commit`: a snapshot up to there is obsolete. If its last chunk is being written, the transfer
     /// still completes: the core ignores an obsolete snapshot.
-    pub(crate) fn on_committed(&mut self, commit: LogIndex, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn on_committed(&mut self, commit: LogIndex, outputs: &mut Outputs) {
         let is_obsolete = |current: &IncomingTransfer| {
             current.head.meta.last.index <= commit && current.writing != Some(current.head.size)
         };
         self.abandon_if(is_obsolete, outputs);
     }
 
-    fn abandon_if(&mut self, is_obsolete: impl Fn(&IncomingTransfer) -> bool, outputs: &mut Vec<NodeOutput>) {
+    fn abandon_if(&mut self, is_obsolete: impl Fn(&IncomingTransfer) -> bool, outputs: &mut Outputs) {
         if let Some(old) = self.current.take_if(|current| is_obsolete(current)) {
             self.abandoned += u64::from(old.writing.is_some());
             outputs.push(SnapshotJob::Drop { last: old.head.meta.last }.into());

@@ -14,10 +14,10 @@ use self::loading::LoadingSnapshot;
 use self::obsolete_files::SnapshotFiles;
 use self::outgoing::OutgoingTransfers;
 use self::policy::SnapshotPolicy;
-use self::saving::{Saved, SavingSnapshot};
+use self::saving::SavingSnapshot;
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::interface::options::NodeOptions;
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::state_machine::SnapshotSource;
 use raft_core::{EntryId, Input, Instant, LogIndex, NodeId, Raft, RoleKind, SnapshotMeta};
 use raft_proto::SnapshotMessage;
@@ -55,7 +55,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         &mut self,
         (file, last, end): (SnapshotFile, EntryId, u64),
         outcome: WriteOutcome,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<Input> {
         match file {
             SnapshotFile::Own => self.on_own_written(last, end, &outcome, outputs),
@@ -79,19 +79,19 @@ impl<C: SnapshotSource> Snapshots<C> {
         last: EntryId,
         end: u64,
         outcome: &WriteOutcome,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<Input> {
         let saving = self.saving.as_mut().filter(|saving| saving.last() == last)?;
         let is_done = *outcome == WriteOutcome::Done;
         if is_done {
-            match saving.on_written(last, end) {
-                Saved::Unexpected => return None,
-                Saved::Next(chunk) => {
-                    outputs.push((*chunk).into());
-                    return None;
-                }
-                Saved::Complete => self.files.on_complete(last),
+            if !saving.expects(end) {
+                return None;
             }
+            if let Some(chunk) = saving.next_chunk() {
+                outputs.push(chunk.into());
+                return None;
+            }
+            self.files.on_complete(last);
         }
         self.saving = None;
         is_done.then_some(Input::SnapshotTaken { index: last.index })
@@ -104,7 +104,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         now: Instant,
         (to, last, offset): (NodeId, EntryId, u64),
         chunk: Option<FileChunk>,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<Input> {
         self.end_unwanted_transfers(raft);
         let outcome = self.outgoing.on_read(now, (to, last, offset), chunk, outputs)?;
@@ -117,7 +117,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         raft: &Raft,
         from: NodeId,
         message: SnapshotMessage,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<Input> {
         match message {
             SnapshotMessage::Progress(progress) => {
@@ -146,7 +146,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         raft: &Raft,
         applied: LogIndex,
         encode: impl FnOnce(EntryId) -> SnapshotEncoder<C>,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) {
         self.incoming.on_committed(raft.commit(), outputs);
         let is_due = self.policy.is_due(applied);
@@ -157,9 +157,8 @@ impl<C: SnapshotSource> Snapshots<C> {
         {
             self.policy.begin(applied);
             let encoder = encode(meta.last);
-            let (saving, first) = SavingSnapshot::begin(meta, encoder, self.chunk_bytes);
-            self.saving = Some(saving);
-            outputs.push(first.into());
+            let saving = self.saving.insert(SavingSnapshot::new(meta, encoder, self.chunk_bytes));
+            outputs.extend(saving.next_chunk().map(NodeOutput::from));
         }
         let Self { files, outgoing, saving, incoming, .. } = self;
         let is_saved = |last| saving.as_ref().is_some_and(|saving| saving.last() == last);

@@ -6,7 +6,7 @@
 
 use crate::interface::disk_jobs::SnapshotJob;
 use crate::interface::options::NodeOptions;
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use raft_core::{EntryId, Instant, NodeId, SnapshotMeta, SnapshotOutcome, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 use raft_store::FileChunk;
@@ -88,7 +88,7 @@ impl OutgoingTransfers {
     }
 
     /// Sends the chunks whose time has come, and asks where an answer is overdue.
-    pub(crate) fn on_time(&mut self, now: Instant, outputs: &mut Vec<NodeOutput>) {
+    pub(crate) fn on_time(&mut self, now: Instant, outputs: &mut Outputs) {
         let until = now.after(self.answer_timeout);
         for (&to, transfer) in &mut self.transfers {
             match &transfer.state {
@@ -112,7 +112,7 @@ impl OutgoingTransfers {
         now: Instant,
         (to, last, offset): (NodeId, EntryId, u64),
         chunk: Option<FileChunk>,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<SnapshotOutcome> {
         let is_for =
             |transfer: &OutgoingTransfer| transfer.meta.last == last && transfer.state == State::Reading(offset);
@@ -142,7 +142,7 @@ impl OutgoingTransfers {
         &mut self,
         from: NodeId,
         progress: SnapshotProgress,
-        outputs: &mut Vec<NodeOutput>,
+        outputs: &mut Outputs,
     ) -> Option<SnapshotOutcome> {
         let SnapshotProgress { term, last, state, .. } = progress;
         let is_for = |transfer: &OutgoingTransfer| (transfer.term, transfer.meta.last) == (term, last);

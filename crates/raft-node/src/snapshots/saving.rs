@@ -20,23 +20,10 @@ pub(crate) struct SavingSnapshot<C> {
     is_last: bool,
 }
 
-/// What follows a written chunk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Saved {
-    /// The next chunk.
-    Next(Box<SnapshotJob>),
-    /// Nothing: the file is complete and durable.
-    Complete,
-    /// Nothing: this chunk was not in flight.
-    Unexpected,
-}
-
 impl<C: SnapshotSource> SavingSnapshot<C> {
-    /// Starts with the first chunk of at most `max_bytes`.
-    pub(crate) fn begin(meta: SnapshotMeta, encoder: SnapshotEncoder<C>, max_bytes: usize) -> (Self, SnapshotJob) {
-        let mut saving = Self { meta, encoder, max_bytes, end: 0, is_last: false };
-        let first = saving.next();
-        (saving, first)
+    /// Nothing is written yet; chunks have at most `max_bytes`.
+    pub(crate) fn new(meta: SnapshotMeta, encoder: SnapshotEncoder<C>, max_bytes: usize) -> Self {
+        Self { meta, encoder, max_bytes, end: 0, is_last: false }
     }
 
     /// The last entry that the snapshot covers.
@@ -44,24 +31,22 @@ impl<C: SnapshotSource> SavingSnapshot<C> {
         self.meta.last
     }
 
-    /// The file of the snapshot at `last` is written up to `end`.
-    pub(crate) fn on_written(&mut self, last: EntryId, end: u64) -> Saved {
-        if (last, end) != (self.meta.last, self.end) {
-            Saved::Unexpected
-        } else if self.is_last {
-            Saved::Complete
-        } else {
-            Saved::Next(Box::new(self.next()))
-        }
+    /// Whether a chunk that ends here is in flight.
+    pub(crate) fn expects(&self, end: u64) -> bool {
+        self.end == end
     }
 
-    /// The last chunk is empty: only the encoder knows the end, once it has no more bytes.
-    fn next(&mut self) -> SnapshotJob {
+    /// The next chunk, once the one before is written; none after the last one. The last chunk is empty: only the encoder knows
+    /// the end, once it has no more bytes.
+    pub(crate) fn next_chunk(&mut self) -> Option<SnapshotJob> {
+        if self.is_last {
+            return None;
+        }
         let chunk = self.encoder.next_chunk(self.max_bytes);
         self.is_last = chunk.is_none();
         let (offset, bytes) = (self.end, chunk.unwrap_or_default());
         self.end += bytes.len() as u64;
         let (file, meta, is_last) = (SnapshotFile::Own, self.meta.clone(), self.is_last);
-        SnapshotJob::Write { file, meta, offset, bytes, is_last }
+        Some(SnapshotJob::Write { file, meta, offset, bytes, is_last })
     }
 }

@@ -3,13 +3,13 @@
 use super::Node;
 use super::timers::Timers;
 use crate::interface::disk_jobs::{DiskJob, SnapshotJob};
-use crate::interface::outputs::{NodeOutput, Report};
+use crate::interface::outputs::{NodeOutput, Outputs, Report};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::StateMachine;
 use raft_core::{Action, RejectReason, StopReason, Term};
 
 impl<S: StateMachine> Node<S> {
-    pub(super) fn execute(&mut self, action: Action, outputs: &mut Vec<NodeOutput>) {
+    pub(super) fn execute(&mut self, action: Action, outputs: &mut Outputs) {
         let output = match action {
             Action::Send { to, rpc } => NodeOutput::Send { to, rpc },
             Action::Persist(write) => {
@@ -62,7 +62,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// The core has stopped: rejects what waits for it.
-    fn stop(&mut self, reason: StopReason, outputs: &mut Vec<NodeOutput>) -> NodeOutput {
+    fn stop(&mut self, reason: StopReason, outputs: &mut Outputs) -> NodeOutput {
         self.lost_term = Some(Term(u64::MAX));
         self.snapshots.outgoing.clear();
         let waiting = self.reads.take_all().into_iter().chain(self.watches.take_all());

@@ -2,13 +2,13 @@
 
 use super::Node;
 use crate::clients::envelope::Envelope;
-use crate::interface::outputs::NodeOutput;
+use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::{Reply, Request};
 use crate::interface::state_machine::StateMachine;
 use raft_core::{Input, RejectReason, RequestId, RoleKind};
 
 impl<S: StateMachine> Node<S> {
-    pub(super) fn request(&mut self, id: RequestId, request: Request, outputs: &mut Vec<NodeOutput>) -> Option<Input> {
+    pub(super) fn request(&mut self, id: RequestId, request: Request, outputs: &mut Outputs) -> Option<Input> {
         let is_stopped = self.raft.role() == RoleKind::Stopped;
         let envelope = match request {
             Request::OpenSession => Envelope::OpenSession,
@@ -42,7 +42,7 @@ impl<S: StateMachine> Node<S> {
     }
 
     /// Whether the disk has space for the entry of a request; if not, replies here.
-    fn admit(&mut self, id: RequestId, bytes: usize, outputs: &mut Vec<NodeOutput>) -> bool {
+    fn admit(&mut self, id: RequestId, bytes: usize, outputs: &mut Outputs) -> bool {
         let Err(reply) = self.disk_budget.admit_command(bytes) else { return true };
         // The core's reply, without the core: it might become leader in this very call and accept the request.
         let reply = match self.raft.role() {
