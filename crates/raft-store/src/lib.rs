@@ -9,40 +9,30 @@
 //! the room left, and when, `written` reads records for a watcher outside. This crate must not know about time, threads or
 //! networks: it blocks, and its caller decides when.
 
-mod atomic_file;
 mod disk;
-mod error;
-mod files;
 mod folder;
-mod format;
-mod identity;
-mod known_peers;
-mod log_summary;
-mod readback;
-mod recovery;
-mod scan;
-mod snapshot_file;
-mod space_monitor;
+mod snapshots;
+mod space;
 mod store;
-mod window;
-mod written;
-mod zeros;
+mod store_error;
+mod wal;
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 
 pub use disk::{Disk, DiskError, DiskErrorKind};
-pub use error::{OpenError, StoreError};
-pub use files::Files;
-pub use folder::{Inspection, Opened, inspect, open_node};
-pub use identity::{ClusterId, DiskId, Identity};
-pub use known_peers::{KnownPeers, MAX_KNOWN_PEERS, PeerCheck};
-pub use recovery::Recovery;
-pub use scan::{Record, TornTail};
-pub use snapshot_file::FileChunk;
-pub use space_monitor::SpaceMonitor;
-pub use store::{MIN_SEGMENT_BYTES, Space, Store, StoreOptions};
-pub use written::records_written;
+pub use folder::known_peers::{KnownPeers, MAX_KNOWN_PEERS, PeerCheck};
+pub use folder::meta_file::{ClusterId, DiskId, Identity};
+pub use folder::real_files::Files;
+pub use folder::start::{Inspection, Opened, inspect, open_node};
+pub use snapshots::snapshot_file::FileChunk;
+pub use space::reserve::Space;
+pub use space::space_monitor::SpaceMonitor;
+pub use store::{MIN_SEGMENT_BYTES, Store, StoreOptions};
+pub use store_error::{OpenError, StoreError};
+pub use wal::records_written::records_written;
+pub use wal::recover::Recovery;
+pub use wal::scan::{Record, TornTail};
 
 #[cfg(test)]
 mod fixtures;

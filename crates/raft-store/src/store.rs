@@ -1,29 +1,20 @@
 //! The store: groups of writes go to the newest segment in one disk write each, and one sync makes them durable. What
 //! becomes of snapshots and of old segments is in the files below.
 
-mod compaction;
-mod peers;
-mod recycle;
-mod snapshots;
-mod space;
-mod unfinished;
-
-pub use space::Space;
-
 use crate::disk::{Disk, DiskErrorKind};
-use crate::error::{OpenError, StoreError};
-use crate::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
-use crate::known_peers::KnownPeers;
-use crate::log_summary::LogSummary;
-use crate::readback::read_back;
-use crate::recovery::{Recovered, Recovery, recover};
-use crate::scan::{Known, Position};
+use crate::folder::known_peers::KnownPeers;
+use crate::snapshots::unfinished::{Receiving, SnapshotWriter};
+use crate::space::recycle::Recycled;
+use crate::store_error::{OpenError, StoreError};
+use crate::wal::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
+use crate::wal::log_summary::LogSummary;
+use crate::wal::read_entries::read_back;
+use crate::wal::recover::{Recovered, Recovery, recover};
+use crate::wal::scan::{Known, Position};
 use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
-use recycle::Recycled;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use unfinished::{Receiving, SnapshotWriter};
 
 /// The smallest segment: a few records must fit, or every group would make a file.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
@@ -55,45 +46,45 @@ impl Default for StoreOptions {
 /// file and all names are durable.
 #[derive(Clone, Debug)]
 pub struct Store<D> {
-    disk: D,
-    options: StoreOptions,
+    pub(crate) disk: D,
+    pub(crate) options: StoreOptions,
     /// The oldest segment that is there.
-    oldest: u64,
+    pub(crate) oldest: u64,
     /// The newest segment and where the next record goes.
-    position: Position,
+    pub(crate) position: Position,
     /// Its file.
-    file: String,
+    pub(crate) file: String,
     /// How far it is synced.
-    durable: u64,
+    pub(crate) durable: u64,
     /// The file of the next one, if it is there.
-    spare: Option<Spare>,
+    pub(crate) spare: Option<Spare>,
     /// An old segment's file on its way to become that.
-    recycled: Option<Recycled>,
+    pub(crate) recycled: Option<Recycled>,
     /// What all records add up to, synced or not.
-    summary: LogSummary,
+    pub(crate) summary: LogSummary,
     /// The snapshots whose files are there, durable and whole.
-    saved: BTreeSet<EntryId>,
+    pub(crate) saved: BTreeSet<EntryId>,
     /// The snapshot in force at the last sync.
-    in_force: Option<EntryId>,
+    pub(crate) in_force: Option<EntryId>,
     /// Those of records that are not synced: a crash may lead back to any of them.
-    coming: Vec<EntryId>,
+    pub(crate) coming: Vec<EntryId>,
     /// The snapshot that is made here.
-    writer: Option<SnapshotWriter>,
+    pub(crate) writer: Option<SnapshotWriter>,
     /// The one that comes from a peer.
-    receiving: Option<Receiving>,
+    pub(crate) receiving: Option<Receiving>,
     /// The peers whose disks are known, durably.
-    known_peers: KnownPeers,
+    pub(crate) known_peers: KnownPeers,
     /// The first failure, if there was one.
-    poison: Option<Box<StoreError>>,
+    pub(crate) poison: Option<Box<StoreError>>,
 }
 
 /// The file of the next segment, made ahead: zeros, durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Spare {
+pub(crate) struct Spare {
     /// Its length.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// How much of it a header and a checkpoint may take.
-    head: u64,
+    pub(crate) head: u64,
 }
 
 impl<D: Disk> Store<D> {
@@ -144,7 +135,11 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn prepare(disk: &mut D, options: StoreOptions, known: Known) -> Result<(Recovered, Position), StoreError> {
+    pub(crate) fn prepare(
+        disk: &mut D,
+        options: StoreOptions,
+        known: Known,
+    ) -> Result<(Recovered, Position), StoreError> {
         let StoreOptions { segment_bytes, tail_bytes, reserve_bytes } = options;
         if segment_bytes < MIN_SEGMENT_BYTES {
             return Err(StoreError::SegmentTooSmall { segment_bytes, minimum: MIN_SEGMENT_BYTES });
@@ -205,18 +200,21 @@ impl<D: Disk> Store<D> {
         self.disk
     }
 
-    fn unless_poisoned(&mut self, call: impl FnOnce(&mut Self) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    pub(crate) fn unless_poisoned(
+        &mut self,
+        call: impl FnOnce(&mut Self) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         self.refuse_if_poisoned()?;
         let result = call(self);
         self.poison = result.as_ref().err().cloned().map(Box::new);
         result
     }
 
-    fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
+    pub(crate) fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
         self.poison.as_ref().map_or(Ok(()), |first| Err(StoreError::Poisoned(first.clone())))
     }
 
-    fn write_group(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    pub(crate) fn write_group(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let mut payloads = Vec::with_capacity(writes.len());
         for write in writes {
             let payload = encode_write(write);
@@ -248,7 +246,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Takes note of a write that is to stand at `offset`.
-    fn take(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
+    pub(crate) fn take(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
         let last = self.summary.last;
         let misfit = |reason| StoreError::InvalidWrite { last, reason };
         self.summary.apply(write, self.position.segment, offset).map_err(misfit)?;
@@ -261,7 +259,7 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    fn sync_all(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn sync_all(&mut self) -> Result<(), StoreError> {
         if self.durable < self.position.end {
             self.disk.sync(&self.file)?;
             self.durable = self.position.end;
@@ -270,7 +268,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Starts a segment in which `bytes` of records fit.
-    fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
+    pub(crate) fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
         // First: that a segment has a successor tells recovery that all of it was durable. And a checkpoint must not say what
         // a crash can take back.
         self.sync_all()?;

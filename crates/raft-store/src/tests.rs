@@ -163,7 +163,7 @@ proptest! {
         let identity = Identity { cluster: ClusterId([7; 16]), node: NodeId(1) };
         let mut disk = Memory { files, ..Memory::default() };
         if whole_format {
-            disk.files.insert("FORMAT".to_owned(), crate::identity::present_format());
+            disk.files.insert("FORMAT".to_owned(), crate::folder::meta_file::present_format());
         }
         let before = disk.files.clone();
         match open_node(disk, identity, DISK_ID, Some(&vote(1, 1)), OPTIONS) {

@@ -1,0 +1,233 @@
+//! Compaction, and reading back what is left.
+
+use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
+use crate::conformance::log_model::{Model, save, snapshot};
+use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreError, StoreOptions};
+use raft_core::{EntryId, InstallMode, LogIndex, Write};
+
+/// The segments that are there.
+fn segments<D: Disk>(disk: &mut D) -> Vec<String> {
+    let mut files = disk.list().expect("a disk that works");
+    files.retain(|file| file.starts_with("wal-"));
+    files
+}
+
+/// Two entries a segment, up to `last`, each synced; some hard states among them.
+fn grow<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, last: u64) {
+    for index in Model::of(&*writes).last().0 + 1..=last {
+        let group = [vote(index / 4 + 1, index), entries(index, 1, index / 4 + 1, 1500)];
+        store.write(&group).and_then(|()| store.sync()).expect("fits");
+        writes.extend(group);
+    }
+}
+
+fn take_snapshot<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, index: u64) {
+    let last = Model::of(&*writes).entry(index).expect("in the log").id;
+    save(store, last);
+    writes.push(snapshot(last, InstallMode::Keep));
+    store.write(&writes[writes.len() - 1..]).and_then(|()| store.sync()).expect("fits");
+}
+
+/// A log of ten entries in five segments, compacted below `before` by a snapshot of 7.
+fn compacted<D: Disk>(disk: D, before: u64) -> (Store<D>, Vec<Write>) {
+    let (mut store, _) = open(disk);
+    let mut writes = Vec::new();
+    grow(&mut store, &mut writes, 10);
+    take_snapshot(&mut store, &mut writes, 7);
+    store.compact(LogIndex(before)).expect("a disk that works");
+    (store, writes)
+}
+
+/// Segments go as soon as nobody needs an entry in them, not earlier, and a start finds everything else.
+pub(super) fn a_compacted_log_comes_back<D: Disk>(disk: D) {
+    let (mut store, mut writes) = compacted(disk, 1);
+    let mut before = LogIndex(0);
+    for (asked, oldest) in [(0, 1), (2, 1), (3, 2), (2, 2), (6, 3), (6, 3), (7, 4), (9, 4), (u64::MAX, 4)] {
+        store.compact(LogIndex(asked)).expect("a disk that works");
+        before = before.max(LogIndex(asked));
+        assert_eq!(segments(store.disk_mut()).first(), Some(&file(oldest)), "below {asked}");
+        let model = Model::of(&writes);
+        model.check_reads(&mut store, before);
+        let (reopened, recovery) = open(store.into_disk());
+        model.check(&recovery.restored, before, OPTIONS.tail_bytes);
+        assert_eq!(recovery.records, writes.len() as u64, "numbers go on");
+        store = reopened;
+        model.check_reads(&mut store, before);
+        model.check_snapshot(&mut store);
+    }
+    // And it goes on as any log: grows, is cut, is compacted again; some of these calls are lost.
+    for index in [14, 19, 31] {
+        let from = Model::of(&writes).last().0;
+        writes.push(Write { truncate_from: Some(LogIndex(from)), ..entries(from, 3, index, 600) });
+        store.write(&writes[writes.len() - 1..]).expect("fits");
+        grow(&mut store, &mut writes, index);
+        take_snapshot(&mut store, &mut writes, index - 1);
+        if index != 19 {
+            store.compact(LogIndex(index - 2)).expect("a disk that works");
+            before = LogIndex(index - 2);
+        }
+        let (reopened, recovery) = open(store.into_disk());
+        store = reopened;
+        let model = Model::of(&writes);
+        model.check(&recovery.restored, before, OPTIONS.tail_bytes);
+        model.check_reads(&mut store, before);
+    }
+    assert!(segments(store.disk_mut()).len() <= 3, "{:?}", segments(store.disk_mut()));
+}
+
+/// A compaction decides by what is durable: what is only written may yet be lost.
+pub(super) fn a_compaction_rests_on_what_is_durable<D: Disk>(disk: D) {
+    let (mut store, _) = open(disk);
+    let mut writes = Vec::new();
+    grow(&mut store, &mut writes, 6);
+    store.compact(LogIndex(5)).expect("a disk that works");
+    assert_eq!(segments(store.disk_mut()).len(), 3, "no snapshot, no compaction");
+    let last = EntryId::new(5, 2);
+    save(&mut store, last);
+    // Truncated to the very snapshot, and discarded: nothing of the older segments is in the log.
+    writes.push(Write { truncate_from: Some(LogIndex(6)), ..snapshot(last, InstallMode::Keep) });
+    store.write(&writes[writes.len() - 1..]).expect("fits");
+    store.compact(LogIndex(6)).expect("a disk that works");
+    assert_eq!(segments(store.disk_mut()), [file(3)]);
+    let (_, recovery) = open(store.into_disk());
+    Model::of(&writes).check(&recovery.restored, LogIndex(6), OPTIONS.tail_bytes);
+}
+
+/// Of the entries that come back, as many as fit.
+pub(super) fn the_tail_is_bounded<D: Disk>(disk: D) {
+    let (store, writes) = compacted(disk, 4);
+    let mut disk = store.into_disk();
+    for tail_bytes in [0, 1523, 1524, 4000, 100_000] {
+        let options = StoreOptions { tail_bytes, ..OPTIONS };
+        let opened = Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"));
+        Model::of(&writes).check(&opened.1.restored, LogIndex(4), tail_bytes);
+        disk = opened.0.into_disk();
+    }
+}
+
+/// What is missing and was never to be is noticed; what is missing by right is not held against anybody.
+pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for (removed, expected) in [(1, false), (2, true), (3, true), (5, true)] {
+        // Below 4: segment 1 is gone, 2 to 6 are there; 7 is covered, and in segment 4.
+        let (store, _) = compacted(fresh(), 4);
+        let mut disk = store.into_disk();
+        assert_eq!(disk.remove(&file(removed)).is_ok(), expected);
+        let is_oldest = removed == 2;
+        match Store::open(disk, OPTIONS) {
+            Ok((_, recovery)) => {
+                assert!(is_oldest || !expected, "segment {removed}: {:?}", recovery.restored);
+            }
+            Err(error) => assert!(matches!(error.error, StoreError::Corrupt { .. }) && !is_oldest, "{error}"),
+        }
+    }
+    // All that the snapshot covers, and one more.
+    let (store, _) = compacted(fresh(), 100);
+    let mut disk = store.into_disk();
+    assert_eq!(segments(&mut disk).first(), Some(&file(4)));
+    disk.remove(&file(4)).expect("there");
+    let (error, mut disk) = refusal(disk);
+    let text = error.to_string();
+    assert!(text.contains(&file(4)) && text.contains("entries 8 to 8"), "{text}");
+    // The newest alone, unreadable: no new store.
+    while segments(&mut disk).len() > 1 {
+        let oldest = segments(&mut disk).swap_remove(0);
+        disk.remove(&oldest).expect("there");
+    }
+    let newest = segments(&mut disk).swap_remove(0);
+    disk.write(&newest, 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
+    let (error, mut disk) = refusal(disk);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    // None at all, but the snapshot is there.
+    disk.remove(&newest).expect("there");
+    let (error, _) = refusal(disk);
+    assert!(error.to_string().contains("the log is missing, but snapshot-"), "{error}");
+}
+
+/// Every byte of a checkpoint that a start rests on matters, and so does every byte that it can compare.
+pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    let (store, writes) = compacted(fresh(), 4);
+    let mut disk = store.into_disk();
+    for segment in [2, 3] {
+        let end = 64 + u64::from(content(&mut disk, &file(segment))[12]);
+        for offset in (0..48).chain(64..end) {
+            flip(&mut disk, &file(segment), offset);
+            let (error, back) = refusal(disk);
+            let StoreError::Corrupt { file: named, .. } = &error else { panic!("byte {offset}: {error}") };
+            assert_eq!(*named, file(segment), "byte {offset}");
+            disk = back;
+            flip(&mut disk, &file(segment), offset);
+        }
+    }
+    Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
+}
+
+/// A log without entries is compacted, too: a vote is in the next checkpoint. And then a newest segment that cannot be read
+/// is no new store.
+pub(super) fn votes_outlive_their_segments<D: Disk>(disk: D) {
+    let (mut store, _) = open(disk);
+    for number in 1..=200 {
+        store.write(&[vote(number, number)]).and_then(|()| store.sync()).expect("fits");
+    }
+    store.compact(LogIndex(1)).expect("a disk that works");
+    let newest = segments(store.disk_mut());
+    assert_eq!(newest.len(), 1);
+    let (store, recovery) = open(store.into_disk());
+    assert_eq!((Some(recovery.restored.hard_state), recovery.records), (vote(200, 200).hard_state, 200));
+    let mut disk = store.into_disk();
+    disk.write(&newest[0], 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
+    let (error, mut disk) = refusal(disk);
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    assert_eq!(segments(&mut disk), newest, "a refusal changes nothing");
+}
+
+/// A segment of another log, however well it fits otherwise.
+pub(super) fn a_foreign_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    let mut of_votes_for = |candidate| {
+        let (mut store, _) = open(fresh());
+        for index in 1..=4 {
+            store.write(&[vote(1, candidate), entries(index, 1, 1, 1500)]).expect("fits");
+        }
+        store.into_disk()
+    };
+    let (mut ours, mut theirs) = (of_votes_for(1), of_votes_for(2));
+    ours.write(&file(2), 0, &content(&mut theirs, &file(2))).expect("there");
+    let (error, _) = refusal(ours);
+    assert!(error.to_string().contains("its checkpoint does not say"), "{error}");
+}
+
+/// A newest segment with a torn checkpoint and no record was in the making; with a record, it is damaged.
+pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for with_records in [true, false] {
+        let (store, writes) = compacted(fresh(), 1);
+        let mut disk = store.into_disk();
+        let newest = segments(&mut disk).pop().expect("there are some");
+        let bytes = content(&mut disk, &newest);
+        if !with_records {
+            let end = 64 + usize::from(bytes[12]);
+            disk.write(&newest, end as u64, &vec![0; bytes.len() - end]).expect("there");
+        }
+        flip(&mut disk, &newest, 70);
+        match Store::open(disk, OPTIONS) {
+            Err(error) => assert!(with_records && matches!(error.error, StoreError::Corrupt { .. }), "{error}"),
+            Ok((mut store, recovery)) => {
+                assert!(!with_records, "{recovery:?}");
+                assert_eq!(recovery.torn_tail.map(|tail| (tail.file, tail.offset)), Some((newest.clone(), 0)));
+                assert!(!segments(store.disk_mut()).contains(&newest));
+                assert!(recovery.records < writes.len() as u64);
+            }
+        }
+    }
+}
+
+/// A record that has changed since recovery is no entry.
+pub(super) fn damage_is_noticed_when_it_is_read<D: Disk>(disk: D) {
+    let (mut store, writes) = compacted(disk, 4);
+    flip(store.disk_mut(), &file(4), 900);
+    let model = Model::of(&writes);
+    model.check_read(&mut store, 5, 6, u64::MAX, LogIndex(4));
+    let error = store.read(LogIndex(5), LogIndex(8), u64::MAX).expect_err("damaged");
+    let StoreError::Corrupt { file: named, offset, .. } = &error else { panic!("{error}") };
+    assert_eq!(*named, file(4));
+    assert!(*offset > 64 && *offset < 900, "{offset}");
+    model.check_read(&mut store, 9, 10, u64::MAX, LogIndex(4));
+}

@@ -1,0 +1,311 @@
+//! Folders with anything in them, and folders of real nodes with damage done to them: what a start makes of either. It
+//! opens, or it refuses with a reason and touches nothing; it never invents anything. For property tests, and for a fuzzer.
+//!
+//! What "never invents" means: what comes back is what a prefix of the writes adds up to, byte for byte, with all that
+//! META knows of. Which prefix, says how far the log is vouched for (`format`): damage before that place must be refused,
+//! or be without effect; damage from there on must not be, as far as META does not know better.
+
+use super::{DISK_ID, IDENTITY, OPTIONS, used};
+use crate::conformance::log_model::Model;
+use crate::conformance::memory_disk::Memory;
+use crate::conformance::random_life::{Life, Step};
+use crate::folder::known_peers::{KnownPeers, PEERS_FILE};
+use crate::folder::meta_file::{FORMAT_FILE, META_FILE, Meta, MetaOfDisk, encode_format, present_format};
+use crate::folder::start::{Opened, open_node};
+use crate::wal::file_reader::CHUNK;
+use crate::wal::format::{Frame, SEGMENT_HEADER, segment_file};
+use crate::wal::scan::{Known, scan};
+use crate::{DiskId, Recovery, StoreError};
+use raft_core::{LogIndex, NodeId, Write};
+
+/// A node's folder, and what is known of it.
+#[derive(Clone, Debug)]
+pub struct Lived {
+    /// The folder.
+    pub disk: Memory,
+    /// What was ever written.
+    pub writes: Vec<Write>,
+    /// How many records META knows of.
+    pub known: u64,
+    /// The newest segment, and how far the frames in it know it durable, in bytes.
+    pub known_durable: (String, u64),
+    /// Where the records of the newest segment end, with their numbers.
+    ends: Vec<(u64, u64)>,
+}
+
+/// Something done to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// These bits of one byte are others.
+    Flip(u64, u8),
+    /// So many bytes from a place on are this one.
+    Fill(u64, u64, u8),
+    /// The file ends here.
+    Cut(u64),
+    /// So many bytes are added, each this one or, odd ones, the next.
+    Append(u64, u8),
+    /// The file is gone.
+    Remove,
+    /// The file is the one that stands so many places further in the folder.
+    Swap(u64),
+}
+
+impl Lived {
+    /// The folder of a node that lived these steps, each legal. Kills are survived, and META counted at the last of them.
+    pub fn of(steps: &[Step]) -> Self {
+        let mut known = 0;
+        let (mut disk, life) = Life::lived(Memory::default(), steps, &mut |disk, records| {
+            known = records;
+            disk
+        });
+        let scanned = scan(&mut disk, Known::default(), &mut |_| {}).expect("a whole log");
+        let position = scanned.position.expect("there is a segment");
+        let newest = segment_file(position.segment);
+        let content = disk.files[&newest].clone();
+        let (mut known_durable, mut ends) = (SEGMENT_HEADER, Vec::new());
+        scan(&mut disk, Known::default(), &mut |record| {
+            if record.segment == position.segment {
+                let frame = Frame::parse(&content[record.offset as usize..], record.segment, record.offset);
+                known_durable = frame.expect("a whole record").durable;
+                ends.push((record.offset + record.bytes, record.number));
+            }
+        })
+        .expect("a whole log");
+        disk.files.insert(FORMAT_FILE.to_owned(), present_format());
+        let on = MetaOfDisk { id: DISK_ID, known_peers: 2 };
+        let meta = Meta { identity: IDENTITY, incarnation: 1, records: known, disk: Some(on) };
+        disk.files.insert(META_FILE.to_owned(), meta.encode());
+        disk.files.insert(PEERS_FILE.to_owned(), peers().encode());
+        Self { disk, writes: life.writes, known, known_durable: (newest, known_durable), ends }
+    }
+
+    /// Does this to the files of these names, starts a node, and judges what comes of it: the reason if it refuses, else
+    /// what was recovered.
+    pub fn judge(&self, damages: &[(String, Damage)]) -> Result<Recovery, StoreError> {
+        let mut disk = self.disk.clone();
+        for (file, damage) in damages {
+            damage.strike(&mut disk, file);
+        }
+        let changed = disk.files != self.disk.files;
+        let opened = judge_start(disk);
+        if let (Ok((_, known_peers)), true) = (&opened, self.has_identity(damages)) {
+            assert_eq!(*known_peers, peers(), "{damages:?}");
+        }
+        let recovery = opened.map(|(recovery, _)| recovery);
+        let Lived { writes, known, .. } = self;
+        match &recovery {
+            Err(error) => {
+                assert!(changed, "nothing was damaged, and: {error}");
+                self.check_refusal(damages, error);
+            }
+            Ok(recovery) => {
+                let records = recovery.records as usize;
+                assert!(records <= writes.len(), "{records} records of {}", writes.len());
+                assert!(records as u64 >= *known || !self.has_identity(damages), "{records} records, {known} known");
+                let model = Model::of(&writes[..records]);
+                model.check(&recovery.restored, LogIndex(u64::MAX), u64::MAX);
+                if records < writes.len() {
+                    self.check_loss(damages, records as u64);
+                }
+            }
+        }
+        recovery
+    }
+
+    /// Whether FORMAT and META are as they were.
+    fn has_identity(&self, damages: &[(String, Damage)]) -> bool {
+        !damages.iter().any(|(file, _)| file == FORMAT_FILE || file == META_FILE)
+    }
+
+    /// The first place in the newest segment that was damaged, if nothing else was, nothing before what is vouched for,
+    /// and it has its length.
+    fn only_tail(&self, damages: &[(String, Damage)]) -> Option<u64> {
+        let (newest, known_durable) = &self.known_durable;
+        let from = |(file, damage): &(String, Damage)| match damage {
+            Damage::Flip(place, _) | Damage::Fill(place, ..) | Damage::Cut(place) => (file == newest).then_some(*place),
+            Damage::Append(..) => (file == newest).then_some(u64::MAX),
+            Damage::Remove | Damage::Swap(_) => None,
+        };
+        let froms: Option<Vec<u64>> = damages.iter().map(from).collect();
+        froms?.into_iter().min().filter(|place| place >= known_durable)
+    }
+
+    /// What only touches what nobody vouches for is cut, unless META knows of records in it, or files are gone that went on
+    /// the strength of a snapshot named there.
+    fn check_refusal(&self, damages: &[(String, Damage)], error: &StoreError) {
+        let text = error.to_string();
+        assert!(text.contains(" at byte ") || !matches!(error, StoreError::Corrupt { .. }), "{text}");
+        let Some(from) = self.only_tail(damages) else { return };
+        let whole = self.ends.iter().rfind(|(end, _)| *end <= from).map(|&(_, number)| number);
+        let whole = whole.unwrap_or_else(|| self.ends.first().map_or(0, |&(_, number)| number - 1));
+        let knows = whole < self.known && text.contains("META knows of");
+        let acted = text.contains("the file is missing");
+        assert!(knows || acted || self.ends.is_empty(), "{damages:?} behind {:?}: {text}", self.known_durable);
+    }
+
+    /// Records went missing without a word: only those that the damage touches, or that follow one of these.
+    fn check_loss(&self, damages: &[(String, Damage)], records: u64) {
+        let (newest, known_durable) = &self.known_durable;
+        let [(file, Damage::Flip(place, _))] = damages else {
+            if let Some(from) = self.only_tail(damages) {
+                let touched = self.ends.iter().find(|(_, number)| *number == records + 1);
+                assert!(touched.is_some_and(|(end, _)| *end > from), "{records} records are left after {damages:?}");
+            }
+            return;
+        };
+        assert!(
+            file == newest && place >= known_durable,
+            "{file}, byte {place}: lost, and {newest} is durable to {known_durable}"
+        );
+    }
+}
+
+impl Damage {
+    fn strike(self, disk: &mut Memory, file: &str) {
+        let names: Vec<String> = disk.files.keys().cloned().collect();
+        let here = names.iter().position(|name| name == file).unwrap_or(0);
+        let Some(content) = disk.files.get_mut(file) else { return };
+        let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).min(1 << 20);
+        match self {
+            Self::Flip(at, bits) => content.iter_mut().skip(place(at)).take(1).for_each(|byte| *byte ^= bits),
+            Self::Fill(at, count, with) => {
+                content.iter_mut().skip(place(at)).take(place(count)).for_each(|byte| *byte = with);
+            }
+            Self::Cut(at) => content.truncate(place(at)),
+            Self::Append(count, with) => content.extend((0..place(count)).map(|number| with ^ (number as u8 & 1))),
+            Self::Remove => drop(disk.files.remove(file)),
+            Self::Swap(further) => {
+                let other = names[(here + place(further)) % names.len()].clone();
+                let content = disk.files[&other].clone();
+                disk.files.insert(file.to_owned(), content);
+            }
+        }
+    }
+}
+
+/// The peers that the node of every such folder has met.
+fn peers() -> KnownPeers {
+    let met = |known: KnownPeers, peer| known.judge(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
+    [2, 3].into_iter().fold(KnownPeers::default(), met)
+}
+
+/// Starts a node from a folder with anything in it: it opens or refuses, reads no more at once than there is, leaves alone
+/// what it refuses, and what it opens is the same the next time.
+pub fn judge_folder(disk: Memory) -> Result<Recovery, StoreError> {
+    judge_start(disk).map(|(recovery, _)| recovery)
+}
+
+fn judge_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
+    let before = disk.files.clone();
+    let bound = before.values().map(Vec::len).max().unwrap_or(0).max(CHUNK as usize);
+    match open_node(disk, IDENTITY, DISK_ID, None, OPTIONS) {
+        Err(refusal) => {
+            let (error, disk) = refusal.into_parts();
+            assert_eq!(disk.files, before, "a refusal changes nothing: {error}");
+            assert!(disk.largest_read <= bound, "{} bytes at once: {error}", disk.largest_read);
+            assert!(!error.to_string().is_empty() && !matches!(error, StoreError::Disk(_)), "no reason: {error}");
+            Err(error)
+        }
+        Ok(Opened { mut store, recovery, .. }) => {
+            if let Some(meta) = &recovery.restored.snapshot {
+                let data = store.load_snapshot(meta.last).expect("it was checked");
+                assert!(data.len() <= bound, "a snapshot is as long as its file");
+            }
+            let known_peers = store.known_peers().clone();
+            let disk = store.into_disk();
+            assert!(disk.largest_read <= bound, "{} bytes at once", disk.largest_read);
+            let again = open_node(disk, IDENTITY, DISK_ID, None, OPTIONS).expect("what was opened opens again");
+            assert_eq!((&again.recovery.restored, &again.recovery.torn_tail), (&recovery.restored, &None));
+            assert_eq!(again.recovery.records, recovery.records, "a tail is cut once");
+            assert_eq!(*again.store.known_peers(), known_peers);
+            Ok((recovery, known_peers))
+        }
+    }
+}
+
+/// Any bytes, read as a folder: either files with anything in them, or a life and the damage done to it. Whether it opened.
+pub fn judge_bytes(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.iter().copied();
+    let mut next = || bytes.next().unwrap_or(0);
+    let kind = next();
+    if kind.is_multiple_of(4) {
+        return judge_folder(any_folder(kind, &mut bytes)).is_ok();
+    }
+    let steps: Vec<Step> = (0..next() % 48).map(|_| step(&mut next)).collect();
+    let lived = Lived::of(&steps);
+    let names: Vec<&String> = lived.disk.files.keys().collect();
+    let damages: Vec<(String, Damage)> = (0..next() % 4)
+        .map(|_| {
+            // Mostly the newest segment: the others are refused with little thought.
+            let file = next();
+            let name = if file < 160 { &lived.known_durable.0 } else { names[usize::from(file) % names.len()] };
+            let used = lived.disk.files.get(name).map_or(0, |content| used(content));
+            (name.clone(), damage(&mut next, used, lived.known_durable.1))
+        })
+        .collect();
+    lived.judge(&damages).is_ok()
+}
+
+fn step(next: &mut impl FnMut() -> u8) -> Step {
+    let mut wide = || u16::from_le_bytes([next(), next()]);
+    let (a, b) = (wide(), wide());
+    Step(next(), a, b)
+}
+
+/// Some damage to a file of which so much is used, near the place up to which it is vouched for or anywhere.
+fn damage(next: &mut impl FnMut() -> u8, used: u64, known_durable: u64) -> Damage {
+    let kind = next();
+    let number = u64::from(u16::from_le_bytes([next(), next()]));
+    let place = match kind / 16 % 4 {
+        0 => known_durable + number % 128,
+        1 => (known_durable + number % 512).saturating_sub(256),
+        2 => number % used.max(1),
+        _ => number,
+    };
+    match kind % 16 {
+        0..=6 => Damage::Flip(place, next().max(1)),
+        7..=9 => Damage::Fill(place, u64::from(next()) * 8, next()),
+        10 | 11 => Damage::Cut(place),
+        12 | 13 => Damage::Append(u64::from(next()) * 16, next()),
+        14 => Damage::Remove,
+        _ => Damage::Swap(number),
+    }
+}
+
+/// Files with anything in them, perhaps beside a good FORMAT and META.
+fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
+    const NAMES: [&str; 16] = [
+        "wal-0000000000000001",
+        "wal-0000000000000002",
+        "wal-0000000000000003",
+        "wal-18446744073709551615",
+        "snapshot-0000000000000007-0000000000000002",
+        "snapshot-0000000000000007-0000000000000002.new",
+        FORMAT_FILE,
+        META_FILE,
+        "FORMAT.new",
+        "META.new",
+        "LOST",
+        "",
+        "snapshot-0000000000000007-0000000000000002.part",
+        "wal-recycled",
+        PEERS_FILE,
+        "PEERS.new",
+    ];
+    let mut disk = Memory::default();
+    let is_new = kind & 64 != 0;
+    if kind & 4 != 0 {
+        disk.files.insert(FORMAT_FILE.to_owned(), encode_format(if is_new { 2 } else { 1 }));
+    }
+    if kind & 8 != 0 {
+        let on = is_new.then_some(MetaOfDisk { id: DISK_ID, known_peers: u64::from(kind & 128) });
+        let (incarnation, records) = (u64::from(kind & 16), u64::from(kind & 32));
+        disk.files.insert(META_FILE.to_owned(), Meta { identity: IDENTITY, incarnation, records, disk: on }.encode());
+    }
+    while let Some(name) = bytes.next() {
+        let length = usize::from(bytes.next().unwrap_or(0)) * if name & 0x80 == 0 { 1 } else { 32 };
+        let content = bytes.by_ref().take(length).collect();
+        disk.files.insert(NAMES[usize::from(name & 0x7f) % NAMES.len()].to_owned(), content);
+    }
+    disk
+}

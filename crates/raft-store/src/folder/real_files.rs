@@ -1,0 +1,296 @@
+//! A real folder as a [`Disk`], used by one process at a time. Must not know what its files mean, but for one thing: a
+//! folder full of somebody else's files gets no lock in it.
+
+use crate::disk::{Disk, DiskError, DiskErrorKind};
+use crate::folder::start::refuse_strangers;
+use crate::store_error::StoreError;
+use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The file that carries the lock. Empty, never removed: who removed it could remove it from under the next owner.
+const LOCK_FILE: &str = "LOCK";
+/// How many files are kept open: the newest segment is written to all the time, the others are read once.
+const KEPT_OPEN: usize = 16;
+
+/// A folder on a file system, locked for as long as this value lives.
+#[derive(Debug)]
+pub struct Files {
+    path: PathBuf,
+    folder: File,
+    /// Held for its lock; none if it is only read and there is no lock file, as in a copy.
+    _lock: Option<File>,
+    writable: bool,
+    open: BTreeMap<String, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// Whether something was written since the last sync.
+    changed: bool,
+}
+
+impl Files {
+    /// Opens a folder for a node alone. One that is not there is made, durably, if `create` says so.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if it holds nothing but what no node wrote; [`StoreError::Folder`]
+    /// if it is not there, cannot be made or is no folder.
+    pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
+        if create {
+            make_folder(path).map_err(StoreError::Folder)?;
+        }
+        let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
+        let lock_path = path.join(LOCK_FILE);
+        if !lock_path.exists() {
+            refuse_strangers(&names(&path).map_err(StoreError::Folder)?)?;
+        }
+        let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
+        let lock = lock.map_err(|error| StoreError::Folder(failed(LOCK_FILE, "open", &error)))?;
+        held(lock.try_lock())?;
+        Ok(Self { path, folder, _lock: Some(lock), writable: true, open: BTreeMap::new() })
+    }
+
+    /// Opens a folder to look at it: nothing in it can be changed. The lock is shared with others who look. A node must
+    /// not run on it: what it writes between two reads would look like damage.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
+        let lock = match File::open(path.join(LOCK_FILE)) {
+            Ok(lock) => {
+                held(lock.try_lock_shared())?;
+                Some(lock)
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(StoreError::Folder(failed(LOCK_FILE, "open", &error))),
+        };
+        Ok(Self { path, folder, _lock: lock, writable: false, open: BTreeMap::new() })
+    }
+
+    /// The folder, with all links resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&mut self, name: &str) -> Result<&mut Open, DiskError> {
+        let path = self.at(name)?;
+        if !self.open.contains_key(name) {
+            let file = OpenOptions::new().read(true).write(self.writable).open(path);
+            self.keep(name, file.map_err(|error| failed(name, "open", &error))?);
+        }
+        self.open.get_mut(name).ok_or_else(|| failed(name, "open", &ErrorKind::NotFound.into()))
+    }
+
+    fn file_to_change(&mut self, name: &str) -> Result<&File, DiskError> {
+        self.may_change(name)?;
+        let open = self.file(name)?;
+        open.changed = true;
+        Ok(&open.file)
+    }
+
+    fn keep(&mut self, name: &str, file: File) {
+        while self.open.len() >= KEPT_OPEN {
+            // Never one with unsynced writes: an error in writing them back is reported to whoever has the file open.
+            let Some(spare) = self.open.iter().find(|(_, open)| !open.changed).map(|(name, _)| name.clone()) else {
+                break;
+            };
+            self.open.remove(&spare);
+        }
+        self.open.insert(name.to_owned(), Open { file, changed: false });
+    }
+
+    /// Where a file of this name is; refuses what could lead out of the folder, and the lock.
+    fn at(&self, name: &str) -> Result<PathBuf, DiskError> {
+        let plain = !["", ".", "..", LOCK_FILE].contains(&name) && !name.contains(['/', '\0']);
+        if plain { Ok(self.path.join(name)) } else { Err(failed(name, "use", &ErrorKind::InvalidInput.into())) }
+    }
+
+    fn may_change(&self, name: &str) -> Result<(), DiskError> {
+        if self.writable { Ok(()) } else { Err(failed(name, "change", &ErrorKind::ReadOnlyFilesystem.into())) }
+    }
+}
+
+impl Disk for Files {
+    /// All names but that of the lock; folders, too.
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        names(&self.path)
+    }
+
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        self.may_change(file)?;
+        let created = OpenOptions::new().read(true).write(true).create_new(true).open(self.at(file)?);
+        self.keep(file, created.map_err(|error| failed(file, "create", &error))?);
+        Ok(())
+    }
+
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        let metadata = self.file(file)?.file.metadata();
+        Ok(metadata.map_err(|error| failed(file, "read the length", &error))?.len())
+    }
+
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        let open = self.file(file)?;
+        let mut count = 0;
+        while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+            match open.file.read_at(rest, offset.saturating_add(count as u64)) {
+                Ok(0) => break,
+                Ok(read) => count += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(file, "read", &error)),
+            }
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        let open = self.file_to_change(file)?;
+        open.write_all_at(data, offset).map_err(|error| failed(file, "write", &error))
+    }
+
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        let before = self.len(file)?;
+        let open = self.file_to_change(file)?;
+        if length <= before {
+            return open.set_len(length).map_err(|error| failed(file, "cut", &error));
+        }
+        let grown = reserve(open, file, before, length);
+        if grown.is_err() {
+            // Best effort: the reason to report is that of the failure.
+            open.set_len(before).ok();
+        }
+        grown
+    }
+
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        self.may_change(file)?;
+        let open = self.file(file)?;
+        // The data, and of the rest what is needed to read it back: the length. Times may be lost.
+        open.file.sync_data().map_err(|error| failed(file, "sync", &error))?;
+        open.changed = false;
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        self.may_change(from)?;
+        let renamed = std::fs::rename(self.at(from)?, self.at(to)?);
+        renamed.map_err(|error| failed(from, &format!("rename to {to}"), &error))?;
+        self.open.remove(to);
+        if let Some(open) = self.open.remove(from) {
+            self.open.insert(to.to_owned(), open);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        self.may_change(file)?;
+        std::fs::remove_file(self.at(file)?).map_err(|error| failed(file, "remove", &error))?;
+        self.open.remove(file);
+        Ok(())
+    }
+
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        self.may_change(".")?;
+        self.folder.sync_all().map_err(|error| failed(".", "sync", &error))
+    }
+}
+
+/// Makes a file longer, with space that is there for certain, and zeros in it.
+fn reserve(open: &File, file: &str, before: u64, length: u64) -> Result<(), DiskError> {
+    let more = length - before;
+    let space = fstatvfs(open).map_err(|error| failed(file, "ask for the free space", &error.into()))?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    // First, so that what can never fit does not fill the disk before it fails.
+    if more > free {
+        let message = format!("{more} bytes are needed and {free} are free: free some space, or use another disk");
+        return Err(DiskError { kind: DiskErrorKind::Full, file: file.to_owned(), message });
+    }
+    loop {
+        match fallocate(open, FallocateFlags::empty(), before, more) {
+            Err(Errno::INTR) => {}
+            // Some file systems have no such thing. Writing the zeros takes the space as well.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
+            Err(error) => return Err(failed(file, &format!("reserve {more} bytes"), &error.into())),
+        }
+    }
+    // Reserved space is not written space: a later sync would have to turn one into the other each time, which doubles
+    // what it costs.
+    static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
+    let mut offset = before;
+    while offset < length {
+        let count = (length - offset).min(ZEROS.len() as u64);
+        open.write_all_at(&ZEROS[..count as usize], offset).map_err(|error| failed(file, "write zeros", &error))?;
+        offset += count;
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it, durably.
+fn make_folder(path: &Path) -> Result<(), DiskError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(above)?;
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(no_folder(path)),
+        made => made.map_err(|error| failed(".", &format!("make the folder {}", path.display()), &error))?,
+    }
+    let synced = File::open(above).and_then(|above| above.sync_all());
+    synced.map_err(|error| failed(".", &format!("sync the folder {}", above.display()), &error))
+}
+
+fn open_folder(path: &Path) -> Result<(PathBuf, File), DiskError> {
+    let doing = |error: io::Error| failed(".", &format!("open the folder {}", path.display()), &error);
+    let path = path.canonicalize().map_err(doing)?;
+    if !path.is_dir() {
+        return Err(no_folder(&path));
+    }
+    let folder = File::open(&path).map_err(doing)?;
+    Ok((path, folder))
+}
+
+fn no_folder(path: &Path) -> DiskError {
+    let message = format!("{} is a file, and a folder is needed", path.display());
+    DiskError { kind: DiskErrorKind::Failed, file: ".".to_owned(), message }
+}
+
+fn held(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
+    match lock {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
+        Err(TryLockError::Error(error)) => Err(StoreError::Folder(failed(LOCK_FILE, "lock", &error))),
+    }
+}
+
+/// All names in a folder, sorted, without the lock's. One that is no text is shown as well as can be: no file of ours.
+fn names(path: &Path) -> Result<Vec<String>, DiskError> {
+    let doing = |error: io::Error| failed(".", "list", &error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(doing)? {
+        names.push(entry.map_err(doing)?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| name != LOCK_FILE);
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn failed(file: &str, tried: &str, error: &io::Error) -> DiskError {
+    let kind = match error.kind() {
+        ErrorKind::NotFound => DiskErrorKind::NotFound,
+        ErrorKind::AlreadyExists => DiskErrorKind::Exists,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DiskErrorKind::Full,
+        _ => DiskErrorKind::Failed,
+    };
+    DiskError { kind, file: file.to_owned(), message: format!("cannot {tried}: {error}") }
+}
+
+#[cfg(test)]
+mod tests;
