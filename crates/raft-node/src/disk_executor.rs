@@ -23,7 +23,7 @@ pub struct DiskExecutor {
 impl DiskExecutor {
     /// The node's input before its first call, if any.
     pub fn start<D: Disk>(&mut self, store: &Store<D>) -> Option<NodeInput> {
-        self.space.news(store).map(space)
+        self.space.take_change(store).map(space)
     }
 
     /// The first half of a group of writes: the bytes are readable, and durable after [`sync`](Self::sync).
@@ -61,7 +61,7 @@ impl DiskExecutor {
                 Ok(Some(NodeInput::LogRead { read: *read, entries }))
             }
             DiskJob::Compact { before } => store.compact(*before).map(|()| None),
-            DiskJob::ReserveSpace => self.space.ask(store).map(|found| Some(space(found))),
+            DiskJob::ReserveSpace => self.space.preallocate_all(store).map(|found| Some(space(found))),
             DiskJob::Snapshot(job) => execute_for_snapshots(store, job),
         }
     }

@@ -1,19 +1,18 @@
-//! Writes the fixtures of the present format, those that are not there: folders as this version leaves them, and what is in
-//! them in words. One that is there is never written again: what a version has written, every later one must read.
+//! Writes the missing fixtures of the current format: folders as this version leaves them, and their descriptions. An existing
+//! fixture is never written again: every later version must read it.
 //!
 //! ```text
 //! cargo run -p raft-store --features conformance --example make_fixtures -- crates/raft-store/fixtures/v2
 //! ```
 //!
-//! A new one is a line in `FIXTURES` and a function below; a new format gets a folder of its own. Read the text that comes
-//! out before it is committed.
+//! A new fixture is a line in `FIXTURES` and a function; a new format gets its own folder. Read the description before you
+//! commit it.
 
 use raft_core::{Configuration, EntryId, InstallMode, LogIndex, NodeId, Write};
 use raft_store::conformance::{DISK_ID, IDENTITY, Memory, OPTIONS, describe, entries, save, snapshot, vote};
 use raft_store::{DiskId, Opened, Store, open_node};
 use std::path::Path;
 
-/// A name, and how the folder comes about.
 type Fixture = (&'static str, fn() -> Memory);
 
 const FIXTURES: [Fixture; 9] = [
@@ -34,7 +33,7 @@ fn start(disk: Memory) -> Store<Memory> {
     store
 }
 
-/// Each a group of its own, synced.
+/// Writes and syncs each as its own group.
 fn write(store: &mut Store<Memory>, writes: impl IntoIterator<Item = Write>) {
     for write in writes {
         store.write(&[write]).and_then(|()| store.sync()).expect("a disk that works");
@@ -46,7 +45,7 @@ fn founded() -> Memory {
     start(Memory::default()).into_disk()
 }
 
-/// Votes, entries, a truncation with what takes its place, a group of three, two starts.
+/// Votes, entries, a truncation, a group of three, two starts.
 fn lived() -> Memory {
     let mut store = start(founded());
     let cut = Write { truncate_from: Some(LogIndex(4)), ..entries(4, 1, 3, 60) };
@@ -56,7 +55,7 @@ fn lived() -> Memory {
     start(store.into_disk()).into_disk()
 }
 
-/// Several segments, a snapshot, the oldest of them deleted on its strength.
+/// Several segments, a snapshot, the oldest segments deleted.
 fn compacted() -> Memory {
     let mut store = start(lived());
     write(&mut store, (8..14).map(|index| entries(index, 1, 4, 1500)));
@@ -83,14 +82,14 @@ fn torn() -> Memory {
     disk
 }
 
-/// A bit flipped in the third record, and good ones behind it.
+/// A bit flipped in the third record, before valid ones.
 fn damaged() -> Memory {
     let mut disk = lived();
     newest(&mut disk)[300] ^= 1;
     disk
 }
 
-/// A bit flipped in the snapshot that the log rests on.
+/// A bit flipped in the snapshot that the log names.
 fn damaged_snapshot() -> Memory {
     let mut disk = compacted();
     let snapshot = disk.files.keys().find(|file| file.starts_with("snapshot-")).expect("one").clone();
@@ -107,7 +106,7 @@ fn newer() -> Memory {
     disk
 }
 
-/// A node that has met its peers, and one of them since its last start.
+/// A node with two registered peers, one of them since its last start.
 fn acquainted() -> Memory {
     let mut store = start(lived());
     store.register_peer(NodeId(2), DiskId([2; 16])).expect("a disk that works");
@@ -116,7 +115,7 @@ fn acquainted() -> Memory {
     store.into_disk()
 }
 
-/// A bit flipped in what a node knows of its peers.
+/// A bit flipped in PEERS.
 fn damaged_peers() -> Memory {
     let mut disk = acquainted();
     disk.files.get_mut("PEERS").expect("there")[20] ^= 1;

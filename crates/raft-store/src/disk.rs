@@ -1,15 +1,13 @@
-//! The few things the store asks of a disk. Two implementations: real files, and the simulator's disk, where the same
-//! recovery code meets torn writes thousands of times a second.
-//!
-//! One folder, no sub-folders, files by name. Blocking; exclusive access.
+//! The file operations that the store needs. The real folder and the simulator's disk implement them, so the same
+//! recovery code meets simulated torn writes.
 
 use std::fmt;
 
-/// One folder of files.
+/// One folder of files without subfolders. Calls block, and nobody else uses the folder.
 ///
-/// What a crash may take back: a kill of the process loses nothing that was written; a power loss may lose any write
-/// that no later [`sync`](Self::sync) of the same file covered, whole or in part, and any creation, renaming and
-/// removal that no later [`sync_folder`](Self::sync_folder) covered.
+/// A kill of the process loses nothing that was written. A power loss may lose, in whole or in part, each write after the
+/// last [`sync`](Self::sync) of its file, and each creation, renaming and removal after the last
+/// [`sync_folder`](Self::sync_folder).
 pub trait Disk {
     /// The names of all files, sorted.
     ///
@@ -26,14 +24,14 @@ pub trait Disk {
     /// Reads from `offset` until `buffer` is full or the file ends; returns how many bytes were read.
     fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError>;
 
-    /// Writes all of `data` at `offset`, growing the file if need be (the gap reads as zeros).
+    /// Writes all of `data` at `offset` and extends the file if needed; a gap reads as zeros.
     fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError>;
 
-    /// Makes the file `length` bytes long with space reserved on the disk; new bytes read as zeros. Shorter cuts it.
+    /// Makes the file `length` bytes long. Bytes beyond the old length are allocated on the disk and read as zeros.
     fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError>;
 
-    /// Makes the file's content and length durable. After an error nothing is known of what was written since the last
-    /// success, and trying again proves nothing: the process must end.
+    /// Makes the file's content and length durable. After an error the state of all writes since the last successful sync
+    /// is unknown, and a second sync proves nothing: the process must end.
     fn sync(&mut self, file: &str) -> Result<(), DiskError>;
 
     /// Renames a file, replacing one of the new name.
@@ -46,27 +44,27 @@ pub trait Disk {
     fn sync_folder(&mut self) -> Result<(), DiskError>;
 }
 
-/// What went wrong with a file.
+/// A failed file operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskError {
-    /// The class of error, for decisions.
+    /// The class of the error, for decisions.
     pub kind: DiskErrorKind,
-    /// The file (or `.` for the folder).
+    /// The file, or `.` for the folder.
     pub file: String,
-    /// What was tried and what the system said, for people.
+    /// The operation and the system's reason, for people.
     pub message: String,
 }
 
 /// Classes of disk errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiskErrorKind {
-    /// There is no such file.
+    /// The file does not exist.
     NotFound,
-    /// There is such a file already.
+    /// A file of this name exists.
     Exists,
-    /// No space left.
+    /// No space is left.
     Full,
-    /// Anything else: the device failed.
+    /// Any other failure of the device.
     Failed,
 }
 

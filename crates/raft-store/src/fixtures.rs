@@ -1,12 +1,12 @@
-//! Folders that a version has written, kept for ever: `fixtures/v1`, `fixtures/v2` beside this crate's sources, a folder for
-//! each format. Each is read as the text beside it says, or refused with the words there. How new ones are made is said in `examples/make_fixtures.rs`.
+//! Folders that earlier versions wrote, kept for ever: `fixtures/v1` and `fixtures/v2`, one for each format. Each is read, or
+//! refused, as the text beside it says. `examples/make_fixtures.rs` writes new ones.
 
 use crate::conformance::{Memory, describe};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The fixtures of a format, with what they must be read as.
+/// The fixtures of a format with their texts.
 fn fixtures(format: &str) -> BTreeMap<String, (Memory, String)> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format);
     let mut fixtures = BTreeMap::new();
@@ -40,8 +40,8 @@ fn every_fixture_is_read_as_the_text_beside_it_says() {
 }
 
 #[test]
-fn what_must_be_refused_says_file_place_and_what_to_do() {
-    let advice = ["promised to others", "remove the node from the cluster", "under a new id", "empty folder"];
+fn a_refusal_says_file_place_and_what_to_do() {
+    let advice = ["Other nodes may count on", "remove the node from the cluster", "under a new id", "empty folder"];
     let log = ("damaged", "wal-0000000000000001 is damaged at byte 168");
     let places = [log, ("damaged-snapshot", "snapshot-"), ("damaged-peers", "PEERS is damaged at byte 0")];
     for (format, count) in [("v1", 2), ("v2", 3)] {
@@ -59,7 +59,7 @@ fn what_must_be_refused_says_file_place_and_what_to_do() {
     assert!(newer.contains("use the version that wrote it"), "{newer}");
 }
 
-/// A start by this version was cut short between FORMAT and META.
+/// An interrupted start wrote FORMAT but not META.
 #[test]
 fn a_half_upgraded_folder_is_a_folder_of_format_1() {
     let fixtures = fixtures("v1");

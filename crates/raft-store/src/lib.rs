@@ -1,13 +1,10 @@
-//! What survives: a segmented write-ahead log, and snapshot files, over one small [`Disk`] trait.
+//! What a node keeps on its disk: a segmented write-ahead log and snapshot files, over one small [`Disk`] trait.
 //!
-//! Hard state, truncations, entries and the names of snapshots share the log, so one `Write` of the core is one atomic
-//! record. In reading order: `disk` is what is asked of a disk, `files` is that on a real folder, `format` what is on it,
-//! why a torn tail can be told from corruption and compaction from loss, `summary` what records add up to, `store` writes
-//! them (and in the files below it saves snapshots and deletes old segments), `scan` reads them, `recovery` brings the log
-//! back, `readback` single entries, `snapshot_file` is a snapshot on the disk, `folder` knows whose it all is (in the bytes
-//! of `identity`) and starts a node from it, `known_peers` knows which disks its peers have, `space_monitor` says what is told of
-//! the room left, and when, `written` reads records for a watcher outside. This crate must not know about time, threads or
-//! networks: it blocks, and its caller decides when.
+//! Hard state, truncations, entries and the names of snapshots share the log, so each `Write` of the core is one atomic
+//! record. [`Store`] writes them. `wal` has the log's format, which distinguishes a torn tail from corruption and a
+//! compacted log from a damaged one, and recovers it; `snapshots` has the snapshot files, `folder` the node's identity and its peers' disk ids,
+//! `space` the preallocation that notices a full disk in time. Calls block, and the caller decides when to make them: this
+//! crate has no time, threads or network.
 
 mod disk;
 mod folder;
@@ -21,10 +18,11 @@ mod wal;
 pub mod conformance;
 
 pub use disk::{Disk, DiskError, DiskErrorKind};
+pub use folder::inspect::{Inspection, inspect};
 pub use folder::known_peers::{KnownPeers, MAX_KNOWN_PEERS, PeerCheck};
 pub use folder::meta_file::{ClusterId, DiskId, Identity};
 pub use folder::real_files::Files;
-pub use folder::start::{Inspection, Opened, inspect, open_node};
+pub use folder::start::{Opened, open_node};
 pub use snapshots::snapshot_file::FileChunk;
 pub use space::reserve::Space;
 pub use space::space_monitor::SpaceMonitor;

@@ -1,36 +1,36 @@
-//! The store: groups of writes go to the newest segment in one disk write each, and one sync makes them durable. What
-//! becomes of snapshots and of old segments is in the files below.
+//! The store: its state, and the path of a write. One disk write appends a group of writes to the newest segment, and one
+//! sync makes it durable. The other calls stand beside the files that they work on: `wal/compact`, `snapshots`, `space` and
+//! `folder/register_peer`.
 
 use crate::disk::{Disk, DiskErrorKind};
 use crate::folder::known_peers::KnownPeers;
-use crate::snapshots::unfinished::{Receiving, SnapshotWriter};
-use crate::space::recycle::Recycled;
+use crate::snapshots::partial_file::{SnapshotReceiver, SnapshotWriter};
 use crate::store_error::{OpenError, StoreError};
 use crate::wal::format::{Frame, MAX_PAYLOAD, SegmentHeader, record_bytes, segment_file};
 use crate::wal::log_summary::LogSummary;
-use crate::wal::read_entries::read_back;
+use crate::wal::read_entries::read_entries;
 use crate::wal::recover::{Recovered, Recovery, recover};
-use crate::wal::scan::{Known, Position};
+use crate::wal::scan::{ExpectedLog, WritePosition};
 use raft_core::{Entries, EntryId, LogIndex, Write};
 use raft_proto::encode_write;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-/// The smallest segment: a few records must fit, or every group would make a file.
+/// The smallest segment, so that it holds a few records.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
 
 /// How a store lays out its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Bytes of a segment, preallocated; at least [`MIN_SEGMENT_BYTES`]. A group of writes that is larger gets a segment
-    /// as large as it needs. May differ from what the existing segments were made with. Default 64 MiB.
+    /// Bytes of a segment, preallocated; at least [`MIN_SEGMENT_BYTES`]. A larger group of writes gets a segment of its
+    /// size. May differ from the existing segments. Default 64 MiB.
     pub segment_bytes: u64,
-    /// Bytes of entries ([`Entry::size`](raft_core::Entry::size)) that recovery hands over: the newest that fit. Default
-    /// 32 MiB.
+    /// Recovery returns the newest entries whose sizes ([`Entry::size`](raft_core::Entry::size)) sum up to at most this.
+    /// Default 32 MiB.
     pub tail_bytes: u64,
-    /// Bytes of records for which there is to be room ahead ([`Store::space`]): the next segment's file is made before it is
-    /// needed, at least so large. What a host may have on its way to the disk, or more. 0: no file is made ahead, and a full
-    /// disk is noticed when a write fails. Default 32 MiB.
+    /// Bytes of records that [`Space::Enough`](crate::Space::Enough) promises. The next segment's file is preallocated, at
+    /// least this large. Must cover the writes that a host may have in flight. 0: nothing is preallocated, and a full disk
+    /// shows only when a write fails. Default 32 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -42,73 +42,75 @@ impl Default for StoreOptions {
 
 /// The write-ahead log and the snapshots of one node.
 ///
-/// Invariant: everything before `durable` in the newest segment, all earlier segments, the next one's
-/// file and all names are durable.
+/// Invariant: the newest segment up to `durable`, all earlier segments, the next segment's file and all file names are
+/// durable.
 #[derive(Clone, Debug)]
 pub struct Store<D> {
     pub(crate) disk: D,
     pub(crate) options: StoreOptions,
-    /// The oldest segment that is there.
+    /// The oldest segment on the disk.
     pub(crate) oldest: u64,
     /// The newest segment and where the next record goes.
-    pub(crate) position: Position,
-    /// Its file.
+    pub(crate) position: WritePosition,
+    /// The newest segment's file.
     pub(crate) file: String,
-    /// How far it is synced.
+    /// Bytes of the newest segment that are durable.
     pub(crate) durable: u64,
-    /// The file of the next one, if it is there.
     pub(crate) spare: Option<Spare>,
-    /// An old segment's file on its way to become that.
     pub(crate) recycled: Option<Recycled>,
-    /// What all records add up to, synced or not.
+    /// The state that all records lead to, synced or not.
     pub(crate) summary: LogSummary,
-    /// The snapshots whose files are there, durable and whole.
+    /// The snapshots whose files are complete and durable.
     pub(crate) saved: BTreeSet<EntryId>,
-    /// The snapshot in force at the last sync.
-    pub(crate) in_force: Option<EntryId>,
-    /// Those of records that are not synced: a crash may lead back to any of them.
-    pub(crate) coming: Vec<EntryId>,
-    /// The snapshot that is made here.
+    /// The snapshot that the newest synced record names.
+    pub(crate) durable_snapshot: Option<EntryId>,
+    /// The snapshots that unsynced records name: after a crash the log may end at any of them.
+    pub(crate) unsynced_snapshots: Vec<EntryId>,
     pub(crate) writer: Option<SnapshotWriter>,
-    /// The one that comes from a peer.
-    pub(crate) receiving: Option<Receiving>,
-    /// The peers whose disks are known, durably.
+    pub(crate) receiver: Option<SnapshotReceiver>,
     pub(crate) known_peers: KnownPeers,
-    /// The first failure, if there was one.
+    /// The first failure.
     pub(crate) poison: Option<Box<StoreError>>,
 }
 
-/// The file of the next segment, made ahead: zeros, durable.
+/// The next segment's file, preallocated: durable zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spare {
-    /// Its length.
     pub(crate) bytes: u64,
-    /// How much of it a header and a checkpoint may take.
+    /// Bytes that header and checkpoint may need.
     pub(crate) head: u64,
 }
 
+/// An old segment's file that becomes the next segment's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Recycled {
+    pub(crate) bytes: u64,
+    /// Bytes from the beginning that are durable zeros.
+    pub(crate) zeros: u64,
+}
+
 impl<D: Disk> Store<D> {
-    /// Opens the store on this disk, a new one if there is none, and recovers. What it returns is durable.
+    /// Opens the store on this disk, or creates one, and recovers. The returned state is durable.
     ///
     /// # Errors
-    /// Corruption, a newer format, a failing disk, options out of range; with the disk.
+    /// Corruption, a newer format, a failed disk, or options out of range; with the disk.
     pub fn open(disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
-        Self::open_known(disk, options, Known::default(), KnownPeers::default())
+        Self::open_expecting(disk, options, ExpectedLog::default(), KnownPeers::default())
     }
 
-    /// The same for a folder of which something is known from elsewhere.
-    pub(crate) fn open_known(
+    /// Opens the store of a folder whose META and PEERS were read.
+    pub(crate) fn open_expecting(
         mut disk: D,
         options: StoreOptions,
-        known: Known,
+        expected: ExpectedLog,
         known_peers: KnownPeers,
     ) -> Result<(Self, Recovery), OpenError<D>> {
         let (Recovered { recovery, summary, oldest, spare, .. }, position) =
-            match Self::prepare(&mut disk, options, known) {
+            match Self::prepare(&mut disk, options, expected) {
                 Ok(prepared) => prepared,
                 Err(error) => return Err(OpenError { error, disk }),
             };
-        let in_force = summary.snapshot.as_ref().map(|meta| meta.last);
+        let durable_snapshot = summary.snapshot.as_ref().map(|meta| meta.last);
         let mut store = Self {
             disk,
             options,
@@ -119,32 +121,32 @@ impl<D: Disk> Store<D> {
             durable: position.end,
             position,
             summary,
-            saved: in_force.into_iter().collect(),
-            in_force,
-            coming: Vec::new(),
+            saved: durable_snapshot.into_iter().collect(),
+            durable_snapshot,
+            unsynced_snapshots: Vec::new(),
             writer: None,
-            receiving: None,
+            receiver: None,
             known_peers,
             poison: None,
         };
         let head = store.head_bytes();
         store.spare = spare.map(|bytes| Spare { bytes, head });
-        match store.ensure_spare() {
+        match store.ensure_space() {
             Ok(()) => Ok((store, recovery)),
             Err(error) => Err(OpenError { error, disk: store.disk }),
         }
     }
 
-    pub(crate) fn prepare(
+    fn prepare(
         disk: &mut D,
         options: StoreOptions,
-        known: Known,
-    ) -> Result<(Recovered, Position), StoreError> {
+        expected: ExpectedLog,
+    ) -> Result<(Recovered, WritePosition), StoreError> {
         let StoreOptions { segment_bytes, tail_bytes, reserve_bytes } = options;
         if segment_bytes < MIN_SEGMENT_BYTES {
             return Err(StoreError::SegmentTooSmall { segment_bytes, minimum: MIN_SEGMENT_BYTES });
         }
-        let mut recovered = recover(disk, known, tail_bytes, reserve_bytes > 0)?;
+        let mut recovered = recover(disk, expected, tail_bytes, reserve_bytes > 0)?;
         if let Some(position) = recovered.position.take() {
             return Ok((recovered, position));
         }
@@ -154,35 +156,34 @@ impl<D: Disk> Store<D> {
         Ok((recovered, position))
     }
 
-    /// Writes a group, in order, each write one atomic record. Readable at once, durable after the next
-    /// [`sync`](Self::sync). One disk write, unless the group needs a new segment: then the old one is synced first.
+    /// Writes a group in order, each write as one atomic record. It can be read at once, and is durable after the next
+    /// [`sync`](Self::sync). Costs one disk write; a group that needs a new segment first syncs the old one.
     ///
     /// # Errors
-    /// The disk failed, or a write is too large or does not fit the log, or it names a snapshot that was not saved. No call
-    /// succeeds after any error.
+    /// The disk failed, a write is too large or does not fit the log, or it names a snapshot that was not saved. Each of
+    /// these poisons the store.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        self.unless_poisoned(|store| store.write_group(writes))
+        self.or_poison(|store| store.write_group(writes))
     }
 
-    /// Makes everything written durable, with one file sync if there is something to sync. If a newer snapshot is in force
-    /// since, it then frees what that makes useless: older snapshots, and segments with nothing in them that is in the log.
-    /// And if there is not enough room ahead, it asks for some: [`space`](Self::space) is to be read after each sync, and
-    /// told before what is durable now.
+    /// Makes everything written durable, with at most one file sync. If a newer snapshot becomes durable, deletes the
+    /// segments that hold no entry of the log any more. If space runs low, allocates more. Read [`space`](Self::space)
+    /// after each sync, and report it before the writes that are durable.
     ///
     /// # Errors
-    /// The disk failed: it is unknown what is durable, and no call succeeds any more.
+    /// The disk failed: what is durable is unknown, and the store is poisoned.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.unless_poisoned(|store| store.sync_all().and_then(|()| store.ensure_spare()))
+        self.or_poison(|store| store.sync_all().and_then(|()| store.ensure_space()))
     }
 
-    /// Reads the entries `first..=last` back: at least one, more only if their sizes sum up to at most `max_bytes`. Empty if
-    /// `first` was compacted away or lies beyond the log's end. Reads what was written, synced or not.
+    /// Reads the entries `first..=last`, synced or not: the first one, and more while their sizes sum up to at most
+    /// `max_bytes`. Empty if `first` was compacted or lies beyond the log's end.
     ///
     /// # Errors
-    /// The disk failed, or what is there is not what was written. Reading and writing go on, as far as they can.
+    /// The disk failed, or a record is damaged. The store stays usable.
     pub fn read(&mut self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Result<Entries, StoreError> {
-        self.refuse_if_poisoned()?;
-        read_back(&mut self.disk, &self.summary, first, last, max_bytes)
+        self.check_poisoned()?;
+        read_entries(&mut self.disk, &self.summary, first, last, max_bytes)
     }
 
     /// The disk.
@@ -190,31 +191,32 @@ impl<D: Disk> Store<D> {
         &self.disk
     }
 
-    /// The disk, for what a host does to it from outside: crashes, faults.
+    /// The disk, so that a host can inject crashes and faults.
     pub fn disk_mut(&mut self) -> &mut D {
         &mut self.disk
     }
 
-    /// Ends the store without syncing, as a crash would.
+    /// Ends the store without a sync, like a crash.
     pub fn into_disk(self) -> D {
         self.disk
     }
 
-    pub(crate) fn unless_poisoned(
+    /// Runs a call; any error poisons the store.
+    pub(crate) fn or_poison<T>(
         &mut self,
-        call: impl FnOnce(&mut Self) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        self.refuse_if_poisoned()?;
+        call: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.check_poisoned()?;
         let result = call(self);
         self.poison = result.as_ref().err().cloned().map(Box::new);
         result
     }
 
-    pub(crate) fn refuse_if_poisoned(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_poisoned(&self) -> Result<(), StoreError> {
         self.poison.as_ref().map_or(Ok(()), |first| Err(StoreError::Poisoned(first.clone())))
     }
 
-    pub(crate) fn write_group(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    fn write_group(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         let mut payloads = Vec::with_capacity(writes.len());
         for write in writes {
             let payload = encode_write(write);
@@ -234,8 +236,8 @@ impl<D: Disk> Store<D> {
         let mut number = self.position.next_record;
         for (write, payload) in writes.iter().zip(&payloads) {
             let offset = self.position.end + group.len() as u64;
-            self.take(write, offset)?;
-            let frame = Frame::of(number, self.durable, payload);
+            self.apply(write, offset)?;
+            let frame = Frame::new(number, self.durable, payload);
             frame.append_to(&mut group, self.position.segment, offset, payload);
             number += 1;
         }
@@ -245,16 +247,16 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Takes note of a write that is to stand at `offset`.
-    pub(crate) fn take(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
+    /// Applies a write whose record will begin at `offset`.
+    fn apply(&mut self, write: &Write, offset: u64) -> Result<(), StoreError> {
         let last = self.summary.last;
-        let misfit = |reason| StoreError::InvalidWrite { last, reason };
-        self.summary.apply(write, self.position.segment, offset).map_err(misfit)?;
+        let invalid = |reason| StoreError::InvalidWrite { last, reason };
+        self.summary.apply(write, self.position.segment, offset).map_err(invalid)?;
         if let Some(record) = &write.snapshot {
             if !self.saved.contains(&record.meta.last) {
-                return Err(misfit("its snapshot was not saved"));
+                return Err(invalid("its snapshot was not saved"));
             }
-            self.coming.push(record.meta.last);
+            self.unsynced_snapshots.push(record.meta.last);
         }
         Ok(())
     }
@@ -264,13 +266,18 @@ impl<D: Disk> Store<D> {
             self.disk.sync(&self.file)?;
             self.durable = self.position.end;
         }
-        self.settle_snapshots()
+        let Some(newest) = self.unsynced_snapshots.pop() else { return Ok(()) };
+        self.unsynced_snapshots.clear();
+        self.durable_snapshot = Some(newest);
+        // If the snapshot discarded the log, its segments go, and no compaction would ask for that. Older snapshots stay
+        // until they are removed or the node starts again: they may be on their way to a peer.
+        self.delete_segments(self.summary.first)
     }
 
-    /// Starts a segment in which `bytes` of records fit.
-    pub(crate) fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
-        // First: that a segment has a successor tells recovery that all of it was durable. And a checkpoint must not say what
-        // a crash can take back.
+    /// Begins a segment that has room for `bytes` of records.
+    fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
+        // First, because recovery takes a segment with a successor for durable, and a checkpoint must not hold what a crash
+        // can undo.
         self.sync_all()?;
         let checkpoint = encode_write(&self.summary.checkpoint());
         let length = checkpoint.len() as u64;
@@ -283,8 +290,8 @@ impl<D: Disk> Store<D> {
             previous_end: self.position.end,
             checkpoint: checkpoint_bytes,
         };
-        let least = header.records_from().saturating_add(bytes);
-        self.recycle_for(least)?;
+        let least = header.first_offset().saturating_add(bytes);
+        self.finish_recycling(least)?;
         let capacity = least..=self.options.segment_bytes.max(least);
         self.position = begin_segment(&mut self.disk, header, &checkpoint, self.spare.take(), capacity)?;
         self.file = segment_file(self.position.segment);
@@ -293,15 +300,15 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// Begins a segment, durably: that a record is in it tells recovery that it had a header. Its file may be there, or is made
-/// as long as the disk allows.
+/// Begins a segment, durably: recovery concludes from a record that the header before it was durable. Uses the preallocated
+/// file, or creates one as long as the disk allows.
 fn begin_segment<D: Disk>(
     disk: &mut D,
     header: SegmentHeader,
     checkpoint: &[u8],
     spare: Option<Spare>,
     capacities: RangeInclusive<u64>,
-) -> Result<Position, StoreError> {
+) -> Result<WritePosition, StoreError> {
     let file = segment_file(header.segment);
     if spare.is_none() {
         disk.create(&file)?;
@@ -314,7 +321,7 @@ fn begin_segment<D: Disk>(
                 disk.set_len(&file, least)?;
                 least
             }
-            grown => grown.map(|()| wanted)?,
+            extended => extended.map(|()| wanted)?,
         };
     }
     disk.write(&file, 0, &header.encode(checkpoint))?;
@@ -322,5 +329,10 @@ fn begin_segment<D: Disk>(
     if spare.is_none() {
         disk.sync_folder()?;
     }
-    Ok(Position { segment: header.segment, end: header.records_from(), capacity, next_record: header.first_record })
+    Ok(WritePosition {
+        segment: header.segment,
+        end: header.first_offset(),
+        capacity,
+        next_record: header.first_record,
+    })
 }

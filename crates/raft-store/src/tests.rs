@@ -1,6 +1,6 @@
-//! The suite on a disk that is a map, failing disks, and folders full of anything.
+//! The conformance suite in memory, failing disks, and random and damaged folders.
 
-use crate::conformance::{self, DISK_ID, Damage, Memory, OPTIONS, RESERVING, Step, entries, fold, open, vote};
+use crate::conformance::{self, DISK_ID, Damage, KnownFolder, Memory, OPTIONS, RESERVING, Step, entries, open, vote};
 use crate::{ClusterId, Identity, Store, StoreError, inspect, open_node};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,21 +14,15 @@ fn the_conformance_suite_passes_in_memory() {
 #[test]
 fn a_kill_at_any_call_loses_nothing_that_was_written() {
     for options in [OPTIONS, RESERVING] {
-        let crashes = conformance::every_crash_with(options, &mut Memory::default, &|disk, check| check(disk));
-        assert!(crashes > 300, "{crashes} crashes are too few to mean something");
+        let crashes = conformance::every_crash(options, &mut Memory::default, &|disk, check| check(disk));
+        assert!(crashes > 300, "{crashes} crashes are too few");
     }
 }
 
 #[test]
-fn a_kill_in_a_meeting_leaves_the_peers_of_before_or_one_more() {
-    let crashes = conformance::every_crash_of_a_meeting(Memory::default(), &|disk, check| check(disk));
-    assert!(crashes >= 6, "{crashes} crashes are too few to mean something");
-}
-
-#[test]
-fn what_a_start_hands_over_is_durable_even_if_an_earlier_sync_failed() {
-    let failures = [OPTIONS, RESERVING].map(conformance::every_failed_sync);
-    assert!(failures[0] >= 18 && failures[1] > failures[0], "{failures:?} failed syncs are too few to mean something");
+fn a_kill_in_a_registration_leaves_the_old_peers_or_one_more() {
+    let crashes = conformance::every_crash_of_a_registration(Memory::default(), &|disk, check| check(disk));
+    assert!(crashes >= 6, "{crashes} crashes are too few");
 }
 
 #[test]
@@ -43,7 +37,7 @@ fn a_group_is_one_write_and_one_sync() {
 }
 
 #[test]
-fn no_sync_has_a_whole_snapshot_to_write() {
+fn a_snapshot_is_synced_every_4_mib() {
     let (mut store, _) = open(Memory::default());
     let (last, mib) = (raft_core::EntryId::new(1, 1), vec![7; 1 << 20]);
     let (before, meta) = (store.disk().syncs, conformance::meta(last));
@@ -55,46 +49,12 @@ fn no_sync_has_a_whole_snapshot_to_write() {
     let file = store.read_snapshot(last, 0, u64::MAX).expect("it is there").bytes;
     store.remove_snapshot(last).expect("works");
     let before = store.disk().syncs;
-    for (piece, number) in file.chunks(1 << 20).zip(0_u64..) {
-        store.receive_snapshot(last, number << 20, piece).expect("works");
+    for (chunk, number) in file.chunks(1 << 20).zip(0_u64..) {
+        store.receive_snapshot(last, number << 20, chunk).expect("works");
     }
     assert_eq!(store.disk().syncs - before, 2);
     store.finish_received(&meta).expect("it is whole");
     store.verify_snapshot(last).expect("it is whole");
-}
-
-#[test]
-fn whichever_call_fails_the_store_is_poisoned_and_recovers_a_prefix() {
-    let writes: Vec<_> = (1..=8).map(|index| entries(index, 1, 1, 1200)).collect();
-    let mut failures = 0;
-    for calls in 0..40 {
-        let disk = Memory { calls_left: Some(calls), ..Memory::default() };
-        let mut synced = 0;
-        let mut disk = match Store::open(disk, OPTIONS) {
-            Err(error) => error.disk,
-            Ok((mut store, _)) => {
-                for (number, write) in writes.iter().enumerate() {
-                    let result = store.write(std::slice::from_ref(write)).and_then(|()| store.sync());
-                    let Err(error) = result else {
-                        synced = number + 1;
-                        continue;
-                    };
-                    assert!(matches!(error, StoreError::Disk(_)), "{error}");
-                    store.disk_mut().calls_left = None;
-                    assert_eq!(store.sync(), Err(StoreError::Poisoned(Box::new(error))), "never retried");
-                    failures += 1;
-                    break;
-                }
-                store.into_disk()
-            }
-        };
-        disk.calls_left = None;
-        let (_, recovery) = open(disk);
-        let records = recovery.records as usize;
-        assert!(records >= synced && records <= synced + 1, "{records} records after {synced} syncs");
-        assert_eq!(conformance::state(&recovery), fold(&writes[..records]));
-    }
-    assert!(failures > 10, "{failures} failures are too few to mean something");
 }
 
 #[test]
@@ -106,37 +66,14 @@ fn options_are_checked_and_the_disk_comes_back() {
     assert_eq!(disk.syncs, 77);
 }
 
-#[test]
-fn texts_say_what_where_and_what_to_do() {
-    let (mut store, _) = open(Memory::default());
-    store.write(&[vote(1, 1)]).and_then(|()| store.sync()).expect("works");
-    store.write(&[vote(2, 1)]).and_then(|()| store.sync()).expect("works");
-    let mut disk = store.into_disk();
-    disk.files.get_mut("wal-0000000000000001").expect("there")[100] ^= 1;
-    let text = conformance::refusal(disk).0.to_string();
-    for part in ["wal-0000000000000001", "at byte 64", "new id"] {
-        assert!(text.contains(part), "{part} in: {text}");
-    }
-}
-
-/// A disk with a few segments in it, to be damaged.
-fn filled() -> Memory {
-    let (mut store, _) = open(Memory::default());
-    for index in 1..=9 {
-        store.write(&[entries(index, 1, 1, 700), vote(1, index)]).expect("fits");
-    }
-    store.into_disk()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_life_is_that_of_the_model(steps in vec((any::<u8>(), any::<u16>(), any::<u16>()), 1..120)) {
+    fn any_run_agrees_with_the_model(steps in vec((any::<u8>(), any::<u16>(), any::<u16>()), 1..120)) {
         let steps: Vec<_> = steps.into_iter().map(|(kind, a, b)| Step(kind, a, b)).collect();
-        // A kill loses nothing but a torn write, which is cut.
-        let (_, taken) = conformance::live(Memory::default(), &steps, |disk, _, _| disk);
-        prop_assert_eq!(taken, 0);
+        let (_, lost) = conformance::random_run(Memory::default(), &steps, |disk, _, _| disk);
+        prop_assert_eq!(lost, 0, "a kill loses nothing");
     }
 }
 
@@ -163,7 +100,7 @@ proptest! {
         let identity = Identity { cluster: ClusterId([7; 16]), node: NodeId(1) };
         let mut disk = Memory { files, ..Memory::default() };
         if whole_format {
-            disk.files.insert("FORMAT".to_owned(), crate::folder::meta_file::present_format());
+            disk.files.insert("FORMAT".to_owned(), crate::folder::meta_file::current_format());
         }
         let before = disk.files.clone();
         match open_node(disk, identity, DISK_ID, Some(&vote(1, 1)), OPTIONS) {
@@ -177,80 +114,43 @@ proptest! {
         }
     }
 
-    #[test]
-    fn any_damage_leaves_a_prefix_or_is_refused(
-        changes in vec((1..4_u64, 0..4096_usize, any::<u8>(), 1..80_usize), 1..4), cut in proptest::option::of(0..4096_usize),
-    ) {
-        let mut disk = filled();
-        let all = open(disk.clone()).1;
-        for (segment, offset, byte, count) in changes {
-            if let Some(content) = disk.files.get_mut(&format!("wal-{segment:016}")) {
-                content.iter_mut().skip(offset).take(count).for_each(|place| *place = byte);
-            }
-        }
-        if let (Some(cut), Some(mut last)) = (cut, disk.files.last_entry()) {
-            last.get_mut().truncate(cut);
-        }
-        if let Ok((_, found)) = Store::open(disk, OPTIONS) {
-            prop_assert!(found.records <= all.records);
-            let (found, all) = (found.restored.tail, all.restored.tail);
-            prop_assert_eq!(&found, &all.slice(0, found.len()));
-        }
-    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
-    fn whatever_a_folder_holds_nothing_is_invented(bytes in vec(any::<u8>(), 0..600)) {
-        conformance::judge_bytes(&bytes);
+    fn any_bytes_make_a_folder_that_opens_or_is_refused(bytes in vec(any::<u8>(), 0..600)) {
+        conformance::check_bytes(&bytes);
     }
 }
 
-/// A small log of several segments with all that there is in one: votes, truncations, a snapshot, a compaction, a restart
-/// of which META knows, and after it three synced groups of which it does not.
-fn small_log() -> conformance::Lived {
+/// A small log of several segments with votes, truncations, a snapshot, a compaction and a restart, and three synced groups
+/// after it that META does not count.
+fn small_log() -> KnownFolder {
+    // Kind and two numbers of each step.
     let steps = [
-        (0, 2, 1),
-        (5, 700, 1),
-        (9, 0, 0),
-        (6, 1400, 1),
-        (9, 0, 0),
-        (1, 60, 2),
-        (9, 0, 0),
-        (6, 1300, 2),
-        (9, 0, 0),
-        (2, 3, 1),
-        (9, 0, 0),
-        (11, 4, 0),
-        (6, 1200, 0),
-        (15, 0, 0),
-        (0, 3, 1),
-        (9, 0, 0),
-        (5, 90, 1),
-        (9, 0, 0),
-        (5, 40, 1),
-        (9, 0, 0),
+        0, 2, 1, 5, 700, 1, 9, 0, 0, 6, 1400, 1, 9, 0, 0, 1, 60, 2, 9, 0, 0, 6, 1300, 2, 9, 0, 0, 2, 3, 1, 9, 0, 0, 11,
+        4, 0, 6, 1200, 0, 15, 0, 0, 0, 3, 1, 9, 0, 0, 5, 90, 1, 9, 0, 0, 5, 40, 1, 9, 0, 0,
     ];
-    conformance::Lived::of(&steps.map(|(kind, a, b)| Step(kind, a, b)))
+    let steps: Vec<Step> = steps.chunks(3).map(|step| Step(step[0] as u8, step[1], step[2])).collect();
+    KnownFolder::of(&steps)
 }
 
 #[test]
-fn a_flipped_byte_is_found_or_harmless_unless_nothing_written_later_vouches_for_it() {
-    let lived = small_log();
-    let (newest, known_durable) = &lived.known_durable;
-    assert!(lived.disk.files.len() >= 5 && *known_durable > 64, "{lived:?}");
+fn a_flipped_byte_is_refused_or_harmless_except_in_the_last_group() {
+    let folder = small_log();
+    let (newest, known_durable) = &folder.known_durable;
+    assert!(folder.disk.files.len() >= 5 && *known_durable > 64, "{folder:?}");
     let (mut refused, mut lost, mut harmless) = (0, 0, 0);
-    for (file, content) in &lived.disk.files {
+    for (file, content) in &folder.disk.files {
         for place in 0..content.len() as u64 {
             for bits in [0x01, 0xff] {
-                match lived.judge(&[(file.clone(), Damage::Flip(place, bits))]) {
+                match folder.check(&[(file.clone(), Damage::Flip(place, bits))]) {
                     Err(_) => refused += 1,
-                    Ok(recovery) if recovery.records < lived.writes.len() as u64 => {
-                        // Both of these are checked by the judge as well.
+                    Ok(recovery) if recovery.records < folder.writes.len() as u64 => {
                         assert!(file == newest && place >= *known_durable, "{file}, byte {place}");
-                        assert_eq!(recovery.records + 1, lived.writes.len() as u64, "the very last group");
+                        assert_eq!(recovery.records + 1, folder.writes.len() as u64, "the very last group");
                         lost += 1;
                     }
                     Ok(_) => harmless += 1,
@@ -258,23 +158,23 @@ fn a_flipped_byte_is_found_or_harmless_unless_nothing_written_later_vouches_for_
             }
         }
     }
-    // The last group is one record of about 90 bytes; what is harmless is padding and what follows the log's end.
+    // The last group is one record of about 90 bytes. Padding and bytes after the log's end are harmless.
     assert!(refused > 8_000 && (100..300).contains(&lost) && harmless > 2_000, "{refused} {lost} {harmless}");
 }
 
 #[test]
-fn damage_to_the_tail_is_cut_and_the_judge_sees_every_kind_of_end() {
-    let lived = small_log();
-    let (newest, known_durable) = lived.known_durable.clone();
-    let ends = |damage| lived.judge(&[(newest.clone(), damage)]).map(|recovery| recovery.records);
-    let all = lived.writes.len() as u64;
-    assert_eq!(ends(Damage::Append(50, 7)), Ok(all), "a file that has grown");
+fn damage_to_the_last_group_is_cut() {
+    let folder = small_log();
+    let (newest, known_durable) = folder.known_durable.clone();
+    let ends = |damage| folder.check(&[(newest.clone(), damage)]).map(|recovery| recovery.records);
+    let all = folder.writes.len() as u64;
+    assert_eq!(ends(Damage::Append(50, 7)), Ok(all), "a longer file");
     assert_eq!(ends(Damage::Cut(known_durable + 20)), Ok(all - 1));
     assert_eq!(ends(Damage::Fill(known_durable, 4096, 0)), Ok(all - 1));
-    // More than the frames vouch for is gone, and with it whoever could tell; META can, as far as it knows.
+    // The frames that could tell are gone as well, and META does not count these records.
     assert_eq!(ends(Damage::Fill(known_durable - 8, 4096, 0)), Ok(all - 2));
-    ends(Damage::Cut(80)).expect_err("the snapshot was named here, and segments went on its strength");
+    ends(Damage::Cut(80)).expect_err("the snapshot was named here, and segments were deleted for it");
     let known = vec![(newest.clone(), Damage::Remove)];
-    lived.judge(&known).expect_err("and META knows more");
+    folder.check(&known).expect_err("META counts more");
     ends(Damage::Swap(2)).expect_err("another file");
 }

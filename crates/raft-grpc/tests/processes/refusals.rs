@@ -91,7 +91,7 @@ async fn another_nodes_folder_is_exit_3_and_untouched() {
     line.data_dir = cluster.node(1).line.data_dir.clone();
     let before = content(&line.data_dir);
     let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "the data of node 1 of", "this is to be node 2 of", "use another folder"]);
+    refuses(&line, 3, &[&folder, "the data of node 1 of", "expected node 2 of", "use another folder"]);
     assert_eq!(content(&line.data_dir), before);
 }
 

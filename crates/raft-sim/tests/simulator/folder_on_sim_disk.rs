@@ -193,7 +193,7 @@ fn a_vanished_newest_segment_is_noticed_once_a_start_has_seen_it() {
     let mut disk = start(lived().0, None).expect("its folder").store.into_disk();
     disk.remove("wal-0000000000000002").expect("there");
     let error = refused(disk, NODE).to_string();
-    assert!(error.contains("ends with record 2, but META knows of 4"), "{error}");
+    assert!(error.contains("ends with record 2, but META counts 4"), "{error}");
 }
 
 #[test]

@@ -288,21 +288,36 @@ fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
 }
 
 #[test]
-fn a_meeting_survives_every_crash_and_every_power_loss() {
-    let crashes = conformance::every_crash_of_a_meeting(SimDisk::new(), &every_end);
+fn a_registration_survives_every_crash_and_every_power_loss() {
+    let crashes = conformance::every_crash_of_a_registration(SimDisk::new(), &every_end);
     assert!(crashes > 10, "{crashes} ends are too few to mean something");
 }
 
 #[test]
 fn snapshots_and_compaction_survive_every_crash_and_every_power_loss() {
-    let crashes = conformance::every_crash(&mut SimDisk::new, &every_end);
+    let crashes = conformance::every_crash(OPTIONS, &mut SimDisk::new, &every_end);
     assert!(crashes > 5_000, "{crashes} crashes");
 }
 
 #[test]
 fn segments_made_ahead_and_old_ones_that_become_them_survive_every_crash_and_every_power_loss() {
-    let crashes = conformance::every_crash_with(RESERVING, &mut SimDisk::new, &every_end);
+    let crashes = conformance::every_crash(RESERVING, &mut SimDisk::new, &every_end);
     assert!(crashes > 5_000, "{crashes} crashes");
+}
+
+#[test]
+fn what_a_start_recovers_is_durable_even_if_an_earlier_sync_failed() {
+    let failing = |after| {
+        let mut disk = SimDisk::new();
+        disk.inject_error(InjectedError::FailedSync, after, 0);
+        disk
+    };
+    let lose_power = |mut disk: SimDisk| {
+        disk.crash_power(PowerLoss::KeepNothing);
+        disk
+    };
+    let failures = [OPTIONS, RESERVING].map(|options| conformance::every_failed_sync(options, failing, lose_power));
+    assert!(failures[0] >= 18 && failures[1] > failures[0], "{failures:?} failed syncs are too few");
 }
 
 /// Kills and power losses drawn from two numbers, among writes, snapshots, compactions and readings.
@@ -329,7 +344,7 @@ fn random_lives_with_snapshots_end_as_the_model_says() {
     });
     runner
         .run(&vec(step, 1..200), |steps| {
-            let (deleted, taken) = conformance::live(SimDisk::new(), &steps, die);
+            let (deleted, taken) = conformance::random_run(SimDisk::new(), &steps, die);
             sums.set((sums.get().0 + deleted, sums.get().1 + taken));
             Ok(())
         })

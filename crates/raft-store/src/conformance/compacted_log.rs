@@ -1,18 +1,15 @@
-//! Compaction, and reading back what is left.
+//! Tests of compaction, and of reading a compacted log.
 
-use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
+use super::{OPTIONS, content, entries, file, files, flip, open, put, refusal, vote};
 use crate::conformance::log_model::{Model, save, snapshot};
 use crate::{Disk, MIN_SEGMENT_BYTES, Store, StoreError, StoreOptions};
 use raft_core::{EntryId, InstallMode, LogIndex, Write};
 
-/// The segments that are there.
 fn segments<D: Disk>(disk: &mut D) -> Vec<String> {
-    let mut files = disk.list().expect("a disk that works");
-    files.retain(|file| file.starts_with("wal-"));
-    files
+    files(disk, "wal-")
 }
 
-/// Two entries a segment, up to `last`, each synced; some hard states among them.
+/// Writes and syncs entries up to `last`, two in each segment, with some hard states.
 fn grow<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, last: u64) {
     for index in Model::of(&*writes).last().0 + 1..=last {
         let group = [vote(index / 4 + 1, index), entries(index, 1, index / 4 + 1, 1500)];
@@ -24,11 +21,10 @@ fn grow<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, last: u64) {
 fn take_snapshot<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, index: u64) {
     let last = Model::of(&*writes).entry(index).expect("in the log").id;
     save(store, last);
-    writes.push(snapshot(last, InstallMode::Keep));
-    store.write(&writes[writes.len() - 1..]).and_then(|()| store.sync()).expect("fits");
+    put(store, writes, snapshot(last, InstallMode::Keep));
 }
 
-/// A log of ten entries in five segments, compacted below `before` by a snapshot of 7.
+/// A log of ten entries in five segments, compacted below `before`, with a snapshot at 7.
 fn compacted<D: Disk>(disk: D, before: u64) -> (Store<D>, Vec<Write>) {
     let (mut store, _) = open(disk);
     let mut writes = Vec::new();
@@ -38,8 +34,8 @@ fn compacted<D: Disk>(disk: D, before: u64) -> (Store<D>, Vec<Write>) {
     (store, writes)
 }
 
-/// Segments go as soon as nobody needs an entry in them, not earlier, and a start finds everything else.
-pub(super) fn a_compacted_log_comes_back<D: Disk>(disk: D) {
+/// A segment is deleted as soon as none of its entries is needed, and a start recovers the rest.
+pub(super) fn a_compacted_log_is_recovered<D: Disk>(disk: D) {
     let (mut store, mut writes) = compacted(disk, 1);
     let mut before = LogIndex(0);
     for (asked, oldest) in [(0, 1), (2, 1), (3, 2), (2, 2), (6, 3), (6, 3), (7, 4), (9, 4), (u64::MAX, 4)] {
@@ -50,12 +46,12 @@ pub(super) fn a_compacted_log_comes_back<D: Disk>(disk: D) {
         model.check_reads(&mut store, before);
         let (reopened, recovery) = open(store.into_disk());
         model.check(&recovery.restored, before, OPTIONS.tail_bytes);
-        assert_eq!(recovery.records, writes.len() as u64, "numbers go on");
+        assert_eq!(recovery.records, writes.len() as u64, "record numbers continue");
         store = reopened;
         model.check_reads(&mut store, before);
         model.check_snapshot(&mut store);
     }
-    // And it goes on as any log: grows, is cut, is compacted again; some of these calls are lost.
+    // The log goes on: it grows, is truncated, and compacted again, sometimes without a compaction.
     for index in [14, 19, 31] {
         let from = Model::of(&writes).last().0;
         writes.push(Write { truncate_from: Some(LogIndex(from)), ..entries(from, 3, index, 600) });
@@ -75,8 +71,8 @@ pub(super) fn a_compacted_log_comes_back<D: Disk>(disk: D) {
     assert!(segments(store.disk_mut()).len() <= 3, "{:?}", segments(store.disk_mut()));
 }
 
-/// A compaction decides by what is durable: what is only written may yet be lost.
-pub(super) fn a_compaction_rests_on_what_is_durable<D: Disk>(disk: D) {
+/// Unsynced writes may be lost, so a compaction syncs first.
+pub(super) fn a_compaction_uses_only_durable_state<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     let mut writes = Vec::new();
     grow(&mut store, &mut writes, 6);
@@ -84,7 +80,7 @@ pub(super) fn a_compaction_rests_on_what_is_durable<D: Disk>(disk: D) {
     assert_eq!(segments(store.disk_mut()).len(), 3, "no snapshot, no compaction");
     let last = EntryId::new(5, 2);
     save(&mut store, last);
-    // Truncated to the very snapshot, and discarded: nothing of the older segments is in the log.
+    // The log ends with the snapshot: no entry of the older segments is left.
     writes.push(Write { truncate_from: Some(LogIndex(6)), ..snapshot(last, InstallMode::Keep) });
     store.write(&writes[writes.len() - 1..]).expect("fits");
     store.compact(LogIndex(6)).expect("a disk that works");
@@ -93,7 +89,7 @@ pub(super) fn a_compaction_rests_on_what_is_durable<D: Disk>(disk: D) {
     Model::of(&writes).check(&recovery.restored, LogIndex(6), OPTIONS.tail_bytes);
 }
 
-/// Of the entries that come back, as many as fit.
+/// A start returns the newest entries that fit into `tail_bytes`.
 pub(super) fn the_tail_is_bounded<D: Disk>(disk: D) {
     let (store, writes) = compacted(disk, 4);
     let mut disk = store.into_disk();
@@ -105,7 +101,7 @@ pub(super) fn the_tail_is_bounded<D: Disk>(disk: D) {
     }
 }
 
-/// What is missing and was never to be is noticed; what is missing by right is not held against anybody.
+/// A missing segment is refused, unless the snapshot covers what it held.
 pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     for (removed, expected) in [(1, false), (2, true), (3, true), (5, true)] {
         // Below 4: segment 1 is gone, 2 to 6 are there; 7 is covered, and in segment 4.
@@ -120,7 +116,7 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
             Err(error) => assert!(matches!(error.error, StoreError::Corrupt { .. }) && !is_oldest, "{error}"),
         }
     }
-    // All that the snapshot covers, and one more.
+    // All segments that the snapshot covers, and one more.
     let (store, _) = compacted(fresh(), 100);
     let mut disk = store.into_disk();
     assert_eq!(segments(&mut disk).first(), Some(&file(4)));
@@ -128,7 +124,7 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
     let (error, mut disk) = refusal(disk);
     let text = error.to_string();
     assert!(text.contains(&file(4)) && text.contains("entries 8 to 8"), "{text}");
-    // The newest alone, unreadable: no new store.
+    // Only the newest, unreadable: this is no new store.
     while segments(&mut disk).len() > 1 {
         let oldest = segments(&mut disk).swap_remove(0);
         disk.remove(&oldest).expect("there");
@@ -137,13 +133,13 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
     disk.write(&newest, 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
     let (error, mut disk) = refusal(disk);
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-    // None at all, but the snapshot is there.
+    // None at all, but a snapshot exists.
     disk.remove(&newest).expect("there");
     let (error, _) = refusal(disk);
     assert!(error.to_string().contains("the log is missing, but snapshot-"), "{error}");
 }
 
-/// Every byte of a checkpoint that a start rests on matters, and so does every byte that it can compare.
+/// Every byte of the first checkpoint matters, and of every other one.
 pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let (store, writes) = compacted(fresh(), 4);
     let mut disk = store.into_disk();
@@ -161,9 +157,8 @@ pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() 
     Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
 }
 
-/// A log without entries is compacted, too: a vote is in the next checkpoint. And then a newest segment that cannot be read
-/// is no new store.
-pub(super) fn votes_outlive_their_segments<D: Disk>(disk: D) {
+/// Compaction works without entries: the next checkpoint holds the vote. An unreadable newest segment is then no new store.
+pub(super) fn a_vote_survives_its_segment<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     for number in 1..=200 {
         store.write(&[vote(number, number)]).and_then(|()| store.sync()).expect("fits");
@@ -180,7 +175,7 @@ pub(super) fn votes_outlive_their_segments<D: Disk>(disk: D) {
     assert_eq!(segments(&mut disk), newest, "a refusal changes nothing");
 }
 
-/// A segment of another log, however well it fits otherwise.
+/// A segment of another log is refused, although its numbers fit.
 pub(super) fn a_foreign_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let mut of_votes_for = |candidate| {
         let (mut store, _) = open(fresh());
@@ -192,10 +187,10 @@ pub(super) fn a_foreign_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> 
     let (mut ours, mut theirs) = (of_votes_for(1), of_votes_for(2));
     ours.write(&file(2), 0, &content(&mut theirs, &file(2))).expect("there");
     let (error, _) = refusal(ours);
-    assert!(error.to_string().contains("its checkpoint does not say"), "{error}");
+    assert!(error.to_string().contains("its checkpoint differs from the state"), "{error}");
 }
 
-/// A newest segment with a torn checkpoint and no record was in the making; with a record, it is damaged.
+/// A newest segment with a torn checkpoint is unfinished without a record, and damaged with one.
 pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh: &mut impl FnMut() -> D) {
     for with_records in [true, false] {
         let (store, writes) = compacted(fresh(), 1);
@@ -219,8 +214,8 @@ pub(super) fn a_torn_checkpoint_is_that_of_an_unfinished_segment<D: Disk>(fresh:
     }
 }
 
-/// A record that has changed since recovery is no entry.
-pub(super) fn damage_is_noticed_when_it_is_read<D: Disk>(disk: D) {
+/// A record that has changed since recovery is not returned.
+pub(super) fn a_read_detects_damage<D: Disk>(disk: D) {
     let (mut store, writes) = compacted(disk, 4);
     flip(store.disk_mut(), &file(4), 900);
     let model = Model::of(&writes);

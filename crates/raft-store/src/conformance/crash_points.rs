@@ -1,24 +1,22 @@
-//! A life with snapshots and compaction, cut short at every call to the disk, also while a start recovers. What comes back
-//! must be what a prefix of the writes adds up to that contains all synced ones.
+//! A run with snapshots and compaction, crashed at every call to the disk, and again at every call of the recovery. The
+//! recovered state must be that of a prefix of the writes that contains all synced ones.
 
 use super::{OPTIONS, entries, vote};
-use crate::conformance::dropping_disk::Dropping;
 use crate::conformance::log_model::{Model, data_of, file_of, meta, snapshot};
 use crate::wal::format::RECYCLED;
 use crate::{Disk, DiskError, DiskErrorKind, Store, StoreError, StoreOptions};
 use raft_core::{EntryId, InstallMode, LogIndex, Write};
 use std::ops::Range;
 
-/// Every way in which a disk can come out of a crash now, handed over one by one. A disk that loses nothing comes out as it
-/// is.
+/// Passes each state in which a crash can leave the disk to a check.
 pub type Ends<'a, D> = &'a dyn Fn(D, &mut dyn FnMut(D));
 
-/// A disk behind a process that dies: after so many changes and syncs, everything fails.
+/// A disk whose process dies: all changes and syncs fail after `calls_left` of them.
 #[derive(Clone, Debug)]
 pub struct Dying<D> {
     /// The disk.
     pub disk: D,
-    /// How many changes and syncs it carries out yet.
+    /// Changes and syncs until the process dies.
     pub calls_left: u32,
 }
 
@@ -37,17 +35,13 @@ impl<D: Disk> Dying<D> {
 }
 
 impl<D: Disk> Disk for Dying<D> {
-    fn list(&mut self) -> Result<Vec<String>, DiskError> {
-        self.disk.list()
+    forward! {
+        disk.list() -> Vec<String>;
+        disk.len(file: &str) -> u64;
+        disk.read(file: &str, offset: u64, buffer: &mut [u8]) -> usize;
     }
     fn create(&mut self, file: &str) -> Result<(), DiskError> {
         self.call(|disk| disk.create(file))
-    }
-    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
-        self.disk.len(file)
-    }
-    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
-        self.disk.read(file, offset, buffer)
     }
     fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
         self.call(|disk| disk.write(file, offset, data))
@@ -78,27 +72,27 @@ enum Call {
     /// These bytes of its data.
     Extend(EntryId, Range<usize>),
     Finish,
-    /// These bytes of its file at a peer.
+    /// These bytes of its file.
     Receive(EntryId, Range<usize>),
     FinishReceived(EntryId),
     DropReceived,
     Remove(EntryId),
     Compact(u64),
-    Tend,
+    Preallocate,
 }
 
 impl Call {
-    /// Whether a full disk is no failure of the log's: what does not fit is given up.
+    /// Whether a full disk is recoverable.
     fn may_be_full(&self) -> bool {
-        !matches!(self, Self::Write(_) | Self::Sync | Self::Compact(_) | Self::Tend)
+        !matches!(self, Self::Write(_) | Self::Sync | Self::Compact(_) | Self::Preallocate)
     }
 }
 
-/// Segments fill up, a snapshot is taken while they do and the log compacted before it is synced, one is taken that is not
-/// wanted, the log is cut, another begins to come, and again, and takes the place of the log, which grows and is compacted
-/// again, so that there is an old segment for the next one's file.
-fn story() -> Vec<Call> {
-    use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync, Tend};
+/// A snapshot is written between other writes and compacts the log before it is synced; one is removed; the log is truncated;
+/// a received snapshot is dropped, received again and replaces the log, which grows and is compacted again, so that a segment
+/// is recycled.
+fn calls() -> Vec<Call> {
+    use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync};
     let write = Call::Write;
     let keep = |last| write(snapshot(last, InstallMode::Keep));
     let (kept, unwanted, received, last) =
@@ -107,7 +101,7 @@ fn story() -> Vec<Call> {
     vec![
         write(vote(1, 1)),
         write(entries(1, 2, 1, 700)),
-        Tend,
+        Call::Preallocate,
         Sync,
         write(entries(3, 2, 1, 1200)),
         Sync,
@@ -127,7 +121,7 @@ fn story() -> Vec<Call> {
         Compact(3),
         write(Write { truncate_from: Some(LogIndex(6)), ..vote(3, 2) }),
         Compact(6),
-        Tend,
+        Call::Preallocate,
         Receive(received, 0..9),
         DropReceived,
         Receive(received, 0..300),
@@ -143,36 +137,36 @@ fn story() -> Vec<Call> {
         keep(last),
         write(entries(13, 1, 3, 1800)),
         Compact(13),
-        Tend,
+        Call::Preallocate,
         write(vote(4, 1)),
-        Tend,
+        Call::Preallocate,
         Sync,
-        Tend,
-        Tend,
+        Call::Preallocate,
+        Call::Preallocate,
         write(entries(14, 1, 3, 2500)),
         Sync,
     ]
 }
 
-/// What was done before the process died.
+/// What was done before the crash.
 #[derive(Default)]
 pub(super) struct Done {
     writes: Vec<Write>,
     synced: usize,
     /// Entries below this may be gone.
     before: LogIndex,
-    /// After so many calls a segment was on its way to become another.
+    /// How many calls left a segment that was being recycled.
     recycling: u32,
 }
 
-/// Lives the story until something fails. Returns the disk, what was done, and what failed.
-pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<StoreError>) {
+/// Makes the calls until one fails. Returns the disk, what was done, and the error.
+pub(super) fn run<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<StoreError>) {
     let mut done = Done::default();
     let mut store = match Store::open(disk, options) {
         Ok((store, _)) => store,
         Err(error) => return (error.disk, done, Some(error.error)),
     };
-    for call in story() {
+    for call in calls() {
         let may_be_full = call.may_be_full();
         let result = match call {
             Call::Write(write) => {
@@ -192,14 +186,14 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
                 done.before = done.before.max(LogIndex(before));
                 store.compact(LogIndex(before))
             }
-            Call::Tend => store.preallocate().map(drop),
+            Call::Preallocate => store.preallocate().map(drop),
         };
         if let Err(error) = result {
             let is_full = matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);
             if may_be_full && is_full {
                 let files = store.disk_mut().list().expect("a disk that works");
                 let is_left = |file: &String| file.ends_with(".new") || file.ends_with(".part");
-                assert!(!files.iter().any(is_left), "what does not fit takes no space: {files:?}");
+                assert!(!files.iter().any(is_left), "the unfinished file is removed: {files:?}");
                 store.sync().expect("the log goes on");
                 done.synced = done.writes.len();
             } else {
@@ -214,16 +208,16 @@ pub(super) fn live<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<
     (store.into_disk(), done, None)
 }
 
-/// The same for so many calls to the disk. Whether it got to the end.
-fn live_for<D: Disk>(disk: D, options: StoreOptions, calls_left: u32) -> (D, Done, bool) {
-    let (disk, done, failure) = live(Dying { disk, calls_left }, options);
+/// The same on a disk that dies. Also returns whether all calls were made.
+fn run_until_death<D: Disk>(disk: D, options: StoreOptions, calls_left: u32) -> (D, Done, bool) {
+    let (disk, done, failure) = run(Dying { disk, calls_left }, options);
     if let Some(error) = &failure {
         assert_eq!(*error, StoreError::Disk(death()));
     }
     (disk.disk, done, failure.is_none())
 }
 
-/// Opens what a crash has left, checks it, crashes once more: nothing of it may be lost. Then the log goes on.
+/// Opens the disk after a crash, checks the state, crashes once more without a loss, and writes on.
 pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: Ends<'_, D>) {
     let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
     let (mut store, recovery) = open(disk);
@@ -250,24 +244,19 @@ pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: 
     });
 }
 
-/// Cuts a life short at every call, and the recovery after it at every call. Returns how many crashes there were.
-pub fn every_crash<D: Disk>(fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
-    every_crash_with(OPTIONS, fresh, ends)
-}
-
-/// The same with these options.
-pub fn every_crash_with<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
+/// Crashes the run at every call, and the recovery after it at every call. Returns the number of crashes.
+pub fn every_crash<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut() -> D, ends: Ends<'_, D>) -> u64 {
     let mut crashes = 0;
     for calls in 0.. {
-        let (disk, done, finished) = live_for(fresh(), options, calls);
+        let (disk, done, finished) = run_until_death(fresh(), options, calls);
         ends(disk, &mut |disk| {
             crashes += 1;
             check(disk, options, &done, ends);
         });
         for recovery_calls in 0.. {
-            // Lived anew each time: not every disk can be copied.
+            // Run again each time: not every disk can be cloned.
             let mut finished = true;
-            ends(live_for(fresh(), options, calls).0, &mut |disk| {
+            ends(run_until_death(fresh(), options, calls).0, &mut |disk| {
                 if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, options) {
                     assert_eq!(error.error, StoreError::Disk(death()));
                     finished = false;
@@ -282,27 +271,28 @@ pub fn every_crash_with<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut()
             }
         }
         if finished {
-            assert!(done.recycling > 2 || options.reserve_bytes == 0, "a crash in each step was meant");
+            assert!(done.recycling > 2 || options.reserve_bytes == 0, "expected a crash in each step of recycling");
             break;
         }
     }
     crashes
 }
 
-/// Lets every sync of the story fail in turn, in the way of [`Dropping`]: what it was to write is dropped, stays readable,
-/// and no later sync says so. What the next start hands over must be there after a power loss all the same. Returns how many
-/// failures there were.
-pub fn every_failed_sync(options: StoreOptions) -> u32 {
+/// Makes each sync of the run fail in turn. What the next start recovers must survive a power loss: the system may have
+/// dropped what it could not write, and still show it to readers. `failing` returns an empty disk on which one sync fails,
+/// after so many. Returns the number of failures.
+pub fn every_failed_sync<D: Disk + Clone>(
+    options: StoreOptions,
+    failing: impl Fn(u64) -> D,
+    lose_power: impl Fn(D) -> D,
+) -> u64 {
     for syncs in 0.. {
-        let (mut disk, done, failure) = live(Dropping::after(syncs), options);
+        let (disk, done, failure) = run(failing(syncs), options);
         let Some(failure) = failure else { return syncs };
         assert!(matches!(failure, StoreError::Disk(_)), "{failure}");
-        // The device is well again, the process is started again, and then the power fails.
-        disk.syncs_left = None;
         let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
         let (store, recovery) = open(disk);
-        let mut disk: Dropping = store.into_disk();
-        disk.lose_power();
+        let disk = lose_power(store.into_disk());
         check(disk.clone(), options, &done, &|disk, check| check(disk));
         let (_, again) = open(disk);
         assert_eq!((again.restored, again.records), (recovery.restored, recovery.records), "after sync {syncs}");

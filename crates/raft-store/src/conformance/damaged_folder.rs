@@ -1,98 +1,88 @@
-//! Folders with anything in them, and folders of real nodes with damage done to them: what a start makes of either. It
-//! opens, or it refuses with a reason and touches nothing; it never invents anything. For property tests, and for a fuzzer.
+//! Starts from random folders and from damaged ones, for property tests and the fuzzer. A start opens the folder, or refuses
+//! it with a reason and changes nothing.
 //!
-//! What "never invents" means: what comes back is what a prefix of the writes adds up to, byte for byte, with all that
-//! META knows of. Which prefix, says how far the log is vouched for (`format`): damage before that place must be refused,
-//! or be without effect; damage from there on must not be, as far as META does not know better.
+//! The recovered state must be that of a prefix of the writes, with all records that META counts. Damage before the known
+//! durable end of the log (`wal/format`) must be refused or have no effect; damage after it must be cut, unless it touches
+//! records that META counts.
 
 use super::{DISK_ID, IDENTITY, OPTIONS, used};
 use crate::conformance::log_model::Model;
 use crate::conformance::memory_disk::Memory;
-use crate::conformance::random_life::{Life, Step};
+use crate::conformance::random_run::{RandomRun, Step};
 use crate::folder::known_peers::{KnownPeers, PEERS_FILE};
-use crate::folder::meta_file::{FORMAT_FILE, META_FILE, Meta, MetaOfDisk, encode_format, present_format};
-use crate::folder::start::{Opened, open_node};
+use crate::folder::meta_file::{DiskMeta, FORMAT_FILE, META_FILE, Meta, current_format, encode_format};
 use crate::wal::file_reader::CHUNK;
-use crate::wal::format::{Frame, SEGMENT_HEADER, segment_file};
-use crate::wal::scan::{Known, scan};
-use crate::{DiskId, Recovery, StoreError};
+use crate::wal::format::{SEGMENT_HEADER, segment_file};
+use crate::wal::scan::{ExpectedLog, Record, scan};
+use crate::{DiskId, Opened, Recovery, StoreError, open_node};
 use raft_core::{LogIndex, NodeId, Write};
 
-/// A node's folder, and what is known of it.
+/// A node's folder with a known history.
+#[allow(missing_docs)]
 #[derive(Clone, Debug)]
-pub struct Lived {
-    /// The folder.
+pub struct KnownFolder {
     pub disk: Memory,
-    /// What was ever written.
     pub writes: Vec<Write>,
-    /// How many records META knows of.
+    /// How many records META counts.
     pub known: u64,
-    /// The newest segment, and how far the frames in it know it durable, in bytes.
+    /// The newest segment, and how many bytes of it its frames call durable.
     pub known_durable: (String, u64),
-    /// Where the records of the newest segment end, with their numbers.
+    /// Where the newest segment's records end, with their numbers.
     ends: Vec<(u64, u64)>,
 }
 
 /// Something done to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// These bits of one byte are others.
+    /// Flips these bits of one byte.
     Flip(u64, u8),
-    /// So many bytes from a place on are this one.
+    /// Sets bytes from an offset on: offset, count, value.
     Fill(u64, u64, u8),
-    /// The file ends here.
+    /// Truncates the file.
     Cut(u64),
-    /// So many bytes are added, each this one or, odd ones, the next.
+    /// Appends this many bytes, alternating between this value and its neighbour.
     Append(u64, u8),
-    /// The file is gone.
+    /// Removes the file.
     Remove,
-    /// The file is the one that stands so many places further in the folder.
+    /// Replaces the content by that of the file this many names further.
     Swap(u64),
 }
 
-impl Lived {
-    /// The folder of a node that lived these steps, each legal. Kills are survived, and META counted at the last of them.
+impl KnownFolder {
+    /// The folder of a node after these steps. META counts the records at the last restart.
     pub fn of(steps: &[Step]) -> Self {
         let mut known = 0;
-        let (mut disk, life) = Life::lived(Memory::default(), steps, &mut |disk, records| {
+        let (mut disk, run) = RandomRun::of_steps(Memory::default(), steps, &mut |disk, records| {
             known = records;
             disk
         });
-        let scanned = scan(&mut disk, Known::default(), &mut |_| {}).expect("a whole log");
-        let position = scanned.position.expect("there is a segment");
-        let newest = segment_file(position.segment);
-        let content = disk.files[&newest].clone();
-        let (mut known_durable, mut ends) = (SEGMENT_HEADER, Vec::new());
-        scan(&mut disk, Known::default(), &mut |record| {
-            if record.segment == position.segment {
-                let frame = Frame::parse(&content[record.offset as usize..], record.segment, record.offset);
-                known_durable = frame.expect("a whole record").durable;
-                ends.push((record.offset + record.bytes, record.number));
-            }
-        })
-        .expect("a whole log");
-        disk.files.insert(FORMAT_FILE.to_owned(), present_format());
-        let on = MetaOfDisk { id: DISK_ID, known_peers: 2 };
+        let mut ends = Vec::new();
+        let mut visit = |record: &Record<'_>| ends.push((record.segment, record.offset + record.bytes, record.number));
+        let scanned = scan(&mut disk, ExpectedLog::default(), &mut visit).expect("a whole log");
+        let newest = scanned.position.expect("there is a segment").segment;
+        let ends = ends.into_iter().filter(|end| end.0 == newest).map(|(_, end, number)| (end, number)).collect();
+        let known_durable = (segment_file(newest), scanned.known_durable.max(SEGMENT_HEADER));
+        disk.files.insert(FORMAT_FILE.to_owned(), current_format());
+        let on = DiskMeta { id: DISK_ID, known_peers: 2 };
         let meta = Meta { identity: IDENTITY, incarnation: 1, records: known, disk: Some(on) };
         disk.files.insert(META_FILE.to_owned(), meta.encode());
         disk.files.insert(PEERS_FILE.to_owned(), peers().encode());
-        Self { disk, writes: life.writes, known, known_durable: (newest, known_durable), ends }
+        Self { disk, writes: run.writes, known, known_durable, ends }
     }
 
-    /// Does this to the files of these names, starts a node, and judges what comes of it: the reason if it refuses, else
-    /// what was recovered.
-    pub fn judge(&self, damages: &[(String, Damage)]) -> Result<Recovery, StoreError> {
+    /// Damages these files, starts a node, and checks the recovered state or the refusal.
+    pub fn check(&self, damages: &[(String, Damage)]) -> Result<Recovery, StoreError> {
         let mut disk = self.disk.clone();
         for (file, damage) in damages {
-            damage.strike(&mut disk, file);
+            damage.apply(&mut disk, file);
         }
         let changed = disk.files != self.disk.files;
-        let opened = judge_start(disk);
+        let opened = check_start(disk);
         if let (Ok((_, known_peers)), true) = (&opened, self.has_identity(damages)) {
             assert_eq!(*known_peers, peers(), "{damages:?}");
         }
         let recovery = opened.map(|(recovery, _)| recovery);
-        let Lived { writes, known, .. } = self;
+        let Self { writes, known, .. } = self;
         match &recovery {
             Err(error) => {
                 assert!(changed, "nothing was damaged, and: {error}");
@@ -101,7 +91,10 @@ impl Lived {
             Ok(recovery) => {
                 let records = recovery.records as usize;
                 assert!(records <= writes.len(), "{records} records of {}", writes.len());
-                assert!(records as u64 >= *known || !self.has_identity(damages), "{records} records, {known} known");
+                assert!(
+                    records as u64 >= *known || !self.has_identity(damages),
+                    "{records} records, META counts {known}"
+                );
                 let model = Model::of(&writes[..records]);
                 model.check(&recovery.restored, LogIndex(u64::MAX), u64::MAX);
                 if records < writes.len() {
@@ -112,13 +105,12 @@ impl Lived {
         recovery
     }
 
-    /// Whether FORMAT and META are as they were.
+    /// Whether FORMAT and META are undamaged.
     fn has_identity(&self, damages: &[(String, Damage)]) -> bool {
         !damages.iter().any(|(file, _)| file == FORMAT_FILE || file == META_FILE)
     }
 
-    /// The first place in the newest segment that was damaged, if nothing else was, nothing before what is vouched for,
-    /// and it has its length.
+    /// The first damaged offset in the newest segment, if all damage is there and after its known durable bytes.
     fn only_tail(&self, damages: &[(String, Damage)]) -> Option<u64> {
         let (newest, known_durable) = &self.known_durable;
         let from = |(file, damage): &(String, Damage)| match damage {
@@ -130,20 +122,20 @@ impl Lived {
         froms?.into_iter().min().filter(|place| place >= known_durable)
     }
 
-    /// What only touches what nobody vouches for is cut, unless META knows of records in it, or files are gone that went on
-    /// the strength of a snapshot named there.
+    /// Damage after the known durable end is refused only if META counts records there, or if a snapshot was named there and
+    /// segments were deleted for it.
     fn check_refusal(&self, damages: &[(String, Damage)], error: &StoreError) {
         let text = error.to_string();
         assert!(text.contains(" at byte ") || !matches!(error, StoreError::Corrupt { .. }), "{text}");
         let Some(from) = self.only_tail(damages) else { return };
         let whole = self.ends.iter().rfind(|(end, _)| *end <= from).map(|&(_, number)| number);
         let whole = whole.unwrap_or_else(|| self.ends.first().map_or(0, |&(_, number)| number - 1));
-        let knows = whole < self.known && text.contains("META knows of");
+        let knows = whole < self.known && text.contains("META counts");
         let acted = text.contains("the file is missing");
-        assert!(knows || acted || self.ends.is_empty(), "{damages:?} behind {:?}: {text}", self.known_durable);
+        assert!(knows || acted || self.ends.is_empty(), "{damages:?} after {:?}: {text}", self.known_durable);
     }
 
-    /// Records went missing without a word: only those that the damage touches, or that follow one of these.
+    /// Records were cut: only those from the first damaged one on.
     fn check_loss(&self, damages: &[(String, Damage)], records: u64) {
         let (newest, known_durable) = &self.known_durable;
         let [(file, Damage::Flip(place, _))] = damages else {
@@ -161,7 +153,7 @@ impl Lived {
 }
 
 impl Damage {
-    fn strike(self, disk: &mut Memory, file: &str) {
+    fn apply(self, disk: &mut Memory, file: &str) {
         let names: Vec<String> = disk.files.keys().cloned().collect();
         let here = names.iter().position(|name| name == file).unwrap_or(0);
         let Some(content) = disk.files.get_mut(file) else { return };
@@ -183,19 +175,18 @@ impl Damage {
     }
 }
 
-/// The peers that the node of every such folder has met.
 fn peers() -> KnownPeers {
-    let met = |known: KnownPeers, peer| known.judge(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
-    [2, 3].into_iter().fold(KnownPeers::default(), met)
+    let register = |known: KnownPeers, peer| known.check(NodeId(peer), DiskId([peer as u8; 16])).1.unwrap_or(known);
+    [2, 3].into_iter().fold(KnownPeers::default(), register)
 }
 
-/// Starts a node from a folder with anything in it: it opens or refuses, reads no more at once than there is, leaves alone
-/// what it refuses, and what it opens is the same the next time.
-pub fn judge_folder(disk: Memory) -> Result<Recovery, StoreError> {
-    judge_start(disk).map(|(recovery, _)| recovery)
+/// Starts a node from any folder: it opens or refuses, allocates no more than the files' size, changes nothing when it refuses,
+/// and the next start recovers the same.
+pub fn check_folder(disk: Memory) -> Result<Recovery, StoreError> {
+    check_start(disk).map(|(recovery, _)| recovery)
 }
 
-fn judge_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
+fn check_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
     let before = disk.files.clone();
     let bound = before.values().map(Vec::len).max().unwrap_or(0).max(CHUNK as usize);
     match open_node(disk, IDENTITY, DISK_ID, None, OPTIONS) {
@@ -223,27 +214,27 @@ fn judge_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
     }
 }
 
-/// Any bytes, read as a folder: either files with anything in them, or a life and the damage done to it. Whether it opened.
-pub fn judge_bytes(bytes: &[u8]) -> bool {
+/// Interprets the bytes as a random folder, or as a run and damage to its folder. Returns whether it opened.
+pub fn check_bytes(bytes: &[u8]) -> bool {
     let mut bytes = bytes.iter().copied();
     let mut next = || bytes.next().unwrap_or(0);
     let kind = next();
     if kind.is_multiple_of(4) {
-        return judge_folder(any_folder(kind, &mut bytes)).is_ok();
+        return check_folder(any_folder(kind, &mut bytes)).is_ok();
     }
     let steps: Vec<Step> = (0..next() % 48).map(|_| step(&mut next)).collect();
-    let lived = Lived::of(&steps);
-    let names: Vec<&String> = lived.disk.files.keys().collect();
+    let folder = KnownFolder::of(&steps);
+    let names: Vec<&String> = folder.disk.files.keys().collect();
     let damages: Vec<(String, Damage)> = (0..next() % 4)
         .map(|_| {
-            // Mostly the newest segment: the others are refused with little thought.
+            // Mostly the newest segment: damage to the others is simply refused.
             let file = next();
-            let name = if file < 160 { &lived.known_durable.0 } else { names[usize::from(file) % names.len()] };
-            let used = lived.disk.files.get(name).map_or(0, |content| used(content));
-            (name.clone(), damage(&mut next, used, lived.known_durable.1))
+            let name = if file < 160 { &folder.known_durable.0 } else { names[usize::from(file) % names.len()] };
+            let used = folder.disk.files.get(name).map_or(0, |content| used(content));
+            (name.clone(), damage(&mut next, used, folder.known_durable.1))
         })
         .collect();
-    lived.judge(&damages).is_ok()
+    folder.check(&damages).is_ok()
 }
 
 fn step(next: &mut impl FnMut() -> u8) -> Step {
@@ -252,7 +243,7 @@ fn step(next: &mut impl FnMut() -> u8) -> Step {
     Step(next(), a, b)
 }
 
-/// Some damage to a file of which so much is used, near the place up to which it is vouched for or anywhere.
+/// Damage to a file with `used` bytes, near its known durable end or anywhere.
 fn damage(next: &mut impl FnMut() -> u8, used: u64, known_durable: u64) -> Damage {
     let kind = next();
     let number = u64::from(u16::from_le_bytes([next(), next()]));
@@ -272,7 +263,7 @@ fn damage(next: &mut impl FnMut() -> u8, used: u64, known_durable: u64) -> Damag
     }
 }
 
-/// Files with anything in them, perhaps beside a good FORMAT and META.
+/// Random files, perhaps beside a valid FORMAT and META.
 fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
     const NAMES: [&str; 16] = [
         "wal-0000000000000001",
@@ -298,7 +289,7 @@ fn any_folder(kind: u8, bytes: &mut impl Iterator<Item = u8>) -> Memory {
         disk.files.insert(FORMAT_FILE.to_owned(), encode_format(if is_new { 2 } else { 1 }));
     }
     if kind & 8 != 0 {
-        let on = is_new.then_some(MetaOfDisk { id: DISK_ID, known_peers: u64::from(kind & 128) });
+        let on = is_new.then_some(DiskMeta { id: DISK_ID, known_peers: u64::from(kind & 128) });
         let (incarnation, records) = (u64::from(kind & 16), u64::from(kind & 32));
         disk.files.insert(META_FILE.to_owned(), Meta { identity: IDENTITY, incarnation, records, disk: on }.encode());
     }

@@ -1,14 +1,13 @@
-//! A folder in words: every record, what they add up to, and what a start brings back or why it refuses. For fixtures:
-//! what a version has written, every later one must read as this.
+//! Describes a folder as text: its files and records, and what a start recovers or why it refuses. For fixtures: every later
+//! version must read them as the same text.
 
 use super::{DISK_ID, IDENTITY, OPTIONS};
 use crate::conformance::memory_disk::Memory;
-use crate::folder::start::{Inspection, inspect, open_node};
-use crate::{Recovery, StoreError};
+use crate::{Inspection, Recovery, StoreError, inspect, open_node};
 use raft_core::{Entry, Payload};
 use std::fmt::Write as _;
 
-/// The folder in words.
+/// Describes the folder.
 pub fn describe(disk: &Memory) -> String {
     let mut text = String::new();
     for (file, content) in &disk.files {
@@ -36,7 +35,7 @@ fn inspected(found: &Inspection) -> String {
     let Inspection { owner, disk_id, known_peers, records, .. } = found;
     let Inspection { first_record, hard_state, snapshot, first, last, torn_tail, .. } = found;
     let owner = owner.map(|(identity, starts)| format!("{identity}, {starts} starts"));
-    // A folder of format 1 has neither; that text is older than these words.
+    // A folder of format 1 has neither.
     let disk = disk_id.map(|disk| format!(", disk {disk}")).unwrap_or_default();
     let peers: String = known_peers.iter().map(|(peer, disk)| format!(", peer {} on disk {disk}", peer.0)).collect();
     format!(
@@ -56,7 +55,7 @@ fn started(recovery: &Recovery, incarnation: u64) -> String {
     text
 }
 
-/// An entry, and its content as far as a checksum says it.
+/// An entry with the checksum of its content.
 fn line(entry: &Entry) -> String {
     let sum = match &entry.payload {
         Payload::Command(command) => format!(", checksum {:08x}", crc32c::crc32c(command)),

@@ -1,4 +1,4 @@
-//! The naive model of a store: all entries in one row, however old, and the newest hard state and snapshot.
+//! A simple model of a store: all entries, and the newest hard state and snapshot.
 
 use super::{Disk, Store};
 use crate::conformance::memory_disk::Memory;
@@ -8,19 +8,18 @@ use raft_core::{
     SnapshotRecord, Write, WriteId,
 };
 
-/// What some writes add up to.
+/// The state that writes lead to.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
-    /// The newest hard state.
     pub hard_state: HardState,
-    /// The newest snapshot.
     pub snapshot: Option<SnapshotMeta>,
-    /// The log since it began or was last discarded. Nothing is ever compacted here.
+    /// The log since it was last discarded, never compacted.
     pub entries: Vec<Entry>,
 }
 
 impl Model {
-    /// What these writes add up to.
+    /// The state that these writes lead to.
     pub fn of<'a>(writes: impl IntoIterator<Item = &'a Write>) -> Self {
         let mut model = Self::default();
         writes.into_iter().for_each(|write| model.apply(write));
@@ -56,7 +55,7 @@ impl Model {
         self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
     }
 
-    /// Checks what a start brought back if all that was ever asked is that entries below `before` may go.
+    /// Checks a recovered state; entries below `before` may be compacted.
     pub fn check(&self, restored: &RecoveredState, before: LogIndex, tail_bytes: u64) {
         let after = self.last().next();
         let oldest = self.entries.first().map_or(after, |entry| entry.id.index);
@@ -65,17 +64,17 @@ impl Model {
         assert!(first >= oldest && first <= most, "begins at {first}, not in {oldest}..={most}: {restored:?}");
         let here: Entries = self.entries.iter().filter(|entry| entry.id.index >= first).cloned().collect();
         let mut expected = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), here.clone());
-        let mut room = tail_bytes;
+        let mut budget = tail_bytes;
         let fitting = here.iter().rev().take_while(|entry| {
-            let left = room.checked_sub(entry.size());
-            room = left.unwrap_or(room);
+            let left = budget.checked_sub(entry.size());
+            budget = left.unwrap_or(budget);
             left.is_some()
         });
         expected.tail = here.slice(here.len() - fitting.count(), here.len());
         assert_eq!(*restored, expected);
     }
 
-    /// Checks one reading: right, or empty if entries below `before` may be gone.
+    /// Checks one read: the result is empty if `first` may be compacted, and otherwise right.
     pub fn check_read<D: Disk>(&self, store: &mut Store<D>, first: u64, last: u64, max_bytes: u64, before: LogIndex) {
         let read = store.read(LogIndex(first), LogIndex(last), max_bytes).expect("a disk that works");
         let gone = LogIndex(first) < before.min(self.covered().next());
@@ -91,7 +90,7 @@ impl Model {
         assert_eq!(read, expected, "{first}..={last} up to {max_bytes} bytes");
     }
 
-    /// Checks readings from each place to each other, and of single entries.
+    /// Checks reads from every index.
     pub fn check_reads<D: Disk>(&self, store: &mut Store<D>, before: LogIndex) {
         let end = self.last().0 + 2;
         for first in 0..=end {
@@ -103,7 +102,7 @@ impl Model {
         }
     }
 
-    /// Checks the snapshot in force against what [`data_of`] says is in it.
+    /// Checks that the newest snapshot's data is that of [`data_of`].
     pub fn check_snapshot<D: Disk>(&self, store: &mut Store<D>) {
         if let Some(meta) = &self.snapshot {
             assert_eq!(store.load_snapshot(meta.last), Ok(data_of(meta.last)));
@@ -117,20 +116,20 @@ pub fn meta(last: EntryId) -> SnapshotMeta {
     SnapshotMeta { last, configuration, configured_at: EntryId::new(1, 1) }
 }
 
-/// The data of a snapshot with this last entry: no two have the same.
+/// The data of a snapshot with this last entry, different for each.
 pub fn data_of(last: EntryId) -> Bytes {
     let byte = |place: u64| (place * 7 + last.index.0 * 3 + last.term.0) as u8;
     (0..600 + last.index.0 % 64).map(byte).collect::<Vec<_>>().into()
 }
 
-/// The file of the snapshot with this last entry, byte for byte.
+/// The file of the snapshot with this last entry.
 pub fn file_of(last: EntryId) -> Bytes {
     let (mut store, _) = super::open(Memory::default());
     save(&mut store, last);
     store.read_snapshot(last, 0, u64::MAX).expect("it was saved").bytes
 }
 
-/// The write that puts this snapshot in force.
+/// The write that names this snapshot.
 pub fn snapshot(last: EntryId, log: InstallMode) -> Write {
     let snapshot = Some(SnapshotRecord { meta: meta(last), log });
     Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot, entries: Entries::new() }

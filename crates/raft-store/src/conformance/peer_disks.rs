@@ -1,19 +1,17 @@
-//! Which disk each peer has, and which disk this is: remembered through every crash, missed when it is gone.
+//! Tests of the peers' disk ids and of this disk's: they survive every crash, and a loss is noticed.
 
 use super::{DISK_ID, Dying, IDENTITY, OPTIONS, Quota, content, entries, flip, vote};
 use crate::conformance::crash_points::Ends;
 use crate::folder::known_peers::{PEERS_FILE, PeerCheck};
 use crate::folder::meta_file::{FORMAT_FILE, META_FILE, Meta, encode_format, parse_format};
-use crate::folder::start::{Opened, inspect, open_node};
-use crate::{Disk, DiskErrorKind, DiskId, OpenError, StoreError};
+use crate::{Disk, DiskErrorKind, DiskId, OpenError, Opened, StoreError, inspect, open_node};
 use raft_core::NodeId;
 
 const DISK: DiskId = DiskId([2; 16]);
 const OTHER: DiskId = DiskId([3; 16]);
-/// What nobody may get who has an id already.
+/// An id that no disk may get that has one.
 const NEWER: DiskId = DiskId([9; 16]);
 
-/// The first start that gets through on this disk, or a later one that finds an id there.
 fn start<D: Disk>(disk: D, drawn: DiskId) -> Opened<D> {
     try_start(disk, drawn).unwrap_or_else(|error| panic!("it must start: {error}"))
 }
@@ -28,7 +26,7 @@ fn refusal<D: Disk>(disk: D) -> (String, D) {
     (error.to_string(), disk)
 }
 
-/// A folder of the present format, as the version before would have left it: without a disk id, and without peers.
+/// Turns a folder into one of format 1, without a disk id and peers.
 pub fn as_format_1<D: Disk>(disk: &mut D) {
     let meta = Meta::parse(&content(disk, META_FILE)).expect("a whole META");
     let meta = Meta { disk: None, ..meta };
@@ -42,8 +40,7 @@ pub fn as_format_1<D: Disk>(disk: &mut D) {
     }
 }
 
-/// Peers are met, and met again, over several starts.
-pub(super) fn who_was_met_is_known_at_every_later_start<D: Disk>(disk: D) {
+pub(super) fn a_registered_peer_is_known_at_every_later_start<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
     assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::New));
     assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New));
@@ -61,34 +58,34 @@ pub(super) fn who_was_met_is_known_at_every_later_start<D: Disk>(disk: D) {
     assert_eq!((found.disk_id, found.known_peers), (Some(DISK_ID), store.known_peers().clone()));
 }
 
-/// A peer that is met while the disk is full, at each call in turn: it is not met, and nothing else is lost.
-pub(super) fn a_full_disk_meets_nobody_and_goes_on<D: Disk>(fresh: &mut impl FnMut() -> D) {
+/// The disk is full at each call of a registration in turn.
+pub(super) fn a_full_disk_registers_no_peer_and_goes_on<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let mut refused = 0;
     for calls in 0.. {
         let disk = Quota { disk: fresh(), limit: u64::MAX, full_after: None, refused: 0 };
         let mut store = start(disk, DISK_ID).store;
-        store.register_peer(NodeId(2), DISK).expect("there is room");
+        store.register_peer(NodeId(2), DISK).expect("there is space");
         store.disk_mut().full_after = Some(calls);
-        let met = store.register_peer(NodeId(3), DISK);
+        let check = store.register_peer(NodeId(3), DISK);
         if store.disk().refused == 0 {
-            assert_eq!(met, Ok(PeerCheck::New));
+            assert_eq!(check, Ok(PeerCheck::New));
             break;
         }
         refused += 1;
         let full = |error: &StoreError| matches!(error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::Full);
-        assert!(met.as_ref().is_err_and(full), "call {calls}: {met:?}");
+        assert!(check.as_ref().is_err_and(full), "call {calls}: {check:?}");
         assert_eq!(store.known_peers().disk_of(NodeId(3)), None, "call {calls}");
-        store.write(&[entries(1, 1, 1, 10)]).and_then(|()| store.sync()).expect("all else goes on");
+        store.write(&[entries(1, 1, 1, 10)]).and_then(|()| store.sync()).expect("the store stays usable");
         assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
-        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New), "there is room again: its first disk");
+        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New), "there is space again: its first disk");
         let mut store = start(store.into_disk(), NEWER).store;
         assert_eq!(store.register_peer(NodeId(3), DISK), Ok(PeerCheck::Mismatch { known: OTHER }));
     }
     assert!(refused >= 4, "{refused} calls found the disk full");
 }
 
-/// A file that a start has seen and that is gone, older or other than it was.
-pub(super) fn a_file_of_peers_that_is_gone_or_damaged_is_refused<D: Disk>(disk: D) {
+/// A PEERS that is missing, damaged, or older than at the last start.
+pub(super) fn a_missing_or_damaged_peers_file_is_refused<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
     store.register_peer(NodeId(2), DISK).expect("a disk that works");
     let mut disk = store.into_disk();
@@ -100,18 +97,21 @@ pub(super) fn a_file_of_peers_that_is_gone_or_damaged_is_refused<D: Disk>(disk: 
     flip(&mut disk, PEERS_FILE, 20);
     let (error, mut disk) = refusal(disk);
     assert!(error.contains("PEERS is damaged at byte 0: its checksum is wrong"), "{error}");
-    assert_eq!(inspect(&mut disk, &mut |_| {}).map_err(|error| error.to_string()), Err(error), "and so says who looks");
+    assert_eq!(
+        inspect(&mut disk, &mut |_| {}).map_err(|error| error.to_string()),
+        Err(error),
+        "an inspection says the same"
+    );
     disk.set_len(PEERS_FILE, old.len() as u64).and_then(|()| disk.write(PEERS_FILE, 0, &old)).expect("there");
     let (error, mut disk) = refusal(disk);
-    assert!(error.contains("it has 1 peers, but META knows of 2"), "{error}");
+    assert!(error.contains("it has 1 peers, but META counts 2"), "{error}");
     disk.remove(PEERS_FILE).expect("there");
     let (error, mut disk) = refusal(disk);
-    assert!(error.contains("the file is missing, but META knows of 2 peers"), "{error}");
+    assert!(error.contains("the file is missing, but META counts 2 peers"), "{error}");
     disk.create(PEERS_FILE).and_then(|()| disk.write(PEERS_FILE, 0, &whole)).expect("a new name");
     assert_eq!(start(disk, NEWER).disk_id, DISK_ID);
 }
 
-/// A folder that the version before has left gets an id at its next start, and no other one afterwards.
 pub(super) fn a_folder_of_format_1_gets_a_disk_id_and_keeps_it<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
     store.write(&[entries(1, 1, 1, 10)]).and_then(|()| store.sync()).expect("a disk that works");
@@ -126,31 +126,33 @@ pub(super) fn a_folder_of_format_1_gets_a_disk_id_and_keeps_it<D: Disk>(disk: D)
     assert_eq!(start(disk, NEWER).disk_id, OTHER);
 }
 
-/// A meeting cut short at every call to the disk. What is left has the peers of before or one more, and the one more for
-/// certain once the meeting was reported. `disk` is new, `ends` how it can come out of a crash. Returns how many ends there
-/// were.
-pub fn every_crash_of_a_meeting<D: Disk + Clone>(disk: D, ends: Ends<'_, D>) -> u32 {
+/// Crashes a registration at every call to the disk. The peer is registered or not, and certainly if the registration was
+/// reported. `disk` is empty. Returns the number of crashes.
+pub fn every_crash_of_a_registration<D: Disk + Clone>(disk: D, ends: Ends<'_, D>) -> u32 {
     let mut checked = 0;
     let mut store = start(Dying { disk, calls_left: u32::MAX }, DISK_ID).store;
     store.register_peer(NodeId(2), DISK).expect("a disk that works");
     for calls_left in 0.. {
         let mut store = store.clone();
         store.disk_mut().calls_left = calls_left;
-        let met = store.register_peer(NodeId(3), DISK);
-        assert!(met.is_ok() || store.register_peer(NodeId(2), DISK).is_err(), "who failed takes nothing more");
+        let check = store.register_peer(NodeId(3), DISK);
+        assert!(check.is_ok() || store.register_peer(NodeId(2), DISK).is_err(), "a failure poisons");
         ends(store.into_disk().disk, &mut |disk| {
             checked += 1;
             let mut store = start(disk, NEWER).store;
             assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
             let known = store.known_peers().disk_of(NodeId(3));
-            assert!(known == Some(DISK) || (known.is_none() && met.is_err()), "{calls_left}: {known:?} after {met:?}");
+            assert!(
+                known == Some(DISK) || (known.is_none() && check.is_err()),
+                "{calls_left}: {known:?} after {check:?}"
+            );
             let again = store.register_peer(NodeId(3), OTHER).expect("a disk that works");
             assert_eq!(again == PeerCheck::New, known.is_none(), "{calls_left}: {again:?}");
-            // What a start has shown is durable, also if the meeting was never reported.
+            // What a start has read is durable, also if the registration was never reported.
             let seen = store.known_peers().clone();
             ends(store.into_disk(), &mut |disk| assert_eq!(*start(disk, NEWER).store.known_peers(), seen));
         });
-        if met.is_ok() {
+        if check.is_ok() {
             break;
         }
     }

@@ -1,24 +1,19 @@
-//! Snapshots: saved, in force, superseded, damaged.
+//! Tests of saved, named, replaced and damaged snapshots.
 
-use super::{OPTIONS, content, entries, file, flip, open, refusal, vote};
+use super::{OPTIONS, content, entries, file, files, flip, open, put, refusal, vote};
 use crate::conformance::log_model::{Model, data_of, meta, save, snapshot};
+use crate::snapshots::snapshot_file::snapshot_name as name;
 use crate::{Disk, DiskErrorKind, Store, StoreError};
 use raft_core::{EntryId, InstallMode, LogIndex, SnapshotMeta, Write};
 
 const FIRST: EntryId = EntryId::new(3, 1);
 const SECOND: EntryId = EntryId::new(5, 1);
 
-fn name(last: EntryId) -> String {
-    format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
-}
-
 fn snapshots<D: Disk>(disk: &mut D) -> Vec<String> {
-    let mut files = disk.list().expect("a disk that works");
-    files.retain(|file| file.starts_with("snapshot-"));
-    files
+    files(disk, "snapshot-")
 }
 
-/// A store with six entries and a snapshot of the first three.
+/// A store with six entries and a snapshot at 3.
 fn kept<D: Disk>(disk: D) -> (Store<D>, Vec<Write>) {
     let writes = vec![vote(1, 1), entries(1, 6, 1, 90), snapshot(FIRST, InstallMode::Keep)];
     let (mut store, _) = open(disk);
@@ -27,7 +22,7 @@ fn kept<D: Disk>(disk: D) -> (Store<D>, Vec<Write>) {
     (store, writes)
 }
 
-/// A snapshot of the log is in force from its record on; the log stays.
+/// A snapshot with Keep takes effect with its record; the log stays.
 pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     let (mut store, mut writes) = kept(disk);
     assert_eq!(store.load_snapshot(FIRST), Ok(data_of(FIRST)));
@@ -38,7 +33,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     let (mut store, recovery) = open(store.into_disk());
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
     Model::of(&writes).check_snapshot(&mut store);
-    // Until the record of the next is synced, a start may need either; then the older one goes when it is not wanted.
+    // Until the next snapshot's record is synced, a start may need either; then the older one can be removed.
     save(&mut store, SECOND);
     writes.push(Write {
         truncate_from: Some(LogIndex(6)),
@@ -49,7 +44,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     store.remove_snapshot(FIRST).expect("a disk that works");
     assert_eq!(snapshots(store.disk_mut()), [name(FIRST), name(SECOND)]);
     store.sync().expect("a disk that works");
-    assert_eq!(snapshots(store.disk_mut()), [name(FIRST), name(SECOND)], "it may be on its way to somebody");
+    assert_eq!(snapshots(store.disk_mut()), [name(FIRST), name(SECOND)], "it may still be sent to a peer");
     store.remove_snapshot(FIRST).expect("a disk that works");
     assert_eq!(snapshots(store.disk_mut()), [name(SECOND)]);
     let (mut store, recovery) = open(store.into_disk());
@@ -59,7 +54,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     model.check_reads(&mut store, LogIndex(0));
 }
 
-/// A snapshot from elsewhere empties the log, which goes on after it; and over several segments.
+/// A snapshot with Discard empties the log, which goes on after it, over several segments.
 pub(super) fn a_snapshot_discards_the_log<D: Disk>(disk: D) {
     let (mut store, mut writes) = kept(disk);
     for last in [EntryId::new(5, 2), EntryId::new(90, 4)] {
@@ -69,24 +64,23 @@ pub(super) fn a_snapshot_discards_the_log<D: Disk>(disk: D) {
         store.write(&writes[writes.len() - 1..]).expect("fits");
         Model::of(&writes).check_reads(&mut store, LogIndex(0));
         for index in next + 2..next + 7 {
-            writes.push(entries(index, 1, 7, 1500));
-            store.write(&writes[writes.len() - 1..]).and_then(|()| store.sync()).expect("fits");
+            put(&mut store, &mut writes, entries(index, 1, 7, 1500));
         }
         let (reopened, recovery) = open(store.into_disk());
         store = reopened;
         let model = Model::of(&writes);
         model.check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
-        assert_eq!(recovery.records, writes.len() as u64, "records count on");
+        assert_eq!(recovery.records, writes.len() as u64, "record numbers continue");
         model.check_reads(&mut store, LogIndex(0));
         model.check_snapshot(&mut store);
         assert_eq!(snapshots(store.disk_mut()), [name(last)]);
     }
     let segments = store.disk_mut().list().expect("a disk that works");
-    assert!(!segments.contains(&file(1)), "what was discarded takes no space: {segments:?}");
+    assert!(!segments.contains(&file(1)), "a discarded log takes no space: {segments:?}");
 }
 
-/// Nothing but the log puts a snapshot in force, and what is not in force does not survive a start.
-pub(super) fn an_unnamed_snapshot_is_nothing<D: Disk>(disk: D) {
+/// A snapshot takes effect only when a record names it; a start deletes the others.
+pub(super) fn an_unnamed_snapshot_is_deleted<D: Disk>(disk: D) {
     let (mut store, writes) = kept(disk);
     store.save_snapshot(&meta(SECOND), b"an attempt that is replaced").expect("a disk that works");
     save(&mut store, SECOND);
@@ -94,8 +88,8 @@ pub(super) fn an_unnamed_snapshot_is_nothing<D: Disk>(disk: D) {
     store.remove_snapshot(SECOND).expect("it is there");
     store.remove_snapshot(SECOND).expect("removed already");
     assert_eq!(snapshots(store.disk_mut()), [name(FIRST)]);
-    store.remove_snapshot(FIRST).expect("it is in force");
-    store.save_snapshot(&meta(FIRST), b"another's").expect("it is in force");
+    store.remove_snapshot(FIRST).expect("it is named");
+    store.save_snapshot(&meta(FIRST), b"another's").expect("it is named");
     assert_eq!(store.load_snapshot(FIRST), Ok(data_of(FIRST)), "and stays so");
     save(&mut store, SECOND);
     let mut disk = store.into_disk();
@@ -109,7 +103,7 @@ pub(super) fn an_unnamed_snapshot_is_nothing<D: Disk>(disk: D) {
     assert!(matches!(unsaved, StoreError::InvalidWrite { .. }), "{unsaved}");
 }
 
-/// The snapshot in force must be there and whole, whatever byte it is; those before it need not.
+/// The named snapshot must exist and be undamaged in every byte.
 pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let (store, writes) = kept(fresh());
     let mut disk = store.into_disk();
@@ -131,7 +125,7 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
         disk.set_len(&name(FIRST), 0).expect("there");
         disk.write(&name(FIRST), 0, &bytes).expect("there");
     }
-    // One of the same last entry with another configuration.
+    // A snapshot with the same last entry and another configuration.
     let (mut other, _) = open(fresh());
     let configuration = meta(SECOND).configuration;
     other.save_snapshot(&SnapshotMeta { configuration, ..meta(FIRST) }, b"").expect("a disk that works");
@@ -140,7 +134,7 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
     disk.write(&name(FIRST), 0, &others).expect("there");
     let (error, back) = refusal(disk);
     disk = back;
-    assert!(error.to_string().contains("but the log names"), "{error}");
+    assert!(error.to_string().contains("the log names"), "{error}");
     disk.write(&name(FIRST), 0, &bytes).expect("there");
     // The file of another snapshot.
     disk.rename(&name(FIRST), &name(SECOND)).expect("there");
@@ -149,7 +143,7 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
     assert!(text.contains(&name(FIRST)) && text.contains("missing") && text.contains("new id"), "{text}");
     assert_eq!(snapshots(&mut disk), [name(SECOND)], "a refusal changes nothing");
     disk.rename(&name(SECOND), &name(FIRST)).expect("there");
-    // Damage that is met later.
+    // Damage after the start.
     let (mut store, _) = open(disk);
     flip(store.disk_mut(), &name(FIRST), 200);
     let error = store.load_snapshot(FIRST).expect_err("damaged");
@@ -157,34 +151,10 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
     store.disk_mut().remove(&name(FIRST)).expect("there");
     let error = store.load_snapshot(FIRST).expect_err("gone");
     assert!(matches!(&error, StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound), "{error}");
-    // A newer one makes up for it.
+    // A newer snapshot replaces it.
     save(&mut store, SECOND);
     store.write(&[snapshot(SECOND, InstallMode::Keep)]).expect("fits");
     let writes: Vec<Write> = writes.into_iter().chain([snapshot(SECOND, InstallMode::Keep)]).collect();
     let (_, recovery) = open(store.into_disk());
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
-}
-
-/// What could not be recovered is not written.
-pub(super) fn snapshots_that_do_not_fit_are_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
-    let (keep, discard) = (InstallMode::Keep, InstallMode::Discard);
-    let misfits = [
-        ("not newer", snapshot(FIRST, keep)),
-        ("not newer", snapshot(FIRST, discard)),
-        ("beyond the log", snapshot(EntryId::new(7, 1), keep)),
-        ("of another log", snapshot(EntryId::new(5, 2), keep)),
-        ("truncated first", Write { truncate_from: Some(LogIndex(5)), ..snapshot(SECOND, keep) }),
-        ("a gap after it", Write { entries: entries(6, 1, 1, 1).entries, ..snapshot(EntryId::new(6, 1), discard) }),
-        ("what it covers", Write { truncate_from: Some(LogIndex(3)), ..vote(1, 1) }),
-    ];
-    for (label, write) in misfits {
-        let (mut store, writes) = kept(fresh());
-        if let Some(record) = &write.snapshot {
-            save(&mut store, record.meta.last);
-        }
-        let error = store.write(&[write]).expect_err(label);
-        assert!(matches!(error, StoreError::InvalidWrite { .. }), "{label}: {error}");
-        let (_, recovery) = open(store.into_disk());
-        Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
-    }
 }

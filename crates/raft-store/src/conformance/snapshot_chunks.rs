@@ -1,38 +1,33 @@
-//! Snapshots that come to be piece by piece, made here or sent by a peer.
+//! Tests of snapshots that are written or received in chunks.
 
-use super::{OPTIONS, content, entries, flip, open};
+use super::{OPTIONS, content, entries, files, flip, open};
 use crate::conformance::log_model::{data_of, file_of, meta, save, snapshot};
+use crate::snapshots::snapshot_file::snapshot_name as name;
 use crate::{Disk, Store, StoreError};
 use raft_core::{EntryId, InstallMode, SnapshotMeta};
 
 const LAST: EntryId = EntryId::new(2, 1);
 const OTHER: EntryId = EntryId::new(3, 1);
 
-fn name(last: EntryId) -> String {
-    format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
-}
-
 fn snapshots<D: Disk>(store: &mut Store<D>) -> Vec<String> {
-    let mut files = store.disk_mut().list().expect("a disk that works");
-    files.retain(|file| file.starts_with("snapshot-"));
-    files
+    files(store.disk_mut(), "snapshot-")
 }
 
 fn make<D: Disk>(store: &mut Store<D>, last: EntryId, size: usize) {
     store.begin_snapshot(&meta(last)).expect("a disk that works");
-    data_of(last).chunks(size).for_each(|piece| store.extend_snapshot(piece).expect("a disk that works"));
+    data_of(last).chunks(size).for_each(|chunk| store.extend_snapshot(chunk).expect("a disk that works"));
 }
 
 fn send<D: Disk>(store: &mut Store<D>, last: EntryId, file: &[u8], size: usize) {
     let mut offset = 0;
-    for piece in file.chunks(size) {
-        store.receive_snapshot(last, offset, piece).expect("a disk that works");
-        offset += piece.len() as u64;
+    for chunk in file.chunks(size) {
+        store.receive_snapshot(last, offset, chunk).expect("a disk that works");
+        offset += chunk.len() as u64;
     }
 }
 
-/// However the data is cut, the file is that of the data in one piece.
-pub(super) fn pieces_of_any_size_make_the_same_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
+/// The chunks' size does not change the file.
+pub(super) fn chunks_of_any_size_make_the_same_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let whole = file_of(LAST);
     let (mut store, _) = open(fresh());
     let bytes = data_of(LAST).len();
@@ -47,8 +42,8 @@ pub(super) fn pieces_of_any_size_make_the_same_file<D: Disk>(fresh: &mut impl Fn
     assert_eq!(snapshots(&mut store), [name(LAST), name(OTHER)]);
 }
 
-/// However the file is cut on its way, it is the same file; and it is a snapshot like any other.
-pub(super) fn a_file_from_a_peer_is_the_same_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
+/// The chunks' size does not change a received file, and it is a snapshot like any other.
+pub(super) fn a_received_file_is_the_same_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let whole = file_of(LAST);
     let (mut store, _) = open(fresh());
     for size in (1..12).chain([whole.len() / 2, whole.len() - 1, whole.len()]) {
@@ -63,8 +58,8 @@ pub(super) fn a_file_from_a_peer_is_the_same_file<D: Disk>(fresh: &mut impl FnMu
     assert_eq!(store.load_snapshot(LAST), Ok(data_of(LAST)));
 }
 
-/// Whatever byte is another, wherever it ends: it is refused, nothing is left of it, and the next one is taken.
-pub(super) fn a_file_that_was_changed_on_its_way_is_refused<D: Disk>(disk: D) {
+/// A file with any byte changed, or of another length, is refused and removed, and the next one is accepted.
+pub(super) fn a_changed_file_is_refused<D: Disk>(disk: D) {
     let whole = file_of(LAST).to_vec();
     let (mut store, _) = open(disk);
     let mut refuse = |file: &[u8], meta: &SnapshotMeta, what: &str| {
@@ -86,7 +81,7 @@ pub(super) fn a_file_that_was_changed_on_its_way_is_refused<D: Disk>(disk: D) {
     refuse(&[&whole[..], b"x"].concat(), &meta(LAST), "a byte more");
     let others = SnapshotMeta { configuration: meta(OTHER).configuration, ..meta(LAST) };
     let text = refuse(&whole, &others, "another configuration");
-    assert!(text.contains("not"), "{text}");
+    assert!(text.contains("expected"), "{text}");
     refuse(&file_of(OTHER), &meta(LAST), "the snapshot of another entry");
     let mut newer = whole.clone();
     newer[8] += 1;
@@ -98,8 +93,8 @@ pub(super) fn a_file_that_was_changed_on_its_way_is_refused<D: Disk>(disk: D) {
     store.finish_received(&meta(LAST)).expect("it is whole");
 }
 
-/// A piece that does not go on where the file ends, or a step that nothing was begun for.
-pub(super) fn what_does_not_follow_changes_nothing<D: Disk>(disk: D) {
+/// A chunk that does not begin where the file ends, or a step without a beginning.
+pub(super) fn a_chunk_out_of_place_changes_nothing<D: Disk>(disk: D) {
     let (whole, other) = (file_of(LAST), file_of(OTHER));
     let (mut store, _) = open(disk);
     let elsewhere = |last, offset, end| Err(StoreError::OutOfPlace { file: name(last), offset, end });
@@ -114,13 +109,13 @@ pub(super) fn what_does_not_follow_changes_nothing<D: Disk>(disk: D) {
     }
     assert_eq!(store.receive_snapshot(OTHER, 100, &other[100..]), elsewhere(OTHER, 100, 0));
     assert_eq!(store.finish_received(&meta(OTHER)), Err(StoreError::NotBegun));
-    // This node's own meanwhile, of the same entry even.
+    // Meanwhile this node writes a snapshot of the same entry.
     make(&mut store, LAST, 77);
-    store.receive_snapshot(LAST, 100, &whole[100..]).expect("it goes on");
+    store.receive_snapshot(LAST, 100, &whole[100..]).expect("it continues");
     store.finish_received(&meta(LAST)).expect("it is whole");
     store.finish_snapshot().expect("a disk that works");
     assert!(content(store.disk_mut(), &name(LAST)) == whole);
-    // From the beginning again, and another one.
+    // From the beginning again, and another snapshot.
     store.receive_snapshot(OTHER, 0, &other[..300]).expect("a disk that works");
     store.receive_snapshot(OTHER, 0, &other[..20]).expect("a disk that works");
     store.receive_snapshot(OTHER, 20, &other[20..]).expect("a disk that works");
@@ -133,8 +128,8 @@ pub(super) fn what_does_not_follow_changes_nothing<D: Disk>(disk: D) {
     assert_eq!(snapshots(&mut store), [name(LAST), name(OTHER) + ".new"]);
 }
 
-/// What a record names already is not written again, neither when it was named before nor when it is meanwhile.
-pub(super) fn what_is_in_force_is_left_alone<D: Disk>(disk: D) {
+/// A named snapshot is not written again, whether a record names it before or meanwhile.
+pub(super) fn a_named_snapshot_is_not_replaced<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     let others = SnapshotMeta { configuration: meta(OTHER).configuration, ..meta(LAST) };
     save(&mut store, LAST);
@@ -157,22 +152,21 @@ pub(super) fn what_is_in_force_is_left_alone<D: Disk>(disk: D) {
     }
 }
 
-/// Only what is finished is a snapshot, and the next start deletes the rest.
-pub(super) fn what_is_unfinished_is_nothing<D: Disk>(disk: D) {
+/// The next start deletes an unfinished snapshot.
+pub(super) fn an_unfinished_snapshot_is_no_snapshot<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     make(&mut store, LAST, 100);
     store.receive_snapshot(OTHER, 0, &file_of(OTHER)).expect("a disk that works");
     for last in [LAST, OTHER] {
         assert_eq!(store.load_snapshot(last), Err(StoreError::NoSnapshot { file: name(last) }));
         assert_eq!(store.verify_snapshot(last), Err(StoreError::NoSnapshot { file: name(last) }));
-        let piece = store.read_snapshot(last, 0, 9);
-        assert_eq!(piece, Err(StoreError::NoSnapshot { file: name(last) }));
+        assert_eq!(store.read_snapshot(last, 0, 9), Err(StoreError::NoSnapshot { file: name(last) }));
     }
     let (mut store, _) = open(store.into_disk());
     assert_eq!(snapshots(&mut store), [""; 0]);
     assert_eq!(store.finish_snapshot(), Err(StoreError::NotBegun));
     assert_eq!(store.finish_received(&meta(OTHER)), Err(StoreError::NotBegun));
-    // What could not be removed is in nobody's way.
+    // A left-over file is overwritten.
     store.disk_mut().create(&(name(LAST) + ".new")).expect("a new name");
     store.disk_mut().write(&(name(LAST) + ".new"), 0, &[7; 5000]).expect("there");
     make(&mut store, LAST, 100);
@@ -180,19 +174,19 @@ pub(super) fn what_is_unfinished_is_nothing<D: Disk>(disk: D) {
     assert!(content(store.disk_mut(), &name(LAST)) == file_of(LAST));
 }
 
-/// Reading gives the very bytes, and says when they cannot be right.
-pub(super) fn a_file_is_read_in_any_pieces<D: Disk>(disk: D) {
+/// A read returns the file's bytes, and an error if the header is damaged.
+pub(super) fn a_file_is_read_in_chunks_of_any_size<D: Disk>(disk: D) {
     let whole = file_of(LAST);
     let (mut store, _) = open(disk);
     save(&mut store, LAST);
     let checksum = u32::from_le_bytes([whole[28], whole[29], whole[30], whole[31]]);
     for max_bytes in [0, 1, 33, 500, whole.len() as u64, OPTIONS.tail_bytes] {
         for offset in (0..whole.len() as u64 + 40).step_by(13).chain([u64::MAX]) {
-            let piece = store.read_snapshot(LAST, offset, max_bytes).expect("it is there");
+            let chunk = store.read_snapshot(LAST, offset, max_bytes).expect("it is there");
             let rest = whole.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
             let expected = &rest[..usize::try_from(max_bytes).unwrap_or(usize::MAX).min(rest.len())];
-            assert_eq!((piece.size, piece.checksum), (whole.len() as u64, checksum));
-            assert!(piece.bytes == expected, "{max_bytes} bytes at {offset}");
+            assert_eq!((chunk.size, chunk.checksum), (whole.len() as u64, checksum));
+            assert!(chunk.bytes == expected, "{max_bytes} bytes at {offset}");
         }
     }
     store.verify_snapshot(LAST).expect("it is whole");

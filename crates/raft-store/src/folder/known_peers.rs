@@ -1,88 +1,82 @@
-//! Which disk each peer has, as this node got to know it: the file PEERS. Must not know why peers meet, nor what is done
-//! about strangers.
+//! The file PEERS: which disk each peer has.
 //!
 //! ```text
 //! PEERS   "raftpeer", then 24 bytes for each peer, in order of id: its id (8, little-endian), its disk's id (16); then the
 //!         CRC32C (4) of all that
 //! ```
 //!
-//! A node's votes and acknowledgements are worth what its disk remembers of them. Whoever comes with a known id and another
-//! disk has forgotten them, and would vote a second time. So a peer's first disk is the only one it ever has, and it is
-//! remembered, durably, before anything the peer says is believed. An id is never used twice, so nobody is ever forgotten.
+//! A node's votes and acknowledgements are only as good as its disk's memory of them. A peer that comes back with a known id
+//! and another disk has lost them and could vote twice. So a peer's first disk is its only one, registered durably before any
+//! of its messages counts. No id is used twice, so no peer is ever removed.
 //!
-//! The file is written whole under another name, synced and renamed. There is none before the first peer is met; META knows
-//! how many were in it at the last start, so that a file that has vanished since then is noticed.
+//! PEERS is replaced atomically. It does not exist before the first peer; META counts the peers at the last start, so that a
+//! lost file shows.
 
 use crate::disk::Disk;
 use crate::folder::meta_file::DiskId;
 use crate::store_error::StoreError;
 use crate::wal::format::u64_at;
-use crate::wal::scan::corrupt;
 use raft_core::NodeId;
 use std::collections::BTreeMap;
 
-/// The name of the file that says which disks the peers have.
 pub(crate) const PEERS_FILE: &str = "PEERS";
-/// Its name while it is written.
 pub(crate) const NEW_PEERS_FILE: &str = "PEERS.new";
 
-/// The most peers whose disks a node remembers: far more than a cluster ever has, and the file is written whole.
+/// The most peers that a node registers: far more than a cluster has. The whole file is written each time.
 pub const MAX_KNOWN_PEERS: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"raftpeer";
-/// Bytes of a peer.
 const PEER: usize = 24;
-/// Bytes of what is around them.
+/// Bytes before and after the peers.
 const FRAME: usize = 12;
 
-/// What a node makes of a peer's disk.
+/// The check of a peer's disk id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerCheck {
-    /// The peer was not known. It is now, durably, with this disk.
+    /// The peer was unknown. It is registered now, durably.
     New,
-    /// The peer is known with this disk.
+    /// The peer is registered with this disk.
     Known,
-    /// The peer is known with another disk: what it promised is not on this one. It is never to be believed.
+    /// The peer is registered with another disk: this one does not hold its promises. Reject the peer.
     Mismatch {
-        /// The disk that it had when it was met.
+        /// The registered disk.
         known: DiskId,
     },
-    /// The peer is not known, and [`MAX_KNOWN_PEERS`] others are: there is no room for it.
+    /// The peer is unknown, and [`MAX_KNOWN_PEERS`] others are registered.
     Full,
 }
 
-/// The peers whose disks a node knows.
+/// The registered peers and their disks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KnownPeers {
     disks: BTreeMap<NodeId, DiskId>,
 }
 
 impl KnownPeers {
-    /// The disk that a peer is known with.
+    /// The peer's registered disk.
     pub fn disk_of(&self, peer: NodeId) -> Option<DiskId> {
         self.disks.get(&peer).copied()
     }
 
-    /// All of them, in order of id.
+    /// All peers, in order of id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, DiskId)> {
         self.disks.iter().map(|(peer, disk)| (*peer, *disk))
     }
 
-    /// How many they are.
     pub(crate) fn count(&self) -> u64 {
         self.disks.len() as u64
     }
 
-    /// What is to be made of this peer with this disk; if that is [`PeerCheck::New`], with those that are known then.
-    pub(crate) fn judge(&self, peer: NodeId, disk: DiskId) -> (PeerCheck, Option<Self>) {
+    /// Checks a peer's disk; for [`PeerCheck::New`] also returns the peers with this one.
+    pub(crate) fn check(&self, peer: NodeId, disk: DiskId) -> (PeerCheck, Option<Self>) {
         match self.disk_of(peer) {
             Some(known) if known == disk => (PeerCheck::Known, None),
             Some(known) => (PeerCheck::Mismatch { known }, None),
             None if self.disks.len() >= MAX_KNOWN_PEERS => (PeerCheck::Full, None),
             None => {
-                let mut met = self.clone();
-                met.disks.insert(peer, disk);
-                (PeerCheck::New, Some(met))
+                let mut updated = self.clone();
+                updated.disks.insert(peer, disk);
+                (PeerCheck::New, Some(updated))
             }
         }
     }
@@ -100,11 +94,11 @@ impl KnownPeers {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
-        let Some((content, checksum)) = bytes.split_last_chunk() else { return Err("it ends in its beginning") };
+        let Some((content, checksum)) = bytes.split_last_chunk() else { return Err("it has no checksum") };
         if crc32c::crc32c(content).to_le_bytes() != *checksum {
             return Err("its checksum is wrong");
         }
-        let peers = content.strip_prefix(&MAGIC).ok_or("it does not begin like a PEERS file")?;
+        let peers = content.strip_prefix(&MAGIC).ok_or("expected \"raftpeer\" at its beginning")?;
         let peers = peers.chunks(PEER).map(|peer| {
             let disk = peer.get(8..)?.try_into().ok()?;
             Some((NodeId(u64_at(peer, 0)?), DiskId(disk)))
@@ -116,13 +110,13 @@ impl KnownPeers {
         Ok(Self { disks: peers.into_iter().collect() })
     }
 
-    /// Reads PEERS, of which META knows that so many were there; the folder has these files.
-    pub(crate) fn read<D: Disk>(disk: &mut D, files: &[String], known: u64) -> Result<Self, StoreError> {
-        let damaged = |reason: String| Err(corrupt(PEERS_FILE, 0, reason));
+    /// Reads PEERS from a folder with these files; META counts `expected` peers.
+    pub(crate) fn read<D: Disk>(disk: &mut D, files: &[String], expected: u64) -> Result<Self, StoreError> {
+        let damaged = |reason: String| Err(StoreError::corrupt(PEERS_FILE, 0, reason));
         if !files.iter().any(|file| file == PEERS_FILE) {
-            return match known {
+            return match expected {
                 0 => Ok(Self::default()),
-                _ => damaged(format!("the file is missing, but META knows of {known} peers in it")),
+                _ => damaged(format!("the file is missing, but META counts {expected} peers")),
             };
         }
         let largest = FRAME + PEER * MAX_KNOWN_PEERS;
@@ -135,8 +129,8 @@ impl KnownPeers {
         bytes.truncate(read);
         match Self::parse(&bytes) {
             Err(reason) => damaged(reason.to_owned()),
-            Ok(peers) if peers.count() < known => {
-                damaged(format!("it has {} peers, but META knows of {known}", peers.count()))
+            Ok(peers) if peers.count() < expected => {
+                damaged(format!("it has {} peers, but META counts {expected}", peers.count()))
             }
             Ok(peers) => Ok(peers),
         }
@@ -162,33 +156,31 @@ mod tests {
     }
 
     #[test]
-    fn a_peers_first_disk_is_the_only_one_it_ever_has() {
-        let nobody = KnownPeers::default();
-        let (met, known) = nobody.judge(NodeId(2), DISK);
-        let known = known.expect("it is to be remembered");
-        assert_eq!((met, known.disk_of(NodeId(2))), (PeerCheck::New, Some(DISK)));
-        assert_eq!(known.judge(NodeId(2), DISK), (PeerCheck::Known, None));
-        assert_eq!(known.judge(NodeId(2), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
-        let (met, both) = known.judge(NodeId(3), DISK);
-        assert_eq!((met, both), (PeerCheck::New, Some(of([(2, DISK), (3, DISK)]))), "whose it is does not matter");
-        assert_eq!(nobody, KnownPeers::default(), "to judge is not to remember");
+    fn a_peers_first_disk_is_its_only_one() {
+        let none = KnownPeers::default();
+        let (check, known) = none.check(NodeId(2), DISK);
+        let known = known.expect("a new peer");
+        assert_eq!((check, known.disk_of(NodeId(2))), (PeerCheck::New, Some(DISK)));
+        assert_eq!(known.check(NodeId(2), DISK), (PeerCheck::Known, None));
+        assert_eq!(known.check(NodeId(2), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
+        let both = Some(of([(2, DISK), (3, DISK)]));
+        assert_eq!(known.check(NodeId(3), DISK), (PeerCheck::New, both), "two peers on one disk");
     }
 
     #[test]
-    fn there_is_room_for_so_many_and_none_is_forgotten_for_another() {
+    fn a_full_list_takes_no_new_peer_and_drops_none() {
         let most = MAX_KNOWN_PEERS as u64;
         let full = of((1..=most).map(|peer| (peer, DISK)));
-        assert_eq!(full.judge(NodeId(most + 1), DISK), (PeerCheck::Full, None));
-        assert_eq!(full.judge(NodeId(most), DISK), (PeerCheck::Known, None));
-        assert_eq!(full.judge(NodeId(1), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
+        assert_eq!(full.check(NodeId(most + 1), DISK), (PeerCheck::Full, None));
+        assert_eq!(full.check(NodeId(most), DISK), (PeerCheck::Known, None));
+        assert_eq!(full.check(NodeId(1), OTHER), (PeerCheck::Mismatch { known: DISK }, None));
         assert_eq!(read(&full.encode(), most), Ok(full.clone()));
-        let more = of((1..=most + 1).map(|peer| (peer, DISK)));
-        let error = read(&more.encode(), 0).expect_err("too many").to_string();
+        let error = read(&of((1..=most + 1).map(|peer| (peer, DISK))).encode(), 0).expect_err("too many").to_string();
         assert!(error.contains("PEERS is damaged at byte 0: it is longer than 98316 bytes"), "{error}");
     }
 
     #[test]
-    fn the_file_reads_back_and_no_flipped_bit_and_no_cut_passes() {
+    fn a_whole_file_parses_and_no_flipped_bit_and_no_other_length_passes() {
         for peers in [of([]), of([(u64::MAX, OTHER)]), of([(1, DISK), (2, OTHER), (9, DISK)])] {
             let bytes = peers.encode();
             assert_eq!(read(&bytes, peers.count()), Ok(peers.clone()));
@@ -208,29 +200,29 @@ mod tests {
     }
 
     #[test]
-    fn what_has_the_right_checksum_must_still_be_what_was_written() {
+    fn a_right_checksum_is_not_enough() {
         let summed = |content: &[u8]| [content, &crc32c::crc32c(content).to_le_bytes()].concat();
         let peer = |id: u64| [&id.to_le_bytes()[..], &DISK.0].concat();
         let cases = [
-            (summed(b"raftmeta"), "does not begin"),
+            (summed(b"raftmeta"), "at its beginning"),
             (summed(&[&MAGIC[..], &peer(1)[..23]].concat()), "in the middle of a peer"),
             (summed(&[&MAGIC[..], &peer(2), &peer(1)].concat()), "not in order"),
             (summed(&[&MAGIC[..], &peer(2), &peer(2)].concat()), "not in order"),
         ];
-        for (content, word) in cases {
-            let error = read(&content, 0).expect_err(word).to_string();
-            assert!(error.starts_with("PEERS is damaged") && error.contains(word), "{error}");
+        for (content, part) in cases {
+            let error = read(&content, 0).expect_err(part).to_string();
+            assert!(error.starts_with("PEERS is damaged") && error.contains(part), "{error}");
         }
     }
 
     #[test]
-    fn what_meta_knows_of_must_be_there() {
+    fn peers_that_meta_counts_must_be_there() {
         let nothing = |known| KnownPeers::read(&mut Memory::default(), &[], known);
         assert_eq!(nothing(0), Ok(KnownPeers::default()));
         let error = nothing(2).expect_err("a file is missing").to_string();
-        assert!(error.contains("PEERS is damaged") && error.contains("META knows of 2 peers in it"), "{error}");
+        assert!(error.contains("PEERS is damaged") && error.contains("META counts 2 peers"), "{error}");
         let error = read(&of([(1, DISK)]).encode(), 2).expect_err("an older file").to_string();
-        assert!(error.contains("it has 1 peers, but META knows of 2"), "{error}");
-        assert!(read(&of([(1, DISK), (2, DISK)]).encode(), 1).is_ok(), "one was met since the last start");
+        assert!(error.contains("it has 1 peers, but META counts 2"), "{error}");
+        assert!(read(&of([(1, DISK), (2, DISK)]).encode(), 1).is_ok(), "one was registered since the last start");
     }
 }

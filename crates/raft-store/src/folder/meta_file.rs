@@ -1,33 +1,31 @@
-//! Whose folder it is, as bytes: the files FORMAT and META. Must not do I/O.
+//! The format of the files FORMAT and META, which say whose folder it is. No I/O.
 //!
 //! ```text
 //! FORMAT   two lines of text: "raft-store format 2", and their checksum; the same in every format but for the number
 //! META     76 bytes: "raftmeta", cluster id (16), then as 8 bytes each, little-endian: node id, incarnation, records;
-//!          then disk id (16) and acquaintances (8); then the CRC32C (4) of all that. In format 1 it has 52 bytes:
-//!          without disk id and acquaintances
+//!          then disk id (16) and registered peers (8); then the CRC32C (4) of all that. In format 1 it has 52 bytes:
+//!          without disk id and registered peers
 //! ```
 //!
-//! Of the formats only META's differ. Which one it is in, its length says: a start that was cut short may leave it in the
-//! one and FORMAT in the other.
+//! Only META differs between the formats. Its length says which one it has: an interrupted start may leave FORMAT in the
+//! other one.
 
 use crate::wal::format::u64_at;
 use raft_core::NodeId;
 use std::fmt;
 
-/// The name of the file that says which format everything else in the folder has.
 pub(crate) const FORMAT_FILE: &str = "FORMAT";
-/// The name of the file that says whose folder it is.
 pub(crate) const META_FILE: &str = "META";
 
-/// The format of the folder that this code leaves, and the newest it reads.
+/// The folder format that this version writes, and the newest it reads.
 pub(crate) const FOLDER_FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"raftmeta";
 const META_BYTES: usize = 76;
-/// Of format 1.
+/// In format 1.
 const OLD_META_BYTES: usize = 52;
 
-/// The id of a cluster: 16 bytes that no other cluster has. Prints as 32 hexadecimal digits.
+/// The unique id of a cluster. Prints as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClusterId(pub [u8; 16]);
 
@@ -37,8 +35,8 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// The id of a disk: 16 random bytes, drawn when a folder is made, so that a folder that was emptied is told from the one
-/// it was. Prints as 32 hexadecimal digits.
+/// The id of a disk: 16 random bytes, drawn for a new folder, so that an emptied folder gets another one. Prints as 32
+/// hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskId(pub [u8; 16]);
 
@@ -48,12 +46,11 @@ impl fmt::Display for DiskId {
     }
 }
 
-/// Whose data a folder holds.
+/// The node that a folder belongs to.
+#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The cluster.
     pub cluster: ClusterId,
-    /// The node in it.
     pub node: NodeId,
 }
 
@@ -63,25 +60,23 @@ impl fmt::Display for Identity {
     }
 }
 
-/// What META says.
+/// The content of META.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
-    /// Whose folder it is.
     pub(crate) identity: Identity,
-    /// How often a start got through. 0: the folder is still being made, and nobody was promised anything.
+    /// How many starts completed. 0: the folder is unfinished, and its node has promised nothing.
     pub(crate) incarnation: u64,
-    /// How many records of the log were durable when the last start got through.
+    /// How many records were durable at the last completed start.
     pub(crate) records: u64,
-    /// What it has besides in format 2; none: the folder is of format 1.
-    pub(crate) disk: Option<MetaOfDisk>,
+    /// None in format 1.
+    pub(crate) disk: Option<DiskMeta>,
 }
 
-/// What META says of the disk.
+/// The part of META that format 2 added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MetaOfDisk {
-    /// Its id.
+pub(crate) struct DiskMeta {
     pub(crate) id: DiskId,
-    /// How many peers' disks were in PEERS when the last start got through.
+    /// How many peers PEERS held at the last completed start.
     pub(crate) known_peers: u64,
 }
 
@@ -103,7 +98,7 @@ impl Meta {
 
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, &'static str> {
         if ![META_BYTES, OLD_META_BYTES].contains(&bytes.len()) {
-            return Err("it has neither 76 nor 52 bytes");
+            return Err("expected 76 or 52 bytes");
         }
         let (content, checksum) = bytes.split_at(bytes.len() - 4);
         if crc32c::crc32c(content).to_le_bytes() != *checksum {
@@ -112,13 +107,13 @@ impl Meta {
         let id = |place: usize| content.get(place..).and_then(<[u8]>::first_chunk).copied();
         let number = |place: usize| u64_at(content, place);
         let disk = id(48).zip(number(64));
-        let disk = disk.map(|(id, known_peers)| MetaOfDisk { id: DiskId(id), known_peers });
+        let disk = disk.map(|(id, known_peers)| DiskMeta { id: DiskId(id), known_peers });
         match (content.starts_with(&MAGIC), id(8), number(24), number(32), number(40)) {
             (true, Some(cluster), Some(node), Some(incarnation), Some(records)) => {
                 let identity = Identity { cluster: ClusterId(cluster), node: NodeId(node) };
                 Ok(Self { identity, incarnation, records, disk })
             }
-            _ => Err("it does not begin like a META file"),
+            _ => Err("expected \"raftmeta\" at its beginning"),
         }
     }
 }
@@ -129,15 +124,14 @@ pub(crate) fn encode_format(format: u32) -> Vec<u8> {
     format!("{line}crc32c {:08x}\n", crc32c::crc32c(line.as_bytes())).into_bytes()
 }
 
-/// The format that FORMAT names; none if it is damaged.
+/// The format in FORMAT; none if the file is damaged.
 pub(crate) fn parse_format(bytes: &[u8]) -> Option<u32> {
     let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("raft-store format ")?;
     let format = rest.split_once('\n')?.0.parse().ok()?;
     (format >= 1 && encode_format(format) == bytes).then_some(format)
 }
 
-/// The newest format, as FORMAT says it.
-pub(crate) fn present_format() -> Vec<u8> {
+pub(crate) fn current_format() -> Vec<u8> {
     encode_format(FOLDER_FORMAT)
 }
 
@@ -146,9 +140,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn meta_reads_back_in_both_formats_and_no_flipped_bit_passes() {
+    fn both_formats_of_meta_parse_and_no_flipped_bit_passes() {
         let identity = Identity { cluster: ClusterId(*b"0123456789abcdef"), node: NodeId(7) };
-        let disk = MetaOfDisk { id: DiskId(*b"a disk like none"), known_peers: 5 };
+        let disk = DiskMeta { id: DiskId(*b"a disk like none"), known_peers: 5 };
         for (disk, length) in [(Some(disk), META_BYTES), (None, OLD_META_BYTES)] {
             let meta = Meta { identity, incarnation: 3, records: u64::MAX, disk };
             let bytes = meta.encode();
@@ -165,14 +159,14 @@ mod tests {
             let mut other = bytes[..length - 4].to_vec();
             other[0] = b'R';
             other.extend(crc32c::crc32c(&other).to_le_bytes());
-            assert_eq!(Meta::parse(&other), Err("it does not begin like a META file"));
+            assert_eq!(Meta::parse(&other), Err("expected \"raftmeta\" at its beginning"));
         }
         assert_eq!(identity.to_string(), "node 7 of cluster 30313233343536373839616263646566");
         assert_eq!(disk.id.to_string(), "61206469736b206c696b65206e6f6e65");
     }
 
     #[test]
-    fn a_newer_format_is_told_from_a_damaged_one() {
+    fn a_newer_format_differs_from_a_damaged_one() {
         let bytes = encode_format(1);
         assert!(bytes.starts_with(b"raft-store format 1\ncrc32c "));
         assert_eq!(parse_format(&bytes), Some(1));

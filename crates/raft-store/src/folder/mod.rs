@@ -1,6 +1,8 @@
 //! A node's folder: which node it belongs to, which disks its peers have, and the [`Disk`](crate::Disk) on a real folder.
 
 pub(crate) mod atomic_file;
+pub(crate) mod folder_state;
+pub(crate) mod inspect;
 pub(crate) mod known_peers;
 pub(crate) mod meta_file;
 pub(crate) mod real_files;

@@ -1,8 +1,7 @@
-//! A real folder as a [`Disk`], used by one process at a time. Must not know what its files mean, but for one thing: a
-//! folder full of somebody else's files gets no lock in it.
+//! A real folder as a [`Disk`], locked so that one process uses it.
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
-use crate::folder::start::refuse_strangers;
+use crate::folder::folder_state::refuse_foreign;
 use crate::store_error::StoreError;
 use rustix::fs::{FallocateFlags, fallocate, fstatvfs};
 use rustix::io::Errno;
@@ -12,17 +11,17 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The file that carries the lock. Empty, never removed: who removed it could remove it from under the next owner.
+/// The lock file. Empty and never removed: the next process could hold a lock on a removed file.
 const LOCK_FILE: &str = "LOCK";
-/// How many files are kept open: the newest segment is written to all the time, the others are read once.
+/// How many files stay open: the newest segment is written all the time, the others are read once.
 const KEPT_OPEN: usize = 16;
 
-/// A folder on a file system, locked for as long as this value lives.
+/// A folder on a file system, locked while this value lives.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
     folder: File,
-    /// Held for its lock; none if it is only read and there is no lock file, as in a copy.
+    /// None if the folder is only read and has no lock file, like a copy.
     _lock: Option<File>,
     writable: bool,
     open: BTreeMap<String, Open>,
@@ -31,33 +30,33 @@ pub struct Files {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// Whether something was written since the last sync.
+    /// It has unsynced writes.
     changed: bool,
 }
 
 impl Files {
-    /// Opens a folder for a node alone. One that is not there is made, durably, if `create` says so.
+    /// Opens a folder for one node. If `create` is set, creates a missing one, durably.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if it holds nothing but what no node wrote; [`StoreError::Folder`]
-    /// if it is not there, cannot be made or is no folder.
+    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if it holds only files that no node wrote; [`StoreError::Folder`] if it
+    /// does not exist, cannot be created or is no folder.
     pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         if create {
-            make_folder(path).map_err(StoreError::Folder)?;
+            create_folder(path).map_err(StoreError::Folder)?;
         }
         let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
         let lock_path = path.join(LOCK_FILE);
         if !lock_path.exists() {
-            refuse_strangers(&names(&path).map_err(StoreError::Folder)?)?;
+            refuse_foreign(&names(&path).map_err(StoreError::Folder)?)?;
         }
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
         let lock = lock.map_err(|error| StoreError::Folder(failed(LOCK_FILE, "open", &error)))?;
-        held(lock.try_lock())?;
+        check_lock(lock.try_lock())?;
         Ok(Self { path, folder, _lock: Some(lock), writable: true, open: BTreeMap::new() })
     }
 
-    /// Opens a folder to look at it: nothing in it can be changed. The lock is shared with others who look. A node must
-    /// not run on it: what it writes between two reads would look like damage.
+    /// Opens a folder only for reading, with a shared lock. No node can run on it meanwhile: its writes between two reads
+    /// would look like damage.
     ///
     /// # Errors
     /// As of [`open`](Self::open).
@@ -65,7 +64,7 @@ impl Files {
         let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
         let lock = match File::open(path.join(LOCK_FILE)) {
             Ok(lock) => {
-                held(lock.try_lock_shared())?;
+                check_lock(lock.try_lock_shared())?;
                 Some(lock)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -80,7 +79,7 @@ impl Files {
     }
 
     fn file(&mut self, name: &str) -> Result<&mut Open, DiskError> {
-        let path = self.at(name)?;
+        let path = self.path_of(name)?;
         if !self.open.contains_key(name) {
             let file = OpenOptions::new().read(true).write(self.writable).open(path);
             self.keep(name, file.map_err(|error| failed(name, "open", &error))?);
@@ -89,7 +88,7 @@ impl Files {
     }
 
     fn file_to_change(&mut self, name: &str) -> Result<&File, DiskError> {
-        self.may_change(name)?;
+        self.check_writable(name)?;
         let open = self.file(name)?;
         open.changed = true;
         Ok(&open.file)
@@ -97,7 +96,7 @@ impl Files {
 
     fn keep(&mut self, name: &str, file: File) {
         while self.open.len() >= KEPT_OPEN {
-            // Never one with unsynced writes: an error in writing them back is reported to whoever has the file open.
+            // Never one with unsynced writes: the system reports an error in writing them back only on an open file.
             let Some(spare) = self.open.iter().find(|(_, open)| !open.changed).map(|(name, _)| name.clone()) else {
                 break;
             };
@@ -106,26 +105,26 @@ impl Files {
         self.open.insert(name.to_owned(), Open { file, changed: false });
     }
 
-    /// Where a file of this name is; refuses what could lead out of the folder, and the lock.
-    fn at(&self, name: &str) -> Result<PathBuf, DiskError> {
-        let plain = !["", ".", "..", LOCK_FILE].contains(&name) && !name.contains(['/', '\0']);
-        if plain { Ok(self.path.join(name)) } else { Err(failed(name, "use", &ErrorKind::InvalidInput.into())) }
+    /// The path of a file. Refuses names that could lead out of the folder, and the lock.
+    fn path_of(&self, name: &str) -> Result<PathBuf, DiskError> {
+        let is_plain = !["", ".", "..", LOCK_FILE].contains(&name) && !name.contains(['/', '\0']);
+        if is_plain { Ok(self.path.join(name)) } else { Err(failed(name, "use", &ErrorKind::InvalidInput.into())) }
     }
 
-    fn may_change(&self, name: &str) -> Result<(), DiskError> {
+    fn check_writable(&self, name: &str) -> Result<(), DiskError> {
         if self.writable { Ok(()) } else { Err(failed(name, "change", &ErrorKind::ReadOnlyFilesystem.into())) }
     }
 }
 
 impl Disk for Files {
-    /// All names but that of the lock; folders, too.
+    /// All names but the lock's, with those of folders.
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         names(&self.path)
     }
 
     fn create(&mut self, file: &str) -> Result<(), DiskError> {
-        self.may_change(file)?;
-        let created = OpenOptions::new().read(true).write(true).create_new(true).open(self.at(file)?);
+        self.check_writable(file)?;
+        let created = OpenOptions::new().read(true).write(true).create_new(true).open(self.path_of(file)?);
         self.keep(file, created.map_err(|error| failed(file, "create", &error))?);
         Ok(())
     }
@@ -160,26 +159,26 @@ impl Disk for Files {
         if length <= before {
             return open.set_len(length).map_err(|error| failed(file, "cut", &error));
         }
-        let grown = reserve(open, file, before, length);
-        if grown.is_err() {
-            // Best effort: the reason to report is that of the failure.
+        let extended = allocate(open, file, before, length);
+        if extended.is_err() {
+            // Best effort: the caller gets the first error.
             open.set_len(before).ok();
         }
-        grown
+        extended
     }
 
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
-        self.may_change(file)?;
+        self.check_writable(file)?;
         let open = self.file(file)?;
-        // The data, and of the rest what is needed to read it back: the length. Times may be lost.
+        // Data and length; times may be lost.
         open.file.sync_data().map_err(|error| failed(file, "sync", &error))?;
         open.changed = false;
         Ok(())
     }
 
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
-        self.may_change(from)?;
-        let renamed = std::fs::rename(self.at(from)?, self.at(to)?);
+        self.check_writable(from)?;
+        let renamed = std::fs::rename(self.path_of(from)?, self.path_of(to)?);
         renamed.map_err(|error| failed(from, &format!("rename to {to}"), &error))?;
         self.open.remove(to);
         if let Some(open) = self.open.remove(from) {
@@ -189,24 +188,24 @@ impl Disk for Files {
     }
 
     fn remove(&mut self, file: &str) -> Result<(), DiskError> {
-        self.may_change(file)?;
-        std::fs::remove_file(self.at(file)?).map_err(|error| failed(file, "remove", &error))?;
+        self.check_writable(file)?;
+        std::fs::remove_file(self.path_of(file)?).map_err(|error| failed(file, "remove", &error))?;
         self.open.remove(file);
         Ok(())
     }
 
     fn sync_folder(&mut self) -> Result<(), DiskError> {
-        self.may_change(".")?;
+        self.check_writable(".")?;
         self.folder.sync_all().map_err(|error| failed(".", "sync", &error))
     }
 }
 
-/// Makes a file longer, with space that is there for certain, and zeros in it.
-fn reserve(open: &File, file: &str, before: u64, length: u64) -> Result<(), DiskError> {
+/// Extends a file with allocated space that reads as zeros.
+fn allocate(open: &File, file: &str, before: u64, length: u64) -> Result<(), DiskError> {
     let more = length - before;
     let space = fstatvfs(open).map_err(|error| failed(file, "ask for the free space", &error.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    // First, so that what can never fit does not fill the disk before it fails.
+    // First, so that a request that can never fit does not fill the disk before it fails.
     if more > free {
         let message = format!("{more} bytes are needed and {free} are free: free some space, or use another disk");
         return Err(DiskError { kind: DiskErrorKind::Full, file: file.to_owned(), message });
@@ -214,13 +213,12 @@ fn reserve(open: &File, file: &str, before: u64, length: u64) -> Result<(), Disk
     loop {
         match fallocate(open, FallocateFlags::empty(), before, more) {
             Err(Errno::INTR) => {}
-            // Some file systems have no such thing. Writing the zeros takes the space as well.
+            // Not all file systems support it. Writing the zeros allocates space as well.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
-            Err(error) => return Err(failed(file, &format!("reserve {more} bytes"), &error.into())),
+            Err(error) => return Err(failed(file, &format!("allocate {more} bytes"), &error.into())),
         }
     }
-    // Reserved space is not written space: a later sync would have to turn one into the other each time, which doubles
-    // what it costs.
+    // Allocated blocks are still unwritten: each later sync would also have to mark some as written, at twice the cost.
     static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
     let mut offset = before;
     while offset < length {
@@ -231,20 +229,20 @@ fn reserve(open: &File, file: &str, before: u64, length: u64) -> Result<(), Disk
     Ok(())
 }
 
-/// Makes a folder and those above it, durably.
-fn make_folder(path: &Path) -> Result<(), DiskError> {
+/// Creates a folder and its parents, durably.
+fn create_folder(path: &Path) -> Result<(), DiskError> {
     if path.is_dir() {
         return Ok(());
     }
-    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    make_folder(above)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_folder(parent)?;
     match std::fs::create_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(no_folder(path)),
-        made => made.map_err(|error| failed(".", &format!("make the folder {}", path.display()), &error))?,
+        created => created.map_err(|error| failed(".", &format!("create the folder {}", path.display()), &error))?,
     }
-    let synced = File::open(above).and_then(|above| above.sync_all());
-    synced.map_err(|error| failed(".", &format!("sync the folder {}", above.display()), &error))
+    let synced = File::open(parent).and_then(|parent| parent.sync_all());
+    synced.map_err(|error| failed(".", &format!("sync the folder {}", parent.display()), &error))
 }
 
 fn open_folder(path: &Path) -> Result<(PathBuf, File), DiskError> {
@@ -258,11 +256,11 @@ fn open_folder(path: &Path) -> Result<(PathBuf, File), DiskError> {
 }
 
 fn no_folder(path: &Path) -> DiskError {
-    let message = format!("{} is a file, and a folder is needed", path.display());
+    let message = format!("{} is a file, expected a folder", path.display());
     DiskError { kind: DiskErrorKind::Failed, file: ".".to_owned(), message }
 }
 
-fn held(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
+fn check_lock(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
     match lock {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
@@ -270,7 +268,7 @@ fn held(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
     }
 }
 
-/// All names in a folder, sorted, without the lock's. One that is no text is shown as well as can be: no file of ours.
+/// All names in a folder but the lock's, sorted. A name that is not UTF-8 is none of ours and is shown approximately.
 fn names(path: &Path) -> Result<Vec<String>, DiskError> {
     let doing = |error: io::Error| failed(".", "list", &error);
     let mut names = Vec::new();

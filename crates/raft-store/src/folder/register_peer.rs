@@ -1,4 +1,4 @@
-//! A peer is met: which disk it has, remembered before it is believed.
+//! Registers a peer's disk: it is durable before the peer's messages count.
 
 use crate::disk::Disk;
 use crate::folder::atomic_file::replace;
@@ -9,23 +9,23 @@ use crate::store_error::StoreError;
 use raft_core::NodeId;
 
 impl<D: Disk> Store<D> {
-    /// A peer says that its folder is on this disk. What it says apart from that counts only if the answer is
-    /// [`PeerCheck::New`], which is durable then, or [`PeerCheck::Known`].
+    /// Checks a peer's disk id and registers a new peer. The peer's messages may count only after [`PeerCheck::New`], which is
+    /// durable, or [`PeerCheck::Known`].
     ///
     /// # Errors
-    /// The disk failed: no call succeeds any more. But if it is only full, nobody is met, and all else goes on.
+    /// The disk failed, and the store is poisoned. If the disk is only full, no peer is registered and the store stays usable.
     pub fn register_peer(&mut self, peer: NodeId, disk: DiskId) -> Result<PeerCheck, StoreError> {
-        self.refuse_if_poisoned()?;
-        let (acquaintance, met) = self.known_peers.judge(peer, disk);
-        if let Some(met) = met {
-            let written = replace(&mut self.disk, PEERS_FILE, NEW_PEERS_FILE, &[&met.encode()]);
-            self.unless_full(NEW_PEERS_FILE, written)?;
-            self.known_peers = met;
+        self.check_poisoned()?;
+        let (check, updated) = self.known_peers.check(peer, disk);
+        if let Some(updated) = updated {
+            let written = replace(&mut self.disk, PEERS_FILE, NEW_PEERS_FILE, &updated.encode());
+            self.poison_unless_full(NEW_PEERS_FILE, written)?;
+            self.known_peers = updated;
         }
-        Ok(acquaintance)
+        Ok(check)
     }
 
-    /// The peers whose disks this node knows.
+    /// The registered peers.
     pub fn known_peers(&self) -> &KnownPeers {
         &self.known_peers
     }

@@ -1,61 +1,56 @@
-//! A snapshot's file: its name, its bytes, and whether they are what was written. What is in a snapshot, only a state
-//! machine knows; whether one is in force, only the log.
+//! The format of a snapshot's file, reading it, and checking it. The data's format is the state machine's.
 //!
 //! ```text
-//! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" behind it while it is written, or ".part" while
-//!                           it comes from a peer
-//!   header, 32 bytes        magic, format, bytes of the next part, bytes of the last part, checksum of the header so far,
+//! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" while it is written, ".part" while it is received
+//!   header, 32 bytes        magic, format, bytes of the record, bytes of the data, checksum of the header so far,
 //!                           checksum of everything but itself
-//!   record                  what it stands for: a `raft.store.v1.Record` that says nothing else
+//!   record                  a `raft.store.v1.Record` that holds the snapshot's meta and nothing else
 //!   data                    the state machine's
 //! ```
 
 use crate::disk::Disk;
 use crate::store_error::StoreError;
-use crate::wal::file_reader::{CHUNK, Window};
+use crate::wal::file_reader::{CHUNK, FileReader};
 use crate::wal::format::{FORMAT, u32_at, u64_at};
-use crate::wal::scan::corrupt;
 use bytes::Bytes;
 use raft_core::{Entries, EntryId, InstallMode, SnapshotMeta, SnapshotRecord, Write, WriteId};
 use raft_proto::{decode_write, encode_write};
 
-/// Bytes of the header.
 const HEADER: u64 = 32;
 const MAGIC: [u8; 8] = *b"raftsnap";
-/// Where the header keeps the checksum of everything else.
-const SUM: u64 = 28;
-/// The ends of the names of files that are not whole yet: one that is being made here, and one that comes from a peer.
-const UNFINISHED: [&str; 2] = [".new", ".part"];
+/// The offset of the checksum of everything else.
+const CHECKSUM: u64 = 28;
+/// The suffixes of files that are being written here, and received from a peer.
+const SUFFIXES: [&str; 2] = [".new", ".part"];
 
-/// The name of the file of the snapshot with this last entry.
 pub(crate) fn snapshot_name(last: EntryId) -> String {
     format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
 }
 
-/// The name it has while it is made here.
-pub(crate) fn unfinished_name(last: EntryId) -> String {
-    snapshot_name(last) + UNFINISHED[0]
+/// The file's name while it is written here.
+pub(crate) fn writing_name(last: EntryId) -> String {
+    snapshot_name(last) + SUFFIXES[0]
 }
 
-/// The name it has while it comes from a peer.
-pub(crate) fn received_name(last: EntryId) -> String {
-    snapshot_name(last) + UNFINISHED[1]
+/// The file's name while it is received from a peer.
+pub(crate) fn receiving_name(last: EntryId) -> String {
+    snapshot_name(last) + SUFFIXES[1]
 }
 
-/// The last entry of the snapshot, if this is the name of one's file.
-pub(crate) fn snapshot_named(file: &str) -> Option<EntryId> {
+/// The snapshot's last entry, if this is the name of a complete snapshot's file.
+fn parse_name(file: &str) -> Option<EntryId> {
     let (index, term) = file.strip_prefix("snapshot-")?.split_once('-')?;
     let last = EntryId::new(index.parse().ok()?, term.parse().ok()?);
     (snapshot_name(last) == file).then_some(last)
 }
 
-/// Whether this is the name of a snapshot's file, finished or not.
+/// Whether this is the name of a snapshot's file, complete or not.
 pub(crate) fn is_snapshot(file: &str) -> bool {
-    let finished = UNFINISHED.iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
-    snapshot_named(finished).is_some()
+    let complete = SUFFIXES.iter().find_map(|suffix| file.strip_suffix(suffix)).unwrap_or(file);
+    parse_name(complete).is_some()
 }
 
-/// What says in the file what the snapshot stands for.
+/// The record with the snapshot's meta.
 pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
     encode_write(&Write {
         id: WriteId(0),
@@ -66,13 +61,13 @@ pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
     })
 }
 
-/// Where the data begins behind this record.
-pub(crate) fn data_from(record: &[u8]) -> u64 {
+/// The offset of the data after this record.
+pub(crate) fn data_offset(record: &[u8]) -> u64 {
     HEADER + record.len() as u64
 }
 
-/// What goes before the data, header and record, once all of the data is known. None if the record is too long.
-pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_sum: u32) -> Option<Vec<u8>> {
+/// Header and record, which precede the data. None if the record is too long.
+pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_checksum: u32) -> Option<Vec<u8>> {
     let length = u32::try_from(record.len()).ok()?;
     let mut head = Vec::with_capacity(HEADER as usize + record.len());
     head.extend(MAGIC);
@@ -82,146 +77,146 @@ pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_sum: u32) -> Opti
     let own = crc32c::crc32c(&head);
     head.extend(own.to_le_bytes());
     let before = crc32c::crc32c_append(crc32c::crc32c(&head), record);
-    let all = crc32c::crc32c_combine(before, data_sum, usize::try_from(data_bytes).ok()?);
+    let all = crc32c::crc32c_combine(before, data_checksum, usize::try_from(data_bytes).ok()?);
     head.extend(all.to_le_bytes());
     head.extend(record);
     Some(head)
 }
 
-/// The checksum of a file's bytes but for the place where it stands, when these at `offset` follow those of which it is `sum`.
-pub(crate) fn sum_on(sum: u32, offset: u64, bytes: &[u8]) -> u32 {
+/// Extends the checksum of a file's first `offset` bytes by the next ones, leaving out the bytes of the checksum itself.
+pub(crate) fn checksum_append(checksum: u32, offset: u64, bytes: &[u8]) -> u32 {
     let until = |place: u64| usize::try_from(place.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
-    let (before, after) = (bytes.get(..until(SUM)), bytes.get(until(HEADER)..));
-    crc32c::crc32c_append(crc32c::crc32c_append(sum, before.unwrap_or_default()), after.unwrap_or_default())
+    let (before, after) = (bytes.get(..until(CHECKSUM)), bytes.get(until(HEADER)..));
+    crc32c::crc32c_append(crc32c::crc32c_append(checksum, before.unwrap_or_default()), after.unwrap_or_default())
 }
 
-/// A chunk of a snapshot's file, byte for byte.
+/// A chunk of a snapshot's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileChunk {
     /// Bytes of the whole file.
     pub size: u64,
-    /// The checksum of the whole file, as its header says it: two files that differ in it are not the same.
+    /// The checksum of the whole file, from its header: files with different ones are different.
     pub checksum: u32,
-    /// The bytes from the place that was asked for on. None: there are no more.
+    /// The bytes from the requested offset on; empty at the end of the file.
     pub bytes: Bytes,
 }
 
-/// What a header says.
-struct Head {
-    /// The end of the record, where the data begins.
-    data_from: u64,
+struct Header {
+    data_offset: u64,
     /// The end of the file.
     end: u64,
-    /// The checksum of what was read of it so far.
-    sum: u32,
+    /// The checksum of the bytes read so far.
+    checksum: u32,
+    /// The checksum of the whole file.
     expected: u32,
 }
 
-impl Head {
+impl Header {
     /// Reads the header of a file that is `length` bytes long.
     fn parse(file: &str, bytes: &[u8], length: u64) -> Result<Self, StoreError> {
         let fields = (u32_at(bytes, 8), u32_at(bytes, 12), u64_at(bytes, 16), u32_at(bytes, 24), u32_at(bytes, 28));
         let (Some(format), Some(record), Some(data), Some(own), Some(expected)) = fields else {
-            return Err(corrupt(file, 0, "the file ends inside its header"));
+            return Err(StoreError::corrupt(file, 0, "the file ends inside its header"));
         };
         if !bytes.starts_with(&MAGIC) {
-            return Err(corrupt(file, 0, "this is no snapshot"));
+            return Err(StoreError::corrupt(file, 0, "expected a snapshot, found other bytes"));
         }
         if bytes.get(..24).map(crc32c::crc32c) != Some(own) {
-            return Err(corrupt(file, 0, "the header's checksum is wrong"));
+            return Err(StoreError::corrupt(file, 0, "the header's checksum is wrong"));
         }
         if format > FORMAT {
             return Err(StoreError::NewerFormat { file: file.to_owned(), found: format, supported: FORMAT });
         }
-        let data_from = HEADER + u64::from(record);
-        let end = data_from.saturating_add(data);
+        let data_offset = HEADER + u64::from(record);
+        let end = data_offset.saturating_add(data);
         if format == 0 || length != end {
-            let reason = format!("the file has {length} bytes, and its header says {end}");
-            return Err(corrupt(file, length.min(end), reason));
+            let reason = format!("expected {end} bytes, found {length}");
+            return Err(StoreError::corrupt(file, length.min(end), reason));
         }
-        Ok(Self { data_from, end, sum: sum_on(0, 0, bytes), expected })
+        Ok(Self { data_offset, end, checksum: checksum_append(0, 0, bytes), expected })
     }
 }
 
-/// A snapshot's file being read.
-struct Reader<'a, D> {
-    window: Window<'a, D>,
+struct SnapshotReader<'a, D> {
+    input: FileReader<'a, D>,
     file: &'a str,
 }
 
-impl<D: Disk> Reader<'_, D> {
+impl<D: Disk> SnapshotReader<'_, D> {
     fn corrupt(&self, offset: u64, reason: impl Into<String>) -> StoreError {
-        corrupt(self.file, offset, reason)
+        StoreError::corrupt(self.file, offset, reason)
     }
 
-    fn header(&mut self) -> Result<Head, StoreError> {
-        let length = self.window.length();
-        Head::parse(self.file, self.window.bytes(0, HEADER)?, length)
+    fn header(&mut self) -> Result<Header, StoreError> {
+        let length = self.input.length();
+        Header::parse(self.file, self.input.bytes(0, HEADER)?, length)
     }
 
-    /// What the snapshot stands for.
-    fn record(&mut self, head: &mut Head) -> Result<SnapshotMeta, StoreError> {
-        let bytes = self.window.bytes(HEADER, head.data_from - HEADER)?;
-        head.sum = crc32c::crc32c_append(head.sum, bytes);
+    fn record(&mut self, head: &mut Header) -> Result<SnapshotMeta, StoreError> {
+        let bytes = self.input.bytes(HEADER, head.data_offset - HEADER)?;
+        head.checksum = crc32c::crc32c_append(head.checksum, bytes);
         let write = decode_write(Bytes::copy_from_slice(bytes));
         let write = write.map_err(|error| self.corrupt(HEADER, error.to_string()))?;
-        let record = write.snapshot.ok_or_else(|| self.corrupt(HEADER, "it does not say what it stands for"))?;
+        let record = write.snapshot.ok_or_else(|| self.corrupt(HEADER, "its record names no snapshot"))?;
         Ok(record.meta)
     }
 
-    /// Shows the data, piece by piece; then the checksum must be right.
-    fn data(&mut self, mut head: Head, show: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
-        let mut offset = head.data_from;
+    /// Visits the data in chunks, then checks the checksum.
+    fn data(&mut self, mut head: Header, visit: &mut dyn FnMut(&[u8])) -> Result<(), StoreError> {
+        let mut offset = head.data_offset;
         while offset < head.end {
-            let piece = self.window.bytes(offset, CHUNK.min(head.end - offset))?;
-            if piece.is_empty() {
+            let chunk = self.input.bytes(offset, CHUNK.min(head.end - offset))?;
+            if chunk.is_empty() {
                 return Err(self.corrupt(offset, "the file has become shorter"));
             }
-            head.sum = crc32c::crc32c_append(head.sum, piece);
-            offset += piece.len() as u64;
-            show(piece);
+            head.checksum = crc32c::crc32c_append(head.checksum, chunk);
+            offset += chunk.len() as u64;
+            visit(chunk);
         }
-        if head.sum == head.expected { Ok(()) } else { Err(self.corrupt(HEADER, "the snapshot's checksum is wrong")) }
+        if head.checksum == head.expected {
+            Ok(())
+        } else {
+            Err(self.corrupt(HEADER, "the snapshot's checksum is wrong"))
+        }
     }
 }
 
-/// Reads the file of the snapshot with this last entry, and shows its data piece by piece. Only if there is no error were
-/// they what was written.
-fn read<D: Disk>(disk: &mut D, last: EntryId, show: &mut dyn FnMut(&[u8])) -> Result<SnapshotMeta, StoreError> {
+/// Reads the snapshot's file and visits its data in chunks. The data is valid only if this succeeds.
+fn read<D: Disk>(disk: &mut D, last: EntryId, visit: &mut dyn FnMut(&[u8])) -> Result<SnapshotMeta, StoreError> {
     let file = snapshot_name(last);
-    let mut reader = Reader { window: Window::open(disk, &file)?, file: &file };
+    let mut reader = SnapshotReader { input: FileReader::open(disk, &file)?, file: &file };
     let mut head = reader.header()?;
     let meta = reader.record(&mut head)?;
-    reader.data(head, show)?;
+    reader.data(head, visit)?;
     if meta.last != last {
-        return Err(reader.corrupt(HEADER, format!("it is the snapshot of {}", meta.last)));
+        return Err(reader.corrupt(HEADER, format!("expected the snapshot at {last}, found one at {}", meta.last)));
     }
     Ok(meta)
 }
 
-/// The data of the snapshot with this last entry.
+/// The snapshot's data.
 pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreError> {
     let mut data = Vec::with_capacity(usize::try_from(disk.len(&snapshot_name(last))?).unwrap_or(0));
-    read(disk, last, &mut |piece| data.extend_from_slice(piece))?;
+    read(disk, last, &mut |chunk| data.extend_from_slice(chunk))?;
     Ok(data.into())
 }
 
-/// The first bytes of the data of the snapshot with this last entry, at most so many. Only its header is checked.
-pub(crate) fn beginning<D: Disk>(disk: &mut D, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
+/// The first bytes of the snapshot's data, at most `max_bytes`. Checks only the header.
+pub(crate) fn load_prefix<D: Disk>(disk: &mut D, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
     let file = snapshot_name(last);
-    let mut reader = Reader { window: Window::open(disk, &file)?, file: &file };
+    let mut reader = SnapshotReader { input: FileReader::open(disk, &file)?, file: &file };
     let head = reader.header()?;
-    let bytes = reader.window.bytes(head.data_from, max_bytes.min(head.end - head.data_from))?;
+    let bytes = reader.input.bytes(head.data_offset, max_bytes.min(head.end - head.data_offset))?;
     Ok(Bytes::copy_from_slice(bytes))
 }
 
-/// Reads the whole file of the snapshot with this last entry.
+/// Reads and checks the snapshot's whole file.
 pub(crate) fn verify<D: Disk>(disk: &mut D, last: EntryId) -> Result<(), StoreError> {
     read(disk, last, &mut |_| {}).map(drop)
 }
 
-/// Some bytes of the file of the snapshot with this last entry. Only its header is checked.
-pub(crate) fn piece<D: Disk>(
+/// Some bytes of the snapshot's file. Checks only the header.
+pub(crate) fn read_chunk<D: Disk>(
     disk: &mut D,
     last: EntryId,
     offset: u64,
@@ -231,41 +226,41 @@ pub(crate) fn piece<D: Disk>(
     let size = disk.len(&file)?;
     let mut header = [0; HEADER as usize];
     let read = disk.read(&file, 0, &mut header)?;
-    let head = Head::parse(&file, header.get(..read).unwrap_or_default(), size)?;
+    let head = Header::parse(&file, header.get(..read).unwrap_or_default(), size)?;
     let wanted = max_bytes.min(size.saturating_sub(offset));
     let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
     if disk.read(&file, offset, &mut bytes)? < bytes.len() {
-        return Err(corrupt(&file, offset, "the file has become shorter"));
+        return Err(StoreError::corrupt(&file, offset, "the file has become shorter"));
     }
     Ok(FileChunk { size, checksum: head.expected, bytes: bytes.into() })
 }
 
-/// Checks a file that came from a peer: that it is a snapshot and that of `meta`, as long as it says, and that `sum`, the
-/// checksum of what came, is that of what was sent.
+/// Checks a received file: that it is the snapshot of `meta`, has its length, and that `checksum`, the checksum of the
+/// received bytes, is the sender's.
 pub(crate) fn check_received<D: Disk>(
     disk: &mut D,
     file: &str,
-    sum: u32,
+    checksum: u32,
     meta: &SnapshotMeta,
 ) -> Result<(), StoreError> {
-    let mut reader = Reader { window: Window::open(disk, file)?, file };
+    let mut reader = SnapshotReader { input: FileReader::open(disk, file)?, file };
     let mut head = reader.header()?;
-    if sum != head.expected {
-        return Err(reader.corrupt(SUM, "the snapshot's checksum is wrong"));
+    if checksum != head.expected {
+        return Err(reader.corrupt(CHECKSUM, "the snapshot's checksum is wrong"));
     }
     let found = reader.record(&mut head)?;
-    if found != *meta { Err(reader.corrupt(HEADER, format!("it is {found}, not {meta}"))) } else { Ok(()) }
+    if found == *meta { Ok(()) } else { Err(reader.corrupt(HEADER, format!("expected {meta}, found {found}"))) }
 }
 
-/// Checks the file of the snapshot that the log goes by.
-pub(crate) fn check<D: Disk>(disk: &mut D, named: &SnapshotMeta) -> Result<(), StoreError> {
+/// Checks the file of the snapshot that the log names.
+pub(crate) fn check_named<D: Disk>(disk: &mut D, named: &SnapshotMeta) -> Result<(), StoreError> {
     let file = snapshot_name(named.last);
     if !disk.list()?.contains(&file) {
-        return Err(corrupt(&file, 0, "the file is missing, but the log goes on after this snapshot"));
+        return Err(StoreError::corrupt(&file, 0, "the file is missing, but the log names this snapshot"));
     }
     let found = read(disk, named.last, &mut |_| {})?;
     if found != *named {
-        return Err(corrupt(&file, HEADER, format!("it is {found}, but the log names {named}")));
+        return Err(StoreError::corrupt(&file, HEADER, format!("the log names {named}, found {found}")));
     }
     Ok(())
 }
@@ -275,17 +270,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_back_and_others_are_none() {
+    fn only_snapshot_names_have_a_last_entry() {
         let last = EntryId::new(7, 3);
         assert_eq!(snapshot_name(last), "snapshot-0000000000000007-0000000000000003");
-        assert_eq!(snapshot_named(&snapshot_name(last)), Some(last));
+        assert_eq!(parse_name(&snapshot_name(last)), Some(last));
         assert!(is_snapshot(&snapshot_name(last)));
-        for unfinished in [unfinished_name(last), received_name(last)] {
-            assert!(is_snapshot(&unfinished), "{unfinished}");
-            assert_eq!(snapshot_named(&unfinished), None);
+        for partial in [writing_name(last), receiving_name(last)] {
+            assert!(is_snapshot(&partial), "{partial}");
+            assert_eq!(parse_name(&partial), None);
         }
         let most = EntryId::new(u64::MAX, u64::MAX);
-        assert_eq!(snapshot_named(&snapshot_name(most)), Some(most), "longer than the padding");
+        assert_eq!(parse_name(&snapshot_name(most)), Some(most), "longer than the padding");
         for other in ["", "snapshot-", "snapshot-7-3", "snapshot-0000000000000007", "wal-0000000000000007"] {
             assert!(!is_snapshot(other), "{other}");
         }

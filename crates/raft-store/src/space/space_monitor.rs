@@ -1,75 +1,71 @@
-//! The lookout for space: when a store makes room ahead, and what whoever writes is told of it, and when.
+//! Decides when a host reports the store's space and when it preallocates: the same for the real host and the simulated one.
 //!
-//! Every host asks here, the one with threads and the simulated one: whoever hears that writes are durable counts on room
-//! for as many more, so a word that comes later than that, or not at all, is a write that fails. This file must not know
-//! how a host tells, nor what is made of it.
+//! A node that learns that writes are durable counts on space for as many more. So a change must be reported before them.
 
 use crate::disk::Disk;
 use crate::space::reserve::Space;
 use crate::store::Store;
 use crate::store_error::StoreError;
 
-/// What was told of a store's room, and whether the store has something to do when nobody else has. Of a store that was
-/// just opened [`Enough`](Space::Enough) counts as told: ask for [`news`](Self::news) before anybody writes.
+/// Remembers the [`Space`] that was last reported, and whether an idle host has something to preallocate. A new store counts
+/// as reported [`Enough`](Space::Enough): call [`take_change`](Self::take_change) before the first write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceMonitor {
-    told: Space,
-    /// The last step brought nothing, and nothing was done since.
-    rests: bool,
+    reported: Space,
+    /// The last step made no progress, and nothing was done since.
+    no_progress: bool,
 }
 
 impl Default for SpaceMonitor {
     fn default() -> Self {
-        Self { told: Space::Enough, rests: false }
+        Self { reported: Space::Enough, no_progress: false }
     }
 }
 
 impl SpaceMonitor {
-    /// The word, if it is another than the one before; then it counts as told.
-    pub fn news<D: Disk>(&mut self, store: &Store<D>) -> Option<Space> {
-        let word = store.space();
-        let is_news = word != self.told;
-        self.told = word;
-        is_news.then_some(word)
+    /// The store's space, if it has changed since the last report.
+    pub fn take_change<D: Disk>(&mut self, store: &Store<D>) -> Option<Space> {
+        let before = std::mem::replace(&mut self.reported, store.space());
+        (self.reported != before).then_some(self.reported)
     }
 
-    /// [`Store::sync`], and the word that is to be told **before** that the writes are durable.
+    /// [`Store::sync`]. Returns a change of the space, to be reported **before** the durable writes.
     ///
     /// # Errors
     /// Those of the sync.
     pub fn sync<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         store.sync()?;
         self.wake();
-        Ok(self.news(store))
+        Ok(self.take_change(store))
     }
 
-    /// Something else was done with the store, which may have freed space.
+    /// Another call on the store may have freed space.
     pub fn wake(&mut self) {
-        self.rests = false;
+        self.no_progress = false;
     }
 
-    /// Whether there is something to do when nothing waits: [`preallocate`](Self::tend).
+    /// Whether an idle host should call [`preallocate`](Self::preallocate).
     pub fn can_preallocate<D: Disk>(&self, store: &Store<D>) -> bool {
-        !self.rests && store.is_short()
+        !self.no_progress && store.needs_preallocation()
     }
 
-    /// [`Store::preallocate`], a step of it, and the word that is to be told.
+    /// One step of [`Store::preallocate`]. Returns a change of the space.
     ///
     /// # Errors
     /// Those of the step.
     pub fn preallocate<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
-        self.rests = !store.preallocate()?;
-        Ok(self.news(store))
+        self.no_progress = !store.preallocate()?;
+        Ok(self.take_change(store))
     }
 
-    /// All steps at once, and the word: whoever asks for space is told in any case.
+    /// All steps of [`Store::preallocate`]. Returns the space, changed or not, as a report.
     ///
     /// # Errors
     /// Those of the steps.
-    pub fn ask<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Space, StoreError> {
+    pub fn preallocate_all<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Space, StoreError> {
         while store.preallocate()? {}
-        self.told = store.space();
-        Ok(self.told)
+        self.reported = store.space();
+        Ok(self.reported)
     }
 }
 
@@ -81,51 +77,40 @@ mod tests {
 
     const OPTIONS: StoreOptions = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 4096 };
 
-    /// A store on a disk with a limit, and who looks out for it.
-    fn limited(limit: u64) -> (Store<Quota<Memory>>, SpaceMonitor) {
-        let disk = Quota { disk: Memory::default(), limit, full_after: None, refused: 0 };
+    /// A store whose disk has a quota that is too small for the next segment's file.
+    fn limited() -> (Store<Quota<Memory>>, SpaceMonitor) {
+        let disk = Quota { disk: Memory::default(), limit: 6_000, full_after: None, refused: 0 };
         (Store::open(disk, OPTIONS).expect("a segment fits").0, SpaceMonitor::default())
     }
 
     #[test]
-    fn a_word_is_told_once_and_an_answer_always() {
-        let (mut store, mut space_monitor) = limited(6_000);
-        assert_eq!((space_monitor.news(&store), space_monitor.news(&store)), (Some(Space::Low), None));
-        assert!(space_monitor.can_preallocate(&store));
-        assert_eq!(
-            (space_monitor.preallocate(&mut store), space_monitor.can_preallocate(&store)),
-            (Ok(None), false),
-            "the disk is full"
-        );
-        assert_eq!(space_monitor.ask(&mut store), Ok(Space::Low));
-        space_monitor.wake();
-        assert!(space_monitor.can_preallocate(&store), "something may have been freed");
+    fn a_change_is_reported_once_and_a_request_is_always_answered() {
+        let (mut store, mut monitor) = limited();
+        assert_eq!((monitor.take_change(&store), monitor.take_change(&store)), (Some(Space::Low), None));
+        assert!(monitor.can_preallocate(&store));
+        let step = monitor.preallocate(&mut store);
+        assert_eq!((step, monitor.can_preallocate(&store)), (Ok(None), false), "the disk is full");
+        assert_eq!(monitor.preallocate_all(&mut store), Ok(Space::Low));
+        monitor.wake();
+        assert!(monitor.can_preallocate(&store), "space may have been freed");
         store.disk_mut().limit = 60_000;
-        assert_eq!((space_monitor.ask(&mut store), space_monitor.news(&store)), (Ok(Space::Enough), None));
-        assert!(!space_monitor.can_preallocate(&store), "there is all that is wanted");
-    }
-
-    #[test]
-    fn an_answer_counts_as_told() {
-        let (mut store, mut space_monitor) = limited(6_000);
-        assert_eq!(space_monitor.news(&store), Some(Space::Low));
-        store.disk_mut().limit = 60_000;
-        assert_eq!(space_monitor.ask(&mut store), Ok(Space::Enough));
-        // No more than what there is.
+        assert_eq!((monitor.preallocate_all(&mut store), monitor.take_change(&store)), (Ok(Space::Enough), None));
+        assert!(!monitor.can_preallocate(&store), "the next segment's file has its full length");
+        // The quota is what is used now.
         store.disk_mut().limit = 8_800;
-        store.write(&[entries(1, 1, 1, 3_900)]).expect("there was room");
-        assert_eq!(space_monitor.sync(&mut store), Ok(None), "the next segment's file is there");
-        store.write(&[entries(2, 1, 1, 3_900)]).expect("there was room");
-        assert_eq!(space_monitor.sync(&mut store), Ok(Some(Space::Low)), "it had last heard that there is enough");
-        assert_eq!(space_monitor.sync(&mut store), Ok(None));
+        store.write(&[entries(1, 1, 1, 3_900)]).expect("space was promised");
+        assert_eq!(monitor.sync(&mut store), Ok(None), "the next segment's file exists");
+        store.write(&[entries(2, 1, 1, 3_900)]).expect("space was promised");
+        assert_eq!(monitor.sync(&mut store), Ok(Some(Space::Low)), "it reported Enough last");
+        assert_eq!(monitor.sync(&mut store), Ok(None));
     }
 
     #[test]
-    fn without_a_reserve_there_is_nothing_to_do_or_to_tell() {
+    fn without_a_reserve_there_is_nothing_to_do_or_to_report() {
         let (mut store, _) =
             Store::open(Memory::default(), StoreOptions { reserve_bytes: 0, ..OPTIONS }).expect("it opens");
-        let mut space_monitor = SpaceMonitor::default();
-        assert!(!space_monitor.can_preallocate(&store));
-        assert_eq!((space_monitor.sync(&mut store), space_monitor.ask(&mut store)), (Ok(None), Ok(Space::Enough)));
+        let mut monitor = SpaceMonitor::default();
+        assert!(!monitor.can_preallocate(&store));
+        assert_eq!((monitor.sync(&mut store), monitor.preallocate_all(&mut store)), (Ok(None), Ok(Space::Enough)));
     }
 }

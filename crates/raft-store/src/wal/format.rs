@@ -1,127 +1,120 @@
-//! What is on the disk, byte by byte, and why recovery can tell a torn tail from corruption. Must not do I/O.
+//! The log on the disk, byte by byte, and why recovery can tell a torn tail from corruption. No I/O.
 //!
 //! ```text
 //! wal-0000000000000007      segments, numbered without a gap, each preallocated (zeros)
-//!   header, 64 bytes        magic, format, segment number, number of its first record, where the segment before ends,
+//!   header, 64 bytes        magic, format, segment number, number of its first record, where the previous segment ends,
 //!                           length and checksum of the checkpoint
 //!   checkpoint              the state before its first record, as one `raft.store.v1.Record` without frame and number
 //!                           that changes nothing; none in segment 1
-//!   record                  32 bytes of frame, then the payload (`raft.store.v1.Record`), then zeros up to 8 bytes
-//!   record ...              record numbers count on through all segments
+//!   record                  32 bytes of frame, the payload (`raft.store.v1.Record`), zeros up to a multiple of 8
+//!   record ...              record numbers continue through all segments
 //!   zeros                   the end
-//! wal-recycled              an old segment on its way to become the next one's file: half of it may be zeros
-//! snapshot-<index>-<term>   a snapshot whose last entry is that; see `snapshot_file`
+//! wal-recycled              an old segment that becomes the next one's file: a part of it may be zeros
+//! snapshot-<index>-<term>   a snapshot with this last entry; see `snapshots/snapshot_file`
 //! ```
 //!
 //! # Torn or corrupt?
 //!
-//! A power loss may take back, wholly or sector by sector and *in any order*, every write that no sync covered. So
-//! behind the last synced byte of the newest segment anything can be true: a hole, then a perfect record of a later
-//! unsynced write. Cutting all of that is right: nobody was told it was durable. A bad record *before* the last synced
-//! byte is another matter: it was promised, and dropping it silently would take back a vote or an acknowledged entry.
+//! A power loss can undo every unsynced write, wholly or sector by sector and *in any order*. So anything can stand after the
+//! last synced byte of the newest segment: a hole, then a valid record of a later unsynced write. Recovery must cut all of
+//! that; no node relies on it. A bad record *before* the last synced byte is different: dropping it would undo
+//! a vote or an acknowledged entry without a trace.
 //!
-//! Therefore **each frame says how far its segment was known to be durable when the frame was written** (`durable`, an
-//! offset). Recovery reads records up to the first that is bad, at B, then searches all that follows for frames. A
-//! frame that says `durable > B` proves that the bytes at B were synced once: corruption, refused. If none says so,
-//! everything from B on may be an unsynced group: it is cut. Cutting (zeros up to the end, then a sync) is idempotent:
-//! whatever a crash leaves of it, later frames still say `durable <= B`.
+//! Therefore **each frame says how many bytes of its segment were known to be durable when it was written** (`durable`).
+//! Recovery reads records up to the first bad one, at B, then searches everything after B for frames. A frame with
+//! `durable > B` proves that the bytes at B were synced: corruption, and the start is refused. Without such a frame everything
+//! from B on may be an unsynced group, and is cut. A cut (zeros up to the end, then a sync) can be repeated: whatever a crash
+//! leaves of it, later frames still say `durable <= B`.
 //!
-//! Two things make a frame's word trustworthy: it has a checksum of its own, seeded with segment and offset (a stale
-//! or misplaced frame fails it, and a torn payload does not silence it), and the frame is found only at multiples of 8.
+//! A frame can be trusted for two reasons. It has its own checksum, seeded with segment and offset: a stale or misplaced frame
+//! fails it, and a torn payload does not affect it. And frames stand only at multiples of 8.
 //!
-//! Segments: the file of N+1 may be made ahead, of zeros. Before N+1's header is written, N is synced; before a record goes
-//! into N+1, its header, its checkpoint, its length and its name are synced. So if there is anything in the file N+1, all of
-//! N was durable, and anything bad in N is corruption (N+1's header also says where N ends, so that a vanished end of N is
-//! noticed). If it is all zeros, N is the newest segment. A newest segment with a bad header or checkpoint and no frame in it
-//! is an unfinished beginning and is removed, if there is a segment before it or it is segment 1; with a frame in it, or
-//! alone, it is corrupt.
+//! The file of segment N+1 may be preallocated with zeros. N is synced before N+1 gets a header; N+1's header, checkpoint,
+//! length and name are synced before it gets a record. So if the file N+1 holds anything, all of N was durable, and anything
+//! bad in N is corruption (N+1's header also says where N ends, so a lost end of N shows). If the file is all zeros, N is the
+//! newest segment. A newest segment with a bad header or checkpoint and without a frame is unfinished, and recovery removes
+//! it, if it is segment 1 or not the only one; otherwise it is corrupt.
 //!
 //! # Compacted or missing?
 //!
-//! Old segments are deleted, so a log that begins with segment 7 may be whole. What its first six said survives in the
-//! **checkpoint** of the seventh: hard state, newest snapshot, last index of the log (not the entries). It is a record
-//! like any other, and says what was true already: hard state, `truncate_from` = one after the last index, the snapshot
-//! with Keep. Where the segment before is there, the checkpoint must agree with it.
+//! Compaction deletes old segments, so a log that begins with segment 7 can be complete. The **checkpoint** of segment 7 keeps
+//! what the first six said: hard state, newest snapshot and last index, but no entries. It is a record like any other and
+//! repeats what is true already: hard state, `truncate_from` = last index + 1, the snapshot with Keep. If the previous segment
+//! exists, the checkpoint must agree with it.
 //!
-//! So every row of segments that ends with the newest stands for a state; what it may lack is entries. It lacks those that
-//! the checkpoint counts and no later record truncates, discards or repeats. **A log is whole if its newest snapshot covers
-//! all that it lacks**; else segments are missing that nobody had a right to delete: corruption, refused. (A segment that
-//! was deleted by hand and held nothing but what the snapshot covers is no loss, and is not told from compaction.) And a
-//! log never ends before its snapshot: a snapshot that keeps the log is of an entry in it, one that discards the log sets
-//! its end, and no truncation reaches below one.
+//! So every row of segments that ends with the newest one leads to a state, and can lack only entries: those that its first
+//! checkpoint counts and that no later record truncates, discards or repeats. **A log is complete if its newest snapshot
+//! covers all entries that it lacks**; otherwise needed segments are missing: corruption. (If somebody deletes a segment whose
+//! entries the snapshot covers, that looks like compaction, and nothing is lost.) A log never ends before its snapshot: a
+//! snapshot that keeps the log is of one of its entries, one that discards the log sets its end, and no truncation reaches
+//! below a snapshot.
 //!
-//! Compaction deletes the segments before N such that all entries that are in them and still in the log are below the
-//! wanted index and covered by the newest snapshot. It first syncs what is written. So the state it decides by is the
-//! least that any crash can lead back to, and N's checkpoint, like that of every segment, was durable before its first
-//! record. The oldest segment goes first, and its name is gone for certain before that of the next is touched: what a
-//! crash leaves is a row without a gap that begins at or before N, and for all of these the rule above holds, since a
-//! longer row lacks less. One of them may become the next segment's file: it loses its name like the others, durably, and
-//! only then is zeroed; it gets the new one when all of it is zeros, durably. The newest segment always stays, so a log without any segment is a missing one if META, or a
-//! snapshot's file, shows that there was one.
+//! Compaction deletes the segments before N if all their entries that are still in the log are below the requested index and
+//! covered by the newest snapshot. It first syncs what is written: so it decides by the oldest state that a crash can lead
+//! back to, and N's checkpoint, like every checkpoint, was durable before its first record. It deletes the oldest segment
+//! first and syncs the folder before it touches the next one: a crash leaves a row without a gap that begins at or before N,
+//! and the rule above holds for each of these, since a longer row lacks less. A deleted segment may become the next segment's
+//! file: it loses its name durably, is then zeroed, and gets the new name when all of it is durable zeros. The newest segment
+//! always stays. So if META or a snapshot shows that there was a log, a folder without a segment has lost it.
 //!
-//! Snapshots: the file is durable before a record names it. What a crash can lead back to are the state of the last sync
-//! and those after it; the files of all their snapshots stay. When a newer one is synced, files of older ones go. Recovery
-//! needs the file of the newest snapshot only. One that no record names was never in force, or is so no more: recovery
-//! deletes it, after it has synced the log it goes by.
+//! A snapshot's file is durable before a record names it. A crash can lead back to the last synced state or a later one; the
+//! files of all their snapshots stay. Recovery needs only the newest snapshot's file. It syncs the log, then deletes the
+//! snapshots that the log does not name.
 //!
-//! What cannot be told apart: damage to the very last synced group, with nothing written after it, looks like a torn
-//! write. No log without a second place to write to can tell; the next record ever written makes it detectable, and META
-//! knows how many records were durable at the last start.
+//! One case cannot be detected: damage to the last synced group, with nothing written after it, looks like a torn write. Only
+//! a second place to write to could tell. The next record makes such damage detectable, and META counts the records that were
+//! durable at the last start.
 
-/// The format of segments and snapshots that this code writes, and the newest it reads. The folder's own, which changes
-/// more often, is in `identity`.
+/// The format of segments and snapshots that this version writes, and the newest it reads. `folder/meta_file` has the
+/// folder's own format, which changes more often.
 pub(crate) const FORMAT: u32 = 1;
-/// Bytes of a segment's header, before its checkpoint. Its layout up to the checksum is the same in every format, so that a
-/// later format can be told from damage.
+/// Bytes of a segment's header without its checkpoint. The layout up to the checksum is the same in every format, so that a
+/// later format can be distinguished from damage.
 pub(crate) const SEGMENT_HEADER: u64 = 64;
 /// Bytes of a record's frame.
 pub(crate) const FRAME: u64 = 32;
 /// Records begin at multiples of this.
 pub(crate) const ALIGN: u64 = 8;
-/// The largest payload.
+/// The largest payload in bytes.
 pub(crate) const MAX_PAYLOAD: u64 = u32::MAX as u64;
 
 const MAGIC: [u8; 8] = *b"raft wal";
 const MARKER: [u8; 4] = *b"rec\x01";
 
-/// The name of an old segment's file on its way to become the next one's.
+/// The name of an old segment's file while it becomes the next one's.
 pub(crate) const RECYCLED: &str = "wal-recycled";
 
-/// The name of a segment's file.
 pub(crate) fn segment_file(segment: u64) -> String {
     format!("wal-{segment:016}")
 }
 
-/// The segment's number, if this is the name of one.
+/// The segment's number, if this is the name of a segment's file.
 pub(crate) fn segment_number(file: &str) -> Option<u64> {
     let segment = file.strip_prefix("wal-")?.parse().ok()?;
     (segment >= 1 && segment_file(segment) == file).then_some(segment)
 }
 
-/// A segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
-    /// The segment's number.
     pub(crate) segment: u64,
-    /// The number of the first record in it.
+    /// The number of the segment's first record.
     pub(crate) first_record: u64,
-    /// Where the records of the segment before end; 0 in the first.
+    /// The offset at which the previous segment's records end; 0 in segment 1.
     pub(crate) previous_end: u64,
-    /// Bytes of its checkpoint; 0 in the first.
+    /// Bytes of the checkpoint; 0 in segment 1.
     pub(crate) checkpoint: u32,
 }
 
-/// Why a header is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeaderFault {
-    /// It is absent or damaged.
+pub(crate) enum HeaderError {
+    /// Absent or damaged.
     Bad(&'static str),
-    /// It is whole and of a later format.
+    /// Valid, but of this later format.
     Newer(u32),
 }
 
 impl SegmentHeader {
-    /// The bytes that a segment begins with; `checkpoint` is as long as the header says.
+    /// Header and checkpoint, padded. `checkpoint` must be as long as the header says.
     pub(crate) fn encode(&self, checkpoint: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER as usize);
         bytes.extend(MAGIC);
@@ -139,53 +132,53 @@ impl SegmentHeader {
         bytes
     }
 
-    pub(crate) fn parse(bytes: &[u8], segment: u64) -> Result<Self, HeaderFault> {
+    pub(crate) fn parse(bytes: &[u8], segment: u64) -> Result<Self, HeaderError> {
         let (Some(magic), Some(format), Some(checksum)) = (u64_at(bytes, 0), u32_at(bytes, 8), u32_at(bytes, 40))
         else {
-            return Err(HeaderFault::Bad("the file ends inside its header"));
+            return Err(HeaderError::Bad("the file ends inside its header"));
         };
         if magic.to_le_bytes() != MAGIC {
-            return Err(HeaderFault::Bad("this is no segment header"));
+            return Err(HeaderError::Bad("expected a segment header, found other bytes"));
         }
         if bytes.get(..40).map(crc32c::crc32c) != Some(checksum) {
-            return Err(HeaderFault::Bad("the header's checksum is wrong"));
+            return Err(HeaderError::Bad("the header's checksum is wrong"));
         }
         if format > FORMAT {
-            return Err(HeaderFault::Newer(format));
+            return Err(HeaderError::Newer(format));
         }
         let fields = (u64_at(bytes, 16), u64_at(bytes, 24), u64_at(bytes, 32), u32_at(bytes, 12));
         match fields {
-            (Some(named), ..) if named != segment => Err(HeaderFault::Bad("the header is of another segment")),
+            (Some(named), ..) if named != segment => Err(HeaderError::Bad("the header belongs to another segment")),
             (Some(segment), Some(first_record), Some(previous_end), Some(checkpoint)) if format == FORMAT => {
                 Ok(Self { segment, first_record, previous_end, checkpoint })
             }
-            _ => Err(HeaderFault::Bad("the header's format is none that was ever written")),
+            _ => Err(HeaderError::Bad("the header names a format that no version wrote")),
         }
     }
 
-    /// Where its first record begins.
-    pub(crate) fn records_from(&self) -> u64 {
+    /// The offset of the first record.
+    pub(crate) fn first_offset(&self) -> u64 {
         (SEGMENT_HEADER + u64::from(self.checkpoint)).next_multiple_of(ALIGN)
     }
 
-    /// Whether this is the checkpoint that belongs to the header, whose bytes as read begin with `header`.
-    pub(crate) fn holds(&self, header: &[u8], checkpoint: &[u8]) -> bool {
+    /// Whether the checkpoint belongs to this header, whose bytes begin with `header`.
+    pub(crate) fn matches(&self, header: &[u8], checkpoint: &[u8]) -> bool {
         checkpoint.len() as u64 == u64::from(self.checkpoint)
             && u32_at(header, 44) == Some(self.checkpoint_checksum(checkpoint))
     }
 
-    /// Seeded with the segment: the checkpoint of another is none.
+    /// Seeded with the segment, so that another segment's checkpoint does not match.
     fn checkpoint_checksum(&self, checkpoint: &[u8]) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c(&self.segment.to_le_bytes()), checkpoint)
     }
 }
 
-/// A record's frame.
+/// What stands before a record's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// The record's number, from 1, over all segments.
+    /// The record's number, from 1, counted over all segments.
     pub(crate) number: u64,
-    /// How far the segment was known to be durable when this was written, in bytes.
+    /// Bytes of the segment that were known to be durable when this was written.
     pub(crate) durable: u64,
     /// Bytes of the payload.
     pub(crate) length: u32,
@@ -193,9 +186,9 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The frame for a payload, which is at most [`MAX_PAYLOAD`] long.
-    pub(crate) fn of(number: u64, durable: u64, payload: &[u8]) -> Self {
-        let length = u32::try_from(payload.len()).expect("the store has refused longer records");
+    /// The frame of a payload of at most [`MAX_PAYLOAD`] bytes.
+    pub(crate) fn new(number: u64, durable: u64, payload: &[u8]) -> Self {
+        let length = u32::try_from(payload.len()).expect("the store refuses longer records");
         Self { number, durable, length, checksum: crc32c::crc32c(payload) }
     }
 
@@ -213,7 +206,7 @@ impl Frame {
         bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
     }
 
-    /// The frame that begins `bytes`, if it is whole and was written for this place.
+    /// The frame at the start of `bytes`, if it is valid and was written for this place.
     pub(crate) fn parse(bytes: &[u8], segment: u64, offset: u64) -> Option<Self> {
         let (marked, own) = (bytes.get(..28)?, u32_at(bytes, 28)?);
         if !marked.starts_with(&MARKER) || frame_checksum(marked, segment, offset) != own {
@@ -224,17 +217,17 @@ impl Frame {
     }
 
     /// Whether this is the frame's payload.
-    pub(crate) fn holds(&self, payload: &[u8]) -> bool {
+    pub(crate) fn matches(&self, payload: &[u8]) -> bool {
         payload.len() as u64 == u64::from(self.length) && crc32c::crc32c(payload) == self.checksum
     }
 
-    /// Where the next record begins if this one is at `offset`.
+    /// The offset of the next record if this one is at `offset`.
     pub(crate) fn end(&self, offset: u64) -> u64 {
         offset.saturating_add(record_bytes(u64::from(self.length)))
     }
 }
 
-/// Bytes that a record with a payload of this length takes.
+/// Bytes of a record with a payload of this length.
 pub(crate) fn record_bytes(payload: u64) -> u64 {
     let bytes = FRAME.saturating_add(payload);
     bytes.checked_next_multiple_of(ALIGN).unwrap_or(bytes)
@@ -258,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_back_and_others_are_none() {
+    fn only_segment_names_have_a_number() {
         assert_eq!(segment_file(7), "wal-0000000000000007");
         assert_eq!(segment_number(&segment_file(7)), Some(7));
         assert_eq!(segment_number(&segment_file(u64::MAX)), Some(u64::MAX), "longer than the padding");
@@ -273,19 +266,21 @@ mod tests {
     fn a_header_is_bound_to_its_segment_and_a_newer_format_is_told_from_damage() {
         let header = SegmentHeader { segment: 3, first_record: 9, previous_end: 77, checkpoint: 5 };
         let bytes = header.encode(b"state");
-        assert_eq!((bytes.len() as u64, header.records_from()), (72, 72));
-        assert!(header.holds(&bytes, b"state") && !header.holds(&bytes, b"stata") && !header.holds(&bytes, b"stat"));
-        assert!(!SegmentHeader { segment: 4, ..header }.holds(&bytes, b"state"), "another segment's");
+        assert_eq!((bytes.len() as u64, header.first_offset()), (72, 72));
+        assert!(
+            header.matches(&bytes, b"state") && !header.matches(&bytes, b"stata") && !header.matches(&bytes, b"stat")
+        );
+        assert!(!SegmentHeader { segment: 4, ..header }.matches(&bytes, b"state"), "another segment's");
         assert_eq!(SegmentHeader::parse(&bytes, 3), Ok(header));
-        assert!(matches!(SegmentHeader::parse(&bytes, 4), Err(HeaderFault::Bad(_))));
-        assert!(matches!(SegmentHeader::parse(&bytes[..43], 3), Err(HeaderFault::Bad(_))));
+        assert!(matches!(SegmentHeader::parse(&bytes, 4), Err(HeaderError::Bad(_))));
+        assert!(matches!(SegmentHeader::parse(&bytes[..43], 3), Err(HeaderError::Bad(_))));
         for place in 0..44 {
             let mut flipped = bytes.clone();
             flipped[place] ^= 0x40;
-            assert!(matches!(SegmentHeader::parse(&flipped, 3), Err(HeaderFault::Bad(_))), "byte {place}");
+            assert!(matches!(SegmentHeader::parse(&flipped, 3), Err(HeaderError::Bad(_))), "byte {place}");
         }
         for (format, expected) in
-            [(2, HeaderFault::Newer(2)), (0, HeaderFault::Bad("the header's format is none that was ever written"))]
+            [(2, HeaderError::Newer(2)), (0, HeaderError::Bad("the header names a format that no version wrote"))]
         {
             let mut other = bytes.clone();
             other[8] = format;
@@ -297,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_bound_to_its_place_and_its_payload() {
-        let frame = Frame::of(5, 64, b"hello");
+        let frame = Frame::new(5, 64, b"hello");
         let mut bytes = Vec::new();
         frame.append_to(&mut bytes, 2, 128, b"hello");
         assert_eq!((bytes.len() as u64, frame.end(128)), (record_bytes(5), 128 + 40));
@@ -308,6 +303,6 @@ mod tests {
             flipped[place] ^= 1;
             assert_eq!(Frame::parse(&flipped, 2, 128), None, "byte {place}");
         }
-        assert!(frame.holds(b"hello") && !frame.holds(b"hellp") && !frame.holds(b"hell"));
+        assert!(frame.matches(b"hello") && !frame.matches(b"hellp") && !frame.matches(b"hell"));
     }
 }

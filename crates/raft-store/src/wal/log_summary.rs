@@ -1,37 +1,34 @@
-//! What records add up to, without what the entries carry: the same fold for recovery, which reads the records, and for
-//! the store, which writes them. So what could not be recovered is never written. Must not do I/O.
+//! The state that records lead to, without the entries' payloads. Recovery applies the records it reads, the store those it
+//! writes, so the store never writes what recovery would refuse. No I/O.
 
 use raft_core::{
     EntryId, HardState, InstallMode, LogIndex, MAX_NUMBER, SnapshotMeta, SnapshotRecord, Term, Write, WriteId,
 };
 use std::collections::VecDeque;
 
-/// The state that some records add up to.
-///
-/// Invariant: `last` is not below the snapshot's last index. The entries that are here are `first..=last`: `runs` has their
-/// terms, `places` the records that hold them, both in order.
+/// Invariant: `last` is not below the snapshot's last index. The segments hold the entries `first..=last`: `runs` has their
+/// terms, `locations` their records, both in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogSummary {
     pub(crate) hard_state: HardState,
     /// The newest snapshot.
     pub(crate) snapshot: Option<SnapshotMeta>,
-    /// The first entry that is here; one after `last` if none is. What is missing from 1 on was compacted, or discarded.
+    /// The first entry that a segment holds; `last` + 1 if none does. Earlier ones were compacted or discarded.
     pub(crate) first: LogIndex,
     /// The last index of the log.
     pub(crate) last: LogIndex,
-    /// The first index of each term among the entries that are here.
+    /// The first index of each term in `first..=last`.
     pub(crate) runs: Vec<(LogIndex, Term)>,
-    /// Where they are. The entries of a record from the next one's first on are in the log no more.
-    pub(crate) places: VecDeque<Place>,
+    /// A record's entries count up to the first entry of the next location; the rest was truncated.
+    pub(crate) locations: VecDeque<RecordLocation>,
 }
 
-/// A record with entries of the log.
+/// Where a record with entries of the log stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// The first entry of it that is in the log; all of it was once.
+pub(crate) struct RecordLocation {
+    /// Its first entry that is in the log.
     pub(crate) first: LogIndex,
     pub(crate) segment: u64,
-    /// Where in the segment it begins.
     pub(crate) offset: u64,
 }
 
@@ -43,14 +40,14 @@ impl Default for LogSummary {
             first: LogIndex(1),
             last: LogIndex(0),
             runs: Vec::new(),
-            places: VecDeque::new(),
+            locations: VecDeque::new(),
         }
     }
 }
 
 impl LogSummary {
-    /// The state as one record. Whatever state it is read in, it leads to this one but for the entries, which it cannot
-    /// bring back; in this state it changes nothing.
+    /// The state as one record. Applied to any state it leads to this one, without the entries; applied to this one it
+    /// changes nothing.
     pub(crate) fn checkpoint(&self) -> Write {
         let snapshot = self.snapshot.as_ref().map(|meta| SnapshotRecord { meta: meta.clone(), log: InstallMode::Keep });
         Write {
@@ -62,10 +59,10 @@ impl LogSummary {
         }
     }
 
-    /// The state that a checkpoint leads to where nothing is known: none of its entries is here.
-    pub(crate) fn of_checkpoint(write: &Write) -> Result<Self, &'static str> {
+    /// The state of a log that begins with this checkpoint and holds no entry.
+    pub(crate) fn from_checkpoint(write: &Write) -> Result<Self, &'static str> {
         let (Some(hard_state), Some(end)) = (write.hard_state, write.truncate_from) else {
-            return Err("its checkpoint says too little");
+            return Err("the checkpoint lacks hard state or last index");
         };
         let snapshot = write.snapshot.as_ref().map(|record| record.meta.clone());
         let last = end.previous();
@@ -77,7 +74,7 @@ impl LogSummary {
             || !keeps
             || !write.entries.is_empty()
         {
-            return Err("its checkpoint contradicts itself");
+            return Err("the checkpoint contradicts itself");
         }
         Ok(summary)
     }
@@ -87,7 +84,7 @@ impl LogSummary {
         self.snapshot.as_ref().map_or(LogIndex(0), |meta| meta.last.index)
     }
 
-    /// The term of the entry at `index`, if it is here.
+    /// The term of the entry at `index`, if a segment holds it.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         if index < self.first || index > self.last {
             return None;
@@ -96,31 +93,31 @@ impl LogSummary {
         self.runs.get(run).map(|&(_, term)| term)
     }
 
-    /// The last entry that is here; `0@0` if none is.
+    /// The last entry that a segment holds; `0@0` if there is none.
     pub(crate) fn last_id(&self) -> EntryId {
         self.term_at(self.last).map_or(EntryId::ZERO, |term| EntryId { term, index: self.last })
     }
 
-    /// Entries that neither are here nor covered by the snapshot: the first and the last.
-    pub(crate) fn lacks(&self) -> Option<(LogIndex, LogIndex)> {
+    /// The first and last of the entries that no segment holds and the snapshot does not cover.
+    pub(crate) fn missing(&self) -> Option<(LogIndex, LogIndex)> {
         let needed = self.snapshot_index().next();
         (needed < self.first).then(|| (needed, self.first.previous()))
     }
 
-    /// One more record, at this place. If it does not fit the log, the reason, and what is left is of no use.
+    /// Applies the record at this place. An error says why it does not fit the log; the summary is then invalid.
     pub(crate) fn apply(&mut self, write: &Write, segment: u64, offset: u64) -> Result<(), &'static str> {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(from) = write.truncate_from {
             if from == LogIndex(0) || from > self.last.next() {
-                return Err("it truncates where there is no entry");
+                return Err("it truncates beyond the end of the log");
             }
             if from <= self.snapshot_index() {
-                return Err("it truncates what its snapshot covers");
+                return Err("it truncates entries that the snapshot covers");
             }
             self.truncate(from);
         }
         if let Some(SnapshotRecord { meta, log }) = &write.snapshot {
-            self.take_snapshot(meta, *log)?;
+            self.apply_snapshot(meta, *log)?;
         }
         for entry in write.entries.iter() {
             if entry.id.index != self.last.next() || entry.id.index.0 > MAX_NUMBER {
@@ -132,7 +129,7 @@ impl LogSummary {
             self.last = entry.id.index;
         }
         if let Some(first) = write.entries.first_index() {
-            self.places.push_back(Place { first, segment, offset });
+            self.locations.push_back(RecordLocation { first, segment, offset });
         }
         Ok(())
     }
@@ -141,12 +138,12 @@ impl LogSummary {
         self.last = from.previous();
         self.first = self.first.min(from);
         self.runs.truncate(self.runs.partition_point(|&(first, _)| first < from));
-        while self.places.back().is_some_and(|place| place.first >= from) {
-            self.places.pop_back();
+        while self.locations.back().is_some_and(|location| location.first >= from) {
+            self.locations.pop_back();
         }
     }
 
-    fn take_snapshot(&mut self, meta: &SnapshotMeta, log: InstallMode) -> Result<(), &'static str> {
+    fn apply_snapshot(&mut self, meta: &SnapshotMeta, log: InstallMode) -> Result<(), &'static str> {
         let EntryId { index, term } = meta.last;
         if index <= self.snapshot_index() {
             return Err("its snapshot is not newer than the one before");
@@ -156,39 +153,38 @@ impl LogSummary {
         }
         match log {
             InstallMode::Keep if index > self.last => {
-                return Err("its snapshot covers more than the log that it keeps");
+                return Err("its snapshot ends after the log that it keeps");
             }
-            InstallMode::Keep if self.term_at(index).is_some_and(|here| here != term) => {
-                return Err("its snapshot is not of the log that it keeps");
+            InstallMode::Keep if self.term_at(index).is_some_and(|found| found != term) => {
+                return Err("its snapshot ends in another term than the log that it keeps");
             }
             InstallMode::Keep => {}
             InstallMode::Discard => {
                 (self.first, self.last) = (index.next(), index);
                 self.runs.clear();
-                self.places.clear();
+                self.locations.clear();
             }
         }
         self.snapshot = Some(meta.clone());
         Ok(())
     }
 
-    /// The oldest segment that is needed if entries below `before` are not, as far as the snapshot covers them; none if no
-    /// entry is needed.
-    pub(crate) fn needs_from(&self, before: LogIndex) -> Option<u64> {
+    /// The oldest segment with an entry that is needed, if those below `before` that the snapshot covers are not.
+    pub(crate) fn oldest_needed(&self, before: LogIndex) -> Option<u64> {
         let before = before.min(self.snapshot_index().next());
-        // The entries of a place end where the next one's begin.
-        let next = self.places.partition_point(|place| place.first <= before);
-        let needed = if before > self.last { self.places.len() } else { next.saturating_sub(1) };
-        self.places.get(needed).map(|place| place.segment)
+        // The entries of a location end where the next one's begin.
+        let next = self.locations.partition_point(|location| location.first <= before);
+        let needed = if before > self.last { self.locations.len() } else { next.saturating_sub(1) };
+        self.locations.get(needed).map(|location| location.segment)
     }
 
-    /// Forgets what is in the segments before this one.
-    pub(crate) fn forget_before(&mut self, segment: u64) {
-        while self.places.front().is_some_and(|place| place.segment < segment) {
-            self.places.pop_front();
+    /// Drops the entries in the segments before this one.
+    pub(crate) fn drop_segments_before(&mut self, segment: u64) {
+        while self.locations.front().is_some_and(|location| location.segment < segment) {
+            self.locations.pop_front();
         }
-        self.first = self.places.front().map_or(self.last.next(), |place| place.first);
-        if self.places.is_empty() {
+        self.first = self.locations.front().map_or(self.last.next(), |location| location.first);
+        if self.locations.is_empty() {
             self.runs.clear();
             return;
         }
@@ -199,14 +195,14 @@ impl LogSummary {
         }
     }
 
-    /// Where the entry at `index` is: the record, and the last index up to which its entries are in the log.
-    pub(crate) fn place_of(&self, index: LogIndex) -> Option<(Place, LogIndex)> {
+    /// The record that holds the entry at `index`, and the last index that it holds of the log.
+    pub(crate) fn locate(&self, index: LogIndex) -> Option<(RecordLocation, LogIndex)> {
         if index < self.first || index > self.last {
             return None;
         }
-        let next = self.places.partition_point(|place| place.first <= index);
-        let last = self.places.get(next).map_or(self.last, |place| place.first.previous());
-        Some((*self.places.get(next.checked_sub(1)?)?, last))
+        let next = self.locations.partition_point(|location| location.first <= index);
+        let last = self.locations.get(next).map_or(self.last, |location| location.first.previous());
+        Some((*self.locations.get(next.checked_sub(1)?)?, last))
     }
 }
 
@@ -232,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_from_a_checkpoint_on_is_the_whole_with_the_rest_forgotten() {
+    fn a_log_from_a_checkpoint_on_is_the_whole_log_without_earlier_segments() {
         let records = records();
         for end in 0..=records.len() {
             let mut whole = LogSummary::default();
@@ -241,57 +237,54 @@ mod tests {
                 let segment = number / 2 + 1;
                 if number.is_multiple_of(2) {
                     let checkpoint = whole.checkpoint();
-                    suffixes.push((segment, LogSummary::of_checkpoint(&checkpoint).expect("it is one")));
+                    suffixes.push((segment, LogSummary::from_checkpoint(&checkpoint).expect("it is valid")));
                     let mut same = whole.clone();
-                    assert_eq!(
-                        LogSummary::of_checkpoint(&same.checkpoint()).map(|summary| summary.last),
-                        Ok(whole.last)
-                    );
-                    // But for the snapshot, which is not newer, it is a record like any other.
+                    // Except for its snapshot, which is not newer, it is a record like any other.
                     let unchanged = same.apply(&Write { snapshot: None, ..checkpoint }, segment, 64);
                     assert_eq!((unchanged, &same), (Ok(()), &whole));
                 }
-                let outlines = suffixes.iter_mut().map(|(_, summary)| summary).chain([&mut whole]);
-                for summary in outlines {
+                let summaries = suffixes.iter_mut().map(|(_, summary)| summary).chain([&mut whole]);
+                for summary in summaries {
                     summary.apply(write, segment, 64 + number).expect("fits");
                 }
             }
             for (segment, suffix) in suffixes {
-                let mut forgetful = whole.clone();
-                forgetful.forget_before(segment);
-                assert_eq!(suffix, forgetful, "{end} records, from segment {segment} on");
-                let is_deletable = whole.needs_from(LogIndex(u64::MAX)).is_none_or(|needed| needed >= segment);
-                assert_eq!(suffix.lacks().is_none(), is_deletable, "{end} records, from segment {segment} on");
+                let mut shortened = whole.clone();
+                shortened.drop_segments_before(segment);
+                assert_eq!(suffix, shortened, "{end} records, from segment {segment} on");
+                let is_deletable = whole.oldest_needed(LogIndex(u64::MAX)).is_none_or(|needed| needed >= segment);
+                assert_eq!(suffix.missing().is_none(), is_deletable, "{end} records, from segment {segment} on");
             }
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_said() {
+    fn a_record_that_does_not_fit_is_refused() {
+        let (keep, discard) = (InstallMode::Keep, InstallMode::Discard);
         let mut summary = LogSummary::default();
-        summary.apply(&entries(1, 3, 1, 9), 1, 64).expect("fits");
-        let beyond = EntryId::new(MAX_NUMBER + 1, 1);
+        summary.apply(&entries(1, 4, 1, 9), 1, 64).expect("fits");
+        summary.apply(&snapshot(EntryId::new(2, 1), keep), 1, 96).expect("fits");
+        let truncation = |from| Write { truncate_from: Some(LogIndex(from)), ..vote(1, 1) };
+        let truncated = |from, last| Write { snapshot: snapshot(last, keep).snapshot, ..truncation(from) };
+        let with_gap = Write { entries: entries(7, 1, 1, 1).entries, ..snapshot(EntryId::new(5, 2), discard) };
         for (write, reason) in [
-            (Write { truncate_from: Some(LogIndex(0)), ..vote(1, 1) }, "it truncates where there is no entry"),
-            (Write { truncate_from: Some(LogIndex(5)), ..vote(1, 1) }, "it truncates where there is no entry"),
-            (entries(5, 1, 1, 9), "its entries do not follow the log"),
-            (snapshot(EntryId::new(4, 1), InstallMode::Keep), "its snapshot covers more than the log that it keeps"),
-            (snapshot(EntryId::new(2, 2), InstallMode::Keep), "its snapshot is not of the log that it keeps"),
-            (snapshot(EntryId::ZERO, InstallMode::Discard), "its snapshot is not newer than the one before"),
-            (snapshot(beyond, InstallMode::Discard), "its snapshot's last index is above 2^62"),
+            (truncation(0), "it truncates beyond the end of the log"),
+            (truncation(6), "it truncates beyond the end of the log"),
+            (truncation(2), "it truncates entries that the snapshot covers"),
+            (entries(6, 1, 1, 9), "its entries do not follow the log"),
+            (with_gap, "its entries do not follow the log"),
+            (snapshot(EntryId::new(5, 1), keep), "its snapshot ends after the log that it keeps"),
+            (truncated(4, EntryId::new(4, 1)), "its snapshot ends after the log that it keeps"),
+            (snapshot(EntryId::new(3, 2), keep), "its snapshot ends in another term than the log that it keeps"),
+            (snapshot(EntryId::new(2, 1), keep), "its snapshot is not newer than the one before"),
+            (snapshot(EntryId::new(2, 1), discard), "its snapshot is not newer than the one before"),
+            (snapshot(EntryId::new(MAX_NUMBER + 1, 1), discard), "its snapshot's last index is above 2^62"),
         ] {
             assert_eq!(summary.clone().apply(&write, 1, 128), Err(reason));
         }
-        assert!(
-            LogSummary::of_checkpoint(&vote(1, 1)).is_err() && LogSummary::of_checkpoint(&entries(1, 1, 1, 1)).is_err()
-        );
-        let below = Write { hard_state: vote(1, 1).hard_state, ..summary.checkpoint() };
-        assert!(
-            LogSummary::of_checkpoint(&Write {
-                snapshot: snapshot(EntryId::new(4, 1), InstallMode::Keep).snapshot,
-                ..below
-            })
-            .is_err()
-        );
+        let beyond = Write { snapshot: snapshot(EntryId::new(5, 1), keep).snapshot, ..summary.checkpoint() };
+        for checkpoint in [vote(1, 1), entries(1, 1, 1, 1), beyond] {
+            LogSummary::from_checkpoint(&checkpoint).expect_err("no checkpoint");
+        }
     }
 }

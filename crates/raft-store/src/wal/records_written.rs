@@ -1,14 +1,13 @@
-//! Records in bytes on their way to a disk, for whoever watches a node from outside. Must not do I/O, and must not know
-//! what came before: that records fit the log, a walk checks.
+//! Parses the records in a disk write, for tools that watch a node's writes from outside. No I/O.
 
 use crate::store_error::StoreError;
 use crate::wal::format::{FRAME, Frame, SEGMENT_HEADER, segment_number};
-use crate::wal::scan::{Record, corrupt};
+use crate::wal::scan::Record;
 use bytes::Bytes;
 use raft_proto::decode_write;
 
-/// The records that a disk write of `bytes` at `offset` of `file` puts into the log, in order. None if the file is no
-/// segment of a log, or the bytes are its header (with the checkpoint, which says nothing new) or zeros.
+/// The records that a disk write of `bytes` at `offset` of `file` adds to the log, in order. None if the file is no segment,
+/// or the bytes are a header (its checkpoint says nothing new) or zeros. Does not check that the records fit the log.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: the store never writes such bytes there.
@@ -21,12 +20,12 @@ pub fn records_written<'a>(file: &'a str, offset: u64, bytes: &[u8]) -> Result<V
     let mut start = 0_usize;
     while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
         let place = offset.saturating_add(start as u64);
-        let broken = |reason: String| corrupt(file, place, reason);
-        let frame = Frame::parse(rest, segment, place).ok_or_else(|| broken("no record begins here".into()))?;
+        let bad = |reason: &str| StoreError::corrupt(file, place, reason);
+        let frame = Frame::parse(rest, segment, place).ok_or_else(|| bad("expected a record, found other bytes"))?;
         let payload = usize::try_from(frame.length).ok().and_then(|length| rest.get(FRAME as usize..)?.get(..length));
-        let payload = payload.filter(|payload| frame.holds(payload));
-        let payload = payload.ok_or_else(|| broken("the record's payload is not the frame's".into()))?;
-        let write = decode_write(Bytes::copy_from_slice(payload)).map_err(|error| broken(error.to_string()))?;
+        let payload = payload.filter(|payload| frame.matches(payload));
+        let payload = payload.ok_or_else(|| bad("the payload does not match its frame"))?;
+        let write = decode_write(Bytes::copy_from_slice(payload)).map_err(|error| bad(&error.to_string()))?;
         let length = frame.end(place) - place;
         records.push(Record { file, segment, offset: place, bytes: length, number: frame.number, write });
         start = start.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
@@ -37,18 +36,16 @@ pub fn records_written<'a>(file: &'a str, offset: u64, bytes: &[u8]) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{OPTIONS, entries, vote};
+    use crate::conformance::{Memory, entries, open, vote};
     use crate::wal::format::segment_file;
-    use crate::{Files, Store};
 
     #[test]
-    fn what_the_store_writes_is_read_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut store, _) = Store::open(Files::open(folder.path(), false).unwrap(), OPTIONS).unwrap();
+    fn the_stores_writes_parse_and_nothing_else_does() {
+        let (mut store, _) = open(Memory::default());
         let writes = [vote(7, 2), entries(1, 2, 7, 13)];
         store.write(&writes).unwrap();
         let file = segment_file(1);
-        let bytes = std::fs::read(folder.path().join(&file)).unwrap();
+        let bytes = store.into_disk().files[&file].clone();
         let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
         let group = &bytes[64..end.next_multiple_of(8)];
         let records = records_written(&file, 64, group).unwrap();
@@ -59,9 +56,8 @@ mod tests {
         assert!(records_written("META", 64, group).unwrap().is_empty(), "no segment");
         assert!(records_written(&file, 64, &[0; 80]).unwrap().is_empty(), "zeros");
         assert!(records_written(&file, 72, group).is_err(), "another place");
-        // Where a record ends, what is left is a shorter group; padding says nothing.
-        let payload_end = end - 64;
-        for cut in (1..payload_end).filter(|cut| *cut as u64 != records[0].bytes) {
+        // A cut at the end of a record leaves a shorter group, and a cut in its padding leaves a whole record.
+        for cut in (1..end - 64).filter(|cut| *cut as u64 != records[0].bytes) {
             let is_padding = cut as u64 + 8 > records[0].bytes && (cut as u64) < records[0].bytes;
             assert!(is_padding || records_written(&file, 64, &group[..cut]).is_err(), "{cut} bytes");
         }

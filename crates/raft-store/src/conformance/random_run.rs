@@ -1,4 +1,4 @@
-//! Any life of a store, drawn from numbers, against the model.
+//! Random runs of a store against the model.
 
 use super::{OPTIONS, RESERVING, entries, vote};
 use crate::conformance::log_model::{Model, data_of, file_of, meta, snapshot};
@@ -7,47 +7,45 @@ use raft_core::{
     Configuration, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, RecoveredState, Term, Write,
 };
 
-/// One step of a life: what to do, and two numbers for it. All of them are legal.
+/// One step of a random run: its kind, and two numbers for it. Every value is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step(pub u8, pub u16, pub u16);
 
-/// A life going on.
-pub(super) struct Life {
-    /// All writes that are in the log.
+pub(super) struct RandomRun {
+    /// All writes in the log.
     pub(super) writes: Vec<Write>,
-    /// What they add up to.
     model: Model,
-    /// So many of them are durable for certain.
+    /// How many of them are certainly durable.
     synced: usize,
-    /// Entries below this may be gone.
+    /// Entries below this may be compacted.
     before: LogIndex,
     term: u64,
 }
 
-/// Lives these steps. `crash` is how the disk comes out of a crash with these two numbers, and whether writes that were not
-/// synced may be lost in it. Returns how many segments were deleted and how many crashes took something.
-pub fn live<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16) -> D) -> (u64, u64) {
-    let mut life = Life::new();
-    // With room made ahead, or without: the first step's number says.
+/// Runs these steps. `crash` crashes the disk, with the step's two numbers. Returns how many segments were deleted and how many
+/// crashes lost writes.
+pub fn random_run<D: Disk>(disk: D, steps: &[Step], mut crash: impl FnMut(D, u16, u16) -> D) -> (u64, u64) {
+    let mut run = RandomRun::new();
+    // The first step decides whether there is a reserve.
     let mut options = if steps.first().is_some_and(|step| step.1 % 2 == 1) { RESERVING } else { OPTIONS };
     let (mut store, _) = open(disk, options);
     let (mut deleted, mut taken) = (0, 0);
     for &Step(kind, a, b) in steps {
         if kind % 16 < 15 {
-            life.step(&mut store, Step(kind, a, b));
+            run.step(&mut store, Step(kind, a, b));
             continue;
         }
         options.tail_bytes = u64::from(b) * 4;
         let (reopened, recovery) = open(crash(store.into_disk(), a, b), options);
         store = reopened;
-        taken += life.recovered(&recovery, options.tail_bytes);
+        taken += run.recovered(&recovery, options.tail_bytes);
         let files = store.disk_mut().list().expect("a disk that works");
         let oldest = files.iter().find_map(|file| file.strip_prefix("wal-")?.parse().ok());
         deleted = oldest.map_or(deleted, |oldest: u64| oldest - 1);
-        life.model.check_snapshot(&mut store);
+        run.model.check_snapshot(&mut store);
     }
-    life.model.check_reads(&mut store, life.before);
-    life.model.check_snapshot(&mut store);
+    run.model.check_reads(&mut store, run.before);
+    run.model.check_snapshot(&mut store);
     (deleted, taken)
 }
 
@@ -61,27 +59,27 @@ fn configuration(index: u64, term: u64, voter: u64) -> Entry {
     Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
 }
 
-impl Life {
+impl RandomRun {
     fn new() -> Self {
         Self { writes: Vec::new(), model: Model::default(), synced: 0, before: LogIndex(0), term: 1 }
     }
 
-    /// Lives these steps on a disk whose crashes take nothing, and stops without a sync. `started` sees the disk after each
-    /// start but the first, with the number of its records.
-    pub(super) fn lived<D: Disk>(disk: D, steps: &[Step], started: &mut dyn FnMut(D, u64) -> D) -> (D, Self) {
-        let mut life = Self::new();
+    /// Runs these steps on a disk whose crashes lose nothing, and stops without a sync. `started` gets the disk before each
+    /// restart, with the number of records.
+    pub(super) fn of_steps<D: Disk>(disk: D, steps: &[Step], started: &mut dyn FnMut(D, u64) -> D) -> (D, Self) {
+        let mut run = Self::new();
         let (mut store, _) = open(disk, OPTIONS);
         for &step in steps {
             if step.0 % 16 == 15 {
-                let disk = started(store.into_disk(), life.writes.len() as u64);
+                let disk = started(store.into_disk(), run.writes.len() as u64);
                 let (reopened, recovery) = open(disk, OPTIONS);
-                life.recovered(&recovery, OPTIONS.tail_bytes);
+                run.recovered(&recovery, OPTIONS.tail_bytes);
                 store = reopened;
             } else {
-                life.step(&mut store, step);
+                run.step(&mut store, step);
             }
         }
-        (store.into_disk(), life)
+        (store.into_disk(), run)
     }
 
     fn step<D: Disk>(&mut self, store: &mut Store<D>, Step(kind, a, b): Step) {
@@ -103,7 +101,7 @@ impl Life {
         }
     }
 
-    /// A snapshot that nobody may ever name, in one of the ways in which one comes to be, or as far as it came.
+    /// A snapshot that no record names, written or received, complete or not.
     fn unnamed_snapshot<D: Disk>(store: &mut Store<D>, last: EntryId, way: u16) {
         let (data, file, half) = (data_of(last), file_of(last), 100 + usize::from(way) % 400);
         let done = match way % 4 {
@@ -118,7 +116,7 @@ impl Life {
         done.expect("a disk that works");
     }
 
-    /// A crash is over. Returns whether it took something.
+    /// Checks the state after a crash. Returns whether it lost writes.
     fn recovered(&mut self, recovery: &Recovery, tail_bytes: u64) -> u64 {
         let records = recovery.records as usize;
         assert!((self.synced..=self.writes.len()).contains(&records), "{records} after {}", self.synced);
@@ -156,7 +154,7 @@ impl Life {
                 self.term += b % 2;
                 vote(self.term, a)
             }
-            // What follows the snapshot may be cut.
+            // Entries after the snapshot may be truncated.
             1 => {
                 self.term += 1;
                 let from = covered + 1 + b % (last - covered + 1);
