@@ -136,8 +136,8 @@ fn write_snapshot<D: Disk>(
     match write_chunk(store, file, meta, (offset, bytes), is_last) {
         Ok(()) if is_last && file == SnapshotFile::Received => {
             // Not the whole file, which may be large: votes wait for this.
-            let length = store.begin_loading(meta.last, HEAD_LENGTH_BYTES)?;
-            let head = store.begin_loading(meta.last, head_bytes(&length))?;
+            let length = store.load_snapshot_prefix(meta.last, HEAD_LENGTH_BYTES)?;
+            let head = store.load_snapshot_prefix(meta.last, head_bytes(&length))?;
             let Err(error) = check_snapshot(&head, meta.last) else { return Ok(WriteOutcome::Done) };
             store.remove_snapshot(meta.last)?;
             Ok(WriteOutcome::Unusable(error))

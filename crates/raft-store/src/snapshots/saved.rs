@@ -23,7 +23,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     /// As of [`load_snapshot`](Self::load_snapshot), but only the file's header is checked.
-    pub fn begin_loading(&mut self, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
+    pub fn load_snapshot_prefix(&mut self, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
         self.check_saved(last)?;
         load_prefix(&mut self.disk, last, max_bytes)
     }

@@ -321,14 +321,7 @@ impl<D: Disk> SegmentReader<'_, D> {
     fn scan_tail(&mut self, from: u64) -> Result<Tail, StoreError> {
         let segment = self.segment;
         let mut tail = Tail { nonzero_end: 0, durable: 0 };
-        // The payload of a valid frame holds a client's bytes, no frames, even if it is torn.
-        let mut frames_from = match Frame::parse(self.input.bytes(from, FRAME)?, segment, from) {
-            Some(frame) => {
-                tail.durable = frame.durable;
-                frame.end(from)
-            }
-            None => from.next_multiple_of(ALIGN),
-        };
+        let mut frames_from = from.next_multiple_of(ALIGN);
         let mut offset = from;
         loop {
             let chunk = self.input.chunk(offset)?;
@@ -337,20 +330,19 @@ impl<D: Disk> SegmentReader<'_, D> {
                 return Ok(tail);
             }
             let used = nonzero_end(chunk) as u64;
-            if used == 0 {
-                offset += length;
-                continue;
-            }
-            tail.nonzero_end = offset + used;
-            frames_from = frames_from.max(offset.next_multiple_of(ALIGN));
-            while frames_from < offset + length {
-                frames_from = match Frame::parse(self.input.bytes(frames_from, FRAME)?, segment, frames_from) {
-                    Some(frame) => {
-                        tail.durable = tail.durable.max(frame.durable);
-                        frame.end(frames_from)
-                    }
-                    None => frames_from + ALIGN,
-                };
+            if used > 0 {
+                tail.nonzero_end = offset + used;
+                frames_from = frames_from.max(offset.next_multiple_of(ALIGN));
+                while frames_from < offset + length {
+                    frames_from = match Frame::parse(self.input.bytes(frames_from, FRAME)?, segment, frames_from) {
+                        // Its payload holds a client's bytes, no frames, even if it is torn.
+                        Some(frame) => {
+                            tail.durable = tail.durable.max(frame.durable);
+                            frame.end(frames_from)
+                        }
+                        None => frames_from + ALIGN,
+                    };
+                }
             }
             offset += length;
         }
