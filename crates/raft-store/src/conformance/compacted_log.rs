@@ -139,24 +139,6 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
     assert!(error.to_string().contains("the log is missing, but snapshot-"), "{error}");
 }
 
-/// Every byte of the first checkpoint matters, and of every other one.
-pub(super) fn a_damaged_checkpoint_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
-    let (store, writes) = compacted(fresh(), 4);
-    let mut disk = store.into_disk();
-    for segment in [2, 3] {
-        let end = 64 + u64::from(content(&mut disk, &file(segment))[12]);
-        for offset in (0..48).chain(64..end) {
-            flip(&mut disk, &file(segment), offset);
-            let (error, back) = refusal(disk);
-            let StoreError::Corrupt { file: named, .. } = &error else { panic!("byte {offset}: {error}") };
-            assert_eq!(*named, file(segment), "byte {offset}");
-            disk = back;
-            flip(&mut disk, &file(segment), offset);
-        }
-    }
-    Model::of(&writes).check(&open(disk).1.restored, LogIndex(4), OPTIONS.tail_bytes);
-}
-
 /// Compaction works without entries: the next checkpoint holds the vote. An unreadable newest segment is then no new store.
 pub(super) fn a_vote_survives_its_segment<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);

@@ -14,7 +14,6 @@ pub type Ends<'a, D> = &'a dyn Fn(D, &mut dyn FnMut(D));
 /// A disk whose process dies: all changes and syncs fail after `calls_left` of them.
 #[derive(Clone, Debug)]
 pub struct Dying<D> {
-    /// The disk.
     pub disk: D,
     /// Changes and syncs until the process dies.
     pub calls_left: u32,

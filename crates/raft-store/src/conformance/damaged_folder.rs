@@ -18,7 +18,6 @@ use crate::{DiskId, Opened, Recovery, StoreError, open_node};
 use raft_core::{LogIndex, NodeId, Write};
 
 /// A node's folder with a known history.
-#[allow(missing_docs)]
 #[derive(Clone, Debug)]
 pub struct KnownFolder {
     pub disk: Memory,
@@ -38,11 +37,9 @@ pub enum Damage {
     Flip(u64, u8),
     /// Sets bytes from an offset on: offset, count, value.
     Fill(u64, u64, u8),
-    /// Truncates the file.
     Cut(u64),
     /// Appends this many bytes, alternating between this value and its neighbour.
     Append(u64, u8),
-    /// Removes the file.
     Remove,
     /// Replaces the content by that of the file this many names further.
     Swap(u64),

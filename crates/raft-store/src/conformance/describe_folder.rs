@@ -7,7 +7,6 @@ use crate::{Inspection, Recovery, StoreError, inspect, open_node};
 use raft_core::{Entry, Payload};
 use std::fmt::Write as _;
 
-/// Describes the folder.
 pub fn describe(disk: &Memory) -> String {
     let mut text = String::new();
     for (file, content) in &disk.files {

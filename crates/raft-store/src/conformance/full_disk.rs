@@ -10,9 +10,7 @@ use raft_core::{EntryId, InstallMode, LogIndex, Write};
 /// A disk with a limit on the bytes of all files together.
 #[derive(Clone, Debug)]
 pub struct Quota<D> {
-    /// The disk.
     pub disk: D,
-    /// The limit.
     pub limit: u64,
     /// The call that finds the disk full whatever the limit, after so many that may allocate space.
     pub full_after: Option<u32>,

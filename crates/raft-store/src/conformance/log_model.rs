@@ -8,8 +8,6 @@ use raft_core::{
     SnapshotRecord, Write, WriteId,
 };
 
-/// The state that writes lead to.
-#[allow(missing_docs)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     pub hard_state: HardState,
@@ -26,7 +24,6 @@ impl Model {
         model
     }
 
-    /// One more write.
     pub fn apply(&mut self, write: &Write) {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         self.entries.retain(|entry| write.truncate_from.is_none_or(|from| entry.id.index < from));
@@ -44,12 +41,10 @@ impl Model {
         self.snapshot.as_ref().map_or(LogIndex(0), |meta| meta.last.index)
     }
 
-    /// The last index of the log.
     pub fn last(&self) -> LogIndex {
         self.entries.last().map_or(self.covered(), |entry| entry.id.index)
     }
 
-    /// The entry at `index`.
     pub fn entry(&self, index: u64) -> Option<&Entry> {
         let first = self.entries.first()?.id.index.0;
         self.entries.get(usize::try_from(index.checked_sub(first)?).ok()?)
@@ -110,7 +105,6 @@ impl Model {
     }
 }
 
-/// The meta of a snapshot with this last entry.
 pub fn meta(last: EntryId) -> SnapshotMeta {
     let configuration = Configuration::of_voters([NodeId(1), NodeId(last.index.0 + 2)]);
     SnapshotMeta { last, configuration, configured_at: EntryId::new(1, 1) }
@@ -122,7 +116,6 @@ pub fn data_of(last: EntryId) -> Bytes {
     (0..600 + last.index.0 % 64).map(byte).collect::<Vec<_>>().into()
 }
 
-/// The file of the snapshot with this last entry.
 pub fn file_of(last: EntryId) -> Bytes {
     let (mut store, _) = super::open(Memory::default());
     save(&mut store, last);
@@ -135,7 +128,6 @@ pub fn snapshot(last: EntryId, log: InstallMode) -> Write {
     Write { id: WriteId(0), hard_state: None, truncate_from: None, snapshot, entries: Entries::new() }
 }
 
-/// Saves this snapshot.
 pub fn save<D: Disk>(store: &mut Store<D>, last: EntryId) {
     store.save_snapshot(&meta(last), &data_of(last)).expect("a disk that works");
 }

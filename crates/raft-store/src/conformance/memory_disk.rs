@@ -3,8 +3,6 @@
 use crate::{Disk, DiskError, DiskErrorKind};
 use std::collections::BTreeMap;
 
-/// A folder in memory.
-#[allow(missing_docs)]
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     pub files: BTreeMap<String, Vec<u8>>,
