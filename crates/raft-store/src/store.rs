@@ -42,6 +42,9 @@ impl Default for StoreOptions {
 
 /// The write-ahead log and the snapshots of one node.
 ///
+/// An error of a call that changes something poisons the store: no later call succeeds. Snapshots and peers that do not fit
+/// on the disk are an exception, and so are the kinds of [`StoreError`] that say so.
+///
 /// Invariant: the newest segment up to `durable`, all earlier segments, the next segment's file and all file names are
 /// durable.
 #[derive(Clone, Debug)]
@@ -160,8 +163,7 @@ impl<D: Disk> Store<D> {
     /// [`sync`](Self::sync). Costs one disk write; a group that needs a new segment first syncs the old one.
     ///
     /// # Errors
-    /// The disk failed, a write is too large or does not fit the log, or it names a snapshot that was not saved. Each of
-    /// these poisons the store.
+    /// The disk failed, a write is too large or does not fit the log, or it names a snapshot that was not saved.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.or_poison(|store| store.write_group(writes))
     }
@@ -171,7 +173,7 @@ impl<D: Disk> Store<D> {
     /// after each sync, and report it before the writes that are durable.
     ///
     /// # Errors
-    /// The disk failed: what is durable is unknown, and the store is poisoned.
+    /// The disk failed: what is durable is unknown.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         self.or_poison(|store| store.sync_all().and_then(|()| store.ensure_space()))
     }

@@ -57,9 +57,6 @@ impl Files {
 
     /// Opens a folder only for reading, with a shared lock. No node can run on it meanwhile: its writes between two reads
     /// would look like damage.
-    ///
-    /// # Errors
-    /// As of [`open`](Self::open).
     pub fn open_to_read(path: &Path) -> Result<Self, StoreError> {
         let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
         let lock = match File::open(path.join(LOCK_FILE)) {

@@ -55,9 +55,6 @@ impl<D: Disk> Store<D> {
     }
 
     /// Gives up the unfinished file from a peer, if there is one.
-    ///
-    /// # Errors
-    /// The disk failed, and the store is poisoned.
     pub fn drop_received(&mut self) -> Result<(), StoreError> {
         self.check_poisoned()?;
         self.receiver.take().map_or(Ok(()), |here| self.give_up(&here.partial))

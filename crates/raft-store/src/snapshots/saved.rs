@@ -19,29 +19,21 @@ impl<D: Disk> Store<D> {
         load(&mut self.disk, last)
     }
 
-    /// The first `max_bytes` of the snapshot's data, or all of it.
-    ///
-    /// # Errors
-    /// As of [`load_snapshot`](Self::load_snapshot), but only the file's header is checked.
+    /// The first `max_bytes` of the snapshot's data, or all of it. Checks only the file's header.
     pub fn load_snapshot_prefix(&mut self, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
         self.check_saved(last)?;
         load_prefix(&mut self.disk, last, max_bytes)
     }
 
     /// At most `max_bytes` of the snapshot's file from `offset` on, with its header, for
-    /// [`receive_snapshot`](Self::receive_snapshot) of another node. Empty at the end of the file.
-    ///
-    /// # Errors
-    /// As of [`load_snapshot`](Self::load_snapshot), but only the file's header is checked.
+    /// [`receive_snapshot`](Self::receive_snapshot) of another node. Empty at the end of the file. Checks only the
+    /// file's header.
     pub fn read_snapshot(&mut self, last: EntryId, offset: u64, max_bytes: u64) -> Result<FileChunk, StoreError> {
         self.check_saved(last)?;
         read_chunk(&mut self.disk, last, offset, max_bytes)
     }
 
     /// Reads and checks the snapshot's whole file.
-    ///
-    /// # Errors
-    /// As of [`load_snapshot`](Self::load_snapshot).
     pub fn verify_snapshot(&mut self, last: EntryId) -> Result<(), StoreError> {
         self.check_saved(last)?;
         verify(&mut self.disk, last)
@@ -53,9 +45,6 @@ impl<D: Disk> Store<D> {
     }
 
     /// Removes a saved snapshot. Does nothing if it does not exist, or if a record that a start may go back to names it.
-    ///
-    /// # Errors
-    /// The disk failed, and the store is poisoned.
     pub fn remove_snapshot(&mut self, last: EntryId) -> Result<(), StoreError> {
         self.or_poison(|store| {
             if store.is_named(last) || !store.saved.remove(&last) {

@@ -35,7 +35,7 @@ impl<D: Disk> Store<D> {
     /// Appends a chunk of the data.
     ///
     /// # Errors
-    /// [`StoreError::NotBegun`]; otherwise as of [`begin_snapshot`](Self::begin_snapshot).
+    /// [`StoreError::NotBegun`], and those of [`begin_snapshot`](Self::begin_snapshot).
     pub fn extend_snapshot(&mut self, data: &[u8]) -> Result<(), StoreError> {
         self.check_poisoned()?;
         let SnapshotWriter { mut partial, record, data: (bytes, checksum) } =
@@ -50,9 +50,6 @@ impl<D: Disk> Store<D> {
     /// Completes the snapshot, durably. It takes effect when a record that names it is synced
     /// ([`Write::snapshot`](raft_core::Write)); until then the next start deletes it, and another one of the same last entry
     /// replaces it.
-    ///
-    /// # Errors
-    /// As of [`extend_snapshot`](Self::extend_snapshot).
     pub fn finish_snapshot(&mut self) -> Result<(), StoreError> {
         self.check_poisoned()?;
         let SnapshotWriter { partial, record, data: (bytes, checksum) } =
@@ -67,9 +64,6 @@ impl<D: Disk> Store<D> {
     }
 
     /// Writes a snapshot in one call; see [`begin_snapshot`](Self::begin_snapshot).
-    ///
-    /// # Errors
-    /// As of [`begin_snapshot`](Self::begin_snapshot).
     pub fn save_snapshot(&mut self, meta: &SnapshotMeta, data: &[u8]) -> Result<(), StoreError> {
         self.begin_snapshot(meta)?;
         self.extend_snapshot(data)?;

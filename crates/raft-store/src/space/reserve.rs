@@ -35,9 +35,6 @@ impl<D: Disk> Store<D> {
 
     /// One step of the preallocation, for an idle host. True if another step follows. A full disk is no error; a later call
     /// tries again.
-    ///
-    /// # Errors
-    /// The disk failed, and the store is poisoned.
     pub fn preallocate(&mut self) -> Result<bool, StoreError> {
         self.or_poison(Self::preallocate_step)
     }

@@ -30,9 +30,6 @@ impl SpaceMonitor {
     }
 
     /// [`Store::sync`]. Returns a change of the space, to be reported **before** the durable writes.
-    ///
-    /// # Errors
-    /// Those of the sync.
     pub fn sync<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         store.sync()?;
         self.wake();
@@ -50,18 +47,12 @@ impl SpaceMonitor {
     }
 
     /// One step of [`Store::preallocate`]. Returns a change of the space.
-    ///
-    /// # Errors
-    /// Those of the step.
     pub fn preallocate<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         self.no_progress = !store.preallocate()?;
         Ok(self.take_change(store))
     }
 
     /// All steps of [`Store::preallocate`]. Returns the space, changed or not, as a report.
-    ///
-    /// # Errors
-    /// Those of the steps.
     pub fn preallocate_all<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Space, StoreError> {
         while store.preallocate()? {}
         self.reported = store.space();

@@ -8,9 +8,6 @@ use raft_core::LogIndex;
 impl<D: Disk> Store<D> {
     /// Deletes the segments in which all entries are below `before` and covered by the newest snapshot. Can be repeated or
     /// left out.
-    ///
-    /// # Errors
-    /// The disk failed, and the store is poisoned.
     pub fn compact(&mut self, before: LogIndex) -> Result<(), StoreError> {
         self.or_poison(|store| store.delete_segments(before))
     }

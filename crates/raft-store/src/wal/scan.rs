@@ -14,20 +14,15 @@ use bytes::Bytes;
 use raft_core::{MAX_NUMBER, Write};
 use raft_proto::decode_write;
 
-/// One record of the log.
+/// One record of the log. Segments and records are numbered from 1; `bytes` includes frame and padding.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its file.
     pub file: &'a str,
-    /// Its segment, from 1.
     pub segment: u64,
-    /// Its offset in the file.
     pub offset: u64,
-    /// Its bytes, with frame and padding.
     pub bytes: u64,
-    /// Its number, from 1, counted over all segments.
     pub number: u64,
-    /// Its content.
     pub write: Write,
 }
 
