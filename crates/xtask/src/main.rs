@@ -5,7 +5,6 @@
 
 mod bench;
 mod check;
-mod code_map;
 mod durability;
 mod fuzz;
 mod long;
@@ -51,8 +50,6 @@ enum Task {
     Mutants(mutants::Options),
     /// Measurements that are no tests: the write-ahead log beside other stores
     Bench(bench::Options),
-    /// Writes the code map of ARCHITECTURE.md from the first sentence of every source file
-    CodeMap,
 }
 
 fn main() -> ExitCode {
@@ -80,6 +77,5 @@ fn run(task: Task) -> Result<bool> {
         Task::Messages(options) => messages::run(&root, &options),
         Task::Mutants(options) => mutants::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
-        Task::CodeMap => code_map::write(&root).map(|()| true),
     }
 }

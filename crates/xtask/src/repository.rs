@@ -72,4 +72,21 @@ mod tests {
         let found: Vec<PathBuf> = files(folder.path()).unwrap().into_iter().collect();
         assert_eq!(found, [Path::new(".ci/run"), Path::new("a/b.rs")]);
     }
+
+    #[test]
+    fn every_source_file_opens_with_a_sentence_about_itself() {
+        let root = root().unwrap();
+        let opens_with = |path: &PathBuf, text: &str| {
+            let file = std::fs::read_to_string(root.join(path)).unwrap();
+            file.strip_prefix(text)
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_alphanumeric() || "`[\"".contains(c)))
+        };
+        let silent = |path: &PathBuf| match path.extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => !opens_with(path, "//! "),
+            Some("proto") => !opens_with(path, "// "),
+            _ => false,
+        };
+        let silent: Vec<_> = files(&root).unwrap().into_iter().filter(silent).collect();
+        assert!(silent.is_empty(), "these files say nothing about themselves in their first line: {silent:?}");
+    }
 }
