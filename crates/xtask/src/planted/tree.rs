@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// A copy of the working tree, without git.
 pub(crate) struct Tree {
+    root: PathBuf,
     work: PathBuf,
     files: BTreeMap<PathBuf, Vec<u8>>,
 }
@@ -23,7 +24,7 @@ impl Tree {
             let bytes = fs::read(root.join(&path)).with_context(|| format!("cannot read {}", path.display()))?;
             files.insert(path, bytes);
         }
-        let tree = Self { work: work.into(), files };
+        let tree = Self { root: root.into(), work: work.into(), files };
         fs::create_dir_all(tree.folder()).with_context(|| format!("cannot create {}", tree.folder().display()))?;
         tree.restore()?;
         Ok(tree)
@@ -34,9 +35,21 @@ impl Tree {
         self.work.join("tree")
     }
 
-    /// Where its builds go.
+    /// Where its programs go.
     pub(crate) fn target(&self) -> PathBuf {
         self.work.join("target")
+    }
+
+    /// The environment of its builds. They share what they depend on with the repository's own builds; a cargo that does not
+    /// know the second variable builds it again.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
+        let text = |path: PathBuf| path.display().to_string();
+        vec![
+            ("CARGO_TARGET_DIR", text(self.target())),
+            ("CARGO_BUILD_BUILD_DIR", text(self.root.join("target"))),
+            // A patch changes a few lines: the build takes a third of the time, the programs are hardly slower.
+            ("CARGO_INCREMENTAL", "1".into()),
+        ]
     }
 
     /// Where the simulator's outputs go.
