@@ -1,7 +1,6 @@
 //! The tasks of this repository, run as `cargo xtask TASK`.
 //!
-//! Nothing here is part of what is built for users. The tasks know the crates by their command lines; only `durability`
-//! reads their formats.
+//! Nothing here is part of what is built for users. The tasks know the crates by their command lines.
 
 mod bench;
 mod check;
@@ -36,7 +35,7 @@ enum Task {
     Long(long::Options),
     /// Plants known bugs in a copy of the tree, one at a time, and lets the simulator find them
     PlantedBugs(planted::Options),
-    /// Real nodes under strace: no promise leaves one before the fdatasync that covers it has returned
+    /// Real nodes under strace: no put is acknowledged before its fdatasync has returned on a majority of them
     Durability(durability::Options),
     /// Real nodes, killed many times: nothing acknowledged is lost
     Sigkills(sigkills::Options),

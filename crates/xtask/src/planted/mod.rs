@@ -15,8 +15,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use table::Row;
 pub(crate) use tree::Tree;
-#[cfg(test)]
-pub(crate) use tree::patched;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {

@@ -109,7 +109,9 @@ mod tests {
         let root = repository::root().unwrap();
         let patches = patches(&root).unwrap();
         assert!(patches.len() >= 10, "only {} patches", patches.len());
-        for patch in &patches {
+        let of_real_nodes = patches_in(&root.join(crate::durability::PLANTED)).unwrap();
+        assert!(!of_real_nodes.is_empty());
+        for patch in patches.iter().chain(&of_real_nodes) {
             tree::patched(&root, patch).unwrap_or_else(|error| panic!("{error:#}"));
         }
     }
