@@ -1,4 +1,4 @@
-//! `cargo xtask long`: seeds nobody has run before, until the time is up. What fails is reproduced by the printed line.
+//! `cargo xtask long`: two planted bugs, then new seeds until the time is up. The printed line repeats what fails.
 
 use crate::process::Line;
 use crate::repository;
@@ -17,11 +17,20 @@ pub(crate) struct Options {
 const ROUND_SEEDS: u64 = 500;
 const ROUND_CASES: u64 = 2_000;
 
-/// Rounds of property tests and swarms.
+/// Shows that the simulator still finds bugs: `cargo xtask planted-bugs` plants all of them.
+const PLANTED: &str = "cargo run --locked --quiet --package xtask -- planted-bugs --seeds 100 --only vote-before-durable \
+                       --only duplicate-append-acked-early";
+
+/// The planted bugs, then rounds of property tests and swarms.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let commit = repository::commit(root);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (start, limit) = (Instant::now(), Duration::from_secs(options.minutes * 60));
+    let planted = Line { words: PLANTED, environment: &[] };
+    if !planted.command(root).status()?.success() {
+        println!("long: FAILED, commit {commit}: the simulator misses a planted bug; to repeat it: {planted}");
+        return Ok(false);
+    }
     let mut round = 0;
     while start.elapsed() < limit {
         let seed = seed_of(since_1970, round);
@@ -37,7 +46,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         ];
         for line in lines {
             if !line.command(root).status()?.success() {
-                println!("long: FAILED in round {round}, seed {seed}, commit {commit}; to see it again: {line}");
+                println!("long: FAILED in round {round}, seed {seed}, commit {commit}; to repeat it: {line}");
                 return Ok(false);
             }
         }
@@ -57,7 +66,17 @@ fn seed_of(since_1970: Duration, round: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::planted;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn the_planted_bugs_exist() {
+        let patches = planted::patches(&repository::root().unwrap()).unwrap();
+        let words: Vec<_> = PLANTED.split_whitespace().collect();
+        let asked: Vec<_> = words.windows(2).filter(|pair| pair[0] == "--only").map(|pair| pair[1]).collect();
+        assert_eq!(asked.len(), 2);
+        assert!(asked.iter().all(|id| patches.iter().any(|patch| patch.id == *id)), "{asked:?}");
+    }
 
     #[test]
     fn rounds_do_not_share_seeds() {
