@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: a fuzz target for a while, guided by what of the code it reaches. Needs `cargo-fuzz`.
+//! `cargo xtask fuzz`: runs a fuzz target for a while, guided by coverage. Needs `cargo-fuzz`.
 
 use crate::process::{Line, need_cargo};
 use anyhow::Result;

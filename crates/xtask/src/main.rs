@@ -29,25 +29,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// All that CI runs: format, lints, documentation, tests, scenarios, a swarm, planted bugs. Writes only to target/
+    /// Runs all that CI runs: format, lints, documentation, tests, scenarios, a swarm. Writes only to target/
     Check,
-    /// New seeds until the time is up: property tests and swarms. Prints the seed and the commit
+    /// Two planted bugs, then new seeds until the time is up: property tests and swarms. Prints the seed and the commit
     Long(long::Options),
-    /// Plants known bugs in a copy of the tree, one at a time, and lets the simulator find them
+    /// Plants known bugs in a copy of the tree, one at a time: the simulator has to find each
     PlantedBugs(planted::Options),
     /// Real nodes under strace: no put is acknowledged before its fdatasync has returned on a majority of them
     Durability(durability::Options),
-    /// Real nodes, killed many times: nothing acknowledged is lost
+    /// Real nodes, killed many times: no acknowledged write is lost
     Sigkills(sigkills::Options),
-    /// The tests of a package, many times in a row on a busy machine
+    /// Runs the tests of a package many times on a busy machine
     Steady(steady::Options),
-    /// A fuzz target for a while; needs cargo-fuzz
+    /// Runs a fuzz target for a while; needs cargo-fuzz
     Fuzz(fuzz::Options),
-    /// Millions of arbitrary, changed and false messages into the core
+    /// Feeds millions of arbitrary, changed and false messages to the core
     Messages(messages::Options),
-    /// One small change at a time in the core: each has to fail a test, or to be explained; needs cargo-mutants
+    /// Makes one small change at a time in the core: each has to fail a test or to be explained; needs cargo-mutants
     Mutants(mutants::Options),
-    /// Measurements that are no tests: the write-ahead log beside other stores
+    /// Measures the write-ahead log beside other stores
     Bench(bench::Options),
 }
 
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the task found all as it should be.
+/// Whether the task passed.
 fn run(task: Task) -> Result<bool> {
     let root = repository::root()?;
     match task {

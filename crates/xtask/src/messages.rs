@@ -1,5 +1,5 @@
-//! `cargo xtask messages`: millions of messages into the core, a third of them arbitrary, a third mutated from real runs, a
-//! third lies among real ones. The tests of raft-core/tests/protocol/total.rs do it; here they get as many cases as that takes.
+//! `cargo xtask messages`: feeds millions of messages to the core. A third are arbitrary, a third are real ones with one field
+//! changed, a third are lies among real ones. It runs tests of raft-core/tests/protocol/total.rs with more cases.
 
 use crate::process::{End, Line, run_limited};
 use anyhow::{Context, Result, bail};
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many messages, in millions; a third of them each
+    /// How many messages, in millions
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     millions: u64,
 }
 
-/// A test, how it says how many messages there were, and the fewest of them that a case brings.
+/// A test, the name it prints for its messages, and the fewest messages of one of its cases.
 const TESTS: [(&str, &str, u64); 3] = [
     ("arbitrary_inputs_against_every_role", "arbitrary inputs", 300),
     ("real_messages_with_one_field_changed", "changed messages", 80),
     ("lies_among_real_messages", "lies among real messages", 50),
 ];
 
-/// Whether all passed, with as many messages as were asked for.
+/// Whether all tests passed with enough messages.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let wanted = options.millions * 1_000_000 / TESTS.len() as u64;
     let folder = root.join("target/messages");
@@ -39,7 +39,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             println!("messages: FAILED: {line}\n{said}\n{}", std::fs::read_to_string(&stderr).unwrap_or_default());
             return Ok(false);
         }
-        let Some(count) = count_of(&said, name) else { bail!("{test} does not say how many {name} there were") };
+        let Some(count) = count_of(&said, name) else {
+            bail!("{test} does not print how many {name} it had: see {}", stdout.display())
+        };
         println!("messages: {} ({} s)", count.1, start.elapsed().as_secs());
         if count.0 < wanted {
             println!("messages: FAILED: {} {name}, fewer than {wanted}", count.0);

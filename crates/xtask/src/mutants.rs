@@ -1,5 +1,5 @@
-//! `cargo xtask mutants`: the core's sources with one small change at a time; each has to fail a test, or the reason why
-//! none can tell stands in `crates/xtask/mutants.txt`. Needs `cargo-mutants`.
+//! `cargo xtask mutants`: makes one small change at a time in the core. Each has to fail a test, or
+//! `crates/xtask/mutants.txt` says why no test can notice it. Needs `cargo-mutants`.
 
 use crate::process::{Line, need_cargo};
 use anyhow::{Context, Result, bail, ensure};
@@ -8,13 +8,13 @@ use std::path::Path;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only this share of the mutants, as 0/4, 1/4, 2/4, 3/4
+    /// Only this share of the changes: 0/4, 1/4, 2/4 or 3/4
     #[arg(long, value_name = "I/N")]
     shard: Option<String>,
 }
 
-/// The files in which a wrong sign loses data: quorums, the log, what a leader knows of a peer, the configuration, elections,
-/// the commit index.
+/// The files in which a wrong sign loses data: quorums, the log, a peer's progress, the configuration, elections, the commit
+/// index.
 const FILES: [&str; 10] = [
     "configuration",
     "log",
@@ -30,12 +30,12 @@ const FILES: [&str; 10] = [
 
 const EXPLAINED: &str = "crates/xtask/mutants.txt";
 
-/// Whether every mutant that no test noticed is explained, and every explanation still needed.
+/// Whether every change that no test notices is explained, and every explanation is needed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     need_cargo("mutants")?;
     let explained = explained(&std::fs::read_to_string(root.join(EXPLAINED)).context(EXPLAINED)?)?;
 
-    // The random schedules take longest and notice last: only what passes all other tests meets them.
+    // The random schedules take longest, so only changes that pass all other tests run them.
     let quick = "--timeout 20 -- --lib --test protocol -- --skip figure_3";
     let whole = "--timeout 600 --iterate -- --lib --test protocol";
     for (round, tests) in [quick, whole].into_iter().enumerate() {
@@ -45,7 +45,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             "cargo mutants --package raft-core --no-shuffle --output target/mutants {} {shard} {tests}",
             files.join(" ")
         );
-        // A failure is not shrunk: nobody reads it. And building takes longer than running.
+        // Nobody reads these failures, so they are not shrunk. And building takes longer than running.
         let environment = [
             ("PROPTEST_MAX_SHRINK_ITERS", "0".into()),
             ("CARGO_PROFILE_DEV_DEBUG", "0".into()),
@@ -69,18 +69,20 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(problems.is_empty())
 }
 
-/// How often each mutant is explained. A line is the mutant, a bar, the reason.
+/// How often each change is explained. A line has the change, a bar and the reason.
 fn explained(text: &str) -> Result<BTreeMap<String, usize>> {
     let mut explained = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
-        let (mutant, reason) = line.rsplit_once(" | ").with_context(|| format!("{EXPLAINED}: no reason: {line}"))?;
+        let (mutant, reason) = line
+            .rsplit_once(" | ")
+            .with_context(|| format!("{EXPLAINED}: expected `change | reason`, found `{line}`"))?;
         ensure!(!reason.trim().is_empty(), "{EXPLAINED}: no reason: {line}");
         *explained.entry(mutant.trim().to_owned()).or_insert(0) += 1;
     }
     Ok(explained)
 }
 
-/// A mutant without line and column, which change with the file.
+/// A change without line and column, which move with the file.
 fn name(mutant: &str) -> Option<String> {
     let (place, what) = mutant.split_once(": ")?;
     let path = place.split(':').next()?;
@@ -88,7 +90,7 @@ fn name(mutant: &str) -> Option<String> {
     Some(format!("{file}: {what}"))
 }
 
-/// What is missed and not explained, or explained and not missed.
+/// The changes that are missed and not explained, or explained and not missed.
 fn compare(missed: &str, explained: &BTreeMap<String, usize>, is_all: bool) -> Vec<String> {
     let mut left = explained.clone();
     let mut problems = Vec::new();
@@ -96,12 +98,16 @@ fn compare(missed: &str, explained: &BTreeMap<String, usize>, is_all: bool) -> V
         let count = name(mutant).and_then(|name| left.get_mut(&name)).filter(|count| **count > 0);
         match count {
             Some(count) => *count -= 1,
-            None => problems.push(format!("no test notices, and nothing explains: {mutant}")),
+            None => {
+                problems.push(format!("no test notices this change, and {EXPLAINED} does not explain it: {mutant}"))
+            }
         }
     }
     if is_all {
         let needless = left.iter().filter(|(_, count)| **count > 0);
-        problems.extend(needless.map(|(name, count)| format!("explained, but a test notices it ({count}): {name}")));
+        problems.extend(
+            needless.map(|(name, count)| format!("{EXPLAINED} explains {count} more than no test notices: {name}")),
+        );
     }
     problems
 }
@@ -122,7 +128,10 @@ mod tests {
         assert_eq!(problems(one, true).len(), 1);
         assert!(problems(&two, true).is_empty());
         let more = format!("{two}log.rs: replace a with b | it was true once\n");
-        assert_eq!(problems(&more, true), ["explained, but a test notices it (1): log.rs: replace a with b"]);
+        assert_eq!(
+            problems(&more, true),
+            ["crates/xtask/mutants.txt explains 1 more than no test notices: log.rs: replace a with b"]
+        );
         assert!(problems(&more, false).is_empty(), "a share does not see all");
         assert!(explained("log.rs: replace a with b\n").is_err(), "no reason");
     }

@@ -1,4 +1,4 @@
-//! Processes: a command line that is printed as it is run, and one with a time limit.
+//! Processes: command lines that are printed as they run, and a run with a time limit.
 
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
@@ -6,16 +6,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A command line: words without quotes or shell characters, so that what is printed can be copied.
+/// A command line without quotes and shell characters: what is printed can be copied.
 pub(crate) struct Line<'a> {
     /// The words, separated by spaces.
     pub(crate) words: &'a str,
-    /// What it needs in its environment.
+    /// Variables it needs.
     pub(crate) environment: &'a [(&'a str, String)],
 }
 
 impl Line<'_> {
-    /// The command, run in `folder`, with no input to wait for.
+    /// The command, to run in `folder` without input.
     pub(crate) fn command(&self, folder: &Path) -> Command {
         let mut words = self.words.split_whitespace();
         let mut command = Command::new(words.next().unwrap_or_default());
@@ -34,7 +34,7 @@ impl std::fmt::Display for Line<'_> {
     }
 }
 
-/// Refuses to go on without a command of cargo's that has to be installed.
+/// Refuses to go on if `cargo COMMAND` is not installed.
 pub(crate) fn need_cargo(command: &str) -> Result<()> {
     let version =
         Command::new("cargo").args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -43,7 +43,7 @@ pub(crate) fn need_cargo(command: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether strace is there.
+/// Whether strace is installed.
 pub(crate) fn has_strace() -> bool {
     let version = Command::new("strace").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
@@ -54,7 +54,7 @@ pub(crate) fn has_strace() -> bool {
 pub(crate) enum End {
     /// By itself, with this exit code (128 + number if a signal ended it).
     Exit(i32),
-    /// It was still running when its time was up, and has been killed.
+    /// It took too long and was killed.
     TimedOut,
 }
 

@@ -1,9 +1,9 @@
-//! What README.md promises to work, read from it: CI runs the very words a reader copies.
+//! The test command of README.md: CI runs the command that a reader copies.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
-/// The README's test command: the only line of its code blocks that begins with `cargo test`.
+/// The only line of the README's code blocks that begins with `cargo test`.
 pub(crate) fn test_command(root: &Path) -> Result<String> {
     let text = std::fs::read_to_string(root.join("README.md")).context("cannot read README.md")?;
     only_test_command(&text)
@@ -13,10 +13,10 @@ fn only_test_command(text: &str) -> Result<String> {
     let mut commands = commands(text).filter(|command| command.starts_with("cargo test"));
     let command = commands.next().context("README.md has no command that begins with `cargo test`")?;
     if let Some(other) = commands.find(|other| *other != command) {
-        bail!("README.md has two test commands, `{command}` and `{other}`: which one is promised?");
+        bail!("README.md: expected one test command, found `{command}` and `{other}`");
     }
     if command.contains(['|', '&', ';', '$', '\'', '"', '<', '>', '`', '\\']) {
-        bail!("README.md's test command `{command}` needs a shell; a plain command can be copied anywhere");
+        bail!("README.md: the test command `{command}` needs a shell: write a plain command");
     }
     Ok(command.into())
 }
@@ -50,7 +50,7 @@ mod tests {
     fn none_two_and_shell_words_are_refused() {
         let refused = |text: &str| only_test_command(text).unwrap_err().to_string();
         assert!(refused("cargo test").contains("no command"));
-        assert!(refused("```\ncargo test\ncargo test -q\n```").contains("two test commands"));
+        assert!(refused("```\ncargo test\ncargo test -q\n```").contains("expected one"));
         assert!(refused("```\ncargo test | tee log\n```").contains("shell"));
     }
 

@@ -1,4 +1,4 @@
-//! The repository: where it is, what belongs to it, which commit it is at.
+//! The repository: its folder, its files, its commit.
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -52,9 +52,9 @@ fn git(root: &Path, arguments: &[&str]) -> Result<String> {
     let output = command.args(arguments).current_dir(root).stdin(Stdio::null()).output();
     let output = output.context("cannot run git")?;
     if !output.status.success() {
-        bail!("git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        bail!("git {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     }
-    String::from_utf8(output.stdout).context("git printed something that is not UTF-8")
+    String::from_utf8(output.stdout).context("the output of git is not UTF-8")
 }
 
 #[cfg(test)]

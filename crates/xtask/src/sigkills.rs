@@ -1,4 +1,4 @@
-//! `cargo xtask sigkills`: the test of raft-grpc that kills real nodes, with many more kills than `cargo test` has time for.
+//! `cargo xtask sigkills`: runs the test of raft-grpc that kills real nodes, with many more kills than in `cargo test`.
 
 use crate::process::Line;
 use anyhow::{Context, Result};

@@ -1,5 +1,5 @@
-//! `cargo xtask steady`: the tests of a package many times in a row beside busy loops. A test that only passes on an idle
-//! machine is found here and not by whoever changes something else.
+//! `cargo xtask steady`: runs the tests of a package many times beside busy loops, to find tests that only pass on an idle
+//! machine.
 
 use crate::process::{End, Line, run_limited};
 use anyhow::{Context, Result, bail};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Whose tests
+    /// The package
     #[arg(long, value_name = "NAME")]
     package: String,
-    /// How often they are run
+    /// How often its tests run
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     times: u32,
     /// How many busy loops run beside them
@@ -31,7 +31,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     }
     let folder = root.join("target/steady").join(&options.package);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Ends not only cargo but also the tests under it, which it would leave behind.
+    // Killing cargo alone would leave the tests running.
     let words = format!(
         "timeout --signal=KILL {} cargo test --locked --package {} --all-targets --no-fail-fast",
         options.limit, options.package
@@ -55,16 +55,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(failed == 0)
 }
 
-/// One run.
+/// One run of the tests.
 struct Run {
     end: End,
     seconds: f64,
 }
 
-/// How a run ends whose time is up.
+/// How a run ends that takes too long.
 const KILLED: End = End::Exit(128 + 9);
 
-/// Runs a command so many times, and keeps the output of each run that fails.
+/// Runs a command `times` times; keeps the output of each run that fails.
 fn repeat(line: &Line<'_>, root: &Path, folder: &Path, times: u32) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
     for number in 1..=times {
@@ -85,10 +85,10 @@ fn repeat(line: &Line<'_>, root: &Path, folder: &Path, times: u32) -> Result<Vec
     Ok(runs)
 }
 
-/// Does something while so many threads do nothing, as fast as they can.
+/// Does some work while `busy` threads spin.
 fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
-    /// Ends the loops when it goes, also by a panic.
+    /// Ends the loops when it is dropped, also by a panic.
     struct Done<'a>(&'a AtomicBool);
     impl Drop for Done<'_> {
         fn drop(&mut self) {

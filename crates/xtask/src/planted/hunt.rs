@@ -1,4 +1,4 @@
-//! One hunt: build the simulator in the copy, run the scenarios, then swarms, until something is caught.
+//! One hunt: builds the simulator in the copy, runs the scenarios, then swarms, until a property catches the bug.
 
 use super::tree::Tree;
 use crate::process::{End, Line, run_limited};
@@ -10,34 +10,34 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// What to run, and for how long.
+/// What to run and for how long.
 pub(crate) struct Hunt<'a> {
     pub(crate) tree: &'a Tree,
     /// The seeds 0..this are run.
     pub(crate) seeds: u64,
-    /// For one run of the simulator.
+    /// The time limit of one run of the simulator.
     pub(crate) limit: Duration,
 }
 
-/// What came of it.
+/// How a hunt ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Outcome {
     /// A property caught it.
     Caught(Catch),
-    /// No property caught it, but this story's expectation or mark failed. Such a bug survives.
+    /// No property caught it, but a scenario's expectation or mark failed. The bug survives.
     Tripped(Catch),
-    /// It found nothing in this many seeds.
+    /// Nothing was found in this many seeds.
     Missed { seeds: u64 },
-    /// This command was still running when its time was up: no property caught it.
+    /// This command took too long: no property caught it.
     Hung { command: String },
 }
 
-/// A catch.
+/// What caught a bug.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Catch {
     /// The scenario, or the swarm's profile.
     pub(crate) by: String,
-    /// The property, or what an exit code says where there is none.
+    /// The property, or the meaning of the exit code if the report names none.
     pub(crate) property: String,
     /// How many seeds of the swarm were run up to the catch; none if a scenario caught it.
     pub(crate) seeds: Option<u64>,
@@ -117,7 +117,7 @@ fn chunks(seeds: u64) -> impl Iterator<Item = (u64, u64)> {
         .map(move |(from, to)| (from, to.min(seeds)))
 }
 
-/// What one run of the simulator said.
+/// The result of one run of the simulator.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Green,
@@ -126,7 +126,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// `by` and `seeds` as they are if the run does not say it better.
+    /// `by` and `seeds` stand for what the run does not name.
     fn outcome(self, by: &str, seeds: Option<u64>) -> Outcome {
         match self {
             Self::Green => Outcome::Missed { seeds: seeds.unwrap_or(0) },
@@ -142,14 +142,14 @@ impl Verdict {
     }
 }
 
-/// Whether a finding is only an expectation or a mark of some story, and not what is to catch the bug.
+/// Whether a finding is only an expectation or a mark of a scenario, and not what is expected to catch the bug.
 fn is_weak(property: &str, expected: &[String]) -> bool {
     let is_expected = |name: &String| name == property || (name == "expect" && property == "expectation");
     let is_one = ["expectation", "sometimes", "liveness or expectation"].contains(&property);
     is_one && !expected.is_empty() && !expected.iter().any(is_expected)
 }
 
-/// Reads an exit code, and the JSON report where it says more.
+/// Reads an exit code and the JSON report.
 fn verdict(code: i32, report: &str) -> Result<Verdict> {
     let meaning = match code {
         // Inconclusive is no catch.
@@ -158,7 +158,7 @@ fn verdict(code: i32, report: &str) -> Result<Verdict> {
         2 => "liveness or expectation",
         3 => "determinism",
         101 => "panic",
-        _ => bail!("exit code {code} is no verdict"),
+        _ => bail!("expected an exit code of 0 to 3, 5 or 101, found {code}"),
     };
     let report: Value = serde_json::from_str(report).unwrap_or_default();
     let findings = report["violations"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `cargo xtask planted-bugs`: the simulator's own score. Known bugs are planted in a copy of the tree, one at a time, and
-//! the simulator has to find each of them; in the same tree without a bug it has to find nothing.
+//! `cargo xtask planted-bugs`: plants known bugs in a copy of the tree, one at a time. The simulator has to find each of them,
+//! and nothing in the tree without a bug.
 
 mod hunt;
 mod patch;
@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// Only this bug; may be repeated
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Only this share of the bugs, as 0/4, 1/4, 2/4, 3/4; 4/4 is 0/4
+    /// Only this share of the bugs: 0/4, 1/4, 2/4 or 3/4; 4/4 is 0/4
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(usize, usize)>,
     /// How many seeds of the swarm a bug may survive
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     out: Option<PathBuf>,
 }
 
-/// Whether all bugs were caught and the control run was green.
+/// Whether all bugs were caught and the control run found nothing.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let patches = chosen(patches(root)?, options)?;
     if options.list {
@@ -54,13 +54,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let hunt = Hunt { tree: &tree, seeds: options.seeds, limit: Duration::from_secs(options.limit) };
 
     eprintln!("planted-bugs: the control, without a bug");
-    let control = judge(&hunt, &results, None)?;
+    let control = row(&hunt, &results, None)?;
     let is_green = matches!(control.outcome, Outcome::Missed { .. });
     let mut rows = vec![control];
     if is_green {
         for (place, patch) in patches.iter().enumerate() {
             eprintln!("planted-bugs: {} of {}, {}: {}", place + 1, patches.len(), patch.id, patch.title);
-            rows.push(judge(&hunt, &results, Some(patch))?);
+            rows.push(row(&hunt, &results, Some(patch))?);
         }
     }
     let all_caught = rows.iter().skip(1).all(|row| matches!(row.outcome, Outcome::Caught(_)));
@@ -70,15 +70,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         std::fs::write(out, &table).with_context(|| format!("cannot write {}", out.display()))?;
     }
     if !is_green {
-        println!("planted-bugs: the tree without a bug is not green, so no catch would prove anything");
+        println!(
+            "planted-bugs: expected nothing in the tree without a bug, found something: no catch would prove anything"
+        );
     }
     let caught = rows.iter().skip(1).filter(|row| matches!(row.outcome, Outcome::Caught(_))).count();
     println!("planted-bugs: {caught} of {} caught", patches.len());
     Ok(is_green && all_caught)
 }
 
-/// The outcome for one bug or the control: the one found earlier, if neither tree nor patch nor seeds have changed.
-fn judge(hunt: &Hunt<'_>, results: &Results, patch: Option<&Patch>) -> Result<Row> {
+/// The outcome for one bug or the control: that of an earlier run if tree, patch and seeds are the same.
+fn row(hunt: &Hunt<'_>, results: &Results, patch: Option<&Patch>) -> Result<Row> {
     let id = patch.map_or("control", |patch| &patch.id).to_owned();
     let expected = patch.map(|patch| patch.properties.clone()).unwrap_or_default();
     if let Some((outcome, seconds)) = results.get(&id, patch) {

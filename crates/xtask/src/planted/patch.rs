@@ -10,9 +10,9 @@ pub(crate) struct Patch {
     pub(crate) id: String,
     /// What is wrong with the patched tree, in one line.
     pub(crate) title: String,
-    /// Who shipped this bug, or the section whose rule it breaks.
+    /// The system that shipped this bug, or the section whose rule it breaks.
     pub(crate) source: String,
-    /// The checkers that may be the first to see it: names of files of raft-sim's checkers.
+    /// The checkers that may be the first to find it, by the names of their files.
     pub(crate) properties: Vec<String>,
     /// What goes wrong because of it.
     pub(crate) why: String,
@@ -48,7 +48,7 @@ fn parse(id: String, path: PathBuf, text: String) -> Result<Patch> {
         let mut values = header.iter().filter(|(found, _)| found == key);
         match (values.next(), values.next()) {
             (Some((_, value)), None) if !value.is_empty() => Ok(value.clone()),
-            _ => bail!("the header needs one line `# {key}: ..`"),
+            _ => bail!("expected one line `# {key}: ..` in the header"),
         }
     };
     if let Some((unknown, _)) = header.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
@@ -103,7 +103,6 @@ mod tests {
         assert!(refused("#   continues\n").contains("continues nothing"));
     }
 
-    /// The promise that makes the list worth something: no patch rots.
     #[test]
     fn every_patch_applies_to_the_present_tree() {
         let root = repository::root().unwrap();
@@ -116,7 +115,7 @@ mod tests {
         }
     }
 
-    /// A property is named after the file of its checker: a name that is none of them could never be the first to see it.
+    /// A property is named after the file of its checker.
     #[test]
     fn every_expected_property_has_a_checker() {
         let root = repository::root().unwrap();

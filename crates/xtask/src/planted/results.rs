@@ -1,4 +1,4 @@
-//! Outcomes kept between runs, a file each, so that a long campaign can be interrupted and shards share what they found.
+//! Outcomes kept between runs, a file each: a long campaign can be interrupted, and shards share results.
 
 use super::hunt::Outcome;
 use super::patch::Patch;
@@ -17,7 +17,7 @@ pub(crate) struct Results {
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// Of tree, patch and seeds: another key, another question.
+    /// Of tree, patch and seeds.
     key: String,
     outcome: Outcome,
     seconds: f64,
@@ -32,12 +32,12 @@ impl Results {
     /// The outcome for this bug (or the control) and the seconds it took, if it is known.
     pub(crate) fn get(&self, id: &str, patch: Option<&Patch>) -> Option<(Outcome, f64)> {
         let text = fs::read(self.file(id)).ok()?;
-        // A file that was written half is a run that must be run again.
+        // A half-written file counts as no result.
         let kept: Kept = serde_json::from_slice(&text).ok()?;
         (kept.key == self.key(patch)).then_some((kept.outcome, kept.seconds))
     }
 
-    /// Keeps an outcome. A run that hung is not kept: the next machine may be faster.
+    /// Keeps an outcome, but not of a run that hung: the next machine may be faster.
     pub(crate) fn put(&self, id: &str, patch: Option<&Patch>, outcome: &Outcome, seconds: f64) -> Result<()> {
         if matches!(outcome, Outcome::Hung { .. }) {
             return Ok(());

@@ -1,8 +1,8 @@
-//! The table of bugs and catches, in Markdown that is also easy to read as it stands.
+//! The table of bugs and what caught them, in Markdown.
 
 use super::hunt::{Catch, Outcome};
 
-/// A bug (or the control) and what came of it.
+/// A bug or the control, and its outcome.
 pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) outcome: Outcome,

@@ -1,5 +1,5 @@
-//! The copy of the tree in which bugs are planted. Files that are as they should be are not written again, so that cargo
-//! rebuilds what a patch touched and nothing else.
+//! The copy of the tree in which bugs are planted. Unchanged files are not written again, so cargo rebuilds only what a patch
+//! touches.
 
 use super::patch::Patch;
 use crate::repository;
@@ -65,7 +65,7 @@ impl Tree {
         self.files.keys().filter(is_scenario).map(PathBuf::as_path)
     }
 
-    /// A hash of everything a run of the simulator depends on: the tasks and the pages for people do not count.
+    /// A hash of everything that a run of the simulator depends on: not of xtask and the pages.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let counts = |path: &Path| !path.starts_with("crates/xtask") && path.extension().is_none_or(|it| it != "md");
@@ -78,7 +78,7 @@ impl Tree {
         hasher.finish()
     }
 
-    /// Makes the copy as it was copied, whatever a patch did to it.
+    /// Restores the copy after a patch.
     pub(crate) fn restore(&self) -> Result<()> {
         let folder = self.folder();
         for (path, bytes) in &self.files {
@@ -109,7 +109,7 @@ impl Tree {
     }
 }
 
-/// The files that a patch changes, as they would be after it, if it applies to the tree in `folder`. Writes nothing.
+/// The files that a patch changes, with their text after it. Writes nothing.
 ///
 /// # Errors
 /// The patch names no file, a file is not there, or a hunk finds no place in it.
