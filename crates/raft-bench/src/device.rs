@@ -1,11 +1,11 @@
-//! What the device under a folder was given to write. A process's own `write_bytes` does not say: the kernel counts a whole
-//! folio there, up to hundreds of pages, when one page of it is changed.
+//! The bytes written to the device under a folder. A process's own `write_bytes` is no measure: the kernel counts a whole folio,
+//! up to hundreds of pages, when one page of it changes.
 
 use std::fs::{metadata, read_to_string};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes since the machine was started, everybody's. None: what is under the folder is no device that counts.
+/// Bytes since the start of the machine, by all processes. None: the folder is on no device with counters.
 pub(crate) fn written(folder: &Path) -> Option<u64> {
     let device = metadata(folder).ok()?.dev();
     // As Linux puts the two numbers together.

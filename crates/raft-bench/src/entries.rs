@@ -1,5 +1,4 @@
-//! What is written: entries whose bytes follow from their index, so that whoever reads one back knows what it must be. They
-//! do not compress: a command of a user's may.
+//! The entries: their bytes follow from their index, so reading one back shows whether it is right. They do not compress.
 
 use bytes::Bytes;
 
@@ -23,7 +22,7 @@ impl Group {
     }
 }
 
-/// What the entry at this index carries.
+/// The payload of the entry at this index.
 pub(crate) fn payload(index: u64, bytes: u32) -> Bytes {
     // splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
     let mut state = index;

@@ -1,4 +1,4 @@
-//! Where the figures come from: without that they say nothing.
+//! The machine that the figures come from.
 
 use serde::Serialize;
 use std::fs::read_to_string;

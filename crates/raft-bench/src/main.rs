@@ -1,9 +1,9 @@
 //! The write-ahead log of raft-store beside embedded stores, in the pattern of a Raft log: groups of entries appended in
 //! order of their index, one durable commit each, old entries removed now and then.
 //!
-//! In reading order: `entries` is what is written, `engines` who writes it, `worker` a process with one engine in it,
-//! `rounds` lets the workers take turns, `syncs` counts what they ask of the disk, `report` adds it all up, `machine` is
-//! where it ran. Nothing here is part of what is built for users, and nothing asserts a time.
+//! In reading order: `entries` are written by `engines`, `worker` is a process with one engine in it, `rounds` lets the workers
+//! take turns, `device` and `syncs` count their writes and syncs, `report` adds up, `machine` describes where it ran.
+//! Nothing here is built for users, and nothing asserts a time.
 
 mod device;
 mod engines;
@@ -31,7 +31,7 @@ struct Arguments {
 enum Command {
     /// Groups of entries, one durable commit each, in rounds that alternate between the engines
     Log(Plan),
-    /// One engine, told what to do by lines on its stdin
+    /// One engine, controlled by lines on stdin
     #[command(hide = true)]
     Worker(Work),
     /// Whether an engine's folder still holds the newest entries
@@ -76,7 +76,7 @@ struct Work {
     entry_bytes: u32,
 }
 
-/// What must be there.
+/// The entries to find.
 #[derive(Args, Clone, Debug)]
 struct Check {
     #[command(flatten)]
@@ -104,7 +104,7 @@ fn log(plan: &Plan) -> Result<()> {
     if plan.folder.exists() {
         std::fs::remove_dir_all(&plan.folder).with_context(|| format!("cannot empty {}", plan.folder.display()))?;
     }
-    std::fs::create_dir_all(&plan.folder).with_context(|| format!("cannot make {}", plan.folder.display()))?;
+    std::fs::create_dir_all(&plan.folder).with_context(|| format!("cannot create {}", plan.folder.display()))?;
     let plan = Plan { folder: plan.folder.canonicalize()?, ..plan.clone() };
     let mut report = report::Report::new(&plan)?;
     for &group in &plan.groups {

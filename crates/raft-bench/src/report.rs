@@ -1,4 +1,4 @@
-//! The figures, as a table and as JSON. Must not measure.
+//! The figures, as a table and as JSON.
 
 use crate::Plan;
 use crate::engines::Name;
@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// All that was found.
+/// All figures.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     machine: Machine,
@@ -18,8 +18,6 @@ pub(crate) struct Report {
     commits_a_round: u64,
     rounds: u64,
     rows: Vec<Row>,
-    /// What else our own log has written: by group.
-    ahead: BTreeMap<u64, Ahead>,
 }
 
 /// One engine with groups of one size.
@@ -27,28 +25,21 @@ pub(crate) struct Report {
 struct Row {
     engine: Name,
     group: u64,
-    /// Over all its rounds, removals included.
+    /// Over all rounds, with the removals.
     commits_per_second: f64,
     entries_per_second: f64,
     p50_microseconds: f64,
     p99_microseconds: f64,
     max_microseconds: f64,
-    /// Of all the time of its rounds, the part that the removals of old entries took.
+    /// The part of its time that the removals of old entries took.
     removals_share: f64,
-    /// None: there is no device that counts.
+    /// None: there is no device with counters.
     bytes_per_commit: Option<f64>,
     bytes_per_payload_byte: Option<f64>,
     /// None: not counted.
     syncs_per_commit: Option<f64>,
-    /// Its commits a second divided by our own in the same round: the median of all rounds.
+    /// Its commits a second divided by those of our own log in the same round: the median of all rounds.
     of_own: f64,
-}
-
-/// Zeros written ahead of the log, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Ahead {
-    before_the_rounds: u64,
-    in_the_rounds: u64,
 }
 
 impl Report {
@@ -59,7 +50,6 @@ impl Report {
             commits_a_round: plan.commits,
             rounds: plan.rounds,
             rows: Vec::new(),
-            ahead: BTreeMap::new(),
         })
     }
 
@@ -67,13 +57,8 @@ impl Report {
     pub(crate) fn add(&mut self, plan: &Plan, group: u64, measured: &[Measured], syncs: &BTreeMap<Name, f64>) {
         let Some(own) = measured.iter().find(|one| one.engine == Name::Own) else { return };
         for one in measured {
-            let syncs = syncs.get(&one.engine).copied().or_else(|| counted(one));
-            self.rows.push(row(one, own, group, plan.entry_bytes, syncs));
+            self.rows.push(row(one, own, group, plan.entry_bytes, syncs.get(&one.engine).copied()));
         }
-        let ahead = |round: &Round| round.asked.map_or(0, |asked| asked.ahead);
-        let before_the_rounds = ahead(&own.before);
-        let in_the_rounds = own.rounds.last().map_or(0, ahead).saturating_sub(before_the_rounds);
-        self.ahead.insert(group, Ahead { before_the_rounds, in_the_rounds });
     }
 
     pub(crate) fn print_json(&self) -> Result<()> {
@@ -97,22 +82,12 @@ impl Report {
         for row in &self.rows {
             println!("{}", row.line());
         }
-        println!();
-        for (group, Ahead { before_the_rounds, in_the_rounds }) in &self.ahead {
-            let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-            println!(
-                "own, {group} a commit: {:.0} MiB of zeros ahead of the log before the rounds, {:.0} MiB in them (counted \
-                 there)",
-                mib(*before_the_rounds),
-                mib(*in_the_rounds)
-            );
-        }
         println!(
-            "bytes written: what the device under the folder was given during the engine's rounds, the file system's journal \
-             and whatever else wrote then included; not what an engine's threads wrote between its rounds"
+            "\nbytes written: to the device under the folder during the engine's rounds, by the file system's journal and other \
+             processes too; for our own log with the zeros that it writes ahead"
         );
         if !can_see() {
-            println!("syncs: strace is not there, so only our own were counted, by the disk itself");
+            println!("syncs: not counted, because strace is not installed");
         }
         Ok(())
     }
@@ -146,13 +121,6 @@ fn row(one: &Measured, own: &Measured, group: u64, entry_bytes: u32, syncs_per_c
     }
 }
 
-/// Syncs per commit as the engine itself has counted them.
-fn counted(one: &Measured) -> Option<f64> {
-    let syncs = one.rounds.last()?.asked?.syncs - one.before.asked?.syncs;
-    let commits: usize = one.rounds.iter().map(|round| round.commits.len()).sum();
-    Some(syncs as f64 / commits as f64)
-}
-
 fn nanoseconds(round: &Round) -> u64 {
     round.commits.iter().sum::<u64>() + round.removals
 }
@@ -161,7 +129,7 @@ fn speed(round: &Round) -> f64 {
     round.commits.len() as f64 / nanoseconds(round) as f64
 }
 
-/// What this share of all took at most.
+/// The longest time of this share of the commits.
 fn microseconds(sorted: &[u64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(place.saturating_sub(1)).map_or(f64::NAN, |nanoseconds| *nanoseconds as f64 / 1e3)
@@ -194,8 +162,8 @@ mod tests {
     use super::*;
 
     fn measured(engine: Name, commit: u64) -> Measured {
-        let round = |written| Round { commits: vec![commit; 10], removals: 0, written, asked: None };
-        Measured { engine, rounds: vec![round(Some(2_000)), round(Some(1_000))], before: round(None) }
+        let round = |written| Round { commits: vec![commit; 10], removals: 0, written: Some(written) };
+        Measured { engine, rounds: vec![round(2_000), round(1_000)] }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Small rounds in turn: one engine's commits, then the next one's, each time another one first. So a machine that is busy
-//! with something else is busy for all of them.
+//! Small rounds in turn: one engine's commits, then the next one's, each time another one first. So other load on the machine
+//! slows all of them.
 
 use crate::engines::{ALL, Name};
 use crate::worker::Round;
@@ -8,23 +8,22 @@ use anyhow::{Context, Result, ensure};
 use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// What an engine did.
+/// The rounds of an engine.
 pub(crate) struct Measured {
     pub(crate) engine: Name,
-    /// Its rounds, in order; the one at the same place of another engine was made at about the same time.
+    /// In order: rounds at the same place of two engines were made at about the same time.
     pub(crate) rounds: Vec<Round>,
-    /// Its counters before the first of them.
-    pub(crate) before: Round,
 }
 
-/// Lets the engines take turns, then kills them, and makes sure that nothing is lost.
+/// Lets the engines take turns, then kills them and checks that nothing is lost.
 pub(crate) fn measure(plan: &Plan, group: u64) -> Result<Vec<Measured>> {
     let mut workers = Vec::new();
     for engine in ALL {
         let work = work(plan, engine, group, "rounds");
         let mut worker = Worker::start(Command::new(std::env::current_exe()?), &work)?;
-        let before = worker.round(plan.commits)?;
-        workers.push((worker, work, Measured { engine, rounds: Vec::new(), before }));
+        // This round does not count.
+        worker.round(plan.commits)?;
+        workers.push((worker, work, Measured { engine, rounds: Vec::new() }));
     }
     for round in 0..plan.rounds {
         for place in turns(round, workers.len()) {
@@ -40,14 +39,14 @@ pub(crate) fn measure(plan: &Plan, group: u64) -> Result<Vec<Measured>> {
         let mut verify = Command::new(std::env::current_exe()?);
         verify.arg("verify").args(words(&work)?).args(["--last", &last.to_string()]);
         let verified = verify.status().context("cannot run the check")?.success();
-        ensure!(verified, "{} has not kept what it was given", work.engine.word());
+        ensure!(verified, "{} has lost entries", work.engine.word());
         std::fs::remove_dir_all(&work.folder)?;
         all.push(measured);
     }
     Ok(all)
 }
 
-/// Who is first, who second: everybody is each equally often.
+/// The order of the engines in a round: each is first equally often.
 fn turns(round: u64, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |place| (place + (round % count.max(1) as u64) as usize) % count)
 }
@@ -81,16 +80,16 @@ impl Worker {
         let stdin = process.stdin.take();
         let stdout = BufReader::new(process.stdout.take().context("a worker without output")?);
         let mut worker = Self { process, stdin, stdout };
-        // It is ready once it has said how much it has written.
+        // It is ready with its first answer.
         worker.answer()?;
         Ok(worker)
     }
 
     /// So many commits.
     pub(crate) fn round(&mut self, commits: u64) -> Result<Round> {
-        writeln!(self.stdin.as_mut().context("the worker was told to end")?, "{commits}")?;
+        writeln!(self.stdin.as_mut().context("the worker has no input")?, "{commits}")?;
         let round = self.answer()?;
-        ensure!(round.commits.len() as u64 == commits, "a worker has made {} commits", round.commits.len());
+        ensure!(round.commits.len() as u64 == commits, "expected {commits} commits, found {}", round.commits.len());
         Ok(round)
     }
 
@@ -98,10 +97,10 @@ impl Worker {
         let mut line = String::new();
         self.stdout.read_line(&mut line)?;
         ensure!(!line.is_empty(), "a worker has ended");
-        serde_json::from_str(&line).context("a worker says what makes no sense")
+        serde_json::from_str(&line).context("expected a round from a worker")
     }
 
-    /// Kills it in the middle of whatever its threads do.
+    /// Kills it, whatever its threads do.
     fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;

@@ -1,40 +1,37 @@
-//! A process with one engine in it: so that what the system counts for a process is this engine's, its own threads' work
-//! included, and so that it can be killed. Each line on stdin is a number of commits to make, each line on stdout is what
-//! became of them.
+//! A process with one engine in it, which can be traced and killed. Each line on stdin is a number of commits to make, each line
+//! on stdout says how long they took.
 
 use crate::Work;
 use crate::device;
-use crate::engines::{Asked, Engine};
+use crate::engines::Engine;
 use crate::entries::{Group, payload};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write as _};
 use std::time::Instant;
 
-/// So many entries are added before old ones are removed.
+/// Old entries are removed every so many entries.
 pub(crate) const REMOVED_EVERY: u64 = 10_000;
-/// So many of the newest stay.
+/// So many of the newest entries stay.
 pub(crate) const KEPT: u64 = 1_000;
 
-/// What became of some commits.
+/// Some commits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Round {
     /// How long each commit took, in nanoseconds.
     pub(crate) commits: Vec<u64>,
     /// How long the removals of old entries between them took together, in nanoseconds.
     pub(crate) removals: u64,
-    /// Bytes that the device under the folder was given while they were made. None: there is no such device.
+    /// Bytes written to the device under the folder meanwhile. None: there is no such device.
     pub(crate) written: Option<u64>,
-    /// What the engine has asked of the disk since it was opened, if it can tell.
-    pub(crate) asked: Option<Asked>,
 }
 
-/// Opens the engine, says where the counters are, and does as it is told until stdin ends.
+/// Opens the engine, answers an empty round, and makes commits until stdin ends.
 pub(crate) fn serve(work: &Work) -> Result<()> {
     let mut log = Log { engine: work.engine.open(&work.folder)?, work, next: 1, removed: 0 };
-    answer(&log.counters())?;
+    answer(&Round::default())?;
     for line in std::io::stdin().lock().lines() {
-        let commits: u64 = line?.trim().parse().context("a line that is no number of commits")?;
+        let commits: u64 = line?.trim().parse().context("expected a number of commits on stdin")?;
         answer(&log.round(commits)?)?;
     }
     Ok(())
@@ -76,11 +73,7 @@ impl Log<'_> {
             }
         }
         round.written = device::written(&self.work.folder).zip(written).map(|(after, before)| after - before);
-        Ok(Round { asked: self.engine.asked(), ..round })
-    }
-
-    fn counters(&self) -> Round {
-        Round { asked: self.engine.asked(), ..Round::default() }
+        Ok(round)
     }
 }
 

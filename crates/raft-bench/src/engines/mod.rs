@@ -1,6 +1,5 @@
-//! The engines, behind the few things that a Raft log needs. Must not know who measures them.
+//! The engines, behind the few operations that a Raft log needs.
 
-mod counting;
 mod fjall;
 mod own;
 mod redb;
@@ -11,7 +10,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// Who is measured; the first is what the others are compared with.
+/// All engines; the others are compared with the first.
 pub(crate) const ALL: [Name; 3] = [Name::Own, Name::Redb, Name::Fjall];
 
 /// An engine.
@@ -27,7 +26,7 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// As tables and command lines have it.
+    /// Its name in tables and command lines.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Own => "own",
@@ -36,7 +35,7 @@ impl Name {
         }
     }
 
-    /// Opens it in this folder, a new one if nothing is there.
+    /// Opens it in this folder; creates it if the folder is empty.
     pub(crate) fn open(self, folder: &Path) -> Result<Box<dyn Engine>> {
         std::fs::create_dir_all(folder)?;
         Ok(match self {
@@ -52,25 +51,11 @@ pub(crate) trait Engine {
     /// Appends a group; durable when this returns.
     fn append(&mut self, group: &Group) -> Result<()>;
 
-    /// Entries below `before` are needed no more; `before` is at most one behind the last entry.
+    /// Removes entries below `before`, which is at most one behind the last entry.
     fn remove_before(&mut self, before: u64) -> Result<()>;
 
-    /// What the entry at `index` carries; none if there is no such entry.
+    /// The payload of the entry at `index`, if there is one.
     fn read(&mut self, index: u64) -> Result<Option<Vec<u8>>>;
-
-    /// What it has asked of the disk, if it can tell.
-    fn asked(&self) -> Option<Asked> {
-        None
-    }
-}
-
-/// What was asked of a disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Asked {
-    /// Syncs of files and of the folder.
-    pub(crate) syncs: u64,
-    /// Bytes by which files were made longer ahead of what is written to them: zeros, each written once more later.
-    pub(crate) ahead: u64,
 }
 
 #[cfg(test)]
@@ -79,7 +64,7 @@ mod tests {
     use crate::entries::payload;
 
     #[test]
-    fn every_engine_keeps_what_it_was_given_and_lets_go_of_the_rest() {
+    fn every_engine_keeps_its_entries_and_removes_old_ones() {
         for name in ALL {
             let folder = tempfile::tempdir().unwrap();
             let mut engine = name.open(folder.path()).unwrap();
@@ -96,7 +81,6 @@ mod tests {
             assert_eq!(engine.read(62).unwrap(), None, "{name:?}");
             // Our own removes whole segments only.
             assert!(name == Name::Own || engine.read(39).unwrap().is_none(), "{name:?}");
-            assert_eq!(engine.asked().is_some(), name == Name::Own);
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The log of raft-store with the options that a node has. It is never told to use a quiet moment (`Store::preallocate`), so that
-//! all it costs is in its commits.
+//! The log of raft-store with a node's options. It never preallocates between commits (`Store::preallocate`), so all its cost is
+//! in its commits.
 
-use super::counting::Counting;
-use super::{Asked, Engine};
+use super::Engine;
 use crate::entries::Group;
 use anyhow::Result;
 use raft_core::{
-    Configuration, Entries, Entry, EntryId, InstallMode, LogIndex, NodeId, Payload, SnapshotMeta, SnapshotRecord, Write,
-    WriteId,
+    Configuration, Entries, Entry, EntryId, InstallMode, LogIndex, NodeId, Payload, SnapshotMeta, SnapshotRecord,
+    Write, WriteId,
 };
 use raft_store::{Files, OpenError, Store, StoreOptions};
 use std::path::Path;
@@ -15,12 +14,12 @@ use std::path::Path;
 /// All entries are of one term.
 const TERM: u64 = 1;
 
-pub(super) struct Own(Store<Counting<Files>>);
+pub(super) struct Own(Store<Files>);
 
 impl Own {
     pub(super) fn open(folder: &Path) -> Result<Self> {
-        let disk = Counting::new(Files::open(folder, true)?);
-        let (store, _) = Store::open(disk, StoreOptions::default()).map_err(|OpenError { error, .. }| error)?;
+        let files = Files::open(folder, true)?;
+        let (store, _) = Store::open(files, StoreOptions::default()).map_err(|OpenError { error, .. }| error)?;
         Ok(Self(store))
     }
 }
@@ -35,7 +34,7 @@ impl Engine for Own {
         Ok(self.0.sync()?)
     }
 
-    /// Only what a snapshot covers may go: an empty one stands in for the state that a machine would have.
+    /// Only entries that a snapshot covers may be removed: an empty one stands for a state machine's.
     fn remove_before(&mut self, before: u64) -> Result<()> {
         let meta = SnapshotMeta {
             last: EntryId::new(before - 1, TERM),
@@ -54,10 +53,6 @@ impl Engine for Own {
             Payload::Command(data) if entry.id.index == LogIndex(index) => Some(data.to_vec()),
             _ => None,
         }))
-    }
-
-    fn asked(&self) -> Option<Asked> {
-        Some(self.0.disk().asked())
     }
 }
 
