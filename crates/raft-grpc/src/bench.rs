@@ -3,7 +3,6 @@
 //! In reading order: `workload` is what a client wants next, `tally` counts and measures, `judge` says whether what was
 //! heard is possible. This file carries it out, and must not know how a request finds its leader.
 
-pub mod judge;
 mod tally;
 mod workload;
 
@@ -11,8 +10,8 @@ pub use tally::Tally;
 pub use workload::Mix;
 
 use crate::client::{Client, ClientError, ClientOptions, Consistency};
-use judge::Record;
-use raft_kv::history::{OpResult, Operation, Status};
+use raft_check::history::{OpResult, Operation, Status};
+use raft_check::load::Record;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -250,10 +249,10 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::judge::judge;
     use super::*;
     use crate::client::fake::{Trick, cluster};
-    use raft_kv::history::Op;
+    use raft_check::history::Op;
+    use raft_check::load::check;
 
     fn options(endpoints: Vec<String>) -> BenchOptions {
         let mut client = ClientOptions::new(endpoints);
@@ -295,9 +294,9 @@ mod tests {
         let swapped =
             |record: &Record| record.operation.op == Op::Cas && record.operation.result == OpResult::Flag(true);
         assert!(outcome.records.iter().any(swapped), "every cas guessed wrong");
-        let judgement = judge(&outcome.records, &outcome.last_reads, 10_000_000);
+        let report = check(&outcome.records, &outcome.last_reads, 10_000_000);
         assert_eq!(
-            judgement.to_string(),
+            report.to_string(),
             format!("{} operations, 0 lost, 0 applied twice, linearizable", outcome.records.len())
         );
         assert!(world.lock().expect("nobody panicked").map.len() <= 3);
@@ -332,7 +331,7 @@ mod tests {
         assert!(
             outcome.records.iter().any(|record| record.operation.client > 4 && record.operation.status == Status::Ok)
         );
-        assert_eq!(judge(&outcome.records, &outcome.last_reads, 10_000_000).findings, []);
+        assert_eq!(check(&outcome.records, &outcome.last_reads, 10_000_000).findings, []);
     }
 
     #[tokio::test]

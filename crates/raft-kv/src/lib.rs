@@ -1,14 +1,11 @@
-//! The default state machine, a map with revisions, and the judgement over what its clients saw.
+//! The default state machine: a key-value map in which every change has a revision.
 //!
-//! In reading order: `map` is the state and `window` what of its past is remembered; `command` what can be asked of it, of
-//! which `range`, `txn` and `watch` carry out what takes more than a line; `codec` is all that as bytes, `machine` the map
-//! as a [`raft_node::StateMachine`], `snapshot` the state as bytes. `history` is what clients asked and were told,
-//! `linearizability` whether that is possible.
+//! In reading order: `map` is the state and `window` the latest changes it remembers; `command` has the commands, queries and
+//! answers, of which `range`, `txn` and `watch` execute the longer ones; `codec` encodes them, `machine` makes the map a
+//! [`raft_node::StateMachine`], `snapshot` encodes the state.
 
 mod codec;
 pub mod command;
-pub mod history;
-pub mod linearizability;
 mod machine;
 mod map;
 mod range;

@@ -7,7 +7,7 @@ use crate::record::hash::TraceHash;
 use crate::record::{NodeView, Record, SimTime};
 use crate::scenario::model::Scenario;
 use crate::world::{Emission, World};
-use raft_kv::history::Operation;
+use raft_check::history::Operation;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -256,8 +256,8 @@ mod tests {
     use crate::faults::Fault;
     use crate::record::RecordKind;
     use crate::testing::{ms, quiet, swarm};
+    use raft_check::history::Status;
     use raft_core::RoleKind;
-    use raft_kv::history::Status;
     use std::collections::BTreeSet;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::client::ClientError;
 use hdrhistogram::Histogram;
-use raft_kv::history::Status;
+use raft_check::history::Status;
 use std::fmt;
 use std::time::Duration;
 

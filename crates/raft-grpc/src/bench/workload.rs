@@ -2,7 +2,7 @@
 
 use super::BenchOptions;
 use bytes::Bytes;
-use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
+use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;

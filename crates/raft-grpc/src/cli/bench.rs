@@ -1,12 +1,12 @@
-//! `bench`: load on a cluster, and with --verify the judgement over it.
+//! `bench`: load on a cluster, and with --verify the report over it.
 
 use super::endpoints::{Endpoints, failure};
 use super::output;
+use raft_check::history::write_history;
+use raft_check::load::{self, Record};
 use raft_grpc::Failure;
-use raft_grpc::bench::judge::{Record, judge};
 use raft_grpc::bench::{self, BenchOptions, Mix, Outcome};
 use raft_grpc::client::Consistency;
-use raft_kv::history::write_history;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -110,16 +110,16 @@ fn lease_line(lease_reads: u64) -> String {
     }
 }
 
-/// Prints the judgement, and fails with it if there is a finding.
+/// Prints the report, and fails with it if there is a finding.
 fn verify(records: &[Record], last_reads: &[Record]) -> Result<(), Failure> {
-    let judgement = judge(records, last_reads, BUDGET);
-    if judgement.findings.is_empty() {
-        return output::print(&format!("verify: {judgement}\n"));
+    let report = load::check(records, last_reads, BUDGET);
+    if report.findings.is_empty() {
+        return output::print(&format!("verify: {report}\n"));
     }
-    for finding in &judgement.findings {
+    for finding in &report.findings {
         output::print(&format!("{finding}\n"))?;
     }
-    Err(Failure::runtime(format!("verify: {judgement}")))
+    Err(Failure::runtime(format!("verify: {report}")))
 }
 
 fn create(path: &Path) -> Result<File, Failure> {
@@ -139,7 +139,7 @@ fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_kv::history::{Op, OpResult, OpValue, Operation, Status, read_history};
+    use raft_check::history::{Op, OpResult, OpValue, Operation, Status, read_history};
 
     fn parse(line: &str) -> Result<Options, clap::Error> {
         crate::cli::testing::options("bench", line)

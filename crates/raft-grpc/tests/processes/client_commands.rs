@@ -3,8 +3,8 @@
 use crate::support::cluster::Cluster;
 use crate::support::command::{Ended, binary, run};
 use crate::support::ports::Port;
-use raft_kv::history::read_history;
-use raft_kv::linearizability::{Verdict, check};
+use raft_check::history::read_history;
+use raft_check::linearizability::{Verdict, check};
 use serde_json::Value;
 use std::io::BufReader;
 

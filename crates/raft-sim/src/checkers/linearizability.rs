@@ -1,12 +1,12 @@
 //! The clients' history has a linearization (Herlihy & Wing 1990): the last judge, who knows nothing of Raft.
 //!
-//! Only at the end of a run, by the searching checker of raft-kv. A search that runs out of its budget is reported as
+//! Only at the end of a run, by the searching checker of raft-check. A search that runs out of its budget is reported as
 //! undecided, never as a pass. Backs up every other property; first to catch what shows only in what clients see and
 //! `stale_read` does not cover: a write that is lost or applied twice without an answer that says so.
 
 use super::Violation;
-use raft_kv::history::Operation;
-use raft_kv::linearizability::{Verdict, check};
+use raft_check::history::Operation;
+use raft_check::linearizability::{Verdict, check};
 
 const NAME: &str = "linearizability";
 
@@ -40,7 +40,7 @@ fn judge_within(history: &[Operation], budget: u64) -> Linearizability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_kv::history::{Op, OpResult, OpValue, Status};
+    use raft_check::history::{Op, OpResult, OpValue, Status};
 
     fn operation(op: Op, value: OpValue, result: OpResult, invoke_ns: u64) -> Operation {
         let (status, return_ns) = (Status::Ok, Some(invoke_ns + 1));

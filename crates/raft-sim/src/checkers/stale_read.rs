@@ -9,8 +9,8 @@ use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
 use crate::record::RecordKind;
+use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_core::LogIndex;
-use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_proto::wire::kv::kv_command::Kind;
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 
 use super::args::OutputArgs;
 use anyhow::{Context, Result};
-use raft_kv::history::{Operation, write_history};
+use raft_check::history::{Operation, write_history};
 use raft_sim::record::Record;
 use raft_sim::record::trace;
 use raft_sim::run::Sink;

@@ -8,11 +8,11 @@ pub mod trace;
 use crate::faults::Fault;
 use crate::scenario::model::Limits;
 use bytes::Bytes;
+use raft_check::history::Operation;
 use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
-use raft_kv::history::Operation;
 use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, WriteOutcome};
 use raft_store::{DiskId, PeerCheck};
 use std::hash::{Hash, Hasher};

@@ -5,8 +5,8 @@ use crate::record::{Record, RecordKind, Verdict};
 use crate::run::{RunResult, run};
 use crate::scenario::model::{Expectations, InitialState, Scenario};
 use crate::testing::{at, ms, quiet};
+use raft_check::history::{Op, OpResult, Status};
 use raft_core::{LogIndex, Term};
-use raft_kv::history::{Op, OpResult, Status};
 use raft_node::{SnapshotFile, SnapshotMessage, SnapshotState};
 use std::time::Duration;
 

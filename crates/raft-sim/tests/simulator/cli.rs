@@ -216,7 +216,7 @@ fn explanations_are_stable_and_traces_and_histories_are_json_lines() {
         "{sent}"
     );
     let history = fs::read_to_string(folder.0.join("history.jsonl")).expect("the history");
-    let operations = raft_kv::history::read_history(history.as_bytes()).expect("a history");
+    let operations = raft_check::history::read_history(history.as_bytes()).expect("a history");
     assert!(operations.len() > 10, "clients did something");
 }
 
@@ -226,7 +226,7 @@ fn a_history_of_many_runs_keeps_them_apart() {
     folder.write("quiet.toml", QUIET);
     assert_eq!(code(&folder.run(&["run", "quiet.toml", "--history", "history.jsonl", "--trace", "trace.jsonl"])), 0);
     let history = fs::read_to_string(folder.0.join("history.jsonl")).expect("the history");
-    let operations = raft_kv::history::read_history(history.as_bytes()).expect("a history");
+    let operations = raft_check::history::read_history(history.as_bytes()).expect("a history");
     for seed in 0..3 {
         let prefix = format!("quiet/{seed}/");
         assert!(operations.iter().any(|operation| operation.key.starts_with(&prefix)), "{prefix}");

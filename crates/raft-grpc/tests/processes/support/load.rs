@@ -1,11 +1,11 @@
-//! What clients ask while a cluster is maltreated, and the judgement over every word they heard.
+//! What clients ask while a cluster is maltreated, and the report over every word they heard.
 
 use super::cluster::Cluster;
 use super::wait::wait_until;
-use raft_grpc::bench::judge::judge;
+use raft_check::history::{Op, Status};
+use raft_check::load::check;
 use raft_grpc::bench::{self, BenchOptions, Outcome};
 use raft_grpc::client::{Client, ClientOptions, Consistency};
-use raft_kv::history::{Op, Status};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -103,9 +103,9 @@ async fn run_rounds(options: BenchOptions, ok: Arc<AtomicU64>, ending: Arc<Atomi
 
 /// Asserts that a round is clean.
 fn judged(outcome: &Outcome) -> Round {
-    let judgement = judge(&outcome.records, &outcome.last_reads, BUDGET);
-    let findings: Vec<String> = judgement.findings.iter().map(ToString::to_string).collect();
-    assert!(findings.is_empty(), "{judgement}\n{}", findings.join("\n"));
+    let report = check(&outcome.records, &outcome.last_reads, BUDGET);
+    let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+    assert!(findings.is_empty(), "{report}\n{}", findings.join("\n"));
     let may_change = |key: &str| {
         let open = |status| status == Status::Unknown;
         outcome.records.iter().any(|record| {

@@ -1,78 +1,55 @@
-//! Whether what clients were told is possible: nothing acknowledged is lost, nothing is applied twice, and there is an
-//! order of all operations that explains every answer.
+//! Checks a load on a cluster: no acknowledged write is lost, no command is applied twice, and one order of all operations
+//! explains every result.
 //!
-//! Pure functions over records. Must not know how they came to be.
+//! Pure functions over records of operations. Each answer carries revisions of the map, which a plain history lacks.
 
-mod claim;
+mod revisions;
 
-use raft_kv::history::{Op, OpResult, OpValue, Operation, Status};
-use raft_kv::linearizability::{Counterexample, Verdict, check};
+use crate::history::{Op, OpResult, OpValue, Operation, Status};
+use crate::linearizability::{self, Counterexample, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// An operation, and the revision that came with its answer.
+/// An operation and the revisions in its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The operation. Its value is its own: no other operation of the run stores the same.
+    /// No other operation of the load stores the same value.
     pub operation: Operation,
-    /// Of a change the map's revision after it; of a get that of the key's last change, 0 if it was not there. 0 if it
-    /// did not end [`Status::Ok`].
+    /// After a change the map's revision; for a get the revision of the key's last change, 0 if the key is absent. 0 if the
+    /// operation did not end [`Status::Ok`].
     pub revision: u64,
-    /// The map's revision when it took effect; 0 if it did not end [`Status::Ok`].
+    /// The map's revision when the operation took effect; 0 if it did not end [`Status::Ok`].
     pub map_revision: u64,
 }
 
-/// Something that cannot be. One line for people each.
+/// A fault that the records show, or a reason why they prove nothing. Shown in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Finding {
-    /// A change was acknowledged, and no trace of it is left.
-    Lost {
-        /// The change.
-        change: Operation,
-        /// Its revision.
-        revision: u64,
-        /// What is there instead.
-        instead: String,
-    },
-    /// A value was written by one operation and appeared at more than one revision.
-    AppliedTwice {
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-        /// Its revisions.
-        revisions: BTreeSet<u64>,
-    },
-    /// No order explains the answers.
+    /// A change was acknowledged, and the last read does not show it.
+    Lost { change: Operation, revision: u64, instead: String },
+    /// One operation wrote this value, and the value appeared at several revisions.
+    AppliedTwice { key: String, value: String, revisions: BTreeSet<u64> },
+    /// No order explains the results.
     NotLinearizable(Counterexample),
-    /// The search for an order was given up: that is no proof.
-    Inconclusive {
-        /// The first undecided key.
-        key: String,
-        /// How many operations it has.
-        operations: usize,
-        /// How many steps were spent on it.
-        steps: u64,
-    },
-    /// A key could not be read at the end.
-    NotRead {
-        /// The key.
-        key: String,
-    },
+    /// The budget ended before the search for an order; see [`Verdict::Inconclusive`].
+    Inconclusive { key: String, operations: usize, steps: u64 },
+    /// The last read of this key failed.
+    NotRead { key: String },
 }
 
-/// The judgement over a run.
+/// The result of a check. The load holds if there are no findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// How many operations were judged, the reads at the end apart.
+#[allow(missing_docs)]
+pub struct Report {
+    /// How many operations were checked, without the last reads.
     pub operations: usize,
-    /// What cannot be; empty: all is well.
     pub findings: Vec<Finding>,
 }
 
-/// Judges a run: its operations, and a read of each key after all of them. `budget` bounds the search for an order of
+/// Checks the operations of a load and a last read of each key after all of them. `budget` bounds the search for an order of
 /// the operations of one key, in steps.
-pub fn judge(records: &[Record], last_reads: &[Record], budget: u64) -> Judgement {
+pub fn check(records: &[Record], last_reads: &[Record], budget: u64) -> Report {
     let mut findings = Vec::new();
     one_change_a_revision(records, &mut findings);
     let mut of_key: BTreeMap<&str, Vec<&Record>> = BTreeMap::new();
@@ -87,20 +64,21 @@ pub fn judge(records: &[Record], last_reads: &[Record], budget: u64) -> Judgemen
     for read in last_reads {
         of_key.entry(&read.operation.key).or_default().push(read);
     }
-    // What the revisions prove need not be searched.
-    of_key.retain(|_, records| !claim::holds(records));
+    // A key whose revisions prove its order needs no search.
+    of_key.retain(|_, records| !revisions::explain(records));
     let history: Vec<Operation> = of_key.into_values().flatten().map(|record| record.operation.clone()).collect();
-    match check(&history, budget) {
+    match linearizability::check(&history, budget) {
         Verdict::Linearizable => {}
         Verdict::Violation(counterexample) => findings.push(Finding::NotLinearizable(counterexample)),
         Verdict::Inconclusive { key, operations, steps } => {
             findings.push(Finding::Inconclusive { key, operations, steps });
         }
     }
-    Judgement { operations: records.len(), findings }
+    Report { operations: records.len(), findings }
 }
 
-/// What an operation surely stored: a value, or none if it removed one. None: it changed nothing, or nobody knows.
+/// What an acknowledged operation stored: a value, or none if it removed one. None: it changed nothing, or its outcome is
+/// unknown.
 fn change(record: &Record) -> Option<Option<&str>> {
     let operation = &record.operation;
     match (operation.status, operation.op, &operation.value, &operation.result) {
@@ -111,7 +89,7 @@ fn change(record: &Record) -> Option<Option<&str>> {
     }
 }
 
-/// Every change has a revision of its own, over all keys: of two with the same one, at least one is in no history.
+/// Every change has its own revision, over all keys: of two changes with the same revision, at least one is lost.
 fn one_change_a_revision(records: &[Record], findings: &mut Vec<Finding>) {
     let mut changes: BTreeMap<u64, &Record> = BTreeMap::new();
     for record in records.iter().filter(|record| change(record).is_some()) {
@@ -125,7 +103,7 @@ fn one_change_a_revision(records: &[Record], findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether the read at the end shows no trace of the highest acknowledged change among the operations of its key.
+/// Whether the last read shows neither the newest acknowledged change of its key nor a later one.
 fn lost(records: &[&Record], read: &Record) -> Option<Finding> {
     if read.operation.status != Status::Ok {
         return Some(Finding::NotRead { key: read.operation.key.clone() });
@@ -143,13 +121,12 @@ fn lost(records: &[&Record], read: &Record) -> Option<Finding> {
         }
         OpResult::Value(_) => return None,
         _ if stored.is_none() || records.iter().any(may_have_removed) => return None,
-        _ => "the key is not there, and nobody removed it".into(),
+        _ => "the key is absent, and no client removed it".into(),
     };
     Some(Finding::Lost { change: last.operation.clone(), revision: last.revision, instead })
 }
 
-/// Each value is written by one operation, so it has one revision: the one that was acknowledged, and that of every
-/// read that returns it.
+/// Each value is written by one operation, so its acknowledgement and every read of it carry the same revision.
 fn applied_twice<'a>(records: impl Iterator<Item = &'a Record>, findings: &mut Vec<Finding>) {
     let mut revisions: BTreeMap<(&str, &str), BTreeSet<u64>> = BTreeMap::new();
     for record in records {
@@ -167,7 +144,7 @@ fn applied_twice<'a>(records: impl Iterator<Item = &'a Record>, findings: &mut V
 }
 
 /// `812 operations, 0 lost, 0 applied twice, linearizable`.
-impl fmt::Display for Judgement {
+impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |kind: fn(&Finding) -> bool| self.findings.iter().filter(|finding| kind(finding)).count();
         let lost = count(|finding| matches!(finding, Finding::Lost { .. }));
@@ -204,11 +181,11 @@ impl fmt::Display for Finding {
             }
             Self::Inconclusive { key, operations, steps } => write!(
                 f,
-                "undecided: no order found for the {operations} operations of {key} in {steps} steps, none ruled out; \
-                 try more --keys or fewer --clients"
+                "undecided: {steps} steps found no order of the {operations} operations of {key} and did not rule one out; use more \
+                 keys or fewer clients"
             ),
             Self::NotRead { key } => {
-                write!(f, "not read: {key} could not be read at the end, so nothing is proven of it")
+                write!(f, "not read: the last read of {key} failed, so its writes are not checked")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Each finding fires, and what is explained does not.
+//! Each finding fires, and nothing is found where the records can be explained.
 
 use super::*;
 
@@ -37,31 +37,30 @@ fn cas(at: u64, old: Option<&str>, new: &str, swapped: bool, revision: u64) -> R
 
 fn get(at: u64, value: Option<&str>, revision: u64) -> Record {
     let result = value.map_or(OpResult::Null, |value| OpResult::Value(value.into()));
-    // Nothing else was changed since, as far as it knows.
     Record { map_revision: at, ..record(at, Op::Get, OpValue::Null, Status::Ok, result, revision) }
 }
 
-/// The findings, as their first words.
+/// The findings, each up to its first colon.
 fn findings(records: &[Record], last: &Record) -> Vec<String> {
-    let judgement = judge(records, std::slice::from_ref(last), 100_000);
-    let lines: Vec<String> = judgement.findings.iter().map(Finding::to_string).collect();
+    let report = check(records, std::slice::from_ref(last), 100_000);
+    let lines: Vec<String> = report.findings.iter().map(Finding::to_string).collect();
     assert!(lines.iter().all(|line| line.lines().count() == 1), "{lines:?}");
     lines.iter().map(|line| line.split(':').next().unwrap_or_default().to_string()).collect()
 }
 
 #[test]
-fn what_can_be_is_not_found() {
+fn a_correct_history_has_no_findings() {
     let history =
         [put(1, "a", 1), cas(2, Some("a"), "b", true, 2), cas(3, Some("a"), "c", false, 2), get(4, Some("b"), 2)];
     assert_eq!(findings(&history, &get(9, Some("b"), 2)), [""; 0]);
-    let judgement = judge(&history, &[get(9, Some("b"), 2)], 1000);
-    assert_eq!(judgement.to_string(), "4 operations, 0 lost, 0 applied twice, linearizable");
+    let report = check(&history, &[get(9, Some("b"), 2)], 1000);
+    assert_eq!(report.to_string(), "4 operations, 0 lost, 0 applied twice, linearizable");
     assert_eq!(findings(&[put(1, "a", 1), delete(2, true, 2), delete(3, false, 2)], &get(9, None, 0)), [""; 0]);
     assert_eq!(findings(&[], &get(9, None, 0)), [""; 0]);
 }
 
 #[test]
-fn what_an_unknown_operation_explains_is_not_found() {
+fn an_operation_of_unknown_outcome_can_explain_a_read() {
     let late_put = unknown(2, Op::Put, OpValue::Value("b".into()));
     assert_eq!(findings(&[put(1, "a", 1), late_put], &get(9, Some("b"), 2)), [""; 0]);
     let late_delete = unknown(2, Op::Delete, OpValue::Null);
@@ -109,9 +108,9 @@ fn a_value_at_two_revisions_was_applied_twice() {
     let unknown = unknown(1, Op::Put, OpValue::Value("a".into()));
     let history = [unknown, get(2, Some("a"), 1)];
     assert_eq!(findings(&history, &get(9, Some("a"), 3)), ["applied twice"]);
-    let judgement = judge(&history, &[get(9, Some("a"), 3)], 1000);
-    assert_eq!(judgement.findings[0].to_string(), "applied twice: k had a at revisions 1 and 3");
-    assert_eq!(judgement.to_string(), "2 operations, 0 lost, 1 applied twice, linearizable");
+    let report = check(&history, &[get(9, Some("a"), 3)], 1000);
+    assert_eq!(report.findings[0].to_string(), "applied twice: k had a at revisions 1 and 3");
+    assert_eq!(report.to_string(), "2 operations, 0 lost, 1 applied twice, linearizable");
 }
 
 #[test]
@@ -121,19 +120,19 @@ fn a_stale_read_is_not_linearizable() {
 }
 
 #[test]
-fn a_write_that_surely_failed_and_is_read_is_not_linearizable() {
+fn a_failed_write_that_is_read_is_not_linearizable() {
     let failed = record(1, Op::Put, OpValue::Value("a".into()), Status::Fail, OpResult::Null, 0);
     assert_eq!(findings(&[failed], &get(9, Some("a"), 1)), ["not linearizable"]);
 }
 
 #[test]
-fn a_search_without_an_end_is_no_pass() {
-    // With revisions that prove nothing, there is only the search.
+fn a_search_out_of_budget_is_no_pass() {
+    // These revisions prove nothing, so the search has to decide.
     let history = [put(1, "a", 2), put(2, "b", 1)];
-    let judgement = judge(&history, &[get(9, Some("b"), 1)], 1);
+    let report = check(&history, &[get(9, Some("b"), 1)], 1);
     let undecided = |finding: &Finding| matches!(finding, Finding::Inconclusive { operations: 3, steps: 1, .. });
-    assert!(judgement.findings.iter().any(undecided), "{judgement:?}");
-    assert!(judgement.to_string().ends_with(", linearizability undecided"), "{judgement}");
+    assert!(report.findings.iter().any(undecided), "{report:?}");
+    assert!(report.to_string().ends_with(", linearizability undecided"), "{report}");
 }
 
 #[test]

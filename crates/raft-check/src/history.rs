@@ -1,63 +1,57 @@
-//! Client histories: what clients asked, what they were told, and when. One JSON object per line, so that any
-//! linearizability checker can judge us.
+//! Client histories: each operation of each client, its result and its times, a JSON object per line, so that any
+//! linearizability checker can read them.
 //!
 //! ```text
 //! {"client":1,"op":"put","key":"k","value":"v","status":"ok","result":null,"invoke_ns":1,"return_ns":2}
 //! ```
 //!
-//! This file must not know how an operation travelled: only clients' words count here.
+//! A history says nothing about how an operation reached the cluster: only what the client asked and received counts.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
-/// One operation of one client, from its invocation to its end.
+/// One operation of one client, from its invocation to its return.
 ///
-/// Invariant ([`Operation::check`]): `value` and `result` fit `op` and `status`, and it does not end before it begins.
+/// Invariant ([`Operation::check`]): `value` and `result` fit `op` and `status`, and it does not return before it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
 pub struct Operation {
-    /// Who asked. A client has one operation open at a time.
+    /// A client has one operation open at a time.
     pub client: u64,
-    /// What kind of operation.
     pub op: Op,
-    /// The key it is about.
     pub key: String,
-    /// What it brought along.
     pub value: OpValue,
-    /// How it ended.
     pub status: Status,
-    /// What the client was told.
     pub result: OpResult,
-    /// When it began, in nanoseconds of true time.
+    /// When it was invoked, in nanoseconds of true time.
     pub invoke_ns: u64,
-    /// When it ended or was given up, in nanoseconds of true time; none if it never returned.
+    /// When it returned or was given up; none if it never returned.
     pub return_ns: Option<u64>,
 }
 
 /// The kinds of operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
 pub enum Op {
-    /// Store a value.
     Put,
-    /// Read the value.
     Get,
-    /// Store a value if the present one is as expected.
+    /// Compare and swap: store a value if the current one is the expected one.
     Cas,
-    /// Remove the value.
     Delete,
 }
 
-/// What an operation brings along: `null`, `"v"` or `["old","new"]`.
+/// The arguments of an operation: `null`, `"v"` or `["old","new"]`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpValue {
-    /// Nothing (get, delete).
+    /// None (get, delete).
     Null,
     /// The value to store (put).
     Value(String),
-    /// The expected value (none: there must be no value) and the one to store (cas).
+    /// The expected value (none: the key must be absent) and the one to store (cas).
     Cas(Option<String>, String),
 }
 
@@ -67,17 +61,17 @@ pub enum OpValue {
 pub enum Status {
     /// It took effect and its result is known.
     Ok,
-    /// It surely has no effect, ever.
+    /// It has no effect, now or later.
     Fail,
     /// It may take effect at any time after its invocation, even after it was given up, or never.
     Unknown,
 }
 
-/// What the client was told: `null`, `"v"` or `true`/`false`.
+/// The result of an operation: `null`, `"v"` or `true`/`false`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpResult {
-    /// Nothing: a put; a get that found no value; anything that did not end [`Status::Ok`].
+    /// A put, a get that found no value, and any operation that did not end [`Status::Ok`].
     Null,
     /// The value a get found.
     Value(String),
@@ -86,10 +80,10 @@ pub enum OpResult {
 }
 
 impl Operation {
-    /// What is contradictory in it, if anything.
+    /// Checks the invariant.
     ///
     /// # Errors
-    /// The first contradiction found, in words.
+    /// The first contradiction found.
     pub fn check(&self) -> Result<(), &'static str> {
         let value_fits = match self.op {
             Op::Get | Op::Delete => self.value == OpValue::Null,
@@ -108,8 +102,8 @@ impl Operation {
             return Err("the result does not fit the operation and its status");
         }
         match self.return_ns {
-            None if self.status == Status::Ok => Err("an operation that is ok has returned"),
-            Some(returned) if returned < self.invoke_ns => Err("it returned before it was invoked"),
+            None if self.status == Status::Ok => Err("an operation of status ok has no return_ns"),
+            Some(returned) if returned < self.invoke_ns => Err("return_ns is before invoke_ns"),
             _ => Ok(()),
         }
     }
@@ -118,7 +112,7 @@ impl Operation {
 /// Writes a history, a line per operation.
 ///
 /// # Errors
-/// What `out` answers.
+/// An error of `out`.
 pub fn write_history<'a>(out: &mut impl Write, history: impl IntoIterator<Item = &'a Operation>) -> io::Result<()> {
     for operation in history {
         serde_json::to_writer(&mut *out, operation)?;
@@ -133,8 +127,8 @@ pub fn write_history<'a>(out: &mut impl Write, history: impl IntoIterator<Item =
 /// The first line that cannot be read, is not an operation, or contradicts itself.
 pub fn read_history(input: impl BufRead) -> Result<Vec<Operation>, HistoryError> {
     let mut history = Vec::new();
-    for (place, line) in input.lines().enumerate() {
-        let at = |problem: String| HistoryError { line: place + 1, problem };
+    for (number, line) in (1..).zip(input.lines()) {
+        let at = |problem: String| HistoryError { line: number, problem };
         let line = line.map_err(|error| at(error.to_string()))?;
         if line.trim().is_empty() {
             continue;
@@ -148,10 +142,10 @@ pub fn read_history(input: impl BufRead) -> Result<Vec<Operation>, HistoryError>
 
 /// Why a history cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct HistoryError {
-    /// The line, from 1.
+    /// From 1.
     pub line: usize,
-    /// What is wrong with it.
     pub problem: String,
 }
 
@@ -163,7 +157,7 @@ impl fmt::Display for HistoryError {
 
 impl std::error::Error for HistoryError {}
 
-/// `c1 cas k a -> b = true [5, 9]`: the operation, its result and its interval, for people.
+/// `c1 cas k a -> b = true [5, 9]`: the operation, its result and its interval.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.op {
@@ -235,26 +229,26 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let good = examples()[0].1;
-        for (bad, word) in [
+        for (bad, expected) in [
             ("{", "EOF"),
             ("\u{0}", "expected"),
             (r#"{"client":1}"#, "missing field"),
             (&good.replace(r#""value":"v""#, r#""value":null"#), "value does not fit"),
             (&good.replace(r#""result":null"#, r#""result":true"#), "result does not fit"),
-            (&good.replace(r#""return_ns":2"#, r#""return_ns":0"#), "before it was invoked"),
-            (&good.replace(r#""return_ns":2"#, r#""return_ns":null"#), "has returned"),
+            (&good.replace(r#""return_ns":2"#, r#""return_ns":0"#), "before invoke_ns"),
+            (&good.replace(r#""return_ns":2"#, r#""return_ns":null"#), "no return_ns"),
             (&good.replace(r#""op":"put""#, r#""op":"post""#), "unknown variant"),
         ] {
             let error = read_history(format!("{good}\n\n{bad}\n").as_bytes()).expect_err(bad);
             assert_eq!(error.line, 3, "{error}");
-            assert!(error.problem.contains(word), "{error}");
+            assert!(error.problem.contains(expected), "{error}");
         }
         let error = read_history(&b"\xff\n"[..]).expect_err("not UTF-8");
         assert_eq!(error.line, 1);
     }
 
     #[test]
-    fn people_can_read_it() {
+    fn an_operation_is_shown_in_one_line() {
         let lines: Vec<String> = examples().iter().map(|(operation, _)| operation.to_string()).collect();
         assert_eq!(
             lines,

@@ -1,8 +1,8 @@
-//! From a history that has no order to the few operations that show it.
+//! Reduces a history without an order to the few operations that show why.
 //!
-//! Every reduction only *takes demands away*: had the larger history an order, so had the smaller one. Merely leaving
-//! operations out would not do: without its put, every get is a contradiction, and the reader would be shown a read
-//! from nowhere instead of a stale read.
+//! Every reduction only removes constraints: if the larger history has an order, so has the smaller one. Leaving single
+//! operations out would break that: without its put, every get is a contradiction, and the reader would see a read of an
+//! unknown value instead of a stale read.
 
 use super::search::{Search, order_exists};
 use crate::history::{Op, OpResult, OpValue, Operation, Status};
@@ -11,18 +11,18 @@ use std::fmt;
 
 /// Operations of one key that no order explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Counterexample {
-    /// The key.
     pub key: String,
-    /// The operations, by invocation. One that is still open when the contradiction is complete, or whose result does
-    /// not matter for it, is shown as of unknown outcome.
+    /// By invocation. An operation that is open when the contradiction is complete, or whose result does not contribute to it,
+    /// has status unknown.
     pub operations: Vec<Operation>,
-    /// Whether no single reduction is left. Otherwise the budget ended first.
+    /// Whether no single reduction is left. If not, the budget ended first.
     pub minimal: bool,
 }
 
 impl Counterexample {
-    /// Reduces operations of one key that are known to have no order.
+    /// Reduces operations of one key, which have no order.
     pub(super) fn reduce(key: String, operations: Vec<Operation>, budget: u64) -> Self {
         let mut reducer = Reducer { operations, budget };
         reducer.shortest_prefix();
@@ -39,16 +39,16 @@ impl fmt::Display for Counterexample {
         for operation in &self.operations {
             write!(f, "\n  {operation}")?;
         }
-        if self.minimal { Ok(()) } else { write!(f, "\n  (more than needed: the budget ended before the reduction)") }
+        if self.minimal { Ok(()) } else { write!(f, "\n  (not minimal: the budget ended before the reduction)") }
     }
 }
 
-/// Something that can be left out without creating a contradiction.
+/// A part of a history that can be left out without creating a contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    /// An operation that changed nothing, by its place: it only demands.
+    /// The index of an operation that changes nothing: it only constrains.
     Reader(usize),
-    /// All that stores or sees this value (`None`: no value, so the deletes).
+    /// All operations that store or see this value (`None`: no value, so the deletes).
     Value(Option<String>),
 }
 
@@ -58,13 +58,13 @@ struct Reducer {
 }
 
 impl Reducer {
-    /// Whether these have no order, for sure.
+    /// Whether the search proves that these have no order.
     fn fails(&mut self, operations: &[Operation]) -> bool {
         order_exists(operations, &mut self.budget) == Search::Exhausted
     }
 
-    /// Cuts the history after the first return that completes a contradiction. A prefix of a history with an order has
-    /// one too, so the place can be halved in on.
+    /// Cuts the history after the first return that completes a contradiction, by binary search: a prefix of a history with an
+    /// order has an order.
     fn shortest_prefix(&mut self) {
         let known = |operation: &&Operation| operation.status == Status::Ok;
         let mut returns: Vec<u64> = self.operations.iter().filter(known).filter_map(|op| op.return_ns).collect();
@@ -85,7 +85,7 @@ impl Reducer {
         }
     }
 
-    /// Leaves out parts, many at once first, until none can go. False if the budget ended first.
+    /// Leaves out parts, many at once first, until none can be left out. False if the budget ended first.
     fn remove_parts(&mut self) -> bool {
         let mut chunk = self.operations.len().max(1);
         loop {
@@ -103,19 +103,19 @@ impl Reducer {
     }
 }
 
-/// What had happened by `end`: operations open then are of unknown outcome.
+/// The history up to `end`; operations that are open then have status unknown.
 fn prefix(operations: &[Operation], end: u64) -> Vec<Operation> {
     let begun = operations.iter().filter(|operation| operation.invoke_ns <= end).cloned();
     let seen = begun.map(|operation| if operation.return_ns > Some(end) { opened(operation) } else { operation });
     seen.filter(super::matters).collect()
 }
 
-/// The operation with its outcome left open.
+/// The operation with an unknown outcome.
 fn opened(operation: Operation) -> Operation {
     Operation { status: Status::Unknown, result: OpResult::Null, return_ns: None, ..operation }
 }
 
-/// What could be tried to leave out.
+/// The parts that the reduction tries to leave out.
 fn parts(operations: &[Operation]) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     for (place, operation) in operations.iter().enumerate() {
@@ -146,12 +146,12 @@ fn value_of(result: &OpResult) -> Option<String> {
     }
 }
 
-/// The operations without these parts, or none if that could create a contradiction.
+/// The operations without these parts; none if leaving them out could create a contradiction.
 ///
-/// Take an order of all operations, leave out every put and get of a value: each remaining get still follows its own
-/// put directly. What would not survive: a swap from or to that value (so those are never left out), a failed swap (the
-/// state before the value may be the one it expected, so it goes too) and a delete that found a value (what it found
-/// may be gone, so its result is left open).
+/// Take an order of all operations and leave out every put and get of a value: each remaining get still directly follows its
+/// own put. Three kinds of operations need care. A swap from or to the value would break the order, so the value stays. A failed swap
+/// may have expected the state before the value, so it is left out too. A delete that found a value may have found this one,
+/// so its result becomes unknown.
 fn without(operations: &[Operation], parts: &[Part]) -> Option<Vec<Operation>> {
     let readers: BTreeSet<usize> =
         parts.iter().filter_map(|part| if let Part::Reader(at) = part { Some(*at) } else { None }).collect();
@@ -187,7 +187,7 @@ fn without(operations: &[Operation], parts: &[Part]) -> Option<Vec<Operation>> {
     Some(left)
 }
 
-/// Every history that leaving out one part gives, for the test that none makes up a contradiction.
+/// Every history that leaving out one part gives: a test checks that none creates a contradiction.
 #[cfg(test)]
 pub(super) fn all_single_reductions(operations: &[Operation]) -> Vec<Vec<Operation>> {
     let ends: BTreeSet<u64> = operations.iter().filter_map(|operation| operation.return_ns).collect();

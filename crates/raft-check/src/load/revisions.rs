@@ -1,19 +1,19 @@
-//! The order that the revisions claim. An answer says at which revision of the map it was given, so whoever believes
-//! that knows the order; and an order that explains every answer is a proof, whoever it comes from. Looking for one
-//! without the claim takes time exponential in the clients that share a key; checking one takes none to speak of.
+//! The order that the revisions claim. Each answer says at which revision of the map it was given, so the records name their own
+//! order. If that order explains every result it is a proof, whatever its source, and checking it is fast; searching for an
+//! order without the claim takes time exponential in the clients that share a key.
 //!
-//! Must not trust the revisions: a claim that does not hold proves nothing, and the search has the last word.
+//! The revisions are not trusted: a claim that does not hold proves nothing, and then the search decides.
 
 use super::Record;
-use raft_kv::history::{Op, OpResult, OpValue, Status};
+use crate::history::{Op, OpResult, OpValue, Status};
 use std::collections::BTreeMap;
 
-/// Whether the operations of one key, in the order of their revisions, explain all their answers and took place when
-/// they did. Those of unknown outcome are placed where their value was read, else where an answer needs them.
-pub(super) fn holds(records: &[&Record]) -> bool {
+/// Whether the operations of one key, in the order of their revisions, explain all their results and fit their times.
+/// Operations of unknown outcome are placed where their value was read, else where a result needs them.
+pub(super) fn explain(records: &[&Record]) -> bool {
     let mut unplaced = Vec::new();
     let mut state: Option<&str> = None;
-    // All placed so far took effect at or after this time, which is the latest of their invocations.
+    // The latest invocation of the operations placed so far: the next one takes effect at or after it.
     let mut now = 0;
     for record in order(records, &mut unplaced) {
         let known = record.operation.status == Status::Ok;
@@ -36,8 +36,8 @@ pub(super) fn holds(records: &[&Record]) -> bool {
     true
 }
 
-/// The operations with a revision, in order: at each revision the change that made it, then those that saw it, by
-/// invocation, which is the order that leaves each the most time. The others of unknown outcome go to `unplaced`.
+/// The operations with a revision, in order: at each revision the change that made it, then the operations that saw it, by
+/// invocation, which leaves each the most time. Other operations of unknown outcome go to `unplaced`.
 fn order<'a>(records: &[&'a Record], unplaced: &mut Vec<&'a Record>) -> Vec<&'a Record> {
     let read: BTreeMap<&str, u64> = records
         .iter()
@@ -64,7 +64,7 @@ fn order<'a>(records: &[&'a Record], unplaced: &mut Vec<&'a Record>) -> Vec<&'a 
     placed.into_iter().map(|(_, _, _, record)| record).collect()
 }
 
-/// The state after an operation that takes effect in this one; none: its answer does not fit here.
+/// The state after an operation that takes effect in this state; none if its result does not fit.
 fn apply<'a>(record: &'a Record, state: Option<&'a str>) -> Option<Option<&'a str>> {
     let operation = &record.operation;
     let flag = match operation.result {
@@ -88,8 +88,8 @@ fn apply<'a>(record: &'a Record, state: Option<&'a str>) -> Option<Option<&'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_kv::history::Operation;
-    use raft_kv::linearizability::{Verdict, check};
+    use crate::history::Operation;
+    use crate::linearizability::{Verdict, check};
 
     struct Random(u64);
 
@@ -100,23 +100,23 @@ mod tests {
         }
     }
 
-    /// What a real key answers to clients that are always busy, `unknown` of a thousand writes without an answer.
+    /// Records of a correct key under clients that are always busy; `unknown` of a thousand writes get no answer.
     fn truth(random: &mut Random, clients: usize, operations: usize, unknown: u64) -> Vec<Record> {
         let mut free_at = vec![0; clients];
-        let mut moments = Vec::new();
+        let mut times = Vec::new();
         for number in 0..operations {
             let client = (0..clients).min_by_key(|&client| free_at[client]).expect("there are clients");
             let invoke_ns = free_at[client] + random.below(50);
             let return_ns = invoke_ns + 2 + random.below(1000);
             free_at[client] = return_ns + 1;
-            let moment = invoke_ns + random.below(return_ns - invoke_ns + 1);
-            moments.push((moment, number, client, invoke_ns, return_ns));
+            let time = invoke_ns + random.below(return_ns - invoke_ns + 1);
+            times.push((time, number, client, invoke_ns, return_ns));
         }
-        moments.sort_unstable();
+        times.sort_unstable();
         let (mut state, mut modified, mut revision) = (None::<String>, 0, 0);
         let mut seen: Vec<Option<String>> = vec![None; clients];
         let mut records = Vec::new();
-        for (_, number, client, invoke_ns, return_ns) in moments {
+        for (_, number, client, invoke_ns, return_ns) in times {
             let op = [Op::Put, Op::Get, Op::Cas, Op::Delete][random.below(4) as usize];
             let lost = op != Op::Get && random.below(1000) < unknown;
             let applied = !lost || random.below(2) == 0;
@@ -149,18 +149,18 @@ mod tests {
             let return_ns = Some(return_ns);
             let operation = Operation { client, op, key, value, status, result, invoke_ns, return_ns };
             let of_key = if state.is_some() { modified } else { 0 };
-            let told = if op == Op::Get { of_key } else { revision };
-            records.push(Record { operation, revision: told, map_revision: revision });
+            let of_operation = if op == Op::Get { of_key } else { revision };
+            records.push(Record { operation, revision: of_operation, map_revision: revision });
         }
         records
     }
 
     fn claim_holds(records: &[Record]) -> bool {
-        holds(&records.iter().collect::<Vec<_>>())
+        explain(&records.iter().collect::<Vec<_>>())
     }
 
     #[test]
-    fn the_truth_holds_however_many_share_a_key() {
+    fn correct_revisions_prove_the_order_for_any_number_of_clients() {
         for clients in [1, 4, 16, 100] {
             assert!(claim_holds(&truth(&mut Random(clients as u64), clients, 5_000, 0)), "{clients} clients");
         }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_is_linearizable_and_lies_do_not_hold() {
+    fn a_claim_that_holds_is_linearizable_and_false_records_do_not_hold() {
         let (mut held, mut refuted) = (0, 0);
         for seed in 0..3_000 {
             let mut random = Random(seed);

@@ -1,7 +1,8 @@
-//! Is there an order in which these operations, each at one moment between its invocation and its return, give these
-//! results (Herlihy & Wing 1990)? Keys are independent objects, so each is judged alone: linearizability is local.
+//! Linearizability (Herlihy & Wing 1990): is there an order of the operations, each at one instant between its invocation and
+//! its return, that explains every result? Keys are independent objects and linearizability is local, so each key is checked
+//! alone.
 //!
-//! This file must not know how the operations were carried out: it is the independent judge of everything else.
+//! The checker knows only the history. It does not depend on how operations are executed.
 
 mod counterexample;
 mod search;
@@ -14,29 +15,29 @@ use crate::history::{Op, OpResult, OpValue, Operation, Status};
 use search::Search;
 use std::collections::BTreeMap;
 
-/// What became of a history.
+/// The result of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is such an order.
+    /// Such an order exists.
     Linearizable,
-    /// There is none for the operations of one key.
+    /// No order exists for the operations of one key.
     Violation(Counterexample),
-    /// The budget did not suffice for this key, and no other key is in violation.
+    /// The budget ended before this key, the first such one, was decided; no other key is in violation.
+    #[allow(missing_docs)]
     Inconclusive {
-        /// The first undecided key.
         key: String,
-        /// How many operations it has.
+        /// The key's operations.
         operations: usize,
-        /// How many steps were spent on it.
+        /// Steps spent on the key.
         steps: u64,
     },
 }
 
-/// Judges a history. `budget` bounds the steps of the search for each key, and those for reducing a counterexample; a
-/// step is one look at one operation.
+/// Checks a history. `budget` bounds the steps of the search for each key, and those for reducing a counterexample; a step
+/// looks at one operation.
 ///
-/// An operation that returns at the very nanosecond another is invoked counts as concurrent with it. An operation that
-/// contradicts itself ([`Operation::check`]) has no place in any order.
+/// An operation that returns in the same nanosecond as another is invoked counts as concurrent with it. An operation that
+/// contradicts itself ([`Operation::check`]) fits in no order.
 pub fn check(history: &[Operation], budget: u64) -> Verdict {
     let mut keys: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
     for operation in history.iter().filter(|operation| matters(operation)) {
@@ -60,8 +61,8 @@ pub fn check(history: &[Operation], budget: u64) -> Verdict {
     verdict
 }
 
-/// Whether the operation restricts or extends the possible orders at all. One that failed took no effect, and a read of
-/// unknown outcome neither changed nor told anything.
+/// Whether the operation affects which orders are possible. A failed operation has no effect, and a read of unknown outcome
+/// neither changes nor shows a value.
 fn matters(operation: &Operation) -> bool {
     match operation.status {
         Status::Ok => true,
@@ -70,10 +71,10 @@ fn matters(operation: &Operation) -> bool {
     }
 }
 
-/// The value of a key, as a number the search can compare: 0 is no value.
+/// The value of a key, as a number: 0 is no value.
 type State = u32;
 
-/// An operation as the model of one key sees it. `None` as a result: unknown.
+/// An operation in the model of one key. A result of `None` is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Put { new: State, known: bool },
@@ -84,15 +85,18 @@ enum Step {
 }
 
 impl Step {
-    /// The state after this step, if it fits here. A step of unknown outcome that changes nothing does not fit: leaving
-    /// it for later, or for never, allows every order that taking it allows, and more.
+    /// The state after this step, if the step fits here. A step of unknown outcome that changes nothing does not fit: placing it
+    /// later or never allows every order that placing it here allows.
     fn apply(self, state: State) -> Option<State> {
         let (after, fits) = match self {
             Self::Put { new, known } => (new, known || new != state),
             Self::Get { seen } => (state, seen == state),
             Self::Cas { old, new, swapped } => {
                 let matches = old == state;
-                (if matches { new } else { state }, swapped.map_or(matches && new != state, |told| told == matches))
+                (
+                    if matches { new } else { state },
+                    swapped.map_or(matches && new != state, |swapped| swapped == matches),
+                )
             }
             Self::Delete { existed } => (0, existed.unwrap_or(true) == (state != 0)),
             Self::Impossible => (state, false),
@@ -101,10 +105,10 @@ impl Step {
     }
 }
 
-/// Any value that no operation tells from another: never read, never expected by a swap.
+/// Every value that no operation reads or expects: such values need not be distinguished.
 const UNSEEN: State = State::MAX;
 
-/// Numbers for those values of one key that an operation could tell apart. The fewer states, the shorter the search.
+/// Numbers for the values of one key that operations distinguish. Fewer states make a shorter search.
 struct Values<'a>(BTreeMap<&'a str, State>);
 
 impl<'a> Values<'a> {

@@ -1,4 +1,4 @@
-//! The checker against stories whose verdict is known, and against a judge that tries every order.
+//! The checker on histories with a known verdict, and against a checker that tries every order.
 
 use super::{Counterexample, Verdict, check};
 use crate::history::{Op, OpResult, OpValue, Operation, Status};
@@ -45,7 +45,7 @@ fn violation_within(budget: u64, history: &[Operation]) -> Counterexample {
 }
 
 /// The counterexample's operations as text, without the heading.
-fn story(history: &[Operation]) -> Vec<String> {
+fn shown(history: &[Operation]) -> Vec<String> {
     let counterexample = violation(history);
     assert!(counterexample.minimal);
     counterexample.to_string().lines().skip(1).map(|line| line.trim().to_string()).collect()
@@ -61,20 +61,20 @@ fn concurrent_operations_may_be_ordered_either_way() {
 }
 
 #[test]
-fn a_stale_read_is_found_and_told_in_three_lines() {
+fn a_stale_read_is_reduced_to_three_operations() {
     let mut history = vec![put("a", 10, 11), get(Some("a"), 12, 13), put("b", 14, 15), get(Some("a"), 16, 17)];
     let noise = |at: u64| [put(&format!("x{at}"), at, at + 1), get(Some(&format!("x{at}")), at + 2, at + 3)];
     history.extend((0..200).flat_map(|at| noise(100 + at * 10)));
     history.splice(0..0, noise(1));
-    assert_eq!(story(&history), ["c10 put k a ok [10, 11]", "c14 put k b ok [14, 15]", "c16 get k = a [16, 17]"]);
+    assert_eq!(shown(&history), ["c10 put k a ok [10, 11]", "c14 put k b ok [14, 15]", "c16 get k = a [16, 17]"]);
 }
 
 #[test]
 fn a_lost_update_is_found() {
     let history = [put("a", 1, 2), get(Some("a"), 3, 4), get(None, 5, 6)];
-    assert_eq!(story(&history), ["c1 put k a ok [1, 2]", "c5 get k = nothing [5, 6]"]);
+    assert_eq!(shown(&history), ["c1 put k a ok [1, 2]", "c5 get k = nothing [5, 6]"]);
     let history = [cas(None, "a", true, 1, 9), cas(None, "b", true, 2, 8)];
-    assert_eq!(story(&history).len(), 2, "both cannot have found nothing");
+    assert_eq!(shown(&history).len(), 2, "both cannot have found nothing");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_swap_applied_twice_is_found() {
         get(Some("a"), 8, 9),
         get(Some("b"), 10, 11),
     ];
-    assert_eq!(story(&twice).len(), 5, "all but the read of a are needed");
+    assert_eq!(shown(&twice).len(), 5, "all but the read of a are needed");
 }
 
 #[test]
@@ -104,26 +104,26 @@ fn an_unknown_put_may_be_seen_late_or_never() {
     let unreturned = [Operation { return_ns: None, ..unknown.clone() }, get(Some("a"), 3, 4)];
     assert_eq!(check(&unreturned, BUDGET), Verdict::Linearizable);
     let early = [get(Some("a"), 0, 0), unknown.clone()];
-    assert_eq!(story(&early), ["c0 get k = a [0, 0]"]);
+    assert_eq!(shown(&early), ["c0 get k = a [0, 0]"]);
     let twice = [unknown, get(Some("a"), 3, 4), put("b", 5, 6), get(Some("b"), 7, 8), get(Some("a"), 9, 10)];
-    assert_eq!(story(&twice).len(), 4, "once seen and overwritten, it cannot come back");
+    assert_eq!(shown(&twice).len(), 4, "once seen and overwritten, it cannot come back");
 }
 
 #[test]
 fn a_failed_operation_must_never_be_seen() {
     let history = [ended(Status::Fail, put("a", 1, 2)), get(Some("a"), 3, 4)];
-    assert_eq!(story(&history), ["c3 get k = a [3, 4]"]);
+    assert_eq!(shown(&history), ["c3 get k = a [3, 4]"]);
     let history = [put("a", 1, 2), ended(Status::Fail, delete(true, 3, 4)), get(None, 5, 6)];
-    assert_eq!(story(&history).len(), 2);
+    assert_eq!(shown(&history).len(), 2);
 }
 
 #[test]
 fn results_of_deletes_and_failed_swaps_count() {
     let deleted = [put("a", 1, 2), delete(true, 3, 4), delete(false, 5, 6), cas(Some("a"), "b", false, 7, 8)];
     assert_eq!(check(&deleted, BUDGET), Verdict::Linearizable);
-    assert_eq!(story(&[delete(true, 1, 2)]), ["c1 delete k = true [1, 2]"]);
-    assert_eq!(story(&[put("a", 1, 2), delete(false, 3, 4)]).len(), 2);
-    assert_eq!(story(&[put("a", 1, 2), cas(Some("a"), "b", false, 3, 4)]).len(), 2);
+    assert_eq!(shown(&[delete(true, 1, 2)]), ["c1 delete k = true [1, 2]"]);
+    assert_eq!(shown(&[put("a", 1, 2), delete(false, 3, 4)]).len(), 2);
+    assert_eq!(shown(&[put("a", 1, 2), cas(Some("a"), "b", false, 3, 4)]).len(), 2);
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn long_history(unknown_every: u64) -> Vec<Operation> {
 }
 
 #[test]
-fn a_long_history_is_judged_and_its_one_fault_found() {
+fn a_long_history_is_checked_and_its_one_fault_found() {
     assert_eq!(check(&long_history(100), 1_000_000), Verdict::Linearizable);
-    // Forty writes that may come at any time later, and one value that came back: no order, and the search must say so.
+    // Forty writes that may take effect at any later time, and one value that came back: there is no order.
     let mut history = long_history(1_000_000);
     let unknown = (0..40).map(|place| ended(Status::Unknown, put(&format!("u{place}"), place * 1_000, 1)));
     history.extend(unknown.map(|operation| Operation { return_ns: None, ..operation }));
@@ -184,7 +184,7 @@ fn a_long_history_is_judged_and_its_one_fault_found() {
     assert_eq!(counterexample.operations.len(), 3, "{counterexample}");
 }
 
-/// The judge that tries every order of every choice of unknown operations, with the model in its plainest words.
+/// Tries every order of every choice of unknown operations, with the plainest model.
 fn brute_force(history: &[Operation]) -> bool {
     fn extend(left: &[&Operation], state: Option<&str>) -> bool {
         if left.iter().all(|operation| operation.status == Status::Unknown) {
@@ -265,7 +265,7 @@ fn agrees_with_brute_force_and_its_counterexamples_are_genuine() {
 }
 
 #[test]
-fn leaving_a_part_out_never_creates_a_contradiction() {
+fn no_reduction_creates_a_contradiction() {
     let shrunk = Cell::new(0);
     let config = Config { cases: 6_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
@@ -274,7 +274,7 @@ fn leaving_a_part_out_never_creates_a_contradiction() {
         if brute_force(&history) {
             for smaller in super::counterexample::all_single_reductions(&history) {
                 shrunk.set(shrunk.get() + 1);
-                prop_assert!(brute_force(&smaller), "a contradiction was made up: {smaller:?}");
+                prop_assert!(brute_force(&smaller), "a reduction created a contradiction: {smaller:?}");
             }
         }
         Ok(())

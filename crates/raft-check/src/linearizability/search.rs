@@ -1,28 +1,24 @@
-//! The search for an order: Wing & Gong 1993 with Lowe's memory (2017) of what was already tried. A position of the
-//! search is the set of operations placed so far and the state they lead to; one that failed once fails always.
+//! The search for an order: Wing & Gong 1993 with Lowe's memoization (2017). A position of the search is the set of operations
+//! placed so far and the state they lead to; a position that failed once always fails.
 //!
-//! Operations of unknown outcome are what makes a search explode, so they are treated apart: a position is given up,
-//! too, if one failed that differs only in having *more* of them left. They are tried last, for that to happen often,
-//! and those that do the same only in one order.
+//! Operations of unknown outcome make a search explode, so they are treated specially. A position is also given up if one failed that
+//! differs only in having more of them left. They are tried last, which makes that common, and equal ones only in one order.
 //!
-//! Iterative, so that a long history cannot exhaust the stack. This file must not know where the operations come from.
+//! The search is iterative, so a long history cannot exhaust the stack.
 
 use super::{State, Step, Values};
 use crate::history::{Operation, Status};
 use std::collections::BTreeMap;
 
-/// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Search {
-    /// There is an order.
     Found,
-    /// There is none.
+    /// There is no order.
     Exhausted,
-    /// The budget ended first.
     OutOfBudget,
 }
 
-/// Looks for an order of the operations of one key; takes the steps it needs from `budget`.
+/// Searches for an order of the operations of one key; subtracts its steps from `budget`.
 pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search {
     let values = Values::new(operations);
     let steps: Vec<Step> = operations.iter().map(|operation| values.step(operation)).collect();
@@ -33,7 +29,7 @@ pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search
     let mut path: Vec<(usize, usize, State)> = Vec::new();
     let mut state: State = 0;
     let mut choice = line.first_choice();
-    // An unknown operation may never take effect: only the known ones must find a place.
+    // An operation of unknown outcome may never take effect: only the known ones must be placed.
     while placed.known_left > 0 {
         if *budget == 0 {
             return Search::OutOfBudget;
@@ -54,7 +50,7 @@ pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search
             }
             choice = line.choice_after(place);
         } else {
-            // Nothing fits before the first operation that has returned without a place: an earlier choice was wrong.
+            // No operation fits before the first return of one that is not placed: an earlier choice was wrong.
             let Some((place, operation, before)) = path.pop() else { return Search::Exhausted };
             line.unlift(place);
             placed.remove(operation);
@@ -65,8 +61,8 @@ pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search
     Search::Found
 }
 
-/// For each unknown operation the one before it, by invocation, that does the same. They are interchangeable, so it is
-/// enough to place them in that order.
+/// For each unknown operation the previous one, by invocation, with the same step. They are interchangeable, so placing them in
+/// that order is enough.
 fn twins(operations: &[Operation], steps: &[Step]) -> Vec<Option<usize>> {
     let mut unknown: Vec<usize> = (0..operations.len()).collect();
     unknown.retain(|&place| operations[place].status == Status::Unknown);
@@ -79,25 +75,25 @@ fn twins(operations: &[Operation], steps: &[Step]) -> Vec<Option<usize>> {
     twins
 }
 
-/// An end of an operation, by the operation's place in the history.
+/// An invocation or a return, with the index of its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Invoke(usize),
     Return(usize),
 }
 
-/// Invocations and returns in the order of time, numbered from 1, as two doubly linked rings, one of the known and one
-/// of the unknown operations. Placed operations are lifted out and put back in reverse order.
+/// Invocations and returns by time, numbered from 1, as two doubly linked rings: one of the known and one of the unknown
+/// operations. Placed operations are unlinked and relinked in reverse order.
 struct TimeLine {
-    /// By place; none at the heads of the rings, the first and the last place.
+    /// By number; none at the heads of the rings, which are the first and the last.
     events: Vec<Option<Event>>,
     next: Vec<usize>,
     previous: Vec<usize>,
-    /// The place of each invocation's return; its own place if it never returns.
+    /// The number of each invocation's return; its own number if it never returns.
     partner: Vec<usize>,
 }
 
-/// The head of the ring of known operations; that of the unknown ones is the last place.
+/// The head of the ring of known operations; the head of the unknown ones is the last number.
 const KNOWN: usize = 0;
 
 impl TimeLine {
@@ -109,7 +105,7 @@ impl TimeLine {
                 timed.push((returned.max(operation.invoke_ns), Event::Return(place)));
             }
         }
-        // At one nanosecond invocations come first: that makes the operations concurrent.
+        // Invocations sort before returns of the same nanosecond: that makes the operations concurrent.
         timed.sort_unstable();
         let timed = timed.into_iter().map(|(_, event)| Some(event));
         let events: Vec<Option<Event>> = std::iter::once(None).chain(timed).chain([None]).collect();
@@ -142,13 +138,13 @@ impl TimeLine {
         line
     }
 
-    /// The first operation that could come next, with its place: the known ones invoked before any return, then the
-    /// unknown ones.
+    /// The first operation that can come next, with the number of its invocation: the known ones invoked before any return, then
+    /// the unknown ones.
     fn first_choice(&self) -> Option<(usize, usize)> {
         self.choice_from(self.next[KNOWN])
     }
 
-    /// The operation to try when the one invoked at `place` has been tried.
+    /// The operation to try after the one invoked at `place`.
     fn choice_after(&self, place: usize) -> Option<(usize, usize)> {
         self.choice_from(self.next[place])
     }
@@ -165,7 +161,7 @@ impl TimeLine {
         }
     }
 
-    /// The place of the first return; the head of the ring if there is none.
+    /// The number of the first return; the head of the ring if there is none.
     fn first_return(&self) -> usize {
         let mut place = self.next[KNOWN];
         while let Some(Event::Invoke(_)) = self.events[place] {
@@ -201,13 +197,12 @@ impl TimeLine {
     }
 }
 
-/// The set of operations that have a place, as bits: the known ones in the order of invocation, apart from the unknown
-/// ones. The known ones then are nearly a prefix, and what is remembered of a position stays small however long the
-/// history is.
+/// The set of placed operations, as bits: the known ones by invocation, and separately the unknown ones. The known ones are
+/// nearly a prefix, so a remembered position stays small even for a long history.
 struct Placed {
     known: Vec<u64>,
     unknown: Vec<u64>,
-    /// How many known operations have no place yet.
+    /// Known operations that are not placed yet.
     known_left: usize,
     /// For each operation: whether it is known, and its bit.
     bits: Vec<(bool, usize)>,
@@ -250,13 +245,13 @@ impl Placed {
     }
 }
 
-/// Where the search has been: for a state and a set of known operations (cut at both ends, see `is_new`), the smallest
-/// sets of unknown operations it took to get there.
+/// The positions tried: for a state and a set of known operations (cut at both ends, see `is_new`), the smallest sets of
+/// unknown operations that led there.
 #[derive(Default)]
 struct Tried(BTreeMap<(State, usize, Vec<u64>), Vec<Vec<u64>>>);
 
 impl Tried {
-    /// Remembers a position. False if it, or one that has all its unknown operations left and maybe more, was tried.
+    /// Remembers a position. False if it was tried, or one that had at least its unknown operations left.
     fn is_new(&mut self, state: State, placed: &Placed) -> bool {
         let full_words = placed.known.iter().take_while(|word| **word == u64::MAX).count();
         let key = (state, full_words, without_zeros(&placed.known[full_words..]));
@@ -276,7 +271,7 @@ fn without_zeros(words: &[u64]) -> Vec<u64> {
     words[..end].to_vec()
 }
 
-/// Whether all bits of `small` are set in `large`; words that are not there are zero.
+/// Whether all bits of `small` are set in `large`; missing words are zero.
 fn is_subset(small: &[u64], large: &[u64]) -> bool {
     small.iter().enumerate().all(|(place, word)| word & !large.get(place).copied().unwrap_or(0) == 0)
 }
