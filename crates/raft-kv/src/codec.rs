@@ -1,18 +1,15 @@
-//! Commands, queries and their answers as bytes (`proto/kv.proto`) and back.
-//!
-//! Any bytes are legal here: what cannot be read is no value.
+//! Encodes commands, queries and answers (`proto/kv.proto`) and decodes them. Bytes that cannot be decoded give none.
 
 use crate::command::{
     Answer, Command, Compare, Event, EventKind, KeyRange, KeyValue, Query, Refusal, Relation, Response, Target, Txn,
-    TxnOp, TxnResult, Watch,
+    TxnOp, TxnResult, Value, Watch,
 };
-use crate::map::Value;
 use bytes::Bytes;
 use prost::Message;
 use raft_proto::wire::kv;
 
 impl Command {
-    /// As bytes.
+    /// Encodes.
     pub fn encode(self) -> Bytes {
         use kv::kv_command::Kind;
         let kind = match self {
@@ -28,7 +25,7 @@ impl Command {
         kv::KvCommand { kind: Some(kind) }.encode_to_vec().into()
     }
 
-    /// From bytes; none if they are no command.
+    /// Decodes; none if these bytes are not a command.
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         use kv::kv_command::Kind;
         Some(match kv::KvCommand::decode(bytes.clone()).ok()?.kind? {
@@ -110,7 +107,7 @@ fn txn_from_wire(txn: kv::Txn) -> Option<Txn> {
 }
 
 impl Response {
-    /// As bytes.
+    /// Encodes.
     pub fn encode(self) -> Bytes {
         use kv::kv_response::Kind;
         let kind = match self {
@@ -135,7 +132,7 @@ impl Response {
         kv::KvResponse { kind: Some(kind) }.encode_to_vec().into()
     }
 
-    /// From bytes; none if they are no response.
+    /// Decodes; none if these bytes are not a response.
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         use kv::kv_response::Kind;
         Some(match kv::KvResponse::decode(bytes.clone()).ok()?.kind? {
@@ -178,7 +175,7 @@ fn result_from_wire(result: kv::TxnResult) -> Option<TxnResult> {
 }
 
 impl Query {
-    /// As bytes.
+    /// Encodes.
     pub fn encode(self) -> Bytes {
         use kv::kv_query::Kind;
         let kind = match self {
@@ -193,7 +190,7 @@ impl Query {
         kv::KvQuery { kind: Some(kind) }.encode_to_vec().into()
     }
 
-    /// From bytes; none if they are no query.
+    /// Decodes; none if these bytes are not a query.
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         use kv::kv_query::Kind;
         Some(match kv::KvQuery::decode(bytes.clone()).ok()?.kind? {
@@ -209,7 +206,7 @@ impl Query {
 }
 
 impl Answer {
-    /// As bytes.
+    /// Encodes.
     pub fn encode(self) -> Bytes {
         use kv::kv_answer::Kind;
         let kind = match self {
@@ -229,7 +226,7 @@ impl Answer {
         kv::KvAnswer { kind: Some(kind) }.encode_to_vec().into()
     }
 
-    /// From bytes; none if they are no answer.
+    /// Decodes; none if these bytes are not an answer.
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         use kv::kv_answer::Kind;
         Some(match kv::KvAnswer::decode(bytes.clone()).ok()?.kind? {
@@ -269,7 +266,7 @@ pub(crate) fn event_to_wire(event: Event) -> kv::KvEvent {
     kv::KvEvent { key, revision, previous_revision, kind: Some(kind) }
 }
 
-/// None if it does not say what happened.
+/// None if it has no kind.
 pub(crate) fn event_from_wire(event: kv::KvEvent) -> Option<Event> {
     use kv::kv_event::Kind;
     let kv::KvEvent { key, revision, previous_revision, kind } = event;
@@ -341,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_command_does_not_know_is_refused_whole() {
+    fn an_unknown_part_makes_the_whole_command_malformed() {
         let unknown = |relation, target| {
             let compare = kv::Compare { key: bytes("k"), relation, target };
             let txn = kv::Txn { compares: vec![compare], ..kv::Txn::default() };
@@ -350,9 +347,9 @@ mod tests {
         let version = Some(kv::compare::Target::Version(1));
         assert!(Command::decode(&unknown(3, version.clone())).is_some());
         assert_eq!(Command::decode(&unknown(4, version)), None, "a relation of another version");
-        assert_eq!(Command::decode(&unknown(0, None)), None, "nothing is compared");
+        assert_eq!(Command::decode(&unknown(0, None)), None, "no target");
         let txn = kv::Txn { success: vec![kv::TxnOp { kind: None }], ..kv::Txn::default() };
         let nothing = kv::KvCommand { kind: Some(kv::kv_command::Kind::Txn(txn)) };
-        assert_eq!(Command::decode(&nothing.encode_to_vec().into()), None, "an operation that is none");
+        assert_eq!(Command::decode(&nothing.encode_to_vec().into()), None, "an operation without a kind");
     }
 }

@@ -1,95 +1,82 @@
-//! Commands, queries and their answers, as values. How they look as bytes is `codec`'s business.
+//! Commands, queries and their answers, as values; `codec` encodes them.
 
-pub use crate::range::{KeyRange, KeyValue, MAX_RANGE_BYTES, MAX_RANGE_KEYS};
-pub use crate::txn::{Compare, MAX_TXN_ANSWER_BYTES, MAX_TXN_OPS, Relation, Target, Txn, TxnOp, TxnResult};
-pub use crate::watch::Watch;
-pub use crate::window::{Event, EventKind};
+#![allow(missing_docs)]
+
 use bytes::Bytes;
+use std::fmt;
+
+/// The most keys in one answer.
+pub const MAX_RANGE_KEYS: u64 = 10_000;
+/// The most bytes of keys and values in one answer, beyond the first key.
+pub const MAX_RANGE_BYTES: u64 = 4 << 20;
+/// The most compares, and the most operations in each list, of a transaction.
+pub const MAX_TXN_OPS: usize = 128;
+/// The most bytes of keys and values that a transaction reads: its session remembers the answer.
+pub const MAX_TXN_ANSWER_BYTES: u64 = 1 << 20;
 
 /// A change to the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// Set a key.
     Put {
-        /// The key.
         key: Bytes,
-        /// The value.
         value: Bytes,
-        /// How long it lives, in milliseconds; 0: until it is removed. The time begins when the leader applies this, and anew
-        /// with every next leader: never shorter, perhaps longer.
+        /// How long the key lives, in milliseconds; 0: until it is removed. The leader counts from when it applies the command;
+        /// a new leader restarts the count, so a key can expire late but never early.
         ttl_ms: u64,
     },
-    /// Remove a key.
     Delete {
-        /// The key.
         key: Bytes,
     },
     /// Compare and swap: set a key if it has the expected value.
     Cas {
-        /// The key.
         key: Bytes,
-        /// The expected value; none: the key must not be there.
+        /// None: the key must be absent.
         expected: Option<Bytes>,
-        /// The value to set.
         value: Bytes,
     },
-    /// Compare several keys, then read and change several.
     Txn(Txn),
-    /// Remove the keys that have a time to live and were last set at these revisions. The leader's word; from a client it is
-    /// a deletion like any other.
+    /// Remove those of these keys that have a time to live and were last set at the given revision. The leader proposes it; from a
+    /// client it is an ordinary deletion.
     Expire {
-        /// The keys, and the revisions that set them.
         keys: Vec<(Bytes, u64)>,
     },
 }
 
-/// The answer to a [`Command`].
+/// The answer to a [`Command`]. `revision` is the map's revision after the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The key is set.
     Put {
-        /// The map's revision after it.
         revision: u64,
     },
-    /// The key is not there any more.
     Delete {
-        /// The map's revision after it.
         revision: u64,
-        /// Whether it was there.
         existed: bool,
     },
-    /// The values were compared.
     Cas {
-        /// Whether the key had the expected value and was set.
         swapped: bool,
-        /// The map's revision after it.
         revision: u64,
-        /// The value found; none: the key was not there.
+        /// The value found; none: the key was absent.
         actual: Option<Bytes>,
     },
-    /// One of the lists was carried out.
     Txn {
-        /// Whether all compares held, so that it was `success`.
+        /// Whether all compares held, so that `success` was executed.
         succeeded: bool,
-        /// The map's revision after it.
         revision: u64,
-        /// What came of each operation, in order.
+        /// One for each operation of the executed list.
         results: Vec<TxnResult>,
     },
-    /// Keys whose time was up are removed.
     Expire {
-        /// The map's revision after it.
         revision: u64,
-        /// How many.
+        /// How many keys.
         removed: u64,
     },
-    /// The command is refused; nothing changed.
+    /// The command was refused; nothing changed.
     Refused(Refusal),
-    /// The command could not be read; nothing changed.
+    /// The command could not be decoded; nothing changed.
     Malformed,
 }
 
-/// Why a command is refused.
+/// Why a transaction is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// More compares or operations than [`MAX_TXN_OPS`].
@@ -100,72 +87,224 @@ pub enum Refusal {
     AnswerTooLarge,
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooMany => write!(f, "a transaction has at most {MAX_TXN_OPS} compares, and operations in each list"),
-            Self::DuplicateKey => f.write_str("a list of a transaction changes each key once at most"),
+            Self::TooMany => {
+                write!(f, "a transaction has at most {MAX_TXN_OPS} compares and {MAX_TXN_OPS} operations in each list")
+            }
+            Self::DuplicateKey => f.write_str("a list of a transaction changes each key at most once"),
             Self::AnswerTooLarge => write!(f, "a transaction reads at most {MAX_TXN_ANSWER_BYTES} bytes"),
         }
     }
 }
 
-/// A question about the map.
+/// A query of the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    /// The value of a key.
     Get {
-        /// The key.
         key: Bytes,
     },
-    /// The keys of a range and their values, in the order of the keys.
+    /// The keys of a range and their values, by key.
     Range {
-        /// The range.
         range: KeyRange,
-        /// The most keys; 0, or more than [`MAX_RANGE_KEYS`]: that many.
+        /// The most keys; 0, or more than [`MAX_RANGE_KEYS`]: [`MAX_RANGE_KEYS`].
         limit: u64,
-        /// The most bytes of keys and values beyond the first key; 0, or more than [`MAX_RANGE_BYTES`]: that many.
+        /// The most bytes of keys and values beyond the first key; 0, or more than [`MAX_RANGE_BYTES`]: [`MAX_RANGE_BYTES`].
         max_bytes: u64,
     },
     /// The changes of a range from a revision on. Only for watches.
     Watch(Watch),
 }
 
-/// The answer to a [`Query`].
+/// The answer to a [`Query`]. `revision` is the map's revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The value of a key.
     Got {
-        /// The value; none: the key is not there.
+        /// None: the key is absent.
         value: Option<Bytes>,
-        /// The revision of the key's last change; 0 if it is not there.
+        /// The revision of the key's last change; 0 if the key is absent.
         modified_revision: u64,
-        /// The map's revision.
         revision: u64,
     },
-    /// The keys of a range and their values.
     Ranged {
-        /// Ascending by key.
+        /// By key.
         entries: Vec<KeyValue>,
-        /// Whether the range holds more keys behind these.
+        /// Whether the range has more keys after these.
         more: bool,
-        /// The map's revision.
         revision: u64,
     },
     /// All changes of a range in some revisions.
     Changes {
-        /// In the order in which they happened; none, if this only says that the watch has begun.
+        /// By revision. None if this only says that the watch has begun.
         events: Vec<Event>,
-        /// Everything up to this revision has been said; the watch goes on behind it.
+        /// Every change up to this revision has been sent; the watch continues after it.
         through: u64,
     },
-    /// The changes that were asked for are not remembered any more.
+    /// The map no longer remembers the requested changes.
     Compacted {
-        /// The first revision whose changes are remembered.
+        /// The first revision whose changes it remembers.
         oldest: u64,
-        /// The map's revision.
         revision: u64,
     },
-    /// The query could not be read, or is one for a watch where none is meant.
+    /// The query could not be decoded, or is a watch where none is allowed.
     Malformed,
+}
+
+/// A value with its revisions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    pub data: Bytes,
+    /// The map's revision when the key was last created.
+    pub created_revision: u64,
+    /// The map's revision when the key was last set.
+    pub modified_revision: u64,
+    /// How often the key was set since it was created; from 1.
+    pub version: u64,
+    /// How long the key lives, in milliseconds; 0: until it is removed.
+    pub ttl_ms: u64,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue {
+    pub key: Bytes,
+    pub value: Value,
+}
+
+/// The keys from `start` up to, but excluding, `end`. The default is all keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyRange {
+    pub start: Bytes,
+    /// None: the range has no end.
+    pub end: Option<Bytes>,
+}
+
+impl KeyRange {
+    /// One key.
+    pub fn key(key: &[u8]) -> Self {
+        let end = key.iter().copied().chain([0]).collect();
+        Self { start: Bytes::copy_from_slice(key), end: Some(end) }
+    }
+
+    /// All keys that begin with `prefix`.
+    pub fn prefix(prefix: &[u8]) -> Self {
+        // The first key after them: the prefix with its last byte incremented. A last byte of 255 is dropped first; if no byte
+        // is left, the range has no end.
+        let kept = prefix.iter().rposition(|&byte| byte < u8::MAX);
+        let end = kept.map(|last| prefix[..last].iter().copied().chain([prefix[last] + 1]).collect());
+        Self { start: Bytes::copy_from_slice(prefix), end }
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
+    }
+}
+
+/// A query for changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    pub range: KeyRange,
+    /// The first revision; 0: the next one that the node applies.
+    pub from: u64,
+    /// Whether the client knows that the watch has begun.
+    pub begun: bool,
+}
+
+/// A change of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub key: Bytes,
+    /// The map's revision with this change.
+    pub revision: u64,
+    /// The revision that had set the key before; 0: the key was absent.
+    pub previous_revision: u64,
+    pub kind: EventKind,
+}
+
+/// A kind of change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    Put(Value),
+    Delete,
+    /// The key was removed because its time to live ended.
+    Expire,
+}
+
+/// A transaction: executes `success` if all compares hold, `failure` if not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    pub compares: Vec<Compare>,
+    pub success: Vec<TxnOp>,
+    pub failure: Vec<TxnOp>,
+}
+
+/// A condition on a key: what is found relates to the target in this way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compare {
+    pub key: Bytes,
+    pub relation: Relation,
+    pub target: Target,
+}
+
+impl Compare {
+    /// The key is absent.
+    pub fn absent(key: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), relation: Relation::Equal, target: Target::Version(0) }
+    }
+
+    /// The key is present.
+    pub fn present(key: impl Into<Bytes>) -> Self {
+        Self { key: key.into(), relation: Relation::Greater, target: Target::Version(0) }
+    }
+}
+
+/// How what is found relates to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    Equal,
+    NotEqual,
+    Less,
+    Greater,
+}
+
+/// What of a key is compared, and with what. The numbers of an absent key are 0; its value satisfies no relation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The value, byte by byte.
+    Value(Bytes),
+    /// See [`Value::version`].
+    Version(u64),
+    /// See [`Value::created_revision`].
+    Created(u64),
+    /// See [`Value::modified_revision`].
+    Modified(u64),
+}
+
+/// An operation of a transaction. It sees the effects of the operations before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TxnOp {
+    Put {
+        key: Bytes,
+        value: Bytes,
+        /// See [`Command::Put`].
+        ttl_ms: u64,
+    },
+    Delete {
+        key: Bytes,
+    },
+    Get {
+        key: Bytes,
+    },
+}
+
+/// The result of a [`TxnOp`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TxnResult {
+    Put,
+    Delete {
+        existed: bool,
+    },
+    /// None: the key is absent.
+    Got(Option<KeyValue>),
 }

@@ -1,19 +1,12 @@
 //! The default state machine: a key-value map in which every change has a revision.
 //!
-//! In reading order: `map` is the state and `window` the latest changes it remembers; `command` has the commands, queries and
-//! answers, of which `range`, `txn` and `watch` execute the longer ones; `codec` encodes them, `machine` makes the map a
-//! [`raft_node::StateMachine`], `snapshot` encodes the state.
+//! `command` has the commands, queries and answers, `codec` encodes them. `map` (feature `map`, on by default) is the state and
+//! makes it a `raft_node::StateMachine`; clients do without it.
 
 mod codec;
 pub mod command;
-mod machine;
+#[cfg(feature = "map")]
 mod map;
-mod range;
-mod snapshot;
-mod txn;
-mod watch;
-mod window;
 
-pub use map::{KvMap, Value};
-pub use snapshot::MapSnapshot;
-pub use window::WindowLimits;
+#[cfg(feature = "map")]
+pub use map::{KvMap, MapSnapshot, WindowLimits};

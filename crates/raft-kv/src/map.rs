@@ -1,45 +1,43 @@
-//! The map itself: keys, values and revisions. The map's revision is the number of changes so far, and every value
-//! knows the revision that created its key and the one that last changed it.
+//! The map: keys, values and revisions. The map's revision is the number of changes so far; a value has the revision that
+//! created its key and the one that last set it.
 //!
-//! The map shares its structure with its copies, so that a copy costs the same however large it is: a snapshot is one,
-//! and so is what a transaction works on. This file must not know how commands look as bytes, nor about clocks: a key whose
-//! time is up is removed by a command like any other.
+//! Copies share the map's structure, so a copy costs the same for any size: a snapshot is a copy, and a transaction works on
+//! one. In reading order: `window` has the latest changes, `range`, `txn` and `watch` execute the queries and commands that
+//! take more than a line, `machine` makes the map a state machine, `snapshot` encodes it.
+//!
+//! The map knows neither encodings nor clocks: a command removes a key whose time to live has ended.
 
-use crate::window::{Event, EventKind, Window, WindowLimits};
+mod machine;
+mod range;
+mod snapshot;
+mod txn;
+mod watch;
+mod window;
+
+pub use snapshot::MapSnapshot;
+pub use window::WindowLimits;
+
+use crate::command::{Event, EventKind, Value};
 use bytes::Bytes;
 use rpds::RedBlackTreeMapSync;
+use window::Window;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The entries, in the order of the keys.
+/// By key.
 pub(crate) type Entries = RedBlackTreeMapSync<Bytes, Value>;
 
 /// A map with revisions.
 ///
 /// Invariant: `content` is the wrapping sum of the hashes of all entries, so [`state_hash`](Self::state_hash) costs
-/// the same however large the map is; `timed` has exactly one place for each entry that has a time to live.
+/// the same however large the map is; `timed` has one item for each entry with a time to live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvMap {
     entries: Entries,
-    /// By the revision that set them: in the order in which they were set.
+    /// The keys with a time to live, by the revision that set them, and the time.
     timed: RedBlackTreeMapSync<(u64, Bytes), u64>,
     revision: u64,
     content: u128,
     window: Window,
-}
-
-/// A value and its history in three numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Value {
-    /// The value.
-    pub data: Bytes,
-    /// The map's revision when the key was last set without being there.
-    pub created_revision: u64,
-    /// The map's revision when the key was last set.
-    pub modified_revision: u64,
-    /// How often the key was set since it was last not there; from 1.
-    pub version: u64,
-    /// How long it lives, in milliseconds; 0: until it is removed.
-    pub ttl_ms: u64,
 }
 
 impl Default for KvMap {
@@ -49,18 +47,18 @@ impl Default for KvMap {
 }
 
 impl KvMap {
-    /// An empty map of revision 0, which remembers as many changes as is usual.
+    /// An empty map of revision 0 with the default limits.
     pub fn new() -> Self {
         Self::with_limits(WindowLimits::default())
     }
 
-    /// An empty map of revision 0. The limits must be **the same on all nodes of a cluster, for ever**: what is remembered is
-    /// part of the state.
+    /// An empty map of revision 0. The limits must be **the same on all nodes of a cluster and never change**: the remembered
+    /// changes are part of the state.
     pub fn with_limits(limits: WindowLimits) -> Self {
         Self::from_parts(Entries::new_sync(), 0, Window::new(limits))
     }
 
-    /// The map with this content, which some map once had.
+    /// A map with this content.
     pub(crate) fn from_parts(entries: Entries, revision: u64, window: Window) -> Self {
         let (mut content, mut timed) = (0u128, RedBlackTreeMapSync::new_sync());
         for (key, value) in &entries {
@@ -72,17 +70,17 @@ impl KvMap {
         Self { entries, timed, revision, content, window }
     }
 
-    /// How many changes the map has seen.
+    #[allow(missing_docs)]
     pub fn revision(&self) -> u64 {
         self.revision
     }
 
-    /// How many keys are there.
+    /// How many keys the map has.
     pub fn len(&self) -> usize {
         self.entries.size()
     }
 
-    /// Whether no key is there.
+    /// Whether the map has no key.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -97,18 +95,15 @@ impl KvMap {
         self.entries.iter()
     }
 
-    /// The same, to look for ranges in it.
     pub(crate) const fn entries(&self) -> &Entries {
         &self.entries
     }
 
-    /// The changes that are remembered.
     pub(crate) const fn window(&self) -> &Window {
         &self.window
     }
 
-    /// The keys that have a time to live and were set after revision `after`, with the revision and the time in
-    /// milliseconds, in the order of the revisions.
+    /// The keys with a time to live that were set after revision `after`, by revision: revision, key, time in milliseconds.
     pub(crate) fn timed_after(&self, after: u64) -> impl Iterator<Item = (u64, &Bytes, u64)> {
         let from = (after.saturating_add(1), Bytes::new());
         self.timed.range(from..).map(|((revision, key), ttl)| (*revision, key, *ttl))
@@ -124,12 +119,12 @@ impl KvMap {
         self.change(|change| change.put(key, data, ttl_ms));
     }
 
-    /// Removes a key; whether it was there. If not, nothing changes.
+    /// Removes a key and returns whether it existed. If not, nothing changes.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         self.change(|change| change.remove(key, EventKind::Delete))
     }
 
-    /// Sets a key if its value is the expected one (`None`: it is not there). Whether it was; if not, nothing changes.
+    /// Sets a key if its value is the expected one (`None`: the key is absent), and returns whether it was.
     pub fn compare_and_swap(&mut self, key: &[u8], expected: Option<&[u8]>, data: &[u8]) -> bool {
         let matches = self.get(key).map(|value| &*value.data) == expected;
         if matches {
@@ -138,7 +133,8 @@ impl KvMap {
         matches
     }
 
-    /// Removes a key whose time is up, in a change that removes others, too.
+    /// Removes, in one change, those of these keys that have a time to live and were last set at the given revision. Returns how
+    /// many.
     pub(crate) fn expire<'a>(&mut self, keys: impl IntoIterator<Item = (&'a Bytes, u64)>) -> u64 {
         let is_due = |value: &Value, revision| value.ttl_ms > 0 && value.modified_revision == revision;
         self.change(|change| {
@@ -149,7 +145,7 @@ impl KvMap {
         })
     }
 
-    /// Makes changes that all have the next revision, each of another key; if there are none the revision stays.
+    /// Makes changes of different keys, all at the next revision. Without a change the revision stays.
     pub(crate) fn change<T>(&mut self, make: impl FnOnce(&mut Change<'_>) -> T) -> T {
         let mut change = Change { revision: self.revision.saturating_add(1), map: self, events: Vec::new() };
         let result = make(&mut change);
@@ -161,8 +157,8 @@ impl KvMap {
         result
     }
 
-    /// A hash of everything in the map. Equal maps have equal hashes, whatever way they came to be. Against accidents,
-    /// not against an adversary: a sum of XXH3 hashes is easy to forge.
+    /// A hash of the whole state: equal maps have equal hashes. It detects accidents, not adversaries: a sum of XXH3 hashes is
+    /// easy to forge.
     pub fn state_hash(&self) -> u128 {
         let mut hasher = Xxh3::new();
         hasher.update(&self.content.to_le_bytes());
@@ -172,7 +168,7 @@ impl KvMap {
     }
 }
 
-/// Changes under way, all of one revision.
+/// Changes in progress, all at one revision.
 pub(crate) struct Change<'a> {
     pub(crate) map: &'a mut KvMap,
     revision: u64,
@@ -180,10 +176,9 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Sets a key.
     pub(crate) fn put(&mut self, key: &[u8], data: &[u8], ttl_ms: u64) {
         let previous = self.forget(key);
-        // Copies of their own: slices of the buffer they arrived in would keep that whole buffer alive with them.
+        // Copied: a slice would keep the whole buffer in which it arrived alive.
         let (key, data) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(data));
         let value = Value {
             data,
@@ -202,7 +197,7 @@ impl Change<'_> {
         self.events.push(Event { key, revision, previous_revision, kind: EventKind::Put(value) });
     }
 
-    /// Removes a key, and remembers it as `kind`; whether it was there.
+    /// Removes a key, remembers it as `kind`, and returns whether it existed.
     pub(crate) fn remove(&mut self, key: &[u8], kind: EventKind) -> bool {
         let Some(previous) = self.forget(key) else { return false };
         self.map.entries.remove_mut(key);
@@ -211,7 +206,7 @@ impl Change<'_> {
         true
     }
 
-    /// Takes what belongs to a key out of the sums; it is about to be replaced or removed.
+    /// Subtracts a key's value from the sums, before it is replaced or removed.
     fn forget(&mut self, key: &[u8]) -> Option<Value> {
         let (key, previous) = self.map.entries.get_key_value(key)?;
         let (key, previous) = (key.clone(), previous.clone());
@@ -223,7 +218,7 @@ impl Change<'_> {
     }
 }
 
-/// The hash of one entry. Lengths go in front, so that no two entries run together to the same bytes.
+/// The hash of one entry. The key's length comes first, so that different entries never hash the same bytes.
 pub(crate) fn hash_of(key: &[u8], value: &Value) -> u128 {
     let mut hasher = Xxh3::new();
     hasher.update(&(key.len() as u64).to_le_bytes());

@@ -1,4 +1,4 @@
-//! The map against a plain one, and its sums against those computed afresh.
+//! The map against a plain one, and its incremental sums against new ones.
 
 use super::*;
 use proptest::prelude::*;
@@ -107,8 +107,7 @@ fn every_field_changes_the_hash() {
 }
 
 proptest! {
-    /// The sums and indices kept up to date are those computed afresh, whatever happened before, and the content is that of
-    /// a plain map.
+    /// The incremental sums and indices equal those of a new map, and the content equals that of a plain map.
     #[test]
     fn the_map_is_a_map(changes in proptest::collection::vec((0..6u8, 0..5u8, 0..3u8), 0..60)) {
         let (mut map, mut plain) = (KvMap::with_limits(WindowLimits { events: 7, bytes: 1 << 20 }), BTreeMap::new());

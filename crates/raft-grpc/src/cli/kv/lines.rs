@@ -49,7 +49,7 @@ pub(super) fn results(results: &[TxnResult]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_kv::Value;
+    use raft_kv::command::Value;
 
     fn found(key: &'static [u8], data: &'static [u8]) -> KeyValue {
         let value = Value { data: data.into(), created_revision: 1, modified_revision: 7, version: 2, ttl_ms: 0 };

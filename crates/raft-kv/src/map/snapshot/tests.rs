@@ -1,4 +1,4 @@
-//! Golden bytes, every way to be no snapshot, and any bytes at all.
+//! Golden bytes, every kind of malformed snapshot, and arbitrary bytes.
 
 use super::*;
 use proptest::prelude::*;
@@ -17,9 +17,9 @@ fn map() -> KvMap {
 /// In chunks of so many bytes.
 fn whole(map: &KvMap, chunk: usize) -> Bytes {
     let (mut source, mut bytes) = (map.snapshot(), Vec::new());
-    while let Some(piece) = source.next_chunk(chunk) {
-        assert!(!piece.is_empty() && piece.len() <= chunk.max(1), "{} bytes", piece.len());
-        bytes.extend(piece);
+    while let Some(part) = source.next_chunk(chunk) {
+        assert!(!part.is_empty() && part.len() <= chunk.max(1), "{} bytes", part.len());
+        bytes.extend(part);
     }
     assert_eq!(source.next_chunk(chunk), None, "that was all");
     bytes.into()
@@ -29,7 +29,7 @@ fn restored(bytes: &Bytes) -> Result<KvMap, String> {
     decode(bytes, map().window().limits()).map_err(|error| error.to_string())
 }
 
-/// These fields under a checksum that is theirs.
+/// These fields and their checksum.
 fn sealed(snapshot: &kv::KvSnapshot) -> Bytes {
     with_sum(snapshot.encode_to_vec())
 }
@@ -66,8 +66,8 @@ fn however_it_is_cut_the_bytes_are_the_same_and_what_changes_meanwhile_is_not_in
     let mut bytes = source.next_chunk(30).expect("it has begun").to_vec();
     map.put(b"b", b"3");
     map.delete(b"large");
-    while let Some(piece) = source.next_chunk(30) {
-        bytes.extend(piece);
+    while let Some(chunk) = source.next_chunk(30) {
+        bytes.extend(chunk);
     }
     assert_eq!(Bytes::from(bytes), all);
 }
@@ -109,7 +109,7 @@ fn what_a_map_would_not_write_is_refused_and_changes_nothing() {
         (vec![], vec![at(vec![delete(3, 0)])], "revision 3 contradicts"),
         (vec![], vec![at(vec![event(b"k", 3, 1, EventKind::Put(value(3, 3, 1)))])], "revision 3 contradicts"),
         (vec![], vec![at(vec![event(b"k", 3, 2, EventKind::Put(value(1, 2, 2)))])], "revision 3 contradicts"),
-        (vec![], vec![at(vec![unsaid])], "what happened"),
+        (vec![], vec![at(vec![unsaid])], "no kind"),
         (
             vec![],
             vec![
@@ -145,9 +145,12 @@ fn bytes_that_say_the_same_in_another_way_are_refused() {
         ([b"\x08\x02\x10\x01", &event[..], entry].concat(), "out of order"),
         ([b"\x08\x02", &entry[..], event, b"\x10\x01"].concat(), "created 1"),
         ([&good[..], b"\x32\x00"].concat(), "out of order"),
-        ([b"\x08\x02\x10\x01\x1a\x0b\x0a\x01a\x18\x01\x20\x01\x28\x01\x30\x00", &event[..]].concat(), "as it would be"),
-        ([b"\x08\x02\x10\x01\x1a\x09\x18\x01\x0a\x01a\x20\x01\x28\x01", &event[..]].concat(), "as it would be"),
-        ([b"\x08\x02\x10\x01\x1a\x89\x00\x0a\x01a\x18\x01\x20\x01\x28\x01", &event[..]].concat(), "no end"),
+        (
+            [b"\x08\x02\x10\x01\x1a\x0b\x0a\x01a\x18\x01\x20\x01\x28\x01\x30\x00", &event[..]].concat(),
+            "shortest encoding",
+        ),
+        ([b"\x08\x02\x10\x01\x1a\x09\x18\x01\x0a\x01a\x20\x01\x28\x01", &event[..]].concat(), "shortest encoding"),
+        ([b"\x08\x02\x10\x01\x1a\x89\x00\x0a\x01a\x18\x01\x20\x01\x28\x01", &event[..]].concat(), "longer than"),
         (b"\x08\x02\x10\x00".to_vec(), "revision 0"),
     ];
     for (bytes, words) in table {
@@ -182,7 +185,7 @@ proptest! {
         prop_assert_eq!(restored, map);
     }
 
-    /// Any bytes: also those under a checksum that is theirs, which are all that gets past the first look.
+    /// Arbitrary bytes, with and without a correct checksum.
     #[test]
     fn any_bytes_are_restored_or_refused(
         garbage in proptest::collection::vec(any::<u8>(), 0..64), place in any::<prop::sample::Index>(), byte: u8,

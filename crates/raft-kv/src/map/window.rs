@@ -1,19 +1,18 @@
-//! What has changed lately: the events of the latest revisions, bounded by number and bytes. It is part of the state, so
-//! that a watch can go on at any node, also at one that has been set to a snapshot.
+//! The window: the events of the latest revisions, bounded in number and bytes. It is part of the state, so a watch can
+//! continue at any node, also at one that installed a snapshot.
 //!
-//! The oldest revisions are forgotten whole, as soon as the limits are passed; the newest is always there, however large.
-//! This file must not know who watches.
+//! Past the limits the oldest revisions are forgotten whole. The newest revision always stays, whatever its size.
 
-use crate::map::{Value, hash_of};
-use bytes::Bytes;
+use super::hash_of;
+use crate::command::{Event, EventKind};
 use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
-/// What an event counts beside its key and value: about what it takes in memory.
+/// The bytes of an event without its key and value: about its share of memory.
 const EVENT_BYTES: u64 = 128;
 
-/// How much is remembered.
+/// How many changes the map remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
     /// The most events; 0 counts as 1. Default 10 000.
@@ -28,32 +27,8 @@ impl Default for WindowLimits {
     }
 }
 
-/// A change of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// The key.
-    pub key: Bytes,
-    /// The map's revision with it.
-    pub revision: u64,
-    /// The revision that had set the key before; 0: it was not there.
-    pub previous_revision: u64,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-/// What happens to a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It is set: what belongs to it from then on.
-    Put(Value),
-    /// It is removed.
-    Delete,
-    /// It is removed because its time is up.
-    Expire,
-}
-
 impl Event {
-    /// The bytes of its key and value.
+    /// The bytes of key and value.
     pub(crate) fn size(&self) -> usize {
         let value = if let EventKind::Put(value) = &self.kind { value.data.len() } else { 0 };
         self.key.len().saturating_add(value)
@@ -77,17 +52,15 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Nothing is remembered.
     pub(crate) fn new(limits: WindowLimits) -> Self {
         Self { limits, revisions: RedBlackTreeMapSync::new_sync(), events: 0, bytes: 0, content: 0 }
     }
 
-    /// How much it may remember.
     pub(crate) const fn limits(&self) -> WindowLimits {
         self.limits
     }
 
-    /// The next revision was made of these events. Forgets the oldest ones, if the limits ask for it.
+    /// Adds the events of the next revision, and forgets the oldest revisions while the limits are exceeded.
     pub(crate) fn push(&mut self, revision: u64, events: Vec<Event>) {
         self.events = self.events.saturating_add(events.len() as u64);
         self.bytes = events.iter().fold(self.bytes, |sum, event| sum.saturating_add(event.bytes()));
@@ -107,17 +80,17 @@ impl Window {
         self.events > self.limits.events || self.bytes > self.limits.bytes
     }
 
-    /// The first revision that is remembered; none: there was none yet.
+    /// The first remembered revision; none before the first change.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.revisions.first().map(|(&revision, _)| revision)
     }
 
-    /// The revisions from this one on, as far as they are remembered, and their events.
+    /// The remembered revisions from this one on, and their events.
     pub(crate) fn from(&self, revision: u64) -> impl Iterator<Item = (u64, &[Event])> {
         self.revisions.range(revision..).map(|(&revision, events)| (revision, &**events))
     }
 
-    /// A hash of everything that is remembered.
+    /// A hash of all remembered events.
     pub(crate) const fn hash(&self) -> u128 {
         self.content
     }
@@ -143,6 +116,8 @@ fn sum_of(revision: u64, events: &[Event]) -> impl Iterator<Item = u128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Value;
+    use bytes::Bytes;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
@@ -199,7 +174,7 @@ mod tests {
     }
 
     proptest! {
-        /// The sums kept up to date are those computed afresh.
+        /// The incremental sums equal those of a new window.
         #[test]
         fn the_sums_are_the_sums(pushes in proptest::collection::vec((1..4usize, 0..60usize), 0..40)) {
             let limits = WindowLimits { events: 6, bytes: 1_000 };

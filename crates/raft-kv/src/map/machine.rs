@@ -1,10 +1,8 @@
-//! The map as a state machine: what commands do to it and what queries say of it.
-//!
-//! Any bytes are legal here: what cannot be read is answered `Malformed` and changes nothing, the same on every node.
+//! The map as a state machine: executes commands and answers queries. Bytes that cannot be decoded are answered `Malformed` and
+//! change nothing, the same on every node.
 
+use super::{KvMap, MapSnapshot, snapshot};
 use crate::command::{Answer, Command, Query, Response};
-use crate::map::KvMap;
-use crate::snapshot::{self, MapSnapshot};
 use bytes::Bytes;
 use raft_core::EntryId;
 use raft_node::{SnapshotError, StateMachine, Timer, TimerName, Watched};
@@ -73,10 +71,10 @@ impl StateMachine for KvMap {
     }
 
     fn timed_out(&self, due: &[TimerName]) -> Option<Bytes> {
-        let is_meant = |timer: &&TimerName| {
+        let is_due = |timer: &&TimerName| {
             self.get(&timer.name).is_some_and(|value| value.ttl_ms > 0 && value.modified_revision == timer.number)
         };
-        let keys: Vec<_> = due.iter().filter(is_meant).map(|timer| (timer.name.clone(), timer.number)).collect();
+        let keys: Vec<_> = due.iter().filter(is_due).map(|timer| (timer.name.clone(), timer.number)).collect();
         (!keys.is_empty()).then(|| Command::Expire { keys }.encode())
     }
 
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_are_carried_out_and_answered() {
+    fn commands_are_executed_and_answered() {
         let mut map = KvMap::new();
         let cas = |expected: Option<&'static str>, value| Command::Cas {
             key: bytes("k"),
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_order_and_a_late_word_hurts_nothing() {
+    fn timers_are_in_order_and_a_late_expiry_removes_nothing_newer() {
         let mut map = KvMap::new();
         map.put_for(b"a", b"", 50);
         map.put(b"ever", b"");

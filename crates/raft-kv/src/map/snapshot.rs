@@ -1,13 +1,13 @@
 //! The map as bytes and back (`raft.kv.v1.KvSnapshot` in `proto/kv.proto`): its part of a snapshot.
 //!
-//! The bytes are made piece by piece from a copy of the map, which shares its structure with the map: to take a snapshot
-//! costs nothing, however large the map is, and what changes afterwards does not change the copy. Any bytes are legal to
-//! read: what is not exactly what a map would have written is refused, and the map stays what it was.
+//! The bytes are made chunk by chunk from a copy of the map, which shares its structure: taking a snapshot costs the same for
+//! any size, and later changes do not affect it. The decoder accepts exactly the bytes that a map writes. It refuses all others, and
+//! then the map does not change.
 
+use super::window::Window;
+use super::{Entries, KvMap, WindowLimits};
 use crate::codec::{entry_from_wire, entry_to_wire, event_from_wire, event_to_wire};
-use crate::map::{Entries, KvMap, Value};
-use crate::range::KeyValue;
-use crate::window::{Event, EventKind, Window, WindowLimits};
+use crate::command::{Event, EventKind, KeyValue, Value};
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
 use raft_node::{SnapshotError, SnapshotSource};
@@ -16,11 +16,11 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// The version that is written, and the only one that is read.
+/// The version written, and the only one read.
 const FORMAT: u32 = 2;
-/// No map comes to a higher one.
+/// No map reaches a higher one.
 const MAX_REVISION: u64 = 1 << 62;
-/// What the fields of a `KvSnapshot` begin with: number and wire type.
+/// The first byte of each field of a `KvSnapshot`: number and wire type.
 const TAG_FORMAT: u8 = 1 << 3;
 const TAG_REVISION: u8 = 2 << 3;
 const TAG_ENTRY: u8 = (3 << 3) | 2;
@@ -29,13 +29,13 @@ const TAG_CHECKSUM: u8 = (5 << 3) | 1;
 /// The checksum and its tag.
 const TRAILER: usize = 9;
 
-/// A map on its way to bytes.
+/// Encodes a copy of the map, chunk by chunk.
 #[derive(Clone)]
 pub struct MapSnapshot {
     map: KvMap,
     next: Part,
     hasher: Xxh3,
-    /// Made, and not yet handed out.
+    /// Bytes that are encoded and not yet returned.
     made: BytesMut,
 }
 
@@ -46,13 +46,13 @@ impl std::fmt::Debug for MapSnapshot {
     }
 }
 
-/// What is to be made next.
+/// The part to encode next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Header,
-    /// The first entry behind this key.
+    /// The first entry after this key.
     Entry(Option<Bytes>),
-    /// The first revision that is remembered from this one on.
+    /// The first remembered revision from this one on.
     Revision(u64),
     Nothing,
 }
@@ -62,7 +62,7 @@ impl MapSnapshot {
         Self { map, next: Part::Header, hasher: Xxh3::new(), made: BytesMut::new() }
     }
 
-    /// Makes the next part.
+    /// Encodes the next part.
     fn make(&mut self) {
         let next = std::mem::replace(&mut self.next, Part::Nothing);
         let mut part = kv::KvSnapshot::default();
@@ -95,7 +95,7 @@ impl MapSnapshot {
             },
             Part::Nothing => return,
         };
-        // One repeated field alone, or the first two: exactly their share of the whole message.
+        // One element of a repeated field, or the first two fields: exactly their bytes in the whole message.
         let bytes = part.encode_to_vec();
         self.hasher.update(&bytes);
         self.made.extend_from_slice(&bytes);
@@ -113,7 +113,7 @@ impl SnapshotSource for MapSnapshot {
     }
 }
 
-/// The map that these bytes were made of, revisions and all.
+/// Decodes a map.
 pub(crate) fn decode(bytes: &Bytes, limits: WindowLimits) -> Result<KvMap, SnapshotError> {
     let mut fields = bytes.clone();
     let format = header(&mut fields, TAG_FORMAT).ok_or_else(|| malformed("it does not begin with its format"))?;
@@ -124,7 +124,7 @@ pub(crate) fn decode(bytes: &Bytes, limits: WindowLimits) -> Result<KvMap, Snaps
     let mut trailer = fields.split_off(end);
     let sum = xxh3_64(&bytes[..bytes.len() - TRAILER]);
     if trailer.get_u8() != TAG_CHECKSUM || trailer.get_u64_le() != sum {
-        return Err(malformed("its checksum is not that of its bytes"));
+        return Err(malformed("its checksum does not match its bytes"));
     }
     let revision = header(&mut fields, TAG_REVISION);
     if revision == Some(0) {
@@ -146,7 +146,7 @@ fn malformed(problem: &str) -> SnapshotError {
     SnapshotError::Malformed(format!("KvSnapshot: {problem}"))
 }
 
-/// A number of the header that begins here; none: something else does.
+/// A number of the header; none if another field comes next.
 fn header(fields: &mut Bytes, tag: u8) -> Option<u64> {
     let mut rest = fields.clone();
     if rest.first() != Some(&tag) {
@@ -158,7 +158,7 @@ fn header(fields: &mut Bytes, tag: u8) -> Option<u64> {
     Some(number)
 }
 
-/// A number of seven bits to a byte, in as few bytes as it takes.
+/// A varint in its shortest form.
 fn varint(bytes: &mut Bytes) -> Option<u64> {
     let mut number = 0u64;
     for place in 0..10u32 {
@@ -177,18 +177,20 @@ fn varint(bytes: &mut Bytes) -> Option<u64> {
     None
 }
 
-/// The next element of a repeated field; none: something else comes. Its bytes must be those that it would be written with.
+/// The next element of a repeated field; none if another field comes next. Its bytes must equal its own encoding.
 fn element<M: Message + Default>(fields: &mut Bytes, tag: u8) -> Result<Option<M>, SnapshotError> {
     if fields.first() != Some(&tag) {
         return Ok(None);
     }
     fields.advance(1);
     let length = varint(fields).and_then(|length| usize::try_from(length).ok());
-    let length = length.filter(|&length| length <= fields.len()).ok_or_else(|| malformed("an element has no end"))?;
+    let length = length
+        .filter(|&length| length <= fields.len())
+        .ok_or_else(|| malformed("an element is longer than the snapshot"))?;
     let bytes = fields.split_to(length);
     let element = M::decode(bytes.clone()).map_err(|error| malformed(&error.to_string()))?;
     if element.encode_to_vec() != bytes {
-        return Err(malformed("an element is not written as it would be"));
+        return Err(malformed("an element is not in its shortest encoding"));
     }
     Ok(Some(element))
 }
@@ -212,9 +214,9 @@ fn check(value: &Value, revision: u64) -> Result<(), SnapshotError> {
     let &Value { created_revision: created, modified_revision: modified, version, .. } = value;
     let in_order = 1 <= created && created <= modified && modified <= revision;
     if !in_order || version == 0 || version - 1 > modified - created || (version == 1) != (created == modified) {
-        let words =
-            format!("created {created}, modified {modified}, version {version}, and the revision is {revision}");
-        return Err(malformed(&words));
+        let problem =
+            format!("created {created}, modified {modified}, version {version} contradict revision {revision}");
+        return Err(malformed(&problem));
     }
     Ok(())
 }
@@ -223,11 +225,11 @@ fn window(fields: &mut Bytes, revision: u64, limits: WindowLimits) -> Result<Win
     let mut revisions: Vec<Vec<Event>> = Vec::new();
     while let Some(kv::KvRevision { events }) = element(fields, TAG_REVISIONS)? {
         let events = events.into_iter().map(|event| event_from_wire(event).map(copied_event));
-        revisions.push(events.collect::<Option<_>>().ok_or_else(|| malformed("an event does not say what happened"))?);
+        revisions.push(events.collect::<Option<_>>().ok_or_else(|| malformed("an event has no kind"))?);
     }
     let count = revisions.len() as u64;
     if count > revision || (count == 0 && revision > 0) {
-        return Err(malformed("it does not remember its latest revisions"));
+        return Err(malformed("it lacks its latest revisions"));
     }
     let (first, mut window) = (revision - count + 1, Window::new(limits));
     for (at, events) in (first..).zip(revisions) {
@@ -235,12 +237,12 @@ fn window(fields: &mut Bytes, revision: u64, limits: WindowLimits) -> Result<Win
         window.push(at, events);
     }
     if count > 0 && window.oldest() != Some(first) {
-        return Err(malformed("it remembers more than the limits allow: are they others?"));
+        return Err(malformed("it remembers more than the limits allow: were they changed?"));
     }
     Ok(window)
 }
 
-/// That these events can have made this revision.
+/// Checks that these events can have made this revision.
 fn check_events(at: u64, events: &[Event]) -> Result<(), SnapshotError> {
     let keys: BTreeSet<&Bytes> = events.iter().map(|event| &event.key).collect();
     if events.is_empty() || keys.len() < events.len() {
@@ -262,7 +264,7 @@ fn check_events(at: u64, events: &[Event]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// With memory of its own: slices would keep the whole snapshot in memory, for as long as one key is never changed.
+/// Copied: slices would keep the whole snapshot in memory for as long as one key is unchanged.
 fn copied(KeyValue { key, value }: KeyValue) -> KeyValue {
     KeyValue { key: Bytes::copy_from_slice(&key), value: Value { data: Bytes::copy_from_slice(&value.data), ..value } }
 }

@@ -1,12 +1,10 @@
-//! Watches: all changes of a range, from a revision on, each once and in order.
+//! Watches: all changes of a range from a revision on, each once and in order.
 //!
-//! A watch is a question that is asked again and again: each answer says behind which revision the next one begins. So a
-//! node keeps nothing for a watch but the question, a slow watcher holds nothing up, and whoever loses its node goes on at
-//! any other. This file must not know who waits, nor how long.
+//! A watch is a query that is asked again and again: each answer names the revision after which the next one begins. So a node
+//! keeps only the query, a slow client delays nobody, and a client that loses its node continues at any other.
 
-use crate::KvMap;
-use crate::command::{Answer, Query};
-use crate::range::KeyRange;
+use super::KvMap;
+use crate::command::{Answer, Query, Watch};
 use raft_node::Watched;
 
 /// An answer is full when it has so many events ...
@@ -14,23 +12,12 @@ const MAX_EVENTS: usize = 1_000;
 /// ... or so many bytes of keys and values. One revision is never divided.
 const MAX_BYTES: usize = 1 << 20;
 
-/// A question for changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watch {
-    /// Of these keys.
-    pub range: KeyRange,
-    /// From this revision on; 0: the next one that the node applies.
-    pub from: u64,
-    /// Whether whoever asks has been told that it has begun.
-    pub begun: bool,
-}
-
 impl Watch {
-    /// What is to be said now.
+    /// The answer now, or none until the map changes.
     pub(crate) fn answer(self, map: &KvMap) -> Watched {
         let next = map.revision().saturating_add(1);
         let from = if self.from == 0 { next } else { self.from };
-        // Of revisions to come nothing can be forgotten.
+        // Without a remembered change, every later revision is still to come.
         let oldest = map.window().oldest().unwrap_or(next);
         if from < oldest {
             let response = Answer::Compacted { oldest, revision: map.revision() }.encode();
@@ -59,7 +46,8 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::window::{Event, EventKind, WindowLimits};
+    use crate::WindowLimits;
+    use crate::command::{Event, EventKind, KeyRange};
     use bytes::Bytes;
     use proptest::prelude::*;
     use raft_node::StateMachine;
@@ -86,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_that_it_has_begun_and_then_what_happens() {
+    fn it_answers_that_it_has_begun_and_then_the_changes() {
         let mut map = KvMap::new();
         map.put(b"a", b"1");
         let query = Query::Watch(Watch { range: KeyRange::prefix(b"a"), from: 0, begun: false }).encode();
@@ -114,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_remembered_is_refused_and_what_is_to_come_is_waited_for() {
+    fn a_forgotten_revision_is_refused_and_a_future_one_is_awaited() {
         let mut map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });
         assert!(matches!(map.watch(&watch(b"", 1)), Watched::Later(_)), "the first revision there will be");
         for _ in 0..5 {
@@ -150,10 +138,9 @@ mod tests {
     }
 
     proptest! {
-        /// However often it is asked, and at whichever of two nodes, of which one is behind: every change of the range
-        /// once, in order.
+        /// Asked any number of times at two nodes, one of which is behind, it answers every change of the range once and in order.
         #[test]
-        fn nothing_is_skipped_and_nothing_said_twice(steps in proptest::collection::vec((0..6u8, 0..4u8), 0..60)) {
+        fn every_change_comes_once_and_in_order(steps in proptest::collection::vec((0..6u8, 0..4u8), 0..60)) {
             let (mut ahead, mut behind) = (KvMap::new(), KvMap::new());
             let (mut query, mut seen, mut puts) = (watch(&[1], 1), Vec::new(), Vec::new());
             for (what, key) in steps {

@@ -1,64 +1,21 @@
-//! Ranges of keys, and what is answered of one: in order, and never more than fits.
+//! Reads ranges of keys: by key, and never more than fits in an answer.
 
-use crate::map::{Entries, Value};
-use bytes::Bytes;
+use super::Entries;
+use crate::command::{KeyRange, KeyValue, MAX_RANGE_BYTES, MAX_RANGE_KEYS};
 use std::ops::Bound;
 
-/// The most keys in one answer.
-pub const MAX_RANGE_KEYS: u64 = 10_000;
-/// The most bytes of keys and values in one answer, beyond the first key.
-pub const MAX_RANGE_BYTES: u64 = 4 << 20;
-
-/// The keys from `start` on and before `end`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyRange {
-    /// The first key.
-    pub start: Bytes,
-    /// The key before which the range ends; none: it has no end.
-    pub end: Option<Bytes>,
-}
-
-/// A key and what belongs to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyValue {
-    /// The key.
-    pub key: Bytes,
-    /// What belongs to it.
-    pub value: Value,
-}
-
 impl KeyRange {
-    /// The one key.
-    pub fn key(key: &[u8]) -> Self {
-        let end = key.iter().copied().chain([0]).collect();
-        Self { start: Bytes::copy_from_slice(key), end: Some(end) }
-    }
-
-    /// All keys that begin with `prefix`.
-    pub fn prefix(prefix: &[u8]) -> Self {
-        // The first key behind them: the prefix with its last byte one higher. What cannot be higher goes, and if nothing
-        // is left they reach to the end.
-        let kept = prefix.iter().rposition(|&byte| byte < u8::MAX);
-        let end = kept.map(|last| prefix[..last].iter().copied().chain([prefix[last] + 1]).collect());
-        Self { start: Bytes::copy_from_slice(prefix), end }
-    }
-
-    /// Whether a key is in it.
-    pub fn contains(&self, key: &[u8]) -> bool {
-        *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
-    }
-
     fn is_empty(&self) -> bool {
         self.end.as_ref().is_some_and(|end| *end <= self.start)
     }
 
-    /// The first keys of it, at most `limit`, and no more bytes than `max_bytes` beyond the first key; 0: as many as may be.
-    /// And whether there are more behind them.
+    /// The first keys of the range and whether it has more: at most `limit` keys, and at most `max_bytes` bytes beyond the first key.
+    /// 0 stands for the largest limit.
     pub(crate) fn read(&self, entries: &Entries, limit: u64, max_bytes: u64) -> (Vec<KeyValue>, bool) {
         let cap = |asked, most| if asked == 0 { most } else { u64::min(asked, most) };
         let (limit, max_bytes) = (cap(limit, MAX_RANGE_KEYS), cap(max_bytes, MAX_RANGE_BYTES));
         let (mut found, mut bytes) = (Vec::new(), 0u64);
-        // The library has no word for a range that ends before it begins.
+        // The tree panics on a range that ends before it begins.
         if self.is_empty() {
             return (found, false);
         }
@@ -78,6 +35,7 @@ impl KeyRange {
 mod tests {
     use super::*;
     use crate::KvMap;
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     fn keys(map: &KvMap, range: &KeyRange, limit: u64, max_bytes: u64) -> (Vec<Vec<u8>>, bool) {
@@ -116,7 +74,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever goes on behind the last key, until there is no more, has read every key of the range once.
+        /// Reading page after page, each after the last key of the previous one, reads every key of the range once.
         #[test]
         fn pages_are_the_whole(
             all in proptest::collection::btree_set(proptest::collection::vec(0..4u8, 0..3), 0..30),

@@ -1,119 +1,16 @@
-//! Transactions: compare several keys, then read and change several, all of it at one revision or nothing.
+//! Transactions: compare several keys, then read and change several, all at one revision or not at all.
 //!
-//! Whatever is wrong with one is found before anything of it takes effect: it works on a copy of the map, which costs
-//! nothing, and the copy takes the map's place at the end.
+//! A transaction works on a copy of the map, which replaces the map at the end: a refused one leaves no trace.
 
-use crate::KvMap;
-use crate::command::{Refusal, Response};
-use crate::map::{Change, Value};
-use crate::range::KeyValue;
-use crate::window::EventKind;
-use bytes::Bytes;
+use super::{Change, KvMap};
+use crate::command::{
+    Compare, EventKind, KeyValue, MAX_TXN_ANSWER_BYTES, MAX_TXN_OPS, Refusal, Relation, Response, Target, Txn, TxnOp,
+    TxnResult, Value,
+};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-/// The most compares, and the most operations in each list.
-pub const MAX_TXN_OPS: usize = 128;
-/// The most bytes of keys and values that a transaction may read: its answer is remembered by the session.
-pub const MAX_TXN_ANSWER_BYTES: u64 = 1 << 20;
-
-/// A transaction.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Txn {
-    /// What is to hold: all of it, or `failure` is carried out.
-    pub compares: Vec<Compare>,
-    /// What is done if all compares hold, in this order.
-    pub success: Vec<TxnOp>,
-    /// What is done if not.
-    pub failure: Vec<TxnOp>,
-}
-
-/// Something that is to hold for a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compare {
-    /// The key.
-    pub key: Bytes,
-    /// How what is found relates to what is given.
-    pub relation: Relation,
-    /// What is compared, and with what.
-    pub target: Target,
-}
-
-/// What is found, in relation to what is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// They are equal.
-    Equal,
-    /// They are not equal.
-    NotEqual,
-    /// What is found is less.
-    Less,
-    /// What is found is greater.
-    Greater,
-}
-
-/// What is compared, and with what. Of a key that is not there numbers are 0, and its value is in no relation to any other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The value, byte by byte.
-    Value(Bytes),
-    /// How often the key was set since it was last not there; 0: it is not there.
-    Version(u64),
-    /// The revision that set it without its being there.
-    Created(u64),
-    /// The revision that last set it.
-    Modified(u64),
-}
-
-/// An operation of a transaction. It sees what those before it have done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TxnOp {
-    /// Set a key.
-    Put {
-        /// The key.
-        key: Bytes,
-        /// The value.
-        value: Bytes,
-        /// How long it lives, in milliseconds; 0: until it is removed.
-        ttl_ms: u64,
-    },
-    /// Remove a key.
-    Delete {
-        /// The key.
-        key: Bytes,
-    },
-    /// Read a key.
-    Get {
-        /// The key.
-        key: Bytes,
-    },
-}
-
-/// What came of an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TxnResult {
-    /// The key is set.
-    Put,
-    /// The key is not there any more.
-    Delete {
-        /// Whether it was there.
-        existed: bool,
-    },
-    /// What was read; none: the key is not there.
-    Got(Option<KeyValue>),
-}
-
 impl Compare {
-    /// That a key is not there.
-    pub fn absent(key: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), relation: Relation::Equal, target: Target::Version(0) }
-    }
-
-    /// That a key is there.
-    pub fn present(key: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), relation: Relation::Greater, target: Target::Version(0) }
-    }
-
     fn holds(&self, map: &KvMap) -> bool {
         let found = map.get(&self.key);
         let number = |of: fn(&Value) -> u64, given: &u64| found.map_or(0, of).cmp(given);
@@ -136,7 +33,7 @@ impl Compare {
 }
 
 impl Txn {
-    /// What is wrong with it whatever the map holds; both lists are looked at, whichever would be carried out.
+    /// What is wrong with the transaction for any map: both lists are checked.
     fn problem(&self) -> Option<Refusal> {
         let lists = [&self.success, &self.failure];
         if self.compares.len() > MAX_TXN_OPS || lists.iter().any(|list| list.len() > MAX_TXN_OPS) {
@@ -152,7 +49,7 @@ impl Txn {
         lists.into_iter().any(changes_twice).then_some(Refusal::DuplicateKey)
     }
 
-    /// Carries it out, or refuses it and changes nothing.
+    /// Executes the transaction, or refuses it and changes nothing.
     pub(crate) fn apply(&self, map: &mut KvMap) -> Response {
         if let Some(refusal) = self.problem() {
             return Response::Refused(refusal);
@@ -160,7 +57,7 @@ impl Txn {
         let succeeded = self.compares.iter().all(|compare| compare.holds(map));
         let list = if succeeded { &self.success } else { &self.failure };
         let mut copy = map.clone();
-        let results: Vec<TxnResult> = copy.change(|change| list.iter().map(|op| op.carry_out(change)).collect());
+        let results: Vec<TxnResult> = copy.change(|change| list.iter().map(|op| op.execute(change)).collect());
         let read = |result: &TxnResult| match result {
             TxnResult::Got(Some(read)) => (read.key.len() + read.value.data.len()) as u64,
             _ => 0,
@@ -174,7 +71,7 @@ impl Txn {
 }
 
 impl TxnOp {
-    fn carry_out(&self, change: &mut Change<'_>) -> TxnResult {
+    fn execute(&self, change: &mut Change<'_>) -> TxnResult {
         match self {
             Self::Put { key, value, ttl_ms } => {
                 change.put(key, value, *ttl_ms);
@@ -192,6 +89,7 @@ impl TxnOp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn bytes(text: &'static str) -> Bytes {
         Bytes::from_static(text.as_bytes())
