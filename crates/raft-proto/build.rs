@@ -15,6 +15,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     borrowers.compile_fds(protox::compile(["store.proto", "snapshot.proto"], [&folder])?)?;
     prost_build::Config::new()
         .bytes(["."])
-        .compile_fds(protox::compile(["raft.proto", "session.proto", "kv.proto"], [&folder])?)?;
+        .compile_fds(protox::compile(["raft.proto", "peer.proto", "client.proto", "session.proto", "kv.proto"], [&folder])?)?;
     Ok(())
 }

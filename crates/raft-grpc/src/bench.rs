@@ -9,9 +9,9 @@ mod workload;
 pub use tally::Tally;
 pub use workload::Mix;
 
-use crate::client::{Client, ClientError, ClientOptions, Consistency};
 use raft_check::history::{OpResult, Operation, Status};
 use raft_check::load::Record;
+use raft_client::{Client, ClientError, ClientOptions, Consistency};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -250,9 +250,9 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::fake::{Trick, cluster};
     use raft_check::history::Op;
     use raft_check::load::check;
+    use raft_client::fake::{Trick, cluster};
 
     fn options(endpoints: Vec<String>) -> BenchOptions {
         let mut client = ClientOptions::new(endpoints);

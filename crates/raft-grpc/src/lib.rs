@@ -5,7 +5,6 @@
 
 mod admin;
 pub mod bench;
-pub mod client;
 mod client_service;
 mod clock;
 pub mod config;

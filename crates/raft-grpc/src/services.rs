@@ -1,6 +1,5 @@
-//! The gRPC services of `proto/raft.proto`, generated: clients, and the traits that servers implement. Their docs are the
-//! comments there.
+//! The generated gRPC service `Peer` of `proto/peer.proto`, documented there. The service for clients is in raft-client.
 
-#![allow(missing_docs, unreachable_pub, clippy::too_many_lines)]
+#![allow(missing_docs, unreachable_pub)]
 
 tonic::include_proto!("raft.v1");

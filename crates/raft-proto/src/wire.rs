@@ -1,6 +1,8 @@
 //! The types generated from `proto/`, one module per package. Their docs are the comments there.
 
-/// `raft.proto`: messages of peers and clients.
+#![allow(missing_docs)]
+
+/// `raft.proto`, `peer.proto` and `client.proto`: the messages of peers and clients.
 pub mod raft {
     include!(concat!(env!("OUT_DIR"), "/raft.v1.rs"));
 }

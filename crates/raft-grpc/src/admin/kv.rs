@@ -3,12 +3,12 @@
 //! HTTP has no sessions here: a command is applied at most once for each request, and who repeats a request repeats the
 //! command.
 
-use crate::client::{Client, ClientError, ClientOptions, Consistency, Written};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
+use raft_client::{Client, ClientError, ClientOptions, Consistency, Written};
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,8 +1,8 @@
 //! Counts and latencies of a stretch of time, as the line people read.
 
-use crate::client::ClientError;
 use hdrhistogram::Histogram;
 use raft_check::history::Status;
+use raft_client::ClientError;
 use std::fmt;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! How commands reach a cluster: endpoints, a deadline, and what a client's error means for the exit code.
 
+use raft_client::{ClientError, ClientOptions};
 use raft_grpc::Failure;
-use raft_grpc::client::{ClientError, ClientOptions};
 use std::time::Duration;
 
 /// The client ports of three nodes with default ports.

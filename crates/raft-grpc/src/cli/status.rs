@@ -2,8 +2,8 @@
 
 use super::endpoints::{Endpoints, block_on, failure};
 use super::output;
+use raft_client::{Client, MemberView};
 use raft_grpc::Failure;
-use raft_grpc::client::{Client, MemberView};
 use raft_proto::wire::raft::Role;
 use serde::Serialize;
 
@@ -157,7 +157,7 @@ fn nobody(rows: &[Row]) -> Option<Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_grpc::client::members_of;
+    use raft_client::members_of;
     use raft_proto::wire::raft::{MemberStatus, StatusResponse};
     use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use crate::support::folder::Folder;
 use crate::support::node::{Line, Node};
 use crate::support::ports::Port;
 use crate::support::wait::DEADLINE;
-use raft_grpc::client::{Client, ClientOptions, Consistency};
+use raft_client::{Client, ClientOptions, Consistency};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 /// Two nodes, started by what `arguments` makes of a node's id, its ports, the other's id and the other's URL for peers.

@@ -3,8 +3,8 @@
 use crate::support::cluster::Cluster;
 use crate::support::wait::{DEADLINE, wait_until};
 use bytes::Bytes;
-use raft_grpc::client::{Client, ClientError, ClientOptions};
-use raft_grpc::services::client_client::ClientClient;
+use raft_client::service::client_client::ClientClient;
+use raft_client::{Client, ClientError, ClientOptions};
 use raft_grpc::services::peer_client::PeerClient;
 use raft_proto::wire::raft::{Hello, PeerRequest, StatusResponse, peer_request};
 use raft_proto::wire::session::Command;

@@ -5,7 +5,7 @@ use crate::support::cluster::{Cluster, Leader};
 use crate::support::command::{binary, run};
 use crate::support::load::Load;
 use crate::support::wait::wait_until;
-use raft_grpc::client::{Client, ClientOptions, Consistency};
+use raft_client::{Client, ClientOptions, Consistency};
 use std::time::Duration;
 use tokio::time::sleep;
 

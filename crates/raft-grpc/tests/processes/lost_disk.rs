@@ -3,7 +3,7 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::wait::wait_until;
-use raft_grpc::client::{Client, Consistency};
+use raft_client::{Client, Consistency};
 use std::fs;
 
 /// Waits until every node has called every other, and so is remembered by it.

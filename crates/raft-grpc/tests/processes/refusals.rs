@@ -166,7 +166,7 @@ async fn a_torn_tail_is_said_and_cut_and_the_node_starts() {
     let log = cluster.node(1).stderr();
     let said = log.lines().find(|line| line.contains("torn by a crash")).unwrap_or_else(|| panic!("{log}"));
     assert!(said.contains("WARN") && said.contains(FIRST_SEGMENT) && said.contains(&format!("byte {end} ")), "{said}");
-    let got = cluster.client().get("k19", raft_grpc::client::Consistency::Linearizable).await.expect("it leads");
+    let got = cluster.client().get("k19", raft_client::Consistency::Linearizable).await.expect("it leads");
     assert_eq!(got.value.map(|value| value.len()), Some(100));
     assert_eq!(cluster.stop(1).await.code(), Some(0), "{}", cluster.node(1).stderr());
     assert!(!fs::read(&segment).expect("the first segment").windows(8).any(|bytes| bytes == [0xa5; 8]));

@@ -4,8 +4,8 @@
 use crate::support::cluster::Cluster;
 use crate::support::wait::wait_until;
 use bytes::Bytes;
+use raft_client::Consistency;
 use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta, Term};
-use raft_grpc::client::Consistency;
 use raft_grpc::services::peer_client::PeerClient;
 use raft_proto::wire::raft::{self, Hello, SnapshotRequest, StatusResponse};
 use raft_proto::{SnapshotChunk, chunk_to_wire};

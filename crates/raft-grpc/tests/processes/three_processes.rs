@@ -3,7 +3,7 @@
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
 use crate::support::wait::wait_until;
-use raft_grpc::client::{Client, ClientOptions, Consistency};
+use raft_client::{Client, ClientOptions, Consistency};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

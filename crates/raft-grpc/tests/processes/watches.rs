@@ -2,7 +2,7 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::wait::wait_until;
-use raft_grpc::client::{Consistency, Watch};
+use raft_client::{Consistency, Watch};
 use raft_kv::command::{EventKind, KeyRange};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,34 +1,23 @@
-//! Who leads, by what the nodes say of themselves.
+//! Finds the leader of a development cluster by the statuses of its nodes.
 
-use raft_grpc::services::client_client::ClientClient;
-use raft_proto::wire::raft::{Role, StatusRequest, StatusResponse};
+use raft_client::{Client, ClientOptions, Role, StatusResponse};
 use std::time::Duration;
-use tokio::task::JoinSet;
-use tonic::transport::Endpoint;
 
-/// How long a node may take to say how it is.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The longest time for a node to answer.
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The node that leads and is ready, of those with these ids and URLs for clients.
 pub(super) async fn find(nodes: Vec<(u64, String)>) -> Option<u64> {
-    let mut asked = JoinSet::new();
-    for (id, url) in nodes {
-        asked.spawn(async move {
-            // A node that does not answer is not one that leads.
-            let answer = tokio::time::timeout(PATIENCE, status(url)).await.ok()??;
-            (answer.id == id).then_some(answer)
-        });
-    }
-    let answers: Vec<StatusResponse> = asked.join_all().await.into_iter().flatten().collect();
+    let urls = nodes.iter().map(|(_, url)| url);
+    let options = ClientOptions { deadline: TIMEOUT, attempt_timeout: TIMEOUT, ..ClientOptions::new(urls) };
+    let members = Client::new(options).ok()?.members().await;
+    // A node that does not answer does not lead; an id that is not ours is another cluster's node at this port.
+    let answers = members.into_iter().filter_map(|member| member.answer.ok());
+    let answers: Vec<StatusResponse> = answers.filter(|status| nodes.iter().any(|(id, _)| *id == status.id)).collect();
     leader_of(&answers)
 }
 
-async fn status(url: String) -> Option<StatusResponse> {
-    let channel = Endpoint::from_shared(url).ok()?.connect_timeout(PATIENCE).connect().await.ok()?;
-    Some(ClientClient::new(channel).status(StatusRequest {}).await.ok()?.into_inner())
-}
-
-/// The leader of the newest term: one of an older term has not heard yet that it leads no more.
+/// The leader of the newest term: a leader of an older term does not know yet that it was replaced.
 fn leader_of(answers: &[StatusResponse]) -> Option<u64> {
     let leaders = answers.iter().filter(|status| status.role() == Role::Leader && status.ready);
     leaders.max_by_key(|status| status.term).map(|status| status.id)
@@ -43,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leader_of_the_newest_term_leads_once_it_is_ready() {
+    fn the_ready_leader_of_the_newest_term_is_found() {
         let old = status(1, Role::Leader, 3, true);
         let new = status(2, Role::Leader, 4, true);
         let follower = status(3, Role::Follower, 4, true);
@@ -54,10 +43,10 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_do_not_answer_do_not_lead() {
+    fn a_node_that_does_not_answer_does_not_lead() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let free = super::super::ports::free(1).expect("a free port");
-        let urls = vec![(1, super::super::folder::url(free[0].client)), (2, "no URL".to_owned())];
+        let free = super::super::ports::free(2).expect("free ports");
+        let urls = free.iter().zip(1..).map(|(ports, id)| (id, super::super::folder::url(ports.client))).collect();
         assert_eq!(runtime.block_on(find(urls)), None);
     }
 }

@@ -4,7 +4,7 @@ use super::folder::Folder;
 use super::node::{Line, Node};
 use super::ports::Port;
 use super::wait::{DEADLINE, wait_until};
-use raft_grpc::client::{Client, ClientOptions};
+use raft_client::{Client, ClientOptions};
 use raft_proto::wire::raft::{Role, StatusResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitStatus;

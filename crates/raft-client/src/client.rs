@@ -1,61 +1,41 @@
-//! A client of a cluster: finds the leader, retries until a deadline, and has each command applied exactly once.
-//!
-//! In reading order: `ask` is one request to one node and what its answer proves, `nodes` whom to ask next, `retry`
-//! how long and how often, `error` what is left to say; `members` asks every node about itself, `watch` follows what happens.
-//! A client knows only what it was told: nothing here may take a silence for a failure.
+//! The operations of a client: each is retried at one node after the other until one answers or the deadline passes.
 
-mod ask;
-mod error;
-#[cfg(test)]
-pub(crate) mod fake;
-mod members;
-mod nodes;
-mod outcome;
-mod retry;
 #[cfg(test)]
 mod tests;
-mod watch;
 
-pub use error::ClientError;
-pub use members::{MemberView, members_of};
-pub use outcome::{Changes, Consistency, Deleted, Got, Ranged, Swapped, Transacted, Written};
-pub use watch::Watch;
-
-use crate::services::client_client::ClientClient;
-use ask::{Answered, Ask, Attempt, heard_from};
+use crate::ask::{Answered, Ask, Attempt, attempt_of_status, not_leader};
+use crate::error::ClientError;
+use crate::members::{self, MemberView};
+use crate::nodes::{self, Nodes};
+use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written, read_answer};
+use crate::retry::RetryState;
+use crate::watch::Watch;
 use bytes::Bytes;
-use nodes::Nodes;
-use outcome::{Done, read_answer};
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
-use raft_proto::wire::raft::{NotLeader, OpenSessionRequest, QueryRequest, StatusRequest, StatusResponse};
+use raft_proto::wire::raft::{OpenSessionRequest, QueryRequest, StatusResponse};
 use raft_proto::wire::session;
-use retry::RetryState;
 use std::time::Duration;
-use tonic::transport::Channel;
 
-/// One node's client service.
-type Stub = ClientClient<Channel>;
-
-/// What a client is told when it is made.
+/// How a client reaches the cluster, and how long it tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Where nodes of the cluster serve clients: `http://HOST:PORT`. At least one; the others are learnt from it.
+    /// Where nodes of the cluster serve clients: `http://HOST:PORT`, at least one. The client learns the others.
     pub endpoints: Vec<String>,
-    /// How long an operation may take, over all its attempts. Default 10 s.
+    /// The longest time for an operation, over all its attempts. Default 10 s.
     pub deadline: Duration,
-    /// How long one node may take to answer before another is asked. Default 1 s.
+    /// The longest time for one attempt; then the client asks the next node. Default 1 s.
     pub attempt_timeout: Duration,
-    /// The pauses between attempts are drawn between 0 and a bound that doubles from `min_pause` ... Default 10 ms.
+    /// A pause between attempts is random, between 0 and a bound that starts at `min_pause` and doubles. Default 10 ms.
     pub min_pause: Duration,
-    /// ... to `max_pause`. Default 500 ms.
+    /// The largest bound of a pause. Default 500 ms.
     pub max_pause: Duration,
 }
 
 impl ClientOptions {
-    /// The defaults, for a cluster that can be reached here.
-    pub fn new(endpoints: Vec<String>) -> Self {
+    /// The defaults for a cluster with these endpoints.
+    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
-            endpoints,
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
             deadline: Duration::from_secs(10),
             attempt_timeout: Duration::from_secs(1),
             min_pause: Duration::from_millis(10),
@@ -64,9 +44,9 @@ impl ClientOptions {
     }
 }
 
-/// A client of a cluster. Does one operation at a time; make one for each task, they share nothing.
+/// A client of a cluster. It does one operation at a time; make one for each task.
 ///
-/// An operation whose future is dropped before it ends is given up: it may have an effect.
+/// Dropping the future of an operation gives the operation up: it may still take effect.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
@@ -78,15 +58,15 @@ pub struct Client {
 #[derive(Clone, Copy, Debug)]
 struct Session {
     id: u64,
-    /// The number of its next command.
+    /// The sequence number of its next command.
     next: u64,
 }
 
 impl Client {
-    /// A client; connects when it has something to ask.
+    /// A client, which connects with its first operation.
     ///
     /// # Errors
-    /// [`ClientError::Endpoint`] if there is no endpoint, or one is no URL.
+    /// [`ClientError::Endpoint`] without an endpoint, or if one is not a URL.
     pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
         let nodes = Nodes::new(&options)?;
         Ok(Self { options, nodes, session: None })
@@ -100,11 +80,12 @@ impl Client {
         self.put_for(key, value, None).await
     }
 
-    /// Sets a key that lives so long: at least 1 ms, and in whole milliseconds; none: until it is removed. The leader counts
-    /// the time, from when it applies this; a change of the leader gives it the whole time again, and so does setting it again.
+    /// Sets a key with a time to live, in whole milliseconds and at least 1 ms; none: until it is removed. The leader counts the
+    /// time from when it applies the command. A new leader restarts it, and so does setting the key again: a key can expire late
+    /// but never early.
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`].
+    /// As for [`put`](Self::put).
     pub async fn put_for(
         &mut self,
         key: impl Into<Bytes>,
@@ -122,7 +103,7 @@ impl Client {
     /// Removes a key.
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`].
+    /// As for [`put`](Self::put).
     pub async fn delete(&mut self, key: impl Into<Bytes>) -> Result<Deleted, ClientError> {
         let done = self.command(Command::Delete { key: key.into() }).await?;
         match done.response {
@@ -131,10 +112,10 @@ impl Client {
         }
     }
 
-    /// Sets a key if it has the expected value; none: if it is not there.
+    /// Sets a key if it has the expected value; none: if it is absent.
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`].
+    /// As for [`put`](Self::put).
     pub async fn cas(
         &mut self,
         key: impl Into<Bytes>,
@@ -153,8 +134,8 @@ impl Client {
     /// Compares several keys, then reads and changes several, all at one revision or not at all.
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`], [`ClientError::Refused`]: also, if there are too many
-    /// operations, a key is changed twice, or more is read than an answer may hold.
+    /// As for [`put`](Self::put); [`ClientError::Refused`] also for too many operations, a key that is changed twice, or an answer that
+    /// is too large.
     pub async fn txn(&mut self, txn: Txn) -> Result<Transacted, ClientError> {
         let done = self.command(Command::Txn(txn)).await?;
         match done.response {
@@ -168,11 +149,11 @@ impl Client {
         }
     }
 
-    /// Reads the first keys of a range and their values: at most `limit` (0: as many as one answer holds, see
-    /// [`raft_kv::command::MAX_RANGE_KEYS`]), fewer if they are large.
+    /// Reads the first keys of a range and their values: at most `limit`, fewer if they are large. 0 is the largest limit,
+    /// [`raft_kv::command::MAX_RANGE_KEYS`].
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a read changes nothing.
+    /// As for [`get`](Self::get).
     pub async fn range(
         &mut self,
         range: KeyRange,
@@ -186,11 +167,10 @@ impl Client {
         }
     }
 
-    /// Follows what happens to the keys of a range, from a revision on; 0: from now on. Connects when it is asked for the
-    /// first changes; independent of this client from then on.
+    /// A watch of the keys of a range from a revision on; 0: from now on. It connects by itself and is independent of this client.
     ///
     /// # Errors
-    /// [`ClientError::Endpoint`] if an endpoint is no URL.
+    /// [`ClientError::Endpoint`] if an endpoint is not a URL.
     pub fn watch(&self, range: KeyRange, from: u64) -> Result<Watch, ClientError> {
         Watch::new(self.options.clone(), range, from)
     }
@@ -209,28 +189,28 @@ impl Client {
         }
     }
 
-    /// What one node knows about itself and its cluster. Asks once.
+    /// The status of one node and what it knows about its cluster. Asks once.
     ///
     /// # Errors
     /// [`ClientError::Endpoint`] or [`ClientError::NoEffect`].
     pub async fn status(&mut self, endpoint: &str) -> Result<StatusResponse, ClientError> {
-        self.nodes.forget_what_was_heard();
+        self.nodes.clear_failures();
         let url = nodes::normal(endpoint);
         let stub = self.nodes.stub(&url)?;
-        members::status_of(stub, self.options.status_timeout()).await.map_err(|heard| {
-            self.nodes.hear(&url, heard);
+        members::status_of(stub, self.options.status_timeout()).await.map_err(|failure| {
+            self.nodes.add_failure(&url, failure);
             self.nodes.no_effect(self.options.status_timeout())
         })
     }
 
-    /// Every member that is known here or to a node that answers, and what each says about itself.
+    /// Asks every node that this client or a node that answers knows, and returns the members with their statuses.
     pub async fn members(&mut self) -> Vec<MemberView> {
         members::ask_all(&mut self.nodes, self.options.status_timeout()).await
     }
 
-    /// The answer to a query, the index up to which its node had applied, and how many requests it took.
+    /// The answer to a query, the index up to which the node had applied, and the number of attempts.
     async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
-        self.nodes.forget_what_was_heard();
+        self.nodes.clear_failures();
         let mut retry = RetryState::new(&self.options);
         let (stale, lease) = (consistency == Consistency::Stale, consistency == Consistency::Lease);
         let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut retry).await?;
@@ -238,9 +218,9 @@ impl Client {
         Ok((read, answer.applied, retry.attempts()))
     }
 
-    /// Has a command applied exactly once, in the session; opens one if there is none.
+    /// Executes a command exactly once, in the session; opens one if there is none.
     async fn command(&mut self, command: Command) -> Result<Done, ClientError> {
-        self.nodes.forget_what_was_heard();
+        self.nodes.clear_failures();
         let mut retry = RetryState::new(&self.options);
         let command = command.encode();
         loop {
@@ -249,7 +229,7 @@ impl Client {
                 Answered::Applied(applied) => {
                     return Done::read(&applied, retry.attempts()).ok_or_else(|| self.nodes.misread(true));
                 }
-                // Earlier attempts may have been applied while the session lived, and nobody remembers.
+                // Earlier attempts may have been applied in the session, which is the only place that remembers them.
                 Answered::SessionGone if retry.is_uncertain() => {
                     self.session = None;
                     return Err(self.nodes.session_gone());
@@ -262,8 +242,8 @@ impl Client {
         }
     }
 
-    /// The command under a number of its own. The number is taken before anything is sent: were it used again for
-    /// another command, that one would get this one's answer.
+    /// The command with its own sequence number. The number is taken before the first attempt: a later command with the same number would
+    /// get the answer of this one.
     async fn next_request(&mut self, command: Bytes, retry: &mut RetryState) -> Result<session::Command, ClientError> {
         let session = match &mut self.session {
             Some(session) => session,
@@ -277,7 +257,7 @@ impl Client {
         Ok(session::Command { session: session.id, sequence, lowest_pending: sequence, command })
     }
 
-    /// Asks one node after the other until one answers, refuses for good, or the time is up.
+    /// Asks one node after the other until one answers, one refuses for good, or the deadline passes.
     async fn ask<A: Ask>(&mut self, ask: A, retry: &mut RetryState) -> Result<A::Answer, ClientError> {
         loop {
             let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
@@ -287,8 +267,8 @@ impl Client {
             let answer = tokio::time::timeout(left.min(self.options.attempt_timeout), ask.clone().send(stub)).await;
             let attempt = match answer {
                 Ok(Ok(attempt)) => attempt,
-                Ok(Err(status)) => heard_from(&status),
-                Err(_) => Attempt::Again { heard: "no answer in time".into(), may_have_effect: true },
+                Ok(Err(status)) => attempt_of_status(&status),
+                Err(_) => Attempt::Retry { why: "no answer in time".into(), may_have_effect: true },
             };
             match attempt {
                 Attempt::Answer(answer) => {
@@ -297,36 +277,27 @@ impl Client {
                 }
                 Attempt::Refused(reason) => return Err(self.nodes.refused(&url, reason, retry)),
                 Attempt::NotLeader(hint) => {
-                    self.nodes.hear(&url, not_leader(&hint));
+                    self.nodes.add_failure(&url, not_leader(&hint));
                     if self.nodes.follow(&url, &hint.client_url) && retry.may_hop() {
                         continue;
                     }
                 }
-                Attempt::Again { heard, may_have_effect } => {
-                    self.nodes.hear(&url, heard);
+                Attempt::Retry { why, may_have_effect } => {
+                    self.nodes.add_failure(&url, why);
                     if may_have_effect && A::HAS_EFFECT {
                         retry.set_uncertain();
                     }
                 }
             }
-            self.nodes.pass_on(&url);
+            self.nodes.skip(&url);
             retry.pause().await;
         }
     }
 }
 
 impl ClientOptions {
-    /// A node that is asked about itself has no other to be asked instead: it gets more time.
-    fn status_timeout(&self) -> Duration {
+    /// A node's own status has no second source, so a node gets more time for it.
+    pub(crate) fn status_timeout(&self) -> Duration {
         self.deadline.min(self.attempt_timeout.saturating_mul(3))
-    }
-}
-
-/// What a node says that does not lead, for people.
-fn not_leader(hint: &NotLeader) -> String {
-    match hint.leader {
-        Some(leader) if hint.client_url.is_empty() => format!("does not lead, says node {leader} does"),
-        Some(leader) => format!("does not lead, says node {leader} at {} does", hint.client_url),
-        None => "does not lead and knows no leader".into(),
     }
 }

@@ -1,50 +1,54 @@
-//! The nodes a client knows of, by URL: their connections, the last thing heard from each, and whom to ask next.
+//! The known nodes by URL: their connections, the last failure of each, and which one to ask next.
 
-use super::retry::RetryState;
-use super::{ClientError, ClientOptions, Stub};
+use crate::client::ClientOptions;
+use crate::error::ClientError;
+use crate::retry::RetryState;
+use crate::service::client_client::ClientClient;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
-/// Nodes name others, and nobody checks them: this many are remembered.
+/// The most nodes remembered: nodes name others, and a name can be wrong.
 const MAX_NODES: usize = 64;
 
-/// The largest answer that is read: the largest value a node can be told to accept, and what is around it.
+/// The largest answer accepted: the largest value that a node can be configured to accept, and its envelope.
 const MAX_ANSWER_BYTES: usize = 65 << 20;
 
-/// All nodes known.
+/// A node's service.
+pub(crate) type Stub = ClientClient<Channel>;
+
+/// The known nodes.
 ///
 /// Invariant: not empty, and `cursor` is one of them.
 #[derive(Debug)]
-pub(super) struct Nodes {
+pub(crate) struct Nodes {
     known: BTreeMap<String, Node>,
     connect_timeout: Duration,
-    /// Who led when last heard of, or is said to.
+    /// The node that last answered as leader, or that another named as leader.
     leader: Option<String>,
-    /// Whom to ask if no leader is known. Goes round on its own: hints that lead in a circle must not keep it from
-    /// anybody.
+    /// The node to ask if no leader is known. It goes round on its own, so hints in a circle cannot hide a node.
     cursor: String,
 }
 
 #[derive(Debug)]
 struct Node {
     endpoint: Endpoint,
-    /// Connects when it is first used, and again whenever it has to.
+    /// Connects on first use, and reconnects when needed.
     channel: Option<Channel>,
-    heard: Option<String>,
+    failure: Option<String>,
 }
 
-/// One spelling for one URL: a scheme, no slash at the end.
-pub(super) fn normal(url: &str) -> String {
+/// The normal form of a URL: with a scheme, without a slash at the end.
+pub(crate) fn normal(url: &str) -> String {
     let url = url.trim();
     let scheme = if url.contains("://") { "" } else { "http://" };
     format!("{scheme}{}", url.trim_end_matches('/'))
 }
 
 impl Nodes {
-    pub(super) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        // Half of an attempt, so that a node that is gone is told from one that is slow: the request surely never left.
+    pub(crate) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
+        // Half of an attempt: a timeout while connecting proves that no request was sent.
         let connect_timeout = options.attempt_timeout / 2;
         let mut nodes = Self { known: BTreeMap::new(), connect_timeout, leader: None, cursor: String::new() };
         for url in options.endpoints.iter().rev() {
@@ -57,7 +61,6 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Remembers a node.
     fn learn(&mut self, url: &str) -> Result<&mut Node, ClientError> {
         let unusable =
             |why: String| ClientError::Endpoint { problem: format!("{url}: {why}; an endpoint is http://HOST:PORT") };
@@ -75,37 +78,35 @@ impl Nodes {
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .keep_alive_timeout(Duration::from_secs(2))
                 .keep_alive_while_idle(true);
-            self.known.insert(url.to_string(), Node { endpoint, channel: None, heard: None });
+            self.known.insert(url.to_string(), Node { endpoint, channel: None, failure: None });
         }
         self.known.get_mut(url).ok_or_else(|| unusable("not remembered".into()))
     }
 
-    /// The URLs of all nodes known, in their order.
-    pub(super) fn urls(&self) -> Vec<String> {
+    pub(crate) fn urls(&self) -> Vec<String> {
         self.known.keys().cloned().collect()
     }
 
-    /// The service of a node, which becomes known if it is not.
-    pub(super) fn stub(&mut self, url: &str) -> Result<Stub, ClientError> {
+    /// The stub of a node, which becomes known.
+    pub(crate) fn stub(&mut self, url: &str) -> Result<Stub, ClientError> {
         let node = self.learn(url)?;
         let channel = node.channel.get_or_insert_with(|| node.endpoint.connect_lazy()).clone();
         Ok(Stub::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES).max_encoding_message_size(usize::MAX))
     }
 
-    /// Whom to ask now.
-    pub(super) fn target(&self) -> String {
+    /// The node to ask now.
+    pub(crate) fn target(&self) -> String {
         self.leader.as_ref().unwrap_or(&self.cursor).clone()
     }
 
-    /// A node answered.
-    pub(super) fn answered(&mut self, url: String, as_leader: bool) {
+    pub(crate) fn answered(&mut self, url: String, as_leader: bool) {
         if as_leader {
             self.leader = Some(url);
         }
     }
 
-    /// `from` does not lead and says who does. Whether that is of use.
-    pub(super) fn follow(&mut self, from: &str, hint: &str) -> bool {
+    /// `from` is not the leader and names another node. False if that node cannot be asked.
+    pub(crate) fn follow(&mut self, from: &str, hint: &str) -> bool {
         let hint = normal(hint);
         if hint == from || self.learn(&hint).is_err() {
             return false;
@@ -114,8 +115,8 @@ impl Nodes {
         true
     }
 
-    /// Nobody is known to lead, least of all `from`: the next is asked.
-    pub(super) fn pass_on(&mut self, from: &str) {
+    /// No leader is known: the next node after `from` is asked.
+    pub(crate) fn skip(&mut self, from: &str) {
         self.leader = None;
         self.turn();
         if self.cursor == from {
@@ -130,61 +131,59 @@ impl Nodes {
         }
     }
 
-    /// Keeps what was heard from a node.
-    pub(super) fn hear(&mut self, url: &str, heard: String) {
+    pub(crate) fn add_failure(&mut self, url: &str, failure: String) {
         if let Some(node) = self.known.get_mut(url) {
-            node.heard = Some(heard);
+            node.failure = Some(failure);
         }
     }
 
-    /// An operation begins: what was heard earlier is no news of it.
-    pub(super) fn forget_what_was_heard(&mut self) {
+    /// An operation begins.
+    pub(crate) fn clear_failures(&mut self) {
         for node in self.known.values_mut() {
-            node.heard = None;
+            node.failure = None;
         }
     }
 
-    fn heard(&self) -> Vec<(String, String)> {
-        self.known.iter().filter_map(|(url, node)| Some((url.clone(), node.heard.clone()?))).collect()
+    fn failures(&self) -> Vec<(String, String)> {
+        self.known.iter().filter_map(|(url, node)| Some((url.clone(), node.failure.clone()?))).collect()
     }
 
-    /// Nobody answered, and nothing can have happened.
-    pub(super) fn no_effect(&self, after: Duration) -> ClientError {
-        ClientError::NoEffect { after, heard: self.heard() }
+    pub(crate) fn no_effect(&self, after: Duration) -> ClientError {
+        ClientError::NoEffect { after, failures: self.failures() }
     }
 
-    /// The time is up.
-    pub(super) fn gave_up(&self, retry: &RetryState) -> ClientError {
+    /// The deadline has passed.
+    pub(crate) fn gave_up(&self, retry: &RetryState) -> ClientError {
         if !retry.is_uncertain() {
             return self.no_effect(retry.deadline());
         }
         let after = humantime::format_duration(retry.deadline());
-        ClientError::OutcomeUnknown { why: format!("no leader told it within {after}"), heard: self.heard() }
+        ClientError::OutcomeUnknown { why: format!("no leader answered within {after}"), failures: self.failures() }
     }
 
-    /// A node refused for good; an earlier attempt elsewhere may have got through all the same.
-    pub(super) fn refused(&mut self, url: &str, reason: String, retry: &RetryState) -> ClientError {
+    /// A node refused for good. An earlier attempt may still take effect.
+    pub(crate) fn refused(&mut self, url: &str, reason: String, retry: &RetryState) -> ClientError {
         if !retry.is_uncertain() {
             return ClientError::Refused { url: url.to_string(), reason };
         }
-        self.hear(url, reason);
+        self.add_failure(url, reason);
         ClientError::OutcomeUnknown {
             why: "refused after an attempt that was not answered".into(),
-            heard: self.heard(),
+            failures: self.failures(),
         }
     }
 
-    /// The session ended while the fate of an attempt was open.
-    pub(super) fn session_gone(&self) -> ClientError {
+    /// The session ended while the outcome of an attempt was unknown.
+    pub(crate) fn session_gone(&self) -> ClientError {
         let why = "the session ended while an attempt was not answered".into();
-        ClientError::OutcomeUnknown { why, heard: self.heard() }
+        ClientError::OutcomeUnknown { why, failures: self.failures() }
     }
 
-    /// The state machine's answer is none of this client's language.
-    pub(super) fn misread(&self, command: bool) -> ClientError {
-        let reason = "its answer cannot be read: is it of another version?";
+    /// The state machine's answer cannot be decoded.
+    pub(crate) fn misread(&self, command: bool) -> ClientError {
+        let reason = "its answer cannot be read: does it run another version?";
         if command {
-            return ClientError::OutcomeUnknown { why: reason.into(), heard: self.heard() };
+            return ClientError::OutcomeUnknown { why: reason.into(), failures: self.failures() };
         }
         ClientError::Refused { url: self.target(), reason: reason.into() }
     }

@@ -1,37 +1,35 @@
-//! Asks every node about itself, and puts together what the answers say about each member.
+//! Asks every node for its status, and combines the answers by member.
 
-use super::ask::words;
-use super::nodes::{Nodes, normal};
-use super::{StatusRequest, StatusResponse, Stub};
-use raft_proto::wire::raft::{MemberStatus, Role};
+use crate::ask::cause;
+use crate::nodes::{Nodes, Stub, normal};
+use raft_proto::wire::raft::{MemberStatus, Role, StatusRequest, StatusResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// A member, or an endpoint that did not answer and that no member is known to have.
+/// A member, or an endpoint that did not answer and belongs to no known member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberView {
-    /// Its id; none: nobody who answered knows whose this endpoint is.
+    /// None: no node that answered knows whose endpoint this is.
     pub id: Option<u64>,
-    /// Where clients reach it: where it answered, else where others say. Empty: nobody knows.
+    /// Where clients reach it: where it answered, else where other nodes say. Empty if no node knows.
     pub url: String,
-    /// What it says about itself, or why it says nothing.
+    /// Its own status, or why there is none.
     pub answer: Result<StatusResponse, String>,
-    /// What the leader says about it; if none answered, whoever answered with the highest term.
+    /// What the leader knows about it; without a leader, the node that answered with the highest term.
     pub known: Option<MemberStatus>,
 }
 
-/// Asks one node.
-pub(super) async fn status_of(mut stub: Stub, timeout: Duration) -> Result<StatusResponse, String> {
+pub(crate) async fn status_of(mut stub: Stub, timeout: Duration) -> Result<StatusResponse, String> {
     match tokio::time::timeout(timeout, stub.status(StatusRequest {})).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
-        Ok(Err(status)) => Err(words(&status)),
+        Ok(Err(status)) => Err(cause(&status)),
         Err(_) => Err(format!("no answer within {}", humantime::format_duration(timeout))),
     }
 }
 
-/// Asks all nodes known, then those that these name, until nobody names another.
-pub(super) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberView> {
+/// Asks all known nodes, then the nodes that they name, until no answer names a new one.
+pub(crate) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberView> {
     let mut answers: BTreeMap<String, Result<StatusResponse, String>> = BTreeMap::new();
     let mut to_ask: BTreeSet<String> = nodes.urls().into_iter().collect();
     while !to_ask.is_empty() {
@@ -46,7 +44,7 @@ pub(super) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberV
                 }
             }
         }
-        // A task that panicked is asked no more: its node is then listed as one that nobody has heard of.
+        // A task that panicked gives no answer: its node is then listed without one.
         while let Some(Ok((url, answer))) = asked.join_next().await {
             answers.insert(url, answer);
         }
@@ -58,14 +56,14 @@ pub(super) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberV
     members_of(answers)
 }
 
-/// Puts the answers of nodes, by the URLs that were asked, together as members in order of id.
+/// Combines the answers of nodes, by the URLs that were asked, to members by id.
 pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> Vec<MemberView> {
     let mut known = known_members(&answers);
     let mut members: BTreeMap<u64, MemberView> = BTreeMap::new();
     let mut silent: BTreeMap<String, String> = BTreeMap::new();
     for (url, answer) in answers {
         match answer {
-            // A node asked by two names answers twice.
+            // A node with two URLs answers twice.
             Ok(status) => {
                 let known = known.get(&status.id).cloned();
                 let id = status.id;
@@ -79,7 +77,7 @@ pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> 
     known.retain(|id, _| !members.contains_key(id));
     for (id, member) in known {
         let url = if member.client_url.is_empty() { String::new() } else { normal(&member.client_url) };
-        let why = silent.remove(&url).unwrap_or_else(|| "nobody who answers knows where it serves clients".into());
+        let why = silent.remove(&url).unwrap_or_else(|| "no node that answers knows where it serves clients".into());
         members.insert(id, MemberView { id: Some(id), url, answer: Err(why), known: Some(member) });
     }
     let answered_elsewhere: BTreeSet<String> =
@@ -89,7 +87,7 @@ pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> 
     members.into_values().chain(strangers).collect()
 }
 
-/// What is said about each member, by whoever knows best: a leader before others, then the higher term.
+/// What the nodes know about each member: a leader's answer comes first, then the highest term's.
 fn known_members(answers: &BTreeMap<String, Result<StatusResponse, String>>) -> BTreeMap<u64, MemberStatus> {
     let mut statuses: Vec<&StatusResponse> = answers.values().filter_map(|answer| answer.as_ref().ok()).collect();
     statuses.sort_by_key(|status| (status.role() == Role::Leader, status.term));

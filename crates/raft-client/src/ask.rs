@@ -1,8 +1,6 @@
-//! One request to one node, and what its answer proves about this attempt.
-//!
-//! Must not know about other attempts: what they left open is the course's business.
+//! One request to one node, and what its answer proves about this attempt alone.
 
-use super::Stub;
+use crate::nodes::Stub;
 use raft_proto::wire::raft::{
     Answer, Applied, NotLeader, OpenSessionRequest, QueryRequest, Refused, command_response, open_session_response,
     query_response, refused,
@@ -11,44 +9,37 @@ use raft_proto::wire::session::Command;
 use std::error::Error;
 use tonic::{Code, ConnectError, Status};
 
-/// What one attempt came to.
+/// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Attempt<A> {
-    /// The answer.
+pub(crate) enum Attempt<A> {
     Answer(A),
-    /// The node refused for good, so the next would too; no effect.
+    /// The node refused for good, and so would every other; no effect.
     Refused(String),
-    /// The node does not lead; no effect.
+    /// The node is not the leader; no effect.
     NotLeader(NotLeader),
-    /// Ask again.
-    Again {
-        /// Why.
-        heard: String,
-        /// Whether this attempt may have an effect.
+    Retry {
+        why: String,
+        /// Whether this attempt may take effect.
         may_have_effect: bool,
     },
 }
 
-/// Something a node can be asked again and again, unchanged.
-pub(super) trait Ask: Clone + Send {
-    /// What is to be known.
+/// A request that can be repeated unchanged.
+pub(crate) trait Ask: Clone + Send {
     type Answer: Send;
-    /// Whether an attempt of unknown outcome leaves something behind that matters. An extra session does not.
+    /// Whether the outcome of an unanswered attempt matters to the caller. An extra session does not matter.
     const HAS_EFFECT: bool;
 
-    /// Whether only a leader answers.
     fn needs_leader(&self) -> bool;
 
-    /// Asks once.
     fn send(self, stub: Stub) -> impl Future<Output = Result<Attempt<Self::Answer>, Status>> + Send;
 }
 
 /// The answer to a command.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answered {
-    /// It was applied.
+pub(crate) enum Answered {
     Applied(Applied),
-    /// The session does not know it any more.
+    /// The session has ended or no longer remembers the command.
     SessionGone,
 }
 
@@ -84,7 +75,7 @@ impl Ask for Command {
         Ok(match stub.command(self).await?.into_inner().outcome {
             Some(Outcome::Applied(applied)) => Attempt::Answer(Answered::Applied(applied)),
             Some(Outcome::Refused(refused)) => refusal(refused),
-            // A number that counts as answered and was not is as gone as its session.
+            // The session has discarded the answer of this sequence number.
             Some(Outcome::SessionExpired(_) | Outcome::AlreadyAnswered(_)) => Attempt::Answer(Answered::SessionGone),
             Some(Outcome::Unknown(_)) => unclear("lost its lead"),
             None => unclear("sent an answer that cannot be read"),
@@ -110,44 +101,52 @@ impl Ask for QueryRequest {
     }
 }
 
-fn unclear<A>(heard: &str) -> Attempt<A> {
-    Attempt::Again { heard: heard.into(), may_have_effect: true }
+fn unclear<A>(why: &str) -> Attempt<A> {
+    Attempt::Retry { why: why.into(), may_have_effect: true }
 }
 
 fn refusal<A>(refused: Refused) -> Attempt<A> {
-    let heard = match refused.reason {
-        Some(refused::Reason::NotLeader(hint)) => return Attempt::NotLeader(hint),
+    match refused.reason {
+        Some(refused::Reason::NotLeader(hint)) => Attempt::NotLeader(hint),
+        _ => Attempt::Retry { why: reason(&refused), may_have_effect: false },
+    }
+}
+
+/// Why a node refused, as text.
+pub(crate) fn reason(refused: &Refused) -> String {
+    match &refused.reason {
+        Some(refused::Reason::NotLeader(hint)) => return not_leader(hint),
         Some(refused::Reason::Busy(_)) => "is busy",
         Some(refused::Reason::NoSpace(_)) => "has no space left on its disk",
         Some(refused::Reason::Stopped(_)) => "has stopped for good",
         Some(refused::Reason::Lost(_)) => "lost its lead",
         None => "refused without a reason",
-    };
-    Attempt::Again { heard: heard.into(), may_have_effect: false }
+    }
+    .into()
 }
 
-/// What an attempt came to that ended with a status instead of an answer.
-pub(super) fn heard_from<A>(status: &Status) -> Attempt<A> {
-    // A status without a source was sent by the node itself; with one, it was made here from a broken connection.
-    let said = status.source().is_none();
+/// The result of an attempt that ended with a status instead of an answer.
+pub(crate) fn attempt_of_status<A>(status: &Status) -> Attempt<A> {
+    // A status without a source comes from the node; one with a source was made here from a broken connection.
+    let from_node = status.source().is_none();
     match status.code() {
-        Code::ResourceExhausted | Code::OutOfRange | Code::InvalidArgument if said => {
+        Code::ResourceExhausted | Code::OutOfRange | Code::InvalidArgument if from_node => {
             Attempt::Refused(status.message().to_string())
         }
-        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied if said => {
-            Attempt::Again { heard: words(status), may_have_effect: false }
+        Code::Unimplemented | Code::Unauthenticated | Code::PermissionDenied if from_node => {
+            Attempt::Retry { why: cause(status), may_have_effect: false }
         }
-        _ => Attempt::Again { heard: words(status), may_have_effect: !was_not_connected(status) },
+        _ => Attempt::Retry { why: cause(status), may_have_effect: !was_not_connected(status) },
     }
 }
 
-/// Whether the request never left: there was no connection to send it on.
+/// Whether there was no connection to send the request on.
 fn was_not_connected(status: &Status) -> bool {
     sources(status).any(|source| source.is::<ConnectError>())
 }
 
-/// The innermost cause, which is the one that tells: `Connection refused (os error 111)`.
-pub(super) fn words(status: &Status) -> String {
+/// The innermost cause, which is the most specific: `Connection refused (os error 111)`.
+pub(crate) fn cause(status: &Status) -> String {
     match sources(status).last() {
         Some(cause) => cause.to_string(),
         None => format!("{}: {}", status.code(), status.message()),
@@ -156,4 +155,13 @@ pub(super) fn words(status: &Status) -> String {
 
 fn sources(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |&error| error.source())
+}
+
+/// What a node that is not the leader answers, as text.
+pub(crate) fn not_leader(hint: &NotLeader) -> String {
+    match hint.leader {
+        Some(leader) if hint.client_url.is_empty() => format!("does not lead, says node {leader} does"),
+        Some(leader) => format!("does not lead, says node {leader} at {} does", hint.client_url),
+        None => "does not lead and knows no leader".into(),
+    }
 }

@@ -1,7 +1,8 @@
-//! The client against nodes that misbehave.
+//! The client against nodes that fail.
 
-use super::fake::{FakeNode, Trick, World, cluster, nobody};
 use super::*;
+use crate::fake::{FakeNode, Trick, World, cluster, nobody};
+use crate::outcome::{Got, Written};
 use raft_core::EntryId;
 use raft_kv::command::{Compare, TxnOp, TxnResult};
 use raft_kv::{KvMap, WindowLimits};
@@ -282,12 +283,12 @@ async fn a_dropped_command_leaves_its_number_behind() {
 #[test]
 fn endpoints_are_checked_and_have_one_spelling() {
     for bad in ["", "http://", "https://a:1", "http://a b:1", "ftp://a:1", "http://[::1"] {
-        let error = Client::new(ClientOptions::new(vec![bad.into()])).expect_err(bad);
+        let error = Client::new(ClientOptions::new([bad])).expect_err(bad);
         assert!(matches!(error, ClientError::Endpoint { .. }), "{bad}: {error}");
     }
-    assert!(Client::new(ClientOptions::new(Vec::new())).is_err());
-    let spelt = ["127.0.0.1:7071", "http://127.0.0.1:7071/", " http://127.0.0.1:7071"].map(String::from);
-    let client = Client::new(ClientOptions::new(spelt.to_vec())).expect("they are endpoints");
+    assert!(Client::new(ClientOptions::new([""; 0])).is_err());
+    let spelt = ["127.0.0.1:7071", "http://127.0.0.1:7071/", " http://127.0.0.1:7071"];
+    let client = Client::new(ClientOptions::new(spelt)).expect("they are endpoints");
     assert_eq!(client.nodes.urls(), ["http://127.0.0.1:7071"]);
 }
 

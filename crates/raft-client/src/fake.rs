@@ -1,6 +1,8 @@
-//! A cluster in one map: nodes that serve clients on real sockets, and misbehave when told to.
+//! A cluster in one map, for tests: nodes that serve clients on real sockets and fail on request.
 
-use crate::services::client_server::{Client as Service, ClientServer};
+#![allow(missing_docs, clippy::missing_panics_doc)]
+
+use crate::service::client_server::{Client as Service, ClientServer};
 use raft_core::EntryId;
 use raft_kv::KvMap;
 use raft_node::{StateMachine, Watched};
@@ -14,42 +16,38 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-/// What a node does with a request instead of carrying it out and answering.
+/// How a node fails a request.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Trick {
-    /// Refuse: it does not lead, and says who does.
+pub enum Trick {
+    /// Refuse, and name this leader and its URL.
     NotLeader(Option<u64>, String),
-    /// Refuse.
     Busy,
-    /// Refuse.
     Lost,
-    /// Refuse: too large.
     TooLarge,
-    /// Carry it out, and never answer.
+    /// Execute the request, and never answer.
     Deaf,
-    /// Carry it out, and break the connection; a watch: after its first answer.
+    /// Execute it, and break the connection; a watch: after its first answer.
     Break,
-    /// Carry it out, and say that nobody knows.
+    /// Execute it, and answer that the outcome is unknown.
     Unknown,
-    /// Neither carry it out nor answer.
+    /// Neither execute it nor answer.
     Never,
-    /// Forget all sessions first.
+    /// End all sessions first.
     Expire,
-    /// Carry it out, and answer nonsense.
+    /// Execute it, and send an answer that cannot be decoded.
     Garbage,
 }
 
-/// What all nodes share.
+/// The state that all nodes share.
 #[derive(Default)]
-pub(crate) struct World {
-    /// The state machine.
-    pub(crate) map: KvMap,
+pub struct World {
+    pub map: KvMap,
     /// Answers by session and number.
     sessions: BTreeMap<u64, BTreeMap<u64, Applied>>,
     index: u64,
     /// How many commands reached the map.
-    pub(crate) applied: usize,
-    /// Whoever watches is told when the map has changed.
+    pub applied: usize,
+    /// Notifies watches of changes.
     changed: Arc<Notify>,
 }
 
@@ -74,28 +72,25 @@ impl World {
     }
 }
 
-/// One node.
 #[derive(Clone)]
-pub(crate) struct FakeNode {
+pub struct FakeNode {
     id: u64,
     world: Arc<Mutex<World>>,
-    /// What it does with the next commands and sessions; then it behaves.
+    /// The failures of the next requests.
     script: Arc<Mutex<VecDeque<Trick>>>,
-    /// What it does with every request when the script is over.
+    /// The failure of every request after the script.
     always: Arc<Mutex<Option<Trick>>>,
-    /// How many requests came.
     asked: Arc<Mutex<usize>>,
     status: Arc<Mutex<StatusResponse>>,
-    /// Where it listens.
-    pub(crate) url: String,
+    pub url: String,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no test panics while it holds this")
+    mutex.lock().expect("no test panics while it holds the lock")
 }
 
-/// A node for each id, all leading: scripts say otherwise.
-pub(crate) async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
+/// A node for each id. Every node is a leader, unless its script says otherwise.
+pub async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
     let world = Arc::new(Mutex::new(World::default()));
     let mut nodes = Vec::new();
     for &id in ids {
@@ -118,39 +113,39 @@ pub(crate) async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
     (nodes, world)
 }
 
-/// A URL where nobody listens.
-pub(crate) async fn nobody() -> String {
+/// A URL where no node listens.
+pub async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
 }
 
 impl FakeNode {
-    pub(crate) fn script(&self, tricks: &[Trick]) {
+    pub fn script(&self, tricks: &[Trick]) {
         lock(&self.script).extend(tricks.iter().cloned());
     }
 
-    pub(crate) fn always(&self, trick: Trick) {
+    pub fn always(&self, trick: Trick) {
         *lock(&self.always) = Some(trick);
     }
 
-    pub(crate) fn behave(&self) {
+    pub fn behave(&self) {
         *lock(&self.always) = None;
     }
 
-    /// It does not lead; `leader` does.
-    pub(crate) fn follows(&self, leader: &FakeNode) {
+    /// This node is a follower of `leader`.
+    pub fn follows(&self, leader: &FakeNode) {
         self.always(Trick::NotLeader(Some(leader.id), leader.url.clone()));
     }
 
-    pub(crate) fn asked(&self) -> usize {
+    pub fn asked(&self) -> usize {
         *lock(&self.asked)
     }
 
-    pub(crate) fn set_status(&self, change: impl FnOnce(&mut StatusResponse)) {
+    pub fn set_status(&self, change: impl FnOnce(&mut StatusResponse)) {
         change(&mut lock(&self.status));
     }
 
-    /// What it does now; the outer error ends the request, the inner one is a refusal.
+    /// The failure of this request; an error ends it at once.
     async fn trick(&self) -> Result<Option<Trick>, Status> {
         *lock(&self.asked) += 1;
         let trick = lock(&self.script).pop_front().or_else(|| lock(&self.always).clone());

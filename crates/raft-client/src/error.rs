@@ -1,0 +1,81 @@
+//! Why an operation failed, and above all whether it may take effect.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why an operation failed. Shown in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ClientError {
+    /// An endpoint is unusable, or there is none.
+    Endpoint { problem: String },
+    /// The operation has no effect, now or later: no attempt reached a leader.
+    NoEffect {
+        /// How long the client tried.
+        after: Duration,
+        /// The last failure of each node: its URL and why.
+        failures: Vec<(String, String)>,
+    },
+    /// The operation may take effect now, later or never.
+    OutcomeUnknown {
+        why: String,
+        /// The last failure of each node: its URL and why.
+        failures: Vec<(String, String)>,
+    },
+    /// The nodes no longer remember the changes to watch.
+    Compacted {
+        /// The first revision that was requested.
+        from: u64,
+        /// The first revision that the nodes remember.
+        oldest: u64,
+        /// The map's revision.
+        revision: u64,
+    },
+    /// A node refused the operation for good (a value that is too large); it has no effect.
+    Refused { url: String, reason: String },
+}
+
+impl ClientError {
+    /// Whether the operation may take effect. If not, it is safe to repeat it.
+    pub fn may_have_effect(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. })
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Endpoint { problem } => f.write_str(problem),
+            Self::NoEffect { after, failures } => {
+                let after = humantime::format_duration(*after);
+                write!(f, "no leader answered within {after}, nothing was changed: {}", Failures(failures))
+            }
+            Self::OutcomeUnknown { why, failures } => {
+                write!(f, "outcome unknown, read before you repeat it: {why}: {}", Failures(failures))
+            }
+            Self::Compacted { from, oldest, revision } => write!(
+                f,
+                "the nodes no longer remember revision {from}, the oldest is {oldest}: read the keys, then watch from the revision after \
+                 the read ({revision} or later)"
+            ),
+            Self::Refused { url, reason } => write!(f, "{url} refused it: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// `http://a:1: is busy; http://b:2: connection refused`.
+struct Failures<'a>(&'a [(String, String)]);
+
+impl fmt::Display for Failures<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no node was asked");
+        }
+        for (place, (url, failure)) in self.0.iter().enumerate() {
+            write!(f, "{}{url}: {failure}", if place == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,98 @@
+//! The state of one operation over all its attempts: deadline, pauses, and whether an unanswered attempt may take effect.
+
+use crate::client::ClientOptions;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The client follows so many hints at once, then it pauses: nodes that name each other must not make it spin.
+const MAX_HOPS: u32 = 3;
+
+#[derive(Debug)]
+pub(crate) struct RetryState {
+    began: Instant,
+    deadline: Duration,
+    /// With less time left there is no further attempt: it would hardly be answered, and make the outcome unknown.
+    shortest_attempt: Duration,
+    /// The bound of the next pause.
+    pause: Duration,
+    max_pause: Duration,
+    attempts: u32,
+    hops: u32,
+    uncertain: bool,
+}
+
+impl RetryState {
+    pub(crate) fn new(options: &ClientOptions) -> Self {
+        Self {
+            began: Instant::now(),
+            deadline: options.deadline,
+            shortest_attempt: options.attempt_timeout / 10,
+            pause: options.min_pause,
+            max_pause: options.max_pause,
+            attempts: 0,
+            hops: 0,
+            uncertain: false,
+        }
+    }
+
+    /// The time left for an attempt; none if it is too short.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let left = self.deadline.checked_sub(self.began.elapsed())?;
+        (self.attempts == 0 || left > self.shortest_attempt).then_some(left)
+    }
+
+    pub(crate) fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// How many requests were sent, including those that open a session.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    pub(crate) fn count_attempt(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// Whether an attempt without an answer may take effect.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.uncertain
+    }
+
+    pub(crate) fn set_uncertain(&mut self) {
+        self.uncertain = true;
+    }
+
+    /// Whether a hint may be followed without a pause.
+    pub(crate) fn may_hop(&mut self) -> bool {
+        self.hops += 1;
+        self.hops <= MAX_HOPS
+    }
+
+    /// Waits, with full jitter, so that clients that failed together do not return together.
+    pub(crate) async fn pause(&mut self) {
+        self.hops = 0;
+        let left = self.left().unwrap_or_default();
+        let pause = random_below(self.pause.min(left));
+        self.pause = self.pause.saturating_mul(2).min(self.max_pause);
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A random duration below the limit; without entropy the limit.
+fn random_below(limit: Duration) -> Duration {
+    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+    getrandom::u64().map_or(limit, |number| Duration::from_nanos(number.checked_rem(nanos).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_below_its_limit() {
+        let limit = Duration::from_micros(3);
+        assert!((0..1_000).all(|_| random_below(limit) < limit));
+        assert_eq!(random_below(Duration::ZERO), Duration::ZERO);
+    }
+}
