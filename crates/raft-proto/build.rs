@@ -13,8 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     borrowers.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
     borrowers.extern_path(".raft.session.v1", "crate::wire::session");
     borrowers.compile_fds(protox::compile(["store.proto", "snapshot.proto"], [&folder])?)?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .compile_fds(protox::compile(["raft.proto", "peer.proto", "client.proto", "session.proto", "kv.proto"], [&folder])?)?;
+    prost_build::Config::new().bytes(["."]).compile_fds(protox::compile(
+        ["raft.proto", "peer.proto", "client.proto", "session.proto", "kv.proto"],
+        [&folder],
+    )?)?;
     Ok(())
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 /// Runs whole Raft clusters in a seeded, virtual world and checks what Raft promises.
 ///
-/// Exit codes: 0 everything expected held; 1 safety violated; 2 liveness or another expectation failed; 3 not
-/// deterministic; 4 bad scenario or usage; 5 inconclusive; 101 panic.
+/// Exit codes: 0 everything expected held; 1 safety violated; 2 liveness or another expectation failed, or wrong usage; 3 not
+/// deterministic; 4 bad scenario; 5 inconclusive; 101 panic.
 #[derive(Parser)]
 #[command(name = "raft-sim", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {

@@ -17,7 +17,9 @@ pub(crate) enum Exit {
     Safety,
     /// The code under test panicked.
     Panic,
-    /// The scenario or the command line cannot be used; nothing was run.
+    /// The scenario cannot be used; no run started.
+    Scenario,
+    /// The command line is wrong; no run started.
     Usage,
 }
 
@@ -27,9 +29,9 @@ impl Exit {
         ExitCode::from(match self {
             Self::Held => 0,
             Self::Safety => 1,
-            Self::Expectation => 2,
+            Self::Expectation | Self::Usage => 2,
             Self::NotDeterministic => 3,
-            Self::Usage => 4,
+            Self::Scenario => 4,
             Self::Inconclusive => 5,
             Self::Panic => 101,
         })

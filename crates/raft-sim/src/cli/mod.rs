@@ -28,7 +28,6 @@ pub(crate) fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            // clap's own code for wrong usage is 2, which here means that an expectation failed.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Held };
             let _ = error.print();
             return exit.code();
@@ -50,6 +49,10 @@ fn refuse(error: &anyhow::Error) -> Exit {
         // The reader has seen enough (`raft-sim explain .. | head`): nothing is wrong.
         return Exit::Held;
     }
+    if let Some(error) = error.downcast_ref::<clap::Error>() {
+        let _ = error.print();
+        return Exit::Usage;
+    }
     eprintln!("{error:#}");
-    Exit::Usage
+    Exit::Scenario
 }

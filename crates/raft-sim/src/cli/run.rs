@@ -1,11 +1,13 @@
 //! `raft-sim run`: the main job.
 
-use super::args::RunArgs;
+use super::args::{Args, RunArgs};
 use super::campaign::{Group, campaign};
 use super::exit::Exit;
 use super::files;
 use super::replay::show;
-use anyhow::{Result, bail};
+use anyhow::Result;
+use clap::CommandFactory;
+use clap::error::ErrorKind;
 use raft_sim::enumerate;
 use raft_sim::scenario::model::{Enumeration, Scenario};
 use raft_sim::scenario::parse::ScenarioFile;
@@ -44,9 +46,10 @@ fn points(scenario: &Scenario, enumeration: &Enumeration, args: &RunArgs) -> Gro
 
 /// One outcome of one crash, as a failure names it.
 fn one_case(files: Vec<ScenarioFile>, point: u64, outcome: u64, args: &RunArgs) -> Result<Exit> {
-    let [file] = files.as_slice() else { bail!("--case is of one scenario: name its file") };
+    let wrong = |problem: String| Args::command().error(ErrorKind::ArgumentConflict, problem);
+    let [file] = files.as_slice() else { return Err(wrong("--case needs exactly one scenario file".into()).into()) };
     if file.scenario.enumerate.is_none() {
-        bail!("{} is not enumerated: it has seeds and no cases", file.scenario.path);
+        return Err(wrong(format!("--case: {} is not enumerated: it has seeds, not cases", file.scenario.path)).into());
     }
     show(file, point, &args.campaign.outputs, |sink| enumerate::run_point(&file.scenario, point, Some(outcome), sink))
 }
