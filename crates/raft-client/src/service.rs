@@ -1,6 +1,6 @@
 //! The generated gRPC service `Client` of `proto/client.proto`, documented there: the stub, and with feature `server` the trait that a
 //! node implements.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::too_many_lines)]
 
 tonic::include_proto!("raft.v1");

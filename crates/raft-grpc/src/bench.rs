@@ -1,7 +1,6 @@
-//! Load with a judge: closed-loop clients, each with a session of its own, and a record of every word they heard.
+//! Load on a cluster: closed-loop clients, each with its own session, and a record of every operation for `raft_check::load`.
 //!
-//! In reading order: `workload` is what a client wants next, `tally` counts and measures, `judge` says whether what was
-//! heard is possible. This file carries it out, and must not know how a request finds its leader.
+//! In reading order: `workload` chooses the operations, `tally` counts and measures them; this file executes them.
 
 mod tally;
 mod workload;
@@ -19,35 +18,34 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use workload::{LoadOp, Shape, Workload};
 
-/// What to put on a cluster.
+/// A load.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
 pub struct BenchOptions {
-    /// How each client reaches the cluster.
     pub client: ClientOptions,
-    /// How many clients; from 1.
+    /// From 1.
     pub clients: u64,
-    /// How many more clients only read: they stay with a node that answers reads, also when nothing can be written there.
+    /// Additional clients that only read: they stay with a node that answers reads, even if it accepts no write.
     pub readers: u64,
-    /// For how long operations are begun.
+    /// How long the clients begin operations.
     pub duration: Duration,
-    /// How many keys; from 1. The more clients share a key, the harder the history is to judge.
+    /// From 1. The more clients share a key, the harder the history is to check.
     pub keys: u64,
-    /// Bytes of a value; a value is never shorter than its name.
+    /// The size of a value; a value is never shorter than its name.
     pub value_bytes: usize,
-    /// How often which operation.
     pub mix: Mix,
-    /// How fresh gets are; the reads at the end are linearizable without a clock.
+    /// The consistency of gets; the last reads are linearizable.
     pub reads: Consistency,
-    /// Whether to keep every operation, in memory.
+    /// Whether to keep every operation in memory.
     pub record: bool,
-    /// Whether to read every key when all is over.
+    /// Whether to read every key at the end.
     pub read_all: bool,
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Debug)]
+#[allow(missing_docs)]
 pub struct Outcome {
-    /// All counts and latencies.
     pub total: Tally,
     /// From the first operation to the last.
     pub took: Duration,
@@ -55,23 +53,22 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// A linearizable read of every key, after all operations have ended.
     pub last_reads: Vec<Record>,
-    /// How many reads the nodes answered by lease meanwhile, as they count them: what a dead node counted is missing.
+    /// How many reads the nodes answered by lease. The count of a node that was killed is missing.
     pub lease_reads: u64,
 }
 
-/// Longer than an election, a restart and a deadline: at the end there should be a leader again.
+/// Longer than an election, a restart and a deadline: time enough for a new leader.
 const LAST_READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A client that is refused for good does not ask again at once.
+/// The pause of a client after a refusal for good.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
-/// What all clients share.
+/// The state that all clients share.
 struct Run {
     began: Instant,
     until: Instant,
-    /// Counts of the current second.
     second: Mutex<Tally>,
-    /// The number of the next client: one whose operation ended unknown is replaced, because it still has it open.
+    /// The number of the next client: a client with an unknown outcome is replaced, because its operation is still open.
     next_client: AtomicU64,
     record: bool,
     reads: Consistency,
@@ -82,16 +79,16 @@ impl Run {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Counts are whole at every moment, so a panic elsewhere does not spoil them.
+    /// The counts are always consistent, so a panic while the lock is held does no harm.
     fn second(&self) -> MutexGuard<'_, Tally> {
         self.second.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Runs it. `each_second` is called with the number of the second, from 1, and what happened in it.
+/// Runs a load. Calls `each_second` with the number of the second, from 1, and its counts.
 ///
 /// # Errors
-/// No leader answers at the start, or an endpoint is unusable. Whatever fails later is counted.
+/// No leader answers at the start, or an endpoint is unusable. Later failures are counted.
 pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally)) -> Result<Outcome, ClientError> {
     let shape = Shape::new(options);
     let mut reader = Client::new(options.client.clone())?;
@@ -141,24 +138,24 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     Ok(Outcome { total, took, records, last_reads, lease_reads })
 }
 
-/// How many reads each node has answered by lease since its start; nodes that do not answer are missing.
+/// How many reads each node has answered by lease since its start, without nodes that do not answer.
 async fn lease_reads(client: &mut Client) -> BTreeMap<u64, u64> {
     let answers = client.members().await.into_iter().filter_map(|member| member.answer.ok());
     answers.map(|status| (status.id, status.lease_reads)).collect()
 }
 
-/// How many came in between. A node that was started anew counts from 0.
+/// The difference of two counts. A restarted node counts from 0.
 fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> u64 {
     let more = |(id, &after): (&u64, &u64)| after.checked_sub(before.get(id).copied().unwrap_or(0)).unwrap_or(after);
     after.iter().map(more).sum()
 }
 
-/// A client, until the time is over. What is in flight then is waited for.
+/// One client, until the time is over and its last operation has ended.
 async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<Record> {
     let mut records = Vec::new();
     while Instant::now() < run.until {
         let load_op = workload.next();
-        let (record, error) = carry_out(&mut client, &load_op, run.reads, &workload, &run).await;
+        let (record, error) = execute(&mut client, &load_op, run.reads, &workload, &run).await;
         workload.learn(&record.operation);
         let latency = record.operation.return_ns.unwrap_or_default() - record.operation.invoke_ns;
         run.second().count(record.operation.status, Duration::from_nanos(latency), error.as_ref());
@@ -175,8 +172,8 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
     records
 }
 
-/// One operation, and what is to be remembered of it.
-async fn carry_out(
+/// Executes one operation and records it.
+async fn execute(
     client: &mut Client,
     load_op: &LoadOp,
     reads: Consistency,
@@ -184,20 +181,20 @@ async fn carry_out(
     run: &Run,
 ) -> (Record, Option<ClientError>) {
     let invoke_ns = run.now();
-    let heard = ask(client, load_op, reads, workload.shape()).await;
+    let answer = ask(client, load_op, reads, workload.shape()).await;
     let return_ns = Some(run.now());
     let nothing = (OpResult::Null, 0, 0);
-    let (status, (result, revision, map_revision), error) = match heard {
-        Ok(told) => (Status::Ok, told, None),
+    let (status, (result, revision, map_revision), error) = match answer {
+        Ok(result) => (Status::Ok, result, None),
         Err(error) if error.may_have_effect() => (Status::Unknown, nothing, Some(error)),
         Err(error) => (Status::Fail, nothing, Some(error)),
     };
-    let (op, key, value) = load_op.words();
+    let (op, key, value) = load_op.parts();
     let operation = Operation { client: workload.client, op, key, value, status, result, invoke_ns, return_ns };
     (Record { operation, revision, map_revision }, error)
 }
 
-/// Asks, and says what the client was told, the revision that goes with it and that of the map.
+/// Sends one operation; returns its result, its revision and the map's revision.
 async fn ask(
     client: &mut Client,
     load_op: &LoadOp,
@@ -228,7 +225,7 @@ async fn ask(
     })
 }
 
-/// Reads every key, when nobody writes any more.
+/// Reads every key, after all writes.
 async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Vec<Record>, ClientError> {
     let deadline = options.client.deadline.max(LAST_READ_DEADLINE);
     let mut reader = Client::new(ClientOptions { deadline, ..options.client.clone() })?;
@@ -236,9 +233,9 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
     let mut reads = Vec::new();
     for key in 0..options.keys {
         let load_op = LoadOp::Get { key: shape.key(key) };
-        let (record, error) = carry_out(&mut reader, &load_op, Consistency::Linearizable, &workload, run).await;
+        let (record, error) = execute(&mut reader, &load_op, Consistency::Linearizable, &workload, run).await;
         reads.push(record);
-        // Where one read found no leader for so long, the others need not wait as long each.
+        // If one read found no leader within the long deadline, the others use the short one.
         if error.is_some() {
             reader = Client::new(options.client.clone())?;
             workload.client = run.next_client.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! The service for clients: requests into the node's inbox, its replies back out.
+//! The service for clients: passes requests to the node's inbox, and its replies back.
 
 mod watch;
 
@@ -26,7 +26,7 @@ pub(crate) struct ClientService {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) max_request_bytes: u64,
-    /// The node is about to end: what would go on for ever ends now.
+    /// Cancelled when the node ends: ends the watches.
     pub(crate) closing: CancellationToken,
 }
 
@@ -78,7 +78,7 @@ impl Client for ClientService {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
             reply => match self.failed(&reply) {
                 Failed::Refused(refused) => Outcome::Refused(refused),
-                // A question has no effect, so not knowing is as good as none here.
+                // A query has no effect, so it is safe to ask again.
                 Failed::Unknown => Outcome::Refused(refused(w::refused::Reason::Lost(w::Lost {}))),
             },
         };
@@ -98,7 +98,7 @@ impl Client for ClientService {
                 Failed::Refused(refused) => refused,
                 Failed::Unknown => refused(w::refused::Reason::Lost(w::Lost {})),
             };
-            watch::feed(query, ask, refuse, answers, &service.closing, watch::PATIENCE).await;
+            watch::feed(query, ask, refuse, answers, &service.closing, watch::TIMEOUT).await;
         });
         Ok(Response::new(stream))
     }
@@ -109,10 +109,10 @@ impl Client for ClientService {
     }
 }
 
-/// A watch that somebody waits for, until it is dropped.
+/// A watch with a client; dropping it cancels the watch.
 struct OpenWatch<'a> {
     inbox: &'a SharedInbox,
-    /// None: it is answered.
+    /// None once it is answered.
     id: Option<RequestId>,
 }
 
@@ -124,7 +124,7 @@ impl Drop for OpenWatch<'_> {
     }
 }
 
-/// What a request comes to that was not carried out.
+/// The result of a request that was not executed.
 enum Failed {
     Refused(w::Refused),
     Unknown,
@@ -135,7 +135,7 @@ fn refused(reason: w::refused::Reason) -> w::Refused {
 }
 
 impl ClientService {
-    /// What the node replies. Unknown if it ends before.
+    /// The node's reply; unknown if it ends first.
     async fn ask(&self, request: NodeRequest) -> Reply {
         match self.inbox.request(request) {
             Some((_, answer)) => answer.await.unwrap_or(Reply::Unknown),
@@ -143,7 +143,7 @@ impl ClientService {
         }
     }
 
-    /// The same for a watch: if nobody waits for the answer any more, the node need not look for it.
+    /// The same for a watch, which is cancelled if the client gives up.
     async fn ask_watch(&self, query: Bytes) -> Reply {
         let Some((id, answer)) = self.inbox.request(NodeRequest::Watch { query }) else {
             return Reply::Rejected { reason: RejectReason::Busy };
@@ -154,10 +154,10 @@ impl ClientService {
         reply
     }
 
-    /// What this node knows about itself and its cluster; none if it is ending.
+    /// The node's status; none if it is ending.
     pub(crate) async fn status_now(&self) -> Option<w::StatusResponse> {
         let (answer, facts) = oneshot::channel();
-        self.inbox.question(answer);
+        self.inbox.ask_facts(answer);
         Some(self.describe(facts.await.ok()?))
     }
 
@@ -166,8 +166,8 @@ impl ClientService {
         if bytes as u64 <= limit {
             return Ok(());
         }
-        let words = format!("the request has {bytes} bytes, and the limit is {limit}: max_request_bytes");
-        Err(Status::resource_exhausted(words))
+        let message = format!("the request has {bytes} bytes, and the limit is {limit}: max_request_bytes");
+        Err(Status::resource_exhausted(message))
     }
 
     fn failed(&self, reply: &Reply) -> Failed {
@@ -177,14 +177,14 @@ impl ClientService {
                 let client_url = leader.map(|leader| self.client_url(leader)).unwrap_or_default();
                 Reason::NotLeader(w::NotLeader { leader: leader.map(|leader| leader.0), client_url })
             }
-            // While leadership moves, the next leader is but a moment away.
+            // During a transfer there is soon a new leader.
             Reply::Rejected { reason: RejectReason::Busy | RejectReason::Transferring | RejectReason::Leaving } => {
                 Reason::Busy(w::Busy {})
             }
             Reply::NoSpace => Reason::NoSpace(w::NoSpace {}),
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
-            // An answer to another kind of request cannot be; if it were, nothing would be known.
+            // The reply to another kind of request would be a bug; it proves nothing.
             _ => return Failed::Unknown,
         }))
     }
@@ -205,7 +205,7 @@ impl ClientService {
             let peer = self.directory.get(id).unwrap_or_default();
             let own = id == self.identity.node;
             let contact = if own { self.identity.contact.clone() } else { peer.contact };
-            let heard = peer.heard.map(|heard| u64::try_from(now.since(heard).as_millis()).unwrap_or(u64::MAX));
+            let contact_ms = peer.last_message.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX));
             let progress = status.peers.get(&id).map(|peer| peer.match_index);
             let leads = status.role == RoleKind::Leader;
             w::MemberStatus {
@@ -215,7 +215,7 @@ impl ClientService {
                 client_url: contact.client_url,
                 admin_url: contact.admin_url,
                 connected: own || peer.connected,
-                contact_ms: heard,
+                contact_ms,
                 match_index: progress.or((own && leads).then_some(status.durable)).map(|index| index.0),
             }
         };

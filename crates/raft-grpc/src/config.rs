@@ -1,7 +1,5 @@
-//! Where a node's settings come from: defaults, a TOML file, variables, flags; the later wins, key by key.
-//!
-//! Merges and checks, and must not know how a node runs. Every refusal is a line that names the key, the value, its
-//! source and the range.
+//! The settings of a node from defaults, a TOML file, variables and flags; a later source wins, key by key. Each error is a line that
+//! names the key, the value, its source and the range.
 
 mod address;
 mod environment;
@@ -26,39 +24,38 @@ use std::net::SocketAddr;
 use std::path::Path;
 use value::Kind;
 
-/// The file that is read when none is named, if it is there.
+/// The default file; it need not exist.
 pub const DEFAULT_FILE: &str = "config.toml";
 
 /// A commented configuration of node 1 with all defaults.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
-/// What the sources amount to.
+/// The merged sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Loaded {
-    /// The settings, merged and checked.
     pub settings: Settings,
-    /// Every key with its value and where it came from, in the order of [`Key::ALL`].
+    /// In the order of [`Key::ALL`].
     pub rows: Vec<Row>,
-    /// What works but is probably not meant; a line each.
+    /// A line for each setting that works but is probably a mistake.
     pub warnings: Vec<String>,
 }
 
-/// A key, its value and where it came from.
+/// A key, its value and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Row {
-    /// The key.
     pub key: Key,
-    /// The value as it is in force, in the notation of the file.
+    /// In the notation of the file.
     pub value: String,
-    /// Where it came from.
     pub source: Source,
 }
 
-/// Merges and checks all sources: `file`, if any, below the `RAFT_*` among `variables`, below `flags`.
+/// Merges and checks all sources: `flags` win over the `RAFT_*` among `variables`, these over `file`.
 ///
 /// # Errors
-/// The first thing that is wrong, as a line, with [`Exit::Usage`](crate::Exit::Usage): a file that cannot be read or is
-/// no TOML, an unknown key or variable, a value out of range, values that contradict each other.
+/// The first error, with [`Exit::Usage`](crate::Exit::Usage): a file that cannot be read or is not TOML, an unknown key or variable,
+/// a value out of range, contradicting values.
 pub fn load(
     file: Option<&Path>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -71,11 +68,11 @@ pub fn load(
     Merge::new(layers).settle()
 }
 
-/// The layers, strongest first, and the rows of what was taken from them.
+/// The layers, strongest first, and the rows taken from them.
 struct Merge {
     layers: Vec<Layer>,
     rows: Vec<Row>,
-    /// The addresses to listen on, as they were written.
+    /// The addresses to listen on, as written.
     hosts: BTreeMap<Key, HostPort>,
 }
 
@@ -83,9 +80,7 @@ impl Merge {
     fn new(layers: Vec<Layer>) -> Self {
         Self { layers, rows: Vec::new(), hosts: BTreeMap::new() }
     }
-}
 
-impl Merge {
     fn settle(mut self) -> Result<Loaded, Failure> {
         let settings = key::settle(&mut self)?;
         self.check_heartbeat(&settings)?;
@@ -94,7 +89,7 @@ impl Merge {
         Ok(Loaded { settings, rows: self.rows, warnings })
     }
 
-    /// What the strongest layer that names `key` says. A list is one value: a stronger one replaces it.
+    /// The values of the strongest layer that has `key`. A list is one value: a stronger list replaces it.
     fn given(&self, key: Key) -> &[Given] {
         self.layers.iter().find_map(|layer| layer.get(key)).unwrap_or_default()
     }
@@ -138,9 +133,9 @@ impl Merge {
         Ok(address)
     }
 
-    /// An address to listen on as it was written, once it is taken.
+    /// An address to listen on, as written.
     fn host(&self, key: Key) -> HostPort {
-        self.hosts.get(&key).expect("it stands above in the table of keys").clone()
+        self.hosts.get(&key).expect("the table of keys has it earlier").clone()
     }
 
     fn peers(&mut self, id: NodeId, listen: SocketAddr) -> Result<BTreeMap<NodeId, String>, Failure> {
@@ -155,7 +150,7 @@ impl Merge {
         if interval < shortest {
             return Ok(());
         }
-        // Either of the two may be the one that was set: the error belongs where somebody wrote something.
+        // Either of the two may be set: the error names the one that is.
         match self.given(Key::HeartbeatInterval).last() {
             Some(given) => {
                 let (shortest, source) = (humantime::format_duration(shortest), self.source(Key::ElectionTimeout));
@@ -171,7 +166,7 @@ impl Merge {
         }
     }
 
-    /// The three ports of a node are three services: no two can be one address.
+    /// The three ports of a node need different addresses.
     fn check_ports(&self, settings: &Settings) -> Result<(), Failure> {
         let ports = [
             (Key::ListenPeer, settings.listen_peer),
@@ -203,7 +198,7 @@ impl Merge {
             (Key::ListenAdmin, settings.listen_admin),
         ];
         for (key, address) in listens.iter().filter(|(_, address)| address.port() == 0) {
-            warnings.push(format!("{key} is {address}: the system chooses a port, at each start another one"));
+            warnings.push(format!("{key} is {address}: the system chooses another port at each start"));
         }
         let advertised = [
             (Key::AdvertiseClient, Key::ListenClient, settings.listen_client),
@@ -212,7 +207,7 @@ impl Merge {
         for (key, listen, address) in advertised {
             if address.ip().is_unspecified() && self.source(key) == Source::Default {
                 warnings.push(format!(
-                    "{listen} is {address}, which is no address that others can reach: set {key} to the one they can"
+                    "{listen} is {address}, which others cannot reach: set {key} to an address that they can reach"
                 ));
             }
         }

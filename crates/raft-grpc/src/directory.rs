@@ -1,5 +1,5 @@
-//! What this process knows about the nodes of its cluster: where they are, whether they can be reached, when they were
-//! last heard from. Filled by the connections, read by everybody who answers questions.
+//! What this process knows about its peers: where they are, whether they are connected, and when their last message came. The
+//! connections fill it.
 
 use raft_core::{Instant, NodeId};
 use std::collections::BTreeMap;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// Who a node is and where it is reached.
+/// A node's start and where it is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contact {
-    /// Counts its starts on its data folder, from 1; 0: not heard from yet.
+    /// Counts its starts on its data folder, from 1; 0: unknown.
     pub(crate) incarnation: u64,
-    /// Where clients reach it. Empty: not known.
+    /// Where clients reach it. Empty: unknown.
     pub(crate) client_url: String,
-    /// Where operators reach it. Empty: not known.
+    /// Where operators reach it. Empty: unknown.
     pub(crate) admin_url: String,
 }
 
@@ -23,18 +23,17 @@ pub(crate) struct Contact {
 pub(crate) struct PeerFacts {
     /// Where it listens for its peers.
     pub(crate) peer_url: String,
-    /// What it said about itself.
     pub(crate) contact: Contact,
-    /// Whether this node's stream to it is up.
+    /// Whether this node has a stream to it.
     pub(crate) connected: bool,
-    /// When a message last came from it.
-    pub(crate) heard: Option<Instant>,
-    /// Messages to it that were dropped because it was not connected or its queue was full.
+    /// When its last message came.
+    pub(crate) last_message: Option<Instant>,
+    /// Messages to it that were dropped: without a connection, or with a full queue.
     pub(crate) dropped: u64,
     /// Ends the stream from it.
     stream: Option<CancellationToken>,
-    /// Ends the wait of the piece of a snapshot that came last from it.
-    piece: Option<CancellationToken>,
+    /// Ends the wait of its last chunk of a snapshot.
+    chunk: Option<CancellationToken>,
 }
 
 /// All peers, by id.
@@ -54,24 +53,23 @@ impl Directory {
         }
     }
 
-    /// What is known about a peer; none if it is no peer of this node.
+    /// None if this node has no such peer.
     pub(crate) fn get(&self, peer: NodeId) -> Option<PeerFacts> {
         self.lock().get(&peer).cloned()
     }
 
-    /// Where clients reach a node; empty if that is not known.
+    /// Where clients reach a node; empty if unknown.
     pub(crate) fn client_url(&self, node: NodeId) -> String {
         self.lock().get(&node).map(|facts| facts.contact.client_url.clone()).unwrap_or_default()
     }
 
-    /// Changes what is known about a peer, if it is one.
     pub(crate) fn update(&self, peer: NodeId, change: impl FnOnce(&mut PeerFacts)) {
         if let Some(facts) = self.lock().get_mut(&peer) {
             change(facts);
         }
     }
 
-    /// A peer has said who it is. Refused, with the highest incarnation seen, if it is an older one than that.
+    /// Stores a peer's contact data. Fails with the highest incarnation seen if this one is older.
     pub(crate) fn met(&self, peer: NodeId, contact: Contact) -> Result<(), u64> {
         let mut peers = self.lock();
         let Some(facts) = peers.get_mut(&peer) else { return Ok(()) };
@@ -82,14 +80,14 @@ impl Directory {
         Ok(())
     }
 
-    /// A peer has opened a stream, which replaces the one it had. The token ends when the stream is to end.
+    /// A peer has opened a stream, which replaces its last one. The token is cancelled when the stream must end.
     pub(crate) fn stream_opened(&self, peer: NodeId) -> CancellationToken {
         self.replaces(peer, |facts| &mut facts.stream)
     }
 
-    /// A peer has sent a piece of a snapshot, which replaces the one that waits. The token ends when it is to end.
-    pub(crate) fn piece_begun(&self, peer: NodeId) -> CancellationToken {
-        self.replaces(peer, |facts| &mut facts.piece)
+    /// A peer has sent a chunk of a snapshot, which replaces its last one. The token is cancelled when the wait must end.
+    pub(crate) fn chunk_begun(&self, peer: NodeId) -> CancellationToken {
+        self.replaces(peer, |facts| &mut facts.chunk)
     }
 
     fn replaces(
@@ -104,12 +102,11 @@ impl Directory {
         token
     }
 
-    /// Whether all traffic with peers is to be dropped, as if the cables were pulled.
+    /// Whether all traffic with peers is dropped.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }
 
-    /// Pulls the cables, or puts them back.
     pub(crate) fn set_cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::Relaxed);
     }
@@ -139,7 +136,7 @@ mod tests {
         assert_eq!(directory.client_url(NodeId(2)), "http://127.0.0.1:3");
         assert_eq!(directory.met(NodeId(2), contact(3)), Ok(()), "it may connect again");
         assert_eq!(directory.met(NodeId(9), contact(1)), Ok(()));
-        assert!(directory.get(NodeId(9)).is_none(), "a stranger leaves no trace");
+        assert!(directory.get(NodeId(9)).is_none(), "an unknown node leaves no trace");
     }
 
     #[test]

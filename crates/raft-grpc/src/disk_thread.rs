@@ -1,7 +1,7 @@
-//! The thread that owns the store: it takes the next task, carries it out, and gives the node what comes of it. What is next
-//! stands in [`raft_node::DiskQueue`], what is done in [`DiskExecutor`]: here are a lock, a wake-up and log lines.
+//! The thread that owns the store: takes the next task, executes it, and gives the result to the node. [`raft_node::DiskQueue`]
+//! decides what is next, [`DiskExecutor`] what is done; here are a lock, a wake-up and log lines.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of job must be handled here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::failure::Failure;
@@ -12,10 +12,10 @@ use raft_store::{Disk, DiskId, PeerCheck, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Who waits for what a task comes to: for all but a peer's disk, the node itself.
+/// Who waits for the result of a task: for the check of a peer's disk a caller, else only the node.
 type Waits = Option<oneshot::Sender<PeerCheck>>;
 
-/// What waits for the disk, shared by those who ask and the disk's thread.
+/// The tasks of the disk, shared between threads.
 #[derive(Debug, Default)]
 pub(crate) struct SharedDiskQueue {
     state: Mutex<State>,
@@ -29,32 +29,28 @@ struct State {
 }
 
 impl SharedDiskQueue {
-    /// One more write, after all before it.
     pub(crate) fn push_write(&self, write: Write) {
         self.put(|state| state.queue.push_write(write, None));
     }
 
-    /// One more job.
     pub(crate) fn push_job(&self, job: DiskJob) {
         self.put(|state| state.queue.push_job(job, None));
     }
 
-    /// Asks what to make of a peer that says on which disk it is; a new one is remembered when the answer comes. None: that
-    /// cannot be done now.
+    /// Checks the disk of a peer; a new peer is remembered before the answer comes. None: this is not possible now.
     pub(crate) async fn register_peer(&self, peer: NodeId, disk: DiskId) -> Option<PeerCheck> {
         let (answer, found) = oneshot::channel();
         self.put(|state| state.queue.push_peer(peer, disk, Some(answer)));
         found.await.ok()
     }
 
-    /// The disk's thread ends once nothing waits any more.
+    /// Ends the disk's thread after all waiting tasks.
     pub(crate) fn close(&self) {
         self.put(|state| state.closed = true);
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that takes tasks")]
-    /// The next task; waits for one, unless the disk has something to do that is none: then it may be `None`. An error: nothing
-    /// waits, and the queue is closed.
+    /// The next task. With `is_idle` it waits for one; otherwise it can be `None`. An error: the queue is closed and empty.
     fn next(&self, is_idle: bool) -> Result<Option<DiskTask<Waits>>, Closed> {
         let nothing = |state: &mut State| is_idle && state.queue.is_empty() && !state.closed;
         let mut state = self.arrived.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
@@ -77,18 +73,18 @@ impl SharedDiskQueue {
 /// The queue is closed and empty.
 struct Closed;
 
-/// Carries out tasks, and says in the log what a person wants to know of them.
+/// Executes tasks and logs the important ones.
 #[derive(Debug)]
 pub(crate) struct Worker {
     executor: DiskExecutor,
     /// The folder, for the log.
     place: String,
-    /// What the log says of the disk's room.
+    /// Whether the log says that the disk is full.
     is_low: bool,
 }
 
 impl Worker {
-    /// Gives the node's first call what room there is.
+    /// Adds the disk's space to the node's first call.
     pub(crate) fn new<D: Disk>(store: &Store<D>, place: &str, inbox: &SharedInbox) -> Self {
         let mut worker = Self { executor: DiskExecutor::default(), place: place.to_owned(), is_low: false };
         let found = worker.executor.start(store);
@@ -99,7 +95,7 @@ impl Worker {
     /// Serves the queue until it is closed and empty.
     ///
     /// # Errors
-    /// The store failed: nothing is known of what was being written, and the process must end.
+    /// The store failed: the state of its last write is unknown, and the process must end.
     pub(crate) fn run<D: Disk>(
         mut self,
         store: &mut Store<D>,
@@ -107,12 +103,12 @@ impl Worker {
         inbox: &SharedInbox,
     ) -> Result<(), Failure> {
         while let Ok(task) = queue.next(!self.executor.can_preallocate(store)) {
-            self.carry_out(store, task, inbox).map_err(|error| Failure::store(&self.place, &error))?;
+            self.execute(store, task, inbox).map_err(|error| Failure::store(&self.place, &error))?;
         }
         Ok(())
     }
 
-    fn carry_out<D: Disk>(
+    fn execute<D: Disk>(
         &mut self,
         store: &mut Store<D>,
         task: Option<DiskTask<Waits>>,
@@ -136,7 +132,7 @@ impl Worker {
                 }
                 None => {
                     let place = &self.place;
-                    tracing::error!("{place}: the disk of peer {} cannot be remembered: no space is left", peer.0);
+                    tracing::error!("{place}: cannot remember the disk of peer {}: no space left", peer.0);
                 }
             },
             Some(DiskTask::Execute { job, .. }) => {
@@ -150,7 +146,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the node what has come of a task, in one call.
+    /// Gives the results of a task to the node, for one call.
     fn give(&mut self, inputs: impl IntoIterator<Item = NodeInput>, inbox: &SharedInbox) {
         let mut inputs = inputs.into_iter().peekable();
         if let Some(NodeInput::Space { is_low }) = inputs.peek() {
@@ -166,9 +162,7 @@ impl Worker {
         let place = &self.place;
         match (was_low, is_low) {
             (false, true) => {
-                tracing::error!(
-                    "{place}: the disk is full: this node takes no commands until there is space. Free some"
-                );
+                tracing::error!("{place}: the disk is full: this node accepts no commands until there is space");
             }
             (true, false) => tracing::info!("{place}: there is space again"),
             (true, true) | (false, false) => {}
@@ -176,7 +170,7 @@ impl Worker {
     }
 }
 
-/// Says what has become of a snapshot, if it is done with or will never be.
+/// Logs a snapshot that is complete or failed.
 fn log(job: &SnapshotJob, done: &NodeInput) {
     let NodeInput::SnapshotWritten { file, last, outcome, .. } = done else { return };
     let whose = match file {
@@ -189,7 +183,7 @@ fn log(job: &SnapshotJob, done: &NodeInput) {
         }
         WriteOutcome::Done => {}
         WriteOutcome::NoSpace => tracing::error!("{whose} snapshot of {last} is not saved: the disk is full"),
-        WriteOutcome::Damaged => tracing::error!("{whose} snapshot of {last} is not what it says it is"),
+        WriteOutcome::Damaged => tracing::error!("{whose} snapshot of {last} does not match its checksum"),
         WriteOutcome::Unusable(error) => tracing::error!("{whose} snapshot of {last} cannot be used: {error}"),
     }
 }
@@ -218,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_waits_is_carried_out_and_given_to_the_node() {
+    fn all_tasks_are_executed_and_their_results_given_to_the_node() {
         let folder = tempfile::tempdir().unwrap();
         let files = Files::open(folder.path(), true).unwrap();
         let (mut store, _) =
@@ -257,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_is_remembered_before_whoever_asks_is_told_what_to_make_of_it() {
+    async fn a_peer_is_remembered_before_its_check_is_answered() {
         let folder = tempfile::tempdir().unwrap();
         let options = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 0 };
         let open = || Store::open(Files::open(folder.path(), true).unwrap(), options).unwrap().0;
@@ -273,7 +267,7 @@ mod tests {
         assert!(std::fs::read(folder.path().join("PEERS")).unwrap().windows(16).any(|bytes| bytes == one.0));
         assert_eq!(queue.register_peer(NodeId(2), one).await, Some(PeerCheck::Known));
         assert_eq!(queue.register_peer(NodeId(2), other).await, Some(PeerCheck::Mismatch { known: one }));
-        // No name is free for what it would write: the disk fails, and nobody is told anything.
+        // The name of its temporary file is taken: the disk fails, and there is no answer.
         std::fs::create_dir(folder.path().join("PEERS.new")).unwrap();
         assert_eq!(queue.register_peer(NodeId(3), one).await, None);
         let failure = thread.join().unwrap().unwrap_err();

@@ -1,4 +1,4 @@
-//! Why a command ends early: a line that says what, where and what to do, and the exit code that goes with it.
+//! Why a command fails: one line (what, where, what to do) and an exit code.
 
 use raft_store::{DiskErrorKind, StoreError};
 use std::fmt;
@@ -7,13 +7,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {
-    /// Something went wrong while running: no answer, a failed check, a key that is not there.
+    /// A failure while running: no answer, a failed check, an absent key.
     Runtime = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// The data folder is another cluster's, another node's, or of a newer format, or took the place of one that peers know.
+    /// The data folder belongs to another cluster or node, has a newer format, or is on another disk than the peers know.
     Foreign = 3,
-    /// What was promised to others cannot be read back.
+    /// Acknowledged data cannot be read.
     Corrupt = 4,
     /// The disk failed, or is full at the start.
     Disk = 5,
@@ -21,38 +21,35 @@ pub enum Exit {
     AddressInUse = 6,
 }
 
-/// Why a command ends early.
+/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Failure {
-    /// The exit code.
     pub exit: Exit,
     /// One line: what, where, what to do.
     pub message: String,
 }
 
+#[allow(missing_docs)]
 impl Failure {
-    /// A failure with its line.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }
     }
 
-    /// [`Exit::Runtime`] with its line.
     pub fn runtime(message: impl Into<String>) -> Self {
         Self::new(Exit::Runtime, message)
     }
 
-    /// [`Exit::Usage`] with its line.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// What a store in the folder `place` said.
+    /// An error of the store in the folder `place`.
     pub fn store(place: &str, error: &StoreError) -> Self {
         Self::new(exit_of(error), format!("{place}: {error}"))
     }
 }
 
-/// The exit code that goes with what a store says.
 fn exit_of(error: &StoreError) -> Exit {
     match error {
         StoreError::Corrupt { .. } => Exit::Corrupt,

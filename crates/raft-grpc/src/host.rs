@@ -1,6 +1,4 @@
-//! A running node: its folder, its two threads, its ports and its connections, from start to end.
-//!
-//! This file joins the parts; what they do stands in their own files.
+//! A running node: joins its folder, its two threads, its ports and its connections, from start to end.
 
 use crate::admin;
 use crate::client_service::ClientService;
@@ -40,16 +38,16 @@ use tonic::codegen::http::{HeaderValue, Response};
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
-/// How long requests may take that were under way when the node was asked to end.
+/// The longest time for requests in flight when the node ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Who may tell a running node what to do, apart from signals.
+/// What controls a running node, apart from signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Nobody.
+    #[allow(missing_docs)]
     None,
-    /// Lines on standard input: `cut` drops all traffic with peers, `heal` lets it through again. The end of standard
-    /// input ends the process at once, as a kill would: so a parent's death is its children's.
+    /// Lines on standard input: `cut` drops all traffic with peers, `heal` permits it again. The end of standard input ends the
+    /// process at once, so children end with their parent.
     Lines,
 }
 
@@ -86,14 +84,13 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
     result
 }
 
-/// The URL that others are told: nobody is reached at port 0, which is where a node that leaves the choice to the system
-/// seems to be until it listens.
+/// The URL for others. Port 0, which lets the system choose, is replaced by the chosen port.
 fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
-/// How much space the store keeps ahead, and the node counts on: three quarters of it are more than what a leader has on
-/// its way to one peer at most, if all nodes have the same `max_inflight_bytes`.
+/// The space that the store preallocates and the node relies on: three quarters of it exceed what a leader has in flight to one
+/// peer, if all nodes have the same `max_inflight_bytes`.
 fn reserve_bytes(settings: &Settings) -> u64 {
     (settings.segment_bytes / 2).max(settings.max_inflight_bytes * 2).max(32 << 20)
 }
@@ -123,7 +120,7 @@ pub(crate) fn core_config(settings: &Settings) -> Config {
     }
 }
 
-/// Opens the data folder; a new one becomes this node's.
+/// Opens the data folder; an empty one becomes this node's.
 fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
@@ -135,8 +132,8 @@ fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Res
     let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
     if let Some(torn) = &opened.recovery.torn_tail {
         tracing::warn!(
-            "{place}: the last write was torn by a crash: {} bytes of {} from byte {} on, which nobody was promised, \
-             are cut off",
+            "{place}: a crash tore the last write: {} bytes of {} from byte {} on are removed; they were never \
+             acknowledged",
             torn.bytes,
             torn.file,
             torn.offset
@@ -147,7 +144,7 @@ fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Res
     Ok(opened)
 }
 
-/// As many connections as the system lets this process have.
+/// Raises the limit of open files as far as the system permits.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -162,7 +159,7 @@ struct Ports {
     admin: Port,
 }
 
-/// What the threads and the connections share.
+/// The state that threads and connections share.
 #[derive(Clone)]
 struct Parts {
     identity: Arc<Identity>,
@@ -181,7 +178,7 @@ impl Parts {
     }
 }
 
-/// The two threads; each says how it ended.
+/// The two threads; each sends its result.
 struct Threads {
     node: oneshot::Receiver<Result<(), Failure>>,
     disk: oneshot::Receiver<Result<(), Failure>>,
@@ -209,8 +206,8 @@ impl Threads {
         let (queue, reports) = (disk.clone(), inbox.clone());
         let worker = Worker::new(&store, &place, &inbox);
         let disk_thread = thread("disk", move || worker.run(&mut store, &queue, &reports))?;
-        let (runtime, couriers) = (runtime.clone(), Mutex::default());
-        let snapshots = SnapshotSender { identity, directory, runtime, couriers };
+        let (runtime, tasks) = (runtime.clone(), Mutex::default());
+        let snapshots = SnapshotSender { identity, directory, runtime, tasks };
         let lanes = Lanes { inbox, disk, outbox, snapshots };
         let run = move || node_thread::run(&mut node, &lanes).map_or(Ok(()), |end| Err(ended_early(&place, &end)));
         let node_thread = thread("node", run)?;
@@ -218,11 +215,11 @@ impl Threads {
     }
 }
 
-/// What it means that a node has ended by itself.
+/// The failure of a node that ended by itself.
 fn ended_early(place: &str, end: &End) -> Failure {
     match end {
         End::Stopped(reason) => Failure::runtime(format!(
-            "the replica has stopped for good: {reason}. That cannot be in a sound cluster: keep the data folders"
+            "the replica has stopped for good: {reason}. This is a bug or corrupt data: keep the data folders"
         )),
         End::Unreadable(meta, error) => {
             let exit = match error {
@@ -235,21 +232,23 @@ fn ended_early(place: &str, end: &End) -> Failure {
     }
 }
 
-/// What it means that a peer knows this node with another disk: it has forgotten what it promised, and nobody will ever listen
-/// to it again.
+/// The failure of a node that a peer knows with another disk: its votes and log are lost, and the peers reject it for good.
 fn refused_by(settings: &Settings, peer: NodeId) -> Failure {
     let place = settings.data_dir.display();
-    Failure::new(Exit::Foreign, format!("{place}: peer {} refuses this node: {}", peer.0, refusal::words(settings.id)))
+    Failure::new(
+        Exit::Foreign,
+        format!("{place}: peer {} refuses this node: {}", peer.0, refusal::message(settings.id)),
+    )
 }
 
-/// Starts a thread that says how it ended, a panic included: then the sender is dropped.
+/// Starts a thread that sends its result; a panic drops the sender.
 fn thread(
     name: &str,
     run: impl FnOnce() -> Result<(), Failure> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
     let (ended, end) = oneshot::channel();
     let body = move || {
-        // Nobody listens any more only if the process is ending anyway.
+        // Without a receiver the process is ending anyway.
         let _ = ended.send(run());
     };
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -257,7 +256,6 @@ fn thread(
     Ok(end)
 }
 
-/// What became of a thread.
 fn ended(name: &str, end: Result<Result<(), Failure>, oneshot::error::RecvError>) -> Result<(), Failure> {
     end.unwrap_or_else(|_| Err(Failure::runtime(format!("the {name} thread panicked: this is a bug"))))
 }
@@ -283,8 +281,8 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    hand_over(&parts.inbox).await;
-    tracing::info!("ending: requests under way have {DRAIN:?}");
+    transfer_leadership(&parts.inbox).await;
+    tracing::info!("ending: requests in flight have {DRAIN:?}");
     closing.cancel();
     if timeout(DRAIN, clients).await.is_err() {
         tracing::warn!("some requests are not answered");
@@ -295,19 +293,19 @@ async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Thre
     ended("disk", threads.disk.await)
 }
 
-/// Hands leadership over, if this node leads and somebody can take it: so an orderly end costs clients a round trip and not
-/// an election timeout (Thesis §3.10).
-async fn hand_over(inbox: &SharedInbox) {
+/// Transfers leadership if this node leads, so that an orderly end costs clients a round trip and not an election timeout
+/// (Thesis §3.10).
+async fn transfer_leadership(inbox: &SharedInbox) {
     let Some((_, answer)) = inbox.request(Request::TransferLeadership { to: None }) else { return };
     match timeout(DRAIN, answer).await {
-        Ok(Ok(Reply::LeadershipTransferred { to })) => tracing::info!("leadership is handed over to node {}", to.0),
-        Ok(Ok(Reply::TransferFailed { reason })) => tracing::warn!("leadership is not handed over: {reason}"),
-        // It does not lead, nobody can take over, or the node is at an end.
+        Ok(Ok(Reply::LeadershipTransferred { to })) => tracing::info!("leadership transferred to node {}", to.0),
+        Ok(Ok(Reply::TransferFailed { reason })) => tracing::warn!("leadership not transferred: {reason}"),
+        // The node is not the leader, or no other can take over, or the node has ended.
         _ => {}
     }
 }
 
-/// Says where the node listens: whoever started it with port 0 learns it only so.
+/// Announces where the node listens: with port 0 this is the only way to learn it.
 fn announce(settings: &Settings, ports: &Ports) -> Result<(), Failure> {
     let Ports { peer, client, admin } = ports;
     let (peer, client, admin) = (peer.address(), client.address(), admin.address());
@@ -345,7 +343,7 @@ fn start_servers(
         .max_decoding_message_size(peers::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(peers::MAX_MESSAGE_BYTES);
     let peer_port = admit(ports.peer, Opening::Http2);
-    // Peers are served to the very end: without them nothing that is under way could be committed.
+    // Peers are served to the end: without them no request in flight could be committed.
     tokio::spawn(report("peer", server().add_service(peer_server).serve_with_incoming(peer_port)));
     let room = usize::try_from(settings.max_request_bytes.saturating_add(MAX_ENVELOPE)).unwrap_or(usize::MAX);
     let max_request_bytes = settings.max_request_bytes;
@@ -360,13 +358,13 @@ fn start_servers(
     let router = admin::router(client_service, vec![client_url]);
     let operators = tokio::spawn(admin::serve(admit(ports.admin, Opening::Any), router, closing.clone()));
     async {
-        // A server that panicked has ended, too.
+        // A panic ends a server, too.
         let _ = clients.await;
         let _ = operators.await;
     }
 }
 
-/// What a request has around its command, at most.
+/// The largest envelope of a command.
 const MAX_ENVELOPE: u64 = 1 << 20;
 
 /// The settings of both gRPC servers.
@@ -379,17 +377,17 @@ fn server() -> Server {
         .max_concurrent_streams(1_024)
 }
 
-/// tonic calls a request above its limit out of range, and names its own limit. The API's word is resource exhausted, and
-/// what a client can do something about is the node's limit.
+/// For a request above its limit tonic answers OUT_OF_RANGE and names its own limit. The API's status is RESOURCE_EXHAUSTED with
+/// the node's limit.
 fn too_large_is_exhausted(mut response: Response<Body>, limit: u64) -> Response<Body> {
     const STATUS: &str = "grpc-status";
     let is = |code: Code| move |status: &HeaderValue| status.as_bytes() == (code as i32).to_string().as_bytes();
     if response.headers().get(STATUS).is_some_and(is(Code::OutOfRange)) {
         response.headers_mut().insert(STATUS, HeaderValue::from(Code::ResourceExhausted as i32));
-        let words = format!("the request is far too large: the limit is {limit}: max_request_bytes");
-        // Plain text has no character that a header cannot have.
-        if let Ok(words) = HeaderValue::try_from(words) {
-            response.headers_mut().insert("grpc-message", words);
+        let message = format!("the request is far too large: the limit is {limit}: max_request_bytes");
+        // Every character of this text is legal in a header.
+        if let Ok(message) = HeaderValue::try_from(message) {
+            response.headers_mut().insert("grpc-message", message);
         }
     }
     response
@@ -401,14 +399,14 @@ async fn report(port: &str, server: impl Future<Output = Result<(), tonic::trans
     }
 }
 
-/// Follows the lines of [`Control::Lines`] in a thread of its own: standard input can only be read by blocking.
+/// Reads the lines of [`Control::Lines`] in a separate thread: reading standard input blocks.
 fn follow_standard_input(directory: Arc<Directory>) -> Result<(), Failure> {
     let follow = move || {
         for line in std::io::stdin().lock().lines() {
             match line.as_deref() {
                 Ok("cut") => directory.set_cut(true),
                 Ok("heal") => directory.set_cut(false),
-                Ok(other) => tracing::warn!("`{other}` is no command: there are `cut` and `heal`"),
+                Ok(other) => tracing::warn!("unknown command `{other}`: expected `cut` or `heal`"),
                 Err(_) => break,
             }
         }
@@ -423,10 +421,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_advertised_is_a_port_that_listens() {
+    fn an_advertised_port_listens() {
         let listens = SocketAddr::from(([127, 0, 0, 1], 4_711));
         assert_eq!(advertised("http://127.0.0.1:0", listens), "http://127.0.0.1:4711");
         assert_eq!(advertised("http://[::1]:0", listens), "http://[::1]:4711");
-        assert_eq!(advertised("http://a:7070", listens), "http://a:7070", "what was set stays");
+        assert_eq!(advertised("http://a:7070", listens), "http://a:7070", "a set URL stays");
     }
 }

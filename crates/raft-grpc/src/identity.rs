@@ -1,4 +1,4 @@
-//! Who a node is: the cluster, its id, and what it tells others about itself.
+//! The identity of a node: the cluster, its id, and the contact data that it sends to others.
 
 use crate::directory::Contact;
 use crate::peers::PROTOCOL_VERSION;
@@ -10,18 +10,14 @@ use xxhash_rust::xxh3::Xxh3;
 /// A node's identity while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The cluster.
     pub(crate) cluster: ClusterId,
-    /// The node.
     pub(crate) node: NodeId,
-    /// The disk that its data folder is on.
     pub(crate) disk: DiskId,
-    /// What it tells others: its start and where it is reached.
     pub(crate) contact: Contact,
 }
 
 impl Identity {
-    /// What it says to a peer before anything else.
+    /// The first frame to a peer.
     pub(crate) fn hello(&self, to: NodeId) -> Hello {
         Hello {
             protocol_version: PROTOCOL_VERSION,
@@ -36,11 +32,11 @@ impl Identity {
     }
 }
 
-/// The cluster id: a hash of the cluster's name and of who founds it. So founders that disagree about who they are never
-/// talk to each other, and two clusters on one machine need but different names.
+/// The cluster id: a hash of the cluster's name and its founders. Founders that disagree about the founders reject each other, and
+/// two clusters with the same ids need different names.
 ///
-/// Addresses are no part of it, nor of the founding configuration: two founders may well write the same address in two
-/// ways, and their first entries must be the same to the bit.
+/// Addresses belong neither to it nor to the founding configuration: founders can write the same address in different ways, and
+/// their first entries must be identical.
 pub(crate) fn cluster_id(name: &str, founders: &Configuration) -> ClusterId {
     let mut hasher = Xxh3::new();
     hasher.update(&(name.len() as u64).to_le_bytes());
@@ -56,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cluster_id_says_name_and_founders() {
+    fn the_cluster_id_depends_on_name_and_founders() {
         let of = |name: &str, ids: &[u64]| cluster_id(name, &Configuration::of_voters(ids.iter().copied().map(NodeId)));
         assert_eq!(of("a", &[1, 2]), of("a", &[2, 1]));
         assert_ne!(of("a", &[1, 2]), of("b", &[1, 2]));

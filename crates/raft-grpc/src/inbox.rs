@@ -1,5 +1,5 @@
-//! The node's inbox, shared by the threads that fill it and the one that empties it: a lock, a wake-up, and who waits for an
-//! answer. What is let in and in which order it is given to the node stands in [`raft_node::Inbox`].
+//! The node's inbox, shared between threads: a lock, a wake-up, and the senders that wait for an answer. [`raft_node::Inbox`] decides
+//! what is accepted and in which order the node receives it.
 
 use crate::clock;
 use crate::node_thread::NodeFacts;
@@ -9,41 +9,40 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The most questions about the node that wait.
+/// The most status requests that wait.
 const MAX_QUESTIONS: usize = 16_384;
 
-/// Who waits for what becomes of an input.
+/// Who waits for an input.
 #[derive(Debug)]
 pub(crate) enum Waits {
     /// Nobody.
     Nobody,
-    /// Somebody, until the node has been given it and its outputs are on their way.
+    /// A peer, until the node has received the input and its outputs are sent.
     Given(oneshot::Sender<()>),
     /// A client, for the reply.
     Reply(oneshot::Sender<Reply>),
 }
 
-/// What the node's thread does next.
+/// The inputs of one call, besides the list.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// The time of the call: read after the inputs were taken.
+    /// The time of the call, read after the inputs were taken.
     pub(crate) now: Instant,
-    /// Who wants to know about the node.
+    /// Status requests.
     pub(crate) questions: Vec<oneshot::Sender<NodeFacts>>,
-    /// The node's thread is to end.
+    /// Whether the node's thread must end.
     pub(crate) closed: bool,
 }
 
 #[derive(Debug)]
 struct State {
     inbox: raft_node::Inbox<Waits>,
-    /// The next request's.
+    /// The id of the next request.
     next: RequestId,
     questions: Vec<oneshot::Sender<NodeFacts>>,
     closed: bool,
 }
 
-/// The inbox.
 #[derive(Debug)]
 pub(crate) struct SharedInbox {
     state: Mutex<State>,
@@ -57,7 +56,6 @@ impl Default for SharedInbox {
 }
 
 impl SharedInbox {
-    /// An empty inbox.
     pub(crate) fn new(limits: &InboxLimits) -> Self {
         let inbox = raft_node::Inbox::new(limits);
         let state = State { inbox, next: RequestId(1), questions: Vec::new(), closed: false };
@@ -65,14 +63,13 @@ impl SharedInbox {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that empties the inbox")]
-    /// Everything that has arrived, appended to `inputs`; waits for something to arrive, at most for `patience` (none:
-    /// without limit).
-    pub(crate) fn take(&self, patience: Option<Duration>, inputs: &mut Vec<(NodeInput, Waits)>) -> Batch {
+    /// Appends all waiting inputs to `inputs`; waits for one, at most for `limit` (none: without limit).
+    pub(crate) fn take(&self, limit: Option<Duration>, inputs: &mut Vec<(NodeInput, Waits)>) -> Batch {
         let nothing = |state: &mut State| state.inbox.is_empty() && state.questions.is_empty() && !state.closed;
         let state = self.lock();
-        let mut state = match patience {
-            Some(patience) => {
-                let waited = self.arrived.wait_timeout_while(state, patience, nothing);
+        let mut state = match limit {
+            Some(limit) => {
+                let waited = self.arrived.wait_timeout_while(state, limit, nothing);
                 waited.unwrap_or_else(PoisonError::into_inner).0
             }
             None => self.arrived.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner),
@@ -81,29 +78,29 @@ impl SharedInbox {
         Batch { now, questions: std::mem::take(&mut state.questions), closed: state.closed }
     }
 
-    /// Gives the node what the disk says, all of it in one call.
+    /// Adds the results of the disk, all for one call.
     pub(crate) fn give(&self, inputs: impl IntoIterator<Item = NodeInput>) {
         self.put(|state| inputs.into_iter().for_each(|input| drop(state.inbox.push(input, Waits::Nobody))));
     }
 
-    /// A peer's message, or that a peer cannot be reached. False: there was no room, and it is dropped.
+    /// Adds a peer's message. False: there is no space, and it is dropped.
     pub(crate) fn message(&self, input: NodeInput) -> bool {
         self.put(|state| !state.closed && state.inbox.push(input, Waits::Nobody).is_ok())
     }
 
-    /// Gives the node this; the receiver is ready once the node has been given it, and fails if it never will be.
+    /// Adds an input; the receiver is ready when the node has received it, and fails if it never will.
     pub(crate) fn give_and_wait(&self, input: NodeInput) -> oneshot::Receiver<()> {
         let (given, done) = oneshot::channel();
         self.put(|state| {
             if !state.closed {
-                // Handed back, it is dropped, and so the receiver fails.
+                // A refused input is dropped, so the receiver fails.
                 drop(state.inbox.push(input, Waits::Given(given)));
             }
         });
         done
     }
 
-    /// A client's request, and where its reply goes. None: there was no room.
+    /// Adds a client's request and returns the receiver of its reply. None: there is no space.
     pub(crate) fn request(&self, request: Request) -> Option<(RequestId, oneshot::Receiver<Reply>)> {
         let (reply, answer) = oneshot::channel();
         self.put(|state| {
@@ -116,13 +113,13 @@ impl SharedInbox {
         })
     }
 
-    /// Nobody waits for the answer to this watch any more.
+    /// The client of this watch is gone.
     pub(crate) fn cancel_watch(&self, id: RequestId) {
         self.give([NodeInput::CancelWatch { id }]);
     }
 
-    /// A question about the node; the sender is dropped unanswered if the node has ended or too many ask.
-    pub(crate) fn question(&self, answer: oneshot::Sender<NodeFacts>) {
+    /// Asks for the node's status; the sender is dropped if the node has ended or too many requests wait.
+    pub(crate) fn ask_facts(&self, answer: oneshot::Sender<NodeFacts>) {
         self.put(|state| {
             if !state.closed && state.questions.len() < MAX_QUESTIONS {
                 state.questions.push(answer);
@@ -130,8 +127,7 @@ impl SharedInbox {
         });
     }
 
-    /// Ends the node's thread. What has arrived is dropped, and those who wait for it learn that; only what the disk says is still
-    /// let in.
+    /// Ends the node's thread. Waiting inputs are dropped, and so are their senders; only results of the disk are still accepted.
     pub(crate) fn close(&self) {
         self.put(|state| state.closed = true);
     }
@@ -144,7 +140,7 @@ impl SharedInbox {
         result
     }
 
-    /// A thread that panicked while it held the lock left a whole state: every change here is one step.
+    /// Every change is one step, so the state is consistent even after a panic with the lock held.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_numbered_and_refused_when_there_is_no_room() {
+    fn requests_are_numbered_and_refused_without_space() {
         let inbox = SharedInbox::new(&InboxLimits { max_messages: 1, max_requests: 2, ..InboxLimits::default() });
         let ids: Vec<_> = (0..3).map(|_| inbox.request(query(1)).map(|(id, _)| id)).collect();
         assert_eq!(ids, [Some(RequestId(1)), Some(RequestId(2)), None]);
@@ -177,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_woken() {
+    fn a_waiting_thread_is_woken() {
         let inbox = Arc::new(SharedInbox::default());
         let waiting = std::thread::spawn({
             let inbox = inbox.clone();
@@ -193,14 +189,14 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_inbox_lets_in_only_the_disk() {
+    fn a_closed_inbox_accepts_only_results_of_the_disk() {
         let inbox = SharedInbox::default();
         inbox.close();
         assert!(!inbox.message(message()));
         assert!(inbox.request(query(1)).is_none());
         let (answer, mut facts) = oneshot::channel();
-        inbox.question(answer);
-        assert!(facts.try_recv().is_err(), "dropped, so whoever asked learns it");
+        inbox.ask_facts(answer);
+        assert!(facts.try_recv().is_err(), "dropped, so the caller learns it");
         assert!(inbox.give_and_wait(NodeInput::TakeSnapshot).try_recv().is_err(), "the same");
         inbox.give([NodeInput::Persisted { write: WriteId(1) }, NodeInput::TakeSnapshot]);
         let mut inputs = Vec::new();

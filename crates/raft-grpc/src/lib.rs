@@ -1,7 +1,7 @@
-//! Real nodes: the node of `raft-node` and the store of `raft-store` on files, clocks and sockets, and a client for them.
+//! Real nodes: the node of `raft-node` and the store of `raft-store` on files, clocks and sockets, and the load of `bench`.
 //!
-//! Thin on purpose: it translates and decides nothing, because what is only here is never simulated. One thread owns
-//! the node, one the store; tokio owns the sockets and talks to the node through bounded queues.
+//! This crate translates and decides nothing, because the simulator never runs it. One thread owns the node, one the store; tokio
+//! owns the sockets and reaches the node through bounded queues.
 
 mod admin;
 pub mod bench;

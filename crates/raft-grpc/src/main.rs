@@ -1,4 +1,4 @@
-//! The command line of real nodes; see `cli/mod.rs`.
+//! The binary `raft-grpc`; its commands are in `cli/mod.rs`.
 
 mod cli;
 

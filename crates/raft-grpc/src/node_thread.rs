@@ -1,8 +1,6 @@
-//! The thread that owns the node: it takes what has arrived, steps the node once, and carries out what it asks for.
-//!
-//! All order is the node's; here nothing is decided but where an output goes.
+//! The thread that owns the node: takes the waiting inputs, steps the node once, and routes its outputs. The node decides all order.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of input or output must be handled here.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::clock;
@@ -17,18 +15,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// What a node can be asked about itself.
+/// The data of a status answer.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeFacts {
-    /// What the core says.
     pub(crate) status: Status,
-    /// The configuration in force.
     pub(crate) configuration: Option<Configuration>,
-    /// The hash of the replicated state after `status.applied`.
+    /// The hash of the replicated state at `status.applied`.
     pub(crate) state_hash: u128,
 }
 
-/// Where a node's outputs go and its inputs come from.
+/// Where the node's inputs come from and its outputs go.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     pub(crate) inbox: Arc<SharedInbox>,
@@ -46,22 +42,22 @@ pub(crate) enum End {
     Unreadable(SnapshotMeta, SnapshotError),
 }
 
-/// Runs the node until its inbox is closed, or it ends by itself: then it says why.
+/// Runs the node until its inbox is closed, or until it ends by itself: then returns why.
 #[expect(clippy::disallowed_methods, reason = "the one place that calls the node")]
 pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<End> {
     let mut host = Host { lanes, waiting: BTreeMap::new(), given: Vec::new() };
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-    // What has arrived before the first call is in it.
-    let mut patience = Some(Duration::ZERO);
+    // The first call takes only inputs that already wait.
+    let mut limit = Some(Duration::ZERO);
     loop {
-        let batch = lanes.inbox.take(patience, &mut inputs);
+        let batch = lanes.inbox.take(limit, &mut inputs);
         if batch.closed {
             return None;
         }
         node.step(batch.now, inputs.drain(..).map(|(input, waits)| host.admit(input, waits)), &mut outputs);
         let mut end = None;
         for output in outputs.drain(..) {
-            end = end.or(host.carry_out(output));
+            end = end.or(host.route(output));
         }
         if end.is_some() {
             return end;
@@ -70,14 +66,14 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
             // The caller may be gone.
             let _: Result<(), ()> = oneshot::Sender::send(waits, ());
         }
-        // Whatever was asked, the answer is from after the call that took the question.
+        // A status answer shows the state after the call that took the request.
         if !batch.questions.is_empty() {
             let facts = facts(node);
             for question in batch.questions {
                 let _ = question.send(facts.clone());
             }
         }
-        patience = node.deadline().map(|deadline| deadline.since(clock::now()));
+        limit = node.deadline().map(|deadline| deadline.since(clock::now()));
     }
 }
 
@@ -86,17 +82,15 @@ fn facts<S: StateMachine>(node: &Node<S>) -> NodeFacts {
     NodeFacts { status: node.status(), configuration, state_hash: node.state_hash() }
 }
 
-/// What the thread knows besides the node.
 struct Host<'a> {
     lanes: &'a Lanes,
-    /// Who waits for replies.
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
-    /// Who waits for the end of the running call.
+    /// The senders that wait for the end of this call.
     given: Vec<oneshot::Sender<()>>,
 }
 
 impl Host<'_> {
-    /// Remembers who waits for what becomes of an input.
+    /// Remembers who waits for an input.
     fn admit(&mut self, input: NodeInput, waits: Waits) -> NodeInput {
         match (&input, waits) {
             (NodeInput::Request { id, .. }, Waits::Reply(reply)) => {
@@ -111,7 +105,7 @@ impl Host<'_> {
         input
     }
 
-    fn carry_out(&mut self, output: NodeOutput) -> Option<End> {
+    fn route(&mut self, output: NodeOutput) -> Option<End> {
         let Lanes { disk, outbox, snapshots, .. } = self.lanes;
         match output {
             NodeOutput::Send { to, rpc } => outbox.send(to, &rpc),
@@ -133,7 +127,7 @@ impl Host<'_> {
     }
 }
 
-/// Says in the log what a person wants to know.
+/// Logs an important report.
 fn log(report: Report) -> Option<End> {
     match report {
         Report::SnapshotRefused { from, meta, error } => {

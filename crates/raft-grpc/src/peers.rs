@@ -1,11 +1,10 @@
-//! The traffic between peers: one stream in each direction, each opened by the node that sends on it; and snapshots, each
-//! on a connection of its own, so that no message waits behind one.
+//! The traffic between peers: one stream in each direction, opened by its sender, and snapshots on separate connections, so that no
+//! message waits behind one.
 //!
-//! `dial` keeps a stream to a peer up, `accept` answers the streams of peers and takes pieces of snapshots, `refusal` is what
-//! one of the two says to the other about a lost disk, [`Outbox`] are
-//! the queues between the node's thread and the streams, `send_snapshot` sends pieces of snapshots. Nobody ever waits for a
-//! peer: what does not fit is dropped and counted, as a network would, and the protocol goes on; the node is told that
-//! something is lost, once for each break.
+//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `refusal` is the answer to a peer with
+//! another disk, [`Outbox`] has the queues between the node's thread and the streams, `send_snapshot` sends chunks. The node never
+//! waits for a peer: a message that does not fit is dropped and counted, as on a network, and the node learns once for each break
+//! that messages are lost.
 
 pub(crate) mod accept;
 pub(crate) mod dial;
@@ -25,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The version of what is said on a stream.
+/// The version of the protocol of a stream.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// The most messages that wait for one stream. The bytes are bounded by the core's windows.
@@ -34,27 +33,27 @@ pub(crate) const QUEUE: usize = 4_096;
 /// The largest message between peers: an append of the core's limit, or one entry of the largest request.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 80 << 20;
 
-/// The largest request with a piece of a snapshot: 4 MiB of it, and what it stands for.
-pub(crate) const MAX_PIECE_BYTES: usize = 6 << 20;
-/// How long a piece of a snapshot may take before it counts as lost.
-pub(crate) const PIECE_STALL: Duration = Duration::from_secs(10);
+/// The largest request with a chunk of a snapshot: 4 MiB and its metadata.
+pub(crate) const MAX_CHUNK_BYTES: usize = 6 << 20;
+/// A chunk of a snapshot counts as lost after this time.
+pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An idle connection is probed this often, and given up if it does not answer in time.
+/// The interval of probes on an idle connection.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
-/// How long the answer to such a probe may take.
+/// The longest time for the answer to a probe.
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How far a stream has come: as long as it is up.
+/// An open stream.
 #[derive(Debug)]
 struct Stream {
     queue: mpsc::Sender<PeerRequest>,
     sent: Arc<AtomicU64>,
-    /// It has dropped something since it was last empty.
+    /// Whether it has dropped a message since it was last empty.
     overflowed: bool,
 }
 
 impl Stream {
-    /// Takes a message, if there is room. Says whether there was, and whether this is the first of a run of losses.
+    /// Queues a message if there is space. Returns whether there was, and whether this is the first loss of a run.
     fn push(&mut self, kind: peer_request::Kind) -> (bool, bool) {
         self.overflowed &= self.queue.capacity() < self.queue.max_capacity();
         if self.queue.try_send(PeerRequest { kind: Some(kind) }).is_ok() {
@@ -65,7 +64,7 @@ impl Stream {
     }
 }
 
-/// Where the node's messages leave.
+/// The queues of the node's messages to its peers.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
@@ -74,7 +73,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// An outlet for each peer, none connected.
+    /// An outbox without connections.
     pub(crate) fn new(
         peers: impl IntoIterator<Item = NodeId>,
         directory: Arc<Directory>,
@@ -88,7 +87,7 @@ impl Outbox {
         self.push(to, || peer_request::Kind::Message(rpc_to_wire(rpc)));
     }
 
-    /// Says how far a snapshot of the peer's is, or drops that. Never waits.
+    /// Sends the progress of a peer's snapshot, or drops it. Never waits.
     pub(crate) fn send_progress(&self, to: NodeId, progress: SnapshotProgress) {
         self.push(to, || peer_request::Kind::Snapshot(progress_to_wire(progress)));
     }
@@ -96,40 +95,39 @@ impl Outbox {
     fn push(&self, to: NodeId, kind: impl FnOnce() -> peer_request::Kind) {
         let Some(stream) = self.streams.get(&to) else { return };
         let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sent, is_news) = match stream.as_mut() {
+        let (sent, is_first_loss) = match stream.as_mut() {
             Some(stream) if !self.directory.is_cut() => stream.push(kind()),
-            // The end of the last stream has been told; one that is cut off by hand is to look like a silent network.
+            // The node knows that the stream has ended; a cut must look like a silent network.
             _ => (false, false),
         };
         drop(stream);
         if !sent {
             self.directory.update(to, |facts| facts.dropped += 1);
         }
-        if is_news {
+        if is_first_loss {
             self.unreachable(to);
         }
     }
 
-    /// The stream to a peer is up.
     fn connect(&self, peer: NodeId, queue: mpsc::Sender<PeerRequest>) -> Arc<AtomicU64> {
         let sent = Arc::new(AtomicU64::new(0));
         self.set(peer, Some(Stream { queue, sent: sent.clone(), overflowed: false }));
         sent
     }
 
-    /// There is no stream to a peer. If there was one, what it had not delivered is lost.
+    /// The stream to a peer has ended; messages in flight are lost.
     fn disconnect(&self, peer: NodeId) {
         if self.set(peer, None) {
             self.unreachable(peer);
         }
     }
 
-    /// The node is given this even when it is at its end: it says nothing new then.
+    /// The inbox accepts this even when it is full or closed.
     fn unreachable(&self, peer: NodeId) {
         self.inbox.give([NodeInput::Unreachable { peer }]);
     }
 
-    /// Returns whether there was another.
+    /// Returns whether it replaces a stream.
     fn set(&self, peer: NodeId, stream: Option<Stream>) -> bool {
         self.directory.update(peer, |facts| facts.connected = stream.is_some());
         let place = self.streams.get(&peer);
@@ -176,7 +174,7 @@ mod tests {
         let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
         let inbox = Arc::new(SharedInbox::default());
         let outbox = Outbox::new([peer], directory, inbox.clone());
-        let told = || {
+        let is_reported = || {
             let mut inputs = Vec::new();
             inbox.take(Some(Duration::ZERO), &mut inputs);
             inputs.iter().any(|(input, _)| *input == NodeInput::Unreachable { peer })
@@ -187,24 +185,24 @@ mod tests {
         };
         send();
         outbox.disconnect(peer);
-        assert!(!told(), "there was no stream yet: nothing was on its way");
+        assert!(!is_reported(), "without a stream no message was in flight");
         let (queue, mut arrives) = mpsc::channel(2);
         outbox.connect(peer, queue);
         (0..2).for_each(|_| send());
-        assert!(!told());
+        assert!(!is_reported());
         send();
-        assert!(told(), "the third did not fit");
+        assert!(is_reported(), "the third did not fit");
         send();
         arrives.try_recv().unwrap();
         (0..2).for_each(|_| send());
-        assert!(!told(), "one break, however many messages it loses");
+        assert!(!is_reported(), "one break, however many messages it loses");
         while arrives.try_recv().is_ok() {}
         (0..3).for_each(|_| send());
-        assert!(told(), "it was empty meanwhile: another break");
+        assert!(is_reported(), "it was empty in between: another break");
         outbox.disconnect(peer);
-        assert!(told(), "the stream broke");
+        assert!(is_reported(), "the stream broke");
         outbox.disconnect(peer);
         send();
-        assert!(!told(), "an attempt to connect that fails is no break");
+        assert!(!is_reported(), "an attempt to connect that fails is no break");
     }
 }

@@ -1,8 +1,7 @@
-//! Ports: who connects is let in up to a limit, and only once it has said something.
+//! A port: listens, and admits connections up to a limit.
 //!
-//! A connection costs a task and a descriptor, and a stranger can open thousands without ever sending a byte. So a gRPC
-//! connection reaches the server only with HTTP/2's opening bytes in hand; whoever stays silent, or says something else,
-//! is closed. This file must not know what is served.
+//! A connection costs a task and a descriptor, and anyone can open thousands without sending a byte. So a gRPC connection reaches
+//! the server only after HTTP/2's opening bytes; one that is silent or sends other bytes is closed.
 
 use crate::failure::{Exit, Failure};
 use std::io;
@@ -17,11 +16,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 use tonic::transport::server::Connected;
 
-/// What every HTTP/2 connection opens with (RFC 9113 §3.4).
+/// The opening bytes of every HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How long a connection may take for its opening bytes.
+/// The longest time for the opening bytes.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
-/// After a failure to accept (no descriptors left, mostly) the next attempt waits this long.
+/// The pause after a failure to accept a connection, which mostly means that no descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A port that listens.
@@ -32,7 +31,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Listens on `address`; port 0 is any that is free. `key` is the setting's name.
+    /// Listens on `address`; port 0 is any free port. `key` is the setting's name.
     pub(crate) fn bind(key: &str, address: SocketAddr) -> Result<Self, Failure> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => Failure::new(
@@ -52,12 +51,12 @@ impl Port {
         self.address
     }
 
-    /// Lets in connections, at most `limit` at a time, until nobody takes them any more.
+    /// Admits connections, at most `limit` at a time, until the receiver is dropped.
     pub(crate) async fn admit(self, limit: usize, opening: Opening, admitted: mpsc::Sender<io::Result<Connection>>) {
         let listener = match TcpListener::from_std(self.listener) {
             Ok(listener) => listener,
             Err(error) => {
-                // Nobody is left to be told that nobody takes it.
+                // The receiver may be dropped.
                 let _ = admitted.send(Err(error)).await;
                 return;
             }
@@ -71,7 +70,7 @@ impl Port {
             match accepted {
                 Ok((stream, from)) => match places.clone().try_acquire_owned() {
                     Ok(place) => drop(tokio::spawn(enter(stream, place, opening, admitted.clone()))),
-                    Err(_) => tracing::warn!("{}: {from} is turned away: {limit} connections", self.address),
+                    Err(_) => tracing::warn!("{}: {from} is refused: there are {limit} connections", self.address),
                 },
                 Err(error) => {
                     tracing::warn!("{}: cannot accept a connection: {error}", self.address);
@@ -82,23 +81,23 @@ impl Port {
     }
 }
 
-/// What a connection has to open with.
+/// The required opening bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// The opening bytes of HTTP/2.
     Http2,
-    /// Anything: the server watches by itself.
+    /// Any bytes: the server checks them itself.
     Any,
 }
 
-/// Waits for the opening bytes, then hands the connection over.
+/// Waits for the opening bytes, then admits the connection.
 async fn enter(
     mut stream: TcpStream,
     place: OwnedSemaphorePermit,
     opening: Opening,
     admitted: mpsc::Sender<io::Result<Connection>>,
 ) {
-    // Without it each small message waits for the acknowledgement of the one before.
+    // Otherwise each small message waits for the acknowledgement of the last one.
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -109,7 +108,7 @@ async fn enter(
             Ok(Ok(false) | Err(_)) | Err(_) => return,
         },
     };
-    // A server that is shutting down takes no more connections.
+    // A server that shuts down takes no more connections.
     let _ = admitted.send(Ok(Connection { stream, unread, _place: place })).await;
 }
 
@@ -127,11 +126,11 @@ async fn read_preface(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A connection that was let in.
+/// An admitted connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// What was read of it already.
+    /// Bytes already read from it.
     unread: &'static [u8],
     _place: OwnedSemaphorePermit,
 }
@@ -193,7 +192,7 @@ mod tests {
         (address, connections)
     }
 
-    /// Whether the other side closes without a word.
+    /// Whether the other side closes without sending a byte.
     async fn is_closed(stream: &mut TcpStream) -> bool {
         matches!(stream.read(&mut [0; 8]).await, Ok(0) | Err(_))
     }
@@ -235,7 +234,7 @@ mod tests {
         let (address, mut connections) = port(4, Opening::Http2).await;
         let mut half = TcpStream::connect(address).await.unwrap();
         half.write_all(&PREFACE[..7]).await.unwrap();
-        // From here on time jumps to the next timer whenever nothing else is to be done.
+        // From here on time jumps to the next timer whenever all tasks wait.
         tokio::time::pause();
         let begin = tokio::time::Instant::now();
         assert!(is_closed(&mut half).await);

@@ -1,5 +1,5 @@
 //! The generated gRPC service `Peer` of `proto/peer.proto`, documented there. The service for clients is in raft-client.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, clippy::too_many_lines)]
 
 tonic::include_proto!("raft.v1");

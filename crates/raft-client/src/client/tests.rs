@@ -8,7 +8,7 @@ use raft_kv::command::{Compare, TxnOp, TxnResult};
 use raft_kv::{KvMap, WindowLimits};
 use raft_proto::wire::raft::{MemberStatus, Role};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// Patient: a test that needs the deadline sets its own.
 fn client(endpoints: Vec<String>) -> Client {
@@ -402,7 +402,7 @@ async fn ranges_transactions_and_times_to_live_travel_whole() {
     assert!(!client.txn(txn).await.expect("it is applied").succeeded);
     let twice = Txn { success: vec![put("k"), put("k")], ..Txn::default() };
     let error = client.txn(twice).await.expect_err("it is refused");
-    assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("once at most")), "{error}");
+    assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("at most once")), "{error}");
     let ranged = client.range(KeyRange::prefix(b"a/"), 1, Consistency::Linearizable).await.expect("it is read");
     let keys: Vec<_> = ranged.entries.iter().map(|found| found.key.clone()).collect();
     assert_eq!((keys, ranged.more, ranged.revision), (vec!["a/1".into()], true, 3));

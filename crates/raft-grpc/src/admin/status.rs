@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/v1/status`: what the node says about itself.
+//! `/livez`, `/readyz` and `/v1/status`: the node's status.
 
 use crate::client_service::ClientService;
 use axum::extract::State;
@@ -77,7 +77,7 @@ mod tests {
     use raft_proto::wire::raft::Role;
 
     #[test]
-    fn the_answer_has_every_field_and_says_roles_in_words() {
+    fn the_answer_has_every_field_and_roles_by_name() {
         let members = vec![MemberStatus { id: 2, contact_ms: Some(5), ..MemberStatus::default() }];
         let status = StatusResponse {
             id: 1,

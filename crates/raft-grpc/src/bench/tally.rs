@@ -1,4 +1,4 @@
-//! Counts and latencies of a stretch of time, as the line people read.
+//! Counts and latencies of an interval, and their line of text.
 
 use hdrhistogram::Histogram;
 use raft_check::history::Status;
@@ -9,13 +9,13 @@ use std::time::Duration;
 /// Longer latencies count as an hour.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 
-/// Counts and latencies of operations.
+/// Counts and latencies of operations. `ok` operations took effect, `failed` ones have no effect, `unknown` ones may have one.
 #[derive(Clone, Debug)]
 pub struct Tally {
     ok: u64,
     failed: u64,
     unknown: u64,
-    /// Microseconds, of operations that ended well.
+    /// Microseconds, of the ok operations.
     latency: Histogram<u64>,
     last_error: Option<String>,
 }
@@ -28,8 +28,8 @@ impl Default for Tally {
     }
 }
 
+#[allow(missing_docs)]
 impl Tally {
-    /// Counts an operation that took this long.
     pub(super) fn count(&mut self, status: Status, latency: Duration, error: Option<&ClientError>) {
         match status {
             Status::Ok => {
@@ -44,7 +44,7 @@ impl Tally {
         }
     }
 
-    /// Adds a later stretch of time.
+    /// Adds a later interval.
     pub(super) fn add(&mut self, later: Self) {
         self.ok += later.ok;
         self.failed += later.failed;
@@ -53,27 +53,23 @@ impl Tally {
         self.last_error = later.last_error.or(self.last_error.take());
     }
 
-    /// Operations that took effect.
     pub fn ok(&self) -> u64 {
         self.ok
     }
 
-    /// Operations that surely have no effect.
     pub fn failed(&self) -> u64 {
         self.failed
     }
 
-    /// Operations that may have an effect.
     pub fn unknown(&self) -> u64 {
         self.unknown
     }
 
-    /// All operations.
     pub fn operations(&self) -> u64 {
         self.ok + self.failed + self.unknown
     }
 
-    /// What the last operation that did not end well said.
+    /// The error of the last operation that failed.
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What a client wants next. Keys are the run's own and every value names its operation, so that a read names its write.
+//! Chooses the operations of clients. Keys are unique to the load and each value names its operation, so a read names its write.
 
 use super::BenchOptions;
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// How often which operation, relative to each other.
+/// The relative frequency of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mix([(Op, u32); 4]);
 
@@ -17,7 +17,7 @@ impl Default for Mix {
     }
 }
 
-/// `put=45,get=45,cas=5,delete=5`; what is left out does not occur.
+/// `put=45,get=45,cas=5,delete=5`; a missing operation does not occur.
 impl FromStr for Mix {
     type Err = String;
 
@@ -27,7 +27,7 @@ impl FromStr for Mix {
             *weight = 0;
         }
         for part in text.split(',') {
-            let wrong = || format!("{part:?} is not put=N, get=N, cas=N or delete=N, with N from 0 to 1000000");
+            let wrong = || format!("{part:?}: expected put=N, get=N, cas=N or delete=N, with N from 0 to 1000000");
             let (name, weight) = part.split_once('=').ok_or_else(wrong)?;
             let op = match name.trim() {
                 "put" => Op::Put,
@@ -40,11 +40,7 @@ impl FromStr for Mix {
             let slot = mix.0.iter_mut().find(|(kind, _)| *kind == op).ok_or_else(wrong)?;
             slot.1 = Some(weight).filter(|weight| *weight <= 1_000_000).ok_or_else(wrong)?;
         }
-        if mix.sum() == 0 {
-            Err("a mix of nothing: give at least one operation a number above 0".into())
-        } else {
-            Ok(mix)
-        }
+        if mix.sum() == 0 { Err("all frequencies are 0: expected one above 0".into()) } else { Ok(mix) }
     }
 }
 
@@ -65,7 +61,7 @@ impl Mix {
     }
 }
 
-/// What all clients of a run have in common.
+/// The common parameters of all clients.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     prefix: Arc<str>,
@@ -74,7 +70,7 @@ pub(super) struct Shape {
     mix: Mix,
 }
 
-/// Where the name of a value ends and its filling begins.
+/// Separates the name of a value from its padding.
 const END_OF_NAME: char = '/';
 
 impl Shape {
@@ -83,7 +79,7 @@ impl Shape {
         Self { prefix, keys: options.keys.max(1), value_bytes: options.value_bytes, mix: options.mix }
     }
 
-    /// The same keys, and nothing but gets.
+    /// The same keys, and only gets.
     pub(super) fn of_readers(&self) -> Self {
         Self { mix: Mix([(Op::Put, 0), (Op::Get, 1), (Op::Cas, 0), (Op::Delete, 0)]), ..self.clone() }
     }
@@ -99,7 +95,7 @@ impl Shape {
         value.into()
     }
 
-    /// The name of a value. One that is not exactly as it was written is named by all it is, which nobody wrote.
+    /// The name of a value. A value that no client wrote is its own name.
     pub(super) fn name_of(&self, value: &Bytes) -> String {
         let text = String::from_utf8_lossy(value);
         match text.split_once(END_OF_NAME) {
@@ -109,7 +105,7 @@ impl Shape {
     }
 }
 
-/// What a client wants; values by name.
+/// An operation; values by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum LoadOp {
     Get { key: String },
@@ -119,8 +115,8 @@ pub(super) enum LoadOp {
 }
 
 impl LoadOp {
-    /// As a history says it.
-    pub(super) fn words(&self) -> (Op, String, OpValue) {
+    /// The parts of a history's operation.
+    pub(super) fn parts(&self) -> (Op, String, OpValue) {
         match self {
             Self::Get { key } => (Op::Get, key.clone(), OpValue::Null),
             Self::Put { key, value } => (Op::Put, key.clone(), OpValue::Value(value.clone())),
@@ -130,7 +126,7 @@ impl LoadOp {
     }
 }
 
-/// The wishes of one client.
+/// The operations of one client.
 pub(super) struct Workload {
     shape: Shape,
     /// The client's number now.
@@ -162,7 +158,7 @@ impl Workload {
         }
     }
 
-    /// Remembers what an operation told of its key. What it did not tell may have changed.
+    /// Remembers the value of an operation's key, if its result shows it.
     pub(super) fn learn(&mut self, operation: &Operation) {
         if operation.status != Status::Ok {
             return;
@@ -177,7 +173,7 @@ impl Workload {
     }
 }
 
-/// SplitMix64: spreads load, decides nothing that matters.
+/// SplitMix64: distributes the load.
 #[derive(Clone, Debug)]
 struct Random(u64);
 
@@ -242,7 +238,7 @@ mod tests {
             let LoadOp::Cas { key, old, new } = &load_op else { panic!("{load_op:?}") };
             assert_eq!(old.as_ref(), workload.seen.get(key).and_then(Option::as_ref));
             assert!(values.insert(new.clone()));
-            let (op, key, value) = load_op.words();
+            let (op, key, value) = load_op.parts();
             let result = OpResult::Flag(n % 3 != 0);
             let operation =
                 Operation { client: 1, op, key, value, status: Status::Ok, result, invoke_ns: 0, return_ns: Some(1) };

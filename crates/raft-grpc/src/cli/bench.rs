@@ -1,4 +1,4 @@
-//! `bench`: load on a cluster, and with --verify the report over it.
+//! `bench`: load on a cluster, and with --verify a check of its answers.
 
 use super::endpoints::{Endpoints, failure};
 use super::output;
@@ -15,28 +15,28 @@ use std::time::Duration;
 /// Load on a cluster.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// How many clients, each with one operation at a time
+    /// How many clients; each has one operation at a time
     #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     clients: u64,
-    /// For how many seconds operations are begun
+    /// How long the clients begin operations, in seconds
     #[arg(long, value_name = "S", default_value = "10", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// Judge what was heard: exit 1 if an operation was lost or applied twice, or no order of them explains the answers
+    /// Check the answers: exit 1 if an operation was lost or applied twice, or no order of the operations explains the answers
     #[arg(long)]
     verify: bool,
-    /// Write every operation to this file, a JSON line each
+    /// Write every operation to this file, as a line of JSON
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-    /// How many keys; one for four clients if not given
+    /// How many keys [default: one for four clients]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     keys: Option<u64>,
-    /// Size of a value, in bytes
+    /// The size of a value in bytes
     #[arg(long, value_name = "B", default_value = "256", value_parser = clap::value_parser!(u32).range(..=64 << 20))]
     value_bytes: u32,
-    /// How often which operation, relative to each other
+    /// The relative frequency of each operation
     #[arg(long, value_name = "MIX", default_value = "put=45,get=45,cas=5,delete=5")]
     mix: Mix,
-    /// Let leaders answer gets by their lease: the nodes need lease_reads
+    /// Let leaders answer gets by their lease; the nodes need lease_reads
     #[arg(long)]
     lease: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 /// Steps of the search for an order, for each key.
 const BUDGET: u64 = 20_000_000;
 
-/// Clients that share a key. With fewer, operations rarely meet; with many more, there are too many orders.
+/// Clients that share a key. With fewer, operations rarely overlap; with many more, there are too many orders.
 const CLIENTS_A_KEY: u64 = 4;
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
@@ -62,7 +62,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         record: options.verify || options.history.is_some(),
         read_all: options.verify,
     };
-    // A file that cannot be written is better known before the load than after it.
+    // Create the file before the load, so that an error comes early.
     let history = options.history.as_deref().map(|path| Ok((path, create(path)?))).transpose()?;
     let mut outcome = put_load(&bench)?;
     outcome.records.sort_by_key(|record| record.operation.invoke_ns);
@@ -79,8 +79,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         verify(&outcome.records, &outcome.last_reads)?
     }
     if outcome.total.ok() == 0 {
-        let heard = outcome.total.last_error().unwrap_or("no operation ended");
-        return Err(Failure::runtime(format!("no operation succeeded: {heard}")));
+        let error = outcome.total.last_error().unwrap_or("no operation ended");
+        return Err(Failure::runtime(format!("no operation succeeded: {error}")));
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ fn summary(outcome: &Outcome) -> Result<(), Failure> {
     }
 }
 
-/// How many gets were answered by lease, so that nobody takes figures of confirmed reads for those of lease reads.
+/// How many gets were answered by lease: figures of confirmed reads must not pass for those of lease reads.
 fn lease_line(lease_reads: u64) -> String {
     match lease_reads {
         0 => "lease reads: none, every get was confirmed by a round: is lease_reads on at the nodes?\n".to_owned(),
@@ -110,7 +110,7 @@ fn lease_line(lease_reads: u64) -> String {
     }
 }
 
-/// Prints the report, and fails with it if there is a finding.
+/// Prints the report, and fails if there is a finding.
 fn verify(records: &[Record], last_reads: &[Record]) -> Result<(), Failure> {
     let report = load::check(records, last_reads, BUDGET);
     if report.findings.is_empty() {

@@ -1,4 +1,4 @@
-//! `config`: writes a commented configuration, or shows what all sources amount to.
+//! `config`: writes a commented configuration, or shows the values of all sources.
 
 use super::flags::Flags;
 use super::output::{self, Format};
@@ -10,7 +10,6 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -21,21 +20,20 @@ pub(crate) struct Options {
 enum Action {
     /// Write a commented file with all defaults
     Init {
-        /// Where; it must not be there
+        /// The file to write; it must not exist
         #[arg(value_name = "FILE", default_value = DEFAULT_FILE)]
         file: PathBuf,
     },
-    /// Print every value and where it came from; takes the flags of `node`, and starts nothing
+    /// Print every value and its source; takes the flags of `node` and starts nothing
     Check {
         #[command(flatten)]
         flags: Box<Flags>,
-        /// How to print the values; as JSON, a list with key, value and source of each
+        /// The output format; JSON is a list with the key, value and source of each
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
 }
 
-/// Does it.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     match options.action {
         Action::Init { file } => {
@@ -57,7 +55,7 @@ fn init(file: &Path) -> Result<(), Failure> {
     let written = written.and_then(|mut file| file.write_all(SAMPLE.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => {
-            Failure::usage(format!("{}: is there already and is not overwritten: name another file", file.display()))
+            Failure::usage(format!("{}: exists and is not overwritten: name another file", file.display()))
         }
         _ => Failure::runtime(format!("{}: cannot be written: {error}", file.display())),
     })
@@ -90,7 +88,7 @@ mod tests {
         assert_eq!(loaded.rows.len(), Key::ALL.len());
         std::fs::write(&file, "id = 9").expect("changed");
         let failure = init(&file).expect_err("there already");
-        assert!(failure.message.contains("is there already"), "{failure}");
+        assert!(failure.message.contains("exists and is not overwritten"), "{failure}");
         assert_eq!(std::fs::read_to_string(&file).expect("read"), "id = 9");
         let nowhere = folder.path().join("no-such-folder/config.toml");
         assert!(init(&nowhere).expect_err("no folder").message.contains("cannot be written"));

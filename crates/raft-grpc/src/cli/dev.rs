@@ -1,6 +1,5 @@
-//! `dev`: a whole cluster on this machine, each node a process, to kill, cut off and restart at the press of a key.
-//!
-//! Starts, watches and ends processes. What it knows of the nodes it has from their status, as any client.
+//! `dev`: a whole cluster on this machine, a process for each node, with keys that kill, cut off and restart nodes. Like any client
+//! it knows the nodes only by their status.
 
 mod cluster;
 mod folder;
@@ -22,34 +21,34 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How often children are looked after when nothing else happens.
+/// How often children are checked when nothing else happens.
 const TICK: Duration = Duration::from_millis(50);
 
-/// What to start.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many nodes, 1 to 9; 3 if not given and the folder has no cluster yet
+    /// How many nodes, 1 to 9 [default: 3, or as many as the folder's cluster has]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
-    /// Where the nodes keep their data; the same folder starts the same cluster again. A temporary one if not given,
-    /// removed at the end
+    /// The folder of the nodes' data; the same folder starts the same cluster again [default: a temporary folder, removed at the
+    /// end]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     log: LogOptions,
 }
 
-/// What the loop waits for.
 enum Event {
-    /// The node `id` listens; `start` counts the starts of all children, so that a dead one's last words are known.
-    Listening { id: u64, start: u64 },
+    /// The node `id` listens; `start` counts the starts of all children, so that a message of an earlier start is recognized.
+    Listening {
+        id: u64,
+        start: u64,
+    },
     /// A key was pressed.
     Key(Key),
-    /// Time to end.
     Stop,
 }
 
-/// Runs a cluster until it is told to end.
+/// Runs a cluster until a signal or the key q.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start the runtime: {error}")))?;
@@ -87,7 +86,7 @@ fn serve(cluster: &mut Cluster<'_>, received: &mpsc::Receiver<Event>) -> Result<
     }
 }
 
-/// From here on signals do not end this process but its loop, so that no child outlives it and the terminal is restored.
+/// Makes signals end the loop and not the process, so that no child outlives it and the terminal is restored.
 fn stop_on_signals(runtime: &Runtime, events: Sender<Event>) -> Result<(), Failure> {
     let _inside = runtime.enter();
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()] {

@@ -1,4 +1,4 @@
-//! How commands reach a cluster: endpoints, a deadline, and what a client's error means for the exit code.
+//! How client commands reach a cluster: endpoints, a timeout, and the exit code of a client error.
 
 use raft_client::{ClientError, ClientOptions};
 use raft_grpc::Failure;
@@ -7,20 +7,19 @@ use std::time::Duration;
 /// The client ports of three nodes with default ports.
 const DEFAULT_ENDPOINTS: [&str; 3] = ["http://127.0.0.1:7071", "http://127.0.0.1:7081", "http://127.0.0.1:7091"];
 
-/// Where the cluster is, and how long to try.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Endpoints {
-    /// Where nodes serve clients: http://HOST:PORT, comma separated; else RAFT_ENDPOINTS, else ports 7071, 7081 and
-    /// 7091 here
+    /// Where nodes serve clients: http://HOST:PORT, comma separated [default: RAFT_ENDPOINTS, or ports 7071, 7081 and 7091 of this
+    /// machine]
     #[arg(long, global = true, value_name = "URLS", value_delimiter = ',')]
     endpoints: Vec<String>,
-    /// How long one operation may take, over all its attempts
+    /// The longest time for one operation, over all its attempts
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = above_zero)]
     timeout: Duration,
 }
 
 impl Endpoints {
-    /// What to tell a client.
+    /// The options of a client.
     pub(crate) fn options(&self) -> Result<ClientOptions, Failure> {
         let environment = match std::env::var("RAFT_ENDPOINTS") {
             Ok(list) => Some(list),
@@ -34,7 +33,7 @@ impl Endpoints {
     }
 }
 
-/// The flag, else the environment, else the default ports. Empty counts as not given.
+/// The flag, else the environment, else the default ports. An empty list counts as absent.
 fn endpoints(flag: &[String], environment: Option<&str>) -> Vec<String> {
     let given = |list: Vec<&str>| -> Vec<String> {
         list.into_iter().map(str::trim).filter(|url| !url.is_empty()).map(str::to_string).collect()
@@ -60,7 +59,7 @@ pub(crate) fn failure(error: &ClientError) -> Failure {
     }
 }
 
-/// Runs to the end, on this thread.
+/// Runs the future on this thread.
 pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;

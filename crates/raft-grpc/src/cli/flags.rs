@@ -1,5 +1,4 @@
-//! The flags of a node's settings: the table of keys says which there are. They stay texts here: the configuration says what
-//! they may be.
+//! The flags of a node's settings, from the table of keys. The configuration parses their values.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use raft_grpc::Failure;
@@ -9,14 +8,14 @@ use std::path::{Path, PathBuf};
 /// The flags of all keys, and the file.
 #[derive(clap::Args)]
 pub(crate) struct Flags {
-    /// The TOML file with the settings; ./config.toml if not given and there
+    /// The TOML file with the settings [default: ./config.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     keys: KeyFlags<true>,
 }
 
-/// The flags of the keys: of all, or of those that do not say who and where the node is.
+/// The flags of all keys, or of those that do not identify or locate the node.
 pub(crate) struct KeyFlags<const ALL: bool>(pub(crate) Layer);
 
 impl Flags {
@@ -30,7 +29,7 @@ impl Flags {
     }
 }
 
-/// Whether a key says who or where a node is.
+/// Whether a key identifies or locates a node.
 fn is_place(key: Key) -> bool {
     matches!(key, Key::Id | Key::ListenPeer | Key::ListenClient | Key::ListenAdmin | Key::Peers)
 }
@@ -79,7 +78,7 @@ impl<const ALL: bool> clap::FromArgMatches for KeyFlags<ALL> {
 fn default_file() -> Result<Option<PathBuf>, Failure> {
     let file = Path::new(DEFAULT_FILE);
     let there = file.try_exists();
-    let there = there.map_err(|error| Failure::usage(format!("{DEFAULT_FILE}: cannot be looked at: {error}")))?;
+    let there = there.map_err(|error| Failure::usage(format!("{DEFAULT_FILE}: cannot be read: {error}")))?;
     Ok(there.then(|| file.to_owned()))
 }
 
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_stands_alone_or_has_a_value() {
+    fn a_switch_needs_no_value() {
         let value = |flag: &str| {
             let line = Line::try_parse_from(["x", "--config=/dev/null", "--id=1", flag]).expect("a flag");
             line.flags.load().map(|loaded| loaded.settings.lease_reads).map_err(|failure| failure.message)

@@ -1,5 +1,4 @@
-//! `kv`: one operation on the map, and what came of it. In which words is the business of `kv/lines`, and how a transaction
-//! is written that of `kv/txn_text`.
+//! `kv`: one operation on the map, and its result. `kv/lines` formats the results, `kv/txn_text` parses transactions.
 
 mod lines;
 mod txn_text;
@@ -28,71 +27,71 @@ raft-grpc kv cas [OPTIONS] <KEY> <EXPECTED> <VALUE>
 
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
-    /// Set a key
+    /// Set a key to a value
     Put {
         key: String,
         #[arg(allow_negative_numbers = true)]
         value: String,
-        /// Remove it after this time, as the leader counts it; anew with every leader, and whenever it is set again
+        /// Remove the key after this time. The leader counts it; a new leader, and setting the key again, restart it
         #[arg(long, value_name = "TIME", value_parser = above_zero)]
         ttl: Option<Duration>,
     },
-    /// Print the value of a key; exit 1 if it is not there
+    /// Print the value of a key; exit 1 if the key is absent
     Get {
         key: String,
-        /// Print revisions and the time it took to stderr
+        /// Print revisions and the elapsed time to stderr
         #[arg(short, long)]
         verbose: bool,
         #[command(flatten)]
         freshness: Freshness,
     },
-    /// Print the keys that begin with PREFIX and their values, a line each with a tab between, \xff for what is no text
+    /// Print the keys that begin with PREFIX: key, tab, value, a line each; bytes that are not text as \xff
     Range {
         #[arg(default_value = "")]
         prefix: String,
-        /// At most so many; 0: as many as one answer holds
+        /// The most keys; 0: as many as one answer holds
         #[arg(long, default_value_t = 0)]
         limit: u64,
         #[command(flatten)]
         freshness: Freshness,
     },
-    /// Read a transaction from stdin and carry it out; exit 1 if not all compares held
+    /// Execute a transaction from stdin; exit 1 if a compare failed
     #[command(after_help = txn_text::FORM)]
     Txn,
-    /// Print what happens to the keys that begin with PREFIX, a line each: revision, put, delete or expire, key, value
+    /// Print each change of the keys that begin with PREFIX: revision, put, delete or expire, key, value
     Watch {
         #[arg(default_value = "")]
         prefix: String,
-        /// From this revision on; 0: from now on
+        /// Begin with this revision; 0: with the next change
         #[arg(long, value_name = "REVISION", default_value_t = 0)]
         from: u64,
-        /// End after so many changes; 0: go on
+        /// End after this many changes; 0: never
         #[arg(long, default_value_t = 0)]
         count: u64,
     },
     /// Remove a key
     Delete { key: String },
-    /// Set a key if it has the expected value; exit 1 if not
+    /// Set a key if it has the expected value; exit 1 if it has not
     #[command(override_usage = CAS_USAGE)]
     Cas {
         key: String,
-        /// The value that is expected, then the one to set; with --absent only the one to set
+        /// The expected value and the new one; with --absent only the new one
         #[arg(value_name = "VALUE", num_args = 1..=2, required = true, allow_negative_numbers = true)]
         values: Vec<String>,
-        /// Set it only if it is not there
+        /// Set the key only if it is absent
         #[arg(long)]
         absent: bool,
     },
 }
 
-/// How fresh a read must be. Without a flag it is linearizable.
+/// The consistency of a read; linearizable without a flag.
 #[derive(clap::Args, Debug)]
 struct Freshness {
-    /// Read what the node asked has applied, which may be old: needs no leader
+    /// Read what one node has applied, which may be old: needs no leader
     #[arg(long)]
     stale: bool,
-    /// Let the leader answer by its lease, without a round to the others: linearizable as long as no clock drifts more than
-    /// max_clock_drift_ppm; a leader with lease_reads off makes the round
+    /// Let a leader with lease_reads on answer by its lease, without a round of messages: linearizable while no clock drifts more
+    /// than max_clock_drift_ppm
     #[arg(long, conflicts_with = "stale")]
     lease: bool,
 }
@@ -116,7 +115,7 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             }
             match got.value {
                 Some(value) => print_value(&value),
-                None => Err(Failure::runtime(format!("key {key:?} is not there (revision {})", got.revision))),
+                None => Err(Failure::runtime(format!("key {key:?} is absent (revision {})", got.revision))),
             }
         }
         Verb::Range { prefix, limit, freshness } => {
@@ -124,7 +123,7 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             let ranged = client.range(range, limit, freshness.consistency()).await.map_err(|error| failure(&error))?;
             let text: String = ranged.entries.iter().map(lines::entry).collect();
             if ranged.more {
-                eprintln!("there are more keys behind these (revision {})", ranged.revision);
+                eprintln!("there are more keys after these (revision {})", ranged.revision);
             }
             output::print(&text)
         }
@@ -138,7 +137,7 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             if done.succeeded {
                 return Ok(());
             }
-            Err(Failure::runtime("not all compares held: `else` was carried out"))
+            Err(Failure::runtime("a compare failed: `else` was executed"))
         }
         Verb::Watch { prefix, from, count } => {
             let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from).map_err(|error| failure(&error))?;
@@ -170,7 +169,7 @@ impl Freshness {
     }
 }
 
-/// Prints what a watch sees: so many changes, or for ever.
+/// Prints the changes of a watch: `count`, or all for 0.
 async fn follow(mut watch: Watch, count: u64) -> Result<(), Failure> {
     let mut left = if count == 0 { u64::MAX } else { count };
     let mut begun = false;
@@ -188,7 +187,7 @@ async fn follow(mut watch: Watch, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a cas expects and sets.
+/// The expected value of a cas and the new one.
 fn cas_values(values: Vec<String>, absent: bool) -> Result<(Option<Bytes>, Bytes), Failure> {
     let mut values = values.into_iter().map(Bytes::from);
     match (values.next(), values.next(), absent) {
@@ -214,7 +213,7 @@ fn got_line(got: &Got, took: Duration) -> String {
 fn not_swapped(key: &str, swapped: &Swapped) -> Failure {
     Failure::runtime(match &swapped.actual {
         Some(actual) => format!("not swapped: key {key:?} has the value {:?}", String::from_utf8_lossy(actual)),
-        None => format!("not swapped: key {key:?} is not there"),
+        None => format!("not swapped: key {key:?} is absent"),
     })
 }
 
@@ -222,12 +221,12 @@ fn millis(took: Duration) -> String {
     format!("{:.1}ms", took.as_secs_f64() * 1000.0)
 }
 
-/// The value as it is, and the end of the line.
+/// Prints the value unchanged, and a newline.
 fn print_value(value: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(value).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
-        // A reader that has seen enough is no failure.
+        // A closed pipe is not a failure.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Failure::runtime(format!("cannot write to stdout: {error}"))),
     }
@@ -254,7 +253,7 @@ mod tests {
         let mut swapped = Swapped { swapped: false, actual: Some("b\n".into()), written };
         assert_eq!(not_swapped("k", &swapped).message, r#"not swapped: key "k" has the value "b\n""#);
         swapped.actual = None;
-        assert_eq!(not_swapped("k", &swapped).message, r#"not swapped: key "k" is not there"#);
+        assert_eq!(not_swapped("k", &swapped).message, r#"not swapped: key "k" is absent"#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a node logs: a line per event on stderr.
+//! The log of a node: a line per event on stderr.
 
 use raft_grpc::Failure;
 use raft_grpc::config::LOG_VARIABLE;
@@ -7,11 +7,9 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What to log.
 #[derive(clap::Args)]
 pub(crate) struct LogOptions {
-    /// What to log: error, warn, info, debug, trace, or by module, as info,raft_grpc::host=debug; info if neither this
-    /// nor RAFT_LOG says
+    /// The log level: error, warn, info, debug or trace; or by module, as info,raft_grpc::host=debug [default: RAFT_LOG, or info]
     #[arg(long = "log", value_name = "FILTER")]
     pub(crate) filter: Option<String>,
 }
@@ -31,7 +29,7 @@ impl LogOptions {
             (None, Some(text)) => (LOG_VARIABLE, text),
             (None, None) => ("default", "info".to_owned()),
         };
-        // A filter of nothing would silence a node by accident.
+        // An empty filter would silence a node by accident.
         let parsed = if text.trim().is_empty() { None } else { text.parse().ok() };
         parsed.ok_or_else(|| {
             let advice = "must be error, warn, info, debug, trace, or MODULE=LEVEL, with commas between";

@@ -1,6 +1,5 @@
-//! The commands of `raft-grpc`, a file each: `Options`, what can be written, and `run`, which does it.
-//!
-//! Commands read arguments, print results and end with an exit code; what a node or a client is, the library knows.
+//! The commands of `raft-grpc`, a file each: `Options` are its arguments, `run` executes it. Commands print results and end with
+//! an exit code; the library does the work.
 
 mod bench;
 mod config;
@@ -20,10 +19,10 @@ use raft_grpc::Failure;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 ok; 1 runtime; 2 usage or configuration; 3 another cluster's data, a newer format, or a disk \
-in place of one that peers know; 4 corrupt data; 5 the disk failed or is full at the start; 6 address in use; 101 panic.";
+Exit codes: 0 success; 1 runtime failure; 2 wrong usage or configuration; 3 data of another cluster or node, a newer format, or \
+another disk than the peers know; 4 corrupt data; 5 the disk failed or is full at the start; 6 address in use; 101 panic.";
 
-/// Real nodes of a Raft cluster, and what there is to do with them.
+/// Runs the nodes of a Raft cluster, and the clients of one.
 #[derive(Parser)]
 #[command(name = "raft-grpc", version, after_help = EXIT_CODES, infer_subcommands = false)]
 struct Args {
@@ -33,21 +32,21 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a whole cluster on this machine, to play with: real processes, real kills
+    /// Run a whole cluster on this machine to try it: one process for each node, with keys that kill the leader or cut it off
     Dev(dev::Options),
     /// Run one node
     Node(node::Options),
-    /// Run one node, by the command lines of the two projects that this one grew from
+    /// Run one node, with the arguments of the two earlier projects
     Run(run::Options),
     /// Read and write keys
     Kv(kv::Options),
-    /// Ask all members about themselves
+    /// Show the status of all members
     Status(status::Options),
-    /// Put load on a cluster, and judge what it answered
+    /// Put load on a cluster, and check its answers
     Bench(bench::Options),
-    /// Write a configuration, or check one
+    /// Write a configuration file, or check the configuration
     Config(config::Options),
-    /// Look at a node's log on its disk, while the node does not run
+    /// Read the log of a node that does not run
     Wal(wal::Options),
 }
 
@@ -72,7 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // Nobody reads the text: the code still says what happened.
+            // If stderr is closed, the exit code remains.
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -96,7 +95,7 @@ pub(crate) mod testing {
         options: A,
     }
 
-    /// The options of a command, from the words of a line after its name.
+    /// The options of a command, parsed from the rest of its line.
     pub(crate) fn options<A: Args>(name: &str, line: &str) -> Result<A, clap::Error> {
         Line::try_parse_from(std::iter::once(name).chain(line.split_whitespace())).map(|line| line.options)
     }
@@ -108,7 +107,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_contradicts_itself_nowhere() {
+    fn clap_accepts_the_definition() {
         Args::command().debug_assert();
     }
 }

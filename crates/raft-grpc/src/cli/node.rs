@@ -1,4 +1,4 @@
-//! `node`: one node, until it is told to end.
+//! `node`: runs one node until a signal.
 
 use super::flags::Flags;
 use super::log::LogOptions;
@@ -6,14 +6,13 @@ use raft_grpc::Failure;
 use raft_grpc::config::Loaded;
 use raft_grpc::host::{self, Control};
 
-/// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(flatten)]
     flags: Flags,
     #[command(flatten)]
     log: LogOptions,
-    /// Take `cut` and `heal` from stdin, and end when it ends: for whoever started this process
+    /// Read `cut` and `heal` from stdin, and end at its end: for a parent process
     #[arg(long, hide = true)]
     control_stdin: bool,
 }
@@ -25,7 +24,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     start(options.flags.load()?, control)
 }
 
-/// Runs the node with these settings, after the warnings.
+/// Logs the warnings and runs the node.
 pub(crate) fn start(loaded: Loaded, control: Control) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

@@ -1,18 +1,17 @@
-//! Lines for people and pipes. A reader that has seen enough is no error and no panic.
+//! Writes lines to stdout and stderr. A closed pipe is neither an error nor a panic.
 
 use raft_grpc::Failure;
 use std::io::{self, ErrorKind, Write};
 
-/// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// Lines for people
+    /// Lines of text
     Text,
     /// JSON
     Json,
 }
 
-/// Writes `text` to stdout, as it is. Ends the process with 0 if the reader has gone (`raft-grpc .. | head`).
+/// Writes `text` to stdout. Ends the process with 0 if the pipe is closed (`raft-grpc .. | head`).
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -22,7 +21,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes a line to stdout for whoever still reads: for commands that go on when nobody does.
+/// Writes a line to stdout, for commands that continue when the pipe is closed.
 pub(crate) fn announce(line: &str) {
     let mut stdout = io::stdout().lock();
     // A closed pipe must not end a cluster.
@@ -31,7 +30,7 @@ pub(crate) fn announce(line: &str) {
 
 /// Writes the line of a failure to stderr.
 pub(crate) fn error(message: &str) {
-    // With stderr gone there is nowhere left to complain.
+    // If stderr is closed, there is no other place for the message.
     let _ = writeln!(io::stderr(), "raft-grpc: {}", one_line(message));
 }
 

@@ -1,4 +1,4 @@
-//! `run`: one node, by the command lines of the two projects that this one grew from.
+//! `run`: runs one node with the arguments of the two earlier projects.
 
 use super::flags::KeyFlags;
 use super::log::LogOptions;
@@ -10,11 +10,10 @@ use raft_grpc::host::Control;
 const USAGE: &str = "usage: raft-grpc run node1 PEER_HOST:PORT CLIENT_HOST:PORT [node2 http://HOST:PORT].., or raft-grpc \
                      run ID PEER_HOST:PORT [2=http://HOST:PORT,3=http://HOST:PORT]";
 
-/// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Either NAME PEER_ADDRESS CLIENT_ADDRESS [NAME URL].., where a name ends in the node's id; or ID PEER_ADDRESS
-    /// [ID=URL,ID=URL..], where the client port is the next one, and the admin port the one after it
+    /// NAME PEER_ADDRESS CLIENT_ADDRESS [NAME URL].., where each name ends in the node's id; or ID PEER_ADDRESS [ID=URL,ID=URL..]:
+    /// then the client port is the peer port plus 1, and the admin port the peer port plus 2
     #[arg(required = true, value_name = "ARGUMENT")]
     arguments: Vec<String>,
     #[command(flatten)]
@@ -32,7 +31,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     node::start(config::load(None, std::env::vars_os(), layer)?, Control::None)
 }
 
-/// What the arguments mean. Ids, addresses and URLs are checked with all other settings.
+/// The parsed arguments. Ids, addresses and URLs are checked with all other settings.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     id: u64,
@@ -50,7 +49,7 @@ impl Line {
             (Key::ListenPeer, self.peer),
             (Key::ListenClient, self.client),
             (Key::ListenAdmin, self.admin),
-            // All peers are on the line, even if there are none.
+            // The arguments name all peers, even if there are none.
             (Key::Peers, self.peers.join(",")),
         ];
         for (key, text) in values {
@@ -61,9 +60,9 @@ impl Line {
 
 fn parse(arguments: &[String]) -> Result<Line, String> {
     match arguments {
-        [] | [_] => Err("who the node is and where it listens is missing".to_owned()),
+        [] | [_] => Err("the node's id and address are missing".to_owned()),
         [id, peer] => by_list(id, peer, ""),
-        // A list of peers has `=` in it, or is empty; an address neither.
+        // A list of peers contains `=` or is empty; an address does not and is not.
         [id, peer, list] if list.is_empty() || list.contains('=') => by_list(id, peer, list),
         [name, peer, client, peers @ ..] => by_names(name, peer, client, peers),
     }
@@ -99,7 +98,7 @@ fn number(name: &str) -> Result<u64, String> {
 
 fn split(address: &str) -> Result<(&str, u16), String> {
     let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
-    parts.ok_or_else(|| format!("`{address}` is no HOST:PORT"))
+    parts.ok_or_else(|| format!("`{address}` is not HOST:PORT"))
 }
 
 fn after(port: u16, distance: u16) -> Result<u16, String> {
@@ -169,22 +168,22 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_mean_nothing_are_refused() {
+    fn wrong_arguments_are_refused() {
         let table = [
-            ("", "who the node is"),
-            ("node1", "who the node is"),
+            ("", "the node's id and address"),
+            ("node1", "the node's id and address"),
             ("node [::1]:7070 [::1]:7071", "`node` does not end in the number"),
             ("1x a:1", "`1x` does not end in the number"),
             ("1é a:1", "`1é` does not end in the number"),
             ("99999999999999999999 a:1", "does not end in the number"),
-            ("node1 7070 7071", "`7070` is no HOST:PORT"),
-            ("node1 a:1 http://b", "`http://b` is no HOST:PORT"),
+            ("node1 7070 7071", "`7070` is not HOST:PORT"),
+            ("node1 a:1 http://b", "`http://b` is not HOST:PORT"),
             ("node1 a:1 b:2 node2", "the URL of `node2` is missing"),
             ("node1 a:1 b:2 node http://c:1", "`node` does not end in the number"),
             ("1 a:65535", "there is no port 1 after 65535"),
             ("1 a:65534 2=http://b:1", "there is no port 2 after 65534"),
             ("node1 a:1 b:65535", "there is no port 1 after 65535"),
-            ("1 a:70000", "`a:70000` is no HOST:PORT"),
+            ("1 a:70000", "`a:70000` is not HOST:PORT"),
         ];
         for (line, expected) in table {
             let problem = parsed(line).expect_err(line);
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_line_says_is_checked_like_all_settings() {
+    fn the_arguments_are_checked_like_all_settings() {
         let checked = |line: &str| {
             let mut layer = Layer::default();
             parsed(line).expect("the shape is right").give(&mut layer);

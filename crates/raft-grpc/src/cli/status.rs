@@ -1,4 +1,4 @@
-//! `status`: what every member says about itself, and what the leader says about those that say nothing.
+//! `status`: each member's own status, and what the leader knows about those that do not answer.
 
 use super::endpoints::{Endpoints, block_on, failure};
 use super::output;
@@ -7,10 +7,9 @@ use raft_grpc::Failure;
 use raft_proto::wire::raft::Role;
 use serde::Serialize;
 
-/// What every member says about itself.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Options {
-    /// How to print it
+    /// The output format
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
     #[command(flatten)]
@@ -31,10 +30,10 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         Format::Table => table(&rows),
         Format::Json => json(&rows)?,
     })?;
-    nobody(&rows).map_or(Ok(()), Err)
+    no_answer(&rows).map_or(Ok(()), Err)
 }
 
-/// A member. What is not known is `null`, and `-` in the table.
+/// A member. An unknown value is `null`, and `-` in the table.
 #[derive(Debug, Serialize)]
 struct Row {
     id: Option<u64>,
@@ -45,9 +44,9 @@ struct Row {
     term: Option<u64>,
     commit: Option<u64>,
     applied: Option<u64>,
-    /// The highest commit index that anybody told, less `applied`.
+    /// The highest commit index of any answer, minus `applied`.
     lag: Option<u64>,
-    /// Since the leader heard from it; none for the leader itself.
+    /// Since its last message to the leader; none for the leader itself.
     contact_ms: Option<u64>,
     snapshot: Option<u64>,
     ready: bool,
@@ -87,7 +86,7 @@ fn row(view: &MemberView, highest_commit: u64) -> Row {
     }
 }
 
-/// A pre-candidate is a candidate here: it is after the same.
+/// A pre-candidate is shown as a candidate.
 fn role(role: Role) -> Option<&'static str> {
     match role {
         Role::Follower => Some("follower"),
@@ -144,14 +143,14 @@ fn json(rows: &[Row]) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-/// The failure that nobody answered, if so.
-fn nobody(rows: &[Row]) -> Option<Failure> {
+/// The failure if no node answered.
+fn no_answer(rows: &[Row]) -> Option<Failure> {
     if rows.iter().any(|row| row.reachable) {
         return None;
     }
-    let heard = rows.iter().map(|row| format!("{}: {}", row.url, row.error.as_deref().unwrap_or("silence")));
-    let heard: Vec<String> = heard.collect();
-    Some(Failure::runtime(format!("no node answered: {}; is the cluster running there?", heard.join("; "))))
+    let errors = rows.iter().map(|row| format!("{}: {}", row.url, row.error.as_deref().unwrap_or("no answer")));
+    let errors: Vec<String> = errors.collect();
+    Some(Failure::runtime(format!("no node answered: {}; does the cluster run at these endpoints?", errors.join("; "))))
 }
 
 #[cfg(test)]
@@ -227,10 +226,10 @@ id  role         term  commit  applied  lag  contact  snapshot  ready  state  cl
     }
 
     #[test]
-    fn it_fails_only_if_nobody_answers() {
-        assert_eq!(nobody(&rows(&views())), None);
+    fn it_fails_only_if_no_node_answers() {
+        assert_eq!(no_answer(&rows(&views())), None);
         let silent = members_of(BTreeMap::from([("http://x:1".to_string(), Err("no answer".to_string()))]));
-        let failure = nobody(&rows(&silent)).expect("nobody answers");
+        let failure = no_answer(&rows(&silent)).expect("no node answers");
         assert!(failure.message.starts_with("no node answered: http://x:1: no answer"), "{failure}");
     }
 }

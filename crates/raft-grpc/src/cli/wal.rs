@@ -1,5 +1,4 @@
-//! `wal`: looks at what a node has on its disk, by the very code that a start reads it with, and changes nothing. Must
-//! not judge: what is torn and what is damaged, the store says.
+//! `wal`: reads a node's folder with the code that a start uses, and changes nothing. The store decides which damage is a torn tail.
 
 use super::output::{self, Format};
 use bytes::Bytes;
@@ -13,7 +12,6 @@ use serde_json::{Value, json};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// What to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -24,21 +22,20 @@ pub(crate) struct Options {
 enum Action {
     /// Print every record of the log, a line each
     Dump(Log),
-    /// Check the whole folder and print what it amounts to: exits 0 if a node can start from it, 4 if it is damaged
+    /// Check the whole folder and print a summary: exit 0 if a node can start from it, 4 if it is damaged
     Verify(Log),
 }
 
 #[derive(clap::Args)]
 struct Log {
-    /// The node's data folder; no node may run on it
+    /// The node's data folder; no node may use it
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// How to print it; as JSON, one object (a dump: a line for each record)
+    /// The output format; JSON is one object (for a dump a line for each record)
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
-/// Does it.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     match options.action {
         Action::Dump(Log { folder, format }) => {
@@ -79,7 +76,7 @@ fn dump(disk: &mut impl Disk, folder: &Path, format: Format, out: &mut dyn Write
         }
     }
     written = written.and_then(|()| out.flush());
-    // What the store says matters more than whether anybody reads it.
+    // An error of the store comes before an error of the output.
     found?;
     match written {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -154,7 +151,7 @@ fn entry_text(entry: &Entry) -> String {
             let command = command.as_ref().map_or_else(|| "some command".to_owned(), command_text);
             format!("session {session} #{sequence} {command}")
         }
-        Meaning::Unknown => "no command of this version".to_owned(),
+        Meaning::Unknown => "unknown command".to_owned(),
     };
     format!("{entry} {meaning}")
 }
@@ -188,7 +185,7 @@ fn op_text(op: &TxnOp) -> String {
     }
 }
 
-/// Bytes for people: the beginning of them, on one line whatever they are.
+/// The beginning of some bytes, on one line.
 fn quoted(bytes: &Bytes) -> String {
     const SHOWN: usize = 64;
     match bytes.get(..SHOWN) {
@@ -199,7 +196,7 @@ fn quoted(bytes: &Bytes) -> String {
 
 fn tail_text(tail: &TornTail) -> String {
     let TornTail { file, offset, bytes } = tail;
-    format!("torn tail in {file} at {offset}, {bytes} bytes: nobody was promised it, the next start cuts it")
+    format!("torn tail in {file} at {offset}, {bytes} bytes: it was never acknowledged, the next start removes it")
 }
 
 fn tail_json(tail: &TornTail) -> Value {
@@ -267,7 +264,7 @@ fn command_json(command: &Command) -> Value {
     }
 }
 
-/// What the bytes of a command entry say.
+/// The content of a command entry.
 enum Meaning {
     OpenSession,
     Command {
@@ -275,7 +272,7 @@ enum Meaning {
         sequence: u64,
         command: Option<Command>,
     },
-    /// One that the leader's state machine has asked for.
+    /// A command that the leader's state machine proposed.
     Own {
         command: Option<Command>,
     },

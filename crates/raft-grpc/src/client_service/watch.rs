@@ -1,8 +1,7 @@
-//! The stream of a watch: asks the node what each of its answers says is to be asked next, and hands the answers over.
+//! The stream of a watch: sends each answer to the client and asks the node the next query, which the answer names.
 //!
-//! Nothing gathers here: the next question is asked when there is room for its answer, so whoever reads slowly holds up
-//! nobody, and finds in the end that the node does not remember any more what it missed, or that its patience is over. This
-//! file must not know what is asked.
+//! The next query is asked only when there is space for its answer, so a slow client delays nobody. In the end the node no longer
+//! remembers the changes that it missed, or an answer waits too long.
 
 use bytes::Bytes;
 use raft_node::Reply;
@@ -13,53 +12,53 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// How long an answer may wait to be taken.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest time for a client to take an answer.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answers = mpsc::Sender<Result<w::WatchResponse, Status>>;
 
-/// Room for one answer, and for one last word that fits whether that was taken or not.
+/// Space for one answer, and for the end of the stream, which fits even if that answer is not taken.
 pub(super) fn channel() -> (Answers, ReceiverStream<Result<w::WatchResponse, Status>>) {
     let (answers, stream) = mpsc::channel(2);
     (answers, ReceiverStream::new(stream))
 }
 
-/// Feeds the stream until there is nothing to ask any more, nobody listens, or the node ends.
+/// Feeds the stream until there is no next query, the client is gone, or the node ends.
 pub(super) async fn feed<F: Future<Output = Reply>>(
     mut query: Bytes,
     ask: impl Fn(Bytes) -> F,
     refuse: impl Fn(Reply) -> w::Refused,
     answers: Answers,
     closing: &CancellationToken,
-    patience: Duration,
+    limit: Duration,
 ) {
     use w::watch_response::Outcome;
-    let Ok(last_word) = answers.clone().reserve_owned().await else { return };
+    let Ok(last_place) = answers.clone().reserve_owned().await else { return };
     let says = |outcome| w::WatchResponse { outcome: Some(outcome) };
     let ends = loop {
         let reply = tokio::select! {
             reply = ask(query) => reply,
             () = answers.closed() => return,
-            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: go on at another")),
+            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: continue at another")),
         };
         let Reply::Watched { applied, response, next } = reply else { break Ok(says(Outcome::Refused(refuse(reply)))) };
         let answer = says(Outcome::Answer(w::Answer { applied: applied.0, response }));
         let Some(next) = next else { break Ok(answer) };
         query = next;
         let sent = tokio::select! {
-            sent = answers.send_timeout(Ok(answer), patience) => sent,
-            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: go on at another")),
+            sent = answers.send_timeout(Ok(answer), limit) => sent,
+            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: continue at another")),
         };
         match sent {
             Ok(()) => {}
             Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                let words = format!("the watch is too slow: an answer was not taken for {patience:?}");
-                break Err(Status::resource_exhausted(words));
+                let message = format!("the watch is too slow: an answer was not taken for {limit:?}");
+                break Err(Status::resource_exhausted(message));
             }
         }
     };
-    last_word.send(ends);
+    last_place.send(ends);
 }
 
 #[cfg(test)]
@@ -97,7 +96,7 @@ mod tests {
     async fn answers_follow_each_other_until_there_is_nothing_to_ask() {
         let (answers, mut stream) = channel();
         let closing = CancellationToken::new();
-        let fed = feed(Bytes::from_static(b"ab"), |query| ready(echo(query)), refuse, answers, &closing, PATIENCE);
+        let fed = feed(Bytes::from_static(b"ab"), |query| ready(echo(query)), refuse, answers, &closing, TIMEOUT);
         let read = async {
             let mut lines = Vec::new();
             loop {
@@ -119,7 +118,7 @@ mod tests {
             asked.set(asked.get() + 1);
             ready(echo(Bytes::from_static(b"x")))
         };
-        feed(Bytes::new(), ask, refuse, answers, &closing, PATIENCE).await;
+        feed(Bytes::new(), ask, refuse, answers, &closing, TIMEOUT).await;
         assert_eq!(asked.get(), 2, "one in the stream, one in the hand");
         assert_eq!(said(stream.next().await), "b\"x\" at 7");
         let Some(Err(status)) = stream.next().await else { panic!("it ends with a reason") };
@@ -134,17 +133,17 @@ mod tests {
         let closing = CancellationToken::new();
         let (answers, stream) = channel();
         drop(stream);
-        feed(Bytes::new(), never, refuse, answers, &closing, PATIENCE).await;
+        feed(Bytes::new(), never, refuse, answers, &closing, TIMEOUT).await;
 
         let (answers, mut stream) = channel();
         let busy = |_| ready(Reply::Rejected { reason: RejectReason::Busy });
-        feed(Bytes::new(), busy, refuse, answers, &closing, PATIENCE).await;
+        feed(Bytes::new(), busy, refuse, answers, &closing, TIMEOUT).await;
         assert!(said(stream.next().await).contains("Busy"));
         assert!(stream.next().await.is_none());
 
         let (answers, mut stream) = channel();
         closing.cancel();
-        feed(Bytes::new(), never, refuse, answers, &closing, PATIENCE).await;
+        feed(Bytes::new(), never, refuse, answers, &closing, TIMEOUT).await;
         assert_eq!(said(stream.next().await), "Unavailable");
     }
 }

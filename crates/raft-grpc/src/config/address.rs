@@ -19,9 +19,9 @@ impl HostPort {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let (host, port) = text.rsplit_once(':').ok_or("the port is missing")?;
         let number = port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()));
-        let port = number.ok_or_else(|| format!("`{port}` is no port"))?;
+        let port = number.ok_or_else(|| format!("`{port}` is not a port"))?;
         if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-            let address = inner.parse::<Ipv6Addr>().map_err(|_| format!("`{inner}` is no IPv6 address"))?;
+            let address = inner.parse::<Ipv6Addr>().map_err(|_| format!("`{inner}` is not an IPv6 address"))?;
             return Ok(Self { host: address.to_string(), port });
         }
         if host.contains(':') {
@@ -29,7 +29,7 @@ impl HostPort {
         }
         let plausible = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if host.is_empty() || host.len() > 253 || !host.chars().all(plausible) {
-            return Err(format!("`{host}` is no host"));
+            return Err(format!("`{host}` is not a host"));
         }
         Ok(Self::new(host, port))
     }
@@ -86,8 +86,8 @@ pub(super) fn parse_url(text: &str) -> Result<HostPort, String> {
         return Err(problem(&format!("the scheme `{scheme}` is not supported")));
     }
     let host = HostPort::parse(rest.strip_suffix('/').unwrap_or(rest)).map_err(|detail| problem(&detail))?;
-    // To listen on port 0 is to let the system choose; nobody is reached there.
-    if host.port == 0 { Err(problem("`0` is no port")) } else { Ok(host) }
+    // Port 0 lets the system choose; no URL can have it.
+    if host.port == 0 { Err(problem("`0` is not a port")) } else { Ok(host) }
 }
 
 #[cfg(test)]

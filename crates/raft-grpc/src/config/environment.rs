@@ -7,17 +7,16 @@ use crate::Failure;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// What the variables of this program begin with.
+/// The prefix of the variables of this program.
 pub const VARIABLE_PREFIX: &str = "RAFT_";
 
-/// What is logged, as `--log`.
+/// The variable of `--log`.
 pub const LOG_VARIABLE: &str = "RAFT_LOG";
 
-/// Variables of this program that are no keys of a node: the clients' addresses, and the log.
+/// Variables of this program that are not keys of a node.
 const OTHERS: [&str; 2] = ["RAFT_ENDPOINTS", LOG_VARIABLE];
 
-/// The keys among `variables`. One that begins like ours and is unknown is refused: a slip in a name must not start a
-/// node with a default.
+/// The keys among `variables`. An unknown variable with our prefix is an error: a typo must not start a node with a default.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Layer, Failure> {
     let keys: BTreeMap<String, Key> = Key::ALL.iter().map(|key| (key.variable(), *key)).collect();
     let mut ours = BTreeMap::new();
@@ -33,7 +32,7 @@ pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) ->
             let known = keys.keys().map(String::as_str).chain(OTHERS);
             return Err(Failure::usage(format!("{name}: unknown variable{}", suggest::hint(&name, known))));
         };
-        let text = value.into_string().map_err(|_| Failure::usage(format!("{name}: {key} is no UTF-8 text")))?;
+        let text = value.into_string().map_err(|_| Failure::usage(format!("{name}: {key} is not UTF-8")))?;
         layer.give(*key, text, Source::Variable(name));
     }
     Ok(layer)

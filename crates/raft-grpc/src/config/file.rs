@@ -13,7 +13,6 @@ use toml::de::{DeTable, DeValue};
 /// A configuration is a page; what is longer is another file, or a device that never ends.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What the file says.
 pub(super) fn read(path: &Path) -> Result<Layer, Failure> {
     let name = path.display().to_string();
     let unreadable = |problem: String| {
@@ -30,12 +29,12 @@ pub(super) fn read(path: &Path) -> Result<Layer, Failure> {
     parse(&name, &text)
 }
 
-/// What `text`, the file `name`, says.
+/// Parses `text`, the content of the file `name`.
 pub(super) fn parse(name: &str, text: &str) -> Result<Layer, Failure> {
     let document = Document { name, text };
     let table = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        document.failure(start, &format!("no TOML: {}", error.message().replace('\n', ", ")))
+        document.failure(start, &format!("not TOML: {}", error.message().replace('\n', ", ")))
     })?;
     let mut layer = Layer::default();
     for (name, value) in table.get_ref() {
@@ -85,7 +84,7 @@ impl Document<'_> {
         for (id, url) in peers {
             let (id, offset) = (id.get_ref().as_ref(), id.span().start);
             if id.parse::<u64>().is_err() {
-                // A key of the node below the header `[peers]` is TOML's classic slip.
+                // A common mistake: a key of the node below the header `[peers]`.
                 let advice = match Key::ALL.iter().find(|key| key.name() == id) {
                     Some(key) => format!("; `{key}` belongs above [peers]"),
                     None => String::new(),

@@ -1,9 +1,9 @@
 //! The keys of the configuration: one table, from which names, variables, flags, ranges and the settings follow.
 //!
-//! A row is `Key field: type, shape, values, or DEFAULT`. The doc comment is the help of the flag, up to its first full
-//! stop. `values` says how a text is read and which values are in range ([`Kind`](super::value::Kind)). A row that needs
-//! more than its own text says `from EXPRESSION` instead of a default; the expression may name the fields above it.
-//! Add a key here, then in `sample.toml` and docs/configuration.md, which tests compare with this table.
+//! A row is `Key field: type, shape, values, or DEFAULT`. The first sentence of its doc comment is the help of the flag. `values`
+//! is the [`Kind`](super::value::Kind): parser and range. A row with more than its own text has `from EXPRESSION` instead of
+//! a default; the expression can use the fields above it. To add a key, add a row here, then the key in `sample.toml` and
+//! docs/configuration.md; tests compare all three.
 
 use super::Merge;
 use super::value::{bytes, cluster, folder, listen, node_id, number, peers, switch, time, time_range, url};
@@ -42,17 +42,17 @@ macro_rules! keys {
             /// All keys.
             pub const ALL: &[Self] = &[$(Self::$key),+];
 
-            /// Its name in a file.
+            /// The name in a file.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$key => stringify!($field),)+ }
             }
 
-            /// What its value looks like, in capitals.
+            /// The placeholder of its value.
             pub fn shape(self) -> &'static str {
                 match self { $(Self::$key => $shape,)+ }
             }
 
-            /// Which values it takes, as errors and the documentation say it.
+            /// The range of its values, as errors and the documentation show it.
             pub fn range(self) -> String {
                 match self { $(Self::$key => $values.range,)+ }
             }
@@ -62,7 +62,7 @@ macro_rules! keys {
             }
         }
 
-        /// Takes the value of each key from the strongest source that names it.
+        /// Takes the value of each key from the strongest source that has it.
         pub(super) fn settle($merge: &mut Merge) -> Result<Settings, Failure> {
             $( let $field = keys!(@$source $merge, Key::$key, $values, $value); )+
             Ok(Settings { $($field),+ })
@@ -73,56 +73,56 @@ macro_rules! keys {
 }
 
 keys! { merge:
-    /// Which node this is, from 1.
+    /// The id of this node, from 1.
     Id id: NodeId, "N", node_id(), from merge.id();
     /// The cluster's name, the same on all its nodes. With the ids of the founders it makes the cluster id.
     Cluster cluster: String, "NAME", cluster(), or "raft".to_owned();
-    /// Where to listen for peers; 127.0.0.1:7070 if nothing says otherwise.
+    /// Where to listen for peers; default 127.0.0.1:7070.
     ListenPeer listen_peer: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenPeer, 7070);
-    /// Where to listen for clients; 127.0.0.1:7071 if nothing says otherwise.
+    /// Where to listen for clients; default 127.0.0.1:7071.
     ListenClient listen_client: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenClient, 7071);
-    /// Where to listen for operators (HTTP); 127.0.0.1:7072 if nothing says otherwise.
+    /// Where to listen for operators (HTTP); default 127.0.0.1:7072.
     ListenAdmin listen_admin: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenAdmin, 7072);
-    /// Where clients reach this node, as it tells the others. Default: `listen_client`.
+    /// The URL at which clients reach this node. Default: `listen_client`.
     AdvertiseClient advertise_client: String, "URL", url(), or merge.host(Key::ListenClient).url();
-    /// Where operators reach this node, as it tells the others. Default: `listen_admin`.
+    /// The URL at which operators reach this node. Default: `listen_admin`.
     AdvertiseAdmin advertise_admin: String, "URL", url(), or merge.host(Key::ListenAdmin).url();
-    /// The folder of everything that must survive; raft-data/nodeN if nothing says otherwise. Made if it is not there.
+    /// The folder of all durable data; default raft-data/nodeN. It is created if it does not exist.
     DataDir data_dir: PathBuf, "DIR", folder(), or format!("raft-data/node{}", id.0).into();
-    /// Size of a file of the log, as 16MiB. Preallocated.
+    /// The size of a file of the log, as 16MiB. Files are preallocated.
     SegmentBytes segment_bytes: u64, "SIZE", bytes(4 * KIB..=TIB), or 16 * MIB;
-    /// After how many entries a snapshot is taken (Raft §7); 0: never for that reason.
+    /// The entries after which the node takes a snapshot (Raft §7); 0: no limit.
     SnapshotAfterEntries snapshot_after_entries: u64, "N",
         number(0..=MAX_NUMBER).note("0: never for that reason"), or 10_000;
-    /// After how many bytes of entries a snapshot is taken, as 64MiB; 0: never for that reason.
+    /// The bytes of entries after which the node takes a snapshot, as 64MiB; 0: no limit.
     SnapshotAfterBytes snapshot_after_bytes: u64, "SIZE",
         bytes(0..=TIB).note("0: never for that reason"), or 64 * MIB;
-    /// The most bytes of snapshots sent in a second, to all peers together, as 64MiB; 0: any.
+    /// The most bytes of snapshots sent per second, to all peers together, as 64MiB; 0: no limit.
     SnapshotRate snapshot_rate: u64, "SIZE", bytes(0..=TIB).note("bytes a second, 0: any"), or 64 * MIB;
-    /// A snapshot on its way to a peer that is silent for so long counts as lost, as 1m.
+    /// A snapshot to a peer counts as lost after this time without an answer, as 1m.
     SnapshotTimeout snapshot_timeout: Duration, "TIME", time(SECOND..=3600 * SECOND), or 60 * SECOND;
-    /// How many entries that a snapshot covers stay in the log, for peers that are a little behind.
+    /// How many entries covered by a snapshot stay in the log, for peers that lag a little.
     TrailingEntries trailing_entries: u64, "N", number(0..=MAX_NUMBER), or 10_000;
-    /// The range from which election timeouts are drawn, as 500ms..1s (Raft §5.2).
+    /// The range of random election timeouts, as 500ms..1s (Raft §5.2).
     ElectionTimeout election_timeout: Range<Duration>, "A..B",
         time_range(10 * MILLI..=600 * SECOND), or 500 * MILLI..SECOND;
-    /// How often a leader is heard from, as 100ms.
+    /// The interval of a leader's heartbeats, as 100ms.
     HeartbeatInterval heartbeat_interval: Duration, "TIME",
-        time(MILLI..=600 * SECOND).says("from 1ms, below the shortest election timeout"), or 100 * MILLI;
-    /// Who leads if several could: the node of the highest priority. Below 100 a node waits longer before it campaigns.
+        time(MILLI..=600 * SECOND).describe("from 1ms, below the shortest election timeout"), or 100 * MILLI;
+    /// The node's priority as leader; the highest of those that can lead wins. Below 100 a node waits longer before it campaigns.
     Priority priority: u32, "N", number(0..=MAX_PRIORITY), or MAX_PRIORITY;
-    /// A leader with a write on its way to the disk for so long gives up leadership, as 10s.
+    /// A leader whose write to the disk takes this long gives up leadership, as 10s.
     MaxWriteStall max_write_stall: Duration, "TIME", time(100 * MILLI..=3600 * SECOND), or 10 * SECOND;
-    /// Answer lease reads from the leader's lease, without a round to the other nodes. Linearizable only within
+    /// Whether a leader answers lease reads by its lease, without a round of messages. They are linearizable only within
     /// `max_clock_drift_ppm`.
     LeaseReads lease_reads: bool, SWITCH, switch(), or false;
-    /// How far the rate of any node's clock is from true time at most, in parts per million. What leases rest on.
+    /// The largest error of any node's clock rate, in parts per million. Leases depend on it.
     MaxClockDriftPpm max_clock_drift_ppm: u32, "PPM", number(0..=999_999), or 10_000;
     /// The largest request of a client, as 1MiB.
     MaxRequestBytes max_request_bytes: u64, "SIZE", bytes(KIB..=64 * MIB), or MIB;
     /// The most connections on each port. Further ones are closed at once.
     MaxConnections max_connections: usize, "N", number(16..=1 << 20), or 4096;
-    /// The most reads that wait for a round; the next ones are refused as busy.
+    /// The most reads that wait for a round of messages; further ones are refused as busy.
     MaxPendingReads max_pending_reads: usize, "N", number(1..=1 << 24), or 65_536;
     /// The most bytes of entries in one append, as 1MiB. One entry always fits.
     MaxAppendBytes max_append_bytes: u64, "SIZE", bytes(4 * KIB..=16 * MIB), or MIB;
@@ -130,36 +130,36 @@ keys! { merge:
     MaxInflightBytes max_inflight_bytes: u64, "SIZE", bytes(64 * KIB..=GIB), or 16 * MIB;
     /// The most appends sent to a peer and not acknowledged.
     MaxInflightMessages max_inflight_messages: usize, "N", number(1..=65_536), or 256;
-    /// From so many bytes of uncommitted entries on, a leader refuses commands as busy, as 64MiB.
+    /// A leader with this many bytes of uncommitted entries refuses commands as busy, as 64MiB.
     MaxUncommittedBytes max_uncommitted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
-    /// From so many bytes that wait for the disk on, commands are refused and entries of a leader not taken, as 64MiB.
+    /// A node with this many bytes waiting for the disk refuses commands and a leader's entries, as 64MiB.
     MaxUnpersistedBytes max_unpersisted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
     /// The most bytes of entries being applied at a time, as 16MiB. One entry always fits.
     MaxApplyBytes max_apply_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 16 * MIB;
-    /// The most bytes of entries kept in memory, beyond those that wait for the disk or for being applied, as 32MiB.
+    /// The most bytes of entries cached in memory, beyond those that wait for the disk or to be applied, as 32MiB.
     MaxCachedBytes max_cached_bytes: u64, "SIZE", bytes(0..=TIB), or 32 * MIB;
-    /// The most bytes of log kept behind a snapshot while it is sent, as 256MiB. Beyond it the peer needs a newer one.
+    /// The most bytes of log kept after a snapshot while it is sent, as 256MiB. Beyond that the peer needs a newer snapshot.
     MaxRetainedBytes max_retained_bytes: u64, "SIZE", bytes(0..=TIB), or 256 * MIB;
-    /// Another node, and where it listens for peers; once for each. None: a cluster of one.
+    /// Another node and its peer URL; repeat the flag for each. Without peers the cluster has one node.
     Peers peers: BTreeMap<NodeId, String>, "ID=URL", peers(), from merge.peers(id, listen_peer);
 }
 
 impl Key {
-    /// Its environment variable.
+    /// The environment variable.
     pub fn variable(self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name().to_uppercase())
     }
 
-    /// Its flag.
+    /// The flag.
     pub fn flag(self) -> String {
         match self {
-            // Given once for each peer.
+            // Repeated for each peer.
             Self::Peers => "--peer".to_owned(),
             _ => format!("--{}", self.name().replace('_', "-")),
         }
     }
 
-    /// The help of its flag: the first sentence of what it is.
+    /// The help of its flag: the first sentence of its documentation.
     pub fn help(self) -> &'static str {
         let doc = self.doc().trim();
         doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')

@@ -1,4 +1,4 @@
-//! One source of values, not yet understood: the texts it gives for keys, and where each stands.
+//! One source of values: the texts that it gives for keys, not parsed yet, and the place of each.
 
 use super::key::Key;
 use crate::Failure;
@@ -7,24 +7,19 @@ use std::fmt;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum Source {
-    /// Nothing was said.
     #[default]
     Default,
-    /// A line of a file.
-    File {
-        /// The file, as it was named.
-        path: String,
-        /// The line, from 1.
-        line: usize,
-    },
+    /// A line of a file, from 1.
+    File { path: String, line: usize },
     /// An environment variable.
     Variable(String),
     /// A flag, with its dashes.
     Flag(String),
     /// An argument without a name.
     Argument,
-    /// A list that was said to be empty.
+    /// An explicitly empty list.
     Empty,
 }
 
@@ -47,14 +42,14 @@ pub(super) struct Given {
     pub(super) source: Source,
 }
 
-/// What one source says. Values are checked when all are merged.
+/// The values of one source. They are checked after the merge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layer {
     values: BTreeMap<Key, Vec<Given>>,
 }
 
 impl Layer {
-    /// Gives `text` for `key`. For [`Key::Peers`] it is `ID=URL`, or several with commas, and adds to what was given.
+    /// Sets the text of `key`. For [`Key::Peers`] it is `ID=URL`, or several with commas, and is added to the list.
     pub fn give(&mut self, key: Key, text: impl Into<String>, source: Source) {
         let text = text.into();
         let list = self.values.entry(key).or_default();
@@ -66,7 +61,7 @@ impl Layer {
         }
     }
 
-    /// Gives `text` for `key` with the key's flag as its source.
+    /// Sets the text of `key`, with the key's flag as its source.
     pub fn flag(&mut self, key: Key, text: impl Into<String>) {
         self.give(key, text, Source::Flag(key.flag()));
     }

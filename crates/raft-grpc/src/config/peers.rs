@@ -1,4 +1,4 @@
-//! The list of peers: who they are, and that each is another one.
+//! The list of peers: checks that each is a different node.
 
 use super::address::HostPort;
 use super::key::Key;
@@ -21,7 +21,7 @@ pub(super) fn check(
     for peer in given {
         let (id, address) = value::peers().parse(&peer.text).map_err(|problem| refuse(Key::Peers, peer, &problem))?;
         let problem = if members.contains_key(&id) {
-            Some(format!("node {} is there twice", id.0))
+            Some(format!("node {} is named twice", id.0))
         } else if let Some((other, _)) = members.iter().find(|(_, known)| **known == address) {
             Some(format!("node {} has the same URL: each node needs its own", other.0))
         } else if id == own {
@@ -39,13 +39,12 @@ pub(super) fn check(
     Ok(members.into_iter().filter(|(id, _)| *id != own).map(|(id, address)| (id, address.url())).collect())
 }
 
-/// Whether `address` is surely where this node listens; names are not looked up.
+/// Whether `address` is the address of this node; names are not resolved.
 fn is_same(address: &HostPort, host: &HostPort, listen: SocketAddr) -> bool {
     address == host || (address.port == listen.port() && address.ip() == Some(listen.ip()))
 }
 
-/// Checks that the entry of the node itself leads here: with another address this is probably not the node that was
-/// meant to be started.
+/// Checks that the entry of the node itself has its address: otherwise this is probably another node's configuration.
 fn own_entry(address: &HostPort, host: &HostPort, listen: SocketAddr) -> Result<(), String> {
     let problem = |detail: &str| {
         format!("this node has that id and listens for peers on {listen}{detail}: correct one of them, or leave it out")
@@ -56,7 +55,7 @@ fn own_entry(address: &HostPort, host: &HostPort, listen: SocketAddr) -> Result<
     if address.port != listen.port() {
         return Err(problem(""));
     }
-    // Bound to every address of the machine, it is found under any of its names.
+    // A node that listens on every address of the machine has all its names.
     if listen.ip().is_unspecified() {
         return Ok(());
     }
@@ -90,13 +89,13 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_cannot_be_meant_are_refused() {
+    fn wrong_lists_are_refused() {
         let table: [(&[&str], &str); 11] = [
             (&["1=http://b:7071"], "this node has that id and listens for peers on 127.0.0.1:7070"),
             (&["1=http://10.9.9.9:7070"], "this node has that id"),
             (&["1=http://no-such-host.invalid:7070"], "cannot be resolved"),
             (&["2=http://127.0.0.1:7070"], "the address on which this node"),
-            (&["2=http://b:7070", "2=http://c:7070"], "node 2 is there twice"),
+            (&["2=http://b:7070", "2=http://c:7070"], "node 2 is named twice"),
             (&["2=http://b:7070", "3=HTTP://B:7070/"], "node 2 has the same URL"),
             (&["0=http://b:7070"], "1 to 2^62"),
             (&["x=http://b:7070"], "1 to 2^62"),

@@ -1,17 +1,17 @@
-//! "Did you mean": the known word nearest to an unknown one.
+//! Suggests the known name nearest to an unknown one.
 
-/// The end of an error message about an unknown word: a suggestion, or all that is known.
+/// The end of an error message about an unknown name: a suggestion, or all known names.
 pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, &known) {
         Some(candidate) => format!(", did you mean `{candidate}`?"),
-        None => format!(", known here: {}", known.join(", ")),
+        None => format!(", expected one of {}", known.join(", ")),
     }
 }
 
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    // Damerau-Levenshtein counts a swapped pair as one slip; a third of the word may be wrong, so that short words
-    // are not "corrected" into something unrelated. Half a name is a hint, too.
+    // Damerau-Levenshtein counts a swapped pair as one error. At most a third of the name may be wrong, so that a short name gets no
+    // unrelated suggestion. The beginning of a name gets one, too.
     let allowed = (word.chars().count() / 3).max(1);
     let slips = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
     let slip = slips.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate);
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_and_beginnings_are_recognised_and_strangers_are_not() {
+    fn typos_and_beginnings_get_a_suggestion() {
         let known = ["heartbeat_interval", "id", "peers"];
         assert_eq!(nearest("heartbeat_intervall", &known), Some("heartbeat_interval"));
         assert_eq!(nearest("heartbeat", &known), Some("heartbeat_interval"));
@@ -31,6 +31,6 @@ mod tests {
         assert_eq!(nearest("di", &known), Some("id"));
         assert_eq!(nearest("tls", &known), None);
         assert_eq!(nearest("", &known), None);
-        assert_eq!(hint("tls", known), ", known here: heartbeat_interval, id, peers");
+        assert_eq!(hint("tls", known), ", expected one of heartbeat_interval, id, peers");
     }
 }

@@ -1,4 +1,4 @@
-//! What sources amount to, and how each slip is refused.
+//! The merge of all sources, and the error of each mistake.
 
 use super::*;
 use crate::Exit;
@@ -154,8 +154,8 @@ fn unknown_names_are_refused_with_a_suggestion() {
             "a.toml:3: unknown key `heartbeat_intervall`, did you mean `heartbeat_interval`?",
         ),
         ("id = 1\n[node]\nlisten_per = \"x\"", "a.toml:3: unknown key `node.listen_per`, did you mean `listen_peer`?"),
-        ("tls.cert = \"x\"", "a.toml:1: unknown key `tls.cert`, known here: id, cluster"),
-        ("[tls]", "a.toml:1: unknown key `tls`, known here: id, cluster"),
+        ("tls.cert = \"x\"", "a.toml:1: unknown key `tls.cert`, expected one of id, cluster"),
+        ("[tls]", "a.toml:1: unknown key `tls`, expected one of id, cluster"),
         ("[peers]\n2 = \"http://a:1\"\ndata_dir = \"x\"", "a.toml:3: unknown key `peers.data_dir`"),
         ("[peers]\ndata_dir = \"x\"", "`data_dir` belongs above [peers]"),
     ];
@@ -166,14 +166,14 @@ fn unknown_names_are_refused_with_a_suggestion() {
     let table = [
         ("RAFT_LISTEN_PER", "RAFT_LISTEN_PER: unknown variable, did you mean `RAFT_LISTEN_PEER`?"),
         ("RAFT_ENDPOINT", "did you mean `RAFT_ENDPOINTS`?"),
-        ("RAFT_TLS_CERTIFICATE", "unknown variable, known here: RAFT_ADVERTISE_ADMIN"),
+        ("RAFT_TLS_CERTIFICATE", "unknown variable, expected one of RAFT_ADVERTISE_ADMIN"),
     ];
     for (name, expected) in table {
         let problem = problem("id = 1", &[(name, "1")], &[]);
         assert!(problem.contains(expected), "{problem}");
     }
     let others = [("RAFT_ENDPOINTS", "x"), ("RAFT_LOG", "debug"), ("RAFTING", "x"), ("HOME", "x")];
-    assert!(merged("id = 1", &others, &[]).is_ok(), "other programs' variables, and those of the clients");
+    assert!(merged("id = 1", &others, &[]).is_ok(), "variables of other programs and of clients");
 }
 
 /// The ends of the range of each key, and what is just outside.
@@ -243,7 +243,7 @@ fn the_core_takes_every_limit_at_both_ends() {
 }
 
 #[test]
-fn values_of_another_type_and_files_that_are_no_toml_name_their_line() {
+fn values_of_another_type_and_files_that_are_not_toml_name_their_line() {
     let table = [
         ("id = true", "a.toml:1: id = true: must be a number, 1 to 2^62"),
         ("id = 1\nlease_reads = 1", "a.toml:2: lease_reads = 1: must be true or false"),
@@ -254,8 +254,8 @@ fn values_of_another_type_and_files_that_are_no_toml_name_their_line() {
             "id = 1\n[peers]\n2 = \"http://a:1,3=http://b:1\"",
             "a.toml:3: peers.2 = http://a:1,3=http://b:1: must be one",
         ),
-        ("id = 1\nid = 2", "a.toml:2: no TOML: duplicate key"),
-        ("id = 1\n= 2", "a.toml:2: no TOML: "),
+        ("id = 1\nid = 2", "a.toml:2: not TOML: duplicate key"),
+        ("id = 1\n= 2", "a.toml:2: not TOML: "),
     ];
     for (file, expected) in table {
         let problem = problem(file, &[], &[]);
@@ -299,8 +299,8 @@ fn two_nodes_and_unreachable_addresses_are_warned_about() {
     let any_port = [(Key::ListenPeer, "127.0.0.1:0"), (Key::ListenAdmin, "127.0.0.1:0")];
     let any_port = merged("id = 1", &[], &any_port).expect("works").warnings;
     assert_eq!(any_port.len(), 2, "{any_port:?}");
-    let told = [(Key::ListenClient, "0.0.0.0:7071"), (Key::AdvertiseClient, "http://a:7071")];
-    assert!(merged("id = 1", &[], &told).expect("works").warnings.is_empty());
+    let advertised = [(Key::ListenClient, "0.0.0.0:7071"), (Key::AdvertiseClient, "http://a:7071")];
+    assert!(merged("id = 1", &[], &advertised).expect("works").warnings.is_empty());
 }
 
 #[test]

@@ -1,6 +1,4 @@
-//! The kinds of values: how a text is read, with its range, and how a value is shown.
-//!
-//! Every kind says what a value must be, not where it stood.
+//! The kinds of values: how a text is parsed, its range, and how a value is shown.
 
 use super::address::{self, HostPort};
 use raft_core::{MAX_NUMBER, NodeId};
@@ -13,12 +11,12 @@ use std::time::Duration;
 
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
 
-/// How a text is read, given the range in words; the problem, if it is no such value.
+/// Parses a text, given the range as text; the error says what is wrong.
 type Parse<T> = Box<dyn Fn(&str, &str) -> Result<T, String>>;
 
 /// Which values a key takes.
 pub(super) struct Kind<T> {
-    /// The range, as errors and the documentation say it.
+    /// The range as errors and the documentation show it.
     pub(super) range: String,
     parse: Parse<T>,
     show: Box<dyn Fn(&T) -> String>,
@@ -33,7 +31,6 @@ impl<T> Kind<T> {
         Self { range: range.into(), parse: Box::new(parse), show: Box::new(show) }
     }
 
-    /// The value, in range; the problem otherwise.
     pub(super) fn parse(&self, text: &str) -> Result<T, String> {
         (self.parse)(text, &self.range)
     }
@@ -43,14 +40,14 @@ impl<T> Kind<T> {
         (self.show)(value)
     }
 
-    /// The same with more to say about the range.
+    /// Adds a note to the range.
     pub(super) fn note(mut self, note: &str) -> Self {
         self.range = format!("{}; {note}", self.range);
         self
     }
 
-    /// The same with the range in other words.
-    pub(super) fn says(mut self, range: &str) -> Self {
+    /// Replaces the text of the range.
+    pub(super) fn describe(mut self, range: &str) -> Self {
         self.range = range.to_owned();
         self
     }
@@ -61,11 +58,11 @@ pub(super) fn number<T>(limits: RangeInclusive<T>) -> Kind<T>
 where
     T: FromStr + PartialOrd + Display + 'static,
 {
-    let words = |number: &T| match number.to_string() {
+    let show = |number: &T| match number.to_string() {
         long if long == MAX_NUMBER.to_string() => "2^62".to_owned(),
         short => short,
     };
-    let range = format!("{} to {}", words(limits.start()), words(limits.end()));
+    let range = format!("{} to {}", show(limits.start()), show(limits.end()));
     let parse = move |text: &str, range: &str| {
         let number = text.parse().map_err(|_| format!("must be a number, {range}"))?;
         within(number, &limits, &format!("a number, {range}"))
@@ -90,7 +87,7 @@ pub(super) fn time(limits: RangeInclusive<Duration>) -> Kind<Duration> {
     Kind::new(range, move |text, range| within(duration(text)?, &limits, range), show_time)
 }
 
-/// `500ms..1s`. Shortest and longest are one key, because neither means much without the other.
+/// `500ms..1s`. Shortest and longest are one key, because they belong together.
 pub(super) fn time_range(limits: RangeInclusive<Duration>) -> Kind<Range<Duration>> {
     let range = format!("SHORTEST..LONGEST, {} to {}", show_time(limits.start()), show_time(limits.end()));
     let parse = move |text: &str, range: &str| {
@@ -134,7 +131,7 @@ pub(super) fn folder() -> Kind<PathBuf> {
     Kind::new("a path, from where the node is started", parse, |path: &PathBuf| path.display().to_string())
 }
 
-/// An address to listen on, and as it was written.
+/// An address to listen on, parsed and as written.
 pub(super) fn listen() -> Kind<(SocketAddr, HostPort)> {
     let show = |(address, _): &(SocketAddr, HostPort)| address.to_string();
     Kind::new("HOST:PORT, IPv6 in brackets", |text, _| address::listen(text), show)

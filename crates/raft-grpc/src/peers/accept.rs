@@ -1,4 +1,4 @@
-//! Answers the streams of peers: checks who calls, hands its messages to the node, says how much has arrived.
+//! Serves the streams of peers: checks the caller, gives its messages to the node, and acknowledges their number.
 
 use super::{PROTOCOL_VERSION, refusal};
 use crate::clock;
@@ -22,8 +22,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// How long a caller may take to say hello.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest time for the hello, and for the disk to remember a peer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The peer service of a node.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct PeerService {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) disk: Arc<SharedDiskQueue>,
-    /// How often a stream on which something came is told how much.
+    /// The interval of acknowledgements.
     pub(crate) acknowledge: Duration,
 }
 
@@ -42,7 +42,7 @@ impl Peer for PeerService {
 
     async fn messages(&self, call: Request<Streaming<PeerRequest>>) -> Result<Response<Self::MessagesStream>, Status> {
         let mut requests = call.into_inner();
-        let first = timeout(PATIENCE, requests.message());
+        let first = timeout(TIMEOUT, requests.message());
         let first = first.await.map_err(|_| Status::deadline_exceeded("no hello came"))??;
         let Some(peer_request::Kind::Hello(hello)) = first.and_then(|first| first.kind) else {
             return Err(Status::invalid_argument("the first frame of a stream must be a hello"));
@@ -67,7 +67,7 @@ impl Peer for PeerService {
     }
 
     async fn snapshot(&self, call: Request<SnapshotRequest>) -> Result<Response<SnapshotResponse>, Status> {
-        let refused = |status: &Status| tracing::error!("a piece of a snapshot is refused: {}", status.message());
+        let refused = |status: &Status| tracing::error!("a chunk of a snapshot is refused: {}", status.message());
         let missing = |place| Status::invalid_argument(format!("SnapshotRequest.{place} is missing"));
         let SnapshotRequest { hello, chunk } = call.into_inner();
         let hello = hello.ok_or_else(|| missing("hello")).inspect_err(refused)?;
@@ -75,14 +75,14 @@ impl Peer for PeerService {
         let chunk = chunk_from_wire(chunk.ok_or_else(|| missing("chunk"))?)
             .map_err(|error| Status::invalid_argument(error.to_string()))
             .inspect_err(refused)?;
-        // One of a peer is in memory at a time.
-        let replaced = self.directory.piece_begun(peer);
+        // Only one chunk of each peer is in memory at a time.
+        let replaced = self.directory.chunk_begun(peer);
         if self.directory.is_cut() {
             return Err(Status::unavailable("this node is cut off"));
         }
         let input = NodeInput::SnapshotMessage { from: peer, message: SnapshotMessage::Chunk(chunk) };
         tokio::select! {
-            () = replaced.cancelled() => Err(Status::already_exists("a newer piece has replaced this one")),
+            () = replaced.cancelled() => Err(Status::already_exists("a newer chunk has replaced this one")),
             given = self.inbox.give_and_wait(input) => {
                 given.map_err(|_| Status::unavailable("the node is ending"))?;
                 Ok(Response::new(SnapshotResponse {}))
@@ -92,14 +92,13 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// Who calls, if it is a peer of this node on the disk that it always had, and means this node.
+    /// The caller, if it is a peer of this node, with its known disk, and expects this node.
     async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
-        // Numbers, because the words around them say what they are.
         let (us, from) = (self.identity.node.0, hello.from);
         if hello.protocol_version != PROTOCOL_VERSION {
             let theirs = hello.protocol_version;
-            return refused(format!("node {from} speaks version {theirs} and this one {PROTOCOL_VERSION}"));
+            return refused(format!("node {from} uses protocol version {theirs}, expected {PROTOCOL_VERSION}"));
         }
         if hello.cluster_id[..] != self.identity.cluster.0[..] {
             return refused(format!(
@@ -107,44 +106,44 @@ impl PeerService {
             ));
         }
         if hello.to != us {
-            return refused(format!("node {from} wants node {}, and this is node {us}: compare `peers`", hello.to));
+            return refused(format!("node {from} expects node {}, and this is node {us}: compare `peers`", hello.to));
         }
         if from == us || self.directory.get(NodeId(from)).is_none() {
-            return refused(format!("node {from} is no peer of node {us}"));
+            return refused(format!("node {from} is not a peer of node {us}"));
         }
-        // Before its start is looked at: on another disk starts are counted anew.
+        // Before the incarnation is checked: on another disk it begins at 1 again.
         self.register_peer(NodeId(from), &hello.disk).await?;
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
         match self.directory.met(NodeId(from), contact) {
             Ok(()) => Ok(NodeId(from)),
             Err(seen) => refused(format!(
-                "node {from} runs on an old copy of its data folder: it calls from its start {}, and start {seen} was \
-                 seen. What it promised since is lost to it: it must not go on under this id",
+                "node {from} runs on an old copy of its data folder: its start is {}, and start {seen} was seen. Its later \
+                 votes and entries are lost: it must not continue under this id",
                 hello.incarnation
             )),
         }
     }
 
-    /// Remembers on which disk a peer is, before anything it says is believed.
+    /// Remembers the disk of a peer, before any of its messages counts.
     async fn register_peer(&self, peer: NodeId, disk: &[u8]) -> Result<(), Status> {
         let from = peer.0;
         let Ok(disk) = disk.try_into().map(DiskId) else {
             return Err(Status::failed_precondition(format!(
-                "node {from} does not say which disk it is on: run this version there, too"
+                "node {from} sends no disk id: run this version there, too"
             )));
         };
-        match timeout(PATIENCE, self.disk.register_peer(peer, disk)).await.ok().flatten() {
-            Some(PeerCheck::New) => tracing::info!("peer {from} is met, on disk {disk}"),
+        match timeout(TIMEOUT, self.disk.register_peer(peer, disk)).await.ok().flatten() {
+            Some(PeerCheck::New) => tracing::info!("new peer {from} on disk {disk}"),
             Some(PeerCheck::Known) => {}
             Some(PeerCheck::Mismatch { known }) => {
-                tracing::error!("peer {from} was met on disk {known} and calls from disk {disk}");
+                tracing::error!("peer {from} has disk {disk}, expected {known}");
                 return Err(refusal::another_disk(peer));
             }
             Some(PeerCheck::Full) => {
                 return Err(Status::failed_precondition(format!(
-                    "node {} has no room to remember the disk of node {from}: {MAX_KNOWN_PEERS} others are there; add \
-                     it anew, under a new id",
+                    "node {} cannot remember the disk of node {from}: it knows {MAX_KNOWN_PEERS} others; add this node \
+                     under a new id",
                     self.identity.node.0
                 )));
             }
@@ -169,7 +168,7 @@ impl Incoming {
         let replaced = self.directory.stream_opened(self.peer);
         let mut acknowledge = interval(self.acknowledge);
         acknowledge.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut count, mut told) = (0, 0);
+        let (mut count, mut acknowledged) = (0, 0);
         let end = loop {
             tokio::select! {
                 () = replaced.cancelled() => break Status::already_exists("a newer stream has replaced this one"),
@@ -187,9 +186,9 @@ impl Incoming {
                 },
                 _ = acknowledge.tick() => {
                     let received = PeerResponse { kind: Some(peer_response::Kind::Received(Received { count })) };
-                    // A caller that does not read its answers will give the stream up; nothing waits for it here.
-                    if told < count && self.answers.try_send(Ok(received)).is_ok() {
-                        told = count;
+                    // A caller that does not read its answers gives the stream up by itself.
+                    if acknowledged < count && self.answers.try_send(Ok(received)).is_ok() {
+                        acknowledged = count;
                     }
                 }
             }
@@ -201,7 +200,7 @@ impl Incoming {
 
     fn receive(&self, kind: peer_request::Kind) -> Result<(), Status> {
         let unreadable = |error: DecodeError| {
-            tracing::error!("peer {} sent what cannot be read: {error}", self.peer.0);
+            tracing::error!("peer {} sent a message that cannot be read: {error}", self.peer.0);
             Status::invalid_argument(error.to_string())
         };
         let input = match kind {
@@ -217,7 +216,7 @@ impl Incoming {
         if self.directory.is_cut() {
             return Ok(());
         }
-        self.directory.update(self.peer, |facts| facts.heard = Some(clock::now()));
+        self.directory.update(self.peer, |facts| facts.last_message = Some(clock::now()));
         if !self.inbox.message(input) {
             tracing::warn!("a message of peer {} is dropped: the node does not keep up", self.peer.0);
         }

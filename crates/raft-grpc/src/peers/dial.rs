@@ -1,4 +1,4 @@
-//! Keeps this node's stream to a peer up: connect, hello, send, and after any end again, with a pause that grows.
+//! Keeps this node's stream to a peer open: connects, sends the hello and then messages, and reconnects after a growing pause.
 
 use super::refusal::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
@@ -19,8 +19,8 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// The first and the longest pause between attempts to connect.
 const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2);
-/// How long connecting may take, and then the answer to the hello.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest time to connect, and for the answer to the hello.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One peer to call.
 #[derive(Debug)]
@@ -30,35 +30,35 @@ pub(crate) struct Dialer {
     pub(crate) url: String,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) directory: Arc<Directory>,
-    /// A stream whose messages are not acknowledged for this long is given up.
+    /// A stream is given up if its messages are not acknowledged for this long.
     pub(crate) stall: Duration,
-    /// Who ends this node if a peer knows it with another disk.
+    /// Receives the peer that knows this node with another disk: the node must end.
     pub(crate) refused: mpsc::Sender<NodeId>,
 }
 
 impl Dialer {
-    /// Calls for ever, or until the peer knows this node with another disk; ends with its task.
+    /// Runs until its task is dropped, or the peer knows this node with another disk.
     pub(crate) async fn run(self) {
         let mut pause = BACKOFF.start;
-        let mut said = String::new();
+        let mut last_error = String::new();
         loop {
             let start = Instant::now();
             let end = self.stream().await;
             self.outbox.disconnect(self.peer);
             if is_another_disk(&end) {
-                // One such word is enough: if it does not fit, another peer has said it.
+                // One such refusal is enough: if the queue is full, another peer has refused this node.
                 let _ = self.refused.try_send(self.peer);
                 return;
             }
-            // A peer that is down for hours is one line, not one a second; a refusal is loud.
-            if said != end.message() {
+            // Each error is logged once, so that a peer that is down for hours makes one line.
+            if last_error != end.message() {
                 match end.code() {
                     Code::FailedPrecondition | Code::InvalidArgument => {
                         tracing::error!("peer {} at {} refuses this node: {}", self.peer.0, self.url, end.message());
                     }
                     _ => tracing::warn!("no stream to peer {} at {}: {}", self.peer.0, self.url, end.message()),
                 }
-                end.message().clone_into(&mut said);
+                end.message().clone_into(&mut last_error);
             }
             if start.elapsed() > BACKOFF.end {
                 pause = BACKOFF.start;
@@ -68,7 +68,7 @@ impl Dialer {
         }
     }
 
-    /// One stream, from connecting to its end; says why it ended.
+    /// One stream, from connecting to its end; returns why it ended.
     async fn stream(&self) -> Status {
         match self.connect().await {
             Ok((queue, responses)) => {
@@ -88,22 +88,24 @@ impl Dialer {
         let (queue, requests) = mpsc::channel(QUEUE);
         let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.identity.hello(self.peer))) };
         queue.try_send(hello).map_err(|_| Status::internal("the queue of a new stream has no room"))?;
-        let met = async {
+        let accepted = async {
             let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
             let mut responses = call.into_inner();
             self.check(responses.message().await?)?;
             Ok((queue, responses))
         };
-        timeout(PATIENCE, met).await.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer the hello")))
+        timeout(TIMEOUT, accepted)
+            .await
+            .unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer the hello")))
     }
 
-    /// Whether the answer to the hello is that of the peer that was meant.
+    /// Checks that the expected peer answered the hello.
     fn check(&self, response: Option<PeerResponse>) -> Result<(), Status> {
         let Some(peer_response::Kind::Hello(hello)) = response.and_then(|response| response.kind) else {
-            return Err(Status::failed_precondition("it does not answer the hello with one"));
+            return Err(Status::failed_precondition("its first answer is not a hello"));
         };
         if hello.node != self.peer.0 {
-            return Err(Status::failed_precondition(format!("node {} answers there", hello.node)));
+            return Err(Status::failed_precondition(format!("node {} answers at this address", hello.node)));
         }
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
@@ -112,7 +114,7 @@ impl Dialer {
         })
     }
 
-    /// Lets the node's messages out until the stream ends or stalls.
+    /// Sends the node's messages until the stream ends or stalls.
     async fn send(&self, queue: mpsc::Sender<PeerRequest>, mut responses: Streaming<PeerResponse>) -> Status {
         let sent = self.outbox.connect(self.peer, queue);
         let mut acknowledged = 0;
@@ -145,7 +147,7 @@ impl Dialer {
 pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Status::unknown(error.to_string()))?;
     let endpoint = endpoint
-        .connect_timeout(PATIENCE)
+        .connect_timeout(TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
@@ -153,13 +155,13 @@ pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
     endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))
 }
 
-/// An error with all its causes: the first alone is often "transport error".
+/// An error with all its causes: the first is often only "transport error".
 fn sources(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        words = format!("{words}: {error}");
+        message = format!("{message}: {error}");
         source = error.source();
     }
-    words
+    message
 }

@@ -1,9 +1,8 @@
-//! Sends pieces of snapshots to peers, on a connection of its own to each, so that no message waits behind one.
-//!
-//! A piece that cannot be sent is dropped: the node asks after a while how far the peer is, and sends it again.
+//! Sends chunks of snapshots to peers, on a separate connection to each, so that no message waits behind one. A chunk that cannot be
+//! sent is dropped: the node asks for the peer's progress after a while and sends it again.
 
 use super::dial::connect;
-use super::{MAX_PIECE_BYTES, PIECE_STALL};
+use super::{CHUNK_TIMEOUT, MAX_CHUNK_BYTES};
 use crate::directory::Directory;
 use crate::identity::Identity;
 use crate::services::peer_client::PeerClient;
@@ -19,24 +18,25 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-/// Where the pieces of the node's snapshots leave.
+/// Sends the chunks of the node's snapshots.
 #[derive(Debug)]
 pub(crate) struct SnapshotSender {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) runtime: Handle,
-    /// Who sends to each peer, once something is to be sent there.
-    pub(crate) couriers: Mutex<BTreeMap<NodeId, mpsc::Sender<SnapshotChunk>>>,
+    /// A task for each peer that was sent a chunk.
+    pub(crate) tasks: Mutex<BTreeMap<NodeId, mpsc::Sender<SnapshotChunk>>>,
 }
 
 impl SnapshotSender {
-    /// Sends a piece, or drops it. Never waits.
+    /// Sends a chunk, or drops it. Never waits.
     pub(crate) fn send(&self, to: NodeId, chunk: SnapshotChunk) {
-        let mut couriers = self.couriers.lock().unwrap_or_else(PoisonError::into_inner);
-        let queue = couriers.entry(to).or_insert_with(|| {
-            let (queue, pieces) = mpsc::channel(1);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let queue = tasks.entry(to).or_insert_with(|| {
+            let (queue, chunks) = mpsc::channel(1);
             let (identity, directory) = (self.identity.clone(), self.directory.clone());
-            self.runtime.spawn(SnapshotTask { identity, directory, to, client: None, said: String::new() }.run(pieces));
+            self.runtime
+                .spawn(SnapshotTask { identity, directory, to, client: None, last_error: String::new() }.run(chunks));
             queue
         });
         if queue.try_send(chunk).is_err() {
@@ -50,27 +50,27 @@ struct SnapshotTask {
     identity: Arc<Identity>,
     directory: Arc<Directory>,
     to: NodeId,
-    /// As long as it works.
+    /// None after an error.
     client: Option<PeerClient<Channel>>,
-    /// The last complaint: a peer that is down for hours is one line.
-    said: String,
+    /// Each error is logged once.
+    last_error: String,
 }
 
 impl SnapshotTask {
-    async fn run(mut self, mut pieces: mpsc::Receiver<SnapshotChunk>) {
-        while let Some(chunk) = pieces.recv().await {
+    async fn run(mut self, mut chunks: mpsc::Receiver<SnapshotChunk>) {
+        while let Some(chunk) = chunks.recv().await {
             let last = chunk.meta.last;
-            let sent = timeout(PIECE_STALL, self.deliver(&chunk)).await;
-            let sent = sent.unwrap_or_else(|_| Err(Status::deadline_exceeded("it takes nothing any more")));
+            let sent = timeout(CHUNK_TIMEOUT, self.deliver(&chunk)).await;
+            let sent = sent.unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not accept the chunk")));
             let Err(status) = sent else {
-                self.said.clear();
+                self.last_error.clear();
                 continue;
             };
             self.client = None;
-            if self.said != status.message() {
+            if self.last_error != status.message() {
                 let to = self.to.0;
-                tracing::warn!("a piece of the snapshot of {last} is not delivered to peer {to}: {}", status.message());
-                status.message().clone_into(&mut self.said);
+                tracing::warn!("a chunk of the snapshot of {last} did not reach peer {to}: {}", status.message());
+                status.message().clone_into(&mut self.last_error);
             }
         }
     }
@@ -80,7 +80,7 @@ impl SnapshotTask {
         let url = facts.ok_or_else(|| Status::unavailable("it cannot be reached"))?.peer_url;
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(PeerClient::new(connect(&url).await?).max_encoding_message_size(MAX_PIECE_BYTES)),
+            none => none.insert(PeerClient::new(connect(&url).await?).max_encoding_message_size(MAX_CHUNK_BYTES)),
         };
         let hello = Some(self.identity.hello(self.to));
         let request = SnapshotRequest { hello, chunk: Some(chunk_to_wire(chunk)) };

@@ -225,8 +225,8 @@ fn strange(status: &StatusResponse, peer: u64, disk: Vec<u8>) -> Vec<(Hello, &'s
     vec![
         (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),
         (Hello { cluster_id: Bytes::new(), ..right.clone() }, "is of another cluster"),
-        (Hello { to: right.from, ..right.clone() }, "wants node"),
-        (Hello { protocol_version: 2, ..right.clone() }, "speaks version 2 and this one 1"),
+        (Hello { to: right.from, ..right.clone() }, "expects node"),
+        (Hello { protocol_version: 2, ..right.clone() }, "uses protocol version 2, expected 1"),
         (Hello { from: 9, ..right.clone() }, "node 9 is no peer"),
         (Hello { from: status.id, ..right.clone() }, "is no peer"),
         (Hello { disk: Bytes::new(), ..right.clone() }, "does not say which disk it is on"),

@@ -164,7 +164,7 @@ async fn a_torn_tail_is_said_and_cut_and_the_node_starts() {
     cluster.start_node(1);
     cluster.leader().await;
     let log = cluster.node(1).stderr();
-    let said = log.lines().find(|line| line.contains("torn by a crash")).unwrap_or_else(|| panic!("{log}"));
+    let said = log.lines().find(|line| line.contains("a crash tore the last write")).unwrap_or_else(|| panic!("{log}"));
     assert!(said.contains("WARN") && said.contains(FIRST_SEGMENT) && said.contains(&format!("byte {end} ")), "{said}");
     let got = cluster.client().get("k19", raft_client::Consistency::Linearizable).await.expect("it leads");
     assert_eq!(got.value.map(|value| value.len()), Some(100));

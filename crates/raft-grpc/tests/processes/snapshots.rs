@@ -117,12 +117,12 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
         assert_eq!(refused.code(), code, "{refused}");
     }
     // Handed over, and then the node has no use for it: of what is applied here already, too large, no snapshot at all.
-    send(&url, old).await.expect("it is handed over");
-    send(&url, with(&|_, chunk| chunk.size = 1 << 40)).await.expect("it is handed over");
-    send(&url, ahead.clone()).await.expect("it is handed over");
+    send(&url, old).await.expect("the node receives it");
+    send(&url, with(&|_, chunk| chunk.size = 1 << 40)).await.expect("the node receives it");
+    send(&url, ahead.clone()).await.expect("the node receives it");
     wait_until("it is looked at and removed", async || {
         let (log, left) = (cluster.node(victim).stderr(), files(&mut cluster, victim, "snapshot-"));
-        let is_seen = log.contains("a peer's snapshot of 1000000@1 is not what it says it is");
+        let is_seen = log.contains("a peer's snapshot of 1000000@1 does not match its checksum");
         if is_seen && left.is_empty() { Ok(()) } else { Err(format!("{left:?}, {log}")) }
     })
     .await;

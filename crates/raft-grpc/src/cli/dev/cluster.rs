@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How often ports that others took are replaced before it is somebody else's turn to find out why.
+/// How often new ports are chosen when other processes take them.
 const PORT_ATTEMPTS: u32 = 5;
 
 /// How long a member may take to end when asked to.
@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a key waits for a leader.
-const LEADER_PATIENCE: Duration = Duration::from_secs(5);
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All members of the cluster.
 pub(super) struct Cluster<'a> {
@@ -99,10 +99,10 @@ impl<'a> Cluster<'a> {
         outcomes
     }
 
-    /// A member listens: says where.
+    /// Announces that a member listens.
     pub(super) fn on_listening(&mut self, id: u64, start: u64) {
         for member in self.members.iter_mut().filter(|member| member.id == id && member.start == start) {
-            // It may have ended since: then there is nothing to say.
+            // It may have ended since.
             let Some(pid) = member.pid() else { continue };
             member.listening = true;
             let [peer, client, admin] = [member.ports.peer, member.ports.client, member.ports.admin].map(url);
@@ -139,13 +139,13 @@ impl<'a> Cluster<'a> {
         self.members.iter().all(|member| member.listening || !member.is_alive())
     }
 
-    /// Between finding a free port and using it, somebody else was quicker. The peers know each other by their ports,
+    /// Another process took a port after it was found free. The peers know each other by their ports,
     /// so all start again.
     fn replace_ports(&mut self) -> Result<(), Failure> {
         self.attempts += 1;
         self.end();
         if self.attempts >= PORT_ATTEMPTS {
-            let problem = "others take the ports that were free a moment ago: try again";
+            let problem = "other processes took the free ports: try again";
             return Err(Failure::new(Exit::AddressInUse, format!("127.0.0.1: {problem}")));
         }
         output::announce("a port was taken meanwhile: starting all nodes again with other ports");
@@ -161,7 +161,7 @@ impl<'a> Cluster<'a> {
 
     /// The member that leads, waiting for an election if there has to be one.
     fn leading_member(&mut self) -> Option<&mut Member> {
-        let deadline = Instant::now() + LEADER_PATIENCE;
+        let deadline = Instant::now() + LEADER_TIMEOUT;
         let id = loop {
             match self.leader() {
                 Some(id) => break id,
@@ -172,7 +172,7 @@ impl<'a> Cluster<'a> {
         self.members.iter_mut().find(|member| member.id == id)
     }
 
-    /// Ends the leader with SIGKILL; says what was done.
+    /// Ends the leader with SIGKILL; returns a message.
     pub(super) fn kill_leader(&mut self) -> String {
         let Some(member) = self.leading_member() else { return "kill: there is no leader".to_owned() };
         match member.kill() {
@@ -181,28 +181,28 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Cuts the leader off from its peers; says what was done.
+    /// Cuts the leader off from its peers; returns a message.
     pub(super) fn cut_leader(&mut self) -> String {
         let Some(member) = self.leading_member() else { return "cut: there is no leader".to_owned() };
-        match member.tell("cut") {
+        match member.send("cut") {
             Ok(()) => {
                 member.cut = true;
                 format!("cut: node {}, the leader, is cut off from its peers", member.id)
             }
-            Err(error) => format!("cut: node {}, the leader, could not be told: {error}", member.id),
+            Err(error) => format!("cut: node {}, the leader, did not receive it: {error}", member.id),
         }
     }
 
-    /// Starts what has ended, and heals all cuts; says what was done.
+    /// Starts what has ended, and heals all cuts; returns a message.
     pub(super) fn restart(&mut self) -> String {
         let mut done = Vec::new();
         for member in self.members.iter_mut().filter(|member| member.cut && member.is_alive()) {
-            match member.tell("heal") {
+            match member.send("heal") {
                 Ok(()) => {
                     member.cut = false;
                     done.push(format!("node {} is connected again", member.id));
                 }
-                Err(error) => done.push(format!("node {} could not be told: {error}", member.id)),
+                Err(error) => done.push(format!("node {} did not receive it: {error}", member.id)),
             }
         }
         for (id, outcome) in self.spawn_dead() {

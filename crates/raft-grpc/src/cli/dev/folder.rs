@@ -1,4 +1,4 @@
-//! The folder of a cluster on this machine: what makes it the same cluster when it is started again.
+//! The folder of a development cluster: the same folder starts the same cluster again.
 
 use super::ports::{self, Ports};
 use raft_grpc::{Exit, Failure};
@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 const KEPT: &str = "dev.toml";
 const NODES: u8 = 3;
 
-/// The folder, held for this process alone.
+/// The folder, locked for this process.
 pub(super) struct Folder {
     path: PathBuf,
     temporary: bool,
-    /// Gives the folder up when it is closed.
+    /// Releases the lock when it is dropped.
     _lock: File,
 }
 
-/// What a cluster keeps from start to start: its name and its ports, a node each.
+/// What a cluster keeps between starts: its name and the ports of each node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kept {
@@ -36,7 +36,7 @@ impl Folder {
             Some(path) => path,
             None => std::env::temp_dir().join(format!("raft-dev-{}", random_hex()?)),
         };
-        // In a folder for everybody nobody else shall read what these nodes hold, nor put something there first.
+        // The parent folder is shared: no other user may read this one or prepare it.
         let made = if temporary { DirBuilder::new().mode(0o700).create(&path) } else { fs::create_dir_all(&path) };
         made.map_err(|error| failed(&path, "cannot be made", &error))?;
         let lock = path.join("dev.lock");
@@ -79,7 +79,7 @@ impl Folder {
     /// Writes what the cluster keeps, and a configuration for each node.
     pub(super) fn write(&self, kept: &Kept) -> Result<(), Failure> {
         let text = toml::to_string(kept).map_err(|error| Failure::runtime(format!("{KEPT}: {error}")))?;
-        // Never half a file: without its name the cluster's data would be a stranger's.
+        // Written atomically: without its name the cluster would refuse its own data.
         let (file, new) = (self.path.join(KEPT), self.path.join("dev.toml.new"));
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
         written.map_err(|error| failed(&file, "cannot be written", &error))?;
@@ -99,7 +99,7 @@ impl Folder {
     fn text(&self, id: u64, ports: Ports, kept: &Kept) -> Result<String, Failure> {
         let data = self.path.join(format!("node{id}"));
         let data = data.to_str().ok_or_else(|| {
-            Failure::usage(format!("{}: the path is no UTF-8 text: name another with --data-dir", self.path.display()))
+            Failure::usage(format!("{}: the path is not UTF-8: name another with --data-dir", self.path.display()))
         })?;
         let peers = (1..).zip(&kept.nodes).filter(|(peer, _)| *peer != id);
         let peers = peers.map(|(peer, ports): (u64, _)| (peer.to_string(), url(ports.peer).into()));
@@ -114,7 +114,7 @@ impl Folder {
         Ok(format!("# Written by `raft-grpc dev` at each start.\n{table}"))
     }
 
-    /// Removes the folder if it was made for this run only.
+    /// Removes the folder if it is temporary.
     pub(super) fn remove_if_temporary(self) -> Result<(), Failure> {
         if !self.temporary {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The keyboard: single keys while stdin is a terminal, and the terminal as it was afterwards.
+//! The keyboard: reads single keys if stdin is a terminal, and restores the terminal.
 
 use super::Event;
 use raft_grpc::Failure;
@@ -8,18 +8,15 @@ use std::io::{self, BufRead, IsTerminal};
 use std::sync::mpsc::Sender;
 use std::thread;
 
-pub(super) const HELP: &str = "keys: k kill the leader, p cut the leader off, r restart the dead and heal cuts, q quit";
+pub(super) const HELP: &str =
+    "keys: k kill the leader, p cut the leader off, r restart killed nodes and reconnect, q quit";
 
-/// What a key asks for.
+/// The command of a key; see [`HELP`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// End the leader with SIGKILL.
     Kill,
-    /// Cut the leader off from its peers.
     Cut,
-    /// Restart what has ended, and heal what was cut.
     Restart,
-    /// End it all.
     Quit,
 }
 
@@ -33,21 +30,21 @@ fn key_of(byte: u8) -> Option<Key> {
     }
 }
 
-/// Gives keys without waiting for a line, and shows none. Undone when dropped.
+/// The terminal without line mode and echo; restored when dropped.
 pub(super) struct Terminal {
     before: Termios,
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A terminal that has gone needs no restoring.
+        // A closed terminal needs no restoring.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
 
 /// Sends keys as events, if stdin is a terminal and this process is in its foreground.
 pub(super) fn listen(events: Sender<Event>) -> Result<Option<Terminal>, Failure> {
-    // A background job that touches its terminal is stopped by the system.
+    // The system stops a background job that changes its terminal.
     if !io::stdin().is_terminal() || tcgetpgrp(io::stdin()) != Ok(getpgrp()) {
         return Ok(None);
     }
@@ -55,7 +52,7 @@ pub(super) fn listen(events: Sender<Event>) -> Result<Option<Terminal>, Failure>
         |error| Failure::runtime(format!("cannot read keys from the terminal: {error}: start with </dev/null"));
     let before = tcgetattr(io::stdin()).map_err(failed)?;
     let mut modes = before.clone();
-    // Not raw: Ctrl-C is a signal still.
+    // Not raw mode: Ctrl-C remains a signal.
     modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
     modes.special_codes[SpecialCodeIndex::VMIN] = 1;
     modes.special_codes[SpecialCodeIndex::VTIME] = 0;
@@ -64,7 +61,7 @@ pub(super) fn listen(events: Sender<Event>) -> Result<Option<Terminal>, Failure>
     Ok(Some(Terminal { before }))
 }
 
-/// Hands on keys until the end of the input, which means nothing, or until nobody takes them.
+/// Passes keys on until the end of the input, or until `takes` returns false.
 fn read(input: impl BufRead, mut takes: impl FnMut(Key) -> bool) {
     for byte in input.bytes() {
         let Ok(byte) = byte else { return };
@@ -79,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_mean_what_the_help_says_and_others_nothing() {
+    fn keys_are_those_of_the_help() {
         let mut keys = Vec::new();
         read(&b"kx\x04P\nr Q\x1b[A"[..], |key| {
             keys.push(key);
@@ -92,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_when_nobody_takes_it() {
+    fn reading_ends_when_a_key_is_not_taken() {
         let mut count = 0;
         read(&b"kkkk"[..], |_| {
             count += 1;

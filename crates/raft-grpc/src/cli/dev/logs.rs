@@ -1,20 +1,20 @@
-//! The children's output: every line on stderr, with the node's name before it.
+//! The children's output: every line on stderr, prefixed with the node's name.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-/// What stands before each line of the node `id`, coloured or not.
+/// The prefix of each line of the node `id`.
 pub(super) fn prefix(id: u64, coloured: bool) -> String {
-    // Red, green, yellow, blue, magenta, cyan: those that are read on dark and on bright.
+    // Red, green, yellow, blue, magenta, cyan: readable on dark and on bright.
     let colour = 31 + id.saturating_sub(1) % 6;
     if coloured { format!("\u{1b}[{colour}mn{id} |\u{1b}[0m ") } else { format!("n{id} | ") }
 }
 
-/// Copies lines until the child closes its end, apart from those that `swallows` takes. What cannot be written is
-/// dropped: a child must never wait for a reader who has gone.
+/// Copies lines until the child closes its end, except those for which `swallows` returns true. Lines that cannot be written are
+/// dropped: a child must never wait for a closed pipe.
 pub(super) fn copy_lines(from: impl Read, mut to: impl Write, prefix: &str, mut swallows: impl FnMut(&str) -> bool) {
     let mut lines = BufReader::new(from);
     let mut bytes = Vec::new();
-    // A child's pipe that cannot be read has nothing more to say; its end is reported by whoever waits for it.
+    // An error ends the copy; the child's end is reported elsewhere.
     while let Ok(1..) = lines.read_until(b'\n', &mut bytes) {
         let line = String::from_utf8_lossy(&bytes);
         let line = line.trim_end_matches(['\n', '\r']);
@@ -26,7 +26,7 @@ pub(super) fn copy_lines(from: impl Read, mut to: impl Write, prefix: &str, mut 
     }
 }
 
-/// Whether prefixes are coloured: only for people, and not for those who said no.
+/// Whether prefixes are coloured: on a terminal without NO_COLOR.
 pub(super) fn coloured() -> bool {
     io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

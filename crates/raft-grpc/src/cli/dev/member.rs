@@ -1,4 +1,4 @@
-//! One node as a child process: started, told, ended, reaped.
+//! One node as a child process.
 
 use super::Event;
 use super::logs;
@@ -17,36 +17,31 @@ use std::thread::{self, JoinHandle};
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) ports: Ports,
-    /// Which start of all children this was.
+    /// The number of its last start, over all children.
     pub(super) start: u64,
-    /// Whether it has said that it listens.
     pub(super) listening: bool,
-    /// Whether it was told to drop all traffic with its peers.
+    /// Whether it drops all traffic with its peers.
     pub(super) cut: bool,
     process: Option<Process>,
 }
 
 struct Process {
     child: Child,
-    /// The child ends when this is closed: it is how our own end, whatever its cause, is theirs.
+    /// The child ends when this is closed, so it ends with this process.
     stdin: ChildStdin,
     copiers: Vec<JoinHandle<()>>,
 }
 
 /// How a child is started.
 pub(super) struct Start<'a> {
-    /// This program.
     pub(super) program: &'a Path,
-    /// The node's configuration.
     pub(super) configuration: &'a Path,
-    /// What it logs.
     pub(super) log: Option<&'a str>,
-    /// Told when the node listens.
+    /// Receives an event when the node listens.
     pub(super) events: &'a Sender<Event>,
 }
 
 impl Member {
-    /// A node that was not started yet.
     pub(super) fn new(id: u64, ports: Ports) -> Self {
         Self { id, ports, start: 0, listening: false, cut: false, process: None }
     }
@@ -56,13 +51,13 @@ impl Member {
         let mut command = Command::new(how.program);
         command.args(["node", "--control-stdin", "--config"]).arg(how.configuration);
         command.args(how.log.iter().flat_map(|filter| ["--log", filter]));
-        // A variable meant for one node must not configure all of them.
+        // A variable for one node must not configure all of them.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(VARIABLE_PREFIX) && name != LOG_VARIABLE {
                 command.env_remove(name);
             }
         }
-        // A group of its own: Ctrl-C is for us, and we end the children in order.
+        // In its own process group Ctrl-C does not reach it: this process ends the children in order.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
@@ -89,13 +84,12 @@ impl Member {
         self.process.as_ref().map(|process| process.child.id())
     }
 
-    /// Whether it was started and has not been seen to end.
     pub(super) fn is_alive(&self) -> bool {
         self.process.is_some()
     }
 
     /// Writes a line to its stdin.
-    pub(super) fn tell(&mut self, line: &str) -> io::Result<()> {
+    pub(super) fn send(&mut self, line: &str) -> io::Result<()> {
         let process = self.process.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         writeln!(process.stdin, "{line}").and_then(|()| process.stdin.flush())
     }
@@ -107,17 +101,17 @@ impl Member {
 
     /// Asks it to end, with SIGTERM.
     pub(super) fn terminate(&self) -> io::Result<()> {
-        // The child was not reaped yet, so the number is still its own.
+        // The child is not reaped yet, so the process id is still its own.
         let pid = self.process.as_ref().map(|process| Pid::from_child(&process.child));
         pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(io::Error::from))
     }
 
-    /// How it ended, if it has since it was last asked. All that it wrote is copied then.
+    /// How the process ended, if it ended since the last call. All its output is copied then.
     pub(super) fn reap(&mut self) -> io::Result<Option<Ended>> {
         let Some(process) = self.process.as_mut() else { return Ok(None) };
         let Some(status) = process.child.try_wait()? else { return Ok(None) };
         for copier in self.process.take().map(|process| process.copiers).unwrap_or_default() {
-            // A copier that panicked has lost lines of a log and nothing else.
+            // A panic of a copier loses only lines of a log.
             let _ = copier.join();
         }
         self.listening = false;

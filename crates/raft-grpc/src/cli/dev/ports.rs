@@ -1,4 +1,4 @@
-//! Which ports the nodes get: those they had, or the usual ones, or any that are free.
+//! Chooses the ports of the nodes: those they had, the usual ones, or free ones.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -19,19 +19,18 @@ impl Ports {
     }
 }
 
-/// The usual ports: those at which clients look when nothing tells them where.
+/// The usual ports, where clients look by default.
 pub(super) fn usual(nodes: u8) -> Vec<Ports> {
     let first = |node: u8| 7070 + 10 * u16::from(node);
     (0..nodes).map(first).map(|peer| Ports { peer, client: peer + 1, admin: peer + 2 }).collect()
 }
 
-/// `wanted`, if nobody uses one of them; otherwise as many free ones, all of them: half a change would help nobody to
-/// remember them.
+/// The `wanted` ports if all are free, else as many free ones.
 pub(super) fn available(wanted: Vec<Ports>) -> io::Result<Vec<Ports>> {
     if wanted.iter().flat_map(|ports| ports.all()).all(is_free) { Ok(wanted) } else { free(wanted.len()) }
 }
 
-/// Ports that were free a moment ago. Somebody may take one before its node does: the node's exit code says so.
+/// Ports that are free now. Another process may take one before its node does; the node's exit code shows that.
 pub(super) fn free(nodes: usize) -> io::Result<Vec<Ports>> {
     // All are held until the last is found, so that no two are the same.
     let held = (0..nodes).map(|_| Ok([bind(0)?, bind(0)?, bind(0)?]));
@@ -74,7 +73,7 @@ mod tests {
     #[test]
     fn one_busy_port_changes_all_of_them() {
         let wanted = free(2).expect("free ports");
-        let busy = bind(wanted[1].admin).expect("free a moment ago");
+        let busy = bind(wanted[1].admin).expect("was free");
         let others = available(wanted.clone()).expect("free ports");
         assert_eq!(others.len(), 2);
         assert!(others.iter().zip(&wanted).all(|(new, old)| new != old), "{others:?}");

@@ -1,9 +1,8 @@
-//! Keys, values and events as lines for pipes: fields with a tab between, and in a field no byte that could be taken for
-//! anything else.
+//! Keys, values and events as lines for pipes: fields separated by tabs, and escaped so that no field contains a tab or newline.
 
 use raft_kv::command::{Event, EventKind, KeyValue, TxnResult};
 
-/// A field: text as it is, but for control characters and backslashes; bytes that are no text as `\xff`.
+/// A field: text unchanged except for control characters and backslashes; bytes that are not text as `\xff`.
 fn field(bytes: &[u8]) -> String {
     let escaped = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let mut text = String::new();

@@ -1,22 +1,22 @@
-//! A transaction as text, a line for each compare and each operation.
+//! Parses a transaction: a line for each compare and each operation.
 
 use raft_kv::command::{Compare, Relation, Target, Txn, TxnOp};
 
-/// The form, for people.
+/// The form, as `kv txn --help` shows it.
 pub(super) const FORM: &str = "\
-A transaction is written in lines; what follows # is for people:
+A transaction has a line for each compare and each operation; # begins a comment:
   if KEY absent                    if KEY present
   if KEY value = VALUE             if KEY version > 3
   if KEY created < 7               if KEY modified != 7      (= != < >)
   then put KEY VALUE [TIME]        then delete KEY           then get KEY
   else put KEY VALUE [TIME]        else delete KEY           else get KEY
-All lines with `if` must hold for those with `then` to be carried out, otherwise those with `else` are.
-A word with spaces is written as a JSON string: \"two words\".";
+If all `if` lines hold, the `then` lines are executed, otherwise the `else` lines.
+Write a word with spaces as a JSON string: \"two words\".";
 
-/// The transaction that this text is.
+/// Parses a transaction.
 ///
 /// # Errors
-/// The first line that is none, and why, for people.
+/// The first wrong line, and why.
 pub(super) fn parse(text: &str) -> Result<Txn, String> {
     let mut txn = Txn::default();
     for (line, number) in text.lines().zip(1..) {
@@ -50,9 +50,9 @@ fn read_compare(words: &[&str]) -> Result<Compare, String> {
         "!=" => Relation::NotEqual,
         "<" => Relation::Less,
         ">" => Relation::Greater,
-        other => return Err(format!("{other:?} is no relation: = != < >")),
+        other => return Err(format!("{other:?} is not one of = != < >")),
     };
-    let number = || given.parse::<u64>().map_err(|_| format!("{given:?} is no number"));
+    let number = || given.parse::<u64>().map_err(|_| format!("{given:?} is not a number"));
     let target = match what {
         "value" => Target::Value(given.to_owned().into()),
         "version" => Target::Version(number()?),
@@ -87,10 +87,10 @@ fn words(line: &str) -> Result<Vec<String>, String> {
     while !rest.is_empty() && !rest.starts_with('#') {
         let word = if rest.starts_with('"') {
             let mut strings = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-            let word = strings.next().and_then(Result::ok).ok_or_else(|| format!("{rest:?} is no JSON string"))?;
+            let word = strings.next().and_then(Result::ok).ok_or_else(|| format!("{rest:?} is not a JSON string"))?;
             rest = &rest[strings.byte_offset()..];
             if !rest.is_empty() && !rest.starts_with(char::is_whitespace) {
-                return Err(format!("between {word:?} and what follows there is no space"));
+                return Err(format!("there is no space after {word:?}"));
             }
             word
         } else {
@@ -146,17 +146,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_with_its_line() {
+    fn a_wrong_line_is_refused_with_its_number() {
         let table = [
             ("\nwhen a absent", "line 2: a line begins with if"),
             ("if a", "line 1: after `if` comes"),
-            ("if a value ~ b", "\"~\" is no relation"),
-            ("if a version = many", "\"many\" is no number"),
+            ("if a value ~ b", "\"~\" is not one of"),
+            ("if a version = many", "\"many\" is not a number"),
             ("if a size = 1", "\"size\" cannot be compared"),
             ("then put a", "an operation is"),
             ("then put a b soon", "write 10s"),
             ("else", "an operation is"),
-            ("then put \"a", "is no JSON string"),
+            ("then put \"a", "is not a JSON string"),
             ("then get \"a\"b", "no space"),
         ];
         for (text, words) in table {
