@@ -46,7 +46,7 @@ fn what_is_wrong_is_said_in_a_line_with_its_code() {
         ("node", "raft-grpc: id is not set"),
         ("node --id 0", "raft-grpc: --id: id = 0: must be a number, 1 to 2^62"),
         ("node --id 1 --config missing.toml", "raft-grpc: missing.toml: cannot read the configuration"),
-        ("run node", "raft-grpc: run: who the node is and where it listens is missing; usage: raft-grpc run"),
+        ("run node", "raft-grpc: run: the node's id and address are missing; usage: raft-grpc run"),
         ("run 1 127.0.0.1:7070 2=x", "raft-grpc: command line: peers = 2=x: not a URL"),
         ("node --id 1 --log loud=loud", "raft-grpc: --log: log = loud=loud: must be"),
     ];
