@@ -1,10 +1,9 @@
 //! Scenarios for the tests of the engine.
 
-use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
 use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, ProcessModel, RaftSettings, Scenario,
-    SeveralModel, Step, StepAction, SwarmModel, Trigger,
+    ClientModel, ClientReads, DiskModel, Expectations, Mix, NetworkModel, ProcessModel, RaftSettings, Scenario, Step,
+    StepAction, SwarmModel, Trigger,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,7 +44,7 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             snapshot_chunk_bytes: 512,
             snapshot_bytes_per_second: 0,
             snapshot_patience: Duration::from_millis(100),
-            limits: defaults::limits(),
+            ..RaftSettings::default()
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -68,9 +67,9 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
             give_up_after: ms(1_000),
             keys: 3,
             reads: ClientReads::Safe,
-            mix: [4, 4, 2, 1],
-            several: SeveralModel::default(),
+            mix: Mix { get: 4, put: 4, cas: 2, delete: 1, ..Mix::default() },
             start: Duration::ZERO,
+            ..ClientModel::default()
         },
         steps: Vec::new(),
         swarm: None,

@@ -244,7 +244,7 @@ mod tests {
     /// A story in which n1 leads term 2 with limits of its own.
     fn limited(change: impl FnOnce(&mut Limits)) -> Script {
         let mut script = Script::led();
-        let mut limits = scenario().raft.limits;
+        let mut limits = scenario().raft.limits();
         change(&mut limits);
         script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
         script
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_follower_that_takes_more_than_may_wait_fires() {
         let mut script = Script::led();
-        let limits = Limits { max_unpersisted_bytes: 1, ..scenario().raft.limits };
+        let limits = Limits { max_unpersisted_bytes: 1, ..scenario().raft.limits() };
         script.push(Some(3), RecordKind::LimitsDrawn { priority: 100, limits });
         let takes = |script: &mut Script, index, unpersisted| {
             script.step(3, |view| view.quotas.unpersisted_bytes = unpersisted);

@@ -2,9 +2,8 @@
 
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
-use crate::scenario::defaults;
 use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, NetworkModel, ProcessModel, RaftSettings, Scenario, SeveralModel,
+    ClientModel, ClientReads, DiskModel, Expectations, Mix, NetworkModel, ProcessModel, RaftSettings, Scenario,
 };
 use bytes::Bytes;
 use raft_core::{
@@ -48,7 +47,7 @@ pub(crate) fn scenario() -> Scenario {
             snapshot_chunk_bytes: 512,
             snapshot_bytes_per_second: 0,
             snapshot_patience: Duration::from_millis(100),
-            limits: defaults::limits(),
+            ..RaftSettings::default()
         },
         initial: BTreeMap::new(),
         network: NetworkModel {
@@ -71,9 +70,9 @@ pub(crate) fn scenario() -> Scenario {
             give_up_after: ms(1),
             keys: 1,
             reads: ClientReads::Safe,
-            mix: [1, 1, 1, 1],
-            several: SeveralModel::default(),
+            mix: Mix { get: 1, put: 1, cas: 1, delete: 1, ..Mix::default() },
             start: ms(0),
+            ..ClientModel::default()
         },
         steps: Vec::new(),
         swarm: None,

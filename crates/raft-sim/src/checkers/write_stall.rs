@@ -101,7 +101,7 @@ mod tests {
     /// n1 leads, asks for a write and sends an empty append every 100 ms from then on, for so many times.
     fn stalled(limit: Duration, appends: u64) -> Script {
         let mut script = Script::led();
-        let limits = Limits { max_write_stall: limit, ..scenario().raft.limits };
+        let limits = Limits { max_write_stall: limit, ..scenario().raft.limits() };
         script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
         script.ask(1, None, None, vec![noop(3, 2)]);
         send(&mut script, appends);

@@ -42,7 +42,7 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
         let file = folder.join(format!("{}-seed-{seed}.toml", scenario.name));
         if written.insert(seed) {
             fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-            let text = text(scenario, seed, finding);
+            let text = text(scenario, seed, finding)?;
             fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
         }
         let file = file.display().to_string();
@@ -52,13 +52,13 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
     Ok(())
 }
 
-fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> String {
+fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {
     let mut scenario = scenario.clone();
     // What is expected of all seeds together is not expected of one.
     scenario.expect.sometimes.clear();
     scenario.seeds = seed..seed.saturating_add(1);
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
-    write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property })
+    Ok(write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property })?)
 }
 
 /// A line for a shell: this program, as it was called, with this command and file.

@@ -112,19 +112,19 @@ fn be_busy(scenario: &mut Scenario, choices: &mut Choices) {
     let process = &mut scenario.process;
     process.busy_ppm = draw(0, [10_000, 100_000, 400_000]) as u32;
     process.busy = Duration::ZERO..timeout / [100, 20, 4][draw(1, [0, 1, 2]) as usize];
-    process.inbox.max_messages = draw(2, [2, 8, 8_192]) as usize;
-    process.inbox.max_requests = draw(3, [1, 4, 16_384]) as usize;
-    process.inbox.max_message_bytes = draw(4, [200, 2_000, 64 << 20]);
-    process.inbox.max_request_bytes = draw(5, [20, 200, 64 << 20]);
+    process.max_messages = draw(2, [2, 8, 8_192]) as usize;
+    process.max_requests = draw(3, [1, 4, 16_384]) as usize;
+    process.max_message_bytes = draw(4, [200, 2_000, 64 << 20]);
+    process.max_request_bytes = draw(5, [20, 200, 64 << 20]);
 }
 
 /// Ranges and transactions beside all else, and in most runs some keys that live for less than an election, or for some.
 fn want_several_keys(scenario: &mut Scenario, choices: &mut Choices) {
     let timeout = scenario.raft.election_timeout.end;
-    let several = &mut scenario.clients.several;
-    (several.range, several.txn) = (3, 4);
-    several.ttl_ppm = [0, 100_000, 400_000][choices.draw(SEVERAL, 0, 0).below(3) as usize];
-    several.ttl = timeout / 8..timeout * [1, 4][choices.draw(SEVERAL, 1, 0).below(2) as usize];
+    let clients = &mut scenario.clients;
+    (clients.mix.range, clients.mix.txn) = (3, 4);
+    clients.ttl_ppm = [0, 100_000, 400_000][choices.draw(SEVERAL, 0, 0).below(3) as usize];
+    clients.ttl = timeout / 8..timeout * [1, 4][choices.draw(SEVERAL, 1, 0).below(2) as usize];
 }
 
 impl World {

@@ -3,8 +3,7 @@
 //! The text is stable: equal runs give equal texts, and nothing but the run enters.
 
 use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
-use crate::scenario::model::Limits;
-use crate::scenario::{defaults, write};
+use crate::scenario::model::{Limits, RaftSettings};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
 use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
@@ -189,11 +188,13 @@ impl fmt::Display for OfTransfer<'_> {
 /// Those that are not the core's own.
 fn limits_drawn(f: &mut fmt::Formatter<'_>, priority: u32, limits: &Limits) -> fmt::Result {
     write!(f, "has priority {priority}")?;
-    let defaults = write::limits(&defaults::limits());
-    for ((name, value), _) in write::limits(limits).iter().zip(defaults).filter(|(drawn, default)| *drawn != default) {
-        write!(f, ", {name} {value}")?;
-    }
-    Ok(())
+    let table = |limits: &Limits| toml::Table::try_from(limits).map_err(|_| fmt::Error);
+    let defaults = table(&RaftSettings::default().limits())?;
+    let drawn = table(limits)?;
+    drawn
+        .iter()
+        .filter(|(name, value)| defaults.get(*name) != Some(value))
+        .try_for_each(|(name, value)| write!(f, ", {name} {value}"))
 }
 
 struct Fate(Verdict);

@@ -1,25 +1,25 @@
-//! Who is in the cluster, in a scenario's words: changes such as `add n4, remove n2`, configurations such as
+//! The members of the cluster in a scenario: changes such as `add n4, remove n2`, configurations such as
 //! `n1 n2 n3; learners n4`. Reading and writing.
 //!
-//! This file must not know when a change is legal: that is the core's to say.
+//! This file must not know when a change is legal: the core decides that.
 
 use super::targets::{nodes, show_nodes};
-use super::{suggest, units};
+use super::{names, units};
 use bytes::Bytes;
 use raft_core::{Configuration, MembershipChange, MembershipStep, NodeId};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What becomes of a node.
+/// What a step of a change does to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SeatStep {
-    /// No member becomes a learner.
+    /// A node that is not a member becomes a learner.
     Add,
     /// A learner becomes a voter.
     Promote,
     /// A voter becomes a learner.
     Demote,
-    /// A member is one no longer.
+    /// A member leaves.
     Remove,
 }
 
@@ -33,14 +33,14 @@ const SEATS: [(SeatStep, &str); 4] = [
 /// One step of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeatChange {
-    /// What becomes of it.
+    /// What it does.
     pub seat: SeatStep,
     /// The node.
     pub node: NodeId,
 }
 
 impl SeatChange {
-    /// Whether this is so in a configuration.
+    /// Whether a configuration has this step's result.
     fn is_in(self, configuration: &Configuration) -> bool {
         let (member, voter) =
             (configuration.members.contains_key(&self.node), configuration.voters.contains(&self.node));
@@ -55,7 +55,7 @@ impl SeatChange {
 
 impl fmt::Display for SeatChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", super::names::name_of(&SEATS, self.seat), self.node)
+        write!(f, "{} {}", names::name_of(&SEATS, self.seat), self.node)
     }
 }
 
@@ -63,10 +63,9 @@ impl fmt::Display for SeatChange {
 pub(crate) fn change(text: &str, count: u64) -> Result<Vec<SeatChange>, String> {
     let mut steps: Vec<SeatChange> = Vec::new();
     for part in text.split(',').map(str::trim) {
-        let (verb, node) = part.split_once(' ').ok_or_else(|| format!("`{part}` is no change such as \"add n4\""))?;
-        let known = SEATS.iter().find(|(_, name)| *name == verb);
-        let names = SEATS.iter().map(|(_, name)| *name);
-        let seat = known.ok_or_else(|| format!("unknown change `{verb}`{}", suggest::hint(verb, names)))?.0;
+        let (verb, node) =
+            part.split_once(' ').ok_or_else(|| format!("expected a change such as \"add n4\", found `{part}`"))?;
+        let seat = names::named(&SEATS, "change", verb)?;
         let node = units::node(node.trim(), count)?;
         if steps.iter().any(|step| step.node == node) {
             return Err(format!("{node} is named twice: what is added has to catch up before it is promoted"));
@@ -101,7 +100,7 @@ pub(crate) fn is_in_force(steps: &[SeatChange], decided: &Configuration) -> bool
 /// A configuration that is not joint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seats {
-    /// Who votes.
+    /// The voters.
     pub voters: BTreeSet<NodeId>,
     /// The other members.
     pub learners: BTreeSet<NodeId>,
@@ -130,7 +129,7 @@ pub(crate) fn seats(text: &str, count: u64) -> Result<Seats, String> {
         None => (text, None),
         Some((voters, rest)) => {
             let learners = rest.trim().strip_prefix("learners ");
-            let wrong = || format!("`{}` is not such as \"learners n4\"", rest.trim());
+            let wrong = || format!("expected learners such as \"learners n4\", found `{}`", rest.trim());
             (voters, Some(learners.ok_or_else(wrong)?))
         }
     };
@@ -156,7 +155,7 @@ mod tests {
         }
         assert_eq!(change("add n5", 4), Err("unknown node `n5`: this scenario has n1 to n4".into()));
         assert_eq!(change("ad n4", 4), Err("unknown change `ad`, did you mean `add`?".into()));
-        assert_eq!(change("n4", 4), Err("`n4` is no change such as \"add n4\"".into()));
+        assert_eq!(change("n4", 4), Err("expected a change such as \"add n4\", found `n4`".into()));
         assert!(change("add n4, promote n4", 4).is_err_and(|error| error.starts_with("n4 is named twice")));
         assert!(seats("n1; n2", 3).is_err() && seats("; learners n1", 3).is_err());
         assert_eq!(seats("n1; learners n1", 3), Err("n1 is both a voter and a learner".into()));

@@ -1,10 +1,10 @@
-//! What a swarm run may have: the one table of it, from which the words of scenario files, the faults that strike from time
-//! to time and the swarms' profiles are made. The order of its rows is part of every run: choices are drawn by their numbers,
+//! The features of swarm runs, in one table: the names in scenario files, the faults that begin at drawn times and the
+//! swarms' profiles follow from it. The order of its rows is part of every run: choices are drawn by their numbers,
 //! so new rows go to the end.
 
 use crate::faults::Fault;
 
-/// What belongs together: the profiles of `raft-sim swarm` are made of families.
+/// Groups of features, of which the profiles of `raft-sim swarm` are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Links fail.
@@ -13,25 +13,25 @@ pub enum Family {
     Crashes,
     /// Disks fail.
     Disks,
-    /// Disks lie and forget: what takes promises back.
+    /// Disks lose or change durable data.
     Damage,
-    /// Clocks and a process's share of time.
+    /// Clocks and pauses.
     Timing,
     /// What operators do.
     Operation,
-    /// Snapshots and what they do to logs.
+    /// Snapshots and compaction.
     Snapshots,
-    /// Reads that rest on clocks. No fault.
+    /// Reads by lease. No fault.
     Leases,
-    /// Disks that keep room ahead. No fault.
+    /// Disks that preallocate. No fault.
     Reserves,
-    /// What clients want. No fault.
+    /// What clients do. No fault.
     Clients,
-    /// How much may wait. No fault.
+    /// Small limits. No fault.
     Limits,
 }
 
-/// When it strikes.
+/// When it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// It belongs to the whole run: to its noise, or to its settings.
@@ -40,13 +40,14 @@ pub enum When {
     Now,
 }
 
-/// The table: what each is, its name, its family, and when it strikes. What is counted as a fault has the fault's name.
+/// The table: each feature, its name, its family, and when it happens. What is counted as a fault has the fault's name.
 macro_rules! features {
-    ($($(#[doc = $doc:literal])+ $feature:ident: $name:expr, $family:ident, $when:ident;)+) => {
+    ($($(#[doc = $doc:literal])* $feature:ident: $name:expr, $family:ident, $when:ident;)+) => {
         /// Something a swarm run may have.
+        #[allow(missing_docs)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Feature {
-            $($(#[doc = $doc])+ $feature,)+
+            $($(#[doc = $doc])* $feature,)+
         }
 
         /// Everything a swarm run may have, under its name in files and reports.
@@ -60,7 +61,7 @@ macro_rules! features {
                 }
             }
 
-            /// When it strikes.
+            /// When it happens.
             pub const fn when(self) -> When {
                 match self {
                     $(Self::$feature => When::$when,)+
@@ -71,66 +72,54 @@ macro_rules! features {
 }
 
 features! {
-    /// Messages are lost.
     Loss: Fault::Loss.name(), Net, Throughout;
-    /// Messages are duplicated.
     Duplicate: Fault::Duplicate.name(), Net, Throughout;
-    /// Messages are reordered.
     Reorder: Fault::Reorder.name(), Net, Throughout;
-    /// Symmetric partitions.
     Partition: Fault::Partition.name(), Net, Now;
-    /// One-way cuts.
     OneWayCut: Fault::OneWayCut.name(), Net, Now;
-    /// The leader is cut off by name.
+    /// Cuts around the leader.
     IsolateLeader: Fault::IsolateLeader.name(), Net, Now;
-    /// Processes are killed.
     Kill: Fault::Kill.name(), Crashes, Now;
-    /// Machines lose power.
     PowerLoss: Fault::PowerLoss.name(), Crashes, Now;
-    /// Crashes strike between two outputs of one call.
+    /// Crashes between two outputs of one call.
     CrashAtBoundary: Fault::CrashAtBoundary.name(), Crashes, Now;
-    /// Crashes strike between two steps of one call of the store, recovery included.
+    /// Crashes between two steps of one call of the store, recovery included.
     CrashAtDiskOperation: Fault::CrashAtDiskOperation.name(), Crashes, Now;
     /// Kill, restart, power loss in quick succession.
     KillRestartPowerLoss: Fault::KillRestartPowerLoss.name(), Crashes, Now;
-    /// Disks are slow.
     SlowDisk: Fault::SlowDisk.name(), Crashes, Now;
-    /// Clocks run fast or slow.
     ClockDrift: Fault::ClockDrift.name(), Timing, Now;
-    /// Processes stand still for a while.
+    /// Processes are paused for a while.
     Pause: Fault::Pause.name(), Timing, Now;
-    /// The configuration changes.
     Membership: Fault::Membership.name(), Operation, Now;
-    /// Leadership is handed over.
+    /// Leadership is transferred.
     Transfer: Fault::Transfer.name(), Operation, Now;
     /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
     Snapshots: "snapshots", Snapshots, Throughout;
     /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
     LeaseReads: "lease_reads", Leases, Throughout;
-    /// Disks report errors.
     Eio: Fault::Eio.name(), Disks, Now;
-    /// Disks are full for a while.
     Enospc: Fault::Enospc.name(), Disks, Now;
     /// Syncs fail and drop what they were to make durable.
     FsyncFailed: Fault::FsyncFailed.name(), Disks, Now;
-    /// Bits of what is durable turn over, on a minority of the voters.
+    /// Bits of durable data flip, on a minority of the voters.
     BitRot: Fault::BitRot.name(), Damage, Now;
-    /// Writes went to other places than they were meant for, likewise.
+    /// Misdirected writes, likewise.
     MisdirectedWrite: Fault::MisdirectedWrite.name(), Damage, Now;
     /// Disks are lost, likewise.
     DiskWiped: Fault::DiskWiped.name(), Damage, Now;
     /// Old copies of disks are started, likewise, and not before their nodes are removed.
     DiskRolledBack: Fault::DiskRolledBack.name(), Damage, Now;
-    /// Nodes keep room ahead on their disks. No fault.
+    /// Nodes preallocate on their disks. No fault.
     Reserve: "reserve", Reserves, Throughout;
-    /// Clients want several keys at once, and put keys that go by themselves. No fault.
+    /// Clients read and write several keys at once, and put keys that expire. No fault.
     SeveralKeys: "several_keys", Clients, Throughout;
     /// Each node has limits so small that they are met, some of them, and a priority. No fault.
     Limits: "limits", Limits, Throughout;
     /// Nodes' threads are busy at times, so that what arrives is taken together, and little has room meanwhile;
     /// not those of healed nodes. No fault.
     Busy: "busy", Timing, Throughout;
-    /// Nodes hear that peers cannot be reached. No fault.
+    /// Nodes are notified that peers are unreachable. No fault.
     Unreachable: "unreachable", Net, Throughout;
 }
 
@@ -139,7 +128,7 @@ pub fn of_families(families: &[Family]) -> impl Iterator<Item = Feature> {
     FEATURES.iter().map(|(feature, _)| *feature).filter(|feature| families.contains(&feature.family()))
 }
 
-/// All that strike from time to time, in the order in which they are drawn.
+/// All that begin at drawn times, in the order in which they are drawn.
 pub fn timed() -> impl Iterator<Item = Feature> {
     FEATURES.iter().map(|(feature, _)| *feature).filter(|feature| feature.when() == When::Now)
 }

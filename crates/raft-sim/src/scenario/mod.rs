@@ -1,9 +1,11 @@
-//! Scenarios: small documented stories in TOML.
+//! Scenarios: small documented runs in TOML, read and written.
 
 pub mod changes;
+mod check;
 pub mod defaults;
+mod document;
 pub mod feature;
-mod fields;
+mod forms;
 pub mod model;
 pub mod names;
 pub mod parse;

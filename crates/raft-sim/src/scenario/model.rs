@@ -1,111 +1,158 @@
-//! A scenario as the world runs it: checked, with defaults filled in. Reading it from TOML is `parse.rs`.
+//! A scenario as the world runs it: checked, with defaults filled in. What has the same shape in a file is read and written
+//! by serde's derive; steps have another shape there (`steps.rs`). What serde cannot check is in `check.rs`.
+//!
+//! Probabilities are integers, in parts per million, because no decision uses floats.
+
+#![allow(missing_docs)] // a field without a comment is what its name says
 
 use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
+use super::forms::{form, is_default, ppm, trimmed, within};
+use super::parse::MAX_NODES;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use raft_node::InboxLimits;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
-/// One documented story.
-#[derive(Clone, Debug, PartialEq)]
+const MIB: i64 = 1 << 20;
+const GIB: i64 = 1 << 30;
+const TIB: i64 = 1 << 40;
+
+/// One documented scenario.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Scenario {
-    /// Its name: the file's name without `.toml`.
+    /// The file's name without `.toml`.
+    #[serde(skip)]
     pub name: String,
     /// The path it was read from, for messages.
+    #[serde(skip)]
     pub path: String,
     /// One line.
+    #[serde(deserialize_with = "trimmed")]
     pub title: String,
     /// A paragraph for a reader who learns Raft.
+    #[serde(deserialize_with = "trimmed")]
     pub story: String,
-    /// Where the story comes from.
+    /// Where the scenario comes from: a section of a paper, a known bug.
+    #[serde(deserialize_with = "trimmed")]
     pub source: String,
     /// The seeds it runs when none are asked for; the end is excluded.
+    #[serde(with = "form")]
     pub seeds: Range<u64>,
     /// How many nodes (n1, n2, ..).
+    #[serde(deserialize_with = "within::<1, { MAX_NODES as i64 }, _, _>")]
     pub nodes: u64,
     /// How many of them, the first ones, are founders and voters; the others start with an empty disk and join by being
     /// added. None: all are, unless a swarm run with changes of the configuration draws how many.
     pub founders: Option<u64>,
     /// How long the run lasts in true time.
+    #[serde(with = "form")]
     pub duration: Duration,
     /// The protocol settings of every node.
     pub raft: RaftSettings,
     /// Nodes that do not start as founders of a new cluster but with this on their disks.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
     pub initial: BTreeMap<NodeId, InitialState>,
     /// Every link's behaviour outside faults.
     pub network: NetworkModel,
     /// Every disk's behaviour outside faults.
     pub disk: DiskModel,
     /// How every node's process shares its time.
+    #[serde(skip_serializing_if = "is_default")]
     pub process: ProcessModel,
-    /// The clients.
     pub clients: ClientModel,
-    /// Scripted steps.
+    /// First those with a time, then those that wait for a condition, each kind in the file's order.
+    #[serde(skip)]
     pub steps: Vec<Step>,
     /// Random faults, if any.
     pub swarm: Option<SwarmModel>,
     /// Every crash of the scripted run, if it is to be enumerated.
     pub enumerate: Option<Enumeration>,
     /// What must hold at the end, beyond the checkers.
+    #[serde(skip_serializing_if = "is_default")]
     pub expect: Expectations,
 }
 
 /// Protocol settings; see [`raft_core::Config`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct RaftSettings {
-    /// The election timeout range.
+    #[serde(with = "form")]
     pub election_timeout: Range<Duration>,
-    /// Overrides of it for some nodes: the tool to script who campaigns first.
-    pub election_timeout_of: BTreeMap<NodeId, Range<Duration>>,
-    /// The heartbeat interval.
+    #[serde(with = "form")]
     pub heartbeat_interval: Duration,
-    /// Pre-vote (Thesis §9.6).
+    /// Thesis §9.6.
     pub pre_vote: bool,
-    /// Check-quorum (Thesis §6.2).
+    /// Thesis §6.2.
     pub check_quorum: bool,
-    /// Stickiness (Thesis §4.2.3).
+    /// Thesis §4.2.3.
     pub stickiness: bool,
     /// Reads without a round while a lease holds (Thesis §6.4.1).
     pub lease_reads: bool,
     /// How far the rate of any clock is from true time at most, as nodes with leases assume.
+    #[serde(deserialize_with = "within::<0, 999_999, _, _>")]
     pub max_clock_drift_ppm: u32,
-    /// Who is to lead when nobody does.
-    pub priority: u32,
-    /// Overrides of it for some nodes.
-    pub priority_of: BTreeMap<NodeId, u32>,
-    /// The most bytes in one append.
+    #[serde(deserialize_with = "within::<1, GIB, _, _>")]
     pub max_append_bytes: u64,
-    /// The most appends on their way to a peer.
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
     pub max_inflight_messages: usize,
+    #[serde(with = "form")]
+    pub max_write_stall: Duration,
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_inflight_bytes: u64,
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_uncommitted_bytes: u64,
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_unpersisted_bytes: u64,
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_apply_bytes: u64,
+    #[serde(deserialize_with = "within::<0, TIB, _, _>")]
+    pub max_retained_bytes: u64,
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
+    pub max_pending_reads: usize,
     /// After how many applied entries a node takes a snapshot; 0: never by itself.
+    #[serde(deserialize_with = "within::<1, GIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_after_entries: u64,
     /// How many entries that a snapshot covers stay in the log.
+    #[serde(deserialize_with = "within::<0, GIB, _, _>")]
     pub trailing_entries: u64,
-    /// The most bytes of entries kept in memory.
+    #[serde(deserialize_with = "within::<0, TIB, _, _>")]
     pub max_cached_bytes: u64,
-    /// When a snapshot of which nothing is heard counts as lost.
-    pub snapshot_timeout: Duration,
-    /// Bytes of a piece in which snapshots are made and sent.
+    #[serde(deserialize_with = "within::<1, { 4 * MIB }, _, _>")]
     pub snapshot_chunk_bytes: u64,
     /// The most bytes of snapshots that a node sends in a second; 0: any.
+    #[serde(deserialize_with = "within::<1, TIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_bytes_per_second: u64,
-    /// When a piece of which nothing is heard is taken to be lost.
+    /// When a snapshot transfer without an answer counts as lost.
+    #[serde(with = "form")]
+    pub snapshot_timeout: Duration,
+    /// When a chunk without an answer counts as lost.
+    #[serde(with = "form")]
     pub snapshot_patience: Duration,
-    /// How much may wait.
-    pub limits: Limits,
+    /// The leader is to be a node of the highest priority.
+    #[serde(deserialize_with = "within::<0, { raft_core::MAX_PRIORITY as i64 }, _, _>")]
+    pub priority: u32,
+    /// Overrides of the election timeout for some nodes: they script who campaigns first.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub election_timeout_of: BTreeMap<NodeId, Range<Duration>>,
+    /// Overrides of the priority for some nodes.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub priority_of: BTreeMap<NodeId, u32>,
 }
 
-/// How much may wait in a node, and for how long; see [`raft_core::Config`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The limits of a node's queues; see [`raft_core::Config`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Limits {
-    /// How long a leader's write may take before it hands leadership over.
+    /// How long a leader's write may take before it transfers leadership.
+    #[serde(with = "form")]
     pub max_write_stall: Duration,
-    /// The most bytes of entries on their way to a peer; one append always fits.
+    /// The most bytes of entries in flight to a peer; one append always fits.
     pub max_inflight_bytes: u64,
     /// From so many bytes of uncommitted entries on, a leader rejects commands.
     pub max_uncommitted_bytes: u64,
@@ -113,114 +160,176 @@ pub struct Limits {
     pub max_unpersisted_bytes: u64,
     /// The most bytes of entries that the state machine has not applied yet; one entry always fits.
     pub max_apply_bytes: u64,
-    /// The most bytes appended while the log behind a snapshot on its way is kept.
+    /// The most bytes appended while the log behind a snapshot in flight is kept.
     pub max_retained_bytes: u64,
     /// From so many waiting reads on, a leader rejects reads.
     pub max_pending_reads: usize,
 }
 
+impl RaftSettings {
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            max_write_stall: self.max_write_stall,
+            max_inflight_bytes: self.max_inflight_bytes,
+            max_uncommitted_bytes: self.max_uncommitted_bytes,
+            max_unpersisted_bytes: self.max_unpersisted_bytes,
+            max_apply_bytes: self.max_apply_bytes,
+            max_retained_bytes: self.max_retained_bytes,
+            max_pending_reads: self.max_pending_reads,
+        }
+    }
+}
+
 /// What a node finds on its disk at its first start, instead of a founder's first record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub struct InitialState {
-    /// Its term; at least the log's last term.
+    /// At least the log's last term, which it is if the file does not say.
+    #[serde(default, with = "form")]
     pub term: Term,
     /// Its vote in that term.
+    #[serde(default, with = "form")]
     pub voted_for: Option<NodeId>,
     /// The terms of its log from index 1. Entry 1 is the configuration (term 1), all others are no-ops.
+    #[serde(with = "form")]
     pub log: Vec<Term>,
 }
 
-/// How a link behaves. Probabilities are in parts per million, integers, because no decision uses floats.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a link behaves. Delays are drawn uniformly.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct NetworkModel {
-    /// One-way delay, drawn uniformly. Unequal delays reorder messages.
+    /// One-way delay. Unequal delays reorder messages.
+    #[serde(with = "form")]
     pub delay: Range<Duration>,
-    /// Probability that a message is lost.
+    #[serde(rename = "loss", with = "ppm")]
     pub loss_ppm: u32,
-    /// Probability that a message is delivered twice; the copy is delayed by up to `duplicate_delay` more.
+    #[serde(rename = "duplicate", with = "ppm")]
     pub duplicate_ppm: u32,
-    /// How much later a copy may arrive.
+    /// How much later than the message its copy may arrive.
+    #[serde(with = "form")]
     pub duplicate_delay: Range<Duration>,
-    /// Probability that a message is delayed by `reorder_delay` more, so that later ones overtake it.
+    /// Probability that a message is delayed by `reorder_delay` more, so that later ones arrive before it.
+    #[serde(rename = "reorder", with = "ppm")]
     pub reorder_ppm: u32,
-    /// How much.
+    #[serde(with = "form")]
     pub reorder_delay: Range<Duration>,
-    /// Probability that a node's transport finds out when a message is lost, and says that the peer cannot be reached.
+    /// Probability that a node's transport notices the loss of a message, and reports that the peer cannot be reached.
+    #[serde(rename = "unreachable", with = "ppm")]
     pub unreachable_ppm: u32,
-    /// How much longer than a message a piece of a snapshot takes, drawn uniformly.
+    /// How much longer than a message a chunk of a snapshot takes.
+    #[serde(with = "form")]
     pub snapshot_transfer: Range<Duration>,
-    /// Probability that a piece of a snapshot is lost, beside that of every message.
+    /// Probability that a chunk of a snapshot is lost, beside that of every message.
+    #[serde(rename = "snapshot_loss", with = "ppm")]
     pub snapshot_loss_ppm: u32,
 }
 
 /// How a disk behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct DiskModel {
     /// How long a write and its sync take, drawn uniformly.
+    #[serde(with = "form")]
     pub latency: Range<Duration>,
-    /// The size of a log segment in bytes.
+    /// The size of a log segment.
+    #[serde(deserialize_with = "within::<4096, GIB, _, _>")]
     pub segment_bytes: u64,
-    /// For how many bytes of records a node keeps room ahead; 0: for none, and it ends when a write finds the disk full.
+    /// How many bytes of records a node preallocates; 0: none, and the node stops when a write finds the disk full.
+    #[serde(deserialize_with = "within::<4096, GIB, _, _>", skip_serializing_if = "is_default")]
     pub reserve_bytes: u64,
 }
 
-/// How a node's process takes what arrives.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How a node's process takes its inputs.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ProcessModel {
-    /// Probability that its thread is at something when an input arrives: it takes that one later, with all that has
-    /// arrived by then.
+    /// Probability that its thread is busy when an input arrives: it takes that one later, with all that has arrived by
+    /// then.
+    #[serde(rename = "busy", with = "ppm")]
     pub busy_ppm: u32,
     /// How long, drawn uniformly.
+    #[serde(rename = "busy_for", with = "form")]
     pub busy: Range<Duration>,
-    /// How much waits at most meanwhile.
-    pub inbox: InboxLimits,
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
+    pub max_messages: usize,
+    #[serde(deserialize_with = "within::<1, GIB, _, _>")]
+    pub max_message_bytes: u64,
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
+    pub max_requests: usize,
+    #[serde(deserialize_with = "within::<1, GIB, _, _>")]
+    pub max_request_bytes: u64,
+}
+
+impl ProcessModel {
+    /// How much waits at most while the thread is busy.
+    pub const fn inbox(&self) -> InboxLimits {
+        let Self { max_messages, max_message_bytes, max_requests, max_request_bytes, .. } = *self;
+        InboxLimits { max_messages, max_message_bytes, max_requests, max_request_bytes }
+    }
 }
 
 /// What clients do.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ClientModel {
-    /// How many; each has one operation open at a time, a session, and retries with the same sequence number.
+    /// Each has one operation open at a time, a session, and retries with the same sequence number.
+    #[serde(deserialize_with = "within::<0, 64, _, _>")]
     pub count: u64,
     /// The pause between two operations of a client, drawn uniformly.
+    #[serde(with = "form")]
     pub think: Range<Duration>,
     /// After this long without an answer a client tries another node (the same operation, the same number).
+    #[serde(with = "form")]
     pub retry_after: Duration,
     /// After this long it gives the operation up as unknown and goes on under a new client number.
+    #[serde(with = "form")]
     pub give_up_after: Duration,
     /// How many different keys.
+    #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     pub keys: u64,
-    /// The weights of get, put, cas, delete.
-    pub mix: [u32; 4],
-    /// What they want of several keys at once, and of keys that go by themselves.
-    pub several: SeveralModel,
-    /// How gets are asked for.
+    pub mix: Mix,
+    /// Probability that a put has a time to live.
+    #[serde(rename = "ttl_share", with = "ppm")]
+    pub ttl_ppm: u32,
+    /// How long that is, drawn uniformly.
+    #[serde(with = "form")]
+    pub ttl: Range<Duration>,
     pub reads: ClientReads,
     /// When clients begin.
+    #[serde(with = "form")]
     pub start: Duration,
 }
 
-/// What clients want beyond one key at a time that stays until it is removed. Nothing, unless asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SeveralModel {
-    /// The weight of ranges, beside those of `mix`.
+/// The weights of the operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Mix {
+    pub get: u32,
+    pub put: u32,
+    pub cas: u32,
+    pub delete: u32,
     pub range: u32,
-    /// The weight of transactions.
     pub txn: u32,
-    /// Probability that a put brings a time to live along.
-    pub ttl_ppm: u32,
-    /// How long that is, drawn uniformly.
-    pub ttl: Range<Duration>,
+}
+
+impl Mix {
+    pub const fn weights(self) -> [u32; 6] {
+        [self.get, self.put, self.cas, self.delete, self.range, self.txn]
+    }
 }
 
 impl ClientModel {
-    /// Whether a history of operations on single keys, which nothing but they change, tells all that clients do.
+    /// Whether a history of operations on single keys shows all that changes them: no ranges, no transactions, no keys that
+    /// expire.
     pub const fn has_history(&self) -> bool {
-        self.several.range == 0 && self.several.txn == 0 && self.several.ttl_ppm == 0
+        self.mix.range == 0 && self.mix.txn == 0 && self.ttl_ppm == 0
     }
 }
 
 /// How clients ask for their reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ClientReads {
     /// Confirmed by a round ([`raft_core::ReadMode::Safe`]).
     #[default]
@@ -234,90 +343,40 @@ pub enum ClientReads {
 /// A scripted step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// When.
     pub trigger: Trigger,
-    /// What.
     pub action: StepAction,
 }
 
-/// When a step is carried out.
+/// When a step runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
     /// At this true time.
     At(Duration),
-    /// As soon as this holds, after all earlier `When` steps have been carried out, plus a delay. Once.
-    When {
-        /// The state waited for.
-        condition: Condition,
-        /// How much later.
-        after: Duration,
-    },
+    /// As soon as the condition holds, after all earlier `When` steps have run, plus a delay. Once.
+    When { condition: Condition, after: Duration },
 }
 
-/// A state a `[[when]]` step waits for.
+/// A state a `[[when]]` step waits for. Where a node is optional, none means any node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
-    /// The node (any, if none) has this role, in a term of at least `min_term`.
-    Role {
-        /// Which node.
-        node: Option<NodeId>,
-        /// The role.
-        role: RoleKind,
-        /// The lowest term.
-        min_term: Term,
-    },
-    /// The node (any, if none) holds an entry of this index and this term (any, if none).
-    Holds {
-        /// Which node.
-        node: Option<NodeId>,
-        /// The index.
-        index: LogIndex,
-        /// The term.
-        term: Option<Term>,
-    },
-    /// The node (any, if none) has committed up to this index.
-    Committed {
-        /// Which node.
-        node: Option<NodeId>,
-        /// The index.
-        index: LogIndex,
-    },
+    /// The node has this role, in a term of at least `min_term`.
+    Role { node: Option<NodeId>, role: RoleKind, min_term: Term },
+    /// The node has an entry of this index and this term (any, if none) in its log.
+    Holds { node: Option<NodeId>, index: LogIndex, term: Option<Term> },
+    /// The node has committed up to this index.
+    Committed { node: Option<NodeId>, index: LogIndex },
     /// A leader has asked its disk for an entry of its own term, no earlier than term `min_term`.
-    LeaderAppended {
-        /// Which node.
-        node: Option<NodeId>,
-        /// The lowest term.
-        min_term: Term,
-    },
-    /// This node has voted for this candidate (the vote may not be durable yet).
-    VotedFor {
-        /// Which node (any, if none).
-        node: Option<NodeId>,
-        /// The candidate.
-        candidate: NodeId,
-    },
-    /// This configuration is decided, and nothing newer.
-    Decided {
-        /// The configuration.
-        seats: Seats,
-    },
-    /// The node (any, if none) acts on a joint configuration, decided or not.
-    Joint {
-        /// Which node.
-        node: Option<NodeId>,
-    },
-    /// The newest snapshot of the node (any, if none) covers this index.
-    Snapshot {
-        /// Which node.
-        node: Option<NodeId>,
-        /// The index.
-        index: LogIndex,
-    },
-    /// A leader has a snapshot on its way to this node (any, if none).
-    SendingSnapshot {
-        /// To which node.
-        to: Option<NodeId>,
-    },
+    LeaderAppended { node: Option<NodeId>, min_term: Term },
+    /// The node has voted for this candidate (the vote may not be durable yet).
+    VotedFor { node: Option<NodeId>, candidate: NodeId },
+    /// This configuration is committed, and nothing newer.
+    Decided { seats: Seats },
+    /// The node acts on a joint configuration, committed or not.
+    Joint { node: Option<NodeId> },
+    /// The newest snapshot of the node covers this index.
+    Snapshot { node: Option<NodeId>, index: LogIndex },
+    /// A leader is sending a snapshot to this node (any, if none).
+    SendingSnapshot { to: Option<NodeId> },
 }
 
 /// What a step does.
@@ -325,9 +384,7 @@ pub enum Condition {
 pub enum StepAction {
     /// Ends processes.
     Crash {
-        /// Whose.
         nodes: Targets,
-        /// How.
         crash: CrashKind,
         /// Not now, but after this many outputs of the node's next call that has any (0 = before the first).
         after_actions: Option<u32>,
@@ -335,130 +392,66 @@ pub enum StepAction {
         keep: Keep,
     },
     /// Starts processes that are down.
-    Restart {
-        /// Whose.
-        nodes: Targets,
-    },
+    Restart { nodes: Targets },
     /// Cuts these links, all at once.
-    Cut {
-        /// The links.
-        links: Vec<Links>,
-    },
+    Cut { links: Vec<Links> },
     /// Lets only nodes of the same group talk. A node in no group is alone.
-    Partition {
-        /// The groups.
-        groups: Vec<BTreeSet<NodeId>>,
-    },
+    Partition { groups: Vec<BTreeSet<NodeId>> },
     /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
-    Drop {
-        /// The kind.
-        kind: String,
-        /// Senders.
-        from: Targets,
-        /// Receivers.
-        to: Targets,
-    },
+    Drop { kind: String, from: Targets, to: Targets },
     /// Replaces a link model until healed.
     Network(NetworkModel),
     /// Replaces the disk latency of some nodes until healed.
-    DiskLatency {
-        /// Whose.
-        nodes: Targets,
-        /// The latency.
-        latency: Range<Duration>,
-    },
-    /// Damages what is durable on disks; nobody is told.
-    Damage {
-        /// Whose.
-        nodes: Targets,
-        /// [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
-        fault: Fault,
-    },
-    /// Has calls to disks fail: once, or, without space, until healed.
+    DiskLatency { nodes: Targets, latency: Range<Duration> },
+    /// Damages what is durable on disks, without a notification: [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
+    Damage { nodes: Targets, fault: Fault },
+    /// Makes calls to disks fail: once, or, without space, until healed.
     InjectedError {
-        /// Whose.
         nodes: Targets,
-        /// How.
         error: InjectedError,
         /// After how many more calls that can fail so.
         after_calls: u64,
     },
-    /// Has clocks run fast or slow until healed. What they show stays; how fast it grows changes.
+    /// Makes clocks run fast or slow until healed. What they show stays; how fast it grows changes.
     Drift {
-        /// Whose.
         nodes: Targets,
         /// How much too fast in parts per million; below 0 too slow.
         ppm: i32,
     },
-    /// Stands processes still: they are called for nothing until resumed, and what arrives waits.
-    Pause {
-        /// Whose.
-        nodes: Targets,
-    },
-    /// Lets paused processes go on.
-    Resume {
-        /// Whose.
-        nodes: Targets,
-    },
-    /// Tells nodes to campaign.
-    Campaign {
-        /// Which.
-        nodes: Targets,
-    },
-    /// Tells nodes to take a snapshot.
-    TakeSnapshot {
-        /// Which.
-        nodes: Targets,
-    },
+    /// Pauses processes: they are not called until resumed, and their inputs wait.
+    Pause { nodes: Targets },
+    /// Resumes paused processes.
+    Resume { nodes: Targets },
+    /// Starts elections.
+    Campaign { nodes: Targets },
+    /// Makes nodes take a snapshot.
+    TakeSnapshot { nodes: Targets },
     /// A put by a client made for this step, sent to this node only, without retries.
-    Put {
-        /// To whom.
-        node: Targets,
-        /// The key.
-        key: String,
-        /// The value.
-        value: String,
-    },
+    Put { node: Targets, key: String, value: String },
     /// A get, likewise.
-    Get {
-        /// From whom.
-        node: Targets,
-        /// The key.
-        key: String,
-    },
-    /// Has the operator change the configuration (Raft §6).
-    Change {
-        /// The steps of one change.
-        steps: Vec<SeatChange>,
-    },
-    /// Has the operator hand leadership over (Thesis §3.10).
-    Transfer {
-        /// To whom; none: to whom the leader thinks best.
-        to: Option<NodeId>,
-    },
+    Get { node: Targets, key: String },
+    /// The operator changes the configuration, all steps at once (Raft §6).
+    Change { steps: Vec<SeatChange> },
+    /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
+    Transfer { to: Option<NodeId> },
     /// Checks something now; if it does not hold the run fails (exit 2).
     Expect(Expectations),
 }
 
-/// All links from one set of nodes to another.
+/// All links from one set of nodes to another, and unless they are one-way the links back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Links {
-    /// Senders.
     pub from: Targets,
-    /// Receivers.
     pub to: Targets,
-    /// Whether the links back are not meant.
     pub one_way: bool,
 }
 
-/// Which nodes a step means, decided when it is carried out.
+/// Which nodes a step means, decided when it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
-    /// These.
     Nodes(BTreeSet<NodeId>),
-    /// All.
     All,
     /// The leader of the highest term, if any node leads.
     Leader,
@@ -469,75 +462,108 @@ pub enum Targets {
 }
 
 /// What a power loss leaves of the operations that were not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Keep {
     /// Drawn: any prefix or subset the fsync barriers allow, the last write perhaps torn.
     Random,
-    /// Nothing.
     Nothing,
-    /// Everything.
     Everything,
     /// The outcome of this number, of all there are ([`PowerCase`](crate::world::disk::PowerCase)); no step can say this.
+    #[serde(skip)]
     Case(u64),
 }
 
 /// How the crashes of a scripted run are enumerated.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Enumeration {
     /// How much later a node that has crashed is started again.
+    #[serde(default = "Enumeration::restart_after", with = "form")]
     pub restart_after: Duration,
-    /// Crashes strike up to here, so that the last branch has time to heal.
+    /// Crashes are injected up to here, so that the last branch has time to heal.
+    #[serde(with = "form")]
     pub until: Duration,
     /// How much longer than in the run a thread takes, one at a time; zero: none does.
+    #[serde(default, with = "form")]
     pub slow_for: Duration,
     /// How many crash points are run unless all are asked for: evenly over the run.
+    #[serde(default = "Enumeration::sample", deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub sample: u64,
 }
 
+impl Enumeration {
+    const fn restart_after() -> Duration {
+        Duration::from_millis(50)
+    }
+
+    const fn sample() -> u64 {
+        100
+    }
+}
+
 /// Random faults of a swarm run: each *feature* is left out of a run with probability one half, its intensity drawn.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
 pub struct SwarmModel {
     /// Which features may be drawn.
+    #[serde(with = "form")]
     pub features: BTreeSet<Feature>,
     /// The mean time between two faults.
+    #[serde(with = "form")]
     pub mean_interval: Duration,
     /// From when on no new fault begins and a majority is healed for good, for the liveness check.
+    #[serde(with = "form")]
     pub heal_at: Duration,
 }
 
 /// What must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Expectations {
     /// This node leads (any node, for an empty set).
+    #[serde(with = "form")]
     pub leader: Option<BTreeSet<NodeId>>,
-    /// No node leads.
+    #[serde(skip_serializing_if = "is_default")]
     pub no_leader: bool,
-    /// All members of the decided configuration that are up have the same log and have applied all of it.
+    /// All members of the committed configuration that are up have the same log and have applied all of it.
+    #[serde(skip_serializing_if = "is_default")]
     pub converged: bool,
-    /// At least this index is committed on every member of the decided configuration that is up.
-    pub committed: Option<LogIndex>,
-    /// Some leader has committed something during the last so long.
-    pub committed_within: Option<Duration>,
-    /// Nobody has committed anything during the last so long: what a story expects where liveness is lost.
-    pub stalled_for: Option<Duration>,
-    /// This configuration is decided, and nothing newer.
-    pub configuration: Option<Seats>,
-    /// The terms of these nodes' logs from index 1 start like this.
-    pub logs: BTreeMap<NodeId, Vec<Term>>,
-    /// The logs of these nodes end at this index, with an entry of this term (any, if none).
-    pub last: BTreeMap<NodeId, (LogIndex, Option<Term>)>,
-    /// The newest snapshots of these nodes cover at least this.
-    pub snapshot: BTreeMap<NodeId, LogIndex>,
-    /// Whoever leads has nothing on its way to anybody: every window is open, and no snapshot is being sent. And nothing
-    /// that a limit bounds waits in a member that is up.
+    /// A leader has nothing in flight: every window is open, and no snapshot is being sent. And no queue that a limit bounds
+    /// has anything in a member that is up.
+    #[serde(skip_serializing_if = "is_default")]
     pub idle: bool,
+    /// At least this index is committed on every member of the committed configuration that is up.
+    #[serde(with = "form")]
+    pub committed: Option<LogIndex>,
+    /// This configuration is committed, and nothing newer.
+    #[serde(with = "form")]
+    pub configuration: Option<Seats>,
     /// The highest term is at least this.
+    #[serde(with = "form")]
     pub min_term: Option<Term>,
     /// The highest term is at most this.
+    #[serde(with = "form")]
     pub max_term: Option<Term>,
-    /// These `sometimes` marks were reached in the run, over all its seeds.
-    pub sometimes: BTreeSet<String>,
+    /// Some leader has committed something during the last so long.
+    #[serde(with = "form")]
+    pub committed_within: Option<Duration>,
+    /// No node has committed anything during the last so long: what a scenario expects where liveness is lost.
+    #[serde(with = "form")]
+    pub stalled_for: Option<Duration>,
     /// After the last fault a leader, a fresh commit and convergence come within this many election timeouts
     /// (multiples of `election_timeout.end`).
     pub heals_within: Option<u32>,
+    /// These `sometimes` marks were reached in the run, over all its seeds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sometimes: BTreeSet<String>,
+    /// The terms of these nodes' logs from index 1 start like this.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub logs: BTreeMap<NodeId, Vec<Term>>,
+    /// The logs of these nodes end at this index, with an entry of this term (any, if none).
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub last: BTreeMap<NodeId, (LogIndex, Option<Term>)>,
+    /// The newest snapshots of these nodes cover at least this.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub snapshot: BTreeMap<NodeId, LogIndex>,
 }

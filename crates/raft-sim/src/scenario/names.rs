@@ -1,12 +1,7 @@
-//! The words of a scenario file for the model's small enums. One table for reading and writing each.
+//! The names of roles and messages in a scenario file.
 
-use super::model::ClientReads;
 use crate::world::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
-
-/// How clients may read.
-pub(crate) const READS: [(ClientReads, &str); 3] =
-    [(ClientReads::Safe, "safe"), (ClientReads::Lease, "lease"), (ClientReads::Mixed, "mixed")];
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [
     (RoleKind::Follower, "follower"),
@@ -32,11 +27,8 @@ pub(crate) const MESSAGE_KINDS: [&str; 10] = [
 
 /// The value of this name in a table, or what is wrong with the name.
 pub(crate) fn named<T: Copy>(table: &[(T, &'static str)], what: &str, text: &str) -> Result<T, String> {
-    let found = table.iter().find(|(_, name)| *name == text);
-    let names = table.iter().map(|(_, name)| *name);
-    found
-        .map(|(value, _)| *value)
-        .ok_or_else(|| format!("unknown {what} `{text}`{}", super::suggest::hint(text, names)))
+    let found = table.iter().find(|(_, name)| *name == text).map(|(value, _)| *value);
+    found.ok_or_else(|| super::suggest::unknown(what, text, table.iter().map(|(_, name)| *name)))
 }
 
 /// The name of this value in a table that holds all values.

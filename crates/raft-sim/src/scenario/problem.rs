@@ -1,19 +1,19 @@
-//! What is wrong with a scenario file, said so that the reader can mend it: file, line, field, and what would be right.
+//! Problems of a scenario file: line, field, what was expected and what was found.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// The line, from 1.
     pub line: usize,
     /// The field, as `raft.election_timeout` or `at[2].kill` (counted from 0); empty for the file as a whole.
     pub field: String,
-    /// What is wrong, and a suggestion if there is one.
+    /// What was expected and what was found, or a suggestion.
     pub message: String,
 }
 
-/// Everything found wrong with one file, in the order of its lines. Never empty.
+/// All problems of one file, in the order of its lines. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     /// The file.

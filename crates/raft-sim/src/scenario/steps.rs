@@ -1,342 +1,374 @@
-//! `[[at]]` and `[[when]]`: the steps of a scripted story, each a moment and one action.
+//! `[[at]]` and `[[when]]`: steps as a file has them, one key for each action, condition and option.
 
-use super::fields::{Fields, Value};
-use super::model::{Condition, Keep, Links, Scenario, Step, StepAction, Targets, Trigger};
-use super::names::{MESSAGE_KINDS, ROLES, named};
-use super::parse::{self, Moment, duration, duration_range, set};
-use super::{changes, suggest, targets, units};
+use super::document::Document;
+use super::forms::{AnyNode, F, MessageKind, Put, some_within};
+use super::model::{Condition, Expectations, Keep, Links, NetworkModel, Scenario, Step, StepAction, Targets, Trigger};
+use super::{changes, check, units};
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
-use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
+use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
+use toml::Spanned;
+use toml::de::DeValue;
 
 /// The actions; a step has exactly one.
-const ACTIONS: [&str; 27] = [
-    "kill",
-    "power_loss",
-    "wipe",
-    "disk_rolled_back",
-    "bit_rot",
-    "misdirected_write",
-    "eio",
-    "enospc",
-    "fsync_failed",
-    "restart",
-    "cut",
-    "isolate",
-    "partition",
-    "heal",
-    "drop",
-    "network",
-    "slow_disk",
-    "drift",
-    "pause",
-    "resume",
-    "campaign",
-    "take_snapshot",
-    "put",
-    "get",
-    "change",
-    "transfer",
-    "expect",
-];
+const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
+                       restart, cut, isolate, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
+                       take_snapshot, put, get, change, transfer, expect";
 
-/// The states a `[[when]]` step can wait for; it has exactly one.
-const CONDITIONS: [&str; 10] = [
-    "leader",
-    "role",
-    "holds",
-    "committed",
-    "leader_appended",
-    "voted_for",
-    "decided",
-    "joint",
-    "snapshot",
-    "sending_snapshot",
-];
+/// The conditions; a `[[when]]` step has exactly one.
+const CONDITIONS: &str =
+    "leader, role, holds, committed, leader_appended, voted_for, decided, joint, snapshot, sending_snapshot";
 
-/// Fields that say more about an action or a condition.
-const OPTIONS: [&str; 11] =
-    ["after_actions", "after_calls", "call", "keep", "on", "latency", "ppm", "to", "node", "min_term", "after"];
-
-/// All steps of a file: first those with a time, then those that wait for a state, each kind in the file's order.
-pub(crate) fn steps(root: &mut Fields<'_, '_>, scenario: &Scenario) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for value in list(root, "at") {
-        let Some(mut fields) = value.table() else { continue };
-        let time = fields.require("time").and_then(|time| {
-            let at = duration(&time)?;
-            if at > scenario.duration {
-                time.problem(format!("is after the end of the run, {}", units::show(scenario.duration)));
-            }
-            Some(Trigger::At(at))
-        });
-        steps.extend(step(fields, time, scenario));
+/// The fields that say more about an action or a condition.
+fn options(name: &str) -> &'static [&'static str] {
+    match name {
+        "kill" | "wipe" | "disk_rolled_back" => &["after_actions"],
+        "power_loss" => &["after_actions", "keep"],
+        "eio" => &["after_calls", "call"],
+        "fsync_failed" => &["after_calls"],
+        "drop" => &["on"],
+        "slow_disk" => &["latency"],
+        "drift" => &["ppm"],
+        "put" | "get" => &["to"],
+        "leader" | "leader_appended" => &["min_term"],
+        "role" => &["node", "min_term"],
+        "holds" | "committed" | "voted_for" | "snapshot" => &["node"],
+        _ => &[],
     }
-    for value in list(root, "when") {
-        let Some(mut fields) = value.table() else { continue };
-        let condition = condition(&mut fields, scenario.nodes);
-        let after = fields.get("after").and_then(|value| duration(&value)).unwrap_or(Duration::ZERO);
-        let trigger = condition.map(|condition| Trigger::When { condition, after });
-        steps.extend(step(fields, trigger, scenario));
+}
+
+/// Those of them that have to be there.
+const NEEDED: [&str; 3] = ["latency", "ppm", "to"];
+
+type Maybe<T> = Option<F<T>>;
+
+/// A step as a file has it.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub(crate) struct StepForm {
+    time: Maybe<Duration>,
+    leader: Maybe<AnyNode>,
+    role: Maybe<RoleKind>,
+    holds: Maybe<(LogIndex, Option<Term>)>,
+    committed: Maybe<LogIndex>,
+    leader_appended: Maybe<AnyNode>,
+    voted_for: Maybe<NodeId>,
+    decided: Maybe<changes::Seats>,
+    joint: Maybe<AnyNode>,
+    snapshot: Maybe<LogIndex>,
+    sending_snapshot: Maybe<AnyNode>,
+    node: Maybe<AnyNode>,
+    min_term: Maybe<Term>,
+    after: Maybe<Duration>,
+    kill: Maybe<Targets>,
+    power_loss: Maybe<Targets>,
+    wipe: Maybe<Targets>,
+    disk_rolled_back: Maybe<Targets>,
+    bit_rot: Maybe<Targets>,
+    misdirected_write: Maybe<Targets>,
+    eio: Maybe<Targets>,
+    enospc: Maybe<Targets>,
+    fsync_failed: Maybe<Targets>,
+    restart: Maybe<Targets>,
+    cut: Maybe<Vec<Links>>,
+    isolate: Maybe<Targets>,
+    partition: Maybe<Vec<BTreeSet<NodeId>>>,
+    heal: Option<bool>,
+    drop: Maybe<MessageKind>,
+    slow_disk: Maybe<Targets>,
+    drift: Maybe<Targets>,
+    pause: Maybe<Targets>,
+    resume: Maybe<Targets>,
+    campaign: Maybe<Targets>,
+    take_snapshot: Maybe<Targets>,
+    put: Maybe<Put>,
+    get: Option<String>,
+    change: Maybe<Vec<changes::SeatChange>>,
+    transfer: Maybe<AnyNode>,
+    #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
+    after_actions: Option<u32>,
+    #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
+    after_calls: Option<u64>,
+    call: Option<Call>,
+    keep: Option<Keep>,
+    on: Maybe<Links>,
+    latency: Maybe<Range<Duration>>,
+    /// From ten times too slow to ten times too fast.
+    #[serde(deserialize_with = "some_within::<-900_000, 9_000_000, _, _>")]
+    ppm: Option<i32>,
+    to: Maybe<Targets>,
+    network: Option<NetworkModel>,
+    expect: Option<Expectations>,
+}
+
+/// Which calls an error of the device makes fail.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    Read,
+    Write,
+}
+
+/// All steps of a file: first those with a time, then those that wait for a condition, each kind in the file's order.
+pub(crate) fn read(document: &mut Document<'_>, scenario: &Scenario) -> Vec<Step> {
+    let usual = document.table().remove("network").map(Spanned::into_inner);
+    let mut steps = Vec::new();
+    for list in ["at", "when"] {
+        for (place, mut item) in document.items(list).into_iter().enumerate() {
+            // What a step's network does not say is as in the scenario.
+            if let DeValue::Table(step) = item.get_mut()
+                && let Some(DeValue::Table(network)) = step.get_mut("network").map(Spanned::get_mut)
+                && let Some(DeValue::Table(usual)) = usual.as_ref()
+            {
+                for (key, value) in usual {
+                    network.entry(key.clone()).or_insert(value.clone());
+                }
+            }
+            if let Some(form) = document.read::<StepForm>(item, &[]) {
+                steps.extend(step(document, &format!("{list}[{place}]"), form, scenario));
+            }
+        }
     }
     steps
 }
 
-fn list<'r, 't>(root: &mut Fields<'r, 't>, name: &'static str) -> Vec<Value<'r, 't>> {
-    root.get(name).and_then(|value| value.list("steps such as [[at]]")).unwrap_or_default()
+fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scenario) -> Option<Step> {
+    let is_timed = path.starts_with("at");
+    let action_name = only(document, path, "action", ACTIONS);
+    let condition_name = if is_timed { "time" } else { only(document, path, "condition", CONDITIONS) };
+    let trigger = if is_timed { "time" } else { "after" };
+    let options: Vec<&str> = options(action_name).iter().chain(options(condition_name)).copied().collect();
+    for needed in options.iter().filter(|name| NEEDED.contains(name)).chain(is_timed.then_some(&"time")) {
+        document.require(&format!("{path}.{needed}"));
+    }
+    let mut known = vec![action_name, condition_name, trigger];
+    known.extend(&options);
+    // Two actions or two conditions are a problem already: each of them alone is none.
+    for (name, names) in [(action_name, ACTIONS), (condition_name, CONDITIONS)] {
+        known.extend(names.split(", ").filter(|_| name.is_empty()));
+    }
+    for key in document.keys(path) {
+        if !known.contains(&key.as_str()) {
+            document.problem(&format!("{path}.{key}"), format!("`{key}` does not go with the other fields here"));
+        }
+    }
+    check_values(document, path, &form, scenario.duration);
+    let trigger = if is_timed {
+        Trigger::At(form.time.as_ref()?.0)
+    } else {
+        let after = form.after.as_ref().map_or(Duration::ZERO, |F(after)| *after);
+        Trigger::When { condition: condition(&form, condition_name)?, after }
+    };
+    Some(Step { trigger, action: action(form, action_name)? })
 }
 
-fn step(mut fields: Fields<'_, '_>, trigger: Option<Trigger>, scenario: &Scenario) -> Option<Step> {
-    let present = fields.present(&ACTIONS);
-    let action = match present.as_slice() {
-        [name] => fields.get(name).and_then(|value| action(name, &value, &mut fields, scenario)),
-        [] => {
-            fields.problem(format!("has no action; an action is one of {}", ACTIONS.join(", ")));
-            None
-        }
+/// Which of these names the step has; empty if none, or two.
+fn only(document: &mut Document<'_>, path: &str, what: &str, names: &'static str) -> &'static str {
+    let keys = document.keys(path);
+    let found: Vec<&str> = names.split(", ").filter(|name| keys.iter().any(|key| key == name)).collect();
+    match found.as_slice() {
+        [one] => return one,
+        [] => document.problem(path, format!("has no {what}: write one of {names}")),
         [_, second, ..] => {
-            fields.problem_with(second, format!("a step has one action, this one has {}", present.join(" and ")));
-            return None;
+            let message = format!("a step has one {what}, this one has {}", found.join(" and "));
+            document.problem(&format!("{path}.{second}"), message);
         }
-    };
-    let words = ACTIONS.iter().chain(&CONDITIONS).chain(&OPTIONS).chain(&["time"]);
-    fields.finish_within(&words.copied().collect::<Vec<_>>());
-    trigger.zip(action).map(|(trigger, action)| Step { trigger, action })
+    }
+    ""
 }
 
-fn whom(value: &Value<'_, '_>, nodes: u64) -> Option<Targets> {
-    value.read("nodes such as \"leader\" or \"n1 n2\"", |text| targets::targets(text, nodes))
-}
-
-fn action(name: &str, value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, scenario: &Scenario) -> Option<StepAction> {
-    let nodes = scenario.nodes;
-    match name {
-        "kill" => crash(CrashKind::Kill, whom(value, nodes), fields),
-        "power_loss" => crash(CrashKind::PowerLoss, whom(value, nodes), fields),
-        "wipe" => crash(CrashKind::DiskLoss, whom(value, nodes), fields),
-        "disk_rolled_back" => crash(CrashKind::DiskRollback, whom(value, nodes), fields),
-        "bit_rot" => Some(StepAction::Damage { nodes: whom(value, nodes)?, fault: Fault::BitRot }),
-        "misdirected_write" => Some(StepAction::Damage { nodes: whom(value, nodes)?, fault: Fault::MisdirectedWrite }),
-        "eio" => {
-            let call = fields.get("call").and_then(|value| value.read("`read` or `write`", call_that_fails));
-            error(call.unwrap_or(InjectedError::WriteError), whom(value, nodes), fields)
-        }
-        "enospc" => Some(StepAction::InjectedError {
-            nodes: whom(value, nodes)?,
-            error: InjectedError::NoSpace,
-            after_calls: 0,
-        }),
-        "fsync_failed" => error(InjectedError::FailedSync, whom(value, nodes), fields),
-        "restart" => Some(StepAction::Restart { nodes: whom(value, nodes)? }),
-        "cut" => cut(value, nodes),
-        "isolate" => {
-            let links = Links { from: whom(value, nodes)?, to: Targets::All, one_way: false };
-            Some(StepAction::Cut { links: vec![links] })
-        }
-        "partition" => {
-            let groups = value.read("groups such as \"n1 n2 | n3\"", |text| targets::groups(text, nodes))?;
-            Some(StepAction::Partition { groups })
-        }
-        "heal" => {
-            if !value.boolean()? {
-                value.problem("can only be true");
-            }
-            Some(StepAction::Heal)
-        }
-        "drop" => drop_kind(value, fields, nodes),
-        "network" => {
-            let mut model = scenario.network.clone();
-            let mut inner = value.table()?;
-            parse::network(&mut inner, &mut model);
-            inner.finish();
-            Some(StepAction::Network(model))
-        }
-        "slow_disk" => {
-            let latency = fields.require("latency").and_then(|value| duration_range(&value));
-            Some(StepAction::DiskLatency { nodes: whom(value, nodes)?, latency: latency? })
-        }
-        "drift" => drift(whom(value, nodes), fields),
-        "pause" => Some(StepAction::Pause { nodes: whom(value, nodes)? }),
-        "resume" => Some(StepAction::Resume { nodes: whom(value, nodes)? }),
-        "campaign" => Some(StepAction::Campaign { nodes: whom(value, nodes)? }),
-        "take_snapshot" => Some(StepAction::TakeSnapshot { nodes: whom(value, nodes)? }),
-        "put" => put(value, fields, nodes),
-        "get" => get(value, fields, nodes),
-        "change" => {
-            let steps = value.read("a change such as \"add n4\"", |text| changes::change(text, nodes))?;
-            Some(StepAction::Change { steps })
-        }
-        "transfer" => {
-            let to = value.read("\"any\" or a node such as \"n2\"", |text| any(text, nodes))?;
-            Some(StepAction::Transfer { to })
-        }
-        _ => {
-            let mut inner = value.table()?;
-            let expect = parse::expectations(&mut inner, nodes, Moment::Step);
-            inner.finish_within(&["sometimes", "heals_within"]);
-            Some(StepAction::Expect(expect))
-        }
+/// What serde does not see.
+fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, end: Duration) {
+    let late = format!("is after the end of the run, {}", units::show(end));
+    let expect = form.expect.as_ref();
+    let wrong = [
+        ("time", form.time.as_ref().is_some_and(|F(at)| *at > end), late.as_str()),
+        ("heal", form.heal == Some(false), "can only be true"),
+        ("get", form.get.as_ref().is_some_and(|key| key.trim().is_empty()), "names no key"),
+        ("cut", form.cut.as_ref().is_some_and(|F(links)| links.is_empty()), "names no link"),
+        ("ppm", form.ppm == Some(0), "must not be 0"),
+        (
+            "on",
+            form.on.as_ref().is_some_and(|F(on)| !on.one_way),
+            "a kind of message is dropped one way: write two steps for both",
+        ),
+        (
+            "expect.sometimes",
+            expect.is_some_and(|expect| !expect.sometimes.is_empty()),
+            "is known only at the end of the run: write it under [expect]",
+        ),
+        (
+            "expect.heals_within",
+            expect.is_some_and(|expect| expect.heals_within.is_some()),
+            "is known only at the end of the run: write it under [expect]",
+        ),
+    ];
+    for (field, _, message) in wrong.iter().filter(|(_, is_wrong, _)| *is_wrong) {
+        document.problem(&format!("{path}.{field}"), *message);
+    }
+    if let Some(expect) = expect {
+        check::expectations(document, &format!("{path}.expect."), expect);
     }
 }
 
-fn crash(crash: CrashKind, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
-    let after = fields.get("after_actions").and_then(|value| value.integer(0..=1000));
-    let after_actions = after.and_then(|number| u32::try_from(number).ok());
-    let mut keep = Keep::Random;
-    if crash == CrashKind::PowerLoss {
-        let word = |text: &str| named(&KEEPS, "choice", text);
-        set(&mut keep, fields.get("keep").and_then(|value| value.read("what is left, such as \"nothing\"", word)));
-    }
-    Some(StepAction::Crash { nodes: nodes?, crash, after_actions, keep })
-}
-
-/// Which calls an error of the device can strike.
-fn call_that_fails(text: &str) -> Result<InjectedError, String> {
-    named(&[(InjectedError::ReadError, "read"), (InjectedError::WriteError, "write")], "call", text)
-}
-
-fn error(error: InjectedError, nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
-    let after_calls = fields.get("after_calls").and_then(|value| value.integer(0..=1000)).unwrap_or(0);
-    Some(StepAction::InjectedError { nodes: nodes?, error, after_calls })
-}
-
-/// What `keep` can say.
-pub(crate) const KEEPS: [(Keep, &str); 3] =
-    [(Keep::Random, "random"), (Keep::Nothing, "nothing"), (Keep::Everything, "everything")];
-
-fn link(value: &Value<'_, '_>, nodes: u64) -> Option<Links> {
-    value.read("a link such as \"n1>n3\"", |text| targets::links(text, nodes))
-}
-
-/// One link, or a list of links that are cut in the same moment: any shape of network that stories ask for.
-fn cut(value: &Value<'_, '_>, nodes: u64) -> Option<StepAction> {
-    if !value.is_list() {
-        return Some(StepAction::Cut { links: vec![link(value, nodes)?] });
-    }
-    let items = value.list("links")?;
-    if items.is_empty() {
-        value.problem("names no link");
-        return None;
-    }
-    let links: Vec<Option<Links>> = items.iter().map(|item| link(item, nodes)).collect();
-    Some(StepAction::Cut { links: links.into_iter().collect::<Option<_>>()? })
-}
-
-/// A clock that stands still or runs backwards is no clock, and one that runs ten times too fast is no story any more.
-fn drift(nodes: Option<Targets>, fields: &mut Fields<'_, '_>) -> Option<StepAction> {
-    let value = fields.require("ppm")?;
-    let ppm = value.signed(-SLOWEST_PPM..=FASTEST_PPM).and_then(|ppm| i32::try_from(ppm).ok())?;
-    if ppm == 0 {
-        value.problem("0 is no drift");
-    }
-    Some(StepAction::Drift { nodes: nodes?, ppm })
-}
-
-/// How far clocks may be off in parts per million: ten times too slow, ten times too fast.
-const SLOWEST_PPM: i64 = 900_000;
-const FASTEST_PPM: i64 = 9_000_000;
-
-fn drop_kind(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option<StepAction> {
-    let kind = value.read("a message kind such as \"request_vote\"", |text| {
-        let known = || format!("unknown message kind `{text}`{}", suggest::hint(text, MESSAGE_KINDS));
-        MESSAGE_KINDS.contains(&text).then(|| text.to_owned()).ok_or_else(known)
-    });
-    let (from, to) = match fields.get("on") {
-        None => (Targets::All, Targets::All),
-        Some(on) => {
-            let Links { from, to, one_way } = link(&on, nodes)?;
-            if !one_way {
-                on.problem("a kind of message is dropped one way: write two steps for both");
-            }
-            (from, to)
-        }
-    };
-    Some(StepAction::Drop { kind: kind?, from, to })
-}
-
-fn put(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option<StepAction> {
-    let node = fields.require("to").and_then(|value| whom(&value, nodes));
-    let (key, value) = value.read("a put such as \"k1 = v1\"", |text| {
-        let parts = text.split_once('=').map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()));
-        parts.filter(|(key, _)| !key.is_empty()).ok_or_else(|| format!("`{text}` is no put such as \"k1 = v1\""))
-    })?;
-    Some(StepAction::Put { node: node?, key, value })
-}
-
-fn get(value: &Value<'_, '_>, fields: &mut Fields<'_, '_>, nodes: u64) -> Option<StepAction> {
-    let node = fields.require("to").and_then(|value| whom(&value, nodes));
-    let key = value.text("a key such as \"k1\"")?.trim().to_owned();
-    if key.is_empty() {
-        value.problem("names no key");
-    }
-    Some(StepAction::Get { node: node?, key })
-}
-
-/// `any`, or a node.
-fn any(text: &str, nodes: u64) -> Result<Option<NodeId>, String> {
-    if text == "any" { Ok(None) } else { units::node(text, nodes).map(Some) }
-}
-
-fn condition(fields: &mut Fields<'_, '_>, nodes: u64) -> Option<Condition> {
-    let present = fields.present(&CONDITIONS);
-    let name = match present.as_slice() {
-        [name] => *name,
-        [] => {
-            fields.problem(format!("waits for nothing; a condition is one of {}", CONDITIONS.join(", ")));
-            return None;
-        }
-        [_, second, ..] => {
-            fields.problem_with(second, format!("a step waits for one thing, this one for {}", present.join(" and ")));
-            CONDITIONS.iter().for_each(|name| drop(fields.get(name)));
-            return None;
-        }
-    };
-    let value = fields.get(name)?;
-    let any = |text: &str| any(text, nodes);
-    let some_node = |value: &Value<'_, '_>| value.read("\"any\" or a node such as \"n1\"", any);
-    let at_least = |fields: &mut Fields<'_, '_>| {
-        let term = fields.get("min_term").and_then(|value| value.integer(0..=MAX_NUMBER));
-        Term(term.unwrap_or(0))
-    };
-    let holder = |fields: &mut Fields<'_, '_>| -> Option<Option<NodeId>> {
-        fields.get("node").map_or(Some(None), |value| some_node(&value))
-    };
-    match name {
-        "leader" => {
-            let min_term = at_least(fields);
-            Some(Condition::Role { node: some_node(&value)?, role: RoleKind::Leader, min_term })
-        }
-        "role" => {
-            let (node, min_term) = (holder(fields), at_least(fields));
-            let role = value.read("a role such as \"candidate\"", |text| named(&ROLES, "role", text))?;
-            Some(Condition::Role { node: node?, role, min_term })
-        }
+/// The condition of this name.
+fn condition(form: &StepForm, name: &str) -> Option<Condition> {
+    let any = |node: &Maybe<AnyNode>| node.as_ref().and_then(|F(AnyNode(node))| *node);
+    let (node, min_term) = (any(&form.node), form.min_term.as_ref().map_or(Term(0), |F(term)| *term));
+    Some(match name {
+        "leader" => Condition::Role { node: any(&form.leader), role: RoleKind::Leader, min_term },
+        "role" => Condition::Role { node, role: form.role.as_ref()?.0, min_term },
         "holds" => {
-            let node = holder(fields);
-            let (index, term) = value.read("an entry such as \"7@3\"", units::entry)?;
-            Some(Condition::Holds { node: node?, index, term })
+            let (index, term) = form.holds.as_ref()?.0;
+            Condition::Holds { node, index, term }
         }
-        "committed" => {
-            let node = holder(fields);
-            Some(Condition::Committed { index: LogIndex(value.integer(1..=MAX_NUMBER)?), node: node? })
+        "committed" => Condition::Committed { node, index: form.committed.as_ref()?.0 },
+        "leader_appended" => Condition::LeaderAppended { node: any(&form.leader_appended), min_term },
+        "voted_for" => Condition::VotedFor { node, candidate: form.voted_for.as_ref()?.0 },
+        "decided" => Condition::Decided { seats: form.decided.as_ref()?.0.clone() },
+        "joint" => Condition::Joint { node: any(&form.joint) },
+        "snapshot" => Condition::Snapshot { node, index: form.snapshot.as_ref()?.0 },
+        _ => Condition::SendingSnapshot { to: any(&form.sending_snapshot) },
+    })
+}
+
+/// The action of this name.
+fn action(form: StepForm, name: &str) -> Option<StepAction> {
+    let (after_actions, after_calls) = (form.after_actions, form.after_calls.unwrap_or(0));
+    let crash = |crash, nodes: Maybe<Targets>, keep| {
+        nodes.map(|F(nodes)| StepAction::Crash { nodes, crash, after_actions, keep })
+    };
+    let error =
+        |error, nodes: Maybe<Targets>| nodes.map(|F(nodes)| StepAction::InjectedError { nodes, error, after_calls });
+    Some(match name {
+        "kill" => crash(CrashKind::Kill, form.kill, Keep::Random)?,
+        "power_loss" => crash(CrashKind::PowerLoss, form.power_loss, form.keep.unwrap_or(Keep::Random))?,
+        "wipe" => crash(CrashKind::DiskLoss, form.wipe, Keep::Random)?,
+        "disk_rolled_back" => crash(CrashKind::DiskRollback, form.disk_rolled_back, Keep::Random)?,
+        "bit_rot" => StepAction::Damage { nodes: form.bit_rot?.0, fault: Fault::BitRot },
+        "misdirected_write" => StepAction::Damage { nodes: form.misdirected_write?.0, fault: Fault::MisdirectedWrite },
+        "eio" if form.call == Some(Call::Read) => error(InjectedError::ReadError, form.eio)?,
+        "eio" => error(InjectedError::WriteError, form.eio)?,
+        "enospc" => error(InjectedError::NoSpace, form.enospc)?,
+        "fsync_failed" => error(InjectedError::FailedSync, form.fsync_failed)?,
+        "restart" => StepAction::Restart { nodes: form.restart?.0 },
+        "cut" => StepAction::Cut { links: form.cut?.0 },
+        "isolate" => StepAction::Cut { links: vec![Links { from: form.isolate?.0, to: Targets::All, one_way: false }] },
+        "partition" => StepAction::Partition { groups: form.partition?.0 },
+        "heal" => form.heal.map(|_| StepAction::Heal)?,
+        "drop" => {
+            let all = Links { from: Targets::All, to: Targets::All, one_way: true };
+            let Links { from, to, .. } = form.on.map_or(all, |F(on)| on);
+            StepAction::Drop { kind: form.drop?.0.0, from, to }
         }
-        "leader_appended" => {
-            let min_term = at_least(fields);
-            Some(Condition::LeaderAppended { node: some_node(&value)?, min_term })
+        "network" => StepAction::Network(form.network?),
+        "slow_disk" => StepAction::DiskLatency { nodes: form.slow_disk?.0, latency: form.latency?.0 },
+        "drift" => StepAction::Drift { nodes: form.drift?.0, ppm: form.ppm? },
+        "pause" => StepAction::Pause { nodes: form.pause?.0 },
+        "resume" => StepAction::Resume { nodes: form.resume?.0 },
+        "campaign" => StepAction::Campaign { nodes: form.campaign?.0 },
+        "take_snapshot" => StepAction::TakeSnapshot { nodes: form.take_snapshot?.0 },
+        "put" => {
+            let F(Put(key, value)) = form.put?;
+            StepAction::Put { node: form.to?.0, key, value }
         }
-        "decided" => Some(Condition::Decided { seats: parse::configuration(&value, nodes)? }),
-        "joint" => Some(Condition::Joint { node: some_node(&value)? }),
-        "snapshot" => {
-            let node = holder(fields);
-            Some(Condition::Snapshot { index: LogIndex(value.integer(1..=MAX_NUMBER)?), node: node? })
+        "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned() },
+        "change" => StepAction::Change { steps: form.change?.0 },
+        "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
+        _ => StepAction::Expect(form.expect?),
+    })
+}
+
+impl From<&Step> for StepForm {
+    fn from(step: &Step) -> Self {
+        let mut form = Self::default();
+        match &step.trigger {
+            Trigger::At(time) => form.time = Some(F(*time)),
+            Trigger::When { condition, after } => {
+                form.after = Some(F(*after));
+                form.set_condition(condition);
+            }
         }
-        "sending_snapshot" => Some(Condition::SendingSnapshot { to: some_node(&value)? }),
-        _ => {
-            let node = holder(fields);
-            let candidate = value.read("a node such as \"n1\"", |text| units::node(text, nodes))?;
-            Some(Condition::VotedFor { node: node?, candidate })
+        form.set_action(step.action.clone());
+        form
+    }
+}
+
+impl StepForm {
+    fn set_condition(&mut self, condition: &Condition) {
+        let any = |node: &Option<NodeId>| Some(F(AnyNode(*node)));
+        match condition {
+            Condition::Role { node, role: RoleKind::Leader, min_term } => {
+                (self.leader, self.min_term) = (any(node), Some(F(*min_term)));
+            }
+            Condition::Role { node, role, min_term } => {
+                (self.role, self.node, self.min_term) = (Some(F(*role)), any(node), Some(F(*min_term)));
+            }
+            Condition::Holds { node, index, term } => {
+                (self.holds, self.node) = (Some(F((*index, *term))), any(node));
+            }
+            Condition::Committed { node, index } => (self.committed, self.node) = (Some(F(*index)), any(node)),
+            Condition::LeaderAppended { node, min_term } => {
+                (self.leader_appended, self.min_term) = (any(node), Some(F(*min_term)));
+            }
+            Condition::VotedFor { node, candidate } => (self.voted_for, self.node) = (Some(F(*candidate)), any(node)),
+            Condition::Decided { seats } => self.decided = Some(F(seats.clone())),
+            Condition::Joint { node } => self.joint = any(node),
+            Condition::Snapshot { node, index } => (self.snapshot, self.node) = (Some(F(*index)), any(node)),
+            Condition::SendingSnapshot { to } => self.sending_snapshot = any(to),
+        }
+    }
+
+    fn set_action(&mut self, action: StepAction) {
+        let some = |nodes: Targets| Some(F(nodes));
+        match action {
+            StepAction::Crash { nodes, crash, after_actions, keep } => {
+                self.after_actions = after_actions;
+                match crash {
+                    CrashKind::Kill => self.kill = some(nodes),
+                    CrashKind::PowerLoss => (self.power_loss, self.keep) = (some(nodes), Some(keep)),
+                    CrashKind::DiskLoss => self.wipe = some(nodes),
+                    CrashKind::DiskRollback => self.disk_rolled_back = some(nodes),
+                }
+            }
+            StepAction::Restart { nodes } => self.restart = some(nodes),
+            StepAction::Cut { links } => self.cut = Some(F(links)),
+            StepAction::Partition { groups } => self.partition = Some(F(groups)),
+            StepAction::Heal => self.heal = Some(true),
+            StepAction::Drop { kind, from, to } => {
+                self.drop = Some(F(MessageKind(kind)));
+                self.on = Some(F(Links { from, to, one_way: true }));
+            }
+            StepAction::Network(model) => self.network = Some(model),
+            StepAction::DiskLatency { nodes, latency } => {
+                (self.slow_disk, self.latency) = (some(nodes), Some(F(latency)));
+            }
+            StepAction::Damage { nodes, fault: Fault::BitRot } => self.bit_rot = some(nodes),
+            StepAction::Damage { nodes, .. } => self.misdirected_write = some(nodes),
+            StepAction::InjectedError { nodes, error: InjectedError::NoSpace, .. } => self.enospc = some(nodes),
+            StepAction::InjectedError { nodes, error, after_calls } => {
+                self.after_calls = Some(after_calls);
+                match error {
+                    InjectedError::FailedSync => self.fsync_failed = some(nodes),
+                    InjectedError::ReadError => (self.eio, self.call) = (some(nodes), Some(Call::Read)),
+                    _ => (self.eio, self.call) = (some(nodes), Some(Call::Write)),
+                }
+            }
+            StepAction::Drift { nodes, ppm } => (self.drift, self.ppm) = (some(nodes), Some(ppm)),
+            StepAction::Pause { nodes } => self.pause = some(nodes),
+            StepAction::Resume { nodes } => self.resume = some(nodes),
+            StepAction::Campaign { nodes } => self.campaign = some(nodes),
+            StepAction::TakeSnapshot { nodes } => self.take_snapshot = some(nodes),
+            StepAction::Put { node, key, value } => (self.put, self.to) = (Some(F(Put(key, value))), some(node)),
+            StepAction::Get { node, key } => (self.get, self.to) = (Some(key), some(node)),
+            StepAction::Change { steps } => self.change = Some(F(steps)),
+            StepAction::Transfer { to } => self.transfer = Some(F(AnyNode(to))),
+            StepAction::Expect(expect) => self.expect = Some(expect),
         }
     }
 }

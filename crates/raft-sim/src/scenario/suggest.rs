@@ -9,13 +9,23 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
 }
 
-/// The end of an error message about an unknown word: a suggestion, or all that is known.
-pub(crate) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+/// What is wrong with an unknown word: a suggestion, or all that is known.
+pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, known.iter().copied()) {
-        Some(candidate) => format!(", did you mean `{candidate}`?"),
-        None => format!(", known here: {}", known.join(", ")),
+        Some(candidate) => format!("unknown {what} `{word}`, did you mean `{candidate}`?"),
+        None => format!("unknown {what} `{word}`, known here: {}", known.join(", ")),
     }
+}
+
+/// A word, if it is one of these.
+pub(crate) fn one_of(
+    word: &str,
+    what: &str,
+    known: impl IntoIterator<Item = &'static str> + Clone,
+) -> Result<String, String> {
+    let found = known.clone().into_iter().find(|candidate| *candidate == word);
+    found.map(str::to_owned).ok_or_else(|| unknown(what, word, known))
 }
 
 #[cfg(test)]
@@ -29,6 +39,6 @@ mod tests {
         assert_eq!(nearest("node", known), Some("nodes"));
         assert_eq!(nearest("sedes", known), Some("seeds"));
         assert_eq!(nearest("clients", known), None);
-        assert_eq!(hint("x", known), ", known here: duration, nodes, seeds");
+        assert_eq!(unknown("field", "x", known), "unknown field `x`, known here: duration, nodes, seeds");
     }
 }

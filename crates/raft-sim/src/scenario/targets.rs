@@ -1,4 +1,4 @@
-//! Whom a step means: `leader`, `followers`, `all`, `random`, `n1 n2`; links `n1>n3`; groups `n1 n2 | n3`.
+//! Which nodes a step means: `leader`, `followers`, `all`, `random`, `n1 n2`; links `n1>n3`; groups `n1 n2 | n3`.
 
 use super::model::{Links, Targets};
 use super::suggest;
@@ -37,7 +37,9 @@ pub(crate) fn links(text: &str, count: u64) -> Result<Links, String> {
     let (from, to, one_way) = match (text.split_once("<>"), text.split_once('>')) {
         (Some((from, to)), _) => (from, to, false),
         (None, Some((from, to))) => (from, to, true),
-        (None, None) => return Err(format!("`{text}` is no link such as \"n1>n3\" (one way) or \"n1<>n3\" (both)")),
+        (None, None) => {
+            return Err(format!("expected a link such as \"n1>n3\" (one way) or \"n1<>n3\" (both), found `{text}`"));
+        }
     };
     Ok(Links { from: targets(from, count)?, to: targets(to, count)?, one_way })
 }
@@ -57,6 +59,11 @@ pub(crate) fn show_nodes(nodes: &BTreeSet<NodeId>) -> String {
     nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
+/// Writes groups so that [`groups`] reads the same.
+pub(crate) fn show_groups(groups: &[BTreeSet<NodeId>]) -> String {
+    groups.iter().map(show_nodes).collect::<Vec<_>>().join(" | ")
+}
+
 /// Writes links so that [`links`] reads the same.
 pub(crate) fn show_links(links: &Links) -> String {
     format!("{}{}{}", show(&links.from), if links.one_way { ">" } else { "<>" }, show(&links.to))
@@ -64,13 +71,10 @@ pub(crate) fn show_links(links: &Links) -> String {
 
 /// Writes targets so that [`targets`] reads the same.
 pub(crate) fn show(targets: &Targets) -> String {
-    match targets {
-        Targets::Nodes(nodes) => show_nodes(nodes),
-        Targets::All => "all".to_owned(),
-        Targets::Leader => "leader".to_owned(),
-        Targets::Followers => "followers".to_owned(),
-        Targets::Random => "random".to_owned(),
+    if let Targets::Nodes(nodes) = targets {
+        return show_nodes(nodes);
     }
+    WORDS.iter().find(|(_, word)| word == targets).map_or_else(String::new, |(word, _)| (*word).to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The small texts inside a scenario: `150ms`, `150ms..300ms`, `2.5%`, `n1`, `7@3`, `0..100`. Reading and writing.
+//! The texts of single values in a scenario: `150ms`, `150ms..300ms`, `2.5%`, `n1`, `7@3`, `0..100`. Reading and writing.
 //!
 //! Integers all the way: a fraction is read digit by digit, because a float would round differently from what was
 //! written. This file must not know about TOML.
@@ -43,9 +43,9 @@ fn decimal(text: &str, unit: u64) -> Option<u64> {
 /// Reads `150ms`, `1.5s`, `10us`, `2m`.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// What was expected, and what was found.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\"");
+    let wrong = || format!("expected a duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\", found `{text}`");
     let split = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(split);
     let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
@@ -66,7 +66,7 @@ pub(crate) fn duration_range(text: &str) -> Result<Range<Duration>, String> {
 
 /// Reads `2.5%` as 25 000 parts per million.
 pub(crate) fn percentage(text: &str) -> Result<u32, String> {
-    let wrong = || format!("`{text}` is no percentage such as \"2.5%\" (at most four decimals) or parts per million");
+    let wrong = || format!("expected a percentage such as \"2.5%\" (at most four decimals), found `{text}`");
     let number = text.strip_suffix('%').ok_or_else(wrong)?;
     let ppm = decimal(number.trim_end(), 10_000).and_then(|ppm| u32::try_from(ppm).ok()).ok_or_else(wrong)?;
     if ppm > 1_000_000 { Err(format!("`{text}` is more than 100%")) } else { Ok(ppm) }
@@ -75,13 +75,13 @@ pub(crate) fn percentage(text: &str) -> Result<u32, String> {
 /// Reads `0..100`, the end excluded.
 ///
 /// # Errors
-/// What is wrong, in words.
+/// What was expected, and what was found.
 pub fn seeds(text: &str) -> Result<Range<u64>, String> {
-    let wrong = || format!("`{text}` is no range of seeds such as 0..100 (the end excluded)");
+    let wrong = || format!("expected a range of seeds such as 0..100 (the end excluded), found `{text}`");
     let (start, end) = text.split_once("..").ok_or_else(wrong)?;
     let number = |text: &str| text.trim().parse::<u64>().map_err(|_| wrong());
     let range = number(start)?..number(end)?;
-    if range.is_empty() { Err(format!("`{text}` holds no seed")) } else { Ok(range) }
+    if range.is_empty() { Err(format!("`{text}` is an empty range")) } else { Ok(range) }
 }
 
 /// Reads `n1` or `1`, one of the nodes 1 to `nodes`.
@@ -100,7 +100,12 @@ pub(crate) fn entry(text: &str) -> Result<(LogIndex, Option<Term>), String> {
         None => number(text).map(|index| (LogIndex(index), None)),
         Some((index, term)) => number(index).zip(number(term)).map(|(index, term)| (LogIndex(index), Some(Term(term)))),
     };
-    parts.ok_or_else(|| format!("`{text}` is no entry such as \"7@3\" (index at term) or \"7\""))
+    parts.ok_or_else(|| format!("expected an entry such as \"7@3\" (index at term) or \"7\", found `{text}`"))
+}
+
+/// Writes an entry so that [`entry`] reads the same.
+pub(crate) fn show_entry((index, term): &(LogIndex, Option<Term>)) -> String {
+    term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"))
 }
 
 /// Writes a duration so that [`duration`] reads the same: the largest unit that divides it.
@@ -195,7 +200,7 @@ mod tests {
                 && percentage("5").is_err()
         );
         assert_eq!(seeds("3..5"), Ok(3..5));
-        assert_eq!(seeds("5..5"), Err("`5..5` holds no seed".to_owned()));
+        assert_eq!(seeds("5..5"), Err("`5..5` is an empty range".to_owned()));
         assert!(seeds("5").is_err() && seeds("a..b").is_err());
         assert_eq!((node("n2", 3), node("3", 3)), (Ok(NodeId(2)), Ok(NodeId(3))));
         assert_eq!(node("n4", 3), Err("unknown node `n4`: this scenario has n1 to n3".to_owned()));

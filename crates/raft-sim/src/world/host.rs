@@ -209,7 +209,7 @@ impl Host {
             max_apply_bytes,
             max_retained_bytes,
             max_pending_reads,
-        } = settings.limits;
+        } = settings.limits();
         config.max_write_stall = max_write_stall;
         config.max_inflight_bytes = max_inflight_bytes;
         config.max_uncommitted_bytes = max_uncommitted_bytes;

@@ -210,7 +210,7 @@ impl World {
             let founding = || first_write(configuration.clone(), scenario.initial.get(&id));
             let founding = (id.0 <= founders).then(founding);
             let settings = self.draw_settings(id);
-            let models = (&scenario.disk, &scenario.process.inbox);
+            let models = (&scenario.disk, &scenario.process.inbox());
             self.hosts.insert(id, Host::new(id, clock, &settings, models, founding));
             self.start(id);
         }

@@ -185,7 +185,7 @@ impl Node {
             files: BTreeSet::new(),
             in_flight: InFlight::default(),
             quotas: Quotas::default(),
-            limits: raft.limits,
+            limits: raft.limits(),
             priority: *raft.priority_of.get(&id).unwrap_or(&raft.priority),
             view: None,
             previous: None,

@@ -280,7 +280,7 @@ fn a_leader_cut_off_from_all_is_isolated_once() {
 /// n1 has limits of its own.
 fn limited(change: impl FnOnce(&mut crate::scenario::model::Limits)) -> Script {
     let mut script = Script::led();
-    let mut limits = scenario().raft.limits;
+    let mut limits = scenario().raft.limits();
     change(&mut limits);
     script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
     script
@@ -310,7 +310,7 @@ fn what_waits_because_of_a_limit() {
         (first.cause, second.cause) = (Some(7), Some(7));
     }
     assert_eq!(counts(&script).get("apply_limited"), Some(&1));
-    script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits: scenario().raft.limits });
+    script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits: scenario().raft.limits() });
     assert_eq!(counts(&script).get("apply_limited"), Some(&1));
     for blocked_peers in [1, 2, 0, 1] {
         script.step(1, |view| view.quotas.blocked_peers = blocked_peers);
@@ -339,7 +339,7 @@ fn what_nodes_say_of_their_limits() {
 /// n3 hears its leader, is of this priority, and campaigns after so many milliseconds.
 fn campaigns(priority: u32, after: u64) -> Script {
     let mut script = Script::led();
-    let limits = scenario().raft.limits;
+    let limits = scenario().raft.limits();
     script.push(Some(3), RecordKind::LimitsDrawn { priority, limits });
     let heard = RecordKind::Received { from: NodeId(1), rpc: append(2, EntryId::new(2, 2), 2, vec![]) };
     script.push(Some(3), heard);

@@ -30,29 +30,28 @@ impl World {
         let bytes = |limit: &mut u64, draw: Option<Draw>| {
             *limit = draw.map_or(*limit, |draw| [1, 150, 500][draw.below(3) as usize]);
         };
-        let limits = &mut settings.limits;
-        bytes(&mut limits.max_inflight_bytes, draw());
-        bytes(&mut limits.max_uncommitted_bytes, draw());
-        bytes(&mut limits.max_unpersisted_bytes, draw());
-        bytes(&mut limits.max_apply_bytes, draw());
+        bytes(&mut settings.max_inflight_bytes, draw());
+        bytes(&mut settings.max_uncommitted_bytes, draw());
+        bytes(&mut settings.max_unpersisted_bytes, draw());
+        bytes(&mut settings.max_apply_bytes, draw());
         if let Some(draw) = draw() {
             // The log behind a snapshot has to last until the snapshot is there, or the next snapshot is needed at once, again and
             // again: the smaller the chunks, the longer it takes.
             let chunks = BIGGEST_SNAPSHOT / settings.snapshot_chunk_bytes.max(1);
-            limits.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
+            settings.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
         }
         if let Some(draw) = draw() {
-            limits.max_pending_reads = 1 + draw.below(2) as usize;
+            settings.max_pending_reads = 1 + draw.below(2) as usize;
         }
         let timeout = settings.election_timeout.end;
         // Slow disks are not in every run: most leaders are to mind them.
         if let Some(draw) = draw_at(800_000) {
-            limits.max_write_stall = draw.in_range(&(timeout / 4..timeout));
+            settings.max_write_stall = draw.in_range(&(timeout / 4..timeout));
         }
         if let Some(draw) = draw_at(500_000) {
             settings.priority = u32::try_from(draw.below(u64::from(MAX_PRIORITY) + 1)).unwrap_or(MAX_PRIORITY);
         }
         self.emissions.push(Emission::View(None));
-        self.emit(None, Some(node), RecordKind::LimitsDrawn { priority: settings.priority, limits: settings.limits });
+        self.emit(None, Some(node), RecordKind::LimitsDrawn { priority: settings.priority, limits: settings.limits() });
     }
 }

@@ -43,7 +43,7 @@ impl ClientOp {
         let at = slot as u64;
         let key = format!("k{}", 1 + choices.draw(KEY, at, n).below(model.keys));
         let value = format!("v{}.{n}", at + 1);
-        let mut weights = model.mix.iter().copied().chain([model.several.range, model.several.txn]);
+        let mut weights = model.mix.weights().into_iter();
         let sum: u64 = weights.clone().map(u64::from).sum();
         let mut left = choices.draw(KIND, at, n).below(sum);
         let kind = weights.position(|weight| {
@@ -52,7 +52,7 @@ impl ClientOp {
             found
         });
         match kind {
-            Some(1) => Self::Put { key, value, ttl_ms: several::ttl_ms(&model.several, at, n, choices) },
+            Some(1) => Self::Put { key, value, ttl_ms: several::ttl_ms(model, at, n, choices) },
             Some(2) => {
                 // Mostly what should be there, sometimes what another client may have put there.
                 let old = if choices.draw(EXPECT, at, n).chance_ppm(750_000) {

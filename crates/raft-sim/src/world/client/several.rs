@@ -2,7 +2,7 @@
 //! nothing is drawn.
 
 use crate::rng::{Choices, Site};
-use crate::scenario::model::{ClientModel, SeveralModel};
+use crate::scenario::model::ClientModel;
 use bytes::Bytes;
 use raft_core::ReadMode;
 use raft_kv::command::{Compare, KeyRange, Relation, Target, Txn, TxnOp};
@@ -72,7 +72,7 @@ pub(crate) fn txn(
 }
 
 /// How long what is put is to live, in milliseconds; 0: until it is removed.
-pub(crate) fn ttl_ms(model: &SeveralModel, slot: u64, n: u64, choices: &mut Choices) -> u64 {
+pub(crate) fn ttl_ms(model: &ClientModel, slot: u64, n: u64, choices: &mut Choices) -> u64 {
     if model.ttl_ppm == 0 || !choices.draw(TTL, slot, n * 2).chance_ppm(model.ttl_ppm) {
         return 0;
     }

@@ -1,7 +1,7 @@
 //! Clients against hand-made answers: when they retry, when they give up, and what their histories then say.
 
 use super::*;
-use crate::scenario::model::{ClientReads, SeveralModel};
+use crate::scenario::model::{ClientReads, Mix};
 use crate::testing::ms;
 use raft_core::{EntryId, LogIndex, ReadMode};
 use raft_kv::command::{Answer, Response, TxnOp};
@@ -22,16 +22,17 @@ impl Bench {
     }
 
     fn reading(mix: [u32; 4], reads: ClientReads) -> Self {
+        let [get, put, cas, delete] = mix;
         let model = ClientModel {
             count: 1,
             think: ms(1)..ms(1),
             retry_after: ms(100),
             give_up_after: ms(250),
             keys: 1,
-            mix,
-            several: SeveralModel::default(),
+            mix: Mix { get, put, cas, delete, ..Mix::default() },
             reads,
             start: ms(0),
+            ..ClientModel::default()
         };
         let (mut choices, mut out) = (Choices::new(1), Vec::new());
         let clients = Clients::new(&model, 3, &mut choices, &mut out);
@@ -265,8 +266,7 @@ fn an_answer_that_cannot_be_read_proves_nothing() {
 #[test]
 fn who_wants_several_keys_keeps_no_history_and_says_what_it_asks() {
     let mut bench = Bench::new([0, 1, 0, 0]);
-    bench.clients.model.mix = [0; 4];
-    bench.clients.model.several = SeveralModel { range: 1, ..SeveralModel::default() };
+    bench.clients.model.mix = Mix { range: 1, ..Mix::default() };
     bench.wake();
     let (id, _, _) = bench.last();
     bench.reply(id, &Reply::SessionOpened { session: SessionId(7) });

@@ -1,0 +1,346 @@
+//! Values in a scenario file: what serde's derive needs for types of other crates and for values that are texts.
+
+use super::model::{InitialState, Links, Targets};
+use super::{changes, feature, names, parse, suggest, targets, units};
+use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::time::Duration;
+
+thread_local! {
+    /// How many nodes the scenario that is being read has: serde hands no context to the reader of a field.
+    static NODES: Cell<u64> = const { Cell::new(parse::MAX_NODES) };
+}
+
+/// Sets how many nodes the texts that are read from here on may name.
+pub(crate) fn set_nodes(count: u64) {
+    NODES.set(count);
+}
+
+/// A value that is written as a text.
+pub(crate) trait Text: Sized {
+    /// What a reader expects: `a duration such as "150ms"`.
+    const EXPECTED: &'static str;
+    /// Reads the text of a scenario with `nodes` nodes.
+    fn parse(text: &str, nodes: u64) -> Result<Self, String>;
+    fn show(&self) -> String;
+}
+
+macro_rules! texts {
+    ($($type:ty: $expected:literal, $parse:expr, $show:expr;)+) => {$(
+        impl Text for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn parse(text: &str, nodes: u64) -> Result<Self, String> {
+                let parse: fn(&str, u64) -> Result<Self, String> = $parse;
+                parse(text, nodes)
+            }
+
+            fn show(&self) -> String {
+                let show: fn(&Self) -> String = $show;
+                show(self)
+            }
+        }
+    )+};
+}
+
+/// A node, or any.
+#[derive(Clone, Copy)]
+pub(crate) struct AnyNode(pub(crate) Option<NodeId>);
+
+/// A kind of message; see [`raft_core::Rpc::kind`].
+pub(crate) struct MessageKind(pub(crate) String);
+
+/// A key and a value to put there.
+pub(crate) struct Put(pub(crate) String, pub(crate) String);
+
+texts! {
+    Duration: "a duration such as \"150ms\"", |text, _| units::duration(text), |length| units::show(*length);
+    Range<Duration>: "a range of durations such as \"150ms..300ms\"", |text, _| units::duration_range(text), units::show_range;
+    Range<u64>: "seeds such as \"0..100\"", |text, _| units::seeds(text), |seeds| format!("{}..{}", seeds.start, seeds.end);
+    NodeId: "a node such as \"n1\"", units::node, ToString::to_string;
+    AnyNode: "\"any\" or a node such as \"n1\"",
+        |text, nodes| if text == "any" { Ok(Self(None)) } else { units::node(text, nodes).map(|id| Self(Some(id))) },
+        |node| node.0.map_or_else(|| "any".to_owned(), |id| id.to_string());
+    BTreeSet<NodeId>: "\"any\" or nodes such as \"n1\"",
+        |text, nodes| if text == "any" { Ok(Self::new()) } else { targets::nodes(text, nodes) },
+        |nodes| if nodes.is_empty() { "any".to_owned() } else { targets::show_nodes(nodes) };
+    (LogIndex, Option<Term>): "an entry such as \"7@3\"", |text, _| units::entry(text), units::show_entry;
+    Targets: "nodes such as \"leader\" or \"n1 n2\"", targets::targets, targets::show;
+    Links: "a link such as \"n1>n3\"", targets::links, targets::show_links;
+    Vec<BTreeSet<NodeId>>: "groups such as \"n1 n2 | n3\"", targets::groups, |groups| targets::show_groups(groups);
+    Vec<changes::SeatChange>: "a change such as \"add n4\"", changes::change, |steps| changes::show_change(steps);
+    changes::Seats: "voters such as \"n1 n2 n3\"", changes::seats, ToString::to_string;
+    RoleKind: "a role such as \"candidate\"",
+        |text, _| names::named(&names::ROLES, "role", text), |role| names::name_of(&names::ROLES, *role).to_owned();
+    feature::Feature: "a fault such as \"loss\"",
+        |text, _| names::named(feature::FEATURES, "fault", text),
+        |feature| names::name_of(feature::FEATURES, *feature).to_owned();
+    MessageKind: "a message kind such as \"request_vote\"",
+        |text, _| suggest::one_of(text, "message kind", names::MESSAGE_KINDS).map(Self), |kind| kind.0.clone();
+    Put: "a put such as \"k1 = v1\"",
+        |text, _| {
+            let parts = text.split_once('=').map(|(key, value)| (key.trim(), value.trim())).filter(|(key, _)| !key.is_empty());
+            let put = parts.map(|(key, value)| Self(key.to_owned(), value.to_owned()));
+            put.ok_or_else(|| format!("expected a put such as \"k1 = v1\", found `{text}`"))
+        },
+        |Self(key, value)| format!("{key} = {value}");
+    u128: "a trace hash",
+        |text, _| {
+            let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let hash = Self::from_str_radix(text, 16).ok().filter(|_| digits);
+            hash.ok_or_else(|| format!("expected a trace hash of 32 hexadecimal digits, found `{text}`"))
+        },
+        |hash| format!("{hash:032x}");
+}
+
+/// A value as a file has it.
+pub(crate) trait Form: Sized {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error>;
+}
+
+/// A value that serde reads and writes in its form.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct F<T>(pub(crate) T);
+
+impl<'de, T: Form> Deserialize<'de> for F<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        T::read(from).map(F)
+    }
+}
+
+impl<T: Form> Serialize for F<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.write(to)
+    }
+}
+
+struct Ref<'a, T>(&'a T);
+
+impl<T: Form> Serialize for Ref<'_, T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.write(to)
+    }
+}
+
+impl<T: Text> Form for T {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(TextVisitor(PhantomData))
+    }
+
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.show())
+    }
+}
+
+struct TextVisitor<T>(PhantomData<T>);
+
+impl<T: Text> Visitor<'_> for TextVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::parse(text, NODES.get()).map_err(E::custom)
+    }
+}
+
+impl<T: Form> Form for Option<T> {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::<F<T>>::deserialize(from)?.map(|F(value)| value))
+    }
+
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.as_ref().map(Ref).serialize(to)
+    }
+}
+
+impl<T: Form> Form for BTreeMap<NodeId, T> {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let map = BTreeMap::<F<NodeId>, F<T>>::deserialize(from)?;
+        Ok(map.into_iter().map(|(F(id), F(value))| (id, value)).collect())
+    }
+
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.iter().map(|(id, value)| (Ref(id), Ref(value))))
+    }
+}
+
+macro_rules! lists {
+    ($($list:ty: $item:ty),+) => {$(
+        impl Form for $list {
+            fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Ok(Vec::<F<$item>>::deserialize(from)?.into_iter().map(|F(item)| item).collect())
+            }
+
+            fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_seq(self.iter().map(Ref))
+            }
+        }
+    )+};
+}
+
+lists!(BTreeSet<feature::Feature>: feature::Feature, Vec<Term>: Term);
+
+/// One link stands for a list of it.
+impl Form for Vec<Links> {
+    fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(LinksVisitor)
+    }
+
+    fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.iter().map(Ref))
+    }
+}
+
+struct LinksVisitor;
+
+impl<'de> Visitor<'de> for LinksVisitor {
+    type Value = Vec<Links>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Links::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Links>, E> {
+        Ok(vec![TextVisitor(PhantomData).visit_str(text)?])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<Links>, A::Error> {
+        let mut links = Vec::new();
+        while let Some(F(item)) = items.next_element()? {
+            links.push(item);
+        }
+        Ok(links)
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ident from $min:literal),+) => {$(
+        impl Form for $type {
+            fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                within::<$min, { MAX_NUMBER as i64 }, _, _>(from).map(Self)
+            }
+
+            fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_u64(self.0)
+            }
+        }
+    )+};
+}
+
+numbers!(Term from 0, LogIndex from 1);
+
+macro_rules! derived {
+    ($($type:ty),+) => {$(
+        impl Form for $type {
+            fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Self::deserialize(from)
+            }
+
+            fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                self.serialize(to)
+            }
+        }
+    )+};
+}
+
+derived!(InitialState, u32);
+
+/// For `#[serde(with = "form")]`.
+pub(crate) mod form {
+    use super::{Deserializer, Form, Serializer};
+
+    pub(crate) fn deserialize<'de, T: Form, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        T::read(from)
+    }
+
+    pub(crate) fn serialize<T: Form, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        value.write(to)
+    }
+}
+
+/// For `#[serde(with = "ppm")]`: a probability as `"2.5%"`, read also as an integer of parts per million.
+pub(crate) mod ppm {
+    use super::{Deserializer, PpmVisitor, Serializer, units};
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+        from.deserialize_any(PpmVisitor)
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(crate) fn serialize<S: Serializer>(ppm: &u32, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&units::show_percentage(*ppm))
+    }
+}
+
+struct PpmVisitor;
+
+impl Visitor<'_> for PpmVisitor {
+    type Value = u32;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a percentage such as \"2.5%\" or parts per million from 0 to 1000000")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+        units::percentage(text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: Error>(self, ppm: i64) -> Result<u32, E> {
+        let known = u32::try_from(ppm).ok().filter(|ppm| *ppm <= 1_000_000);
+        known.ok_or_else(|| E::invalid_value(Unexpected::Signed(ppm), &self))
+    }
+}
+
+/// An integer from `MIN` to `MAX`.
+pub(crate) fn within<'de, const MIN: i64, const MAX: i64, T, D>(from: D) -> Result<T, D::Error>
+where
+    T: TryFrom<i64>,
+    D: Deserializer<'de>,
+{
+    from.deserialize_i64(Within::<MIN, MAX, T>(PhantomData))
+}
+
+/// The same where there may be none.
+pub(crate) fn some_within<'de, const MIN: i64, const MAX: i64, T, D>(from: D) -> Result<Option<T>, D::Error>
+where
+    T: TryFrom<i64>,
+    D: Deserializer<'de>,
+{
+    within::<MIN, MAX, T, D>(from).map(Some)
+}
+
+struct Within<const MIN: i64, const MAX: i64, T>(PhantomData<T>);
+
+impl<const MIN: i64, const MAX: i64, T: TryFrom<i64>> Visitor<'_> for Within<MIN, MAX, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an integer from {MIN} to {MAX}")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let known =
+            Some(number).filter(|number| (MIN..=MAX).contains(number)).and_then(|number| T::try_from(number).ok());
+        known.ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+    }
+}
+
+/// A text without the white space around it.
+pub(crate) fn trimmed<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    String::deserialize(from).map(|text| text.trim().to_owned())
+}
+
+/// Whether a field can be left out: a reader assumes its value.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
