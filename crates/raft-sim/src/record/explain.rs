@@ -1,6 +1,4 @@
-//! A run as a text that people read: a line per record. The words are those of the core's own types.
-//!
-//! The text is stable: equal runs give equal texts, and nothing but the run enters.
+//! A run as text, a line per record, in the words of the core's own types. Equal runs give equal texts.
 
 use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::model::{Limits, RaftSettings};
@@ -60,7 +58,9 @@ impl fmt::Display for Text<'_> {
                     CrashKind::Kill => "is killed",
                     CrashKind::PowerLoss => "loses power",
                     CrashKind::DiskLoss => return write!(f, "loses its disk"),
-                    CrashKind::DiskRollback => return write!(f, "has its disk set back, {lost} operations are undone"),
+                    CrashKind::DiskRollback => {
+                        return write!(f, "has its disk rolled back, {lost} operations are undone");
+                    }
                 };
                 write!(f, "{how}")?;
                 if *lost > 0 { write!(f, ", {lost} bytes that were not synced are gone") } else { Ok(()) }
@@ -88,14 +88,7 @@ impl fmt::Display for Text<'_> {
             }
             RecordKind::Returned { operation } => write!(f, "{operation}"),
             RecordKind::Fault { label } => write!(f, "{label}"),
-            RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
-            RecordKind::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
-            RecordKind::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
-            RecordKind::ReserveKept { bytes } => write!(f, "keeps room for {bytes} bytes ahead on its disk"),
-            RecordKind::SpaceTold { is_low: true } => write!(f, "hears that its disk has no room"),
-            RecordKind::SpaceTold { is_low: false } => write!(f, "hears that its disk has room"),
-            RecordKind::SpaceAsked => write!(f, "asks its disk for space"),
-            RecordKind::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that say nothing", bytes.len()),
+            RecordKind::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that cannot be decoded", bytes.len()),
             kind => write!(f, "{}", OfSnapshots(kind)),
         }
     }
@@ -107,20 +100,7 @@ struct OfSnapshots<'a>(&'a RecordKind);
 impl fmt::Display for OfSnapshots<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            RecordKind::MessageDropped { from } => write!(f, "has no room in its inbox for a message of {from}"),
-            RecordKind::RequestRefused { id } => write!(f, "has no room in its inbox for request {}", id.0),
-            RecordKind::UnreachableTold { peer } => write!(f, "hears that {peer} cannot be reached"),
-            RecordKind::PeerRegistered { peer, disk, found } => {
-                write!(f, "has looked up the disk of {peer}, {disk}: ")?;
-                match found {
-                    Some(PeerCheck::New) => write!(f, "new"),
-                    Some(PeerCheck::Known) => write!(f, "known"),
-                    Some(PeerCheck::Mismatch { known }) => write!(f, "it was {known}"),
-                    Some(PeerCheck::Full) => write!(f, "too many are known"),
-                    None => write!(f, "no space to remember it"),
-                }
-            }
-            RecordKind::SnapshotWished => write!(f, "is told to take a snapshot"),
+            RecordKind::SnapshotWished => write!(f, "is asked to take a snapshot"),
             RecordKind::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
             RecordKind::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
             RecordKind::SnapshotNotWritten { last, outcome, .. } => {
@@ -151,18 +131,49 @@ impl fmt::Display for OfSnapshots<'_> {
             RecordKind::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
             RecordKind::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
             RecordKind::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
-            RecordKind::Compacted { before } => write!(f, "forgets its log before {before}, Raft §7"),
+            RecordKind::Compacted { before } => write!(f, "compacts its log before {before}, Raft §7"),
             RecordKind::ReadAsked { read, first, last, max_bytes } => {
                 write!(f, "{read} read {first}..={last} up to {max_bytes} B")
             }
             RecordKind::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
             RecordKind::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
+            kind => write!(f, "{}", OfHost(kind)),
+        }
+    }
+}
+
+/// What happens to a node's disk and inbox.
+struct OfHost<'a>(&'a RecordKind);
+
+impl fmt::Display for OfHost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
+            RecordKind::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+            RecordKind::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
+            RecordKind::ReserveKept { bytes } => write!(f, "preallocates {bytes} bytes on its disk"),
+            RecordKind::SpaceTold { is_low: true } => write!(f, "is notified that its disk reserve is gone"),
+            RecordKind::SpaceTold { is_low: false } => write!(f, "is notified that its disk reserve is there"),
+            RecordKind::SpaceAsked => write!(f, "asks for its disk to be tried for space"),
+            RecordKind::MessageDropped { from } => write!(f, "drops a message of {from}: its inbox is full"),
+            RecordKind::RequestRefused { id } => write!(f, "refuses request {}: its inbox is full", id.0),
+            RecordKind::UnreachableTold { peer } => write!(f, "is notified that {peer} is unreachable"),
+            RecordKind::PeerRegistered { peer, disk, found } => {
+                write!(f, "has looked up the disk of {peer}, {disk}: ")?;
+                match found {
+                    Some(PeerCheck::New) => write!(f, "new"),
+                    Some(PeerCheck::Known) => write!(f, "known"),
+                    Some(PeerCheck::Mismatch { known }) => write!(f, "mismatch, it was {known}"),
+                    Some(PeerCheck::Full) => write!(f, "too many are known"),
+                    None => write!(f, "no space to remember it"),
+                }
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// What is said about a snapshot on its way.
+/// A message of a snapshot transfer.
 struct OfTransfer<'a>(&'a SnapshotMessage);
 
 impl fmt::Display for OfTransfer<'_> {
@@ -185,7 +196,7 @@ impl fmt::Display for OfTransfer<'_> {
     }
 }
 
-/// Those that are not the core's own.
+/// The limits that are not the core's defaults.
 fn limits_drawn(f: &mut fmt::Formatter<'_>, priority: u32, limits: &Limits) -> fmt::Result {
     write!(f, "has priority {priority}")?;
     let table = |limits: &Limits| toml::Table::try_from(limits).map_err(|_| fmt::Error);

@@ -1,6 +1,5 @@
-//! The fingerprint of a run: a rolling 128-bit hash over every record, in order. Equal on every machine and in every
-//! build profile: integers enter as fixed-width little-endian bytes, sizes as 64 bits, and no address or hash order
-//! ever enters.
+//! The trace hash: a rolling 128-bit hash over every record, in order. It is equal on every machine and in every build
+//! profile: integers are fixed-width little-endian bytes, sizes have 64 bits, addresses and hash order do not enter.
 
 use crate::record::Record;
 use std::fmt;

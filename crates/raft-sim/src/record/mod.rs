@@ -1,6 +1,8 @@
 //! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
 //! read this one stream and nothing else.
 
+#![allow(missing_docs)] // a field without a comment is what its name says
+
 pub mod explain;
 pub mod hash;
 pub mod trace;
@@ -39,7 +41,6 @@ impl SimTime {
 pub struct Record {
     /// Its place in the run, from 1.
     pub number: u64,
-    /// When.
     pub at: SimTime,
     /// The number of the record that caused it, if one did: a delivery is caused by its sending, an output by its input,
     /// a request by the invocation it serves, the end of an operation by the answer.
@@ -48,7 +49,6 @@ pub struct Record {
     pub node: Option<NodeId>,
     /// Counts the calls of all nodes: what one call was given and what it asked for share a number. 0: outside of any call.
     pub call: u64,
-    /// What.
     pub kind: RecordKind,
     /// The node after the step this record belongs to; none while it is down.
     pub view: Option<NodeView>,
@@ -57,40 +57,32 @@ pub struct Record {
 /// What a node looks like from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeView {
-    /// Its term.
     pub term: Term,
     /// Its vote in that term.
     pub voted_for: Option<NodeId>,
-    /// Its role.
     pub role: RoleKind,
-    /// The leader it knows.
     pub leader: Option<NodeId>,
-    /// Its commit index.
     pub commit: LogIndex,
     /// The first index in its log: what stood before it is covered by its snapshot.
     pub first: LogIndex,
-    /// Its last entry.
     pub last: EntryId,
     /// The last entry that its newest snapshot covers, durable or not.
     pub snapshot: Option<EntryId>,
     /// The index up to which it has applied.
     pub applied: LogIndex,
-    /// What a leader has sent its peers and not heard back of.
+    /// What a leader has sent its peers without an answer yet.
     pub in_flight: InFlight,
     /// What its limits bound.
     pub quotas: Quotas,
-    /// The configuration in force, if any.
     pub configuration: Option<Configuration>,
 }
 
-/// What a leader has on its way, over all its peers.
+/// What a leader has in flight, over all its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct InFlight {
     /// Appends with entries.
     pub messages: u64,
-    /// Bytes of entries.
     pub bytes: u64,
-    /// Snapshots.
     pub snapshots: u64,
 }
 
@@ -105,9 +97,9 @@ pub struct Quotas {
     pub applying_bytes: u64,
     /// Reads that wait at a leader.
     pub pending_reads: usize,
-    /// Appends with entries on their way to the peer with the most of them.
+    /// Appends with entries in flight to the peer with the most of them.
     pub inflight_messages: usize,
-    /// Bytes of entries on their way to the peer with the most of them.
+    /// Bytes of entries in flight to the peer with the most of them.
     pub inflight_bytes: u64,
     /// How many peers have entries waiting for them while so many bytes are on their way that no more may leave.
     pub blocked_peers: u64,
@@ -121,57 +113,37 @@ impl Hash for Quotas {
 /// What can happen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
-    /// A node started, with what its store recovered.
+    /// A node started, with what its store recovered: its hard state, its snapshot, its log as far as it was not compacted.
     Started {
         /// Counts the starts of this node, from 1.
         incarnation: u64,
-        /// The recovered hard state.
         hard_state: HardState,
-        /// The recovered snapshot.
         snapshot: Option<SnapshotMeta>,
-        /// The recovered log, as far as it was not compacted.
         entries: Entries,
         /// The number of the disk operation up to which everything must be durable for the recovered state to be.
         disk_mark: u64,
         /// The highest disk operation such that it and all before it are durable.
         disk_durable: u64,
     },
-    /// A node did not start.
-    RefusedToStart {
-        /// The store's or the core's words.
-        error: String,
-    },
+    /// A node did not start: the store or the core refused.
+    RefusedToStart { error: String },
     /// A node's process ended without warning.
     Crashed {
-        /// How.
         crash: CrashKind,
         /// How many bytes or files that were not synced this took away; of a disk that is lost, all operations.
         lost: u64,
     },
-    /// A message arrived and was handed to the node.
-    Received {
-        /// The sender.
-        from: NodeId,
-        /// The message, decoded from its bytes.
-        rpc: Rpc,
-    },
+    /// The node received a message, decoded from its bytes.
+    Received { from: NodeId, rpc: Rpc },
     /// The node was called because its deadline had come.
     TimerFired,
-    /// A client's request was handed to the node.
-    Requested {
-        /// Its number.
-        id: RequestId,
-    },
-    /// The node was told to campaign.
+    /// The node received a client's request.
+    Requested { id: RequestId },
+    /// The node was asked to campaign.
     CampaignAsked,
-    /// The store wrote a group of writes: readable, not durable.
-    Wrote {
-        /// The writes.
-        writes: Vec<Write>,
-        /// The number of the last disk operation this took.
-        disk_mark: u64,
-    },
-    /// The store's sync returned success and the node was told.
+    /// The store wrote a group of writes: readable, not durable. The mark is the last disk operation this took.
+    Wrote { writes: Vec<Write>, disk_mark: u64 },
+    /// The store's sync returned success, and the node was notified.
     Persisted {
         /// The newest write it covered.
         write: WriteId,
@@ -179,269 +151,104 @@ pub enum RecordKind {
         disk_durable: u64,
     },
     /// The node asked for a message to be sent.
-    Sent {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        rpc: Rpc,
-        /// The network's verdict.
-        verdict: Verdict,
-    },
+    Sent { to: NodeId, rpc: Rpc, verdict: Verdict },
     /// The node asked for a write.
-    Asked {
-        /// The write.
-        write: Write,
-    },
-    /// The node applied entries.
-    Applied {
-        /// The entries.
-        entries: Entries,
-        /// The hash of its state after them.
-        state_hash: u128,
-    },
+    Asked { write: Write },
+    /// The node applied entries; the hash is of its state after them.
+    Applied { entries: Entries, state_hash: u128 },
     /// The node answered a client.
-    Replied {
-        /// The request.
-        id: RequestId,
-        /// The answer.
-        reply: Reply,
-    },
-    /// The node reported a change of configuration.
-    ConfigurationChanged {
-        /// The configuration.
-        configuration: Configuration,
-        /// The entry that carries it.
-        at: EntryId,
-        /// Whether it is committed.
-        committed: bool,
-    },
+    Replied { id: RequestId, reply: Reply },
+    /// The node reported a change of configuration, with the entry that carries it.
+    ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
     /// The node reported that it stopped.
-    Stopped {
-        /// Why.
-        reason: StopReason,
-    },
+    Stopped { reason: StopReason },
     /// The core explained itself.
     Observed(Event),
-    /// A client began an operation.
-    Invoked {
-        /// Who.
-        client: u64,
-        /// A label for people: `put k3 = v17`.
-        label: String,
-    },
-    /// A client's operation ended (or was given up).
-    Returned {
-        /// The finished line of the history.
-        operation: Operation,
-    },
-    /// A fault began or ended, or a scenario step was carried out.
-    Fault {
-        /// What, in the scenario's words: `cut 1>3`, `heal`.
-        label: String,
-    },
-    /// Bytes reached a node that it could not decode.
-    Garbage {
-        /// The sender.
-        from: NodeId,
-        /// The bytes.
-        bytes: Bytes,
-    },
-    /// The node was told to take a snapshot.
+    /// A client began an operation. The label is for people: `put k3 = v17`.
+    Invoked { client: u64, label: String },
+    /// A client's operation ended (or was given up): the finished line of the history.
+    Returned { operation: Operation },
+    /// A fault began or ended, or a scenario step ran, in the scenario's words: `cut 1>3`, `heal`.
+    Fault { label: String },
+    /// The node received bytes that it could not decode.
+    Garbage { from: NodeId, bytes: Bytes },
+    /// The node was asked to take a snapshot.
     SnapshotWished,
-    /// The node took a snapshot of its state, and asked for the first piece of it to be written.
-    SnapshotTaken {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// The node was told that a piece of a snapshot's file is written, and not the last one.
-    SnapshotGrown {
-        /// Which file.
-        file: SnapshotFile,
-        /// The last entry of the snapshot.
-        last: EntryId,
-        /// Where the piece ends.
-        end: u64,
-    },
-    /// The node was told that a snapshot's file is not written, or of no use, and is gone.
-    SnapshotNotWritten {
-        /// Which file.
-        file: SnapshotFile,
-        /// The last entry of the snapshot.
-        last: EntryId,
-        /// Why.
-        outcome: WriteOutcome,
-    },
-    /// The node was told that its snapshot's file is whole and durable.
-    SnapshotSaved {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Whether it is: asked of the disk, not the store.
-        durable: bool,
-    },
-    /// The node was told that the file of a peer's snapshot is whole and durable.
-    SnapshotReceived {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Whether it is: asked of the disk, not the store.
-        durable: bool,
-    },
-    /// The node was given a piece of a snapshot's file, for a peer.
+    /// The node took a snapshot of its state, and asked for its first chunk to be written.
+    SnapshotTaken { meta: SnapshotMeta },
+    /// The node was notified that a chunk of a snapshot's file is written up to `end`, and not the last one.
+    SnapshotGrown { file: SnapshotFile, last: EntryId, end: u64 },
+    /// The node was notified that a snapshot's file is not written, or cannot be used, and is gone.
+    SnapshotNotWritten { file: SnapshotFile, last: EntryId, outcome: WriteOutcome },
+    /// The node was notified that its snapshot's file is complete and durable; whether it is was asked of the disk, not the
+    /// store.
+    SnapshotSaved { meta: SnapshotMeta, durable: bool },
+    /// The same of the file of a peer's snapshot.
+    SnapshotReceived { meta: SnapshotMeta, durable: bool },
+    /// The node was given a chunk of a snapshot's file, for a peer.
     SnapshotRead {
-        /// For whom.
         to: NodeId,
-        /// The last entry of the snapshot.
         last: EntryId,
-        /// Where the piece begins.
         offset: u64,
-        /// How long it is; none: the file is gone.
+        /// How long the chunk is; none: the file is gone.
         bytes: Option<u64>,
     },
     /// The node sent a message about a snapshot.
-    SnapshotSaid {
-        /// To whom.
-        to: NodeId,
-        /// What.
-        message: SnapshotMessage,
-        /// The network's verdict.
-        verdict: Verdict,
-    },
-    /// The node was given a message about a snapshot.
-    SnapshotHeard {
-        /// The sender.
-        from: NodeId,
-        /// What.
-        message: SnapshotMessage,
-    },
+    SnapshotSaid { to: NodeId, message: SnapshotMessage, verdict: Verdict },
+    /// The node received a message about a snapshot.
+    SnapshotHeard { from: NodeId, message: SnapshotMessage },
     /// The node gave up the unfinished file of a peer's snapshot.
-    SnapshotDropped {
-        /// The last entry of the snapshot.
-        last: EntryId,
-    },
-    /// The node refused a peer's snapshot that is whole.
-    SnapshotRefused {
-        /// The peer.
-        from: NodeId,
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// Why.
-        error: SnapshotError,
-    },
+    SnapshotDropped { last: EntryId },
+    /// The node refused a peer's complete snapshot.
+    SnapshotRefused { from: NodeId, meta: SnapshotMeta, error: SnapshotError },
     /// The node had the file of a snapshot checked.
-    SnapshotChecked {
-        /// The last entry of the snapshot.
-        last: EntryId,
-    },
+    SnapshotChecked { last: EntryId },
     /// The node asked for its snapshot to be loaded, to set its state machine to it.
-    SnapshotWanted {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
+    SnapshotWanted { meta: SnapshotMeta },
     /// The node was given the snapshot it had asked for.
-    SnapshotLoaded {
-        /// The snapshot.
-        meta: SnapshotMeta,
-    },
-    /// The node set its state machine to a snapshot.
-    Restored {
-        /// The snapshot.
-        meta: SnapshotMeta,
-        /// The hash of its state after it.
-        state_hash: u128,
-    },
-    /// A snapshot's file was deleted: a newer one has taken its place, or nothing ever named it.
-    SnapshotRemoved {
-        /// The last entry that it covered.
-        last: EntryId,
-    },
-    /// The node asked for the log before an index to be forgotten.
-    Compacted {
-        /// The first index that stays.
-        before: LogIndex,
-    },
+    SnapshotLoaded { meta: SnapshotMeta },
+    /// The node set its state machine to a snapshot; the hash is of its state after it.
+    Restored { meta: SnapshotMeta, state_hash: u128 },
+    /// A snapshot's file was deleted: a newer one replaces it, or no record named it.
+    SnapshotRemoved { last: EntryId },
+    /// The node asked for the log before an index to be dropped.
+    Compacted { before: LogIndex },
     /// The node asked for entries that it no longer has in memory.
-    ReadAsked {
-        /// The question.
-        read: ReadId,
-        /// The first index.
-        first: LogIndex,
-        /// The last index.
-        last: LogIndex,
-        /// Enough bytes.
-        max_bytes: u64,
-    },
+    ReadAsked { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
     /// The node was given entries that it had asked for; none: they are gone.
-    LogRead {
-        /// The question.
-        read: ReadId,
-        /// The entries.
-        entries: Entries,
-    },
+    LogRead { read: ReadId, entries: Entries },
     /// The node's disk was damaged, or made one of its calls fail.
     DiskFault {
-        /// How.
         fault: Fault,
-        /// Where, for people: a sector; empty if the call says it.
+        /// A sector; empty if the call says where.
         place: String,
     },
-    /// A node that has just started keeps room ahead on its disk.
-    ReserveKept {
-        /// For so many bytes of records.
-        bytes: u64,
-    },
-    /// The node was told whether that room is there.
-    SpaceTold {
-        /// It is not.
-        is_low: bool,
-    },
+    /// A node that has just started preallocates so many bytes on its disk.
+    ReserveKept { bytes: u64 },
+    /// The node was notified whether that reserve is gone.
+    SpaceTold { is_low: bool },
     /// The node asked for its disk to be tried for space.
     SpaceAsked,
-    /// A message was dropped: the node's inbox had no room for it.
-    MessageDropped {
-        /// The sender.
-        from: NodeId,
-    },
-    /// A client's request was refused: the node's inbox had no room for it.
-    RequestRefused {
-        /// Its number.
-        id: RequestId,
-    },
-    /// The node was given that what it sent to a peer may be lost.
-    UnreachableTold {
-        /// The peer.
-        peer: NodeId,
-    },
+    /// A message was dropped: the node's inbox was full.
+    MessageDropped { from: NodeId },
+    /// A client's request was refused: the node's inbox was full.
+    RequestRefused { id: RequestId },
+    /// The node was notified that what it sent to a peer may be lost.
+    UnreachableTold { peer: NodeId },
     /// The node's disk has looked up which disk a peer is on, and remembers it if it is new.
     PeerRegistered {
-        /// The peer.
         peer: NodeId,
-        /// The disk that it says it is on.
+        /// The disk that the peer says it is on.
         disk: DiskId,
-        /// What came of it; none: there is no space to remember it.
+        /// None: there is no space to remember it.
         found: Option<PeerCheck>,
     },
-    /// A client began to ask, in a run whose clients want several keys at once: they keep no history.
-    Queried {
-        /// Who.
-        client: u64,
-        /// A label for people.
-        label: String,
-        /// The question, as the state machine reads it.
-        query: Bytes,
-    },
+    /// A client sent a query, in a run whose clients read and write several keys at once: they keep no history.
+    Queried { client: u64, label: String, query: Bytes },
     /// A client's operation ended (or was given up), in such a run.
-    Ended {
-        /// Who.
-        client: u64,
-        /// What became of what, for people.
-        label: String,
-    },
-    /// A node has limits of its own, for the whole run: they were drawn.
-    LimitsDrawn {
-        /// Its priority.
-        priority: u32,
-        /// Its limits.
-        limits: Limits,
-    },
+    Ended { client: u64, label: String },
+    /// A node has limits of its own, drawn for the whole run.
+    LimitsDrawn { priority: u32, limits: Limits },
 }
 
 /// How a process ends.
@@ -460,11 +267,8 @@ pub enum CrashKind {
 /// What the network does with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Delivers it this many times (once, or more if duplicated).
-    Delivered {
-        /// How many copies.
-        copies: u32,
-    },
+    /// Delivers so many copies: one, or more if duplicated.
+    Delivered { copies: u32 },
     /// Loses it at random.
     Lost,
     /// Loses it because the link is cut.

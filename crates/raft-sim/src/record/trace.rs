@@ -1,5 +1,5 @@
-//! A run as JSON lines, for programs: every record, in order, complete enough to check the run against a model written
-//! by somebody else. The schema is documented in `docs/trace.md`; what changes it changes [`VERSION`].
+//! A run as JSON lines, for programs: every record, in order, complete enough to check the run against an independent
+//! model. The schema is documented in `docs/trace.md`; a change of it changes [`VERSION`].
 
 use crate::record::{CrashKind, InFlight, NodeView, Record, RecordKind, Verdict};
 use crate::scenario::model::Limits;
@@ -28,7 +28,7 @@ struct Head<'a> {
     nodes: u64,
 }
 
-/// The line of a record: what people look for first comes first.
+/// The line of a record; the most wanted fields come first.
 #[derive(Serialize)]
 struct Line {
     version: u64,
@@ -66,7 +66,7 @@ struct After {
 /// Writes the line that opens a run.
 ///
 /// # Errors
-/// What `out` answers.
+/// An error of `out`.
 pub fn write_head(out: &mut dyn io::Write, scenario: &str, seed: u64, nodes: u64) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &Head { version: VERSION, kind: "run", scenario, seed, nodes })?;
     out.write_all(b"\n")
@@ -75,7 +75,7 @@ pub fn write_head(out: &mut dyn io::Write, scenario: &str, seed: u64, nodes: u64
 /// Writes a record as a line.
 ///
 /// # Errors
-/// What `out` answers.
+/// An error of `out`.
 pub fn write_record(out: &mut dyn io::Write, record: &Record) -> io::Result<()> {
     let (kind, message, detail) = parts(&record.kind);
     let line = Line {
@@ -178,23 +178,6 @@ fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
         RecordKind::Ended { client, label } => plain("ended", json!({ "client": client, "operation": label })),
         RecordKind::Returned { operation } => plain("returned", serde_json::to_value(operation).unwrap_or_default()),
         RecordKind::Fault { label } => plain("fault", json!({ "step": label })),
-        RecordKind::DiskFault { fault, place } => plain("disk_fault", json!({ "fault": fault.name(), "place": place })),
-        RecordKind::LimitsDrawn { priority, limits } => plain("limits_drawn", limits_drawn(*priority, limits)),
-        RecordKind::ReserveKept { bytes } => plain("reserve_kept", json!({ "bytes": bytes })),
-        RecordKind::SpaceTold { is_low } => plain("space_told", json!({ "is_low": is_low })),
-        RecordKind::MessageDropped { from } => plain("message_dropped", json!({ "from": from.0 })),
-        RecordKind::RequestRefused { id } => plain("request_refused", json!({ "id": id.0 })),
-        RecordKind::UnreachableTold { peer } => plain("unreachable_told", json!({ "peer": peer.0 })),
-        RecordKind::PeerRegistered { peer, disk, found } => {
-            let found = found.map(|found| match found {
-                PeerCheck::New => "new",
-                PeerCheck::Known => "known",
-                PeerCheck::Mismatch { .. } => "mismatch",
-                PeerCheck::Full => "full",
-            });
-            plain("peer_registered", json!({ "peer": peer.0, "disk": disk.to_string(), "found": found }))
-        }
-        RecordKind::SpaceAsked => plain("space_asked", Value::Null),
         RecordKind::Garbage { from, bytes } => plain("garbage", json!({ "from": from.0, "bytes": hex(bytes) })),
         what => {
             let (kind, detail) = of_snapshots(what);
@@ -286,6 +269,30 @@ fn of_snapshots(what: &RecordKind) -> (&'static str, Value) {
         RecordKind::LogRead { read, entries: found } => {
             ("log_read", json!({ "read": read.0, "entries": entries(found) }))
         }
+        what => of_host(what),
+    }
+}
+
+/// The same for a node's disk and inbox.
+fn of_host(what: &RecordKind) -> (&'static str, Value) {
+    match what {
+        RecordKind::DiskFault { fault, place } => ("disk_fault", json!({ "fault": fault.name(), "place": place })),
+        RecordKind::LimitsDrawn { priority, limits } => ("limits_drawn", limits_drawn(*priority, limits)),
+        RecordKind::ReserveKept { bytes } => ("reserve_kept", json!({ "bytes": bytes })),
+        RecordKind::SpaceTold { is_low } => ("space_told", json!({ "is_low": is_low })),
+        RecordKind::MessageDropped { from } => ("message_dropped", json!({ "from": from.0 })),
+        RecordKind::RequestRefused { id } => ("request_refused", json!({ "id": id.0 })),
+        RecordKind::UnreachableTold { peer } => ("unreachable_told", json!({ "peer": peer.0 })),
+        RecordKind::PeerRegistered { peer, disk, found } => {
+            let found = found.map(|found| match found {
+                PeerCheck::New => "new",
+                PeerCheck::Known => "known",
+                PeerCheck::Mismatch { .. } => "mismatch",
+                PeerCheck::Full => "full",
+            });
+            ("peer_registered", json!({ "peer": peer.0, "disk": disk.to_string(), "found": found }))
+        }
+        RecordKind::SpaceAsked => ("space_asked", Value::Null),
         _ => ("", Value::Null),
     }
 }
