@@ -65,13 +65,11 @@ impl World {
         }
     }
 
-    /// What is wrong if a step never came to be carried out: the story was another than the one that is told.
+    /// A failure if a step never ran: the run took another course than the scenario.
     pub(crate) fn unreached_step(&self) -> Option<String> {
         let first = self.script.conditional.last()? + 1;
-        let (steps, unreached_step) = (self.scenario.steps.len(), self.script.conditional.len());
-        Some(format!(
-            "step {first} of {steps} waited in vain for its moment: {unreached_step} steps of the story were not told"
-        ))
+        let (steps, unreached) = (self.scenario.steps.len(), self.script.conditional.len());
+        Some(format!("step {first} of {steps} never triggered; {unreached} steps did not run"))
     }
 
     fn holds(&self, condition: &Condition) -> bool {

@@ -1,4 +1,4 @@
-//! What can be written on the command line.
+//! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use raft_sim::scenario::parse::MAX_NODES;
@@ -7,9 +7,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Runs whole Raft clusters in a seeded, virtual world and checks what Raft promises.
+/// Simulates Raft clusters from a seed and checks Raft's safety and liveness.
 ///
-/// Exit codes: 0 everything expected held; 1 safety violated; 2 liveness or another expectation failed, or wrong usage; 3 not
+/// Exit codes: 0 all checks passed; 1 safety violated; 2 liveness or another expectation failed, or wrong usage; 3 not
 /// deterministic; 4 bad scenario; 5 inconclusive; 101 panic.
 #[derive(Parser)]
 #[command(name = "raft-sim", version, args_conflicts_with_subcommands = true)]
@@ -22,17 +22,17 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Run scenarios, each with all its seeds (what happens without a command, too)
+    /// Run scenarios, each with all its seeds (the default command)
     Run(RunArgs),
-    /// Run random faults against a cluster
+    /// Run a cluster under random faults
     Swarm(SwarmArgs),
-    /// Run one seed of a scenario, or a recorded run, again
+    /// Run one seed of a scenario, or a recorded run
     Replay(ReplayArgs),
-    /// Print one run as a text, a line per event
+    /// Print every event of one run, one line each
     Explain(ReplayArgs),
 }
 
-/// How results are printed.
+/// How to print the results.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// A line per scenario, then the trace hash
@@ -41,16 +41,16 @@ pub(crate) enum Format {
     Json,
 }
 
-/// What all commands that run many seeds can be told.
+/// Options of all commands that run many seeds.
 #[derive(clap::Args)]
 pub(crate) struct CampaignArgs {
-    /// How many runs at a time; all cores if not given. The trace hash does not depend on it
+    /// Parallel runs; default: one per core. The trace hash does not depend on it
     #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// How to print the results
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
-    /// Run everything twice and compare, event by event
+    /// Run each seed twice and compare event by event
     #[arg(long)]
     pub(crate) twice: bool,
     #[command(flatten)]
@@ -66,57 +66,57 @@ pub(crate) struct OutputArgs {
     /// Write the clients' operations to FILE as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) history: Option<PathBuf>,
-    /// Where runs that failed are recorded
+    /// Record failed runs in this folder
     #[arg(long, value_name = "DIR", default_value = "raft-sim-failures")]
     pub(crate) out: PathBuf,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct RunArgs {
-    /// Scenario files, or folders of them; sim-scenarios if none is given
+    /// Scenario files or folders; default: sim-scenarios
     #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Run each scenario with these seeds instead of its own; B is excluded
+    /// Use these seeds instead of the scenario's own; B is excluded
     #[arg(long, value_name = "A..B", value_parser = units::seeds)]
     pub(crate) seeds: Option<Range<u64>>,
-    /// Run every crash of an enumerated scenario, not only a sample
+    /// Run every crash point of an enumerated scenario instead of a sample
     #[arg(long)]
     pub(crate) full: bool,
-    /// Run one crash point of an enumerated scenario with one of its outcomes: 0 is a kill, the others are power losses
+    /// Run one crash point of an enumerated scenario with one outcome: 0 is a kill, the others are power losses
     #[arg(long, value_name = "POINT.OUTCOME", value_parser = case, conflicts_with_all = ["seeds", "full"])]
     pub(crate) case: Option<(u64, u64)>,
     #[command(flatten)]
     pub(crate) campaign: CampaignArgs,
 }
 
-/// Which faults a swarm draws from.
+/// The faults a swarm draws from.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
-    /// Lost, doubled and overtaken messages, partitions, one-way cuts, a leader cut off
+    /// Lost, duplicated and reordered messages, partitions, one-way cuts, an isolated leader
     Net,
     /// Crashes, power losses, torn writes, slow disks
     Disk,
-    /// Clocks that drift and processes that stand still, with the faults of net
+    /// Drifting clocks and paused processes, with the faults of net
     Timing,
-    /// Everything at once
+    /// All faults
     All,
 }
 
 #[derive(clap::Args)]
 pub(crate) struct SwarmArgs {
-    /// Which faults to draw from
+    /// The faults to draw from
     #[arg(long, value_enum, default_value = "all")]
     pub(crate) profile: Profile,
-    /// How many nodes
+    /// The number of nodes
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=MAX_NODES))]
     pub(crate) nodes: u64,
-    /// Which seeds; B is excluded. 0..100 if neither this nor --for is given
+    /// The seeds; B is excluded. Default: 0..100, unless --for is given
     #[arg(long, value_name = "A..B", value_parser = units::seeds, conflicts_with = "time")]
     pub(crate) seeds: Option<Range<u64>>,
-    /// Run seed after seed for this long, as "10m"
+    /// Run new seeds for this long, such as "10m"
     #[arg(long = "for", value_name = "TIME", id = "time", value_parser = units::duration)]
     pub(crate) time: Option<Duration>,
-    /// Run only this share of the seeds, as 0/4, 1/4, 2/4, 3/4; counted from 1 if you like: 4/4 is 0/4
+    /// Run one of N shares of the seeds: 0/4 to 3/4; 4/4 is the same as 0/4
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
     #[command(flatten)]
@@ -134,7 +134,7 @@ fn case(text: &str) -> Result<(u64, u64), String> {
     let parts = text.split_once('.').map(|(point, outcome)| (point.parse(), outcome.parse()));
     match parts {
         Some((Ok(point), Ok(outcome))) => Ok((point, outcome)),
-        _ => Err(format!("`{text}` is no case such as 120.3")),
+        _ => Err(format!("expected a case such as 120.3, found `{text}`")),
     }
 }
 
@@ -143,7 +143,7 @@ fn shard(text: &str) -> Result<Shard, String> {
     let parts = text.split_once('/').and_then(|(index, of)| number(index).zip(number(of)));
     match parts {
         Some((index, of)) if of > 0 && index <= of => Ok(Shard { index: index % of, of }),
-        _ => Err(format!("`{text}` is no share such as 1/4")),
+        _ => Err(format!("expected a share such as 1/4, found `{text}`")),
     }
 }
 
@@ -152,7 +152,7 @@ pub(crate) struct ReplayArgs {
     /// A scenario or a recorded run
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
-    /// The seed; that of the recorded run if not given, or else 0
+    /// The seed; default: the recorded one, or 0
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     #[command(flatten)]

@@ -56,7 +56,7 @@ pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Inst
     let mut histories = Vec::new();
     let mut failed = None;
     let work = |job: u64| place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, &outputs));
-    // However late it is: a machine that is slow to get here must not make a campaign of nothing, which would pass.
+    // At least one run, however late it is: an empty campaign would pass.
     let begun = AtomicBool::new(false);
     let go_on = || !begun.swap(true, Ordering::Relaxed) || until.is_none_or(|until| clock::now() < until);
     pool::in_order(workers, jobs, go_on, work, |job, outcome| {
@@ -87,7 +87,7 @@ pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Out
         if twice { run::run(scenario, seed, &mut Both(trace, &mut first)) } else { run::run(scenario, seed, trace) };
     let difference = if twice { compare(scenario, seed, &first, result.hash) } else { None };
     if !outputs.wants_history() {
-        // A campaign of a million runs must not keep what nobody reads.
+        // A campaign of a million runs must not keep unused histories.
         result.history = Vec::new();
     }
     Outcome { result, difference, started, ended: clock::now() }
@@ -96,11 +96,11 @@ pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Out
 fn compare(scenario: &Scenario, seed: u64, first: &First, hash: u128) -> Option<String> {
     let mut second = Second::new(first);
     let again = run::run(scenario, seed, &mut second).hash;
-    let hashes = || format!("the events are equal, the trace hashes are not: {hash:032x} and {again:032x}");
+    let hashes = || format!("equal events, different trace hashes: {hash:032x} and {again:032x}");
     second.difference().or_else(|| (again != hash).then(hashes))
 }
 
-/// What is known so far, printed scenario by scenario.
+/// The results so far, printed scenario by scenario.
 struct Progress<'a> {
     groups: &'a [Group],
     args: &'a CampaignArgs,
@@ -142,7 +142,7 @@ impl<'a> Progress<'a> {
         let group = self.groups.get(self.place);
         self.place += 1;
         let Some(Group { scenario, of_points, .. }) = group.filter(|_| done.runs > 0) else { return Ok(()) };
-        done.judge_marks(scenario);
+        done.check_marks(scenario);
         let recorded = failure::record(scenario, &mut done.findings, &self.args.outputs.out);
         if let (Err(error), true) = (&recorded, self.args.format == Format::Text) {
             eprintln!("{error:#}");
@@ -169,7 +169,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// A scenario's line and, if something did not hold, what.
+/// A scenario's line and its findings.
 pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> String {
     let held = done.findings.is_empty();
     let wall = done.wall();
@@ -189,7 +189,7 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
         text.push_str(&format!("  heal p99 {}", show::length(heal)));
     }
     text.push('\n');
-    // The gravest in full, of several the first: max_by_key takes the last of equals.
+    // The most severe in full, of several the first: max_by_key takes the last of equals.
     if let Some(first) = done.findings.iter().rev().max_by_key(|finding| finding.exit) {
         text.push_str(&finding_text(scenario, first));
         let more = done.findings.iter().filter(|other| !std::ptr::eq(*other, first));
@@ -205,7 +205,7 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
     text
 }
 
-/// How much was run.
+/// How many seeds or crash points ran.
 fn runs(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> String {
     if scenario.enumerate.is_none() {
         return show::count(done.runs, "seed");
@@ -223,12 +223,12 @@ fn verdict(held: bool) -> &'static str {
     }
 }
 
-/// One finding in full: what, where, how to see it again, and the lines before it.
+/// One finding in full: the property, the seed, the command that repeats it, and the events before it.
 fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
     let mut text = format!("  {}: {}\n", finding.property, finding.message);
     if !finding.facts.is_empty() {
         let facts: Vec<String> = finding.facts.iter().map(ToString::to_string).collect();
-        text.push_str(&format!("  the events that contradict: {}\n", facts.join(", ")));
+        text.push_str(&format!("  contradicting events: {}\n", facts.join(", ")));
     }
     if let Some(seed) = finding.seed {
         text.push_str(&format!("  seed {seed}\n"));
@@ -238,7 +238,7 @@ fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
         text.push_str(&format!("  recorded in {file} ({size} bytes)\n"));
     }
     if let Some(command) = &finding.reproduce {
-        text.push_str(&format!("  see it again: {command}\n"));
+        text.push_str(&format!("  reproduce: {command}\n"));
     }
     if let Some(seed) = finding.seed.filter(|_| finding.exit != Exit::NotDeterministic) {
         let lines = failure::last_lines(scenario, seed);

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// How a command ends. In order: the later, the graver.
+/// How a command ends. The later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     /// Everything expected held.
@@ -17,9 +17,9 @@ pub(crate) enum Exit {
     Safety,
     /// The code under test panicked.
     Panic,
-    /// The scenario cannot be used; no run started.
+    /// A scenario or a file cannot be used; nothing was run.
     Scenario,
-    /// The command line is wrong; no run started.
+    /// The command line is wrong; nothing was run.
     Usage,
 }
 
@@ -29,6 +29,7 @@ impl Exit {
         ExitCode::from(match self {
             Self::Held => 0,
             Self::Safety => 1,
+            // What most programs say of wrong usage, too: a message on stderr and no report tells the two apart.
             Self::Expectation | Self::Usage => 2,
             Self::NotDeterministic => 3,
             Self::Scenario => 4,

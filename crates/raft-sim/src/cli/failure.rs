@@ -1,4 +1,4 @@
-//! A run that failed, made useful: recorded in a file, with a command that shows it again and the lines before the end.
+//! A failed run: recorded in a file, with a command that repeats it and the last events.
 
 use super::pool;
 use super::report::Finding;
@@ -19,7 +19,7 @@ const LINES: usize = 40;
 /// How many runs of one scenario are recorded; a broken build fails with every seed.
 const RECORDED: usize = 20;
 
-/// Records the runs of a scenario's findings in `folder` and notes where.
+/// Records the runs of a scenario's findings in `folder` and adds the files to the findings.
 ///
 /// # Errors
 /// The file that could not be written.
@@ -54,7 +54,7 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
 
 fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {
     let mut scenario = scenario.clone();
-    // What is expected of all seeds together is not expected of one.
+    // Marks are expected of all seeds together, not of one.
     scenario.expect.sometimes.clear();
     scenario.seeds = seed..seed.saturating_add(1);
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
@@ -76,7 +76,7 @@ fn quoted(word: &str) -> String {
 /// The last lines of a run's trace. It is run once more for that: runs are cheap and memory is not.
 pub(crate) fn last_lines(scenario: &Scenario, seed: u64) -> Vec<String> {
     let mut last = Last(VecDeque::with_capacity(LINES + 1));
-    // What happened before a panic is what matters, so the panic itself is of no interest here.
+    // The run may panic: the events before the panic are wanted here.
     let _ = pool::caught(|| run::run(scenario, seed, &mut last));
     last.0.iter().map(explain::line).collect()
 }

@@ -1,4 +1,4 @@
-//! Which scenario files a command means, and reading them.
+//! Finding and reading scenario files.
 
 use anyhow::{Context, Result, anyhow, bail};
 use raft_sim::scenario::parse::{ScenarioFile, parse};
@@ -11,7 +11,7 @@ const FOLDER: &str = "sim-scenarios";
 /// Reads all scenarios of these files and folders, in the order of the paths, those of a folder by name.
 ///
 /// # Errors
-/// Everything that is wrong with any of them, so that one look mends all.
+/// All problems of all files.
 pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<ScenarioFile>> {
     let default = if paths.is_empty() { Some(default_folder()?) } else { None };
     let mut files = Vec::new();
@@ -19,7 +19,7 @@ pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<ScenarioFile>> {
         let before = files.len();
         collect(path, &mut files)?;
         if files.len() == before {
-            bail!("there is no scenario in {}", path.display());
+            bail!("no scenario file (*.toml) in {}", path.display());
         }
     }
     let (good, bad): (Vec<_>, Vec<_>) = files.iter().map(|file| load(file)).partition(Result::is_ok);
@@ -33,7 +33,7 @@ pub(crate) fn load_all(paths: &[PathBuf]) -> Result<Vec<ScenarioFile>> {
 /// Reads one scenario or recorded run.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Its problems.
 pub(crate) fn load(file: &Path) -> Result<ScenarioFile> {
     let bytes = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     parse(&file.display().to_string(), &bytes).map_err(|problems| anyhow!(problems))
@@ -41,10 +41,10 @@ pub(crate) fn load(file: &Path) -> Result<ScenarioFile> {
 
 fn default_folder() -> Result<PathBuf> {
     let here = PathBuf::from(FOLDER);
-    // A binary run from elsewhere still finds the guided tour, as long as the sources it was built from are there.
+    // A binary that runs elsewhere finds the guided tour as long as its sources are there.
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(FOLDER);
     let found = [here, built_from].into_iter().find(|folder| folder.is_dir());
-    found.ok_or_else(|| anyhow!("there is no folder {FOLDER} here; name scenario files or folders"))
+    found.ok_or_else(|| anyhow!("no folder {FOLDER} here: name scenario files or folders"))
 }
 
 /// The scenario files at a path: the file itself, or all `*.toml` of a folder and its folders, by name.

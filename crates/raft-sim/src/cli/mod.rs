@@ -46,7 +46,7 @@ pub(crate) fn main() -> ExitCode {
 fn refuse(error: &anyhow::Error) -> Exit {
     let broken_pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
     if broken_pipe {
-        // The reader has seen enough (`raft-sim explain .. | head`): nothing is wrong.
+        // The reader has closed the pipe (`raft-sim explain .. | head`): no error.
         return Exit::Held;
     }
     if let Some(error) = error.downcast_ref::<clap::Error>() {

@@ -1,7 +1,7 @@
 //! The files that `--trace` and `--history` ask for.
 //!
-//! Many runs in one file stay one honest file: traces open each run with a line of its own, and in a history of many
-//! runs the keys carry the run's name, so that no operation of one run can be taken for one of another.
+//! One file can hold many runs: each run in a trace begins with a line of its own, and in a history of many runs the keys
+//! carry the run's name, so that operations of different runs stay apart.
 
 use super::args::OutputArgs;
 use anyhow::{Context, Result};

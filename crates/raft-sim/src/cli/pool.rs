@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Does `work` for the jobs 0, 1, 2, .. below `jobs` as long as `go_on` says so, and hands every result to `each` in
-/// that order. A job that panicked gives the panic's words. Every number that is taken is done, so none is left out.
+/// Does `work` for the jobs 0, 1, 2, .. below `jobs` while `go_on` is true, and calls `each` with every result in that
+/// order. A job that panicked gives the panic's message. Every job that is taken is finished, so none is left out.
 pub(crate) fn in_order<R: Send>(
     workers: usize,
     jobs: u64,

@@ -1,4 +1,4 @@
-//! `raft-sim replay`: one run again.
+//! `raft-sim replay`: one run.
 
 use super::args::{OutputArgs, ReplayArgs};
 use super::campaign::scenario_text;
@@ -13,7 +13,7 @@ use raft_sim::run::{self, RunResult, Sink};
 use raft_sim::scenario::parse::ScenarioFile;
 use std::io::{self, Write};
 
-/// Runs one seed of a file and says how it ended.
+/// Runs one seed of a file and prints the result.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit> {
     let file = files::load(&args.file)?;
     let (done, report) = once(&file, args, &mut ())?;
@@ -27,7 +27,7 @@ pub(crate) fn show(
     outputs: &OutputArgs,
     run: impl FnOnce(&mut dyn Sink) -> RunResult,
 ) -> Result<Exit> {
-    let (done, report) = judged(file, number, outputs, &mut (), run)?;
+    let (done, report) = checked(file, number, outputs, &mut (), run)?;
     print(file, &done, &report)
 }
 
@@ -41,10 +41,10 @@ fn print(file: &ScenarioFile, done: &ScenarioReport, report: &Report) -> Result<
 /// One run of a file: with the seed asked for, else the recorded one, else 0.
 pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
     let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
-    judged(file, seed, &args.outputs, sink, |sink| run::run(&file.scenario, seed, sink))
+    checked(file, seed, &args.outputs, sink, |sink| run::run(&file.scenario, seed, sink))
 }
 
-fn judged(
+fn checked(
     file: &ScenarioFile,
     seed: u64,
     args: &OutputArgs,
@@ -68,7 +68,7 @@ fn judged(
     outputs.finish()?;
     let (mut done, mut report) = (ScenarioReport::default(), Report::new());
     done.add(scenario, seed, &outcome);
-    done.judge_marks(scenario);
+    done.check_marks(scenario);
     report.add(&outcome);
     if file.recorded.is_none() {
         failure::record(scenario, &mut done.findings, &args.out)?;
@@ -77,10 +77,12 @@ fn judged(
     Ok((done, report))
 }
 
-/// A recording says which run it was. Another hash is no failure: another build may well run otherwise.
+/// Warns if the run differs from the recorded one. That is no failure: another build may run differently.
 fn note_other_hash(file: &ScenarioFile, seed: u64, hash: u128) {
     let recorded = file.recorded.as_ref().filter(|recorded| recorded.seed == seed).and_then(|recorded| recorded.hash);
     if let Some(recorded) = recorded.filter(|recorded| *recorded != hash) {
-        eprintln!("this is another run than the recorded one ({recorded:032x}): another build recorded it");
+        eprintln!(
+            "expected the recorded trace hash {recorded:032x}, found {hash:032x}: another build recorded this run"
+        );
     }
 }

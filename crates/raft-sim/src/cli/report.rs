@@ -1,4 +1,4 @@
-//! What became of many runs: counts, what went wrong, and the one hash over all of them.
+//! The result of many runs: counts, findings, and one hash over all of them.
 
 use super::clock::Instant;
 use super::exit::Exit;
@@ -31,7 +31,7 @@ pub(crate) struct Finding {
     pub(crate) case: Option<(u64, u64)>,
     /// The file with the recorded run.
     pub(crate) file: Option<String>,
-    /// A command that shows it again.
+    /// A command that repeats the run.
     pub(crate) reproduce: Option<String>,
     /// The run's trace hash; none after a panic.
     #[serde(skip)]
@@ -40,7 +40,7 @@ pub(crate) struct Finding {
     pub(crate) exit: Exit,
 }
 
-/// One run, as the pool hands it over.
+/// One run.
 pub(crate) struct Outcome {
     pub(crate) result: RunResult,
     /// The first event in which a second run differed.
@@ -64,7 +64,7 @@ pub(crate) struct ScenarioReport {
 }
 
 impl ScenarioReport {
-    /// Adds a run, or the words of its panic.
+    /// Adds a run, or the message of its panic.
     pub(crate) fn add(&mut self, scenario: &Scenario, seed: u64, outcome: &Result<Outcome, String>) {
         self.runs += 1;
         let hash = outcome.as_ref().ok().map(|outcome| outcome.result.hash);
@@ -107,9 +107,9 @@ impl ScenarioReport {
         }
     }
 
-    /// Asks for what must have happened in some of the runs, once there are as many runs as the file names seeds: what
-    /// happens within twenty seeds need not happen within one.
-    pub(crate) fn judge_marks(&mut self, scenario: &Scenario) {
+    /// Checks the marks that some run must reach, once there are as many runs as the file names seeds: what happens within
+    /// twenty seeds need not happen within one.
+    pub(crate) fn check_marks(&mut self, scenario: &Scenario) {
         // An even sample has a little less than was asked for.
         let seeds = scenario.seeds.end.saturating_sub(scenario.seeds.start);
         let wanted = scenario.enumerate.as_ref().map_or(seeds, |enumeration| enumeration.sample / 2);
@@ -120,7 +120,7 @@ impl ScenarioReport {
             scenario: scenario.name.clone(),
             seed: None,
             property: "sometimes".to_owned(),
-            message: format!("`{mark}` did not happen in any of {} runs", self.runs),
+            message: format!("expected `{mark}` in at least one run, found it in none of {}", self.runs),
             facts: Vec::new(),
             case: None,
             file: None,
@@ -150,6 +150,7 @@ impl ScenarioReport {
 #[derive(Clone, Copy, Default, Serialize)]
 struct FaultRuns {
     injected: u64,
+    #[serde(rename = "mattered")]
     had_effect: u64,
 }
 

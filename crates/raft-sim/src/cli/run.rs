@@ -1,22 +1,20 @@
-//! `raft-sim run`: the main job.
+//! `raft-sim run`: scenarios with all their seeds.
 
-use super::args::{Args, RunArgs};
+use super::args::RunArgs;
 use super::campaign::{Group, campaign};
 use super::exit::Exit;
 use super::files;
 use super::replay::show;
 use anyhow::Result;
-use clap::CommandFactory;
-use clap::error::ErrorKind;
 use raft_sim::enumerate;
 use raft_sim::scenario::model::{Enumeration, Scenario};
 use raft_sim::scenario::parse::ScenarioFile;
 
-/// Runs scenarios, each with its own seeds or those asked for.
+/// Runs scenarios, each with its own seeds or the given ones.
 pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     let files = files::load_all(&args.paths)?;
     if let Some((point, outcome)) = args.case {
-        return one_case(files, point, outcome, args);
+        return one_case(&files, point, outcome, args);
     }
     let group = |file: ScenarioFile| {
         if let Some(enumeration) = &file.scenario.enumerate {
@@ -30,7 +28,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     campaign(&groups, &args.campaign, None)
 }
 
-/// The crash points of an enumerated scenario: all of them, those asked for, or a sample that is even over the run.
+/// The crash points of an enumerated scenario: all, the given ones, or a sample spread evenly over the run.
 fn points(scenario: &Scenario, enumeration: &Enumeration, args: &RunArgs) -> Group {
     let all = enumerate::points(scenario);
     let (first, step, count) = match &args.seeds {
@@ -44,12 +42,15 @@ fn points(scenario: &Scenario, enumeration: &Enumeration, args: &RunArgs) -> Gro
     Group { scenario: scenario.clone(), first, step, count, of_points: Some(all) }
 }
 
-/// One outcome of one crash, as a failure names it.
-fn one_case(files: Vec<ScenarioFile>, point: u64, outcome: u64, args: &RunArgs) -> Result<Exit> {
-    let wrong = |problem: String| Args::command().error(ErrorKind::ArgumentConflict, problem);
-    let [file] = files.as_slice() else { return Err(wrong("--case needs exactly one scenario file".into()).into()) };
+/// One outcome of one crash point.
+fn one_case(files: &[ScenarioFile], point: u64, outcome: u64, args: &RunArgs) -> Result<Exit> {
+    let [file] = files else {
+        eprintln!("expected one scenario file with --case, found {}", files.len());
+        return Ok(Exit::Usage);
+    };
     if file.scenario.enumerate.is_none() {
-        return Err(wrong(format!("--case: {} is not enumerated: it has seeds, not cases", file.scenario.path)).into());
+        eprintln!("--case needs an enumerated scenario; {} has no [enumerate]", file.scenario.path);
+        return Ok(Exit::Usage);
     }
     show(file, point, &args.campaign.outputs, |sink| enumerate::run_point(&file.scenario, point, Some(outcome), sink))
 }

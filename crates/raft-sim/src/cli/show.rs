@@ -1,4 +1,4 @@
-//! Numbers for people.
+//! Numbers in reports.
 
 use std::time::Duration;
 

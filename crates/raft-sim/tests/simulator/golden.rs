@@ -37,16 +37,16 @@ fn explained(name: &str, lines: usize) -> String {
 }
 
 #[test]
-fn a_first_election_reads_like_a_story() {
+fn a_first_election_as_text() {
     insta::assert_snapshot!("first-election", explained("first-election", 80));
 }
 
 #[test]
-fn a_vote_that_survives_a_restart_reads_like_a_story() {
+fn a_vote_that_survives_a_restart_as_text() {
     insta::assert_snapshot!("vote-survives-restart", explained("vote-survives-restart", 60));
 }
 
 #[test]
-fn the_repair_of_figure_7_reads_like_a_story() {
+fn the_repair_of_figure_7_as_text() {
     insta::assert_snapshot!("log-repair-figure-7", explained("log-repair-figure-7", 120));
 }
