@@ -1,12 +1,12 @@
 //! Every crash of a scripted run: before, between and after all outputs of every call, and before every call to a disk,
-//! times all that a power loss can leave. And every moment at which one thread could have been slower: a node's that looks
-//! into its inbox, a disk's that begins with a task. So batches are mixed, groups grow and jobs are overtaken in every way that
-//! one slow thread allows; each such run goes on without a crash, and with each crash of that node while its thread is slow.
-//! Nothing is drawn: the run is that of seed 0.
+//! times all that a power loss can leave. And every scheduling point at which one thread could be slower: a node looks into its
+//! inbox, a disk begins a task. So batches are mixed, groups grow and jobs are reordered in every way that one slow thread
+//! allows; each such run goes on without a crash, and with each crash of that node while its thread is slow. Nothing is drawn:
+//! the run is that of seed 0.
 //!
 //! The run is followed to just before the crash, once; each outcome then goes on with a copy of the world and of its checkers,
-//! to the end of the scenario. A *point* is a node and a place in the run, or a moment; the outcomes of a place are a kill, and
-//! every power loss.
+//! to the end of the scenario. A *point* is a node and a place in the run, or a scheduling point; the outcomes of a place are a
+//! kill, and every power loss.
 
 use crate::record::{CrashKind, SimTime};
 use crate::run::{Judge, MAX_EVENTS, RunResult, Sink, judged};
@@ -21,10 +21,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The seed of the run whose crashes are enumerated.
 const SEED: u64 = 0;
-/// The outcomes of a place in the run of a moment are numbered from its number times this.
+/// The outcomes of a crash while a thread is slow are numbered from the number of its place times this.
 const OUTCOMES: u64 = 1_000;
 
-/// Where a crash strikes.
+/// Where a crash fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point {
     /// After how many events of the run.
@@ -44,11 +44,11 @@ enum Place {
 
 /// How many points an enumerated scenario has.
 pub fn points(scenario: &Scenario) -> u64 {
-    let (crashes, moments) = counts(scenario);
-    crashes + moments
+    let (crashes, delays) = counts(scenario);
+    crashes + delays
 }
 
-/// The crash points, and the moments after them.
+/// How many crash points there are, and how many scheduling points.
 fn counts(scenario: &Scenario) -> (u64, u64) {
     let mut world = World::new(&Arc::new(scenario.clone()), SEED);
     let mut crashes = 0;
@@ -57,15 +57,15 @@ fn counts(scenario: &Scenario) -> (u64, u64) {
         true
     });
     let is_slow = scenario.enumerate.as_ref().is_some_and(|enumeration| !enumeration.slow_for.is_zero());
-    (crashes, if is_slow { world.moments.count.saturating_sub(at_start(scenario)) } else { 0 })
+    (crashes, if is_slow { world.scheduling.count.saturating_sub(at_start(scenario)) } else { 0 })
 }
 
-/// The moments of the starts that a world begins with: they are over before anything can be changed.
+/// The scheduling points of the starts that a world begins with: they are over before anything can be changed.
 fn at_start(scenario: &Scenario) -> u64 {
-    World::new(&Arc::new(scenario.clone()), SEED).moments.count
+    World::new(&Arc::new(scenario.clone()), SEED).scheduling.count
 }
 
-/// Up to when crashes strike.
+/// Up to when crashes fire.
 fn until(scenario: &Scenario) -> SimTime {
     SimTime(0).after(scenario.enumerate.as_ref().map_or(Duration::ZERO, |enumeration| enumeration.until))
 }
@@ -98,13 +98,13 @@ fn walk(world: &mut World, mut events: u64, until: SimTime, visit: &mut dyn FnMu
 
 /// Runs one point with all its outcomes, or with one of them; the first that fails ends it.
 pub fn run_point(scenario: &Scenario, number: u64, only: Option<u64>, sink: &mut dyn Sink) -> RunResult {
-    let (crashes, moments) = counts(scenario);
+    let (crashes, delays) = counts(scenario);
     let mut sum = Sum::new(scenario, number);
     let shared = Arc::new(scenario.clone());
-    if number >= crashes + moments {
+    if number >= crashes + delays {
         sum.result.failures.push(format!("there is no crash point {number}"));
-    } else if let Some(moment) = number.checked_sub(crashes) {
-        sum.run_moment(&shared, at_start(scenario) + moment + 1, only, sink);
+    } else if let Some(delayed) = number.checked_sub(crashes) {
+        sum.run_delayed(&shared, at_start(scenario) + delayed + 1, only, sink);
     } else {
         let mut left = number;
         let mut point = None;
@@ -147,21 +147,21 @@ impl Sum {
         Self { hash: Xxh3::new(), result: RunResult::empty(&scenario.name, number), number, restart_after, slow_for }
     }
 
-    /// The run in which this moment takes longer, without a crash; then with each crash of its node while it does.
-    fn run_moment(&mut self, scenario: &Arc<Scenario>, moment: u64, only: Option<u64>, sink: &mut dyn Sink) {
+    /// The run in which this scheduling point is delayed, without a crash; then with each crash of its node meanwhile.
+    fn run_delayed(&mut self, scenario: &Arc<Scenario>, number: u64, only: Option<u64>, sink: &mut dyn Sink) {
         let slow = || {
             let mut world = World::new(scenario, SEED);
-            world.moments.longer = Some((moment, self.slow_for));
+            world.scheduling.delayed = Some((number, self.slow_for));
             world
         };
-        // To the event in which the moment comes.
+        // To the event of the scheduling point.
         let (mut ahead, mut events, mut nothing) = (slow(), 0, Vec::new());
-        while ahead.moments.node.is_none() && ahead.advance() {
+        while ahead.scheduling.node.is_none() && ahead.advance() {
             ahead.take_emissions(&mut nothing);
             events += 1;
         }
-        let Some(node) = ahead.moments.node else {
-            self.result.failures.push(format!("moment {moment} did not come"));
+        let Some(node) = ahead.scheduling.node else {
+            self.result.failures.push(format!("scheduling point {number} was not reached"));
             return;
         };
         let mut points = Vec::new();
@@ -177,7 +177,7 @@ impl Sum {
                 judge.follow(&mut world, sink, MAX_EVENTS);
                 world
             });
-            self.add(result, 0, format!("{node} is slow at moment {moment}"));
+            self.add(result, 0, format!("{node} is slow at scheduling point {number}"));
         }
         let mut done = 0;
         for (place, point) in (1_u64..).zip(points) {
@@ -239,19 +239,22 @@ impl Sum {
         };
         let armed = Armed { after, crash, keep, restart_after: Some(self.restart_after) };
         let mut branch = world.clone();
-        branch.arm_now(point.node, armed, matches!(point.place, Place::DiskCalls(_)));
-        let mut struck = None;
+        branch.on(point.node, |_, host| match point.place {
+            Place::Outputs(_) => host.armed = Some(armed),
+            Place::DiskCalls(_) => host.arm_disk(armed, false),
+        });
+        let mut fired = None;
         let (mut result, end) = judged(judge.clone(), scenario, |judge| {
             let mut branch = branch;
             judge.step(&mut branch, sink);
-            struck = Some(!branch.is_armed(point.node));
+            fired = branch.hosts.get(&point.node).map(|host| !host.is_armed());
             judge.follow(&mut branch, sink, MAX_EVENTS);
             branch
         });
-        if struck == Some(false) && result.violation.is_none() {
-            result.failures.push("the crash did not come to strike".to_owned());
+        if fired == Some(false) && result.violation.is_none() {
+            result.failures.push("the crash did not fire".to_owned());
         }
-        let case = end.as_ref().and_then(World::power_case).map(PowerCase::to_string);
+        let case = end.as_ref().and_then(|world| world.power_case.as_ref()).map(PowerCase::to_string);
         let how = match (outcome, case) {
             (0, _) => "is killed".to_owned(),
             (_, case) => format!("loses power, {}", case.unwrap_or_default()),
@@ -261,7 +264,7 @@ impl Sum {
             Place::DiskCalls(after) => format!("after {after} calls to its disk"),
         };
         self.add(result, first + outcome, format!("{} {how} {place} of event {}", point.node, point.events + 1));
-        end.map_or(0, |end| end.power_case().map_or(1, |case| case.of))
+        end.map_or(0, |end| end.power_case.as_ref().map_or(1, |case| case.of))
     }
 
     /// One more branch, which a failure is to be named after.

@@ -7,7 +7,6 @@ pub mod record;
 pub mod rng;
 pub mod run;
 pub mod scenario;
-mod steps;
 #[cfg(test)]
 mod testing;
 pub mod world;

@@ -235,7 +235,7 @@ impl Judge {
             result.violation = finish.violation;
             result.failures.extend(finish.failures);
             result.failures.extend(world.unreached_step());
-            result.failures.extend(world.undone());
+            result.failures.extend(world.unfinished_task());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
         }

@@ -1,15 +1,27 @@
-//! Which faults a run had, and which of them made a difference: a fault that no node and no client could have noticed
-//! tests nothing.
+//! The faults: each kind in a file of its own, with its effect on the world, its step and its draws in a swarm. Here is the table
+//! of all kinds, and which of them a run had.
 //!
-//! This file must not know how a fault is injected.
+//! A fault has an effect if a node or a client could notice it; a fault without effect tests nothing.
 
+mod clocks;
+mod crashes;
+mod damage;
+mod disks;
+mod healing;
+mod limits;
+mod links;
+mod load;
+mod membership;
+mod pauses;
 pub mod profiles;
+mod snapshots;
 pub(crate) mod swarm;
 
-use std::collections::BTreeMap;
+use raft_core::NodeId;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The table of all kinds: what each is and when it matters, and its name in files and reports. Everything else that lists
-/// them is made from it.
+/// The table of all kinds: what each is and when it has an effect, and its name in files and reports. All other lists of them
+/// are made from it.
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $fault:ident = $name:literal,)+) => {
         /// A kind of fault. The names are those of the JSON report.
@@ -33,59 +45,59 @@ macro_rules! faults {
 }
 
 faults! {
-    /// A message was lost. Matters if its receiver was up.
+    /// A message was lost. Has an effect if its receiver was up.
     Loss = "loss",
-    /// A message was sent twice. Matters if the copy arrived.
+    /// A message was sent twice. Has an effect if the copy arrived.
     Duplicate = "duplicate",
-    /// A message was held back. Matters if a later one overtook it.
+    /// A message was held back. Has an effect if a later one arrived first.
     Reorder = "reorder",
-    /// Nodes were cut off from each other in both directions. Matters if that ate a message to a node that was up.
+    /// Nodes were cut off from each other in both directions. Has an effect if a message to a node that was up was lost.
     Partition = "partition",
-    /// One direction was cut. Matters likewise.
+    /// One direction was cut. Likewise.
     OneWayCut = "one_way_cut",
-    /// The leader was cut off by name. Matters likewise.
+    /// The leader was cut off by name. Likewise.
     IsolateLeader = "isolate_leader",
-    /// A process was killed. Matters if it had work in hand, or if a message or a timer found nobody.
+    /// A process was killed. Has an effect if tasks or events waited for it, or if a message or a timer came while it was down.
     Kill = "kill",
-    /// A machine lost power. Matters likewise, or if the disk lost bytes.
+    /// A machine lost power. Likewise, or if the disk lost bytes.
     PowerLoss = "power_loss",
-    /// A crash struck among the outputs of one call. Matters if some of them were not carried out.
+    /// A crash among the outputs of one call. Has an effect if some of them were not carried out.
     CrashAtBoundary = "crash_at_boundary",
-    /// A crash struck between two steps of one call of the store. Matters always: the call was not finished.
+    /// A crash between two steps of one call of the store. Always has an effect: the call was not finished.
     CrashAtDiskOperation = "crash_at_disk_operation",
-    /// Kill, restart and power loss in quick succession. Matters if the power loss struck the restarted process.
+    /// Kill, restart and power loss in quick succession. Has an effect if the restarted process was running.
     KillRestartPowerLoss = "kill_restart_power_loss",
-    /// A disk was slow. Matters if something took longer than it ever does without the fault.
+    /// A disk was slow. Has an effect if something took longer than it ever does without the fault.
     SlowDisk = "slow_disk",
-    /// A clock ran fast or slow. Matters if one of its timers fired: by true time it was not its moment.
+    /// A clock ran fast or slow. Has an effect if one of its timers fired: by true time it was due earlier or later.
     ClockDrift = "clock_drift",
-    /// A process stood still. Matters if something that was meant for it had to wait.
+    /// A process stood still. Has an effect if an event had to wait for it.
     Pause = "pause",
-    /// A change of the configuration was asked for. Matters if one was decided.
+    /// A change of the configuration was asked for. Has an effect if one was decided.
     Membership = "membership",
-    /// Leadership was to be handed over. Matters if the leader tried.
+    /// A leadership transfer was asked for. Has an effect if the leader tried.
     Transfer = "transfer",
-    /// A crash took back writes that were not synced. Matters always: recovery reads something else.
+    /// A crash took back writes that were not synced. Always has an effect: recovery reads something else.
     UnsyncedLost = "unsynced_lost",
-    /// A crash left a write in part. Matters always.
+    /// A crash left a write in part. Always has an effect.
     TornWrite = "torn_write",
-    /// A crash took back a creation, renaming or removal of a file. Matters always.
+    /// A crash took back a creation, renaming or removal of a file. Always has an effect.
     RenameLost = "rename_lost",
-    /// A snapshot was lost on its way. Matters if its receiver was up.
+    /// A snapshot was lost on its way. Has an effect if its receiver was up.
     SnapshotLost = "snapshot_lost",
-    /// A machine lost its disk and came back with an empty one. Matters if there was something on it.
+    /// A machine lost its disk and came back with an empty one. Has an effect if there was something on it.
     DiskWiped = "disk_wiped",
-    /// A bit of what was durable turned over. Matters if a node noticed: it ended, or refused to start.
+    /// A bit of what was durable turned over. Has an effect if a node noticed: it ended, or refused to start.
     BitRot = "bit_rot",
-    /// A write went to another place than it was meant for, long ago. Matters likewise.
+    /// A write went to another place than it was meant for, long ago. Likewise.
     MisdirectedWrite = "misdirected_write",
-    /// A disk reported an error. Matters if some call met it.
+    /// A disk reported an error. Has an effect if a call failed.
     Eio = "eio",
-    /// A disk was full. Matters if something needed space.
+    /// A disk was full. Has an effect if something needed space.
     Enospc = "enospc",
-    /// A sync failed and dropped what it was to make durable. Matters if some sync met it.
+    /// A sync failed and dropped what it was to make durable. Has an effect if a sync failed.
     FsyncFailed = "fsync_failed",
-    /// A disk went back to what it held earlier. Matters if it had been changed since.
+    /// A disk went back to what it held earlier. Has an effect if it had been changed since.
     DiskRolledBack = "disk_rolled_back",
 }
 
@@ -117,8 +129,8 @@ impl FaultCounts {
         self.injected |= fault.bit();
     }
 
-    /// A fault of this kind, injected earlier, made a difference.
-    pub const fn matter(&mut self, fault: Fault) {
+    /// A fault of this kind had an effect.
+    pub const fn note_effect(&mut self, fault: Fault) {
         self.inject(fault);
         self.had_effect |= fault.bit();
     }
@@ -131,6 +143,12 @@ impl FaultCounts {
     }
 }
 
+/// `n1 n2`, for people.
+pub(crate) fn list(nodes: &BTreeSet<NodeId>) -> String {
+    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "nobody".into() } else { names.join(" ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,7 +157,7 @@ mod tests {
     fn each_kind_is_counted_by_itself() {
         let mut fault_counts = FaultCounts::default();
         fault_counts.inject(Fault::Loss);
-        fault_counts.matter(Fault::RenameLost);
+        fault_counts.note_effect(Fault::RenameLost);
         let counts = fault_counts.counts();
         assert_eq!(counts.len(), Fault::ALL.len());
         for (name, count) in counts {

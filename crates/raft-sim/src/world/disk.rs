@@ -51,8 +51,8 @@ pub struct SimDisk {
 pub struct Stop {
     /// After this many more calls that change or sync something.
     pub after: u64,
-    /// Whether the counting begins only when the next file is created: the moments in which a name is not yet durable
-    /// are few, and chance alone rarely meets them.
+    /// Whether the counting begins only when the next file is created: a name is not yet durable only for a
+    /// short time, which chance alone rarely meets.
     pub from_creation: bool,
 }
 
@@ -177,7 +177,7 @@ impl SimDisk {
     }
 
     /// Stops the machine at some later call: that and all after it fail until the crash is carried out, which takes this
-    /// back. So a crash can strike between any two steps of one call of the store.
+    /// back. So a crash can fire between any two steps of one call of the store.
     pub fn stop_at(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
@@ -208,13 +208,13 @@ impl SimDisk {
     }
 
     /// Whether calls may fail.
-    pub fn is_ill(&self) -> bool {
+    pub fn has_errors(&self) -> bool {
         self.injected.any()
     }
 
     /// What has made calls fail since this was asked last.
-    pub fn take_struck(&mut self) -> Vec<InjectedError> {
-        self.injected.take_struck()
+    pub fn take_fired(&mut self) -> Vec<InjectedError> {
+        self.injected.take_fired()
     }
 
     /// Counts a call that changes or syncs something.

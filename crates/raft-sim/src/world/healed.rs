@@ -1,6 +1,7 @@
-//! Since when, and among whom, nothing is disturbed any more: what liveness is judged by.
+//! Since when, and among which nodes, nothing is disturbed any more: what the liveness checker starts from.
 
 use super::{Healed, World};
+use crate::world::disk::SimDisk;
 use crate::world::host::Host;
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -19,8 +20,11 @@ impl World {
         let fit = |node: &NodeId| {
             let undisturbed =
                 |host: &Host| host.slow.is_none() && !host.is_armed() && !host.paused && host.clock.is_true();
-            let well = |host: &Host| host.process.is_some() && undisturbed(host);
-            self.hosts.get(node).is_some_and(well) && !self.is_ill(*node)
+            let well = |host: &Host| {
+                let has_errors = host.disk_to_see().is_some_and(SimDisk::has_errors);
+                host.process.is_some() && undisturbed(host) && !has_errors
+            };
+            self.hosts.get(node).is_some_and(|host| well(host))
         };
         let mut nodes: BTreeSet<NodeId> = self.configurations.members().into_iter().filter(fit).collect();
         let broken = self.network.broken_links();

@@ -7,7 +7,8 @@ use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
 use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerLoss, SimDisk, Stop};
-use crate::world::working::Working;
+use crate::world::disk_tasks::Working;
+use crate::world::event::NodeEvent;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
     PeerStatus, RoleKind, Status, Term, Write,
@@ -93,6 +94,8 @@ pub struct Host {
     pub downed_by: Option<CrashKind>,
     /// Whether its process stands still.
     pub paused: bool,
+    /// The events that wait for a paused process, in order.
+    pub(crate) paused_queue: Vec<NodeEvent>,
     /// The latency of a slow disk.
     pub slow: Option<Range<Duration>>,
     /// Counts the groups written, over all starts.
@@ -113,9 +116,9 @@ pub struct Host {
     pub damages: u64,
     /// What has damaged its disk, unless a start since has found it sound.
     pub damaged: Option<Fault>,
-    /// The newest segment of its log when that was last synced, and up to where what is in it was vouched for then: by a
-    /// later group that is durable, or by the start that counted it.
-    pub vouched: Option<(String, u64)>,
+    /// The newest segment of its log when that was last synced, and up to where it was known to be durable then: by a later
+    /// group that is durable, or by the start that counted it.
+    pub known_durable: Option<(String, u64)>,
     config: Config,
     options: NodeOptions,
     inbox_limits: InboxLimits,
@@ -164,7 +167,7 @@ pub struct Process {
     pub led_and_appended: Term,
 }
 
-/// A crash that strikes after some outputs of the next call that has any.
+/// A crash that fires after some outputs of the next call that has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Armed {
     /// After how many outputs.
@@ -238,6 +241,7 @@ impl Host {
             armed_disk: None,
             downed_by: None,
             paused: false,
+            paused_queue: Vec::new(),
             slow: None,
             groups: 0,
             jobs: 0,
@@ -248,7 +252,7 @@ impl Host {
             outputs: 0,
             damages: 0,
             damaged: None,
-            vouched: None,
+            known_durable: None,
             config,
             options,
             inbox_limits: inbox_limits.clone(),
@@ -305,7 +309,7 @@ impl Host {
         };
         self.incarnation = self.incarnations_lost + incarnation;
         self.image = Some(store.disk().clone());
-        self.vouched = newest_segment(store.disk());
+        self.known_durable = newest_segment(store.disk());
         self.damaged = None;
         let kind = RecordKind::Started {
             incarnation: self.incarnation,
@@ -349,12 +353,13 @@ impl Host {
         self.reserve_bytes
     }
 
-    /// Ends the process, if one runs, and leaves the disk as the process left it. True if that interrupted a write.
+    /// Ends the process, if one runs, and leaves the disk as the process left it. True if disk tasks or events waited for it.
     pub fn stop(&mut self) -> bool {
-        let Some(Process { store, queue, working, .. }) = self.process.take() else { return false };
+        let waited = !std::mem::take(&mut self.paused_queue).is_empty();
+        let Some(Process { store, queue, working, .. }) = self.process.take() else { return waited };
         self.disk = Some(store.into_disk());
         self.paused = false;
-        working.is_some() || !queue.is_empty()
+        waited || working.is_some() || !queue.is_empty()
     }
 
     /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner
@@ -363,23 +368,23 @@ impl Host {
         self.founding = None;
         self.incarnations_lost = self.incarnation;
         self.disks_lost += 1;
-        (self.image, self.vouched, self.damaged) = (None, None, None);
+        (self.image, self.known_durable, self.damaged) = (None, None, None);
         self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
     }
 
     /// Sets the disk back to what it held at the newest start, while no process runs. Returns how many operations that
     /// undoes. What is started next is another incarnation than any before, whatever the disk says.
-    pub fn set_disk_back(&mut self) -> u64 {
+    pub fn roll_back_disk(&mut self) -> u64 {
         let Some(mut image) = self.image.clone() else { return 0 };
         image.crash_power(PowerLoss::KeepNothing);
         image.clear_errors();
         self.incarnations_lost = self.incarnation;
-        (self.vouched, self.damaged) = (None, None);
+        (self.known_durable, self.damaged) = (None, None);
         let undone = image.operations();
         self.disk.replace(image).map_or(0, |disk| disk.operations() - undone)
     }
 
-    /// Has a crash strike after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
+    /// Has a crash fire after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
     /// counted from now, or from the next creation of a file.
     pub fn arm_disk(&mut self, armed: Armed, from_creation: bool) {
         let stop = Stop { after: u64::from(armed.after), from_creation };

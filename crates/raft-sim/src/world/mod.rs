@@ -7,49 +7,44 @@ mod call;
 pub mod client;
 pub mod clock;
 mod configurations;
-mod crash;
 pub mod disk;
-mod disk_faults;
-mod disk_lane;
+mod disk_tasks;
+mod event;
 mod healed;
 pub mod host;
+mod messages;
 pub mod network;
 pub(crate) mod operator;
-mod pause;
-mod peers;
 pub mod queue;
-mod snapshots;
-mod space;
-pub mod working;
+mod steps;
 
 use crate::faults::FaultCounts;
-use crate::faults::swarm::{Swarm, SwarmEvent, as_drawn};
+use crate::faults::swarm::{Swarm, as_drawn};
 use crate::record::{NodeView, Record, RecordKind, SimTime};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
-use crate::steps::Script;
 use crate::world::client::{ClientOutput, Clients};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerCase, SimDisk};
-use crate::world::host::{Host, first_write};
-use crate::world::network::{Copy, Network};
-use crate::world::operator::{FIRST_OF_CLIENTS, Operator, OperatorEvent};
+use crate::world::host::{Host, RecordedInput, first_write};
+use crate::world::network::Network;
+use crate::world::operator::{FIRST_OF_CLIENTS, Operator};
 use crate::world::queue::Queue;
-use bytes::Bytes;
 use configurations::Configurations;
-use peers::Sender;
 use raft_check::history::Operation;
-use raft_core::{Configuration, NodeId, RequestId, nanos};
+use raft_core::{Configuration, NodeId, RequestId, RoleKind, nanos};
 use raft_node::{NodeInput, NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use steps::Script;
 
 const CLOCK: Site = Site::new("clock");
 const REQUEST_DELAY: Site = Site::new("request delay");
 const REPLY_DELAY: Site = Site::new("reply delay");
 
 pub use crate::checkers::Healed;
+pub(crate) use event::{Event, NodeEvent};
 
 /// What leaves the world.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +53,7 @@ pub enum Emission {
     View(Option<NodeView>),
     /// Something happened. Its `view` is left to the reader: all records of a call share one.
     Record(Box<Record>),
-    /// A step wants this judged now.
+    /// A step wants this checked now.
     Expect(Expectations),
 }
 
@@ -69,7 +64,8 @@ pub struct World {
     pub(crate) now: SimTime,
     pub(crate) choices: Choices,
     pub(crate) fault_counts: FaultCounts,
-    pub(crate) hosts: BTreeMap<NodeId, Host>,
+    /// All machines, except the one that [`on`](Self::on) has lent out.
+    pub(crate) hosts: BTreeMap<NodeId, Box<Host>>,
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) script: Script,
@@ -80,8 +76,6 @@ pub struct World {
     pub(crate) disturbed: SimTime,
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
-    /// What waits for nodes that are paused, in order.
-    paused_queue: BTreeMap<NodeId, Vec<Event>>,
     history: Vec<Operation>,
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
@@ -90,72 +84,32 @@ pub struct World {
     call: u64,
     calls: u64,
     /// What the newest power loss left, if that was one of counted outcomes.
-    power_case: Option<PowerCase>,
+    pub(crate) power_case: Option<PowerCase>,
     /// Reused between calls.
     outputs: Vec<NodeOutput>,
     batch: Vec<(NodeInput, (Option<u64>, RecordKind))>,
-    /// How many times a thread might have been at something else, and when it is.
-    pub(crate) moments: Moments,
+    pub(crate) scheduling: SchedulingPoints,
 }
 
-/// The moments at which a run could have gone on in another way, nothing else changed: a node's thread looks into its inbox,
-/// a disk begins with a task. An enumeration has one of them take longer.
+/// The points at which a run could go on in another way, nothing else changed: a node's thread looks into its inbox, a disk
+/// begins a task. An enumeration delays one of them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Moments {
-    /// So many were there.
+pub(crate) struct SchedulingPoints {
+    /// How many there were.
     pub(crate) count: u64,
-    /// This one takes so much longer.
-    pub(crate) longer: Option<(u64, Duration)>,
-    /// Whose that was, once it has come.
+    /// The number of the point that is delayed, and for how long.
+    pub(crate) delayed: Option<(u64, Duration)>,
+    /// The node of that point, once the run has reached it.
     pub(crate) node: Option<NodeId>,
 }
 
-impl Moments {
-    /// One more of them, of this node: how much longer it takes.
+impl SchedulingPoints {
+    /// One more point, of this node; returns its delay.
     fn next(&mut self, node: NodeId) -> Option<Duration> {
         self.count += 1;
-        let (_, longer) = self.longer.filter(|(moment, _)| *moment == self.count)?;
+        let (_, delay) = self.delayed.filter(|(number, _)| *number == self.count)?;
         self.node = Some(node);
-        Some(longer)
-    }
-}
-
-/// What can be planned.
-#[derive(Clone, Debug)]
-pub(crate) enum Event {
-    Step(usize),
-    Swarm(SwarmEvent),
-    Operator(OperatorEvent),
-    Restart { node: NodeId },
-    DiskDone { node: NodeId, incarnation: u64 },
-    Wake { node: NodeId, incarnation: u64 },
-    Unreachable { node: NodeId, peer: NodeId, cause: u64 },
-    DeliverSnapshot { copy: Copy, bytes: Bytes, cause: u64, sender: Sender },
-    Deliver { copy: Copy, bytes: Bytes, cause: u64, sender: Sender },
-    Request { node: NodeId, id: RequestId, request: Request, cause: Option<u64> },
-    Timer { node: NodeId, incarnation: u64 },
-    ClientWake { slot: usize, generation: u64 },
-    Reply { slot: usize, id: RequestId, reply: Reply, cause: u64 },
-}
-
-impl Event {
-    /// Whose it is (0: the world's and the clients'), and its rank among events of the same node and time.
-    const fn place(&self) -> (u64, u8) {
-        match self {
-            Self::Step(_) => (0, 0),
-            Self::Swarm(_) => (0, 1),
-            Self::Reply { .. } => (0, 2),
-            Self::ClientWake { .. } => (0, 3),
-            Self::Operator(_) => (0, 4),
-            Self::Restart { node } => (node.0, 0),
-            Self::DiskDone { node, .. } => (node.0, 1),
-            Self::Deliver { copy, .. } => (copy.link.1.0, 2),
-            Self::Request { node, .. } => (node.0, 3),
-            Self::Timer { node, .. } => (node.0, 4),
-            Self::Unreachable { node, .. } => (node.0, 5),
-            Self::DeliverSnapshot { copy, .. } => (copy.link.1.0, 6),
-            Self::Wake { node, .. } => (node.0, 7),
-        }
+        Some(delay)
     }
 }
 
@@ -180,7 +134,6 @@ impl World {
             disturbed: SimTime(0),
             emissions: Vec::new(),
             queue: Queue::new(),
-            paused_queue: BTreeMap::new(),
             history: Vec::new(),
             invoked: BTreeMap::new(),
             records: 0,
@@ -189,7 +142,7 @@ impl World {
             power_case: None,
             outputs: Vec::new(),
             batch: Vec::new(),
-            moments: Moments::default(),
+            scheduling: SchedulingPoints::default(),
             choices,
         };
         world.bootstrap();
@@ -211,14 +164,26 @@ impl World {
             let founding = (id.0 <= founders).then(founding);
             let settings = self.draw_settings(id);
             let models = (&scenario.disk, &scenario.process.inbox());
-            self.hosts.insert(id, Host::new(id, clock, &settings, models, founding));
-            self.start(id);
+            self.hosts.insert(id, Box::new(Host::new(id, clock, &settings, models, founding)));
+            self.start_node(id);
         }
     }
 
     /// All nodes of the scenario.
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         (1..=self.scenario.nodes).map(NodeId).collect()
+    }
+
+    /// The leader of the highest term, if any node leads.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let running = self.hosts.values().filter_map(|host| Some((host.id, host.process.as_ref()?.node.status())));
+        let leaders = running.filter(|(_, status)| status.role == RoleKind::Leader);
+        leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id)
+    }
+
+    /// Whether a process of another node runs.
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.hosts.get(&node).is_some_and(|host| host.process.is_some())
     }
 
     /// The true time.
@@ -280,38 +245,29 @@ impl World {
         std::mem::swap(&mut self.emissions, into);
     }
 
+    /// Lends a machine to `act`, which has the rest of the world beside it; none if there is no such node.
+    pub(crate) fn on<T>(&mut self, node: NodeId, act: impl FnOnce(&mut Self, &mut Host) -> T) -> Option<T> {
+        let mut host = self.hosts.remove(&node)?;
+        let result = act(self, &mut host);
+        self.hosts.insert(node, host);
+        Some(result)
+    }
+
+    /// Lends these machines, one after the other.
+    pub(crate) fn on_each(&mut self, nodes: &BTreeSet<NodeId>, act: impl Fn(&mut Self, &mut Host)) {
+        for &node in nodes {
+            self.on(node, &act);
+        }
+    }
+
     fn happen(&mut self, event: Event) {
-        let Some(event) = self.hold_if_paused(event) else { return };
         match event {
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),
-            Event::Restart { node } => self.start(node),
-            Event::DiskDone { node, incarnation } => {
-                self.disk_done(node, incarnation);
-                // Whatever became of the task: an input that waited for this moment waits no longer.
-                self.wake(node);
-            }
-            Event::Wake { node, incarnation } => self.looks(node, incarnation),
-            Event::Unreachable { node, peer, cause } => {
-                self.unreachable(node, peer, cause);
-                self.wake(node);
-            }
-            Event::DeliverSnapshot { copy, bytes, cause, sender } => {
-                self.deliver_snapshot(copy, bytes, cause, sender);
-                self.wake(copy.link.1);
-            }
-            Event::Deliver { copy, bytes, cause, sender } => {
-                self.deliver(copy, bytes, cause, sender);
-                self.wake(copy.link.1);
-            }
-            Event::Request { node, id, request, cause } => {
-                self.request(node, id, request, cause);
-                self.wake(node);
-            }
-            Event::Timer { node, incarnation } => {
-                self.timer(node, incarnation);
-                self.wake(node);
+            Event::Restart(node) => self.start_node(node),
+            Event::Node(node, event) => {
+                self.on(node, |world, host| world.node_event(host, event));
             }
             Event::ClientWake { slot, generation } => {
                 let mut out = Vec::new();
@@ -326,8 +282,45 @@ impl World {
         }
     }
 
-    /// Carries out what clients ask for; an operation that ends does so because of `cause`. A request is caused by the
-    /// invocation it serves, so that retries can be told; opening a session serves no operation.
+    /// An event of a node: its running process handles it, if that is the process the event belongs to.
+    fn node_event(&mut self, host: &mut Host, event: NodeEvent) {
+        if host.paused {
+            return self.hold(host, event);
+        }
+        let is_wake = matches!(event, NodeEvent::Wake { .. });
+        if event.incarnation().is_none_or(|incarnation| incarnation == host.incarnation) {
+            if host.process.is_some() {
+                self.process_event(host, event);
+            } else {
+                self.missed(host, &event);
+            }
+        }
+        // Whatever became of the event: an input that waited for it waits no longer.
+        if !is_wake {
+            self.wake(host);
+        }
+    }
+
+    fn process_event(&mut self, host: &mut Host, event: NodeEvent) {
+        match event {
+            NodeEvent::DiskDone { .. } => self.disk_done(host),
+            NodeEvent::Wake { .. } => self.thread_free(host),
+            NodeEvent::Timer { .. } => self.timer(host),
+            NodeEvent::Deliver(delivery) => self.deliver(host, delivery),
+            NodeEvent::Request { id, .. } if self.is_withdrawn(id) => {}
+            NodeEvent::Request { id, request, cause } => {
+                let input = NodeInput::Request { id, request };
+                self.enqueue(host, RecordedInput::new(cause, RecordKind::Requested { id }, input));
+            }
+            NodeEvent::Unreachable { peer, cause } => {
+                let (kind, input) = (RecordKind::UnreachableTold { peer }, NodeInput::Unreachable { peer });
+                self.enqueue(host, RecordedInput::new(Some(cause), kind, input));
+            }
+        }
+    }
+
+    /// Carries out what clients ask for. `cause` is what ends an operation. A request is caused by the invocation it serves, so
+    /// that retries can be recognized; opening a session serves no operation.
     pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>, cause: Option<u64>) {
         for output in out {
             match output {
@@ -336,7 +329,7 @@ impl World {
                     let at = self.now.after(delay.in_range(&self.scenario.network.delay));
                     let opens = request == Request::OpenSession;
                     let cause = if opens { None } else { self.invoked.get(&slot).copied() };
-                    self.plan(at, Event::Request { node, id, request, cause });
+                    self.plan(at, Event::Node(node, NodeEvent::Request { id, request, cause }));
                 }
                 ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
                 ClientOutput::Invoked { slot, client, label, query } => {
@@ -358,7 +351,7 @@ impl World {
         }
     }
 
-    /// Sends an answer back to its client: request numbers name their client.
+    /// Sends an answer to its client: request numbers name their client.
     fn answer(&mut self, id: RequestId, reply: Reply, cause: u64) {
         if id.0 < FIRST_OF_CLIENTS {
             return self.answer_operator(id, reply);

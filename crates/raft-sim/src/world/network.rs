@@ -124,7 +124,8 @@ impl Network {
         traffic.sent += 1;
         let (message, cut) = (traffic.sent, traffic.cut);
         let lost = |verdict| Sending { verdict, copies: [None, None] };
-        let mut note = |fault| if receiver_is_up { fault_counts.matter(fault) } else { fault_counts.inject(fault) };
+        let mut note =
+            |fault| if receiver_is_up { fault_counts.note_effect(fault) } else { fault_counts.inject(fault) };
         if let Some(fault) = cut {
             note(fault);
             return lost(Verdict::Cut);
@@ -170,7 +171,7 @@ impl Network {
         if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm)
         {
             if receiver_is_up {
-                fault_counts.matter(Fault::SnapshotLost)
+                fault_counts.note_effect(Fault::SnapshotLost)
             } else {
                 fault_counts.inject(Fault::SnapshotLost)
             }
@@ -192,10 +193,10 @@ impl Network {
     pub fn arrived(&mut self, fault_counts: &mut FaultCounts, copy: &Copy) {
         let traffic = self.traffic.entry(copy.link).or_default();
         if copy.duplicate {
-            fault_counts.matter(Fault::Duplicate);
+            fault_counts.note_effect(Fault::Duplicate);
         }
         if copy.held_back && copy.message < traffic.newest_arrived {
-            fault_counts.matter(Fault::Reorder);
+            fault_counts.note_effect(Fault::Reorder);
         }
         traffic.newest_arrived = traffic.newest_arrived.max(copy.message);
     }

@@ -1,14 +1,14 @@
-//! The operator: has leaders change the configuration and hand leadership over, one errand after the other, and asks
-//! again until it is done.
+//! The operator: asks leaders for changes of the configuration and leadership transfers, one task after the other, and asks
+//! again until each is done.
 //!
-//! It finds the leader and sees what is decided as nobody in a real cluster can; what it asks for travels like any
-//! client's request. This file must not judge what a leader answers.
+//! It knows the leader and the decided configuration, as nobody in a real cluster can. Its requests travel like any client's.
+//! Whether an answer is right is for the checkers.
 
 use crate::faults::Fault;
-use crate::record::SimTime;
+use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, is_in_force, membership_change, show_change};
-use crate::world::{Event, World};
+use crate::world::{Event, NodeEvent, World};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_node::{Reply, Request};
 use std::collections::VecDeque;
@@ -20,7 +20,7 @@ const DELAY: Site = Site::new("operator delay");
 /// The numbers below this are of the operator's requests; the clients' begin here.
 pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
 
-/// The operator's books.
+/// The operator's state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Operator {
     /// What is to be done; the first is being done.
@@ -36,7 +36,7 @@ pub(crate) struct Operator {
 #[derive(Clone, Debug)]
 struct OperatorTask {
     work: Work,
-    /// When it is given up; a step of a story never is.
+    /// When it is given up; a step of a scenario never is.
     until: Option<SimTime>,
     attempts: u64,
     last_answer: String,
@@ -47,7 +47,7 @@ struct OperatorTask {
 pub(crate) enum Work {
     /// A change of the configuration.
     Change(Vec<SeatChange>),
-    /// Handing over, to this node or to whom the leader thinks best.
+    /// A leadership transfer, to this node or to the leader's choice.
     Transfer(Option<NodeId>),
 }
 
@@ -87,8 +87,9 @@ impl fmt::Display for Work {
 }
 
 impl World {
-    /// Gives the operator an errand.
+    /// Gives the operator a task.
     pub(crate) fn instruct(&mut self, work: Work, until: Option<SimTime>) {
+        self.emit_fault(work.to_string());
         let idle = self.operator.tasks.is_empty();
         self.fault_counts.inject(work.fault());
         self.operator.tasks.push_back(OperatorTask { work, until, attempts: 0, last_answer: "nobody led".into() });
@@ -102,24 +103,24 @@ impl World {
         self.operator.tasks.is_empty()
     }
 
-    /// Forgets what may be given up.
+    /// Forgets the tasks that may be given up.
     pub(crate) fn dismiss_operator(&mut self) {
-        let gone = self.operator.tasks.front().is_some_and(|errand| errand.until.is_some());
-        self.operator.tasks.retain(|errand| errand.until.is_none());
+        let gone = self.operator.tasks.front().is_some_and(|task| task.until.is_some());
+        self.operator.tasks.retain(|task| task.until.is_none());
         if gone {
             self.operator.asked = None;
             self.operator_tries();
         }
     }
 
-    /// Whether a request that arrives is one that nobody waits for any more: the operator's connection is closed.
+    /// Whether a request is the operator's, and it does not wait for the answer any more: its connection is closed.
     pub(crate) fn is_withdrawn(&self, id: RequestId) -> bool {
         id.0 < FIRST_OF_CLIENTS && self.operator.asked != Some(id)
     }
 
     pub(crate) fn operator_event(&mut self, event: OperatorEvent) {
         match event {
-            OperatorEvent::Reply { id, reply } => self.operator_hears(id, &reply),
+            OperatorEvent::Reply { id, reply } => self.operator_receives(id, &reply),
             OperatorEvent::Wake { generation } if generation == self.operator.generation => {
                 // The request or its answer is lost with the node that had it.
                 self.operator.asked = None;
@@ -131,9 +132,9 @@ impl World {
 
     /// Asks the leader for what is to be done next, or waits for one.
     fn operator_tries(&mut self) {
-        while let Some(errand) = self.operator.tasks.front() {
-            let work = errand.work.clone();
-            let given_up = errand.until.is_some_and(|until| until <= self.now);
+        while let Some(task) = self.operator.tasks.front() {
+            let work = task.work.clone();
+            let given_up = task.until.is_some_and(|until| until <= self.now);
             if !given_up && !self.is_done(&work) {
                 return self.operator_asks(&work);
             }
@@ -149,14 +150,14 @@ impl World {
         self.operator.requests += 1;
         let id = RequestId(self.operator.requests);
         self.operator.asked = Some(id);
-        if let Some(errand) = self.operator.tasks.front_mut() {
-            errand.attempts += 1;
-            errand.last_answer = format!("{leader} did not answer");
+        if let Some(task) = self.operator.tasks.front_mut() {
+            task.attempts += 1;
+            task.last_answer = format!("{leader} did not answer");
         }
-        let asks = self.emit_outside(None, crate::record::RecordKind::Fault { label: format!("ask {leader}: {work}") });
+        let asks = self.emit_outside(None, RecordKind::Fault { label: format!("ask {leader}: {work}") });
         let delay = self.choices.draw(DELAY, 0, id.0).in_range(&self.scenario.network.delay);
-        let event = Event::Request { node: leader, id, request: work.request(), cause: Some(asks) };
-        self.plan_after(delay, event);
+        let event = NodeEvent::Request { id, request: work.request(), cause: Some(asks) };
+        self.plan_after(delay, Event::Node(leader, event));
         self.operator_waits(timeout.saturating_mul(2));
     }
 
@@ -166,27 +167,27 @@ impl World {
         self.plan_after(pause.max(Duration::from_micros(1)), Event::Operator(wake));
     }
 
-    /// An answer for the operator sets out.
+    /// Sends an answer to the operator.
     pub(crate) fn answer_operator(&mut self, id: RequestId, reply: Reply) {
         let delay = self.choices.draw(DELAY, 1, id.0).in_range(&self.scenario.network.delay);
         self.plan_after(delay, Event::Operator(OperatorEvent::Reply { id, reply }));
     }
 
-    fn operator_hears(&mut self, id: RequestId, reply: &Reply) {
+    fn operator_receives(&mut self, id: RequestId, reply: &Reply) {
         if self.operator.asked != Some(id) {
             return;
         }
         self.operator.asked = None;
-        let Some(errand) = self.operator.tasks.front_mut() else { return };
-        errand.last_answer = format!("{}", crate::record::explain::Answer(reply));
-        let fault = errand.work.fault();
-        let senseless = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
+        let Some(task) = self.operator.tasks.front_mut() else { return };
+        task.last_answer = crate::record::explain::Answer(reply).to_string();
+        let fault = task.work.fault();
+        let is_invalid = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
         let told_to = matches!(reply, Reply::LeadershipTransferred { .. });
         if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::TransferFailed { .. }) || told_to {
-            self.fault_counts.matter(fault);
+            self.fault_counts.note_effect(fault);
         }
         let done = matches!(reply, Reply::ConfigurationDecided { .. }) || told_to;
-        if done || senseless && errand.until.is_some() {
+        if done || is_invalid && task.until.is_some() {
             self.operator.tasks.pop_front();
             return self.operator_tries();
         }
@@ -200,10 +201,10 @@ impl World {
         }
     }
 
-    /// What is wrong if the operator never got through with a step of the story.
-    pub(crate) fn undone(&self) -> Option<String> {
+    /// What is wrong if a step of the scenario asks for a change or a transfer that was never done.
+    pub(crate) fn unfinished_task(&self) -> Option<String> {
         let OperatorTask { work, attempts, last_answer, .. } =
-            self.operator.tasks.iter().find(|errand| errand.until.is_none())?;
+            self.operator.tasks.iter().find(|task| task.until.is_none())?;
         Some(format!("\"{work}\" never got through: asked {attempts} times, last: {last_answer}"))
     }
 }

@@ -1,5 +1,5 @@
-//! What makes calls to a disk fail: a device that reports an error, a disk without space, a sync that drops what it was
-//! asked to make durable. Each strikes by count, and is remembered until somebody asks. Must not choose anything.
+//! Errors injected into a disk: a device that reports an error, a disk without space, a sync that drops what it was asked to make
+//! durable. Each fires at the call of its count. This file draws nothing.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ pub enum InjectedError {
     ReadError,
     /// One change fails: nothing of it is done, or a write is done in part.
     WriteError,
-    /// Nothing can grow and nothing can be created, after some calls that still get what they need, until cured.
+    /// Nothing can grow and nothing can be created, after some calls that still get what they need, until that is cleared.
     NoSpace,
     /// One sync of a file fails, and what it was to make durable is clean from then on: what of it reached the disk is
     /// chance, no later sync writes the rest, and reads show it from the cache or show what was there before (Rebello et
@@ -29,17 +29,17 @@ impl fmt::Display for InjectedError {
     }
 }
 
-/// What a disk suffers from.
+/// The errors injected into a disk, and those that have fired.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InjectedErrors {
     read_error: Option<Onset>,
     write_error: Option<Onset>,
     failed_sync: Option<Onset>,
     full: Option<u64>,
-    struck: Vec<InjectedError>,
+    fired: Vec<InjectedError>,
 }
 
-/// When one of them strikes: after this many more calls of its kind. What it leaves is chosen by the bits.
+/// When an error fires: after this many more calls of its kind. The bits choose what it leaves.
 #[derive(Clone, Copy, Debug)]
 struct Onset {
     after: u64,
@@ -59,32 +59,32 @@ impl InjectedErrors {
 
     /// All of them end.
     pub(crate) fn clear_errors(&mut self) {
-        let struck = std::mem::take(&mut self.struck);
-        *self = Self { struck, ..Self::default() };
+        let fired = std::mem::take(&mut self.fired);
+        *self = Self { fired, ..Self::default() };
     }
 
     pub(crate) fn any(&self) -> bool {
         self.full.is_some() || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
     }
 
-    /// What has struck since this was asked last.
-    pub(crate) fn take_struck(&mut self) -> Vec<InjectedError> {
-        std::mem::take(&mut self.struck)
+    /// The errors that have fired since the last call of this.
+    pub(crate) fn take_fired(&mut self) -> Vec<InjectedError> {
+        std::mem::take(&mut self.fired)
     }
 
     /// Whether this read fails.
     pub(crate) fn read_fails(&mut self) -> bool {
-        due(&mut self.read_error).is_some_and(|_| self.strikes(InjectedError::ReadError))
+        due(&mut self.read_error).is_some_and(|_| self.fires(InjectedError::ReadError))
     }
 
     /// Whether this change fails, and the bits that choose what it leaves.
     pub(crate) fn write_fails(&mut self) -> Option<u64> {
-        due(&mut self.write_error).filter(|_| self.strikes(InjectedError::WriteError))
+        due(&mut self.write_error).filter(|_| self.fires(InjectedError::WriteError))
     }
 
     /// Whether this sync of a file fails, likewise.
     pub(crate) fn sync_fails(&mut self) -> Option<u64> {
-        due(&mut self.failed_sync).filter(|_| self.strikes(InjectedError::FailedSync))
+        due(&mut self.failed_sync).filter(|_| self.fires(InjectedError::FailedSync))
     }
 
     /// Whether something that needs space fails.
@@ -95,12 +95,12 @@ impl InjectedErrors {
                 *left = less;
                 false
             }
-            None => self.strikes(InjectedError::NoSpace),
+            None => self.fires(InjectedError::NoSpace),
         }
     }
 
-    fn strikes(&mut self, error: InjectedError) -> bool {
-        self.struck.push(error);
+    fn fires(&mut self, error: InjectedError) -> bool {
+        self.fired.push(error);
         true
     }
 }

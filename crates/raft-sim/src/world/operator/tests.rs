@@ -1,4 +1,4 @@
-//! Errands in small worlds: carried out in order, asked for again, and told when they never get through.
+//! Tasks in small worlds: carried out in order, asked for again, and reported when they are never done.
 
 use super::*;
 use crate::record::{Record, RecordKind};
@@ -26,7 +26,7 @@ fn watched(scenario: &Scenario) -> (RunResult, Vec<Record>) {
 }
 
 #[test]
-fn three_grow_to_five_by_errands_that_are_all_given_at_once() {
+fn three_grow_to_five_by_tasks_that_are_all_given_at_once() {
     let mut scenario = five(3);
     scenario.steps = ["add n4, add n5", "promote n4", "promote n5", "promote n5"].map(|text| at(0, alter(text))).into();
     scenario.expect.configuration = seats("n1 n2 n3 n4 n5", 5).ok();
@@ -62,7 +62,7 @@ fn a_leader_that_removes_itself_and_a_transfer() {
 }
 
 #[test]
-fn an_errand_that_never_gets_through_is_a_failure() {
+fn a_task_that_is_never_done_is_a_failure() {
     let mut scenario = five(3);
     scenario.steps = vec![at(100, alter("promote n4")), at(200, StepAction::Transfer { to: None })];
     let (result, _) = watched(&scenario);

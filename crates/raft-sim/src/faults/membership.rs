@@ -1,5 +1,5 @@
 //! Changes of the configuration and transfers at random: mostly sensible ones, at most one at a time, given up after a
-//! while.
+//! while. The operator carries them out.
 
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep};
@@ -30,8 +30,8 @@ impl World {
         self.scenario.founders.unwrap_or(nodes - joiners)
     }
 
-    /// A change of one or two seats. Nothing if the operator is at work.
-    pub(crate) fn change_membership(&mut self, n: u64) {
+    /// A change of one or two seats, if the operator is idle.
+    pub(crate) fn swarm_change(&mut self, n: u64) {
         if !self.operator_is_idle() {
             return;
         }
@@ -49,30 +49,29 @@ impl World {
         let leaves = |step: &&SeatChange| {
             matches!(step.seat, SeatStep::Demote | SeatStep::Remove) && present.voters.contains(&step.node)
         };
-        // The last voter stays: to ask for it would be refused, and test little.
+        // The last voter stays: a change without it would be refused, and test little.
         let leaving = steps.iter().filter(leaves).count();
         if leaving < present.voters.len() && self.is_survivable(&present, &steps) {
-            self.operate(Work::Change(steps));
+            self.swarm_instruct(Work::Change(steps));
         }
     }
 
-    /// Leadership goes to a drawn node, or to whom the leader thinks best.
-    pub(crate) fn hand_over(&mut self, n: u64) {
+    /// Leadership goes to a drawn node, or to the leader's choice.
+    pub(crate) fn swarm_transfer(&mut self, n: u64) {
         if self.operator_is_idle() {
             let named = self.detail(n, 1).chance_ppm(NAMED);
             let to = named.then(|| self.drawn_node(n));
-            self.operate(Work::Transfer(to));
+            self.swarm_instruct(Work::Transfer(to));
         }
     }
 
-    fn operate(&mut self, work: Work) {
+    fn swarm_instruct(&mut self, work: Work) {
         let patience = self.scenario.raft.election_timeout.end.saturating_mul(PATIENCE);
-        self.emit_fault(work.to_string());
         self.instruct(work, Some(self.now.after(patience)));
     }
 }
 
-/// What is to become of a node. One that learns is mostly promoted, so that it counts.
+/// What is to become of a node. A learner is mostly promoted, so that it counts.
 fn drawn_seat(present: &Configuration, node: NodeId, draw: u64) -> SeatStep {
     if !present.members.contains_key(&node) {
         SeatStep::Add

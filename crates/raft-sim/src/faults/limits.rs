@@ -1,4 +1,4 @@
-//! Limits so small that what clients send in a simulated second meets them.
+//! Limits of a swarm so small that what clients send in a simulated second meets them.
 //!
 //! None of them costs liveness once a majority is healed: each lets one entry, one append or one read through when nothing
 //! waits, no disk without a fault is slow enough to count as stalled, and snapshots arrive before the log behind them goes.
@@ -44,7 +44,7 @@ impl World {
             settings.max_pending_reads = 1 + draw.below(2) as usize;
         }
         let timeout = settings.election_timeout.end;
-        // Slow disks are not in every run: most leaders are to mind them.
+        // Slow disks are not in every run: most leaders have this limit.
         if let Some(draw) = draw_at(800_000) {
             settings.max_write_stall = draw.in_range(&(timeout / 4..timeout));
         }

@@ -1,16 +1,17 @@
-//! Scripted steps: when each is due, and what it does to the world.
+//! Scripted steps: when each is due, and which fault, order or client operation it is.
 //!
-//! This file must not draw anything but the nodes a step leaves open.
+//! This file draws nothing but the nodes that a step leaves open. What a fault does is in [`faults`](crate::faults).
 
-use crate::faults::Fault;
-use crate::record::{CrashKind, SimTime};
+use crate::faults::list;
+use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
-use crate::scenario::model::{Condition, Keep, Links, Step, StepAction, Targets, Trigger};
-use crate::world::host::Armed;
-use crate::world::network::{CutId, links_across, links_between};
+use crate::scenario::model::{Condition, Links, Step, StepAction, Targets, Trigger};
+use crate::world::host::{Host, Process};
+use crate::world::network::CutId;
 use crate::world::operator::Work;
 use crate::world::{Emission, Event, World};
-use raft_core::{Configuration, NodeId, RoleKind};
+use raft_core::{Configuration, NodeId, RoleKind, Status};
+use raft_node::NodeInput;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -19,12 +20,12 @@ const TARGET: Site = Site::new("step target");
 /// Where the script stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// The `when` steps that have not been carried out, the next one last.
+    /// The `when` steps that have not run, the next one last.
     conditional: Vec<usize>,
-    /// Whether the next one's condition has held and only its delay is awaited.
+    /// Whether the next one's condition has held and only its delay is left.
     due: bool,
     /// The partition in force.
-    partition: Option<CutId>,
+    pub(crate) partition: Option<CutId>,
 }
 
 impl Script {
@@ -46,7 +47,7 @@ impl World {
         }
     }
 
-    /// Carries out the `when` steps whose condition holds now, one after the other.
+    /// Runs the `when` steps whose condition holds now, one after the other.
     pub(crate) fn watch_script(&mut self) {
         while let Some(&place) = self.script.conditional.last() {
             let scenario = Arc::clone(&self.scenario);
@@ -73,7 +74,7 @@ impl World {
     }
 
     fn holds(&self, condition: &Condition) -> bool {
-        let any = |node: &Option<NodeId>, fits: &dyn Fn(&crate::world::host::Process, &raft_core::Status) -> bool| {
+        let any = |node: &Option<NodeId>, fits: &dyn Fn(&Process, &Status) -> bool| {
             let hosts = self.hosts.values().filter(|host| node.is_none_or(|node| node == host.id));
             hosts.filter_map(|host| host.process.as_ref()).any(|process| fits(process, &process.node.status()))
         };
@@ -102,7 +103,7 @@ impl World {
         }
     }
 
-    /// Carries out a step.
+    /// Runs a step.
     pub(crate) fn step(&mut self, place: usize) {
         if self.script.conditional.last() == Some(&place) {
             self.script.conditional.pop();
@@ -119,18 +120,13 @@ impl World {
                 let nodes = self.resolve(nodes, n);
                 self.crash_step(&nodes, *crash, *after_actions, *keep);
             }
-            StepAction::Restart { nodes } => {
-                let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("restart {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.start(node));
-            }
-            StepAction::Cut { links } => self.cut_step(links, n),
+            StepAction::Restart { nodes } => self.each(("restart", nodes, n), Self::start),
+            StepAction::Cut { links } => self.cut_all_step(links, n),
             StepAction::Partition { groups } => self.partition_step(groups),
             StepAction::Heal => self.heal_step(),
             StepAction::Drop { kind, from, to } => {
                 let (from, to) = (self.resolve(from, n), self.resolve(to, n));
-                self.emit_fault(format!("drop {kind} {} > {}", list(&from), list(&to)));
-                self.network.drop_kind(kind.clone(), links_between(&from, &to));
+                self.drop_step(kind, &from, &to);
             }
             StepAction::Network(model) => {
                 self.emit_fault("network".into());
@@ -138,53 +134,32 @@ impl World {
             }
             StepAction::DiskLatency { nodes, latency } => {
                 let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("disk latency of {}: {latency:?}", list(&nodes)));
-                self.fault_counts.inject(Fault::SlowDisk);
-                for host in self.hosts.values_mut().filter(|host| nodes.contains(&host.id)) {
-                    host.slow = Some(latency.clone());
-                }
+                self.slow_disk_step(&nodes, latency);
             }
             StepAction::Damage { nodes, fault } => {
                 let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("{} of {}", fault.name(), list(&nodes)));
-                for &node in &nodes {
-                    self.damage(node, *fault);
-                }
+                self.damage_step(&nodes, *fault);
             }
             StepAction::InjectedError { nodes, error, after_calls } => {
                 let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("{error} at {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.inject_error(node, *error, *after_calls));
+                self.disk_error_step(&nodes, *error, *after_calls);
             }
             StepAction::Drift { nodes, ppm } => {
                 let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("clock of {} drifts by {ppm} ppm", list(&nodes)));
-                nodes.iter().for_each(|&node| self.set_drift(node, *ppm));
+                self.drift_step(&nodes, *ppm);
             }
-            StepAction::Pause { nodes } => {
-                let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("pause {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.pause(node));
-            }
-            StepAction::Resume { nodes } => {
-                let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("resume {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.resume(node));
-            }
-            StepAction::Campaign { nodes } => {
-                let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("campaign {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.campaign(node));
-            }
-            StepAction::TakeSnapshot { nodes } => {
-                let nodes = self.resolve(nodes, n);
-                self.emit_fault(format!("take a snapshot {}", list(&nodes)));
-                nodes.iter().for_each(|&node| self.take_snapshot(node));
-            }
+            StepAction::Pause { nodes } => self.each(("pause", nodes, n), Self::pause),
+            StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
+            StepAction::Campaign { nodes } => self.each(("campaign", nodes, n), |world, host| {
+                world.order(host, RecordKind::CampaignAsked, NodeInput::Campaign);
+            }),
+            StepAction::TakeSnapshot { nodes } => self.each(("take a snapshot", nodes, n), |world, host| {
+                world.order(host, RecordKind::SnapshotWished, NodeInput::TakeSnapshot);
+            }),
             StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
             StepAction::Get { node, key } => self.client_step(node, key, None, n),
-            StepAction::Change { steps } => self.errand_step(Work::Change(steps.clone())),
-            StepAction::Transfer { to } => self.errand_step(Work::Transfer(*to)),
+            StepAction::Change { steps } => self.instruct(Work::Change(steps.clone()), None),
+            StepAction::Transfer { to } => self.instruct(Work::Transfer(*to), None),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
@@ -192,32 +167,11 @@ impl World {
         }
     }
 
-    fn crash_step(&mut self, nodes: &BTreeSet<NodeId>, crash: CrashKind, after: Option<u32>, keep: Keep) {
-        let how = match crash {
-            CrashKind::Kill => "kill",
-            CrashKind::PowerLoss => "power loss",
-            CrashKind::DiskLoss => "wipe",
-            CrashKind::DiskRollback => "set back the disk of",
-        };
-        match after {
-            None => {
-                self.emit_fault(format!("{how} {}", list(nodes)));
-                for &node in nodes {
-                    self.crash(node, crash, keep);
-                }
-            }
-            Some(after) => {
-                self.emit_fault(format!("{how} {} after {after} outputs", list(nodes)));
-                for host in self.hosts.values_mut().filter(|host| nodes.contains(&host.id)) {
-                    host.armed = Some(Armed { after, crash, keep, restart_after: None });
-                }
-            }
-        }
-    }
-
-    fn errand_step(&mut self, work: Work) {
-        self.emit_fault(work.to_string());
-        self.instruct(work, None);
+    /// Does one thing to each of the nodes of a step.
+    fn each(&mut self, (what, nodes, n): (&str, &Targets, u64), act: impl Fn(&mut Self, &mut Host)) {
+        let nodes = self.resolve(nodes, n);
+        self.emit_fault(format!("{what} {}", list(&nodes)));
+        self.on_each(&nodes, act);
     }
 
     /// A put of this value, or a get, at each of these nodes.
@@ -229,30 +183,8 @@ impl World {
         self.for_clients(out, None);
     }
 
-    fn partition_step(&mut self, groups: &[BTreeSet<NodeId>]) {
-        let labels: Vec<String> = groups.iter().map(list).collect();
-        self.emit_fault(format!("partition {}", labels.join(" | ")));
-        self.end_partition();
-        let links = links_across(&self.nodes(), groups);
-        self.fault_counts.inject(Fault::Partition);
-        self.script.partition = Some(self.network.cut(links, Fault::Partition));
-    }
-
-    fn heal_step(&mut self) {
-        self.emit_fault("heal".into());
-        self.network.heal();
-        for node in self.nodes() {
-            if let Some(host) = self.hosts.get_mut(&node) {
-                host.slow = None;
-            }
-            self.clear_errors(node);
-            self.set_drift(node, 0);
-            self.resume(node);
-        }
-    }
-
-    /// All links of a step are cut in the same moment: who leads is asked once.
-    fn cut_step(&mut self, all: &[Links], n: u64) {
+    /// All links of a step are cut at once: the leader is looked up before the first cut.
+    fn cut_all_step(&mut self, all: &[Links], n: u64) {
         let place = |place: usize| n + ((place as u64) << 32);
         let cuts: Vec<_> = all
             .iter()
@@ -260,30 +192,7 @@ impl World {
             .map(|(at, links)| (links, self.resolve(&links.from, place(at)), self.resolve(&links.to, place(at))))
             .collect();
         for (links, from, to) in cuts {
-            self.cut_links(links, &from, &to);
-        }
-    }
-
-    fn cut_links(&mut self, links: &Links, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
-        let Links { from: senders, to: receivers, one_way } = links;
-        let names_leader = matches!(senders, Targets::Leader) || matches!(receivers, Targets::Leader);
-        let fault = match (names_leader, *one_way) {
-            (true, _) => Fault::IsolateLeader,
-            (false, true) => Fault::OneWayCut,
-            (false, false) => Fault::Partition,
-        };
-        self.emit_fault(format!("cut {} {} {}", list(from), if *one_way { ">" } else { "-" }, list(to)));
-        let mut links = links_between(from, to);
-        if !one_way {
-            links.extend(links_between(to, from));
-        }
-        self.fault_counts.inject(fault);
-        self.network.cut(links, fault);
-    }
-
-    fn end_partition(&mut self) {
-        if let Some(partition) = self.script.partition.take() {
-            self.network.mend(partition);
+            self.cut_step(links, &from, &to);
         }
     }
 
@@ -303,18 +212,10 @@ impl World {
             }
         }
     }
-
-    /// The leader of the highest term, if any node leads.
-    pub(crate) fn leader(&self) -> Option<NodeId> {
-        let running = self.hosts.values().filter_map(|host| Some((host.id, host.process.as_ref()?.node.status())));
-        let leaders = running.filter(|(_, status)| status.role == RoleKind::Leader);
-        leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| id)
-    }
 }
 
 impl StepAction {
-    /// Whether liveness is judged only from here on: whatever changes the cluster's circumstances. What clients and
-    /// judges do changes nothing.
+    /// Whether liveness counts only from here on: the step changes the cluster's circumstances. Requests and checks do not.
     const fn disturbs(&self) -> bool {
         !matches!(
             self,
@@ -327,12 +228,6 @@ impl StepAction {
                 | Self::Transfer { .. }
         )
     }
-}
-
-/// `n1 n2`, for people.
-pub(crate) fn list(nodes: &BTreeSet<NodeId>) -> String {
-    let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
-    if names.is_empty() { "nobody".into() } else { names.join(" ") }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a story asks of them.
+//! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a scenario asks of them.
 
 use super::*;
-use crate::record::{Record, RecordKind, Verdict};
+use crate::record::{CrashKind, Record, Verdict};
 use crate::run::{RunResult, run};
-use crate::scenario::model::{Expectations, InitialState, Scenario};
+use crate::scenario::model::{Expectations, InitialState, Keep, Scenario};
 use crate::testing::{at, ms, quiet};
 use raft_check::history::{Op, OpResult, Status};
 use raft_core::{LogIndex, Term};
@@ -60,7 +60,7 @@ fn an_expectation_that_does_not_hold_is_a_failure() {
 }
 
 #[test]
-fn a_step_whose_moment_never_comes_is_a_failure() {
+fn a_step_that_never_triggers_is_a_failure() {
     let mut scenario = quiet(1, ms(1_000));
     let late = Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(9) };
     let heal = || StepAction::Heal;
@@ -72,7 +72,7 @@ fn a_step_whose_moment_never_comes_is_a_failure() {
 }
 
 #[test]
-fn an_armed_crash_strikes_after_as_many_outputs() {
+fn an_armed_crash_fires_after_as_many_outputs() {
     for after in [0, 1, 3] {
         let mut scenario = quiet(1, ms(2_000));
         scenario.clients.count = 0;
@@ -176,7 +176,7 @@ fn what_waits_for_a_process_dies_with_it() {
     let started =
         records.iter().rposition(|record| matches!(record.kind, RecordKind::Started { .. })).expect("a restart");
     let next = records[started..].iter().find(|record| record.node == Some(NodeId(2)) && record.cause.is_some());
-    let cause = next.and_then(|record| record.cause).expect("n2 hears something");
+    let cause = next.and_then(|record| record.cause).expect("n2 receives something");
     let sent = records.iter().find(|record| record.number == cause).expect("the cause");
     assert!(sent.at >= SimTime(1_390_000_000), "sent long before the restart, to the dead process: {sent:?}");
 }

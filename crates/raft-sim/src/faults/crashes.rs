@@ -1,0 +1,285 @@
+//! Processes that are killed and machines that lose power, at any time: between calls, among the outputs of a call, between two
+//! calls to a disk. And their starts.
+
+use crate::faults::swarm::SwarmEvent;
+use crate::faults::{Fault, list};
+use crate::record::{CrashKind, RecordKind};
+use crate::rng::{Draw, Site};
+use crate::scenario::model::Keep;
+use crate::world::disk::{Choice, PowerCase, PowerLoss, PowerLossReport, SimDisk};
+use crate::world::host::{Armed, Host};
+use crate::world::{Emission, Event, World};
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const NODE_SEED: Site = Site::new("node seed");
+const POWER: Site = Site::new("power loss");
+
+/// More than there are kinds of choices about one operation.
+const KINDS: u64 = 8;
+
+impl CrashKind {
+    /// The fault that it is counted as.
+    pub(crate) const fn fault(self) -> Fault {
+        match self {
+            Self::Kill => Fault::Kill,
+            Self::PowerLoss => Fault::PowerLoss,
+            Self::DiskLoss => Fault::DiskWiped,
+            Self::DiskRollback => Fault::DiskRolledBack,
+        }
+    }
+}
+
+/// In the world.
+impl World {
+    pub(crate) fn crash_node(&mut self, node: NodeId, crash: CrashKind, keep: Keep) {
+        self.on(node, |world, host| world.crash(host, crash, keep));
+    }
+
+    pub(crate) fn start_node(&mut self, node: NodeId) {
+        self.on(node, Self::start);
+    }
+
+    /// Ends a process. A power loss also takes what its disk has not synced, the loss of a disk all that is on it; both happen
+    /// to a machine that is down, too.
+    pub(crate) fn crash(&mut self, host: &mut Host, crash: CrashKind, keep: Keep) {
+        self.disturbed = self.now;
+        if host.process.is_none() && crash == CrashKind::Kill {
+            return;
+        }
+        host.disarm();
+        let interrupted = host.stop();
+        let lost = match crash {
+            CrashKind::Kill => {
+                host.disk().into_iter().for_each(SimDisk::crash_kill);
+                0
+            }
+            CrashKind::PowerLoss => self.lose_power(host, keep),
+            CrashKind::DiskLoss => host.lose_disk(),
+            CrashKind::DiskRollback => host.roll_back_disk(),
+        };
+        host.downed_by = Some(crash);
+        self.fault_counts.inject(crash.fault());
+        if interrupted || lost > 0 {
+            self.fault_counts.note_effect(crash.fault());
+        }
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(host.id), RecordKind::Crashed { crash, lost });
+    }
+
+    /// Returns how many bytes and names are lost.
+    fn lose_power(&mut self, host: &mut Host, keep: Keep) -> u64 {
+        // The address of a choice names the operation and the power loss.
+        let key = (host.id.0 << 32) ^ host.power_losses;
+        let Some(disk) = host.disk() else { return 0 };
+        let choices = &mut self.choices;
+        let mut choose = |choice: Choice| {
+            let n = choice.operation * KINDS + choice.kind as u64;
+            choices.draw(POWER, key, n).below(choice.options)
+        };
+        self.power_case = match keep {
+            Keep::Case(number) => Some(PowerCase::new(&disk.pending(), number)),
+            Keep::Random | Keep::Nothing | Keep::Everything => None,
+        };
+        let case = self.power_case.clone();
+        let mut counted = |choice| case.as_ref().map_or(0, |case| case.answer(choice));
+        let report = disk.crash_power(match keep {
+            Keep::Case(_) => PowerLoss::Choose(&mut counted),
+            Keep::Random => PowerLoss::Choose(&mut choose),
+            Keep::Nothing => PowerLoss::KeepNothing,
+            Keep::Everything => PowerLoss::KeepAll,
+        });
+        host.power_losses += 1;
+        self.count_losses(&report);
+        report.bytes_lost + report.names_lost
+    }
+
+    fn count_losses(&mut self, report: &PowerLossReport) {
+        let losses = [
+            (Fault::UnsyncedLost, report.operations_lost),
+            (Fault::TornWrite, report.torn_writes),
+            (Fault::RenameLost, report.names_lost),
+        ];
+        for (fault, _) in losses.into_iter().filter(|(_, count)| *count > 0) {
+            self.fault_counts.note_effect(fault);
+        }
+    }
+
+    /// Starts a node that is down.
+    pub(crate) fn start(&mut self, host: &mut Host) {
+        self.disturbed = self.now;
+        if self.is_retired(host.id) || host.process.is_some() {
+            return;
+        }
+        let seed = self.choices.draw(NODE_SEED, host.id.0, host.incarnation).bits();
+        match host.start(seed) {
+            Ok(started) => {
+                self.emissions.push(Emission::View(host.view()));
+                self.emit(None, Some(host.id), started);
+                self.disk_is_sound(host.id);
+                self.announce_reserve(host);
+                self.arrange_timer(host);
+            }
+            Err(_) if self.fire_at_disk(host) => {}
+            Err(error) => self.refuses(host, error),
+        }
+    }
+
+    /// A node does not run, and says why.
+    fn refuses(&mut self, host: &mut Host, error: String) {
+        self.record_fired_errors(host);
+        self.emissions.push(Emission::View(None));
+        self.emit(None, Some(host.id), RecordKind::RefusedToStart { error });
+        self.swarm_refused(host);
+    }
+
+    /// A crash that was armed fires.
+    pub(crate) fn crash_armed(&mut self, host: &mut Host, armed: Armed) {
+        self.crash(host, armed.crash, armed.keep);
+        if let Some(delay) = armed.restart_after {
+            self.plan_after(delay, Event::Restart(host.id));
+        }
+    }
+
+    /// Fires the crash that was armed at the disk, if the disk's failure is that crash.
+    fn fire_at_disk(&mut self, host: &mut Host) -> bool {
+        let Some(armed) = host.take_disk_crash() else { return false };
+        host.disarm();
+        self.fault_counts.note_effect(Fault::CrashAtDiskOperation);
+        self.crash_armed(host, armed);
+        true
+    }
+
+    /// A disk task has failed: the process ends, and only a recovery can tell what is on the disk.
+    pub(crate) fn store_failed(&mut self, host: &mut Host, error: &str) {
+        if self.fire_at_disk(host) {
+            return;
+        }
+        self.disturbed = self.now;
+        host.disarm();
+        host.stop();
+        self.refuses(host, format!("the store failed: {error}"));
+    }
+}
+
+/// As a step.
+impl World {
+    pub(crate) fn crash_step(&mut self, nodes: &BTreeSet<NodeId>, crash: CrashKind, after: Option<u32>, keep: Keep) {
+        let how = match crash {
+            CrashKind::Kill => "kill",
+            CrashKind::PowerLoss => "power loss",
+            CrashKind::DiskLoss => "wipe",
+            CrashKind::DiskRollback => "set back the disk of",
+        };
+        match after {
+            None => {
+                self.emit_fault(format!("{how} {}", list(nodes)));
+                self.on_each(nodes, |world, host| world.crash(host, crash, keep));
+            }
+            Some(after) => {
+                self.emit_fault(format!("{how} {} after {after} outputs", list(nodes)));
+                let armed = Armed { after, crash, keep, restart_after: None };
+                self.on_each(nodes, |_, host| host.armed = Some(armed.clone()));
+            }
+        }
+    }
+}
+
+/// In a swarm.
+impl World {
+    /// One node, mostly; else some, or all at once.
+    pub(crate) fn swarm_crash(&mut self, n: u64, crash: CrashKind, length: Duration) {
+        let nodes: BTreeSet<NodeId> = match self.detail(n, 1).below(8) {
+            0 => self.nodes(),
+            1 | 2 => self.nodes().into_iter().filter(|node| self.detail(n, 16 + node.0).chance_ppm(500_000)).collect(),
+            3 => self.leader().into_iter().collect(),
+            _ => [self.drawn_node(n)].into(),
+        };
+        let how = if crash == CrashKind::Kill { "kill" } else { "power loss" };
+        self.emit_fault(format!("{how} {}", list(&nodes)));
+        for node in nodes {
+            let keep = self.drawn_keep(n);
+            self.crash_node(node, crash, keep);
+            let down = self.detail(n, 64 + node.0).in_range(&(Duration::ZERO..length));
+            self.plan_after(down, Event::Swarm(SwarmEvent::Restart(node)));
+        }
+    }
+
+    /// Mostly drawn operation by operation; the extremes are worth having, too.
+    pub(crate) fn drawn_keep(&mut self, n: u64) -> Keep {
+        match self.detail(n, 2).below(8) {
+            0 => Keep::Everything,
+            1 | 2 => Keep::Nothing,
+            _ => Keep::Random,
+        }
+    }
+
+    /// A kill or a power loss; the first with this probability.
+    pub(crate) fn drawn_crash(&mut self, n: u64, place: u64, kill_ppm: u32) -> CrashKind {
+        if self.detail(n, place).chance_ppm(kill_ppm) { CrashKind::Kill } else { CrashKind::PowerLoss }
+    }
+
+    /// Among the outputs of a call.
+    pub(crate) fn swarm_crash_at_boundary(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
+        let crash = self.drawn_crash(n, 3, 500_000);
+        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length) };
+        self.emit_fault(format!("crash {node} after {after} outputs"));
+        self.on(node, |_, host| {
+            if host.process.is_some() {
+                host.armed = Some(armed);
+            }
+        });
+    }
+
+    /// Mostly in the middle of what the node is doing anyway; now and then during the recovery after a crash of its own.
+    pub(crate) fn swarm_crash_at_disk_operation(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let from_creation = self.detail(n, 5).chance_ppm(500_000);
+        let after = u32::try_from(self.detail(n, 1).below(if from_creation { 6 } else { 12 })).unwrap_or(0);
+        let crash = self.drawn_crash(n, 3, 250_000);
+        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length / 8) };
+        let restarts = self.detail(n, 4).chance_ppm(250_000);
+        let since = if from_creation { " from its next new file on" } else { "" };
+        let restart = if restarts { ", killed and restarted first" } else { "" };
+        self.emit_fault(format!("crash {node} after {after} calls to its disk{since}{restart}"));
+        self.fault_counts.inject(Fault::CrashAtDiskOperation);
+        if restarts {
+            self.crash_node(node, CrashKind::Kill, Keep::Everything);
+            self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
+        }
+        self.on(node, |_, host| host.arm_disk(armed, from_creation));
+    }
+
+    /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
+    /// follows would take it back.
+    pub(crate) fn swarm_kill_restart_power_loss(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        self.emit_fault(format!("kill {node}, restart, power loss"));
+        self.fault_counts.inject(Fault::KillRestartPowerLoss);
+        self.crash_node(node, CrashKind::Kill, Keep::Everything);
+        let quick = |draw: Draw, most: Duration| draw.in_range(&(Duration::from_micros(1)..most));
+        let up = quick(self.detail(n, 1), length / 4);
+        let loss = up + quick(self.detail(n, 2), length / 4);
+        self.plan_after(up, Event::Swarm(SwarmEvent::Restart(node)));
+        self.plan_after(loss, Event::Swarm(SwarmEvent::PowerLossAfterRestart(node)));
+        self.plan_after(loss + length / 4, Event::Swarm(SwarmEvent::Restart(node)));
+    }
+
+    pub(crate) fn swarm_power_loss_after_restart(&mut self, node: NodeId) {
+        let restarted = self.is_up(node);
+        self.emit_fault(format!("power loss {node} after its restart"));
+        self.crash_node(node, CrashKind::PowerLoss, Keep::Random);
+        if restarted {
+            self.fault_counts.note_effect(Fault::KillRestartPowerLoss);
+        }
+    }
+
+    pub(crate) fn swarm_kill_and_restart(&mut self, node: NodeId) {
+        self.emit_fault(format!("kill {node}"));
+        self.crash_node(node, CrashKind::Kill, Keep::Everything);
+        self.start_node(node);
+    }
+}

@@ -1,0 +1,164 @@
+//! Disks that are slow, and disks whose calls fail: errors, no space, failed syncs.
+//!
+//! A call that fails ends its process and breaks no promise, so all nodes may meet it.
+
+use crate::faults::swarm::SwarmEvent;
+use crate::faults::{Fault, list};
+use crate::record::{CrashKind, RecordKind};
+use crate::rng::{Choices, Site};
+use crate::scenario::feature::Feature;
+use crate::scenario::model::Scenario;
+use crate::world::disk::{InjectedError, SimDisk};
+use crate::world::host::Host;
+use crate::world::{Emission, Event, World};
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+const ERROR: Site = Site::new("disk ailment");
+const RESERVE: Site = Site::new("swarm reserve");
+
+impl InjectedError {
+    const fn fault(self) -> Fault {
+        match self {
+            Self::ReadError | Self::WriteError => Fault::Eio,
+            Self::NoSpace => Fault::Enospc,
+            Self::FailedSync => Fault::FsyncFailed,
+        }
+    }
+}
+
+/// In the world.
+impl World {
+    /// Has calls to a disk fail: after so many more, in a way that is drawn.
+    fn inject_error(&mut self, host: &mut Host, error: InjectedError, after: u64) {
+        self.disturbed = self.now;
+        host.injected += 1;
+        let bits = self.choices.draw(ERROR, host.id.0, host.injected).bits();
+        host.any_disk().into_iter().for_each(|disk| disk.inject_error(error, after, bits));
+        self.fault_counts.inject(error.fault());
+    }
+
+    /// A disk is as fast as the scenario's, and its calls succeed.
+    pub(crate) fn repair_disk(host: &mut Host) {
+        host.slow = None;
+        host.any_disk().into_iter().for_each(SimDisk::clear_errors);
+    }
+
+    /// Counts failed calls that the store has survived: they are no reason to stop.
+    pub(crate) fn note_survived_errors(&mut self, host: &mut Host) {
+        let fired = host.any_disk().map(SimDisk::take_fired).unwrap_or_default();
+        fired.into_iter().for_each(|error| self.fault_counts.note_effect(error.fault()));
+    }
+
+    /// Records what has made calls to a node's disk fail, and counts damage that ended its process.
+    pub(crate) fn record_fired_errors(&mut self, host: &mut Host) {
+        let fired = host.any_disk().map(SimDisk::take_fired).unwrap_or_default();
+        if fired.is_empty() && host.damaged.is_none() {
+            return;
+        }
+        self.emissions.push(Emission::View(None));
+        for fault in fired.into_iter().map(InjectedError::fault).collect::<BTreeSet<Fault>>() {
+            self.fault_counts.note_effect(fault);
+            self.emit(None, Some(host.id), RecordKind::DiskFault { fault, place: String::new() });
+        }
+        host.damaged.into_iter().for_each(|fault| self.fault_counts.note_effect(fault));
+    }
+
+    fn slow_down(&mut self, nodes: &BTreeSet<NodeId>, latency: &Range<Duration>) {
+        self.fault_counts.inject(Fault::SlowDisk);
+        self.on_each(nodes, |_, host| host.slow = Some(latency.clone()));
+    }
+}
+
+/// As steps.
+impl World {
+    pub(crate) fn slow_disk_step(&mut self, nodes: &BTreeSet<NodeId>, latency: &Range<Duration>) {
+        self.emit_fault(format!("disk latency of {}: {latency:?}", list(nodes)));
+        self.slow_down(nodes, latency);
+    }
+
+    pub(crate) fn disk_error_step(&mut self, nodes: &BTreeSet<NodeId>, error: InjectedError, after: u64) {
+        self.emit_fault(format!("{error} at {}", list(nodes)));
+        self.on_each(nodes, |world, host| world.inject_error(host, error, after));
+    }
+}
+
+/// In a swarm.
+impl World {
+    pub(crate) fn swarm_slow_disk(&mut self, n: u64, length: Duration) {
+        // Where a write may count as stalled, the leader's disk matters most, if it is slow enough.
+        let leader = self.leader().filter(|_| self.draws_feature(Feature::Limits));
+        let leader = leader.filter(|_| self.detail(n, 2).chance_ppm(750_000));
+        let node = leader.unwrap_or(self.drawn_node(n));
+        let most = self.scenario.disk.latency.end;
+        let factor = [5, 30, 200][self.detail(n, 1).below(3) as usize];
+        let factor = if leader.is_some() { 200 } else { factor };
+        self.emit_fault(format!("disk of {node} is slow"));
+        self.slow_down(&[node].into(), &(most..most.saturating_mul(factor)));
+        self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
+    }
+
+    pub(crate) fn swarm_fast_disk(&mut self, node: NodeId) {
+        self.emit_fault(format!("disk of {node} is fast again"));
+        self.on(node, |_, host| host.slow = None);
+    }
+
+    /// One call fails, in what the node is doing anyway or in a recovery.
+    pub(crate) fn swarm_disk_error(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let reads = self.detail(n, 1).chance_ppm(400_000);
+        let after = self.detail(n, 3).below(if reads { 4 } else { 10 });
+        let (error, what) =
+            if reads { (InjectedError::ReadError, "read") } else { (InjectedError::WriteError, "change") };
+        self.emit_fault(format!("a {what} of {node}'s disk will fail"));
+        self.on(node, |world, host| world.inject_error(host, error, after));
+        // A running node reads little.
+        if reads || self.detail(n, 4).chance_ppm(250_000) {
+            self.restart_soon(n, node, length);
+        }
+    }
+
+    pub(crate) fn swarm_failed_sync(&mut self, n: u64) {
+        let node = self.drawn_node(n);
+        let after = self.detail(n, 1).below(4);
+        self.emit_fault(format!("a sync of {node} will fail"));
+        self.on(node, |world, host| world.inject_error(host, InjectedError::FailedSync, after));
+    }
+
+    pub(crate) fn swarm_full_disk(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        self.emit_fault(format!("the disk of {node} is full"));
+        // Where space is preallocated it matters which step of a preallocation fails.
+        let after = if self.scenario.disk.reserve_bytes > 0 { self.detail(n, 7).below(4) } else { 0 };
+        self.on(node, |world, host| world.inject_error(host, InjectedError::NoSpace, after));
+        if self.detail(n, 4).chance_ppm(400_000) {
+            self.restart_soon(n, node, length / 2);
+        }
+        self.plan_after(length, Event::Swarm(SwarmEvent::Space(node)));
+    }
+
+    fn restart_soon(&mut self, n: u64, node: NodeId, length: Duration) {
+        let (crash, keep): (CrashKind, _) = (self.drawn_crash(n, 5, 500_000), self.drawn_keep(n));
+        self.crash_node(node, crash, keep);
+        self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
+    }
+
+    /// There is space again; a node that has ended for lack of it starts.
+    pub(crate) fn swarm_space(&mut self, node: NodeId) {
+        self.emit_fault(format!("the disk of {node} has space again"));
+        self.on(node, |world, host| {
+            host.any_disk().into_iter().for_each(SimDisk::clear_errors);
+            world.start(host);
+        });
+    }
+}
+
+/// Reserves for some seconds of what clients write, or for a fraction of a second. An append is small beside a reserve: one is
+/// let through whatever its size.
+pub(crate) fn draw_reserve(scenario: &mut Scenario, choices: &mut Choices) {
+    let reserve_bytes = [16 << 10, 32 << 10, 128 << 10][choices.draw(RESERVE, 0, 0).below(3) as usize];
+    scenario.disk.reserve_bytes = reserve_bytes;
+    scenario.raft.max_append_bytes = scenario.raft.max_append_bytes.min(reserve_bytes / 8);
+}

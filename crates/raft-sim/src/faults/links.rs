@@ -1,0 +1,155 @@
+//! Links that are bad, and links that are cut: between groups, in one direction, around the leader.
+
+use crate::faults::swarm::SwarmEvent;
+use crate::faults::{Fault, list};
+use crate::rng::{Draw, Site};
+use crate::scenario::feature::Feature;
+use crate::scenario::model::{Links, NetworkModel, Targets};
+use crate::world::network::{CutId, Link, links_across, links_between};
+use crate::world::{Event, World};
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const INTENSITY: Site = Site::new("swarm intensity");
+
+/// As steps.
+impl World {
+    /// Cuts links until the next partition or healing.
+    pub(crate) fn partition_step(&mut self, groups: &[BTreeSet<NodeId>]) {
+        self.emit_fault(format!("partition {}", list_groups(groups)));
+        if let Some(partition) = self.script.partition.take() {
+            self.network.mend(partition);
+        }
+        let links = links_across(&self.nodes(), groups);
+        self.script.partition = Some(self.cut(links, Fault::Partition));
+    }
+
+    pub(crate) fn cut_step(&mut self, links: &Links, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
+        let Links { from: senders, to: receivers, one_way } = links;
+        let names_leader = matches!(senders, Targets::Leader) || matches!(receivers, Targets::Leader);
+        let fault = match (names_leader, *one_way) {
+            (true, _) => Fault::IsolateLeader,
+            (false, true) => Fault::OneWayCut,
+            (false, false) => Fault::Partition,
+        };
+        self.emit_fault(format!("cut {} {} {}", list(from), if *one_way { ">" } else { "-" }, list(to)));
+        let mut links = links_between(from, to);
+        if !one_way {
+            links.extend(links_between(to, from));
+        }
+        self.cut(links, fault);
+    }
+
+    pub(crate) fn drop_step(&mut self, kind: &str, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
+        self.emit_fault(format!("drop {kind} {} > {}", list(from), list(to)));
+        self.network.drop_kind(kind.to_owned(), links_between(from, to));
+    }
+
+    /// Counts the fault, and cuts the links.
+    pub(crate) fn cut(&mut self, links: BTreeSet<Link>, fault: Fault) -> CutId {
+        self.fault_counts.inject(fault);
+        self.network.cut(links, fault)
+    }
+}
+
+/// In a swarm.
+impl World {
+    /// The links of a run whose network is bad: how bad is drawn once.
+    pub(crate) fn swarm_network(&mut self, chosen: &BTreeSet<Feature>, timeout: Duration) -> NetworkModel {
+        let mut model = self.scenario.network.clone();
+        let mut draw = |feature: Feature, n| self.choices.draw(INTENSITY, feature as u64, n);
+        // Small intensities matter as much as great ones: draw the magnitude first.
+        let mut ppm = |feature, present: u32| {
+            let most = [10_000, 50_000, 200_000][draw(feature, 0).below(3) as usize];
+            present.max(u32::try_from(1 + draw(feature, 1).below(most)).unwrap_or(u32::MAX))
+        };
+        if chosen.contains(&Feature::Loss) {
+            model.loss_ppm = ppm(Feature::Loss, model.loss_ppm);
+        }
+        if chosen.contains(&Feature::Duplicate) {
+            model.duplicate_ppm = ppm(Feature::Duplicate, model.duplicate_ppm);
+        }
+        if chosen.contains(&Feature::Reorder) {
+            model.reorder_ppm = ppm(Feature::Reorder, model.reorder_ppm);
+        }
+        let late = |draw: Draw| Duration::ZERO..draw.in_range(&(model.delay.end..timeout.saturating_mul(3)));
+        if chosen.contains(&Feature::Duplicate) {
+            model.duplicate_delay = late(draw(Feature::Duplicate, 2));
+        }
+        if chosen.contains(&Feature::Reorder) {
+            model.reorder_delay = late(draw(Feature::Reorder, 2));
+        }
+        if chosen.contains(&Feature::Unreachable) {
+            model.unreachable_ppm = [10_000, 200_000, 1_000_000][draw(Feature::Unreachable, 0).below(3) as usize];
+        }
+        if chosen.contains(&Feature::Snapshots) {
+            model.snapshot_loss_ppm = [0, 50_000, 300_000][draw(Feature::Snapshots, 0).below(3) as usize];
+            model.snapshot_transfer = late(draw(Feature::Snapshots, 1));
+        }
+        model
+    }
+
+    /// Only nodes of one group reach each other.
+    pub(crate) fn swarm_partition(&mut self, n: u64, length: Duration) {
+        let count = 2 + self.detail(n, 0).below(2);
+        let mut groups = vec![BTreeSet::new(); count as usize];
+        for node in self.nodes() {
+            let group = self.detail(n, node.0).below(count) as usize;
+            if let Some(group) = groups.get_mut(group) {
+                group.insert(node);
+            }
+        }
+        groups.retain(|group| !group.is_empty());
+        let links = links_across(&self.nodes(), &groups);
+        self.cut_for(links, Fault::Partition, length, format!("partition {}", list_groups(&groups)));
+    }
+
+    /// Nothing passes in one direction: on one link, or on all links from a node, or on all links to it.
+    pub(crate) fn swarm_one_way_cut(&mut self, n: u64, length: Duration) {
+        let node = self.drawn_node(n);
+        let mut others = self.nodes();
+        others.remove(&node);
+        let (alone, some): (BTreeSet<NodeId>, Vec<NodeId>) = ([node].into(), others.iter().copied().collect());
+        let (from, to) = match self.detail(n, 1).below(3) {
+            0 => (alone, others),
+            1 => (others, alone),
+            _ => (alone, self.detail(n, 2).pick(&some).into_iter().collect()),
+        };
+        let label = format!("cut {} > {}", list(&from), list(&to));
+        self.cut_for(links_between(&from, &to), Fault::OneWayCut, length, label);
+    }
+
+    pub(crate) fn swarm_isolate_leader(&mut self, n: u64, length: Duration) {
+        let Some(leader) = self.leader() else { return };
+        let (out, back) = self.links_of(leader);
+        let label = format!("isolate leader {leader}");
+        let (links, label) = match self.detail(n, 0).below(4) {
+            0 => (out, format!("{label}: nothing leaves")),
+            1 => (back, format!("{label}: nothing arrives")),
+            _ => (out.union(&back).copied().collect(), label),
+        };
+        self.cut_for(links, Fault::IsolateLeader, length, label);
+    }
+
+    /// All links from a node, and all links to it.
+    pub(crate) fn links_of(&self, node: NodeId) -> (BTreeSet<Link>, BTreeSet<Link>) {
+        let (alone, all) = (BTreeSet::from([node]), self.nodes());
+        (links_between(&alone, &all), links_between(&all, &alone))
+    }
+
+    fn cut_for(&mut self, links: BTreeSet<Link>, fault: Fault, length: Duration, label: String) {
+        self.emit_fault(label);
+        let cut = self.cut(links, fault);
+        self.plan_after(length, Event::Swarm(SwarmEvent::Mend(cut)));
+    }
+
+    pub(crate) fn swarm_mend(&mut self, cut: CutId) {
+        self.emit_fault("mend".into());
+        self.network.mend(cut);
+    }
+}
+
+fn list_groups(groups: &[BTreeSet<NodeId>]) -> String {
+    groups.iter().map(list).collect::<Vec<_>>().join(" | ")
+}

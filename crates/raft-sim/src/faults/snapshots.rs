@@ -1,0 +1,23 @@
+//! Settings of a swarm under which snapshots are taken often: what is rare in service is common here.
+
+use crate::rng::{Choices, Site};
+use crate::scenario::model::RaftSettings;
+use raft_core::NodeId;
+
+const SETTINGS: Site = Site::new("swarm snapshot settings");
+
+/// The settings of a node in a run with snapshots.
+pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, settings: &mut RaftSettings) {
+    let mut draw = |n| choices.draw(SETTINGS, node.0, n);
+    // Small numbers matter as much as great ones: draw the magnitude first. Each node has its own.
+    let most = [3, 12, 60][draw(0).below(3) as usize];
+    settings.snapshot_after_entries = 1 + draw(1).below(most);
+    let most = [1, 4, 30][draw(2).below(3) as usize];
+    settings.trailing_entries = draw(3).below(most);
+    settings.max_cached_bytes = [0, 300, 3_000, settings.max_cached_bytes][draw(4).below(4) as usize];
+    let timeout = settings.election_timeout.end;
+    settings.snapshot_timeout = draw(5).in_range(&(timeout / 2..timeout.saturating_mul(4)));
+    settings.snapshot_chunk_bytes = [40, 300, 4_096][draw(6).below(3) as usize];
+    settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
+    settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
+}

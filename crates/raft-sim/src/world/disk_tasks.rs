@@ -1,0 +1,293 @@
+//! The tasks of a node's disk, in simulated time: one at a time, and the node receives what comes of it.
+//!
+//! [`raft_node::DiskQueue`] decides which task is next, [`raft_node::DiskExecutor`] when space is preallocated. A job does its
+//! work when it begins, or in the case of reading perhaps when it ends; a group of writes is synced when it ends. A crash
+//! meanwhile finds the disk as the work has left it.
+
+// A new kind of input, output or job is decided about here, not lost.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use super::{Emission, Event, NodeEvent, World};
+use crate::faults::Fault;
+use crate::record::RecordKind;
+use crate::rng::Site;
+use crate::world::host::{Host, Process, RecordedInput, newest_segment};
+use raft_core::{NodeId, SnapshotMeta, Write, WriteId};
+use raft_node::{DiskJob, DiskTask, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
+use raft_store::{DiskId, PeerCheck, StoreError};
+
+const DISK: Site = Site::new("disk");
+const JOB: Site = Site::new("disk job");
+const JOB_EARLY: Site = Site::new("disk job reads early");
+const PREALLOCATION: Site = Site::new("disk tends");
+
+/// The task that a disk works at. Each but the last has the record that asked for it.
+#[derive(Clone, Debug)]
+pub enum Working {
+    /// A group of writes, up to the newest, and the record of their writing.
+    Group { newest: WriteId, wrote: u64 },
+    /// Recording a peer's disk. `found` is the result; none: there is no space for it.
+    Peer { peer: NodeId, disk: DiskId, found: Option<PeerCheck>, cause: u64 },
+    /// A job, and its result; none: the job is done only when its time is over.
+    Job { job: Box<DiskJob>, done: Option<Box<Done>>, cause: u64 },
+    /// Preallocation of space, because nothing waited.
+    Preallocation { input: Option<NodeInput> },
+}
+
+/// The result of a job.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What the node receives, if anything.
+    pub input: Option<NodeInput>,
+    /// Whether all that the job did is durable: asked of the disk.
+    pub durable: bool,
+}
+
+impl World {
+    /// The disk begins the next task, if it is idle.
+    pub(super) fn serve_disk(&mut self, host: &mut Host) {
+        let idle = |process: &&mut Process| process.working.is_none() && !process.disk_looks_later;
+        let Some(process) = host.process.as_mut().filter(idle) else { return };
+        let begun = match process.queue.take() {
+            None if !process.executor.can_preallocate(&process.store) => return,
+            None => process.executor.preallocate(&mut process.store).map(|input| Working::Preallocation { input }),
+            Some(DiskTask::Write { writes, tag }) => self.begin_group(host.id, process, writes, tag),
+            Some(DiskTask::Execute { job, tag }) => self.begin_job(host.id, host.jobs + 1, process, job, tag),
+            Some(DiskTask::RegisterPeer { peer, disk, tag: cause }) => process
+                .executor
+                .register_peer(&mut process.store, peer, disk)
+                .map(|found| Working::Peer { peer, disk, found, cause }),
+        };
+        match begun {
+            Ok(working) => self.work(host, working),
+            Err(error) => self.store_failed(host, &error.to_string()),
+        }
+    }
+
+    /// Hands a group of writes to the disk: readable at once, durable when the disk is done.
+    fn begin_group(
+        &mut self,
+        node: NodeId,
+        process: &mut Process,
+        writes: Vec<Write>,
+        asked: u64,
+    ) -> Result<Working, StoreError> {
+        let newest = writes.last().map_or(WriteId(0), |write| write.id);
+        process.executor.write(&mut process.store, &writes)?;
+        let disk_mark = process.store.disk().operations();
+        let wrote = self.emit(Some(asked), Some(node), RecordKind::Wrote { writes, disk_mark });
+        Ok(Working::Group { newest, wrote })
+    }
+
+    fn begin_job(
+        &mut self,
+        node: NodeId,
+        n: u64,
+        process: &mut Process,
+        job: DiskJob,
+        cause: u64,
+    ) -> Result<Working, StoreError> {
+        // Reading sees what is there when it begins, or when it ends: they differ if the disk fails or is damaged meanwhile.
+        let is_early = self.choices.draw(JOB_EARLY, node.0, n).chance_ppm(500_000);
+        let reads = match &job {
+            DiskJob::ReadLog { .. } | DiskJob::Snapshot(SnapshotJob::Load { .. } | SnapshotJob::Read { .. }) => true,
+            DiskJob::ReserveSpace | DiskJob::Compact { .. } => false,
+            DiskJob::Snapshot(
+                SnapshotJob::Write { .. }
+                | SnapshotJob::Verify { .. }
+                | SnapshotJob::Drop { .. }
+                | SnapshotJob::Remove { .. },
+            ) => false,
+        };
+        let done = if reads && !is_early { None } else { Some(Box::new(execute(process, &job)?)) };
+        Ok(Working::Job { job: Box::new(job), done, cause })
+    }
+
+    /// Plans the end of a task.
+    fn work(&mut self, host: &mut Host, working: Working) {
+        let (n, site) = match &working {
+            Working::Group { .. } => (&mut host.groups, DISK),
+            Working::Peer { .. } | Working::Job { .. } => (&mut host.jobs, JOB),
+            Working::Preallocation { .. } => (&mut host.preallocations, PREALLOCATION),
+        };
+        *n += 1;
+        let (node, n, incarnation) = (host.id, *n, host.incarnation);
+        if let Some(process) = &mut host.process {
+            process.working = Some(working);
+        }
+        let base = &self.scenario.disk.latency;
+        let latency = self.choices.draw(site, node.0, n).in_range(host.slow.as_ref().unwrap_or(base));
+        if host.slow.is_some() && latency > base.end {
+            self.fault_counts.note_effect(Fault::SlowDisk);
+        }
+        let latency = latency.saturating_add(self.scheduling.next(node).unwrap_or_default());
+        self.plan_after(latency, Event::Node(node, NodeEvent::DiskDone { incarnation }));
+    }
+
+    /// The disk has finished a task: the node receives the result, and the next task begins.
+    pub(super) fn disk_done(&mut self, host: &mut Host) {
+        let Some(working) = host.process.as_ref().and_then(|process| process.working.clone()) else { return };
+        // No call need follow, and what is recorded next is of this node.
+        self.emissions.push(Emission::View(host.view()));
+        if let Err(error) = self.end_task(host, working) {
+            return self.store_failed(host, &error);
+        }
+        // The node's thread is faster than the disk's, if it is not busy: the call's tasks join those that wait.
+        self.wake(host);
+        if let Some(process) = &mut host.process {
+            process.working = None;
+            self.note_survived_errors(host);
+            self.serve_disk(host);
+        }
+    }
+
+    /// Gives the node the result of a task.
+    fn end_task(&mut self, host: &mut Host, working: Working) -> Result<(), String> {
+        let Some(process) = &mut host.process else { return Ok(()) };
+        match working {
+            Working::Group { newest, wrote } => {
+                let known_durable = newest_segment(process.store.disk());
+                let inputs = process.executor.sync(&mut process.store, newest).map_err(|error| error.to_string())?;
+                let disk_durable = process.store.disk().durable_through();
+                host.known_durable = known_durable;
+                for input in inputs.into_iter().flatten() {
+                    let kind = if let NodeInput::Space { is_low } = input {
+                        RecordKind::SpaceTold { is_low }
+                    } else {
+                        RecordKind::Persisted { write: newest, disk_durable }
+                    };
+                    self.enqueue(host, RecordedInput::new(Some(wrote), kind, input));
+                }
+            }
+            Working::Peer { peer, disk, found, cause } => {
+                self.emit(Some(cause), Some(host.id), RecordKind::PeerRegistered { peer, disk, found });
+                self.peer_registered(host, peer, disk, found);
+            }
+            Working::Job { job, done, cause } => {
+                let done = done.map_or_else(|| execute(process, &job), |done| Ok(*done));
+                let done = done.map_err(|error| error.to_string())?;
+                // A newer snapshot may have taken its place, and then the node has asked for that one meanwhile.
+                let wants = |meta: &SnapshotMeta| process.wanted == Some(meta.last);
+                let is_gone = done.input.is_none();
+                if is_gone && matches!(&*job, DiskJob::Snapshot(SnapshotJob::Load { meta }) if wants(meta)) {
+                    return Err("the snapshot that is to be loaded is gone".to_owned());
+                }
+                self.give_result(host, *job, done, cause);
+            }
+            Working::Preallocation { input } => self.give_space(host, input, None),
+        }
+        Ok(())
+    }
+
+    /// Gives the node the result of a job.
+    fn give_result(&mut self, host: &mut Host, job: DiskJob, done: Done, cause: u64) {
+        let recorded = |kind, input| RecordedInput::new(Some(cause), kind, input);
+        match (job, done.input) {
+            (DiskJob::ReadLog { read, .. }, Some(NodeInput::LogRead { entries, .. })) => {
+                let input = NodeInput::LogRead { read, entries: entries.clone() };
+                self.enqueue(host, recorded(RecordKind::LogRead { read, entries }, input));
+            }
+            (DiskJob::ReserveSpace, input) => self.give_space(host, input, Some(cause)),
+            (DiskJob::Snapshot(job), input) => match (about_snapshot(&job, input.as_ref(), done.durable), input) {
+                (Some(kind), Some(input)) => self.enqueue(host, recorded(kind, input)),
+                (Some(kind), None) => {
+                    self.emit(Some(cause), Some(host.id), kind);
+                }
+                (None, _) => {}
+            },
+            (DiskJob::Compact { .. } | DiskJob::ReadLog { .. }, _) => {}
+        }
+    }
+
+    /// Tells the node whether there is space, if that has changed.
+    fn give_space(&mut self, host: &mut Host, input: Option<NodeInput>, cause: Option<u64>) {
+        if let Some(NodeInput::Space { is_low }) = input {
+            let (kind, input) = (RecordKind::SpaceTold { is_low }, NodeInput::Space { is_low });
+            self.enqueue(host, RecordedInput::new(cause, kind, input));
+        }
+    }
+
+    /// A node that keeps a reserve has started: its first input is how much space there is, and its disk preallocates.
+    pub(crate) fn announce_reserve(&mut self, host: &mut Host) {
+        let bytes = host.reserve_bytes();
+        let Some(process) = host.process.as_mut().filter(|_| bytes > 0) else { return };
+        let input = process.executor.start(&process.store);
+        let kept = self.emit(None, Some(host.id), RecordKind::ReserveKept { bytes });
+        self.give_space(host, input, Some(kept));
+        self.wake(host);
+        self.serve_disk(host);
+    }
+
+    /// A write of a call: it joins the group of those that wait.
+    pub(super) fn persist(&mut self, host: &mut Host, input: u64, write: Write) {
+        let asked = self.emit(Some(input), Some(host.id), RecordKind::Asked { write: write.clone() });
+        self.configurations.asked(&write);
+        let Some(process) = &mut host.process else { return };
+        let (role, term) = (process.node.raft().role(), process.node.raft().term());
+        process.mirror(&write, role, term);
+        process.queue.push_write(write, asked);
+        self.serve_disk(host);
+    }
+
+    /// A job of a call.
+    pub(super) fn push_job(&mut self, host: &mut Host, input: u64, job: DiskJob) {
+        let Some(process) = &mut host.process else { return };
+        let kind = match &job {
+            DiskJob::ReadLog { read, first, last, max_bytes } => {
+                Some(RecordKind::ReadAsked { read: *read, first: *first, last: *last, max_bytes: *max_bytes })
+            }
+            DiskJob::ReserveSpace => Some(RecordKind::SpaceAsked),
+            DiskJob::Compact { before } => Some(RecordKind::Compacted { before: *before }),
+            DiskJob::Snapshot(SnapshotJob::Load { meta }) => {
+                process.wanted = Some(meta.last);
+                Some(RecordKind::SnapshotWanted { meta: meta.clone() })
+            }
+            DiskJob::Snapshot(SnapshotJob::Write { file: SnapshotFile::Own, meta, offset: 0, .. }) => {
+                Some(RecordKind::SnapshotTaken { meta: meta.clone() })
+            }
+            DiskJob::Snapshot(
+                SnapshotJob::Write { .. }
+                | SnapshotJob::Read { .. }
+                | SnapshotJob::Verify { .. }
+                | SnapshotJob::Drop { .. }
+                | SnapshotJob::Remove { .. },
+            ) => None,
+        };
+        let asked = kind.map_or(input, |kind| self.emit(Some(input), Some(host.id), kind));
+        process.queue.push_job(job, asked);
+        self.serve_disk(host);
+    }
+}
+
+/// What a finished job about snapshots is recorded as.
+fn about_snapshot(job: &SnapshotJob, input: Option<&NodeInput>, durable: bool) -> Option<RecordKind> {
+    match (job, input) {
+        (SnapshotJob::Drop { last }, _) => Some(RecordKind::SnapshotDropped { last: *last }),
+        (SnapshotJob::Remove { last }, _) => Some(RecordKind::SnapshotRemoved { last: *last }),
+        (SnapshotJob::Verify { last }, _) => Some(RecordKind::SnapshotChecked { last: *last }),
+        (SnapshotJob::Write { file, meta, is_last, .. }, Some(NodeInput::SnapshotWritten { end, outcome, .. })) => {
+            let (file, end, last) = (*file, *end, meta.last);
+            Some(match (outcome, file) {
+                (WriteOutcome::Done, _) if !is_last => RecordKind::SnapshotGrown { file, last, end },
+                (WriteOutcome::Done, SnapshotFile::Own) => RecordKind::SnapshotSaved { meta: meta.clone(), durable },
+                (WriteOutcome::Done, SnapshotFile::Received) => {
+                    RecordKind::SnapshotReceived { meta: meta.clone(), durable }
+                }
+                (outcome, _) => RecordKind::SnapshotNotWritten { file, last, outcome: outcome.clone() },
+            })
+        }
+        (SnapshotJob::Read { .. }, Some(NodeInput::SnapshotRead { to, last, offset, chunk })) => {
+            let bytes = chunk.as_ref().map(|chunk| chunk.bytes.len() as u64);
+            Some(RecordKind::SnapshotRead { to: *to, last: *last, offset: *offset, bytes })
+        }
+        (SnapshotJob::Load { meta }, Some(_)) => Some(RecordKind::SnapshotLoaded { meta: meta.clone() }),
+        (SnapshotJob::Write { .. } | SnapshotJob::Read { .. } | SnapshotJob::Load { .. }, _) => None,
+    }
+}
+
+/// Carries out a job.
+fn execute(process: &mut Process, job: &DiskJob) -> Result<Done, StoreError> {
+    let before = process.store.disk().operations();
+    let input = process.executor.execute(&mut process.store, job)?;
+    Ok(Done { input, durable: process.store.disk().is_durable_after(before) })
+}

@@ -1,0 +1,95 @@
+//! The events that a world plans, and their rank among events of the same node and time.
+
+use crate::faults::swarm::SwarmEvent;
+use crate::world::messages::Delivery;
+use crate::world::operator::OperatorEvent;
+use raft_core::{NodeId, RequestId};
+use raft_node::{Reply, Request};
+
+/// What can be planned.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Step(usize),
+    Swarm(SwarmEvent),
+    Operator(OperatorEvent),
+    ClientWake { slot: usize, generation: u64 },
+    Reply { slot: usize, id: RequestId, reply: Reply, cause: u64 },
+    Restart(NodeId),
+    Node(NodeId, NodeEvent),
+}
+
+/// An event for the process of a node.
+#[derive(Clone, Debug)]
+pub(crate) enum NodeEvent {
+    /// The disk has finished its task.
+    DiskDone {
+        incarnation: u64,
+    },
+    Deliver(Delivery),
+    Request {
+        id: RequestId,
+        request: Request,
+        cause: Option<u64>,
+    },
+    Timer {
+        incarnation: u64,
+    },
+    /// The transport has noticed that a message to this peer was lost.
+    Unreachable {
+        peer: NodeId,
+        cause: u64,
+    },
+    /// The thread is free again.
+    Wake {
+        incarnation: u64,
+    },
+}
+
+impl NodeEvent {
+    /// The start of the process that it belongs to; none: whichever process runs.
+    pub(crate) const fn incarnation(&self) -> Option<u64> {
+        match self {
+            Self::DiskDone { incarnation } | Self::Timer { incarnation } | Self::Wake { incarnation } => {
+                Some(*incarnation)
+            }
+            Self::Deliver(_) | Self::Request { .. } | Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// Whether it puts something into the node's inbox.
+    pub(crate) const fn brings_input(&self) -> bool {
+        !matches!(self, Self::Timer { .. } | Self::Wake { .. })
+    }
+
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::DiskDone { .. } => 1,
+            Self::Deliver(delivery) => {
+                if delivery.is_about_snapshot() {
+                    6
+                } else {
+                    2
+                }
+            }
+            Self::Request { .. } => 3,
+            Self::Timer { .. } => 4,
+            Self::Unreachable { .. } => 5,
+            Self::Wake { .. } => 7,
+        }
+    }
+}
+
+impl Event {
+    /// Whose it is (0: the world's and the clients'), and its rank among events of the same node and time.
+    pub(crate) const fn place(&self) -> (u64, u8) {
+        match self {
+            Self::Step(_) => (0, 0),
+            Self::Swarm(_) => (0, 1),
+            Self::Reply { .. } => (0, 2),
+            Self::ClientWake { .. } => (0, 3),
+            Self::Operator(_) => (0, 4),
+            Self::Restart(node) => (node.0, 0),
+            Self::Node(node, event) => (node.0, event.rank()),
+        }
+    }
+}

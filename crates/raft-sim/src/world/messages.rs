@@ -1,0 +1,165 @@
+//! Messages between nodes: sending them as bytes, delivering them, and the connection they travel on.
+//!
+//! A peer opens a connection before its first message. The receiver's disk then looks up which disk the peer had when it first
+//! connected, and records it if it is new. Messages wait until the entry is durable. If the peer is on another disk than before,
+//! it has forgotten what it promised, and the receiver drops all of its messages. A connection lasts as long as the two
+//! processes, even while links are cut.
+
+// A new kind of message is decided about here, not lost.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+use super::{Emission, Event, NodeEvent, World};
+use crate::record::{RecordKind, Verdict};
+use crate::rng::Site;
+use crate::world::host::{Caller, Connection, Host, RecordedInput};
+use crate::world::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE, Sending};
+use bytes::Bytes;
+use raft_core::{NodeId, Rpc};
+use raft_node::{NodeInput, SnapshotMessage};
+use raft_store::{DiskId, PeerCheck};
+use std::time::Duration;
+
+const NOTICED: Site = Site::new("loss noticed");
+const NOTICED_LATER: Site = Site::new("loss noticed later");
+
+/// A message on its way. It travels as bytes, so that the encoding is part of every run.
+#[derive(Clone, Debug)]
+pub(crate) struct Delivery {
+    copy: Copy,
+    packet: Packet,
+    /// The record of its sending.
+    cause: u64,
+    /// The sender's start, and its disk.
+    incarnation: u64,
+    disk: DiskId,
+}
+
+#[derive(Clone, Debug)]
+enum Packet {
+    Rpc(Bytes),
+    Snapshot(Bytes),
+}
+
+impl Delivery {
+    pub(crate) const fn is_about_snapshot(&self) -> bool {
+        matches!(self.packet, Packet::Snapshot(_))
+    }
+}
+
+impl World {
+    /// Sends a message of the protocol.
+    pub(super) fn send(&mut self, host: &Host, input: u64, to: NodeId, rpc: Rpc) {
+        let (up, link) = (self.is_up(to), (host.id, to));
+        let sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, rpc.kind(), up);
+        let bytes = sending.copies[0].map(|_| Packet::Rpc(raft_proto::encode_rpc(&rpc).into()));
+        let verdict = sending.verdict;
+        let cause = self.emit(Some(input), Some(host.id), RecordKind::Sent { to, rpc, verdict });
+        self.notice_loss(host.id, to, verdict, cause);
+        self.plan_deliveries(host, &sending, bytes, cause);
+    }
+
+    /// Sends a message about a snapshot. Chunks take longer than other messages, and are lost more often.
+    pub(super) fn send_snapshot(&mut self, host: &Host, input: u64, to: NodeId, message: SnapshotMessage) {
+        let (up, link) = (self.is_up(to), (host.id, to));
+        let (choices, fault_counts) = (&mut self.choices, &mut self.fault_counts);
+        let sending = match &message {
+            SnapshotMessage::Chunk(chunk) if chunk.bytes.is_empty() => {
+                self.network.send(choices, fault_counts, link, INSTALL_SNAPSHOT, up)
+            }
+            SnapshotMessage::Chunk(_) => self.network.send_snapshot(choices, fault_counts, link, up),
+            SnapshotMessage::Progress(_) => {
+                self.network.send(choices, fault_counts, link, INSTALL_SNAPSHOT_RESPONSE, up)
+            }
+        };
+        let bytes = sending.copies[0].map(|_| Packet::Snapshot(raft_proto::encode_snapshot_message(&message).into()));
+        let verdict = sending.verdict;
+        let cause = self.emit(Some(input), Some(host.id), RecordKind::SnapshotSaid { to, message, verdict });
+        self.plan_deliveries(host, &sending, bytes, cause);
+    }
+
+    fn plan_deliveries(&mut self, host: &Host, sending: &Sending, packet: Option<Packet>, cause: u64) {
+        let (incarnation, disk) = (host.incarnation, host.disk_id());
+        for copy in sending.copies.into_iter().flatten() {
+            if let Some(packet) = packet.clone() {
+                let delivery = Delivery { copy, packet, cause, incarnation, disk };
+                self.plan_after(copy.delay, Event::Node(copy.link.1, NodeEvent::Deliver(delivery)));
+            }
+        }
+    }
+
+    /// A message is lost: the sender's transport may find out, some time later.
+    fn notice_loss(&mut self, from: NodeId, peer: NodeId, verdict: Verdict, cause: u64) {
+        let is_lost = !matches!(verdict, Verdict::Delivered { .. });
+        let ppm = self.network.unreachable_ppm((from, peer));
+        if is_lost && ppm > 0 && self.choices.draw(NOTICED, from.0, cause).chance_ppm(ppm) {
+            let late = Duration::ZERO..self.scenario.raft.election_timeout.end;
+            let delay = self.choices.draw(NOTICED_LATER, from.0, cause).in_range(&late);
+            self.plan_after(delay, Event::Node(from, NodeEvent::Unreachable { peer, cause }));
+        }
+    }
+
+    /// A copy of a message arrives.
+    pub(super) fn deliver(&mut self, host: &mut Host, delivery: Delivery) {
+        let Delivery { copy, packet, cause, incarnation, disk } = delivery;
+        let from = copy.link.0;
+        self.network.arrived(&mut self.fault_counts, &copy);
+        let (decoded, bytes) = match packet {
+            Packet::Rpc(bytes) => {
+                let decoded = raft_proto::decode_rpc(bytes.clone())
+                    .map(|rpc| (RecordKind::Received { from, rpc: rpc.clone() }, NodeInput::Receive { from, rpc }));
+                (decoded.ok(), bytes)
+            }
+            Packet::Snapshot(bytes) => {
+                let decoded = raft_proto::decode_snapshot_message(bytes.clone()).map(|message| {
+                    let kind = RecordKind::SnapshotHeard { from, message: message.clone() };
+                    (kind, NodeInput::SnapshotMessage { from, message })
+                });
+                (decoded.ok(), bytes)
+            }
+        };
+        if let Some((kind, input)) = decoded {
+            self.receive(host, from, (incarnation, disk), RecordedInput::new(Some(cause), kind, input));
+        } else {
+            self.emissions.push(Emission::View(None));
+            self.emit(Some(cause), Some(host.id), RecordKind::Garbage { from, bytes });
+        }
+    }
+
+    /// A message reaches the inbox, or waits until the peer's disk is looked up. A message of an earlier start of the peer is
+    /// lost with its connection, once a later start has connected.
+    fn receive(&mut self, host: &mut Host, from: NodeId, (incarnation, disk): (u64, DiskId), message: RecordedInput) {
+        let Some(process) = &mut host.process else { return };
+        let open = process.callers.get_mut(&from).filter(|open| open.incarnation >= incarnation);
+        match open.map(|open| (open.incarnation == incarnation, &mut open.caller)) {
+            Some((true, Caller::Known)) => self.enqueue(host, message),
+            Some((true, Caller::Unknown(waiting))) => waiting.push(message),
+            Some((true, Caller::Refused) | (false, _)) => {}
+            None => {
+                let cause = message.cause.unwrap_or(0);
+                let caller = Caller::Unknown(vec![message]);
+                process.callers.insert(from, Connection { incarnation, disk, caller });
+                process.queue.push_peer(from, disk, cause);
+                self.serve_disk(host);
+            }
+        }
+    }
+
+    /// A peer's disk is looked up: what waits for that is delivered, or dropped.
+    pub(super) fn peer_registered(&mut self, host: &mut Host, peer: NodeId, disk: DiskId, found: Option<PeerCheck>) {
+        let Some(process) = &mut host.process else { return };
+        let Some(open) = process.callers.get_mut(&peer).filter(|open| open.disk == disk) else { return };
+        let caller = match found {
+            Some(PeerCheck::New | PeerCheck::Known) => Caller::Known,
+            Some(PeerCheck::Mismatch { .. }) => Caller::Refused,
+            // It will connect again.
+            Some(PeerCheck::Full) | None => {
+                process.callers.remove(&peer);
+                return;
+            }
+        };
+        let is_known = matches!(caller, Caller::Known);
+        if let (Caller::Unknown(waiting), true) = (std::mem::replace(&mut open.caller, caller), is_known) {
+            waiting.into_iter().for_each(|message| self.enqueue(host, message));
+        }
+    }
+}
