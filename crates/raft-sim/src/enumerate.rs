@@ -9,7 +9,7 @@
 //! kill, and every power loss.
 
 use crate::record::{CrashKind, SimTime};
-use crate::run::{Judge, MAX_EVENTS, RunResult, Sink, judged};
+use crate::run::{MAX_EVENTS, RunChecker, RunResult, Sink, check_run};
 use crate::scenario::model::{Enumeration, Keep, Scenario};
 use crate::world::World;
 use crate::world::disk::PowerCase;
@@ -116,18 +116,18 @@ pub fn run_point(scenario: &Scenario, number: u64, only: Option<u64>, sink: &mut
             point.is_none()
         });
         if let Some(point) = point {
-            let (mut world, mut judge) = (World::new(&shared, SEED), Judge::new(scenario));
-            follow(&mut world, &mut judge, point.events, sink);
-            sum.all_outcomes((&shared, &world, &judge), point, (0, only), sink);
+            let (mut world, mut checker) = (World::new(&shared, SEED), RunChecker::new(scenario));
+            follow(&mut world, &mut checker, point.events, sink);
+            sum.all_outcomes((&shared, &world, &checker), point, (0, only), sink);
         }
     }
     sum.into_result()
 }
 
 /// Lets so many events happen.
-fn follow(world: &mut World, judge: &mut Judge, events: u64, sink: &mut dyn Sink) {
+fn follow(world: &mut World, checker: &mut RunChecker, events: u64, sink: &mut dyn Sink) {
     for _ in 0..events {
-        judge.step(world, sink);
+        checker.step(world, sink);
     }
 }
 
@@ -170,18 +170,18 @@ impl Sum {
             points.extend((point.node == node).then_some(point));
             true
         });
-        let (mut world, mut judge) = (slow(), Judge::new(scenario));
+        let (mut world, mut checker) = (slow(), RunChecker::new(scenario));
         if only.is_none_or(|only| only < OUTCOMES) {
-            let (result, _) = judged(judge.clone(), scenario, |judge| {
+            let (result, _) = check_run(checker.clone(), scenario, |checker| {
                 let mut world = world.clone();
-                judge.follow(&mut world, sink, MAX_EVENTS);
+                checker.follow(&mut world, sink, MAX_EVENTS);
                 world
             });
             self.add(result, 0, format!("{node} is slow at scheduling point {number}"));
         }
         let mut done = 0;
         for (place, point) in (1_u64..).zip(points) {
-            follow(&mut world, &mut judge, point.events - done, sink);
+            follow(&mut world, &mut checker, point.events - done, sink);
             done = point.events;
             let only = only.map(|only| only.checked_sub(place * OUTCOMES));
             let only = match only {
@@ -192,21 +192,21 @@ impl Sum {
             if self.has_failed() {
                 return;
             }
-            self.all_outcomes((scenario, &world, &judge), point, (place * OUTCOMES, only), sink);
+            self.all_outcomes((scenario, &world, &checker), point, (place * OUTCOMES, only), sink);
         }
     }
 
     /// All outcomes of a crash at a point that the world has come to, or one of them.
     fn all_outcomes(
         &mut self,
-        (scenario, world, judge): (&Arc<Scenario>, &World, &Judge),
+        (scenario, world, checker): (&Arc<Scenario>, &World, &RunChecker),
         point: Point,
         (first, only): (u64, Option<u64>),
         sink: &mut dyn Sink,
     ) {
         let mut outcome = only.unwrap_or(0);
         loop {
-            let outcomes = self.branch((scenario, world, judge), point, (first, outcome), sink);
+            let outcomes = self.branch((scenario, world, checker), point, (first, outcome), sink);
             if first > 0 && outcomes >= OUTCOMES {
                 self.result.failures.push(format!("a crash has {outcomes} outcomes, more than can be numbered"));
             }
@@ -225,7 +225,7 @@ impl Sum {
     /// losses follow.
     fn branch(
         &mut self,
-        (scenario, world, judge): (&Arc<Scenario>, &World, &Judge),
+        (scenario, world, checker): (&Arc<Scenario>, &World, &RunChecker),
         point: Point,
         (first, outcome): (u64, u64),
         sink: &mut dyn Sink,
@@ -244,11 +244,11 @@ impl Sum {
             Place::DiskCalls(_) => host.arm_disk(armed, false),
         });
         let mut fired = None;
-        let (mut result, end) = judged(judge.clone(), scenario, |judge| {
+        let (mut result, end) = check_run(checker.clone(), scenario, |checker| {
             let mut branch = branch;
-            judge.step(&mut branch, sink);
+            checker.step(&mut branch, sink);
             fired = branch.hosts.get(&point.node).map(|host| !host.is_armed());
-            judge.follow(&mut branch, sink, MAX_EVENTS);
+            checker.follow(&mut branch, sink, MAX_EVENTS);
             branch
         });
         if fired == Some(false) && result.violation.is_none() {

@@ -1,4 +1,4 @@
-//! One run: a world from its beginning to its end, judged record by record. A pure function of (scenario, seed, build).
+//! One run: a world from its beginning to its end, checked record by record. A pure function of (scenario, seed, build).
 
 use crate::checkers::{Checkers, End, Violation};
 use crate::enumerate;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The most records of a run. Far more than any scenario needs; a run that reaches it would not end.
 pub const MAX_EVENTS: u64 = 5_000_000;
 
-/// Somebody who watches a run: an explanation, a trace.
+/// An observer of a run: an explanation, a trace.
 pub trait Sink {
     /// Sees the next record.
     fn record(&mut self, record: &Record);
@@ -59,7 +59,7 @@ pub struct RunResult {
     pub faults: BTreeMap<&'static str, FaultCount>,
     /// How long after healing the cluster worked again.
     pub heal: Option<Duration>,
-    /// What the clients asked and were told.
+    /// The clients' operations.
     pub history: Vec<Operation>,
     /// Of an enumerated scenario: how many outcomes of a crash were run.
     pub branches: u64,
@@ -99,9 +99,9 @@ pub fn run(scenario: &Scenario, seed: u64, sink: &mut dyn Sink) -> RunResult {
 
 fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -> RunResult {
     let shared = Arc::new(scenario.clone());
-    let (mut result, _) = judged(Judge::new(scenario), &shared, |judge| {
+    let (mut result, _) = check_run(RunChecker::new(scenario), &shared, |checker| {
         let mut world = World::new(&shared, seed);
-        judge.follow(&mut world, sink, most);
+        checker.follow(&mut world, sink, most);
         world
     });
     result.seed = seed;
@@ -111,28 +111,28 @@ fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -
     result
 }
 
-/// What a judge says of what `follow` shows it, and the world at the end of that. A panic of the production code is a
-/// finding, not the end of the campaign.
-pub(crate) fn judged(
-    mut judge: Judge,
+/// Checks the run that `follow` shows; returns the result, and the world at its end. A panic of the production code is a
+/// violation, not the end of the campaign.
+pub(crate) fn check_run(
+    mut checker: RunChecker,
     scenario: &Scenario,
-    follow: impl FnOnce(&mut Judge) -> World,
+    follow: impl FnOnce(&mut RunChecker) -> World,
 ) -> (RunResult, Option<World>) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| follow(&mut judge)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| follow(&mut checker)));
     let world = outcome.map_err(|panic| {
         let message = words(panic.as_ref());
-        judge.violation = Some(Violation { property: PANIC, message, facts: vec![judge.events] });
+        checker.violation = Some(Violation { property: PANIC, message, facts: vec![checker.events] });
     });
     let world = world.ok();
-    (judge.into_result(scenario, world.as_ref()), world)
+    (checker.into_result(scenario, world.as_ref()), world)
 }
 
 /// The property that nothing panics.
 const PANIC: &str = "no-panic";
 
-/// Those who judge a run, and what they have seen of it.
+/// The checkers of a run, and what they have seen of it.
 #[derive(Clone)]
-pub(crate) struct Judge {
+pub(crate) struct RunChecker {
     checkers: Checkers,
     hash: TraceHash,
     view: Option<NodeView>,
@@ -143,7 +143,7 @@ pub(crate) struct Judge {
     failures: Vec<String>,
 }
 
-impl Judge {
+impl RunChecker {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             checkers: Checkers::new(scenario),
@@ -156,13 +156,13 @@ impl Judge {
         }
     }
 
-    /// Lets one event happen and judges it.
+    /// Lets one event happen and checks it.
     pub(crate) fn step(&mut self, world: &mut World, sink: &mut dyn Sink) {
         let mut emissions = Vec::new();
         if self.violation.is_none() {
             world.advance();
             world.take_emissions(&mut emissions);
-            self.judge(&mut emissions, world.now(), sink);
+            self.check(&mut emissions, world.now(), sink);
         }
     }
 
@@ -172,7 +172,7 @@ impl Judge {
         let mut goes_on = true;
         while goes_on && self.violation.is_none() {
             world.take_emissions(&mut emissions);
-            self.judge(&mut emissions, world.now(), sink);
+            self.check(&mut emissions, world.now(), sink);
             if self.events > most {
                 self.failures.push(format!("run did not end: {} records by {:?}", self.events, world.now()));
                 break;
@@ -182,11 +182,11 @@ impl Judge {
         if self.violation.is_none() {
             world.finish();
             world.take_emissions(&mut emissions);
-            self.judge(&mut emissions, world.now(), sink);
+            self.check(&mut emissions, world.now(), sink);
         }
     }
 
-    fn judge(&mut self, emissions: &mut Vec<Emission>, now: SimTime, sink: &mut dyn Sink) {
+    fn check(&mut self, emissions: &mut Vec<Emission>, now: SimTime, sink: &mut dyn Sink) {
         for emission in emissions.drain(..) {
             match emission {
                 Emission::View(view) => {
@@ -204,7 +204,7 @@ impl Judge {
         }
     }
 
-    /// The view travels from record to record; nobody copies it.
+    /// The view moves from record to record without a copy.
     fn see(&mut self, record: &mut Record, sink: &mut dyn Sink) {
         record.view = self.view.take();
         self.events = record.number;
@@ -247,7 +247,7 @@ impl Judge {
 /// What a panic said.
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without words".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
 }
 
 #[cfg(test)]
@@ -312,7 +312,7 @@ mod tests {
             retries += result.sometimes["client_retry"];
         }
         // Writes of several sectors are rare, and the store never leaves a name unsynced between two calls. Disks that are
-        // lost are for stories: what Raft promises then depends on who else is up.
+        // lost are for scenarios: what Raft promises then depends on which other nodes are up.
         let rare = [Fault::TornWrite, Fault::RenameLost, Fault::DiskWiped];
         for fault in Fault::ALL.iter().copied().filter(|fault| !rare.contains(fault)) {
             assert!(had_effect.contains(fault.name()), "{fault:?} never mattered: {had_effect:?}");

@@ -24,12 +24,12 @@ impl Property for AckDurable {
         let durable = &node.durable;
         let id = node.id;
         let problem = if durable.hard_state.term < response.term {
-            format!("{id} answers in term {} while its disk holds {}", response.term, durable.hard_state)
+            format!("{id} answers in term {} while {} is durable", response.term, durable.hard_state)
         } else if durable.log.len() < index.0 {
-            format!("{id} acknowledges {index} while its disk holds the log up to {}", durable.log.last_id())
+            format!("{id} acknowledges {index} while its log is durable up to {}", durable.log.last_id())
         } else if durable.log.chain_at(index) != node.log.chain_at(index) {
             let held = durable.log.slot(index).map(|slot| slot.id).unwrap_or_default();
-            format!("{id} acknowledges {index} while its disk still holds {held} of a log it has given up")
+            format!("{id} acknowledges {index} while {held} of a truncated log is durable there")
         } else {
             return None;
         };
@@ -48,7 +48,7 @@ mod tests {
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.write(2);
         script.send(2, 1, matched(2, 3));
-        assert_fires(AckDurable, NAME, &script, "n2 acknowledges 3 while its disk holds the log up to 2@2");
+        assert_fires(AckDurable, NAME, &script, "n2 acknowledges 3 while its log is durable up to 2@2");
     }
 
     #[test]
@@ -56,7 +56,7 @@ mod tests {
         let mut script = Script::led();
         script.ask(2, Some((3, None)), None, vec![]);
         script.send(2, 3, matched(3, 1));
-        assert_fires(AckDurable, NAME, &script, "n2 answers in term 3 while its disk holds term 2");
+        assert_fires(AckDurable, NAME, &script, "n2 answers in term 3 while term 2 is durable");
     }
 
     #[test]
@@ -64,7 +64,7 @@ mod tests {
         let mut script = Script::led();
         script.ask(2, None, Some(2), vec![noop(2, 3)]);
         script.send(2, 1, matched(2, 2));
-        assert_fires(AckDurable, NAME, &script, "still holds 2@2 of a log it has given up");
+        assert_fires(AckDurable, NAME, &script, "while 2@2 of a truncated log is durable there");
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Property for ConfigurationInForce {
             let print =
                 |configuration: Option<&Configuration>| configuration.map_or("none".to_string(), ToString::to_string);
             let (claimed, held) = (print(view.configuration.as_ref()), print(node.configuration()));
-            let message = format!("{} acts on configuration {claimed}; the newest in its log is {held}", node.id);
+            let message =
+                format!("{} acts on configuration {claimed}; expected {held}, the newest in its log", node.id);
             return Some(fact.contradicts(NAME, node.asked, message));
         }
         match &fact.record.kind {
@@ -132,7 +133,7 @@ mod tests {
     fn a_view_with_another_configuration_fires() {
         let mut script = Script::led();
         script.step(2, |view| (view.configuration, view.term) = (Some(of(&[1, 2])), raft_core::Term(3)));
-        assert_fires(ConfigurationInForce, NAME, &script, "n2 acts on configuration {n1 n2}; the newest in its log is");
+        assert_fires(ConfigurationInForce, NAME, &script, "n2 acts on configuration {n1 n2}; expected");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Election Safety; §5.2).
 //!
 //! First to catch: votes that are miscounted (duplicates, answers of another term, of nodes that do not count), and a
-//! node that leads or appends without having been elected. Two leaders that come of a doubled vote show earlier in
+//! node that leads or appends without having been elected. Two leaders that come of a second vote show earlier in
 //! `one_vote_per_term`, of which this is the backup.
 
 use super::ghost::Ghost;
@@ -32,7 +32,7 @@ impl Property for ElectionSafety {
                 Some(fact.contradicts(NAME, record, message))
             }
             None => {
-                let message = format!("{} sends an append of term {}, which nobody leads", node.id, append.term);
+                let message = format!("{} sends an append of term {}, which no node leads", node.id, append.term);
                 Some(fact.contradicts(NAME, fact.record.number, message))
             }
         }
@@ -93,7 +93,7 @@ mod tests {
         assert_fires(ElectionSafety, NAME, &script, "which n1 leads");
         let mut script = Script::started();
         script.send(2, 3, append(1, EntryId::new(1, 1), 0, vec![]));
-        assert_fires(ElectionSafety, NAME, &script, "which nobody leads");
+        assert_fires(ElectionSafety, NAME, &script, "which no node leads");
     }
 
     #[test]

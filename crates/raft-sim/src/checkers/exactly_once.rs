@@ -2,7 +2,7 @@
 //! answer to a command names the entry that carried it first, and gives the same response.
 //!
 //! First to catch: a retry that is applied again, an answer taken from another command, a session table that differs
-//! from what the log says. Values are not compared (a story may put the same value twice): an effect that answers do
+//! from what the log says. Values are not compared (a scenario may put the same value twice): an effect that answers do
 //! not show is seen by `stale_read` and `linearizability`, which this backs up.
 
 use super::effect::{CommandId, Effect, Effects};
@@ -79,7 +79,7 @@ impl ExactlyOnce {
             Some(Did::Nothing | Did::Opened) => {
                 Some(format!("{node} says a command was applied by {entry}, which carries out no command"))
             }
-            None => Some(format!("{node} says a command was applied by {entry}, which nobody has applied")),
+            None => Some(format!("{node} says a command was applied by {entry}, which no node has applied")),
         };
         if let Some(message) = problem {
             return Some(fact.contradicts(NAME, shown, message));
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn answers_without_a_command_fire() {
-        for (index, words) in [(2, "which carries out no command"), (6, "which nobody has applied")] {
+        for (index, words) in [(2, "which carries out no command"), (6, "which no node has applied")] {
             let mut script = retried();
             answer(&mut script, index, "1");
             assert_fires(ExactlyOnce::default(), NAME, &script, words);

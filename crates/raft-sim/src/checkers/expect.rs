@@ -1,4 +1,5 @@
-//! What a scenario expects beyond the properties, judged at one moment: each disappointment a sentence with the numbers.
+//! What a scenario expects beyond the properties, checked at one time. Each expectation that does not hold is a sentence with
+//! the numbers.
 //!
 //! A node that is down counts with what its disk holds for its log and its term, and not at all for the rest.
 
@@ -11,7 +12,7 @@ use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What does not hold now. `sometimes` and `heals_within` are for whole runs and not judged here.
+/// What does not hold now. `sometimes` and `heals_within` are for whole runs and not checked here.
 pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) -> Vec<String> {
     let mut failures: Vec<String> = Vec::new();
     let leaders = leaders(ghost);
@@ -80,7 +81,7 @@ fn leader(leaders: &[(NodeId, Term)], expected: &BTreeSet<NodeId>) -> Option<Str
     let names: Vec<String> = expected.iter().map(ToString::to_string).collect();
     let wanted = if any { "a leader".to_string() } else { format!("leader {}", names.join(" or ")) };
     match leaders.last() {
-        None => Some(format!("{wanted} expected; nobody leads")),
+        None => Some(format!("{wanted} expected; no node leads")),
         Some((id, _)) if any || expected.contains(id) => None,
         Some((id, term)) => Some(format!("{wanted} expected; {id} leads term {term}")),
     }
@@ -139,7 +140,7 @@ fn fresh_commit(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     Some(format!("a commit within the last {span:?} expected; {newest}"))
 }
 
-/// Whether nobody has: a stall is what a story expects that shows what goes wrong without a rule.
+/// Whether no leader has: a scenario that shows what goes wrong without a rule expects a stall.
 fn stall(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     if at.0 < nanos(span) {
         return Some(format!("no commit for {span:?} expected; the run is not that old"));
@@ -164,7 +165,7 @@ fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
     (held.index < index).then(|| format!("a snapshot of {id} up to {index} expected; its newest is of {held}"))
 }
 
-/// What whoever leads has still on its way.
+/// What the leader still has on its way.
 fn busy(ghost: &Ghost) -> Option<String> {
     let (id, _) = leaders(ghost).last().copied()?;
     let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;
@@ -239,7 +240,7 @@ mod tests {
             &of(|expect| expect.leader = Some(ids(&[2, 3]))),
             "leader n2 or n3 expected; n1 leads term 2",
         );
-        assert_fails(&none, &of(|expect| expect.leader = Some(ids(&[]))), "a leader expected; nobody leads");
+        assert_fails(&none, &of(|expect| expect.leader = Some(ids(&[]))), "a leader expected; no node leads");
         assert_holds(&none, &of(|expect| expect.no_leader = true));
         assert_fails(&one, &of(|expect| expect.no_leader = true), "no leader expected; n1 leads term 2");
         let newest = Script::legal();
@@ -268,13 +269,13 @@ mod tests {
         let script = Script::led();
         let committed = ghost_after(&script).committed.last().expect("a commit").at;
         let ms = Duration::from_millis;
-        let judged = |after: Duration, expect: &Expectations| {
+        let checked = |after: Duration, expect: &Expectations| {
             failures(&ghost_after(&script), expect, committed.after(after)).join("; ")
         };
         let fresh = of(|expect| expect.committed_within = Some(ms(5)));
         let stalled = of(|expect| expect.stalled_for = Some(ms(5)));
-        assert_eq!((judged(ms(5), &fresh), judged(ms(5), &stalled)), (String::new(), String::new()));
-        let (old, young) = (judged(ms(6), &fresh), judged(ms(4), &stalled));
+        assert_eq!((checked(ms(5), &fresh), checked(ms(5), &stalled)), (String::new(), String::new()));
+        let (old, young) = (checked(ms(6), &fresh), checked(ms(4), &stalled));
         assert!(old.contains("a commit within the last 5ms expected; the newest, 2@2, is 6ms old"), "{old}");
         assert!(young.contains("no commit for 5ms expected; n1 committed 2@2 4ms ago"), "{young}");
         let none = Script::started();

@@ -1,4 +1,4 @@
-//! The clients' history has a linearization (Herlihy & Wing 1990): the last judge, who knows nothing of Raft.
+//! The clients' history has a linearization (Herlihy & Wing 1990): the last check, which knows nothing of Raft.
 //!
 //! Only at the end of a run, by the searching checker of raft-check. A search that runs out of its budget is reported as
 //! undecided, never as a pass. Backs up every other property; first to catch what shows only in what clients see and
@@ -20,11 +20,11 @@ pub(super) enum Linearizability {
     Inconclusive(String),
 }
 
-pub(super) fn judge(history: &[Operation]) -> Linearizability {
-    judge_within(history, BUDGET)
+pub(super) fn check_history(history: &[Operation]) -> Linearizability {
+    check_within(history, BUDGET)
 }
 
-fn judge_within(history: &[Operation], budget: u64) -> Linearizability {
+fn check_within(history: &[Operation], budget: u64) -> Linearizability {
     match check(history, budget) {
         Verdict::Linearizable => Linearizability::Holds,
         Verdict::Violation(counterexample) => {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn a_lost_write_fires() {
-        let Linearizability::Violated(violation) = judge(&put_then_get(OpResult::Null)) else {
+        let Linearizability::Violated(violation) = check_history(&put_then_get(OpResult::Null)) else {
             panic!("a get after an acknowledged put returned nothing");
         };
         assert_eq!(violation.property, NAME);
@@ -65,12 +65,12 @@ mod tests {
 
     #[test]
     fn a_history_with_an_order_is_silent() {
-        assert!(matches!(judge(&put_then_get(OpResult::Value("a".into()))), Linearizability::Holds));
+        assert!(matches!(check_history(&put_then_get(OpResult::Value("a".into()))), Linearizability::Holds));
     }
 
     #[test]
     fn an_exhausted_budget_is_no_pass() {
         let history = put_then_get(OpResult::Value("a".into()));
-        assert!(matches!(judge_within(&history, 0), Linearizability::Inconclusive(_)));
+        assert!(matches!(check_within(&history, 0), Linearizability::Inconclusive(_)));
     }
 }

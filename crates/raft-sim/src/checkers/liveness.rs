@@ -13,7 +13,7 @@ use raft_core::{NodeId, nanos};
 use std::time::Duration;
 
 /// How long healing took, if it came about; the error is a sentence about a budget that was missed.
-pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result<Option<Duration>, String> {
+pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result<Option<Duration>, String> {
     let Some(healed) = end.healed else {
         return match scenario.expect.heals_within {
             Some(_) => Err("liveness: healing was expected, but the run never healed".to_string()),
@@ -59,7 +59,7 @@ pub(super) fn judge(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
     })
 }
 
-/// The healed nodes that are members at the end: nobody sends anything to the others.
+/// The healed nodes that are members at the end: no leader sends to the others.
 fn owed<'a>(ghost: &'a Ghost, healed: &'a Healed) -> impl Iterator<Item = &'a NodeId> {
     healed.nodes.iter().filter(|id| ghost.is_member(**id))
 }
@@ -81,7 +81,7 @@ mod tests {
         (script, scenario, committed)
     }
 
-    fn judge_since(
+    fn check_since(
         script: &Script,
         scenario: &Scenario,
         record: u64,
@@ -89,35 +89,35 @@ mod tests {
     ) -> Result<Option<Duration>, String> {
         let healed = Healed { at: SimTime(record * 1_000_000), nodes: nodes.iter().map(|&id| NodeId(id)).collect() };
         let end = End { at: SimTime(1_000_000_000), history: &[], healed: Some(&healed) };
-        judge(&ghost_after(script), scenario, &end)
+        check(&ghost_after(script), scenario, &end)
     }
 
     #[test]
     fn healing_is_measured_until_the_last_node_has_applied_a_fresh_commit() {
         let (script, scenario, committed) = healing(Some(1));
-        assert_eq!(judge_since(&script, &scenario, committed, &[1, 2]), Ok(Some(Duration::from_millis(2))));
-        assert_eq!(judge_since(&script, &scenario, committed - 3, &[1, 2]), Ok(Some(Duration::from_millis(5))));
+        assert_eq!(check_since(&script, &scenario, committed, &[1, 2]), Ok(Some(Duration::from_millis(2))));
+        assert_eq!(check_since(&script, &scenario, committed - 3, &[1, 2]), Ok(Some(Duration::from_millis(5))));
     }
 
     #[test]
     fn no_fresh_commit_a_straggler_and_a_missed_budget_fail() {
         let (script, mut scenario, committed) = healing(Some(1));
-        let failure = judge_since(&script, &scenario, committed + 1, &[1, 2]).expect_err("nothing new was committed");
+        let failure = check_since(&script, &scenario, committed + 1, &[1, 2]).expect_err("nothing new was committed");
         assert!(failure.contains("no leader committed anything within 1 election timeouts"), "{failure}");
-        let failure = judge_since(&script, &scenario, committed, &[1, 2, 3]).expect_err("n3 has not caught up");
+        let failure = check_since(&script, &scenario, committed, &[1, 2, 3]).expect_err("n3 has not caught up");
         assert!(failure.contains("[n3] did not apply 2@2"), "{failure}");
         scenario.raft.election_timeout.end = Duration::from_millis(1);
-        let failure = judge_since(&script, &scenario, committed, &[1, 2]).expect_err("too slow");
+        let failure = check_since(&script, &scenario, committed, &[1, 2]).expect_err("too slow");
         assert!(failure.contains("healing took 2ms"), "{failure}");
         let end = End { at: SimTime(1), history: &[], healed: None };
-        assert!(judge(&ghost_after(&script), &scenario, &end).is_err(), "never healed");
+        assert!(check(&ghost_after(&script), &scenario, &end).is_err(), "never healed");
     }
 
     #[test]
     fn without_a_demand_nothing_fails() {
         let (script, scenario, committed) = healing(None);
-        assert_eq!(judge_since(&script, &scenario, committed, &[1, 2, 3]), Ok(None));
+        assert_eq!(check_since(&script, &scenario, committed, &[1, 2, 3]), Ok(None));
         let end = End { at: SimTime(1), history: &[], healed: None };
-        assert_eq!(judge(&ghost_after(&script), &scenario, &end), Ok(None));
+        assert_eq!(check(&ghost_after(&script), &scenario, &end), Ok(None));
     }
 }

@@ -25,7 +25,7 @@ impl Property for MatchTruthful {
         let Some((ghost_of_term, (leader, since))) =
             ghost.terms.get(&term).and_then(|ghost| Some((ghost, ghost.leader?)))
         else {
-            let message = format!("{id} acknowledges {index} in term {term}, which nobody leads");
+            let message = format!("{id} acknowledges {index} in term {term}, which no node leads");
             return Some(fact.contradicts(NAME, fact.record.number, message));
         };
         match (ghost_of_term.log.chain_at(index, &ghost.committed), node.log.slot(index)) {
@@ -68,7 +68,7 @@ mod tests {
         assert_fires(MatchTruthful, NAME, &script, "whose log of term 2 ends at 2");
         let mut script = Script::started();
         script.send(2, 1, matched(1, 1));
-        assert_fires(MatchTruthful, NAME, &script, "nobody leads");
+        assert_fires(MatchTruthful, NAME, &script, "no node leads");
     }
 
     #[test]

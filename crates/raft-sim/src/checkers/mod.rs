@@ -1,7 +1,7 @@
-//! The judges of a run: each property in a file of its own, all reading the one stream of records and the `ghost`
-//! folded from it. The first contradiction ends the run.
+//! The checkers of a run: each property in a file of its own, all reading the one stream of records and the `ghost` folded from
+//! it. The first contradiction ends the run.
 //!
-//! Nothing here may look into a node, a disk or the network: what is not in a [`Record`] cannot be judged.
+//! Nothing here looks into a node, a disk or the network: a checker knows only what is in a [`Record`].
 
 mod ack_durable;
 mod acknowledged_survives;
@@ -68,7 +68,7 @@ pub struct Violation {
 pub struct End<'a> {
     /// When.
     pub at: SimTime,
-    /// What the clients asked and were told.
+    /// The clients' operations.
     pub history: &'a [Operation],
     /// Since when and among whom nothing was disturbed any more, if that came about.
     pub healed: Option<&'a Healed>,
@@ -101,16 +101,16 @@ pub struct Finish {
 
 /// A property of every legal run.
 trait Property: DynClone {
-    /// Judges the present record. The ghost contains it already.
+    /// Checks the present record. The ghost contains it already.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
 
-    /// Judges what only the end shows.
+    /// Checks what only the end shows.
     fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
         None
     }
 }
 
-/// A copy of a judge, with all it remembers.
+/// A copy of a property, with its state.
 trait DynClone {
     fn copied(&self) -> Box<dyn Property>;
 }
@@ -150,7 +150,7 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// All judges of one run.
+/// All checkers of one run.
 #[derive(Clone)]
 pub struct Checkers {
     ghost: Ghost,
@@ -160,7 +160,7 @@ pub struct Checkers {
 }
 
 impl Checkers {
-    /// The judges of a run of this scenario.
+    /// The checkers of a run of this scenario.
     pub fn new(scenario: &Scenario) -> Self {
         Self {
             ghost: Ghost::new(scenario),
@@ -170,7 +170,7 @@ impl Checkers {
         }
     }
 
-    /// Judges the next record. After a violation nothing more can be learnt: the run is to end.
+    /// Checks the next record. After a violation nothing more can be learnt: the run is to end.
     pub fn observe(&mut self, record: &Record) -> Option<Violation> {
         let change = self.ghost.update(record);
         let fact = Fact { record, node: record.node.and_then(|id| self.ghost.node(id)), change };
@@ -179,7 +179,7 @@ impl Checkers {
         self.properties.iter_mut().find_map(|property| property.check(ghost, &fact))
     }
 
-    /// Judges the whole run.
+    /// Checks the whole run.
     pub fn finish(&mut self, end: &End<'_>) -> Finish {
         let ghost = &self.ghost;
         let mut finish = Finish {
@@ -188,12 +188,12 @@ impl Checkers {
             sometimes: self.sometimes.counts(),
             ..Finish::default()
         };
-        match linearizability::judge(end.history) {
+        match linearizability::check_history(end.history) {
             Linearizability::Holds => {}
             Linearizability::Violated(violation) => finish.violation = finish.violation.or(Some(violation)),
             Linearizability::Inconclusive(reason) => finish.inconclusive = Some(reason),
         }
-        match liveness::judge(ghost, &self.scenario, end) {
+        match liveness::check(ghost, &self.scenario, end) {
             Ok(heal) => finish.heal = heal,
             Err(failure) => finish.failures.push(failure),
         }
@@ -201,14 +201,14 @@ impl Checkers {
     }
 
     /// What of these expectations does not hold now, a sentence each. What only a whole run or all seeds together can
-    /// show (`sometimes`, `heals_within`) is not judged here.
+    /// show (`sometimes`, `heals_within`) is not checked here.
     pub fn expectations(&self, expectations: &Expectations, at: SimTime) -> Vec<String> {
         expect::failures(&self.ghost, expectations, at)
     }
 }
 
-/// Every property that is judged online. The order decides who speaks first when one record contradicts several: causes
-/// before consequences.
+/// Every property that is checked record by record. If one record contradicts several, the first in this order is reported:
+/// causes before consequences.
 fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
     vec![
         Box::new(snapshot_durable::SnapshotDurable),

@@ -38,7 +38,7 @@ impl Property for Monotone {
         let message = if now.term < before.term {
             format!("{id} goes back from term {} to {}", before.term, now.term)
         } else if now.term == before.term && before.voted_for.is_some() && now.voted_for != before.voted_for {
-            let vote = |vote: Option<raft_core::NodeId>| vote.map_or("nobody".to_string(), |id| id.to_string());
+            let vote = |vote: Option<raft_core::NodeId>| vote.map_or("none".to_string(), |id| id.to_string());
             format!(
                 "{id} changes its vote in term {} from {} to {}",
                 now.term,
@@ -46,9 +46,9 @@ impl Property for Monotone {
                 vote(now.voted_for)
             )
         } else if now.commit < before.commit {
-            format!("{id} takes its commit index back from {} to {}", before.commit, now.commit)
+            format!("{id} moves its commit index backwards from {} to {}", before.commit, now.commit)
         } else if now.applied < before.applied {
-            format!("{id} takes its applied index back from {} to {}", before.applied, now.applied)
+            format!("{id} moves its applied index backwards from {} to {}", before.applied, now.applied)
         } else {
             return None;
         };
@@ -76,9 +76,9 @@ mod tests {
         let other = after(|view| view.voted_for = Some(NodeId(3)));
         assert_fires(Monotone, NAME, &other, "changes its vote in term 2 from n1 to n3");
         let none = after(|view| view.voted_for = None);
-        assert_fires(Monotone, NAME, &none, "changes its vote in term 2 from n1 to nobody");
-        assert_fires(Monotone, NAME, &after(|view| view.commit = LogIndex(1)), "commit index back from 2 to 1");
-        assert_fires(Monotone, NAME, &after(|view| view.applied = LogIndex(1)), "applied index back from 2 to 1");
+        assert_fires(Monotone, NAME, &none, "changes its vote in term 2 from n1 to none");
+        assert_fires(Monotone, NAME, &after(|view| view.commit = LogIndex(1)), "commit index backwards from 2 to 1");
+        assert_fires(Monotone, NAME, &after(|view| view.applied = LogIndex(1)), "applied index backwards from 2 to 1");
     }
 
     #[test]

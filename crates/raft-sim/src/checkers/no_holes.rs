@@ -2,7 +2,7 @@
 //! log ends where it says, and what it applies is consecutive from index 1 (Raft §5.3).
 //!
 //! First to catch: an append accepted beyond the end of the log, an entry that is in memory but was never written, a
-//! skipped or repeated apply. Backs up nobody: the rest of the ghost rests on it.
+//! skipped or repeated apply. No other checker covers it: the rest of the ghost rests on it.
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
@@ -17,16 +17,19 @@ impl Property for NoHoles {
         let (node, change) = (fact.node?, &fact.change);
         let id = node.id;
         if let Some(entry) = change.edit.gap {
-            let message = format!("{id} asks for {entry} to be written after {}", node.log.last_id());
+            let message = format!("{id} appends {entry} after {}", node.log.last_id());
             return Some(fact.contradicts(NAME, fact.record.number, message));
         }
         if let Some((entry, due)) = change.applied_gap {
-            let message = format!("{id} applies {entry} when {due} is due");
+            let message = format!("{id} applies {entry}; expected index {due}");
             return Some(fact.contradicts(NAME, fact.record.number, message));
         }
         let view = change.unsettled?;
-        let message =
-            format!("{id} said its log ends in {}, but what it asked for ends in {}", view.last, node.log.last_id());
+        let message = format!(
+            "{id} says that its log ends in {}; the entries that it wrote end in {}",
+            view.last,
+            node.log.last_id()
+        );
         Some(fact.contradicts(NAME, view.record, message))
     }
 }
@@ -42,10 +45,10 @@ mod tests {
     fn a_gap_and_a_falling_term_in_a_write_fire() {
         let mut script = Script::led();
         script.ask(1, None, None, vec![noop(4, 2)]);
-        assert_fires(NoHoles, NAME, &script, "n1 asks for 4@2 to be written after 2@2");
+        assert_fires(NoHoles, NAME, &script, "n1 appends 4@2 after 2@2");
         let mut script = Script::led();
         script.ask(1, None, None, vec![noop(3, 1)]);
-        assert_fires(NoHoles, NAME, &script, "n1 asks for 3@1 to be written after 2@2");
+        assert_fires(NoHoles, NAME, &script, "n1 appends 3@1 after 2@2");
     }
 
     #[test]
@@ -53,12 +56,12 @@ mod tests {
         let mut script = Script::led();
         script.step(1, |view| view.last = EntryId::new(3, 2));
         script.step(1, |_| {});
-        assert_fires(NoHoles, NAME, &script, "n1 said its log ends in 3@2, but what it asked for ends in 2@2");
+        assert_fires(NoHoles, NAME, &script, "n1 says that its log ends in 3@2; the entries that it wrote end in 2@2");
     }
 
     #[test]
     fn a_skipped_and_a_repeated_apply_fire() {
-        for (second, words) in [(3, "applies 3@2 when 2 is due"), (1, "applies 1@2 when 2 is due")] {
+        for (second, words) in [(3, "applies 3@2; expected index 2"), (1, "applies 1@2; expected index 2")] {
             let mut script = Script::led();
             script.apply(1, vec![founding()], 1);
             script.apply(1, vec![noop(second, 2)], 2);

@@ -1,14 +1,14 @@
 //! What a node sends and what waits in it stay within its limits, and each quota is zero when nothing waits.
 //!
-//! A call shows as several records, its inputs first, all with the view after it. So what a node had before a call and
-//! what it took in it are known only when the next one begins: then the call is checked as a whole.
+//! A call shows as several records of one number, its inputs first, all with the view after it. What a node had before a call
+//! and what it took in it are known when the next one begins: then the call is checked as a whole.
 //!
 //! First to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that leaks, so that
 //! a leader answers `Busy` from then on. No other checker depends on it.
 
-use super::ghost::{Ghost, is_input};
+use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
-use crate::record::{InFlight, NodeView, Quotas, Record, RecordKind, SimTime};
+use crate::record::{InFlight, NodeView, Quotas, Record, RecordKind};
 use crate::scenario::model::{Limits, Scenario};
 use raft_core::{LogIndex, NodeId, Payload, RoleKind, Rpc, Write, WriteId};
 use std::collections::BTreeMap;
@@ -38,12 +38,10 @@ struct Process {
 /// A call of a node, and the node after it.
 #[derive(Clone, Copy)]
 struct Call {
+    number: u64,
     /// Its first record, and the newest.
     first: u64,
     newest: u64,
-    at: SimTime,
-    /// Whether no output was seen yet.
-    takes_inputs: bool,
     leads: bool,
     commit: LogIndex,
     last: LogIndex,
@@ -61,10 +59,9 @@ struct Call {
 impl Call {
     fn new(record: &Record, view: &NodeView) -> Self {
         Self {
+            number: record.call,
             first: record.number,
             newest: record.number,
-            at: record.at,
-            takes_inputs: true,
             leads: view.role == RoleKind::Leader,
             commit: view.commit,
             last: view.last.index,
@@ -88,7 +85,7 @@ impl Queues {
     }
 
     /// What does not hold after a whole call, with its records.
-    fn judge(&self, node: NodeId, process: &Process, limits: &Limits) -> Option<Violation> {
+    fn check_call(&self, node: NodeId, process: &Process, limits: &Limits) -> Option<Violation> {
         let call = process.call?;
         let message = call
             .beyond_limits(process, limits, self.max_inflight_messages)
@@ -119,7 +116,7 @@ impl Call {
             return Some(format!("has {number} reads waiting; the limit is {limit}"));
         }
         if quotas.inflight_messages > 1 && quotas.inflight_bytes >= inflight {
-            return said("has on their way to a peer", quotas.inflight_bytes, limits.max_inflight_bytes);
+            return said("has in flight to a peer", quotas.inflight_bytes, limits.max_inflight_bytes);
         }
         if quotas.applying_bytes > applying {
             return said("has its state machine apply", quotas.applying_bytes, limits.max_apply_bytes);
@@ -129,11 +126,11 @@ impl Call {
         }
         if full(quotas.unpersisted_bytes, limits.max_unpersisted_bytes, commands) {
             let (bytes, limit) = (quotas.unpersisted_bytes, limits.max_unpersisted_bytes);
-            return said("takes a command with, waiting for the disk,", bytes, limit);
+            return said("takes a command with a disk queue of", bytes, limit);
         }
         if full(quotas.unpersisted_bytes, limits.max_unpersisted_bytes, appends) {
             let (bytes, limit) = (quotas.unpersisted_bytes, limits.max_unpersisted_bytes);
-            return said("takes entries of its leader with, waiting for the disk,", bytes, limit);
+            return said("takes entries of its leader with a disk queue of", bytes, limit);
         }
         None
     }
@@ -156,7 +153,6 @@ impl Process {
     fn observe(&mut self, record: u64, what: &RecordKind) {
         let Some(call) = &mut self.call else { return };
         call.newest = record;
-        call.takes_inputs &= is_input(what);
         match what {
             RecordKind::Received { rpc: Rpc::AppendEntries(append), .. } => {
                 call.received = call.received.max(append.entries.size());
@@ -194,17 +190,18 @@ impl Property for Queues {
             return None;
         }
         let view = record.view.as_ref()?;
-        let same = |call: &Call| call.takes_inputs && call.at == record.at && call.quotas == view.quotas;
-        let begins = |call: &Call| is_input(&record.kind) && !same(call);
-        let process = self.processes.entry(node).or_default();
-        if process.call.as_ref().is_none_or(begins) {
-            let judged = self.processes.get(&node).and_then(|process| self.judge(node, process, &limits));
-            if judged.is_some() {
-                return judged;
-            }
-            self.processes.entry(node).or_default().call = Some(Call::new(record, view));
+        if record.call == 0 {
+            return None;
         }
-        self.processes.entry(node).or_default().observe(record.number, &record.kind);
+        let mut process = self.processes.remove(&node).unwrap_or_default();
+        if process.call.is_none_or(|call| call.number != record.call) {
+            if let Some(violation) = self.check_call(node, &process, &limits) {
+                return Some(violation);
+            }
+            process.call = Some(Call::new(record, view));
+        }
+        process.observe(record.number, &record.kind);
+        self.processes.insert(node, process);
         match &record.kind {
             RecordKind::Sent { to, rpc: Rpc::AppendEntries(append), .. } => {
                 let (entries, size, limit) = (&append.entries, append.entries.size(), self.max_append_bytes);
@@ -226,7 +223,7 @@ impl Property for Queues {
     }
 
     fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
-        self.processes.iter().find_map(|(id, process)| self.judge(*id, process, &ghost.node(*id)?.limits))
+        self.processes.iter().find_map(|(id, process)| self.check_call(*id, process, &ghost.node(*id)?.limits))
     }
 }
 
@@ -241,7 +238,7 @@ mod tests {
         command(index, 2, Bytes::from(vec![0; 1000]))
     }
 
-    /// A story in which n1 leads term 2 with limits of its own.
+    /// A run in which n1 leads term 2 with limits of its own.
     fn limited(change: impl FnOnce(&mut Limits)) -> Script {
         let mut script = Script::led();
         let mut limits = scenario().raft.limits();
@@ -294,7 +291,7 @@ mod tests {
         on_way(&mut script, 2, 53);
         assert_silent(Queues::new(&scenario()), &script);
         on_way(&mut script, 3, 54);
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has on their way to a peer 54 B");
+        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has in flight to a peer 54 B");
         let mut script = Script::led();
         on_way(&mut script, 5, 5);
         assert_fires(
@@ -320,7 +317,7 @@ mod tests {
         for (uncommitted, unpersisted, words) in [
             (35, 45, None),
             (36, 45, Some("n1 takes a command with uncommitted 36 B; the limit is 10 B")),
-            (35, 46, Some("n1 takes a command with, waiting for the disk, 46 B; the limit is 20 B")),
+            (35, 46, Some("n1 takes a command with a disk queue of 46 B; the limit is 20 B")),
         ] {
             let mut script = limited();
             takes(&mut script, uncommitted, unpersisted);
@@ -349,12 +346,7 @@ mod tests {
         takes(&mut script, 2, 24);
         assert_silent(Queues::new(&scenario()), &script);
         takes(&mut script, 3, 48);
-        assert_fires(
-            Queues::new(&scenario()),
-            NAME,
-            &script,
-            "n3 takes entries of its leader with, waiting for the disk,",
-        );
+        assert_fires(Queues::new(&scenario()), NAME, &script, "n3 takes entries of its leader with a disk queue of");
     }
 
     #[test]

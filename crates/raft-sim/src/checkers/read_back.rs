@@ -24,7 +24,7 @@ impl Property for ReadBack {
                 if first <= last && *last <= durable.index {
                     return None;
                 }
-                format!("{} asks for {first}..={last} to be read back; its disk holds up to {durable}", node.id)
+                format!("{} reads {first}..={last} back; its log is durable up to {durable}", node.id)
             }
             RecordKind::LogRead { entries, .. } => {
                 let entry = entries.iter().find(|entry| is_another(node, entry))?;
@@ -61,7 +61,7 @@ mod tests {
         script.ask(1, None, None, vec![noop(3, 2)]);
         script.write(1);
         ask(&mut script, 2, 3);
-        assert_fires(ReadBack, NAME, &script, "n1 asks for 2..=3 to be read back; its disk holds up to 2@2");
+        assert_fires(ReadBack, NAME, &script, "n1 reads 2..=3 back; its log is durable up to 2@2");
     }
 
     #[test]

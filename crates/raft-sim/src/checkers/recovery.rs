@@ -62,7 +62,7 @@ impl Property for Recovery {
                 }
                 if *incarnation <= recovery.earlier {
                     let message = format!(
-                        "{} starts as incarnation {incarnation}; there was one of number {} before",
+                        "{} starts as incarnation {incarnation}; expected one above {}",
                         node.id, recovery.earlier
                     );
                     return Some(fact.contradicts(NAME, recovery.record_before, message));
@@ -77,7 +77,7 @@ impl Property for Recovery {
             }
             RecordKind::RefusedToStart { error } if !fact.change.excused => {
                 let node = fact.node?;
-                let message = format!("{} refuses to start after nothing but crashes: {error}", node.id);
+                let message = format!("{} refuses to start, and its disk had no fault but crashes: {error}", node.id);
                 Some(fact.contradicts(NAME, node.asked, message))
             }
             _ => None,
@@ -190,7 +190,12 @@ mod tests {
     fn a_refusal_and_a_wrong_first_start_fire() {
         let mut script = in_doubt(PowerLoss);
         script.push(Some(1), RecordKind::RefusedToStart { error: "bad record".into() });
-        assert_fires(recovery(), NAME, &script, "n1 refuses to start after nothing but crashes: bad record");
+        assert_fires(
+            recovery(),
+            NAME,
+            &script,
+            "n1 refuses to start, and its disk had no fault but crashes: bad record",
+        );
         let mut script = Script::default();
         script.start(1, 1, None, vec![]);
         assert_fires(recovery(), NAME, &script, "its disk was given term 1 and 1 entries");

@@ -10,7 +10,7 @@
 //! not say so before the time is up.
 //!
 //! First to catch: a transaction in part, a range from two revisions, a read of several keys at a leader that has been
-//! replaced, a key that goes early. Backs up `stale_read` for single keys; `linearizability` cannot judge several.
+//! replaced, a key that expires early. Backs up `stale_read` for single keys; `linearizability` cannot check several.
 
 mod replay;
 
@@ -39,7 +39,7 @@ pub(super) struct Revisions {
     expected: BTreeMap<LogIndex, (kv_response::Kind, bool)>,
     /// By the revision that set them: when the first node applied keys with a time to live.
     set_at: BTreeMap<u64, SimTime>,
-    /// Whether every clock runs true, so that times to live can be judged.
+    /// Whether every clock runs true, so that times to live can be checked.
     clocks_are_true: bool,
     /// Of each operation, by the record of its beginning.
     begun: BTreeMap<u64, Begun>,
@@ -105,8 +105,8 @@ impl Property for Revisions {
                 self.requests.extend(fact.record.cause.map(|begun| (*id, begun)));
             }
             RecordKind::Replied { id, reply } => {
-                let judged = self.replied(*id, reply)?;
-                match judged {
+                let checked = self.replied(*id, reply)?;
+                match checked {
                     Ok(revision) => {
                         self.answers.insert(number, revision);
                     }
@@ -193,7 +193,9 @@ impl Revisions {
         let (expected, changed) = self.expected.get(&index)?;
         let given = kv::KvResponse::decode(response.clone()).ok().and_then(|response| response.kind);
         if given.as_ref() != Some(expected) {
-            return Some(Err(format!("the command of entry {index} is answered {given:?}; the log says {expected:?}")));
+            return Some(Err(format!(
+                "the command of entry {index} is answered {given:?}; expected {expected:?}, by the log"
+            )));
         }
         Some(Ok((revision_of(expected), *changed)))
     }
@@ -209,7 +211,7 @@ impl Revisions {
         if revision > self.replay.revision() {
             let newest = self.replay.revision();
             return Some(Err(format!(
-                "an answer is from revision {revision}, and nobody has applied more than {newest}"
+                "an answer is from revision {revision}, and no node has applied more than {newest}"
             )));
         }
         let expected = match begun.query.as_ref() {
@@ -226,7 +228,9 @@ impl Revisions {
             _ => return Some(Ok(revision)),
         };
         if answer != expected {
-            return Some(Err(format!("a question is answered {answer:?}; the map of that revision says {expected:?}")));
+            return Some(Err(format!(
+                "a query is answered {answer:?}; expected {expected:?}, of the map at that revision"
+            )));
         }
         Some(Ok(revision))
     }

@@ -1,9 +1,9 @@
-//! Whoever keeps room ahead on its disk does not end for want of space: what can be refused is refused before. Only when
-//! more than a quarter of the room went into what nobody can refuse, since the node heard that it was low, may the rest give
-//! out. A node that does not start on a full disk breaks nothing: nothing was asked of it.
+//! A node that keeps a reserve on its disk does not end for lack of space: it refuses what it can before. The reserve may give
+//! out only if more than a quarter of it went into what the node cannot refuse, since it was notified that the reserve is short.
+//! A node that does not start on a full disk breaks nothing.
 //!
-//! First to catch: a word about the room that comes after what rests on it, or never; entries let through uncounted. Nobody
-//! backs it up: an end for want of space is safe, and so the other properties are silent.
+//! First to catch: a notification about space that comes too late or never; entries let through uncounted. No other checker
+//! covers it: an end for lack of space is safe.
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
@@ -22,17 +22,17 @@ pub(super) struct RoomKept {
     nodes: BTreeMap<NodeId, Kept>,
 }
 
-/// What a process that keeps room has been told.
+/// The reserve of a process, as its node knows it.
 #[derive(Clone, Default)]
 struct Kept {
     reserve: u64,
-    /// The record of its start, or of the newest word.
-    told: u64,
+    /// The record of its start, or of the newest notification.
+    notified: u64,
     is_low: bool,
-    /// What it has asked its disk for since it heard that there is no room.
+    /// What it has written since it was notified that the reserve is short.
     written: u64,
     /// What has just made calls to its disk fail.
-    struck: BTreeSet<Fault>,
+    fired: BTreeSet<Fault>,
 }
 
 impl Property for RoomKept {
@@ -40,16 +40,16 @@ impl Property for RoomKept {
         let node = fact.record.node?;
         match &fact.record.kind {
             RecordKind::ReserveKept { bytes } => {
-                self.nodes.insert(node, Kept { reserve: *bytes, told: fact.record.number, ..Kept::default() });
+                self.nodes.insert(node, Kept { reserve: *bytes, notified: fact.record.number, ..Kept::default() });
             }
             RecordKind::Crashed { .. } => {
                 self.nodes.remove(&node);
             }
             RecordKind::RefusedToStart { error } => {
                 let kept = self.nodes.remove(&node)?;
-                let for_space = kept.struck == BTreeSet::from([Fault::Enospc]);
+                let for_space = kept.fired == BTreeSet::from([Fault::Enospc]);
                 if for_space && kept.written <= kept.reserve / 4 {
-                    return Some(fact.contradicts(NAME, kept.told, kept.complaint(node, error)));
+                    return Some(fact.contradicts(NAME, kept.notified, kept.complaint(node, error)));
                 }
             }
             what => {
@@ -66,21 +66,21 @@ impl Kept {
     fn observe(&mut self, record: u64, what: &RecordKind) {
         match what {
             RecordKind::SpaceTold { is_low } => {
-                (self.is_low, self.told) = (*is_low, record);
+                (self.is_low, self.notified) = (*is_low, record);
                 self.written = 0;
             }
             RecordKind::Asked { write } if self.is_low => self.written += bytes(write),
             RecordKind::DiskFault { fault, .. } => {
-                self.struck.insert(*fault);
+                self.fired.insert(*fault);
             }
             _ => {}
         }
     }
 
     fn complaint(&self, node: NodeId, error: &str) -> String {
-        let known = if self.is_low { "that there was none" } else { "of enough" };
+        let known = if self.is_low { "that it is short" } else { "that it is there" };
         format!(
-            "{node} keeps room for {} bytes, had last heard {known}, has asked for {} bytes since it knew of want, and \
+            "{node} keeps a reserve of {} bytes, was last notified {known}, has written {} bytes since it was short, and \
              ends: {error}",
             self.reserve, self.written
         )
@@ -97,7 +97,7 @@ mod tests {
     use super::super::script::*;
     use super::*;
 
-    fn struck(script: &mut Script, faults: &[Fault]) {
+    fn fired(script: &mut Script, faults: &[Fault]) {
         for fault in faults {
             script.push(Some(1), RecordKind::DiskFault { fault: *fault, place: String::new() });
         }
@@ -115,10 +115,11 @@ mod tests {
 
     #[test]
     fn an_end_for_want_of_space_fires() {
-        for (words, known) in [(&[][..], "of enough"), (&[true], "that there was none"), (&[true, false], "of enough")]
+        for (words, known) in
+            [(&[][..], "that it is there"), (&[true], "that it is short"), (&[true, false], "that it is there")]
         {
             let mut script = keeping(words);
-            struck(&mut script, &[Fault::Enospc]);
+            fired(&mut script, &[Fault::Enospc]);
             assert_fires(RoomKept::default(), NAME, &script, known);
         }
     }
@@ -126,18 +127,18 @@ mod tests {
     #[test]
     fn an_end_is_silent_without_a_reserve_or_for_another_reason_or_once_the_rest_is_used_up() {
         let mut script = Script::led();
-        struck(&mut script, &[Fault::Enospc]);
+        fired(&mut script, &[Fault::Enospc]);
         assert_silent(RoomKept::default(), &script);
         for faults in [&[][..], &[Fault::Eio], &[Fault::Enospc, Fault::Eio]] {
             let mut script = keeping(&[]);
-            struck(&mut script, faults);
+            fired(&mut script, faults);
             assert_silent(RoomKept::default(), &script);
         }
         let mut script = keeping(&[true]);
         for index in 3..8 {
             script.ask(1, Some((3, None)), None, vec![noop(index, 2)]);
         }
-        struck(&mut script, &[Fault::Enospc]);
+        fired(&mut script, &[Fault::Enospc]);
         assert_silent(RoomKept::default(), &script);
     }
 
@@ -145,7 +146,7 @@ mod tests {
     fn a_start_that_fails_is_silent() {
         let mut script = keeping(&[]);
         script.crash(1, crate::record::CrashKind::Kill);
-        struck(&mut script, &[Fault::Enospc]);
+        fired(&mut script, &[Fault::Enospc]);
         assert_silent(RoomKept::default(), &script);
     }
 }

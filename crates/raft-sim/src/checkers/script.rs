@@ -1,10 +1,10 @@
-//! Hand-made runs for the properties' tests: a legal story to stay silent on, and the words to break it with.
+//! Hand-made runs for the properties' tests: a legal run that all of them pass, and the steps to break it.
 
+use super::ghost::is_input;
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
-use crate::scenario::model::{
-    ClientModel, ClientReads, DiskModel, Expectations, Mix, NetworkModel, ProcessModel, RaftSettings, Scenario,
-};
+use crate::scenario::defaults;
+use crate::scenario::model::Scenario;
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState,
@@ -16,69 +16,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) fn scenario() -> Scenario {
-    let ms = Duration::from_millis;
-    Scenario {
-        name: "hand-made".into(),
-        path: String::new(),
-        title: String::new(),
-        story: String::new(),
-        source: String::new(),
-        seeds: 0..1,
-        nodes: 3,
-        founders: None,
-        duration: Duration::from_secs(1),
-        raft: RaftSettings {
-            election_timeout: ms(150)..ms(300),
-            election_timeout_of: BTreeMap::new(),
-            heartbeat_interval: ms(50),
-            pre_vote: false,
-            check_quorum: true,
-            stickiness: true,
-            lease_reads: false,
-            max_clock_drift_ppm: 10_000,
-            priority: 100,
-            priority_of: BTreeMap::new(),
-            max_append_bytes: 1000,
-            max_inflight_messages: 4,
-            snapshot_after_entries: 0,
-            trailing_entries: 0,
-            max_cached_bytes: 1000,
-            snapshot_timeout: ms(1000),
-            snapshot_chunk_bytes: 512,
-            snapshot_bytes_per_second: 0,
-            snapshot_patience: Duration::from_millis(100),
-            ..RaftSettings::default()
-        },
-        initial: BTreeMap::new(),
-        network: NetworkModel {
-            delay: ms(1)..ms(2),
-            loss_ppm: 0,
-            duplicate_ppm: 0,
-            duplicate_delay: ms(0)..ms(0),
-            reorder_ppm: 0,
-            reorder_delay: ms(0)..ms(0),
-            snapshot_transfer: ms(0)..ms(0),
-            snapshot_loss_ppm: 0,
-            unreachable_ppm: 0,
-        },
-        process: ProcessModel::default(),
-        disk: DiskModel { latency: ms(1)..ms(1), segment_bytes: 4096, reserve_bytes: 0 },
-        clients: ClientModel {
-            count: 0,
-            think: ms(1)..ms(1),
-            retry_after: ms(1),
-            give_up_after: ms(1),
-            keys: 1,
-            reads: ClientReads::Safe,
-            mix: Mix { get: 1, put: 1, cas: 1, delete: 1, ..Mix::default() },
-            start: ms(0),
-            ..ClientModel::default()
-        },
-        steps: Vec::new(),
-        swarm: None,
-        enumerate: None,
-        expect: Expectations::default(),
-    }
+    let mut scenario = defaults::scenario("hand-made", "");
+    let raft = &mut scenario.raft;
+    (raft.pre_vote, raft.trailing_entries, raft.snapshot_timeout) = (false, 0, Duration::from_secs(1));
+    (raft.max_append_bytes, raft.max_inflight_messages, raft.max_cached_bytes) = (1000, 4, 1000);
+    (scenario.seeds, scenario.duration, scenario.clients.count) = (0..1, Duration::from_secs(1), 0);
+    scenario
 }
 
 pub(crate) fn noop(index: u64, term: u64) -> Entry {
@@ -94,8 +37,8 @@ pub(crate) fn founding() -> Entry {
     Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
 }
 
-/// A piece of a snapshot on its way, in a file of 20 bytes.
-pub(crate) fn piece(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> SnapshotMessage {
+/// A chunk of a snapshot on its way, of a file of 20 bytes.
+pub(crate) fn chunk(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> SnapshotMessage {
     let bytes = Bytes::from_static(bytes);
     SnapshotMessage::Chunk(SnapshotChunk { term: Term(term), meta, size: 20, checksum: 7, offset: 0, bytes })
 }
@@ -136,12 +79,14 @@ struct Hand {
     written: u64,
     mark: u64,
     incarnation: u64,
+    call: u64,
 }
 
 /// A run in the making.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) records: Vec<Record>,
+    calls: u64,
     hands: BTreeMap<u64, Hand>,
 }
 
@@ -181,11 +126,20 @@ impl Script {
         script
     }
 
+    /// One more record: each input of a node begins a call.
     pub(crate) fn push(&mut self, node: Option<u64>, kind: RecordKind) -> u64 {
         let number = self.records.len() as u64 + 1;
-        let view = node.and_then(|node| self.hands.get(&node)?.view.clone());
+        let (mut view, mut call) = (None, 0);
+        if let Some(node) = node {
+            let hand = self.hands.entry(node).or_default();
+            if is_input(&kind) {
+                self.calls += 1;
+                hand.call = self.calls;
+            }
+            (view, call) = (hand.view.clone(), hand.call);
+        }
         let at = SimTime(number * 1_000_000);
-        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call: 0, kind, view });
+        self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call, kind, view });
         number
     }
 

@@ -1,6 +1,6 @@
 //! The order in which a snapshot becomes true on a disk: its file is durable before a record names it, its record is
-//! durable before anything rests on it. Only such a snapshot is handed to the state machine or to a peer, and only what it
-//! covers is let go of; the file of one that a record names stays (Raft §7).
+//! durable before anything rests on it. Only such a snapshot is given to the state machine or to a peer, and only what it
+//! covers is compacted; the file of one that a record names stays (Raft §7).
 //!
 //! First to catch: a record written beside the file instead of after it, a state machine set to a snapshot that a power
 //! loss takes back, a log that is compacted by a snapshot that is not there yet, a host that deletes the wrong file.
@@ -24,7 +24,7 @@ impl Property for SnapshotDurable {
         let (id, durable) = (node.id, &node.durable);
         let unless_durable = |meta: &SnapshotMeta, what: &str| {
             let held = durable.snapshot_id();
-            (held != meta.last).then(|| format!("{id} {what} {}; its disk holds the record of {held}", meta.last))
+            (held != meta.last).then(|| format!("{id} {what} {}; the durable record names {held}", meta.last))
         };
         // One that a newer durable record has replaced: no power loss takes it back.
         let unless_replaced = |meta: &SnapshotMeta, what: &str| {
@@ -37,7 +37,7 @@ impl Property for SnapshotDurable {
                 let message = || format!("{id} asks for a record of the snapshot of {last}, whose file is not durable");
                 (!node.files.contains(&last)).then(message)
             }
-            RecordKind::SnapshotWanted { meta } => unless_durable(meta, "wants to load the snapshot of"),
+            RecordKind::SnapshotWanted { meta } => unless_durable(meta, "loads the snapshot of"),
             // Its file was read before the newer record, in whose call it comes, was known to be durable: that one is next.
             RecordKind::Restored { meta, .. } => unless_replaced(meta, "sets its state machine to the snapshot of"),
             // An older one than the disk holds now may have left its file before that was deleted.
@@ -48,8 +48,11 @@ impl Property for SnapshotDurable {
             RecordKind::Compacted { before } => {
                 let (covered, applied) = (durable.snapshot_id(), node.view?.applied);
                 let beyond = before.previous() > covered.index || before.previous() > applied;
-                let words =
-                    || format!("{id} lets go of all before {before}; {covered} is its snapshot, {applied} is applied");
+                let words = || {
+                    format!(
+                        "{id} compacts all before {before}; its snapshot covers {covered}, and it has applied {applied}"
+                    )
+                };
                 beyond.then(words)
             }
             _ => None,
@@ -96,23 +99,18 @@ mod tests {
         };
         let mut script = asked();
         script.push(Some(1), RecordKind::SnapshotWanted { meta: meta(2, 2) });
-        assert_fires(
-            SnapshotDurable,
-            NAME,
-            &script,
-            "n1 wants to load the snapshot of 2@2; its disk holds the record of",
-        );
+        assert_fires(SnapshotDurable, NAME, &script, "n1 loads the snapshot of 2@2; the durable record names 0@0");
         let mut script = asked();
         script.push(Some(1), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
         assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
         let mut script = asked();
         let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
-        let sent = RecordKind::SnapshotSaid { to, message: piece(2, meta(2, 2), b"piece"), verdict };
+        let sent = RecordKind::SnapshotSaid { to, message: chunk(2, meta(2, 2), b"chunk"), verdict };
         script.push(Some(1), sent);
         assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
         let mut script = asked();
         script.push(Some(1), RecordKind::Compacted { before: LogIndex(2) });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 2; 0@0 is its snapshot");
+        assert_fires(SnapshotDurable, NAME, &script, "n1 compacts all before 2; its snapshot covers 0@0");
         let mut script = asked();
         script.push(Some(1), RecordKind::SnapshotRemoved { last: EntryId::new(2, 2) });
         assert_fires(SnapshotDurable, NAME, &script, "the file of the snapshot of 2@2 is deleted");
@@ -129,6 +127,11 @@ mod tests {
         script.push(Some(1), RecordKind::Restored { meta: meta(1, 1), state_hash: 7 });
         assert_silent(SnapshotDurable, &script);
         script.push(Some(1), RecordKind::Compacted { before: LogIndex(4) });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 lets go of all before 4; 2@2 is its snapshot, 2 is applied");
+        assert_fires(
+            SnapshotDurable,
+            NAME,
+            &script,
+            "n1 compacts all before 4; its snapshot covers 2@2, and it has applied 2",
+        );
     }
 }

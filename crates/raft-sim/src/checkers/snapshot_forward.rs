@@ -1,8 +1,8 @@
-//! A node's snapshot never goes back: each is newer than the one it replaces, across restarts too, none sets the node to
-//! what it has left behind, and one whose last entry the log holds takes nothing away that follows it (Raft §7).
+//! A snapshot never moves a node's state backwards: each is newer than the one it replaces, across restarts too, and one whose
+//! last entry the log holds removes no entry after it (Raft §7).
 //!
 //! First to catch: an old snapshot that arrives late and is installed, a suffix dropped that was acknowledged, a state
-//! machine set back. Backed up by `monotone` and `acknowledged_survives`.
+//! machine moved backwards. Backed up by `monotone` and `acknowledged_survives`.
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
@@ -24,18 +24,20 @@ impl Property for SnapshotForward {
                 let (last, before) = (taken.meta.last, fact.change.edit.replaced?);
                 let commit = node.previous.map(|seen| seen.commit).unwrap_or_default();
                 if last.index <= before.index {
-                    format!("{id} takes the snapshot of {last} in the place of that of {before}")
+                    format!("{id} replaces its snapshot at {before} by an older one at {last}")
                 } else if fact.change.edit.replaced_in_vain {
-                    format!("{id} gives its log up for the snapshot of {last}, although it holds that entry")
+                    format!("{id} discards its log for the snapshot at {last}, although its log holds that entry")
                 } else if taken.log == InstallMode::Discard && last.index <= commit {
-                    format!("{id} gives its log up for the snapshot of {last}; it had committed up to {commit}")
+                    format!(
+                        "{id} discards its log for the snapshot at {last}, although it has committed up to {commit}"
+                    )
                 } else {
                     return None;
                 }
             }
             RecordKind::Restored { meta, .. } if meta.last.index < fact.change.restored_from => {
                 let from = fact.change.restored_from;
-                format!("{id} sets its state machine back from {from} to the snapshot of {}", meta.last)
+                format!("{id} moves its state machine backwards from {from} to the snapshot at {}", meta.last)
             }
             RecordKind::Started { .. } => {
                 let before = fact.change.recovery?.snapshot_before;
@@ -43,7 +45,7 @@ impl Property for SnapshotForward {
                 if now.index >= before.index {
                     return None;
                 }
-                format!("{id} restarts with the snapshot of {now}; that of {before} was durable")
+                format!("{id} restarts with the snapshot at {now}; expected the durable one at {before}")
             }
             _ => return None,
         };
@@ -72,7 +74,7 @@ mod tests {
         for fate in [InstallMode::Keep, InstallMode::Discard] {
             let mut script = taken();
             script.ask_snapshot(2, meta(1, 1), fate);
-            assert_fires(SnapshotForward, NAME, &script, "n2 takes the snapshot of 1@1 in the place of that of 2@2");
+            assert_fires(SnapshotForward, NAME, &script, "n2 replaces its snapshot at 2@2 by an older one at 1@1");
         }
     }
 
@@ -81,7 +83,7 @@ mod tests {
         let mut script = taken();
         script.step(2, |view| view.last = EntryId::new(3, 3));
         script.ask_snapshot(2, meta(3, 3), InstallMode::Discard);
-        assert_fires(SnapshotForward, NAME, &script, "although it holds that entry");
+        assert_fires(SnapshotForward, NAME, &script, "although its log holds that entry");
     }
 
     #[test]
@@ -89,7 +91,12 @@ mod tests {
         let mut script = taken();
         script.apply(2, vec![founding(), noop(2, 2), noop(3, 3)], 7);
         script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
-        assert_fires(SnapshotForward, NAME, &script, "n2 sets its state machine back from 3 to the snapshot of 2@2");
+        assert_fires(
+            SnapshotForward,
+            NAME,
+            &script,
+            "n2 moves its state machine backwards from 3 to the snapshot at 2@2",
+        );
     }
 
     #[test]
@@ -97,7 +104,12 @@ mod tests {
         let mut script = taken();
         script.crash(2, CrashKind::PowerLoss);
         script.start(2, 3, Some(2), vec![founding(), noop(2, 2), noop(3, 3)]);
-        assert_fires(SnapshotForward, NAME, &script, "n2 restarts with the snapshot of 0@0; that of 2@2 was durable");
+        assert_fires(
+            SnapshotForward,
+            NAME,
+            &script,
+            "n2 restarts with the snapshot at 0@0; expected the durable one at 2@2",
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A snapshot stands for what it says: it ends in an entry that a leader has committed, and carries the newest
+//! A snapshot is what its metadata says: it ends in an entry that a leader has committed, and carries the newest
 //! configuration up to there, both halves of a joint one (Raft §7, Thesis §5.1).
 //!
 //! First to catch: the configuration of the log's end written into a snapshot of the middle, a snapshot of entries that
@@ -37,10 +37,10 @@ fn untrue(ghost: &Ghost, meta: &SnapshotMeta) -> Option<(String, Option<u64>)> {
     let committed = match ghost.committed_at(last.index) {
         Some(committed) if committed.id == last => committed,
         Some(other) => {
-            let message = format!("a snapshot of {last}, where {} committed {}", other.by, other.id);
+            let message = format!("a snapshot at {last}, where {} committed {}", other.by, other.id);
             return Some((message, Some(other.record)));
         }
-        None => return Some((format!("a snapshot of {last}, which no leader has committed"), None)),
+        None => return Some((format!("a snapshot at {last}, which no leader has committed"), None)),
     };
     let in_force = ghost.decided().iter().rev().find(|(at, _)| at.index <= last.index)?;
     let (at, configuration) = (&in_force.0, &in_force.1);
@@ -48,7 +48,9 @@ fn untrue(ghost: &Ghost, meta: &SnapshotMeta) -> Option<(String, Option<u64>)> {
         return None;
     }
     let (claimed, by) = (&meta.configuration, meta.configured_at);
-    let message = format!("a snapshot of {last} with {claimed} of {by}; {configuration} of {at} was in force there");
+    let message = format!(
+        "a snapshot at {last} with {claimed} of {by}; expected {configuration} of {at}, which was in force there"
+    );
     Some((message, Some(committed.record)))
 }
 
@@ -62,10 +64,10 @@ mod tests {
     fn a_snapshot_of_what_is_not_committed_fires() {
         let mut script = Script::led();
         script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(3, 2) });
-        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 3@2, which no leader has committed");
+        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot at 3@2, which no leader has committed");
         let mut script = Script::led();
         script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(2, 1) });
-        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot of 2@1, where n1 committed 2@2");
+        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot at 2@1, where n1 committed 2@2");
     }
 
     #[test]
@@ -77,7 +79,7 @@ mod tests {
         for meta in [other, elsewhere] {
             let mut script = Script::led();
             script.push(Some(1), RecordKind::SnapshotTaken { meta });
-            assert_fires(SnapshotTruthful, NAME, &script, "{n1 n2 n3} of 1@1 was in force there");
+            assert_fires(SnapshotTruthful, NAME, &script, "expected {n1 n2 n3} of 1@1, which was in force there");
         }
     }
 

@@ -112,7 +112,7 @@ pub(super) struct Sometimes {
     answered: BTreeSet<LogIndex>,
     /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
     installed: BTreeSet<NodeId>,
-    /// The term of the latest piece of a snapshot that each node was given.
+    /// The term of the latest chunk of a snapshot that each node received.
     heard: BTreeMap<NodeId, Term>,
     /// Who has asked whom how far a snapshot is.
     asked: BTreeSet<(NodeId, NodeId)>,
@@ -162,6 +162,12 @@ impl Sometimes {
     }
 
     pub(super) fn observe(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
+        self.observe_ghost(ghost, fact);
+        self.observe_kind(fact);
+    }
+
+    /// What the ghost shows.
+    fn observe_ghost(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
         if let Some(mark) = self.scheduling.observe(fact.record) {
             self.mark(mark);
         }
@@ -187,6 +193,10 @@ impl Sometimes {
         if fact.change.edit.rolled_back > 0 {
             self.mark("configuration_rolled_back");
         }
+    }
+
+    /// What the record itself shows.
+    fn observe_kind(&mut self, fact: &Fact<'_>) {
         match &fact.record.kind {
             RecordKind::Sent { to, rpc, verdict } => self.sent(fact, *to, rpc, *verdict),
             RecordKind::Started { incarnation, .. } if *incarnation > 1 => {
@@ -376,7 +386,7 @@ impl Sometimes {
         }
     }
 
-    /// A leader is isolated from the moment its newest message to every peer has been cut off.
+    /// A leader is isolated once its newest message to every peer has been cut off.
     fn isolation(&mut self, fact: &Fact<'_>, to: NodeId, verdict: Verdict) {
         let Some(node) = fact.node else { return };
         let id = node.id;
@@ -421,7 +431,7 @@ impl Sometimes {
     /// Whether the answer is that to a read.
     fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) -> bool {
         let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return false };
-        // Answered in the call that took it: nobody can have been asked.
+        // Answered in the call that took it: no peer can have been asked.
         if matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record) {
             self.mark("lease_read_served");
         }

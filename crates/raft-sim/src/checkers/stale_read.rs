@@ -75,7 +75,7 @@ impl StaleRead {
                 }
                 (key, Some(text(&cas.value)))
             }
-            // Where clients ask for them `revisions` judges what they read.
+            // Where clients ask for them `revisions` checks what they read.
             Kind::Txn(_) | Kind::Expire(_) => return,
         };
         let register = self.keys.entry(key).or_default();

@@ -34,7 +34,8 @@ impl Property for StateEqual {
         if hash == *state_hash {
             return None;
         }
-        let message = format!("after {last} the state of {node} is {state_hash:032x}, that of {first} was {hash:032x}");
+        let message =
+            format!("after {last} the state of {node} is {state_hash:032x}; expected {hash:032x}, as on {first}");
         Some(fact.contradicts(NAME, record, message))
     }
 }
@@ -50,7 +51,7 @@ mod tests {
         script.apply(1, vec![founding(), noop(2, 2)], 7);
         script.apply(2, vec![founding()], 6);
         script.apply(2, vec![noop(2, 2)], 8);
-        let words = "after 2@2 the state of n2 is 00000000000000000000000000000008, that of n1 was";
+        let words = "after 2@2 the state of n2 is 00000000000000000000000000000008; expected";
         assert_fires(StateEqual::default(), NAME, &script, words);
     }
 

@@ -52,8 +52,9 @@ fn restored(ghost: &Ghost, fact: &Fact<'_>, last: EntryId) -> Option<Violation> 
     if first.is_some_and(|first| first.entry.id == last) {
         return None;
     }
-    let applied =
-        first.map_or("nobody has applied that".to_string(), |first| format!("{} applied {}", first.by, first.entry.id));
+    let applied = first.map_or("no node has applied that entry".to_string(), |first| {
+        format!("{} applied {}", first.by, first.entry.id)
+    });
     let message = format!("{} sets its state machine to the snapshot of {last}, but {applied}", fact.record.node?);
     Some(fact.contradicts(NAME, first.map_or(fact.record.number, |first| first.record), message))
 }
@@ -92,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_what_nobody_applied_or_of_another_entry_fires() {
+    fn a_snapshot_of_what_no_node_applied_or_of_another_entry_fires() {
         let mut script = Script::led();
         script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
-        assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@2, but nobody has applied that");
+        assert_fires(StateMachineSafety, NAME, &script, "the snapshot of 2@2, but no node has applied that entry");
         let mut script = Script::led();
         script.apply(1, vec![founding(), noop(2, 2)], 7);
         script.push(Some(2), RecordKind::Restored { meta: meta(2, 1), state_hash: 7 });

@@ -1,9 +1,9 @@
-//! Leadership is handed over by the book (Thesis §3.10): only its leader tells a node to start, one that votes and holds
-//! the leader's whole log for good; and a request for votes claims to come of that only if it does: in the next term, with
-//! the log that the leader spoke of.
+//! Leadership transfers follow Thesis §3.10: only the leader sends TimeoutNow, to a voter whose log is durable up to the leader's
+//! last entry. A request for votes carries the transfer flag only if its node received TimeoutNow in the term before, and has
+//! the log that it named.
 //!
-//! First to catch: a target that starts with another log than it was told of, a flag that is set by candidates nobody
-//! asked (their requests pass the stickiness that protects a living leader, Thesis §4.2.3), a target told too early.
+//! First to catch: a target that starts with another log, a flag on the requests of other candidates (such requests pass the
+//! stickiness that protects a living leader, Thesis §4.2.3), a TimeoutNow that is sent too early.
 
 use super::ghost::Ghost;
 use super::{Fact, Property, Violation};
@@ -15,8 +15,8 @@ const NAME: &str = "transfer";
 
 #[derive(Clone, Default)]
 pub(super) struct Transfer {
-    /// Of each node: when it was told to start in which term with which log.
-    told: BTreeMap<(NodeId, Term), (EntryId, u64)>,
+    /// The TimeoutNow that each node has received in each term: the log that it names, and the record.
+    received: BTreeMap<(NodeId, Term), (EntryId, u64)>,
 }
 
 impl Property for Transfer {
@@ -24,22 +24,25 @@ impl Property for Transfer {
         let node = fact.node?;
         match &fact.record.kind {
             RecordKind::Received { rpc: Rpc::TimeoutNow(rpc), .. } => {
-                self.told.insert((node.id, rpc.term), (rpc.last, fact.record.number));
+                self.received.insert((node.id, rpc.term), (rpc.last, fact.record.number));
                 None
             }
             RecordKind::Sent { to, rpc: Rpc::TimeoutNow(rpc), .. } => {
-                let (message, earlier) = told_wrongly(ghost, node.id, *to, *rpc)?;
+                let (message, earlier) = wrong_timeout_now(ghost, node.id, *to, *rpc)?;
                 Some(fact.contradicts(NAME, earlier.unwrap_or(fact.record.number), message))
             }
             RecordKind::Sent { rpc: Rpc::RequestVote(rpc), .. } if rpc.transfer => {
-                let told = self.told.get(&(node.id, Term(rpc.term.0.saturating_sub(1))));
+                let received = self.received.get(&(node.id, Term(rpc.term.0.saturating_sub(1))));
                 let id = node.id;
-                let Some((last, record)) = told else {
-                    let message = format!("{id} asks for votes in term {} as if it had been told to start", rpc.term);
+                let Some((last, record)) = received else {
+                    let message = format!(
+                        "{id} requests votes in term {} with the transfer flag, and has received no TimeoutNow",
+                        rpc.term
+                    );
                     return Some(fact.contradicts(NAME, node.asked, message));
                 };
                 let message =
-                    format!("{id} starts term {} with a log up to {}; it was told of {last}", rpc.term, rpc.last);
+                    format!("{id} starts term {} with a log up to {}; its TimeoutNow names {last}", rpc.term, rpc.last);
                 (*last != rpc.last).then(|| fact.contradicts(NAME, *record, message))
             }
             _ => None,
@@ -47,12 +50,12 @@ impl Property for Transfer {
     }
 }
 
-/// What is wrong with telling `to` to start, and a record that shows it.
-fn told_wrongly(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -> Option<(String, Option<u64>)> {
+/// What is wrong with this TimeoutNow to `to`, and a record that shows it.
+fn wrong_timeout_now(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -> Option<(String, Option<u64>)> {
     let TimeoutNow { term, last } = rpc;
     let leader = ghost.terms.get(&term).and_then(|term| term.leader);
     if leader.is_none_or(|(leader, _)| leader != from) {
-        return Some((format!("{from} tells {to} to start after term {term}, which it does not lead"), None));
+        return Some((format!("{from} sends {to} TimeoutNow of term {term}, which it does not lead"), None));
     }
     let target = ghost.node(to)?;
     if target.held().log.slot(last.index).is_some_and(|slot| slot.id == last) {
@@ -60,7 +63,7 @@ fn told_wrongly(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -> Opt
     }
     let held = target.durable.log.last_id();
     Some((
-        format!("{from} tells {to} to start with {last}, and {to} holds {held} for good"),
+        format!("{from} sends {to} TimeoutNow with {last}, while the log of {to} is durable up to {held}"),
         Some(target.durable.record),
     ))
 }
@@ -79,31 +82,41 @@ mod tests {
         Rpc::RequestVote(RequestVote { term: Term(term), last, transfer: true })
     }
 
-    fn hears(script: &mut Script, node: u64, rpc: Rpc) {
+    fn receives(script: &mut Script, node: u64, rpc: Rpc) {
         script.push(Some(node), RecordKind::Received { from: NodeId(1), rpc });
     }
 
     #[test]
-    fn a_target_told_too_early_and_a_teller_that_does_not_lead_fire() {
+    fn one_sent_too_early_and_a_sender_that_does_not_lead_fire() {
         let last = EntryId::new(2, 2);
         let mut script = Script::led();
         script.send(1, 3, start(2, last));
-        assert_fires(Transfer::default(), NAME, &script, "tells n3 to start with 2@2, and n3 holds 1@1 for good");
+        assert_fires(
+            Transfer::default(),
+            NAME,
+            &script,
+            "sends n3 TimeoutNow with 2@2, while the log of n3 is durable up to 1@1",
+        );
         let mut script = Script::led();
         script.send(2, 1, start(2, last));
-        assert_fires(Transfer::default(), NAME, &script, "n2 tells n1 to start after term 2, which it does not lead");
+        assert_fires(Transfer::default(), NAME, &script, "n2 sends n1 TimeoutNow of term 2, which it does not lead");
     }
 
     #[test]
-    fn a_flag_nobody_gave_and_another_log_fire() {
+    fn a_flag_without_cause_and_another_log_fire() {
         let mut script = Script::led();
-        hears(&mut script, 2, start(2, EntryId::new(2, 2)));
+        receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(3, EntryId::new(1, 1)));
-        assert_fires(Transfer::default(), NAME, &script, "starts term 3 with a log up to 1@1; it was told of 2@2");
+        assert_fires(
+            Transfer::default(),
+            NAME,
+            &script,
+            "starts term 3 with a log up to 1@1; its TimeoutNow names 2@2",
+        );
         let mut script = Script::led();
-        hears(&mut script, 2, start(2, EntryId::new(2, 2)));
+        receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(4, EntryId::new(2, 2)));
-        assert_fires(Transfer::default(), NAME, &script, "n2 asks for votes in term 4 as if");
+        assert_fires(Transfer::default(), NAME, &script, "n2 requests votes in term 4 with the transfer flag");
     }
 
     #[test]
@@ -111,7 +124,7 @@ mod tests {
         let mut script = Script::led();
         let last = EntryId::new(2, 2);
         script.send(1, 2, start(2, last));
-        hears(&mut script, 2, start(2, last));
+        receives(&mut script, 2, start(2, last));
         script.send(2, 3, flagged(3, last));
         script.send(2, 3, request_vote(4, last));
         assert_silent(Transfer::default(), &script);

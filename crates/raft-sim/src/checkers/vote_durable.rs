@@ -27,8 +27,7 @@ impl Property for VoteDurable {
         if durable == (HardState { term, voted_for: Some(candidate) }) {
             return None;
         }
-        let message =
-            format!("{} gives {candidate} its vote in term {term} while its disk holds {durable} for good", node.id);
+        let message = format!("{} gives {candidate} its vote in term {term} while {durable} is durable", node.id);
         Some(fact.contradicts(NAME, node.durable.record, message))
     }
 }
@@ -45,7 +44,7 @@ mod tests {
         script.ask(2, Some((2, Some(1))), None, vec![]);
         script.write(2);
         script.send(2, 1, granted(2));
-        assert_fires(VoteDurable, NAME, &script, "n2 gives n1 its vote in term 2 while its disk holds term 1");
+        assert_fires(VoteDurable, NAME, &script, "n2 gives n1 its vote in term 2 while term 1 is durable");
     }
 
     #[test]
@@ -53,7 +52,7 @@ mod tests {
         let mut script = Script::started();
         script.vote(2, 1, 2);
         script.send(2, 3, granted(2));
-        assert_fires(VoteDurable, NAME, &script, "its disk holds term 2 vote n1");
+        assert_fires(VoteDurable, NAME, &script, "while term 2 vote n1 is durable");
     }
 
     #[test]

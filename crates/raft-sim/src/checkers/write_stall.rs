@@ -4,7 +4,7 @@
 //! The time is the leader's: its clock may run at half the speed of true time. Handing over takes up to the longest election
 //! timeout, and another transfer may be under way. A process that stands still, too, is given that time when it goes on.
 //!
-//! First to catch: a stalled disk that is never noticed, or never left. Backs up nobody: nothing that Raft promises is
+//! First to catch: a stalled disk that is never noticed, or never left. It backs up no other checker: nothing that Raft promises is
 //! broken, and no client is answered.
 
 use super::ghost::Ghost;

@@ -31,7 +31,7 @@ const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refuse
 /// Where clients, peers and snapshots all want something at once.
 const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
-/// The log behind a snapshot on its way is too seldom released to wait for it: `small-retained-log` tells that story.
+/// The log behind a snapshot on its way is too seldom released to wait for it: `small-retained-log` is the scenario of it.
 const WITH_LIMITS: [&str; 6] = [
     "append_ignored_overloaded",
     "apply_limited",
@@ -44,8 +44,9 @@ const WITH_LIMITS: [&str; 6] = [
 const WITH_STALLS: [&str; 1] = ["leader_write_stalled"];
 const WITH_SEVERAL: [&str; 3] = ["key_expired", "range_read", "txn_applied"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
-/// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` tells that story. So is a node that hears that
-/// its disk is full, and that there is space again (one run in fifty, of 5 000 of profile disk): `full-disk` and its like.
+/// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` is the scenario of it. So is a node that is
+/// notified that its disk is full, and that there is space again (one run in fifty, of 5 000 of profile disk): `full-disk` and
+/// its like.
 const WITH_SNAPSHOTS: [&str; 7] = [
     "log_compacted",
     "log_read_back",
@@ -56,7 +57,7 @@ const WITH_SNAPSHOTS: [&str; 7] = [
     "snapshot_taken",
 ];
 
-/// How many runs a swarm has unless told, and from how many on these marks are judged: fewer may miss one by chance.
+/// How many runs a swarm has by default, and from how many on these marks are required: fewer may miss one by chance.
 const ENOUGH_RUNS: u64 = 100;
 
 /// How many election timeouts a healed majority may take for a leader, a fresh commit and equal logs.

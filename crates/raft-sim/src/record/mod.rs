@@ -38,6 +38,7 @@ impl SimTime {
 
 /// Something that happened, with the state of its node right after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Record {
     /// Its place in the run, from 1.
     pub number: u64,
@@ -45,17 +46,18 @@ pub struct Record {
     /// The number of the record that caused it, if one did: a delivery is caused by its sending, an output by its input,
     /// a request by the invocation it serves, the end of an operation by the answer.
     pub cause: Option<u64>,
-    /// To which node; none for the world and for clients.
+    /// None for the world and for clients.
     pub node: Option<NodeId>,
-    /// Counts the calls of all nodes: what one call was given and what it asked for share a number. 0: outside of any call.
+    /// Counts the calls of all nodes: the inputs and the outputs of a call share a number. 0: outside of any call.
     pub call: u64,
     pub kind: RecordKind,
     /// The node after the step this record belongs to; none while it is down.
     pub view: Option<NodeView>,
 }
 
-/// What a node looks like from outside.
+/// A node from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
 pub struct NodeView {
     pub term: Term,
     /// Its vote in that term.
@@ -63,22 +65,20 @@ pub struct NodeView {
     pub role: RoleKind,
     pub leader: Option<NodeId>,
     pub commit: LogIndex,
-    /// The first index in its log: what stood before it is covered by its snapshot.
+    /// The first index in its log: its snapshot covers what was before.
     pub first: LogIndex,
     pub last: EntryId,
     /// The last entry that its newest snapshot covers, durable or not.
     pub snapshot: Option<EntryId>,
-    /// The index up to which it has applied.
     pub applied: LogIndex,
-    /// What a leader has sent its peers without an answer yet.
     pub in_flight: InFlight,
-    /// What its limits bound.
     pub quotas: Quotas,
     pub configuration: Option<Configuration>,
 }
 
-/// What a leader has in flight, over all its peers.
+/// What a leader has sent and no peer has answered, over all its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
 pub struct InFlight {
     /// Appends with entries.
     pub messages: u64,
@@ -88,6 +88,7 @@ pub struct InFlight {
 
 /// How much of all that its limits bound a node has; see [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Quotas {
     /// Bytes of entries that a leader has not committed.
     pub uncommitted_bytes: u64,
@@ -101,7 +102,7 @@ pub struct Quotas {
     pub inflight_messages: usize,
     /// Bytes of entries in flight to the peer with the most of them.
     pub inflight_bytes: u64,
-    /// How many peers have entries waiting for them while so many bytes are on their way that no more may leave.
+    /// How many peers wait for entries while so many bytes are on their way that no more may leave.
     pub blocked_peers: u64,
 }
 
@@ -110,8 +111,9 @@ impl Hash for Quotas {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// What can happen.
+/// What can happen. The order is part of the hash of a run: new kinds go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
 pub enum RecordKind {
     /// A node started, with what its store recovered: its hard state, its snapshot, its log as far as it was not compacted.
     Started {
@@ -119,135 +121,123 @@ pub enum RecordKind {
         incarnation: u64,
         hard_state: HardState,
         snapshot: Option<SnapshotMeta>,
+        /// The log, as far as it was not compacted.
         entries: Entries,
         /// The number of the disk operation up to which everything must be durable for the recovered state to be.
         disk_mark: u64,
         /// The highest disk operation such that it and all before it are durable.
         disk_durable: u64,
     },
-    /// A node did not start: the store or the core refused.
+    /// A node did not start, or ended by itself, with the error of the store or the core.
     RefusedToStart { error: String },
     /// A node's process ended without warning.
     Crashed {
         crash: CrashKind,
-        /// How many bytes or files that were not synced this took away; of a disk that is lost, all operations.
+        /// How many bytes or files that were not synced were lost; of a disk that is lost, how many operations.
         lost: u64,
     },
-    /// The node received a message, decoded from its bytes.
+    /// Input: a message, decoded from its bytes.
     Received { from: NodeId, rpc: Rpc },
-    /// The node was called because its deadline had come.
+    /// Input: the node's deadline has come.
     TimerFired,
-    /// The node received a client's request.
+    /// Input: a client's request.
     Requested { id: RequestId },
-    /// The node was asked to campaign.
+    /// Input: an order to campaign.
     CampaignAsked,
-    /// The store wrote a group of writes: readable, not durable. The mark is the last disk operation this took.
-    Wrote { writes: Vec<Write>, disk_mark: u64 },
-    /// The store's sync returned success, and the node was notified.
+    /// The store wrote a group of writes: readable, not durable.
+    Wrote {
+        writes: Vec<Write>,
+        /// The number of the last disk operation this took.
+        disk_mark: u64,
+    },
+    /// Input: the store's sync returned success.
     Persisted {
         /// The newest write it covered.
         write: WriteId,
         /// The highest disk operation such that it and all before it are durable: asked of the disk, not the store.
         disk_durable: u64,
     },
-    /// The node asked for a message to be sent.
+    /// Output: a message to be sent, and what the network does with it.
     Sent { to: NodeId, rpc: Rpc, verdict: Verdict },
-    /// The node asked for a write.
+    /// Output: a write.
     Asked { write: Write },
-    /// The node applied entries; the hash is of its state after them.
+    /// Output: the node applied entries, and the hash of its state after them.
     Applied { entries: Entries, state_hash: u128 },
-    /// The node answered a client.
+    /// Output: an answer to a client.
     Replied { id: RequestId, reply: Reply },
-    /// The node reported a change of configuration, with the entry that carries it.
+    /// Output: a change of configuration, by the entry at `at`.
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
-    /// The node reported that it stopped.
+    /// Output: the node stopped.
     Stopped { reason: StopReason },
-    /// The core explained itself.
+    /// Output: the core explained itself.
     Observed(Event),
     /// A client began an operation. The label is for people: `put k3 = v17`.
     Invoked { client: u64, label: String },
-    /// A client's operation ended (or was given up): the finished line of the history.
+    /// A client's operation ended, or was given up.
     Returned { operation: Operation },
-    /// A fault began or ended, or a scenario step ran, in the scenario's words: `cut 1>3`, `heal`.
+    /// A fault began or ended, or a step ran. The label is in the scenario's words: `cut 1>3`, `heal`.
     Fault { label: String },
-    /// The node received bytes that it could not decode.
+    /// Bytes reached a node that it could not decode.
     Garbage { from: NodeId, bytes: Bytes },
-    /// The node was asked to take a snapshot.
+    /// Input: an order to take a snapshot.
     SnapshotWished,
-    /// The node took a snapshot of its state, and asked for its first chunk to be written.
+    /// Output: the node took a snapshot of its state, and asked for its first chunk to be written.
     SnapshotTaken { meta: SnapshotMeta },
-    /// The node was notified that a chunk of a snapshot's file is written up to `end`, and not the last one.
+    /// Input: a chunk of a snapshot's file is written, up to `end`, and not the last one.
     SnapshotGrown { file: SnapshotFile, last: EntryId, end: u64 },
-    /// The node was notified that a snapshot's file is not written, or cannot be used, and is gone.
+    /// Input: a snapshot's file is not written, or obsolete, and is gone.
     SnapshotNotWritten { file: SnapshotFile, last: EntryId, outcome: WriteOutcome },
-    /// The node was notified that its snapshot's file is complete and durable; whether it is was asked of the disk, not the
-    /// store.
+    /// Input: the file of the node's own snapshot is complete, and durable according to the store. `durable` is asked of the disk.
     SnapshotSaved { meta: SnapshotMeta, durable: bool },
-    /// The same of the file of a peer's snapshot.
+    /// Input: likewise for the file of a peer's snapshot.
     SnapshotReceived { meta: SnapshotMeta, durable: bool },
-    /// The node was given a chunk of a snapshot's file, for a peer.
-    SnapshotRead {
-        to: NodeId,
-        last: EntryId,
-        offset: u64,
-        /// How long the chunk is; none: the file is gone.
-        bytes: Option<u64>,
-    },
-    /// The node sent a message about a snapshot.
+    /// Input: a chunk of a snapshot's file, for a peer, and how long it is; none: the file is gone.
+    SnapshotRead { to: NodeId, last: EntryId, offset: u64, bytes: Option<u64> },
+    /// Output: a message about a snapshot.
     SnapshotSaid { to: NodeId, message: SnapshotMessage, verdict: Verdict },
-    /// The node received a message about a snapshot.
+    /// Input: a message about a snapshot.
     SnapshotHeard { from: NodeId, message: SnapshotMessage },
-    /// The node gave up the unfinished file of a peer's snapshot.
+    /// The unfinished file of a peer's snapshot was deleted.
     SnapshotDropped { last: EntryId },
-    /// The node refused a peer's complete snapshot.
+    /// Output: the node refused a peer's snapshot that is complete.
     SnapshotRefused { from: NodeId, meta: SnapshotMeta, error: SnapshotError },
-    /// The node had the file of a snapshot checked.
+    /// The file of a snapshot was verified.
     SnapshotChecked { last: EntryId },
-    /// The node asked for its snapshot to be loaded, to set its state machine to it.
+    /// Output: the node asked for its snapshot to be loaded, to set its state machine to it.
     SnapshotWanted { meta: SnapshotMeta },
-    /// The node was given the snapshot it had asked for.
+    /// Input: the snapshot that the node had asked for.
     SnapshotLoaded { meta: SnapshotMeta },
-    /// The node set its state machine to a snapshot; the hash is of its state after it.
+    /// Output: the node set its state machine to a snapshot; the hash of its state after it.
     Restored { meta: SnapshotMeta, state_hash: u128 },
-    /// A snapshot's file was deleted: a newer one replaces it, or no record named it.
+    /// A snapshot's file was deleted: a newer one has replaced it, or no record ever named it.
     SnapshotRemoved { last: EntryId },
-    /// The node asked for the log before an index to be dropped.
+    /// Output: the log before an index is to be forgotten.
     Compacted { before: LogIndex },
-    /// The node asked for entries that it no longer has in memory.
+    /// Output: the node asked for entries that it no longer has in memory.
     ReadAsked { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
-    /// The node was given entries that it had asked for; none: they are gone.
+    /// Input: the entries that the node had asked for; none: they are gone.
     LogRead { read: ReadId, entries: Entries },
-    /// The node's disk was damaged, or made one of its calls fail.
-    DiskFault {
-        fault: Fault,
-        /// A sector; empty if the call says where.
-        place: String,
-    },
-    /// A node that has just started preallocates so many bytes on its disk.
+    /// The node's disk was damaged, or made one of its calls fail. The place, a sector, is for people; empty if the call names it.
+    DiskFault { fault: Fault, place: String },
+    /// A node that has just started keeps a reserve on its disk, for so many bytes of records.
     ReserveKept { bytes: u64 },
-    /// The node was notified whether that reserve is gone.
+    /// Input: whether the reserve is short.
     SpaceTold { is_low: bool },
-    /// The node asked for its disk to be tried for space.
+    /// Output: the disk is to try for space.
     SpaceAsked,
     /// A message was dropped: the node's inbox was full.
     MessageDropped { from: NodeId },
     /// A client's request was refused: the node's inbox was full.
     RequestRefused { id: RequestId },
-    /// The node was notified that what it sent to a peer may be lost.
+    /// Input: a message that the node sent to a peer may be lost.
     UnreachableTold { peer: NodeId },
-    /// The node's disk has looked up which disk a peer is on, and remembers it if it is new.
-    PeerRegistered {
-        peer: NodeId,
-        /// The disk that the peer says it is on.
-        disk: DiskId,
-        /// None: there is no space to remember it.
-        found: Option<PeerCheck>,
-    },
-    /// A client sent a query, in a run whose clients read and write several keys at once: they keep no history.
+    /// The node's disk has looked up a peer's disk, and recorded it if it is new. No result: there is no space for it.
+    PeerRegistered { peer: NodeId, disk: DiskId, found: Option<PeerCheck> },
+    /// A client began a query, in a run whose clients ask for several keys at once: they keep no history.
     Queried { client: u64, label: String, query: Bytes },
-    /// A client's operation ended (or was given up), in such a run.
+    /// A client's operation ended, or was given up, in such a run.
     Ended { client: u64, label: String },
-    /// A node has limits of its own, drawn for the whole run.
+    /// A node has limits of its own, for the whole run: they were drawn.
     LimitsDrawn { priority: u32, limits: Limits },
 }
 
@@ -260,15 +250,18 @@ pub enum CrashKind {
     PowerLoss,
     /// The machine loses its disk: it comes back with an empty one.
     DiskLoss,
-    /// The machine's disk goes back to what it held at an earlier start.
+    /// The machine's disk goes back to its content at an earlier start.
     DiskRollback,
 }
 
 /// What the network does with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Delivers so many copies: one, or more if duplicated.
-    Delivered { copies: u32 },
+    /// Delivers so many copies: more than one if duplicated.
+    Delivered {
+        #[allow(missing_docs)]
+        copies: u32,
+    },
     /// Loses it at random.
     Lost,
     /// Loses it because the link is cut.

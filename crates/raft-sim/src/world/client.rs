@@ -1,7 +1,7 @@
-//! The clients: each has one operation open at a time and a session, retries under the same number, and keeps honest
-//! books about what it does not know.
+//! The clients: each has one operation open at a time and a session, retries under the same number, and records
+//! what it does not know as unknown.
 //!
-//! Knows only what a client can know: its own words and the answers. How they travel is the world's business.
+//! A client knows only its own requests and the answers. The world carries both.
 
 mod operation;
 mod several;
@@ -24,49 +24,20 @@ const TARGET: Site = Site::new("client target");
 /// must not make it spin.
 const MAX_HOPS: u32 = 3;
 
-/// What a client asks the world to do.
+/// What a client asks the world to do. Labels are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub enum ClientOutput {
     /// Carry a request to a node.
-    Send {
-        /// Whose.
-        slot: usize,
-        /// Its number.
-        id: RequestId,
-        /// To whom.
-        node: NodeId,
-        /// What.
-        request: Request,
-    },
-    /// Call [`Clients::wake`] then. A later one of the same slot replaces it.
-    Wake {
-        /// Whose.
-        slot: usize,
-        /// When.
-        at: SimTime,
-        /// To be handed back.
-        generation: u64,
-    },
-    /// An operation began.
-    Invoked {
-        /// Whose.
-        slot: usize,
-        /// The client's number.
-        client: u64,
-        /// For people.
-        label: String,
-        /// What it asks, if it is a question and no history is kept.
-        query: Option<Bytes>,
-    },
+    Send { slot: usize, id: RequestId, node: NodeId, request: Request },
+    /// Call [`Clients::wake`] then, with this generation. A later one of the same slot replaces it.
+    Wake { slot: usize, at: SimTime, generation: u64 },
+    /// An operation began; its query, if it is one and no history is kept.
+    Invoked { slot: usize, client: u64, label: String, query: Option<Bytes> },
     /// An operation ended.
     Returned(Operation),
     /// An operation ended where no history is kept.
-    Ended {
-        /// The client's number.
-        client: u64,
-        /// What became of what, for people.
-        label: String,
-    },
+    Ended { client: u64, label: String },
 }
 
 /// All clients of a world.

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn when_is_the_first_moment_of_a_reading_at_any_rate() {
+    fn when_is_the_first_time_of_a_reading_at_any_rate() {
         for ppm in [-999_999, -900_000, -333_333, -1, 0, 1, 7, 333_333, 9_000_000, i32::MIN] {
             let clock = NodeClock::new(17).drifting(SimTime(1_000), ppm);
             for ahead in [1, 2, 3, 999_999, 1_000_000, 150_000_000] {

@@ -304,7 +304,7 @@ impl SimDisk {
         self.name_changes.push((operation, change));
     }
 
-    /// Drops files that no name, seen or durable, leads to any more; what was done to them matters to nobody.
+    /// Drops files that no name, seen or durable, leads to any more; nothing depends on what was done to them.
     fn forget_nameless(&mut self) {
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         let unsettled = &mut self.unsettled;

@@ -4,18 +4,18 @@
 
 use crate::faults::Fault;
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
-use crate::scenario::model::{DiskModel, InitialState, Keep, Limits, RaftSettings};
+use crate::scenario::model::{DiskModel, InitialState, Keep, RaftSettings};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerLoss, SimDisk, Stop};
 use crate::world::disk_tasks::Working;
 use crate::world::event::NodeEvent;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
-    PeerStatus, RoleKind, Status, Term, Write,
+    PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions};
-use raft_store::{ClusterId, DiskId, Identity, Opened, Store, StoreOptions, open_node};
+use raft_store::{ClusterId, DiskId, Identity, Opened, Store, StoreError, StoreOptions, open_node};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -33,17 +33,16 @@ pub(crate) const SEGMENTS: &str = "wal-";
 
 /// An input for a node, with the record that shows it.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
 pub struct RecordedInput {
-    /// The record that caused it.
     pub cause: Option<u64>,
     /// What it is recorded as.
     pub kind: RecordKind,
-    /// The input.
     pub input: NodeInput,
 }
 
 impl RecordedInput {
-    /// An input.
+    #[allow(missing_docs)]
     pub const fn new(cause: Option<u64>, kind: RecordKind, input: NodeInput) -> Self {
         Self { cause, kind, input }
     }
@@ -51,40 +50,35 @@ impl RecordedInput {
 
 /// A connection that a peer has opened.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
 pub struct Connection {
     /// In which of its starts.
     pub incarnation: u64,
-    /// On which disk.
     pub disk: DiskId,
-    /// What is known of it.
     pub caller: Caller,
 }
 
-/// What is known of a peer that has called.
+/// What is known of a peer that has connected.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Its disk is being looked up; so much it has said.
+    /// Its disk is being looked up; these messages wait for that.
     Unknown(Vec<RecordedInput>),
     /// Its disk is the one that it always had.
     Known,
-    /// It is on another disk than before: nothing that it says is believed.
+    /// It is on another disk than before: all of its messages are dropped.
     Refused,
 }
 
 /// A machine: its disk, its clock, and a process while one runs.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
 pub struct Host {
-    /// Which node.
     pub id: NodeId,
-    /// Its clock.
     pub clock: NodeClock,
     /// Which start its process is, or its last one was: the disks count them. 0 before the first.
     pub incarnation: u64,
-    /// The starts from disks that were lost.
     incarnations_lost: u64,
-    /// How many disks it has lost.
     disks_lost: u64,
-    /// The process, while it runs.
     pub process: Option<Process>,
     /// The crash that waits for the next call.
     pub armed: Option<Armed>,
@@ -102,17 +96,15 @@ pub struct Host {
     pub groups: u64,
     /// Counts the other tasks of its disk, over all starts.
     pub jobs: u64,
-    /// Counts the steps in which its disk made room ahead, over all starts.
+    /// Counts the steps in which its disk preallocated, over all starts.
     pub preallocations: u64,
     /// Counts the looks into its inbox, over all starts.
     pub calls: u64,
-    /// Counts the power losses.
     pub power_losses: u64,
-    /// Counts what made calls to its disk fail.
+    /// Counts the errors injected into its disk.
     pub injected: u64,
-    /// Counts what its processes have put out.
+    /// Counts the outputs of all its processes.
     pub outputs: u64,
-    /// Counts the damages to its disk.
     pub damages: u64,
     /// What has damaged its disk, unless a start since has found it sound.
     pub damaged: Option<Fault>,
@@ -126,34 +118,33 @@ pub struct Host {
     founding: Option<Write>,
     segment_bytes: u64,
     reserve_bytes: u64,
-    /// The disk, while no process holds it.
+    /// The disk, while no process uses it.
     disk: Option<SimDisk>,
-    /// What it held at the newest start.
+    /// Its content at the newest start.
     image: Option<SimDisk>,
 }
 
 /// A process.
 #[derive(Clone, Debug)]
+#[allow(missing_docs)]
 pub struct Process {
-    /// The node.
     pub node: Node<KvMap>,
-    /// Its store.
     pub store: Store<SimDisk>,
     /// What carries out disk tasks.
     pub executor: DiskExecutor,
-    /// What waits for the disk, each with the record that asked for it.
+    /// The tasks that wait for the disk, each with the record that asked for it.
     pub queue: DiskQueue<u64>,
-    /// What waits for the node, each with its cause and the record that shows it.
+    /// The inputs that wait for the node, each with its cause and the record that shows it.
     pub inbox: Inbox<(Option<u64>, RecordKind)>,
-    /// Its thread is at something, and looks into the inbox later.
+    /// Its thread is busy, and looks into the inbox later.
     pub busy: bool,
     /// The node's deadline has come, and its thread has not looked since.
     pub timer_due: bool,
-    /// What the disk is at.
+    /// The task of the disk.
     pub working: Option<Working>,
     /// A call is putting tasks into the queue, and the disk looks when they are all there.
     pub disk_looks_later: bool,
-    /// The peers that have called since its start.
+    /// The peers that have connected since its start.
     pub callers: BTreeMap<NodeId, Connection>,
     /// The snapshot that the node wants to load, if it waits for one.
     pub wanted: Option<EntryId>,
@@ -169,12 +160,10 @@ pub struct Process {
 
 /// A crash that fires after some outputs of the next call that has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Armed {
-    /// After how many outputs.
     pub after: u32,
-    /// How.
     pub crash: CrashKind,
-    /// What a power loss leaves.
     pub keep: Keep,
     /// After what time the node is started again, if it is.
     pub restart_after: Option<Duration>,
@@ -189,47 +178,7 @@ impl Host {
         (disk, inbox_limits): (&DiskModel, &InboxLimits),
         founding: Option<Write>,
     ) -> Self {
-        let mut config = Config::new(id);
-        let timeout = settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout);
-        config.election_timeout.clone_from(timeout);
-        config.heartbeat_interval = settings.heartbeat_interval;
-        config.pre_vote = settings.pre_vote;
-        config.check_quorum = settings.check_quorum;
-        config.stickiness = settings.stickiness;
-        config.lease_reads = settings.lease_reads;
-        config.max_clock_drift_ppm = settings.max_clock_drift_ppm;
-        config.max_append_bytes = settings.max_append_bytes;
-        config.max_inflight_messages = settings.max_inflight_messages;
-        config.trailing_entries = settings.trailing_entries;
-        config.max_cached_bytes = settings.max_cached_bytes;
-        config.snapshot_timeout = settings.snapshot_timeout;
-        config.priority = *settings.priority_of.get(&id).unwrap_or(&settings.priority);
-        let Limits {
-            max_write_stall,
-            max_inflight_bytes,
-            max_uncommitted_bytes,
-            max_unpersisted_bytes,
-            max_apply_bytes,
-            max_retained_bytes,
-            max_pending_reads,
-        } = settings.limits();
-        config.max_write_stall = max_write_stall;
-        config.max_inflight_bytes = max_inflight_bytes;
-        config.max_uncommitted_bytes = max_uncommitted_bytes;
-        config.max_unpersisted_bytes = max_unpersisted_bytes;
-        config.max_apply_bytes = max_apply_bytes;
-        config.max_retained_bytes = max_retained_bytes;
-        config.max_pending_reads = max_pending_reads;
-        config.observe = true;
-        let options = NodeOptions {
-            max_sessions: MAX_SESSIONS,
-            snapshot_after_entries: settings.snapshot_after_entries,
-            snapshot_after_bytes: 0,
-            snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
-            snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
-            snapshot_patience: settings.snapshot_patience,
-            ..NodeOptions::default()
-        };
+        let (config, options) = (config(id, settings), node_options(settings));
         Self {
             id,
             clock,
@@ -267,7 +216,7 @@ impl Host {
     /// Starts a process from what the disk holds; an empty disk becomes this node's.
     ///
     /// # Errors
-    /// The words of the store or the core that refused.
+    /// The error of the store or the core that refused.
     pub fn start(&mut self, seed: u64) -> Result<RecordKind, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
@@ -285,17 +234,12 @@ impl Host {
             };
         let restored = recovery.restored;
         let (hard_state, snapshot) = (restored.hard_state, restored.snapshot.clone());
-        let first = restored.runs.first().map_or(LogIndex(1), |&(first, _)| first);
-        // The node is given what it would keep in memory; the judges see all that is there.
-        let entries = if restored.runs.is_empty() {
-            Entries::new()
-        } else {
-            match store.read(first, restored.last.index, u64::MAX) {
-                Ok(entries) => entries,
-                Err(error) => {
-                    self.disk = Some(store.into_disk());
-                    return Err(error.to_string());
-                }
+        // The node keeps part of the log in memory; the checkers see all that is there.
+        let entries = match read_log(&mut store, &restored) {
+            Ok(entries) => entries,
+            Err(error) => {
+                self.disk = Some(store.into_disk());
+                return Err(error.to_string());
             }
         };
         let config = Config { seed, ..self.config.clone() };
@@ -363,7 +307,7 @@ impl Host {
     }
 
     /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner
-    /// starts from: nobody may found a cluster twice. Returns how many operations were on the old one.
+    /// starts from: no node founds a cluster twice. Returns how many operations were on the old one.
     pub fn lose_disk(&mut self) -> u64 {
         self.founding = None;
         self.incarnations_lost = self.incarnation;
@@ -372,7 +316,7 @@ impl Host {
         self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
     }
 
-    /// Sets the disk back to what it held at the newest start, while no process runs. Returns how many operations that
+    /// Sets the disk back to its content at the newest start, while no process runs. Returns how many operations that
     /// undoes. What is started next is another incarnation than any before, whatever the disk says.
     pub fn roll_back_disk(&mut self) -> u64 {
         let Some(mut image) = self.image.clone() else { return 0 };
@@ -384,7 +328,7 @@ impl Host {
         self.disk.replace(image).map_or(0, |disk| disk.operations() - undone)
     }
 
-    /// Has a crash fire after `armed.after` more calls to the disk, whoever makes them: a write, a sync, a recovery;
+    /// Has a crash fire after `armed.after` more calls to the disk, of a write, a sync or a recovery;
     /// counted from now, or from the next creation of a file.
     pub fn arm_disk(&mut self, armed: Armed, from_creation: bool) {
         let stop = Stop { after: u64::from(armed.after), from_creation };
@@ -410,12 +354,12 @@ impl Host {
         self.armed.is_some() || self.armed_disk.is_some()
     }
 
-    /// The disk, whoever holds it.
+    /// The disk, of the process or without one.
     pub fn disk_to_see(&self) -> Option<&SimDisk> {
         self.process.as_ref().map_or(self.disk.as_ref(), |process| Some(process.store.disk()))
     }
 
-    /// The disk, to change it from outside, whoever holds it.
+    /// The disk, to change it from outside.
     pub fn any_disk(&mut self) -> Option<&mut SimDisk> {
         match &mut self.process {
             Some(process) => Some(process.store.disk_mut()),
@@ -423,7 +367,7 @@ impl Host {
         }
     }
 
-    /// The disk, while no process holds it.
+    /// The disk, while no process uses it.
     pub const fn disk(&mut self) -> Option<&mut SimDisk> {
         self.disk.as_mut()
     }
@@ -474,8 +418,57 @@ impl Host {
     }
 }
 
-/// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that, it
-/// vouches for all of it.
+/// The core's settings.
+fn config(id: NodeId, settings: &RaftSettings) -> Config {
+    let limits = settings.limits();
+    Config {
+        election_timeout: settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout).clone(),
+        heartbeat_interval: settings.heartbeat_interval,
+        pre_vote: settings.pre_vote,
+        check_quorum: settings.check_quorum,
+        stickiness: settings.stickiness,
+        lease_reads: settings.lease_reads,
+        max_clock_drift_ppm: settings.max_clock_drift_ppm,
+        max_append_bytes: settings.max_append_bytes,
+        max_inflight_messages: settings.max_inflight_messages,
+        trailing_entries: settings.trailing_entries,
+        max_cached_bytes: settings.max_cached_bytes,
+        snapshot_timeout: settings.snapshot_timeout,
+        priority: *settings.priority_of.get(&id).unwrap_or(&settings.priority),
+        max_write_stall: limits.max_write_stall,
+        max_inflight_bytes: limits.max_inflight_bytes,
+        max_uncommitted_bytes: limits.max_uncommitted_bytes,
+        max_unpersisted_bytes: limits.max_unpersisted_bytes,
+        max_apply_bytes: limits.max_apply_bytes,
+        max_retained_bytes: limits.max_retained_bytes,
+        max_pending_reads: limits.max_pending_reads,
+        observe: true,
+        ..Config::new(id)
+    }
+}
+
+fn node_options(settings: &RaftSettings) -> NodeOptions {
+    NodeOptions {
+        max_sessions: MAX_SESSIONS,
+        snapshot_after_entries: settings.snapshot_after_entries,
+        snapshot_after_bytes: 0,
+        snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
+        snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
+        snapshot_patience: settings.snapshot_patience,
+        ..NodeOptions::default()
+    }
+}
+
+/// All entries of a recovered log.
+fn read_log(store: &mut Store<SimDisk>, restored: &RecoveredState) -> Result<Entries, StoreError> {
+    match restored.runs.first() {
+        Some(&(first, _)) => store.read(first, restored.last.index, u64::MAX),
+        None => Ok(Entries::new()),
+    }
+}
+
+/// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that,
+/// all of it is known to be durable.
 pub(crate) fn newest_segment(disk: &SimDisk) -> Option<(String, u64)> {
     let file = disk.last_used(SEGMENTS)?;
     Some((file.to_owned(), disk.durable_end(file)))
@@ -500,8 +493,8 @@ impl Process {
         }
     }
 
-    /// Whether it holds an entry of this index and, if given, this term. A snapshot holds all that it covers, in terms that
-    /// nobody remembers.
+    /// Whether it holds an entry of this index and, if given, this term. A snapshot holds all that it covers, in terms
+    /// that are not known any more.
     pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
         let held = match self.place(index) {
             Some(place) => self.log.get(place).copied(),

@@ -1,6 +1,6 @@
 //! The network: one verdict per message, and when its copies arrive. First answer wins: cut, dropped by kind, lost.
 //!
-//! This file must not know what messages mean, only their kind, nor what happens when they arrive.
+//! This file knows the kind of a message, not its meaning, and not what happens when it arrives.
 
 use crate::faults::{Fault, FaultCounts};
 use crate::record::Verdict;
@@ -69,25 +69,23 @@ struct Traffic {
 
 /// A copy of a message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Copy {
-    /// The link.
     pub link: Link,
     /// Which message of the link, from 1.
     pub message: u64,
-    /// Whether it was held back on purpose.
+    /// Whether it was delayed to be reordered.
     pub held_back: bool,
     /// Whether it is a second copy.
     pub duplicate: bool,
-    /// How long it takes.
     pub delay: Duration,
 }
 
-/// What becomes of a message.
+/// The network's verdict on a message, and the copies that will arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
 pub struct Sending {
-    /// The verdict.
     pub verdict: Verdict,
-    /// The copies that will arrive.
     pub copies: [Option<Copy>; 2],
 }
 
@@ -111,7 +109,7 @@ impl Network {
         self.model(link).unreachable_ppm
     }
 
-    /// Takes a message of this kind; `receiver_is_up` only decides whether its loss matters.
+    /// Takes a message of this kind; `receiver_is_up` only decides whether its loss has an effect.
     pub fn send(
         &mut self,
         choices: &mut Choices,
@@ -396,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_held_back_matters_once_it_is_overtaken() {
+    fn a_message_held_back_has_an_effect_once_a_later_one_arrives_first() {
         let mut bench = Bench::new(NetworkModel { reorder_ppm: 1_000_000, ..model() });
         let held = bench.send(1, 2, "heartbeat").copies[0].expect("delivered");
         assert!(held.held_back && held.delay >= 6 * MS, "{held:?}");

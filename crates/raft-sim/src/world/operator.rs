@@ -1,7 +1,7 @@
 //! The operator: asks leaders for changes of the configuration and leadership transfers, one task after the other, and asks
 //! again until each is done.
 //!
-//! It knows the leader and the decided configuration, as nobody in a real cluster can. Its requests travel like any client's.
+//! It knows the leader and the decided configuration, as no operator of a real cluster can. Its requests travel like any client's.
 //! Whether an answer is right is for the checkers.
 
 use crate::faults::Fault;
@@ -92,7 +92,7 @@ impl World {
         self.emit_fault(work.to_string());
         let idle = self.operator.tasks.is_empty();
         self.fault_counts.inject(work.fault());
-        self.operator.tasks.push_back(OperatorTask { work, until, attempts: 0, last_answer: "nobody led".into() });
+        self.operator.tasks.push_back(OperatorTask { work, until, attempts: 0, last_answer: "no node led".into() });
         if idle {
             self.operator_tries();
         }
@@ -182,11 +182,11 @@ impl World {
         task.last_answer = crate::record::explain::Answer(reply).to_string();
         let fault = task.work.fault();
         let is_invalid = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
-        let told_to = matches!(reply, Reply::LeadershipTransferred { .. });
-        if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::TransferFailed { .. }) || told_to {
+        let is_sent = matches!(reply, Reply::LeadershipTransferred { .. });
+        if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::TransferFailed { .. }) || is_sent {
             self.fault_counts.note_effect(fault);
         }
-        let done = matches!(reply, Reply::ConfigurationDecided { .. }) || told_to;
+        let done = matches!(reply, Reply::ConfigurationDecided { .. }) || is_sent;
         if done || is_invalid && task.until.is_some() {
             self.operator.tasks.pop_front();
             return self.operator_tries();
@@ -205,7 +205,7 @@ impl World {
     pub(crate) fn unfinished_task(&self) -> Option<String> {
         let OperatorTask { work, attempts, last_answer, .. } =
             self.operator.tasks.iter().find(|task| task.until.is_none())?;
-        Some(format!("\"{work}\" never got through: asked {attempts} times, last: {last_answer}"))
+        Some(format!("\"{work}\" was never done: asked {attempts} times, last: {last_answer}"))
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Slot {
 }
 
 /// A log from index 1. What a snapshot covers is in it like everything else: a snapshot stands for every entry up to its
-/// last, and where entries are compacted is nobody's business but their disk's.
+/// last, and compaction concerns only the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     slots: Vec<Slot>,
@@ -66,7 +66,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// The log that a snapshot of this last entry stands for: what was committed up to there. If that ended elsewhere, a
-    /// log that nobody has, of the same length.
+    /// log that no node has, of the same length.
     pub(crate) fn covered(committed: &[Committed], last: EntryId, record: u64) -> Self {
         let count = usize::try_from(last.index.0).unwrap_or(usize::MAX);
         let known = committed.iter().take(count).map(|&Committed { id, chain, .. }| Slot { id, chain, record });

@@ -2,9 +2,9 @@
 //!
 //! A step of a node shows as several records, its input first, all with the view after the step. So what a view says of
 //! the log may be ahead of the log until the step's `Asked` has come; what rests on both waits until the view is
-//! *settled*. A crash between two outputs leaves a view that never settles: nobody has seen that state.
+//! *settled*. A crash between two outputs leaves a view that never settles: no peer has seen that state.
 //!
-//! This file must not judge: a contradiction is left standing for the property that names it.
+//! This file checks nothing: a contradiction stays for the property that names it.
 
 pub(crate) mod log;
 pub(crate) mod node;
@@ -75,7 +75,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Ghost {
     nodes: Vec<Node>,
-    /// Every term in which somebody campaigned or led.
+    /// Every term in which a node campaigned or led.
     pub(crate) terms: BTreeMap<Term, TermGhost>,
     /// The highest term any node was ever in.
     pub(crate) highest_term: Term,
@@ -83,7 +83,7 @@ pub(crate) struct Ghost {
     pub(crate) committed: Vec<Committed>,
     /// The configurations in it, oldest first.
     decided: Vec<(EntryId, Configuration)>,
-    /// What was applied, from index 1. A snapshot holds nothing that nobody has applied.
+    /// What was applied, from index 1. A snapshot holds only what some node has applied.
     pub(crate) applied: Vec<AppliedEntry>,
 }
 

@@ -1,6 +1,6 @@
 //! One node as the records tell it: what it asked for, what its simulated disk holds for good, what it says of itself.
 //!
-//! This file must not judge anything: it folds, and the properties judge.
+//! This file folds records; the properties check them.
 
 use super::Committed;
 use super::log::{Chain, Log, Slot};
@@ -158,7 +158,7 @@ pub(crate) struct Node {
     ailing: Ailing,
 }
 
-/// What is wrong with a node's disk, as far as the judges must know.
+/// What is wrong with a node's disk, as far as the checkers must know.
 #[derive(Clone, Debug, Default)]
 struct Ailing {
     /// What it holds may not be what it held: it has to notice at a start.
@@ -311,7 +311,7 @@ impl Node {
         (self.up, self.settled) = (false, true);
         self.only_killed &= crash == CrashKind::Kill;
         if matches!(crash, CrashKind::DiskLoss | CrashKind::DiskRollback) {
-            // All that it had promised is gone with it; whoever relies on that shows elsewhere.
+            // All that it had promised is gone with it; other properties show what relied on that.
             let (let_go, record) = (LogIndex(1), self.durable.record);
             let before = std::mem::replace(&mut self.durable, Durable { let_go, record, ..Durable::default() });
             self.pending.clear();

@@ -37,7 +37,7 @@ fn done(revision: u64) -> kv_response::Kind {
 }
 
 /// A session opened by entry 3, then `x` set by 4 (revision 1), then the transaction by 5 (revision 2).
-fn told() -> Script {
+fn answered() -> Script {
     let mut script = Script::led();
     let first = changes(4, 2, (3, 1), kv_command::Kind::Put(put("x", "0", 0)));
     script.apply(1, vec![founding(), noop(2, 2), opens(3, 2), first, changes(5, 2, (3, 2), txn("1"))], 1);
@@ -88,7 +88,7 @@ fn ranged(script: &mut Script, id: u64, revision: u64, entries: Vec<kv::KvEntry>
 
 #[test]
 fn answers_from_one_revision_each_are_silent() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, None);
     ask(&mut script, 2, all());
     // Asked before the transaction was answered: either map may be seen.
@@ -103,15 +103,15 @@ fn answers_from_one_revision_each_are_silent() {
 
 #[test]
 fn a_transaction_seen_in_part_fires() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 2, vec![entry("a", "1", 2), entry("x", "0", 1)]);
-    assert_fires(revisions(), NAME, &script, "the map of that revision says");
+    assert_fires(revisions(), NAME, &script, "of the map at that revision");
 }
 
 #[test]
 fn a_range_from_before_what_was_known_fires() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, None);
     applied(&mut script, 1, 5, done(2));
     ends(&mut script, 1);
@@ -122,7 +122,7 @@ fn a_range_from_before_what_was_known_fires() {
 
 #[test]
 fn a_change_before_what_was_known_fires() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 2, vec![entry("a", "1", 2), entry("b", "1", 2), entry("x", "0", 1)]);
     ends(&mut script, 1);
@@ -133,7 +133,7 @@ fn a_change_before_what_was_known_fires() {
 
 #[test]
 fn another_answer_than_the_log_gives_fires() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, None);
     applied(&mut script, 1, 5, done(1));
     assert_fires(revisions(), NAME, &script, "the command of entry 5 is answered");
@@ -141,10 +141,10 @@ fn another_answer_than_the_log_gives_fires() {
 
 #[test]
 fn an_answer_from_a_revision_that_is_not_there_fires() {
-    let mut script = told();
+    let mut script = answered();
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 3, vec![]);
-    assert_fires(revisions(), NAME, &script, "nobody has applied more than 2");
+    assert_fires(revisions(), NAME, &script, "no node has applied more than 2");
 }
 
 /// Removes what revision 1 set.
@@ -181,5 +181,5 @@ fn a_key_goes_when_the_log_says_so_and_not_early() {
     let mut script = lives(0, 9);
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 1, vec![]);
-    assert_fires(revisions(), NAME, &script, "the map of that revision says");
+    assert_fires(revisions(), NAME, &script, "of the map at that revision");
 }

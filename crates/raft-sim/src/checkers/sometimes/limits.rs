@@ -13,7 +13,7 @@ use std::time::Duration;
 pub(super) struct Limits {
     /// The longest election timeout of each node: one of the highest priority campaigns after that at the latest.
     timeouts: BTreeMap<NodeId, Duration>,
-    /// When each node last started, heard a leader, voted, or changed its role or its term.
+    /// When each node last started, received a message of a leader, voted, or changed its role or its term.
     waits_since: BTreeMap<NodeId, SimTime>,
     /// Of each node: the size of what it applied last, and the record that caused it.
     applied: BTreeMap<NodeId, (u64, Option<u64>)>,
@@ -50,7 +50,7 @@ impl Limits {
             RecordKind::Applied { entries, .. } => {
                 let applied = (entries.size(), fact.record.cause);
                 let before = self.applied.insert(id, applied);
-                // In one call the state machine was handed more in a second piece only because the limit ended the first.
+                // A call has a second batch of entries to apply only because the limit ended the first.
                 let next = entries.first().map_or(0, Entry::size);
                 let limit = fact.node?.limits.max_apply_bytes;
                 let was_limited = |(size, cause): (u64, Option<u64>)| cause == applied.1 && size + next > limit;

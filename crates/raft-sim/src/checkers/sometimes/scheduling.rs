@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_overtakes_a_job_that_was_asked_for_before_it() {
+    fn a_write_is_done_before_a_job_that_was_asked_for_earlier() {
         let asked = || RecordKind::ReadAsked { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 1 };
         let read = || RecordKind::LogRead { read: ReadId(1), entries: Vec::new().into() };
         assert_eq!(marks(vec![(1, None, asked()), (2, Some(5), wrote(1))]), ["write_overtook_job"]);

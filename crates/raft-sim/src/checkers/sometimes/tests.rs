@@ -20,7 +20,7 @@ fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
 }
 
 #[test]
-fn a_legal_story_reaches_what_it_tells_of() {
+fn a_legal_run_reaches_its_marks() {
     let marks = ["commit", "election", "leader_behind_commit", "leader_elected", "restart"];
     let expected = marks.into_iter().zip([2, 2, 1, 2, 1]).collect::<BTreeMap<_, _>>();
     assert_eq!(counts(&Script::legal()), expected);
@@ -141,7 +141,7 @@ fn reads_that_wait_and_reads_that_fail() {
 }
 
 #[test]
-fn a_read_that_is_answered_in_the_call_that_took_it_asked_nobody() {
+fn a_read_that_is_answered_in_its_call_asked_no_peer() {
     let mut script = Script::led();
     let answer = || Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
     get(&mut script, 1, 1);
@@ -191,7 +191,7 @@ fn snapshots_that_are_taken_sent_installed_and_restored() {
     script.sync(2);
     script.push(Some(2), RecordKind::Compacted { before: LogIndex(3) });
     let verdict = Verdict::Delivered { copies: 1 };
-    let chunk = |bytes| piece(3, meta(3, 3), bytes);
+    let chunk = |bytes| chunk(3, meta(3, 3), bytes);
     let question = RecordKind::SnapshotSaid { to: NodeId(1), message: chunk(b""), verdict };
     script.push(Some(2), question);
     let state = SnapshotState::Wants(4);
@@ -200,7 +200,7 @@ fn snapshots_that_are_taken_sent_installed_and_restored() {
         let message = SnapshotMessage::Progress(progress);
         script.push(Some(2), RecordKind::SnapshotHeard { from: NodeId(1), message });
     }
-    script.push(Some(2), RecordKind::SnapshotSaid { to: NodeId(1), message: chunk(b"piece"), verdict });
+    script.push(Some(2), RecordKind::SnapshotSaid { to: NodeId(1), message: chunk(b"chunk"), verdict });
     script.step(1, |view| {
         (view.term, view.last, view.commit, view.snapshot) =
             (Term(3), EntryId::new(3, 3), LogIndex(3), Some(EntryId::new(3, 3)));
@@ -233,7 +233,7 @@ fn received() -> RecordKind {
 #[test]
 fn snapshots_that_come_late_or_to_a_log_that_has_them() {
     let mut script = Script::led();
-    let heard = |term| RecordKind::SnapshotHeard { from: NodeId(2), message: piece(term, meta(2, 2), b"piece") };
+    let heard = |term| RecordKind::SnapshotHeard { from: NodeId(2), message: chunk(term, meta(2, 2), b"chunk") };
     for term in [1, 2] {
         script.push(Some(1), heard(term));
         script.push(Some(1), received());
@@ -252,7 +252,7 @@ fn snapshots_that_come_late_or_to_a_log_that_has_them() {
 }
 
 #[test]
-fn what_an_operator_is_told() {
+fn answers_to_the_operator() {
     let mut script = Script::led();
     for reply in [
         Reply::LeadershipTransferred { to: NodeId(2) },
@@ -336,7 +336,7 @@ fn what_nodes_say_of_their_limits() {
     assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
 }
 
-/// n3 hears its leader, is of this priority, and campaigns after so many milliseconds.
+/// n3 receives an append of its leader, has this priority, and campaigns after so many milliseconds.
 fn campaigns(priority: u32, after: u64) -> Script {
     let mut script = Script::led();
     let limits = scenario().raft.limits();

@@ -126,7 +126,7 @@ impl ClientOp {
     }
 }
 
-/// How a get of the story reads: nothing is drawn for it.
+/// How a scripted get reads: nothing is drawn for it.
 pub(crate) fn scripted_mode(reads: ClientReads) -> ReadMode {
     if reads == ClientReads::Safe { ReadMode::Safe } else { ReadMode::Lease }
 }
@@ -248,7 +248,7 @@ impl Pending {
                 self.open.remove(&id);
                 Some(self.in_doubt())
             }
-            // Applied, but nobody knows with what result any more.
+            // Applied, but no node knows with what result any more.
             Reply::AlreadyAnswered => Some(Ended::unknown()),
             Reply::Unknown
             | Reply::SessionOpened { .. }

@@ -196,7 +196,7 @@ fn reads_are_asked_for_as_the_model_says() {
     for (reads, mode) in [(ClientReads::Safe, ReadMode::Safe), (ClientReads::Mixed, ReadMode::Lease)] {
         let mut bench = Bench::reading(GETS, reads);
         bench.clients.scripted(SimTime(5), NodeId(2), "k".into(), None, &mut bench.out);
-        assert!(matches!(bench.last().2, Request::Query { mode: sent, .. } if sent == mode), "of a story");
+        assert!(matches!(bench.last().2, Request::Query { mode: sent, .. } if sent == mode), "of a scripted get");
     }
 }
 

@@ -5,7 +5,7 @@ use super::content::{Change, SECTOR};
 use super::{Choice, ChoiceKind, SimDisk};
 use std::fmt;
 
-/// Up to so many operations all subsets are told apart.
+/// Up to so many operations all subsets are counted.
 const FEW: usize = 4;
 
 /// An operation that was not synced, and how many sectors it writes (0: it is no write).

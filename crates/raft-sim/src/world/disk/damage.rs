@@ -1,5 +1,5 @@
-//! Damage to what is durable already: a bit that turns over, a write that went to the wrong place. Nobody is told; it shows
-//! when it is read. Must not know what is stored, and must not choose.
+//! Damage to what is durable already: a bit that turns over, a write that went to the wrong place. No call reports it; it
+//! shows when it is read. This file draws nothing.
 
 use super::content::SECTOR;
 use super::{File, SimDisk};
@@ -71,7 +71,7 @@ impl SimDisk {
 }
 
 impl File {
-    /// Puts bytes into a sector as nobody meant it: a file does not grow by that.
+    /// Puts misdirected bytes into a sector: a file does not grow by that.
     fn overwrite(&mut self, sector: u64, data: &[u8]) {
         let offset = sector * SECTOR;
         for content in [&mut self.durable, &mut self.seen] {

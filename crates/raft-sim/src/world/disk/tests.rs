@@ -136,7 +136,7 @@ fn a_rename_without_a_sync_of_the_folder_is_kept_or_lost_whole() {
 }
 
 #[test]
-fn a_removal_comes_back_and_what_nobody_can_name_is_settled() {
+fn a_removal_comes_back_and_a_file_without_a_name_is_settled() {
     let mut disk = durable(b"old");
     disk.remove("a").expect("there");
     disk.clone().crash_power(PowerLoss::KeepAll);
@@ -195,7 +195,7 @@ fn a_snapshot_that_is_not_finished_keeps_nothing_from_being_durable() {
     disk.sync_folder().unwrap();
     for name in ["snapshot-1-1.new", "snapshot-1-1.part"] {
         disk.create(name).unwrap();
-        disk.write(name, 0, b"piece").unwrap();
+        disk.write(name, 0, b"chunk").unwrap();
         assert_eq!(disk.durable_through(), disk.operations());
         disk.write("log", 0, b"entry").unwrap();
         assert!(disk.durable_through() < disk.operations());

@@ -67,7 +67,7 @@ fn a_task_that_is_never_done_is_a_failure() {
     scenario.steps = vec![at(100, alter("promote n4")), at(200, StepAction::Transfer { to: None })];
     let (result, _) = watched(&scenario);
     let [failure] = result.failures.as_slice() else { panic!("{:?}", result.failures) };
-    assert!(failure.starts_with("\"promote n4\" never got through: asked "), "{failure}");
+    assert!(failure.starts_with("\"promote n4\" was never done: asked "), "{failure}");
     assert!(failure.ends_with("last: rejected: n4 is no member"), "{failure}");
     scenario.steps = vec![
         at(0, StepAction::Partition { groups: Vec::new() }),
@@ -75,5 +75,5 @@ fn a_task_that_is_never_done_is_a_failure() {
         at(100, StepAction::Transfer { to: None }),
     ];
     let (result, _) = watched(&scenario);
-    assert_eq!(result.failures, ["\"hand over\" never got through: asked 0 times, last: nobody led"]);
+    assert_eq!(result.failures, ["\"hand over\" was never done: asked 0 times, last: no node led"]);
 }

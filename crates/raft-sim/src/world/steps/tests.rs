@@ -56,7 +56,7 @@ fn an_expectation_that_does_not_hold_is_a_failure() {
     let mut scenario = quiet(3, ms(100));
     let nobody = Expectations { leader: Some(BTreeSet::new()), ..Expectations::default() };
     scenario.steps = vec![at(10, StepAction::Expect(nobody))];
-    assert!(!watched(&scenario).0.failures.is_empty(), "nobody leads after 10 ms");
+    assert!(!watched(&scenario).0.failures.is_empty(), "no node leads after 10 ms");
 }
 
 #[test]
@@ -129,11 +129,11 @@ fn a_paused_leader_is_replaced_and_learns_of_it_when_it_goes_on() {
     let (result, records) = watched(&scenario);
     assert_eq!(result.failures, [""; 0]);
     assert!(result.faults["pause"].had_effect && !result.faults["clock_drift"].injected, "{:?}", result.faults);
-    let moment = |label: &str| {
+    let place = |label: &str| {
         let fault = |record: &&Record| matches!(&record.kind, RecordKind::Fault { label: found } if found == label);
         records.iter().find(fault).map(|record| record.number).expect(label)
     };
-    let (paused, resumed) = (moment("pause n1"), moment("resume n1"));
+    let (paused, resumed) = (place("pause n1"), place("resume n1"));
     let of_n1 = |record: &&Record| record.node == Some(NodeId(1));
     let still = records.iter().filter(of_n1).filter(|record| (paused..resumed).contains(&record.number)).count();
     assert_eq!(still, 0, "a paused node does nothing");
@@ -145,7 +145,7 @@ fn a_paused_leader_is_replaced_and_learns_of_it_when_it_goes_on() {
 }
 
 #[test]
-fn whoever_stays_paused_is_not_among_the_healed_and_heal_ends_all_pauses_and_drifts() {
+fn a_paused_node_is_not_healed_and_heal_ends_all_pauses_and_drifts() {
     let mut scenario = quiet(3, ms(3_000));
     scenario.expect.heals_within = Some(10);
     scenario.steps = vec![at(500, StepAction::Pause { nodes: Targets::Followers })];
