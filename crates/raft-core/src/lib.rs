@@ -169,3 +169,8 @@ pub use restore::{RecoveredState, RestoreError};
 pub use snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
 pub use status::{PeerState, PeerStatus, RoleKind, Status, StopReason};
 pub use time::{Instant, nanos};
+
+/// The example of README.md, compiled and run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
