@@ -56,7 +56,7 @@ mod tests {
         let mut script = Script::led();
         script.ask(2, Some((3, None)), None, vec![]);
         script.send(2, 3, matched(3, 1));
-        assert_fires(AckDurable, NAME, &script, "n2 answers in term 3 while term 2 is durable");
+        assert_fires(AckDurable, NAME, &script, "n2 answers in term 3 while term 2 vote n1 is durable");
     }
 
     #[test]

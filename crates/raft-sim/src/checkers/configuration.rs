@@ -231,7 +231,7 @@ mod tests {
             (view.term, view.role, view.last) = (raft_core::Term(3), RoleKind::Follower, EntryId::new(3, 3));
         });
         script.ask(1, Some((3, None)), Some(3), vec![noop(3, 3)]);
-        assert_fires(ConfigurationInForce, NAME, &script, "the newest in its log is {n1 n2 n3}");
+        assert_fires(ConfigurationInForce, NAME, &script, "expected {n1 n2 n3}, the newest in its log");
     }
 
     #[test]
