@@ -149,7 +149,7 @@ async fn a_flipped_byte_in_the_middle_of_the_log_is_exit_4_and_untouched() {
     fs::write(&segment, &bytes).expect("written");
     let before = content(&line.data_dir);
     let folder = line.data_dir.display().to_string();
-    refuses(&line, 4, &[&folder, FIRST_SEGMENT, "damaged at byte", "restore the folder"]);
+    refuses(&line, 4, &[&folder, FIRST_SEGMENT, "damaged at byte", "an exact copy of the folder"]);
     assert_eq!(content(&line.data_dir), before);
 }
 
@@ -221,6 +221,6 @@ fn a_data_folder_that_is_a_file_is_exit_2() {
     let line = line(&mut cluster, 1);
     fs::write(&line.data_dir, "mine").expect("written");
     let folder = line.data_dir.display().to_string();
-    refuses(&line, 2, &[&folder, "is a file", "name one that"]);
+    refuses(&line, 2, &[&folder, "is a file", "choose a folder"]);
     assert_eq!(fs::read(&line.data_dir).expect("still a file"), b"mine");
 }
