@@ -88,7 +88,7 @@ pub enum AbandonReason {
     Failed,
     /// Its progress was not reported in time.
     TimedOut,
-    /// The log continues after a later snapshot.
+    /// The log was compacted beyond this snapshot.
     Compacted,
 }
 

@@ -14,7 +14,7 @@ pub struct TraceHash {
 }
 
 impl TraceHash {
-    /// The hash of no record.
+    /// The hash of an empty trace.
     pub fn new() -> Self {
         Self { state: Xxh3::new(), bytes: Bytes(Vec::with_capacity(1024)) }
     }
