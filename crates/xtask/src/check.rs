@@ -29,6 +29,8 @@ fn stages(test_command: String, programs: &Path) -> Vec<Stage> {
     vec![
         stage("format", "cargo --locked fmt --all --check"),
         stage("lints", "cargo clippy --locked --workspace --all-targets -- -D warnings"),
+        // A client's view of the map: no other stage builds it.
+        stage("features", "cargo check --locked --package raft-kv --no-default-features"),
         documentation,
         stage("tests", &test_command),
         stage("scenarios", &format!("{simulator} run --twice")),
