@@ -1,4 +1,6 @@
 //! Encodes commands, queries and answers (`proto/kv.proto`) and decodes them. Bytes that cannot be decoded give none.
+//!
+//! Each type has one table, from which both directions follow: the type on the left, its form on the wire on the right.
 
 use crate::command::{
     Answer, Command, Compare, Event, EventKind, KeyRange, KeyValue, Query, Refusal, Relation, Response, Target, Txn,
@@ -8,303 +10,255 @@ use bytes::Bytes;
 use prost::Message;
 use raft_proto::wire::kv;
 
-impl Command {
-    /// Encodes.
-    pub fn encode(self) -> Bytes {
-        use kv::kv_command::Kind;
-        let kind = match self {
-            Self::Put { key, value, ttl_ms } => Kind::Put(kv::Put { key, value, ttl_ms }),
-            Self::Delete { key } => Kind::Delete(kv::Delete { key }),
-            Self::Cas { key, expected, value } => Kind::Cas(kv::Cas { key, expected, value }),
-            Self::Txn(txn) => Kind::Txn(txn_to_wire(txn)),
-            Self::Expire { keys } => {
-                let expiry = |(key, modified_revision)| kv::Expiry { key, modified_revision };
-                Kind::Expire(kv::Expire { keys: keys.into_iter().map(expiry).collect() })
-            }
-        };
-        kv::KvCommand { kind: Some(kind) }.encode_to_vec().into()
+/// A type with another form on the wire. None: the form is incomplete or of another version.
+pub(crate) trait Wire: Sized {
+    type Form;
+    fn to_wire(self) -> Self::Form;
+    fn from_wire(form: Self::Form) -> Option<Self>;
+}
+
+impl<T: Wire> Wire for Option<T> {
+    type Form = Option<T::Form>;
+
+    fn to_wire(self) -> Self::Form {
+        self.map(T::to_wire)
     }
 
-    /// Decodes; none if these bytes are not a command.
-    pub fn decode(bytes: &Bytes) -> Option<Self> {
-        use kv::kv_command::Kind;
-        Some(match kv::KvCommand::decode(bytes.clone()).ok()?.kind? {
-            Kind::Put(kv::Put { key, value, ttl_ms }) => Self::Put { key, value, ttl_ms },
-            Kind::Delete(kv::Delete { key }) => Self::Delete { key },
-            Kind::Cas(kv::Cas { key, expected, value }) => Self::Cas { key, expected, value },
-            Kind::Txn(txn) => Self::Txn(txn_from_wire(txn)?),
-            Kind::Expire(expire) => {
-                let key = |expiry: kv::Expiry| (expiry.key, expiry.modified_revision);
-                Self::Expire { keys: expire.keys.into_iter().map(key).collect() }
-            }
+    fn from_wire(form: Self::Form) -> Option<Self> {
+        Some(match form {
+            Some(form) => Some(T::from_wire(form)?),
+            None => None,
         })
     }
 }
 
-fn txn_to_wire(txn: Txn) -> kv::Txn {
-    use kv::compare::Target as T;
-    use kv::txn_op::Kind;
-    let compare = |compare: Compare| {
-        let relation = match compare.relation {
-            Relation::Equal => kv::Relation::Equal,
-            Relation::NotEqual => kv::Relation::NotEqual,
-            Relation::Less => kv::Relation::Less,
-            Relation::Greater => kv::Relation::Greater,
-        };
-        let target = match compare.target {
-            Target::Value(value) => T::Value(value),
-            Target::Version(number) => T::Version(number),
-            Target::Created(number) => T::CreatedRevision(number),
-            Target::Modified(number) => T::ModifiedRevision(number),
-        };
-        kv::Compare { key: compare.key, relation: relation.into(), target: Some(target) }
-    };
-    let op = |op| {
-        let kind = match op {
-            TxnOp::Put { key, value, ttl_ms } => Kind::Put(kv::Put { key, value, ttl_ms }),
-            TxnOp::Delete { key } => Kind::Delete(kv::Delete { key }),
-            TxnOp::Get { key } => Kind::Get(kv::Get { key }),
-        };
-        kv::TxnOp { kind: Some(kind) }
-    };
-    kv::Txn {
-        compares: txn.compares.into_iter().map(compare).collect(),
-        success: txn.success.into_iter().map(op).collect(),
-        failure: txn.failure.into_iter().map(op).collect(),
+impl<T: Wire> Wire for Vec<T> {
+    type Form = Vec<T::Form>;
+
+    fn to_wire(self) -> Self::Form {
+        self.into_iter().map(T::to_wire).collect()
+    }
+
+    fn from_wire(form: Self::Form) -> Option<Self> {
+        form.into_iter().map(T::from_wire).collect()
     }
 }
 
-fn txn_from_wire(txn: kv::Txn) -> Option<Txn> {
-    use kv::compare::Target as T;
-    use kv::txn_op::Kind;
-    let compare = |compare: kv::Compare| {
-        let relation = match kv::Relation::try_from(compare.relation).ok()? {
-            kv::Relation::Equal => Relation::Equal,
-            kv::Relation::NotEqual => Relation::NotEqual,
-            kv::Relation::Less => Relation::Less,
-            kv::Relation::Greater => Relation::Greater,
-        };
-        let target = match compare.target? {
-            T::Value(value) => Target::Value(value),
-            T::Version(number) => Target::Version(number),
-            T::CreatedRevision(number) => Target::Created(number),
-            T::ModifiedRevision(number) => Target::Modified(number),
-        };
-        Some(Compare { key: compare.key, relation, target })
+/// A message of fields. Those after `with` have another form themselves.
+macro_rules! fields {
+    ($type:ident $ours:tt = $form:ident $theirs:tt $(with $($field:ident),+)?) => {
+        impl Wire for $type {
+            type Form = kv::$form;
+
+            fn to_wire(self) -> Self::Form {
+                let Self $ours = self;
+                $($(let $field = $field.to_wire();)+)?
+                kv::$form $theirs
+            }
+
+            fn from_wire(form: Self::Form) -> Option<Self> {
+                let kv::$form $theirs = form;
+                $($(let $field = Wire::from_wire($field)?;)+)?
+                Some(Self $ours)
+            }
+        }
     };
-    let op = |op: kv::TxnOp| {
-        Some(match op.kind? {
-            Kind::Put(kv::Put { key, value, ttl_ms }) => TxnOp::Put { key, value, ttl_ms },
-            Kind::Delete(kv::Delete { key }) => TxnOp::Delete { key },
-            Kind::Get(kv::Get { key }) => TxnOp::Get { key },
-        })
+}
+
+/// One of several kinds, a line each, alone or in a message. The field after `with` has another form itself.
+macro_rules! kinds {
+    (
+        @ $type:ident, $form:ty, $wrap:expr, $unwrap:expr, $module:ident::$kinds:ident:
+        $($ours:ident $left:tt = $theirs:ident $right:tt $(with $field:ident)?;)+
+    ) => {
+        impl Wire for $type {
+            type Form = $form;
+
+            fn to_wire(self) -> Self::Form {
+                let wrap = $wrap;
+                wrap(Some(match self {
+                    $(Self::$ours $left => {
+                        $(let $field = $field.to_wire();)?
+                        kv::$module::$kinds::$theirs $right
+                    })+
+                }))
+            }
+
+            fn from_wire(form: Self::Form) -> Option<Self> {
+                let unwrap = $unwrap;
+                Some(match unwrap(form)? {
+                    $(kv::$module::$kinds::$theirs $right => {
+                        $(let $field = Wire::from_wire($field)?;)?
+                        Self::$ours $left
+                    })+
+                })
+            }
+        }
     };
-    Some(Txn {
-        compares: txn.compares.into_iter().map(compare).collect::<Option<_>>()?,
-        success: txn.success.into_iter().map(op).collect::<Option<_>>()?,
-        failure: txn.failure.into_iter().map(op).collect::<Option<_>>()?,
-    })
-}
-
-impl Response {
-    /// Encodes.
-    pub fn encode(self) -> Bytes {
-        use kv::kv_response::Kind;
-        let kind = match self {
-            Self::Put { revision } => Kind::Put(kv::PutResponse { revision }),
-            Self::Delete { revision, existed } => Kind::Delete(kv::DeleteResponse { revision, existed }),
-            Self::Cas { swapped, revision, actual } => Kind::Cas(kv::CasResponse { swapped, revision, actual }),
-            Self::Txn { succeeded, revision, results } => {
-                let results = results.into_iter().map(result_to_wire).collect();
-                Kind::Txn(kv::TxnResponse { succeeded, revision, results })
-            }
-            Self::Expire { revision, removed } => Kind::Expire(kv::ExpireResponse { revision, removed }),
-            Self::Refused(refusal) => Kind::Refused(
-                match refusal {
-                    Refusal::TooMany => kv::Refusal::TooMany,
-                    Refusal::DuplicateKey => kv::Refusal::DuplicateKey,
-                    Refusal::AnswerTooLarge => kv::Refusal::AnswerTooLarge,
-                }
-                .into(),
-            ),
-            Self::Malformed => Kind::Malformed(kv::Malformed {}),
-        };
-        kv::KvResponse { kind: Some(kind) }.encode_to_vec().into()
-    }
-
-    /// Decodes; none if these bytes are not a response.
-    pub fn decode(bytes: &Bytes) -> Option<Self> {
-        use kv::kv_response::Kind;
-        Some(match kv::KvResponse::decode(bytes.clone()).ok()?.kind? {
-            Kind::Put(kv::PutResponse { revision }) => Self::Put { revision },
-            Kind::Delete(kv::DeleteResponse { revision, existed }) => Self::Delete { revision, existed },
-            Kind::Cas(kv::CasResponse { swapped, revision, actual }) => Self::Cas { swapped, revision, actual },
-            Kind::Txn(kv::TxnResponse { succeeded, revision, results }) => {
-                let results = results.into_iter().map(result_from_wire).collect::<Option<_>>()?;
-                Self::Txn { succeeded, revision, results }
-            }
-            Kind::Expire(kv::ExpireResponse { revision, removed }) => Self::Expire { revision, removed },
-            Kind::Refused(refusal) => Self::Refused(match kv::Refusal::try_from(refusal).ok()? {
-                kv::Refusal::TooMany => Refusal::TooMany,
-                kv::Refusal::DuplicateKey => Refusal::DuplicateKey,
-                kv::Refusal::AnswerTooLarge => Refusal::AnswerTooLarge,
-                kv::Refusal::Unspecified => return None,
-            }),
-            Kind::Malformed(kv::Malformed {}) => Self::Malformed,
-        })
-    }
-}
-
-fn result_to_wire(result: TxnResult) -> kv::TxnResult {
-    use kv::txn_result::Kind;
-    let kind = match result {
-        TxnResult::Put => Kind::Put(kv::PutResult {}),
-        TxnResult::Delete { existed } => Kind::Delete(kv::DeleteResult { existed }),
-        TxnResult::Got(read) => Kind::Get(kv::GetResult { entry: read.map(entry_to_wire) }),
+    ($type:ident = $message:ident { $module:ident::$kinds:ident }: $($lines:tt)+) => {
+        kinds! {
+            @ $type, kv::$message, |kind| kv::$message { kind }, |form: kv::$message| form.kind, $module::$kinds: $($lines)+
+        }
     };
-    kv::TxnResult { kind: Some(kind) }
-}
-
-fn result_from_wire(result: kv::TxnResult) -> Option<TxnResult> {
-    use kv::txn_result::Kind;
-    Some(match result.kind? {
-        Kind::Put(kv::PutResult {}) => TxnResult::Put,
-        Kind::Delete(kv::DeleteResult { existed }) => TxnResult::Delete { existed },
-        Kind::Get(kv::GetResult { entry }) => TxnResult::Got(entry.map(entry_from_wire)),
-    })
-}
-
-impl Query {
-    /// Encodes.
-    pub fn encode(self) -> Bytes {
-        use kv::kv_query::Kind;
-        let kind = match self {
-            Self::Get { key } => Kind::Get(kv::Get { key }),
-            Self::Range { range: KeyRange { start, end }, limit, max_bytes } => {
-                Kind::Range(kv::Range { start, end, limit, max_bytes })
-            }
-            Self::Watch(Watch { range: KeyRange { start, end }, from, begun }) => {
-                Kind::Watch(kv::Watch { start, end, from, begun })
-            }
-        };
-        kv::KvQuery { kind: Some(kind) }.encode_to_vec().into()
-    }
-
-    /// Decodes; none if these bytes are not a query.
-    pub fn decode(bytes: &Bytes) -> Option<Self> {
-        use kv::kv_query::Kind;
-        Some(match kv::KvQuery::decode(bytes.clone()).ok()?.kind? {
-            Kind::Get(kv::Get { key }) => Self::Get { key },
-            Kind::Range(kv::Range { start, end, limit, max_bytes }) => {
-                Self::Range { range: KeyRange { start, end }, limit, max_bytes }
-            }
-            Kind::Watch(kv::Watch { start, end, from, begun }) => {
-                Self::Watch(Watch { range: KeyRange { start, end }, from, begun })
-            }
-        })
-    }
-}
-
-impl Answer {
-    /// Encodes.
-    pub fn encode(self) -> Bytes {
-        use kv::kv_answer::Kind;
-        let kind = match self {
-            Self::Got { value, modified_revision, revision } => {
-                Kind::Got(kv::Got { value, modified_revision, revision })
-            }
-            Self::Ranged { entries, more, revision } => {
-                let entries = entries.into_iter().map(entry_to_wire).collect();
-                Kind::Ranged(kv::Ranged { entries, more, revision })
-            }
-            Self::Changes { events, through } => {
-                Kind::Changes(kv::Changes { events: events.into_iter().map(event_to_wire).collect(), through })
-            }
-            Self::Compacted { oldest, revision } => Kind::Compacted(kv::Compacted { oldest, revision }),
-            Self::Malformed => Kind::Malformed(kv::Malformed {}),
-        };
-        kv::KvAnswer { kind: Some(kind) }.encode_to_vec().into()
-    }
-
-    /// Decodes; none if these bytes are not an answer.
-    pub fn decode(bytes: &Bytes) -> Option<Self> {
-        use kv::kv_answer::Kind;
-        Some(match kv::KvAnswer::decode(bytes.clone()).ok()?.kind? {
-            Kind::Got(kv::Got { value, modified_revision, revision }) => {
-                Self::Got { value, modified_revision, revision }
-            }
-            Kind::Ranged(kv::Ranged { entries, more, revision }) => {
-                Self::Ranged { entries: entries.into_iter().map(entry_from_wire).collect(), more, revision }
-            }
-            Kind::Changes(kv::Changes { events, through }) => {
-                Self::Changes { events: events.into_iter().map(event_from_wire).collect::<Option<_>>()?, through }
-            }
-            Kind::Compacted(kv::Compacted { oldest, revision }) => Self::Compacted { oldest, revision },
-            Kind::Malformed(kv::Malformed {}) => Self::Malformed,
-        })
-    }
-}
-
-pub(crate) fn entry_to_wire(KeyValue { key, value }: KeyValue) -> kv::KvEntry {
-    let Value { data, created_revision, modified_revision, version, ttl_ms } = value;
-    kv::KvEntry { key, value: data, created_revision, modified_revision, version, ttl_ms }
-}
-
-pub(crate) fn entry_from_wire(entry: kv::KvEntry) -> KeyValue {
-    let kv::KvEntry { key, value: data, created_revision, modified_revision, version, ttl_ms } = entry;
-    KeyValue { key, value: Value { data, created_revision, modified_revision, version, ttl_ms } }
-}
-
-pub(crate) fn event_to_wire(event: Event) -> kv::KvEvent {
-    use kv::kv_event::Kind;
-    let Event { key, revision, previous_revision, kind } = event;
-    let kind = match kind {
-        EventKind::Put(value) => Kind::Put(entry_to_wire(KeyValue { key: Bytes::new(), value })),
-        EventKind::Delete => Kind::Deleted(kv::Deleted {}),
-        EventKind::Expire => Kind::Expired(kv::Expired {}),
+    ($type:ident = $module:ident::$kinds:ident: $($lines:tt)+) => {
+        kinds! { @ $type, Option<kv::$module::$kinds>, |kind| kind, |form: Self::Form| form, $module::$kinds: $($lines)+ }
     };
-    kv::KvEvent { key, revision, previous_revision, kind: Some(kind) }
 }
 
-/// None if it has no kind.
-pub(crate) fn event_from_wire(event: kv::KvEvent) -> Option<Event> {
-    use kv::kv_event::Kind;
-    let kv::KvEvent { key, revision, previous_revision, kind } = event;
-    let kind = match kind? {
-        Kind::Put(entry) => EventKind::Put(entry_from_wire(entry).value),
-        Kind::Deleted(kv::Deleted {}) => EventKind::Delete,
-        Kind::Expired(kv::Expired {}) => EventKind::Expire,
+/// A type without fields, as the number of an enumeration.
+macro_rules! numbers {
+    ($type:ident: $($name:ident),+) => {
+        impl Wire for $type {
+            type Form = i32;
+
+            fn to_wire(self) -> i32 {
+                match self { $(Self::$name => kv::$type::$name,)+ }.into()
+            }
+
+            fn from_wire(form: i32) -> Option<Self> {
+                let form = kv::$type::try_from(form).ok()?;
+                [$((kv::$type::$name, Self::$name)),+].into_iter().find_map(|(number, name)| (number == form).then_some(name))
+            }
+        }
     };
-    Some(Event { key, revision, previous_revision, kind })
+}
+
+/// A whole message, as bytes.
+macro_rules! messages {
+    ($($type:ident),+) => {
+        $(impl $type {
+            /// Encodes.
+            pub fn encode(self) -> Bytes {
+                self.to_wire().encode_to_vec().into()
+            }
+
+            /// Decodes; none if these bytes are something else.
+            pub fn decode(bytes: &Bytes) -> Option<Self> {
+                Self::from_wire(Message::decode(bytes.clone()).ok()?)
+            }
+        })+
+    };
+}
+
+messages!(Command, Response, Query, Answer);
+
+kinds! { Command = KvCommand { kv_command::Kind }:
+    Put { key, value, ttl_ms } = Put(kv::Put { key, value, ttl_ms });
+    Delete { key } = Delete(kv::Delete { key });
+    Cas { key, expected, value } = Cas(kv::Cas { key, expected, value });
+    Txn(txn) = Txn(txn) with txn;
+    Expire { keys } = Expire(kv::Expire { keys }) with keys;
+}
+
+kinds! { Response = KvResponse { kv_response::Kind }:
+    Put { revision } = Put(kv::PutResponse { revision });
+    Delete { revision, existed } = Delete(kv::DeleteResponse { revision, existed });
+    Cas { swapped, revision, actual } = Cas(kv::CasResponse { swapped, revision, actual });
+    Txn { succeeded, revision, results } = Txn(kv::TxnResponse { succeeded, revision, results }) with results;
+    Expire { revision, removed } = Expire(kv::ExpireResponse { revision, removed });
+    Refused(refusal) = Refused(refusal) with refusal;
+    Malformed {} = Malformed(kv::Malformed {});
+}
+
+kinds! { Query = KvQuery { kv_query::Kind }:
+    Get { key } = Get(kv::Get { key });
+    Range { range: KeyRange { start, end }, limit, max_bytes } = Range(kv::Range { start, end, limit, max_bytes });
+    Watch(watch) = Watch(watch) with watch;
+}
+
+kinds! { Answer = KvAnswer { kv_answer::Kind }:
+    Got { value, modified_revision, revision } = Got(kv::Got { value, modified_revision, revision });
+    Ranged { entries, more, revision } = Ranged(kv::Ranged { entries, more, revision }) with entries;
+    Changes { events, through } = Changes(kv::Changes { events, through }) with events;
+    Compacted { oldest, revision } = Compacted(kv::Compacted { oldest, revision });
+    Malformed {} = Malformed(kv::Malformed {});
+}
+
+kinds! { TxnOp = TxnOp { txn_op::Kind }:
+    Put { key, value, ttl_ms } = Put(kv::Put { key, value, ttl_ms });
+    Delete { key } = Delete(kv::Delete { key });
+    Get { key } = Get(kv::Get { key });
+}
+
+kinds! { TxnResult = TxnResult { txn_result::Kind }:
+    Put {} = Put(kv::PutResult {});
+    Delete { existed } = Delete(kv::DeleteResult { existed });
+    Got(entry) = Get(kv::GetResult { entry }) with entry;
+}
+
+kinds! { Target = compare::Target:
+    Value(value) = Value(value);
+    Version(number) = Version(number);
+    Created(number) = CreatedRevision(number);
+    Modified(number) = ModifiedRevision(number);
+}
+
+kinds! { EventKind = kv_event::Kind:
+    Put(value) = Put(value) with value;
+    Delete {} = Deleted(kv::Deleted {});
+    Expire {} = Expired(kv::Expired {});
+}
+
+numbers!(Relation: Equal, NotEqual, Less, Greater);
+numbers!(Refusal: TooMany, DuplicateKey, AnswerTooLarge);
+
+fields!(Txn { compares, success, failure } = Txn { compares, success, failure } with compares, success, failure);
+fields!(Compare { key, relation, target } = Compare { key, relation, target } with relation, target);
+fields!(Watch { range: KeyRange { start, end }, from, begun } = Watch { start, end, from, begun });
+fields!(
+    KeyValue { key, value: Value { data, created_revision, modified_revision, version, ttl_ms } } =
+        KvEntry { key, value: data, created_revision, modified_revision, version, ttl_ms }
+);
+fields!(Event { key, revision, previous_revision, kind } = KvEvent { key, revision, previous_revision, kind } with kind);
+
+impl Wire for Value {
+    /// Without the key.
+    type Form = kv::KvEntry;
+
+    fn to_wire(self) -> kv::KvEntry {
+        KeyValue { key: Bytes::new(), value: self }.to_wire()
+    }
+
+    fn from_wire(form: kv::KvEntry) -> Option<Self> {
+        KeyValue::from_wire(form).map(|entry| entry.value)
+    }
+}
+
+impl Wire for (Bytes, u64) {
+    type Form = kv::Expiry;
+
+    fn to_wire(self) -> kv::Expiry {
+        kv::Expiry { key: self.0, modified_revision: self.1 }
+    }
+
+    fn from_wire(form: kv::Expiry) -> Option<Self> {
+        Some((form.key, form.modified_revision))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
     fn entry() -> KeyValue {
-        let value = Value { data: bytes("v"), created_revision: 1, modified_revision: 3, version: 2, ttl_ms: 10 };
-        KeyValue { key: bytes("k"), value }
+        let value = Value { data: "v".into(), created_revision: 1, modified_revision: 3, version: 2, ttl_ms: 10 };
+        KeyValue { key: "k".into(), value }
     }
 
     #[test]
     fn everything_reads_back() {
-        let put = TxnOp::Put { key: bytes("k"), value: bytes("v"), ttl_ms: 1 };
+        let put = TxnOp::Put { key: "k".into(), value: "v".into(), ttl_ms: 1 };
         let relations = [Relation::Equal, Relation::NotEqual, Relation::Less, Relation::Greater];
-        let targets = [Target::Value(bytes("v")), Target::Version(1), Target::Created(2), Target::Modified(3)];
+        let targets = [Target::Value("v".into()), Target::Version(1), Target::Created(2), Target::Modified(3)];
         let compares = relations.into_iter().zip(targets);
-        let compares = compares.map(|(relation, target)| Compare { key: bytes("k"), relation, target }).collect();
-        let success = vec![put, TxnOp::Delete { key: bytes("d") }];
-        let txn = Txn { compares, success, failure: vec![TxnOp::Get { key: bytes("g") }] };
+        let compares = compares.map(|(relation, target)| Compare { key: "k".into(), relation, target }).collect();
+        let success = vec![put, TxnOp::Delete { key: "d".into() }];
+        let txn = Txn { compares, success, failure: vec![TxnOp::Get { key: "g".into() }] };
         let commands = [
-            Command::Put { key: bytes("k"), value: bytes(""), ttl_ms: u64::MAX },
+            Command::Put { key: "k".into(), value: "".into(), ttl_ms: u64::MAX },
             Command::Txn(txn),
             Command::Txn(Txn::default()),
-            Command::Expire { keys: vec![(bytes("k"), 1), (bytes(""), 2)] },
+            Command::Expire { keys: vec![("k".into(), 1), ("".into(), 2)] },
         ];
         for command in commands {
             assert_eq!(Command::decode(&command.clone().encode()), Some(command));
@@ -320,12 +274,12 @@ mod tests {
         for response in refusals.into_iter().chain([txn, Response::Expire { revision: 1, removed: 2 }]) {
             assert_eq!(Response::decode(&response.clone().encode()), Some(response));
         }
-        let range = KeyRange { start: bytes("a"), end: Some(bytes("")) };
+        let range = KeyRange { start: "a".into(), end: Some("".into()) };
         let watch = Watch { range: KeyRange::default(), from: 7, begun: true };
         for query in [Query::Range { range, limit: 1, max_bytes: 2 }, Query::Watch(watch)] {
             assert_eq!(Query::decode(&query.clone().encode()), Some(query));
         }
-        let event = |kind| Event { key: bytes("k"), revision: 3, previous_revision: 1, kind };
+        let event = |kind| Event { key: "k".into(), revision: 3, previous_revision: 1, kind };
         let events = vec![event(EventKind::Put(entry().value)), event(EventKind::Delete), event(EventKind::Expire)];
         let answers = [
             Answer::Ranged { entries: vec![entry()], more: true, revision: 4 },
@@ -340,7 +294,7 @@ mod tests {
     #[test]
     fn an_unknown_part_makes_the_whole_command_malformed() {
         let unknown = |relation, target| {
-            let compare = kv::Compare { key: bytes("k"), relation, target };
+            let compare = kv::Compare { key: "k".into(), relation, target };
             let txn = kv::Txn { compares: vec![compare], ..kv::Txn::default() };
             kv::KvCommand { kind: Some(kv::kv_command::Kind::Txn(txn)) }.encode_to_vec().into()
         };

@@ -98,51 +98,47 @@ mod tests {
     use crate::command::{KeyRange, KeyValue, Txn, TxnOp};
     use proptest::prelude::*;
 
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
-
     fn apply(map: &mut KvMap, command: Command) -> Option<Response> {
         Response::decode(&map.apply(EntryId::new(1, 1), &command.encode()))
     }
 
     fn get(map: &KvMap, key: &'static str) -> Option<Answer> {
-        Answer::decode(&map.query(&Query::Get { key: bytes(key) }.encode()))
+        Answer::decode(&map.query(&Query::Get { key: key.into() }.encode()))
     }
 
     #[test]
     fn commands_are_executed_and_answered() {
         let mut map = KvMap::new();
-        let cas = |expected: Option<&'static str>, value| Command::Cas {
-            key: bytes("k"),
-            expected: expected.map(bytes),
-            value: bytes(value),
+        let cas = |expected: Option<&'static str>, value: &'static str| Command::Cas {
+            key: "k".into(),
+            expected: expected.map(Bytes::from),
+            value: value.into(),
         };
-        let put = Command::Put { key: bytes("k"), value: bytes("a"), ttl_ms: 0 };
-        let txn = Txn { success: vec![TxnOp::Delete { key: bytes("k") }], ..Txn::default() };
+        let put = Command::Put { key: "k".into(), value: "a".into(), ttl_ms: 0 };
+        let txn = Txn { success: vec![TxnOp::Delete { key: "k".into() }], ..Txn::default() };
         let results = vec![crate::command::TxnResult::Delete { existed: true }];
         let steps = [
             (put, Response::Put { revision: 1 }),
-            (cas(None, "b"), Response::Cas { swapped: false, revision: 1, actual: Some(bytes("a")) }),
-            (cas(Some("a"), ""), Response::Cas { swapped: true, revision: 2, actual: Some(bytes("a")) }),
-            (cas(None, "c"), Response::Cas { swapped: false, revision: 2, actual: Some(bytes("")) }),
-            (Command::Delete { key: bytes("k") }, Response::Delete { revision: 3, existed: true }),
-            (Command::Delete { key: bytes("k") }, Response::Delete { revision: 3, existed: false }),
+            (cas(None, "b"), Response::Cas { swapped: false, revision: 1, actual: Some("a".into()) }),
+            (cas(Some("a"), ""), Response::Cas { swapped: true, revision: 2, actual: Some("a".into()) }),
+            (cas(None, "c"), Response::Cas { swapped: false, revision: 2, actual: Some("".into()) }),
+            (Command::Delete { key: "k".into() }, Response::Delete { revision: 3, existed: true }),
+            (Command::Delete { key: "k".into() }, Response::Delete { revision: 3, existed: false }),
             (cas(Some(""), "d"), Response::Cas { swapped: false, revision: 3, actual: None }),
             (cas(None, "e"), Response::Cas { swapped: true, revision: 4, actual: None }),
             (Command::Txn(txn), Response::Txn { succeeded: true, revision: 5, results }),
             (cas(None, "e"), Response::Cas { swapped: true, revision: 6, actual: None }),
-            (Command::Expire { keys: vec![(bytes("k"), 6)] }, Response::Expire { revision: 6, removed: 0 }),
+            (Command::Expire { keys: vec![("k".into(), 6)] }, Response::Expire { revision: 6, removed: 0 }),
         ];
         for (command, expected) in steps {
             assert_eq!(apply(&mut map, command.clone()), Some(expected), "{command:?}");
         }
-        let here = Answer::Got { value: Some(bytes("e")), modified_revision: 6, revision: 6 };
+        let here = Answer::Got { value: Some("e".into()), modified_revision: 6, revision: 6 };
         assert_eq!(get(&map, "k"), Some(here));
         assert_eq!(get(&map, "gone"), Some(Answer::Got { value: None, modified_revision: 0, revision: 6 }));
         let range = Query::Range { range: KeyRange::default(), limit: 0, max_bytes: 0 };
         let value = map.get(b"k").expect("it is there").clone();
-        let all = Answer::Ranged { entries: vec![KeyValue { key: bytes("k"), value }], more: false, revision: 6 };
+        let all = Answer::Ranged { entries: vec![KeyValue { key: "k".into(), value }], more: false, revision: 6 };
         assert_eq!(Answer::decode(&map.query(&range.encode())), Some(all));
     }
 
@@ -152,7 +148,7 @@ mod tests {
         map.put_for(b"a", b"", 50);
         map.put(b"ever", b"");
         map.put_for(b"b", b"", 70);
-        let name = |number, name| TimerName { number, name: bytes(name) };
+        let name = |number, name: &'static str| TimerName { number, name: name.into() };
         let timer = |number, key, ms| Timer { name: name(number, key), after: Duration::from_millis(ms) };
         assert_eq!(map.timers(0), [timer(1, "a", 50), timer(3, "b", 70)]);
         assert_eq!(map.timers(1), [timer(3, "b", 70)]);

@@ -6,7 +6,7 @@
 
 use super::window::Window;
 use super::{Entries, KvMap, WindowLimits};
-use crate::codec::{entry_from_wire, entry_to_wire, event_from_wire, event_to_wire};
+use crate::codec::Wire;
 use crate::command::{Event, EventKind, KeyValue, Value};
 use bytes::{Buf, Bytes, BytesMut};
 use prost::Message;
@@ -75,7 +75,7 @@ impl MapSnapshot {
                 let after = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(&**after));
                 match self.map.entries().range::<[u8], _>((after, Bound::Unbounded)).next() {
                     Some((key, value)) => {
-                        part.entries.push(entry_to_wire(KeyValue { key: key.clone(), value: value.clone() }));
+                        part.entries.push(KeyValue { key: key.clone(), value: value.clone() }.to_wire());
                         Part::Entry(Some(key.clone()))
                     }
                     None => Part::Revision(0),
@@ -83,8 +83,7 @@ impl MapSnapshot {
             }
             Part::Revision(from) => match self.map.window().from(from).next() {
                 Some((revision, events)) => {
-                    let events = events.iter().cloned().map(event_to_wire).collect();
-                    part.revisions.push(kv::KvRevision { events });
+                    part.revisions.push(kv::KvRevision { events: events.to_vec().to_wire() });
                     Part::Revision(revision.saturating_add(1))
                 }
                 None => {
@@ -199,7 +198,8 @@ fn entries(fields: &mut Bytes, revision: u64) -> Result<Entries, SnapshotError> 
     let mut entries = Entries::new_sync();
     let mut last: Option<Bytes> = None;
     while let Some(entry) = element(fields, TAG_ENTRY)? {
-        let KeyValue { key, value } = copied(entry_from_wire(entry));
+        let entry = KeyValue::from_wire(entry).ok_or_else(|| malformed("an entry is incomplete"))?;
+        let KeyValue { key, value } = copied(entry);
         if last.as_ref().is_some_and(|last| *last >= key) {
             return Err(malformed("entries do not ascend strictly by key"));
         }
@@ -224,8 +224,8 @@ fn check(value: &Value, revision: u64) -> Result<(), SnapshotError> {
 fn window(fields: &mut Bytes, revision: u64, limits: WindowLimits) -> Result<Window, SnapshotError> {
     let mut revisions: Vec<Vec<Event>> = Vec::new();
     while let Some(kv::KvRevision { events }) = element(fields, TAG_REVISIONS)? {
-        let events = events.into_iter().map(|event| event_from_wire(event).map(copied_event));
-        revisions.push(events.collect::<Option<_>>().ok_or_else(|| malformed("an event has no kind"))?);
+        let events = Vec::from_wire(events).ok_or_else(|| malformed("an event has no kind"))?;
+        revisions.push(events.into_iter().map(copied_event).collect());
     }
     let count = revisions.len() as u64;
     if count > revision || (count == 0 && revision > 0) {

@@ -89,22 +89,17 @@ impl TxnOp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-
-    fn bytes(text: &'static str) -> Bytes {
-        Bytes::from_static(text.as_bytes())
-    }
 
     fn put(key: &'static str, value: &'static str) -> TxnOp {
-        TxnOp::Put { key: bytes(key), value: bytes(value), ttl_ms: 0 }
+        TxnOp::Put { key: key.into(), value: value.into(), ttl_ms: 0 }
     }
 
     fn delete(key: &'static str) -> TxnOp {
-        TxnOp::Delete { key: bytes(key) }
+        TxnOp::Delete { key: key.into() }
     }
 
     fn get(key: &'static str) -> TxnOp {
-        TxnOp::Get { key: bytes(key) }
+        TxnOp::Get { key: key.into() }
     }
 
     fn unless_absent(key: &'static str, success: Vec<TxnOp>, failure: Vec<TxnOp>) -> Txn {
@@ -117,14 +112,15 @@ mod tests {
         map.put(b"other", b"");
         map.put(b"k", b"a");
         map.put(b"k", b"b");
-        let found = [(Target::Value(bytes("b")), Target::Value(bytes("a")), Target::Value(bytes("b\0")))];
+        let found = [(Target::Value("b".into()), Target::Value("a".into()), Target::Value("b\0".into()))];
         let numbers = [
             (Target::Version(2), Target::Version(1), Target::Version(3)),
             (Target::Created(2), Target::Created(1), Target::Created(3)),
             (Target::Modified(3), Target::Modified(2), Target::Modified(4)),
         ];
-        let holds =
-            |key, relation, target: &Target| Compare { key: bytes(key), relation, target: target.clone() }.holds(&map);
+        let holds = |key: &'static str, relation, target: &Target| {
+            Compare { key: key.into(), relation, target: target.clone() }.holds(&map)
+        };
         let relations = [Relation::Equal, Relation::NotEqual, Relation::Less, Relation::Greater];
         for (equal, below, above) in found.iter().chain(&numbers) {
             let of = |target| relations.map(|relation| holds("k", relation, target));
@@ -146,14 +142,14 @@ mod tests {
         map.put(b"a", b"1");
         let txn =
             unless_absent("b", vec![get("a"), put("b", "2"), get("b"), delete("a"), get("a"), delete("gone")], vec![]);
-        let value = |data, created, modified| Value {
-            data: bytes(data),
+        let value = |data: &'static str, created, modified| Value {
+            data: data.into(),
             created_revision: created,
             modified_revision: modified,
             version: 1,
             ttl_ms: 0,
         };
-        let got = |key, value| TxnResult::Got(Some(KeyValue { key: bytes(key), value }));
+        let got = |key: &'static str, value| TxnResult::Got(Some(KeyValue { key: key.into(), value }));
         let results = vec![
             got("a", value("1", 1, 1)),
             TxnResult::Put,

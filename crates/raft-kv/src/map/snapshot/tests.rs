@@ -82,10 +82,10 @@ fn what_a_map_would_not_write_is_refused_and_changes_nothing() {
         ttl_ms: 0,
     };
     let entry = |key: &'static [u8], created, modified, version| {
-        entry_to_wire(KeyValue { key: Bytes::from_static(key), value: value(created, modified, version) })
+        KeyValue { key: Bytes::from_static(key), value: value(created, modified, version) }.to_wire()
     };
     let event = |key: &'static [u8], revision, previous_revision, kind| {
-        event_to_wire(Event { key: Bytes::from_static(key), revision, previous_revision, kind })
+        Event { key: Bytes::from_static(key), revision, previous_revision, kind }.to_wire()
     };
     let delete = |revision, previous| event(b"k", revision, previous, EventKind::Delete);
     let at = |events| kv::KvRevision { events };
