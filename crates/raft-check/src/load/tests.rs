@@ -49,80 +49,61 @@ fn findings(records: &[Record], last: &Record) -> Vec<String> {
 }
 
 #[test]
-fn a_correct_history_has_no_findings() {
-    let history =
-        [put(1, "a", 1), cas(2, Some("a"), "b", true, 2), cas(3, Some("a"), "c", false, 2), get(4, Some("b"), 2)];
-    assert_eq!(findings(&history, &get(9, Some("b"), 2)), [""; 0]);
-    let report = check(&history, &[get(9, Some("b"), 2)], 1000);
-    assert_eq!(report.to_string(), "4 operations, 0 lost, 0 applied twice, linearizable");
-    assert_eq!(findings(&[put(1, "a", 1), delete(2, true, 2), delete(3, false, 2)], &get(9, None, 0)), [""; 0]);
-    assert_eq!(findings(&[], &get(9, None, 0)), [""; 0]);
-}
-
-#[test]
-fn an_operation_of_unknown_outcome_can_explain_a_read() {
-    let late_put = unknown(2, Op::Put, OpValue::Value("b".into()));
-    assert_eq!(findings(&[put(1, "a", 1), late_put], &get(9, Some("b"), 2)), [""; 0]);
-    let late_delete = unknown(2, Op::Delete, OpValue::Null);
-    assert_eq!(findings(&[put(1, "a", 1), late_delete.clone()], &get(9, None, 0)), [""; 0]);
-    assert_eq!(findings(&[put(1, "a", 1), late_delete], &get(9, Some("a"), 1)), [""; 0]);
-}
-
-#[test]
-fn a_lost_write_is_found() {
-    let history = [put(1, "a", 1), put(2, "b", 2)];
-    for last in [get(9, Some("a"), 1), get(9, None, 0)] {
-        assert_eq!(findings(&history, &last), ["lost", "not linearizable"], "{last:?}");
-    }
-    let swapped = [put(1, "a", 1), cas(2, Some("a"), "b", true, 2)];
-    assert_eq!(findings(&swapped, &get(9, Some("a"), 1)), ["lost", "not linearizable"]);
-    let deleted = [put(1, "a", 1), delete(2, true, 2)];
-    assert_eq!(findings(&deleted, &get(9, Some("a"), 1)), ["lost", "not linearizable"]);
-}
-
-#[test]
-fn a_write_lost_among_concurrent_ones_is_found_by_its_revision_alone() {
-    // Concurrent, so either order would explain the read; the revisions say which one it was.
-    let mut first = put(1, "a", 1);
-    first.operation.return_ns = Some(100);
-    assert_eq!(findings(&[first, put(2, "b", 2)], &get(60, Some("a"), 1)), ["lost"]);
-}
-
-#[test]
-fn a_revision_acknowledged_twice_is_a_lost_write() {
+fn each_finding_has_its_history_and_a_correct_one_has_none() {
+    const LOST: &[&str] = &["lost", "not linearizable"];
+    let unknown_put = |at, value: &str| unknown(at, Op::Put, OpValue::Value(value.into()));
+    let unknown_delete = || unknown(2, Op::Delete, OpValue::Null);
+    let failed = record(1, Op::Put, OpValue::Value("a".into()), Status::Fail, OpResult::Null, 0);
+    let unread = record(9, Op::Get, OpValue::Null, Status::Fail, OpResult::Null, 0);
+    // Concurrent with the second put: either order would explain the read, and the revisions say which one it was.
+    let mut long = put(1, "a", 1);
+    long.operation.return_ns = Some(100);
     let mut other = put(2, "b", 1);
     other.operation.key = "other".into();
-    assert_eq!(findings(&[put(1, "a", 1), other], &get(9, Some("a"), 1)), ["lost"]);
+    let last = |value: &str, revision| get(9, Some(value), revision);
+    let nothing = || get(9, None, 0);
+    let table: [(&str, Vec<Record>, Record, &[&str]); 17] = [
+        ("deleted", vec![put(1, "a", 1), delete(2, true, 2), delete(3, false, 2)], nothing(), &[]),
+        ("no operations", vec![], nothing(), &[]),
+        ("a late put explains a read", vec![put(1, "a", 1), unknown_put(2, "b")], last("b", 2), &[]),
+        ("a late delete explains an absent key", vec![put(1, "a", 1), unknown_delete()], nothing(), &[]),
+        ("a delete may have no effect", vec![put(1, "a", 1), unknown_delete()], last("a", 1), &[]),
+        ("an older value", vec![put(1, "a", 1), put(2, "b", 2)], last("a", 1), LOST),
+        ("no value", vec![put(1, "a", 1), put(2, "b", 2)], nothing(), LOST),
+        ("a lost swap", vec![put(1, "a", 1), cas(2, Some("a"), "b", true, 2)], last("a", 1), LOST),
+        ("a lost delete", vec![put(1, "a", 1), delete(2, true, 2)], last("a", 1), LOST),
+        ("lost by its revision alone", vec![long, put(2, "b", 2)], get(60, Some("a"), 1), &["lost"]),
+        ("one revision acknowledged twice", vec![put(1, "a", 1), other], last("a", 1), &["lost"]),
+        ("another value at that revision", vec![put(1, "a", 1), unknown_put(1, "b")], last("b", 1), &["lost"]),
+        ("one put at two revisions", vec![put(1, "a", 1)], last("a", 2), &["applied twice"]),
+        ("an unknown put at two", vec![unknown_put(1, "a"), get(2, Some("a"), 1)], last("a", 3), &["applied twice"]),
+        (
+            "a stale read",
+            vec![put(1, "a", 1), put(2, "b", 2), get(3, Some("a"), 1)],
+            last("b", 2),
+            &["not linearizable"],
+        ),
+        ("a failed write is read", vec![failed], last("a", 1), &["not linearizable"]),
+        ("the last read failed", vec![put(1, "a", 1)], unread, &["not read"]),
+    ];
+    for (name, history, last, expected) in table {
+        assert_eq!(findings(&history, &last), expected, "{name}");
+    }
 }
 
 #[test]
-fn another_value_at_the_acknowledged_revision_is_a_lost_write() {
-    let concurrent = unknown(1, Op::Put, OpValue::Value("b".into()));
-    assert_eq!(findings(&[put(1, "a", 1), concurrent], &get(9, Some("b"), 1)), ["lost"]);
-}
-
-#[test]
-fn a_value_at_two_revisions_was_applied_twice() {
-    let acknowledged = [put(1, "a", 1)];
-    assert_eq!(findings(&acknowledged, &get(9, Some("a"), 2)), ["applied twice"]);
-    let unknown = unknown(1, Op::Put, OpValue::Value("a".into()));
-    let history = [unknown, get(2, Some("a"), 1)];
-    assert_eq!(findings(&history, &get(9, Some("a"), 3)), ["applied twice"]);
+fn a_report_is_one_line() {
+    let history =
+        [put(1, "a", 1), cas(2, Some("a"), "b", true, 2), cas(3, Some("a"), "c", false, 2), get(4, Some("b"), 2)];
+    let report = check(&history, &[get(9, Some("b"), 2)], 1000);
+    assert_eq!(
+        (report.to_string(), report.findings),
+        ("4 operations, 0 lost, 0 applied twice, linearizable".into(), vec![])
+    );
+    let history = [unknown(1, Op::Put, OpValue::Value("a".into())), get(2, Some("a"), 1)];
     let report = check(&history, &[get(9, Some("a"), 3)], 1000);
     assert_eq!(report.findings[0].to_string(), "applied twice: k had a at revisions 1 and 3");
     assert_eq!(report.to_string(), "2 operations, 0 lost, 1 applied twice, linearizable");
-}
-
-#[test]
-fn a_stale_read_is_not_linearizable() {
-    let history = [put(1, "a", 1), put(2, "b", 2), get(3, Some("a"), 1)];
-    assert_eq!(findings(&history, &get(9, Some("b"), 2)), ["not linearizable"]);
-}
-
-#[test]
-fn a_failed_write_that_is_read_is_not_linearizable() {
-    let failed = record(1, Op::Put, OpValue::Value("a".into()), Status::Fail, OpResult::Null, 0);
-    assert_eq!(findings(&[failed], &get(9, Some("a"), 1)), ["not linearizable"]);
 }
 
 #[test]
@@ -133,10 +114,4 @@ fn a_search_out_of_budget_is_no_pass() {
     let undecided = |finding: &Finding| matches!(finding, Finding::Inconclusive { operations: 3, steps: 1, .. });
     assert!(report.findings.iter().any(undecided), "{report:?}");
     assert!(report.to_string().ends_with(", linearizability undecided"), "{report}");
-}
-
-#[test]
-fn a_key_that_cannot_be_read_is_no_pass() {
-    let last = record(9, Op::Get, OpValue::Null, Status::Fail, OpResult::Null, 0);
-    assert_eq!(findings(&[put(1, "a", 1)], &last), ["not read"]);
 }
