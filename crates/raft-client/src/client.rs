@@ -7,7 +7,7 @@ use crate::ask::{Answered, Ask, Attempt, attempt_of_status, not_leader};
 use crate::error::ClientError;
 use crate::members::{self, MemberView};
 use crate::nodes::{self, Nodes};
-use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written, read_answer};
+use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written};
 use crate::retry::RetryState;
 use crate::watch::Watch;
 use bytes::Bytes;
@@ -214,8 +214,8 @@ impl Client {
         let mut retry = RetryState::new(&self.options);
         let (stale, lease) = (consistency == Consistency::Stale, consistency == Consistency::Lease);
         let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut retry).await?;
-        let read = read_answer(&answer).ok_or_else(|| self.nodes.misread(false))?;
-        Ok((read, answer.applied, retry.attempts()))
+        let read = Answer::decode(&answer.response).ok_or_else(|| self.nodes.misread(false))?;
+        Ok((read, answer.applied, retry.attempts))
     }
 
     /// Executes a command exactly once, in the session; opens one if there is none.
@@ -227,12 +227,12 @@ impl Client {
             let request = self.next_request(command.clone(), &mut retry).await?;
             match self.ask(request, &mut retry).await? {
                 Answered::Applied(applied) => {
-                    return Done::read(&applied, retry.attempts()).ok_or_else(|| self.nodes.misread(true));
+                    return Done::read(&applied, retry.attempts).ok_or_else(|| self.nodes.misread(true));
                 }
                 // Earlier attempts may have been applied in the session, which is the only place that remembers them.
-                Answered::SessionGone if retry.is_uncertain() => {
+                Answered::SessionGone if retry.uncertain => {
                     self.session = None;
-                    return Err(self.nodes.session_gone());
+                    return Err(self.nodes.unknown("the session ended while an attempt was not answered"));
                 }
                 Answered::SessionGone => {
                     self.session = None;
@@ -263,7 +263,7 @@ impl Client {
             let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
             let url = self.nodes.target();
             let stub = self.nodes.stub(&url)?;
-            retry.count_attempt();
+            retry.attempts += 1;
             let answer = tokio::time::timeout(left.min(self.options.attempt_timeout), ask.clone().send(stub)).await;
             let attempt = match answer {
                 Ok(Ok(attempt)) => attempt,
@@ -285,7 +285,7 @@ impl Client {
                 Attempt::Retry { why, may_have_effect } => {
                     self.nodes.add_failure(&url, why);
                     if may_have_effect && A::HAS_EFFECT {
-                        retry.set_uncertain();
+                        retry.uncertain = true;
                     }
                 }
             }

@@ -154,36 +154,31 @@ impl Nodes {
 
     /// The deadline has passed.
     pub(crate) fn gave_up(&self, retry: &RetryState) -> ClientError {
-        if !retry.is_uncertain() {
-            return self.no_effect(retry.deadline());
+        if !retry.uncertain {
+            return self.no_effect(retry.deadline);
         }
-        let after = humantime::format_duration(retry.deadline());
-        ClientError::OutcomeUnknown { why: format!("no leader answered within {after}"), failures: self.failures() }
+        self.unknown(&format!("no leader answered within {}", humantime::format_duration(retry.deadline)))
     }
 
     /// A node refused for good. An earlier attempt may still take effect.
     pub(crate) fn refused(&mut self, url: &str, reason: String, retry: &RetryState) -> ClientError {
-        if !retry.is_uncertain() {
+        if !retry.uncertain {
             return ClientError::Refused { url: url.to_string(), reason };
         }
         self.add_failure(url, reason);
-        ClientError::OutcomeUnknown {
-            why: "refused after an attempt that was not answered".into(),
-            failures: self.failures(),
-        }
+        self.unknown("refused after an attempt that was not answered")
     }
 
-    /// The session ended while the outcome of an attempt was unknown.
-    pub(crate) fn session_gone(&self) -> ClientError {
-        let why = "the session ended while an attempt was not answered".into();
-        ClientError::OutcomeUnknown { why, failures: self.failures() }
+    /// The outcome of an attempt stays unknown.
+    pub(crate) fn unknown(&self, why: &str) -> ClientError {
+        ClientError::OutcomeUnknown { why: why.into(), failures: self.failures() }
     }
 
     /// The state machine's answer cannot be decoded.
     pub(crate) fn misread(&self, command: bool) -> ClientError {
         let reason = "its answer cannot be read: does it run another version?";
         if command {
-            return ClientError::OutcomeUnknown { why: reason.into(), failures: self.failures() };
+            return self.unknown(reason);
         }
         ClientError::Refused { url: self.target(), reason: reason.into() }
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use raft_core::EntryId;
-use raft_kv::command::{Answer, Event, KeyValue, Response, TxnResult};
+use raft_kv::command::{Event, KeyValue, Response, TxnResult};
 use raft_proto::wire::raft;
 
 /// How fresh a read must be.
@@ -127,9 +127,4 @@ impl Done {
     pub(crate) fn written(&self, revision: u64) -> Written {
         Written { revision, entry: self.entry, leader: self.leader, attempts: self.attempts }
     }
-}
-
-/// None if the answer cannot be decoded.
-pub(crate) fn read_answer(answer: &raft::Answer) -> Option<Answer> {
-    Answer::decode(&answer.response)
 }

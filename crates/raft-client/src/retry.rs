@@ -10,15 +10,17 @@ const MAX_HOPS: u32 = 3;
 #[derive(Debug)]
 pub(crate) struct RetryState {
     began: Instant,
-    deadline: Duration,
+    pub(crate) deadline: Duration,
     /// With less time left there is no further attempt: it would hardly be answered, and make the outcome unknown.
     shortest_attempt: Duration,
     /// The bound of the next pause.
     pause: Duration,
     max_pause: Duration,
-    attempts: u32,
+    /// How many requests were sent, including those that open a session.
+    pub(crate) attempts: u32,
     hops: u32,
-    uncertain: bool,
+    /// Whether an attempt without an answer may take effect.
+    pub(crate) uncertain: bool,
 }
 
 impl RetryState {
@@ -39,28 +41,6 @@ impl RetryState {
     pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.deadline.checked_sub(self.began.elapsed())?;
         (self.attempts == 0 || left > self.shortest_attempt).then_some(left)
-    }
-
-    pub(crate) fn deadline(&self) -> Duration {
-        self.deadline
-    }
-
-    /// How many requests were sent, including those that open a session.
-    pub(crate) fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    pub(crate) fn count_attempt(&mut self) {
-        self.attempts = self.attempts.saturating_add(1);
-    }
-
-    /// Whether an attempt without an answer may take effect.
-    pub(crate) fn is_uncertain(&self) -> bool {
-        self.uncertain
-    }
-
-    pub(crate) fn set_uncertain(&mut self) {
-        self.uncertain = true;
     }
 
     /// Whether a hint may be followed without a pause.

@@ -6,7 +6,7 @@ use crate::ask::{cause, reason};
 use crate::client::ClientOptions;
 use crate::error::ClientError;
 use crate::nodes::Nodes;
-use crate::outcome::{Changes, read_answer};
+use crate::outcome::Changes;
 use crate::retry::RetryState;
 use raft_kv::command::{Answer, KeyRange, Query, Watch as WatchQuery};
 use raft_proto::wire::raft::{Answer as WireAnswer, WatchRequest, WatchResponse, watch_response};
@@ -81,7 +81,7 @@ impl Watch {
     ) -> Result<Result<Streaming<WatchResponse>, String>, ClientError> {
         let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
         let mut stub = self.nodes.stub(&self.nodes.target())?;
-        retry.count_attempt();
+        retry.attempts += 1;
         let watch = WatchQuery { range: self.range.clone(), from: self.next, begun: false };
         let request = WatchRequest { query: Query::Watch(watch).encode() };
         let stream = tokio::time::timeout(left.min(self.options.attempt_timeout), stub.watch(request)).await;
@@ -93,7 +93,7 @@ impl Watch {
     }
 
     fn read(&mut self, answer: &WireAnswer) -> Result<Changes, ClientError> {
-        match read_answer(answer) {
+        match Answer::decode(&answer.response) {
             Some(Answer::Changes { events, through }) => {
                 self.answered = true;
                 self.next = self.next.max(through.saturating_add(1));
