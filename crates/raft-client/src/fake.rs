@@ -52,13 +52,15 @@ pub struct World {
 }
 
 impl World {
-    fn next(&mut self) -> u64 {
+    fn open_session(&mut self) -> u64 {
         self.index += 1;
+        self.sessions.insert(self.index, BTreeMap::new());
         self.index
     }
 
     fn command(&mut self, request: &Command, node: u64) -> command_response::Outcome {
-        let index = self.next();
+        self.index += 1;
+        let index = self.index;
         let Some(answers) = self.sessions.get_mut(&request.session) else {
             return command_response::Outcome::SessionExpired(SessionExpired {});
         };
@@ -161,6 +163,17 @@ impl FakeNode {
     }
 }
 
+/// The answer to a request that was executed.
+async fn spoil<O>(trick: Option<Trick>, outcome: O, unknown: O) -> Result<Option<O>, Status> {
+    match trick {
+        Some(Trick::Deaf) => std::future::pending().await,
+        Some(Trick::Break) => Err(Status::unavailable("broken")),
+        Some(Trick::Unknown) => Ok(Some(unknown)),
+        Some(Trick::Garbage) => Ok(None),
+        _ => Ok(Some(outcome)),
+    }
+}
+
 fn refused(trick: &Trick) -> Option<Refused> {
     let reason = match trick {
         Trick::NotLeader(leader, url) => {
@@ -181,19 +194,8 @@ impl Service for FakeNode {
         if let Some(refused) = trick.as_ref().and_then(refused) {
             return Ok(Response::new(OpenSessionResponse { outcome: Some(Outcome::Refused(refused)) }));
         }
-        let session = {
-            let mut world = lock(&self.world);
-            let session = world.next();
-            world.sessions.insert(session, BTreeMap::new());
-            session
-        };
-        let outcome = match trick {
-            Some(Trick::Deaf) => std::future::pending().await,
-            Some(Trick::Break) => return Err(Status::unavailable("broken")),
-            Some(Trick::Unknown) => Some(Outcome::Unknown(Unknown {})),
-            Some(Trick::Garbage) => None,
-            _ => Some(Outcome::Session(session)),
-        };
+        let session = lock(&self.world).open_session();
+        let outcome = spoil(trick, Outcome::Session(session), Outcome::Unknown(Unknown {})).await?;
         Ok(Response::new(OpenSessionResponse { outcome }))
     }
 
@@ -204,13 +206,7 @@ impl Service for FakeNode {
             return Ok(Response::new(CommandResponse { outcome: Some(Outcome::Refused(refused)) }));
         }
         let outcome = lock(&self.world).command(request.get_ref(), self.id);
-        let outcome = match trick {
-            Some(Trick::Deaf) => std::future::pending().await,
-            Some(Trick::Break) => return Err(Status::unavailable("broken")),
-            Some(Trick::Unknown) => Some(Outcome::Unknown(Unknown {})),
-            Some(Trick::Garbage) => None,
-            _ => Some(outcome),
-        };
+        let outcome = spoil(trick, outcome, Outcome::Unknown(Unknown {})).await?;
         Ok(Response::new(CommandResponse { outcome }))
     }
 

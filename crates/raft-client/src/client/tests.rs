@@ -10,26 +10,33 @@ use raft_proto::wire::raft::{MemberStatus, Role};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
+fn timed(endpoints: Vec<String>, deadline_ms: u64, attempt_ms: u64) -> Client {
+    let (deadline, attempt_timeout) = (Duration::from_millis(deadline_ms), Duration::from_millis(attempt_ms));
+    let options = ClientOptions { deadline, attempt_timeout, ..ClientOptions::new(endpoints) };
+    Client::new(options).expect("these are endpoints")
+}
+
 /// Patient: a test that needs the deadline sets its own.
 fn client(endpoints: Vec<String>) -> Client {
-    let mut options = ClientOptions::new(endpoints);
-    options.deadline = Duration::from_secs(60);
-    options.attempt_timeout = Duration::from_secs(20);
-    Client::new(options).expect("these are endpoints")
+    timed(endpoints, 60_000, 20_000)
 }
 
 /// Does not wait long for one node.
 fn quick(endpoints: Vec<String>) -> Client {
-    let mut client = client(endpoints);
-    client.options.attempt_timeout = Duration::from_millis(500);
-    client
+    timed(endpoints, 60_000, 500)
 }
 
 fn hasty(endpoints: Vec<String>) -> Client {
-    let mut client = client(endpoints);
-    client.options.deadline = Duration::from_millis(700);
-    client.options.attempt_timeout = Duration::from_millis(200);
-    client
+    timed(endpoints, 700, 200)
+}
+
+/// What makes a client ask again.
+const TROUBLES: [Trick; 7] =
+    [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost];
+
+/// Runs all cases at once: most of them wait.
+async fn all_hold(cases: impl IntoIterator<Item = impl Future<Output = ()> + Send + 'static>) {
+    cases.into_iter().collect::<tokio::task::JoinSet<()>>().join_all().await;
 }
 
 fn urls(nodes: &[FakeNode]) -> Vec<String> {
@@ -99,13 +106,7 @@ async fn a_circle_is_not_run_without_a_pause() {
 
 #[tokio::test]
 async fn whatever_happens_to_answers_a_command_is_applied_once() {
-    let mut cases = tokio::task::JoinSet::new();
-    for trick in [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost] {
-        cases.spawn(a_command_is_applied_once(trick));
-    }
-    while let Some(case) = cases.join_next().await {
-        case.expect("each case holds");
-    }
+    all_hold(TROUBLES.map(a_command_is_applied_once)).await;
 }
 
 async fn a_command_is_applied_once(trick: Trick) {
@@ -123,7 +124,7 @@ async fn a_command_is_applied_once(trick: Trick) {
 
 #[tokio::test]
 async fn a_session_is_opened_through_the_same_troubles() {
-    for trick in [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost] {
+    for trick in TROUBLES {
         let (nodes, world) = cluster(&[1]).await;
         nodes[0].script(std::slice::from_ref(&trick));
         let put = quick(urls(&nodes)).put("k", "a").await.expect("it is put");
@@ -133,44 +134,28 @@ async fn a_session_is_opened_through_the_same_troubles() {
 }
 
 #[tokio::test]
-async fn an_expired_session_is_replaced_if_nothing_is_open() {
-    let (nodes, world) = cluster(&[1]).await;
-    let mut client = client(urls(&nodes));
-    client.put("k", "a").await.expect("it is put");
-    nodes[0].script(&[Trick::Expire]);
-    assert_eq!(client.put("k", "b").await.expect("in a new session").revision, 2);
-    assert_eq!(applied(&world), 2);
-}
-
-#[tokio::test]
-async fn an_expired_session_with_an_open_attempt_is_an_unknown_outcome() {
+async fn what_ends_an_operation_after_an_open_attempt_leaves_its_outcome_unknown() {
     let (nodes, world) = cluster(&[1]).await;
     let mut client = quick(urls(&nodes));
     client.put("k", "a").await.expect("it is put");
-    nodes[0].script(&[Trick::Deaf, Trick::Expire]);
-    let error = client.put("k", "b").await.expect_err("nobody remembers");
-    assert!(error.may_have_effect(), "{error}");
-    assert!(error.to_string().contains("session ended"), "{error}");
-    assert_eq!(client.put("k", "c").await.expect("in a new session").revision, 3, "b was applied");
-    assert_eq!(applied(&world), 3);
+    nodes[0].script(&[Trick::Expire]);
+    assert_eq!(client.put("k", "b").await.expect("nothing is open: in a new session").revision, 2);
+    for (last, trick, why) in
+        [(3, [Trick::Deaf, Trick::Expire], "session ended"), (5, [Trick::Unknown, Trick::TooLarge], "refused")]
+    {
+        nodes[0].script(&trick);
+        let error = client.put("k", "c").await.expect_err(why);
+        assert!(error.may_have_effect() && error.to_string().contains(why), "{error}");
+        assert_eq!(client.put("k", "d").await.expect("it is put").revision, last + 1, "c was applied");
+    }
+    assert_eq!(applied(&world), 6);
 }
 
 #[tokio::test]
 async fn deadlines_are_kept_and_the_outcome_is_classified() {
-    let mut cases = tokio::task::JoinSet::new();
-    for (trick, unknown) in [
-        (Trick::Never, true),
-        (Trick::Deaf, true),
-        (Trick::Break, true),
-        (Trick::Busy, false),
-        (Trick::Lost, false),
-        (Trick::NotLeader(None, String::new()), false),
-    ] {
-        cases.spawn(a_deadline_is_kept(trick, unknown));
-    }
-    while let Some(case) = cases.join_next().await {
-        case.expect("each case holds");
-    }
+    let unknown = [Trick::Never, Trick::Deaf, Trick::Break].map(|trick| a_deadline_is_kept(trick, true));
+    let no_effect = [Trick::Busy, Trick::Lost, Trick::NotLeader(None, String::new())];
+    all_hold(unknown.into_iter().chain(no_effect.map(|trick| a_deadline_is_kept(trick, false)))).await;
 }
 
 async fn a_deadline_is_kept(trick: Trick, unknown: bool) {
@@ -217,16 +202,6 @@ async fn what_is_too_large_is_refused_for_good() {
     assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("the limit is 8")), "{error}");
     assert_eq!(nodes[0].asked() + nodes[1].asked(), before + 1, "asked once");
     client.put("k", "small").await.expect("the other's script still runs");
-}
-
-#[tokio::test]
-async fn refused_after_an_open_attempt_is_unknown() {
-    let (nodes, _) = cluster(&[1]).await;
-    let mut client = client(urls(&nodes));
-    client.put("k", "a").await.expect("it is put");
-    nodes[0].script(&[Trick::Unknown, Trick::TooLarge]);
-    let error = client.put("k", "b").await.expect_err("it is refused");
-    assert!(error.may_have_effect(), "{error}");
 }
 
 #[tokio::test]
@@ -380,8 +355,7 @@ async fn what_is_not_remembered_is_said_and_what_nobody_answers_ends() {
     let mut watch = client.watch(KeyRange::default(), 2).expect("the endpoints are URLs");
     assert_eq!(seen(&mut watch, 2).await, [2, 3]);
 
-    let options = ClientOptions { deadline: Duration::from_millis(300), ..client.options.clone() };
-    let nowhere = Client::new(ClientOptions { endpoints: vec![nobody().await], ..options }).expect("it is a URL");
+    let nowhere = timed(vec![nobody().await], 300, 500);
     let error = nowhere.watch(KeyRange::default(), 0).expect("it is a URL").next().await.expect_err("nobody is there");
     assert!(matches!(error, ClientError::NoEffect { .. }), "{error}");
 }
