@@ -44,7 +44,6 @@ pub(crate) async fn serve(
     under_way.wait().await;
 }
 
-/// Answers the requests of one connection.
 async fn answer(connection: Connection, router: Router, closing: CancellationToken) {
     let mut http = hyper::server::conn::http1::Builder::new();
     // Without it, half a request would be waited for for ever.

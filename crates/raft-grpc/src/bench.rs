@@ -18,16 +18,13 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use workload::{LoadOp, Shape, Workload};
 
-/// A load.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct BenchOptions {
     pub client: ClientOptions,
     /// From 1.
     pub clients: u64,
     /// Additional clients that only read: they stay with a node that answers reads, even if it accepts no write.
     pub readers: u64,
-    /// How long the clients begin operations.
     pub duration: Duration,
     /// From 1. The more clients share a key, the harder the history is to check.
     pub keys: u64,
@@ -42,9 +39,7 @@ pub struct BenchOptions {
     pub read_all: bool,
 }
 
-/// The result of a load.
 #[derive(Debug)]
-#[allow(missing_docs)]
 pub struct Outcome {
     pub total: Tally,
     /// From the first operation to the last.
@@ -63,7 +58,6 @@ const LAST_READ_DEADLINE: Duration = Duration::from_secs(30);
 /// The pause of a client after a refusal for good.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
-/// The state that all clients share.
 struct Run {
     began: Instant,
     until: Instant,
@@ -172,7 +166,6 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
     records
 }
 
-/// Executes one operation and records it.
 async fn execute(
     client: &mut Client,
     load_op: &LoadOp,
@@ -225,7 +218,6 @@ async fn ask(
     })
 }
 
-/// Reads every key, after all writes.
 async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Vec<Record>, ClientError> {
     let deadline = options.client.deadline.max(LAST_READ_DEADLINE);
     let mut reader = Client::new(ClientOptions { deadline, ..options.client.clone() })?;

@@ -19,7 +19,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-/// The client service of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientService {
     pub(crate) identity: Arc<Identity>,
@@ -124,7 +123,6 @@ impl Drop for OpenWatch<'_> {
     }
 }
 
-/// The result of a request that was not executed.
 enum Failed {
     Refused(w::Refused),
     Unknown,

@@ -30,9 +30,7 @@ pub const DEFAULT_FILE: &str = "config.toml";
 /// A commented configuration of node 1 with all defaults.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
-/// The merged sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Loaded {
     pub settings: Settings,
     /// In the order of [`Key::ALL`].
@@ -41,9 +39,7 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// A key, its value and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Row {
     pub key: Key,
     /// In the notation of the file.
@@ -106,7 +102,6 @@ impl Merge {
         self.rows.push(Row { key, value, source });
     }
 
-    /// The value of a key, and its row.
     fn take<T>(&mut self, key: Key, values: Kind<T>, default: T) -> Result<T, Failure> {
         let value = match self.given(key).last() {
             Some(given) => values.parse(&given.text).map_err(|problem| refuse(key, given, &problem))?,
@@ -133,7 +128,6 @@ impl Merge {
         Ok(address)
     }
 
-    /// An address to listen on, as written.
     fn host(&self, key: Key) -> HostPort {
         self.hosts.get(&key).expect("the table of keys has it earlier").clone()
     }

@@ -18,25 +18,19 @@ pub(crate) struct Contact {
     pub(crate) admin_url: String,
 }
 
-/// What is known about a peer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerFacts {
-    /// Where it listens for its peers.
     pub(crate) peer_url: String,
     pub(crate) contact: Contact,
-    /// Whether this node has a stream to it.
     pub(crate) connected: bool,
-    /// When its last message came.
     pub(crate) last_message: Option<Instant>,
     /// Messages to it that were dropped: without a connection, or with a full queue.
     pub(crate) dropped: u64,
-    /// Ends the stream from it.
     stream: Option<CancellationToken>,
     /// Ends the wait of its last chunk of a snapshot.
     chunk: Option<CancellationToken>,
 }
 
-/// All peers, by id.
 #[derive(Debug)]
 pub(crate) struct Directory {
     peers: Mutex<BTreeMap<NodeId, PeerFacts>>,
@@ -44,7 +38,6 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// The peers and where they listen.
     pub(crate) fn new(peers: &BTreeMap<NodeId, String>) -> Self {
         let facts = |url: &String| PeerFacts { peer_url: url.clone(), ..PeerFacts::default() };
         Self {
@@ -53,7 +46,6 @@ impl Directory {
         }
     }
 
-    /// None if this node has no such peer.
     pub(crate) fn get(&self, peer: NodeId) -> Option<PeerFacts> {
         self.lock().get(&peer).cloned()
     }

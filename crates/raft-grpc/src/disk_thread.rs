@@ -44,7 +44,6 @@ impl SharedDiskQueue {
         found.await.ok()
     }
 
-    /// Ends the disk's thread after all waiting tasks.
     pub(crate) fn close(&self) {
         self.put(|state| state.closed = true);
     }
@@ -73,11 +72,9 @@ impl SharedDiskQueue {
 /// The queue is closed and empty.
 struct Closed;
 
-/// Executes tasks and logs the important ones.
 #[derive(Debug)]
 pub(crate) struct Worker {
     executor: DiskExecutor,
-    /// The folder, for the log.
     place: String,
     /// Whether the log says that the disk is full.
     is_low: bool,
@@ -170,7 +167,6 @@ impl Worker {
     }
 }
 
-/// Logs a snapshot that is complete or failed.
 fn log(job: &SnapshotJob, done: &NodeInput) {
     let NodeInput::SnapshotWritten { file, last, outcome, .. } = done else { return };
     let whose = match file {

@@ -9,7 +9,6 @@ use std::fmt;
 pub enum Exit {
     /// A failure while running: no answer, a failed check, an absent key.
     Runtime = 1,
-    /// The command line or the configuration is wrong.
     Usage = 2,
     /// The data folder belongs to another cluster or node, has a newer format, or is on another disk than the peers know.
     Foreign = 3,
@@ -17,20 +16,16 @@ pub enum Exit {
     Corrupt = 4,
     /// The disk failed, or is full at the start.
     Disk = 5,
-    /// An address to listen on is in use.
     AddressInUse = 6,
 }
 
-/// Why a command failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Failure {
     pub exit: Exit,
     /// One line: what, where, what to do.
     pub message: String,
 }
 
-#[allow(missing_docs)]
 impl Failure {
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self { exit, message: message.into() }

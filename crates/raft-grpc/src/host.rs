@@ -44,7 +44,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What controls a running node, apart from signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    #[allow(missing_docs)]
     None,
     /// Lines on standard input: `cut` drops all traffic with peers, `heal` permits it again. The end of standard input ends the
     /// process at once, so children end with their parent.
@@ -95,7 +94,6 @@ fn reserve_bytes(settings: &Settings) -> u64 {
     (settings.segment_bytes / 2).max(settings.max_inflight_bytes * 2).max(32 << 20)
 }
 
-/// The settings of the core.
 pub(crate) fn core_config(settings: &Settings) -> Config {
     Config {
         seed: random::number(),
@@ -144,7 +142,6 @@ fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Res
     Ok(opened)
 }
 
-/// Raises the limit of open files as far as the system permits.
 fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
@@ -159,7 +156,6 @@ struct Ports {
     admin: Port,
 }
 
-/// The state that threads and connections share.
 #[derive(Clone)]
 struct Parts {
     identity: Arc<Identity>,
@@ -215,7 +211,6 @@ impl Threads {
     }
 }
 
-/// The failure of a node that ended by itself.
 fn ended_early(place: &str, end: &End) -> Failure {
     match end {
         End::Stopped(reason) => Failure::runtime(format!(
@@ -260,7 +255,6 @@ fn ended(name: &str, end: Result<Result<(), Failure>, oneshot::error::RecvError>
     end.unwrap_or_else(|_| Err(Failure::runtime(format!("the {name} thread panicked: this is a bug"))))
 }
 
-/// Serves until a signal or a failure.
 async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Threads) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::runtime(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
@@ -364,10 +358,8 @@ fn start_servers(
     }
 }
 
-/// The largest envelope of a command.
 const MAX_ENVELOPE: u64 = 1 << 20;
 
-/// The settings of both gRPC servers.
 fn server() -> Server {
     Server::builder()
         .http2_keepalive_interval(Some(peers::KEEPALIVE))

@@ -7,7 +7,6 @@ use raft_proto::wire::raft::Hello;
 use raft_store::{ClusterId, DiskId};
 use xxhash_rust::xxh3::Xxh3;
 
-/// A node's identity while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
@@ -17,7 +16,6 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// The first frame to a peer.
     pub(crate) fn hello(&self, to: NodeId) -> Hello {
         Hello {
             protocol_version: PROTOCOL_VERSION,

@@ -12,14 +12,11 @@ use tokio::sync::oneshot;
 /// The most status requests that wait.
 const MAX_QUESTIONS: usize = 16_384;
 
-/// Who waits for an input.
 #[derive(Debug)]
 pub(crate) enum Waits {
-    /// Nobody.
     Nobody,
     /// A peer, until the node has received the input and its outputs are sent.
     Given(oneshot::Sender<()>),
-    /// A client, for the reply.
     Reply(oneshot::Sender<Reply>),
 }
 
@@ -28,7 +25,6 @@ pub(crate) enum Waits {
 pub(crate) struct Batch {
     /// The time of the call, read after the inputs were taken.
     pub(crate) now: Instant,
-    /// Status requests.
     pub(crate) questions: Vec<oneshot::Sender<NodeFacts>>,
     /// Whether the node's thread must end.
     pub(crate) closed: bool,
@@ -37,7 +33,6 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 struct State {
     inbox: raft_node::Inbox<Waits>,
-    /// The id of the next request.
     next: RequestId,
     questions: Vec<oneshot::Sender<NodeFacts>>,
     closed: bool,
@@ -113,7 +108,6 @@ impl SharedInbox {
         })
     }
 
-    /// The client of this watch is gone.
     pub(crate) fn cancel_watch(&self, id: RequestId) {
         self.give([NodeInput::CancelWatch { id }]);
     }

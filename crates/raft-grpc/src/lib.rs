@@ -3,6 +3,9 @@
 //! This crate translates and decides nothing, because the simulator never runs it. One thread owns the node, one the store; tokio
 //! owns the sockets and reaches the node through bounded queues.
 
+// A program: nobody else calls its library, and a text that repeats a name helps no reader.
+#![allow(missing_docs)]
+
 mod admin;
 pub mod bench;
 mod client_service;

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The data of a status answer.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeFacts {
     pub(crate) status: Status,
@@ -33,12 +32,10 @@ pub(crate) struct Lanes {
     pub(crate) snapshots: SnapshotSender,
 }
 
-/// Why a node ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The replica has found a contradiction.
     Stopped(StopReason),
-    /// Its snapshot cannot be read.
     Unreadable(SnapshotMeta, SnapshotError),
 }
 
@@ -90,7 +87,6 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    /// Remembers who waits for an input.
     fn admit(&mut self, input: NodeInput, waits: Waits) -> NodeInput {
         match (&input, waits) {
             (NodeInput::Request { id, .. }, Waits::Reply(reply)) => {
@@ -127,7 +123,6 @@ impl Host<'_> {
     }
 }
 
-/// Logs an important report.
 fn log(report: Report) -> Option<End> {
     match report {
         Report::SnapshotRefused { from, meta, error } => {

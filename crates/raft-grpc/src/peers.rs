@@ -24,7 +24,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// The version of the protocol of a stream.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// The most messages that wait for one stream. The bytes are bounded by the core's windows.
@@ -43,7 +42,6 @@ pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 /// The longest time for the answer to a probe.
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An open stream.
 #[derive(Debug)]
 struct Stream {
     queue: mpsc::Sender<PeerRequest>,
@@ -73,7 +71,6 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// An outbox without connections.
     pub(crate) fn new(
         peers: impl IntoIterator<Item = NodeId>,
         directory: Arc<Directory>,
@@ -127,7 +124,6 @@ impl Outbox {
         self.inbox.give([NodeInput::Unreachable { peer }]);
     }
 
-    /// Returns whether it replaces a stream.
     fn set(&self, peer: NodeId, stream: Option<Stream>) -> bool {
         self.directory.update(peer, |facts| facts.connected = stream.is_some());
         let place = self.streams.get(&peer);

@@ -23,7 +23,6 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 /// The pause after a failure to accept a connection, which mostly means that no descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A port that listens.
 #[derive(Debug)]
 pub(crate) struct Port {
     listener: std::net::TcpListener,
@@ -46,7 +45,6 @@ impl Port {
         Ok(Self { listener, address })
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -84,7 +82,6 @@ impl Port {
 /// The required opening bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opening {
-    /// The opening bytes of HTTP/2.
     Http2,
     /// Any bytes: the server checks them itself.
     Any,
@@ -112,7 +109,6 @@ async fn enter(
     let _ = admitted.send(Ok(Connection { stream, unread, _place: place })).await;
 }
 
-/// Whether the stream opens as HTTP/2 does.
 async fn read_preface(stream: &mut TcpStream) -> io::Result<bool> {
     let mut bytes = [0; PREFACE.len()];
     let mut filled = 0;
@@ -126,11 +122,9 @@ async fn read_preface(stream: &mut TcpStream) -> io::Result<bool> {
     Ok(true)
 }
 
-/// An admitted connection.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Bytes already read from it.
     unread: &'static [u8],
     _place: OwnedSemaphorePermit,
 }

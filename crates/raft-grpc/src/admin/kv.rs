@@ -44,7 +44,6 @@ impl Clients {
     }
 }
 
-/// The routes.
 pub(super) fn routes(clients: Clients) -> Router {
     let key = routing::get(get).put(put).delete(delete);
     Router::new().route("/v1/kv/{*key}", key).with_state(clients)

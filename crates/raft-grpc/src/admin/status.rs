@@ -8,7 +8,6 @@ use axum::{Json, Router, routing};
 use raft_proto::wire::raft::{MemberStatus, StatusResponse};
 use serde_json::{Value, json};
 
-/// The routes.
 pub(super) fn routes(service: ClientService) -> Router {
     Router::new()
         .route("/livez", routing::get(async || "ok\n"))

@@ -28,7 +28,6 @@ impl Default for Tally {
     }
 }
 
-#[allow(missing_docs)]
 impl Tally {
     pub(super) fn count(&mut self, status: Status, latency: Duration, error: Option<&ClientError>) {
         match status {
@@ -44,7 +43,6 @@ impl Tally {
         }
     }
 
-    /// Adds a later interval.
     pub(super) fn add(&mut self, later: Self) {
         self.ok += later.ok;
         self.failed += later.failed;
@@ -69,7 +67,6 @@ impl Tally {
         self.ok + self.failed + self.unknown
     }
 
-    /// The error of the last operation that failed.
     pub fn last_error(&self) -> Option<&str> {
         self.last_error.as_deref()
     }
@@ -85,7 +82,6 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Microseconds, shown as milliseconds.
 struct Millis(u64);
 
 impl fmt::Display for Millis {

@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The relative frequency of each operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mix([(Op, u32); 4]);
 
@@ -61,7 +60,6 @@ impl Mix {
     }
 }
 
-/// The common parameters of all clients.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     prefix: Arc<str>,
@@ -88,7 +86,6 @@ impl Shape {
         format!("{}/k{}", self.prefix, number + 1)
     }
 
-    /// The value of this name.
     pub(super) fn value(&self, name: &str) -> Bytes {
         let mut value = format!("{name}{END_OF_NAME}");
         value.extend(std::iter::repeat_n('x', self.value_bytes.saturating_sub(value.len())));
@@ -126,10 +123,8 @@ impl LoadOp {
     }
 }
 
-/// The operations of one client.
 pub(super) struct Workload {
     shape: Shape,
-    /// The client's number now.
     pub(super) client: u64,
     operations: u64,
     random: Random,
@@ -189,7 +184,6 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `bound`, which is at least 1.
     fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }

@@ -43,12 +43,10 @@ enum Event {
         id: u64,
         start: u64,
     },
-    /// A key was pressed.
     Key(Key),
     Stop,
 }
 
-/// Runs a cluster until a signal or the key q.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start the runtime: {error}")))?;

@@ -19,7 +19,6 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// The options of a client.
     pub(crate) fn options(&self) -> Result<ClientOptions, Failure> {
         let environment = match std::env::var("RAFT_ENDPOINTS") {
             Ok(list) => Some(list),
@@ -51,7 +50,6 @@ pub(super) fn above_zero(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("it must be above 0".into()) } else { Ok(duration) }
 }
 
-/// The exit code and line of a client's error.
 pub(crate) fn failure(error: &ClientError) -> Failure {
     match error {
         ClientError::Endpoint { problem } => Failure::usage(problem),

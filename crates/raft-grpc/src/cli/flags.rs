@@ -19,7 +19,6 @@ pub(crate) struct Flags {
 pub(crate) struct KeyFlags<const ALL: bool>(pub(crate) Layer);
 
 impl Flags {
-    /// The settings from all sources.
     pub(crate) fn load(self) -> Result<Loaded, Failure> {
         let file = match self.config {
             Some(file) => Some(file),
@@ -29,7 +28,6 @@ impl Flags {
     }
 }
 
-/// Whether a key identifies or locates a node.
 fn is_place(key: Key) -> bool {
     matches!(key, Key::Id | Key::ListenPeer | Key::ListenClient | Key::ListenAdmin | Key::Peers)
 }

@@ -187,7 +187,6 @@ async fn follow(mut watch: Watch, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The expected value of a cas and the new one.
 fn cas_values(values: Vec<String>, absent: bool) -> Result<(Option<Bytes>, Bytes), Failure> {
     let mut values = values.into_iter().map(Bytes::from);
     match (values.next(), values.next(), absent) {
@@ -221,7 +220,6 @@ fn millis(took: Duration) -> String {
     format!("{:.1}ms", took.as_secs_f64() * 1000.0)
 }
 
-/// Prints the value unchanged, and a newline.
 fn print_value(value: &[u8]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(value).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {

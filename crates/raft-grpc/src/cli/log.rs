@@ -15,7 +15,6 @@ pub(crate) struct LogOptions {
 }
 
 impl LogOptions {
-    /// Starts logging for the rest of the process.
     pub(crate) fn start(&self) -> Result<(), Failure> {
         let filter = self.targets(std::env::var(LOG_VARIABLE).ok())?;
         let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());

@@ -65,7 +65,6 @@ impl Command {
     }
 }
 
-/// Runs the command that the process was started with.
 pub(crate) fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -17,14 +17,12 @@ pub(crate) struct Options {
     control_stdin: bool,
 }
 
-/// Runs a node until SIGTERM, SIGINT or a failure.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     options.log.start()?;
     let control = if options.control_stdin { Control::Lines } else { Control::None };
     start(options.flags.load()?, control)
 }
 
-/// Logs the warnings and runs the node.
 pub(crate) fn start(loaded: Loaded, control: Control) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");

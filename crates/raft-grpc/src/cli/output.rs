@@ -28,7 +28,6 @@ pub(crate) fn announce(line: &str) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// Writes the line of a failure to stderr.
 pub(crate) fn error(message: &str) {
     // If stderr is closed, there is no other place for the message.
     let _ = writeln!(io::stderr(), "raft-grpc: {}", one_line(message));

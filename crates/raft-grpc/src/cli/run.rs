@@ -89,7 +89,6 @@ fn by_names(name: &str, peer: &str, client: &str, peers: &[String]) -> Result<Li
     Ok(Line { id: number(name)?, peer: peer.to_owned(), client: client.to_owned(), admin, peers })
 }
 
-/// The number at the end of a name.
 fn number(name: &str) -> Result<u64, String> {
     let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let digits = name.strip_prefix(stem).unwrap_or_default();

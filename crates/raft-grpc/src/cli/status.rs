@@ -37,7 +37,6 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 #[derive(Debug, Serialize)]
 struct Row {
     id: Option<u64>,
-    /// Whether it answered.
     reachable: bool,
     role: Option<&'static str>,
     voter: Option<bool>,
@@ -51,7 +50,6 @@ struct Row {
     snapshot: Option<u64>,
     ready: bool,
     state_hash: Option<String>,
-    /// Reads answered by lease since its start.
     lease_reads: Option<u64>,
     leader: Option<u64>,
     url: String,
@@ -143,7 +141,6 @@ fn json(rows: &[Row]) -> Result<String, Failure> {
     Ok(text + "\n")
 }
 
-/// The failure if no node answered.
 fn no_answer(rows: &[Row]) -> Option<Failure> {
     if rows.iter().any(|row| row.reachable) {
         return None;

@@ -185,7 +185,6 @@ fn op_text(op: &TxnOp) -> String {
     }
 }
 
-/// The beginning of some bytes, on one line.
 fn quoted(bytes: &Bytes) -> String {
     const SHOWN: usize = 64;
     match bytes.get(..SHOWN) {

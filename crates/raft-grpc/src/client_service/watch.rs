@@ -12,7 +12,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// The longest time for a client to take an answer.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answers = mpsc::Sender<Result<w::WatchResponse, Status>>;

@@ -34,7 +34,6 @@ impl HostPort {
         Ok(Self::new(host, port))
     }
 
-    /// `http://HOST:PORT`.
     pub(super) fn url(&self) -> String {
         format!("http://{self}")
     }
@@ -44,7 +43,6 @@ impl HostPort {
         self.host.parse().ok()
     }
 
-    /// All addresses that the host has.
     pub(super) fn resolve(&self) -> Result<Vec<SocketAddr>, String> {
         let addresses = (self.host.as_str(), self.port).to_socket_addrs();
         addresses
@@ -78,7 +76,6 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     parse_url(text).map(|host| host.url())
 }
 
-/// The host and port of `http://HOST:PORT`.
 pub(super) fn parse_url(text: &str) -> Result<HostPort, String> {
     let problem = |detail: &str| format!("{detail}: must be http://HOST:PORT");
     let (scheme, rest) = text.split_once("://").ok_or_else(|| problem("not a URL"))?;

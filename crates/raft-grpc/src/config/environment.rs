@@ -7,10 +7,8 @@ use crate::Failure;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
-/// The prefix of the variables of this program.
 pub const VARIABLE_PREFIX: &str = "RAFT_";
 
-/// The variable of `--log`.
 pub const LOG_VARIABLE: &str = "RAFT_LOG";
 
 /// Variables of this program that are not keys of a node.

@@ -5,21 +5,19 @@ use crate::Failure;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum Source {
     #[default]
     Default,
     /// A line of a file, from 1.
-    File { path: String, line: usize },
-    /// An environment variable.
+    File {
+        path: String,
+        line: usize,
+    },
     Variable(String),
     /// A flag, with its dashes.
     Flag(String),
-    /// An argument without a name.
     Argument,
-    /// An explicitly empty list.
     Empty,
 }
 
@@ -71,7 +69,6 @@ impl Layer {
     }
 }
 
-/// The refusal of a value.
 pub(super) fn refuse(key: Key, given: &Given, problem: &str) -> Failure {
     Failure::usage(format!("{}: {key} = {}: {problem}", given.source, given.text))
 }

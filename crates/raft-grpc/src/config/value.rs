@@ -14,7 +14,6 @@ const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 
 /// Parses a text, given the range as text; the error says what is wrong.
 type Parse<T> = Box<dyn Fn(&str, &str) -> Result<T, String>>;
 
-/// Which values a key takes.
 pub(super) struct Kind<T> {
     /// The range as errors and the documentation show it.
     pub(super) range: String,
@@ -40,20 +39,17 @@ impl<T> Kind<T> {
         (self.show)(value)
     }
 
-    /// Adds a note to the range.
     pub(super) fn note(mut self, note: &str) -> Self {
         self.range = format!("{}; {note}", self.range);
         self
     }
 
-    /// Replaces the text of the range.
     pub(super) fn describe(mut self, range: &str) -> Self {
         self.range = range.to_owned();
         self
     }
 }
 
-/// A whole number.
 pub(super) fn number<T>(limits: RangeInclusive<T>) -> Kind<T>
 where
     T: FromStr + PartialOrd + Display + 'static,
@@ -104,13 +100,11 @@ pub(super) fn time_range(limits: RangeInclusive<Duration>) -> Kind<Range<Duratio
     Kind::new(range, parse, |range| format!("{}..{}", show_time(&range.start), show_time(&range.end)))
 }
 
-/// On or off.
 pub(super) fn switch() -> Kind<bool> {
     let parse = |text: &str, range: &str| text.parse().map_err(|_| format!("must be {range}"));
     Kind::new("true or false", parse, bool::to_string)
 }
 
-/// The name of a cluster.
 pub(super) fn cluster() -> Kind<String> {
     let parse = |text: &str, range: &str| {
         let fits =
@@ -137,12 +131,10 @@ pub(super) fn listen() -> Kind<(SocketAddr, HostPort)> {
     Kind::new("HOST:PORT, IPv6 in brackets", |text, _| address::listen(text), show)
 }
 
-/// A URL at which others are reached.
 pub(super) fn url() -> Kind<String> {
     Kind::new("http://HOST:PORT", |text, _| address::url(text), String::clone)
 }
 
-/// A peer of the list.
 pub(super) fn peers() -> Kind<(NodeId, HostPort)> {
     let parse = |text: &str, _: &str| {
         let (id, url) = text.split_once('=').ok_or("must be ID=http://HOST:PORT")?;

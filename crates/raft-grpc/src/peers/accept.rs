@@ -25,14 +25,12 @@ use tonic::{Request, Response, Status, Streaming};
 /// The longest time for the hello, and for the disk to remember a peer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The peer service of a node.
 #[derive(Debug)]
 pub(crate) struct PeerService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) disk: Arc<SharedDiskQueue>,
-    /// The interval of acknowledgements.
     pub(crate) acknowledge: Duration,
 }
 
@@ -153,7 +151,6 @@ impl PeerService {
     }
 }
 
-/// A stream of a peer.
 struct Incoming {
     peer: NodeId,
     requests: Streaming<PeerRequest>,

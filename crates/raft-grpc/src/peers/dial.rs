@@ -22,7 +22,6 @@ const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::
 /// The longest time to connect, and for the answer to the hello.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One peer to call.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     pub(crate) identity: Arc<Identity>,
@@ -143,7 +142,6 @@ impl Dialer {
     }
 }
 
-/// A connection to the peer port at `url`.
 pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Status::unknown(error.to_string()))?;
     let endpoint = endpoint

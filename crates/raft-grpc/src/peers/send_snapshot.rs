@@ -18,7 +18,6 @@ use tokio::time::timeout;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-/// Sends the chunks of the node's snapshots.
 #[derive(Debug)]
 pub(crate) struct SnapshotSender {
     pub(crate) identity: Arc<Identity>,
@@ -45,7 +44,6 @@ impl SnapshotSender {
     }
 }
 
-/// Sends to one peer.
 struct SnapshotTask {
     identity: Arc<Identity>,
     directory: Arc<Directory>,

@@ -8,7 +8,6 @@ use raft_check::linearizability::{Verdict, check};
 use serde_json::Value;
 use std::io::BufReader;
 
-/// Runs a client's command against a cluster.
 fn ask(cluster: &Cluster, words: &[&str]) -> Ended {
     let mut command = binary(words);
     command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));

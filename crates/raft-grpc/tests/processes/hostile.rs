@@ -21,7 +21,6 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// An empty SETTINGS frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// Silent connections on each port, if the system lets this process have so many.
@@ -67,7 +66,6 @@ async fn garbage_halves_and_crowds_do_not_stop_a_node_from_serving() {
     assert_eq!(cluster.stop(leader.id).await.code(), Some(0));
 }
 
-/// Where a node listens: for peers, clients and operators.
 fn addresses(cluster: &mut Cluster, id: u64) -> [SocketAddr; 3] {
     cluster.node(id).ports.each_ref().map(|port| port.address)
 }
@@ -84,7 +82,6 @@ fn connections_for_each_port() -> u64 {
     idle
 }
 
-/// Connections that say nothing.
 async fn crowd(port: SocketAddr, count: u64) -> Vec<TcpStream> {
     let mut connecting = JoinSet::new();
     for _ in 0..count {

@@ -31,7 +31,6 @@ async fn lease_reads(cluster: &mut Cluster, id: u64) -> u64 {
     cluster.statuses().await[&id].lease_reads
 }
 
-/// The leader after `first`.
 async fn next_leader(cluster: &mut Cluster, first: Leader) -> Leader {
     wait_until("the others elect", async || {
         let leader = cluster.leader().await;

@@ -96,7 +96,6 @@ struct Away {
     restored: usize,
 }
 
-/// Who kills.
 struct Killer {
     cluster: Cluster,
     random: Random,
@@ -104,9 +103,7 @@ struct Killer {
     wanted: u64,
     /// How many of the dead led, as far as was known.
     leaders: u64,
-    /// How often two died at once.
     pairs: u64,
-    /// How many died right after their start.
     starters: u64,
 }
 

@@ -24,7 +24,6 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How long a key waits for a leader.
 const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// All members of the cluster.
 pub(super) struct Cluster<'a> {
     folder: &'a Folder,
     kept: Kept,
@@ -33,9 +32,7 @@ pub(super) struct Cluster<'a> {
     events: Sender<Event>,
     runtime: &'a Runtime,
     members: Vec<Member>,
-    /// How many children were started.
     starts: u64,
-    /// How often ports had to be replaced.
     attempts: u32,
     announced: bool,
     asked: Instant,
@@ -69,7 +66,6 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Starts all members.
     pub(super) fn start(&mut self) -> Result<(), Failure> {
         self.folder.write(&self.kept)?;
         self.members = (1..).zip(&self.kept.nodes).map(|(id, ports)| Member::new(id, *ports)).collect();

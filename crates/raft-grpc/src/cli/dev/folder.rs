@@ -29,7 +29,6 @@ pub(super) struct Kept {
 }
 
 impl Folder {
-    /// Opens `path`, or makes a temporary folder.
     pub(super) fn open(path: Option<PathBuf>) -> Result<Self, Failure> {
         let temporary = path.is_none();
         let path = match path {
@@ -91,7 +90,6 @@ impl Folder {
         Ok(())
     }
 
-    /// The file with the configuration of the node `id`.
     pub(super) fn configuration(&self, id: u64) -> PathBuf {
         self.path.join(format!("node{id}.toml"))
     }
@@ -114,7 +112,6 @@ impl Folder {
         Ok(format!("# Written by `raft-grpc dev` at each start.\n{table}"))
     }
 
-    /// Removes the folder if it is temporary.
     pub(super) fn remove_if_temporary(self) -> Result<(), Failure> {
         if !self.temporary {
             return Ok(());
@@ -123,7 +120,6 @@ impl Folder {
     }
 }
 
-/// The URL of a port of this machine.
 pub(super) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }

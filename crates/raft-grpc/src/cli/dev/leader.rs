@@ -3,7 +3,6 @@
 use raft_client::{Client, ClientOptions, Role, StatusResponse};
 use std::time::Duration;
 
-/// The longest time for a node to answer.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The node that leads and is ready, of those with these ids and URLs for clients.

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-/// The prefix of each line of the node `id`.
 pub(super) fn prefix(id: u64, coloured: bool) -> String {
     // Red, green, yellow, blue, magenta, cyan: readable on dark and on bright.
     let colour = 31 + id.saturating_sub(1) % 6;

@@ -32,12 +32,10 @@ struct Process {
     copiers: Vec<JoinHandle<()>>,
 }
 
-/// How a child is started.
 pub(super) struct Start<'a> {
     pub(super) program: &'a Path,
     pub(super) configuration: &'a Path,
     pub(super) log: Option<&'a str>,
-    /// Receives an event when the node listens.
     pub(super) events: &'a Sender<Event>,
 }
 
@@ -79,7 +77,6 @@ impl Member {
         Ok(())
     }
 
-    /// Its process id, while it is alive.
     pub(super) fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.child.id())
     }
@@ -88,18 +85,15 @@ impl Member {
         self.process.is_some()
     }
 
-    /// Writes a line to its stdin.
     pub(super) fn send(&mut self, line: &str) -> io::Result<()> {
         let process = self.process.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         writeln!(process.stdin, "{line}").and_then(|()| process.stdin.flush())
     }
 
-    /// Ends it at once, with SIGKILL.
     pub(super) fn kill(&mut self) -> io::Result<()> {
         self.process.as_mut().map_or(Ok(()), |process| process.child.kill())
     }
 
-    /// Asks it to end, with SIGTERM.
     pub(super) fn terminate(&self) -> io::Result<()> {
         // The child is not reaped yet, so the process id is still its own.
         let pid = self.process.as_ref().map(|process| Pid::from_child(&process.child));
@@ -119,7 +113,6 @@ impl Member {
     }
 }
 
-/// How a child ended.
 pub(super) struct Ended(pub(super) ExitStatus);
 
 impl fmt::Display for Ended {

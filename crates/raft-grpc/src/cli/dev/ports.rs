@@ -19,7 +19,6 @@ impl Ports {
     }
 }
 
-/// The usual ports, where clients look by default.
 pub(super) fn usual(nodes: u8) -> Vec<Ports> {
     let first = |node: u8| 7070 + 10 * u16::from(node);
     (0..nodes).map(first).map(|peer| Ports { peer, client: peer + 1, admin: peer + 2 }).collect()

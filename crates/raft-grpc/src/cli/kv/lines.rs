@@ -34,7 +34,6 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
-/// A line for each operation.
 pub(super) fn results(results: &[TxnResult]) -> String {
     let line = |result: &TxnResult| match result {
         TxnResult::Put => "put\n".to_owned(),

@@ -18,7 +18,6 @@ pub(crate) struct Cluster {
     pub(crate) folder: Folder,
 }
 
-/// Who leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Leader {
     pub(crate) id: u64,
@@ -69,17 +68,14 @@ impl Cluster {
         self.node(id).start();
     }
 
-    /// SIGKILL.
     pub(crate) fn kill(&mut self, id: u64) {
         self.node(id).kill();
     }
 
-    /// SIGTERM, and how it ended.
     pub(crate) async fn stop(&mut self, id: u64) -> ExitStatus {
         self.node(id).stop().await
     }
 
-    /// Where clients reach the nodes.
     pub(crate) fn endpoints(&self) -> Vec<String> {
         endpoints(&self.nodes)
     }
@@ -150,7 +146,6 @@ fn leader_of(statuses: &BTreeMap<u64, StatusResponse>) -> Option<Leader> {
     statuses.values().find(leads).map(|status| Leader { id: status.id, term: status.term })
 }
 
-/// What nodes say, in short.
 fn words(statuses: &BTreeMap<u64, StatusResponse>) -> String {
     let words = statuses.values().map(|status| {
         let StatusResponse { id, term, last, commit, applied, ready, .. } = status;

@@ -15,7 +15,6 @@ pub(crate) fn binary<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Ite
     command
 }
 
-/// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
     /// None: by a signal.
@@ -41,7 +40,6 @@ pub(crate) fn run(mut command: Command) -> Ended {
 }
 
 impl Ended {
-    /// Its stdout, if it ended well.
     pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.stdout
@@ -57,7 +55,6 @@ impl Ended {
     }
 }
 
-/// The process id of a child.
 pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
 }

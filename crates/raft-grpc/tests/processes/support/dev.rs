@@ -20,7 +20,6 @@ pub(crate) struct Dev {
     /// What it says of its nodes: process id, and the address for clients.
     pub(crate) nodes: BTreeMap<u64, (i32, String)>,
     pub(crate) endpoints: String,
-    /// All lines so far.
     pub(crate) said: Vec<String>,
 }
 
@@ -87,7 +86,6 @@ impl Dev {
         })
     }
 
-    /// SIGKILL to a node.
     pub(crate) fn kill(&self, id: u64) {
         kill_process(Pid::from_raw(self.nodes[&id].0).expect("a process id"), Signal::KILL).expect("it is alive");
     }

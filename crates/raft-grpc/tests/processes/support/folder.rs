@@ -3,7 +3,6 @@
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The folder of one test.
 pub(crate) struct Folder(Option<TempDir>);
 
 impl Folder {

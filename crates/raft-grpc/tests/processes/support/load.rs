@@ -101,7 +101,6 @@ async fn run_rounds(options: BenchOptions, ok: Arc<AtomicU64>, ending: Arc<Atomi
     rounds
 }
 
-/// Asserts that a round is clean.
 fn judged(outcome: &Outcome) -> Round {
     let report = check(&outcome.records, &outcome.last_reads, BUDGET);
     let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();

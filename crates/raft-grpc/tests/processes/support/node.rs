@@ -49,7 +49,6 @@ impl Node {
         Self { line, ports, folder: folder.to_owned(), child: None }
     }
 
-    /// Starts the process.
     pub(crate) fn start(&mut self) {
         self.start_as(self.line.command());
     }
@@ -63,7 +62,6 @@ impl Node {
         self.child = Some(command.spawn().expect("the binary starts"));
     }
 
-    /// Writes a line to its standard input.
     pub(crate) fn tell(&mut self, line: &str) {
         let input = self.child.as_mut().and_then(|child| child.stdin.as_mut()).expect("it runs");
         writeln!(input, "{line}").expect("it reads");
@@ -88,7 +86,6 @@ impl Node {
         assert_eq!(status.code(), None, "node {} ended by itself: {status}\n{}", self.line.id, self.stderr());
     }
 
-    /// SIGTERM, and how it ended.
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.must_run();
         let child = self.child.as_mut().expect("it runs");
@@ -96,7 +93,6 @@ impl Node {
         self.end().await
     }
 
-    /// How it ended, once it has.
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it runs");
         let ended = wait_until("a node ends", async || {
@@ -115,12 +111,10 @@ impl Node {
         }
     }
 
-    /// What it has printed in all its starts.
     pub(crate) fn stdout(&self) -> String {
         self.printed("stdout")
     }
 
-    /// What it has logged in all its starts.
     pub(crate) fn stderr(&self) -> String {
         self.printed("stderr")
     }

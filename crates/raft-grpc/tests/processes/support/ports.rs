@@ -16,7 +16,6 @@ impl Port {
         Self::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port")
     }
 
-    /// Three in a row.
     pub(crate) fn row(host: IpAddr) -> [Self; 3] {
         for _ in 0..100 {
             let first = Self::bind(SocketAddr::from((host, 0))).expect("a free port");

@@ -14,7 +14,6 @@ impl Random {
         (Self(seed), seed)
     }
 
-    /// Below `bound`, which is at least 1.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
