@@ -1,5 +1,6 @@
 //! Why a command fails: one line (what, where, what to do) and an exit code.
 
+use raft_client::ClientError;
 use raft_store::{DiskErrorKind, StoreError};
 use std::fmt;
 
@@ -67,6 +68,15 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Endpoint { problem } => Self::usage(problem),
+            error => Self::runtime(error.to_string()),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

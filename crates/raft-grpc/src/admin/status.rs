@@ -37,7 +37,7 @@ fn describe(status: &StatusResponse) -> Value {
     let role = status.role().as_str_name().trim_start_matches("ROLE_").to_lowercase().replace('_', "-");
     json!({
         "id": status.id,
-        "cluster_id": hex(&status.cluster_id),
+        "cluster_id": format!("{:x}", status.cluster_id),
         "incarnation": status.incarnation,
         "role": role,
         "term": status.term,
@@ -46,7 +46,7 @@ fn describe(status: &StatusResponse) -> Value {
         "durable": status.durable,
         "commit": status.commit,
         "applied": status.applied,
-        "state_hash": hex(&status.state_hash),
+        "state_hash": format!("{:x}", status.state_hash),
         "ready": status.ready,
         "lease_reads": status.lease_reads,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
@@ -64,10 +64,6 @@ fn member(member: &MemberStatus) -> Value {
         "contact_ms": member.contact_ms,
         "match_index": member.match_index,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

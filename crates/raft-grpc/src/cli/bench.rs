@@ -1,6 +1,6 @@
 //! `bench`: load on a cluster, and with --verify a check of its answers.
 
-use super::endpoints::{Endpoints, failure};
+use super::endpoints::Endpoints;
 use super::output;
 use raft_check::history::write_history;
 use raft_check::load::{self, Record};
@@ -63,7 +63,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         read_all: options.verify,
     };
     // Create the file before the load, so that an error comes early.
-    let history = options.history.as_deref().map(|path| Ok((path, create(path)?))).transpose()?;
+    let history = options.history.as_deref().map(|path| create(path).map(|file| (path, file))).transpose()?;
     let mut outcome = put_load(&bench)?;
     outcome.records.sort_by_key(|record| record.operation.invoke_ns);
     summary(&outcome)?;
@@ -89,7 +89,7 @@ fn put_load(bench: &BenchOptions) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
     let line = |second, tally: &bench::Tally| output::announce(&format!("{second:>4} s  {tally}"));
-    runtime.block_on(bench::run(bench, line)).map_err(|error| failure(&error))
+    Ok(runtime.block_on(bench::run(bench, line))?)
 }
 
 fn summary(outcome: &Outcome) -> Result<(), Failure> {

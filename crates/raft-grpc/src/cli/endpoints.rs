@@ -1,6 +1,6 @@
-//! How client commands reach a cluster: endpoints, a timeout, and the exit code of a client error.
+//! How client commands reach a cluster: endpoints and a timeout.
 
-use raft_client::{ClientError, ClientOptions};
+use raft_client::ClientOptions;
 use raft_grpc::Failure;
 use std::time::Duration;
 
@@ -48,13 +48,6 @@ fn endpoints(flag: &[String], environment: Option<&str>) -> Vec<String> {
 pub(super) fn above_zero(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("{error}; write 10s or 500ms"))?;
     if duration.is_zero() { Err("it must be above 0".into()) } else { Ok(duration) }
-}
-
-pub(crate) fn failure(error: &ClientError) -> Failure {
-    match error {
-        ClientError::Endpoint { problem } => Failure::usage(problem),
-        error => Failure::runtime(error.to_string()),
-    }
 }
 
 /// Runs the future on this thread.

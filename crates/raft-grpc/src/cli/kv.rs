@@ -3,13 +3,12 @@
 mod lines;
 mod txn_text;
 
-use super::endpoints::{Endpoints, above_zero, block_on, failure};
+use super::endpoints::{Endpoints, above_zero, block_on};
 use super::output;
 use bytes::Bytes;
 use raft_client::{Changes, Client, Consistency, Got, Swapped, Watch, Written};
 use raft_grpc::Failure;
 use raft_kv::command::KeyRange;
-use std::io::{ErrorKind, Write};
 use std::time::{Duration, Instant};
 
 /// One operation on the map.
@@ -97,7 +96,7 @@ struct Freshness {
 }
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let client = Client::new(options.endpoints.options()?).map_err(|error| failure(&error))?;
+    let client = Client::new(options.endpoints.options()?)?;
     block_on(carry_out(client, options.verb))?
 }
 
@@ -105,22 +104,22 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
     let began = Instant::now();
     match verb {
         Verb::Put { key, value, ttl } => {
-            let written = client.put_for(key, value, ttl).await.map_err(|error| failure(&error))?;
+            let written = client.put_for(key, value, ttl).await?;
             output::print(&format!("OK {}\n", written_line(&written, began.elapsed())))
         }
         Verb::Get { key, verbose, freshness } => {
-            let got = client.get(key.clone(), freshness.consistency()).await.map_err(|error| failure(&error))?;
+            let got = client.get(key.clone(), freshness.consistency()).await?;
             if verbose {
                 eprintln!("{}", got_line(&got, began.elapsed()));
             }
             match got.value {
-                Some(value) => print_value(&value),
+                Some(value) => output::write(&[&value, &b"\n"[..]].concat()),
                 None => Err(Failure::runtime(format!("key {key:?} is absent (revision {})", got.revision))),
             }
         }
         Verb::Range { prefix, limit, freshness } => {
             let range = KeyRange::prefix(prefix.as_bytes());
-            let ranged = client.range(range, limit, freshness.consistency()).await.map_err(|error| failure(&error))?;
+            let ranged = client.range(range, limit, freshness.consistency()).await?;
             let text: String = ranged.entries.iter().map(lines::entry).collect();
             if ranged.more {
                 eprintln!("there are more keys after these (revision {})", ranged.revision);
@@ -131,7 +130,7 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             let text = std::io::read_to_string(std::io::stdin().lock());
             let text = text.map_err(|error| Failure::usage(format!("cannot read stdin: {error}")))?;
             let txn = txn_text::parse(&text).map_err(|problem| Failure::usage(format!("stdin: {problem}")))?;
-            let done = client.txn(txn).await.map_err(|error| failure(&error))?;
+            let done = client.txn(txn).await?;
             let line = written_line(&done.written, began.elapsed());
             output::print(&format!("OK succeeded={} {line}\n{}", done.succeeded, lines::results(&done.results)))?;
             if done.succeeded {
@@ -140,17 +139,17 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             Err(Failure::runtime("a compare failed: `else` was executed"))
         }
         Verb::Watch { prefix, from, count } => {
-            let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from).map_err(|error| failure(&error))?;
+            let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from)?;
             follow(watch, count).await
         }
         Verb::Delete { key } => {
-            let deleted = client.delete(key).await.map_err(|error| failure(&error))?;
+            let deleted = client.delete(key).await?;
             let line = written_line(&deleted.written, began.elapsed());
             output::print(&format!("OK existed={} {line}\n", deleted.existed))
         }
         Verb::Cas { key, values, absent } => {
             let (expected, value) = cas_values(values, absent)?;
-            let swapped = client.cas(key.clone(), expected, value).await.map_err(|error| failure(&error))?;
+            let swapped = client.cas(key.clone(), expected, value).await?;
             if !swapped.swapped {
                 return Err(not_swapped(&key, &swapped));
             }
@@ -174,7 +173,7 @@ async fn follow(mut watch: Watch, count: u64) -> Result<(), Failure> {
     let mut left = if count == 0 { u64::MAX } else { count };
     let mut begun = false;
     while left > 0 {
-        let Changes { events, through } = watch.next().await.map_err(|error| failure(&error))?;
+        let Changes { events, through } = watch.next().await?;
         if !std::mem::replace(&mut begun, true) {
             let first = events.first().map_or(through.saturating_add(1), |event| event.revision);
             eprintln!("watching from revision {first}");
@@ -218,16 +217,6 @@ fn not_swapped(key: &str, swapped: &Swapped) -> Failure {
 
 fn millis(took: Duration) -> String {
     format!("{:.1}ms", took.as_secs_f64() * 1000.0)
-}
-
-fn print_value(value: &[u8]) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(value).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush()) {
-        Ok(()) => Ok(()),
-        // A closed pipe is not a failure.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        Err(error) => Err(Failure::runtime(format!("cannot write to stdout: {error}"))),
-    }
 }
 
 #[cfg(test)]

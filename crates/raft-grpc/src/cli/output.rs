@@ -11,10 +11,14 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Writes `text` to stdout. Ends the process with 0 if the pipe is closed (`raft-grpc .. | head`).
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes())
+}
+
+/// Writes `bytes` to stdout. Ends the process with 0 if the pipe is closed (`raft-grpc .. | head`).
+pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => Err(Failure::runtime(format!("cannot write to stdout: {error}"))),

@@ -1,6 +1,6 @@
 //! `status`: each member's own status, and what the leader knows about those that do not answer.
 
-use super::endpoints::{Endpoints, block_on, failure};
+use super::endpoints::{Endpoints, block_on};
 use super::output;
 use raft_client::{Client, MemberView};
 use raft_grpc::Failure;
@@ -23,7 +23,7 @@ enum Format {
 }
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
-    let mut client = Client::new(options.endpoints.options()?).map_err(|error| failure(&error))?;
+    let mut client = Client::new(options.endpoints.options()?)?;
     let views = block_on(async { client.members().await })?;
     let rows = rows(&views);
     output::print(&match options.format {
@@ -76,7 +76,7 @@ fn row(view: &MemberView, highest_commit: u64) -> Row {
         contact_ms: known.and_then(|member| member.contact_ms),
         snapshot: None,
         ready: answer.is_some_and(|status| status.ready),
-        state_hash: answer.map(|status| hex(&status.state_hash)),
+        state_hash: answer.map(|status| format!("{:x}", status.state_hash)),
         lease_reads: answer.map(|status| status.lease_reads),
         leader: answer.and_then(|status| status.leader),
         url: view.url.clone(),
@@ -93,10 +93,6 @@ fn role(role: Role) -> Option<&'static str> {
         Role::Stopped => Some("stopped"),
         Role::Unspecified => None,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 const HEADER: [&str; 11] =

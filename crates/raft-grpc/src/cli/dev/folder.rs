@@ -3,7 +3,6 @@
 use super::ports::{self, Ports};
 use raft_grpc::{Exit, Failure};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt;
@@ -130,14 +129,8 @@ fn parse(text: &str) -> Result<Kept, String> {
 }
 
 fn random_hex() -> Result<String, Failure> {
-    let mut bytes = [0; 4];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::runtime(format!("no random numbers: {error}")))?;
-    let mut text = String::new();
-    for byte in bytes {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    let number = getrandom::u32().map_err(|error| Failure::runtime(format!("no random numbers: {error}")))?;
+    Ok(format!("{number:08x}"))
 }
 
 fn failed(path: &Path, what: &str, error: &io::Error) -> Failure {
