@@ -53,26 +53,8 @@ impl RetryState {
     pub(crate) async fn pause(&mut self) {
         self.hops = 0;
         let left = self.left().unwrap_or_default();
-        let pause = random_below(self.pause.min(left));
+        let pause = self.pause.min(left).mul_f64(fastrand::f64());
         self.pause = self.pause.saturating_mul(2).min(self.max_pause);
         tokio::time::sleep(pause).await;
-    }
-}
-
-/// A random duration below the limit; without entropy the limit.
-fn random_below(limit: Duration) -> Duration {
-    let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-    getrandom::u64().map_or(limit, |number| Duration::from_nanos(number.checked_rem(nanos).unwrap_or(0)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_stays_below_its_limit() {
-        let limit = Duration::from_micros(3);
-        assert!((0..1_000).all(|_| random_below(limit) < limit));
-        assert_eq!(random_below(Duration::ZERO), Duration::ZERO);
     }
 }

@@ -8,7 +8,7 @@ mod workload;
 pub use tally::Tally;
 pub use workload::Mix;
 
-use raft_check::history::{OpResult, Operation, Status};
+use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_check::load::Record;
 use raft_client::{Client, ClientError, ClientOptions, Consistency};
 use std::collections::BTreeMap;
@@ -148,8 +148,7 @@ fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> 
 async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<Record> {
     let mut records = Vec::new();
     while Instant::now() < run.until {
-        let load_op = workload.next();
-        let (record, error) = execute(&mut client, &load_op, run.reads, &workload, &run).await;
+        let (record, error) = execute(&mut client, workload.next(), run.reads, &workload, &run).await;
         workload.learn(&record.operation);
         let latency = record.operation.return_ns.unwrap_or_default() - record.operation.invoke_ns;
         run.second().count(record.operation.status, Duration::from_nanos(latency), error.as_ref());
@@ -168,13 +167,13 @@ async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<
 
 async fn execute(
     client: &mut Client,
-    load_op: &LoadOp,
+    load_op: LoadOp,
     reads: Consistency,
     workload: &Workload,
     run: &Run,
 ) -> (Record, Option<ClientError>) {
     let invoke_ns = run.now();
-    let answer = ask(client, load_op, reads, workload.shape()).await;
+    let answer = ask(client, &load_op, reads, workload.shape()).await;
     let return_ns = Some(run.now());
     let nothing = (OpResult::Null, 0, 0);
     let (status, (result, revision, map_revision), error) = match answer {
@@ -182,7 +181,7 @@ async fn execute(
         Err(error) if error.may_have_effect() => (Status::Unknown, nothing, Some(error)),
         Err(error) => (Status::Fail, nothing, Some(error)),
     };
-    let (op, key, value) = load_op.parts();
+    let LoadOp { op, key, value } = load_op;
     let operation = Operation { client: workload.client, op, key, value, status, result, invoke_ns, return_ns };
     (Record { operation, revision, map_revision }, error)
 }
@@ -194,28 +193,25 @@ async fn ask(
     reads: Consistency,
     shape: &Shape,
 ) -> Result<(OpResult, u64, u64), ClientError> {
-    Ok(match load_op {
-        LoadOp::Get { key } => {
-            let got = client.get(key.clone(), reads).await?;
+    let key = load_op.key.clone();
+    let (result, written) = match &load_op.value {
+        OpValue::Null if load_op.op == Op::Get => {
+            let got = client.get(key, reads).await?;
             let result = got.value.map_or(OpResult::Null, |value| OpResult::Value(shape.name_of(&value)));
-            (result, got.modified_revision, got.revision)
+            return Ok((result, got.modified_revision, got.revision));
         }
-        LoadOp::Put { key, value } => {
-            let revision = client.put(key.clone(), shape.value(value)).await?.revision;
-            (OpResult::Null, revision, revision)
+        OpValue::Null => {
+            let deleted = client.delete(key).await?;
+            (OpResult::Flag(deleted.existed), deleted.written)
         }
-        LoadOp::Cas { key, old, new } => {
+        OpValue::Value(value) => (OpResult::Null, client.put(key, shape.value(value)).await?),
+        OpValue::Cas(old, new) => {
             let old = old.as_ref().map(|old| shape.value(old));
-            let swapped = client.cas(key.clone(), old, shape.value(new)).await?;
-            let revision = swapped.written.revision;
-            (OpResult::Flag(swapped.swapped), revision, revision)
+            let swapped = client.cas(key, old, shape.value(new)).await?;
+            (OpResult::Flag(swapped.swapped), swapped.written)
         }
-        LoadOp::Delete { key } => {
-            let deleted = client.delete(key.clone()).await?;
-            let revision = deleted.written.revision;
-            (OpResult::Flag(deleted.existed), revision, revision)
-        }
-    })
+    };
+    Ok((result, written.revision, written.revision))
 }
 
 async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Vec<Record>, ClientError> {
@@ -224,8 +220,8 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
     let mut workload = Workload::new(shape, run.next_client.fetch_add(1, Ordering::Relaxed));
     let mut reads = Vec::new();
     for key in 0..options.keys {
-        let load_op = LoadOp::Get { key: shape.key(key) };
-        let (record, error) = execute(&mut reader, &load_op, Consistency::Linearizable, &workload, run).await;
+        let load_op = LoadOp { op: Op::Get, key: shape.key(key), value: OpValue::Null };
+        let (record, error) = execute(&mut reader, load_op, Consistency::Linearizable, &workload, run).await;
         reads.push(record);
         // If one read found no leader within the long deadline, the others use the short one.
         if error.is_some() {
@@ -239,7 +235,6 @@ async fn read_all(options: &BenchOptions, shape: &Shape, run: &Run) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_check::history::Op;
     use raft_check::load::check;
     use raft_client::fake::{Trick, cluster};
 
@@ -306,8 +301,8 @@ mod tests {
             _ => troubles.behave(),
         });
         let outcome = outcome.await.expect("a leader answers at first");
-        assert!(outcome.total.unknown() > 0, "{:?}", outcome.total);
-        assert!(outcome.total.last_error().is_some());
+        assert!(outcome.total.unknown > 0, "{:?}", outcome.total);
+        assert!(outcome.total.last_error.is_some());
         let mut unknown: Vec<u64> = outcome
             .records
             .iter()

@@ -12,12 +12,13 @@ const LONGEST_MICROS: u64 = 3_600_000_000;
 /// Counts and latencies of operations. `ok` operations took effect, `failed` ones have no effect, `unknown` ones may have one.
 #[derive(Clone, Debug)]
 pub struct Tally {
-    ok: u64,
-    failed: u64,
-    unknown: u64,
+    pub ok: u64,
+    pub failed: u64,
+    pub unknown: u64,
     /// Microseconds, of the ok operations.
     latency: Histogram<u64>,
-    last_error: Option<String>,
+    /// The error of the last operation that failed.
+    pub last_error: Option<String>,
 }
 
 impl Default for Tally {
@@ -51,24 +52,8 @@ impl Tally {
         self.last_error = later.last_error.or(self.last_error.take());
     }
 
-    pub fn ok(&self) -> u64 {
-        self.ok
-    }
-
-    pub fn failed(&self) -> u64 {
-        self.failed
-    }
-
-    pub fn unknown(&self) -> u64 {
-        self.unknown
-    }
-
     pub fn operations(&self) -> u64 {
         self.ok + self.failed + self.unknown
-    }
-
-    pub fn last_error(&self) -> Option<&str> {
-        self.last_error.as_deref()
     }
 }
 
@@ -112,6 +97,6 @@ mod tests {
         total.add(last);
         total.add(Tally::default());
         assert_eq!(total.to_string(), "ok=100 failed=1 unknown=1 p50=50.0ms p90=90.0ms p99=99.0ms max=100ms");
-        assert_eq!((total.operations(), total.last_error()), (102, Some("gone")));
+        assert_eq!((total.operations(), total.last_error.as_deref()), (102, Some("gone")));
     }
 }

@@ -73,7 +73,7 @@ const END_OF_NAME: char = '/';
 
 impl Shape {
     pub(super) fn new(options: &BenchOptions) -> Self {
-        let prefix = format!("bench/{:08x}", Random::new().next() >> 32).into();
+        let prefix = format!("bench/{:08x}", crate::random::number() >> 32).into();
         Self { prefix, keys: options.keys.max(1), value_bytes: options.value_bytes, mix: options.mix }
     }
 
@@ -102,39 +102,26 @@ impl Shape {
     }
 }
 
-/// An operation; values by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LoadOp {
-    Get { key: String },
-    Put { key: String, value: String },
-    Cas { key: String, old: Option<String>, new: String },
-    Delete { key: String },
-}
-
-impl LoadOp {
-    /// The parts of a history's operation.
-    pub(super) fn parts(&self) -> (Op, String, OpValue) {
-        match self {
-            Self::Get { key } => (Op::Get, key.clone(), OpValue::Null),
-            Self::Put { key, value } => (Op::Put, key.clone(), OpValue::Value(value.clone())),
-            Self::Cas { key, old, new } => (Op::Cas, key.clone(), OpValue::Cas(old.clone(), new.clone())),
-            Self::Delete { key } => (Op::Delete, key.clone(), OpValue::Null),
-        }
-    }
+/// An operation; its values by name.
+pub(super) struct LoadOp {
+    pub(super) op: Op,
+    pub(super) key: String,
+    pub(super) value: OpValue,
 }
 
 pub(super) struct Workload {
     shape: Shape,
     pub(super) client: u64,
     operations: u64,
-    random: Random,
+    random: fastrand::Rng,
     /// The last value it knows of each key: what a cas expects.
     seen: BTreeMap<String, Option<String>>,
 }
 
 impl Workload {
     pub(super) fn new(shape: &Shape, client: u64) -> Self {
-        Self { shape: shape.clone(), client, operations: 0, random: Random::new(), seen: BTreeMap::new() }
+        let random = fastrand::Rng::with_seed(crate::random::number());
+        Self { shape: shape.clone(), client, operations: 0, random, seen: BTreeMap::new() }
     }
 
     pub(super) fn shape(&self) -> &Shape {
@@ -143,14 +130,15 @@ impl Workload {
 
     pub(super) fn next(&mut self) -> LoadOp {
         self.operations += 1;
-        let key = self.shape.key(self.random.below(self.shape.keys));
-        let value = format!("c{}.{}", self.client, self.operations);
-        match self.shape.mix.at(self.random.below(self.shape.mix.sum())) {
-            Op::Get => LoadOp::Get { key },
-            Op::Put => LoadOp::Put { key, value },
-            Op::Cas => LoadOp::Cas { old: self.seen.get(&key).cloned().flatten(), key, new: value },
-            Op::Delete => LoadOp::Delete { key },
-        }
+        let key = self.shape.key(self.random.u64(..self.shape.keys));
+        let new = format!("c{}.{}", self.client, self.operations);
+        let op = self.shape.mix.at(self.random.u64(..self.shape.mix.sum()));
+        let value = match op {
+            Op::Get | Op::Delete => OpValue::Null,
+            Op::Put => OpValue::Value(new),
+            Op::Cas => OpValue::Cas(self.seen.get(&key).cloned().flatten(), new),
+        };
+        LoadOp { op, key, value }
     }
 
     /// Remembers the value of an operation's key, if its result shows it.
@@ -165,27 +153,6 @@ impl Workload {
             _ => None,
         };
         self.seen.insert(operation.key.clone(), value);
-    }
-}
-
-/// SplitMix64: distributes the load.
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        Self(crate::random::number())
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
     }
 }
 
@@ -228,11 +195,10 @@ mod tests {
         workload.shape.mix = "cas=1".parse().expect("a mix");
         let mut values = std::collections::BTreeSet::new();
         for n in 0..200 {
-            let load_op = workload.next();
-            let LoadOp::Cas { key, old, new } = &load_op else { panic!("{load_op:?}") };
-            assert_eq!(old.as_ref(), workload.seen.get(key).and_then(Option::as_ref));
+            let LoadOp { op, key, value } = workload.next();
+            let OpValue::Cas(old, new) = &value else { panic!("{value:?}") };
+            assert_eq!(old.as_ref(), workload.seen.get(&key).and_then(Option::as_ref));
             assert!(values.insert(new.clone()));
-            let (op, key, value) = load_op.parts();
             let result = OpResult::Flag(n % 3 != 0);
             let operation =
                 Operation { client: 1, op, key, value, status: Status::Ok, result, invoke_ns: 0, return_ns: Some(1) };

@@ -78,8 +78,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     if options.verify {
         verify(&outcome.records, &outcome.last_reads)?
     }
-    if outcome.total.ok() == 0 {
-        let error = outcome.total.last_error().unwrap_or("no operation ended");
+    if outcome.total.ok == 0 {
+        let error = outcome.total.last_error.as_deref().unwrap_or("no operation ended");
         return Err(Failure::runtime(format!("no operation succeeded: {error}")));
     }
     Ok(())
@@ -94,9 +94,9 @@ fn put_load(bench: &BenchOptions) -> Result<Outcome, Failure> {
 
 fn summary(outcome: &Outcome) -> Result<(), Failure> {
     let seconds = outcome.took.as_secs_f64();
-    let rate = outcome.total.ok() as f64 / seconds.max(f64::MIN_POSITIVE);
+    let rate = outcome.total.ok as f64 / seconds.max(f64::MIN_POSITIVE);
     output::print(&format!("total   {rate:.0} ops/s in {seconds:.1} s  {}\n", outcome.total))?;
-    match outcome.total.last_error() {
+    match &outcome.total.last_error {
         Some(error) => output::print(&format!("last error: {error}\n")),
         None => Ok(()),
     }

@@ -4,7 +4,6 @@ use super::refusal::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
-use crate::random;
 use crate::services::peer_client::PeerClient;
 use raft_core::NodeId;
 use raft_proto::wire::raft::{PeerRequest, PeerResponse, Received, peer_request, peer_response};
@@ -62,7 +61,8 @@ impl Dialer {
             if start.elapsed() > BACKOFF.end {
                 pause = BACKOFF.start;
             }
-            sleep(random::below(pause)).await;
+            // Full jitter.
+            sleep(pause.mul_f64(fastrand::f64())).await;
             pause = (pause * 2).min(BACKOFF.end);
         }
     }

@@ -93,7 +93,7 @@ async fn run_rounds(options: BenchOptions, ok: Arc<AtomicU64>, ending: Arc<Atomi
     let mut rounds = Vec::new();
     while !ending.load(Ordering::Relaxed) {
         let outcome = bench::run(&options, |_, second| {
-            ok.fetch_add(second.ok(), Ordering::Relaxed);
+            ok.fetch_add(second.ok, Ordering::Relaxed);
         });
         let outcome = outcome.await.expect("there is a leader within the deadline");
         rounds.push(judged(&outcome));
