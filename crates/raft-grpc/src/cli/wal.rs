@@ -6,7 +6,7 @@ use clap::Subcommand;
 use raft_core::{Entry, EntryId, HardState, InstallMode, NodeId, Payload, SnapshotRecord};
 use raft_grpc::Failure;
 use raft_kv::command::{Command, TxnOp};
-use raft_node::Envelope;
+use raft_node::{Envelope, SessionCommand};
 use raft_store::{Disk, DiskId, Files, Inspection, Record, TornTail, inspect};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, ErrorKind, Write};
@@ -142,16 +142,15 @@ fn entry_text(entry: &Entry) -> String {
         Payload::Configuration(members) => return format!("{} configuration {members}", entry.id),
         Payload::Command(command) => command,
     };
-    let meaning = match meaning(command) {
-        Meaning::OpenSession => "opens a session".to_owned(),
-        Meaning::Own { command } => {
-            format!("by itself {}", command.as_ref().map_or_else(|| "some command".to_owned(), command_text))
+    let text =
+        |bytes| Command::decode(bytes).map_or_else(|| "some command".to_owned(), |command| command_text(&command));
+    let meaning = match Envelope::decode(command) {
+        Some(Envelope::OpenSession) => "opens a session".to_owned(),
+        Some(Envelope::Internal(inner)) => format!("by itself {}", text(&inner)),
+        Some(Envelope::Command(SessionCommand { session, sequence, command, .. })) => {
+            format!("session {} #{sequence} {}", session.0, text(&command))
         }
-        Meaning::Command { session, sequence, command } => {
-            let command = command.as_ref().map_or_else(|| "some command".to_owned(), command_text);
-            format!("session {session} #{sequence} {command}")
-        }
-        Meaning::Unknown => "unknown command".to_owned(),
+        None => "unknown command".to_owned(),
     };
     format!("{entry} {meaning}")
 }
@@ -225,22 +224,20 @@ fn record_json(record: &Record<'_>) -> Value {
 
 /// Keys and values are escaped as in Rust (`\xff`), so that any bytes are legal JSON and can be had back.
 fn entry_json(entry: &Entry) -> Value {
-    let (kind, size, content) = match &entry.payload {
-        Payload::Noop => ("noop", 0, Value::Null),
-        Payload::Configuration(configuration) => ("configuration", 0, json!(configuration.to_string())),
-        Payload::Command(command) => match meaning(command) {
-            Meaning::OpenSession => ("open_session", command.len(), Value::Null),
-            Meaning::Unknown => ("unknown", command.len(), Value::Null),
-            Meaning::Own { command: inner } => {
-                ("own_command", command.len(), json!({ "command": inner.as_ref().map(command_json) }))
+    let inner = |bytes| Command::decode(bytes).as_ref().map(command_json);
+    let (kind, content) = match &entry.payload {
+        Payload::Noop => ("noop", Value::Null),
+        Payload::Configuration(configuration) => ("configuration", json!(configuration.to_string())),
+        Payload::Command(command) => match Envelope::decode(command) {
+            Some(Envelope::OpenSession) => ("open_session", Value::Null),
+            Some(Envelope::Internal(bytes)) => ("own_command", json!({ "command": inner(&bytes) })),
+            Some(Envelope::Command(SessionCommand { session, sequence, command, .. })) => {
+                ("command", json!({ "session": session.0, "sequence": sequence, "command": inner(&command) }))
             }
-            Meaning::Command { session, sequence, command: inner } => {
-                let inner = inner.as_ref().map(command_json);
-                let content = json!({ "session": session, "sequence": sequence, "command": inner });
-                ("command", command.len(), content)
-            }
+            None => ("unknown", Value::Null),
         },
     };
+    let size = if let Payload::Command(command) = &entry.payload { command.len() } else { 0 };
     json!({ "index": entry.id.index.0, "term": entry.id.term.0, "kind": kind, "size": size, "content": content })
 }
 
@@ -260,34 +257,6 @@ fn command_json(command: &Command) -> Value {
         Command::Cas { key, expected, value } => {
             json!({ "cas": { "key": text(key), "expected": expected.as_ref().map(text), "value": text(value) } })
         }
-    }
-}
-
-/// The content of a command entry.
-enum Meaning {
-    OpenSession,
-    Command {
-        session: u64,
-        sequence: u64,
-        command: Option<Command>,
-    },
-    /// A command that the leader's state machine proposed.
-    Own {
-        command: Option<Command>,
-    },
-    Unknown,
-}
-
-fn meaning(bytes: &Bytes) -> Meaning {
-    match Envelope::decode(bytes) {
-        Some(Envelope::OpenSession) => Meaning::OpenSession,
-        Some(Envelope::Command(inner)) => Meaning::Command {
-            session: inner.session.0,
-            sequence: inner.sequence,
-            command: Command::decode(&inner.command),
-        },
-        Some(Envelope::Internal(inner)) => Meaning::Own { command: Command::decode(&inner) },
-        None => Meaning::Unknown,
     }
 }
 

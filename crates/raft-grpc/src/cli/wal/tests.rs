@@ -3,7 +3,7 @@
 use super::*;
 use raft_core::{Configuration, LogIndex, NodeId, Term, WriteId};
 use raft_grpc::Exit;
-use raft_node::{SessionCommand, SessionId};
+use raft_node::SessionId;
 use raft_store::{ClusterId, DiskId, Identity, Opened, StoreOptions, open_node};
 use tempfile::TempDir;
 
@@ -180,7 +180,7 @@ fn a_newer_format_exits_3_and_no_log_is_told_as_such() {
     std::fs::write(folder.path().join("FORMAT"), &content).expect("written");
     let wrong = verified(folder.path(), Format::Text).expect_err("no checksum of that text");
     assert_eq!(wrong.exit, Exit::Corrupt);
-    std::fs::write(folder.path().join("FORMAT"), format!("{line}crc32c {:08x}\n", crc32c(line.as_bytes())))
+    std::fs::write(folder.path().join("FORMAT"), format!("{line}crc32c {:08x}\n", crc32c::crc32c(line.as_bytes())))
         .expect("written");
     let newer = verified(folder.path(), Format::Text).expect_err("newer");
     assert_eq!(newer.exit, Exit::Foreign, "{newer}");
@@ -195,13 +195,6 @@ fn a_newer_format_exits_3_and_no_log_is_told_as_such() {
     assert_eq!(failure.exit, Exit::Runtime, "{failure}");
     drop(running);
     assert!(verified(empty.path(), Format::Text).is_ok());
-}
-
-/// CRC-32C, bit by bit.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg()))
-    })
 }
 
 #[test]
