@@ -3,7 +3,6 @@
 use super::*;
 use crate::Exit;
 use std::path::PathBuf;
-use std::time::Duration;
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
     pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -35,46 +34,48 @@ fn row(loaded: &Loaded, key: Key) -> (String, String) {
     (row.value.clone(), row.source.to_string())
 }
 
-/// Three valid values for each key, none of them the default.
-fn examples(key: Key) -> [&'static str; 3] {
-    match key {
-        Key::Id => ["5", "6", "7"],
-        Key::Cluster => ["a", "b", "c"],
-        Key::ListenPeer => ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"],
-        Key::ListenClient => ["127.0.0.1:4", "127.0.0.1:5", "127.0.0.1:6"],
-        Key::ListenAdmin => ["127.0.0.1:7", "127.0.0.1:8", "127.0.0.1:9"],
-        Key::AdvertiseClient => ["http://a:1", "http://a:2", "http://a:3"],
-        Key::AdvertiseAdmin => ["http://a:4", "http://a:5", "http://a:6"],
-        Key::DataDir => ["x", "y", "z"],
-        Key::SegmentBytes => ["1MiB", "2MiB", "4MiB"],
-        Key::SnapshotAfterEntries => ["0", "100", "4611686018427387904"],
-        Key::SnapshotAfterBytes => ["0", "1MiB", "1TiB"],
-        Key::SnapshotRate => ["0", "1MiB", "1GiB"],
-        Key::SnapshotTimeout => ["1s", "2s", "1h"],
-        Key::TrailingEntries => ["0", "7", "8"],
-        Key::ElectionTimeout => ["1s..2s", "2s..4s", "3s..5s"],
-        Key::HeartbeatInterval => ["10ms", "20ms", "30ms"],
-        Key::Priority => ["0", "50", "99"],
-        Key::MaxWriteStall => ["100ms", "1s", "1h"],
-        Key::LeaseReads => ["true", "true", "true"],
-        Key::MaxClockDriftPpm => ["0", "200", "999999"],
-        Key::MaxConnections | Key::MaxPendingReads | Key::MaxInflightMessages => ["100", "200", "300"],
-        Key::MaxRequestBytes | Key::MaxAppendBytes => ["4KiB", "8KiB", "10000"],
-        Key::MaxInflightBytes
-        | Key::MaxUncommittedBytes
-        | Key::MaxUnpersistedBytes
-        | Key::MaxApplyBytes
-        | Key::MaxCachedBytes
-        | Key::MaxRetainedBytes => ["64KiB", "1MiB", "1GiB"],
-        Key::Peers => ["2=http://a:1", "2=http://a:2", "2=http://a:3"],
-    }
-}
+/// Valid values of each key, the first three no defaults and both ends among them, and what is just outside.
+const VALUES: &[(Key, &[&str], &[&str])] = &[
+    (Key::Id, &["5", "6", "7", "1", "4611686018427387904"], &["0", "4611686018427387905", "-1", "n1"]),
+    (Key::Cluster, &["a", "b", "c"], &["a b"]),
+    (Key::ListenPeer, &["[::1]:1", "127.0.0.1:1", "127.0.0.1:2"], &["7070"]),
+    (Key::ListenClient, &["127.0.0.1:65535", "127.0.0.1:4", "127.0.0.1:5"], &["localhost:65536"]),
+    (Key::ListenAdmin, &["[::1]:80", "127.0.0.1:7", "127.0.0.1:8"], &["::1:80"]),
+    (Key::AdvertiseClient, &["http://a:1", "http://a:2", "http://a:3"], &["a:1"]),
+    (Key::AdvertiseAdmin, &["http://a:1", "http://a:2", "http://a:3"], &["https://a:1"]),
+    (Key::DataDir, &["x", "y", "z"], &[]),
+    (Key::SegmentBytes, &["4KiB", "1MiB", "1TiB"], &["4095", "1099511627777"]),
+    (Key::SnapshotAfterEntries, &["0", "4611686018427387904", "100"], &["-1", "4611686018427387905", "1MiB"]),
+    (Key::SnapshotAfterBytes, &["0", "1TiB", "1MiB"], &["1099511627777", "2TiB"]),
+    (Key::SnapshotRate, &["0", "1TiB", "1MiB"], &["1099511627777"]),
+    (Key::SnapshotTimeout, &["1s", "1h", "2s"], &["999ms", "3601s"]),
+    (Key::TrailingEntries, &["0", "4611686018427387904", "7"], &["-1", "4611686018427387905"]),
+    (Key::ElectionTimeout, &["200ms..10m", "1s..2s", "2s..4s"], &["1ms..2ms", "1s..11m"]),
+    (Key::HeartbeatInterval, &["1ms", "499ms", "10ms"], &["999us", "0ms"]),
+    (Key::Priority, &["0", "50", "99", "100"], &["101", "-1"]),
+    (Key::MaxWriteStall, &["100ms", "1h", "1s"], &["99ms", "3601s"]),
+    (Key::LeaseReads, &["true", "true", "true", "false"], &["1", "on", ""]),
+    (Key::MaxClockDriftPpm, &["0", "999999", "200"], &["1000000", "-1"]),
+    (Key::MaxRequestBytes, &["1KiB", "64MiB", "4KiB"], &["1023", "65MiB"]),
+    (Key::MaxConnections, &["16", "1048576", "100"], &["15", "1048577"]),
+    (Key::MaxPendingReads, &["1", "16777216", "100"], &["0", "16777217"]),
+    (Key::MaxAppendBytes, &["4KiB", "16MiB", "8KiB"], &["4095", "17MiB"]),
+    (Key::MaxInflightBytes, &["64KiB", "1GiB", "1MiB"], &["65535", "2GiB"]),
+    (Key::MaxInflightMessages, &["1", "65536", "100"], &["0", "65537"]),
+    (Key::MaxUncommittedBytes, &["64KiB", "1TiB", "1MiB"], &["65535", "2TiB"]),
+    (Key::MaxUnpersistedBytes, &["64KiB", "1MiB", "1TiB"], &["65535", "2TiB"]),
+    (Key::MaxApplyBytes, &["64KiB", "1MiB", "1TiB"], &["65535", "2TiB"]),
+    (Key::MaxCachedBytes, &["0", "1TiB", "1MiB"], &["1099511627777"]),
+    (Key::MaxRetainedBytes, &["0", "1MiB", "1TiB"], &["1099511627777"]),
+    (Key::Peers, &["2=http://a:1", "2=http://a:2", "2=http://a:3"], &[]),
+];
 
 #[test]
 fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
     let defaults = merged("id = 1", &[], &[]).expect("the defaults");
-    for key in Key::ALL.iter().copied() {
-        let [low, middle, high] = examples(key);
+    assert!(VALUES.iter().map(|(key, ..)| key).eq(Key::ALL), "every key has its values");
+    for (key, inside, _) in VALUES.iter().copied() {
+        let (low, middle, high) = (inside[0], inside[1], inside[2]);
         let file = match key {
             Key::Peers => format!("id = 1\n[peers]\n{}", low.replacen('=', " = \"", 1) + "\""),
             Key::Id => format!("\nid = {low}"),
@@ -102,20 +103,8 @@ fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_settings() {
+fn the_defaults_are_those_of_the_core() {
     let settings = merged("id = 2", &[], &[]).expect("the defaults").settings;
-    assert_eq!(settings.listen_peer, "127.0.0.1:7070".parse().expect("an address"));
-    assert_eq!(settings.advertise_client, "http://127.0.0.1:7071");
-    assert_eq!(settings.advertise_admin, "http://127.0.0.1:7072");
-    assert_eq!(settings.data_dir, PathBuf::from("raft-data/node2"));
-    assert_eq!(settings.segment_bytes, 16 << 20);
-    let snapshots = (settings.snapshot_after_entries, settings.snapshot_after_bytes, settings.trailing_entries);
-    assert_eq!((snapshots, settings.snapshot_rate), ((10_000, 64 << 20, 10_000), 64 << 20));
-    assert_eq!(settings.election_timeout, Duration::from_millis(500)..Duration::from_secs(1));
-    assert_eq!(settings.heartbeat_interval, Duration::from_millis(100));
-    assert_eq!(settings.max_request_bytes, 1 << 20);
-    assert_eq!(settings.max_connections, 4096);
-    assert!(settings.peers.is_empty());
     // What the core has a default for has the same one here, apart from its times.
     let (ours, core) = (crate::host::core_config(&settings), raft_core::Config::new(NodeId(2)));
     let (seed, election_timeout, heartbeat_interval) =
@@ -176,40 +165,9 @@ fn unknown_names_are_refused_with_a_suggestion() {
     assert!(merged("id = 1", &others, &[]).is_ok(), "variables of other programs and of clients");
 }
 
-/// The ends of the range of each key, and what is just outside.
-const ENDS: [(Key, &[&str], &[&str]); 27] = [
-    (Key::Id, &["1", "4611686018427387904"], &["0", "4611686018427387905", "-1", "n1"]),
-    (Key::Cluster, &["a"], &["a b"]),
-    (Key::ListenPeer, &["[::1]:1"], &["7070"]),
-    (Key::ListenClient, &["127.0.0.1:65535"], &["localhost:65536"]),
-    (Key::ListenAdmin, &["[::1]:80"], &["::1:80"]),
-    (Key::AdvertiseClient, &["http://a:1"], &["a:1"]),
-    (Key::AdvertiseAdmin, &["http://a:1"], &["https://a:1"]),
-    (Key::SegmentBytes, &["4096", "1TiB"], &["4095", "1099511627777"]),
-    (Key::SnapshotAfterEntries, &["0", "4611686018427387904"], &["-1", "4611686018427387905", "1MiB"]),
-    (Key::SnapshotAfterBytes, &["0", "1TiB"], &["1099511627777", "2TiB"]),
-    (Key::SnapshotRate, &["0", "1TiB"], &["1099511627777"]),
-    (Key::SnapshotTimeout, &["1s", "1h"], &["999ms", "3601s"]),
-    (Key::TrailingEntries, &["0", "4611686018427387904"], &["-1", "4611686018427387905"]),
-    (Key::ElectionTimeout, &["200ms..10m"], &["1ms..2ms", "1s..11m"]),
-    (Key::HeartbeatInterval, &["1ms", "499ms"], &["999us", "0ms"]),
-    (Key::Priority, &["0", "100"], &["101", "-1"]),
-    (Key::MaxWriteStall, &["100ms", "1h"], &["99ms", "3601s"]),
-    (Key::LeaseReads, &["true", "false"], &["1", "on", ""]),
-    (Key::MaxClockDriftPpm, &["0", "999999"], &["1000000", "-1"]),
-    (Key::MaxRequestBytes, &["1KiB", "64MiB"], &["1023", "65MiB"]),
-    (Key::MaxConnections, &["16", "1048576"], &["15", "1048577"]),
-    (Key::MaxPendingReads, &["1", "16777216"], &["0", "16777217"]),
-    (Key::MaxAppendBytes, &["4KiB", "16MiB"], &["4095", "17MiB"]),
-    (Key::MaxInflightBytes, &["64KiB", "1GiB"], &["65535", "2GiB"]),
-    (Key::MaxInflightMessages, &["1", "65536"], &["0", "65537"]),
-    (Key::MaxUncommittedBytes, &["64KiB", "1TiB"], &["65535", "2TiB"]),
-    (Key::MaxCachedBytes, &["0", "1TiB"], &["1099511627777"]),
-];
-
 #[test]
 fn values_out_of_range_are_refused_with_key_value_source_and_range() {
-    for (key, inside, outside) in ENDS {
+    for (key, inside, outside) in VALUES.iter().copied() {
         let id = if key == Key::Id { "" } else { "id = 1" };
         for text in inside {
             assert_eq!(merged(id, &[], &[(key, text)]).map(|_| ()), Ok(()), "{key} = {text}");
@@ -234,7 +192,7 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
 
 #[test]
 fn the_core_takes_every_limit_at_both_ends() {
-    for (key, inside, _) in ENDS {
+    for (key, inside, _) in VALUES.iter().copied() {
         for text in inside.iter().filter(|_| key != Key::Id) {
             let settings = merged("id = 1", &[], &[(key, text)]).expect("in range").settings;
             assert_eq!(crate::host::core_config(&settings).check(), Ok(()), "{key} = {text}");
