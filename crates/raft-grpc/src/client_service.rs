@@ -38,10 +38,7 @@ impl Client for ClientService {
         use w::open_session_response::Outcome;
         let outcome = match self.ask(NodeRequest::OpenSession).await {
             Reply::SessionOpened { session } => Outcome::Session(session.0),
-            reply => match self.failed(&reply) {
-                Failed::Refused(refused) => Outcome::Refused(refused),
-                Failed::Unknown => Outcome::Unknown(w::Unknown {}),
-            },
+            reply => self.refusal(&reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
         };
         Ok(Response::new(w::OpenSessionResponse { outcome: Some(outcome) }))
     }
@@ -59,10 +56,7 @@ impl Client for ClientService {
                 }
                 Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
                 Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
-                reply => match self.failed(&reply) {
-                    Failed::Refused(refused) => Outcome::Refused(refused),
-                    Failed::Unknown => Outcome::Unknown(w::Unknown {}),
-                },
+                reply => self.refusal(&reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
             };
         Ok(Response::new(w::CommandResponse { outcome: Some(outcome) }))
     }
@@ -75,11 +69,8 @@ impl Client for ClientService {
         let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query, mode } };
         let outcome = match self.ask(query).await {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
-            reply => match self.failed(&reply) {
-                Failed::Refused(refused) => Outcome::Refused(refused),
-                // A query has no effect, so it is safe to ask again.
-                Failed::Unknown => Outcome::Refused(refused(w::refused::Reason::Lost(w::Lost {}))),
-            },
+            // A query has no effect, so it is safe to ask again.
+            reply => Outcome::Refused(self.refusal(&reply).unwrap_or(LOST)),
         };
         Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
     }
@@ -93,10 +84,7 @@ impl Client for ClientService {
         let service = self.clone();
         tokio::spawn(async move {
             let ask = |query| service.ask_watch(query);
-            let refuse = |reply: Reply| match service.failed(&reply) {
-                Failed::Refused(refused) => refused,
-                Failed::Unknown => refused(w::refused::Reason::Lost(w::Lost {})),
-            };
+            let refuse = |reply: Reply| service.refusal(&reply).unwrap_or(LOST);
             watch::feed(query, ask, refuse, answers, &service.closing, watch::TIMEOUT).await;
         });
         Ok(Response::new(stream))
@@ -123,14 +111,7 @@ impl Drop for OpenWatch<'_> {
     }
 }
 
-enum Failed {
-    Refused(w::Refused),
-    Unknown,
-}
-
-fn refused(reason: w::refused::Reason) -> w::Refused {
-    w::Refused { reason: Some(reason) }
-}
+const LOST: w::Refused = w::Refused { reason: Some(w::refused::Reason::Lost(w::Lost {})) };
 
 impl ClientService {
     /// The node's reply; unknown if it ends first.
@@ -168,9 +149,10 @@ impl ClientService {
         Err(Status::resource_exhausted(message))
     }
 
-    fn failed(&self, reply: &Reply) -> Failed {
+    /// Why a request was not executed; none if its outcome is unknown.
+    fn refusal(&self, reply: &Reply) -> Option<w::Refused> {
         use w::refused::Reason;
-        Failed::Refused(refused(match reply {
+        let reason = match reply {
             Reply::Rejected { reason: RejectReason::NotLeader { leader } } => {
                 let client_url = leader.map(|leader| self.client_url(leader)).unwrap_or_default();
                 Reason::NotLeader(w::NotLeader { leader: leader.map(|leader| leader.0), client_url })
@@ -183,8 +165,9 @@ impl ClientService {
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
             // The reply to another kind of request would be a bug; it proves nothing.
-            _ => return Failed::Unknown,
-        }))
+            _ => return None,
+        };
+        Some(w::Refused { reason: Some(reason) })
     }
 
     fn client_url(&self, node: NodeId) -> String {
