@@ -8,12 +8,6 @@ use raft_check::linearizability::{Verdict, check};
 use serde_json::Value;
 use std::io::BufReader;
 
-fn ask(cluster: &Cluster, words: &[&str]) -> Ended {
-    let mut command = binary(words);
-    command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
-    run(command)
-}
-
 /// The numbers of `OK revision=7 term=2 leader=2 2.1ms`, apart from the time.
 fn numbers(line: &str) -> [u64; 3] {
     let words: Vec<&str> = line.trim_end().split(' ').collect();
@@ -37,28 +31,28 @@ async fn the_commands_of_clients_print_what_is_documented() {
 }
 
 async fn kv(cluster: &mut Cluster) {
-    let put = ask(cluster, &["kv", "put", "greeting", "hello"]).ok();
+    let put = cluster.ask(&["kv", "put", "greeting", "hello"]).ok();
     let [revision, term, leader] = numbers(&put);
     let known = cluster.leader().await;
     assert_eq!((term, leader), (known.term, known.id), "{put}");
-    let get = ask(cluster, &["kv", "get", "greeting"]);
+    let get = cluster.ask(&["kv", "get", "greeting"]);
     assert_eq!((get.stdout.as_str(), get.stderr.as_str(), get.code), ("hello\n", "", Some(0)));
-    let verbose = ask(cluster, &["kv", "get", "greeting", "-v"]);
+    let verbose = cluster.ask(&["kv", "get", "greeting", "-v"]);
     assert_eq!((verbose.stdout.as_str(), verbose.code), ("hello\n", Some(0)));
     assert!(verbose.stderr.contains(&format!("modified_revision={revision} ")), "{verbose:?}");
 
-    let missing = ask(cluster, &["kv", "get", "nothing"]);
+    let missing = cluster.ask(&["kv", "get", "nothing"]);
     assert!(missing.refused(1).contains("key \"nothing\" is absent"), "{missing:?}");
     assert_eq!(missing.stdout, "");
 
-    let swapped = ask(cluster, &["kv", "cas", "greeting", "hello", "bye"]).ok();
+    let swapped = cluster.ask(&["kv", "cas", "greeting", "hello", "bye"]).ok();
     assert_eq!(numbers(&swapped)[0], revision + 1);
-    let unequal = ask(cluster, &["kv", "cas", "greeting", "hello", "bye"]);
+    let unequal = cluster.ask(&["kv", "cas", "greeting", "hello", "bye"]);
     assert!(unequal.refused(1).contains("has the value \"bye\""), "{unequal:?}");
 
-    let deleted = ask(cluster, &["kv", "delete", "greeting"]).ok();
+    let deleted = cluster.ask(&["kv", "delete", "greeting"]).ok();
     assert!(deleted.starts_with(&format!("OK existed=true revision={} ", revision + 2)), "{deleted}");
-    assert_eq!(ask(cluster, &["kv", "get", "greeting"]).code, Some(1));
+    assert_eq!(cluster.ask(&["kv", "get", "greeting"]).code, Some(1));
 
     let nobody = Port::any();
     let unheard = run(binary(["kv", "put", "a", "b", "--timeout", "300ms", "--endpoints", &nobody.url()]));
@@ -69,21 +63,20 @@ async fn kv(cluster: &mut Cluster) {
 fn tell(cluster: &Cluster, words: &[&str], text: &str) -> Ended {
     let file = cluster.folder.path().join("stdin");
     std::fs::write(&file, text).expect("it can be written");
-    let mut command = binary(words);
-    command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
+    let mut command = cluster.command(words);
     command.stdin(std::fs::File::open(&file).expect("it was written"));
     run(command)
 }
 
 fn ranges_and_transactions(cluster: &Cluster) {
     for (key, value) in [("r/b", "2"), ("r/a", "1"), ("r/c", "line\nline")] {
-        ask(cluster, &["kv", "put", key, value]).ok();
+        cluster.ask(&["kv", "put", key, value]).ok();
     }
-    assert_eq!(ask(cluster, &["kv", "range", "r/"]).ok(), "r/a\t1\nr/b\t2\nr/c\tline\\nline\n");
-    let two = ask(cluster, &["kv", "range", "r/", "--limit", "2"]);
+    assert_eq!(cluster.ask(&["kv", "range", "r/"]).ok(), "r/a\t1\nr/b\t2\nr/c\tline\\nline\n");
+    let two = cluster.ask(&["kv", "range", "r/", "--limit", "2"]);
     assert_eq!((two.stdout.as_str(), two.code), ("r/a\t1\nr/b\t2\n", Some(0)));
     assert!(two.stderr.contains("there are more keys"), "{two:?}");
-    assert_eq!(ask(cluster, &["kv", "range", "nothing", "--stale"]).ok(), "");
+    assert_eq!(cluster.ask(&["kv", "range", "nothing", "--stale"]).ok(), "");
 
     let text = "if r/a value = 1\nif r/d absent\nthen put r/d 4\nthen delete r/b\nthen get r/a\nelse get r/d\n";
     let first = tell(cluster, &["kv", "txn"], text).ok();
@@ -100,10 +93,10 @@ fn ranges_and_transactions(cluster: &Cluster) {
 }
 
 fn watches(cluster: &Cluster) {
-    let [first, ..] = numbers(&ask(cluster, &["kv", "put", "w/a", "1", "--ttl", "200ms"]).ok());
-    ask(cluster, &["kv", "put", "w/b", "2"]).ok();
-    ask(cluster, &["kv", "delete", "w/b"]).ok();
-    let seen = ask(cluster, &["kv", "watch", "w/", "--from", &first.to_string(), "--count", "4"]).ok();
+    let [first, ..] = numbers(&cluster.ask(&["kv", "put", "w/a", "1", "--ttl", "200ms"]).ok());
+    cluster.ask(&["kv", "put", "w/b", "2"]).ok();
+    cluster.ask(&["kv", "delete", "w/b"]).ok();
+    let seen = cluster.ask(&["kv", "watch", "w/", "--from", &first.to_string(), "--count", "4"]).ok();
     let kinds: Vec<Vec<&str>> = seen.lines().map(|line| line.split('\t').skip(1).collect()).collect();
     let mut expected = [vec!["put", "w/a", "1"], vec!["put", "w/b", "2"], vec!["delete", "w/b"], vec!["expire", "w/a"]];
     let mut sorted = kinds.clone();
@@ -112,15 +105,14 @@ fn watches(cluster: &Cluster) {
     assert_eq!((&kinds[0], sorted), (&vec!["put", "w/a", "1"], expected.to_vec()), "{seen}");
     let revisions: Vec<u64> = seen.lines().filter_map(|line| line.split('\t').next()?.parse().ok()).collect();
     assert!(revisions[0] == first && revisions.is_sorted(), "{seen}");
-    assert_eq!(ask(cluster, &["kv", "get", "w/a"]).code, Some(1), "its time is up");
-    assert!(ask(cluster, &["kv", "put", "w/a", "1", "--ttl", "0s"]).code == Some(2), "no time is no time to live");
+    assert_eq!(cluster.ask(&["kv", "get", "w/a"]).code, Some(1), "its time is up");
+    assert!(cluster.ask(&["kv", "put", "w/a", "1", "--ttl", "0s"]).code == Some(2), "no time is no time to live");
 }
 
 async fn status(cluster: &mut Cluster) {
     cluster.agreement().await;
     let leader = cluster.leader().await;
-    let members: Vec<Value> =
-        serde_json::from_str(&ask(cluster, &["status", "--format", "json"]).ok()).expect("a list");
+    let members: Vec<Value> = serde_json::from_str(&cluster.ask(&["status", "--format", "json"]).ok()).expect("a list");
     let ids: Vec<Option<u64>> = members.iter().map(|member| member["id"].as_u64()).collect();
     assert_eq!(ids, [Some(1), Some(2), Some(3)]);
     for member in &members {
@@ -134,7 +126,7 @@ async fn status(cluster: &mut Cluster) {
     }
     let dead = 1 + leader.id % 3;
     cluster.kill(dead);
-    let table = ask(cluster, &["status"]).ok();
+    let table = cluster.ask(&["status"]).ok();
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 4, "{table}");
     assert_eq!(
@@ -149,7 +141,7 @@ async fn status(cluster: &mut Cluster) {
 fn bench(cluster: &Cluster) {
     let file = cluster.folder.path().join("history.jsonl");
     let path = file.to_str().expect("a path of text");
-    let out = ask(cluster, &["bench", "--clients", "4", "--seconds", "2", "--verify", "--history", path]).ok();
+    let out = cluster.ask(&["bench", "--clients", "4", "--seconds", "2", "--verify", "--history", path]).ok();
     assert!(out.contains("0 lost, 0 applied twice, linearizable"), "{out}");
     let history = std::fs::File::open(&file).expect("the history was written");
     let history = read_history(BufReader::new(history)).expect("every line is an operation");

@@ -66,10 +66,3 @@ async fn names_with_two_addresses() {
 async fn an_id_with_an_address_and_a_list() {
     works(|id, [peer, ..], other, url| vec![id.to_string(), peer.address.to_string(), format!("{other}={url}")]).await;
 }
-
-#[test]
-fn an_unusable_line_is_refused_with_both_forms() {
-    let ended = crate::support::command::run(binary(["run", "node1"]));
-    let said = ended.refused(2);
-    assert!(said.contains("run node1 PEER_HOST:PORT CLIENT_HOST:PORT") && said.contains("run ID PEER_HOST:PORT"));
-}

@@ -1,12 +1,12 @@
 //! What strangers do to the ports of a node, and a node that goes on.
 
 use crate::support::cluster::Cluster;
-use crate::support::wait::{DEADLINE, wait_until};
+use crate::support::wait::DEADLINE;
 use bytes::Bytes;
 use raft_client::service::client_client::ClientClient;
 use raft_client::{Client, ClientError, ClientOptions};
 use raft_grpc::services::peer_client::PeerClient;
-use raft_proto::wire::raft::{Hello, PeerRequest, StatusResponse, peer_request};
+use raft_proto::wire::raft::{Hello, PeerRequest, peer_request};
 use raft_proto::wire::session::Command;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -180,15 +180,9 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
     let mut cluster = Cluster::start(3).await;
     let leader = cluster.leader().await;
     let port = addresses(&mut cluster, leader.id)[0];
-    // A peer that was met: with another, it could not be known that its start is an old one.
-    let status = wait_until("all peers are connected", async || {
-        let status = cluster.statuses().await.remove(&leader.id).ok_or("no answer")?;
-        let connected = status.members.iter().all(|member| member.connected && !member.client_url.is_empty());
-        if connected { Ok(status) } else { Err(format!("{:?}", status.members)) }
-    })
-    .await;
+    cluster.met().await;
     let peer = 1 + leader.id % 3;
-    let strangers = strange(&status, peer, cluster.node(peer).disk_id());
+    let strangers = strange(&cluster.hello(peer, leader.id).await);
     let count = strangers.len();
     for (hello, word) in strangers {
         let refused = call(port, peer_request::Kind::Hello(hello)).await;
@@ -207,32 +201,22 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
     assert_eq!(said, count, "each is said once: {log}");
 }
 
-/// Hellos of those who are no peers of the node of this status, with what each is told. `peer` is one, on this disk.
-fn strange(status: &StatusResponse, peer: u64, disk: Vec<u8>) -> Vec<(Hello, &'static str)> {
-    let right = Hello {
-        protocol_version: 1,
-        cluster_id: status.cluster_id.clone(),
-        from: peer,
-        to: status.id,
-        incarnation: 1,
-        client_url: "http://127.0.0.1:1".to_owned(),
-        admin_url: "http://127.0.0.1:2".to_owned(),
-        disk: disk.into(),
-    };
+/// Hellos of those who are no peers, beside the right one, with what each is told.
+fn strange(right: &Hello) -> Vec<(Hello, &'static str)> {
     vec![
         (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),
         (Hello { cluster_id: Bytes::new(), ..right.clone() }, "is of another cluster"),
         (Hello { to: right.from, ..right.clone() }, "expects node"),
         (Hello { protocol_version: 2, ..right.clone() }, "uses protocol version 2, expected 1"),
         (Hello { from: 9, ..right.clone() }, "node 9 is not a peer"),
-        (Hello { from: status.id, ..right.clone() }, "is not a peer"),
+        (Hello { from: right.to, ..right.clone() }, "is not a peer"),
         (Hello { disk: Bytes::new(), ..right.clone() }, "sends no disk id"),
         (Hello { disk: vec![7; 17].into(), ..right.clone() }, "sends no disk id"),
         (
             Hello { disk: vec![7; 16].into(), ..right.clone() },
             "is known with another disk: if its disk was lost, remove",
         ),
-        (Hello { incarnation: 0, ..right }, "old copy of its data folder"),
+        (Hello { incarnation: 0, ..right.clone() }, "old copy of its data folder"),
     ]
 }
 

@@ -2,7 +2,6 @@
 //! are cut off.
 
 use crate::support::cluster::{Cluster, Leader};
-use crate::support::command::{binary, run};
 use crate::support::load::Load;
 use crate::support::wait::wait_until;
 use raft_client::{Client, ClientOptions, Consistency};
@@ -11,12 +10,8 @@ use tokio::time::sleep;
 
 /// Starts three nodes with lease reads on and these election timeouts.
 async fn start(election_timeout: &str) -> (Cluster, Leader) {
-    let mut cluster = Cluster::prepare(3);
-    for id in 1..=3 {
-        let more = ["--control-stdin", "--lease-reads", "--election-timeout", election_timeout];
-        cluster.node(id).line.more = more.map(str::to_owned).to_vec();
-        cluster.start_node(id);
-    }
+    let flags = ["--control-stdin", "--lease-reads", "--election-timeout", election_timeout];
+    let mut cluster = Cluster::start_with(3, &flags).await;
     let leader = cluster.leader().await;
     (cluster, leader)
 }
@@ -63,16 +58,24 @@ async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
     assert_eq!(lease_reads(&mut cluster, first.id).await, 2);
 
     let second = next_leader(&mut cluster, first).await;
+    assert!(second.term > first.term, "{second:?} after {first:?}");
     cluster.client().put("k", "new").await.expect("there is a quorum without it");
+    let statuses = cluster.statuses().await;
+    assert!(statuses[&first.id].applied < statuses[&second.id].applied, "it is cut off: {statuses:?}");
     // Still cut off, it has only what is old: so it must answer nothing.
-    for _ in 0..10 {
+    for round in 0..10 {
         let mut at_first = client_of(&mut cluster, first.id);
-        let got = at_first.get("k", Consistency::Lease).await;
+        let reads = if round % 2 == 0 { Consistency::Lease } else { Consistency::Linearizable };
+        let got = at_first.get("k", reads).await;
         assert!(!matches!(&got, Ok(got) if got.value.as_deref() == Some(b"old")), "{got:?}, {first:?}, {second:?}");
     }
     assert_eq!(lease_reads(&mut cluster, first.id).await, 2, "its lease is over");
     let stale = client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers what it has");
     assert_eq!(stale.value.as_deref(), Some(&b"old"[..]), "it could have answered what is old");
+    cluster.node(first.id).tell("heal");
+    cluster.agreement().await;
+    let healed = client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers what it has");
+    assert_eq!(healed.value.as_deref(), Some(&b"new"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,16 +111,11 @@ async fn lease_reads_are_linearizable_while_leaders_die_and_are_cut_off() {
 async fn without_leases_a_lease_read_is_confirmed_by_a_round() {
     let mut cluster = Cluster::start(3).await;
     cluster.client().put("k", "v").await.expect("there is a leader");
-    let ask = |words: &[&str]| {
-        let mut command = binary(words);
-        command.env("RAFT_ENDPOINTS", cluster.endpoints().join(","));
-        run(command)
-    };
-    let got = ask(&["kv", "get", "k", "--lease"]);
+    let got = cluster.ask(&["kv", "get", "k", "--lease"]);
     assert_eq!((got.code, got.stdout.as_str()), (Some(0), "v\n"), "{got:?}");
-    let range = ask(&["kv", "range", "k", "--lease"]);
+    let range = cluster.ask(&["kv", "range", "k", "--lease"]);
     assert_eq!((range.code, range.stdout.as_str()), (Some(0), "k\tv\n"), "{range:?}");
-    let bench = ask(&["bench", "--lease", "--verify", "--seconds", "1", "--clients", "4"]);
+    let bench = cluster.ask(&["bench", "--lease", "--verify", "--seconds", "1", "--clients", "4"]);
     assert_eq!(bench.code, Some(0), "{bench:?}");
     assert!(bench.stdout.contains("lease reads: none") && bench.stdout.contains("linearizable"), "{bench:?}");
     for (id, status) in cluster.statuses().await {

@@ -6,17 +6,6 @@ use crate::support::wait::wait_until;
 use raft_client::{Client, Consistency};
 use std::fs;
 
-/// Waits until every node has called every other, and so is remembered by it.
-async fn all_have_met(cluster: &mut Cluster) {
-    wait_until("all nodes have met", async || {
-        let statuses = cluster.statuses().await;
-        let members = || statuses.values().flat_map(|status| &status.members);
-        let met = statuses.len() == 3 && members().count() == 9 && members().all(|member| member.connected);
-        if met { Ok(()) } else { Err(format!("{statuses:?}")) }
-    })
-    .await;
-}
-
 async fn write(client: &mut Client, keys: std::ops::Range<u64>) {
     for key in keys {
         client.put(format!("k{key}"), format!("v{key}")).await.expect("two nodes go on");
@@ -55,7 +44,7 @@ async fn it_is_refused(cluster: &mut Cluster, id: u64, by: &[u64]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
     let mut cluster = Cluster::start(3).await;
-    all_have_met(&mut cluster).await;
+    cluster.met().await;
     let mut client = cluster.client();
     write(&mut client, 0..20).await;
     let lost = cluster.leader().await.id;
@@ -91,7 +80,7 @@ async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_node_makes_no_quorum_with_one_that_was_behind() {
     let mut cluster = Cluster::start(3).await;
-    all_have_met(&mut cluster).await;
+    cluster.met().await;
     cluster.kill(3);
     let mut client = cluster.client();
     write(&mut client, 0..20).await;

@@ -1,8 +1,7 @@
 //! When a node does not start: the exit code, and one line that says what is wrong, where, and what to do.
 
 use crate::support::cluster::Cluster;
-use crate::support::command::{Ended, binary, run};
-use crate::support::folder::Folder;
+use crate::support::command::run;
 use crate::support::node::Line;
 use crate::support::ports::Port;
 use rustix::fs::statvfs;
@@ -13,15 +12,17 @@ use std::path::{Path, PathBuf};
 
 const FIRST_SEGMENT: &str = "wal-0000000000000001";
 
-/// A node by itself, which has written something and ended in order.
-async fn a_node_with_data() -> Cluster {
-    let mut cluster = Cluster::start(1).await;
+/// A cluster that has written something and ended.
+async fn ended_with_data(count: u64) -> Cluster {
+    let mut cluster = Cluster::start(count).await;
     let mut client = cluster.client();
     for key in 0..20 {
-        client.put(format!("k{key}"), "v".repeat(100)).await.expect("it leads");
+        client.put(format!("k{key}"), "v".repeat(100)).await.expect("there is a leader");
     }
-    let status = cluster.stop(1).await;
-    assert_eq!(status.code(), Some(0), "{}", cluster.node(1).stderr());
+    for id in 1..=count {
+        let status = cluster.stop(id).await;
+        assert_eq!(status.code(), Some(0), "{}", cluster.node(id).stderr());
+    }
     cluster
 }
 
@@ -33,96 +34,69 @@ fn line(cluster: &mut Cluster, id: u64) -> Line {
 }
 
 /// Starts a node that has to refuse, with this exit code and all of these words in its one line.
-fn refuses(line: &Line, code: i32, words: &[&str]) -> Ended {
+fn refuses(line: &Line, code: i32, words: &[&str]) {
     let ended = run(line.command());
-    says(&ended, code, words);
-    assert_eq!(ended.stdout, "", "it never listened");
-    ended
-}
-
-fn says(ended: &Ended, code: i32, words: &[&str]) {
     let said = ended.refused(code);
     for word in words {
         assert!(said.contains(word), "{word:?} is missing in: {said}");
     }
+    assert_eq!(ended.stdout, "", "it never listened");
+}
+
+/// The same, and the line names the folder, which stays as it is.
+fn refuses_folder(line: &Line, code: i32, words: &[&str]) {
+    let before = content(&line.data_dir);
+    refuses(line, code, &[&[&*line.data_dir.display().to_string()], words].concat());
+    assert_eq!(content(&line.data_dir), before);
 }
 
 /// Every file below a folder, with its bytes.
 fn content(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    if folder.is_file() {
+        return vec![(folder.to_owned(), fs::read(folder).expect("a file"))];
+    }
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(path).expect("a file"))).collect();
     files.sort();
     files
 }
 
-#[test]
-fn an_unknown_key_is_exit_2_and_names_the_one_that_was_meant() {
-    let folder = Folder::new();
-    let file = folder.path().join("node.toml");
-    fs::write(&file, "id = 1\nelction_timeout = \"1s..2s\"\n").expect("written");
-    let mut command = binary(["node", "--config"]);
-    command.arg(&file).current_dir(folder.path());
-    says(&run(command), 2, &["node.toml:2", "unknown key `elction_timeout`", "`election_timeout`"]);
-
-    let mut command = binary(["node", "--id", "1"]);
-    command.env("RAFT_HEARTBEAT_INTERVALL", "1s").current_dir(folder.path());
-    says(&run(command), 2, &["RAFT_HEARTBEAT_INTERVALL", "RAFT_HEARTBEAT_INTERVAL"]);
-    assert_eq!(content(folder.path()).len(), 1, "nothing was made");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_clusters_folder_is_exit_3_and_untouched() {
-    let mut cluster = a_node_with_data().await;
-    let mut line = line(&mut cluster, 1);
-    line.more.extend(["--cluster", "other"].map(str::to_owned));
-    let before = content(&line.data_dir);
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "the data of node 1 of cluster ", "use another folder"]);
-    assert_eq!(content(&line.data_dir), before);
-}
+async fn data_of_others_is_exit_3_damage_is_exit_4_and_both_are_untouched() {
+    let mut cluster = ended_with_data(2).await;
+    let [own, other] = [1, 2].map(|id| line(&mut cluster, id));
+    let folder = own.data_dir.clone();
+    let more = [&own.more[..], &["--cluster", "other"].map(str::to_owned)].concat();
+    refuses_folder(&Line { more, ..own.clone() }, 3, &["the data of node 1 of cluster ", "use another folder"]);
+    let other = Line { data_dir: folder.clone(), ..other };
+    refuses_folder(&other, 3, &["the data of node 1 of", "expected node 2 of", "use another folder"]);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_nodes_folder_is_exit_3_and_untouched() {
-    let mut cluster = Cluster::start(2).await;
-    for id in [1, 2] {
-        cluster.stop(id).await;
-    }
-    let mut line = line(&mut cluster, 2);
-    line.data_dir = cluster.node(1).line.data_dir.clone();
-    let before = content(&line.data_dir);
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "the data of node 1 of", "expected node 2 of", "use another folder"]);
-    assert_eq!(content(&line.data_dir), before);
+    let format = fs::read(folder.join("FORMAT")).expect("the format");
+    let newer = "raft-store format 3\n";
+    // Right in all but its number.
+    let content_of_newer = format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()));
+    fs::write(folder.join("FORMAT"), content_of_newer).expect("written");
+    refuses_folder(&own, 3, &["FORMAT has format 3", "reads up to 2", "use the version that wrote it"]);
+    fs::write(folder.join("FORMAT"), format).expect("written");
+
+    let segment = folder.join(FIRST_SEGMENT);
+    let mut bytes = fs::read(&segment).expect("the first segment");
+    let middle = end_of_records(&bytes) / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&segment, &bytes).expect("written");
+    refuses_folder(&own, 4, &[FIRST_SEGMENT, "damaged at byte", "an exact copy of the folder"]);
 }
 
 #[test]
-fn a_folder_of_something_else_is_exit_3_and_untouched() {
+fn a_folder_of_something_else_is_exit_3_and_a_file_exit_2() {
     let mut cluster = Cluster::prepare(1);
     let line = line(&mut cluster, 1);
+    fs::write(&line.data_dir, "mine").expect("written");
+    refuses_folder(&line, 2, &["is a file", "choose a folder"]);
+    fs::remove_file(&line.data_dir).expect("removed");
     fs::create_dir(&line.data_dir).expect("made");
     fs::write(line.data_dir.join("diary.txt"), "dear diary").expect("written");
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "diary.txt", "use another folder"]);
-    assert_eq!(content(&line.data_dir).len(), 1, "nothing was made");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_format_is_exit_3_and_untouched() {
-    let mut cluster = a_node_with_data().await;
-    let line = line(&mut cluster, 1);
-    let newer = "raft-store format 3\n";
-    let content_of_format = format!("{newer}crc32c {:08x}\n", crc32c(newer.as_bytes()));
-    fs::write(line.data_dir.join("FORMAT"), content_of_format).expect("written");
-    let before = content(&line.data_dir);
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 3, &[&folder, "FORMAT has format 3", "reads up to 2", "use the version that wrote it"]);
-    assert_eq!(content(&line.data_dir), before);
-}
-
-/// The checksum of FORMAT, by its definition: the file is to be right in all but its number.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+    refuses_folder(&line, 3, &["diary.txt", "use another folder"]);
 }
 
 #[test]
@@ -139,23 +113,8 @@ fn a_used_port_is_exit_6_and_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flipped_byte_in_the_middle_of_the_log_is_exit_4_and_untouched() {
-    let mut cluster = a_node_with_data().await;
-    let line = line(&mut cluster, 1);
-    let segment = line.data_dir.join(FIRST_SEGMENT);
-    let mut bytes = fs::read(&segment).expect("the first segment");
-    let middle = end_of_records(&bytes) / 2;
-    bytes[middle] ^= 0x10;
-    fs::write(&segment, &bytes).expect("written");
-    let before = content(&line.data_dir);
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 4, &[&folder, FIRST_SEGMENT, "damaged at byte", "an exact copy of the folder"]);
-    assert_eq!(content(&line.data_dir), before);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_torn_tail_is_said_and_cut_and_the_node_starts() {
-    let mut cluster = a_node_with_data().await;
+    let mut cluster = ended_with_data(1).await;
     let segment = cluster.node(1).line.data_dir.join(FIRST_SEGMENT);
     let mut bytes = fs::read(&segment).expect("the first segment");
     let end = end_of_records(&bytes);
@@ -213,14 +172,4 @@ async fn a_folder_in_use_is_exit_1_and_its_node_goes_on() {
     refuses(&second, 1, &[&folder, "another process uses this folder", "stop it first"]);
     cluster.client().put("k", "v").await.expect("it leads still");
     assert_eq!(cluster.stop(1).await.code(), Some(0));
-}
-
-#[test]
-fn a_data_folder_that_is_a_file_is_exit_2() {
-    let mut cluster = Cluster::prepare(1);
-    let line = line(&mut cluster, 1);
-    fs::write(&line.data_dir, "mine").expect("written");
-    let folder = line.data_dir.display().to_string();
-    refuses(&line, 2, &[&folder, "is a file", "choose a folder"]);
-    assert_eq!(fs::read(&line.data_dir).expect("still a file"), b"mine");
 }

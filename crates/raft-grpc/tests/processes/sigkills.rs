@@ -5,8 +5,8 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
-use crate::support::random::Random;
 use crate::support::wait::wait_until;
+use fastrand::Rng;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -25,20 +25,18 @@ const VALUE_BYTES: usize = 4096;
 /// Of so many operations a few hundred are writes: who has missed them cannot go on from anybody's log.
 const MISSED: u64 = 1_000;
 
+fn variable(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} = {text}: must be a number")))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_takes_an_acknowledged_word() {
-    let kills: u64 = match std::env::var("RAFT_SIGKILLS") {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("RAFT_SIGKILLS = {text}: must be a number")),
-        Err(_) => 3,
-    };
-    let (random, seed) = Random::from_variable("RAFT_SIGKILLS_SEED");
+    let kills = variable("RAFT_SIGKILLS").unwrap_or(3);
+    let seed = variable("RAFT_SIGKILLS_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let random = Rng::with_seed(seed);
     println!("{kills} kills, RAFT_SIGKILLS_SEED={seed}");
-    let mut cluster = Cluster::prepare(NODES);
-    for id in 1..=NODES {
-        cluster.node(id).line.more = COMPACTING.map(str::to_owned).to_vec();
-        cluster.start_node(id);
-    }
-    cluster.leader().await;
+    let cluster = Cluster::start_with(NODES, &COMPACTING).await;
     let load = Load::start(&cluster, Duration::from_secs(5), VALUE_BYTES);
     load.progress(100).await;
     let mut killer = Killer { cluster, random, done: 0, wanted: kills, leaders: 0, pairs: 0, starters: 0 };
@@ -98,7 +96,7 @@ struct Away {
 
 struct Killer {
     cluster: Cluster,
-    random: Random,
+    random: Rng,
     done: u64,
     wanted: u64,
     /// How many of the dead led, as far as was known.
@@ -114,9 +112,9 @@ impl Killer {
         let first = self.victim().await;
         let mut dead = vec![first];
         // Two of three: no quorum is left.
-        if self.random.below(4) == 0 && self.done + 2 <= self.wanted {
+        if self.random.u64(..4) == 0 && self.done + 2 <= self.wanted {
             self.pairs += 1;
-            dead.push(1 + (first + self.random.below(NODES - 1)) % NODES);
+            dead.push(1 + (first + self.random.u64(..NODES - 1)) % NODES);
         }
         for id in &dead {
             self.kill(*id);
@@ -125,7 +123,7 @@ impl Killer {
         for id in dead {
             self.cluster.start_node(id);
             // In the middle of its start, or soon after.
-            if self.random.below(3) == 0 && self.done < self.wanted {
+            if self.random.u64(..3) == 0 && self.done < self.wanted {
                 self.starters += 1;
                 self.pause(150).await;
                 self.kill(id);
@@ -147,7 +145,7 @@ impl Killer {
     /// The leader half of the time, if there is one.
     async fn victim(&mut self) -> u64 {
         let leader = self.cluster.leader_now().await.map(|leader| leader.id);
-        let victim = leader.filter(|_| self.random.below(2) == 0).unwrap_or_else(|| 1 + self.random.below(NODES));
+        let victim = leader.filter(|_| self.random.u64(..2) == 0).unwrap_or_else(|| 1 + self.random.u64(..NODES));
         self.leaders += u64::from(leader == Some(victim));
         victim
     }
@@ -159,6 +157,6 @@ impl Killer {
 
     /// A moment nobody can foresee: that is the fault, and not a wait for anything.
     async fn pause(&mut self, most_ms: u64) {
-        sleep(Duration::from_millis(self.random.below(most_ms))).await;
+        sleep(Duration::from_millis(self.random.u64(..most_ms))).await;
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft_client::Consistency;
 use raft_core::{Configuration, EntryId, NodeId, SnapshotMeta, Term};
 use raft_grpc::services::peer_client::PeerClient;
-use raft_proto::wire::raft::{self, Hello, SnapshotRequest, StatusResponse};
+use raft_proto::wire::raft::{self, Hello, SnapshotRequest};
 use raft_proto::{SnapshotChunk, chunk_to_wire};
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -16,17 +16,9 @@ use tonic::{Code, Status};
 const KEYS: u64 = 50;
 const VALUE: usize = 60_000;
 
-/// Three nodes that take a snapshot every 50 entries and keep 5 entries behind it.
-async fn start() -> Cluster {
-    let mut cluster = Cluster::prepare(3);
-    for id in 1..=3 {
-        let more = ["--snapshot-after-entries", "50", "--trailing-entries", "5"].map(str::to_owned);
-        cluster.node(id).line.more.extend(more);
-        cluster.start_node(id);
-    }
-    cluster.leader().await;
-    cluster
-}
+/// A snapshot every 50 entries, and 5 entries behind it.
+const COMPACTING: [&str; 7] =
+    ["--control-stdin", "--segment-bytes", "256KiB", "--snapshot-after-entries", "50", "--trailing-entries", "5"];
 
 /// Writes `count` values, beginning with number `first`.
 async fn write(cluster: &Cluster, first: u64, count: u64) {
@@ -46,7 +38,7 @@ fn files(cluster: &mut Cluster, id: u64, beginning: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_away_is_sent_a_snapshot_and_starts_load_theirs() {
-    let mut cluster = start().await;
+    let mut cluster = Cluster::start_with(3, &COMPACTING).await;
     write(&cluster, 0, 10).await;
     cluster.agreement().await;
     let leader = cluster.leader().await;
@@ -85,24 +77,18 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     let before = cluster.agreement().await;
     let leader = cluster.leader().await;
     let victim = 1 + leader.id % 3;
-    let status = wait_until("the peers have met", async || {
-        let status = cluster.statuses().await.remove(&victim).ok_or("no answer")?;
-        let met = status.members.iter().all(|member| !member.client_url.is_empty());
-        if met { Ok(status) } else { Err(format!("{:?}", status.members)) }
-    })
-    .await;
+    cluster.met().await;
     let url = cluster.node(victim).ports[0].url();
 
-    let disk = cluster.node(leader.id).disk_id();
-    let old = request(&status, leader.id, &disk, 1);
-    let ahead = request(&status, leader.id, &disk, 1_000_000);
+    let right = cluster.hello(leader.id, victim).await;
+    let old = request(&right, leader.term, 1);
+    let ahead = request(&right, leader.term, 1_000_000);
     let with = |change: &dyn Fn(&mut SnapshotRequest, &mut raft::SnapshotChunk)| {
         let mut request = ahead.clone();
         let mut chunk = request.chunk.take().expect("it has one");
         change(&mut request, &mut chunk);
         SnapshotRequest { chunk: Some(chunk), ..request }
     };
-    let right = ahead.hello.clone().expect("it has one");
     let stranger = Hello { from: 9, ..right.clone() };
     let on_another_disk = Hello { disk: vec![7; 16].into(), ..right };
     let refused = [
@@ -132,25 +118,14 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     cluster.agreement().await;
 }
 
-/// A piece that is the whole of what claims to be a snapshot after this entry, to the node of this status, in the name of its
-/// peer `from`, which is on this disk.
-fn request(status: &StatusResponse, from: u64, disk: &[u8], index: u64) -> SnapshotRequest {
-    let hello = Hello {
-        protocol_version: 1,
-        cluster_id: status.cluster_id.clone(),
-        from,
-        to: status.id,
-        incarnation: 1,
-        client_url: "http://127.0.0.1:1".to_owned(),
-        admin_url: "http://127.0.0.1:2".to_owned(),
-        disk: disk.to_vec().into(),
-    };
+/// A chunk that is the whole of what claims to be a snapshot after this entry.
+fn request(hello: &Hello, term: u64, index: u64) -> SnapshotRequest {
     let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
     let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };
     let bytes = Bytes::from_static(b"what is no snapshot, whatever it is called");
-    let (term, size) = (Term(status.term), bytes.len() as u64);
+    let (term, size) = (Term(term), bytes.len() as u64);
     let chunk = SnapshotChunk { term, meta, size, checksum: 7, offset: 0, bytes };
-    SnapshotRequest { hello: Some(hello), chunk: Some(chunk_to_wire(&chunk)) }
+    SnapshotRequest { hello: Some(hello.clone()), chunk: Some(chunk_to_wire(&chunk)) }
 }
 
 async fn send(url: &str, request: SnapshotRequest) -> Result<(), Status> {

@@ -1,14 +1,17 @@
 //! A cluster of processes on this machine.
 
+use super::command::{Ended, binary, run};
 use super::folder::Folder;
 use super::node::{Line, Node};
 use super::ports::Port;
 use super::wait::{DEADLINE, wait_until};
 use raft_client::{Client, ClientOptions};
-use raft_proto::wire::raft::{Role, StatusResponse};
+use raft_proto::wire::raft::{Hello, Role, StatusResponse};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+const FLAGS: [&str; 3] = ["--segment-bytes", "256KiB", "--control-stdin"];
 
 /// A cluster. Dropped, it kills what runs; its folder stays if the test fails.
 pub(crate) struct Cluster {
@@ -27,7 +30,15 @@ pub(crate) struct Leader {
 impl Cluster {
     /// Starts nodes 1 to `count`, and waits until one of them leads.
     pub(crate) async fn start(count: u64) -> Self {
+        Self::start_with(count, &FLAGS).await
+    }
+
+    /// The same with these flags.
+    pub(crate) async fn start_with(count: u64, flags: &[&str]) -> Self {
         let mut cluster = Self::prepare(count);
+        for node in cluster.nodes.values_mut() {
+            node.line.more = flags.iter().map(ToString::to_string).collect();
+        }
         for id in 1..=count {
             cluster.start_node(id);
         }
@@ -47,7 +58,7 @@ impl Cluster {
                 listen: ports.each_ref().map(|port| port.address.to_string()),
                 peers: urls.iter().filter(|(peer, _)| **peer != id).map(|(id, url)| (*id, url.clone())).collect(),
                 data_dir: folder.path().join(format!("node{id}")),
-                more: ["--segment-bytes", "256KiB", "--control-stdin"].map(str::to_owned).to_vec(),
+                more: FLAGS.map(str::to_owned).to_vec(),
             };
             (id, Node::new(line, ports, folder.path()))
         };
@@ -87,6 +98,45 @@ impl Cluster {
 
     pub(crate) fn client(&self) -> Client {
         Client::new(self.client_options()).expect("the endpoints are URLs")
+    }
+
+    /// Runs a client's command.
+    pub(crate) fn ask(&self, words: &[&str]) -> Ended {
+        run(self.command(words))
+    }
+
+    /// A client's command, not run yet.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = binary(words);
+        command.env("RAFT_ENDPOINTS", self.endpoints().join(","));
+        command
+    }
+
+    /// Waits until every node has called every other, and so is remembered by it: with another, it could not be known that its
+    /// start is an old one.
+    pub(crate) async fn met(&mut self) {
+        wait_until("all nodes have met", async || {
+            let statuses = self.statuses().await;
+            let nodes = self.nodes.len();
+            let members = || statuses.values().flat_map(|status| &status.members);
+            let met = members().all(|member| member.connected && !member.client_url.is_empty());
+            if met && members().count() == nodes * nodes { Ok(()) } else { Err(format!("{statuses:?}")) }
+        })
+        .await;
+    }
+
+    /// The hello of `from` to `to`, which are nodes that have met.
+    pub(crate) async fn hello(&mut self, from: u64, to: u64) -> Hello {
+        Hello {
+            protocol_version: 1,
+            cluster_id: self.statuses().await[&to].cluster_id.clone(),
+            from,
+            to,
+            incarnation: 1,
+            client_url: "http://127.0.0.1:1".to_owned(),
+            admin_url: "http://127.0.0.1:2".to_owned(),
+            disk: self.node(from).disk_id().into(),
+        }
     }
 
     /// What the running nodes say about themselves; those that do not answer are missing. A node that has ended by

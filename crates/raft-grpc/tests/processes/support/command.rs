@@ -2,7 +2,7 @@
 
 use super::wait::DEADLINE;
 use rustix::process::{Pid, Signal, kill_process};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 /// The binary, with nothing of this process's configuration.
@@ -26,7 +26,7 @@ pub(crate) struct Ended {
 /// Runs a command to its end, which has to come before the deadline.
 pub(crate) fn run(mut command: Command) -> Ended {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let id = pid(&child);
+    let id = Pid::from_child(&child);
     let (ended, end) = channel();
     // Nobody waits any more if the deadline has passed.
     std::thread::spawn(move || drop(ended.send(child.wait_with_output())));
@@ -53,8 +53,4 @@ impl Ended {
         assert_eq!(self.stderr.lines().last(), Some(&*format!("raft-grpc: {line}")), "it is the last: {self:?}");
         line
     }
-}
-
-pub(crate) fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
 }

@@ -3,22 +3,23 @@
 use std::path::Path;
 use tempfile::TempDir;
 
-pub(crate) struct Folder(Option<TempDir>);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
     pub(crate) fn new() -> Self {
-        Self(Some(tempfile::Builder::new().prefix("raft-grpc-test-").tempdir().expect("a temporary folder")))
+        Self(tempfile::Builder::new().prefix("raft-grpc-test-").tempdir().expect("a temporary folder"))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.0.as_ref().expect("it is there until it is dropped").path()
+        self.0.path()
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if let Some(folder) = self.0.take().filter(|_| std::thread::panicking()) {
-            eprintln!("the logs and the data are kept in {}", folder.keep().display());
+        if std::thread::panicking() {
+            self.0.disable_cleanup(true);
+            eprintln!("the logs and the data are kept in {}", self.path().display());
         }
     }
 }

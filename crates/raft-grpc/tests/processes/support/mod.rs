@@ -11,5 +11,4 @@ pub(crate) mod folder;
 pub(crate) mod load;
 pub(crate) mod node;
 pub(crate) mod ports;
-pub(crate) mod random;
 pub(crate) mod wait;

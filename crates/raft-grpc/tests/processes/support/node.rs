@@ -1,9 +1,9 @@
 //! One node as a process: how it is started, whether it still runs, and what it has printed.
 
-use super::command::{binary, pid};
+use super::command::binary;
 use super::ports::Port;
 use super::wait::wait_until;
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -89,7 +89,7 @@ impl Node {
     pub(crate) async fn stop(&mut self) -> ExitStatus {
         self.must_run();
         let child = self.child.as_mut().expect("it runs");
-        kill_process(pid(child), Signal::TERM).expect("it takes signals");
+        kill_process(Pid::from_child(child), Signal::TERM).expect("it takes signals");
         self.end().await
     }
 
