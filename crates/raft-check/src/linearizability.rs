@@ -22,15 +22,10 @@ pub enum Verdict {
     Linearizable,
     /// No order exists for the operations of one key.
     Violation(Counterexample),
-    /// The budget ended before this key, the first such one, was decided; no other key is in violation.
+    /// The budget ended before this key, the first such one, was decided; no other key is in violation. The key's operations, and
+    /// the steps spent on it.
     #[allow(missing_docs)]
-    Inconclusive {
-        key: String,
-        /// The key's operations.
-        operations: usize,
-        /// Steps spent on the key.
-        steps: u64,
-    },
+    Inconclusive { key: String, operations: usize, steps: u64 },
 }
 
 /// Checks a history. `budget` bounds the steps of the search for each key, and those for reducing a counterexample; a step

@@ -12,16 +12,14 @@ use tonic::{Code, ConnectError, Status};
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Attempt<A> {
+    /// What was asked for.
     Answer(A),
     /// The node refused for good, and so would every other; no effect.
     Refused(String),
     /// The node is not the leader; no effect.
     NotLeader(NotLeader),
-    Retry {
-        why: String,
-        /// Whether this attempt may take effect.
-        may_have_effect: bool,
-    },
+    /// Why, and whether this attempt may take effect.
+    Retry { why: String, may_have_effect: bool },
 }
 
 /// A request that can be repeated unchanged.

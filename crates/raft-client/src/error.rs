@@ -9,28 +9,14 @@ use std::time::Duration;
 pub enum ClientError {
     /// An endpoint is unusable, or there is none.
     Endpoint { problem: String },
-    /// The operation has no effect, now or later: no attempt reached a leader.
-    NoEffect {
-        /// How long the client tried.
-        after: Duration,
-        /// The last failure of each node: its URL and why.
-        failures: Vec<(String, String)>,
-    },
-    /// The operation may take effect now, later or never.
-    OutcomeUnknown {
-        why: String,
-        /// The last failure of each node: its URL and why.
-        failures: Vec<(String, String)>,
-    },
-    /// The nodes no longer remember the changes to watch.
-    Compacted {
-        /// The first revision that was requested.
-        from: u64,
-        /// The first revision that the nodes remember.
-        oldest: u64,
-        /// The map's revision.
-        revision: u64,
-    },
+    /// The operation has no effect, now or later: no attempt reached a leader. How long the client tried, and the last failure of
+    /// each node: its URL and why.
+    NoEffect { after: Duration, failures: Vec<(String, String)> },
+    /// The operation may take effect now, later or never. Why, and the last failure of each node: its URL and why.
+    OutcomeUnknown { why: String, failures: Vec<(String, String)> },
+    /// The nodes no longer remember the changes from the requested revision on. The first revision that they remember, and the map's
+    /// revision.
+    Compacted { from: u64, oldest: u64, revision: u64 },
     /// A node refused the operation for good (a value that is too large); it has no effect.
     Refused { url: String, reason: String },
 }

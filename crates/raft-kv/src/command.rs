@@ -17,62 +17,31 @@ pub const MAX_TXN_ANSWER_BYTES: u64 = 1 << 20;
 /// A change to the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    Put {
-        key: Bytes,
-        value: Bytes,
-        /// How long the key lives, in milliseconds; 0: until it is removed. The leader counts from when it applies the command;
-        /// a new leader restarts the count, so a key can expire late but never early.
-        ttl_ms: u64,
-    },
-    Delete {
-        key: Bytes,
-    },
-    /// Compare and swap: set a key if it has the expected value.
-    Cas {
-        key: Bytes,
-        /// None: the key must be absent.
-        expected: Option<Bytes>,
-        value: Bytes,
-    },
+    /// The key lives for `ttl_ms` milliseconds; 0: until it is removed. The leader counts from when it applies the command; a new
+    /// leader restarts the count, so a key can expire late but never early.
+    Put { key: Bytes, value: Bytes, ttl_ms: u64 },
+    /// Remove a key.
+    Delete { key: Bytes },
+    /// Compare and swap: set a key if it has the expected value; none: if it is absent.
+    Cas { key: Bytes, expected: Option<Bytes>, value: Bytes },
+    /// Compare several keys, then read and change several.
     Txn(Txn),
     /// Remove those of these keys that have a time to live and were last set at the given revision. The leader proposes it; from a
     /// client it is an ordinary deletion.
-    Expire {
-        keys: Vec<(Bytes, u64)>,
-    },
+    Expire { keys: Vec<(Bytes, u64)> },
 }
 
-/// The answer to a [`Command`]. `revision` is the map's revision after the command.
+/// The answer to a [`Command`]. `revision` is the map's revision after the command; `actual` the value that a swap found, none if
+/// the key was absent; `succeeded` whether all compares held, so that `success` was executed; `results` has one for each operation
+/// of the executed list; `removed` is how many keys. A command that was refused or could not be decoded changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    Put {
-        revision: u64,
-    },
-    Delete {
-        revision: u64,
-        existed: bool,
-    },
-    Cas {
-        swapped: bool,
-        revision: u64,
-        /// The value found; none: the key was absent.
-        actual: Option<Bytes>,
-    },
-    Txn {
-        /// Whether all compares held, so that `success` was executed.
-        succeeded: bool,
-        revision: u64,
-        /// One for each operation of the executed list.
-        results: Vec<TxnResult>,
-    },
-    Expire {
-        revision: u64,
-        /// How many keys.
-        removed: u64,
-    },
-    /// The command was refused; nothing changed.
+    Put { revision: u64 },
+    Delete { revision: u64, existed: bool },
+    Cas { swapped: bool, revision: u64, actual: Option<Bytes> },
+    Txn { succeeded: bool, revision: u64, results: Vec<TxnResult> },
+    Expire { revision: u64, removed: u64 },
     Refused(Refusal),
-    /// The command could not be decoded; nothing changed.
     Malformed,
 }
 
@@ -102,17 +71,11 @@ impl fmt::Display for Refusal {
 /// A query of the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Query {
-    Get {
-        key: Bytes,
-    },
-    /// The keys of a range and their values, by key.
-    Range {
-        range: KeyRange,
-        /// The most keys; 0, or more than [`MAX_RANGE_KEYS`]: [`MAX_RANGE_KEYS`].
-        limit: u64,
-        /// The most bytes of keys and values beyond the first key; 0, or more than [`MAX_RANGE_BYTES`]: [`MAX_RANGE_BYTES`].
-        max_bytes: u64,
-    },
+    /// A key's value.
+    Get { key: Bytes },
+    /// The keys of a range and their values, by key: at most `limit` keys, and at most `max_bytes` bytes of keys and values beyond
+    /// the first key. 0, or more than that, is [`MAX_RANGE_KEYS`] or [`MAX_RANGE_BYTES`].
+    Range { range: KeyRange, limit: u64, max_bytes: u64 },
     /// The changes of a range from a revision on. Only for watches.
     Watch(Watch),
 }
@@ -120,33 +83,15 @@ pub enum Query {
 /// The answer to a [`Query`]. `revision` is the map's revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Got {
-        /// None: the key is absent.
-        value: Option<Bytes>,
-        /// The revision of the key's last change; 0 if the key is absent.
-        modified_revision: u64,
-        revision: u64,
-    },
-    Ranged {
-        /// By key.
-        entries: Vec<KeyValue>,
-        /// Whether the range has more keys after these.
-        more: bool,
-        revision: u64,
-    },
-    /// All changes of a range in some revisions.
-    Changes {
-        /// By revision. None if this only says that the watch has begun.
-        events: Vec<Event>,
-        /// Every change up to this revision has been sent; the watch continues after it.
-        through: u64,
-    },
-    /// The map no longer remembers the requested changes.
-    Compacted {
-        /// The first revision whose changes it remembers.
-        oldest: u64,
-        revision: u64,
-    },
+    /// The value and the revision of the key's last change; none and 0 if the key is absent.
+    Got { value: Option<Bytes>, modified_revision: u64, revision: u64 },
+    /// By key, and whether the range has more keys after these.
+    Ranged { entries: Vec<KeyValue>, more: bool, revision: u64 },
+    /// All changes of a range in some revisions, by revision; none if this only says that the watch has begun. Every change up to
+    /// `through` has been sent; the watch continues after it.
+    Changes { events: Vec<Event>, through: u64 },
+    /// The map no longer remembers the requested changes; `oldest` is the first revision whose changes it remembers.
+    Compacted { oldest: u64, revision: u64 },
     /// The query could not be decoded, or is a watch where none is allowed.
     Malformed,
 }
@@ -281,30 +226,18 @@ pub enum Target {
     Modified(u64),
 }
 
-/// An operation of a transaction. It sees the effects of the operations before it.
+/// An operation of a transaction. It sees the effects of the operations before it. For `ttl_ms` see [`Command::Put`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnOp {
-    Put {
-        key: Bytes,
-        value: Bytes,
-        /// See [`Command::Put`].
-        ttl_ms: u64,
-    },
-    Delete {
-        key: Bytes,
-    },
-    Get {
-        key: Bytes,
-    },
+    Put { key: Bytes, value: Bytes, ttl_ms: u64 },
+    Delete { key: Bytes },
+    Get { key: Bytes },
 }
 
-/// The result of a [`TxnOp`].
+/// The result of a [`TxnOp`]. A key that is absent gives none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnResult {
     Put,
-    Delete {
-        existed: bool,
-    },
-    /// None: the key is absent.
+    Delete { existed: bool },
     Got(Option<KeyValue>),
 }

@@ -37,12 +37,9 @@ pub(crate) struct Options {
     log: LogOptions,
 }
 
+/// The node `id` listens; `start` counts the starts of all children, so that a message of an earlier start is recognized.
 enum Event {
-    /// The node `id` listens; `start` counts the starts of all children, so that a message of an earlier start is recognized.
-    Listening {
-        id: u64,
-        start: u64,
-    },
+    Listening { id: u64, start: u64 },
     Key(Key),
     Stop,
 }
