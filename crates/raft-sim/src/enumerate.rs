@@ -24,7 +24,6 @@ const SEED: u64 = 0;
 /// The outcomes of a crash while a thread is slow are numbered from the number of its place times this.
 const OUTCOMES: u64 = 1_000;
 
-/// Where a crash fires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point {
     /// After how many events of the run.
@@ -33,7 +32,6 @@ struct Point {
     place: Place,
 }
 
-/// Where in the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// After so many outputs of the call.

@@ -1,5 +1,7 @@
 //! Many whole Raft nodes in one seeded, virtual world, and the checkers of what happens there.
 
+#![allow(missing_docs)] // only the binary and the tests of this crate use it; a name without a comment says what it is
+
 pub mod checkers;
 pub mod enumerate;
 pub mod faults;

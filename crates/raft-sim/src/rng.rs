@@ -31,12 +31,10 @@ impl Site {
     }
 }
 
-/// The key of a directed link.
 pub const fn link_key(from: NodeId, to: NodeId) -> u64 {
     (from.0 << 32) ^ to.0
 }
 
-/// All choices of one run.
 #[derive(Clone, Debug)]
 pub struct Choices {
     base: ChaCha8Rng,

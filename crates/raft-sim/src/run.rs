@@ -22,12 +22,10 @@ pub trait Sink {
     fn record(&mut self, record: &Record);
 }
 
-/// Watches nothing.
 impl Sink for () {
     fn record(&mut self, _: &Record) {}
 }
 
-/// Keeps everything.
 impl Sink for Vec<Record> {
     fn record(&mut self, record: &Record) {
         self.push(record.clone());
@@ -37,13 +35,9 @@ impl Sink for Vec<Record> {
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunResult {
-    /// The scenario's name.
     pub name: String,
-    /// The seed.
     pub seed: u64,
-    /// The hash of all records.
     pub hash: u128,
-    /// How many records there are.
     pub events: u64,
     /// How much true time passed.
     pub simulated: Duration,
@@ -55,11 +49,9 @@ pub struct RunResult {
     pub inconclusive: Option<String>,
     /// How often each `sometimes` mark was reached.
     pub sometimes: BTreeMap<&'static str, u64>,
-    /// Which faults there were, by kind.
     pub faults: BTreeMap<&'static str, FaultCount>,
     /// How long after healing the cluster worked again.
     pub heal: Option<Duration>,
-    /// The clients' operations.
     pub history: Vec<Operation>,
     /// Of an enumerated scenario: how many outcomes of a crash were run.
     pub branches: u64,
@@ -68,7 +60,6 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Nothing has happened yet.
     pub(crate) fn empty(name: &str, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
@@ -127,7 +118,6 @@ pub(crate) fn check_run(
     (checker.into_result(scenario, world.as_ref()), world)
 }
 
-/// The property that nothing panics.
 const PANIC: &str = "no-panic";
 
 /// The checkers of a run, and what they have seen of it.

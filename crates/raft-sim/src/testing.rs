@@ -9,7 +9,6 @@ pub(crate) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// A quiet cluster with two clients.
 pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
     let mut scenario = defaults::scenario("quiet", "quiet.toml");
     (scenario.seeds, scenario.nodes, scenario.duration) = (0..1, nodes, duration);
@@ -21,7 +20,6 @@ pub(crate) fn quiet(nodes: u64, duration: Duration) -> Scenario {
     scenario
 }
 
-/// The same with every random fault.
 pub(crate) fn swarm(nodes: u64) -> Scenario {
     let features = FEATURES.iter().map(|&(feature, _)| feature).collect();
     let mut scenario = quiet(nodes, ms(15_000));

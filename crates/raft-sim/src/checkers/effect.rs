@@ -40,7 +40,6 @@ struct Session {
 }
 
 impl Effects {
-    /// Takes in the next applied entry.
     pub(super) fn of(&mut self, applied: &AppliedEntry) -> Effect {
         use session::session_command::Kind;
         let Payload::Command(bytes) = &applied.entry.payload else { return Effect::Nothing };
@@ -78,7 +77,6 @@ pub(super) mod tests {
     use bytes::Bytes;
     use raft_core::{Entry, NodeId};
 
-    /// The entry that opens a session.
     pub(crate) fn opens(index: u64, term: u64) -> Entry {
         let kind = Some(session::session_command::Kind::OpenSession(session::OpenSession {}));
         command(index, term, session::SessionCommand { kind }.encode_to_vec().into())
@@ -90,7 +88,6 @@ pub(super) mod tests {
         changes(index, term, (session, sequence), kv::kv_command::Kind::Put(kv::Put { key, value, ttl_ms: 0 }))
     }
 
-    /// The entry that makes this change.
     pub(crate) fn changes(
         index: u64,
         term: u64,

@@ -13,7 +13,6 @@ const NAME: &str = "linearizability";
 /// Steps of the search for each key: far more than the history of a run needs, a fraction of a second at worst.
 const BUDGET: u64 = 5_000_000;
 
-/// The verdict over a history.
 pub(super) enum Linearizability {
     Holds,
     Violated(Violation),

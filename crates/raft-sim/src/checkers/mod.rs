@@ -52,7 +52,6 @@ use std::time::Duration;
 
 pub use sometimes::MARKS;
 
-/// Two facts that contradict each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The property, as its file is named: `election_safety`.
@@ -63,12 +62,9 @@ pub struct Violation {
     pub facts: Vec<u64>,
 }
 
-/// How a run ended.
 #[derive(Clone, Copy, Debug)]
 pub struct End<'a> {
-    /// When.
     pub at: SimTime,
-    /// The clients' operations.
     pub history: &'a [Operation],
     /// Since when and among whom nothing was disturbed any more, if that came about.
     pub healed: Option<&'a Healed>,
@@ -77,13 +73,11 @@ pub struct End<'a> {
 /// The end of all disturbance among some nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Healed {
-    /// Since when.
     pub at: SimTime,
     /// Among whom: a majority at least; the others may stay down or cut off.
     pub nodes: BTreeSet<NodeId>,
 }
 
-/// The verdict over a whole run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
     /// A property that only the whole run shows to be violated.
@@ -99,7 +93,6 @@ pub struct Finish {
     pub heal: Option<Duration>,
 }
 
-/// A property of every legal run.
 trait Property: DynClone {
     /// Checks the present record. The ghost contains it already.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
@@ -179,7 +172,6 @@ impl Checkers {
         self.properties.iter_mut().find_map(|property| property.check(ghost, &fact))
     }
 
-    /// Checks the whole run.
     pub fn finish(&mut self, end: &End<'_>) -> Finish {
         let ghost = &self.ghost;
         let mut finish = Finish {

@@ -43,7 +43,6 @@ pub(crate) fn chunk(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> Snap
     SnapshotMessage::Chunk(SnapshotChunk { term: Term(term), meta, size: 20, checksum: 7, offset: 0, bytes })
 }
 
-/// A snapshot of the founders' cluster.
 pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
     let configuration = Configuration::of_voters((1..=3).map(NodeId));
     SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
@@ -217,7 +216,6 @@ impl Script {
         self.ask_for(node, Write { id: WriteId(0), hard_state, truncate_from, snapshot: None, entries })
     }
 
-    /// A record of a snapshot.
     pub(crate) fn ask_snapshot(&mut self, node: u64, meta: SnapshotMeta, log: InstallMode) -> u64 {
         let snapshot = Some(SnapshotRecord { meta, log });
         let entries = Entries::new();
@@ -264,7 +262,6 @@ impl Script {
         self.push(Some(node), RecordKind::Applied { entries, state_hash })
     }
 
-    /// A durable candidacy, and its requests.
     pub(crate) fn campaign(&mut self, node: u64, term: u64) {
         self.step(node, |view| {
             (view.term, view.voted_for, view.role, view.leader) =
@@ -278,7 +275,6 @@ impl Script {
         }
     }
 
-    /// A durable vote, and its grant.
     pub(crate) fn vote(&mut self, node: u64, candidate: u64, term: u64) {
         self.step(node, |view| {
             (view.term, view.voted_for, view.role, view.leader) =
@@ -320,12 +316,10 @@ impl Script {
         self.send(node, leader, matched(term, last.index.0));
     }
 
-    /// The leader's commit index moves.
     pub(crate) fn commit(&mut self, node: u64, index: u64) -> u64 {
         self.step(node, |view| view.commit = LogIndex(index))
     }
 
-    /// A follower learns the commit index.
     pub(crate) fn learn_commit(&mut self, node: u64, index: u64) -> u64 {
         self.commit(node, index)
     }
@@ -366,7 +360,6 @@ pub(crate) fn assert_silent(mut property: impl Property, script: &Script) {
     assert_eq!(run(&mut property, script).0, None);
 }
 
-/// The ghost after this run.
 pub(crate) fn ghost_after(script: &Script) -> Ghost {
     let mut ghost = Ghost::new(&scenario());
     for record in &script.records {

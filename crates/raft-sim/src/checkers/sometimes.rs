@@ -95,7 +95,6 @@ pub const MARKS: [&str; 68] = [
     "writes_grouped",
 ];
 
-/// The counts of one run.
 #[derive(Clone)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
@@ -166,7 +165,6 @@ impl Sometimes {
         self.observe_kind(fact);
     }
 
-    /// What the ghost shows.
     fn observe_ghost(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
         if let Some(mark) = self.scheduling.observe(fact.record) {
             self.mark(mark);
@@ -195,7 +193,6 @@ impl Sometimes {
         }
     }
 
-    /// What the record itself shows.
     fn observe_kind(&mut self, fact: &Fact<'_>) {
         match &fact.record.kind {
             RecordKind::Sent { to, rpc, verdict } => self.sent(fact, *to, rpc, *verdict),

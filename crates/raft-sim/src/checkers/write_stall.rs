@@ -27,7 +27,6 @@ pub(super) struct WriteStall {
     processes: BTreeMap<NodeId, Process>,
 }
 
-/// What is known of a process.
 #[derive(Clone, Default)]
 struct Process {
     /// The writes in flight: since when, and the record.

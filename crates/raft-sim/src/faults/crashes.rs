@@ -106,7 +106,6 @@ impl World {
         }
     }
 
-    /// Starts a node that is down.
     pub(crate) fn start(&mut self, host: &mut Host) {
         self.disturbed = self.now;
         if self.is_retired(host.id) || host.process.is_some() {

@@ -31,7 +31,6 @@ macro_rules! faults {
         }
 
         impl Fault {
-            /// All kinds.
             pub const ALL: &'static [Self] = &[$(Self::$fault,)+];
 
             /// Its name in files and reports.
@@ -116,7 +115,6 @@ pub struct FaultCount {
     pub had_effect: bool,
 }
 
-/// What is known so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts {
     injected: u32,
@@ -135,7 +133,6 @@ impl FaultCounts {
         self.had_effect |= fault.bit();
     }
 
-    /// Every kind, by name.
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         let has = |bits: u32, fault: Fault| bits & fault.bit() != 0;
         let count = |fault| FaultCount { injected: has(self.injected, fault), had_effect: has(self.had_effect, fault) };

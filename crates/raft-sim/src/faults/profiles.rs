@@ -8,7 +8,6 @@ use crate::scenario::feature::{Family, of_families};
 use crate::scenario::model::{Scenario, SwarmModel};
 use std::time::Duration;
 
-/// All there are.
 const ALL: [Family; 11] = [
     Family::Net,
     Family::Crashes,
@@ -63,7 +62,6 @@ const ENOUGH_RUNS: u64 = 100;
 /// How many election timeouts a healed majority may take for a leader, a fresh commit and equal logs.
 const HEALS_WITHIN: u32 = 20;
 
-/// The network's faults.
 pub fn net(nodes: u64) -> Scenario {
     profile(
         "swarm-net",
@@ -110,7 +108,6 @@ pub fn timing(nodes: u64) -> Scenario {
     )
 }
 
-/// All faults.
 pub fn all(nodes: u64) -> Scenario {
     profile(
         "swarm-all",

@@ -35,20 +35,15 @@ pub(crate) struct Swarm {
     pub(crate) healed: Option<Healed>,
 }
 
-/// A planned change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SwarmEvent {
-    /// The n-th fault begins.
     Fault(u64),
-    /// A cut ends.
     Mend(CutId),
     /// A disk is fast again.
     Fast(NodeId),
     /// A clock runs true again.
     ClockRight(NodeId),
-    /// A paused node goes on.
     Resume(NodeId),
-    /// A node starts again.
     Restart(NodeId),
     /// The power loss that follows a kill and a restart.
     PowerLossAfterRestart(NodeId),
@@ -58,7 +53,6 @@ pub(crate) enum SwarmEvent {
     Space(NodeId),
     /// The old copy of a disk may be started.
     OldDisk(NodeId),
-    /// The majority is healed.
     Heal,
 }
 

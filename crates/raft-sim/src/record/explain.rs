@@ -173,7 +173,6 @@ impl fmt::Display for OfHost<'_> {
     }
 }
 
-/// A message of a snapshot transfer.
 struct OfTransfer<'a>(&'a SnapshotMessage);
 
 impl fmt::Display for OfTransfer<'_> {

@@ -6,7 +6,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use xxhash_rust::xxh3::Xxh3;
 
-/// The hash so far.
 #[derive(Clone)]
 pub struct TraceHash {
     state: Xxh3,
@@ -31,7 +30,6 @@ impl TraceHash {
         self.state.update(&bytes.0);
     }
 
-    /// The value so far.
     pub fn value(&self) -> u128 {
         self.state.digest128()
     }

@@ -1,8 +1,6 @@
 //! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
 //! read this one stream and nothing else.
 
-#![allow(missing_docs)] // a field without a comment is what its name says
-
 pub mod explain;
 pub mod hash;
 pub mod trace;
@@ -38,7 +36,6 @@ impl SimTime {
 
 /// Something that happened, with the state of its node right after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Record {
     /// Its place in the run, from 1.
     pub number: u64,
@@ -55,12 +52,9 @@ pub struct Record {
     pub view: Option<NodeView>,
 }
 
-/// A node from outside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub struct NodeView {
     pub term: Term,
-    /// Its vote in that term.
     pub voted_for: Option<NodeId>,
     pub role: RoleKind,
     pub leader: Option<NodeId>,
@@ -78,7 +72,6 @@ pub struct NodeView {
 
 /// What a leader has sent and no peer has answered, over all its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub struct InFlight {
     /// Appends with entries.
     pub messages: u64,
@@ -88,15 +81,12 @@ pub struct InFlight {
 
 /// How much of all that its limits bound a node has; see [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Quotas {
     /// Bytes of entries that a leader has not committed.
     pub uncommitted_bytes: u64,
-    /// Bytes that wait for the disk.
     pub unpersisted_bytes: u64,
     /// Bytes of entries that the state machine has not applied.
     pub applying_bytes: u64,
-    /// Reads that wait at a leader.
     pub pending_reads: usize,
     /// Appends with entries in flight to the peer with the most of them.
     pub inflight_messages: usize,
@@ -113,7 +103,6 @@ impl Hash for Quotas {
 
 /// What can happen. The order is part of the hash of a run: new kinds go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum RecordKind {
     /// A node started, with what its store recovered: its hard state, its snapshot, its log as far as it was not compacted.
     Started {
@@ -241,7 +230,6 @@ pub enum RecordKind {
     LimitsDrawn { priority: u32, limits: Limits },
 }
 
-/// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CrashKind {
     /// The process is killed: bytes written and not synced stay readable.
@@ -258,10 +246,7 @@ pub enum CrashKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Delivers so many copies: more than one if duplicated.
-    Delivered {
-        #[allow(missing_docs)]
-        copies: u32,
-    },
+    Delivered { copies: u32 },
     /// Loses it at random.
     Lost,
     /// Loses it because the link is cut.

@@ -15,10 +15,8 @@ use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io;
 
-/// The version of the schema.
 pub const VERSION: u64 = 1;
 
-/// The line that opens a run.
 #[derive(Serialize)]
 struct Head<'a> {
     version: u64,

@@ -33,9 +33,7 @@ const SEATS: [(SeatStep, &str); 4] = [
 /// One step of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SeatChange {
-    /// What it does.
     pub seat: SeatStep,
-    /// The node.
     pub node: NodeId,
 }
 
@@ -100,9 +98,7 @@ pub(crate) fn is_in_force(steps: &[SeatChange], decided: &Configuration) -> bool
 /// A configuration that is not joint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seats {
-    /// The voters.
     pub voters: BTreeSet<NodeId>,
-    /// The other members.
     pub learners: BTreeSet<NodeId>,
 }
 

@@ -21,7 +21,6 @@ pub(crate) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Reads the TOML.
     pub(crate) fn parse(text: &'t str) -> Result<Self, Vec<Problem>> {
         let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
         let mut document = Self { text, root: empty, problems: Vec::new() };
@@ -36,7 +35,6 @@ impl<'t> Document<'t> {
         Ok(document)
     }
 
-    /// The fields of the root.
     pub(crate) fn table(&self) -> DeTable<'t> {
         self.root.get_ref().as_table().cloned().unwrap_or_default()
     }
@@ -73,7 +71,6 @@ impl<'t> Document<'t> {
         table.into_iter().flat_map(DeTable::keys).map(|key| key.get_ref().to_string()).collect()
     }
 
-    /// The values of a list.
     pub(crate) fn items(&mut self, path: &str) -> Vec<Value<'t>> {
         let Ok(value) = self.find(path).1 else { return Vec::new() };
         if let Some(items) = value.get_ref().as_array() {

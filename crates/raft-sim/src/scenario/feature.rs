@@ -27,11 +27,9 @@ pub enum Family {
     Reserves,
     /// What clients do. No fault.
     Clients,
-    /// Small limits. No fault.
     Limits,
 }
 
-/// When it happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// It belongs to the whole run: to its noise, or to its settings.
@@ -44,7 +42,6 @@ pub enum When {
 macro_rules! features {
     ($($(#[doc = $doc:literal])* $feature:ident: $name:expr, $family:ident, $when:ident;)+) => {
         /// Something a swarm run may have.
-        #[allow(missing_docs)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Feature {
             $($(#[doc = $doc])* $feature,)+
@@ -54,14 +51,12 @@ macro_rules! features {
         pub const FEATURES: &[(Feature, &str)] = &[$((Feature::$feature, $name),)+];
 
         impl Feature {
-            /// What it belongs to.
             pub const fn family(self) -> Family {
                 match self {
                     $(Self::$feature => Family::$family,)+
                 }
             }
 
-            /// When it happens.
             pub const fn when(self) -> When {
                 match self {
                     $(Self::$feature => When::$when,)+
@@ -77,7 +72,6 @@ features! {
     Reorder: Fault::Reorder.name(), Net, Throughout;
     Partition: Fault::Partition.name(), Net, Now;
     OneWayCut: Fault::OneWayCut.name(), Net, Now;
-    /// Cuts around the leader.
     IsolateLeader: Fault::IsolateLeader.name(), Net, Now;
     Kill: Fault::Kill.name(), Crashes, Now;
     PowerLoss: Fault::PowerLoss.name(), Crashes, Now;
@@ -89,10 +83,8 @@ features! {
     KillRestartPowerLoss: Fault::KillRestartPowerLoss.name(), Crashes, Now;
     SlowDisk: Fault::SlowDisk.name(), Crashes, Now;
     ClockDrift: Fault::ClockDrift.name(), Timing, Now;
-    /// Processes are paused for a while.
     Pause: Fault::Pause.name(), Timing, Now;
     Membership: Fault::Membership.name(), Operation, Now;
-    /// Leadership is transferred.
     Transfer: Fault::Transfer.name(), Operation, Now;
     /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
     Snapshots: "snapshots", Snapshots, Throughout;

@@ -3,8 +3,6 @@
 //!
 //! Probabilities are integers, in parts per million, because no decision uses floats.
 
-#![allow(missing_docs)] // a field without a comment is what its name says
-
 use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
 use super::forms::{form, is_default, ppm, trimmed, within};
@@ -23,7 +21,6 @@ const MIB: i64 = 1 << 20;
 const GIB: i64 = 1 << 30;
 const TIB: i64 = 1 << 40;
 
-/// One documented scenario.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Scenario {
@@ -54,7 +51,6 @@ pub struct Scenario {
     /// How long the run lasts in true time.
     #[serde(with = "form")]
     pub duration: Duration,
-    /// The protocol settings of every node.
     pub raft: RaftSettings,
     /// Nodes that do not start as founders of a new cluster but with this on their disks.
     #[serde(with = "form", skip_serializing_if = "is_default")]
@@ -70,7 +66,6 @@ pub struct Scenario {
     /// First those with a time, then those that wait for a condition, each kind in the file's order.
     #[serde(skip)]
     pub steps: Vec<Step>,
-    /// Random faults, if any.
     pub swarm: Option<SwarmModel>,
     /// Every crash of the scripted run, if it is to be enumerated.
     pub enumerate: Option<Enumeration>,
@@ -79,7 +74,6 @@ pub struct Scenario {
     pub expect: Expectations,
 }
 
-/// Protocol settings; see [`raft_core::Config`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct RaftSettings {
@@ -187,7 +181,6 @@ pub struct InitialState {
     /// At least the log's last term, which it is if the file does not say.
     #[serde(default, with = "form")]
     pub term: Term,
-    /// Its vote in that term.
     #[serde(default, with = "form")]
     pub voted_for: Option<NodeId>,
     /// The terms of its log from index 1. Entry 1 is the configuration (term 1), all others are no-ops.
@@ -225,14 +218,12 @@ pub struct NetworkModel {
     pub snapshot_loss_ppm: u32,
 }
 
-/// How a disk behaves.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct DiskModel {
     /// How long a write and its sync take, drawn uniformly.
     #[serde(with = "form")]
     pub latency: Range<Duration>,
-    /// The size of a log segment.
     #[serde(deserialize_with = "within::<4096, GIB, _, _>")]
     pub segment_bytes: u64,
     /// How many bytes of records a node preallocates; 0: none, and the node stops when a write finds the disk full.
@@ -248,7 +239,6 @@ pub struct ProcessModel {
     /// then.
     #[serde(rename = "busy", with = "ppm")]
     pub busy_ppm: u32,
-    /// How long, drawn uniformly.
     #[serde(rename = "busy_for", with = "form")]
     pub busy: Range<Duration>,
     #[serde(deserialize_with = "within::<1, MIB, _, _>")]
@@ -269,7 +259,6 @@ impl ProcessModel {
     }
 }
 
-/// What clients do.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ClientModel {
@@ -285,7 +274,6 @@ pub struct ClientModel {
     /// After this long it gives the operation up as unknown and goes on under a new client number.
     #[serde(with = "form")]
     pub give_up_after: Duration,
-    /// How many different keys.
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
     pub keys: u64,
     pub mix: Mix,
@@ -296,12 +284,10 @@ pub struct ClientModel {
     #[serde(with = "form")]
     pub ttl: Range<Duration>,
     pub reads: ClientReads,
-    /// When clients begin.
     #[serde(with = "form")]
     pub start: Duration,
 }
 
-/// The weights of the operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Mix {
@@ -340,20 +326,20 @@ pub enum ClientReads {
     Mixed,
 }
 
-/// A scripted step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub trigger: Trigger,
     pub action: StepAction,
 }
 
-/// When a step runs.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
-    /// At this true time.
     At(Duration),
     /// As soon as the condition holds, after all earlier `When` steps have run, plus a delay. Once.
-    When { condition: Condition, after: Duration },
+    When {
+        condition: Condition,
+        after: Duration,
+    },
 }
 
 /// A state a `[[when]]` step waits for. Where a node is optional, none means any node.
@@ -379,10 +365,8 @@ pub enum Condition {
     SendingSnapshot { to: Option<NodeId> },
 }
 
-/// What a step does.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
-    /// Ends processes.
     Crash {
         nodes: Targets,
         crash: CrashKind,
@@ -392,21 +376,37 @@ pub enum StepAction {
         keep: Keep,
     },
     /// Starts processes that are down.
-    Restart { nodes: Targets },
+    Restart {
+        nodes: Targets,
+    },
     /// Cuts these links, all at once.
-    Cut { links: Vec<Links> },
+    Cut {
+        links: Vec<Links>,
+    },
     /// Lets only nodes of the same group talk. A node in no group is alone.
-    Partition { groups: Vec<BTreeSet<NodeId>> },
+    Partition {
+        groups: Vec<BTreeSet<NodeId>>,
+    },
     /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
-    Drop { kind: String, from: Targets, to: Targets },
+    Drop {
+        kind: String,
+        from: Targets,
+        to: Targets,
+    },
     /// Replaces a link model until healed.
     Network(NetworkModel),
     /// Replaces the disk latency of some nodes until healed.
-    DiskLatency { nodes: Targets, latency: Range<Duration> },
+    DiskLatency {
+        nodes: Targets,
+        latency: Range<Duration>,
+    },
     /// Damages what is durable on disks, without a notification: [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
-    Damage { nodes: Targets, fault: Fault },
+    Damage {
+        nodes: Targets,
+        fault: Fault,
+    },
     /// Makes calls to disks fail: once, or, without space, until healed.
     InjectedError {
         nodes: Targets,
@@ -421,21 +421,37 @@ pub enum StepAction {
         ppm: i32,
     },
     /// Pauses processes: they are not called until resumed, and their inputs wait.
-    Pause { nodes: Targets },
-    /// Resumes paused processes.
-    Resume { nodes: Targets },
-    /// Starts elections.
-    Campaign { nodes: Targets },
-    /// Makes nodes take a snapshot.
-    TakeSnapshot { nodes: Targets },
+    Pause {
+        nodes: Targets,
+    },
+    Resume {
+        nodes: Targets,
+    },
+    Campaign {
+        nodes: Targets,
+    },
+    TakeSnapshot {
+        nodes: Targets,
+    },
     /// A put by a client made for this step, sent to this node only, without retries.
-    Put { node: Targets, key: String, value: String },
+    Put {
+        node: Targets,
+        key: String,
+        value: String,
+    },
     /// A get, likewise.
-    Get { node: Targets, key: String },
+    Get {
+        node: Targets,
+        key: String,
+    },
     /// The operator changes the configuration, all steps at once (Raft §6).
-    Change { steps: Vec<SeatChange> },
+    Change {
+        steps: Vec<SeatChange>,
+    },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
-    Transfer { to: Option<NodeId> },
+    Transfer {
+        to: Option<NodeId>,
+    },
     /// Checks something now; if it does not hold the run fails (exit 2).
     Expect(Expectations),
 }

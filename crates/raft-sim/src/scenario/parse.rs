@@ -21,7 +21,6 @@ pub const MAX_NODES: u64 = 9;
 /// What a file has: a scenario, and if it is a recorded run, which one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScenarioFile {
-    /// The scenario.
     pub scenario: Scenario,
     /// The run that was recorded, if the file has `[recorded]`.
     pub recorded: Option<Recorded>,
@@ -34,7 +33,6 @@ pub struct Recorded {
     /// The name of the scenario it is a run of; it may differ from the name of the file.
     #[serde(default)]
     pub scenario: String,
-    /// The seed.
     pub seed: u64,
     /// The run's trace hash, by the build that recorded it.
     #[serde(default, with = "form")]

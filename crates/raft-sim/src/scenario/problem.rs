@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// The line, from 1.
     pub line: usize,
     /// The field, as `raft.election_timeout` or `at[2].kill` (counted from 0); empty for the file as a whole.
     pub field: String,
@@ -16,9 +14,7 @@ pub struct Problem {
 /// All problems of one file, in the order of its lines. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    /// The file.
     pub file: String,
-    /// The problems.
     pub list: Vec<Problem>,
 }
 

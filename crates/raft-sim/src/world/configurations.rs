@@ -13,12 +13,10 @@ pub(crate) struct Configurations {
 }
 
 impl Configurations {
-    /// The founders' configuration.
     pub(crate) fn new(founding: Configuration) -> Self {
         Self { at: EntryId::new(1, 1), decided: founding, later: BTreeMap::new() }
     }
 
-    /// The newest decided one.
     pub(crate) const fn decided(&self) -> &Configuration {
         &self.decided
     }

@@ -30,7 +30,6 @@ pub struct SimDisk {
     files: BTreeMap<u64, File>,
     /// The names as they can be seen.
     names: BTreeMap<String, u64>,
-    /// The names as they are durable.
     durable_names: BTreeMap<String, u64>,
     /// What was done to names since the last sync of the folder, with the operations' numbers.
     name_changes: Vec<(u64, NameChange)>,
@@ -40,7 +39,6 @@ pub struct SimDisk {
     next_file: u64,
     /// When the machine stops, if it is to.
     stop: Option<Stop>,
-    /// What makes calls fail.
     injected: InjectedErrors,
     /// How many calls that change or sync something there were.
     calls: u64,
@@ -75,9 +73,7 @@ enum NameChange {
 
 /// What a power loss leaves of what was not synced.
 pub enum PowerLoss<'a> {
-    /// All of it.
     KeepAll,
-    /// None of it.
     KeepNothing,
     /// What this answers, choice by choice; taken modulo [`Choice::options`].
     Choose(&'a mut dyn FnMut(Choice) -> u64),
@@ -86,9 +82,7 @@ pub enum PowerLoss<'a> {
 /// One choice in a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// What is chosen.
     pub kind: ChoiceKind,
-    /// The operation it is about.
     pub operation: u64,
     /// How many answers there are: 0 up to this, excluded. At least 2.
     pub options: u64,
@@ -109,7 +103,6 @@ pub enum ChoiceKind {
     Name,
 }
 
-/// What a power loss took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PowerLossReport {
     /// Operations lost whole, of every kind.
@@ -123,7 +116,6 @@ pub struct PowerLossReport {
 }
 
 impl SimDisk {
-    /// An empty folder.
     pub fn new() -> Self {
         Self::default()
     }
@@ -182,7 +174,6 @@ impl SimDisk {
         self.stop = Some(stop);
     }
 
-    /// Takes [`stop_at`](Self::stop_at) back.
     pub fn go_on(&mut self) {
         self.stop = None;
     }
@@ -202,12 +193,10 @@ impl SimDisk {
         self.injected.begin(error, after, bits);
     }
 
-    /// Ends everything that makes calls fail.
     pub fn clear_errors(&mut self) {
         self.injected.clear_errors();
     }
 
-    /// Whether calls may fail.
     pub fn has_errors(&self) -> bool {
         self.injected.any()
     }

@@ -34,7 +34,6 @@ pub enum Working {
     Preallocation { input: Option<NodeInput> },
 }
 
-/// The result of a job.
 #[derive(Clone, Debug)]
 pub struct Done {
     /// What the node receives, if anything.
@@ -103,7 +102,6 @@ impl World {
         Ok(Working::Job { job: Box::new(job), done, cause })
     }
 
-    /// Plans the end of a task.
     fn work(&mut self, host: &mut Host, working: Working) {
         let (n, site) = match &working {
             Working::Group { .. } => (&mut host.groups, DISK),
@@ -229,7 +227,6 @@ impl World {
         self.serve_disk(host);
     }
 
-    /// A job of a call.
     pub(super) fn push_job(&mut self, host: &mut Host, input: u64, job: DiskJob) {
         let Some(process) = &mut host.process else { return };
         let kind = match &job {
@@ -285,7 +282,6 @@ fn about_snapshot(job: &SnapshotJob, input: Option<&NodeInput>, durable: bool) -
     }
 }
 
-/// Carries out a job.
 fn execute(process: &mut Process, job: &DiskJob) -> Result<Done, StoreError> {
     let before = process.store.disk().operations();
     let input = process.executor.execute(&mut process.store, job)?;

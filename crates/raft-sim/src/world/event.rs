@@ -6,7 +6,6 @@ use crate::world::operator::OperatorEvent;
 use raft_core::{NodeId, RequestId};
 use raft_node::{Reply, Request};
 
-/// What can be planned.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Step(usize),

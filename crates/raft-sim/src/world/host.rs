@@ -33,16 +33,13 @@ pub(crate) const SEGMENTS: &str = "wal-";
 
 /// An input for a node, with the record that shows it.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct RecordedInput {
     pub cause: Option<u64>,
-    /// What it is recorded as.
     pub kind: RecordKind,
     pub input: NodeInput,
 }
 
 impl RecordedInput {
-    #[allow(missing_docs)]
     pub const fn new(cause: Option<u64>, kind: RecordKind, input: NodeInput) -> Self {
         Self { cause, kind, input }
     }
@@ -50,7 +47,6 @@ impl RecordedInput {
 
 /// A connection that a peer has opened.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Connection {
     /// In which of its starts.
     pub incarnation: u64,
@@ -71,7 +67,6 @@ pub enum Caller {
 
 /// A machine: its disk, its clock, and a process while one runs.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Host {
     pub id: NodeId,
     pub clock: NodeClock,
@@ -84,9 +79,7 @@ pub struct Host {
     pub armed: Option<Armed>,
     /// The crash that waits for the disk to have done some calls.
     armed_disk: Option<Armed>,
-    /// What ended the last process.
     pub downed_by: Option<CrashKind>,
-    /// Whether its process stands still.
     pub paused: bool,
     /// The events that wait for a paused process, in order.
     pub(crate) paused_queue: Vec<NodeEvent>,
@@ -124,13 +117,10 @@ pub struct Host {
     image: Option<SimDisk>,
 }
 
-/// A process.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)]
 pub struct Process {
     pub node: Node<KvMap>,
     pub store: Store<SimDisk>,
-    /// What carries out disk tasks.
     pub executor: DiskExecutor,
     /// The tasks that wait for the disk, each with the record that asked for it.
     pub queue: DiskQueue<u64>,
@@ -140,7 +130,6 @@ pub struct Process {
     pub busy: bool,
     /// The node's deadline has come, and its thread has not looked since.
     pub timer_due: bool,
-    /// The task of the disk.
     pub working: Option<Working>,
     /// A call is putting tasks into the queue, and the disk looks when they are all there.
     pub disk_looks_later: bool,
@@ -160,7 +149,6 @@ pub struct Process {
 
 /// A crash that fires after some outputs of the next call that has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Armed {
     pub after: u32,
     pub crash: CrashKind,
@@ -342,14 +330,12 @@ impl Host {
         self.armed_disk.take_if(|_| stopped)
     }
 
-    /// Forgets the crashes that wait.
     pub fn disarm(&mut self) {
         self.armed = None;
         self.armed_disk = None;
         self.any_disk().into_iter().for_each(SimDisk::go_on);
     }
 
-    /// Whether a crash waits.
     pub const fn is_armed(&self) -> bool {
         self.armed.is_some() || self.armed_disk.is_some()
     }
@@ -398,7 +384,6 @@ impl Host {
 }
 
 impl Host {
-    /// What its limits bound.
     fn quotas(&self, status: &Status) -> Quotas {
         let peers = || status.peers.values();
         let is_blocked = |peer: &&PeerStatus| {
@@ -418,7 +403,6 @@ impl Host {
     }
 }
 
-/// The core's settings.
 fn config(id: NodeId, settings: &RaftSettings) -> Config {
     let limits = settings.limits();
     Config {

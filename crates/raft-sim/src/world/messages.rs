@@ -47,7 +47,6 @@ impl Delivery {
 }
 
 impl World {
-    /// Sends a message of the protocol.
     pub(super) fn send(&mut self, host: &Host, input: u64, to: NodeId, rpc: Rpc) {
         let (up, link) = (self.is_up(to), (host.id, to));
         let sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, rpc.kind(), up);
@@ -98,7 +97,6 @@ impl World {
         }
     }
 
-    /// A copy of a message arrives.
     pub(super) fn deliver(&mut self, host: &mut Host, delivery: Delivery) {
         let Delivery { copy, packet, cause, incarnation, disk } = delivery;
         let from = copy.link.0;

@@ -46,7 +46,6 @@ const REPLY_DELAY: Site = Site::new("reply delay");
 pub use crate::checkers::Healed;
 pub(crate) use event::{Event, NodeEvent};
 
-/// What leaves the world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Emission {
     /// From here on records carry this view, until the next one.
@@ -57,7 +56,6 @@ pub enum Emission {
     Expect(Expectations),
 }
 
-/// The whole world.
 #[derive(Clone, Debug)]
 pub struct World {
     pub(crate) scenario: Arc<Scenario>,
@@ -169,7 +167,6 @@ impl World {
         }
     }
 
-    /// All nodes of the scenario.
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         (1..=self.scenario.nodes).map(NodeId).collect()
     }
@@ -186,7 +183,6 @@ impl World {
         self.hosts.get(&node).is_some_and(|host| host.process.is_some())
     }
 
-    /// The true time.
     pub const fn now(&self) -> SimTime {
         self.now
     }
@@ -202,7 +198,6 @@ impl World {
         self.hosts.iter().map(|(id, host)| (*id, (host.outputs, calls(host)))).collect()
     }
 
-    /// The faults so far.
     pub const fn fault_counts(&self) -> &FaultCounts {
         &self.fault_counts
     }

@@ -21,7 +21,6 @@ const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
 
 /// What a snapshot, and the answer to one, are called where messages are dropped by kind.
 pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
-/// The answer.
 pub const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
 
 /// A directed link: from, to.
@@ -31,7 +30,6 @@ pub type Link = (NodeId, NodeId);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CutId(u64);
 
-/// All links between nodes.
 #[derive(Clone, Debug)]
 pub struct Network {
     base: NetworkModel,
@@ -56,10 +54,8 @@ struct DropRule {
     links: BTreeSet<Link>,
 }
 
-/// What a link remembers.
 #[derive(Clone, Debug, Default)]
 struct Traffic {
-    /// Messages sent.
     sent: u64,
     /// The number of the latest-sent message that has arrived.
     newest_arrived: u64,
@@ -69,7 +65,6 @@ struct Traffic {
 
 /// A copy of a message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Copy {
     pub link: Link,
     /// Which message of the link, from 1.
@@ -83,14 +78,12 @@ pub struct Copy {
 
 /// The network's verdict on a message, and the copies that will arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub struct Sending {
     pub verdict: Verdict,
     pub copies: [Option<Copy>; 2],
 }
 
 impl Network {
-    /// A network without faults.
     pub const fn new(base: NetworkModel) -> Self {
         Self {
             base,

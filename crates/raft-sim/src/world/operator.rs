@@ -20,7 +20,6 @@ const DELAY: Site = Site::new("operator delay");
 /// The numbers below this are of the operator's requests; the clients' begin here.
 pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
 
-/// The operator's state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Operator {
     /// What is to be done; the first is being done.
@@ -32,7 +31,6 @@ pub(crate) struct Operator {
     generation: u64,
 }
 
-/// Something to be done.
 #[derive(Clone, Debug)]
 struct OperatorTask {
     work: Work,
@@ -42,7 +40,6 @@ struct OperatorTask {
     last_answer: String,
 }
 
-/// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
     /// A change of the configuration.
@@ -54,9 +51,7 @@ pub(crate) enum Work {
 /// What the operator waits for.
 #[derive(Clone, Debug)]
 pub(crate) enum OperatorEvent {
-    /// An answer.
     Reply { id: RequestId, reply: Reply },
-    /// Time to try again.
     Wake { generation: u64 },
 }
 
@@ -87,7 +82,6 @@ impl fmt::Display for Work {
 }
 
 impl World {
-    /// Gives the operator a task.
     pub(crate) fn instruct(&mut self, work: Work, until: Option<SimTime>) {
         self.emit_fault(work.to_string());
         let idle = self.operator.tasks.is_empty();
@@ -167,7 +161,6 @@ impl World {
         self.plan_after(pause.max(Duration::from_micros(1)), Event::Operator(wake));
     }
 
-    /// Sends an answer to the operator.
     pub(crate) fn answer_operator(&mut self, id: RequestId, reply: Reply) {
         let delay = self.choices.draw(DELAY, 1, id.0).in_range(&self.scenario.network.delay);
         self.plan_after(delay, Event::Operator(OperatorEvent::Reply { id, reply }));

@@ -9,7 +9,6 @@ use std::collections::BinaryHeap;
 /// The place of an event in the order of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// When.
     pub at: SimTime,
     /// Whose event it is; 0 for the world's and the clients'.
     pub node: u64,
@@ -19,7 +18,6 @@ pub struct Place {
     pub sequence: u64,
 }
 
-/// The events that are planned.
 #[derive(Clone, Debug)]
 pub struct Queue<E> {
     heap: BinaryHeap<Planned<E>>,
@@ -54,7 +52,6 @@ impl<E> PartialEq for Planned<E> {
 impl<E> Eq for Planned<E> {}
 
 impl<E> Queue<E> {
-    /// An empty queue.
     pub fn new() -> Self {
         Self { heap: BinaryHeap::new(), planned: 0 }
     }
@@ -65,12 +62,10 @@ impl<E> Queue<E> {
         self.heap.push(Planned { place: Place { at, node, kind, sequence: self.planned }, event });
     }
 
-    /// The next event and its place.
     pub fn peek(&self) -> Option<(Place, &E)> {
         self.heap.peek().map(|planned| (planned.place, &planned.event))
     }
 
-    /// Takes the next event.
     pub fn pop(&mut self) -> Option<(Place, E)> {
         self.heap.pop().map(|planned| (planned.place, planned.event))
     }

@@ -17,14 +17,12 @@ use std::sync::Arc;
 
 const TARGET: Site = Site::new("step target");
 
-/// Where the script stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     /// The `when` steps that have not run, the next one last.
     conditional: Vec<usize>,
     /// Whether the next one's condition has held and only its delay is left.
     due: bool,
-    /// The partition in force.
     pub(crate) partition: Option<CutId>,
 }
 
@@ -103,7 +101,6 @@ impl World {
         }
     }
 
-    /// Runs a step.
     pub(crate) fn step(&mut self, place: usize) {
         if self.script.conditional.last() == Some(&place) {
             self.script.conditional.pop();

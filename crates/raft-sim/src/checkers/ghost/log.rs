@@ -49,7 +49,6 @@ fn mix(hash: u64, word: u64) -> u64 {
 /// An entry's place in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// The entry.
     pub(crate) id: EntryId,
     /// The log up to and with it.
     pub(crate) chain: Chain,
@@ -101,7 +100,6 @@ impl Log {
         self.last().map_or(EntryId::ZERO, |slot| slot.id)
     }
 
-    /// The chain of the whole log.
     pub(crate) fn chain(&self) -> Chain {
         self.last().map_or(Chain::ROOT, |slot| slot.chain)
     }
@@ -115,7 +113,6 @@ impl Log {
         if index == LogIndex(0) { Some(Chain::ROOT) } else { self.slot(index).map(|slot| slot.chain) }
     }
 
-    /// The slots after index `after`.
     pub(crate) fn after(&self, after: LogIndex) -> &[Slot] {
         self.slots.get(usize::try_from(after.0).unwrap_or(usize::MAX)..).unwrap_or_default()
     }

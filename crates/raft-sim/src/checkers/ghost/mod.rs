@@ -40,7 +40,6 @@ pub(crate) struct AppliedEntry {
     pub(crate) record: u64,
 }
 
-/// What the present record changed.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Change {
     /// The node's view is another than before.
@@ -53,7 +52,6 @@ pub(crate) struct Change {
     pub(crate) edit: Edit,
     /// A leader asked for this where its log of that term had another entry.
     pub(crate) leader_overwrote: Option<Slot>,
-    /// What a restart brought back.
     pub(crate) recovery: Option<Recovery>,
     /// How many entries were known to be committed before this record.
     pub(crate) committed_before: usize,
@@ -71,7 +69,6 @@ pub(crate) struct Change {
     pub(crate) restored_from: LogIndex,
 }
 
-/// The model.
 #[derive(Clone, Debug)]
 pub(crate) struct Ghost {
     nodes: Vec<Node>,
@@ -79,7 +76,6 @@ pub(crate) struct Ghost {
     pub(crate) terms: BTreeMap<Term, TermGhost>,
     /// The highest term any node was ever in.
     pub(crate) highest_term: Term,
-    /// The committed log, from index 1.
     pub(crate) committed: Vec<Committed>,
     /// The configurations in it, oldest first.
     decided: Vec<(EntryId, Configuration)>,

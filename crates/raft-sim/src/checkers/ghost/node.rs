@@ -51,7 +51,6 @@ impl Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
-    /// The snapshot whose record it holds.
     pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) log: Log,
     /// What stood before this index may be gone: the node has let go of it, or begun a new log.
@@ -104,7 +103,6 @@ pub(crate) struct Recovery {
 pub(crate) struct Edit {
     /// The first and the last removed entry.
     pub(crate) removed: Option<(Slot, Slot)>,
-    /// How many entries were added.
     pub(crate) pushed: u64,
     /// The first entry that does not follow the log.
     pub(crate) gap: Option<EntryId>,
@@ -116,7 +114,6 @@ pub(crate) struct Edit {
     pub(crate) replaced_in_vain: bool,
 }
 
-/// A node.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -133,7 +130,6 @@ pub(crate) struct Node {
     pub(crate) files: BTreeSet<EntryId>,
     /// What it has on its way, by its own word.
     pub(crate) in_flight: InFlight,
-    /// What its limits bound, likewise.
     pub(crate) quotas: Quotas,
     pub(crate) limits: Limits,
     pub(crate) priority: u32,
@@ -480,7 +476,6 @@ impl Known<'_> {
     }
 }
 
-/// What a store recovered.
 #[derive(Clone, Copy)]
 pub(crate) struct Found<'a> {
     pub(crate) hard_state: HardState,

@@ -4,14 +4,12 @@ use super::Committed;
 use super::log::{Chain, Log, Slot};
 use raft_core::{Entries, LogIndex, NodeId};
 
-/// One term.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TermGhost {
     /// Its first leader, and the record that showed it.
     pub(crate) leader: Option<(NodeId, u64)>,
     /// The leader's log while it led. It only grows (Raft §5.3, Leader Append-Only).
     pub(crate) log: TermLog,
-    /// Who asked for votes.
     pub(crate) candidates: Vec<NodeId>,
     /// Who granted whom a vote, and the record.
     pub(crate) grants: Vec<(NodeId, NodeId, u64)>,

@@ -64,7 +64,6 @@ fn reply(script: &mut Script, id: u64, reply: Reply) {
     script.push(Some(1), RecordKind::Replied { id: RequestId(id), reply });
 }
 
-/// The last answer reaches its client.
 fn ends(script: &mut Script, id: u64) {
     let answer = script.records.last().expect("an answer").number;
     script.push(None, RecordKind::Ended { client: id, label: "done".into() });

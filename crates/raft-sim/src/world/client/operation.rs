@@ -19,7 +19,6 @@ const GUESS_SLOT: Site = Site::new("client cas guesses slot");
 const GUESS: Site = Site::new("client cas guesses");
 const MODE: Site = Site::new("client read mode");
 
-/// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOp {
     Get { key: String, mode: ReadMode },
@@ -156,7 +155,6 @@ impl fmt::Display for ClientOp {
     }
 }
 
-/// An operation that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Finished {
     pub(crate) status: Status,
@@ -182,7 +180,6 @@ impl Finished {
     }
 }
 
-/// An operation that has not ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     client: u64,

@@ -20,7 +20,6 @@ pub struct Pending {
 pub struct PowerCase {
     /// How many there are.
     pub of: u64,
-    /// The operations that are kept.
     kept: Vec<u64>,
     /// Of how many there were.
     pending: usize,
@@ -69,7 +68,6 @@ impl PowerCase {
         Self { of, kept, pending: pending.len(), torn }
     }
 
-    /// What becomes of an operation.
     pub fn answer(&self, choice: Choice) -> u64 {
         let torn = self.torn.filter(|_| self.kept.last() == Some(&choice.operation));
         match (choice.kind, torn) {
@@ -115,7 +113,6 @@ mod tests {
     /// What is kept, and what torn.
     type Outcome = (Vec<u64>, Option<(u64, u64)>);
 
-    /// All outcomes.
     fn all(sectors: &[u64]) -> Vec<Outcome> {
         let pending = pending(sectors);
         let of = PowerCase::new(&pending, 0).of;

@@ -24,7 +24,6 @@ impl Change {
         }
     }
 
-    /// How many bytes it writes.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Write { data, .. } => data.len() as u64,

@@ -4,10 +4,8 @@
 use super::content::SECTOR;
 use super::{File, SimDisk};
 
-/// A sector of a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sector {
-    /// The file's name.
     pub file: String,
     /// Its place in the file, counted in sectors.
     pub number: u64,

@@ -57,7 +57,6 @@ impl InjectedErrors {
         }
     }
 
-    /// All of them end.
     pub(crate) fn clear_errors(&mut self) {
         let fired = std::mem::take(&mut self.fired);
         *self = Self { fired, ..Self::default() };
@@ -72,7 +71,6 @@ impl InjectedErrors {
         std::mem::take(&mut self.fired)
     }
 
-    /// Whether this read fails.
     pub(crate) fn read_fails(&mut self) -> bool {
         due(&mut self.read_error).is_some_and(|_| self.fires(InjectedError::ReadError))
     }
@@ -87,7 +85,6 @@ impl InjectedErrors {
         due(&mut self.failed_sync).filter(|_| self.fires(InjectedError::FailedSync))
     }
 
-    /// Whether something that needs space fails.
     pub(crate) fn has_no_space(&mut self) -> bool {
         let Some(left) = &mut self.full else { return false };
         match left.checked_sub(1) {

@@ -4,7 +4,6 @@
 use super::content::{Change, SECTOR};
 use super::{Choice, ChoiceKind, File, PowerLoss, PowerLossReport};
 
-/// A power loss in progress.
 pub(crate) struct Loss<'a> {
     pub(crate) keep: PowerLoss<'a>,
     pub(crate) report: PowerLossReport,
