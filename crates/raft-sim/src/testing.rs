@@ -1,8 +1,10 @@
 //! Scenarios for the tests of the engine.
 
+use crate::record::Record;
+use crate::run::{RunResult, run};
 use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
-use crate::scenario::model::{Mix, Scenario, Step, StepAction, SwarmModel, Trigger};
+use crate::scenario::model::{Condition, Mix, Scenario, Step, StepAction, SwarmModel, Trigger};
 use std::time::Duration;
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -31,5 +33,25 @@ pub(crate) fn swarm(nodes: u64) -> Scenario {
 
 /// A step at a time in milliseconds.
 pub(crate) fn at(millis: u64, action: StepAction) -> Step {
-    Step { trigger: Trigger::At(ms(millis)), action }
+    Step { trigger: Trigger::At(ms(millis)), action, form: None }
+}
+
+/// A step that waits for a condition.
+pub(crate) fn when(condition: Condition, after: Duration, action: StepAction) -> Step {
+    Step { trigger: Trigger::When { condition, after }, action, form: None }
+}
+
+/// A run with seed 3 in which no property is violated, and its records.
+pub(crate) fn watched(scenario: &Scenario) -> (RunResult, Vec<Record>) {
+    let mut records = Vec::new();
+    let result = run(scenario, 3, &mut records);
+    assert_eq!(result.violation, None);
+    (result, records)
+}
+
+/// The same for a run that meets all that its scenario expects.
+pub(crate) fn passed(scenario: &Scenario) -> (RunResult, Vec<Record>) {
+    let (result, records) = watched(scenario);
+    assert_eq!(result.failures, [""; 0]);
+    (result, records)
 }

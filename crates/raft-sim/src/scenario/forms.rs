@@ -50,13 +50,15 @@ macro_rules! texts {
 }
 
 /// A node, or any.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AnyNode(pub(crate) Option<NodeId>);
 
 /// A kind of message; see [`raft_core::Rpc::kind`].
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MessageKind(pub(crate) String);
 
 /// A key and a value to put there.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Put(pub(crate) String, pub(crate) String);
 
 texts! {
@@ -106,7 +108,7 @@ pub(crate) trait Form: Sized {
 }
 
 /// A value that serde reads and writes in its form.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct F<T>(pub(crate) T);
 
 impl<'de, T: Form> Deserialize<'de> for F<T> {

@@ -7,6 +7,7 @@ use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
 use super::forms::{form, is_default, ppm, trimmed, within};
 use super::parse::MAX_NODES;
+use super::steps::StepForm;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
@@ -330,16 +331,16 @@ pub enum ClientReads {
 pub struct Step {
     pub trigger: Trigger,
     pub action: StepAction,
+    /// The step as its file has it, to write it again; none if it was not read from a file.
+    pub(crate) form: Option<Box<StepForm>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trigger {
+    /// At this true time.
     At(Duration),
     /// As soon as the condition holds, after all earlier `When` steps have run, plus a delay. Once.
-    When {
-        condition: Condition,
-        after: Duration,
-    },
+    When { condition: Condition, after: Duration },
 }
 
 /// A state a `[[when]]` step waits for. Where a node is optional, none means any node.
@@ -367,6 +368,7 @@ pub enum Condition {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
+    /// Ends processes.
     Crash {
         nodes: Targets,
         crash: CrashKind,
@@ -376,37 +378,21 @@ pub enum StepAction {
         keep: Keep,
     },
     /// Starts processes that are down.
-    Restart {
-        nodes: Targets,
-    },
+    Restart { nodes: Targets },
     /// Cuts these links, all at once.
-    Cut {
-        links: Vec<Links>,
-    },
+    Cut { links: Vec<Links> },
     /// Lets only nodes of the same group talk. A node in no group is alone.
-    Partition {
-        groups: Vec<BTreeSet<NodeId>>,
-    },
+    Partition { groups: Vec<BTreeSet<NodeId>> },
     /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
-    Drop {
-        kind: String,
-        from: Targets,
-        to: Targets,
-    },
+    Drop { kind: String, from: Targets, to: Targets },
     /// Replaces a link model until healed.
     Network(NetworkModel),
     /// Replaces the disk latency of some nodes until healed.
-    DiskLatency {
-        nodes: Targets,
-        latency: Range<Duration>,
-    },
+    DiskLatency { nodes: Targets, latency: Range<Duration> },
     /// Damages what is durable on disks, without a notification: [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
-    Damage {
-        nodes: Targets,
-        fault: Fault,
-    },
+    Damage { nodes: Targets, fault: Fault },
     /// Makes calls to disks fail: once, or, without space, until healed.
     InjectedError {
         nodes: Targets,
@@ -421,37 +407,21 @@ pub enum StepAction {
         ppm: i32,
     },
     /// Pauses processes: they are not called until resumed, and their inputs wait.
-    Pause {
-        nodes: Targets,
-    },
-    Resume {
-        nodes: Targets,
-    },
-    Campaign {
-        nodes: Targets,
-    },
-    TakeSnapshot {
-        nodes: Targets,
-    },
+    Pause { nodes: Targets },
+    /// Resumes paused processes.
+    Resume { nodes: Targets },
+    /// Starts elections.
+    Campaign { nodes: Targets },
+    /// Makes nodes take a snapshot.
+    TakeSnapshot { nodes: Targets },
     /// A put by a client made for this step, sent to this node only, without retries.
-    Put {
-        node: Targets,
-        key: String,
-        value: String,
-    },
+    Put { node: Targets, key: String, value: String },
     /// A get, likewise.
-    Get {
-        node: Targets,
-        key: String,
-    },
+    Get { node: Targets, key: String },
     /// The operator changes the configuration, all steps at once (Raft §6).
-    Change {
-        steps: Vec<SeatChange>,
-    },
+    Change { steps: Vec<SeatChange> },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
-    Transfer {
-        to: Option<NodeId>,
-    },
+    Transfer { to: Option<NodeId> },
     /// Checks something now; if it does not hold the run fails (exit 2).
     Expect(Expectations),
 }

@@ -48,7 +48,7 @@ const NEEDED: [&str; 3] = ["latency", "ppm", "to"];
 type Maybe<T> = Option<F<T>>;
 
 /// A step as a file has it.
-#[derive(Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct StepForm {
     time: Maybe<Duration>,
@@ -107,7 +107,7 @@ pub(crate) struct StepForm {
 }
 
 /// Which calls an error of the device makes fail.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Call {
     Read,
@@ -164,7 +164,8 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         let after = form.after.as_ref().map_or(Duration::ZERO, |F(after)| *after);
         Trigger::When { condition: condition(&form, condition_name)?, after }
     };
-    Some(Step { trigger, action: action(form, action_name)? })
+    let action = action(form.clone(), action_name)?;
+    Some(Step { trigger, action, form: Some(Box::new(form)) })
 }
 
 /// Which of these names the step has; empty if none, or two.
@@ -282,93 +283,4 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
         _ => StepAction::Expect(form.expect?),
     })
-}
-
-impl From<&Step> for StepForm {
-    fn from(step: &Step) -> Self {
-        let mut form = Self::default();
-        match &step.trigger {
-            Trigger::At(time) => form.time = Some(F(*time)),
-            Trigger::When { condition, after } => {
-                form.after = Some(F(*after));
-                form.set_condition(condition);
-            }
-        }
-        form.set_action(step.action.clone());
-        form
-    }
-}
-
-impl StepForm {
-    fn set_condition(&mut self, condition: &Condition) {
-        let any = |node: &Option<NodeId>| Some(F(AnyNode(*node)));
-        match condition {
-            Condition::Role { node, role: RoleKind::Leader, min_term } => {
-                (self.leader, self.min_term) = (any(node), Some(F(*min_term)));
-            }
-            Condition::Role { node, role, min_term } => {
-                (self.role, self.node, self.min_term) = (Some(F(*role)), any(node), Some(F(*min_term)));
-            }
-            Condition::Holds { node, index, term } => {
-                (self.holds, self.node) = (Some(F((*index, *term))), any(node));
-            }
-            Condition::Committed { node, index } => (self.committed, self.node) = (Some(F(*index)), any(node)),
-            Condition::LeaderAppended { node, min_term } => {
-                (self.leader_appended, self.min_term) = (any(node), Some(F(*min_term)));
-            }
-            Condition::VotedFor { node, candidate } => (self.voted_for, self.node) = (Some(F(*candidate)), any(node)),
-            Condition::Decided { seats } => self.decided = Some(F(seats.clone())),
-            Condition::Joint { node } => self.joint = any(node),
-            Condition::Snapshot { node, index } => (self.snapshot, self.node) = (Some(F(*index)), any(node)),
-            Condition::SendingSnapshot { to } => self.sending_snapshot = any(to),
-        }
-    }
-
-    fn set_action(&mut self, action: StepAction) {
-        let some = |nodes: Targets| Some(F(nodes));
-        match action {
-            StepAction::Crash { nodes, crash, after_actions, keep } => {
-                self.after_actions = after_actions;
-                match crash {
-                    CrashKind::Kill => self.kill = some(nodes),
-                    CrashKind::PowerLoss => (self.power_loss, self.keep) = (some(nodes), Some(keep)),
-                    CrashKind::DiskLoss => self.wipe = some(nodes),
-                    CrashKind::DiskRollback => self.disk_rolled_back = some(nodes),
-                }
-            }
-            StepAction::Restart { nodes } => self.restart = some(nodes),
-            StepAction::Cut { links } => self.cut = Some(F(links)),
-            StepAction::Partition { groups } => self.partition = Some(F(groups)),
-            StepAction::Heal => self.heal = Some(true),
-            StepAction::Drop { kind, from, to } => {
-                self.drop = Some(F(MessageKind(kind)));
-                self.on = Some(F(Links { from, to, one_way: true }));
-            }
-            StepAction::Network(model) => self.network = Some(model),
-            StepAction::DiskLatency { nodes, latency } => {
-                (self.slow_disk, self.latency) = (some(nodes), Some(F(latency)));
-            }
-            StepAction::Damage { nodes, fault: Fault::BitRot } => self.bit_rot = some(nodes),
-            StepAction::Damage { nodes, .. } => self.misdirected_write = some(nodes),
-            StepAction::InjectedError { nodes, error: InjectedError::NoSpace, .. } => self.enospc = some(nodes),
-            StepAction::InjectedError { nodes, error, after_calls } => {
-                self.after_calls = Some(after_calls);
-                match error {
-                    InjectedError::FailedSync => self.fsync_failed = some(nodes),
-                    InjectedError::ReadError => (self.eio, self.call) = (some(nodes), Some(Call::Read)),
-                    _ => (self.eio, self.call) = (some(nodes), Some(Call::Write)),
-                }
-            }
-            StepAction::Drift { nodes, ppm } => (self.drift, self.ppm) = (some(nodes), Some(ppm)),
-            StepAction::Pause { nodes } => self.pause = some(nodes),
-            StepAction::Resume { nodes } => self.resume = some(nodes),
-            StepAction::Campaign { nodes } => self.campaign = some(nodes),
-            StepAction::TakeSnapshot { nodes } => self.take_snapshot = some(nodes),
-            StepAction::Put { node, key, value } => (self.put, self.to) = (Some(F(Put(key, value))), some(node)),
-            StepAction::Get { node, key } => (self.get, self.to) = (Some(key), some(node)),
-            StepAction::Change { steps } => self.change = Some(F(steps)),
-            StepAction::Transfer { to } => self.transfer = Some(F(AnyNode(to))),
-            StepAction::Expect(expect) => self.expect = Some(expect),
-        }
-    }
 }

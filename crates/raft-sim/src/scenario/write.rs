@@ -1,9 +1,10 @@
 //! Writes a recorded run as a file that [`parse`](super::parse::parse) reads back to the same scenario.
 
-use super::model::{Scenario, Step, Trigger};
+use super::model::{Scenario, Trigger};
 use super::parse::{Recorded, VERSION};
 use super::steps::StepForm;
 use serde::Serialize;
+use serde::ser::Error;
 
 /// A recorded run as a file has it.
 #[derive(Serialize)]
@@ -12,18 +13,22 @@ struct File<'a> {
     #[serde(flatten)]
     scenario: &'a Scenario,
     recorded: &'a Recorded,
-    at: Vec<StepForm>,
-    when: Vec<StepForm>,
+    at: Vec<&'a StepForm>,
+    when: Vec<&'a StepForm>,
 }
 
-/// The text of a recorded run: the scenario, every field of it, and what was recorded. Run without `--seeds` it runs the
-/// recorded seed.
+/// The text of a recorded run: every field of the scenario, its steps as they were read, and what was recorded. Run without
+/// `--seeds` it runs the recorded seed.
 ///
 /// # Errors
-/// A step that no file can have: a power loss of a numbered outcome.
+/// A step that was not read from a file.
 pub fn write(scenario: &Scenario, recorded: &Recorded) -> Result<String, toml::ser::Error> {
-    let is_timed = |step: &&Step| matches!(step.trigger, Trigger::At(_));
-    let (at, when): (Vec<&Step>, Vec<&Step>) = scenario.steps.iter().partition(is_timed);
-    let forms = |steps: Vec<&Step>| steps.into_iter().map(StepForm::from).collect();
-    toml::to_string(&File { version: VERSION, scenario, recorded, at: forms(at), when: forms(when) })
+    let forms = |is_timed: bool| -> Option<Vec<&StepForm>> {
+        let steps = scenario.steps.iter().filter(|step| matches!(step.trigger, Trigger::At(_)) == is_timed);
+        steps.map(|step| step.form.as_deref()).collect()
+    };
+    let (Some(at), Some(when)) = (forms(true), forms(false)) else {
+        return Err(toml::ser::Error::custom("expected steps that were read from a file, found one that was not"));
+    };
+    toml::to_string(&File { version: VERSION, scenario, recorded, at, when })
 }

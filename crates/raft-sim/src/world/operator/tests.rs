@@ -1,11 +1,10 @@
 //! Tasks in small worlds: carried out in order, asked for again, and reported when they are never done.
 
 use super::*;
-use crate::record::{Record, RecordKind};
-use crate::run::{RunResult, run};
+use crate::record::RecordKind;
 use crate::scenario::changes::{change, seats};
-use crate::scenario::model::{Condition, Scenario, Step, StepAction, Targets, Trigger};
-use crate::testing::{at, ms, quiet};
+use crate::scenario::model::{Condition, Scenario, StepAction, Targets};
+use crate::testing::{at, ms, passed, quiet, watched, when};
 use raft_core::{RoleKind, Term};
 
 fn five(founders: u64) -> Scenario {
@@ -18,20 +17,12 @@ fn alter(text: &str) -> StepAction {
     StepAction::Change { steps: change(text, 5).expect("a change") }
 }
 
-fn watched(scenario: &Scenario) -> (RunResult, Vec<Record>) {
-    let mut records = Vec::new();
-    let result = run(scenario, 3, &mut records);
-    assert_eq!(result.violation, None);
-    (result, records)
-}
-
 #[test]
 fn three_grow_to_five_by_tasks_that_are_all_given_at_once() {
     let mut scenario = five(3);
     scenario.steps = ["add n4, add n5", "promote n4", "promote n5", "promote n5"].map(|text| at(0, alter(text))).into();
     scenario.expect.configuration = seats("n1 n2 n3 n4 n5", 5).ok();
-    let (result, records) = watched(&scenario);
-    assert_eq!(result.failures, [""; 0]);
+    let (result, records) = passed(&scenario);
     let reached = ["learner_added", "learner_promoted", "joint_entered", "joint_left"];
     assert!(reached.iter().all(|mark| result.sometimes[mark] > 0), "{:?}", result.sometimes);
     assert!(result.faults["membership"].had_effect && !result.faults["transfer"].injected);
@@ -48,15 +39,13 @@ fn three_grow_to_five_by_tasks_that_are_all_given_at_once() {
 fn a_leader_that_removes_itself_and_a_transfer() {
     let mut scenario = five(5);
     let led = |node: Option<u64>| Condition::Role { node: node.map(NodeId), role: RoleKind::Leader, min_term: Term(0) };
-    let when = |condition, action| Step { trigger: Trigger::When { condition, after: ms(50) }, action };
     scenario.steps = vec![
-        when(led(None), StepAction::Transfer { to: Some(NodeId(4)) }),
-        when(led(Some(4)), StepAction::Transfer { to: Some(NodeId(5)) }),
-        when(led(Some(5)), alter("remove n5")),
+        when(led(None), ms(50), StepAction::Transfer { to: Some(NodeId(4)) }),
+        when(led(Some(4)), ms(50), StepAction::Transfer { to: Some(NodeId(5)) }),
+        when(led(Some(5)), ms(50), alter("remove n5")),
     ];
     scenario.expect.configuration = seats("n1 n2 n3 n4", 5).ok();
-    let (result, _) = watched(&scenario);
-    assert_eq!(result.failures, [""; 0]);
+    let (result, _) = passed(&scenario);
     assert!(result.sometimes["transfer_done"] >= 1 && result.sometimes["leader_removed_itself"] == 1);
     assert!(result.faults["transfer"].had_effect);
 }
