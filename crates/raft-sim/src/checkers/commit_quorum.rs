@@ -110,10 +110,7 @@ mod tests {
 
     #[test]
     fn a_commit_of_an_old_term_by_count_fires() {
-        let mut script = Script::started();
-        script.campaign(1, 2);
-        script.vote(2, 1, 2);
-        script.lead(1, 2, noop(2, 2));
+        let mut script = Script::elected();
         script.commit(1, 1);
         assert_fires(CommitQuorum, NAME, &script, "n1 commits 1@1 by its own count while it leads term 2");
     }
@@ -130,12 +127,8 @@ mod tests {
         let mut script = Script::legal();
         script.ask(3, None, None, vec![noop(4, 3)]);
         script.step(3, |view| (view.last, view.commit) = (EntryId::new(4, 3), LogIndex(4)));
-        assert_fires(
-            CommitQuorum,
-            NAME,
-            &script,
-            "n3 takes 4 for committed while the leaders have committed up to 3@3",
-        );
+        let words = "n3 takes 4 for committed while the leaders have committed up to 3@3";
+        assert_fires(CommitQuorum, NAME, &script, words);
         let mut script = Script::led();
         script.ask(3, Some((2, None)), None, vec![noop(2, 1)]);
         script.step(3, |view| {
@@ -157,10 +150,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_commits_and_is_deposed_in_one_step_is_silent() {
-        let mut script = Script::started();
-        script.campaign(1, 2);
-        script.vote(2, 1, 2);
-        script.lead(1, 2, noop(2, 2));
+        let mut script = Script::elected();
         script.follow(2, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
         script.step(1, |view| {
             (view.term, view.voted_for, view.role, view.commit) = (Term(3), None, RoleKind::Follower, LogIndex(2));

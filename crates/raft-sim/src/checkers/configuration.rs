@@ -214,10 +214,7 @@ mod tests {
 
     #[test]
     fn a_change_before_an_entry_of_the_own_term_is_committed_fires() {
-        let mut script = Script::started();
-        script.campaign(1, 2);
-        script.vote(2, 1, 2);
-        script.lead(1, 2, noop(2, 2));
+        let mut script = Script::elected();
         script.commit(1, 1);
         append(&mut script, 3, joint(&[1, 2, 3], &[1, 2]));
         assert_fires(ConfigurationInForce, NAME, &script, "before an entry of term 2 is; its commit index is 1");

@@ -87,10 +87,7 @@ mod tests {
 
     #[test]
     fn a_commit_that_a_later_leader_does_not_hold_fires() {
-        let mut script = Script::started();
-        script.campaign(1, 2);
-        script.vote(2, 1, 2);
-        script.lead(1, 2, noop(2, 2));
+        let mut script = Script::elected();
         script.campaign(3, 3);
         script.step(3, |view| view.role = RoleKind::Leader);
         script.commit(1, 2);

@@ -75,7 +75,7 @@ mod tests {
         script.step(2, |view| view.last = EntryId::new(3, 2));
         script.step(2, |_| {});
         let at = script.records[script.records.len() - 2].at;
-        script.records.last_mut().expect("just pushed").at = at;
+        script.newest().at = at;
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.step(2, |_| {});
         assert_silent(NoHoles, &script);

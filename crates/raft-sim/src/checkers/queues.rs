@@ -234,17 +234,12 @@ mod tests {
     use bytes::Bytes;
     use raft_core::EntryId;
 
-    fn big(index: u64) -> raft_core::Entry {
-        command(index, 2, Bytes::from(vec![0; 1000]))
+    fn queues() -> Queues {
+        Queues::new(&scenario())
     }
 
-    /// A run in which n1 leads term 2 with limits of its own.
-    fn limited(change: impl FnOnce(&mut Limits)) -> Script {
-        let mut script = Script::led();
-        let mut limits = scenario().raft.limits();
-        change(&mut limits);
-        script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
-        script
+    fn big(index: u64) -> raft_core::Entry {
+        command(index, 2, Bytes::from(vec![0; 1000]))
     }
 
     /// A call after which n1 has these.
@@ -256,32 +251,32 @@ mod tests {
     fn two_entries_beyond_the_limit_fire() {
         let mut script = Script::led();
         script.send(1, 2, append(2, EntryId::new(2, 2), 2, vec![big(3), noop(4, 2)]));
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 sends n2 [3@2..4@2] of 1048 B");
-        let mut script = limited(|limits| limits.max_apply_bytes = 40);
+        assert_fires(queues(), NAME, &script, "n1 sends n2 [3@2..4@2] of 1048 B");
+        let mut script = Script::limited(1, |limits| limits.max_apply_bytes = 40);
         script.apply(1, vec![noop(1, 1), noop(2, 2)], 0);
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 applies [1@1..2@2] of 48 B at once");
+        assert_fires(queues(), NAME, &script, "n1 applies [1@1..2@2] of 48 B at once");
     }
 
     #[test]
     fn one_big_entry_is_silent() {
         let mut script = Script::legal();
         script.send(2, 1, append(3, EntryId::new(3, 3), 3, vec![big(4)]));
-        assert_silent(Queues::new(&scenario()), &script);
-        let mut script = limited(|limits| limits.max_apply_bytes = 1);
+        assert_silent(queues(), &script);
+        let mut script = Script::limited(1, |limits| limits.max_apply_bytes = 1);
         script.apply(1, vec![noop(2, 2)], 0);
         call(&mut script, |quotas| quotas.applying_bytes = 0);
-        assert_silent(Queues::new(&scenario()), &script);
+        assert_silent(queues(), &script);
     }
 
     #[test]
     fn windows_and_reads_beyond_their_limits_fire() {
-        let mut script = limited(|limits| limits.max_pending_reads = 2);
+        let mut script = Script::limited(1, |limits| limits.max_pending_reads = 2);
         call(&mut script, |quotas| quotas.pending_reads = 2);
-        assert_silent(Queues::new(&scenario()), &script);
+        assert_silent(queues(), &script);
         call(&mut script, |quotas| quotas.pending_reads = 3);
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has 3 reads waiting; the limit is 2");
+        assert_fires(queues(), NAME, &script, "n1 has 3 reads waiting; the limit is 2");
         // The biggest append so far had a no-op of 24 bytes.
-        let mut script = limited(|limits| limits.max_inflight_bytes = 30);
+        let mut script = Script::limited(1, |limits| limits.max_inflight_bytes = 30);
         let on_way = |script: &mut Script, messages: usize, bytes| {
             script.step(1, |view| {
                 (view.in_flight.messages, view.in_flight.bytes) = (messages as u64, bytes);
@@ -289,17 +284,12 @@ mod tests {
             });
         };
         on_way(&mut script, 2, 53);
-        assert_silent(Queues::new(&scenario()), &script);
+        assert_silent(queues(), &script);
         on_way(&mut script, 3, 54);
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n1 has in flight to a peer 54 B");
+        assert_fires(queues(), NAME, &script, "n1 has in flight to a peer 54 B");
         let mut script = Script::led();
         on_way(&mut script, 5, 5);
-        assert_fires(
-            Queues::new(&scenario()),
-            NAME,
-            &script,
-            "n1 has 5 appends on their way to a peer; the limit is 4",
-        );
+        assert_fires(queues(), NAME, &script, "n1 has 5 appends on their way to a peer; the limit is 4");
     }
 
     /// n1 takes a command of 26 bytes, with so many bytes uncommitted and waiting for the disk after that.
@@ -313,40 +303,32 @@ mod tests {
 
     #[test]
     fn a_leader_that_takes_more_than_may_wait_fires() {
-        let limited = || limited(|limits| (limits.max_uncommitted_bytes, limits.max_unpersisted_bytes) = (10, 20));
+        let limited =
+            || Script::limited(1, |limits| (limits.max_uncommitted_bytes, limits.max_unpersisted_bytes) = (10, 20));
         for (uncommitted, unpersisted, words) in [
-            (35, 45, None),
-            (36, 45, Some("n1 takes a command with uncommitted 36 B; the limit is 10 B")),
-            (35, 46, Some("n1 takes a command with a disk queue of 46 B; the limit is 20 B")),
+            (35, 45, ""),
+            (36, 45, "n1 takes a command with uncommitted 36 B; the limit is 10 B"),
+            (35, 46, "n1 takes a command with a disk queue of 46 B; the limit is 20 B"),
         ] {
             let mut script = limited();
             takes(&mut script, uncommitted, unpersisted);
-            match words {
-                None => assert_silent(Queues::new(&scenario()), &script),
-                Some(words) => {
-                    assert_fires(Queues::new(&scenario()), NAME, &script, words);
-                }
-            }
+            assert_says(queues(), NAME, &script, words);
         }
     }
 
     #[test]
     fn a_follower_that_takes_more_than_may_wait_fires() {
-        let mut script = Script::led();
-        let limits = Limits { max_unpersisted_bytes: 1, ..scenario().raft.limits() };
-        script.push(Some(3), RecordKind::LimitsDrawn { priority: 100, limits });
+        let mut script = Script::limited(3, |limits| limits.max_unpersisted_bytes = 1);
         let takes = |script: &mut Script, index, unpersisted| {
             script.step(3, |view| view.quotas.unpersisted_bytes = unpersisted);
             let rpc = append(2, EntryId::new(index - 1, 2), 1, vec![noop(index, 2)]);
-            if let Some(record) = script.records.last_mut() {
-                record.kind = RecordKind::Received { from: NodeId(1), rpc };
-            }
+            script.newest().kind = RecordKind::Received { from: NodeId(1), rpc };
             script.ask(3, None, None, vec![noop(index, 2)]);
         };
         takes(&mut script, 2, 24);
-        assert_silent(Queues::new(&scenario()), &script);
+        assert_silent(queues(), &script);
         takes(&mut script, 3, 48);
-        assert_fires(Queues::new(&scenario()), NAME, &script, "n3 takes entries of its leader with a disk queue of");
+        assert_fires(queues(), NAME, &script, "n3 takes entries of its leader with a disk queue of");
     }
 
     #[test]
@@ -364,7 +346,7 @@ mod tests {
         for (leak, words) in leaks {
             let mut script = Script::led();
             script.step(1, leak);
-            assert_fires(Queues::new(&scenario()), NAME, &script, words);
+            assert_fires(queues(), NAME, &script, words);
         }
     }
 }

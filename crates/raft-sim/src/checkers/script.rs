@@ -4,7 +4,7 @@ use super::ghost::is_input;
 use super::{Fact, Ghost, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::defaults;
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{Limits, Scenario};
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, Entries, Entry, EntryId, HardState,
@@ -99,24 +99,39 @@ impl Script {
         script
     }
 
-    /// n1 wins term 2 with the vote of n2, replicates its no-op to n2, and commits and applies it.
-    pub(crate) fn led() -> Self {
+    /// n1 wins term 2 with the vote of n2 and writes its no-op.
+    pub(crate) fn elected() -> Self {
         let mut script = Self::started();
         script.campaign(1, 2);
         script.vote(2, 1, 2);
         script.lead(1, 2, noop(2, 2));
+        script
+    }
+
+    /// The same, and n1 replicates its no-op to n2, and commits and applies it.
+    pub(crate) fn led() -> Self {
+        let mut script = Self::elected();
         script.follow(2, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
         script.commit(1, 2);
         script
     }
 
-    /// All of that, a crash and a restart of n3, its catching up, and a second term under n2.
+    /// All of that, and a node with limits of its own.
+    pub(crate) fn limited(node: u64, change: impl FnOnce(&mut Limits)) -> Self {
+        let mut script = Self::led();
+        let mut limits = scenario().raft.limits();
+        change(&mut limits);
+        script.push(Some(node), RecordKind::LimitsDrawn { priority: 100, limits });
+        script
+    }
+
+    /// All of `led`, a crash and a restart of n3, its catching up, and a second term under n2.
     pub(crate) fn legal() -> Self {
         let mut script = Self::led();
         script.crash(3, CrashKind::PowerLoss);
         script.start(3, 1, None, vec![founding()]);
         script.follow(3, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
-        script.learn_commit(3, 2);
+        script.commit(3, 2);
         script.campaign(2, 3);
         script.vote(3, 2, 3);
         script.lead(2, 3, noop(3, 3));
@@ -140,6 +155,11 @@ impl Script {
         let at = SimTime(number * 1_000_000);
         self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call, kind, view });
         number
+    }
+
+    /// The newest record, to change it.
+    pub(crate) fn newest(&mut self) -> &mut Record {
+        self.records.last_mut().expect("a script with a record")
     }
 
     pub(crate) fn start(&mut self, node: u64, term: u64, vote: Option<u64>, entries: Vec<Entry>) {
@@ -320,10 +340,6 @@ impl Script {
         self.step(node, |view| view.commit = LogIndex(index))
     }
 
-    pub(crate) fn learn_commit(&mut self, node: u64, index: u64) -> u64 {
-        self.commit(node, index)
-    }
-
     pub(crate) fn view(&self, node: u64) -> NodeView {
         self.hands.get(&node).and_then(|hand| hand.view.clone()).expect("the node is up in this script")
     }
@@ -353,6 +369,15 @@ pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Scr
     assert!(violation.message.contains(words), "{violation:?} does not say {words:?}");
     assert_eq!(violation.facts.last(), Some(&(script.records.len() as u64)), "{violation:?}");
     violation
+}
+
+/// The property fires and says this, or stays silent if there are no words.
+pub(crate) fn assert_says(property: impl Property, name: &str, script: &Script, words: &str) {
+    if words.is_empty() {
+        assert_silent(property, script);
+    } else {
+        assert_fires(property, name, script, words);
+    }
 }
 
 /// The property stays silent on this run.

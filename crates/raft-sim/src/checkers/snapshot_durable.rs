@@ -91,29 +91,26 @@ mod tests {
 
     #[test]
     fn what_rests_on_a_record_that_is_not_durable_fires() {
-        let asked = || {
+        let (to, message) = (raft_core::NodeId(3), chunk(2, meta(2, 2), b"chunk"));
+        let sent = RecordKind::SnapshotSaid { to, message, verdict: crate::record::Verdict::Lost };
+        let restored = RecordKind::Restored { meta: meta(2, 2), state_hash: 7 };
+        let removed = RecordKind::SnapshotRemoved { last: EntryId::new(2, 2) };
+        for (kind, words) in [
+            (
+                RecordKind::SnapshotWanted { meta: meta(2, 2) },
+                "n1 loads the snapshot of 2@2; the durable record names 0@0",
+            ),
+            (restored, "n1 sets its state machine to the snapshot of 2@2"),
+            (sent, "n1 sends the snapshot of 2@2"),
+            (RecordKind::Compacted { before: LogIndex(2) }, "n1 compacts all before 2; its snapshot covers 0@0"),
+            (removed, "the file of the snapshot of 2@2 is deleted"),
+        ] {
             let mut script = saved();
             script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
             script.write(1);
-            script
-        };
-        let mut script = asked();
-        script.push(Some(1), RecordKind::SnapshotWanted { meta: meta(2, 2) });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 loads the snapshot of 2@2; the durable record names 0@0");
-        let mut script = asked();
-        script.push(Some(1), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 sets its state machine to the snapshot of 2@2");
-        let mut script = asked();
-        let (to, verdict) = (raft_core::NodeId(3), crate::record::Verdict::Lost);
-        let sent = RecordKind::SnapshotSaid { to, message: chunk(2, meta(2, 2), b"chunk"), verdict };
-        script.push(Some(1), sent);
-        assert_fires(SnapshotDurable, NAME, &script, "n1 sends the snapshot of 2@2");
-        let mut script = asked();
-        script.push(Some(1), RecordKind::Compacted { before: LogIndex(2) });
-        assert_fires(SnapshotDurable, NAME, &script, "n1 compacts all before 2; its snapshot covers 0@0");
-        let mut script = asked();
-        script.push(Some(1), RecordKind::SnapshotRemoved { last: EntryId::new(2, 2) });
-        assert_fires(SnapshotDurable, NAME, &script, "the file of the snapshot of 2@2 is deleted");
+            script.push(Some(1), kind);
+            assert_fires(SnapshotDurable, NAME, &script, words);
+        }
     }
 
     #[test]
@@ -127,11 +124,7 @@ mod tests {
         script.push(Some(1), RecordKind::Restored { meta: meta(1, 1), state_hash: 7 });
         assert_silent(SnapshotDurable, &script);
         script.push(Some(1), RecordKind::Compacted { before: LogIndex(4) });
-        assert_fires(
-            SnapshotDurable,
-            NAME,
-            &script,
-            "n1 compacts all before 4; its snapshot covers 2@2, and it has applied 2",
-        );
+        let words = "n1 compacts all before 4; its snapshot covers 2@2, and it has applied 2";
+        assert_fires(SnapshotDurable, NAME, &script, words);
     }
 }

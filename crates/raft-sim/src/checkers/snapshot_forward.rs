@@ -91,12 +91,8 @@ mod tests {
         let mut script = taken();
         script.apply(2, vec![founding(), noop(2, 2), noop(3, 3)], 7);
         script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 7 });
-        assert_fires(
-            SnapshotForward,
-            NAME,
-            &script,
-            "n2 moves its state machine backwards from 3 to the snapshot at 2@2",
-        );
+        let words = "n2 moves its state machine backwards from 3 to the snapshot at 2@2";
+        assert_fires(SnapshotForward, NAME, &script, words);
     }
 
     #[test]
@@ -104,12 +100,8 @@ mod tests {
         let mut script = taken();
         script.crash(2, CrashKind::PowerLoss);
         script.start(2, 3, Some(2), vec![founding(), noop(2, 2), noop(3, 3)]);
-        assert_fires(
-            SnapshotForward,
-            NAME,
-            &script,
-            "n2 restarts with the snapshot at 0@0; expected the durable one at 2@2",
-        );
+        let words = "n2 restarts with the snapshot at 0@0; expected the durable one at 2@2";
+        assert_fires(SnapshotForward, NAME, &script, words);
     }
 
     #[test]

@@ -61,25 +61,20 @@ mod tests {
     use raft_core::{Configuration, EntryId, NodeId};
 
     #[test]
-    fn a_snapshot_of_what_is_not_committed_fires() {
-        let mut script = Script::led();
-        script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(3, 2) });
-        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot at 3@2, which no leader has committed");
-        let mut script = Script::led();
-        script.push(Some(1), RecordKind::SnapshotTaken { meta: meta(2, 1) });
-        assert_fires(SnapshotTruthful, NAME, &script, "a snapshot at 2@1, where n1 committed 2@2");
-    }
-
-    #[test]
-    fn another_configuration_or_another_place_of_it_fires() {
+    fn a_snapshot_of_what_is_not_committed_or_of_another_configuration_fires() {
         let mut other = meta(2, 2);
         other.configuration = Configuration::of_voters([NodeId(1), NodeId(2)]);
         let mut elsewhere = meta(2, 2);
         elsewhere.configured_at = EntryId::new(2, 2);
-        for meta in [other, elsewhere] {
+        for (meta, words) in [
+            (meta(3, 2), "a snapshot at 3@2, which no leader has committed"),
+            (meta(2, 1), "a snapshot at 2@1, where n1 committed 2@2"),
+            (other, "expected {n1 n2 n3} of 1@1, which was in force there"),
+            (elsewhere, "expected {n1 n2 n3} of 1@1, which was in force there"),
+        ] {
             let mut script = Script::led();
             script.push(Some(1), RecordKind::SnapshotTaken { meta });
-            assert_fires(SnapshotTruthful, NAME, &script, "expected {n1 n2 n3} of 1@1, which was in force there");
+            assert_fires(SnapshotTruthful, NAME, &script, words);
         }
     }
 

@@ -91,12 +91,8 @@ mod tests {
         let last = EntryId::new(2, 2);
         let mut script = Script::led();
         script.send(1, 3, start(2, last));
-        assert_fires(
-            Transfer::default(),
-            NAME,
-            &script,
-            "sends n3 TimeoutNow with 2@2, while the log of n3 is durable up to 1@1",
-        );
+        let words = "sends n3 TimeoutNow with 2@2, while the log of n3 is durable up to 1@1";
+        assert_fires(Transfer::default(), NAME, &script, words);
         let mut script = Script::led();
         script.send(2, 1, start(2, last));
         assert_fires(Transfer::default(), NAME, &script, "n2 sends n1 TimeoutNow of term 2, which it does not lead");
@@ -107,12 +103,8 @@ mod tests {
         let mut script = Script::led();
         receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(3, EntryId::new(1, 1)));
-        assert_fires(
-            Transfer::default(),
-            NAME,
-            &script,
-            "starts term 3 with a log up to 1@1; its TimeoutNow names 2@2",
-        );
+        let words = "starts term 3 with a log up to 1@1; its TimeoutNow names 2@2";
+        assert_fires(Transfer::default(), NAME, &script, words);
         let mut script = Script::led();
         receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(4, EntryId::new(2, 2)));

@@ -94,14 +94,11 @@ impl Property for WriteStall {
 mod tests {
     use super::super::script::*;
     use super::*;
-    use crate::scenario::model::Limits;
     use raft_core::EntryId;
 
     /// n1 leads, asks for a write and sends an empty append every 100 ms from then on, for so many times.
     fn stalled(limit: Duration, appends: u64) -> Script {
-        let mut script = Script::led();
-        let limits = Limits { max_write_stall: limit, ..scenario().raft.limits() };
-        script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
+        let mut script = Script::limited(1, |limits| limits.max_write_stall = limit);
         script.ask(1, None, None, vec![noop(3, 2)]);
         send(&mut script, appends);
         script
@@ -111,9 +108,7 @@ mod tests {
         for _ in 0..appends {
             script.send(1, 2, append(2, EntryId::new(2, 2), 2, vec![]));
             let earlier = script.records.iter().rev().nth(1).map_or(SimTime(0), |record| record.at);
-            if let Some(record) = script.records.last_mut() {
-                record.at = earlier.after(Duration::from_millis(100));
-            }
+            script.newest().at = earlier.after(Duration::from_millis(100));
         }
     }
 
@@ -122,12 +117,8 @@ mod tests {
         // Overdue after 400 ms; 1.2 s for two transfers.
         let limit = Duration::from_millis(200);
         assert_silent(WriteStall::new(&scenario()), &stalled(limit, 17));
-        assert_fires(
-            WriteStall::new(&scenario()),
-            NAME,
-            &stalled(limit, 18),
-            "n1 still leads, and its write of record",
-        );
+        let words = "n1 still leads, and its write of record";
+        assert_fires(WriteStall::new(&scenario()), NAME, &stalled(limit, 18), words);
     }
 
     #[test]
@@ -139,9 +130,8 @@ mod tests {
         assert_silent(WriteStall::new(&scenario()), &script);
         let mut script = stalled(Duration::from_millis(200), 10);
         script.step(1, |_| {});
-        if let Some(record) = script.records.last_mut() {
-            record.at = record.at.after(Duration::from_secs(60));
-        }
+        let record = script.newest();
+        record.at = record.at.after(Duration::from_secs(60));
         send(&mut script, 10);
         assert_silent(WriteStall::new(&scenario()), &script);
     }

@@ -56,7 +56,7 @@ fn ask(script: &mut Script, id: u64, query: Option<kv_query::Kind>) -> u64 {
     };
     let begun = script.push(None, what);
     script.push(Some(1), RecordKind::Requested { id: RequestId(id) });
-    script.records.last_mut().expect("just pushed").cause = Some(begun);
+    script.newest().cause = Some(begun);
     begun
 }
 
@@ -67,7 +67,7 @@ fn reply(script: &mut Script, id: u64, reply: Reply) {
 fn ends(script: &mut Script, id: u64) {
     let answer = script.records.last().expect("an answer").number;
     script.push(None, RecordKind::Ended { client: id, label: "done".into() });
-    script.records.last_mut().expect("just pushed").cause = Some(answer);
+    script.newest().cause = Some(answer);
 }
 
 fn applied(script: &mut Script, id: u64, index: u64, kind: kv_response::Kind) {
@@ -149,13 +149,9 @@ fn an_answer_from_a_revision_that_is_not_there_fires() {
 /// Removes what revision 1 set.
 fn expire(index: u64, key: &'static str) -> Entry {
     let keys = vec![kv::Expiry { key: Bytes::from_static(key.as_bytes()), modified_revision: 1 }];
-    let command = kv::KvCommand { kind: Some(kv_command::Kind::Expire(kv::Expire { keys })) }.encode_to_vec().into();
-    let kind = Some(session::session_command::Kind::Internal(session::InternalCommand { command }));
-    command_entry(index, session::SessionCommand { kind }.encode_to_vec().into())
-}
-
-fn command_entry(index: u64, bytes: Bytes) -> Entry {
-    command(index, 2, bytes)
+    let inner = kv::KvCommand { kind: Some(kv_command::Kind::Expire(kv::Expire { keys })) }.encode_to_vec().into();
+    let kind = Some(session::session_command::Kind::Internal(session::InternalCommand { command: inner }));
+    command(index, 2, session::SessionCommand { kind }.encode_to_vec().into())
 }
 
 /// `k` is set for so long, and removed by the log after so long.
@@ -165,7 +161,7 @@ fn lives(ttl_ms: u64, removed_after_ms: u64) -> Script {
     script.apply(1, vec![founding(), noop(2, 2), opens(3, 2), set], 1);
     let set_at = script.records.last().expect("it is applied").at;
     script.apply(1, vec![expire(5, "k")], 2);
-    script.records.last_mut().expect("it is applied").at = set_at.after(Duration::from_millis(removed_after_ms));
+    script.newest().at = set_at.after(Duration::from_millis(removed_after_ms));
     script
 }
 

@@ -19,6 +19,13 @@ fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
     reached.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
+/// Each of these marks is reached once.
+fn assert_once(script: &Script, marks: &[&str]) -> BTreeMap<&'static str, u64> {
+    let reached = counts(script);
+    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    reached
+}
+
 #[test]
 fn a_legal_run_reaches_its_marks() {
     let marks = ["commit", "election", "leader_behind_commit", "leader_elected", "restart"];
@@ -59,9 +66,8 @@ fn refusals() {
             }),
         );
     }
-    let reached = counts(&script);
     let marks = ["vote_refused", "vote_refused_log_behind", "pre_vote_refused", "stale_append_refused", "log_conflict"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
 }
 
 #[test]
@@ -72,9 +78,8 @@ fn disks_that_lose_and_logs_that_are_cut() {
     script.push(Some(2), RecordKind::Crashed { crash: CrashKind::PowerLoss, lost: 40 });
     script.start(2, 2, Some(1), vec![founding(), noop(2, 2)]);
     script.ask(2, None, Some(2), vec![]);
-    let reached = counts(&script);
     let marks = ["power_loss_lost_bytes", "recovery_cut_tail", "restart", "truncation"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
 }
 
 #[test]
@@ -83,18 +88,15 @@ fn clients() {
     let id = RequestId(1);
     for _ in 0..2 {
         script.push(Some(1), RecordKind::Requested { id });
-        if let Some(record) = script.records.last_mut() {
-            record.cause = Some(1);
-        }
+        script.newest().cause = Some(1);
         let reply = Reply::Applied { entry: EntryId::new(4, 2), response: Bytes::new() };
         script.push(Some(1), RecordKind::Replied { id, reply });
     }
     let reply = Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
     script.push(Some(1), RecordKind::Replied { id, reply });
     script.push(Some(1), RecordKind::Replied { id, reply: Reply::Unknown });
-    let reached = counts(&script);
     let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
 }
 
 #[test]
@@ -109,9 +111,7 @@ fn a_disk_that_is_lost_is_reported() {
 fn get(script: &mut Script, node: u64, id: u64) {
     let invoked = script.push(None, RecordKind::Invoked { client: 1, label: "get k".into() });
     script.push(Some(node), RecordKind::Requested { id: RequestId(id) });
-    if let Some(record) = script.records.last_mut() {
-        record.cause = Some(invoked);
-    }
+    script.newest().cause = Some(invoked);
 }
 
 #[test]
@@ -153,9 +153,7 @@ fn a_read_that_is_answered_in_its_call_asked_no_peer() {
     let asked = script.records.last().map(|record| record.number);
     assert_ne!(taken, asked);
     script.push(Some(1), RecordKind::Replied { id: RequestId(2), reply: answer() });
-    if let Some(record) = script.records.last_mut() {
-        record.cause = asked;
-    }
+    script.newest().cause = asked;
     assert_eq!(counts(&script).get("lease_read_served"), Some(&1));
 }
 
@@ -176,9 +174,8 @@ fn configurations_that_are_decided_and_a_leader_that_goes() {
         script.commit(1, index);
     }
     script.step(1, |view| view.role = RoleKind::Follower);
-    let reached = counts(&script);
     let marks = ["learner_added", "learner_promoted", "joint_entered", "joint_left", "leader_removed_itself"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
     script.ask(1, None, Some(5), vec![]);
     assert_eq!(counts(&script).get("configuration_rolled_back"), Some(&1));
 }
@@ -211,7 +208,6 @@ fn snapshots_that_are_taken_sent_installed_and_restored() {
     for entries in [vec![], vec![noop(3, 3)]] {
         script.push(Some(2), RecordKind::LogRead { read: raft_core::ReadId(1), entries: entries.into() });
     }
-    let reached = counts(&script);
     let marks = [
         "snapshot_taken",
         "log_compacted",
@@ -222,7 +218,7 @@ fn snapshots_that_are_taken_sent_installed_and_restored() {
         "log_read_gone",
         "log_read_back",
     ];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    let reached = assert_once(&script, &marks);
     assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (None, None));
 }
 
@@ -262,9 +258,8 @@ fn answers_to_the_operator() {
     ] {
         script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
     }
-    let reached = counts(&script);
     let marks = ["transfer_done", "transfer_failed", "change_too_early"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
 }
 
 #[test]
@@ -277,18 +272,9 @@ fn a_leader_cut_off_from_all_is_isolated_once() {
     assert_eq!(counts(&script).get("leader_isolated"), Some(&1));
 }
 
-/// n1 has limits of its own.
-fn limited(change: impl FnOnce(&mut crate::scenario::model::Limits)) -> Script {
-    let mut script = Script::led();
-    let mut limits = scenario().raft.limits();
-    change(&mut limits);
-    script.push(Some(1), RecordKind::LimitsDrawn { priority: 100, limits });
-    script
-}
-
 #[test]
 fn what_is_rejected_because_of_a_limit() {
-    let mut script = limited(|limits| limits.max_uncommitted_bytes = 50);
+    let mut script = Script::limited(1, |limits| limits.max_uncommitted_bytes = 50);
     let busy = || Reply::Rejected { reason: RejectReason::Busy };
     for uncommitted_bytes in [49, 50] {
         script.step(1, |view| view.quotas.uncommitted_bytes = uncommitted_bytes);
@@ -303,7 +289,7 @@ fn what_is_rejected_because_of_a_limit() {
 
 #[test]
 fn what_waits_because_of_a_limit() {
-    let mut script = limited(|limits| limits.max_apply_bytes = 47);
+    let mut script = Script::limited(1, |limits| limits.max_apply_bytes = 47);
     script.apply(1, vec![noop(1, 1)], 0);
     script.apply(1, vec![noop(2, 2)], 0);
     if let [.., first, second] = script.records.as_mut_slice() {
@@ -331,9 +317,8 @@ fn what_nodes_say_of_their_limits() {
     ] {
         script.push(Some(1), RecordKind::Observed(event));
     }
-    let reached = counts(&script);
     let marks = ["leader_write_stalled", "append_ignored_overloaded", "snapshot_log_released"];
-    assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
+    assert_once(&script, &marks);
 }
 
 /// n3 receives an append of its leader, has this priority, and campaigns after so many milliseconds.
@@ -345,9 +330,7 @@ fn campaigns(priority: u32, after: u64) -> Script {
     script.push(Some(3), heard);
     let at = script.records.last().expect("a record").at;
     script.step(3, |view| view.role = RoleKind::PreCandidate);
-    if let Some(record) = script.records.last_mut() {
-        record.at = at.after(Duration::from_millis(after));
-    }
+    script.newest().at = at.after(Duration::from_millis(after));
     script
 }
 
