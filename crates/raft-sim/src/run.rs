@@ -33,7 +33,7 @@ impl Sink for Vec<Record> {
 }
 
 /// What a run came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunResult {
     pub name: String,
     pub seed: u64,
@@ -61,22 +61,7 @@ pub struct RunResult {
 
 impl RunResult {
     pub(crate) fn empty(name: &str, seed: u64) -> Self {
-        Self {
-            name: name.to_owned(),
-            seed,
-            hash: 0,
-            events: 0,
-            simulated: Duration::ZERO,
-            violation: None,
-            failures: Vec::new(),
-            inconclusive: None,
-            sometimes: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            heal: None,
-            history: Vec::new(),
-            branches: 0,
-            case: None,
-        }
+        Self { name: name.to_owned(), seed, ..Self::default() }
     }
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 const NAME: &str = "revisions";
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Revisions {
     effects: Effects,
     replay: Replay,
@@ -71,17 +71,8 @@ impl Revisions {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let drifts = |model: &crate::scenario::model::SwarmModel| model.features.contains(&Feature::ClockDrift);
         let is_drift = |step: &crate::scenario::model::Step| matches!(step.action, StepAction::Drift { .. });
-        Self {
-            effects: Effects::default(),
-            replay: Replay::default(),
-            expected: BTreeMap::new(),
-            set_at: BTreeMap::new(),
-            clocks_are_true: !scenario.swarm.as_ref().is_some_and(drifts) && !scenario.steps.iter().any(is_drift),
-            begun: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            answers: BTreeMap::new(),
-            floors: Vec::new(),
-        }
+        let clocks_are_true = !scenario.swarm.as_ref().is_some_and(drifts) && !scenario.steps.iter().any(is_drift);
+        Self { clocks_are_true, ..Self::default() }
     }
 }
 

@@ -95,7 +95,7 @@ pub const MARKS: [&str; 68] = [
     "writes_grouped",
 ];
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
     limits: Limits,
@@ -135,21 +135,7 @@ struct Taken {
 
 impl Sometimes {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self {
-            counts: MARKS.iter().map(|mark| (*mark, 0)).collect(),
-            limits: Limits::new(scenario),
-            split: BTreeSet::new(),
-            requested: BTreeSet::new(),
-            gets: BTreeSet::new(),
-            taken: BTreeMap::new(),
-            answered: BTreeSet::new(),
-            installed: BTreeSet::new(),
-            heard: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            low: BTreeSet::new(),
-            scheduling: Scheduling::default(),
-            cut: BTreeMap::new(),
-        }
+        Self { counts: MARKS.iter().map(|mark| (*mark, 0)).collect(), limits: Limits::new(scenario), ..Self::default() }
     }
 
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
@@ -158,6 +144,12 @@ impl Sometimes {
 
     fn mark(&mut self, mark: &'static str) {
         *self.counts.entry(mark).or_default() += 1;
+    }
+
+    fn mark_if(&mut self, is_reached: bool, mark: &'static str) {
+        if is_reached {
+            self.mark(mark);
+        }
     }
 
     pub(super) fn observe(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
@@ -175,9 +167,7 @@ impl Sometimes {
         if let Some(mark) = self.limits.observe(fact) {
             self.mark(mark);
         }
-        if ghost.committed.len() > fact.change.committed_before {
-            self.mark("commit");
-        }
+        self.mark_if(ghost.committed.len() > fact.change.committed_before, "commit");
         let from = fact.change.decided_before.saturating_sub(1);
         for pair in ghost.decided().get(from..).unwrap_or_default().windows(2) {
             if let [(_, old), (_, new)] = pair {
@@ -185,12 +175,8 @@ impl Sometimes {
             }
         }
         let applied = ghost.applied.get(fact.change.applied_before..).unwrap_or_default();
-        if applied.iter().any(|applied| expires(&applied.entry)) {
-            self.mark("key_expired");
-        }
-        if fact.change.edit.rolled_back > 0 {
-            self.mark("configuration_rolled_back");
-        }
+        self.mark_if(applied.iter().any(|applied| expires(&applied.entry)), "key_expired");
+        self.mark_if(fact.change.edit.rolled_back > 0, "configuration_rolled_back");
     }
 
     fn observe_kind(&mut self, fact: &Fact<'_>) {
@@ -199,23 +185,17 @@ impl Sometimes {
             RecordKind::Started { incarnation, .. } if *incarnation > 1 => {
                 self.mark("restart");
                 let cut = |found: super::ghost::node::Recovery| found.contains.is_some_and(|held| held < found.written);
-                if fact.change.recovery.is_some_and(cut) {
-                    self.mark("recovery_cut_tail");
-                }
+                self.mark_if(fact.change.recovery.is_some_and(cut), "recovery_cut_tail");
             }
             RecordKind::Crashed { crash, lost } => {
-                if *crash == CrashKind::PowerLoss && *lost > 0 {
-                    self.mark("power_loss_lost_bytes");
-                }
+                self.mark_if(*crash == CrashKind::PowerLoss && *lost > 0, "power_loss_lost_bytes");
                 self.installed.retain(|node| Some(*node) != fact.record.node);
                 self.low.retain(|node| Some(*node) != fact.record.node);
             }
             RecordKind::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
             RecordKind::SpaceTold { is_low: false } => {
                 let was_low = fact.record.node.is_some_and(|node| self.low.remove(&node));
-                if was_low {
-                    self.mark("space_recovered");
-                }
+                self.mark_if(was_low, "space_recovered");
             }
             RecordKind::Asked { write } => self.asked(fact, write),
             RecordKind::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
@@ -227,9 +207,7 @@ impl Sometimes {
             }
             RecordKind::Replied { id, reply } => {
                 let was_read = self.read_replied(fact, *id, reply);
-                if !was_read && self.limits.rejects_proposal(fact, reply) {
-                    self.mark("proposal_busy");
-                }
+                self.mark_if(!was_read && self.limits.rejects_proposal(fact, reply), "proposal_busy");
                 self.replied(reply);
             }
             RecordKind::Requested { id } => {
@@ -241,9 +219,7 @@ impl Sometimes {
     }
 
     fn asked(&mut self, fact: &Fact<'_>, write: &Write) {
-        if write.truncate_from.is_some() && fact.change.edit.removed.is_some() {
-            self.mark("truncation");
-        }
+        self.mark_if(write.truncate_from.is_some() && fact.change.edit.removed.is_some(), "truncation");
         match &write.snapshot {
             Some(SnapshotRecord { log: InstallMode::Keep, .. }) => self.mark("snapshot_taken"),
             Some(SnapshotRecord { log: InstallMode::Discard, .. }) => {
@@ -258,9 +234,7 @@ impl Sometimes {
         match what {
             RecordKind::SnapshotSaid { to, message: SnapshotMessage::Chunk(chunk), .. } => {
                 self.asked.extend(fact.record.node.filter(|_| chunk.bytes.is_empty()).map(|node| (node, *to)));
-                if !chunk.bytes.is_empty() {
-                    self.mark("snapshot_sent");
-                }
+                self.mark_if(!chunk.bytes.is_empty(), "snapshot_sent");
             }
             RecordKind::SnapshotHeard { from, message } => self.snapshot_heard(fact, *from, message),
             RecordKind::SnapshotReceived { meta, .. } => self.snapshot_received(fact, meta.last),
@@ -270,9 +244,7 @@ impl Sometimes {
             RecordKind::Restored { .. } => {
                 // A state machine that was not set back by a peer's snapshot was empty.
                 let at_start = fact.record.node.is_some_and(|node| !self.installed.remove(&node));
-                if at_start {
-                    self.mark("restored_at_start");
-                }
+                self.mark_if(at_start, "restored_at_start");
             }
             _ => {}
         }
@@ -284,9 +256,7 @@ impl Sometimes {
             SnapshotMessage::Chunk(chunk) => {
                 self.heard.insert(node, chunk.term);
                 let commit = fact.node.and_then(|node| node.view.as_ref()).map(|view| view.commit);
-                if commit.is_some_and(|commit| chunk.meta.last.index <= commit) {
-                    self.mark("snapshot_not_needed");
-                }
+                self.mark_if(commit.is_some_and(|commit| chunk.meta.last.index <= commit), "snapshot_not_needed");
             }
             SnapshotMessage::Progress(progress) => {
                 let is_part = matches!(progress.state, SnapshotState::Wants(offset) if offset > 0);
@@ -301,9 +271,7 @@ impl Sometimes {
     fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId) {
         let Some((node, now)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
         let before = node.previous.as_ref().filter(|_| fact.change.new_view).unwrap_or(now);
-        if self.heard.get(&node.id).is_some_and(|term| *term < now.term) {
-            self.mark("snapshot_of_older_term");
-        }
+        self.mark_if(self.heard.get(&node.id).is_some_and(|term| *term < now.term), "snapshot_of_older_term");
         if last.index <= before.commit {
             self.mark("snapshot_stale");
         } else if now.commit >= last.index && now.snapshot != Some(last) && now.last.index > last.index {
@@ -314,33 +282,29 @@ impl Sometimes {
     fn view(&mut self, ghost: &Ghost, fact: &Fact<'_>, node: &Node, now: &Seen) {
         let Some(before) = node.previous.as_ref() else { return };
         let of_term = |term: Term| ghost.terms.get(&term);
-        if now.role == RoleKind::Candidate && (before.role != RoleKind::Candidate || now.term > before.term) {
-            self.mark("election");
-        }
+        self.mark_if(
+            now.role == RoleKind::Candidate && (before.role != RoleKind::Candidate || now.term > before.term),
+            "election",
+        );
         let leads = now.role == RoleKind::Leader;
         let led = before.role == RoleKind::Leader;
         if leads && !led && of_term(now.term).is_some_and(|term| term.leader == Some((node.id, fact.record.number))) {
             self.mark("leader_elected");
-            if now.commit.0 < ghost.committed.len() as u64 {
-                self.mark("leader_behind_commit");
-            }
+            self.mark_if(now.commit.0 < ghost.committed.len() as u64, "leader_behind_commit");
         }
         if led && !leads {
             self.mark("step_down");
             // Nobody taught it a higher term, so what made it stop is the silence of its quorum (Thesis §6.2).
-            if now.term == before.term && matches!(fact.record.kind, RecordKind::TimerFired) {
-                self.mark("check_quorum_step_down");
-            }
+            self.mark_if(
+                now.term == before.term && matches!(fact.record.kind, RecordKind::TimerFired),
+                "check_quorum_step_down",
+            );
         }
         if led && now.role == RoleKind::Follower && now.term == before.term {
             let votes = |(_, configuration): &(EntryId, Configuration)| configuration.is_voter(node.id);
-            if node.configurations.last().is_some_and(|newest| !votes(newest)) {
-                self.mark("leader_removed_itself");
-            }
+            self.mark_if(node.configurations.last().is_some_and(|newest| !votes(newest)), "leader_removed_itself");
         }
-        if now.term.0 > before.term.0 + 1 {
-            self.mark("term_jump");
-        }
+        self.mark_if(now.term.0 > before.term.0 + 1, "term_jump");
         let lost_round = before.role == RoleKind::Candidate && now.term > before.term;
         let split = |term: &super::ghost::terms::TermGhost| term.leader.is_none() && term.candidates.len() > 1;
         if lost_round && of_term(before.term).is_some_and(split) && self.split.insert(before.term) {
@@ -350,27 +314,20 @@ impl Sometimes {
 
     /// A configuration was decided, after another.
     fn decided(&mut self, old: &Configuration, new: &Configuration) {
-        if new.is_joint() {
-            self.mark("joint_entered");
-        }
-        if old.is_joint() {
-            self.mark("joint_left");
-        }
-        if new.members.keys().any(|id| !old.members.contains_key(id)) {
-            self.mark("learner_added");
-        }
-        if new.voters.iter().any(|id| !old.is_voter(*id)) {
-            self.mark("learner_promoted");
-        }
+        self.mark_if(new.is_joint(), "joint_entered");
+        self.mark_if(old.is_joint(), "joint_left");
+        self.mark_if(new.members.keys().any(|id| !old.members.contains_key(id)), "learner_added");
+        self.mark_if(new.voters.iter().any(|id| !old.is_voter(*id)), "learner_promoted");
     }
 
     fn sent(&mut self, fact: &Fact<'_>, to: NodeId, rpc: &Rpc, verdict: Verdict) {
         match rpc {
             Rpc::RequestVoteResponse(response) if response.vote != Vote::Granted => {
                 self.mark("vote_refused");
-                if matches!(response.vote, Vote::Refused(raft_core::VoteRefusal::LogBehind { .. })) {
-                    self.mark("vote_refused_log_behind");
-                }
+                self.mark_if(
+                    matches!(response.vote, Vote::Refused(raft_core::VoteRefusal::LogBehind { .. })),
+                    "vote_refused_log_behind",
+                );
             }
             Rpc::PreVoteResponse(response) if response.vote != Vote::Granted => self.mark("pre_vote_refused"),
             Rpc::AppendEntriesResponse(response) => match response.outcome {
@@ -402,9 +359,7 @@ impl Sometimes {
 
     fn requested(&mut self, invocation: Option<u64>) {
         let again = invocation.is_some_and(|invocation| !self.requested.insert(invocation));
-        if again {
-            self.mark("client_retry");
-        }
+        self.mark_if(again, "client_retry");
     }
 
     /// A leader that takes a read answers it later; anybody else refuses it in the same call.
@@ -429,9 +384,10 @@ impl Sometimes {
     fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) -> bool {
         let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return false };
         // Answered in the call that took it: no peer can have been asked.
-        if matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record) {
-            self.mark("lease_read_served");
-        }
+        self.mark_if(
+            matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record),
+            "lease_read_served",
+        );
         match reply {
             Reply::Answer { .. } if taken.early => self.mark("read_waited_for_first_commit"),
             Reply::Answer { .. } => {}
@@ -450,9 +406,7 @@ impl Sometimes {
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { response, .. } => {
                 self.mark("read_served");
-                if is_range(response) {
-                    self.mark("range_read");
-                }
+                self.mark_if(is_range(response), "range_read");
             }
             Reply::AlreadyAnswered => self.mark("duplicate_command_answered"),
             Reply::Applied { entry, response } => {

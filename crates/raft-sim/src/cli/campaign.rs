@@ -120,7 +120,7 @@ impl<'a> Progress<'a> {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        Self { groups, args, report: Report::new(), place: 0, current: ScenarioReport::default(), bar }
+        Self { groups, args, report: Report::default(), place: 0, current: ScenarioReport::default(), bar }
     }
 
     /// Takes the next run, in the order of (scenario, seed).

@@ -66,7 +66,7 @@ fn checked(
         note_other_hash(file, seed, outcome.result.hash);
     }
     outputs.finish()?;
-    let (mut done, mut report) = (ScenarioReport::default(), Report::new());
+    let (mut done, mut report) = (ScenarioReport::default(), Report::default());
     done.add(scenario, seed, &outcome);
     done.check_marks(scenario);
     report.add(&outcome);

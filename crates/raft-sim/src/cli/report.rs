@@ -63,22 +63,34 @@ pub(crate) struct ScenarioReport {
     wall: Option<(Instant, Instant)>,
 }
 
+impl Finding {
+    fn new(scenario: &Scenario, property: &str, message: &str, exit: Exit) -> Self {
+        Self {
+            scenario: scenario.name.clone(),
+            seed: None,
+            property: property.to_owned(),
+            message: message.to_owned(),
+            facts: Vec::new(),
+            case: None,
+            file: None,
+            reproduce: None,
+            hash: None,
+            exit,
+        }
+    }
+}
+
 impl ScenarioReport {
     /// Adds a run, or the message of its panic.
     pub(crate) fn add(&mut self, scenario: &Scenario, seed: u64, outcome: &Result<Outcome, String>) {
         self.runs += 1;
         let hash = outcome.as_ref().ok().map(|outcome| outcome.result.hash);
         let finding = |property: &str, message: &str, facts: &[u64], exit| Finding {
-            scenario: scenario.name.clone(),
             seed: Some(seed),
-            property: property.to_owned(),
-            message: message.to_owned(),
             facts: facts.to_vec(),
             case: outcome.as_ref().ok().and_then(|outcome| outcome.result.case),
-            file: None,
-            reproduce: None,
             hash,
-            exit,
+            ..Finding::new(scenario, property, message, exit)
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
@@ -116,17 +128,9 @@ impl ScenarioReport {
         let enough = self.runs >= wanted;
         let missed = |mark: &&String| self.sometimes.get(*mark).is_none_or(|count| *count == 0);
         let missed: Vec<&String> = scenario.expect.sometimes.iter().filter(missed).collect();
-        let finding = |mark: &&String| Finding {
-            scenario: scenario.name.clone(),
-            seed: None,
-            property: "sometimes".to_owned(),
-            message: format!("expected `{mark}` in at least one run, found it in none of {}", self.runs),
-            facts: Vec::new(),
-            case: None,
-            file: None,
-            reproduce: None,
-            hash: None,
-            exit: Exit::Expectation,
+        let finding = |mark: &&String| {
+            let message = format!("expected `{mark}` in at least one run, found it in none of {}", self.runs);
+            Finding::new(scenario, "sometimes", &message, Exit::Expectation)
         };
         let findings: Vec<Finding> = missed.iter().filter(|_| enough).map(finding).collect();
         self.findings.extend(findings);
@@ -155,6 +159,7 @@ struct FaultRuns {
 }
 
 /// All runs of a command.
+#[derive(Default)]
 pub(crate) struct Report {
     hash: Xxh3,
     runs: u64,
@@ -165,17 +170,6 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self {
-            hash: Xxh3::new(),
-            runs: 0,
-            events: 0,
-            sometimes: BTreeMap::new(),
-            faults: BTreeMap::new(),
-            findings: Vec::new(),
-        }
-    }
-
     /// Adds a run. To be called in the order of (scenario, seed): the hash depends on it.
     pub(crate) fn add(&mut self, outcome: &Result<Outcome, String>) {
         self.runs += 1;

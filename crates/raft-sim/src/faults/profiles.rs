@@ -4,23 +4,15 @@
 //! everything is lost, nothing is ever reordered (swarm testing, Groce et al., ISSTA 2012).
 
 use crate::scenario::defaults;
-use crate::scenario::feature::{Family, of_families};
+use crate::scenario::feature::Family::{
+    self, Clients, Crashes, Damage, Disks, Leases, Limits, Net, Operation, Reserves, Snapshots, Timing,
+};
+use crate::scenario::feature::of_families;
 use crate::scenario::model::{Scenario, SwarmModel};
 use std::time::Duration;
 
-const ALL: [Family; 11] = [
-    Family::Net,
-    Family::Crashes,
-    Family::Disks,
-    Family::Damage,
-    Family::Timing,
-    Family::Operation,
-    Family::Snapshots,
-    Family::Leases,
-    Family::Reserves,
-    Family::Clients,
-    Family::Limits,
-];
+const ALL: [Family; 11] =
+    [Net, Crashes, Disks, Damage, Timing, Operation, Snapshots, Leases, Reserves, Clients, Limits];
 
 /// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
@@ -67,7 +59,7 @@ pub fn net(nodes: u64) -> Scenario {
         "swarm-net",
         "Random faults of the network",
         nodes,
-        &[Family::Net, Family::Operation, Family::Clients, Family::Limits],
+        &[Net, Operation, Clients, Limits],
         &[&ALWAYS, &WITH_NET, &WITH_UNREACHABLE, &WITH_LIMITS],
     )
 }
@@ -78,16 +70,7 @@ pub fn disk(nodes: u64) -> Scenario {
         "swarm-disk",
         "Random crashes, power losses, and disks that are slow, fail, lie and forget",
         nodes,
-        &[
-            Family::Crashes,
-            Family::Disks,
-            Family::Damage,
-            Family::Reserves,
-            Family::Clients,
-            Family::Operation,
-            Family::Snapshots,
-            Family::Limits,
-        ],
+        &[Crashes, Disks, Damage, Reserves, Clients, Operation, Snapshots, Limits],
         &[&ALWAYS, &WITH_DISK, &WITH_SEVERAL, &WITH_LIMITS, &WITH_STALLS],
     );
     // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
@@ -103,7 +86,7 @@ pub fn timing(nodes: u64) -> Scenario {
         "swarm-timing",
         title,
         nodes,
-        &[Family::Timing, Family::Net, Family::Limits],
+        &[Timing, Net, Limits],
         &[&ALWAYS, &WITH_NET, &WITH_BUSY, &WITH_UNREACHABLE, &WITH_LIMITS],
     )
 }

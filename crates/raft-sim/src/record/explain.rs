@@ -89,87 +89,79 @@ impl fmt::Display for Text<'_> {
             RecordKind::Returned { operation } => write!(f, "{operation}"),
             RecordKind::Fault { label } => write!(f, "{label}"),
             RecordKind::Garbage { from, bytes } => write!(f, "<- {from} {} bytes that cannot be decoded", bytes.len()),
-            kind => write!(f, "{}", OfSnapshots(kind)),
+            kind => of_snapshots(f, kind),
         }
     }
 }
 
 /// What happens to snapshots, and to the log that they cover.
-struct OfSnapshots<'a>(&'a RecordKind);
-
-impl fmt::Display for OfSnapshots<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            RecordKind::SnapshotWished => write!(f, "is asked to take a snapshot"),
-            RecordKind::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
-            RecordKind::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
-            RecordKind::SnapshotNotWritten { last, outcome, .. } => {
-                let why = match outcome {
-                    WriteOutcome::Done => "it is written".to_owned(),
-                    WriteOutcome::NoSpace => "the disk is full".to_owned(),
-                    WriteOutcome::Damaged => "it is not what was sent".to_owned(),
-                    WriteOutcome::Unusable(error) => error.to_string(),
-                };
-                write!(f, "has no file of the snapshot of {last}: {why}")
-            }
-            RecordKind::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
-            RecordKind::SnapshotReceived { meta, .. } => write!(f, "has all of the {meta}, its file is durable"),
-            RecordKind::SnapshotRead { to, last, offset, bytes } => match bytes {
-                Some(bytes) => write!(f, "has read {bytes} bytes at {offset} of the snapshot of {last} for {to}"),
-                None => write!(f, "no longer has the snapshot of {last} for {to}"),
-            },
-            RecordKind::SnapshotSaid { to, message, verdict } => {
-                write!(f, "-> {to} {}{}", OfTransfer(message), Fate(*verdict))
-            }
-            RecordKind::SnapshotHeard { from, message } => write!(f, "<- {from} {}", OfTransfer(message)),
-            RecordKind::SnapshotDropped { last } => write!(f, "gives up what it has of the snapshot of {last}"),
-            RecordKind::SnapshotRefused { from, meta, error } => {
-                write!(f, "refuses the snapshot of {} of {from}: {error}", meta.last)
-            }
-            RecordKind::SnapshotChecked { last } => write!(f, "has the file of the snapshot of {last} checked"),
-            RecordKind::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
-            RecordKind::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
-            RecordKind::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
-            RecordKind::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
-            RecordKind::Compacted { before } => write!(f, "compacts its log before {before}, Raft §7"),
-            RecordKind::ReadAsked { read, first, last, max_bytes } => {
-                write!(f, "{read} read {first}..={last} up to {max_bytes} B")
-            }
-            RecordKind::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
-            RecordKind::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
-            kind => write!(f, "{}", OfHost(kind)),
+fn of_snapshots(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
+    match kind {
+        RecordKind::SnapshotWished => write!(f, "is asked to take a snapshot"),
+        RecordKind::SnapshotTaken { meta } => write!(f, "takes a {meta}"),
+        RecordKind::SnapshotGrown { last, end, .. } => write!(f, "has {end} bytes of the snapshot of {last}"),
+        RecordKind::SnapshotNotWritten { last, outcome, .. } => {
+            let why = match outcome {
+                WriteOutcome::Done => "it is written".to_owned(),
+                WriteOutcome::NoSpace => "the disk is full".to_owned(),
+                WriteOutcome::Damaged => "it is not what was sent".to_owned(),
+                WriteOutcome::Unusable(error) => error.to_string(),
+            };
+            write!(f, "has no file of the snapshot of {last}: {why}")
         }
+        RecordKind::SnapshotSaved { meta, .. } => write!(f, "has the file of the snapshot of {}", meta.last),
+        RecordKind::SnapshotReceived { meta, .. } => write!(f, "has all of the {meta}, its file is durable"),
+        RecordKind::SnapshotRead { to, last, offset, bytes } => match bytes {
+            Some(bytes) => write!(f, "has read {bytes} bytes at {offset} of the snapshot of {last} for {to}"),
+            None => write!(f, "no longer has the snapshot of {last} for {to}"),
+        },
+        RecordKind::SnapshotSaid { to, message, verdict } => {
+            write!(f, "-> {to} {}{}", OfTransfer(message), Fate(*verdict))
+        }
+        RecordKind::SnapshotHeard { from, message } => write!(f, "<- {from} {}", OfTransfer(message)),
+        RecordKind::SnapshotDropped { last } => write!(f, "gives up what it has of the snapshot of {last}"),
+        RecordKind::SnapshotRefused { from, meta, error } => {
+            write!(f, "refuses the snapshot of {} of {from}: {error}", meta.last)
+        }
+        RecordKind::SnapshotChecked { last } => write!(f, "has the file of the snapshot of {last} checked"),
+        RecordKind::SnapshotWanted { meta } => write!(f, "loads the snapshot of {}", meta.last),
+        RecordKind::SnapshotLoaded { meta } => write!(f, "has loaded the snapshot of {}", meta.last),
+        RecordKind::Restored { meta, .. } => write!(f, "is in the state after {}, Raft §7", meta.last),
+        RecordKind::SnapshotRemoved { last } => write!(f, "deletes the file of the snapshot of {last}"),
+        RecordKind::Compacted { before } => write!(f, "compacts its log before {before}, Raft §7"),
+        RecordKind::ReadAsked { read, first, last, max_bytes } => {
+            write!(f, "{read} read {first}..={last} up to {max_bytes} B")
+        }
+        RecordKind::LogRead { read, entries } if entries.is_empty() => write!(f, "{read} finds nothing any more"),
+        RecordKind::LogRead { read, entries } => write!(f, "{read} finds {entries}"),
+        kind => of_host(f, kind),
     }
 }
 
 /// What happens to a node's disk and inbox.
-struct OfHost<'a>(&'a RecordKind);
-
-impl fmt::Display for OfHost<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
-            RecordKind::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
-            RecordKind::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
-            RecordKind::ReserveKept { bytes } => write!(f, "preallocates {bytes} bytes on its disk"),
-            RecordKind::SpaceTold { is_low: true } => write!(f, "is notified that its disk reserve is gone"),
-            RecordKind::SpaceTold { is_low: false } => write!(f, "is notified that its disk reserve is there"),
-            RecordKind::SpaceAsked => write!(f, "asks for its disk to be tried for space"),
-            RecordKind::MessageDropped { from } => write!(f, "drops a message of {from}: its inbox is full"),
-            RecordKind::RequestRefused { id } => write!(f, "refuses request {}: its inbox is full", id.0),
-            RecordKind::UnreachableTold { peer } => write!(f, "is notified that {peer} is unreachable"),
-            RecordKind::PeerRegistered { peer, disk, found } => {
-                write!(f, "has looked up the disk of {peer}, {disk}: ")?;
-                match found {
-                    Some(PeerCheck::New) => write!(f, "new"),
-                    Some(PeerCheck::Known) => write!(f, "known"),
-                    Some(PeerCheck::Mismatch { known }) => write!(f, "mismatch, it was {known}"),
-                    Some(PeerCheck::Full) => write!(f, "too many are known"),
-                    None => write!(f, "no space to remember it"),
-                }
+fn of_host(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
+    match kind {
+        RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
+        RecordKind::DiskFault { fault, place } => write!(f, "disk: {} in {place}", fault.name()),
+        RecordKind::LimitsDrawn { priority, limits } => limits_drawn(f, *priority, limits),
+        RecordKind::ReserveKept { bytes } => write!(f, "preallocates {bytes} bytes on its disk"),
+        RecordKind::SpaceTold { is_low: true } => write!(f, "is notified that its disk reserve is gone"),
+        RecordKind::SpaceTold { is_low: false } => write!(f, "is notified that its disk reserve is there"),
+        RecordKind::SpaceAsked => write!(f, "asks for its disk to be tried for space"),
+        RecordKind::MessageDropped { from } => write!(f, "drops a message of {from}: its inbox is full"),
+        RecordKind::RequestRefused { id } => write!(f, "refuses request {}: its inbox is full", id.0),
+        RecordKind::UnreachableTold { peer } => write!(f, "is notified that {peer} is unreachable"),
+        RecordKind::PeerRegistered { peer, disk, found } => {
+            write!(f, "has looked up the disk of {peer}, {disk}: ")?;
+            match found {
+                Some(PeerCheck::New) => write!(f, "new"),
+                Some(PeerCheck::Known) => write!(f, "known"),
+                Some(PeerCheck::Mismatch { known }) => write!(f, "mismatch, it was {known}"),
+                Some(PeerCheck::Full) => write!(f, "too many are known"),
+                None => write!(f, "no space to remember it"),
             }
-            _ => Ok(()),
         }
+        _ => Ok(()),
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) struct Change {
     pub(crate) restored_from: LogIndex,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ghost {
     nodes: Vec<Node>,
     /// Every term in which a node campaigned or led.
@@ -87,11 +87,7 @@ impl Ghost {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             nodes: (1..=scenario.nodes).map(|id| Node::new(NodeId(id), &scenario.raft)).collect(),
-            terms: BTreeMap::new(),
-            highest_term: Term(0),
-            committed: Vec::new(),
-            decided: Vec::new(),
-            applied: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -250,14 +246,8 @@ impl Ghost {
         self.decided.extend(node.configurations.iter().filter(new).cloned());
         for slot in node.log.after(known).iter().take_while(|slot| slot.id.index <= commit) {
             let Slot { id: entry, chain, .. } = *slot;
-            self.committed.push(Committed {
-                id: entry,
-                chain,
-                in_term: term,
-                by: id,
-                record: record.number,
-                at: record.at,
-            });
+            let (in_term, by, at) = (term, id, record.at);
+            self.committed.push(Committed { id: entry, chain, in_term, by, record: record.number, at });
         }
     }
 
@@ -288,9 +278,7 @@ impl Ghost {
     }
 
     fn apply(&mut self, id: NodeId, entries: &Entries, record: &Record, change: &mut Change) {
-        let Some(node) = self.nodes.get_mut(place_of(id)) else {
-            return;
-        };
+        let Some(node) = self.nodes.get_mut(place_of(id)) else { return };
         for entry in entries.iter() {
             if entry.id.index != node.applied.next() {
                 change.applied_gap = change.applied_gap.or(Some((entry.id, node.applied.next())));

@@ -8,8 +8,7 @@ use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What must be known to tell.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Limits {
     /// The longest election timeout of each node: one of the highest priority campaigns after that at the latest.
     timeouts: BTreeMap<NodeId, Duration>,
@@ -25,12 +24,7 @@ impl Limits {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let raft = &scenario.raft;
         let timeout = |id| raft.election_timeout_of.get(&id).unwrap_or(&raft.election_timeout).end;
-        Self {
-            timeouts: (1..=scenario.nodes).map(NodeId).map(|id| (id, timeout(id))).collect(),
-            waits_since: BTreeMap::new(),
-            applied: BTreeMap::new(),
-            blocked: BTreeSet::new(),
-        }
+        Self { timeouts: (1..=scenario.nodes).map(NodeId).map(|id| (id, timeout(id))).collect(), ..Self::default() }
     }
 
     /// The mark that this record reaches.
