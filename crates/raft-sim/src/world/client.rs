@@ -28,31 +28,15 @@ const MAX_HOPS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientOutput {
     /// Carry a request to a node.
-    Send {
-        slot: usize,
-        id: RequestId,
-        node: NodeId,
-        request: Request,
-    },
+    Send { slot: usize, id: RequestId, node: NodeId, request: Request },
     /// Call [`Clients::wake`] then, with this generation. A later one of the same slot replaces it.
-    Wake {
-        slot: usize,
-        at: SimTime,
-        generation: u64,
-    },
+    Wake { slot: usize, at: SimTime, generation: u64 },
     /// An operation began; its query, if it is one and no history is kept.
-    Invoked {
-        slot: usize,
-        client: u64,
-        label: String,
-        query: Option<Bytes>,
-    },
+    Invoked { slot: usize, client: u64, label: String, query: Option<Bytes> },
+    /// An operation ended.
     Returned(Operation),
     /// An operation ended where no history is kept.
-    Ended {
-        client: u64,
-        label: String,
-    },
+    Ended { client: u64, label: String },
 }
 
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! A node's folder on the simulated disk: wherever a start is cut short, and whatever a kill or a power loss leaves, the
 //! next start goes on; it never sees damage, and never starts without what an earlier one was told is there.
 
-use crate::dying::every_outcome;
+use crate::dying::{every_loss, without_unsynced};
 use raft_core::{NodeId, Write};
 use raft_sim::world::disk::{PowerLoss, SimDisk};
 use raft_store::conformance::{Dying, OPTIONS, as_format_1, entries, fold, vote};
@@ -43,9 +43,7 @@ fn check(disk: SimDisk, writes: &[Write], Told { synced, starts, id }: Told) {
     assert!((synced.max(1)..=writes.len()).contains(&records), "{records} records, {synced} synced");
     let restored = &recovery.restored;
     assert_eq!((restored.hard_state, restored.tail.clone()), fold(&writes[..records]));
-    let mut lost = store.disk().clone();
-    lost.crash_power(PowerLoss::KeepNothing);
-    let again = open_node(lost, NODE, DiskId([3; 16]), founding, OPTIONS);
+    let again = open_node(without_unsynced(store.disk().clone()), NODE, DiskId([3; 16]), founding, OPTIONS);
     let again = again.expect("a power loss takes nothing of what it was told");
     assert_eq!((again.recovery.records, again.incarnation), (recovery.records, incarnation + 1));
     assert_eq!(again.disk_id, disk_id);
@@ -65,11 +63,7 @@ fn cut_short(disk: &SimDisk, founding: Option<&Write>) -> Vec<SimDisk> {
 /// Checks every outcome of a kill and of a power loss now; returns how many there were.
 fn every_end(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
     check(disk.clone(), writes, told);
-    1 + every_outcome(|choose| {
-        let mut disk = disk.clone();
-        disk.crash_power(PowerLoss::Choose(choose));
-        check(disk, writes, told);
-    })
+    1 + every_loss(disk, |disk, _| check(disk, writes, told))
 }
 
 #[test]

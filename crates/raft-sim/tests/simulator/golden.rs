@@ -37,16 +37,8 @@ fn explained(name: &str, lines: usize) -> String {
 }
 
 #[test]
-fn a_first_election_as_text() {
-    insta::assert_snapshot!("first-election", explained("first-election", 80));
-}
-
-#[test]
-fn a_vote_that_survives_a_restart_as_text() {
-    insta::assert_snapshot!("vote-survives-restart", explained("vote-survives-restart", 60));
-}
-
-#[test]
-fn the_repair_of_figure_7_as_text() {
-    insta::assert_snapshot!("log-repair-figure-7", explained("log-repair-figure-7", 120));
+fn an_election_a_vote_that_survives_a_restart_and_the_repair_of_figure_7_as_text() {
+    for (name, lines) in [("first-election", 80), ("vote-survives-restart", 60), ("log-repair-figure-7", 120)] {
+        insta::assert_snapshot!(name, explained(name, lines));
+    }
 }

@@ -1,7 +1,7 @@
 //! The store on the simulated disk: whatever a kill or a power loss leaves, recovery returns the fold of a prefix of
 //! the writes that contains every synced one, makes it durable, and never takes a torn tail for corruption.
 
-use crate::dying::every_outcome;
+use crate::dying::{every_loss, without_unsynced};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use raft_core::{LogIndex, Write};
@@ -29,15 +29,11 @@ fn check(disk: SimDisk, writes: &[Write], synced: usize) -> Recovery {
     let (mut store, recovery) = open(disk);
     let records = kept(&recovery, writes, synced);
     assert_eq!(store.disk().durable_through(), store.disk().operations(), "recovery syncs what it returns");
-    let mut lost = store.disk().clone();
-    lost.crash_power(PowerLoss::KeepNothing);
-    let (_, again) = open(lost);
+    let (_, again) = open(without_unsynced(store.disk().clone()));
     assert_eq!((again.records, again.torn_tail), (recovery.records, None), "a second power loss takes nothing");
     let more = [vote(9, 9)];
     store.write(&more).and_then(|()| store.sync()).expect("a disk that works");
-    let mut disk = store.into_disk();
-    disk.crash_power(PowerLoss::KeepNothing);
-    let (_, later) = open(disk);
+    let (_, later) = open(without_unsynced(store.into_disk()));
     kept(&later, &[&writes[..records], &more].concat(), records + 1);
     assert_eq!(later.torn_tail, None, "nothing of the tail has come back");
     recovery
@@ -64,9 +60,7 @@ fn every_power_loss_over_unsynced_groups_leaves_a_prefix() {
         }
         let disk = store.into_disk();
         let (mut torn, mut holes) = (0, 0);
-        let outcomes = every_outcome(|choose| {
-            let mut disk = disk.clone();
-            let report = disk.crash_power(PowerLoss::Choose(choose));
+        let outcomes = every_loss(&disk, |disk, report| {
             let recovery = check(disk, &writes, synced);
             torn += u64::from(recovery.torn_tail.is_some());
             // Not everything lost, yet nothing recovered: a later group lay behind a hole.
@@ -116,9 +110,7 @@ fn every_power_loss_between_any_two_disk_calls_leaves_a_prefix() {
     for calls in 0..32 {
         let (disk, synced) = run_and_die(&writes, calls);
         check(disk.clone(), &writes, synced);
-        every_outcome(|choose| {
-            let mut disk = disk.clone();
-            disk.crash_power(PowerLoss::Choose(choose));
+        every_loss(&disk, |disk, _| {
             let recovery = check(disk, &writes, synced);
             unfinished += u64::from(recovery.torn_tail.is_some_and(|tail| tail.offset == 0));
         });
@@ -144,9 +136,7 @@ fn every_power_loss_during_recovery_leaves_the_same() {
             for recovery_calls in 0..8 {
                 let dying = Dying { disk: crashed.clone(), calls_left: recovery_calls };
                 let Err(error) = Store::open(dying, OPTIONS) else { break };
-                every_outcome(|choose| {
-                    let mut disk = error.disk.disk.clone();
-                    disk.crash_power(PowerLoss::Choose(choose));
+                every_loss(&error.disk.disk, |disk, _| {
                     assert_eq!(check(disk, &writes, synced).records, expected);
                     crashes += 1;
                 });
@@ -164,9 +154,7 @@ fn kill_then_restart_then_power_loss_takes_nothing_the_restarted_node_knew() {
     disk.crash_kill();
     let (restarted, recovery) = open(disk);
     assert_eq!(recovery.records, 2, "a kill takes nothing");
-    let mut disk = restarted.into_disk();
-    disk.crash_power(PowerLoss::KeepNothing);
-    assert_eq!(open(disk).1, recovery);
+    assert_eq!(open(without_unsynced(restarted.into_disk())).1, recovery);
 }
 
 /// One step of a random life.
@@ -202,9 +190,7 @@ fn a_cut_whose_sync_failed_is_made_again() {
     assert_eq!((recovery.records, recovery.torn_tail), (1, None), "the cut is seen");
     assert_eq!(store.disk().durable_through(), store.disk().operations(), "and durable");
     store.write(&next).and_then(|()| store.sync()).expect("a disk that works");
-    let mut disk = store.into_disk();
-    disk.crash_power(PowerLoss::KeepNothing);
-    let (_, recovery) = open(disk);
+    let (_, recovery) = open(without_unsynced(store.into_disk()));
     assert_eq!(recovery.records, 2, "nothing of the tail has come back");
     assert_eq!(recovery.restored.hard_state, fold(&[kept, next].concat()).0);
 }
@@ -280,11 +266,7 @@ fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
     let mut killed = disk.clone();
     killed.crash_kill();
     check(killed);
-    every_outcome(|choose| {
-        let mut disk = disk.clone();
-        disk.crash_power(PowerLoss::Choose(choose));
-        check(disk);
-    });
+    every_loss(&disk, |disk, _| check(disk));
 }
 
 #[test]
@@ -312,11 +294,8 @@ fn what_a_start_recovers_is_durable_even_if_an_earlier_sync_failed() {
         disk.inject_error(InjectedError::FailedSync, after, 0);
         disk
     };
-    let lose_power = |mut disk: SimDisk| {
-        disk.crash_power(PowerLoss::KeepNothing);
-        disk
-    };
-    let failures = [OPTIONS, RESERVING].map(|options| conformance::every_failed_sync(options, failing, lose_power));
+    let failures =
+        [OPTIONS, RESERVING].map(|options| conformance::every_failed_sync(options, failing, without_unsynced));
     assert!(failures[0] >= 18 && failures[1] > failures[0], "{failures:?} failed syncs are too few");
 }
 

@@ -54,6 +54,11 @@ impl Bench {
         self.clients.reply(0, id, reply, self.now, &mut self.choices, &mut self.out);
     }
 
+    /// An answer to the newest request.
+    fn answer(&mut self, reply: &Reply) {
+        self.reply(self.last().0, reply);
+    }
+
     fn sent(&self) -> Vec<(RequestId, NodeId, Request)> {
         let sent = self.out.iter().filter_map(|output| match output {
             ClientOutput::Send { id, node, request, .. } => Some((*id, *node, request.clone())),
@@ -137,8 +142,7 @@ fn what_is_given_up_in_doubt_is_unknown_and_ends_the_client() {
 fn what_surely_had_no_effect_failed() {
     let mut bench = Bench::open(PUTS);
     for _ in 0..3 {
-        let (id, ..) = bench.last();
-        bench.reply(id, &rejected(None));
+        bench.answer(&rejected(None));
         bench.wake();
     }
     assert_eq!(bench.ended(), [(1, Status::Fail)]);
@@ -152,11 +156,9 @@ fn what_surely_had_no_effect_failed() {
 #[test]
 fn one_doubtful_attempt_is_enough_for_unknown() {
     let mut bench = Bench::open(PUTS);
-    let (id, ..) = bench.last();
-    bench.reply(id, &Reply::Unknown);
+    bench.answer(&Reply::Unknown);
     bench.wake();
-    let (id, ..) = bench.last();
-    bench.reply(id, &Reply::Lost);
+    bench.answer(&Reply::Lost);
     (0..4).for_each(|_| {
         if bench.ended().is_empty() {
             bench.wake()
@@ -179,8 +181,7 @@ fn reads_are_asked_for_as_the_model_says() {
     let modes = |reads| {
         let mut bench = Bench::reading(GETS, reads).opened();
         for _ in 0..40 {
-            let (id, ..) = bench.last();
-            bench.reply(id, &Reply::Answer { applied: LogIndex(1), response: got.clone() });
+            bench.answer(&Reply::Answer { applied: LogIndex(1), response: got.clone() });
             bench.wake();
         }
         assert!(bench.ended().len() == 40 && bench.ended().iter().all(|(_, status)| *status == Status::Ok));
@@ -203,15 +204,13 @@ fn reads_are_asked_for_as_the_model_says() {
 #[test]
 fn an_expired_session_ends_an_operation_as_what_came_before_says() {
     let mut bench = Bench::open(PUTS);
-    let (id, ..) = bench.last();
-    bench.reply(id, &Reply::SessionExpired);
+    bench.answer(&Reply::SessionExpired);
     assert_eq!(bench.ended(), [(1, Status::Fail)]);
     bench.wake();
     assert_eq!(bench.last().2, Request::OpenSession);
     let mut bench = Bench::open(PUTS);
     bench.wake();
-    let (id, ..) = bench.last();
-    bench.reply(id, &Reply::SessionExpired);
+    bench.answer(&Reply::SessionExpired);
     assert_eq!(bench.ended(), [(1, Status::Unknown)], "the first attempt may have been applied");
 }
 
@@ -258,8 +257,7 @@ fn what_is_open_at_the_end_never_returned() {
 #[test]
 fn an_answer_that_cannot_be_read_proves_nothing() {
     let mut bench = Bench::open(PUTS);
-    let (id, ..) = bench.last();
-    bench.reply(id, &Reply::Applied { entry: EntryId::new(9, 1), response: Bytes::from_static(b"\xff") });
+    bench.answer(&Reply::Applied { entry: EntryId::new(9, 1), response: Bytes::from_static(b"\xff") });
     assert_eq!(bench.ended(), [(1, Status::Unknown)]);
 }
 
@@ -268,8 +266,7 @@ fn who_wants_several_keys_keeps_no_history_and_says_what_it_asks() {
     let mut bench = Bench::new([0, 1, 0, 0]);
     bench.clients.model.mix = Mix { range: 1, ..Mix::default() };
     bench.wake();
-    let (id, _, _) = bench.last();
-    bench.reply(id, &Reply::SessionOpened { session: SessionId(7) });
+    bench.answer(&Reply::SessionOpened { session: SessionId(7) });
     let (id, _, request) = bench.last();
     let asked = bench.out.iter().find_map(|output| match output {
         ClientOutput::Invoked { query, .. } => query.clone(),
