@@ -7,6 +7,7 @@ mod durability;
 mod elections;
 mod figure_2;
 mod figure_3;
+mod inputs;
 mod leadership_transfer;
 mod leases;
 mod limits;

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::{N2, Replica, appends_to, matched, news};
-use crate::cluster::schedule::membership_step;
+use crate::inputs::membership_step;
 use raft_core::{
     Action, Configuration, EntryId, Input, InvalidChange, LogIndex, MembershipChange, MembershipStep, NodeId, Payload,
     RejectReason, RequestId, RoleKind,

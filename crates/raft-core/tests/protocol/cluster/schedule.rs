@@ -2,10 +2,11 @@
 //! `PROPTEST_CASES` sets the number of cases, another `PROPTEST_RNG_SEED` gives other cases.
 
 use super::Cluster;
+use crate::inputs::membership_step;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunner};
-use raft_core::{Config, Input, Instant, MembershipStep, NodeId, Raft, ReadMode, RoleKind, SnapshotOutcome};
+use raft_core::{Config, Input, Instant, NodeId, Raft, ReadMode, RoleKind, SnapshotOutcome};
 use std::time::Duration;
 
 /// One step of a schedule. Numbers choose among the current possibilities, so that every schedule is legal, also when it is
@@ -51,17 +52,6 @@ pub(crate) enum Happening {
     // Any snapshot that was ever sent arrives again.
     LateParcel { nth: u8 },
     AnswerRead { node: u8, nth: u8 },
-}
-
-/// A step of a change of the configuration.
-pub(crate) fn membership_step(kind: u8, id: NodeId) -> MembershipStep {
-    match kind % 5 {
-        0 => MembershipStep::AddLearner { id, context: "c".into() },
-        1 => MembershipStep::Promote { id },
-        2 => MembershipStep::Demote { id },
-        3 => MembershipStep::Remove { id },
-        _ => MembershipStep::SetContext { id, context: "d".into() },
-    }
 }
 
 pub(crate) fn happening() -> impl Strategy<Value = Happening> {
