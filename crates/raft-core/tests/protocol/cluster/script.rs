@@ -1,4 +1,4 @@
-//! The language of the traces: one command a line, run on a cluster; the answer is everything that happened, in the
+//! The language of the traces: commands between line ends or `;`, run on a cluster; the answer is everything that happened, in the
 //! words of `Display`.
 //!
 //! ```text
@@ -44,7 +44,7 @@ pub(crate) fn describe(input: &Input) -> String {
 /// Runs a script and returns its trace.
 pub(crate) fn run(cluster: &mut Cluster, script: &str) -> String {
     let mut trace = String::new();
-    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in script.split(['\n', ';']).map(str::trim).filter(|line| !line.is_empty()) {
         cluster.trace.clear();
         let (is_quiet, command) = line.strip_prefix("quiet ").map_or((false, line), |command| (true, command));
         obey(cluster, command);
