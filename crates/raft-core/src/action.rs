@@ -4,6 +4,8 @@
 //! Order matters only within a lane: disk (`Persist`, `Compact`), state machine (`Restore`, `Apply`), answers and
 //! announcements. A `Send` may be reordered, and a `ReadLog` may run before earlier disk actions.
 
+#![allow(missing_docs)]
+
 use crate::canonical::canonical;
 use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
@@ -17,7 +19,6 @@ use alloc::vec;
 use core::fmt;
 
 /// What the core asks of its host, and what it reports.
-#[allow(missing_docs)]
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
@@ -26,28 +27,16 @@ pub enum Action {
     /// Make this durable as one atomic record, then report `Persisted`. At most one per call, in order of id.
     Persist(Write),
     /// Apply these committed, durable entries in order, then report `Applied`. An entry with the index and term of an
-    /// `Appended` completes that request.
-    Apply {
-        /// Consecutive entries; no-ops and configurations among them.
-        entries: Entries,
-    },
+    /// `Appended` completes that request. They are consecutive, no-ops and configurations among them.
+    Apply { entries: Entries },
     /// Restore the state machine from this snapshot, whose file is here, then report `Applied` of its last index. Requests
     /// appended up to there and not applied have an unknown outcome.
     Restore { meta: SnapshotMeta },
     /// Entries before this index are no longer needed: a durable snapshot covers them. May be done later, in part, or never.
-    Compact {
-        /// The first index that is needed.
-        before: LogIndex,
-    },
-    /// Read these durable entries back, then report `LogRead` with at least one, and with more only up to `max_bytes`
-    /// ([`Entry::size`]).
-    ReadLog {
-        /// Repeated in the answer.
-        read: ReadId,
-        first: LogIndex,
-        last: LogIndex,
-        max_bytes: u64,
-    },
+    Compact { before: LogIndex },
+    /// Read these durable entries back, then report `LogRead` of the same id with at least one, and with more only up to
+    /// `max_bytes` ([`Entry::size`]).
+    ReadLog { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
     /// Send this snapshot's file to a peer, whose host passes it to its core as `SnapshotReceived` with this term. May fail or
     /// be dropped; report its progress as `SnapshotSent`.
     SendSnapshot { to: NodeId, term: Term, meta: SnapshotMeta },
@@ -56,12 +45,8 @@ pub enum Action {
     Appended { id: RequestId, entry: EntryId },
     /// The request surely had no effect.
     Rejected { id: RequestId, reason: RejectReason },
-    /// The read may be served once everything up to `index` is applied.
-    ReadReady {
-        id: RequestId,
-        /// The read index (Thesis §6.4).
-        index: LogIndex,
-    },
+    /// The read may be served once everything up to `index`, its read index (Thesis §6.4), is applied.
+    ReadReady { id: RequestId, index: LogIndex },
     /// The read cannot be served here.
     ReadFailed { id: RequestId, reason: RejectReason },
     /// This node no longer leads `term`: what it appended and has not applied has an unknown outcome.
@@ -73,13 +58,8 @@ pub enum Action {
     TransferDone { id: RequestId, to: NodeId },
     /// Leadership was not transferred to the target.
     TransferFailed { id: RequestId, reason: TransferFailure },
-    /// The configuration in force has changed or is now committed.
-    ConfigurationChanged {
-        configuration: Configuration,
-        at: EntryId,
-        /// Whether that entry is committed. Until it is, the change can be rolled back.
-        committed: bool,
-    },
+    /// The configuration in force has changed, or its entry is now committed. Until that is, the change can be rolled back.
+    ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
     /// The replica found a contradiction that Raft proves impossible and has stopped for good. Its last report.
     Stopped { reason: StopReason },
     /// For logs and traces; may be ignored. Only with [`Config::observe`](crate::Config).
@@ -129,7 +109,6 @@ impl Write {
 }
 
 /// Why a request was refused.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RejectReason {
@@ -220,12 +199,6 @@ impl fmt::Display for Write {
     }
 }
 
-impl fmt::Debug for Write {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -253,12 +226,6 @@ impl fmt::Display for Action {
             Self::Stopped { reason } => write!(f, "stopped: {reason}"),
             Self::Observe(event) => write!(f, "{event}"),
         }
-    }
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

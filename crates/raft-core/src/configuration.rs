@@ -115,12 +115,6 @@ impl fmt::Display for Configuration {
     }
 }
 
-impl fmt::Debug for Configuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 canonical!(Configuration { voters, outgoing, leaving, members });
 
 #[cfg(test)]

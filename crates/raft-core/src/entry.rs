@@ -53,12 +53,6 @@ impl fmt::Display for Entry {
     }
 }
 
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// A run of consecutive entries: a range of one shared allocation. Cloning and slicing copy no entry: the log, the write,
 /// the message to each peer and the entries to apply share memory.
 #[derive(Clone)]

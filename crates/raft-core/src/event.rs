@@ -40,11 +40,8 @@ pub enum Event {
     /// A leader's write has been in flight for longer than `max_write_stall`: it transfers leadership or steps down.
     WriteStalled { write: WriteId },
     /// An `Apply` that was emitted an election timeout ago is not reported `Applied`: the state machine is slow, or the host
-    /// forgets to report. Once for each `Apply`.
-    ApplyOverdue {
-        /// The last index of that `Apply`.
-        index: LogIndex,
-    },
+    /// forgets to report. Once for each `Apply`, with its last index.
+    ApplyOverdue { index: LogIndex },
     /// A peer's stickiness is shorter than this leader's: it does not count for leases. Once for each change.
     StickinessTooShort { peer: NodeId, stickiness: Duration },
 }

@@ -115,6 +115,7 @@ mod broken;
 mod canonical;
 mod config;
 mod configuration;
+mod debug;
 mod digest;
 mod election;
 mod election_clock;

@@ -25,13 +25,10 @@ pub struct MembershipChange {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MembershipStep {
-    /// A node that is no member becomes a learner: it gets the log and counts for nothing (Thesis §4.2.1).
-    AddLearner {
-        /// Never the id of a node whose disk is gone: such a machine comes back under a new id.
-        id: NodeId,
-        /// Data of the host (addresses), opaque to the core.
-        context: Bytes,
-    },
+    /// A node that is no member becomes a learner: it gets the log and counts for nothing (Thesis §4.2.1). Never the id of a
+    /// node whose disk is gone: such a machine comes back under a new id. `context` is data of the host (addresses), opaque
+    /// to the core.
+    AddLearner { id: NodeId, context: Bytes },
     /// A learner becomes a voter, if it has caught up.
     Promote { id: NodeId },
     /// A voter becomes a learner.

@@ -3,6 +3,8 @@
 //! The types differ on purpose: bytes from a peer can only become [`Input::Receive`], so no peer can forge a timer, a disk
 //! completion or a proposal.
 
+#![allow(missing_docs)]
+
 use crate::entry::Entries;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
 use crate::membership::MembershipChange;
@@ -13,7 +15,6 @@ use core::fmt;
 use core::time::Duration;
 
 /// An input with the time of the call.
-#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The host's clock, sampled *after* the input was taken from its queue. An earlier time than before counts as the
@@ -24,7 +25,6 @@ pub struct Message {
 
 /// What a host reports to the core or requests of it. The `id` of a request is chosen by the host and repeated in the
 /// answer.
-#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
@@ -62,15 +62,10 @@ pub enum Input {
     /// of that index. It takes effect by the `Persist` of this call that names it. Delete a file that is not named there: it
     /// is obsolete.
     SnapshotTaken { index: LogIndex },
-    /// A peer's snapshot has arrived whole and is in a durable file. It takes effect by the `Persist` of this call that names
+    /// A peer's snapshot, sent in `term`, has arrived whole and is in a durable file. It takes effect by the `Persist` of this call that names
     /// it. Delete a file that is not named there, unless an earlier write names it: the same snapshot may arrive twice. Any
     /// content of `meta` is safe.
-    SnapshotReceived {
-        from: NodeId,
-        /// The term in which it was sent.
-        term: Term,
-        meta: SnapshotMeta,
-    },
+    SnapshotReceived { from: NodeId, term: Term, meta: SnapshotMeta },
     /// The progress of a `SendSnapshot`. Without a report for [`Config::snapshot_timeout`](crate::Config) it counts as
     /// `Failed`.
     SnapshotSent { to: NodeId, outcome: SnapshotOutcome },
@@ -129,18 +124,15 @@ pub struct PreVote {
     pub term: Term,
     /// The sender's round, repeated in the answer.
     pub round: Round,
-    /// The sender's last entry.
     pub last: EntryId,
 }
 
 /// Result of a pre-vote.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreVoteResponse {
     /// The answerer's own term.
     pub term: Term,
-    /// The round of the request.
     pub round: Round,
     pub vote: Vote,
 }
@@ -149,26 +141,21 @@ pub struct PreVoteResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestVote {
-    /// The candidate's term.
     pub term: Term,
-    /// The candidate's last entry.
     pub last: EntryId,
     /// The leader asked for this election by `TimeoutNow`: the request passes stickiness (Thesis §4.2.3).
     pub transfer: bool,
 }
 
 /// Result of a vote request (Raft Figure 2).
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestVoteResponse {
-    /// The answerer's term.
     pub term: Term,
     pub vote: Vote,
 }
 
 /// A vote, or why there is none.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Vote {
@@ -177,7 +164,6 @@ pub enum Vote {
 }
 
 /// Why a vote is refused.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VoteRefusal {
@@ -187,35 +173,28 @@ pub enum VoteRefusal {
     LeaderAlive,
     /// The answerer voted for another candidate in this term (Raft §5.2).
     AlreadyVoted { candidate: NodeId },
-    /// The candidate's log is behind the answerer's (Raft §5.4.1).
-    LogBehind {
-        /// The answerer's last entry.
-        last: EntryId,
-    },
+    /// The candidate's log is behind the answerer's, which ends at `last` (Raft §5.4.1).
+    LogBehind { last: EntryId },
 }
 
 /// Arguments of an append (Raft Figure 2). The leader is the sender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntries {
-    /// The leader's term.
     pub term: Term,
     /// The number of this append in the leader's term, over all peers.
     pub seq: Seq,
     /// The entry just before the new ones.
     pub prev: EntryId,
-    /// The leader's commit index.
     pub leader_commit: LogIndex,
     /// The entries to store; none in a heartbeat.
     pub entries: Entries,
 }
 
 /// Result of an append (Raft Figure 2).
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntriesResponse {
-    /// The answerer's term.
     pub term: Term,
     /// In a success the newest `seq` the answerer has seen in this term, in a refusal the refused one.
     pub seq: Seq,
@@ -230,33 +209,23 @@ pub struct AppendEntriesResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeoutNow {
-    /// The leader's term.
     pub term: Term,
-    /// The leader's last entry.
     pub last: EntryId,
 }
 
 /// The outcome of an append.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AppendOutcome {
     /// The answerer's log is durable and equal to the leader's up to `index`.
-    Matched {
-        /// The answerer's match index.
-        index: LogIndex,
-    },
+    Matched { index: LogIndex },
     /// The answerer knows a newer term (Raft §5.1).
     StaleTerm,
     /// The answerer already follows another leader in this term, which Raft proves impossible.
     AnotherLeader,
-    /// The answerer holds no entry like `prev` (Raft §5.3).
-    Mismatch {
-        /// The refused `prev`.
-        prev: EntryId,
-        /// The answerer's last entry that could still match: index at most `prev.index`, term at most `prev.term`.
-        hint: EntryId,
-    },
+    /// The answerer holds no entry like `prev` (Raft §5.3). `hint` is its last entry that could still match: index at most
+    /// `prev.index`, term at most `prev.term`.
+    Mismatch { prev: EntryId, hint: EntryId },
 }
 
 impl Rpc {
@@ -341,11 +310,5 @@ impl fmt::Display for Rpc {
             }
             Self::TimeoutNow(rpc) => write!(f, "timeout now term {term} last {}", rpc.last),
         }
-    }
-}
-
-impl fmt::Debug for Rpc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

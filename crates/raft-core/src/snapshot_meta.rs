@@ -63,12 +63,6 @@ impl fmt::Display for SnapshotMeta {
     }
 }
 
-impl fmt::Debug for SnapshotMeta {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 canonical!(SnapshotMeta { last, configuration, configured_at });
 canonical!(SnapshotRecord { meta, log });
 canonical!(hash of InstallMode);

@@ -1,5 +1,7 @@
 //! The status of a node.
 
+#![allow(missing_docs)]
+
 use crate::canonical::canonical;
 use crate::id::{EntryId, LogIndex, NodeId, Term};
 use alloc::collections::BTreeMap;
@@ -34,7 +36,6 @@ impl fmt::Display for RoleKind {
 }
 
 /// The state of a node in numbers.
-#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub id: NodeId,
@@ -42,9 +43,7 @@ pub struct Status {
     pub role: RoleKind,
     pub voted_for: Option<NodeId>,
     pub leader: Option<NodeId>,
-    /// The first index in its log.
     pub first: LogIndex,
-    /// Its last entry.
     pub last: EntryId,
     /// The last entry that its newest snapshot covers.
     pub snapshot: Option<EntryId>,
@@ -77,9 +76,7 @@ pub struct Status {
 pub struct PeerStatus {
     /// The highest index known to be durable there.
     pub match_index: LogIndex,
-    /// The next index to send.
     pub next_index: LogIndex,
-    /// How the leader sends to it.
     pub state: PeerState,
     /// Appends with entries that are not acknowledged.
     pub inflight_messages: usize,
@@ -104,17 +101,13 @@ pub enum PeerState {
 }
 
 /// The contradiction that stopped a replica.
-#[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum StopReason {
     /// The leader of the current term sent another entry for a place that is committed here (impossible by Raft §5.4.3).
     CommittedConflict { ours: EntryId, theirs: EntryId },
-    /// The host no longer has entries that are neither applied nor covered by a snapshot.
-    EntriesMissing {
-        /// The first of them.
-        first: LogIndex,
-    },
+    /// The host no longer has entries from `first` on that are neither applied nor covered by a snapshot.
+    EntriesMissing { first: LogIndex },
 }
 
 impl fmt::Display for StopReason {
