@@ -96,7 +96,6 @@ impl ApplyPipeline {
         Some(last)
     }
 
-    /// Asserts the invariants.
     pub(crate) fn check(&self, commit: LogIndex) {
         let Self { applied, submitted, applying_bytes: bytes, .. } = *self;
         assert!(applied <= submitted, "applied {applied} is above submitted {submitted}");

@@ -20,7 +20,6 @@ pub(crate) struct ElectionClock {
     /// The election timeout drawn last.
     timeout: Duration,
     jitter: Jitter,
-    /// The last round of pre-votes.
     pub(crate) round: Round,
 }
 
@@ -43,13 +42,11 @@ impl ElectionClock {
         now.after(self.timeout).after(config.priority_delay())
     }
 
-    /// The next round of pre-votes.
     pub(crate) fn next_round(&mut self) -> Round {
         self.round = self.round.next();
         self.round
     }
 
-    /// Asserts the invariants.
     pub(crate) fn check(&self, config: &Config, now: Instant) {
         let Self { contact, timeout, .. } = *self;
         let range = &config.election_timeout;

@@ -27,9 +27,7 @@ use bytes::Bytes;
 pub(crate) struct Leader {
     /// Its first entry, the no-op. Once that is committed, so is everything before it (Raft §8).
     pub(crate) term_start: LogIndex,
-    /// When it won.
     pub(crate) won: Instant,
-    /// When the next heartbeats leave.
     pub(crate) next_heartbeat: Instant,
     /// The newest append sent in this term, over all peers.
     pub(crate) seq: Seq,

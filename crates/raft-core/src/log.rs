@@ -332,6 +332,21 @@ mod tests {
         Entry { id: EntryId::new(index, term), payload: Payload::Command(Bytes::from_static(&[7; 76])) }
     }
 
+    /// An entry with the only configuration of these tests.
+    fn carry(index: u64, term: u64) -> Entry {
+        let payload = Payload::Configuration(Configuration::of_voters([NodeId(1)]));
+        Entry { id: EntryId::new(index, term), payload }
+    }
+
+    /// Six entries of 100 bytes, in memory as three runs.
+    fn three_runs() -> Log {
+        let mut log = Log::default();
+        for run in [&[1, 2][..], &[3], &[4, 5, 6]] {
+            log.append(run.iter().map(|&index| entry(index, 1)).collect());
+        }
+        log
+    }
+
     fn log_of(terms: &[u64]) -> Log {
         let mut log = Log::default();
         for (place, &term) in terms.iter().enumerate() {
@@ -376,11 +391,9 @@ mod tests {
     #[test]
     fn truncation_forgets_entries_terms_and_configurations() {
         let mut log = log_of(&[1, 1]);
-        let configuration = Configuration::of_voters([NodeId(1)]);
-        let payload = Payload::Configuration(configuration.clone());
-        log.push(Entry { id: EntryId::new(3, 2), payload });
+        log.push(carry(3, 2));
         log.push(entry(4, 2));
-        assert_eq!(log.configuration(), Some((EntryId::new(3, 2), &configuration)));
+        assert_eq!(log.configuration(), Some((EntryId::new(3, 2), &Configuration::of_voters([NodeId(1)]))));
         let mut shorter = log.clone();
         shorter.truncate_from(LogIndex(4));
         assert_eq!((shorter.last(), shorter.configuration().is_some()), (EntryId::new(3, 2), true));
@@ -396,11 +409,7 @@ mod tests {
 
     #[test]
     fn slices_keep_to_the_bytes_but_always_hold_one_entry() {
-        let mut log = Log::default();
-        for run in [&[1, 2][..], &[3], &[4, 5, 6]] {
-            log.append(run.iter().map(|&index| entry(index, 1)).collect());
-        }
-        // Every entry counts 100 bytes.
+        let log = three_runs();
         let table = [
             (1, 6, 1_000, "[1@1..6@1]"),
             (1, 6, 300, "[1@1..3@1]"),
@@ -415,9 +424,6 @@ mod tests {
             let entries = log.entries(LogIndex(first), LogIndex(last), max_bytes).expect("they are in memory");
             assert_eq!(format!("{entries}"), expected, "{first}..={last} in {max_bytes}");
         }
-        assert_eq!(log.cached_bytes(), 600);
-        log.evict(350, LogIndex(6));
-        assert_eq!((log.cached_bytes(), log.cached_from()), (300, LogIndex(4)), "run by run");
     }
 
     #[test]
@@ -431,11 +437,8 @@ mod tests {
 
     #[test]
     fn configurations_between_are_those_a_commit_passes() {
-        let configuration = Configuration::of_voters([NodeId(1)]);
-        let carry =
-            |index| Entry { id: EntryId::new(index, 1), payload: Payload::Configuration(configuration.clone()) };
         let mut log = Log::default();
-        log.append(vec![carry(1), entry(2, 1), carry(3)].into());
+        log.append(vec![carry(1, 1), entry(2, 1), carry(3, 1)].into());
         let between = |after, up_to| {
             log.configurations_between(LogIndex(after), LogIndex(up_to)).map(|(id, _)| id.index.0).collect::<Vec<_>>()
         };
@@ -447,11 +450,6 @@ mod tests {
     #[test]
     fn compaction_forgets_entries_and_terms_and_keeps_what_is_in_force() {
         let mut log = Log::default();
-        let configuration = Configuration::of_voters([NodeId(1)]);
-        let carry = |index, term| Entry {
-            id: EntryId::new(index, term),
-            payload: Payload::Configuration(configuration.clone()),
-        };
         log.append(vec![carry(1, 1), entry(2, 1), carry(3, 1)].into());
         log.append(vec![entry(4, 2), entry(5, 2), entry(6, 4)].into());
         let whole = log.cached_bytes;
@@ -486,13 +484,9 @@ mod tests {
 
     #[test]
     fn only_what_is_durable_leaves_memory_oldest_first() {
-        let mut log = Log::default();
-        for run in [&[1, 2][..], &[3], &[4, 5, 6]] {
-            log.append(run.iter().map(|&index| entry(index, 1)).collect());
-        }
-        // Every entry counts 100 bytes.
+        let mut log = three_runs();
         log.evict(600, LogIndex(6));
-        assert_eq!(log.cached_from(), LogIndex(1));
+        assert_eq!((log.cached_bytes(), log.cached_from()), (600, LogIndex(1)));
         log.evict(0, LogIndex(1));
         assert_eq!(log.cached_from(), LogIndex(1), "half a run is not durable");
         log.evict(350, LogIndex(6));
