@@ -4,11 +4,8 @@
 use crate::cluster::history::{History, Property};
 use crate::cluster::replica::{granted, matched, request_vote};
 use crate::cluster::schedule::{for_random_cases, schedule};
-use crate::cluster::{Cluster, Image, entry, image};
-use raft_core::{
-    Action, Configuration, EntryId, HardState, InstallMode, LogIndex, NodeId, RequestId, RoleKind, SnapshotMeta,
-    SnapshotRecord, Term, Write, WriteId,
-};
+use crate::cluster::{Cluster, Image, entry, image, meta};
+use raft_core::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -163,12 +160,6 @@ fn a_second_answer_is_seen() {
     assert!(history.violations().is_empty());
     history.answered(NodeId(1), &answer);
     assert_eq!(violated(&history), [Property::OneAnswerARequest]);
-}
-
-/// A snapshot of a log that `image` made for three voters.
-fn meta(index: u64, term: u64) -> SnapshotMeta {
-    let configuration = Configuration::of_voters((1..=3).map(NodeId));
-    SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
 }
 
 #[test]

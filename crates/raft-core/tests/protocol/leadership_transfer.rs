@@ -8,10 +8,6 @@ fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {
     n1.step(Input::TransferLeadership { id: RequestId(77), to })
 }
 
-fn timeouts(actions: &[Action]) -> Vec<String> {
-    sends(actions).into_iter().filter(|line| line.contains("timeout now")).collect()
-}
-
 fn has(actions: &[Action], action: &Action) -> bool {
     actions.contains(action)
 }
@@ -47,11 +43,7 @@ fn meanwhile_proposals_and_changes_are_refused_and_reads_are_not() {
 fn it_is_done_when_the_target_asks_for_votes_in_the_next_term() {
     let mut n1 = Replica::new(&[1, 1]).established();
     transfer(&mut n1, Some(N2));
-    let mut flagged = request_vote(3, (3, 2));
-    if let raft_core::Rpc::RequestVote(rpc) = &mut flagged {
-        rpc.transfer = true;
-    }
-    let actions = n1.receive(N2, flagged);
+    let actions = n1.receive(N2, request_vote_for_transfer(3, (3, 2)));
     assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
     assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 3));
 }
@@ -84,11 +76,8 @@ fn at_the_deadline_what_arrived_comes_first() {
     transfer(&mut n1, Some(N2));
     n1.receive(N2, matched(2, newest, 4));
     n1.pass(300);
-    let mut flagged = request_vote(3, (4, 2));
-    if let raft_core::Rpc::RequestVote(rpc) = &mut flagged {
-        rpc.transfer = true;
-    }
-    let actions = n1.batch([Input::Persisted { write: n1.last_write }, Input::Receive { from: N2, rpc: flagged }]);
+    let rpc = request_vote_for_transfer(3, (4, 2));
+    let actions = n1.batch([Input::Persisted { write: n1.last_write }, Input::Receive { from: N2, rpc }]);
     assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
 }
 

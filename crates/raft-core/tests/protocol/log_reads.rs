@@ -1,7 +1,7 @@
 //! Entries that are no longer in memory are read back from the host, and an obsolete answer changes nothing (R41).
 
-use crate::cluster::entry;
 use crate::cluster::replica::*;
+use crate::cluster::{entry, meta};
 use raft_core::{Action, Config, Entries, Input, LogIndex, PeerState, ReadId, RecoveredState, RoleKind};
 
 fn forgetful(config: &mut Config, restored: &mut RecoveredState) {
@@ -90,13 +90,7 @@ fn an_answer_that_is_longer_than_asked_is_cut_with_the_log() {
 fn a_discarded_log_forgets_the_read() {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, forgetful).following(1);
     n1.receive(N2, heartbeat(1, 2, (4, 1), 2));
-    let configuration = n1.raft.configuration().cloned().expect("one is in the log");
-    let meta = raft_core::SnapshotMeta {
-        last: raft_core::EntryId::new(9, 1),
-        configuration,
-        configured_at: raft_core::EntryId::new(1, 1),
-    };
-    n1.step(Input::SnapshotReceived { from: N2, term: raft_core::Term(1), meta });
+    n1.step(Input::SnapshotReceived { from: N2, term: raft_core::Term(1), meta: meta(9, 1) });
     assert!(applies(&answer(&mut n1, 1, 1..=2, 1)).is_empty());
     let gone = n1.step(Input::LogRead { read: ReadId(1), entries: Entries::new() });
     assert!(gone.is_empty(), "not even that it is gone: {gone:?}");
@@ -126,6 +120,15 @@ fn leader(adjust: impl FnOnce(&mut Config)) -> Replica {
     n1
 }
 
+/// The same, with the entries for n2 asked for; and the number of the probe that n2 answered.
+fn reading(adjust: impl FnOnce(&mut Config)) -> (Replica, u64) {
+    let mut n1 = leader(adjust);
+    let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
+    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
+    n1.receive(N2, matched(2, probe, 2));
+    (n1, probe)
+}
+
 #[test]
 fn a_peer_that_is_behind_gets_what_is_read_back() {
     let mut n1 = leader(|config| config.max_append_bytes = 60);
@@ -146,29 +149,20 @@ fn a_peer_that_is_behind_gets_what_is_read_back() {
 
 #[test]
 fn a_read_ends_with_its_purpose() {
-    let mut n1 = leader(|_| ());
-    let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
-    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
-    n1.receive(N2, matched(2, probe, 2));
+    let (mut n1, _) = reading(|_| ());
     n1.step(Input::Unreachable { peer: N2 });
     let before = n1.raft.digest();
     assert!(answer(&mut n1, 1, 3..=4, 1).is_empty(), "the peer is being probed");
     assert_eq!(n1.raft.digest(), before);
 
-    let mut deposed = leader(|_| ());
-    let probed = deposed.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
-    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
-    deposed.receive(N2, matched(2, probe, 2));
+    let (mut deposed, _) = reading(|_| ());
     deposed.receive(N3, heartbeat(9, 1, (0, 0), 0));
     assert!(answer(&mut deposed, 1, 3..=4, 1).is_empty(), "it leads no longer");
 }
 
 #[test]
 fn a_peer_whose_entries_are_gone_turns_to_a_snapshot() {
-    let mut n1 = leader(|_| ());
-    let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
-    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
-    n1.receive(N2, matched(2, probe, 2));
+    let (mut n1, _) = reading(|_| ());
     n1.step(Input::SnapshotTaken { index: LogIndex(4) });
     n1.persist();
     let gone = n1.step(Input::LogRead { read: ReadId(1), entries: Entries::new() });
@@ -188,10 +182,7 @@ fn what_is_not_durable_stays_in_memory() {
 
 #[test]
 fn entries_that_are_gone_but_needed_no_more_send_no_snapshot() {
-    let mut n1 = leader(|config| config.trailing_entries = 0);
-    let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
-    let probe = appends_to(&probed, N2).pop().expect("a probe").seq.0;
-    n1.receive(N2, matched(2, probe, 2));
+    let (mut n1, probe) = reading(|config| config.trailing_entries = 0);
     // Appends from before arrive, and then the beginning is no longer needed.
     n1.receive(N2, matched(2, probe, 4));
     n1.step(Input::SnapshotTaken { index: LogIndex(4) });

@@ -19,10 +19,6 @@ fn writing() -> Replica {
     n1
 }
 
-fn timeouts(actions: &[Action]) -> Vec<String> {
-    sends(actions).into_iter().filter(|line| line.contains("timeout now")).collect()
-}
-
 /// Time passes, with a call at each deadline; everything that came of it.
 fn pass(n1: &mut Replica, millis: u64) -> Vec<Action> {
     let end = n1.now.after(Duration::from_millis(millis));

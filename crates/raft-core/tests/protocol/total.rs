@@ -3,15 +3,11 @@
 
 use crate::cluster::replica::*;
 use crate::cluster::schedule::{for_random_cases, happening};
-use crate::cluster::{Cluster, entry};
+use crate::cluster::{Cluster, entry, meta};
 use crate::inputs::{Bytes, membership_step};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use raft_core::{
-    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Configuration, EntryId, Event, Input, Instant,
-    LogIndex, MAX_NUMBER, MembershipChange, Message, NodeId, Payload, PeerState, PreVote, PreVoteResponse, Raft,
-    RequestId, RequestVoteResponse, Rpc, SnapshotMeta, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
-};
+use raft_core::*;
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -27,10 +23,6 @@ fn roles() -> Vec<Replica> {
     let change = MembershipChange { expected: None, steps };
     joint.step(Input::ChangeMembership { id: RequestId(1), change });
     transferring.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });
-    let meta = |last| {
-        let configuration = Configuration::of_voters((1..=3).map(NodeId));
-        SnapshotMeta { last, configuration, configured_at: EntryId::new(1, 1) }
-    };
     let scarce = |restored_applied: u64| {
         Replica::with(&[1, 1, 2], 3, |config, restored| {
             (config.max_cached_bytes, config.max_apply_bytes, config.trailing_entries) = (60, 60, 0);
@@ -39,7 +31,7 @@ fn roles() -> Vec<Replica> {
         })
     };
     let mut installing = fresh().following(3);
-    installing.step(Input::SnapshotReceived { from: N2, term: Term(3), meta: meta(EntryId::new(5, 2)) });
+    installing.step(Input::SnapshotReceived { from: N2, term: Term(3), meta: meta(5, 2) });
     let mut reading = scarce(0).following(3);
     reading.receive(N2, append(3, 2, (3, 2), 3, &[]));
     let mut sending = scarce(3).established();
@@ -48,7 +40,7 @@ fn roles() -> Vec<Replica> {
     sending.receive(N3, mismatch(3, 2, (3, 2), (1, 1)));
     let installed = Replica::with(&[], 3, |_, restored| {
         restored.hard_state.term = Term(2);
-        restored.snapshot = Some(meta(EntryId::new(4, 2)));
+        restored.snapshot = Some(meta(4, 2));
     });
     assert!(sending.raft.status().peers.values().any(|peer| peer.state == PeerState::Snapshot));
     assert!(joint.raft.configuration().is_some_and(Configuration::is_joint));

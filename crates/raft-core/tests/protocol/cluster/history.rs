@@ -2,10 +2,7 @@
 //! one answer a request, progress. The checkers see what a host sees, never the inside of a replica.
 
 use super::Image;
-use raft_core::{
-    Action, AppendOutcome, Entry, EntryId, InstallMode, LogIndex, NodeId, Payload, RequestId, RoleKind, Rpc,
-    SnapshotMeta, SnapshotRecord, Term, Vote, Write,
-};
+use raft_core::*;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +69,10 @@ impl History {
 
     pub(crate) fn violated(&mut self, property: Property, how: String) {
         self.violations.entry(property).or_insert(how);
+    }
+
+    fn promised_early(&mut self, how: String) {
+        self.violated(Property::PromisesAfterTheDisk, how);
     }
 
     /// The newest commit index anywhere.
@@ -151,10 +152,7 @@ impl History {
     pub(crate) fn snapshot_used(&mut self, id: NodeId, verb: &'static str, meta: &SnapshotMeta, disk: &Image) {
         self.mark(if verb == "sends" { "snapshot sent" } else { "restore" });
         if disk.snapshot.as_ref() != Some(meta) {
-            self.violated(
-                Property::PromisesAfterTheDisk,
-                format!("{id} {verb} {meta}, its disk has {:?}", disk.snapshot),
-            );
+            self.promised_early(format!("{id} {verb} {meta}, its disk has {:?}", disk.snapshot));
         }
     }
 
@@ -163,20 +161,14 @@ impl History {
         self.mark("compaction");
         let covered = disk.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
         if before > covered.next() {
-            self.violated(
-                Property::PromisesAfterTheDisk,
-                format!("{id} compacts ..{before}, a snapshot covers {covered}"),
-            );
+            self.promised_early(format!("{id} compacts ..{before}, a snapshot covers {covered}"));
         }
     }
 
     /// A node asks for entries up to `last`, while its disk held `disk` for sure.
     pub(crate) fn read_asked(&mut self, id: NodeId, last: LogIndex, disk: &Image) {
         if last.0 > disk.log.len() as u64 {
-            self.violated(
-                Property::PromisesAfterTheDisk,
-                format!("{id} reads {last}, its disk has {}", disk.log.len()),
-            );
+            self.promised_early(format!("{id} reads {last}, its disk has {}", disk.log.len()));
         }
     }
 
@@ -231,7 +223,7 @@ impl History {
                     if disk.hard_state.term != term || (disk.log.len() as u64) < index.0 =>
                 {
                     let how = format!("{id} says {rpc} with {} and {} entries", disk.hard_state, disk.log.len());
-                    self.violated(Property::PromisesAfterTheDisk, how);
+                    self.promised_early(how);
                 }
                 AppendOutcome::Mismatch { .. } => self.mark("conflict"),
                 _ => {}
@@ -247,14 +239,14 @@ impl History {
         }
         if disk.hard_state.term != term || disk.hard_state.voted_for != Some(candidate) {
             let how = format!("{id} votes for {candidate} in term {term} with {} on its disk", disk.hard_state);
-            self.violated(Property::PromisesAfterTheDisk, how);
+            self.promised_early(how);
         }
     }
 
     /// A node applies an entry after `before` others.
     pub(crate) fn applied(&mut self, id: NodeId, before: u64, entry: &Entry, disk: &Image) {
         if disk.log.get(before as usize) != Some(entry) {
-            self.violated(Property::PromisesAfterTheDisk, format!("{id} applies {entry} which its disk may lose"));
+            self.promised_early(format!("{id} applies {entry} which its disk may lose"));
         }
         let first = self.applied.entry(LogIndex(before + 1)).or_insert_with(|| entry.clone());
         if first != entry {

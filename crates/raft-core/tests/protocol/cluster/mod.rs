@@ -9,11 +9,7 @@ pub(crate) mod schedule;
 pub(crate) mod script;
 
 use history::History;
-use raft_core::{
-    Action, Config, Configuration, Entries, Entry, Event, HardState, Input, InstallMode, Instant, LogIndex,
-    MembershipChange, MembershipStep, Message, NodeId, Payload, Raft, ReadId, ReadMode, RecoveredState, RequestId,
-    RoleKind, Rpc, SnapshotMeta, SnapshotOutcome, SnapshotRecord, Term, Write,
-};
+use raft_core::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The content of a disk. The log is whole, also where a snapshot covers it: it is the content of the snapshot.
@@ -170,11 +166,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// `size` voters that have never run, with the settings `adjust` makes of the defaults.
     pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
-        let configuration = Configuration::of_voters((1..=size).map(NodeId));
-        let image = RecoveredState::bootstrap(configuration);
-        let disk = Image { hard_state: image.hard_state, log: image.tail.to_vec(), ..Image::default() };
-        let disks = (1..=size).map(|id| (NodeId(id), disk.clone())).collect();
-        Self::of_disks(disks, adjust)
+        Self::with_joiners(size, 0, adjust)
     }
 
     /// `size` voters that have never run, and `joiners` nodes with empty disks.
@@ -559,7 +551,13 @@ pub(crate) fn entry(index: u64, term: u64, voters: u64) -> Entry {
     } else {
         Payload::Command(format!("{index}@{term}").into())
     };
-    Entry { id: raft_core::EntryId::new(index, term), payload }
+    Entry { id: EntryId::new(index, term), payload }
+}
+
+/// A snapshot of a log that `image` makes for three voters.
+pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
+    let configuration = Configuration::of_voters((1..=3).map(NodeId));
+    SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
 }
 
 /// A disk with entries of these terms, its hard state in `term` without a vote.

@@ -1,11 +1,7 @@
 //! One replica alone, its peers played by the test. n1 of the voters n1 n2 n3 unless said.
 
 use super::image;
-use raft_core::{
-    Action, AppendEntries, AppendEntriesResponse, AppendOutcome, Config, EntryId, Input, Instant, LogIndex, NodeId,
-    PreVote, PreVoteResponse, Raft, ReadMode, RecoveredState, RequestId, RequestVote, RequestVoteResponse, RoleKind,
-    Round, Rpc, Seq, Term, TimeoutNow, Vote, VoteRefusal, WriteId,
-};
+use raft_core::*;
 use std::time::Duration;
 
 pub(crate) const N1: NodeId = NodeId(1);
@@ -207,6 +203,11 @@ pub(crate) fn write(actions: &[Action]) -> Option<String> {
     actions.iter().find(|action| matches!(action, Action::Persist(_))).map(ToString::to_string)
 }
 
+/// The requests to take over among actions, as they print.
+pub(crate) fn timeouts(actions: &[Action]) -> Vec<String> {
+    sends(actions).into_iter().filter(|line| line.contains("timeout now")).collect()
+}
+
 /// What is applied, as it prints.
 pub(crate) fn applies(actions: &[Action]) -> Vec<String> {
     actions.iter().filter(|action| matches!(action, Action::Apply { .. })).map(ToString::to_string).collect()
@@ -244,10 +245,6 @@ pub(crate) fn heartbeat(term: u64, seq: u64, prev: (u64, u64), commit: u64) -> R
     append(term, seq, prev, commit, &[])
 }
 
-fn answer(term: u64, seq: u64, outcome: AppendOutcome) -> Rpc {
-    sticky(term, seq, outcome, 0)
-}
-
 fn sticky(term: u64, seq: u64, outcome: AppendOutcome, millis: u64) -> Rpc {
     let stickiness = Duration::from_millis(millis);
     Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome, stickiness })
@@ -264,19 +261,24 @@ pub(crate) fn mismatch_sticky(term: u64, seq: u64, prev: (u64, u64), hint: (u64,
 }
 
 pub(crate) fn matched(term: u64, seq: u64, index: u64) -> Rpc {
-    answer(term, seq, AppendOutcome::Matched { index: LogIndex(index) })
+    matched_sticky(term, seq, index, 0)
 }
 
 pub(crate) fn mismatch(term: u64, seq: u64, prev: (u64, u64), hint: (u64, u64)) -> Rpc {
-    answer(term, seq, AppendOutcome::Mismatch { prev: id(prev), hint: id(hint) })
+    mismatch_sticky(term, seq, prev, hint, 0)
 }
 
 pub(crate) fn stale_term(term: u64, seq: u64) -> Rpc {
-    answer(term, seq, AppendOutcome::StaleTerm)
+    sticky(term, seq, AppendOutcome::StaleTerm, 0)
 }
 
 pub(crate) fn request_vote(term: u64, last: (u64, u64)) -> Rpc {
     Rpc::RequestVote(RequestVote { term: Term(term), last: id(last), transfer: false })
+}
+
+/// A request for a vote in the election that the leader asked for.
+pub(crate) fn request_vote_for_transfer(term: u64, last: (u64, u64)) -> Rpc {
+    Rpc::RequestVote(RequestVote { term: Term(term), last: id(last), transfer: true })
 }
 
 pub(crate) fn timeout_now(term: u64, last: (u64, u64)) -> Rpc {

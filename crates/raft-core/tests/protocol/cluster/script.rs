@@ -69,9 +69,7 @@ fn obey(cluster: &mut Cluster, command: &str) {
                 cluster.tick(id);
             }
         }
-        "wait" => {
-            cluster.wait_for(node(1));
-        }
+        "wait" => _ = cluster.wait_for(node(1)),
         "pass" => cluster.pass(number(1).expect("milliseconds")),
         "deliver" => {
             for _ in 0..number(3).unwrap_or(1) {
@@ -84,19 +82,11 @@ fn obey(cluster: &mut Cluster, command: &str) {
                 cluster.trace.extend(rpc.map(|rpc| format!("  lost: {} -> {} {rpc}", node(1), node(2))));
             }
         }
-        "persist" => {
-            cluster.persist(node(1), number(2).map_or(usize::MAX, |count| count as usize));
-        }
+        "persist" => _ = cluster.persist(node(1), number(2).map_or(usize::MAX, |count| count as usize)),
         "settle" => cluster.settle(),
-        "propose" => {
-            cluster.propose(node(1));
-        }
-        "read" => {
-            cluster.read(node(1));
-        }
-        "campaign" => {
-            cluster.step(node(1), Input::Campaign);
-        }
+        "propose" => _ = cluster.propose(node(1)),
+        "read" => _ = cluster.read(node(1)),
+        "campaign" => _ = cluster.step(node(1), Input::Campaign),
         "crash" => cluster.crash(node(1), number(2).unwrap_or(0) as usize),
         "restart" => {
             cluster.restart(node(1), false);
