@@ -59,16 +59,6 @@ fn a_grant_waits_for_the_write_of_this_term_and_vote() {
 }
 
 #[test]
-fn a_repeated_request_before_the_disk_is_answered_once() {
-    let mut n1 = Replica::new(&[1, 1]);
-    n1.pass(150);
-    n1.receive(N2, request_vote(5, (2, 1)));
-    let again = n1.receive(N2, request_vote(5, (2, 1)));
-    assert!(sends(&again).is_empty() && write(&again).is_none());
-    assert_eq!(sends(&n1.persist()), ["n2 vote term 5 granted"]);
-}
-
-#[test]
 fn a_candidate_asks_and_counts_itself_only_when_its_vote_is_durable() {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
     let started = n1.wait();
@@ -134,21 +124,16 @@ fn a_success_echoes_the_newest_append_seen() {
 }
 
 #[test]
-fn pending_answers_are_dropped_with_the_term() {
+fn pending_answers_are_dropped_with_the_term_and_with_the_role() {
     let mut n1 = Replica::new(&[1, 1]).following(2);
     n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
+    let mut campaigns = n1.clone();
+    campaigns.wait();
+    assert_eq!(campaigns.role(), RoleKind::PreCandidate);
+    assert!(sends(&campaigns.persist()).is_empty());
     n1.receive(N3, heartbeat(3, 1, (2, 1), 0));
     let answers = sends(&n1.persist());
     assert_eq!(answers, ["n3 append term 3 s1 match 2"], "3@2 is durable, but not known to be n3's");
-}
-
-#[test]
-fn pending_answers_are_dropped_with_the_role() {
-    let mut n1 = Replica::new(&[1, 1]).following(2);
-    n1.receive(N2, append(2, 2, (2, 1), 0, &[(3, 2)]));
-    n1.wait();
-    assert_eq!(n1.role(), RoleKind::PreCandidate);
-    assert!(sends(&n1.persist()).is_empty());
 }
 
 #[test]
@@ -231,7 +216,8 @@ fn a_restart_keeps_the_vote_and_counts_writes_from_one() {
     let vote = HardState { term: Term(5), voted_for: Some(N2) };
     let mut n1 = Replica::with(&[1, 1], 3, |_, restored| restored.hard_state = vote);
     n1.pass(150);
-    assert_eq!(sends(&n1.receive(N3, request_vote(5, (9, 4)))).len(), 1);
+    let refusal = "n3 vote term 5 refused: voted for n2 in this term, Raft §5.2";
+    assert_eq!(sends(&n1.receive(N3, request_vote(5, (9, 4)))), [refusal]);
     assert_eq!(sends(&n1.receive(N2, request_vote(5, (2, 1)))), ["n2 vote term 5 granted"], "it is durable");
     let actions = n1.receive(N3, request_vote(6, (2, 1)));
     assert_eq!(write(&actions).as_deref(), Some("persist w1 term 6 vote n3"));

@@ -2,7 +2,6 @@
 
 use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind, Term};
-use std::time::Duration;
 
 /// Neither a vote nor a pre-vote nor the term gets through.
 fn is_sticky(n1: &Replica) -> bool {
@@ -28,6 +27,11 @@ fn is_sticky_for_the_window(mut n1: Replica) {
 #[test]
 fn a_follower_is_sticky_after_contact() {
     is_sticky_for_the_window(Replica::new(&[1, 1]).following(3));
+    let learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9);
+    assert_eq!(learner.raft.deadline(), None, "it never campaigns");
+    is_sticky_for_the_window(learner.following(3));
+    // A restarted node may have had contact just before.
+    is_sticky_for_the_window(Replica::new(&[1, 1]));
 }
 
 #[test]
@@ -39,18 +43,6 @@ fn a_rejected_or_ignored_append_is_contact_too() {
         n1.receive(N2, rpc);
         is_sticky_for_the_window(n1);
     }
-}
-
-#[test]
-fn a_restarted_node_is_sticky() {
-    is_sticky_for_the_window(Replica::new(&[1, 1]));
-}
-
-#[test]
-fn a_learner_is_sticky_after_contact() {
-    let learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9);
-    assert_eq!(learner.raft.deadline(), None, "it never campaigns");
-    is_sticky_for_the_window(learner.following(3));
 }
 
 #[test]
@@ -204,16 +196,6 @@ fn no_new_round_while_the_write_of_the_last_is_in_flight() {
 }
 
 #[test]
-fn a_rounds_timer_starts_when_its_requests_leave() {
-    let mut n1 = Replica::new(&[1, 1]).voting_for_itself();
-    n1.pass(10_000);
-    let asking = n1.persist();
-    assert_eq!(sends(&asking).len(), 2);
-    let timeout = n1.raft.deadline().expect("a timer runs").since(n1.now);
-    assert!(timeout >= Duration::from_millis(150), "{timeout:?}");
-}
-
-#[test]
 fn a_pre_vote_shows_no_term_and_is_answered_with_the_own() {
     let mut n1 = Replica::new(&[1, 1]);
     n1.pass(150);
@@ -255,24 +237,15 @@ fn a_pre_vote_round_changes_nothing_durable() {
 }
 
 #[test]
-fn only_answers_of_this_term_to_requests_that_left_are_votes() {
-    let mut early = Replica::new(&[1, 1]).voting_for_itself();
-    let term = early.term();
-    early.receive(N2, granted(term));
-    assert_eq!(early.role(), RoleKind::Candidate, "its own vote is not durable: no request has left");
-    let mut candidate = Replica::new(&[1, 1]).candidate();
-    let ignored = candidate.receive(N2, granted(term - 1));
-    assert_eq!(candidate.role(), RoleKind::Candidate, "of an older round: {ignored:?}");
-    candidate.receive(N2, granted(term));
-    assert_eq!(candidate.role(), RoleKind::Leader);
-}
-
-#[test]
-fn a_request_of_the_own_term_unseats_no_candidate() {
+fn only_answers_of_this_term_are_votes_and_a_request_unseats_no_candidate() {
     let mut candidate = Replica::new(&[1, 1]).candidate();
     let term = candidate.term();
+    let ignored = candidate.receive(N2, granted(term - 1));
+    assert_eq!(candidate.role(), RoleKind::Candidate, "of an older round: {ignored:?}");
     let answer = sends(&candidate.receive(N3, request_vote(term, (2, 1))));
     assert_eq!(candidate.role(), RoleKind::Candidate, "{answer:?}");
+    candidate.receive(N2, granted(term));
+    assert_eq!(candidate.role(), RoleKind::Leader);
 }
 
 #[test]

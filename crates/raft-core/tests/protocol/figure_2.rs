@@ -1,12 +1,10 @@
-//! Raft Figure 2, rule by rule: each test has the name of its rule and documents it. n1 is the replica; the test plays n2
-//! and n3.
+//! Raft Figure 2, rule by rule; docs/protocol.md has the rule of each test. n1 is the replica; the test plays n2 and n3.
 
 use crate::cluster::replica::*;
-use raft_core::{HardState, Input, LogIndex, NodeId, RoleKind, Term};
+use raft_core::{Input, LogIndex, NodeId, RoleKind};
 
 // ---- State ----
 
-/// Persistent state: term and vote are on the disk before any answer that rests on them (Figure 2, State).
 #[test]
 fn persistent_state_is_updated_before_responding() {
     let mut n1 = Replica::new(&[1, 1]);
@@ -14,10 +12,11 @@ fn persistent_state_is_updated_before_responding() {
     let actions = n1.receive(N2, request_vote(5, (2, 1)));
     assert_eq!(write(&actions).as_deref(), Some("persist w1 term 5 vote n2"));
     assert!(sends(&actions).is_empty(), "{actions:?}");
+    let again = n1.receive(N2, request_vote(5, (2, 1)));
+    assert!(sends(&again).is_empty() && write(&again).is_none(), "a repeated request is answered once: {again:?}");
     assert_eq!(sends(&n1.persist()), ["n2 vote term 5 granted"]);
 }
 
-/// Persistent state: entries are on the disk before they are acknowledged (Figure 2, State).
 #[test]
 fn log_entries_are_persistent_before_responding() {
     let mut n1 = Replica::new(&[1, 1]).following(1);
@@ -27,8 +26,6 @@ fn log_entries_are_persistent_before_responding() {
     assert_eq!(sends(&n1.persist()), ["n2 append term 1 s2 match 3"]);
 }
 
-/// Volatile state: commit index and last applied start at what the state machine holds, next index after the last
-/// entry, match index at zero (Figure 2, State).
 #[test]
 fn volatile_state_starts_as_the_figure_says() {
     let fresh = Replica::new(&[1, 1]);
@@ -42,7 +39,6 @@ fn volatile_state_starts_as_the_figure_says() {
 
 // ---- RequestVote RPC, receiver ----
 
-/// RequestVote 1: a candidate whose term is behind gets a refusal that carries the newer term.
 #[test]
 fn request_vote_1_refuses_a_stale_term() {
     let mut n1 = Replica::new(&[1, 5]);
@@ -52,8 +48,6 @@ fn request_vote_1_refuses_a_stale_term() {
     assert_eq!(write(&actions), None);
 }
 
-/// RequestVote 2: without a vote in this term, or with one for the same candidate, the vote is granted; not to a second
-/// candidate.
 #[test]
 fn request_vote_2_grants_one_candidate_a_term() {
     let mut n1 = Replica::new(&[1, 1]);
@@ -67,7 +61,6 @@ fn request_vote_2_grants_one_candidate_a_term() {
     assert_eq!(n1.raft.status().voted_for, Some(N2));
 }
 
-/// RequestVote 2: only for a log that is at least as up to date: the later last term wins, then the longer log.
 #[test]
 fn request_vote_2_wants_an_up_to_date_log() {
     for (last, is_granted) in
@@ -88,18 +81,17 @@ fn request_vote_2_wants_an_up_to_date_log() {
 
 // ---- AppendEntries RPC, receiver ----
 
-/// AppendEntries 1: a leader whose term is behind gets a refusal that carries the newer term.
 #[test]
 fn append_entries_1_refuses_a_stale_term() {
-    let mut n1 = Replica::new(&[1, 5]);
+    let mut n1 = Replica::with(&[1, 5], 3, |_, restored| restored.applied = LogIndex(2));
     let actions = n1.receive(N2, append(4, 7, (2, 5), 2, &[]));
     assert!(sends(&actions).is_empty(), "prev of a later term than its leader's: malformed");
     let actions = n1.receive(N2, append(4, 7, (1, 1), 1, &[(2, 4)]));
     assert_eq!(sends(&actions), ["n2 append term 5 s7 refused: its term is behind, Raft §5.1"]);
-    assert_eq!((n1.last(), n1.commit(), n1.raft.leader()), (2, 0, None));
+    assert_eq!((n1.last(), n1.commit(), n1.raft.leader()), (2, 2, None));
+    assert_eq!(n1.role(), RoleKind::Follower, "an obsolete conflict with what is committed stops nothing");
 }
 
-/// AppendEntries 2: without the entry prev nothing is appended, and the append is refused.
 #[test]
 fn append_entries_2_refuses_without_the_previous_entry() {
     let mut n1 = Replica::new(&[1, 1, 2]).following(4);
@@ -112,7 +104,6 @@ fn append_entries_2_refuses_without_the_previous_entry() {
     assert_eq!((n1.last(), n1.commit()), (3, 0));
 }
 
-/// AppendEntries 3: an entry of another term at the place of a new one goes, with all that follow it.
 #[test]
 fn append_entries_3_removes_a_conflicting_suffix() {
     let mut n1 = Replica::new(&[1, 1, 2, 2, 2]).following(4);
@@ -121,7 +112,6 @@ fn append_entries_3_removes_a_conflicting_suffix() {
     assert_eq!(n1.raft.status().last.to_string(), "3@4");
 }
 
-/// AppendEntries 3: what does not conflict stays, also beyond the end of an old append.
 #[test]
 fn append_entries_3_keeps_what_does_not_conflict() {
     let mut n1 = Replica::new(&[1, 1]).following(1);
@@ -131,7 +121,6 @@ fn append_entries_3_keeps_what_does_not_conflict() {
     assert_eq!((write(&late), n1.last()), (None, 4));
 }
 
-/// AppendEntries 4: of the entries only those not yet in the log are appended.
 #[test]
 fn append_entries_4_appends_what_is_new() {
     let mut n1 = Replica::new(&[1, 1, 2]).following(2);
@@ -139,7 +128,6 @@ fn append_entries_4_appends_what_is_new() {
     assert_eq!(write(&actions).as_deref(), Some("persist w1 [4@2..5@2]"));
 }
 
-/// AppendEntries 5: the commit index follows the leader's, as far as this append proves the log equal.
 #[test]
 fn append_entries_5_moves_the_commit_index_to_the_last_new_entry() {
     for (leader_commit, expected) in [(0, 0), (2, 2), (3, 3), (4, 4), (9, 4)] {
@@ -151,17 +139,17 @@ fn append_entries_5_moves_the_commit_index_to_the_last_new_entry() {
     }
 }
 
-/// AppendEntries 5: what lies beyond the append may be another leader's and is not committed.
 #[test]
 fn append_entries_5_does_not_commit_what_was_not_compared() {
     let mut n1 = Replica::new(&[1, 1, 2, 2]).following(5);
     n1.receive(N2, heartbeat(5, 2, (2, 1), 4));
     assert_eq!(n1.commit(), 2, "3@2 and 4@2 may not be the leader's");
+    n1.receive(N2, append(5, 3, (9, 2), 4, &[]));
+    assert_eq!(n1.commit(), 2, "a rejected append moves nothing");
 }
 
 // ---- Rules for all servers ----
 
-/// All servers: what is committed is applied, in order and once.
 #[test]
 fn all_servers_apply_what_is_committed() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(1);
@@ -173,7 +161,6 @@ fn all_servers_apply_what_is_committed() {
     assert_eq!(n1.raft.applied(), LogIndex(3));
 }
 
-/// All servers: a higher term, in a request or an answer, is taken over and makes a follower of any role.
 #[test]
 fn all_servers_follow_a_higher_term() {
     type Become = fn(Replica) -> Replica;
@@ -214,7 +201,6 @@ fn all_servers_follow_a_higher_term() {
 
 // ---- Rules for followers ----
 
-/// Followers: they answer leaders and candidates, and start nothing before their timer runs out.
 #[test]
 fn followers_respond_to_leaders_and_candidates() {
     let mut n1 = Replica::new(&[1, 1]).following(3);
@@ -224,7 +210,6 @@ fn followers_respond_to_leaders_and_candidates() {
     assert_eq!(sends(&n1.persist()), ["n3 vote term 4 granted"]);
 }
 
-/// Followers: without a leader's append or a granted vote for an election timeout they ask for an election.
 #[test]
 fn followers_campaign_after_an_election_timeout() {
     let mut n1 = Replica::new(&[1, 1]).following(3);
@@ -236,7 +221,6 @@ fn followers_campaign_after_an_election_timeout() {
     assert_eq!((n1.role(), n1.term()), (RoleKind::PreCandidate, 3));
 }
 
-/// Followers: an append of the current leader, and a granted vote, put the election off; a refused one does not.
 #[test]
 fn followers_wait_again_after_an_append_or_a_granted_vote() {
     let base = Replica::new(&[1, 1]).following(3);
@@ -257,20 +241,19 @@ fn followers_wait_again_after_an_append_or_a_granted_vote() {
 
 // ---- Rules for candidates ----
 
-/// Candidates, at the start of an election: next term, a vote for itself, a new timer, requests to all others. With
-/// pre-votes this begins when a quorum would follow.
 #[test]
 fn candidates_start_an_election() {
     let mut n1 = Replica::new(&[1, 1]).pre_candidate();
     assert_eq!(n1.term(), 1, "a pre-vote changes nothing");
     let won = n1.receive(N2, pre_vote_granted(1, 1));
     assert_eq!(write(&won).as_deref(), Some("persist w1 term 2 vote n1"));
+    // The timer of the round starts when its requests leave.
+    n1.pass(10_000);
     let asking = n1.persist();
     assert_eq!(sends(&asking), ["n2 request vote term 2 last 2@1", "n3 request vote term 2 last 2@1"]);
     assert!(n1.raft.deadline().is_some_and(|deadline| deadline.0 >= n1.now.0 + 150_000_000));
 }
 
-/// Candidates: votes of a majority make a leader.
 #[test]
 fn candidates_become_leader_by_a_majority() {
     let mut n1 = Replica::with(&[1, 1], 5, |config, _| config.pre_vote = false);
@@ -285,7 +268,6 @@ fn candidates_become_leader_by_a_majority() {
     assert_eq!(n1.role(), RoleKind::Leader);
 }
 
-/// Candidates: an append of the same term comes from its leader, whom they follow.
 #[test]
 fn candidates_follow_the_leader_of_their_term() {
     let mut n1 = Replica::new(&[1, 1]).candidate();
@@ -294,7 +276,6 @@ fn candidates_follow_the_leader_of_their_term() {
     assert_eq!(n1.raft.status().voted_for, Some(N1), "the vote of the term stays");
 }
 
-/// Candidates: when the timer runs out they start a new election.
 #[test]
 fn candidates_start_a_new_election_after_a_timeout() {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
@@ -307,7 +288,6 @@ fn candidates_start_a_new_election_after_a_timeout() {
 
 // ---- Rules for leaders ----
 
-/// Leaders: upon election appends leave at once, and again each heartbeat interval while nothing else happens.
 #[test]
 fn leaders_send_heartbeats() {
     let mut n1 = Replica::new(&[1, 1]).candidate();
@@ -324,7 +304,6 @@ fn leaders_send_heartbeats() {
     }
 }
 
-/// Leaders: a command is appended to the own log, and its client answered only when it is applied.
 #[test]
 fn leaders_append_commands_and_answer_after_applying() {
     let mut n1 = Replica::new(&[1, 1]).established();
@@ -338,7 +317,6 @@ fn leaders_append_commands_and_answer_after_applying() {
     assert_eq!(applies(&committed), ["apply [4@2]"]);
 }
 
-/// Leaders: a peer whose log ends before the leader's gets all entries from its next index on.
 #[test]
 fn leaders_send_entries_from_the_next_index() {
     let mut n1 = Replica::new(&[1, 1]).established();
@@ -349,7 +327,6 @@ fn leaders_send_entries_from_the_next_index() {
     assert!(appends_to(&actions, N3).is_empty(), "n3 is still being probed");
 }
 
-/// Leaders: a success moves match and next index.
 #[test]
 fn leaders_move_match_and_next_index_on_success() {
     let mut n1 = Replica::new(&[1, 1]).leader();
@@ -358,7 +335,6 @@ fn leaders_move_match_and_next_index_on_success() {
     assert_eq!((peer.match_index, peer.next_index), (LogIndex(3), LogIndex(4)));
 }
 
-/// Leaders: a mismatch lowers the next index, and the append is tried again.
 #[test]
 fn leaders_lower_the_next_index_on_mismatch_and_retry() {
     let mut n1 = Replica::new(&[1, 1, 1]).leader();
@@ -368,7 +344,6 @@ fn leaders_lower_the_next_index_on_mismatch_and_retry() {
     assert_eq!((retries[0].prev.to_string(), retries[0].entries.to_string()), ("1@1".into(), "[2@1..4@2]".into()));
 }
 
-/// Leaders: an entry of the own term on a majority is committed.
 #[test]
 fn leaders_commit_what_a_majority_holds() {
     let mut n1 = Replica::with(&[1, 1], 5, |config, _| config.pre_vote = false);
@@ -383,7 +358,6 @@ fn leaders_commit_what_a_majority_holds() {
     assert_eq!(n1.commit(), 3);
 }
 
-/// Leaders: an entry of an older term is never committed by counting, only by an own one after it (§5.4.2, Figure 8).
 #[test]
 fn leaders_do_not_count_entries_of_older_terms() {
     let mut n1 = Replica::new(&[1, 2]).leader();
@@ -393,15 +367,4 @@ fn leaders_do_not_count_entries_of_older_terms() {
     assert_eq!(n1.commit(), 0, "2@2 is everywhere and may still be overwritten");
     n1.receive(N2, matched(3, 1, 3));
     assert_eq!(n1.commit(), 3, "its own no-op carries the rest along");
-}
-
-/// What the helpers take for granted: the vote of a restored hard state counts.
-#[test]
-fn a_restored_vote_still_binds() {
-    let vote = HardState { term: Term(5), voted_for: Some(N3) };
-    let mut n1 = Replica::with(&[1, 1], 3, |_, restored| restored.hard_state = vote);
-    n1.pass(150);
-    let answer = n1.step(Input::Receive { from: N2, rpc: request_vote(5, (9, 4)) });
-    assert_eq!(sends(&answer), ["n2 vote term 5 refused: voted for n3 in this term, Raft §5.2"]);
-    assert_eq!(write(&answer), None);
 }

@@ -12,12 +12,8 @@ fn the_first_deadline_is_zero_and_the_first_call_starts_the_timers() {
     assert_eq!(news(&actions), ["configuration {n1 n2 n3} of 1@1"]);
     let deadline = n1.raft.deadline().expect("a timer runs").since(n1.now);
     assert!((Duration::from_millis(150)..Duration::from_millis(300)).contains(&deadline), "{deadline:?}");
-}
-
-#[test]
-fn the_first_call_says_whether_the_configuration_is_committed() {
-    let mut n1 = Replica::unstarted(&[1, 1], 3, |_, restored| restored.applied = raft_core::LogIndex(1));
-    assert_eq!(news(&n1.tick()), ["configuration {n1 n2 n3} of 1@1 committed"]);
+    let mut applied = Replica::unstarted(&[1, 1], 3, |_, restored| restored.applied = raft_core::LogIndex(1));
+    assert_eq!(news(&applied.tick()), ["configuration {n1 n2 n3} of 1@1 committed"]);
 }
 
 #[test]
@@ -30,7 +26,7 @@ fn a_joiner_without_a_configuration_waits_for_ever() {
 }
 
 #[test]
-fn a_heartbeat_at_the_deadline_means_no_election() {
+fn what_arrives_at_the_deadline_or_after_it_comes_before_the_timer() {
     let mut n1 = Replica::new(&[1, 1]).following(2);
     n1.now = n1.raft.deadline().expect("a timer runs");
     n1.receive(N2, heartbeat(2, 2, (2, 1), 0));
@@ -38,14 +34,10 @@ fn a_heartbeat_at_the_deadline_means_no_election() {
     n1.pass(5_000);
     n1.receive(N2, heartbeat(2, 3, (2, 1), 0));
     assert_eq!(n1.role(), RoleKind::Follower, "also long after it: inputs first");
-}
-
-#[test]
-fn an_answer_at_the_deadline_keeps_the_leader() {
-    let mut n1 = Replica::new(&[1, 1]).established();
-    n1.pass(5_000);
-    n1.receive(N2, matched(2, 1, 3));
-    assert_eq!(n1.role(), RoleKind::Leader);
+    let mut leader = Replica::new(&[1, 1]).established();
+    leader.pass(5_000);
+    leader.receive(N2, matched(2, 1, 3));
+    assert_eq!(leader.role(), RoleKind::Leader);
 }
 
 #[test]
@@ -104,21 +96,17 @@ fn only_a_sole_voter_campaigns_in_its_first_call() {
 }
 
 #[test]
-fn equal_runs_have_equal_digests() {
+fn equal_runs_have_equal_digests_and_a_batch_of_one_is_a_step() {
     let run = || Replica::new(&[1, 1]).established();
     assert_eq!(run().raft.digest(), run().raft.digest());
     assert_eq!(run().raft, run().raft);
     let mut other = run();
-    other.propose(1);
+    let id = raft_core::RequestId(1);
+    let batched = other.batch([Input::Propose { id, command: "x".into() }]);
     assert_ne!(run().raft.digest(), other.raft.digest());
-}
-
-#[test]
-fn a_batch_of_one_is_a_step() {
-    let (mut one, mut other) = (Replica::new(&[1, 1]).established(), Replica::new(&[1, 1]).established());
-    let stepped = one.raft.step(raft_core::Message { now: one.now, input: Input::Tick });
-    assert_eq!(stepped, other.batch([Input::Tick]));
-    assert_eq!(one.raft.digest(), other.raft.digest());
+    let mut one = run();
+    let stepped = one.raft.step(raft_core::Message { now: one.now, input: Input::Propose { id, command: "x".into() } });
+    assert_eq!((stepped, one.raft.digest()), (batched, other.raft.digest()));
 }
 
 #[test]
