@@ -51,19 +51,13 @@ fn a_read_is_confirmed_only_by_answers_to_what_was_sent_after_it() {
     assert_eq!(round.len(), 1, "{asking:?}");
     let seq = round[0].seq.0;
     assert!(news(&n1.receive(N2, matched(2, seq - 1, 3))).is_empty(), "an older append proves nothing");
+    let (mut rejected, to_n3) = (n1.clone(), &appends_to(&asking, N3)[0]);
+    let prev = (to_n3.prev.index.0, to_n3.prev.term.0);
+    let answer = rejected.receive(N3, mismatch(2, to_n3.seq.0, prev, (1, 1)));
+    assert_eq!(news(&answer), ["r1 ready at 3"], "a rejection confirms as well: n3 was still in this term");
     assert!(news(&n1.receive(N3, matched(2, 2, 3))).is_empty());
     assert_eq!(news(&n1.receive(N2, matched(2, seq, 3))), ["r1 ready at 3"]);
     assert_eq!(n1.raft.status().pending_reads, 0);
-}
-
-#[test]
-fn a_rejection_confirms_a_read_as_well() {
-    let mut n1 = Replica::new(&[1, 1]).established();
-    let asking = n1.read(1);
-    let to_n3 = &appends_to(&asking, N3)[0];
-    let prev = (to_n3.prev.index.0, to_n3.prev.term.0);
-    let answer = n1.receive(N3, mismatch(2, to_n3.seq.0, prev, (1, 1)));
-    assert_eq!(news(&answer), ["r1 ready at 3"], "n3 was still in this term when it said so");
 }
 
 #[test]

@@ -243,7 +243,11 @@ fn appends_that_begin_before_the_snapshot_are_skipped_up_to_it() {
 // ---- restart ----
 
 #[test]
-fn a_start_below_the_snapshot_begins_with_it() {
+fn a_start_below_the_snapshot_begins_with_it_and_keeps_the_whole_log() {
+    for snapshot in [1, 2] {
+        let n1 = Replica::with(&[1, 1, 1], 3, |_, restored| restored.snapshot = Some(meta(snapshot, 1)));
+        assert_eq!(n1.raft.status().first, LogIndex(1), "a snapshot of {snapshot} has not shortened the log");
+    }
     let mut n1 = Replica::unstarted(&[1, 1, 1, 2], 3, |_, restored| restored.snapshot = Some(meta(3, 1)));
     assert_eq!((n1.commit(), n1.raft.applied()), (3, LogIndex(0)));
     let actions = n1.tick();
@@ -253,14 +257,6 @@ fn a_start_below_the_snapshot_begins_with_it() {
         restored.applied = LogIndex(3);
     });
     assert!(!news(&current.tick()).iter().any(|news| news.starts_with("restore")));
-}
-
-#[test]
-fn a_log_that_a_snapshot_has_not_shortened_is_whole_after_a_start() {
-    for snapshot in [1, 2] {
-        let n1 = Replica::with(&[1, 1, 1], 3, |_, restored| restored.snapshot = Some(meta(snapshot, 1)));
-        assert_eq!(n1.raft.status().first, LogIndex(1), "snapshot of {snapshot}");
-    }
 }
 
 #[test]
