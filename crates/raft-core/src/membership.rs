@@ -217,15 +217,12 @@ mod tests {
 
     fn any_step() -> impl Strategy<Value = MembershipStep> {
         let context = Bytes::from_static(b"c");
-        (0..5_u8, 1..6_u64).prop_map(move |(kind, id)| {
-            let id = NodeId(id);
-            match kind {
-                0 => AddLearner { id, context: context.clone() },
-                1 => Promote { id },
-                2 => Demote { id },
-                3 => Remove { id },
-                _ => SetContext { id, context: context.clone() },
-            }
+        (0..5_u8, (1..6_u64).prop_map(NodeId)).prop_map(move |(kind, id)| match kind {
+            0 => AddLearner { id, context: context.clone() },
+            1 => Promote { id },
+            2 => Demote { id },
+            3 => Remove { id },
+            _ => SetContext { id, context: context.clone() },
         })
     }
 

@@ -8,10 +8,6 @@ fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {
     n1.step(Input::TransferLeadership { id: RequestId(77), to })
 }
 
-fn has(actions: &[Action], action: &Action) -> bool {
-    actions.contains(action)
-}
-
 #[test]
 fn a_target_that_holds_everything_gets_timeout_now_at_once() {
     let mut n1 = Replica::new(&[1, 1]).established();
@@ -32,10 +28,10 @@ fn meanwhile_proposals_and_changes_are_refused_and_reads_are_not() {
     let mut n1 = Replica::new(&[1, 1]).established();
     transfer(&mut n1, Some(N2));
     let refused = |id| Action::Rejected { id: RequestId(id), reason: RejectReason::Transferring };
-    assert!(has(&n1.propose(5), &refused(5)));
-    assert!(has(&n1.step(Input::TransferLeadership { id: RequestId(6), to: Some(N3) }), &refused(6)));
+    assert!(n1.propose(5).contains(&refused(5)));
+    assert!(n1.step(Input::TransferLeadership { id: RequestId(6), to: Some(N3) }).contains(&refused(6)));
     let change = Input::ChangeMembership { id: RequestId(7), change: Default::default() };
-    assert!(has(&n1.step(change), &refused(7)));
+    assert!(n1.step(change).contains(&refused(7)));
     assert!(!n1.read(8).iter().any(|action| matches!(action, Action::Rejected { .. })));
 }
 
@@ -44,7 +40,7 @@ fn it_is_done_when_the_target_asks_for_votes_in_the_next_term() {
     let mut n1 = Replica::new(&[1, 1]).established();
     transfer(&mut n1, Some(N2));
     let actions = n1.receive(N2, request_vote_for_transfer(3, (3, 2)));
-    assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
+    assert!(actions.contains(&Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
     assert_eq!((n1.role(), n1.term()), (RoleKind::Follower, 3));
 }
 
@@ -54,7 +50,7 @@ fn another_end_of_leadership_is_a_failure() {
     transfer(&mut n1, Some(N2));
     let actions = n1.receive(N3, stale_term(9, 1));
     let reason = TransferFailure::LeadershipLost;
-    assert!(has(&actions, &Action::TransferFailed { id: RequestId(77), reason }), "{actions:?}");
+    assert!(actions.contains(&Action::TransferFailed { id: RequestId(77), reason }), "{actions:?}");
 }
 
 #[test]
@@ -65,7 +61,7 @@ fn after_the_deadline_the_leader_goes_on() {
     assert!(!n1.tick().iter().any(|action| matches!(action, Action::TransferFailed { .. })));
     n1.pass(1);
     let reason = TransferFailure::TimedOut;
-    assert!(has(&n1.tick(), &Action::TransferFailed { id: RequestId(77), reason }));
+    assert!(n1.tick().contains(&Action::TransferFailed { id: RequestId(77), reason }));
     assert!(n1.propose(9).iter().any(|action| matches!(action, Action::Appended { .. })));
 }
 
@@ -78,7 +74,7 @@ fn at_the_deadline_what_arrived_comes_first() {
     n1.pass(300);
     let rpc = request_vote_for_transfer(3, (4, 2));
     let actions = n1.batch([Input::Persisted { write: n1.last_write }, Input::Receive { from: N2, rpc }]);
-    assert!(has(&actions, &Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
+    assert!(actions.contains(&Action::TransferDone { id: RequestId(77), to: N2 }), "{actions:?}");
 }
 
 #[test]
@@ -100,8 +96,8 @@ fn the_best_target_is_the_longest_log_that_answers() {
     assert_eq!(timeouts(&transfer(&mut n1, None)), ["n2 timeout now term 2 last 4@2"]);
     let mut alone = Replica::new(&[1, 1]).established();
     let no = Action::Rejected { id: RequestId(77), reason: RejectReason::NoTarget };
-    assert!(has(&transfer(&mut alone, Some(N9)), &no), "not a voter");
-    assert!(has(&transfer(&mut alone, Some(N1)), &no), "itself");
+    assert!(transfer(&mut alone, Some(N9)).contains(&no), "not a voter");
+    assert!(transfer(&mut alone, Some(N1)).contains(&no), "itself");
 }
 
 #[test]

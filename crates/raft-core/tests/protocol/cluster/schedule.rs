@@ -177,21 +177,10 @@ impl Cluster {
             Restart { node, with_state_machine } => self.restart(pick(node), with_state_machine),
             Isolate { node } => self.isolate(pick(node), true),
             Mend => self.cut.clear(),
-            Propose { node } => {
-                if self.is_up(pick(node)) {
-                    self.propose(pick(node));
-                }
-            }
-            ProposeToLeader => {
-                if let Some(leader) = self.leader() {
-                    self.propose(leader);
-                }
-            }
-            Read { node } => {
-                if self.is_up(pick(node)) {
-                    self.read(pick(node));
-                }
-            }
+            Propose { node } if self.is_up(pick(node)) => _ = self.propose(pick(node)),
+            Read { node } if self.is_up(pick(node)) => _ = self.read(pick(node)),
+            Propose { .. } | Read { .. } => {}
+            ProposeToLeader => _ = self.leader().map(|leader| self.propose(leader)),
             ReadAtLeaders => self.read_after(&[], false),
             Campaign { node } => drop(self.step(pick(node), Input::Campaign)),
             Unreachable { node, peer } => drop(self.step(pick(node), Input::Unreachable { peer: pick(peer) })),
@@ -217,11 +206,7 @@ impl Cluster {
                     self.change(leader, steps);
                 }
             }
-            Transfer { to } => {
-                if let Some(leader) = self.leader() {
-                    self.transfer(leader, to.map(pick));
-                }
-            }
+            Transfer { to } => _ = self.leader().map(|leader| self.transfer(leader, to.map(pick))),
             TakeSnapshot { node, back } => self.take_snapshot(pick(node), u64::from(back)),
             Parcel { nth, outcome } => {
                 self.deliver_snapshot(usize::from(nth) % self.parcels.len().max(1), outcome);
