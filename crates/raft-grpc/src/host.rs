@@ -12,7 +12,7 @@ use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialer;
 use crate::peers::send_snapshot::SnapshotSender;
-use crate::peers::{self, Outbox, refusal};
+use crate::peers::{self, Outbox, another_disk};
 use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::peer_server::PeerServer;
@@ -232,7 +232,7 @@ fn refused_by(settings: &Settings, peer: NodeId) -> Failure {
     let place = settings.data_dir.display();
     Failure::new(
         Exit::Foreign,
-        format!("{place}: peer {} refuses this node: {}", peer.0, refusal::message(settings.id)),
+        format!("{place}: peer {} refuses this node: {}", peer.0, another_disk::message(settings.id)),
     )
 }
 

@@ -1,14 +1,14 @@
 //! The traffic between peers: one stream in each direction, opened by its sender, and snapshots on separate connections, so that no
 //! message waits behind one.
 //!
-//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `refusal` is the answer to a peer with
+//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `another_disk` is the answer to a peer with
 //! another disk, [`Outbox`] has the queues between the node's thread and the streams, `send_snapshot` sends chunks. The node never
 //! waits for a peer: a message that does not fit is dropped and counted, as on a network, and the node learns once for each break
 //! that messages are lost.
 
 pub(crate) mod accept;
+pub(crate) mod another_disk;
 pub(crate) mod dial;
-pub(crate) mod refusal;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;

@@ -145,7 +145,7 @@ impl KvMap {
         })
     }
 
-    /// Makes changes of different keys, all at the next revision. Without a change the revision stays.
+    /// Changes several keys at the next revision. Without a change the revision stays.
     pub(crate) fn change<T>(&mut self, make: impl FnOnce(&mut Change<'_>) -> T) -> T {
         let mut change = Change { revision: self.revision.saturating_add(1), map: self, events: Vec::new() };
         let result = make(&mut change);

@@ -1,6 +1,6 @@
 //! Serves the streams of peers: checks the caller, gives its messages to the node, and acknowledges their number.
 
-use super::{PROTOCOL_VERSION, refusal};
+use super::{PROTOCOL_VERSION, another_disk};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::SharedDiskQueue;
@@ -136,7 +136,7 @@ impl PeerService {
             Some(PeerCheck::Known) => {}
             Some(PeerCheck::Mismatch { known }) => {
                 tracing::error!("peer {from} has disk {disk}, expected {known}");
-                return Err(refusal::another_disk(peer));
+                return Err(another_disk::refusal(peer));
             }
             Some(PeerCheck::Full) => {
                 return Err(Status::failed_precondition(format!(

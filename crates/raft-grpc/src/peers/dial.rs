@@ -1,6 +1,6 @@
 //! Keeps this node's stream to a peer open: connects, sends the hello and then messages, and reconnects after a growing pause.
 
-use super::refusal::is_another_disk;
+use super::another_disk::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
@@ -126,7 +126,7 @@ impl Dialer {
                         acknowledged = count;
                         progress = Instant::now();
                     }
-                    Ok(Some(_)) => return Status::invalid_argument("it answers what was not asked"),
+                    Ok(Some(_)) => return Status::invalid_argument("unexpected answer"),
                     Ok(None) => return Status::unavailable("it ended the stream"),
                     Err(status) => return status,
                 },
@@ -134,7 +134,7 @@ impl Dialer {
                     if sent.load(Ordering::Relaxed) <= acknowledged {
                         progress = Instant::now();
                     } else if progress.elapsed() > self.stall {
-                        return Status::unavailable(format!("it has acknowledged nothing for {:?}", self.stall));
+                        return Status::unavailable(format!("no acknowledgement from the peer for {:?}", self.stall));
                     }
                 }
             }

@@ -77,7 +77,7 @@ impl Timers {
         id.0 & INTERNAL != 0
     }
 
-    /// The log holds the command: only a change of leader can lose it now.
+    /// Forgets a proposed command that the log has: only a change of leader can lose it now.
     pub(crate) fn on_appended(&mut self, id: RequestId) {
         self.proposed.remove(&id);
     }

@@ -77,7 +77,7 @@ impl ExactlyOnce {
                 "{node} applied command {sequence} of session {session} by {entry}; it had taken effect by {first}"
             )),
             Some(Did::Nothing | Did::Opened) => {
-                Some(format!("{node} says a command was applied by {entry}, which carries out no command"))
+                Some(format!("{node} reports a command applied at {entry}, but that entry applies none"))
             }
             None => Some(format!("{node} says a command was applied by {entry}, which no node has applied")),
         };
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn answers_without_a_command_fire() {
-        for (index, words) in [(2, "which carries out no command"), (6, "which no node has applied")] {
+        for (index, words) in [(2, "but that entry applies none"), (6, "which no node has applied")] {
             let mut script = retried();
             answer(&mut script, index, "1");
             assert_fires(ExactlyOnce::default(), NAME, &script, words);

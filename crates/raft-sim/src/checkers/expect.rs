@@ -124,7 +124,7 @@ fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {
     let index = LogIndex(differs as u64 + 1);
     let held = held.get(differs).map_or("nothing".to_string(), |term| format!("term {term}"));
     let expected = expected.get(differs).map_or(Term(0), |term| *term);
-    Some(format!("{id} expected to hold an entry of term {expected} at {index}; it holds {held}"))
+    Some(format!("expected an entry of term {expected} at {index} on {id}, found {held}"))
 }
 
 /// Whether some leader has committed something during the last `span`.
@@ -155,7 +155,7 @@ fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Optio
     let held = if node.up { node.log.last_id() } else { node.durable.log.last_id() };
     let fits = held.index == index && term.is_none_or(|term| held.term == term);
     let wanted = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
-    (!fits).then(|| format!("the log of {id} expected to end in {wanted}; it ends in {held}"))
+    (!fits).then(|| format!("expected the log of {id} to end at {wanted}, found {held}"))
 }
 
 fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
@@ -291,13 +291,13 @@ mod tests {
         };
         assert_holds(&script, &last(1, 2, Some(2)));
         assert_holds(&script, &last(3, 1, None));
-        assert_fails(&script, &last(3, 2, None), "the log of n3 expected to end in 2; it ends in 1@1");
-        assert_fails(&script, &last(1, 2, Some(1)), "the log of n1 expected to end in 2@1; it ends in 2@2");
+        assert_fails(&script, &last(3, 2, None), "expected the log of n3 to end at 2, found 1@1");
+        assert_fails(&script, &last(1, 2, Some(1)), "expected the log of n1 to end at 2@1, found 2@2");
         assert_fails(&script, &last(9, 1, None), "there is no such node");
         script.ask(2, None, None, vec![noop(3, 2)]);
         assert_holds(&script, &last(2, 3, Some(2)));
         script.crash(2, crate::record::CrashKind::PowerLoss);
-        assert_fails(&script, &last(2, 3, Some(2)), "expected to end in 3@2");
+        assert_fails(&script, &last(2, 3, Some(2)), "to end at 3@2");
     }
 
     #[test]
@@ -309,8 +309,8 @@ mod tests {
         };
         assert_holds(&script, &logs(1, &[1, 2]));
         assert_holds(&script, &logs(1, &[1]));
-        assert_fails(&script, &logs(1, &[1, 1]), "n1 expected to hold an entry of term 1 at 2; it holds term 2");
-        assert_fails(&script, &logs(3, &[1, 2]), "n3 expected to hold an entry of term 2 at 2; it holds nothing");
+        assert_fails(&script, &logs(1, &[1, 1]), "expected an entry of term 1 at 2 on n1, found term 2");
+        assert_fails(&script, &logs(3, &[1, 2]), "expected an entry of term 2 at 2 on n3, found nothing");
         assert_fails(&script, &logs(9, &[1]), "there is no such node");
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.crash(2, crate::record::CrashKind::PowerLoss);

@@ -106,7 +106,7 @@ impl World {
         self.plan_fault(1);
     }
 
-    /// The settings of a node: the scenario's, but for what this run draws for each node.
+    /// A node's settings: the scenario's, with the values that this run draws for the node.
     pub(crate) fn draw_settings(&mut self, node: NodeId) -> RaftSettings {
         let mut settings = self.scenario.raft.clone();
         if self.draws_feature(Feature::Snapshots) {

@@ -38,7 +38,7 @@ impl Checker {
     /// The next line. A call that other threads' calls interrupt has two: it begins in the one and ends in the other.
     ///
     /// # Errors
-    /// strace writes no such line.
+    /// The line is not in strace's format.
     pub(super) fn line(&mut self, line: &str) -> Result<()> {
         let problem = || format!("expected a line of strace after the lines before, found `{line}`");
         let (thread, text) = line.split_once(' ').with_context(problem)?;

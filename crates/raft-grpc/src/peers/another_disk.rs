@@ -15,7 +15,7 @@ pub(crate) fn message(node: NodeId) -> String {
     )
 }
 
-pub(super) fn another_disk(node: NodeId) -> Status {
+pub(super) fn refusal(node: NodeId) -> Status {
     let mut status = Status::failed_precondition(message(node));
     status.metadata_mut().insert(REFUSED, MetadataValue::from_static(ANOTHER_DISK));
     status
@@ -32,9 +32,9 @@ mod tests {
 
     #[test]
     fn the_refusal_is_known_by_its_mark_and_not_by_its_message() {
-        let refusal = another_disk(NodeId(2));
-        assert!(is_another_disk(&refusal) && refusal.code() == Code::FailedPrecondition);
-        let over_the_wire = Status::from_header_map(refusal.into_http::<()>().headers()).expect("a status");
+        let refused = refusal(NodeId(2));
+        assert!(is_another_disk(&refused) && refused.code() == Code::FailedPrecondition);
+        let over_the_wire = Status::from_header_map(refused.into_http::<()>().headers()).expect("a status");
         assert!(is_another_disk(&over_the_wire), "{over_the_wire:?}");
         assert_eq!(over_the_wire.message(), message(NodeId(2)));
         assert!(!message(NodeId(2)).contains('\n'));
