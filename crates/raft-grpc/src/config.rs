@@ -162,11 +162,7 @@ impl Merge {
 
     /// The three ports of a node need different addresses.
     fn check_ports(&self, settings: &Settings) -> Result<(), Failure> {
-        let ports = [
-            (Key::ListenPeer, settings.listen_peer),
-            (Key::ListenClient, settings.listen_client),
-            (Key::ListenAdmin, settings.listen_admin),
-        ];
+        let ports = ports(settings);
         for (place, (key, address)) in ports.iter().enumerate() {
             if let Some((other, _)) =
                 ports.iter().take(place).find(|(_, earlier)| earlier == address && address.port() > 0)
@@ -186,12 +182,7 @@ impl Merge {
         if settings.peers.len() == 1 {
             warnings.push("a cluster of two nodes survives no failure: with a third one, any one may fail".to_owned());
         }
-        let listens = [
-            (Key::ListenPeer, settings.listen_peer),
-            (Key::ListenClient, settings.listen_client),
-            (Key::ListenAdmin, settings.listen_admin),
-        ];
-        for (key, address) in listens.iter().filter(|(_, address)| address.port() == 0) {
+        for (key, address) in ports(settings).iter().filter(|(_, address)| address.port() == 0) {
             warnings.push(format!("{key} is {address}: the system chooses another port at each start"));
         }
         let advertised = [
@@ -207,6 +198,11 @@ impl Merge {
         }
         warnings
     }
+}
+
+fn ports(settings: &Settings) -> [(Key, SocketAddr); 3] {
+    let Settings { listen_peer, listen_client, listen_admin, .. } = settings;
+    [(Key::ListenPeer, *listen_peer), (Key::ListenClient, *listen_client), (Key::ListenAdmin, *listen_admin)]
 }
 
 #[cfg(test)]

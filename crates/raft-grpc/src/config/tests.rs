@@ -136,8 +136,9 @@ fn a_list_of_peers_is_one_value() {
 }
 
 #[test]
-fn unknown_names_are_refused_with_a_suggestion() {
-    let table: [(&str, &str); 6] = [
+fn a_wrong_file_is_refused_with_the_line_and_the_advice() {
+    let table = [
+        // Unknown names.
         (
             "id = 1\n\nheartbeat_intervall = 3",
             "a.toml:3: unknown key `heartbeat_intervall`, did you mean `heartbeat_interval`?",
@@ -147,11 +148,41 @@ fn unknown_names_are_refused_with_a_suggestion() {
         ("[tls]", "a.toml:1: unknown key `tls`, expected one of id, cluster"),
         ("[peers]\n2 = \"http://a:1\"\ndata_dir = \"x\"", "a.toml:3: unknown key `peers.data_dir`"),
         ("[peers]\ndata_dir = \"x\"", "`data_dir` belongs above [peers]"),
+        // Values of another type, and what is not TOML.
+        ("id = true", "a.toml:1: id = true: must be a number, 1 to 2^62"),
+        ("id = 1\nlease_reads = 1", "a.toml:2: lease_reads = 1: must be true or false"),
+        ("id = 0x10", "a.toml:1: id is of type integer: write a text or a decimal number"),
+        ("\nelection_timeout = { start = \"1s\" }", "a.toml:2: election_timeout is of type table"),
+        ("id = 1\n[peers]\n2 = 3.5", "a.toml:3: peers.2 is of type float"),
+        (
+            "id = 1\n[peers]\n2 = \"http://a:1,3=http://b:1\"",
+            "a.toml:3: peers.2 = http://a:1,3=http://b:1: must be one",
+        ),
+        ("id = 1\nid = 2", "a.toml:2: not TOML: duplicate key"),
+        ("id = 1\n= 2", "a.toml:2: not TOML: "),
+        // Contradictions.
+        (
+            "id = 1\nheartbeat_interval = \"500ms\"",
+            "a.toml:2: heartbeat_interval = 500ms: must be below the shortest election timeout, 500ms (default)",
+        ),
+        (
+            "id = 1\nelection_timeout = \"50ms..1s\"",
+            "a.toml:2: election_timeout = 50ms..1s: must begin above the heartbeat interval, 100ms (default)",
+        ),
+        (
+            "id = 1\nlisten_admin = \"127.0.0.1:7071\"",
+            "listen_admin (a.toml:2) and listen_client (default) are both 127.0.0.1:7071",
+        ),
+        ("cluster = \"a\"", "id is not set"),
     ];
     for (file, expected) in table {
         let problem = problem(file, &[], &[]);
         assert!(problem.contains(expected), "{problem}");
     }
+}
+
+#[test]
+fn unknown_variables_are_refused_with_a_suggestion() {
     let table = [
         ("RAFT_LISTEN_PER", "RAFT_LISTEN_PER: unknown variable, did you mean `RAFT_LISTEN_PEER`?"),
         ("RAFT_ENDPOINT", "did you mean `RAFT_ENDPOINTS`?"),
@@ -197,50 +228,6 @@ fn the_core_takes_every_limit_at_both_ends() {
             let settings = merged("id = 1", &[], &[(key, text)]).expect("in range").settings;
             assert_eq!(crate::host::core_config(&settings).check(), Ok(()), "{key} = {text}");
         }
-    }
-}
-
-#[test]
-fn values_of_another_type_and_files_that_are_not_toml_name_their_line() {
-    let table = [
-        ("id = true", "a.toml:1: id = true: must be a number, 1 to 2^62"),
-        ("id = 1\nlease_reads = 1", "a.toml:2: lease_reads = 1: must be true or false"),
-        ("id = 0x10", "a.toml:1: id is of type integer: write a text or a decimal number"),
-        ("\nelection_timeout = { start = \"1s\" }", "a.toml:2: election_timeout is of type table"),
-        ("id = 1\n[peers]\n2 = 3.5", "a.toml:3: peers.2 is of type float"),
-        (
-            "id = 1\n[peers]\n2 = \"http://a:1,3=http://b:1\"",
-            "a.toml:3: peers.2 = http://a:1,3=http://b:1: must be one",
-        ),
-        ("id = 1\nid = 2", "a.toml:2: not TOML: duplicate key"),
-        ("id = 1\n= 2", "a.toml:2: not TOML: "),
-    ];
-    for (file, expected) in table {
-        let problem = problem(file, &[], &[]);
-        assert!(problem.contains(expected), "{problem}");
-    }
-}
-
-#[test]
-fn values_that_contradict_each_other_are_refused() {
-    let table = [
-        (
-            "id = 1\nheartbeat_interval = \"500ms\"",
-            "a.toml:2: heartbeat_interval = 500ms: must be below the shortest election timeout, 500ms (default)",
-        ),
-        (
-            "id = 1\nelection_timeout = \"50ms..1s\"",
-            "a.toml:2: election_timeout = 50ms..1s: must begin above the heartbeat interval, 100ms (default)",
-        ),
-        (
-            "id = 1\nlisten_admin = \"127.0.0.1:7071\"",
-            "listen_admin (a.toml:2) and listen_client (default) are both 127.0.0.1:7071",
-        ),
-        ("cluster = \"a\"", "id is not set"),
-    ];
-    for (file, expected) in table {
-        let problem = problem(file, &[], &[]);
-        assert!(problem.contains(expected), "{problem}");
     }
 }
 
