@@ -2,11 +2,12 @@
 
 use super::folder::{Folder, Kept, url};
 use super::leader;
-use super::member::{Member, Start};
+use super::member::Member;
 use super::{Event, ports};
 use crate::cli::output;
 use raft_grpc::{Exit, Failure};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -83,19 +84,14 @@ impl<'a> Cluster<'a> {
         let mut outcomes = Vec::new();
         for member in self.members.iter_mut().filter(|member| !member.is_alive()) {
             self.starts += 1;
-            let configuration = self.folder.configuration(member.id);
-            let how = Start {
-                program: &self.program,
-                configuration: &configuration,
-                log: self.log.as_deref(),
-                events: &self.events,
-            };
-            outcomes.push((member.id, member.spawn(&how, self.starts)));
+            let mut command = Command::new(&self.program);
+            command.args(["node", "--control-stdin", "--config"]).arg(self.folder.configuration(member.id));
+            command.args(self.log.iter().flat_map(|filter| ["--log", filter]));
+            outcomes.push((member.id, member.spawn(command, self.events.clone(), self.starts)));
         }
         outcomes
     }
 
-    /// Announces that a member listens.
     pub(super) fn on_listening(&mut self, id: u64, start: u64) {
         for member in self.members.iter_mut().filter(|member| member.id == id && member.start == start) {
             // It may have ended since.

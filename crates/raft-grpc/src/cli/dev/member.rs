@@ -8,12 +8,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fmt;
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::Sender;
 use std::thread::{self, JoinHandle};
 
-/// A node of the cluster, alive or not.
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) ports: Ports,
@@ -32,23 +30,13 @@ struct Process {
     copiers: Vec<JoinHandle<()>>,
 }
 
-pub(super) struct Start<'a> {
-    pub(super) program: &'a Path,
-    pub(super) configuration: &'a Path,
-    pub(super) log: Option<&'a str>,
-    pub(super) events: &'a Sender<Event>,
-}
-
 impl Member {
     pub(super) fn new(id: u64, ports: Ports) -> Self {
         Self { id, ports, start: 0, listening: false, cut: false, process: None }
     }
 
-    /// Starts it, as the start number `start`.
-    pub(super) fn spawn(&mut self, how: &Start<'_>, start: u64) -> io::Result<()> {
-        let mut command = Command::new(how.program);
-        command.args(["node", "--control-stdin", "--config"]).arg(how.configuration);
-        command.args(how.log.iter().flat_map(|filter| ["--log", filter]));
+    /// Starts it by this command, as the start number `start`; `events` receives one when the node listens.
+    pub(super) fn spawn(&mut self, mut command: Command, events: Sender<Event>, start: u64) -> io::Result<()> {
         // A variable for one node must not configure all of them.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(VARIABLE_PREFIX) && name != LOG_VARIABLE {
@@ -60,7 +48,7 @@ impl Member {
         let mut child = command.spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
         let ((stdin, stdout), stderr) = pipes.ok_or_else(|| io::Error::other("a pipe is missing"))?;
-        let (id, events) = (self.id, how.events.clone());
+        let id = self.id;
         let prefix = logs::prefix(id, logs::coloured());
         let (of_stdout, of_stderr) = (prefix.clone(), prefix);
         let listens = format!("node {id} listening ");
