@@ -37,9 +37,7 @@ pub(crate) const MAX_CHUNK_BYTES: usize = 6 << 20;
 /// A chunk of a snapshot counts as lost after this time.
 pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The interval of probes on an idle connection.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
-/// The longest time for the answer to a probe.
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -138,52 +136,56 @@ mod tests {
     use super::*;
     use raft_core::{EntryId, Round, Term};
 
+    const PEER: NodeId = NodeId(2);
+
+    fn outbox() -> Outbox {
+        let directory = Arc::new(Directory::new(&BTreeMap::from([(PEER, String::new())])));
+        Outbox::new([PEER], directory, Arc::default())
+    }
+
+    fn send(outbox: &Outbox) {
+        let last = EntryId::ZERO;
+        outbox.send(PEER, &Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last }));
+    }
+
     #[test]
     fn what_cannot_be_sent_is_dropped_and_counted() {
-        let peer = NodeId(2);
-        let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
-        let outbox = Outbox::new([peer], directory.clone(), Arc::default());
-        let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
-        let dropped = || directory.get(peer).unwrap().dropped;
-        outbox.send(peer, &rpc);
+        let outbox = outbox();
+        let directory = &outbox.directory;
+        let dropped = || directory.get(PEER).unwrap().dropped;
+        send(&outbox);
         assert_eq!(dropped(), 1, "not connected");
         let (queue, mut arrives) = mpsc::channel(2);
-        let sent = outbox.connect(peer, queue);
+        let sent = outbox.connect(PEER, queue);
         for _ in 0..3 {
-            outbox.send(peer, &rpc);
+            send(&outbox);
         }
         assert_eq!((dropped(), sent.load(Ordering::Relaxed)), (2, 2), "the third did not fit");
         assert!(arrives.try_recv().is_ok());
         directory.set_cut(true);
-        outbox.send(peer, &rpc);
+        send(&outbox);
         assert_eq!(dropped(), 3, "cut off");
         directory.set_cut(false);
-        outbox.disconnect(peer);
-        outbox.send(peer, &rpc);
+        outbox.disconnect(PEER);
+        send(&outbox);
         assert_eq!(dropped(), 4);
-        assert!(!directory.get(peer).unwrap().connected);
+        assert!(!directory.get(PEER).unwrap().connected);
     }
 
     #[test]
     fn the_node_learns_once_that_something_is_lost() {
-        let peer = NodeId(2);
-        let directory = Arc::new(Directory::new(&BTreeMap::from([(peer, String::new())])));
-        let inbox = Arc::new(SharedInbox::default());
-        let outbox = Outbox::new([peer], directory, inbox.clone());
+        let outbox = outbox();
         let is_reported = || {
             let mut inputs = Vec::new();
-            inbox.take(Some(Duration::ZERO), &mut inputs);
-            inputs.iter().any(|(input, _)| *input == NodeInput::Unreachable { peer })
+            outbox.inbox.take(Some(Duration::ZERO), &mut inputs);
+            inputs.iter().any(|(input, _)| *input == NodeInput::Unreachable { peer: PEER })
         };
-        let send = || {
-            let rpc = Rpc::PreVote(raft_core::PreVote { term: Term(1), round: Round(1), last: EntryId::ZERO });
-            outbox.send(peer, &rpc);
-        };
+        let send = || send(&outbox);
         send();
-        outbox.disconnect(peer);
+        outbox.disconnect(PEER);
         assert!(!is_reported(), "without a stream no message was in flight");
         let (queue, mut arrives) = mpsc::channel(2);
-        outbox.connect(peer, queue);
+        outbox.connect(PEER, queue);
         (0..2).for_each(|_| send());
         assert!(!is_reported());
         send();
@@ -195,9 +197,9 @@ mod tests {
         while arrives.try_recv().is_ok() {}
         (0..3).for_each(|_| send());
         assert!(is_reported(), "it was empty in between: another break");
-        outbox.disconnect(peer);
+        outbox.disconnect(PEER);
         assert!(is_reported(), "the stream broke");
-        outbox.disconnect(peer);
+        outbox.disconnect(PEER);
         send();
         assert!(!is_reported(), "an attempt to connect that fails is no break");
     }
