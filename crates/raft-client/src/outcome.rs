@@ -78,7 +78,7 @@ pub struct Got {
     pub attempts: u32,
 }
 
-/// The result of a range.
+/// The result of a range. The last three fields are those of [`Got`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Ranged {
@@ -86,11 +86,8 @@ pub struct Ranged {
     pub entries: Vec<KeyValue>,
     /// Whether the range has more keys after these.
     pub more: bool,
-    /// The map's revision.
     pub revision: u64,
-    /// The index up to which the node that answered had applied.
     pub applied: u64,
-    /// How many requests it took.
     pub attempts: u32,
 }
 

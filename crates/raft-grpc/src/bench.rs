@@ -55,7 +55,6 @@ pub struct Outcome {
 /// Longer than an election, a restart and a deadline: time enough for a new leader.
 const LAST_READ_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The pause of a client after a refusal for good.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
 struct Run {

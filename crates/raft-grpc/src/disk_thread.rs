@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 /// Who waits for the result of a task: for the check of a peer's disk a caller, else only the node.
 type Waits = Option<oneshot::Sender<PeerCheck>>;
 
-/// The tasks of the disk, shared between threads.
 #[derive(Debug, Default)]
 pub(crate) struct SharedDiskQueue {
     state: Mutex<State>,
@@ -89,10 +88,8 @@ impl Worker {
         worker
     }
 
-    /// Serves the queue until it is closed and empty.
-    ///
-    /// # Errors
-    /// The store failed: the state of its last write is unknown, and the process must end.
+    /// Serves the queue until it is closed and empty. After an error of the store the state of its last write is unknown, and the
+    /// process must end.
     pub(crate) fn run<D: Disk>(
         mut self,
         store: &mut Store<D>,

@@ -4,7 +4,6 @@ use raft_client::ClientError;
 use raft_store::{DiskErrorKind, StoreError};
 use std::fmt;
 
-/// The exit codes of `raft-grpc`, apart from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Exit {

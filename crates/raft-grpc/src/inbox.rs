@@ -73,7 +73,6 @@ impl SharedInbox {
         Batch { now, questions: std::mem::take(&mut state.questions), closed: state.closed }
     }
 
-    /// Adds the results of the disk, all for one call.
     pub(crate) fn give(&self, inputs: impl IntoIterator<Item = NodeInput>) {
         self.put(|state| inputs.into_iter().for_each(|input| drop(state.inbox.push(input, Waits::Nobody))));
     }

@@ -5,10 +5,7 @@ pub(crate) fn number() -> u64 {
     getrandom::u64().unwrap_or_else(|_| crate::clock::now().0)
 }
 
-/// A unique id.
-///
-/// # Errors
-/// The system has no entropy. The time is no substitute: two equal ids do harm.
+/// A unique id. Without entropy the time is no substitute: two equal ids do harm.
 pub(crate) fn unique() -> Result<[u8; 16], getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;

@@ -19,11 +19,9 @@ pub(super) struct Clients {
     options: ClientOptions,
 }
 
-/// The most idle clients that are kept.
 const KEPT: usize = 16;
 
 impl Clients {
-    /// Clients that begin with the nodes at these URLs.
     pub(super) fn new(endpoints: Vec<String>) -> Self {
         Self { idle: Arc::default(), options: ClientOptions::new(endpoints) }
     }
@@ -75,7 +73,6 @@ fn describe(written: &Written) -> serde_json::Value {
     json!({ "revision": written.revision, "term": written.entry.term.0, "leader": written.leader })
 }
 
-/// What a client said when it could not.
 struct Failed(ClientError);
 
 impl IntoResponse for Failed {

@@ -50,7 +50,6 @@ pub(super) fn above_zero(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("it must be above 0".into()) } else { Ok(duration) }
 }
 
-/// Runs the future on this thread.
 pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;

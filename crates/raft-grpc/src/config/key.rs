@@ -145,12 +145,10 @@ keys! { merge:
 }
 
 impl Key {
-    /// The environment variable.
     pub fn variable(self) -> String {
         format!("{}{}", super::VARIABLE_PREFIX, self.name().to_uppercase())
     }
 
-    /// The flag.
     pub fn flag(self) -> String {
         match self {
             // Repeated for each peer.

@@ -78,7 +78,6 @@ impl Dialer {
         }
     }
 
-    /// Connected means that the peer has accepted the hello.
     async fn connect(&self) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
         let channel = connect(&self.url).await?;
         let mut client = PeerClient::new(channel)

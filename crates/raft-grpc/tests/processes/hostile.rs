@@ -143,7 +143,6 @@ async fn channel(port: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{port}")).expect("a URL").connect().await.expect("it listens")
 }
 
-/// The body of an HTTP/1.1 answer.
 async fn curl(port: SocketAddr, path: &str) -> String {
     let mut stream = connect(port).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

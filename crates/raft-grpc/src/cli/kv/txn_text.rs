@@ -13,10 +13,7 @@ A transaction has a line for each compare and each operation; # begins a comment
 If all `if` lines hold, the `then` lines are executed, otherwise the `else` lines.
 Write a word with spaces as a JSON string: \"two words\".";
 
-/// Parses a transaction.
-///
-/// # Errors
-/// The first wrong line, and why.
+/// The error is the first wrong line, and why.
 pub(super) fn parse(text: &str) -> Result<Txn, String> {
     let mut txn = Txn::default();
     for (line, number) in text.lines().zip(1..) {

@@ -28,7 +28,6 @@ pub(crate) struct Leader {
 }
 
 impl Cluster {
-    /// Starts nodes 1 to `count`, and waits until one of them leads.
     pub(crate) async fn start(count: u64) -> Self {
         Self::start_with(count, &FLAGS).await
     }
@@ -46,7 +45,6 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster of which no node runs yet.
     pub(crate) fn prepare(count: u64) -> Self {
         let folder = Folder::new();
         let ports: BTreeMap<u64, [Port; 3]> =
@@ -100,12 +98,10 @@ impl Cluster {
         Client::new(self.client_options()).expect("the endpoints are URLs")
     }
 
-    /// Runs a client's command.
     pub(crate) fn ask(&self, words: &[&str]) -> Ended {
         run(self.command(words))
     }
 
-    /// A client's command, not run yet.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = binary(words);
         command.env("RAFT_ENDPOINTS", self.endpoints().join(","));

@@ -13,7 +13,6 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A running `dev` and the lines it prints.
 pub(crate) struct Dev {
     pub(crate) process: Child,
     lines: Receiver<String>,
@@ -70,14 +69,12 @@ impl Dev {
         }
     }
 
-    /// Runs a client's command against its cluster.
     pub(crate) fn ask(&self, words: &[&str]) -> Ended {
         let mut command = binary(words);
         command.env("RAFT_ENDPOINTS", &self.endpoints);
         run(command)
     }
 
-    /// Who leads, by `status`.
     pub(crate) fn leader(&self) -> u64 {
         poll("a leader", || {
             let members: Vec<Value> =

@@ -10,7 +10,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// What a node is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) id: u64,
@@ -35,7 +34,6 @@ impl Line {
     }
 }
 
-/// A node of a cluster, running or not.
 pub(crate) struct Node {
     pub(crate) line: Line,
     /// For peers, clients and operators.
@@ -67,7 +65,6 @@ impl Node {
         writeln!(input, "{line}").expect("it reads");
     }
 
-    /// The id of its disk, as META says it.
     pub(crate) fn disk_id(&self) -> Vec<u8> {
         let meta = std::fs::read(self.line.data_dir.join("META")).expect("it has started");
         meta[48..64].to_vec()

@@ -11,7 +11,6 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// One that the system chooses.
     pub(crate) fn any() -> Self {
         Self::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port")
     }

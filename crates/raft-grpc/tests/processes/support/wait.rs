@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep};
 /// Far beyond what anything takes on a machine that is busy with other things.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
 const PERIOD: Duration = Duration::from_millis(20);
 
 /// What `look` finds, at the latest at the deadline. Until then it says why it has found nothing yet.
