@@ -7,7 +7,7 @@
 //! reports before it syncs. Backed up by `commit_quorum`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{AppendOutcome, Rpc};
 

@@ -7,7 +7,7 @@
 //! off newer entries), a quorum of disks that lost what they had. Backs up `commit_quorum` and `recovery`.
 
 use super::ghost::{Committed, Ghost};
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{LogIndex, NodeId};
 use raft_node::Reply;

@@ -9,7 +9,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use raft_core::{Configuration, LogIndex, NodeId, RoleKind};
 
 const NAME: &str = "commit_quorum";

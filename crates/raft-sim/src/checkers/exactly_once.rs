@@ -7,7 +7,7 @@
 
 use super::effect::{CommandId, Effect, Effects};
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use bytes::Bytes;
 use raft_core::{EntryId, LogIndex, NodeId};

@@ -5,7 +5,7 @@
 //! term, entries sent that are not those written. Backed up by `log_matching`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{LogIndex, RoleKind};
 

@@ -8,7 +8,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::Seen;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{LogIndex, NodeId, RoleKind, Term};
 use std::ops::Bound;

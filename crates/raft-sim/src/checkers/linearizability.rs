@@ -4,7 +4,7 @@
 //! undecided, never as a pass. Backs up every other property; first to catch what shows only in what clients see and
 //! `stale_read` does not cover: a write that is lost or applied twice without an answer that says so.
 
-use super::Violation;
+use super::property::Violation;
 use raft_check::history::Operation;
 use raft_check::linearizability::{Verdict, check};
 

@@ -6,7 +6,7 @@
 //! date. Not a safety property: a failure here is an expectation that did not come true.
 
 use super::ghost::Ghost;
-use super::{End, Healed};
+use super::property::{End, Healed};
 use crate::record::SimTime;
 use crate::scenario::model::Scenario;
 use raft_core::{NodeId, nanos};

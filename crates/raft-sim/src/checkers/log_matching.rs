@@ -6,7 +6,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::log::{Chain, Slot};
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use raft_core::{LogIndex, NodeId, Term};
 
 const NAME: &str = "log_matching";

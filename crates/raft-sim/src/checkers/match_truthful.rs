@@ -4,7 +4,7 @@
 //! match carried over from another term, an entry kept although it conflicts. Backed up by `commit_quorum`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{AppendOutcome, LogIndex, Rpc};
 

@@ -21,6 +21,7 @@ mod match_truthful;
 mod monotone;
 mod no_holes;
 mod one_vote_per_term;
+mod property;
 mod queues;
 mod read_back;
 mod recovery;
@@ -41,42 +42,15 @@ mod write_stall;
 
 use crate::record::{Record, SimTime};
 use crate::scenario::model::{Expectations, Scenario};
-use ghost::node::{Node, Seen};
-use ghost::{Change, Ghost};
+use ghost::Ghost;
 use linearizability::Linearizability;
-use raft_check::history::Operation;
-use raft_core::NodeId;
+use property::{Fact, Property};
 use sometimes::Sometimes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use property::{End, Healed, Violation};
 pub use sometimes::MARKS;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The property, as its file is named: `election_safety`.
-    pub property: &'static str,
-    /// What contradicts what, in one sentence with the numbers.
-    pub message: String,
-    /// The numbers of the records that show the facts, oldest first; empty if a whole history is at fault.
-    pub facts: Vec<u64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct End<'a> {
-    pub at: SimTime,
-    pub history: &'a [Operation],
-    /// Since when and among whom nothing was disturbed any more, if that came about.
-    pub healed: Option<&'a Healed>,
-}
-
-/// The end of all disturbance among some nodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Healed {
-    pub at: SimTime,
-    /// Among whom: a majority at least; the others may stay down or cut off.
-    pub nodes: BTreeSet<NodeId>,
-}
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
@@ -91,56 +65,6 @@ pub struct Finish {
     /// How long after healing a leader, a fresh commit and convergence were there; none if nothing healed or not all
     /// of it came.
     pub heal: Option<Duration>,
-}
-
-trait Property: DynClone {
-    /// Checks the present record. The ghost contains it already.
-    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
-
-    /// Checks what only the end shows.
-    fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
-        None
-    }
-}
-
-/// A copy of a property, with its state.
-trait DynClone {
-    fn copied(&self) -> Box<dyn Property>;
-}
-
-impl<T: Property + Clone + 'static> DynClone for T {
-    fn copied(&self) -> Box<dyn Property> {
-        Box::new(self.clone())
-    }
-}
-
-impl Clone for Box<dyn Property> {
-    fn clone(&self) -> Self {
-        self.as_ref().copied()
-    }
-}
-
-/// The present record, and what it changed.
-struct Fact<'a> {
-    record: &'a Record,
-    /// Its node, after it.
-    node: Option<&'a Node>,
-    change: Change,
-}
-
-impl<'a> Fact<'a> {
-    /// The node and its view, if the view is new with this record.
-    fn new_view(&self) -> Option<(&'a Node, &'a Seen)> {
-        let node = self.node.filter(|_| self.change.new_view)?;
-        Some((node, node.view.as_ref()?))
-    }
-
-    /// The violation that this record completes; `earlier` shows the other fact.
-    fn contradicts(&self, property: &'static str, earlier: u64, message: String) -> Violation {
-        let mut facts = vec![earlier, self.record.number];
-        facts.dedup();
-        Violation { property, message, facts }
-    }
 }
 
 /// All checkers of one run.

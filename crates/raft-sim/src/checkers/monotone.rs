@@ -5,7 +5,7 @@
 //! changed in memory before `one_vote_per_term` can see it leave. Across restarts it backs up `recovery`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use raft_core::HardState;
 
 const NAME: &str = "monotone";

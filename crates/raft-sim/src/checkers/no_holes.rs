@@ -5,7 +5,7 @@
 //! skipped or repeated apply. No other checker covers it: the rest of the ghost rests on it.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 
 const NAME: &str = "no_holes";
 

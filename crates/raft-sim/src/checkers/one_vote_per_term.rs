@@ -7,7 +7,7 @@
 //! after a vote for another. Backed up by `election_safety`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{NodeId, Rpc, Term, Vote};
 use std::collections::BTreeMap;

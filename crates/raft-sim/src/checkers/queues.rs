@@ -7,7 +7,7 @@
 //! a leader answers `Busy` from then on. No other checker depends on it.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::{InFlight, NodeView, Quotas, Record, RecordKind};
 use crate::scenario::model::{Limits, Scenario};
 use raft_core::{LogIndex, NodeId, Payload, RoleKind, Rpc, Write, WriteId};

@@ -10,7 +10,7 @@
 
 use super::ghost::Ghost;
 use super::ghost::node::{self, Node};
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use crate::scenario::model::{InitialState, Scenario};
 use raft_core::{Configuration, HardState, NodeId, Term};

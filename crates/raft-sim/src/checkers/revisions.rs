@@ -16,7 +16,7 @@ mod replay;
 
 use super::effect::{Effect, Effects};
 use super::ghost::{AppliedEntry, Ghost};
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::{RecordKind, SimTime};
 use crate::scenario::feature::Feature;
 use crate::scenario::model::{Scenario, StepAction};

@@ -6,7 +6,7 @@
 //! covers it: an end for lack of space is safe.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::faults::Fault;
 use crate::record::RecordKind;
 use raft_core::{NodeId, Write};

@@ -1,7 +1,8 @@
 //! Hand-made runs for the properties' tests: a legal run that all of them pass, and the steps to break it.
 
+use super::ghost::Ghost;
 use super::ghost::is_input;
-use super::{Fact, Ghost, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::defaults;
 use crate::scenario::model::{Limits, Scenario};

@@ -5,7 +5,7 @@
 //! machine moved backwards. Backed up by `monotone` and `acknowledged_survives`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::InstallMode;
 

@@ -5,7 +5,7 @@
 //! are not committed. Backed up by `configuration` and `state_machine_safety`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::SnapshotMeta;
 

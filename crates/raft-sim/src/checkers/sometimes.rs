@@ -7,9 +7,9 @@ mod limits;
 mod scheduling;
 
 use self::scheduling::Scheduling;
-use super::Fact;
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
+use super::property::Fact;
 use crate::record::{CrashKind, RecordKind, Verdict};
 use crate::scenario::model::Scenario;
 use bytes::Bytes;

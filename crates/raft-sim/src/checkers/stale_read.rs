@@ -7,7 +7,7 @@
 
 use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_core::LogIndex;

@@ -5,7 +5,7 @@
 //! its snapshot, an apply that is done twice or left out. Backed up by `stale_read` and `linearizability`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::NodeId;
 

@@ -5,7 +5,7 @@
 //! line behind `commit_quorum`, `log_matching` and `leader_completeness`.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::EntryId;
 

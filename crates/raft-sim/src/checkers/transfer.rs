@@ -6,7 +6,7 @@
 //! stickiness that protects a living leader, Thesis §4.2.3), a TimeoutNow that is sent too early.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{EntryId, NodeId, Rpc, Term, TimeoutNow};
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! durability too early. Backed up by `one_vote_per_term`, which needs the crash to happen.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use raft_core::{HardState, Rpc, Vote};
 

@@ -8,7 +8,7 @@
 //! broken, and no client is answered.
 
 use super::ghost::Ghost;
-use super::{Fact, Property, Violation};
+use super::property::{Fact, Property, Violation};
 use crate::record::{RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use raft_core::{NodeId, RoleKind, Rpc, WriteId};

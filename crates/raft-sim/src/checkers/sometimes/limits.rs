@@ -1,6 +1,6 @@
 //! The marks of the core's limits: which of them a run has met.
 
-use super::super::Fact;
+use super::super::property::Fact;
 use crate::record::{RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use raft_core::{AbandonReason, Entry, Event, IgnoreReason, MAX_PRIORITY, NodeId, RejectReason, RoleKind, Rpc, Vote};

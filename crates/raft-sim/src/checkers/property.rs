@@ -1,0 +1,84 @@
+//! What a checker is: a property of a run, what it sees of each record, and the violation it finds.
+
+use super::ghost::node::{Node, Seen};
+use super::ghost::{Change, Ghost};
+use crate::record::{Record, SimTime};
+use raft_check::history::Operation;
+use raft_core::NodeId;
+use std::collections::BTreeSet;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The property, as its file is named: `election_safety`.
+    pub property: &'static str,
+    /// What contradicts what, in one sentence with the numbers.
+    pub message: String,
+    /// The numbers of the records that show the facts, oldest first; empty if a whole history is at fault.
+    pub facts: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct End<'a> {
+    pub at: SimTime,
+    pub history: &'a [Operation],
+    /// Since when and among whom nothing was disturbed any more, if that came about.
+    pub healed: Option<&'a Healed>,
+}
+
+/// The end of all disturbance among some nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Healed {
+    pub at: SimTime,
+    /// Among whom: a majority at least; the others may stay down or cut off.
+    pub nodes: BTreeSet<NodeId>,
+}
+
+pub(super) trait Property: DynClone {
+    /// Checks the present record. The ghost contains it already.
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
+
+    /// Checks what only the end shows.
+    fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
+        None
+    }
+}
+
+/// A copy of a property, with its state.
+pub(super) trait DynClone {
+    fn boxed_clone(&self) -> Box<dyn Property>;
+}
+
+impl<T: Property + Clone + 'static> DynClone for T {
+    fn boxed_clone(&self) -> Box<dyn Property> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Property> {
+    fn clone(&self) -> Self {
+        self.as_ref().boxed_clone()
+    }
+}
+
+/// The present record, and what it changed.
+pub(super) struct Fact<'a> {
+    pub(super) record: &'a Record,
+    /// Its node, after it.
+    pub(super) node: Option<&'a Node>,
+    pub(super) change: Change,
+}
+
+impl<'a> Fact<'a> {
+    /// The node and its view, if the view is new with this record.
+    pub(super) fn new_view(&self) -> Option<(&'a Node, &'a Seen)> {
+        let node = self.node.filter(|_| self.change.new_view)?;
+        Some((node, node.view.as_ref()?))
+    }
+
+    /// The violation that this record completes; `earlier` shows the other fact.
+    pub(super) fn contradicts(&self, property: &'static str, earlier: u64, message: String) -> Violation {
+        let mut facts = vec![earlier, self.record.number];
+        facts.dedup();
+        Violation { property, message, facts }
+    }
+}
