@@ -314,7 +314,7 @@ mod tests {
         assert_fails(&script, &logs(9, &[1]), "there is no such node");
         script.ask(2, None, None, vec![noop(3, 2)]);
         script.crash(2, crate::record::CrashKind::PowerLoss);
-        assert_fails(&script, &logs(2, &[1, 2, 2]), "it holds nothing");
+        assert_fails(&script, &logs(2, &[1, 2, 2]), "found nothing");
         assert_holds(&script, &of(|expect| (expect.min_term, expect.max_term) = (Some(Term(2)), Some(Term(2)))));
         assert_fails(&script, &of(|expect| expect.min_term = Some(Term(3))), "at least 3 expected; the highest is 2");
         assert_fails(&script, &of(|expect| expect.max_term = Some(Term(1))), "no term above 1 expected");
