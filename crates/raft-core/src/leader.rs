@@ -163,7 +163,7 @@ impl Leader {
         let malformed = match outcome {
             AppendOutcome::Matched { index } => index > shared.last().index,
             // The next probe must be an earlier one. A refusal of what was never sent, or one that offers the refused entry,
-            // would repeat the same probe for ever.
+            // would repeat the same probe forever.
             AppendOutcome::Mismatch { prev, hint } => {
                 !shared.log.compatible_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
             }

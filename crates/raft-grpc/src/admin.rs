@@ -46,7 +46,7 @@ pub(crate) async fn serve(
 
 async fn answer(connection: Connection, router: Router, closing: CancellationToken) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // Without it, half a request would be waited for for ever.
+    // Without it, half a request would be waited for forever.
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE);
     let connection = http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
     tokio::pin!(connection);

@@ -1,4 +1,4 @@
-//! Folders that earlier versions wrote, kept for ever: `fixtures/v1` and `fixtures/v2`, one for each format. Each is read, or
+//! Folders that earlier versions wrote, kept forever: `fixtures/v1` and `fixtures/v2`, one for each format. Each is read, or
 //! refused, as the text beside it says. `examples/make_fixtures.rs` writes new ones.
 
 use crate::conformance::{Memory, describe};

@@ -38,7 +38,7 @@ fn rounds_and_waits_after_a_vote_have_no_delay() {
     let mut votes = of_priority(0);
     votes.pass(200);
     votes.receive(N2, request_vote(2, (2, 1)));
-    assert!(range.contains(&wait_of(&votes)), "or a candidate that cannot win could keep it waiting for ever");
+    assert!(range.contains(&wait_of(&votes)), "or a candidate that cannot win could keep it waiting forever");
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
 #[test]
 fn the_defaults_are_those_of_the_core() {
     let settings = merged("id = 2", &[], &[]).expect("the defaults").settings;
+    // These follow from other keys, so the documentation has no text to compare with.
+    let advertised = (settings.advertise_client.as_str(), settings.advertise_admin.as_str());
+    assert_eq!(advertised, ("http://127.0.0.1:7071", "http://127.0.0.1:7072"));
+    assert!(settings.data_dir.ends_with("raft-data/node2") && settings.peers.is_empty());
     // What the core has a default for has the same one here, apart from its times.
     let (ours, core) = (crate::host::core_config(&settings), raft_core::Config::new(NodeId(2)));
     let (seed, election_timeout, heartbeat_interval) =

@@ -200,7 +200,7 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
     assert_eq!(said, count, "each is said once: {log}");
 }
 
-/// Hellos of those who are no peers, beside the right one, with what each is told.
+/// Hellos that are not from a peer, beside a right one, each with its refusal.
 fn strange(right: &Hello) -> Vec<(Hello, &'static str)> {
     vec![
         (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),

@@ -65,7 +65,7 @@ async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
         })
         .await;
     }
-    // They know it for ever, through starts of their own.
+    // They know it forever, through starts of their own.
     for id in &others {
         assert_eq!(cluster.stop(*id).await.code(), Some(0));
         cluster.start_node(*id);

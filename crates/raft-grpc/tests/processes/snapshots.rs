@@ -1,4 +1,4 @@
-//! Real snapshots: a log that does not grow for ever, a node that was away for too long, starts that load one, and peers
+//! Real snapshots: a log that does not grow forever, a node that was away for too long, starts that load one, and peers
 //! that send what is none.
 
 use crate::support::cluster::Cluster;

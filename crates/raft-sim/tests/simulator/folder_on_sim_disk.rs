@@ -174,7 +174,7 @@ fn what_is_missing_or_damaged_is_refused_and_left_alone() {
             assert!(matches!(&error, StoreError::Corrupt { file: of, .. } if of == file), "{file}: {error}");
         }
     }
-    // The whole log is gone, and one that never was is told from it.
+    // The whole log is gone, and a log that never was is distinguished from it.
     let mut disk = lived().0;
     let logs: Vec<String> = disk.list().expect("works").into_iter().filter(|file| file.starts_with("wal")).collect();
     assert_eq!(logs.len(), 2);

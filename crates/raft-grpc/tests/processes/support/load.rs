@@ -15,14 +15,14 @@ use tokio::task::JoinHandle;
 const CLIENTS: u64 = 6;
 const KEYS: u64 = 3;
 
-/// Clients that only read, beside those, if reads are lease reads: whoever writes soon leaves a leader that is cut off, and
+/// Clients that only read, beside those, if reads are lease reads: a client that writes soon leaves a leader that is cut off, and
 /// would never see what that answers.
 const READERS: u64 = 3;
 
 /// Steps of the search for an order, for each key.
 const BUDGET: u64 = 50_000_000;
 
-/// Load, in rounds of a few seconds that are judged each on its own, until it is told to end: so it can last for hours.
+/// Load, in rounds of a few seconds that are judged each on its own, until it is asked to end: so it can last for hours.
 pub(crate) struct Load {
     options: ClientOptions,
     ok: Arc<AtomicU64>,
