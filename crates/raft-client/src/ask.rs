@@ -1,6 +1,6 @@
 //! One request to one node, and what its answer proves about this attempt alone.
 
-use crate::nodes::Stub;
+use crate::find_leader::Stub;
 use raft_proto::wire::raft::{
     Answer, Applied, NotLeader, OpenSessionRequest, QueryRequest, Refused, command_response, open_session_response,
     query_response, refused,

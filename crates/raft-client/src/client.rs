@@ -5,8 +5,8 @@ mod tests;
 
 use crate::ask::{Answered, Ask, Attempt, attempt_of_status, not_leader};
 use crate::error::ClientError;
+use crate::find_leader::{Nodes, normal};
 use crate::members::{self, MemberView};
-use crate::nodes::{self, Nodes};
 use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written};
 use crate::retry::RetryState;
 use crate::watch::Watch;
@@ -195,7 +195,7 @@ impl Client {
     /// [`ClientError::Endpoint`] or [`ClientError::NoEffect`].
     pub async fn status(&mut self, endpoint: &str) -> Result<StatusResponse, ClientError> {
         self.nodes.clear_failures();
-        let url = nodes::normal(endpoint);
+        let url = normal(endpoint);
         let stub = self.nodes.stub(&url)?;
         members::status_of(stub, self.options.status_timeout()).await.map_err(|failure| {
             self.nodes.add_failure(&url, failure);

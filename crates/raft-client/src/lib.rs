@@ -47,7 +47,7 @@
 //!
 //! # The map, in reading order
 //!
-//! `client` has the operations; `ask` is one request to one node and what its answer proves, `nodes` the known nodes and which one
+//! `client` has the operations; `ask` is one request to one node and what its answer proves, `find_leader` the known nodes and which one
 //! to ask next, `retry` the deadline and the pauses of an operation; `watch` and `members` stand on these.
 
 mod ask;
@@ -56,8 +56,8 @@ mod error;
 #[cfg(feature = "fake")]
 #[doc(hidden)]
 pub mod fake;
+pub(crate) mod find_leader;
 mod members;
-mod nodes;
 mod outcome;
 mod retry;
 pub mod service;

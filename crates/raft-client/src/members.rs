@@ -1,7 +1,7 @@
 //! Asks every node for its status, and combines the answers by member.
 
 use crate::ask::cause;
-use crate::nodes::{Nodes, Stub, normal};
+use crate::find_leader::{Nodes, Stub, normal};
 use raft_proto::wire::raft::{MemberStatus, Role, StatusRequest, StatusResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -5,7 +5,7 @@
 use crate::ask::{cause, reason};
 use crate::client::ClientOptions;
 use crate::error::ClientError;
-use crate::nodes::Nodes;
+use crate::find_leader::Nodes;
 use crate::outcome::Changes;
 use crate::retry::RetryState;
 use raft_kv::command::{Answer, KeyRange, Query, Watch as WatchQuery};

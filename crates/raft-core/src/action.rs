@@ -7,10 +7,10 @@
 #![allow(missing_docs)]
 
 use crate::canonical::canonical;
-use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::event::Event;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Term, WriteId};
+use crate::membership::Configuration;
 use crate::membership::InvalidChange;
 use crate::message::Rpc;
 use crate::snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};

@@ -2,9 +2,9 @@
 
 extern crate std;
 
-use crate::configuration::Configuration;
 use crate::entry::{Entry, Payload};
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
+use crate::membership::Configuration;
 use crate::message::{AppendEntries, Input, RequestVoteResponse, Rpc, Vote};
 use crate::{Config, Instant, Message, Raft, RecoveredState, SnapshotMeta};
 use alloc::string::{String, ToString};

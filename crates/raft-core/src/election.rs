@@ -1,8 +1,8 @@
-//! Elections: requests for votes and their answers (Raft §5.2, §5.4.1; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
+//! Elections: who starts one, and how it is won (Raft §5.2; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
 
 use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
-use crate::message::{PreVote, PreVoteResponse, RequestVote, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal};
+use crate::message::{PreVoteResponse, RequestVoteResponse, Rpc, TimeoutNow, Vote};
 use crate::raft::Raft;
 use crate::role::Role;
 use crate::time::Instant;
@@ -65,74 +65,6 @@ impl Raft {
         self.shared.is_sticky(contact)
     }
 
-    pub(crate) fn on_pre_vote(&mut self, from: NodeId, rpc: PreVote) {
-        if !is_valid_last_entry(rpc.term, rpc.last) {
-            return self.ignore(from, IgnoreReason::Malformed);
-        }
-        let refusal = if self.is_sticky() {
-            Some(VoteRefusal::LeaderAlive)
-        } else if rpc.term <= self.shared.term() {
-            Some(VoteRefusal::StaleTerm)
-        } else {
-            self.refusal_by_log(rpc.last)
-        };
-        if let Some(reason) = refusal {
-            let event = Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: true, reason };
-            self.shared.observe(|| event);
-        }
-        // The answerer's own term, not that of the request (rule R18).
-        let (term, round) = (self.shared.term(), rpc.round);
-        let response = PreVoteResponse { term, round, vote: vote_of(refusal) };
-        self.shared.send(from, Rpc::PreVoteResponse(response));
-    }
-
-    pub(crate) fn on_request_vote(&mut self, from: NodeId, rpc: RequestVote) {
-        if !is_valid_last_entry(rpc.term, rpc.last) {
-            return self.ignore(from, IgnoreReason::Malformed);
-        }
-        // Before anything else, the term included: a removed or cut off node must not disturb a live leader (rule R16).
-        if !rpc.transfer && self.is_sticky() {
-            return self.refuse_vote(from, rpc, VoteRefusal::LeaderAlive);
-        }
-        if rpc.term < self.shared.term() {
-            return self.refuse_vote(from, rpc, VoteRefusal::StaleTerm);
-        }
-        if rpc.term > self.shared.term() {
-            self.become_follower(rpc.term, Cause::HigherTerm { from });
-        }
-        let voted_for = self.shared.hard_state.voted_for;
-        if let Some(candidate) = voted_for.filter(|&candidate| candidate != from) {
-            return self.refuse_vote(from, rpc, VoteRefusal::AlreadyVoted { candidate });
-        }
-        if let Some(refusal) = self.refusal_by_log(rpc.last) {
-            return self.refuse_vote(from, rpc, refusal);
-        }
-        if voted_for.is_none() {
-            self.shared.vote_for(from);
-        }
-        if !matches!(self.role, Role::Follower(_)) {
-            // A pre-candidate of the same term gives up its round: it has just voted for another node.
-            self.become_follower(rpc.term, Cause::VoteGranted { candidate: from });
-        }
-        let election_deadline = self.shared.draw_election_deadline();
-        if let Role::Follower(follower) = &mut self.role {
-            follower.pending_vote = Some(from);
-            follower.election_deadline = election_deadline;
-        }
-    }
-
-    fn refuse_vote(&mut self, from: NodeId, rpc: RequestVote, reason: VoteRefusal) {
-        self.shared.observe(|| Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: false, reason });
-        let response = RequestVoteResponse { term: self.shared.term(), vote: Vote::Refused(reason) };
-        self.shared.send(from, Rpc::RequestVoteResponse(response));
-    }
-
-    /// The election restriction (Raft §5.4.1): a vote only for a log at least as up to date as this node's.
-    fn refusal_by_log(&self, candidates_last: EntryId) -> Option<VoteRefusal> {
-        let last = self.shared.last();
-        (candidates_last < last).then_some(VoteRefusal::LogBehind { last })
-    }
-
     pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, rpc: PreVoteResponse) {
         let is_current = matches!(&self.role, Role::PreCandidate(candidate) if candidate.round == rpc.round);
         if !is_current {
@@ -173,23 +105,6 @@ impl Raft {
         }
     }
 
-    /// A candidate whose own vote is durable counts it and sends its requests; its timer starts now (rule R8).
-    pub(crate) fn start_voting(&mut self) {
-        let Role::Candidate(candidate) = &mut self.role else { return };
-        if candidate.deadline.is_some() || !self.shared.hard_state_is_durable() {
-            return;
-        }
-        let transfer = candidate.transfer;
-        candidate.granted.insert(self.shared.config.id);
-        candidate.deadline = Some(self.shared.draw_election_deadline());
-        let Some(configuration) = self.shared.configuration() else { return };
-        if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
-            return self.become_leader();
-        }
-        let request = RequestVote { term: self.shared.term(), last: self.shared.last(), transfer };
-        self.ask_voters(Rpc::RequestVote(request));
-    }
-
     /// Sends to every other voter of the newest configuration.
     pub(crate) fn ask_voters(&mut self, rpc: Rpc) {
         let Some(configuration) = self.shared.configuration() else { return };
@@ -215,12 +130,8 @@ impl Raft {
     }
 }
 
-fn vote_of(refusal: Option<VoteRefusal>) -> Vote {
-    refusal.map_or(Vote::Granted, Vote::Refused)
-}
-
 /// Whether a candidate can have this last entry in this term.
-fn is_valid_last_entry(term: Term, last: EntryId) -> bool {
+pub(crate) fn is_valid_last_entry(term: Term, last: EntryId) -> bool {
     term > Term(0)
         && term.0 <= MAX_NUMBER
         && last.index.0 <= MAX_NUMBER

@@ -1,8 +1,8 @@
 //! Log entries and the shared runs they travel in.
 
 use crate::canonical::{Canon, Canonical, canonical};
-use crate::configuration::Configuration;
 use crate::id::{EntryId, LogIndex, Term};
+use crate::membership::Configuration;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;

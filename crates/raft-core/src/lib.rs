@@ -94,14 +94,15 @@
 //!
 //! - Inputs and outputs: [`message`](Message), [`action`](Action), [`event`](Event), [`config`](Config),
 //!   [`restore`](RecoveredState), [`status`](Status).
-//! - Pure parts: [`id`](EntryId), [`time`](Instant), [`entry`](Entry), [`configuration`](Configuration) (quorums),
-//!   [`membership`](MembershipChange) (the result of a change), [`snapshot_meta`](SnapshotMeta), `log`, `readback` (entries
-//!   that are no longer in memory), `progress` (one peer), `pending_reads`, `jitter`.
+//! - Pure parts: [`id`](EntryId), [`time`](Instant), [`entry`](Entry), [`snapshot_meta`](SnapshotMeta), `log`, `readback`
+//!   (entries that are no longer in memory), `progress` (one peer), `pending_reads`, `jitter`.
+//! - `membership/`: [`configuration`](Configuration) (quorums), [`change`](MembershipChange) (steps and their result),
+//!   `in_force` (which configuration of the log counts), `catch_up` (when a learner can vote), `leader_changes`.
 //! - State of every role: `shared`, with `pending_write` (the changes of this call), `writes` (in flight),
 //!   `local_snapshots`, `apply_pipeline`, `election_clock`. State of one role: `role`, `leader`.
 //! - The replica: `raft` (order of inputs, timers and outputs), `transition` (the only file that changes roles).
-//! - The protocol: `election`, `follower` (receives appends), `leader` (proposals, answers, commit), `replicate` (sends
-//!   appends), `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `reconfigure` (membership changes), `transfer`.
+//! - The protocol: `election` (campaigns), `vote` (who gets one, and when it leaves), `leader` (proposals, answers, commit),
+//!   `send_appends`, `receive_appends`, `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `transfer`.
 //! - For tests and exploration: [`digest`](Digest), `canonical`, [`fingerprint`](Renaming).
 //!
 //! "Rule R5" is the fifth of ARCHITECTURE.md's rules of the core.
@@ -114,7 +115,6 @@ mod apply_pipeline;
 mod broken;
 mod canonical;
 mod config;
-mod configuration;
 mod debug;
 mod digest;
 mod election;
@@ -122,7 +122,6 @@ mod election_clock;
 mod entry;
 mod event;
 mod fingerprint;
-mod follower;
 mod id;
 mod jitter;
 mod leader;
@@ -137,10 +136,10 @@ mod progress;
 mod raft;
 mod read;
 mod readback;
-mod reconfigure;
-mod replicate;
+mod receive_appends;
 mod restore;
 mod role;
+mod send_appends;
 mod send_snapshot;
 mod shared;
 mod snapshot;
@@ -150,17 +149,17 @@ mod status;
 mod time;
 mod transfer;
 mod transition;
+mod vote;
 mod writes;
 
 pub use action::{Action, HardState, RejectReason, TransferFailure, Write};
 pub use config::{Config, MAX_PRIORITY};
-pub use configuration::Configuration;
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};
 pub use event::{AbandonReason, CampaignRefusal, Cause, Event, IgnoreReason};
 pub use fingerprint::Renaming;
 pub use id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
-pub use membership::{InvalidChange, MembershipChange, MembershipStep};
+pub use membership::{Configuration, InvalidChange, MembershipChange, MembershipStep};
 pub use message::{
     AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, PreVote, PreVoteResponse, ReadMode,
     RequestVote, RequestVoteResponse, Rpc, SnapshotOutcome, TimeoutNow, Vote, VoteRefusal,

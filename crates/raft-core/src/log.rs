@@ -3,12 +3,13 @@
 //! Pure data: this file must not know about roles, peers, time or the disk.
 
 use crate::canonical::canonical;
-use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, Term};
+use crate::membership::Configuration;
+use crate::membership::in_force::InForce;
 use crate::restore::RecoveredState;
 use crate::snapshot_meta::SnapshotMeta;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 /// The replicated log (Raft §5.3).
@@ -29,7 +30,7 @@ pub(crate) struct Log {
     open: Vec<Entry>,
     /// The bytes of `runs` and `open` ([`Entry::size`]).
     cached_bytes: u64,
-    configurations: BTreeMap<LogIndex, (Term, Configuration)>,
+    configurations: InForce,
 }
 
 impl Log {
@@ -54,7 +55,7 @@ impl Log {
         log.forget_terms();
         for (index, configuration) in &restored.configurations {
             if let Some(term) = restored.term_at(*index) {
-                log.configurations.insert(*index, (term, configuration.clone()));
+                log.configurations.append(EntryId { term, index: *index }, configuration);
             }
         }
         let tail = restored.tail.between(log.base.index.next(), log.last.index);
@@ -114,29 +115,14 @@ impl Log {
         self.id_at(index.min(bound)).unwrap_or(self.base)
     }
 
-    /// The configuration in force: the newest in the log, committed or not (Raft §6), and the entry that carries it.
+    /// The configuration in force, and the entry that carries it.
     pub(crate) fn configuration(&self) -> Option<(EntryId, &Configuration)> {
-        self.configurations.last_key_value().map(named)
+        self.configurations.newest()
     }
 
-    /// The newest configuration in entries up to `index`.
-    pub(crate) fn configuration_as_of(&self, index: LogIndex) -> Option<(EntryId, &Configuration)> {
-        self.configurations.range(..=index).next_back().map(named)
-    }
-
-    /// The configurations that may yet be in force: the newest in entries up to `commit`, and all after it.
-    pub(crate) fn configurations_since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
-        let decided = self.configurations.range(..=commit).next_back().map_or(LogIndex(0), |(&index, _)| index);
-        self.configurations.range(decided..).map(|(_, (_, configuration))| configuration)
-    }
-
-    /// The configurations in entries `after+1..=up_to`, in order.
-    pub(crate) fn configurations_between(
-        &self,
-        after: LogIndex,
-        up_to: LogIndex,
-    ) -> impl Iterator<Item = (EntryId, &Configuration)> {
-        self.configurations.range(after.next()..).take_while(move |&(&index, _)| index <= up_to).map(named)
+    /// The configurations in the log.
+    pub(crate) fn configurations(&self) -> &InForce {
+        &self.configurations
     }
 
     /// Appends one entry, which must follow the last.
@@ -172,7 +158,7 @@ impl Log {
         let from = self.cached_from();
         assert!(from > base.index, "memory begins at {from}, base {base}");
         assert!(cached.is_some() || self.cached_bytes == 0, "{} bytes in memory without entries", self.cached_bytes);
-        let configured = self.configurations.last_key_value().map(|(&index, _)| index);
+        let configured = self.configurations.newest().map(|(at, _)| at.index);
         assert!(configured <= Some(last.index), "configuration at {configured:?}, last {last}");
     }
 
@@ -188,7 +174,7 @@ impl Log {
         }
         if let Payload::Configuration(configuration) = &entry.payload {
             debug_assert!(configuration.is_valid(), "{} carries {configuration}, which is not valid", entry.id);
-            self.configurations.insert(entry.id.index, (entry.id.term, configuration.clone()));
+            self.configurations.append(entry.id, configuration);
         }
         self.cached_bytes = self.cached_bytes.saturating_add(entry.size());
         self.last = entry.id;
@@ -217,7 +203,7 @@ impl Log {
         self.last = self.id_at(index.previous().min(self.last.index)).unwrap_or(self.base);
         let kept = self.terms.partition_point(|&(first, _)| first < index);
         self.terms.truncate(kept);
-        self.configurations.split_off(&index);
+        self.configurations.truncate_from(index);
     }
 
     /// Drops the entries up to `index`, which this log must reach: a snapshot covers them (Raft §7).
@@ -235,16 +221,14 @@ impl Log {
             self.cached_bytes = self.cached_bytes.saturating_sub(run.size()).saturating_add(kept.size());
             *run = kept;
         }
-        if let Some((&newest, _)) = self.configurations.range(..=index).next_back() {
-            self.configurations = self.configurations.split_off(&newest);
-        }
+        self.configurations.compact(index);
     }
 
     /// Drops everything; the log continues after a snapshot.
     pub(crate) fn discard(&mut self, snapshot: &SnapshotMeta) {
         let SnapshotMeta { last, configuration, configured_at } = snapshot;
         *self = Self { base: *last, last: *last, ..Self::default() };
-        self.configurations.insert(configured_at.index, (configured_at.term, configuration.clone()));
+        self.configurations.append(*configured_at, configuration);
     }
 
     /// Drops the oldest payloads beyond `max_bytes` from memory, as far as they are durable.
@@ -310,11 +294,6 @@ impl Log {
             run.0 = run.0.max(first);
         }
     }
-}
-
-/// A configuration and the entry that carries it.
-fn named<'a>((&index, (term, configuration)): (&LogIndex, &'a (Term, Configuration))) -> (EntryId, &'a Configuration) {
-    (EntryId { term: *term, index }, configuration)
 }
 
 canonical!(Log { base, last, terms, runs, open, cached_bytes, configurations });
@@ -440,7 +419,7 @@ mod tests {
         let mut log = Log::default();
         log.append(vec![carry(1, 1), entry(2, 1), carry(3, 1)].into());
         let between = |after, up_to| {
-            log.configurations_between(LogIndex(after), LogIndex(up_to)).map(|(id, _)| id.index.0).collect::<Vec<_>>()
+            log.configurations().between(LogIndex(after), LogIndex(up_to)).map(|(id, _)| id.index.0).collect::<Vec<_>>()
         };
         assert_eq!(between(0, 3), [1, 3]);
         assert_eq!(between(1, 2), [0; 0]);
@@ -458,7 +437,7 @@ mod tests {
         let terms: Vec<_> = (3..=7).map(|index| log.term_at(LogIndex(index)).map(|term| term.0)).collect();
         assert_eq!(terms, [None, Some(2), Some(2), Some(4), None]);
         assert_eq!(log.configuration().map(|(at, _)| at), Some(EntryId::new(3, 1)));
-        assert_eq!(log.configuration_as_of(LogIndex(2)), None, "replaced before the base");
+        assert_eq!(log.configurations().as_of(LogIndex(2)), None, "replaced before the base");
         assert!(log.cached_bytes < whole && log.entries(LogIndex(4), LogIndex(5), 1_000).is_none());
         assert!(log.compatible_with(EntryId::new(2, 7)) && !log.compatible_with(EntryId::new(5, 3)));
         assert_eq!(log.last_possible_match(EntryId::new(9, 1)), EntryId::new(4, 2), "nothing before the base");
@@ -530,7 +509,7 @@ mod tests {
                 ("memory begins at 1, base 1", |log| (log.base, log.terms[0].0) = (EntryId::new(1, 1), LogIndex(2))),
                 ("300 bytes in memory without entries", |log| log.runs.clear()),
                 ("configuration at Some(4), last 3@2", |log| {
-                    log.configurations.insert(LogIndex(4), (Term(2), Configuration::default()));
+                    log.configurations.append(EntryId::new(4, 2), &Configuration::default());
                 }),
             ],
         );

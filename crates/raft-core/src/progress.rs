@@ -4,6 +4,7 @@
 
 use crate::canonical::{Canon, Canonical, canonical};
 use crate::id::{EntryId, LogIndex, NodeId, Seq};
+use crate::membership::catch_up::CatchUp;
 use crate::readback::ReadBack;
 use crate::status::{PeerState, PeerStatus};
 use crate::time::Instant;
@@ -55,39 +56,6 @@ pub(crate) struct Progress {
     /// The newest append sent to any peer when this one was added: echoes up to it do not count.
     pub(crate) created: Seq,
     pub(crate) catch_up: CatchUp,
-}
-
-/// The rounds in which a peer catches up (rule R26, Thesis §4.2.1): in each it gets what the log held when the round began.
-/// After a round shorter than an election timeout the peer can vote without holding up the cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct CatchUp {
-    target: LogIndex,
-    since: Instant,
-    last_was_short: bool,
-}
-
-impl CatchUp {
-    /// The first round.
-    fn new(target: LogIndex, now: Instant) -> Self {
-        Self { target, since: now, last_was_short: false }
-    }
-
-    /// Notes the peer's match index. True: a round has ended, and it is the first short one.
-    pub(crate) fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
-        if matched < self.target {
-            return false;
-        }
-        let was_short = self.last_was_short;
-        self.last_was_short = now.since(self.since) <= timeout;
-        *self = Self { target: last, since: now, ..*self };
-        self.last_was_short && !was_short
-    }
-
-    /// Whether the peer has caught up: it holds everything, or its last round was short and the current one still is.
-    pub(crate) fn is_done(&self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
-        matched >= last || (self.last_was_short && now.since(self.since) <= timeout)
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -351,7 +319,6 @@ canonical!(Progress {
     created,
     catch_up
 });
-canonical!(CatchUp { target, since, last_was_short });
 canonical!(InFlight { last, bytes });
 canonical!(Mark { seq, at, match_index });
 
@@ -386,21 +353,6 @@ mod tests {
         progress.sent_entries(LogIndex(8), 9);
         progress.probe_from(LogIndex(8), Seq(4));
         assert!(progress.is_idle() && progress.inflight_bytes == 0);
-    }
-
-    #[test]
-    fn a_peer_has_caught_up_after_a_short_round_and_until_a_long_one() {
-        let timeout = Duration::from_millis(100);
-        let at = Instant::from_millis;
-        let mut rounds = CatchUp::new(LogIndex(50), at(0));
-        assert!(!rounds.advance(LogIndex(49), LogIndex(60), at(10), timeout));
-        assert!(!rounds.advance(LogIndex(50), LogIndex(90), at(500), timeout), "the first round was long");
-        assert!(!rounds.is_done(LogIndex(50), LogIndex(90), at(500), timeout));
-        assert!(!rounds.advance(LogIndex(60), LogIndex(95), at(550), timeout), "it ends where it began to lead");
-        assert!(rounds.advance(LogIndex(90), LogIndex(95), at(600), timeout), "the second was short");
-        assert!(rounds.is_done(LogIndex(90), LogIndex(95), at(700), timeout));
-        assert!(!rounds.is_done(LogIndex(90), LogIndex(95), at(701), timeout), "the third is long already");
-        assert!(rounds.is_done(LogIndex(95), LogIndex(95), at(900), timeout), "it holds everything");
     }
 
     #[test]

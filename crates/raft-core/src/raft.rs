@@ -3,13 +3,13 @@
 use crate::action::{Action, RejectReason};
 use crate::canonical::canonical;
 use crate::config::Config;
-use crate::configuration::Configuration;
 use crate::digest::Digest;
 use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
-use crate::follower;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Term};
+use crate::membership::Configuration;
 use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
+use crate::receive_appends;
 use crate::restore::{RecoveredState, RestoreError};
 use crate::role::{Follower, Role};
 use crate::shared::Shared;
@@ -285,7 +285,7 @@ impl Raft {
 
     /// An append: shape, term and sender are tested here, prev and entries by the follower (rule R10).
     fn on_append_entries(&mut self, from: NodeId, rpc: AppendEntries) {
-        if !follower::is_well_formed(&rpc) {
+        if !receive_appends::is_well_formed(&rpc) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
         if rpc.term < self.shared.term() {

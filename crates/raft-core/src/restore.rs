@@ -1,9 +1,9 @@
 //! The state that a node recovers from its disk, and the contradictions for which it refuses to start.
 
 use crate::action::{HardState, Write};
-use crate::configuration::Configuration;
 use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, Term};
+use crate::membership::Configuration;
 use crate::snapshot_meta::SnapshotMeta;
 use alloc::vec::Vec;
 use core::fmt;

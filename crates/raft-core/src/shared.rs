@@ -6,7 +6,6 @@ use crate::action::{Action, HardState};
 use crate::apply_pipeline::ApplyPipeline;
 use crate::canonical::canonical;
 use crate::config::Config;
-use crate::configuration::Configuration;
 use crate::election_clock::ElectionClock;
 use crate::entry::{Entries, Entry};
 use crate::event::Event;
@@ -14,6 +13,7 @@ use crate::id::{EntryId, LogIndex, NodeId, ReadId, Seq, Term, WriteId};
 use crate::jitter::Jitter;
 use crate::local_snapshots::LocalSnapshots;
 use crate::log::Log;
+use crate::membership::Configuration;
 use crate::message::{AppendEntriesResponse, AppendOutcome, Rpc};
 use crate::pending_write::PendingWrite;
 use crate::readback::ReadBack;
@@ -113,7 +113,7 @@ impl Shared {
 
     /// Whether it may campaign: some configuration that may yet be in force names it a voter (rule R28, Thesis §4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
-        self.log.configurations_since(self.commit).any(|configuration| configuration.is_voter(self.config.id))
+        self.log.configurations().since(self.commit).any(|configuration| configuration.is_voter(self.config.id))
     }
 
     pub(crate) fn send(&mut self, to: NodeId, rpc: Rpc) {
@@ -246,7 +246,7 @@ impl Shared {
         let before = core::mem::replace(&mut self.commit, index);
         self.leader_match = self.leader_match.max(index);
         self.observe(|| Event::Committed { index });
-        let committed = self.log.configurations_between(before, index).map(|(at, configuration)| {
+        let committed = self.log.configurations().between(before, index).map(|(at, configuration)| {
             let configuration = configuration.clone();
             Action::ConfigurationChanged { configuration, at, committed: true }
         });

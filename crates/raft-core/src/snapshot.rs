@@ -19,7 +19,7 @@ impl Shared {
             return None;
         }
         let last = self.log.id_at(index)?;
-        let (configured_at, configuration) = self.log.configuration_as_of(index)?;
+        let (configured_at, configuration) = self.log.configurations().as_of(index)?;
         Some(SnapshotMeta { last, configuration: configuration.clone(), configured_at })
     }
 

@@ -1,8 +1,8 @@
 //! The metadata of a snapshot, and the record by which it takes effect (Raft §7). Pure data: this file must not know logs or roles.
 
 use crate::canonical::canonical;
-use crate::configuration::Configuration;
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, Term};
+use crate::membership::Configuration;
 use core::fmt;
 
 /// The metadata of a snapshot of the state after `last`.

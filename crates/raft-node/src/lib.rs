@@ -5,7 +5,7 @@
 //! - `interface/`: what users and hosts exchange with a node: [`StateMachine`] (a user implements it), [`NodeOptions`],
 //!   [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`DiskJob`].
 //! - `node/`: [`Node`] joins the core, the state machine and the parts below. `handle_request` and `execute_action` translate
-//!   clients' requests and the core's actions, `apply` applies entries, `timers` counts the state machine's timers,
+//!   clients' requests and the core's actions, `apply` applies entries, `ttl_timers` counts the state machine's timers,
 //!   `disk_budget` refuses entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
 //!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine.

@@ -15,17 +15,19 @@ pub(crate) struct Options {
 
 /// The files in which a wrong sign loses data: quorums, the log, a peer's progress, the configuration, elections, the commit
 /// index.
-const FILES: [&str; 10] = [
-    "configuration",
+const FILES: [&str; 12] = [
+    "membership/configuration",
+    "membership/change",
+    "membership/in_force",
+    "membership/leader_changes",
     "log",
     "progress",
-    "membership",
-    "reconfigure",
     "election",
+    "vote",
     "transition",
     "leader",
-    "replicate",
-    "follower",
+    "send_appends",
+    "receive_appends",
 ];
 
 const EXPLAINED: &str = "crates/xtask/mutants.txt";

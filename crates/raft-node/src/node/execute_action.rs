@@ -1,11 +1,11 @@
 //! How a node executes the actions of the core.
 
 use super::Node;
-use super::timers::Timers;
 use crate::interface::disk_jobs::{DiskJob, SnapshotJob};
 use crate::interface::outputs::{NodeOutput, Outputs, Report};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::StateMachine;
+use crate::node::ttl_timers::Timers;
 use raft_core::{Action, RejectReason, StopReason, Term};
 
 impl<S: StateMachine> Node<S> {

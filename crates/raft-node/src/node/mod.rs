@@ -11,10 +11,10 @@ mod apply;
 mod disk_budget;
 mod execute_action;
 mod handle_request;
-mod timers;
+pub(crate) mod ttl_timers;
 
 use self::disk_budget::DiskBudget;
-use self::timers::Timers;
+use self::ttl_timers::Timers;
 use crate::clients::envelope::Envelope;
 use crate::clients::reads::Reads;
 use crate::clients::sessions::Sessions;

@@ -7,6 +7,7 @@ mod ack_durable;
 mod acknowledged_survives;
 mod commit_quorum;
 mod configuration;
+pub(crate) mod disk_reserve;
 mod effect;
 mod election_safety;
 mod exactly_once;
@@ -26,7 +27,6 @@ mod queues;
 mod read_back;
 mod recovery;
 mod revisions;
-mod room;
 #[cfg(test)]
 mod script;
 mod snapshot_durable;
@@ -131,7 +131,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(snapshot_truthful::SnapshotTruthful),
         Box::new(snapshot_forward::SnapshotForward),
         Box::new(no_holes::NoHoles),
-        Box::new(room::RoomKept::default()),
+        Box::new(disk_reserve::DiskReserve::default()),
         Box::new(recovery::Recovery::new(scenario)),
         Box::new(monotone::Monotone),
         Box::new(vote_durable::VoteDurable),

@@ -215,7 +215,7 @@ mod tests {
             !is_weak("expectation", &names(&["expect", "liveness"])) && !is_weak("sometimes", &names(&["sometimes"]))
         );
         assert!(!is_weak("expectation", &[]), "whatever fails in the control, it is not green");
-        assert!(!is_weak("no-panic", &names(&["queues"])) && !is_weak("queues", &names(&["room"])));
+        assert!(!is_weak("no-panic", &names(&["queues"])) && !is_weak("queues", &names(&["disk_reserve"])));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::entry::{Entries, Payload};
 use crate::event::{Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
-use crate::message::{AppendEntries, AppendOutcome, RequestVoteResponse, Rpc, Vote};
+use crate::message::{AppendEntries, AppendOutcome};
 use crate::role::{Follower, PendingAck};
 use crate::shared::Shared;
 use crate::status::StopReason;
@@ -105,11 +105,7 @@ impl Follower {
         if !shared.hard_state_is_durable() {
             return;
         }
-        let term = shared.term();
-        if let Some(candidate) = self.pending_vote.take() {
-            let response = RequestVoteResponse { term, vote: Vote::Granted };
-            shared.send(candidate, Rpc::RequestVoteResponse(response));
-        }
+        self.emit_vote(shared);
         let index = shared.durable().min(shared.leader_match);
         // An answer echoes an append: before the first one of this term there is none to echo.
         let may_answer = |ack: &PendingAck| self.seen > Seq(0) && (ack.at_once || index > ack.base);

@@ -12,13 +12,13 @@ use crate::record::RecordKind;
 use raft_core::{NodeId, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
-const NAME: &str = "room";
+const NAME: &str = "disk_reserve";
 
 /// What a record of the log takes beside its payload, at most: its frame, and padding.
 const FRAME: u64 = 39;
 
 #[derive(Clone, Default)]
-pub(super) struct RoomKept {
+pub(super) struct DiskReserve {
     nodes: BTreeMap<NodeId, Kept>,
 }
 
@@ -35,7 +35,7 @@ struct Kept {
     fired: BTreeSet<Fault>,
 }
 
-impl Property for RoomKept {
+impl Property for DiskReserve {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.record.node?;
         match &fact.record.kind {
@@ -120,7 +120,7 @@ mod tests {
         {
             let mut script = keeping(words);
             fired(&mut script, &[Fault::Enospc]);
-            assert_fires(RoomKept::default(), NAME, &script, known);
+            assert_fires(DiskReserve::default(), NAME, &script, known);
         }
     }
 
@@ -128,18 +128,18 @@ mod tests {
     fn an_end_is_silent_without_a_reserve_or_for_another_reason_or_once_the_rest_is_used_up() {
         let mut script = Script::led();
         fired(&mut script, &[Fault::Enospc]);
-        assert_silent(RoomKept::default(), &script);
+        assert_silent(DiskReserve::default(), &script);
         for faults in [&[][..], &[Fault::Eio], &[Fault::Enospc, Fault::Eio]] {
             let mut script = keeping(&[]);
             fired(&mut script, faults);
-            assert_silent(RoomKept::default(), &script);
+            assert_silent(DiskReserve::default(), &script);
         }
         let mut script = keeping(&[true]);
         for index in 3..8 {
             script.ask(1, Some((3, None)), None, vec![noop(index, 2)]);
         }
         fired(&mut script, &[Fault::Enospc]);
-        assert_silent(RoomKept::default(), &script);
+        assert_silent(DiskReserve::default(), &script);
     }
 
     #[test]
@@ -147,6 +147,6 @@ mod tests {
         let mut script = keeping(&[]);
         script.crash(1, crate::record::CrashKind::Kill);
         fired(&mut script, &[Fault::Enospc]);
-        assert_silent(RoomKept::default(), &script);
+        assert_silent(DiskReserve::default(), &script);
     }
 }

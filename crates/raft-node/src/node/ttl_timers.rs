@@ -1,4 +1,4 @@
-//! The state machine's timers: the leader counts them, by the time of its calls.
+//! The timers of the state machine, for keys with a time to live (TTL): the leader counts them, by the time of its calls.
 //!
 //! Nothing here is replicated. A follower counts nothing, and a new leader starts every timer again: it does not know how much
 //! time has passed, and a timer must not fire early. This file must not know the purpose of a timer.

@@ -1,12 +1,12 @@
 //! The leader's side of a membership change (Raft §6, Thesis §4): when a change may begin, which peers it adds, how a joint
 //! configuration ends, and how a leader leaves that removes itself.
 
+use super::Configuration;
+use super::MembershipChange;
 use crate::action::{Action, RejectReason};
-use crate::configuration::Configuration;
 use crate::entry::Payload;
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::leader::Leader;
-use crate::membership::MembershipChange;
 use crate::progress::Progress;
 use crate::shared::Shared;
 

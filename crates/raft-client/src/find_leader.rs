@@ -1,4 +1,4 @@
-//! The known nodes by URL: their connections, the last failure of each, and which one to ask next.
+//! Which node to ask next: the leader that another node named (leader hint), or the next known node; and the connections to them.
 
 use crate::client::ClientOptions;
 use crate::error::ClientError;

@@ -3,7 +3,7 @@
 //! Every change of voters goes through a joint configuration, also that of one voter (rule R24). A change of learners and
 //! contexts is a single entry, for it changes no quorum. Pure: this file must not know about time, roles or logs.
 
-use crate::configuration::Configuration;
+use super::Configuration;
 use crate::id::{LogIndex, NodeId};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

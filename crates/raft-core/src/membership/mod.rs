@@ -1,0 +1,10 @@
+//! Membership (Raft §6, Thesis §4): who votes, what changes it, and which configuration is in force.
+
+pub(crate) mod catch_up;
+mod change;
+mod configuration;
+pub(crate) mod in_force;
+mod leader_changes;
+
+pub use change::{InvalidChange, MembershipChange, MembershipStep};
+pub use configuration::Configuration;
