@@ -1,10 +1,13 @@
-//! The way of committed entries to the state machine: submitted, being applied, applied.
+//! The way of committed entries to the state machine: submitted once they are durable here (rule R15), being applied, applied.
 //!
 //! This file must not know why an entry is committed.
 
+use crate::action::Action;
 use crate::canonical::canonical;
+use crate::event::Event;
 use crate::id::LogIndex;
 use crate::readback::ReadBack;
+use crate::shared::Shared;
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -106,6 +109,48 @@ impl ApplyPipeline {
             _ => applied == submitted && bytes == 0,
         };
         assert!(is_the_rest, "applying {oldest:?} to {latest:?}, {bytes} B, applied {applied}, submitted {submitted}");
+    }
+}
+
+impl Shared {
+    /// Submits to the state machine what is committed and durable here (rule R15), as far as there is room.
+    pub(crate) fn emit_apply(&mut self) {
+        if self.emit_restore() {
+            return;
+        }
+        // What was read back may end before what is in memory begins, or before the next read.
+        while self.apply_next() {}
+    }
+
+    /// Submits one run of entries, if some are there and there is room. False: there is no more to do.
+    fn apply_next(&mut self) -> bool {
+        let limit = self.commit.min(self.durable());
+        let (first, room) = (self.apply.submitted.next(), self.apply.room(self.config.max_apply_bytes));
+        if first > limit || room == 0 {
+            return false;
+        }
+        let mut read_back = core::mem::take(&mut self.apply.read_back);
+        let entries = self.entries(&mut read_back, first, limit, room).unwrap_or_default();
+        self.apply.read_back = read_back;
+        let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return false };
+        if bytes > room && !self.apply.is_idle() {
+            return false;
+        }
+        self.apply.submit(last.index, bytes, limit, self.now);
+        self.actions.push(Action::Apply { entries });
+        true
+    }
+
+    /// When the next overdue `Apply` is reported.
+    pub(crate) fn apply_deadline(&self) -> Option<Instant> {
+        self.apply.deadline(self.longest_timeout())
+    }
+
+    /// Reports each `Apply` that was emitted an election timeout ago and is not reported `Applied`.
+    pub(crate) fn report_overdue(&mut self) {
+        while let Some(index) = self.apply.take_overdue(self.longest_timeout(), self.now) {
+            self.observe(|| Event::ApplyOverdue { index });
+        }
     }
 }
 

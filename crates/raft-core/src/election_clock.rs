@@ -9,7 +9,7 @@ use crate::jitter::Jitter;
 use crate::time::{Instant, nanos, width};
 use core::time::Duration;
 
-/// Contact, election timeout and rounds of a node, which outlive its roles (rules R16 and R33).
+/// Contact, election timeout and rounds of a node, which outlive its roles (rules R16, R32 and R33).
 ///
 /// Invariants: contact <= now; the timeout lies in the range of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,21 @@ pub(crate) struct ElectionClock {
 impl ElectionClock {
     pub(crate) fn new(jitter: Jitter, config: &Config) -> Self {
         Self { contact: None, timeout: config.election_timeout.end, jitter, round: Round(0) }
+    }
+
+    /// The first call: returns when the election timer of a follower fires.
+    ///
+    /// A restarted voter may have answered a leader just before it went down, and that leader may count on its stickiness.
+    /// A sole voter follows no leader, except with lease reads: a leader that leaves the cluster to it alone may hold a lease
+    /// that rests on its answer (rule R32).
+    pub(crate) fn start(&mut self, config: &Config, now: Instant, is_sole_voter: bool) -> Instant {
+        let is_free = is_sole_voter && !config.lease_reads;
+        self.contact = (!is_free).then_some(now);
+        if is_free {
+            return now;
+        }
+        self.draw_deadline(config, now);
+        self.deadline_after_contact(config, now)
     }
 
     /// Draws a new election timeout and returns when it runs out.

@@ -98,7 +98,7 @@
 //!   (entries that are no longer in memory), `progress` (one peer), `pending_reads`, `jitter`.
 //! - `membership/`: [`configuration`](Configuration) (quorums), [`change`](MembershipChange) (steps and their result),
 //!   `in_force` (which configuration of the log counts), `catch_up` (when a learner can vote), `leader_changes`.
-//! - State of every role: `shared`, with `pending_write` (the changes of this call), `writes` (in flight),
+//! - State of every role: `shared`, with `pending_write` (the changes of this call), `writes_in_flight`,
 //!   `local_snapshots`, `apply_pipeline`, `election_clock`. State of one role: `role`, `leader`.
 //! - The replica: `raft` (order of inputs, timers and outputs), `transition` (the only file that changes roles).
 //! - The protocol: `election` (campaigns), `vote` (who gets one, and when it leaves), `leader` (proposals, answers, commit),
@@ -150,7 +150,7 @@ mod time;
 mod transfer;
 mod transition;
 mod vote;
-mod writes;
+mod writes_in_flight;
 
 pub use action::{Action, HardState, RejectReason, TransferFailure, Write};
 pub use config::{Config, MAX_PRIORITY};

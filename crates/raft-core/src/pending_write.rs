@@ -6,7 +6,7 @@ use crate::id::{LogIndex, WriteId};
 use crate::log::Log;
 use crate::snapshot_meta::SnapshotRecord;
 use crate::time::Instant;
-use crate::writes::Writes;
+use crate::writes_in_flight::Writes;
 
 /// The changes to persist at the end of the call.
 ///

@@ -8,8 +8,7 @@ use crate::entry::Entries;
 use crate::event::{Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Term};
 use crate::membership::Configuration;
-use crate::message::{AppendEntries, AppendEntriesResponse, AppendOutcome, Input, Message, Rpc};
-use crate::receive_appends;
+use crate::message::{AppendEntriesResponse, Input, Message, Rpc};
 use crate::restore::{RecoveredState, RestoreError};
 use crate::role::{Follower, Role};
 use crate::shared::Shared;
@@ -197,19 +196,8 @@ impl Raft {
         self.shared.announce_configuration();
         let id = self.shared.id();
         let is_alone = self.shared.configuration().is_some_and(|configuration| configuration.is_sole_voter(id));
-        // A restarted voter may have answered a leader just before it went down, and that leader may count on its
-        // stickiness. A sole voter follows no leader, except with lease reads: a leader that leaves the cluster to it alone
-        // may hold a lease that rests on its answer (rule R32).
-        let is_free = is_alone && !self.shared.config.lease_reads;
-        self.shared.clock.contact = (!is_free).then_some(self.shared.now);
-        let deadline = if is_free {
-            self.shared.now
-        } else {
-            self.shared.draw_election_deadline();
-            self.shared.deadline_after_contact()
-        };
         if let Role::Follower(follower) = &mut self.role {
-            follower.election_deadline = deadline;
+            follower.election_deadline = self.shared.clock.start(&self.shared.config, self.shared.now, is_alone);
         }
     }
 
@@ -281,37 +269,6 @@ impl Raft {
             Rpc::AppendEntriesResponse(rpc) => self.on_append_entries_response(from, rpc),
             Rpc::TimeoutNow(rpc) => self.on_timeout_now(from, rpc),
         }
-    }
-
-    /// An append: shape, term and sender are tested here, prev and entries by the follower (rule R10).
-    fn on_append_entries(&mut self, from: NodeId, rpc: AppendEntries) {
-        if !receive_appends::is_well_formed(&rpc) {
-            return self.ignore(from, IgnoreReason::Malformed);
-        }
-        if rpc.term < self.shared.term() {
-            return self.refuse_append(from, &rpc, AppendOutcome::StaleTerm);
-        }
-        if rpc.term > self.shared.term() {
-            self.become_follower(rpc.term, Cause::HigherTerm { from });
-        }
-        if self.shared.leader.is_some_and(|leader| leader != from) {
-            return self.refuse_append(from, &rpc, AppendOutcome::AnotherLeader);
-        }
-        self.follow(from);
-        // Also an append that is refused is contact.
-        self.shared.clock.contact = Some(self.shared.now);
-        if let Role::Follower(follower) = &mut self.role {
-            follower.election_deadline = self.shared.deadline_after_contact();
-            if let Err(reason) = follower.on_append_entries(&mut self.shared, from, rpc) {
-                self.stop(reason);
-            }
-        }
-    }
-
-    fn refuse_append(&mut self, from: NodeId, rpc: &AppendEntries, outcome: AppendOutcome) {
-        let seq = rpc.seq;
-        self.shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
-        self.shared.answer_append(from, seq, outcome);
     }
 
     fn on_append_entries_response(&mut self, from: NodeId, rpc: AppendEntriesResponse) {
@@ -399,11 +356,14 @@ impl Raft {
         self.role.check(&self.shared);
     }
 
-    /// Emits the writes, answers, appends and applies of the call, once.
+    /// Emits the writes, answers, appends and applies of the call, once; only what may be carried out now (rule R3).
     fn emit(&mut self) {
         self.shared.emit_write();
         match &mut self.role {
-            Role::Follower(follower) => follower.emit_answers(&mut self.shared),
+            Role::Follower(follower) => {
+                follower.emit_vote(&mut self.shared);
+                follower.emit_answers(&mut self.shared);
+            }
             Role::Leader(leader) => leader.send_appends(&mut self.shared),
             Role::PreCandidate(_) | Role::Candidate(_) => {}
             Role::Stopped(_) => return,

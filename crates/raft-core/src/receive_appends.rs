@@ -1,18 +1,52 @@
 //! The receiving side of replication: what a follower does with an append (Raft §5.3, Figure 2).
 //!
-//! An append is tested in this order: shape, term, sender (`raft`), prev, entries (here; rule R10). An answer that promises
+//! An append is tested in this order: shape, term, sender, prev, entries (rule R10). An answer that promises
 //! something stays pending until the disk has reported (rule R4).
 
 use crate::entry::{Entries, Payload};
-use crate::event::{Event, IgnoreReason};
+use crate::event::{Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Seq, Term};
 use crate::message::{AppendEntries, AppendOutcome};
-use crate::role::{Follower, PendingAck};
+use crate::raft::Raft;
+use crate::role::{Follower, PendingAck, Role};
 use crate::shared::Shared;
 use crate::status::StopReason;
 
+impl Raft {
+    /// An append: first its shape, term and sender, then prev and entries (rule R10).
+    pub(crate) fn on_append_entries(&mut self, from: NodeId, rpc: AppendEntries) {
+        if !is_well_formed(&rpc) {
+            return self.ignore(from, IgnoreReason::Malformed);
+        }
+        if rpc.term < self.shared.term() {
+            return self.refuse_append(from, &rpc, AppendOutcome::StaleTerm);
+        }
+        if rpc.term > self.shared.term() {
+            self.become_follower(rpc.term, Cause::HigherTerm { from });
+        }
+        if self.shared.leader.is_some_and(|leader| leader != from) {
+            return self.refuse_append(from, &rpc, AppendOutcome::AnotherLeader);
+        }
+        self.follow(from);
+        // Also an append that is refused is contact.
+        self.shared.clock.contact = Some(self.shared.now);
+        if let Role::Follower(follower) = &mut self.role {
+            follower.election_deadline = self.shared.deadline_after_contact();
+            if let Err(reason) = follower.take_append(&mut self.shared, from, rpc) {
+                self.stop(reason);
+            }
+        }
+    }
+
+    fn refuse_append(&mut self, from: NodeId, rpc: &AppendEntries, outcome: AppendOutcome) {
+        let seq = rpc.seq;
+        self.shared.observe(|| Event::AppendRefused { leader: from, seq, outcome });
+        self.shared.answer_append(from, seq, outcome);
+    }
+}
+
 /// Whether an append can come from a leader at all.
-pub(crate) fn is_well_formed(rpc: &AppendEntries) -> bool {
+fn is_well_formed(rpc: &AppendEntries) -> bool {
     let AppendEntries { term, seq, prev, leader_commit, entries } = rpc;
     let numbers = [term.0, seq.0, prev.index.0, leader_commit.0, prev.index.0.saturating_add(entries.len() as u64)];
     numbers.iter().all(|&number| number <= MAX_NUMBER)
@@ -31,12 +65,7 @@ pub(crate) fn is_well_formed(rpc: &AppendEntries) -> bool {
 impl Follower {
     /// Takes a well-formed append of the current term from its leader. An error is a contradiction that Raft proves
     /// impossible: the replica must stop, not repair its log (rule R14).
-    pub(crate) fn on_append_entries(
-        &mut self,
-        shared: &mut Shared,
-        from: NodeId,
-        rpc: AppendEntries,
-    ) -> Result<(), StopReason> {
+    fn take_append(&mut self, shared: &mut Shared, from: NodeId, rpc: AppendEntries) -> Result<(), StopReason> {
         self.seen = self.seen.max(rpc.seq);
         let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
         let first_new = first_new(shared, &entries);
@@ -105,7 +134,6 @@ impl Follower {
         if !shared.hard_state_is_durable() {
             return;
         }
-        self.emit_vote(shared);
         let index = shared.durable().min(shared.leader_match);
         // An answer echoes an append: before the first one of this term there is none to echo.
         let may_answer = |ack: &PendingAck| self.seen > Seq(0) && (ack.at_once || index > ack.base);

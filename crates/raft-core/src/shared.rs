@@ -19,7 +19,7 @@ use crate::pending_write::PendingWrite;
 use crate::readback::ReadBack;
 use crate::restore::RecoveredState;
 use crate::time::{Instant, nanos};
-use crate::writes::Writes;
+use crate::writes_in_flight::Writes;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -287,34 +287,6 @@ impl Shared {
         self.actions.push(Action::Persist(write));
     }
 
-    /// Submits to the state machine what is committed and durable here (rule R15), as far as there is room.
-    pub(crate) fn emit_apply(&mut self) {
-        if self.emit_restore() {
-            return;
-        }
-        // What was read back may end before what is in memory begins, or before the next read.
-        while self.apply_next() {}
-    }
-
-    /// Submits one run of entries, if some are there and there is room. False: there is no more to do.
-    fn apply_next(&mut self) -> bool {
-        let limit = self.commit.min(self.durable());
-        let (first, room) = (self.apply.submitted.next(), self.apply.room(self.config.max_apply_bytes));
-        if first > limit || room == 0 {
-            return false;
-        }
-        let mut read_back = core::mem::take(&mut self.apply.read_back);
-        let entries = self.entries(&mut read_back, first, limit, room).unwrap_or_default();
-        self.apply.read_back = read_back;
-        let (Some(last), bytes) = (entries.last_id(), entries.size()) else { return false };
-        if bytes > room && !self.apply.is_idle() {
-            return false;
-        }
-        self.apply.submit(last.index, bytes, limit, self.now);
-        self.actions.push(Action::Apply { entries });
-        true
-    }
-
     /// Drops payloads that are on the disk from memory, oldest first. What is to be applied next stays for a while, or it
     /// would have to be read back soon.
     pub(crate) fn evict(&mut self) {
@@ -328,18 +300,6 @@ impl Shared {
         self.writes.report(write);
         let writes = &self.writes;
         self.snapshots.reported(|write| writes.is_durable(write));
-    }
-
-    /// When the next overdue `Apply` is reported.
-    pub(crate) fn apply_deadline(&self) -> Option<Instant> {
-        self.apply.deadline(self.longest_timeout())
-    }
-
-    /// Reports each `Apply` that was emitted an election timeout ago and is not reported `Applied`.
-    pub(crate) fn report_overdue(&mut self) {
-        while let Some(index) = self.apply.take_overdue(self.longest_timeout(), self.now) {
-            self.observe(|| Event::ApplyOverdue { index });
-        }
     }
 
     /// Asserts the invariants between two calls.

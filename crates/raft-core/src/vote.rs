@@ -98,6 +98,9 @@ impl Raft {
 impl Follower {
     /// Sends the vote that it granted, once term and vote are durable (rule R8).
     pub(crate) fn emit_vote(&mut self, shared: &mut Shared) {
+        if !shared.hard_state_is_durable() {
+            return;
+        }
         if let Some(candidate) = self.pending_vote.take() {
             let response = RequestVoteResponse { term: shared.term(), vote: Vote::Granted };
             shared.send(candidate, Rpc::RequestVoteResponse(response));
