@@ -160,7 +160,7 @@ canonical!(Applying { last, bytes, since });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, follower};
+    use crate::testing::{each_fails, follower};
 
     #[test]
     fn positions_out_of_order_fail() {

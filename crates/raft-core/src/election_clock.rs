@@ -76,7 +76,7 @@ canonical!(ElectionClock { contact, timeout, jitter, round });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, follower};
+    use crate::testing::{each_fails, follower};
 
     #[test]
     fn a_contact_to_come_and_a_timeout_out_of_range_fail() {

@@ -177,14 +177,11 @@ impl Leader {
         if peer.state == PeerState::LostData {
             return;
         }
-        if let AppendOutcome::Mismatch { prev, hint } = outcome {
-            let acknowledged = peer.mark_of(seq).map_or(LogIndex(0), |mark| mark.match_index);
-            if prev.index.min(hint.index.next()) <= acknowledged {
-                // It had acknowledged these entries when the append left, and now it denies one of them or offers less
-                // (rules R21 and R40).
-                peer.lost_data();
-                return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
-            }
+        if let AppendOutcome::Mismatch { prev, hint } = outcome
+            && let Some(acknowledged) = peer.denies_acknowledged(prev, hint, seq)
+        {
+            peer.lost_data();
+            return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
         }
         peer.contact = Some(shared.now);
         peer.echoed = peer.echoed.max(seq);
@@ -266,10 +263,10 @@ canonical!(Transfer { id, target, deadline, sent });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::each_fails;
     use crate::id::Term;
     use crate::raft::Raft;
     use crate::role::Role;
+    use crate::testing::each_fails;
 
     fn of_leader(raft: &mut Raft) -> &mut Leader {
         match &mut raft.role {
@@ -281,7 +278,7 @@ mod tests {
     #[test]
     fn a_leader_that_must_not_lead_or_has_lost_count_fails() {
         each_fails(
-            &crate::broken::leader(),
+            &crate::testing::leader(),
             |raft| raft.role.check(&raft.shared),
             &[
                 ("n1 leads term 2 with vote Some(n2), leader Some(n1)", |raft| {
@@ -326,10 +323,10 @@ mod tests {
     #[test]
     #[cfg(debug_assertions)]
     fn an_append_from_beyond_the_log_fails() {
-        let mut raft = crate::broken::leader();
+        let mut raft = crate::testing::leader();
         of_leader(&mut raft).peers.values_mut().for_each(|peer| peer.next_index = LogIndex(9));
         let Raft { role: Role::Leader(leader), shared, .. } = &mut raft else { panic!("it leads") };
-        let message = crate::broken::failure(|| leader.send_heartbeats(shared));
+        let message = crate::testing::failure(|| leader.send_heartbeats(shared));
         assert!(message.contains("next index 9 is beyond the log's end 2@2"), "{message}");
     }
 }

@@ -93,7 +93,7 @@
 //! # The files, in reading order
 //!
 //! - Inputs and outputs: [`message`](Message), [`action`](Action), [`event`](Event), [`config`](Config),
-//!   [`restore`](RecoveredState), [`status`](Status).
+//!   [`recovered_state`](RecoveredState), [`status`](Status).
 //! - Pure parts: [`id`](EntryId), [`time`](Instant), [`entry`](Entry), [`snapshot_meta`](SnapshotMeta), `log`, `readback`
 //!   (entries that are no longer in memory), `progress` (one peer), `pending_reads`, `jitter`.
 //! - `membership/`: [`configuration`](Configuration) (quorums), [`change`](MembershipChange) (steps and their result),
@@ -111,8 +111,6 @@ extern crate alloc;
 
 mod action;
 mod apply_pipeline;
-#[cfg(test)]
-mod broken;
 mod canonical;
 mod config;
 mod debug;
@@ -137,7 +135,7 @@ mod raft;
 mod read;
 mod readback;
 mod receive_appends;
-mod restore;
+mod recovered_state;
 mod role;
 mod send_appends;
 mod send_snapshot;
@@ -146,6 +144,8 @@ mod snapshot;
 mod snapshot_meta;
 mod stall;
 mod status;
+#[cfg(test)]
+mod testing;
 mod time;
 mod transfer;
 mod transition;
@@ -165,7 +165,7 @@ pub use message::{
     RequestVote, RequestVoteResponse, Rpc, SnapshotOutcome, TimeoutNow, Vote, VoteRefusal,
 };
 pub use raft::Raft;
-pub use restore::{RecoveredState, RestoreError};
+pub use recovered_state::{RecoveredState, RestoreError};
 pub use snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
 pub use status::{PeerState, PeerStatus, RoleKind, Status, StopReason};
 pub use time::{Instant, nanos};

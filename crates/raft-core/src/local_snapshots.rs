@@ -67,8 +67,8 @@ canonical!(LocalSnapshots { durable, in_flight, changed });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, meta};
     use crate::snapshot_meta::InstallMode;
+    use crate::testing::{each_fails, meta};
 
     #[test]
     fn snapshots_out_of_order_fail() {

@@ -7,7 +7,7 @@ use crate::entry::{Entries, Entry, Payload};
 use crate::id::{EntryId, LogIndex, Term};
 use crate::membership::Configuration;
 use crate::membership::in_force::InForce;
-use crate::restore::RecoveredState;
+use crate::recovered_state::RecoveredState;
 use crate::snapshot_meta::SnapshotMeta;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -301,8 +301,8 @@ canonical!(Log { base, last, terms, runs, open, cached_bytes, configurations });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::meta;
     use crate::id::NodeId;
+    use crate::testing::meta;
     use alloc::format;
     use alloc::vec;
     use bytes::Bytes;
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn a_log_whose_parts_do_not_meet_fails() {
-        crate::broken::each_fails(
+        crate::testing::each_fails(
             &log_of(&[1, 1, 2]),
             |log| log.check(),
             &[
@@ -518,7 +518,7 @@ mod tests {
     #[test]
     #[cfg(debug_assertions)]
     fn an_entry_that_does_not_belong_fails() {
-        crate::broken::each_fails(
+        crate::testing::each_fails(
             &log_of(&[1, 1, 2]),
             |_| (),
             &[

@@ -70,7 +70,7 @@ mod tests {
     fn reads_out_of_order_fail() {
         let read = |index, after| Waiting { id: RequestId(1), index: LogIndex(index), after: Seq(after) };
         let sound = PendingReads { waiting: [read(2, 3), read(4, 5)].into(), round: Some(Seq(3)) };
-        crate::broken::each_fails(
+        crate::testing::each_fails(
             &sound,
             |reads| reads.check(Seq(5)),
             &[

@@ -113,7 +113,7 @@ canonical!(PendingWrite { hard_state_changed, hard_state_write, changed_from, ch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::each_fails;
+    use crate::testing::each_fails;
 
     #[test]
     fn a_change_that_no_write_carries_fails() {

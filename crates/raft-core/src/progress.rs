@@ -237,6 +237,13 @@ impl Progress {
         }
     }
 
+    /// Whether a refusal of append `seq` denies an entry that the peer had acknowledged when that append left, or offers less
+    /// (rules R21 and R40): the index acknowledged then.
+    pub(crate) fn denies_acknowledged(&self, prev: EntryId, hint: EntryId, seq: Seq) -> Option<LogIndex> {
+        let acknowledged = self.mark_of(seq).map_or(LogIndex(0), |mark| mark.match_index);
+        (prev.index.min(hint.index.next()) <= acknowledged).then_some(acknowledged)
+    }
+
     /// The peer denied what it had acknowledged.
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;
@@ -426,7 +433,7 @@ mod tests {
         sound.sent_entries(LogIndex(6), 10);
         (sound.sent, sound.echoed, sound.sent_commit) = (Seq(4), Seq(3), LogIndex(4));
         (sound.contact, sound.promised) = (Some(at(7)), Some(at(6)));
-        crate::broken::each_fails(
+        crate::testing::each_fails(
             &sound,
             |peer| peer.check(NodeId(2), bounds),
             &[

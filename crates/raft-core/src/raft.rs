@@ -9,7 +9,7 @@ use crate::event::{Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, ReadId, RequestId, Term};
 use crate::membership::Configuration;
 use crate::message::{AppendEntriesResponse, Input, Message, Rpc};
-use crate::restore::{RecoveredState, RestoreError};
+use crate::recovered_state::{RecoveredState, RestoreError};
 use crate::role::{Follower, Role};
 use crate::shared::Shared;
 use crate::status::{RoleKind, Status, StopReason};
@@ -316,6 +316,7 @@ impl Raft {
             self.campaign(Cause::ElectionTimeout);
         }
         if let Role::Leader(leader) = &mut self.role {
+            // Rule R17.
             if leader.quorum_deadline(&self.shared).is_some_and(|deadline| deadline.is_due(now)) {
                 return self.become_follower(self.shared.term(), Cause::QuorumLost);
             }
@@ -384,7 +385,7 @@ canonical!(Raft { shared, role, seen, announced, started });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, follower};
+    use crate::testing::{each_fails, follower};
 
     #[test]
     fn a_leader_that_was_not_announced_fails() {

@@ -92,9 +92,9 @@ canonical!(ReadBack { asked, answer });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, follower};
     use crate::entry::{Entry, Payload};
     use crate::id::EntryId;
+    use crate::testing::{each_fails, follower};
     use alloc::vec;
 
     #[test]

@@ -132,8 +132,8 @@ canonical!(Candidate { granted, deadline, transfer });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{candidate, each_fails, follower};
     use crate::raft::Raft;
+    use crate::testing::{candidate, each_fails, follower};
 
     fn of_follower(raft: &mut Raft) -> &mut Follower {
         match &mut raft.role {

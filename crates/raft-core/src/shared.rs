@@ -17,7 +17,7 @@ use crate::membership::Configuration;
 use crate::message::{AppendEntriesResponse, AppendOutcome, Rpc};
 use crate::pending_write::PendingWrite;
 use crate::readback::ReadBack;
-use crate::restore::RecoveredState;
+use crate::recovered_state::RecoveredState;
 use crate::time::{Instant, nanos};
 use crate::writes_in_flight::Writes;
 use alloc::vec::Vec;
@@ -329,8 +329,8 @@ canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::{each_fails, follower, meta};
     use crate::entry::Payload;
+    use crate::testing::{each_fails, follower, meta};
 
     #[test]
     fn positions_out_of_order_fail() {

@@ -145,7 +145,7 @@ impl Raft {
 mod tests {
     use super::*;
     use crate::Configuration;
-    use crate::broken::{failure, follower, meta};
+    use crate::testing::{failure, follower, meta};
 
     #[test]
     #[cfg(debug_assertions)]

@@ -167,7 +167,7 @@ mod tests {
         let mut writes = Writes::default();
         writes.issue(Some(LogIndex(3)), 4, Instant(0));
         writes.issue(Some(LogIndex(5)), 4, Instant(0));
-        crate::broken::each_fails(
+        crate::testing::each_fails(
             &writes,
             |writes| writes.check(),
             &[

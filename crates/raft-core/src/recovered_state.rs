@@ -175,8 +175,8 @@ impl core::error::Error for RestoreError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broken::meta;
     use crate::id::NodeId;
+    use crate::testing::meta;
     use alloc::vec;
 
     fn restored(term: u64, ids: &[(u64, u64)]) -> RecoveredState {
