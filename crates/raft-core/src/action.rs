@@ -1,5 +1,5 @@
-//! The actions that the core asks of its host. An action may be carried out as soon as it is returned: what must wait for the
-//! disk is not emitted before the disk has reported (rule R3).
+//! The actions that the core asks of its host. A host may carry out an action as soon as it is returned: the core emits
+//! nothing that still has to wait for the disk (rule R3).
 //!
 //! Order matters only within a lane: disk (`Persist`, `Compact`), state machine (`Restore`, `Apply`), answers and
 //! announcements. A `Send` may be reordered, and a `ReadLog` may run before earlier disk actions.
@@ -22,51 +22,54 @@ use core::fmt;
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {
-    /// Send this to a peer. May be dropped, delayed, repeated; must not block.
+    /// Send this message to a peer. The host may drop, delay or repeat it, and must not block.
     Send { to: NodeId, rpc: Rpc },
-    /// Make this durable as one atomic record, then report `Persisted`. At most one per call, in order of id.
+    /// Make this write durable as one atomic record, then report `Persisted`. At most one per call, in order of id.
     Persist(Write),
     /// Apply these committed, durable entries in order, then report `Applied`. An entry with the index and term of an
-    /// `Appended` completes that request. They are consecutive, no-ops and configurations among them.
+    /// `Appended` completes that request. The entries are consecutive and include no-ops and configurations.
     Apply { entries: Entries },
-    /// Restore the state machine from this snapshot, whose file is here, then report `Applied` of its last index. Requests
-    /// appended up to there and not applied have an unknown outcome.
+    /// Restore the state machine from this snapshot, whose file is on this node, then report `Applied` with its last
+    /// index. Requests that were appended up to there and are not applied have an unknown outcome.
     Restore { meta: SnapshotMeta },
-    /// Entries before this index are no longer needed: a durable snapshot covers them. May be done later, in part, or never.
+    /// Entries before this index are no longer needed: a durable snapshot covers them. The host may do this later, in
+    /// part, or never.
     Compact { before: LogIndex },
-    /// Read these durable entries back, then report `LogRead` of the same id with at least one, and with more only up to
-    /// `max_bytes` ([`Entry::size`]).
+    /// Read these durable entries back, then report `LogRead` with the same id. Report at least one entry, and more
+    /// only up to `max_bytes` ([`Entry::size`]).
     ReadLog { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
-    /// Send this snapshot's file to a peer, whose host passes it to its core as `SnapshotReceived` with this term. May fail or
-    /// be dropped; report its progress as `SnapshotSent`.
+    /// Send this snapshot's file to a peer. The peer's host passes it to its core as `SnapshotReceived` with this term.
+    /// The transfer may fail or be dropped; report its progress as `SnapshotSent`.
     SendSnapshot { to: NodeId, term: Term, meta: SnapshotMeta },
-    /// The proposal is in this node's log. **This promises nothing**: answer the client when an entry of the same index
-    /// *and term* is applied. An entry of another term at that index: surely lost. Leadership lost first: unknown.
+    /// The proposal is in this node's log. **This promises nothing**: answer the client when an entry with the same
+    /// index *and term* is applied. If an entry of another term is applied at that index, the request is lost. If this
+    /// node loses leadership first, the outcome is unknown.
     Appended { id: RequestId, entry: EntryId },
-    /// The request surely had no effect.
+    /// The request has no effect.
     Rejected { id: RequestId, reason: RejectReason },
-    /// The read may be served once everything up to `index`, its read index (Thesis §6.4), is applied.
+    /// The host may serve the read once everything up to `index`, its read index (Thesis §6.4), is applied.
     ReadReady { id: RequestId, index: LogIndex },
-    /// The read cannot be served here.
+    /// This node cannot serve the read.
     ReadFailed { id: RequestId, reason: RejectReason },
-    /// This node no longer leads `term`: what it appended and has not applied has an unknown outcome.
+    /// This node no longer leads `term`: the requests that it appended and has not applied have an unknown outcome.
     LeadershipLost { term: Term },
-    /// The known leader has changed; none: it is unknown.
+    /// The known leader has changed; `None` if it is unknown.
     LeaderChanged { term: Term, leader: Option<NodeId> },
     /// Leadership was transferred: the target has begun an election in the next term, so this node no longer leads.
     /// `LeaderChanged` says whether the target wins.
     TransferDone { id: RequestId, to: NodeId },
     /// Leadership was not transferred to the target.
     TransferFailed { id: RequestId, reason: TransferFailure },
-    /// The configuration in force has changed, or its entry is now committed. Until that is, the change can be rolled back.
+    /// The configuration in force has changed, or its entry is now committed. Until the entry is committed, the change
+    /// can be rolled back.
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
-    /// The replica found a contradiction that Raft proves impossible and has stopped for good. Its last report.
+    /// The replica found a contradiction that Raft proves impossible and has stopped for good. This is its last report.
     Stopped { reason: StopReason },
-    /// For logs and traces; may be ignored. Only with [`Config::observe`](crate::Config).
+    /// An event for logs and traces, which the host may ignore. Emitted only with [`Config::observe`](crate::Config).
     Observe(Event),
 }
 
-/// The persistent state apart from the log (Raft Figure 2). Term and vote never travel apart.
+/// The persistent state apart from the log (Raft Figure 2). Term and vote are always written together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HardState {
@@ -76,20 +79,21 @@ pub struct HardState {
     pub voted_for: Option<NodeId>,
 }
 
-/// One atomic record for the disk. Recovery applies it as: truncate, snapshot, entries.
+/// One atomic record on the disk. Recovery applies its parts in this order: truncation, snapshot, entries.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Write {
-    /// Counted from 1 after every start.
+    /// The number of this write, from 1 after every start.
     pub id: WriteId,
     /// The new hard state, if it changed.
     pub hard_state: Option<HardState>,
-    /// The log loses the entries from this index on.
+    /// The log loses all entries from this index on.
     pub truncate_from: Option<LogIndex>,
-    /// The new snapshot of this node. **Its file is durable before this record is written**; delete a file that no record
-    /// names.
+    /// The new snapshot of this node. **The snapshot's file must be durable before this record is written.** Delete a
+    /// file that no record names.
     pub snapshot: Option<SnapshotRecord>,
-    /// Entries to append after that. They follow the log that is left, or the snapshot, without a gap.
+    /// Entries to append after the truncation and the snapshot. They follow the rest of the log, or the snapshot,
+    /// without a gap.
     pub entries: Entries,
 }
 
@@ -120,16 +124,16 @@ pub enum RejectReason {
     Transferring,
     /// This leader is removing itself and is about to step down.
     Leaving,
-    /// No voter that answers can take over, or the named one cannot.
+    /// No voter that answers can take over, or the requested one cannot.
     NoTarget,
-    /// Too early for a membership change: the last one is not committed yet, or this leader has committed nothing in its
-    /// term (Thesis §4.1).
+    /// It is too early for a membership change: the last one is not committed yet, or this leader has committed nothing
+    /// in its term (Thesis §4.1).
     NotReady,
     /// The configuration in force is not the expected one.
     ConfigurationMismatch { at: EntryId },
-    /// A learner that is to be promoted is too far behind (Thesis §4.2.1).
+    /// The learner to promote is too far behind (Thesis §4.2.1).
     NotCaughtUp { id: NodeId },
-    /// The change makes no sense.
+    /// The change is invalid.
     InvalidChange(InvalidChange),
     /// The replica has stopped.
     Stopped,
@@ -139,11 +143,11 @@ pub enum RejectReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum TransferFailure {
-    /// The target did not take over in time. This node goes on leading.
+    /// The target did not take over in time. This node is still the leader.
     TimedOut,
-    /// The target can no longer lead: it is no voter, or has lost data. This node goes on leading.
+    /// The target can no longer lead: it is not a voter, or has lost data. This node is still the leader.
     NoTarget,
-    /// This node ceased to lead for another reason.
+    /// This node stopped leading for another reason.
     LeadershipLost,
 }
 

@@ -12,10 +12,8 @@ use crate::time::Instant;
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
-/// The apply pipeline.
-///
-/// Invariants: applied <= submitted <= commit; `applying` ends at `submitted` and begins after `applied`, and
-/// `applying_bytes` is its sum.
+/// The apply pipeline. Invariants: applied <= submitted <= commit; `applying` ends at `submitted` and begins after
+/// `applied`, and `applying_bytes` is its sum.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ApplyPipeline {
@@ -25,13 +23,13 @@ pub(crate) struct ApplyPipeline {
     pub(crate) submitted: LogIndex,
     applying: VecDeque<Applying>,
     pub(crate) applying_bytes: u64,
-    /// Up to here overdue reports are out.
+    /// The host was warned about overdue applies up to this index.
     overdue: LogIndex,
-    /// The next entries, if they are no longer in memory.
+    /// The read of the next entries, if they are no longer in memory.
     pub(crate) read_back: ReadBack,
 }
 
-/// An `Apply` or `Restore` that is not reported `Applied`.
+/// An `Apply` or `Restore` that the host has not reported `Applied`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Applying {
@@ -41,7 +39,7 @@ struct Applying {
 }
 
 impl ApplyPipeline {
-    /// The state machine starts with everything up to `applied`.
+    /// A pipeline whose state machine has applied everything up to `applied`.
     pub(crate) fn new(applied: LogIndex) -> Self {
         Self {
             applied,
@@ -53,7 +51,7 @@ impl ApplyPipeline {
         }
     }
 
-    /// How many more bytes may be submitted.
+    /// How many more bytes the core may submit.
     pub(crate) fn room(&self, max_bytes: u64) -> u64 {
         max_bytes.saturating_sub(self.applying_bytes)
     }
@@ -63,7 +61,7 @@ impl ApplyPipeline {
         self.applying.is_empty()
     }
 
-    /// Notes an `Apply` or `Restore` that ends at `last`. Everything up to `limit` is committed and durable.
+    /// Notes an `Apply` or `Restore` that ends at `last`. Everything up to `limit` must be committed and durable.
     pub(crate) fn submit(&mut self, last: LogIndex, bytes: u64, limit: LogIndex, now: Instant) {
         let before = self.submitted;
         debug_assert!(before < last, "submitted {last} is not above {before}");
@@ -74,7 +72,7 @@ impl ApplyPipeline {
         self.read_back.release(last.next());
     }
 
-    /// Notes that the state machine has applied up to `index`, at most up to `submitted`.
+    /// Notes that the state machine has applied everything up to `index`, which is at most `submitted`.
     pub(crate) fn report(&mut self, index: LogIndex) {
         self.applied = self.applied.max(index.min(self.submitted));
         while let Some(apply) = self.applying.front().filter(|apply| apply.last <= self.applied) {
@@ -92,7 +90,8 @@ impl ApplyPipeline {
         self.next_overdue().map(|apply| apply.since.after(timeout))
     }
 
-    /// The next `Apply` that was submitted a `timeout` ago and is not applied, by its last index; each once.
+    /// The last index of the next `Apply` that was submitted at least `timeout` ago and is not applied. Returns each
+    /// index once.
     pub(crate) fn take_overdue(&mut self, timeout: Duration, now: Instant) -> Option<LogIndex> {
         let last = self.next_overdue().filter(|apply| apply.since.after(timeout).is_due(now))?.last;
         self.overdue = last;

@@ -1,8 +1,8 @@
-//! The canonical form of a state, which [`Raft::fingerprint`](crate::Raft::fingerprint) digests: time counts from now on,
-//! numbers that only grow count back from the newest, nodes may change names, and an entry is known by its id.
+//! The canonical form of a state, which [`Raft::fingerprint`](crate::Raft::fingerprint) digests. Times are relative to
+//! now, counters are relative to their newest value, nodes may be renamed, and an entry is represented by its id.
 //!
-//! Each type lists its fields beside its definition, by `canonical!`, and the compiler refuses a list that lacks one. This
-//! file must not know the types.
+//! Each type lists its fields beside its definition with `canonical!`, and the compiler rejects an incomplete list.
+//! This file must not know the types.
 
 use crate::digest::Digest;
 use crate::id::{EntryId, LogIndex, NodeId, ReadId, RequestId, Round, Seq, Term, WriteId};
@@ -13,13 +13,13 @@ use bytes::Bytes;
 use core::hash::Hash;
 use core::time::Duration;
 
-/// A digest in the making, and what numbers, times and names are counted from.
+/// An unfinished digest, with the origins of its numbers, times and names.
 pub(crate) struct Canon<'a> {
     pub(crate) digest: Digest,
-    /// The name to count each node by; a node that is not here keeps its own.
+    /// The new name of each node; a node that is not here keeps its own.
     pub(crate) nodes: &'a BTreeMap<NodeId, NodeId>,
     pub(crate) now: Instant,
-    /// Times further away than this are alike.
+    /// Times that are further away than this count as equal.
     pub(crate) longest: u64,
     pub(crate) issued: WriteId,
     pub(crate) reported: WriteId,
@@ -28,19 +28,19 @@ pub(crate) struct Canon<'a> {
     pub(crate) round: Round,
     /// The bytes that the leader has appended.
     pub(crate) appended: u64,
-    /// The requests so far, each with its place.
+    /// The requests so far, each with its position.
     pub(crate) requests: BTreeMap<RequestId, u64>,
-    /// Whether the jitter has anything to draw.
+    /// Whether the jitter draws anything.
     pub(crate) draws: bool,
 }
 
 impl Canon<'_> {
-    /// Adds a value as it is.
+    /// Adds a value unchanged.
     pub(crate) fn raw(&mut self, value: &impl Hash) {
         value.hash(&mut self.digest);
     }
 
-    /// Adds a number that counts only against another.
+    /// Adds the distance between two numbers.
     pub(crate) fn distance(&mut self, number: u64, from: u64) {
         self.raw(&from.wrapping_sub(number));
     }
@@ -55,7 +55,7 @@ pub(crate) trait Canonical {
     fn feed(&self, canon: &mut Canon<'_>);
 }
 
-/// The canonical form of a type: its hash, or its fields in order, without those after `without`.
+/// Defines the canonical form of a type: its hash, or its fields in order, without those after `without`.
 macro_rules! canonical {
     (hash of $($type:ty),*) => { $(impl $crate::canonical::Canonical for $type {
         fn feed(&self, canon: &mut $crate::canonical::Canon<'_>) {
@@ -93,7 +93,7 @@ impl Canonical for Instant {
 
 impl Canonical for WriteId {
     fn feed(&self, canon: &mut Canon<'_>) {
-        // Durable writes are alike; those in flight count by their place.
+        // All durable writes count as equal; a write in flight counts by its position.
         let place = if *self <= canon.reported { u64::MAX } else { canon.issued.0.wrapping_sub(self.0) };
         canon.raw(&place);
     }
@@ -102,7 +102,7 @@ impl Canonical for WriteId {
 impl Canonical for Seq {
     fn feed(&self, canon: &mut Canon<'_>) {
         let newest = canon.newest.0;
-        // 0 means none, however many appends there have been.
+        // 0 means that there is none, however many appends there have been.
         canon.raw(&(*self == Self(0)));
         canon.distance(if *self == Self(0) { newest } else { self.0 }, newest);
     }
@@ -172,7 +172,7 @@ impl<T: Canonical> Canonical for BTreeMap<LogIndex, T> {
     }
 }
 
-/// In the order of the names that the nodes are counted by.
+/// Visits the nodes in the order of their new names.
 impl<T: Canonical> Canonical for BTreeMap<NodeId, T> {
     fn feed(&self, canon: &mut Canon<'_>) {
         let named: BTreeMap<NodeId, &T> = self.iter().map(|(&id, value)| (canon.name(id), value)).collect();

@@ -9,42 +9,45 @@ use core::time::Duration;
 /// The highest [`Config::priority`].
 pub const MAX_PRIORITY: u32 = 100;
 
-/// The settings of one node. The defaults are safe; [`Config::check`] finds a setting that is out of range.
+/// The settings of one node. The defaults are safe; [`Config::check`] finds values that are out of range.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     #[allow(missing_docs)]
     pub id: NodeId,
-    /// Seeds the election jitter, together with the node's id and restored state. With different seeds in different nodes and
-    /// starts, two nodes with equal logs draw unrelated timeouts. Any value.
+    /// The seed of the election jitter, together with the node's id and restored state. If the seeds of nodes and
+    /// starts differ, two nodes with equal logs draw unrelated timeouts. Any value is valid.
     pub seed: u64,
-    /// Election timeouts are drawn uniformly from this range (Raft §5.2). The start is also the length of stickiness,
-    /// the end that of check-quorum. An empty range (start = end) draws nothing. Default 150 ms to 300 ms.
+    /// Election timeouts are drawn uniformly from this range (Raft §5.2). The start of the range is also the length of
+    /// stickiness, its end the length of check-quorum. An empty range (start = end) draws nothing. Default 150 ms to
+    /// 300 ms.
     pub election_timeout: Range<Duration>,
     /// A leader sends every peer an empty append this often. Above 0, below `election_timeout.start`. Default 50 ms.
     pub heartbeat_interval: Duration,
-    /// Ask whether an election can be won before starting a new term (Thesis §9.6). Default on.
+    /// Whether a node asks for pre-votes before it starts a new term (Thesis §9.6). Default on.
     pub pre_vote: bool,
     /// A leader without answers of a quorum for `election_timeout.end` steps down (Thesis §6.2). Default on.
     pub check_quorum: bool,
-    /// Ignore requests for votes for `election_timeout.start` after contact with a leader (Thesis §4.2.3). Default on.
+    /// Whether a node ignores vote requests for `election_timeout.start` after contact with a leader (Thesis §4.2.3).
+    /// Default on.
     pub stickiness: bool,
-    /// Serve reads of [`ReadMode::Lease`](crate::ReadMode::Lease) without a round while a lease holds, and promise other
-    /// leaders the stickiness that their leases need; needs `stickiness`. A sole voter then waits for an election timeout
-    /// after its start, like any other node. Such reads rely on `max_clock_drift_ppm`. Before `election_timeout.start` is
-    /// shortened, or this or `stickiness` switched off, the node must be down for the old `election_timeout.start`: others
-    /// may rely on its promise. Default off.
+    /// Whether this node serves reads of [`ReadMode::Lease`](crate::ReadMode::Lease) without a round while it holds a
+    /// lease, and promises other leaders the stickiness that their leases need. Needs `stickiness`. A sole voter then
+    /// waits for an election timeout after its start, as any other node does. Such reads rely on `max_clock_drift_ppm`.
+    /// Before you shorten `election_timeout.start`, or switch off this or `stickiness`, keep the node down for the old
+    /// `election_timeout.start`: others may rely on its promise. Default off.
     pub lease_reads: bool,
     /// The largest error of any node's clock rate, in parts per million. Below 1 000 000. A machine that is paused together
     /// with its clock drifts without bound. Default 10 000, which is 1 %.
     pub max_clock_drift_ppm: u32,
-    /// The preference for this node as leader: at most [`MAX_PRIORITY`], the default. Below it a node that has lost its
-    /// leader waits longer before its first request for votes, by up to `election_timeout.end` at 0 and in proportion
-    /// between; its further rounds have no delay. The order of two nodes is certain if their delays differ by more than the
-    /// width of `election_timeout`: with the default timeouts those of 100, 50 and 0 do.
+    /// How much this node is preferred as leader: at most [`MAX_PRIORITY`], which is the default. A node with a lower
+    /// priority waits longer before its first election: up to `election_timeout.end` longer at priority 0,
+    /// proportionally less in between. Its further rounds have no delay. Two nodes campaign in a certain order if their
+    /// delays differ by more than the width of `election_timeout`. With the default timeouts this holds for 100, 50
+    /// and 0.
     pub priority: u32,
     /// A leader with a write in flight for longer transfers leadership or steps down, and does not ask for votes until that
-    /// write is reported. Above 0; `Duration::MAX`: never. Default 10 s.
+    /// write is reported. Above 0; `Duration::MAX` means never. Default 10 s.
     pub max_write_stall: Duration,
     /// The most bytes of entries in one append; one entry always fits. Above 0. Default 1 MiB.
     pub max_append_bytes: u64,
@@ -59,15 +62,16 @@ pub struct Config {
     pub max_unpersisted_bytes: u64,
     /// The most bytes in `Apply` actions that are not reported `Applied`; one entry always fits. Above 0. Default 16 MiB.
     pub max_apply_bytes: u64,
-    /// The most bytes of payloads in memory, beyond those that wait for the disk and at most `max_apply_bytes` that wait to
-    /// be applied; older ones are read back when they are needed. 0: none. Default 32 MiB.
+    /// The most bytes of payloads in memory, besides those that wait for the disk and up to `max_apply_bytes` that wait
+    /// to be applied. The core reads older payloads back when it needs them. 0 keeps none. Default 32 MiB.
     pub max_cached_bytes: u64,
-    /// How many entries that a snapshot covers stay in the log, for peers that are slightly behind. Default 10 000.
+    /// How many entries stay in the log although a snapshot covers them, for peers that are slightly behind. Default
+    /// 10 000.
     pub trailing_entries: u64,
-    /// While a snapshot is being sent, the log after it stays until this leader has appended so many more bytes; then the
-    /// peer will need a newer snapshot. Default 256 MiB.
+    /// While the leader sends a snapshot, it keeps the log after it until it has appended this many more bytes; then
+    /// the peer will need a newer snapshot. Default 256 MiB.
     pub max_retained_bytes: u64,
-    /// A snapshot in flight without progress for so long counts as lost. Above 0. Default 60 s.
+    /// A snapshot in flight without progress for this long counts as lost. Above 0. Default 60 s.
     pub snapshot_timeout: Duration,
     /// From this many waiting reads on, a leader answers reads `Busy`. Above 0. Default 65 536.
     pub max_pending_reads: usize,

@@ -1,4 +1,4 @@
-//! What has a short text of its own prints as that text in `Debug`, too: traces and failed assertions are read by people.
+//! Types with a short text use that text for `Debug` too, because people read traces and failed assertions.
 
 use crate::{
     Action, Configuration, Entry, EntryId, Instant, LogIndex, NodeId, ReadId, RequestId, Round, Rpc, Seq, SnapshotMeta,

@@ -1,10 +1,10 @@
 //! A 128-bit digest of a whole state. It is the same on every machine: every number has a fixed width, and `usize` counts
-//! as 64 bits. It distinguishes runs and does not protect against forgery.
+//! as 64 bits. It tells runs apart and does not protect against forgery.
 
 use core::hash::{Hash, Hasher};
 
-/// Hashes any `Hash` value to 128 bits. Two rounds of multiply and fold per word: cheap enough to run after every event, and
-/// a change of any single bit spreads over the whole result.
+/// Hashes any `Hash` value to 128 bits. Each word takes two rounds of multiply and fold. That is cheap enough for every
+/// event, and a change of any single bit spreads over the whole result.
 #[derive(Clone, Debug)]
 pub struct Digest {
     low: u64,
@@ -12,7 +12,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The digest of nothing.
+    /// The digest of an empty input.
     pub const fn new() -> Self {
         Self { low: 0x9e37_79b9_7f4a_7c15, high: 0xc2b2_ae3d_27d4_eb4f }
     }
@@ -24,7 +24,7 @@ impl Digest {
         digest.value()
     }
 
-    /// The digest of what was written so far.
+    /// The digest of everything that was written so far.
     pub fn value(&self) -> u128 {
         let (low, high) = (fold(self.low, self.high ^ MULTIPLIER), fold(self.high, self.low | 1));
         u128::from(high) << 64 | u128::from(low)
@@ -32,8 +32,8 @@ impl Digest {
 
     fn word(&mut self, word: u64) {
         let low = fold(self.low ^ word, MULTIPLIER);
-        // The second lane takes the word through another multiplier and the first lane's old value, so that a pair of
-        // words that cancels in one lane does not cancel in the other.
+        // The second lane uses another multiplier and the first lane's old value, so a pair of words that cancels in
+        // one lane does not cancel in the other.
         self.high = fold(self.high ^ word.rotate_left(32), MULTIPLIER ^ 0xffff_0000_ffff_0000).wrapping_add(self.low);
         self.low = low.wrapping_add(word | 1);
     }
@@ -41,7 +41,7 @@ impl Digest {
 
 const MULTIPLIER: u64 = 0xa076_1d64_78bd_642f;
 
-/// Both halves of the product, xored: every bit of the inputs reaches the result.
+/// Xors both halves of the product, so every bit of the inputs reaches the result.
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product >> 64) as u64 ^ product as u64

@@ -1,4 +1,4 @@
-//! Elections: who starts one, and how it is won (Raft §5.2; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
+//! Elections: who starts one, and who wins it (Raft §5.2; pre-vote Thesis §9.6; stickiness Thesis §4.2.3).
 
 use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
@@ -8,13 +8,13 @@ use crate::role::Role;
 use crate::time::Instant;
 
 impl Raft {
-    /// Starts an election, with a round of pre-votes if they are on.
+    /// Starts an election, with a round of pre-votes if they are enabled.
     pub(crate) fn campaign(&mut self, cause: Cause) {
         if self.shared.config.pre_vote { self.become_pre_candidate(cause) } else { self.become_candidate(cause) }
     }
 
-    /// The host requests an election. Refused within the window of stickiness: a quorum would refuse its vote anyway, and a
-    /// lease may rest on that (rule R30).
+    /// The host requests an election. A node that had contact within the window of stickiness refuses: a quorum would
+    /// reject its vote request, and a lease may depend on that (rule R30).
     pub(crate) fn on_campaign(&mut self) {
         let refusal = if !self.shared.may_campaign() {
             Some(CampaignRefusal::NotAVoter)
@@ -35,8 +35,8 @@ impl Raft {
         }
     }
 
-    /// The leader transfers leadership to this node (Thesis §3.10), which starts an election only if its durable log ends as
-    /// the leader says: then it can win, and a late or repeated message finds another term or log (rule R29).
+    /// The leader transfers leadership to this node (Thesis §3.10). The node starts an election only if its durable log
+    /// ends where the leader's does: then it can win. A late or repeated message finds another term or log (rule R29).
     pub(crate) fn on_timeout_now(&mut self, from: NodeId, rpc: TimeoutNow) {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
@@ -56,7 +56,7 @@ impl Raft {
         self.become_candidate(Cause::TransferRequested { from });
     }
 
-    /// Whether contact with a leader is too recent for an election. A leader's own contact is with a quorum.
+    /// Whether contact with a leader is too recent for an election. A leader counts contact with a quorum.
     pub(crate) fn is_sticky(&self) -> bool {
         let contact = match &self.role {
             Role::Leader(leader) => Some(leader.contact(&self.shared, self.shared.now)),
@@ -92,7 +92,8 @@ impl Raft {
         }
         let Some(configuration) = self.shared.configuration() else { return };
         match &mut self.role {
-            // The requests leave when the own vote is durable: an answer before that is to no request of this round.
+            // The requests leave when the node's own vote is durable: an earlier answer belongs to no request of this
+            // round.
             Role::Candidate(candidate) if candidate.deadline.is_some() && rpc.term == self.shared.hard_state.term => {
                 if rpc.vote == Vote::Granted && configuration.is_voter(from) {
                     candidate.granted.insert(from);
@@ -105,7 +106,7 @@ impl Raft {
         }
     }
 
-    /// Sends to every other voter of the newest configuration.
+    /// Sends a message to every other voter of the newest configuration.
     pub(crate) fn ask_voters(&mut self, rpc: Rpc) {
         let Some(configuration) = self.shared.configuration() else { return };
         let own = self.shared.id();

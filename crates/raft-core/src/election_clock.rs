@@ -1,4 +1,4 @@
-//! The election clock: when this node last had contact with a leader, and how long it waits for the next.
+//! The election clock: when this node last had contact with a leader, and how long it waits for the next contact.
 //!
 //! A running timer belongs to the role that started it. This file must not know the roles.
 
@@ -11,11 +11,13 @@ use core::time::Duration;
 
 /// Contact, election timeout and rounds of a node, which outlive its roles (rules R16, R32 and R33).
 ///
-/// Invariants: contact <= now; the timeout lies in the range of the settings.
+/// Contact, election timeout and rounds of a node, which stay when its role changes (rules R16 and R33). Invariants:
+/// contact <= now; the timeout lies in the range of the settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct ElectionClock {
-    /// The last contact with a leader of the then current term (Thesis §4.2.3); none in a node that never waits for one.
+    /// The last contact with the leader of the term at that time (Thesis §4.2.3); `None` in a node that never waits for
+    /// a leader.
     pub(crate) contact: Option<Instant>,
     /// The election timeout drawn last.
     timeout: Duration,
@@ -50,9 +52,10 @@ impl ElectionClock {
         now.after(self.timeout)
     }
 
-    /// When a follower that has contact now stops waiting for its leader. Contact draws no new timeout: the draws of their
-    /// last rounds keep nodes apart that follow the same leader. Only this first wait is longer for a node of low priority;
-    /// rounds and the wait after a vote are not, or nodes that cannot win could keep the only one that can from asking.
+    /// When a follower with contact at this time stops waiting for its leader. Contact draws no new timeout: followers
+    /// of the same leader stay apart because of the draws of their last rounds. Only this first wait is longer for a
+    /// node of low priority. If its rounds or its wait after a vote were longer too, nodes that cannot win could keep
+    /// the only possible winner from asking.
     pub(crate) fn deadline_after_contact(&self, config: &Config, now: Instant) -> Instant {
         now.after(self.timeout).after(config.priority_delay())
     }

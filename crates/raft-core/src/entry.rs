@@ -1,4 +1,4 @@
-//! Log entries and the shared runs they travel in.
+//! Log entries, and runs of entries that share memory.
 
 use crate::canonical::{Canon, Canonical, canonical};
 use crate::id::{EntryId, LogIndex, Term};
@@ -68,7 +68,7 @@ impl Entries {
         Self { shared: Arc::from(Vec::new()), start: 0, end: 0 }
     }
 
-    /// The entries of this run at places `from..to` of the run (not log indices); both are cut to what exists.
+    /// The entries at positions `from..to` of this run (not log indices); both are cut to the length of the run.
     #[must_use]
     pub fn slice(&self, from: usize, to: usize) -> Self {
         let end = self.start.saturating_add(to).min(self.end);
@@ -95,7 +95,7 @@ impl Entries {
         self.slice(0, count.count())
     }
 
-    /// The same, but never less than one entry.
+    /// Like `fitting`, but with at least one entry.
     #[must_use]
     pub(crate) fn within(&self, max_bytes: u64) -> Self {
         let fitting = self.fitting(max_bytes);

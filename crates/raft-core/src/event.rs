@@ -1,4 +1,4 @@
-//! Events: reports for logs and traces. Nothing may depend on them.
+//! Events: reports for logs and traces. The protocol never depends on them.
 
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendOutcome, VoteRefusal};
@@ -6,7 +6,7 @@ use crate::status::RoleKind;
 use core::fmt;
 use core::time::Duration;
 
-/// A line of a trace.
+/// One line of a trace.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -25,7 +25,8 @@ pub enum Event {
     Committed { index: LogIndex },
     /// A peer denies an entry it had acknowledged as durable: its disk lost data. It no longer counts for quorums.
     PeerLostData { peer: NodeId, acknowledged: LogIndex, denied: EntryId },
-    /// A snapshot that was taken or received is not needed: this node has a newer one, or all that it covers.
+    /// The node does not need a snapshot that it took or received: it has a newer one, or everything that the snapshot
+    /// covers.
     SnapshotUnused { index: LogIndex },
     /// A received snapshot replaced the log (Raft §7).
     SnapshotInstalled { last: EntryId },
@@ -37,31 +38,33 @@ pub enum Event {
     TransferBegun { target: NodeId },
     /// A learner has finished a round of catching up (Thesis §4.2.1).
     CaughtUp { peer: NodeId, index: LogIndex },
-    /// A leader's write has been in flight for longer than `max_write_stall`: it transfers leadership or steps down.
+    /// A leader's write has been in flight for longer than `max_write_stall`, so the leader transfers leadership or
+    /// steps down.
     WriteStalled { write: WriteId },
-    /// An `Apply` that was emitted an election timeout ago is not reported `Applied`: the state machine is slow, or the host
-    /// forgets to report. Once for each `Apply`, with its last index.
+    /// The host has not reported an `Apply` that was emitted an election timeout ago: the state machine is slow, or the
+    /// host forgot the report. Emitted once for each `Apply`, with its last index.
     ApplyOverdue { index: LogIndex },
-    /// A peer's stickiness is shorter than this leader's: it does not count for leases. Once for each change.
+    /// A peer's stickiness is shorter than this leader's, so the peer does not count for leases. Emitted once for each
+    /// change.
     StickinessTooShort { peer: NodeId, stickiness: Duration },
 }
 
-/// Why a role or term changed.
+/// Why the role or the term changed.
 #[allow(missing_docs)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Cause {
     /// The election timer ran out (Raft §5.2).
     ElectionTimeout,
-    /// The host requested it.
+    /// The host requested a campaign.
     CampaignRequested,
-    /// A quorum would vote for it (Thesis §9.6).
+    /// A quorum would vote for this node (Thesis §9.6).
     PreVotesWon,
-    /// A quorum voted for it (Raft §5.2).
+    /// A quorum voted for this node (Raft §5.2).
     VotesWon,
     /// A peer is in a higher term (Raft §5.1).
     HigherTerm { from: NodeId },
-    /// It gave its vote of this term to this candidate (Raft §5.2).
+    /// This node gave its vote in this term to the candidate (Raft §5.2).
     VoteGranted { candidate: NodeId },
     /// A message shows who leads this term (Raft §5.2).
     LeaderFound { leader: NodeId },
@@ -71,9 +74,9 @@ pub enum Cause {
     TransferRequested { from: NodeId },
     /// The configuration without this node is committed (Raft §6).
     Removed,
-    /// Its disk has stalled.
+    /// The disk of this node has stalled.
     WriteStalled,
-    /// A snapshot replaces its log.
+    /// A snapshot from the leader replaces the log.
     SnapshotReceived { from: NodeId },
 }
 
@@ -81,7 +84,7 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AbandonReason {
-    /// The host reported that it failed.
+    /// The host reported that the transfer failed.
     Failed,
     /// Its progress was not reported in time.
     TimedOut,
@@ -93,19 +96,19 @@ pub enum AbandonReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum IgnoreReason {
-    /// It claims to come from this node itself.
+    /// The message claims to come from this node itself.
     FromSelf,
-    /// Its numbers contradict each other or are out of range.
+    /// The numbers of the message contradict each other or are out of range.
     Malformed,
-    /// It answers no request of this node's current role and term.
+    /// The message answers no request of this node's current role and term.
     NotAsked,
-    /// Its sender is not in the configuration.
+    /// The sender is not in the configuration.
     UnknownPeer,
     /// Too many bytes wait for the disk; the leader will send it again.
     Overloaded,
-    /// It contradicts an earlier message of the same leader and term, which Raft proves impossible.
+    /// The message contradicts an earlier one of the same leader and term, which Raft proves impossible.
     Contradiction,
-    /// It asks this node to take over, whose log differs or is not durable, or which is no voter.
+    /// The message asks this node to take over, but its log differs or is not durable, or it is not a voter.
     CannotTakeOver,
 }
 
@@ -115,13 +118,13 @@ pub enum IgnoreReason {
 pub enum CampaignRefusal {
     /// The configuration does not make this node a voter.
     NotAVoter,
-    /// It already leads.
+    /// This node already leads.
     IsLeader,
     /// Contact with a leader is more recent than the shortest election timeout (Thesis §4.2.3).
     LeaderAlive,
     /// The vote of the last round is not durable yet.
     VoteInFlight,
-    /// The write for which it gave up leadership is still in flight.
+    /// The write that made this node give up leadership is still in flight.
     WriteStalled,
 }
 

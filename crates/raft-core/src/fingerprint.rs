@@ -1,7 +1,7 @@
-//! A second digest, for exploring: equal for two states that differ only in what cannot matter to what happens next. The
-//! first, [`Raft::digest`], tells any two states apart.
+//! A second digest, for exploration: it is equal for two states if their difference cannot affect the future. The first
+//! digest, [`Raft::digest`], tells any two states apart.
 //!
-//! Nothing of the protocol knows this file: it reads the state in its canonical form.
+//! The protocol does not depend on this file, which reads the state in its canonical form.
 
 use crate::canonical::{Canon, Canonical};
 use crate::config::Config;
@@ -12,21 +12,21 @@ use crate::role::Role;
 use crate::time::{nanos, width};
 use alloc::collections::BTreeMap;
 
-/// The point of view of a fingerprint: other names for the nodes, and facts about other nodes.
+/// The view of a fingerprint: new names for the nodes, and facts about other nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renaming {
-    /// The name to count each node by; a node that is not here keeps its own. A permutation, or states that differ get
-    /// equal fingerprints.
+    /// The new name of each node; a node that is not here keeps its own. The map must be a permutation, or different
+    /// states get equal fingerprints.
     pub nodes: BTreeMap<NodeId, NodeId>,
-    /// The newest append of each term, by its leader's count; what a follower has seen counts back from it. A term that is
-    /// not here counts from 0.
+    /// The newest append of each term, as its leader counts; a follower's newest append counts relative to it. A term
+    /// that is not in the map counts from 0.
     pub newest: BTreeMap<Term, Seq>,
 }
 
 impl Raft {
-    /// The canonical digest. States that differ only in the absolute time, in how many writes, appends and log reads there
-    /// have been, in the host's request ids (not their order), in the jitter if there is none to draw, or in the payloads
-    /// of equal entries are equal; and so are states that the renaming makes equal.
+    /// The canonical digest. Two states are equal if they differ only in the absolute time, in the numbers of writes,
+    /// appends and log reads so far, in the host's request ids (not their order), in a jitter that draws nothing, or in
+    /// the payloads of equal entries. States that the renaming makes equal are equal too.
     pub fn fingerprint(&self, renaming: &Renaming) -> u128 {
         let (config, shared) = (&self.shared.config, &self.shared);
         let (newest, appended) = match &self.role {
@@ -52,10 +52,10 @@ impl Raft {
     }
 }
 
-/// The longest duration of the settings: further away than that, all times are alike.
+/// The longest duration of the settings: all times further away count as equal.
 fn longest(config: &Config) -> u64 {
     let delayed = nanos(config.election_timeout.end).saturating_add(nanos(config.priority_delay()));
     let longest = delayed.max(nanos(config.max_write_stall)).max(nanos(config.snapshot_timeout));
-    // Just as long and longer are not alike: some comparisons tell them apart.
+    // The longest duration itself differs from longer ones: some comparisons tell them apart.
     longest.saturating_add(1)
 }

@@ -1,11 +1,12 @@
-//! Newtype identifiers. They print short, because traces are read by people: an entry is `7@3`, index at term.
+//! Identifiers, each a type of its own. They print in a short form, because people read traces: an entry is `7@3`,
+//! index at term.
 //!
 //! This file must not know what the identifiers are used for.
 
 use core::fmt;
 
-/// Terms, indices and sequence numbers above this are refused from peers, so that the core can add one to any number it
-/// accepted without overflow.
+/// The core refuses terms, indices and sequence numbers above this from peers, so it can add one to any accepted number
+/// without overflow.
 pub const MAX_NUMBER: u64 = 1 << 62;
 
 macro_rules! number {
@@ -16,7 +17,7 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The number after this one. Stops at `u64::MAX`, which no accepted number reaches ([`MAX_NUMBER`]).
+            /// The number after this one. It stops at `u64::MAX`, which no accepted number reaches ([`MAX_NUMBER`]).
             pub const fn next(self) -> Self {
                 Self(self.0.saturating_add(1))
             }
@@ -36,15 +37,15 @@ macro_rules! number {
 }
 
 number!(
-    /// A node of the cluster. Never reused for a node whose disk is gone.
+    /// A node of the cluster. An id is never reused for a node whose disk is gone.
     NodeId, "n"
 );
 number!(
-    /// A term (Raft §5.1). 0 is before the first election.
+    /// A term (Raft §5.1). Term 0 is before the first election.
     Term, ""
 );
 number!(
-    /// A place in the log, from 1; 0 is the place before the log.
+    /// A position in the log, from 1; 0 is the position before the log.
     LogIndex, ""
 );
 number!(
@@ -72,14 +73,15 @@ number!(
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EntryId {
-    /// The term of the leader that created the entry. First, so that ids order as Raft §5.4.1 compares logs.
+    /// The term of the leader that created the entry. This field is first, so that ids order as Raft §5.4.1 compares
+    /// logs.
     pub term: Term,
-    /// The entry's place in the log.
+    /// The entry's position in the log.
     pub index: LogIndex,
 }
 
 impl EntryId {
-    /// The place before the first entry: `0@0`.
+    /// The position before the first entry: `0@0`.
     pub const ZERO: Self = Self { term: Term(0), index: LogIndex(0) };
 
     /// The id `index@term`.

@@ -1,11 +1,11 @@
-//! The election jitter: the core's only randomness, a function of the seed and the restored state (rule R46).
+//! The election jitter, the only randomness of the core: a function of the seed and the restored state (rule R46).
 
 use crate::canonical::{Canon, Canonical};
 use crate::id::{EntryId, NodeId, Term};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A stream of random numbers, addressed by how many were drawn.
+/// A stream of random numbers, addressed by the number of draws so far.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Jitter {
@@ -25,7 +25,7 @@ impl Jitter {
         Self { key, draws: 0 }
     }
 
-    /// A number below `width`, uniform but for at most `width / 2^64`. Draws nothing if `width` is 0 or 1.
+    /// A number below `width`, uniform up to an error of at most `width / 2^64`. It draws nothing if `width` is 0 or 1.
     pub(crate) fn below(&mut self, width: u64) -> u64 {
         if width <= 1 {
             return 0;

@@ -21,38 +21,40 @@ use bytes::Bytes;
 /// - its last entry is of its term, at or after `term_start`;
 /// - `peers` names every other member, and not this node;
 /// - `uncommitted` begins after the commit index and ends at the last entry, and `uncommitted_bytes` is its sum;
-/// - `timeout_now_sent` is set once a transfer has sent its request.
+/// - `timeout_now_sent` is set if a transfer has sent its request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leader {
-    /// Its first entry, the no-op. Once that is committed, so is everything before it (Raft §8).
+    /// The first entry of this leader, its no-op. Once it is committed, so are all entries before it (Raft §8).
     pub(crate) term_start: LogIndex,
     pub(crate) won: Instant,
     pub(crate) next_heartbeat: Instant,
     /// The newest append sent in this term, over all peers.
     pub(crate) seq: Seq,
     pub(crate) peers: BTreeMap<NodeId, Progress>,
-    /// The entries that are not committed yet, each with its bytes; those of older terms only if they are in memory.
+    /// The entries that are not committed yet, each with its bytes. Entries of older terms are included only if they
+    /// are in memory.
     uncommitted: VecDeque<(LogIndex, u64)>,
     pub(crate) uncommitted_bytes: u64,
     /// The bytes of all entries of this term.
     pub(crate) appended_bytes: u64,
     pub(crate) reads: PendingReads,
     pub(crate) transfer: Option<Transfer>,
-    /// It has sent `TimeoutNow`. It cannot know whether and when that arrives.
+    /// Whether this leader has sent `TimeoutNow`. It cannot know whether and when the message arrives.
     pub(crate) timeout_now_sent: bool,
 }
 
-/// A leadership transfer under way.
+/// A leadership transfer in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Transfer {
-    /// The request; none if this leader began the transfer of its own accord.
+    /// The id of the request; `None` if this leader started the transfer itself.
     pub(crate) id: Option<RequestId>,
     pub(crate) target: NodeId,
-    /// When it has failed; then the leader goes on.
+    /// When the transfer fails; then the leader continues.
     pub(crate) deadline: Instant,
-    /// When `TimeoutNow` was sent last. It is repeated each heartbeat interval, for a message may be lost.
+    /// When the leader last sent `TimeoutNow`. It repeats the message each heartbeat interval, because a message may be
+    /// lost.
     pub(crate) sent: Option<Instant>,
 }
 
@@ -125,7 +127,7 @@ impl Leader {
         id
     }
 
-    /// Answers a proposal: it is in the log, or surely has no effect.
+    /// Answers a proposal: its entry is in the log, or it has no effect.
     pub(crate) fn propose(&mut self, shared: &mut Shared, id: RequestId, command: Bytes) {
         if let Some(reason) = self.proposal_refusal(shared) {
             shared.actions.push(Action::Rejected { id, reason });
@@ -135,12 +137,12 @@ impl Leader {
         shared.actions.push(Action::Appended { id, entry });
     }
 
-    /// Why the leader takes no proposal now, if it does not.
+    /// Why the leader accepts no proposal now; `None` if it does.
     pub(crate) fn proposal_refusal(&self, shared: &Shared) -> Option<RejectReason> {
         let full = self.uncommitted_bytes >= shared.config.max_uncommitted_bytes
             || shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes;
         if self.transfer.is_some() {
-            // With new entries the target might never hold all of them.
+            // With new entries the target might never catch up.
             Some(RejectReason::Transferring)
         } else if self.is_leaving(shared) {
             Some(RejectReason::Leaving)
@@ -149,7 +151,7 @@ impl Leader {
         }
     }
 
-    /// Takes an answer of the current term.
+    /// Handles an answer of the current term.
     pub(crate) fn on_append_entries_response(
         &mut self,
         shared: &mut Shared,
@@ -162,15 +164,15 @@ impl Leader {
         };
         let malformed = match outcome {
             AppendOutcome::Matched { index } => index > shared.last().index,
-            // The next probe must be an earlier one. A refusal of what was never sent, or one that offers the refused entry,
-            // would repeat the same probe forever.
+            // The next probe must be earlier. Ignores a refusal of an append that was never sent, and a hint that
+            // repeats the refused entry: either would repeat the same probe forever.
             AppendOutcome::Mismatch { prev, hint } => {
                 !shared.log.compatible_with(prev) || hint == prev || hint.index > prev.index || hint.term > prev.term
             }
-            // Neither can be the answer to an append of this term's only leader.
+            // Neither outcome can answer an append of the only leader of this term.
             AppendOutcome::StaleTerm | AppendOutcome::AnotherLeader => true,
         };
-        // An echo from before this node became a peer (again) belongs to another stream of appends.
+        // An echo of an append from before this node became a peer (again) belongs to another stream of appends.
         if malformed || seq > peer.sent || seq <= peer.created {
             return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Malformed });
         }
@@ -203,7 +205,7 @@ impl Leader {
             AppendOutcome::Mismatch { prev, .. }
                 if peer.is_current(prev, seq) && prev.index <= shared.log.base().index =>
             {
-                // It denies the earliest place from which this log could continue (rule R38).
+                // The peer denies the earliest position from which this log could continue (rule R38).
                 peer.need_snapshot(shared, self.seq, self.appended_bytes, from);
             }
             AppendOutcome::Mismatch { prev, hint } if peer.is_current(prev, seq) => {
@@ -215,7 +217,7 @@ impl Leader {
     }
 
     /// The commit rule (Raft Figure 2): the highest index that is durable on a quorum of every half and holds an entry of
-    /// this term. Entries of older terms are committed by those that follow them (rule R13; Raft §5.4.2, Figure 8).
+    /// this term. Later entries commit the entries of older terms (rule R13; Raft §5.4.2, Figure 8).
     pub(crate) fn advance_commit_index(&mut self, shared: &mut Shared) {
         let Some(configuration) = shared.configuration() else { return };
         let (id, durable) = (shared.id(), shared.durable());
@@ -237,8 +239,8 @@ impl Leader {
         }
     }
 
-    /// The latest time since which a quorum of every half has answered, this node counted at `own`; at first the time of
-    /// its election. Check-quorum and stickiness use it (Thesis §6.2, §4.2.3).
+    /// The latest time since which a quorum of every half has answered. This node counts as `own`. At first it is the
+    /// time of the election. Check-quorum and stickiness use it (Thesis §6.2, §4.2.3).
     pub(crate) fn contact(&self, shared: &Shared, own: Instant) -> Instant {
         let Some(configuration) = shared.configuration() else { return self.won };
         let answered = |voter| match self.peers.get(&voter) {
@@ -249,14 +251,15 @@ impl Leader {
         configuration.quorum_value(answered).max(self.won)
     }
 
-    /// When it steps down unless a quorum answers (rule R17); none if it is a quorum by itself, or check-quorum is off.
+    /// When the leader steps down unless a quorum answers (rule R17); `None` if it is a quorum by itself, or
+    /// check-quorum is off.
     pub(crate) fn quorum_deadline(&self, shared: &Shared) -> Option<Instant> {
         let contact = self.contact(shared, Instant::NEVER);
         (shared.config.check_quorum && contact != Instant::NEVER).then(|| contact.after(shared.longest_timeout()))
     }
 }
 
-// The bytes appended are what `Retained` counts from.
+// `Retained` counts from the number of appended bytes.
 canonical!(Leader { term_start, won, next_heartbeat, seq, peers, uncommitted, uncommitted_bytes, reads, transfer, timeout_now_sent } without { appended_bytes });
 canonical!(Transfer { id, target, deadline, sent });
 

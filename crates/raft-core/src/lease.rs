@@ -1,16 +1,16 @@
 //! Leases: when a leader may serve a read without a round (rule R30, Thesis §6.4.1).
 //!
 //! A node that answers an append promises to vote for no other candidate for a while: this is stickiness. As long as a
-//! quorum of every half is sticky, no other leader can be elected and commit. The promise runs from the arrival of the
-//! append on the follower's clock. The leader knows only the send time, on its own clock: it counts from there, and
-//! shortens the lease by the largest difference between the rates of two clocks:
+//! quorum of every half is sticky, no other leader can be elected, so none can commit. The promise runs from the
+//! arrival of the append on the follower's clock. The leader knows only the send time, on its own clock: it counts from
+//! there, and shortens the lease by the largest difference between the rates of two clocks:
 //!
 //! ```text
 //! leader    | sent at t ------ lease: start x (1 - e) / (1 + e) ------|        at most start / (1 + e) of true time
 //! follower         | arrived ------ stickiness: start ---------------------|   at least start / (1 + e) of true time
 //! ```
 //!
-//! A lease needs no check-quorum: it ends by itself, also if the leader does not notice that it is alone.
+//! A lease does not need check-quorum: it expires, also if the leader does not notice that it is isolated.
 //!
 //! This file must not know read rounds.
 
@@ -24,15 +24,15 @@ use crate::time::{Instant, nanos};
 use core::time::Duration;
 
 impl Leader {
-    /// Whether no other node can lead now. Not after this leader has sent `TimeoutNow`: the requests of that candidate pass
-    /// stickiness (rule R31).
+    /// Whether no other node can lead now. False after this leader has sent `TimeoutNow`: that candidate's requests
+    /// pass stickiness (rule R31).
     pub(crate) fn holds_lease(&self, shared: &Shared) -> bool {
         if !shared.config.lease_reads || self.timeout_now_sent {
             return false;
         }
         let Some(configuration) = shared.configuration() else { return false };
         let promised = |voter: NodeId| match self.peers.get(&voter) {
-            // Its own vote for another would have ended its leadership.
+            // If it had voted for another candidate, it would no longer lead.
             _ if voter == shared.id() => Some(Instant::NEVER),
             Some(peer) if peer.state != PeerState::LostData => peer.promised,
             _ => None,
@@ -43,15 +43,15 @@ impl Leader {
 }
 
 impl Progress {
-    /// Notes an answer that echoes `seq` and the stickiness of its sender, which counts if it is not shorter than the
-    /// leader's own. True: it is shorter, and was not before.
+    /// Notes an answer that echoes `seq`, and the stickiness of its sender. The answer counts if that is not shorter
+    /// than the leader's own stickiness. Returns true if it has just become shorter.
     pub(crate) fn promises(&mut self, seq: Seq, stickiness: Duration, needed: Duration) -> bool {
         let before = self.stickiness.replace(stickiness);
         if nanos(stickiness) >= nanos(needed) {
             self.promised = self.promised.max(self.mark_of(seq).map(|mark| mark.at));
             return false;
         }
-        // It has restarted with other settings: an earlier promise is void.
+        // The peer has restarted with other settings, so an earlier promise is void.
         self.promised = None;
         before != Some(stickiness)
     }

@@ -1,29 +1,29 @@
 //! The Raft protocol as a pure state machine: `step(Message) -> Vec<Action>`.
 //!
-//! No I/O, no clock, no entropy, no threads: time is an input, and randomness depends on a seed. An action may be carried
-//! out at once: what must wait for the disk is not emitted before the disk has reported. So the same core runs on real
-//! sockets and disks and in a simulated world, and a run can be replayed bit for bit.
+//! No I/O, no clock, no entropy, no threads: time is an input, and randomness depends on a seed. A host may carry out
+//! an action at once: the core emits nothing that still has to wait for the disk. So the same core runs on real sockets
+//! and disks and in a simulated world, and a run can be replayed bit for bit.
 //!
 //! # A host
 //!
 //! A host waits for an input until [`Raft::deadline`], samples its clock, calls [`Raft::step`], and carries out the actions.
-//! One that takes all the inputs that have arrived calls [`Raft::step_batch`].
+//! A host that takes all inputs that have arrived calls [`Raft::step_batch`].
 //!
 //! | action | what the host does |
 //! |---|---|
-//! | `Send` | queue it; it may be dropped, never block |
+//! | `Send` | queue it or drop it; never block |
 //! | `Persist` | make it durable as one record, in order; then the input `Persisted` |
 //! | `Apply` | apply the entries; answer the client whose `Appended` had the same (index, **term**); then `Applied` |
 //! | `Appended` | remember (index, term) and the client; do not answer yet |
-//! | `Rejected`, `ReadFailed` | answer the client: surely no effect here |
-//! | `ReadReady` | once its index is applied, answer from the state machine |
+//! | `Rejected`, `ReadFailed` | answer the client: no effect here |
+//! | `ReadReady` | once everything up to its index is applied, answer from the state machine |
 //! | `TransferDone`, `TransferFailed` | answer the operator |
 //! | `LeadershipLost` | all remembered requests have an unknown outcome |
 //! | `LeaderChanged`, `ConfigurationChanged` | redirect clients, connect to peers |
 //! | `Stopped` | end the process and report the reason |
 //!
-//! A whole host, for a disk that blocks and a state machine that adds up numbers. Here the network is a queue; a real host
-//! has sockets, and [`Message::now`] from a monotonic clock.
+//! A complete host, for a disk that blocks and a state machine that adds up numbers. Here the network is a queue; a
+//! real host has sockets, and [`Message::now`] from a monotonic clock.
 //!
 //! ```
 //! use raft_core::*;
@@ -101,8 +101,8 @@
 //! - State of every role: `shared`, with `pending_write` (the changes of this call), `writes_in_flight`,
 //!   `local_snapshots`, `apply_pipeline`, `election_clock`. State of one role: `role`, `leader`.
 //! - The replica: `raft` (order of inputs, timers and outputs), `transition` (the only file that changes roles).
-//! - The protocol: `election` (campaigns), `vote` (who gets one, and when it leaves), `leader` (proposals, answers, commit),
-//!   `send_appends`, `receive_appends`, `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `transfer`.
+//! - The protocol: `election` (campaigns), `vote` (who gets one, and when it is sent), `leader` (proposals, answers,
+//!   commit), `send_appends`, `receive_appends`, `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `transfer`.
 //! - For tests and exploration: [`digest`](Digest), `canonical`, [`fingerprint`](Renaming).
 //!
 //! "Rule R5" is the fifth of ARCHITECTURE.md's rules of the core.

@@ -1,4 +1,5 @@
-//! The snapshots of this node: the durable one, those whose records are on their way to the disk, the one of this call.
+//! The snapshots of this node: the durable one, those whose records are in flight to the disk, and the one of this
+//! call.
 
 use crate::canonical::canonical;
 use crate::id::{LogIndex, WriteId};
@@ -7,14 +8,14 @@ use alloc::collections::VecDeque;
 
 /// The snapshots of this node.
 ///
-/// Invariants: every one is consistent; indices rise from `durable` through `in_flight` to `changed`; between two calls a
-/// write carries each.
+/// Invariants: every snapshot is consistent; indices rise from `durable` through `in_flight` to `changed`; between two
+/// calls a write carries each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct LocalSnapshots {
-    /// The newest one whose record is durable: the one to send, and the limit of compaction.
+    /// The newest snapshot whose record is durable: the leader sends it, and it limits compaction.
     pub(crate) durable: Option<SnapshotMeta>,
-    /// Those whose records are on their way to the disk, in order.
+    /// The snapshots whose records are in flight to the disk, in order.
     in_flight: VecDeque<(WriteId, SnapshotMeta)>,
     /// The snapshot of this call, which no write carries yet.
     pub(crate) changed: Option<SnapshotRecord>,
@@ -31,17 +32,17 @@ impl LocalSnapshots {
         changed.or_else(|| self.in_flight.back().map(|(_, meta)| meta)).or(self.durable.as_ref())
     }
 
-    /// The last index that the newest one covers; 0 without one.
+    /// The last index that the newest snapshot covers; 0 if there is none.
     pub(crate) fn newest_index(&self) -> LogIndex {
         self.newest().map_or(LogIndex(0), |meta| meta.last.index)
     }
 
-    /// Whether the newest one is durable.
+    /// Whether the newest snapshot is durable.
     pub(crate) fn is_settled(&self) -> bool {
         self.in_flight.is_empty() && self.changed.is_none()
     }
 
-    /// Notes the write that carries a record.
+    /// Notes the write that carries the record of this call.
     pub(crate) fn issued(&mut self, write: WriteId, record: &SnapshotRecord) {
         self.in_flight.push_back((write, record.meta.clone()));
     }

@@ -1,4 +1,4 @@
-//! The log: the terms of all entries as runs, the newest payloads as shared slices, the configurations among them.
+//! The log: the terms of all entries as runs, the newest payloads as shared slices, and the configurations.
 //!
 //! Pure data: this file must not know about roles, peers, time or the disk.
 
@@ -34,8 +34,8 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The log that a disk held, already checked. The first entry counts as compacted if a snapshot covers it and the log
-    /// does not hold the entry before it.
+    /// The checked log of a disk. The first entry counts as compacted if a snapshot covers it and the log does not hold
+    /// the entry before it.
     pub(crate) fn restored(restored: &RecoveredState) -> Self {
         let mut log = Self::default();
         if let Some(snapshot) = &restored.snapshot {
@@ -71,12 +71,12 @@ impl Log {
         self.base
     }
 
-    /// The last entry; that of the snapshot in an empty log, or `0@0`.
+    /// The last entry; in an empty log that of the snapshot, or `0@0`.
     pub(crate) fn last(&self) -> EntryId {
         self.last
     }
 
-    /// The term of the entry at `index`; 0 at 0; none beyond the log's end and where it is compacted.
+    /// The term of the entry at `index`; 0 at index 0; `None` beyond the end of the log and where it is compacted.
     pub(crate) fn term_at(&self, index: LogIndex) -> Option<Term> {
         if index <= self.base.index {
             return (index == self.base.index).then_some(self.base.term);
@@ -93,24 +93,25 @@ impl Log {
         self.term_at(index).map(|term| EntryId { term, index })
     }
 
-    /// Whether the log holds this entry, and so everything before it as its creator did (Raft §5.3, Log Matching).
+    /// Whether the log holds this entry. If so, it equals the log of the entry's creator up to there (Raft §5.3, Log
+    /// Matching).
     pub(crate) fn holds(&self, id: EntryId) -> bool {
         self.term_at(id.index) == Some(id.term)
     }
 
     /// Whether this log can agree with another one that holds this entry: it holds the entry too, or has compacted that
-    /// place, which was committed.
+    /// position, which was committed.
     pub(crate) fn compatible_with(&self, id: EntryId) -> bool {
         id.index < self.base.index || self.holds(id)
     }
 
-    /// The last entry that can also be in a log that holds `unmatched`: index and term at most those. Each side answers a
-    /// mismatch with it, so one refused probe skips a whole conflicting term (Raft §5.3, last paragraphs). At least the
-    /// base, which is committed.
+    /// The last entry that can also be in a log that holds `unmatched`: its index and term are at most those. Each side
+    /// answers a mismatch with it, so one refused probe skips a whole conflicting term (Raft §5.3, last paragraphs). It
+    /// is never before the base, which is committed.
     pub(crate) fn last_possible_match(&self, unmatched: EntryId) -> EntryId {
         let index = unmatched.index.min(self.last.index);
         let in_term = self.terms.partition_point(|&(_, term)| term <= unmatched.term);
-        // The first entry of a later term bounds the place from above.
+        // The first entry of a later term bounds the position from above.
         let bound = self.terms.get(in_term).map_or(self.last.index, |&(first, _)| first.previous());
         self.id_at(index.min(bound)).unwrap_or(self.base)
     }
@@ -131,7 +132,7 @@ impl Log {
         self.open.push(entry);
     }
 
-    /// Appends a run, which must follow the last entry. Shares its memory.
+    /// Appends a run, which must follow the last entry. It shares the run's memory.
     pub(crate) fn append(&mut self, entries: Entries) {
         if entries.is_empty() {
             return;
@@ -143,7 +144,7 @@ impl Log {
         self.runs.push_back(entries);
     }
 
-    /// Asserts the invariants at both ends; `note` asserts them for each entry in between.
+    /// Asserts the invariants at both ends; `note` asserts them for the entries in between.
     pub(crate) fn check(&self) {
         let (base, last) = (self.base, self.last);
         assert!(base.index <= last.index && base.term <= last.term, "base {base} is above last {last}");
@@ -180,7 +181,7 @@ impl Log {
         self.last = entry.id;
     }
 
-    /// Makes what was pushed one by one into a shared run.
+    /// Turns the entries that were pushed one by one into a shared run.
     pub(crate) fn seal(&mut self) {
         if !self.open.is_empty() {
             self.runs.push_back(core::mem::take(&mut self.open).into());
@@ -224,7 +225,7 @@ impl Log {
         self.configurations.compact(index);
     }
 
-    /// Drops everything; the log continues after a snapshot.
+    /// Drops all entries; the log continues after a snapshot.
     pub(crate) fn discard(&mut self, snapshot: &SnapshotMeta) {
         let SnapshotMeta { last, configuration, configured_at } = snapshot;
         *self = Self { base: *last, last: *last, ..Self::default() };
@@ -246,14 +247,15 @@ impl Log {
         self.cached_bytes
     }
 
-    /// The first index whose payload is in memory; the one after the end if none is.
+    /// The first index whose payload is in memory; the index after the end if there is none.
     pub(crate) fn cached_from(&self) -> LogIndex {
         let first = self.runs.front().and_then(Entries::first_index);
         first.or_else(|| self.open.first().map(|entry| entry.id.index)).unwrap_or(self.last.index.next())
     }
 
-    /// The entries `first..=last`, up to `max_bytes` but at least one. Sealed entries only; none if they are not in memory.
-    /// Entries of one run share its memory; those of several are gathered in a new run, which shares their payloads.
+    /// The entries `first..=last`, up to `max_bytes` but at least one. It returns sealed entries only, and `None` if
+    /// they are not in memory. Entries of one run share its memory. Entries of several runs are copied to a new run,
+    /// which shares their payloads.
     pub(crate) fn entries(&self, first: LogIndex, last: LogIndex, max_bytes: u64) -> Option<Entries> {
         if first < self.cached_from() {
             return None;
@@ -281,7 +283,7 @@ impl Log {
         Some(gathered.map_or(shared, Entries::from))
     }
 
-    /// Drops the runs of terms that are compacted whole, and cuts the first that is left.
+    /// Drops the runs of terms that are fully compacted, and cuts the first remaining run.
     fn forget_terms(&mut self) {
         let first = self.base.index.next();
         if first > self.last.index {
@@ -348,14 +350,14 @@ mod tests {
 
     #[test]
     fn the_last_possible_match_skips_whole_terms() {
-        // Raft Figure 7: the leader's log ends in 10@6; what (a) to (f) answer to a probe at it.
+        // Raft Figure 7: the leader's log ends in 10@6, and (a) to (f) answer a probe at that entry.
         let table: &[(&[u64], (u64, u64), &str)] = &[
             (&[1, 1, 1, 4, 4, 5, 5, 6, 6], (10, 6), "9@6"),
             (&[1, 1, 1, 4], (10, 6), "4@4"),
             (&[1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 7, 7], (10, 6), "10@6"),
             (&[1, 1, 1, 4, 4, 4, 4], (10, 6), "7@4"),
             (&[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3], (10, 6), "10@3"),
-            // The other side's step: the leader's last entry of a term at most the hint's.
+            // The leader's next probe: its last entry with a term of at most the hint's.
             (&[1, 1, 1, 4, 4, 5, 5, 6, 6, 6], (7, 4), "5@4"),
             (&[1, 1, 1, 4, 4, 5, 5, 6, 6, 6], (10, 3), "3@1"),
             (&[], (10, 6), "0@0"),

@@ -1,7 +1,7 @@
 //! The inputs of the core: from its host ([`Input`]) and from its peers ([`Rpc`]).
 //!
-//! The types differ on purpose: bytes from a peer can only become [`Input::Receive`], so no peer can forge a timer, a disk
-//! completion or a proposal.
+//! The two types are separate on purpose: bytes from a peer can only become [`Input::Receive`], so no peer can forge a
+//! timer, a disk completion or a proposal.
 
 #![allow(missing_docs)]
 
@@ -17,54 +17,54 @@ use core::time::Duration;
 /// An input with the time of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The host's clock, sampled *after* the input was taken from its queue. An earlier time than before counts as the
-    /// latest seen.
+    /// The host's clock. The host reads it *after* it took the input from its queue. A time before the latest one
+    /// counts as the latest one.
     pub now: Instant,
     pub input: Input,
 }
 
-/// What a host reports to the core or requests of it. The `id` of a request is chosen by the host and repeated in the
-/// answer.
+/// What a host reports to the core or requests of it. The host chooses the `id` of a request, and the answer repeats
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {
-    /// Only the time.
+    /// Time has passed.
     Tick,
-    /// A message arrived from a peer, as the transport authenticated it. Any content is safe (rule R44).
+    /// A message arrived from a peer that the transport has authenticated. Any content is safe (rule R44).
     Receive { from: NodeId, rpc: Rpc },
-    /// A client's command, opaque to the core. Answered in the same call by `Appended` or `Rejected`.
+    /// A client's command, opaque to the core. The same call answers with `Appended` or `Rejected`.
     Propose { id: RequestId, command: Bytes },
-    /// A linearizable read (Thesis §6.4). Answered in the same call by `Rejected`, or in it or later by exactly one of
-    /// `ReadReady` and `ReadFailed`.
+    /// A linearizable read (Thesis §6.4). The same call answers with `Rejected`, or it or a later one answers with
+    /// exactly one of `ReadReady` and `ReadFailed`.
     Read { id: RequestId, mode: ReadMode },
-    /// Change the configuration (Raft §6). Answered in the same call by `Appended` or `Rejected`; then
-    /// `ConfigurationChanged` reports its progress. The second half of a joint change follows by itself.
+    /// Change the configuration (Raft §6). The same call answers with `Appended` or `Rejected`; then
+    /// `ConfigurationChanged` reports the progress. The leader starts the second half of a joint change itself.
     ChangeMembership { id: RequestId, change: MembershipChange },
-    /// Transfer leadership to a voter, or to the one with the longest log that answers (Thesis §3.10). Answered in the same
-    /// call by `Rejected`, or by exactly one of `TransferDone` and `TransferFailed` at most the longest election timeout later.
+    /// Transfer leadership to a voter; without `to`, to the one with the longest log among those that answer (Thesis
+    /// §3.10). The same call answers with `Rejected`, or exactly one of `TransferDone` and `TransferFailed` follows
+    /// within the longest election timeout.
     TransferLeadership { id: RequestId, to: Option<NodeId> },
     /// Start an election now, if this node is a voter, does not lead, and had no contact with a leader within the shortest
     /// election timeout.
     Campaign,
     /// Recent messages to this peer may be lost: its connection broke, or its queue was full. A leader that sends it appends
-    /// in a pipeline probes it with the next heartbeat. Nothing else follows: the peer need not be down, and no input says
-    /// that it is up again. Other roles ignore it.
+    /// in a pipeline probes it with the next heartbeat. There is no other effect: the peer need not be down, and no
+    /// input says that it is up again. Other roles ignore it.
     Unreachable { peer: NodeId },
-    /// The write with this id and **all before it** are durable. To report the newest instead of the newest *contiguous* one
-    /// loses data. An unknown or older id changes nothing.
+    /// The write with this id and **all before it** are durable. A host that reports the newest write instead of the
+    /// newest *contiguous* one loses data. An unknown or older id changes nothing.
     Persisted { write: WriteId },
     /// The state machine has applied everything up to this index.
     Applied { index: LogIndex },
-    /// The answer to a `ReadLog`: consecutive entries from its first index on; none if they are gone. Entries that the log
-    /// does not hold count as not read. The answer to an obsolete `ReadLog` changes nothing.
+    /// The answer to a `ReadLog`: consecutive entries from its first index on; empty if the host no longer has them.
+    /// Entries that differ from the log count as missing. The answer to an obsolete `ReadLog` changes nothing.
     LogRead { read: ReadId, entries: Entries },
-    /// A snapshot of the state at `index` is in a durable file, with [`Raft::snapshot_meta`](crate::Raft::snapshot_meta)
-    /// of that index. It takes effect by the `Persist` of this call that names it. Delete a file that is not named there: it
-    /// is obsolete.
+    /// The snapshot takes effect with the `Persist` of this call that names it. It takes effect by the `Persist` of
+    /// this call that names it. If no write names the file, it is obsolete: delete it.
     SnapshotTaken { index: LogIndex },
-    /// A peer's snapshot, sent in `term`, has arrived whole and is in a durable file. It takes effect by the `Persist` of this call that names
-    /// it. Delete a file that is not named there, unless an earlier write names it: the same snapshot may arrive twice. Any
-    /// content of `meta` is safe.
+    /// A peer's snapshot, sent in `term`, has arrived completely and is in a durable file. The snapshot takes effect
+    /// with the `Persist` of this call that names it. Delete a file that this call does not name, unless an earlier
+    /// write names it: the same snapshot may arrive twice. Any content of `meta` is safe.
     SnapshotReceived { from: NodeId, term: Term, meta: SnapshotMeta },
     /// The progress of a `SendSnapshot`. Without a report for [`Config::snapshot_timeout`](crate::Config) it counts as
     /// `Failed`.
@@ -83,16 +83,16 @@ pub enum SnapshotOutcome {
     Failed,
 }
 
-/// How a read is confirmed. Linearizable either way.
+/// How a read is confirmed. Reads are linearizable either way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadMode {
-    /// A round in which a quorum confirms the leader (ReadIndex, Thesis §6.4). Needs no clock.
+    /// A quorum confirms the leader in a round (ReadIndex, Thesis §6.4). This needs no clock.
     #[default]
     Safe,
-    /// A lease, if the leader holds one (Thesis §6.4.1): answered at once, without a message. It relies on clocks that drift
-    /// at most [`Config::max_clock_drift_ppm`](crate::Config). Without a lease, or with
-    /// [`Config::lease_reads`](crate::Config) off, the same as `Safe`.
+    /// The leader answers at once, without a message, if it holds a lease (Thesis §6.4.1). It relies on clocks that
+    /// drift at most [`Config::max_clock_drift_ppm`](crate::Config). Without a lease, or with
+    /// [`Config::lease_reads`](crate::Config) off, the read is a `Safe` one.
     Lease,
 }
 
@@ -100,19 +100,19 @@ pub enum ReadMode {
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rpc {
-    /// Asks whether the receiver would vote for the sender. Changes nothing there (Thesis §9.6).
+    /// Asks whether the receiver would vote for the sender (Thesis §9.6). It does not change the receiver's state.
     PreVote(PreVote),
-    /// The answer to a pre-vote; promises nothing.
+    /// The answer to a pre-vote, which promises nothing.
     PreVoteResponse(PreVoteResponse),
     /// Asks for a vote (Raft §5.2).
     RequestVote(RequestVote),
-    /// The answer to a vote request; a grant is sent once the vote is durable.
+    /// The answer to a vote request; the node sends a grant once its vote is durable.
     RequestVoteResponse(RequestVoteResponse),
     /// Entries to store, or a heartbeat if there are none (Raft §5.3).
     AppendEntries(AppendEntries),
-    /// The answer to an append; a match is sent once the entries are durable.
+    /// The answer to an append; the follower sends a match once the entries are durable.
     AppendEntriesResponse(AppendEntriesResponse),
-    /// Start an election at once (Thesis §3.10).
+    /// Asks the receiver to start an election at once (Thesis §3.10).
     TimeoutNow(TimeoutNow),
 }
 
@@ -131,7 +131,7 @@ pub struct PreVote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreVoteResponse {
-    /// The answerer's own term.
+    /// The sender's own term.
     pub term: Term,
     pub round: Round,
     pub vote: Vote,
@@ -143,7 +143,7 @@ pub struct PreVoteResponse {
 pub struct RequestVote {
     pub term: Term,
     pub last: EntryId,
-    /// The leader asked for this election by `TimeoutNow`: the request passes stickiness (Thesis §4.2.3).
+    /// The leader asked for this election by `TimeoutNow`, so the request passes stickiness (Thesis §4.2.3).
     pub transfer: bool,
 }
 
@@ -155,7 +155,7 @@ pub struct RequestVoteResponse {
     pub vote: Vote,
 }
 
-/// A vote, or why there is none.
+/// A vote, or the reason for its refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Vote {
@@ -167,13 +167,13 @@ pub enum Vote {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VoteRefusal {
-    /// The request's term is behind the answerer's (Raft §5.1).
+    /// The request's term is behind the sender's (Raft §5.1).
     StaleTerm,
-    /// The answerer had contact with a leader within the shortest election timeout (Thesis §4.2.3).
+    /// The sender had contact with a leader within the shortest election timeout (Thesis §4.2.3).
     LeaderAlive,
-    /// The answerer voted for another candidate in this term (Raft §5.2).
+    /// The sender voted for another candidate in this term (Raft §5.2).
     AlreadyVoted { candidate: NodeId },
-    /// The candidate's log is behind the answerer's, which ends at `last` (Raft §5.4.1).
+    /// The candidate's log is behind the sender's, which ends at `last` (Raft §5.4.1).
     LogBehind { last: EntryId },
 }
 
@@ -196,16 +196,16 @@ pub struct AppendEntries {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntriesResponse {
     pub term: Term,
-    /// In a success the newest `seq` the answerer has seen in this term, in a refusal the refused one.
+    /// In a success the newest `seq` that the sender has seen in this term, in a refusal the refused one.
     pub seq: Seq,
     pub outcome: AppendOutcome,
-    /// How long after an append of its leader the answerer votes for no other node (Thesis §4.2.3), for leases. 0: it
+    /// How long after an append of its leader the sender votes for no other node (Thesis §4.2.3), for leases. 0
     /// promises nothing.
     pub stickiness: Duration,
 }
 
-/// A leader's request to start an election at once (Thesis §3.10). Bound to one term and one log: only a node whose durable
-/// log ends at `last` obeys, and so can win (rule R29).
+/// A leader's request to start an election at once (Thesis §3.10). It is bound to one term and one log: only a node
+/// whose durable log ends at `last` obeys, so it can win (rule R29).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimeoutNow {
@@ -217,14 +217,14 @@ pub struct TimeoutNow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AppendOutcome {
-    /// The answerer's log is durable and equal to the leader's up to `index`.
+    /// The sender's log is durable and equal to the leader's up to `index`.
     Matched { index: LogIndex },
-    /// The answerer knows a newer term (Raft §5.1).
+    /// The sender knows a newer term (Raft §5.1).
     StaleTerm,
-    /// The answerer already follows another leader in this term, which Raft proves impossible.
+    /// The sender already follows another leader in this term, which Raft proves impossible.
     AnotherLeader,
-    /// The answerer holds no entry like `prev` (Raft §5.3). `hint` is its last entry that could still match: index at most
-    /// `prev.index`, term at most `prev.term`.
+    /// The sender holds no entry like `prev` (Raft §5.3). `hint` is its last entry that could still match: index at
+    /// most `prev.index`, term at most `prev.term`.
     Mismatch { prev: EntryId, hint: EntryId },
 }
 
@@ -242,7 +242,7 @@ impl Rpc {
         }
     }
 
-    /// Its kind in snake case, such as `request_vote`; `heartbeat` for an append without entries.
+    /// The kind of the message in snake case, such as `request_vote`; `heartbeat` for an append without entries.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PreVote(_) => "pre_vote",

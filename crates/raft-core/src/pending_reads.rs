@@ -12,7 +12,7 @@ use alloc::collections::VecDeque;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PendingReads {
     pub(crate) waiting: VecDeque<Waiting>,
-    /// A round is under way: appends numbered above this confirm it.
+    /// The round in progress: appends numbered above this confirm it.
     pub(crate) round: Option<Seq>,
 }
 
@@ -20,9 +20,9 @@ pub(crate) struct PendingReads {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Waiting {
     pub(crate) id: RequestId,
-    /// The commit index at arrival, or the leader's first entry if that is later.
+    /// The commit index when the read arrived, or the leader's first entry if that is later.
     pub(crate) index: LogIndex,
-    /// The newest append at arrival: a later one confirms.
+    /// The newest append when the read arrived: an answer to a later one confirms the read.
     pub(crate) after: Seq,
 }
 
@@ -31,7 +31,7 @@ impl PendingReads {
         self.waiting.len()
     }
 
-    /// The failures of all reads.
+    /// Rejects all waiting reads.
     pub(crate) fn fail(self, reason: RejectReason) -> impl Iterator<Item = Action> {
         self.waiting.into_iter().map(move |read| Action::ReadFailed { id: read.id, reason })
     }
@@ -47,8 +47,8 @@ impl PendingReads {
         assert!(round.is_none() || newest.is_some(), "round {round:?} without a waiting read");
     }
 
-    /// Starts a round if reads wait and none is under way. Returns the number that its appends must exceed. Reads that
-    /// arrive meanwhile share the next round: more reads cost no more messages.
+    /// Starts a round if reads wait and no round is in progress. Returns the number that its appends must exceed. Reads
+    /// that arrive meanwhile share the next round, so more reads cost no more messages.
     pub(crate) fn start_round(&mut self) -> Option<Seq> {
         if self.round.is_none() {
             // The newest read has the highest number.

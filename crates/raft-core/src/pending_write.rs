@@ -1,4 +1,4 @@
-//! The pending write: the changes of the running call that no write carries yet (rule R7).
+//! The pending write: the changes of the current call that no write carries yet (rule R7).
 
 use crate::action::{HardState, Write};
 use crate::canonical::canonical;
@@ -26,7 +26,7 @@ pub(crate) struct PendingWrite {
 }
 
 impl PendingWrite {
-    /// Nothing is pending for a log that ends at `last`.
+    /// A state with nothing pending, for a log that ends at `last`.
     pub(crate) fn new(last: LogIndex) -> Self {
         Self { written: last, ..Self::default() }
     }
@@ -35,18 +35,18 @@ impl PendingWrite {
         self.hard_state_changed = true;
     }
 
-    /// Whether the current term and vote are durable. A write of an older pair does not count.
+    /// Whether the current term and vote are durable. A write with an older pair does not count.
     pub(crate) fn hard_state_is_durable(&self, writes: &Writes) -> bool {
         !self.hard_state_changed && writes.is_durable(self.hard_state_write)
     }
 
-    /// The log changes from `from` on.
+    /// Notes that the log changes from `from` on.
     pub(crate) fn change_log(&mut self, from: LogIndex, bytes: u64) {
         self.changed_from = Some(self.changed_from.map_or(from, |first| first.min(from)));
         self.changed_bytes = self.changed_bytes.saturating_add(bytes);
     }
 
-    /// The log loses its entries from `index` on.
+    /// Notes that the log loses its entries from `index` on.
     pub(crate) fn truncate(&mut self, index: LogIndex) {
         self.change_log(index, 0);
         if index <= self.written {
@@ -55,7 +55,7 @@ impl PendingWrite {
         }
     }
 
-    /// A snapshot that covers up to `last` takes the place of the whole log. Nothing from `touched` on counts as durable.
+    /// Notes that a snapshot up to `last` replaces the whole log. From `touched` on, no entry counts as durable.
     pub(crate) fn discard_log(&mut self, touched: LogIndex, last: LogIndex) {
         self.changed_bytes = 0;
         self.change_log(touched, 0);
@@ -63,7 +63,7 @@ impl PendingWrite {
         self.truncate_from = None;
     }
 
-    /// The highest durable index when the writes in flight leave `durable`.
+    /// The highest durable index, given that the writes in flight leave `durable`.
     pub(crate) fn durable(&self, durable: LogIndex) -> LogIndex {
         self.changed_from.map_or(durable, |first| durable.min(first.previous()))
     }
@@ -73,7 +73,7 @@ impl PendingWrite {
         self.changed_bytes
     }
 
-    /// Issues the write, if anything is pending. The log must be sealed.
+    /// Issues the write, if there are changes. The log must be sealed.
     pub(crate) fn issue(
         &mut self,
         hard_state: HardState,

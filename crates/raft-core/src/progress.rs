@@ -1,4 +1,5 @@
-//! A leader's view of one peer, which it first probes, then sends a pipeline of appends (Raft §5.3, Thesis §10.2.1).
+//! A leader's view of one peer. The leader first probes the peer, then sends a pipeline of appends (Raft §5.3, Thesis
+//! §10.2.1).
 //!
 //! This file must not know the log's content or the other peers.
 
@@ -23,12 +24,12 @@ use core::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Progress {
-    /// The highest index known to be durable at the peer. Never lowered.
+    /// The highest index known to be durable at the peer. It never decreases.
     pub(crate) match_index: LogIndex,
     /// The next index to send.
     pub(crate) next_index: LogIndex,
     pub(crate) state: PeerState,
-    /// Whether the probe of this position has been sent; heartbeats repeat it.
+    /// Whether the leader has sent the probe of this position; heartbeats repeat it.
     pub(crate) probe_sent: bool,
     /// Refusals of appends up to this one do not concern the current position.
     pub(crate) position_since: Seq,
@@ -36,7 +37,7 @@ pub(crate) struct Progress {
     pub(crate) echoed: Seq,
     /// The newest append sent.
     pub(crate) sent: Seq,
-    /// The highest commit index that the appends sent let the peer reach.
+    /// The highest commit index that the peer can reach through the appends sent so far.
     pub(crate) sent_commit: LogIndex,
     /// When the peer last answered an append of this term, for check-quorum and stickiness.
     pub(crate) contact: Option<Instant>,
@@ -48,12 +49,12 @@ pub(crate) struct Progress {
     inflight_bytes: u64,
     /// The snapshot in flight, in the state `Snapshot`.
     pub(crate) sending: Option<SnapshotInFlight>,
-    /// The part of the log that stays because of a snapshot that was sent.
+    /// The part of the log that stays because the leader sent a snapshot.
     pub(crate) retained: Option<Retained>,
-    /// Entries for it that are no longer in memory.
+    /// The read of entries for this peer that are no longer in memory.
     pub(crate) read_back: ReadBack,
     marks: VecDeque<Mark>,
-    /// The newest append sent to any peer when this one was added: echoes up to it do not count.
+    /// The newest append to any peer when this one was added: echoes up to it do not count.
     pub(crate) created: Seq,
     pub(crate) catch_up: CatchUp,
 }
@@ -62,18 +63,18 @@ pub(crate) struct Progress {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SnapshotInFlight {
     pub(crate) last: EntryId,
-    /// When it counts as lost, unless it makes progress.
+    /// When the snapshot counts as lost, unless it makes progress.
     pub(crate) deadline: Instant,
 }
 
-/// The log after a snapshot that was sent stays until the peer is past the end of a newer one. If it stayed only until the
-/// snapshot arrives, the peer would need the newer one at once.
+/// The log after a sent snapshot stays until the peer is past the end of a newer one. If it stayed only until the
+/// snapshot arrives, the peer would need the newer snapshot at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Retained {
     /// The last index that the snapshot covers.
     pub(crate) after: LogIndex,
-    /// The bytes that the leader had appended when the snapshot left.
+    /// The bytes that the leader had appended when it sent the snapshot.
     pub(crate) appended_bytes: u64,
 }
 
@@ -84,7 +85,7 @@ struct InFlight {
     bytes: u64,
 }
 
-/// The leader's numbers that bound those of a peer.
+/// The leader's numbers that limit those of a peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// The last compacted entry.
@@ -96,7 +97,7 @@ pub(crate) struct Bounds {
     pub(crate) now: Instant,
 }
 
-/// Send time and match index of an append, to date the answers that echo it.
+/// Send time and match index of an append. The leader uses them to date answers that echo the append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Mark {
@@ -106,7 +107,7 @@ pub(crate) struct Mark {
 }
 
 impl Progress {
-    /// A new peer, to be probed from `next_index` on. `created` is the newest append sent to any peer.
+    /// A new peer, which the leader probes from `next_index` on. `created` is the newest append sent to any peer.
     pub(crate) fn new(next_index: LogIndex, created: Seq, now: Instant) -> Self {
         Self {
             match_index: LogIndex(0),
@@ -154,8 +155,8 @@ impl Progress {
         }
     }
 
-    /// Marks an append: at most one mark a heartbeat interval, none older than an election timeout, so their number is
-    /// bounded by the quotient of the two.
+    /// Marks an append. There is at most one mark a heartbeat interval, and none is older than an election timeout, so
+    /// the quotient of the two bounds their number.
     pub(crate) fn mark(&mut self, seq: Seq, now: Instant, interval: Duration, oldest: Duration) {
         self.sent = seq;
         while self.marks.front().is_some_and(|mark| mark.at.after(oldest) < now) {
@@ -171,8 +172,8 @@ impl Progress {
         self.marks.iter().rev().find(|mark| mark.seq <= seq).copied()
     }
 
-    /// The peer holds the leader's log up to `index`. An index below the known match is an old answer (rule R21). The
-    /// leader's log begins after `base`.
+    /// Notes that the peer holds the leader's log up to `index`. An index below the known match comes from an old
+    /// answer (rule R21). The leader's log begins after `base`.
     pub(crate) fn matched(&mut self, index: LogIndex, seq: Seq, base: LogIndex) {
         self.match_index = self.match_index.max(index);
         while let Some(append) = self.inflight.front().filter(|append| append.last <= self.match_index) {
@@ -180,7 +181,7 @@ impl Progress {
             self.inflight.pop_front();
         }
         if self.state == PeerState::Probe && seq > self.position_since {
-            // An answer to this position: the pipeline starts at its match.
+            // The answer concerns this position: the pipeline starts at its match.
             self.state = PeerState::Replicate;
             self.next_index = self.match_index.max(base).next();
         }
@@ -204,7 +205,8 @@ impl Progress {
             }
     }
 
-    /// The logs differ at or before `next - 1`: probe from there. `seq` is the newest append sent to any peer.
+    /// Notes that the logs differ at or before `next - 1`, and probes from there. `seq` is the newest append sent to
+    /// any peer.
     pub(crate) fn probe_from(&mut self, next: LogIndex, seq: Seq) {
         self.state = PeerState::Probe;
         self.next_index = next.max(self.match_index.next());
@@ -213,7 +215,7 @@ impl Progress {
         self.clear();
     }
 
-    /// A snapshot is in flight: empty appends probe meanwhile whether the log can continue after it.
+    /// Notes that a snapshot is in flight: empty appends meanwhile probe whether the log can continue after it.
     pub(crate) fn send_snapshot(&mut self, sending: SnapshotInFlight, appended_bytes: u64) {
         self.state = PeerState::Snapshot;
         self.next_index = sending.last.index.next();
@@ -222,14 +224,14 @@ impl Progress {
         self.retained = Some(Retained { after: sending.last.index, appended_bytes });
     }
 
-    /// The snapshot has arrived, or will not: the next heartbeat probes from `next` on.
+    /// Notes that the snapshot has arrived or failed: the next heartbeat probes from `next` on.
     pub(crate) fn snapshot_over(&mut self, next: LogIndex, seq: Seq) {
         self.probe_from(next, seq);
         self.probe_sent = true;
     }
 
-    /// Appends to the peer may be lost. The next heartbeat probes, not an append with entries, which would be lost again
-    /// while the peer is away.
+    /// Notes that appends to the peer may be lost. The next heartbeat probes instead of an append with entries, which
+    /// would be lost too while the peer is away.
     pub(crate) fn unreachable(&mut self, seq: Seq, base: LogIndex) {
         if self.state == PeerState::Replicate {
             self.probe_from(self.match_index.max(base).next(), seq);
@@ -244,7 +246,7 @@ impl Progress {
         (prev.index.min(hint.index.next()) <= acknowledged).then_some(acknowledged)
     }
 
-    /// The peer denied what it had acknowledged.
+    /// Notes that the peer denied entries that it had acknowledged.
     pub(crate) fn lost_data(&mut self) {
         self.state = PeerState::LostData;
         self.clear();
@@ -296,7 +298,7 @@ impl Progress {
 
 canonical!(SnapshotInFlight { last, deadline });
 
-/// Counts the bytes appended since.
+/// Counts the bytes appended since then.
 impl Canonical for Retained {
     fn feed(&self, canon: &mut Canon<'_>) {
         let Self { after, appended_bytes } = self;

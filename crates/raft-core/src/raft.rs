@@ -18,8 +18,8 @@ use alloc::vec::Vec;
 
 /// One Raft replica: a deterministic function of its inputs, with time among them.
 ///
-/// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) names. The types of the fields
-/// have their own (rule R45).
+/// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) returns. The types of the
+/// fields have invariants too (rule R45).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Raft {
@@ -51,20 +51,22 @@ impl Raft {
         })
     }
 
-    /// Handles one input and returns the actions that follow, in order. A host carries them out; one that takes many
-    /// inputs at a time saves syncs and messages with [`step_batch`](Self::step_batch).
+    /// Handles one input and returns the actions that follow, in order. A host carries them out. A host that takes
+    /// several inputs at a time saves syncs and messages with [`step_batch`](Self::step_batch).
     ///
-    /// `message.now` is the time of the call: inputs first, then the timers that are due.
+    /// `message.now` is the time of the call: it handles the input first, then the timers that are due.
     pub fn step(&mut self, message: Message) -> Vec<Action> {
         let mut actions = Vec::new();
         self.step_batch(message.now, [message.input], &mut actions);
         actions
     }
 
-    /// Handles all inputs, then the timers due at `now`, then emits once: at most one `Persist`, one run of appends and
-    /// one pending answer per peer (rule R2). Appends to `actions` and keeps what is there.
+    /// Handles all inputs, then the timers that are due at `now`, then emits once: at most one `Persist`, and at most
+    /// one run of appends and one pending answer per peer (rule R2). It appends to `actions` and keeps the actions
+    /// there.
     ///
-    /// `now` is sampled after the inputs were taken from their queue (rule R1); an earlier time counts as the latest seen.
+    /// The host reads `now` after it took the inputs from their queue (rule R1). An earlier time counts as the latest
+    /// one.
     pub fn step_batch(&mut self, now: Instant, inputs: impl IntoIterator<Item = Input>, actions: &mut Vec<Action>) {
         self.shared.now = self.shared.now.max(now);
         self.shared.actions = core::mem::take(actions);
@@ -82,7 +84,7 @@ impl Raft {
         *actions = core::mem::take(&mut self.shared.actions);
     }
 
-    /// The time of the next timer; read it again after every call. None: only an input can change anything.
+    /// The time of the next timer; read it again after every call. `None` means that only an input can change anything.
     pub fn deadline(&self) -> Option<Instant> {
         if !self.started {
             return Some(Instant::default());
@@ -183,7 +185,7 @@ impl Raft {
         }
     }
 
-    /// A digest of all fields, bit for bit: equal states, equal digests, on every machine.
+    /// A digest of all fields, bit for bit: equal states have equal digests on every machine.
     pub fn digest(&self) -> u128 {
         Digest::of(self)
     }
@@ -283,7 +285,7 @@ impl Raft {
         }
     }
 
-    /// The answer to a log read. Without entries a peer needs a snapshot, and the state machine cannot go on.
+    /// The answer to a log read. Without the entries a peer needs a snapshot, and the state machine cannot continue.
     fn on_log_read(&mut self, read: ReadId, entries: &Entries) {
         let shared = &mut self.shared;
         if shared.apply.read_back.asks(read) {
@@ -328,8 +330,8 @@ impl Raft {
         }
     }
 
-    /// Takes the steps that follow from the state alone: a durable vote starts the voting, a durable quorum commits, a
-    /// confirmed read is released.
+    /// Takes the steps that follow from the state alone: it starts the voting once the own vote is durable, commits
+    /// what is durable on a quorum, and releases confirmed reads.
     fn settle(&mut self) {
         self.start_voting();
         if let Role::Leader(leader) = &mut self.role {
@@ -375,7 +377,7 @@ impl Raft {
             _ => self.shared.emit_compact(None),
         }
         self.shared.evict();
-        // The next entries to apply may just have left memory: they are read back now, not in the next call.
+        // The next entries to apply may just have left memory: this call reads them back, not the next one.
         self.shared.emit_apply();
     }
 }

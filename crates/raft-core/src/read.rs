@@ -1,8 +1,8 @@
 //! Linearizable reads without a log entry (ReadIndex, Thesis §6.4).
 //!
-//! A read may be served from the state at its read index once a quorum has confirmed, *after* the read arrived, that this
-//! node still leads, and once an entry of its own term is committed (rule R22). Appends are numbered: an answer confirms
-//! the reads that arrived before the append it echoes was sent, never later ones.
+//! A leader may serve a read from the state at its read index once a quorum has confirmed, *after* the read arrived,
+//! that it still leads, and once an entry of its own term is committed (rule R22). Appends are numbered: an answer
+//! confirms the reads that arrived before its append was sent, never later ones.
 
 use crate::action::{Action, RejectReason};
 use crate::id::{NodeId, RequestId, Seq};
@@ -13,7 +13,7 @@ use crate::shared::Shared;
 use crate::status::PeerState;
 
 impl Leader {
-    /// Takes a read. One that may rest on a lease is served at once if there is a lease. Any other joins the next round,
+    /// Handles a read. The leader serves a lease read at once if it holds a lease. Any other read joins the next round,
     /// whose answers bring the next lease.
     pub(crate) fn read(&mut self, shared: &mut Shared, id: RequestId, mode: ReadMode) {
         if mode == ReadMode::Lease && shared.commit >= self.term_start && self.holds_lease(shared) {

@@ -1,7 +1,7 @@
 //! Reading the log back: the host reads entries that are no longer in memory, while the protocol goes on (rule R41).
 //!
-//! There is one read at a time for each purpose (the state machine, each peer), forgotten with its purpose. So an answer
-//! that is late, repeated, or of a log that has changed meanwhile changes nothing.
+//! There is one read at a time for each purpose (the state machine, each peer), and it ends with its purpose. So an
+//! answer that is late, repeated, or from a log that has changed meanwhile has no effect.
 //!
 //! This file must not know the purposes.
 
@@ -26,17 +26,17 @@ impl ReadBack {
         self.asked.is_some_and(|(id, _)| id == read)
     }
 
-    /// The first index of the read it waits for.
+    /// The first index of the current read.
     pub(crate) fn asked_from(&self) -> Option<LogIndex> {
         self.asked.map(|(_, first)| first)
     }
 
-    /// Waits for a read of the entries from `first` on.
+    /// Starts a read of the entries from `first` on.
     pub(crate) fn ask(&mut self, read: ReadId, first: LogIndex) {
         self.asked = Some((read, first));
     }
 
-    /// Takes the answer, as far as it is of this log.
+    /// Accepts the answer, as far as it agrees with this log.
     pub(crate) fn answered(&mut self, log: &Log, entries: &Entries) {
         let Some((_, first)) = self.asked.take() else { return };
         let count = entries
@@ -52,7 +52,8 @@ impl ReadBack {
         assert!(end.is_none_or(|id| log.compatible_with(id)), "{end:?} was read back, the log does not hold it");
     }
 
-    /// Truncates the answer with the log. An answer reaches so far only if the host has read more than it was asked for.
+    /// Truncates the answer as the log is truncated. An answer reaches that far only if the host has read more than the
+    /// core asked for.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         if let Some(first) = self.answer.first_index() {
             self.answer = self.answer.between(first, index.previous());
@@ -64,8 +65,8 @@ impl ReadBack {
         *self = Self::default();
     }
 
-    /// The entries from `first` on, up to `last` and `max_bytes`, but at least one: from memory or from the answer. None:
-    /// neither has them.
+    /// The entries from `first` on, up to `last` and `max_bytes`, but at least one: from memory or from the answer.
+    /// `None` means that neither has them.
     pub(crate) fn entries(&mut self, log: &Log, first: LogIndex, last: LogIndex, max_bytes: u64) -> Option<Entries> {
         if let Some(entries) = log.entries(first, last, max_bytes) {
             return Some(entries);

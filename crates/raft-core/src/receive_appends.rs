@@ -1,4 +1,4 @@
-//! The receiving side of replication: what a follower does with an append (Raft §5.3, Figure 2).
+//! The receiving side of replication: how a follower handles an append (Raft §5.3, Figure 2).
 //!
 //! An append is tested in this order: shape, term, sender, prev, entries (rule R10). An answer that promises
 //! something stays pending until the disk has reported (rule R4).
@@ -45,7 +45,7 @@ impl Raft {
     }
 }
 
-/// Whether an append can come from a leader at all.
+/// Whether a leader can have sent this append.
 fn is_well_formed(rpc: &AppendEntries) -> bool {
     let AppendEntries { term, seq, prev, leader_commit, entries } = rpc;
     let numbers = [term.0, seq.0, prev.index.0, leader_commit.0, prev.index.0.saturating_add(entries.len() as u64)];
@@ -63,15 +63,15 @@ fn is_well_formed(rpc: &AppendEntries) -> bool {
 }
 
 impl Follower {
-    /// Takes a well-formed append of the current term from its leader. An error is a contradiction that Raft proves
-    /// impossible: the replica must stop, not repair its log (rule R14).
+    /// Handles a well-formed append of the current term from its leader. An error is a contradiction that Raft proves
+    /// impossible. The replica must stop and not repair its log (rule R14).
     fn take_append(&mut self, shared: &mut Shared, from: NodeId, rpc: AppendEntries) -> Result<(), StopReason> {
         self.seen = self.seen.max(rpc.seq);
         let AppendEntries { seq, prev, leader_commit, entries, .. } = rpc;
         let first_new = first_new(shared, &entries);
         if first_new < entries.len() && shared.unpersisted_bytes() >= shared.config.max_unpersisted_bytes {
-            // More would not fit, and a refusal would make the leader probe. Without an answer the leader finds the gap by
-            // its next heartbeat (rule R43).
+            // More bytes would exceed the limit, and a refusal would make the leader probe. Without an answer the
+            // leader finds the gap with its next heartbeat (rule R43).
             shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Overloaded });
             return Ok(());
         }
@@ -88,7 +88,8 @@ impl Follower {
                 shared.observe(|| Event::Ignored { from, reason: IgnoreReason::Contradiction });
                 return Ok(());
             }
-            // Only at a conflict (rule R11): an old append may end before acknowledged entries of a newer one.
+            // It truncates only at a conflict (rule R11): an old append may end before acknowledged entries of a newer
+            // one.
             shared.truncate_from(entry.id.index);
         }
         let matched = LogIndex(prev.index.0.saturating_add(entries.len() as u64));
@@ -102,7 +103,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The log has no entry `prev`.
+    /// Answers that the log has no entry `prev`.
     fn on_mismatch(&mut self, shared: &mut Shared, from: NodeId, seq: Seq, prev: EntryId) -> Result<(), StopReason> {
         if prev.index <= shared.commit {
             let ours = shared.log.id_at(prev.index).unwrap_or_default();
@@ -118,7 +119,7 @@ impl Follower {
         Ok(())
     }
 
-    /// One more success is pending. All that are pending become one answer, with the highest `target`.
+    /// Adds a pending success. All pending ones become one answer, with the highest `target`.
     pub(crate) fn add_pending_ack(&mut self, ack: PendingAck) {
         let before = self.pending_ack.unwrap_or(ack);
         self.pending_ack = Some(PendingAck {
@@ -128,14 +129,15 @@ impl Follower {
         });
     }
 
-    /// Sends the pending answers that may leave: none before the current term and vote are durable; to appends with new
-    /// entries each time min(durable, leader_match) has grown, until it covers them; to all others at once.
+    /// Sends the pending answers that may leave. None leaves before the current term and vote are durable. An answer to
+    /// new entries leaves each time min(durable, leader_match) has grown, until it covers them; any other answer leaves
+    /// at once.
     pub(crate) fn emit_answers(&mut self, shared: &mut Shared) {
         if !shared.hard_state_is_durable() {
             return;
         }
         let index = shared.durable().min(shared.leader_match);
-        // An answer echoes an append: before the first one of this term there is none to echo.
+        // An answer echoes an append: before the first append of this term there is none to echo.
         let may_answer = |ack: &PendingAck| self.seen > Seq(0) && (ack.at_once || index > ack.base);
         let Some(ack) = self.pending_ack.filter(may_answer) else { return };
         let Some(leader) = shared.leader else { return };
@@ -144,12 +146,12 @@ impl Follower {
     }
 }
 
-/// The place in `entries` of the first one that this log does not hold.
+/// The position in `entries` of the first one that this log does not hold.
 fn first_new(shared: &Shared, entries: &Entries) -> usize {
     entries.iter().position(|entry| !shared.log.compatible_with(entry.id)).unwrap_or(entries.len())
 }
 
-/// Appends what is new; a configuration among it is in force at once (Raft §6).
+/// Appends the new entries; a configuration among them is in force at once (Raft §6).
 fn append_new(shared: &mut Shared, entries: Entries) {
     let before = shared.log.configuration().map(|(at, _)| at);
     shared.append(entries);

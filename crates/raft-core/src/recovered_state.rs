@@ -1,4 +1,4 @@
-//! The state that a node recovers from its disk, and the contradictions for which it refuses to start.
+//! The state that a node recovers from its disk, and the contradictions that keep it from starting.
 
 use crate::action::{HardState, Write};
 use crate::entry::{Entries, Entry, Payload};
@@ -10,27 +10,27 @@ use core::fmt;
 
 /// The state after some prefix of this node's writes that contains every reported one, **and itself durable** (rule R9):
 /// recovery syncs what it has read before it returns. Otherwise a kill (bytes stay readable), a restart and a power loss
-/// (they vanish) would take back what the restarted node has meanwhile acknowledged.
+/// (the bytes vanish) would lose entries that the restarted node has acknowledged meanwhile.
 ///
-/// Of the log only its shape is needed, and the newest payloads to fill the cache. The others are read back
-/// ([`Action::ReadLog`](crate::Action::ReadLog)) when they are needed.
+/// Of the log it needs only the shape, and the newest payloads to fill the cache. The core reads the other payloads
+/// back ([`Action::ReadLog`](crate::Action::ReadLog)) when it needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecoveredState {
     /// Term and vote.
     pub hard_state: HardState,
-    /// The newest snapshot whose record is in the log and whose file is there.
+    /// The newest snapshot whose record is in the log and whose file exists.
     pub snapshot: Option<SnapshotMeta>,
-    /// The first index of each term in the log. The first is 1, or at most one after the snapshot. Empty in a node that
-    /// joins. A log that ends before the snapshot counts as empty.
+    /// The first index of each term in the log. The first index is 1, or at most one after the snapshot. The list is
+    /// empty in a node that joins. A log that ends before the snapshot counts as empty.
     pub runs: Vec<(LogIndex, Term)>,
     /// The last entry; `0@0` if `runs` is empty.
     pub last: EntryId,
-    /// The configurations in the log. Those up to the snapshot's may be missing.
+    /// The configurations in the log. Configurations up to the snapshot's may be missing.
     pub configurations: Vec<(LogIndex, Configuration)>,
-    /// The newest entries, up to `last`, to keep in memory; perhaps none.
+    /// The newest entries, up to `last`, to keep in memory; may be empty.
     pub tail: Entries,
-    /// The index up to which the state machine has applied; 0 if it starts empty. Below the snapshot, the first call emits
-    /// `Restore`.
+    /// The index up to which the state machine has applied; 0 if it starts empty. If it is below the snapshot, the
+    /// first call emits `Restore`.
     pub applied: LogIndex,
 }
 
@@ -40,17 +40,17 @@ pub struct RecoveredState {
 pub enum RestoreError {
     /// A setting is out of range.
     Config(&'static str),
-    /// The log has a gap, a falling term or an entry of term 0 before this entry, or runs and entries differ there.
+    /// The log has a gap, a falling term or an entry of term 0 before this entry, or the runs and entries differ there.
     BrokenLog { at: EntryId },
-    /// The log begins too late: entries after the snapshot, or after `0@0` without one, are missing.
+    /// The log begins too late: entries after the snapshot, or after `0@0` without a snapshot, are missing.
     MissingEntries { snapshot: EntryId, first: LogIndex },
     /// The snapshot contradicts itself, or the log has another entry at its last index.
     BadSnapshot { last: EntryId },
-    /// The last entry of log or snapshot has a higher term than the hard state, which is older then.
+    /// The last entry of log or snapshot has a higher term than the hard state, so the hard state is too old.
     TermAhead { last: EntryId, term: Term },
     /// A configuration is invalid (no voters, or a voter that is no member), or its index is not in the log.
     BadConfiguration { at: LogIndex },
-    /// The state machine has applied more than log and snapshot hold.
+    /// The state machine has applied more than the log and the snapshot hold.
     AppliedBeyondLog { applied: LogIndex, last: LogIndex },
     /// A term or an index is above [`MAX_NUMBER`](crate::MAX_NUMBER).
     OutOfRange,
@@ -121,7 +121,7 @@ impl RecoveredState {
         Ok(())
     }
 
-    /// Checks that runs, last entry, configurations and tail are of one log.
+    /// Checks that runs, last entry, configurations and tail belong to one log.
     fn check_log(&self) -> Result<(), RestoreError> {
         let mut previous: Option<(LogIndex, Term)> = None;
         for &(first, term) in &self.runs {

@@ -1,4 +1,4 @@
-//! The roles, each with the state that ends with it (Raft §5.1, Figure 4).
+//! The roles, each with the state that exists only in that role (Raft §5.1, Figure 4).
 
 use crate::canonical::{Canon, Canonical, canonical};
 use crate::id::{LogIndex, NodeId, Round, Seq};
@@ -18,20 +18,20 @@ pub(crate) enum Role {
     Stopped(StopReason),
 }
 
-/// Answers leaders and candidates. A learner is a follower that is no voter: its timer never fires.
+/// Answers leaders and candidates. A learner is a follower that is not a voter: its timer never fires.
 ///
 /// Invariants: `pending_vote` names the candidate that has this node's vote; `pending_ack` is set only while the leader is
 /// known, and its target is at most `leader_match`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Follower {
-    /// When it stops waiting for its leader.
+    /// When the follower stops waiting for its leader.
     pub(crate) election_deadline: Instant,
-    /// The newest append of this term's leader, also if it was refused. 0: none.
+    /// The newest append of this term's leader, even if it was refused. 0 means that there is none.
     pub(crate) seen: Seq,
     /// One success for all appends that are not answered yet.
     pub(crate) pending_ack: Option<PendingAck>,
-    /// The candidate that gets this node's vote once that is durable.
+    /// The candidate that gets this node's vote once the vote is durable.
     pub(crate) pending_vote: Option<NodeId>,
 }
 
@@ -39,11 +39,11 @@ pub(crate) struct Follower {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PendingAck {
-    /// Whether an append among them had no new entries: then the answer waits for the term only.
+    /// Whether one of the appends had no new entries: then the answer waits for the term only.
     pub(crate) at_once: bool,
-    /// min(durable, leader_match) at first: the answer to new entries waits until that has grown.
+    /// min(durable, leader_match) at first: the answer to new entries waits until it has grown.
     pub(crate) base: LogIndex,
-    /// The last new entry. After an answer below it the rest stays pending: another write carries it.
+    /// The last new entry. After an answer below it the rest stays pending, because another write carries it.
     pub(crate) target: LogIndex,
 }
 
@@ -63,9 +63,9 @@ pub(crate) struct PreCandidate {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
-    /// When the round is over; none until its own vote is durable and its requests have left.
+    /// When the round is over; `None` until the node's own vote is durable and its requests have left.
     pub(crate) deadline: Option<Instant>,
-    /// The leader asked for this round (Thesis §3.10): its requests say so.
+    /// The leader asked for this round (Thesis §3.10), and the requests say so.
     pub(crate) transfer: bool,
 }
 

@@ -9,8 +9,8 @@ use crate::shared::Shared;
 use crate::status::PeerState;
 
 impl Leader {
-    /// Sends an empty append to every peer, also with the window closed: it follows the last append sent, so its refusal
-    /// shows that a whole window was lost (rule R20).
+    /// Sends an empty append to every peer, even if its window is closed. The append follows the last one sent, so its
+    /// refusal shows that a whole window was lost (rule R20).
     pub(crate) fn send_heartbeats(&mut self, shared: &mut Shared) {
         self.next_heartbeat = shared.now.after(shared.config.heartbeat_interval);
         for (&id, peer) in &mut self.peers {
@@ -20,8 +20,8 @@ impl Leader {
         }
     }
 
-    /// Fills every peer's window, then sends empty appends to the voters of a read round and to idle peers that do not know
-    /// the commit index yet.
+    /// Fills every peer's window. Then sends empty appends to the voters of a read round, and to idle peers that do not
+    /// know the commit index yet.
     pub(crate) fn send_appends(&mut self, shared: &mut Shared) {
         for (&id, peer) in &mut self.peers {
             fill_window(shared, &mut self.seq, id, peer);
@@ -46,7 +46,7 @@ fn fill_window(shared: &mut Shared, seq: &mut Seq, id: NodeId, peer: &mut Progre
     match peer.state {
         PeerState::Probe if !peer.probe_sent => {
             let last = shared.last().index;
-            // A probe may be refused: its entries are not read back from the disk.
+            // A peer may refuse a probe, so the leader does not read its entries back from the disk.
             let entries = shared.log.entries(peer.next_index, last, shared.config.max_append_bytes);
             send_append(shared, seq, id, peer, entries.unwrap_or_default());
         }

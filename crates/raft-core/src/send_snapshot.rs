@@ -1,8 +1,8 @@
 //! Snapshots for peers whose next entry the leader's log no longer holds (Raft §7).
 //!
-//! The leader probes the earliest place from which its log can continue. Only a peer that denies this place gets a snapshot
-//! (rule R38): one that is down costs nothing. From then on empty appends probe the place after the snapshot. The transfer
-//! ends as soon as the peer matches a place in the log.
+//! The leader probes the earliest position from which its log can continue. Only a peer that denies this position gets
+//! a snapshot (rule R38), so a peer that is down costs nothing. From then on empty appends probe the position after the
+//! snapshot. The transfer ends as soon as the peer matches a position in the log.
 
 use crate::action::Action;
 use crate::entry::Entries;
@@ -17,8 +17,8 @@ use crate::status::PeerState;
 use crate::time::Instant;
 
 impl Progress {
-    /// Sends the newest durable snapshot to the peer. If the log continues after one that is not durable yet, the next
-    /// heartbeat probes again.
+    /// Sends the newest durable snapshot to the peer. If the log continues after a snapshot that is not durable yet,
+    /// the next heartbeat probes again.
     pub(crate) fn need_snapshot(&mut self, shared: &mut Shared, seq: Seq, appended_bytes: u64, to: NodeId) {
         let held = shared.log.base().index.max(self.match_index);
         let leads_on = |meta: &SnapshotMeta| meta.last.index >= held && meta.last.index > self.match_index;
@@ -30,8 +30,8 @@ impl Progress {
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 
-    /// Abandons the snapshot in flight, if there is one. The next heartbeat probes the earliest place from which the log can
-    /// continue.
+    /// Abandons the snapshot in flight, if there is one. The next heartbeat probes the earliest position from which the
+    /// log can continue.
     fn abandon(&mut self, shared: &mut Shared, seq: Seq, peer: NodeId, reason: AbandonReason) {
         let sending = self.sending;
         self.retained = None;
@@ -55,7 +55,7 @@ impl Leader {
                 let deadline = shared.now.after(shared.config.snapshot_timeout);
                 peer.sending = Some(SnapshotInFlight { deadline, ..sending });
             }
-            // The peer's core has it: an append that leaves now finds it, unless the peer crashes.
+            // The peer's core has the snapshot: an append that leaves now finds it, unless the peer crashes.
             SnapshotOutcome::Delivered => peer.snapshot_over(sending.last.index.next(), self.seq),
             SnapshotOutcome::Failed => peer.abandon(shared, self.seq, to, AbandonReason::Failed),
         }
@@ -75,7 +75,7 @@ impl Leader {
         }
     }
 
-    /// Compacts the log. What follows a snapshot that was sent stays for a while (rule R39).
+    /// Compacts the log. The log after a sent snapshot stays for a while (rule R39).
     pub(crate) fn compact(&mut self, shared: &mut Shared) {
         let covered = shared.snapshots.durable.as_ref().map_or(LogIndex(0), |meta| meta.last.index);
         let (appended, most) = (self.appended_bytes, shared.config.max_retained_bytes);
@@ -99,7 +99,7 @@ impl Leader {
         }
     }
 
-    /// The entries of a log read for a peer; none: it needs a snapshot.
+    /// Handles the entries of a log read for a peer; without entries the peer needs a snapshot.
     pub(crate) fn on_log_read(&mut self, shared: &mut Shared, read: ReadId, entries: &Entries) {
         let Some((&id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.read_back.asks(read)) else { return };
         if entries.is_empty() && peer.read_back.asked_from() != Some(peer.next_index) {

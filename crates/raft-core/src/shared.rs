@@ -1,4 +1,5 @@
-//! The state of a node in every role: settings, time, term and vote, log, positions in it, the actions of the running call.
+//! The state of a node in every role: settings, time, term and vote, log, positions in it, and the actions of the
+//! current call.
 //!
 //! This file must not know the roles.
 
@@ -23,11 +24,11 @@ use crate::writes_in_flight::Writes;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// The part of a node that outlives its roles.
+/// The part of a node that stays when its role changes.
 ///
 /// Invariants between two calls:
 /// - commit <= leader_match <= last;
-/// - base <= newest snapshot <= commit, base being the last compacted entry;
+/// - base <= newest snapshot <= commit, where base is the last compacted entry;
 /// - the term of the last entry is at most the current term;
 /// - an entry that is not in memory is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -45,18 +46,18 @@ pub(crate) struct Shared {
     pub(crate) snapshots: LocalSnapshots,
     /// The commit index (Raft Figure 2).
     pub(crate) commit: LogIndex,
-    /// The highest index known to match the leader of the current term; never below `commit`, back to it when the term
-    /// changes.
+    /// The highest index at which the log is known to match the current leader's. It is never below `commit`, and goes
+    /// back to `commit` when the term changes.
     pub(crate) leader_match: LogIndex,
     pub(crate) apply: ApplyPipeline,
-    /// The leader of the current term, once known. One term has one (Raft §5.2), so the first stays.
+    /// The leader of the current term, if it is known. A term has one leader (Raft §5.2), so it does not change.
     pub(crate) leader: Option<NodeId>,
     pub(crate) clock: ElectionClock,
-    /// The write that was in flight for so long that this node gave up leadership for it.
+    /// The write that was in flight for so long that this node gave up leadership.
     pub(crate) stalled_write: Option<WriteId>,
     /// The newest log read.
     pub(crate) read: ReadId,
-    /// Reads served by lease since the start. Counted for the host: nothing depends on it.
+    /// The number of reads served by lease since the start. The host reads it; the protocol does not depend on it.
     pub(crate) lease_reads: u64,
     pub(crate) actions: Vec<Action>,
 }
@@ -111,7 +112,8 @@ impl Shared {
         self.configuration().is_some_and(|configuration| configuration.is_voter(self.config.id))
     }
 
-    /// Whether it may campaign: some configuration that may yet be in force names it a voter (rule R28, Thesis §4.2.2).
+    /// Whether this node may campaign: some configuration that may yet be in force names it a voter (rule R28, Thesis
+    /// §4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
         self.log.configurations().since(self.commit).any(|configuration| configuration.is_voter(self.config.id))
     }
@@ -120,7 +122,7 @@ impl Shared {
         self.actions.push(Action::Send { to, rpc });
     }
 
-    /// Answers an append, with the stickiness that the leader's lease may rest on (rule R30).
+    /// Answers an append and states the stickiness that the leader's lease may depend on (rule R30).
     pub(crate) fn answer_append(&mut self, leader: NodeId, seq: Seq, outcome: AppendOutcome) {
         let promises = self.config.stickiness && self.config.lease_reads;
         let stickiness = if promises { self.config.election_timeout.start } else { Duration::ZERO };
@@ -142,7 +144,7 @@ impl Shared {
         self.clock.draw_deadline(&self.config, self.now)
     }
 
-    /// When a follower that has contact now stops waiting for its leader.
+    /// When a follower with contact at this time stops waiting for its leader.
     pub(crate) fn deadline_after_contact(&self) -> Instant {
         self.clock.deadline_after_contact(&self.config, self.now)
     }
@@ -153,14 +155,14 @@ impl Shared {
             && contact.is_some_and(|contact| self.now < contact.after(self.config.election_timeout.start))
     }
 
-    /// The longest election timeout, in which contact with a quorum must happen.
+    /// The longest election timeout, within which a leader must have contact with a quorum.
     pub(crate) fn longest_timeout(&self) -> Duration {
         Duration::from_nanos(nanos(self.config.election_timeout.end))
     }
 
     // ---- term and vote ----
 
-    /// Moves to a higher term. What was known of the old term's leader is void (rule R6).
+    /// Moves to a higher term. The facts about the old term's leader are void (rule R6).
     pub(crate) fn enter_term(&mut self, term: Term, voted_for: Option<NodeId>) {
         debug_assert!(term > self.hard_state.term, "term {term} is not above {}", self.hard_state.term);
         self.hard_state = HardState { term, voted_for };
@@ -169,7 +171,7 @@ impl Shared {
         self.leader = None;
     }
 
-    /// Gives this term's vote, which must not be given yet (Raft §5.2).
+    /// Gives this term's vote, which must still be free (Raft §5.2).
     pub(crate) fn vote_for(&mut self, candidate: NodeId) {
         debug_assert!(self.hard_state.voted_for.is_none(), "{:?} has voted", self.hard_state);
         self.hard_state.voted_for = Some(candidate);
@@ -182,7 +184,7 @@ impl Shared {
     }
 
     /// Whether the write that carries this node's vote for itself is in flight. Its round has not begun, so no new one may
-    /// start, or terms and writes would pile up on a slow disk.
+    /// start. Otherwise terms and writes would pile up on a slow disk.
     pub(crate) fn own_vote_is_in_flight(&self) -> bool {
         self.hard_state.voted_for == Some(self.config.id) && !self.hard_state_is_durable()
     }
@@ -227,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// The highest index that is durable here (rule R5), counting what this call changed and has not yet written.
+    /// The highest index that is durable here (rule R5), given the changes of this call that are not written yet.
     pub(crate) fn durable(&self) -> LogIndex {
         self.pending.durable(self.writes.durable(self.log.last().index))
     }
@@ -237,7 +239,7 @@ impl Shared {
         self.writes.bytes().saturating_add(self.pending.bytes())
     }
 
-    /// Moves the commit index; it never goes back.
+    /// Moves the commit index, which never goes back.
     pub(crate) fn commit_to(&mut self, index: LogIndex) {
         debug_assert!(index <= self.log.last().index, "commit {index} beyond the log's end {}", self.log.last());
         if index <= self.commit {
@@ -253,8 +255,9 @@ impl Shared {
         self.actions.extend(committed);
     }
 
-    /// The entries from `first` on, up to `last` and `max_bytes`, but at least one: from memory, or read back. None: they
-    /// are not there yet, and the host is asked to read them, unless it is reading for this purpose already.
+    /// The entries from `first` on, up to `last` and `max_bytes`, but at least one, from memory or read back. `None`
+    /// means that they are not there yet. Then the host is asked to read them, unless it already reads for this
+    /// purpose.
     pub(crate) fn entries(
         &mut self,
         read_back: &mut ReadBack,
@@ -275,7 +278,7 @@ impl Shared {
 
     // ---- at the end of a call ----
 
-    /// Emits everything this call changed as one atomic write (rule R7).
+    /// Emits all changes of this call as one atomic write (rule R7).
     pub(crate) fn emit_write(&mut self) {
         self.log.seal();
         let snapshot = self.snapshots.changed.take();
@@ -287,8 +290,8 @@ impl Shared {
         self.actions.push(Action::Persist(write));
     }
 
-    /// Drops payloads that are on the disk from memory, oldest first. What is to be applied next stays for a while, or it
-    /// would have to be read back soon.
+    /// Drops durable payloads from memory, oldest first. The next payloads to apply stay for a while, because the node
+    /// would soon have to read them back.
     pub(crate) fn evict(&mut self) {
         let (durable, cached) = (self.durable(), self.config.max_cached_bytes);
         self.log.evict(cached, durable.min(self.apply.submitted));

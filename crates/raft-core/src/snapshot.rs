@@ -1,8 +1,8 @@
-//! Snapshots of this node: when one is taken, installed, restored by the state machine, and what the log then drops (Raft
-//! §7).
+//! Snapshots of this node: when the host takes one, when it is installed, when the state machine restores it, and which
+//! entries the log then drops (Raft §7).
 //!
-//! The log record is the commit point of a snapshot (rule R35). What a leader does about a peer that needs one is in
-//! `send_snapshot`.
+//! The log record is the commit point of a snapshot (rule R35). `send_snapshot` decides what a leader does for a peer
+//! that needs a snapshot.
 
 use crate::action::Action;
 use crate::event::{Cause, Event, IgnoreReason};
@@ -23,7 +23,7 @@ impl Shared {
         Some(SnapshotMeta { last, configuration: configuration.clone(), configured_at })
     }
 
-    /// The host has taken a snapshot at `index`, and its file is durable.
+    /// Handles a snapshot that the host has taken at `index` into a durable file.
     pub(crate) fn on_snapshot_taken(&mut self, index: LogIndex) {
         let is_new = index > self.snapshots.newest_index();
         match self.snapshot_meta(index).filter(|_| is_new) {
@@ -35,7 +35,7 @@ impl Shared {
         }
     }
 
-    /// Replaces the log with a snapshot that it cannot lead to.
+    /// Replaces the log with a snapshot that the log does not lead to.
     fn install(&mut self, meta: SnapshotMeta) {
         let (before, committed) = (self.log.configuration().map(|(at, _)| at), self.commit);
         let touched = self.snapshots.newest_index().next();
@@ -47,14 +47,14 @@ impl Shared {
         self.commit_to(last.index);
         let now = self.log.configuration().map(|(at, _)| at);
         if now != before && now.is_some_and(|at| at.index <= committed) {
-            // An older one is in force again; a newer one was announced by its commit.
+            // An older configuration is in force again; a newer one was announced by its commit.
             self.announce_configuration();
         }
         self.observe(|| Event::SnapshotInstalled { last });
     }
 
-    /// Has the state machine restored from the newest snapshot, if it is behind it and that is durable. True: it is behind
-    /// it still.
+    /// Makes the state machine restore the newest snapshot, if it is behind that and the snapshot is durable. Returns
+    /// true if the state machine is still behind.
     pub(crate) fn emit_restore(&mut self) -> bool {
         if self.snapshots.newest_index() <= self.apply.submitted {
             return false;
@@ -69,8 +69,8 @@ impl Shared {
         false
     }
 
-    /// Compacts the log up to the durable snapshot, except for the trailing entries and from `held` on, the first index
-    /// that a peer still needs (rule R39).
+    /// Compacts the log up to the durable snapshot. The trailing entries stay, and the entries from `held` on, the
+    /// first index that a peer still needs (rule R39).
     pub(crate) fn emit_compact(&mut self, held: Option<LogIndex>) {
         let Some(snapshot) = &self.snapshots.durable else { return };
         let trailing = snapshot.last.index.0.saturating_sub(self.config.trailing_entries);
@@ -84,14 +84,15 @@ impl Shared {
 }
 
 impl Raft {
-    /// The metadata for a snapshot of the state after the entry at `index`: from the newest snapshot on, up to what is
-    /// applied; none elsewhere.
+    /// The metadata for a snapshot of the state after the entry at `index`. Valid indices lie between the newest
+    /// snapshot and the applied index; elsewhere it is `None`.
     pub fn snapshot_meta(&self, index: LogIndex) -> Option<SnapshotMeta> {
         self.shared.snapshot_meta(index)
     }
 
-    /// A snapshot has arrived whole, and its file is durable. It is tested like an append: shape, term, sender, content.
-    /// One of an older term is used, too, for what it covers is committed; but no leader waits for the answer.
+    /// A snapshot has arrived completely, and its file is durable. The node tests it like an append: shape, term,
+    /// sender, content. It uses a snapshot of an older term too, because its entries are committed; but no leader waits
+    /// for the answer.
     pub(crate) fn on_snapshot_received(&mut self, from: NodeId, term: Term, meta: SnapshotMeta) {
         if from == self.shared.id() {
             return self.ignore(from, IgnoreReason::FromSelf);
@@ -107,26 +108,26 @@ impl Raft {
             return self.ignore(from, IgnoreReason::Contradiction);
         }
         if let Role::Leader(_) = self.role {
-            // Its log holds everything that was ever committed.
+            // This node's log holds everything that was ever committed.
             return self.ignore(from, IgnoreReason::NotAsked);
         }
         if is_current {
-            // No contact: it may have left the leader long ago.
+            // This is no contact: the snapshot may have left the leader long ago.
             self.follow(from);
         }
         let last = meta.last;
         if last.index <= self.shared.commit || last.index <= self.shared.snapshots.newest_index() {
             self.shared.observe(|| Event::SnapshotUnused { index: last.index });
         } else if self.shared.log.holds(last) {
-            // Nothing to install, and what follows may be acknowledged already (rule R36).
+            // There is nothing to install, and the node may have acknowledged later entries (rule R36).
             self.shared.commit_to(last.index);
             self.shared.observe(|| Event::SnapshotUnused { index: last.index });
         } else if last.index <= self.shared.leader_match {
-            // This term's leader has another entry there: its own appends showed it.
+            // This term's leader has another entry there, as its appends showed.
             return self.ignore(from, IgnoreReason::Contradiction);
         } else {
             if !matches!(self.role, Role::Follower(_)) {
-                // Its requests for votes describe a log that is about to be another (rule R37).
+                // The requests for votes describe a log that is about to be replaced (rule R37).
                 self.become_follower(self.shared.term(), Cause::SnapshotReceived { from });
             }
             self.shared.install(meta);

@@ -13,7 +13,7 @@ pub struct SnapshotMeta {
     pub last: EntryId,
     /// The newest configuration up to `last`: both halves of a joint one, learners and contexts.
     pub configuration: Configuration,
-    /// The entry that carried it.
+    /// The entry that carries this configuration.
     pub configured_at: EntryId,
 }
 
@@ -21,13 +21,13 @@ pub struct SnapshotMeta {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum InstallMode {
-    /// The log stays: the snapshot is of this log.
+    /// The log stays, because it holds the last entry that the snapshot covers.
     Keep,
-    /// The log is discarded and continues after the snapshot: it may differ from what the snapshot covers.
+    /// The log is discarded and continues after the snapshot, because it may differ from the covered entries.
     Discard,
 }
 
-/// A snapshot takes effect.
+/// The record by which a snapshot takes effect.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -37,7 +37,7 @@ pub struct SnapshotRecord {
 }
 
 impl SnapshotMeta {
-    /// Whether a leader of `term` can have sent it.
+    /// Whether a leader of `term` can have sent this snapshot.
     pub(crate) fn is_well_formed(&self, term: Term) -> bool {
         let numbers = [self.last.index.0, self.last.term.0, self.configured_at.index.0];
         self.is_consistent()

@@ -13,7 +13,8 @@ use crate::time::Instant;
 
 impl Raft {
     /// Transfers leadership if the oldest write has been in flight for too long, or steps down if there is no target or the
-    /// transfer has failed. Runs once a call, after the inputs: the report of the write may be among them.
+    /// transfer has failed. It runs once in each call, after the inputs, because the report of the write may be among
+    /// them.
     pub(crate) fn check_write_stall(&mut self) {
         let Role::Leader(leader) = &mut self.role else { return };
         let Some((write, _)) = self.shared.writes.oldest() else { return };
@@ -32,13 +33,13 @@ impl Raft {
 }
 
 impl Leader {
-    /// When the oldest write has been in flight for too long; none during a transfer.
+    /// When the oldest write will have been in flight for too long; `None` during a transfer.
     pub(crate) fn stall_deadline(&self, shared: &Shared) -> Option<Instant> {
         let (_, since) = shared.writes.oldest().filter(|_| self.transfer.is_none())?;
         Some(since.after(shared.config.max_write_stall))
     }
 
-    /// Starts a transfer to the voter with the longest log. False: there is none.
+    /// Starts a transfer to the voter with the longest log. Returns false if there is none.
     fn transfer_away(&mut self, shared: &mut Shared) -> bool {
         let Some(target) = self.best_successor(shared, LogIndex(0)).filter(|_| !self.is_leaving(shared)) else {
             return false;
@@ -50,7 +51,7 @@ impl Leader {
 }
 
 impl Shared {
-    /// Whether the write for which this node gave up leadership is still in flight: it would only win to stall again.
+    /// Whether the write that made this node give up leadership is still in flight: a new leadership would stall again.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled_write.is_some_and(|write: WriteId| !self.writes.is_durable(write))
     }

@@ -7,7 +7,7 @@ use crate::id::{EntryId, LogIndex, NodeId, Term};
 use alloc::collections::BTreeMap;
 use core::fmt;
 
-/// The roles of Raft §5.1, with the pre-candidate of Thesis §9.6. A learner is a follower that is no voter.
+/// The roles of Raft §5.1, with the pre-candidate of Thesis §9.6. A learner is a follower that is not a voter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RoleKind {
@@ -65,7 +65,7 @@ pub struct Status {
     pub pending_reads: usize,
     /// Reads served by lease since the start, without a round.
     pub lease_reads: u64,
-    /// The target of a leadership transfer, if this node leads and one is under way.
+    /// The target of the leadership transfer in progress, if this node leads.
     pub transfer_to: Option<NodeId>,
     /// A leader's peers; empty otherwise.
     pub peers: BTreeMap<NodeId, PeerStatus>,
@@ -92,11 +92,12 @@ pub struct PeerStatus {
 pub enum PeerState {
     /// One append at a time, to find the last entry that both logs hold.
     Probe,
-    /// Appends pipelined up to the window (Thesis §10.2.1).
+    /// Many appends at a time, up to the window (Thesis §10.2.1).
     Replicate,
-    /// A snapshot is in flight, because the log no longer holds the next entry; meanwhile empty appends only (Raft §7).
+    /// A snapshot is in flight, because the log no longer holds the next entry. Meanwhile the leader sends empty
+    /// appends only (Raft §7).
     Snapshot,
-    /// No appends: the peer denied what it had acknowledged.
+    /// The leader sends no appends, because the peer denied entries that it had acknowledged.
     LostData,
 }
 
@@ -104,9 +105,10 @@ pub enum PeerState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum StopReason {
-    /// The leader of the current term sent another entry for a place that is committed here (impossible by Raft §5.4.3).
+    /// The leader of the current term sent another entry for an index that is committed here (impossible by Raft
+    /// §5.4.3).
     CommittedConflict { ours: EntryId, theirs: EntryId },
-    /// The host no longer has entries from `first` on that are neither applied nor covered by a snapshot.
+    /// The host no longer has the entries from `first` on, which are neither applied nor covered by a snapshot.
     EntriesMissing { first: LogIndex },
 }
 

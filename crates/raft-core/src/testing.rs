@@ -1,4 +1,4 @@
-//! Test support for assertions: replicas to break, and the message with which a broken one fails.
+//! Test support for assertions: replicas to break, and the panic message of a broken one.
 
 extern crate std;
 
@@ -20,7 +20,7 @@ pub(crate) fn failure(run: impl FnOnce()) -> String {
         .unwrap()
 }
 
-/// A part of the message that is expected, and the change that breaks something.
+/// A part of the expected message, and the change that breaks an invariant.
 pub(crate) type Change<T> = (&'static str, fn(&mut T));
 
 /// Checks that `sound` passes, and that each change makes it fail with a message that contains the text.
@@ -55,7 +55,8 @@ fn step(raft: &mut Raft, input: Input) {
     raft.step(Message { now: raft.shared.now.max(Instant::from_millis(1)), input });
 }
 
-/// n1 follows n2 in term 2 and has its vote; of `1@1..3@2` two are committed and submitted to the state machine.
+/// n1 follows n2 in term 2 and has voted for it; of the log `1@1..3@2`, two entries are committed and submitted to the
+/// state machine.
 pub(crate) fn follower() -> Raft {
     let mut raft = fresh();
     let entry = |index| Entry { id: EntryId::new(index, 2), payload: Payload::Noop };
@@ -67,7 +68,7 @@ pub(crate) fn follower() -> Raft {
     raft
 }
 
-/// n1 asks for votes in term 2.
+/// n1 is a candidate in term 2.
 pub(crate) fn candidate() -> Raft {
     let mut raft = fresh();
     let now = Instant::from_millis(1_000);

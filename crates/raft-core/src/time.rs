@@ -1,17 +1,17 @@
-//! Time: a number that comes with each call, never read from a clock (rule R1).
+//! Time: each call carries it; the core never reads a clock (rule R1).
 
 use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
 
 /// Nanoseconds on a clock of the host that is monotonic and runs through suspend (Linux: `CLOCK_BOOTTIME`). Only
-/// differences mean anything. Arithmetic saturates: an instant beyond the end of time is "never".
+/// differences mean anything. Arithmetic saturates: the last instant means "never".
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(pub u64);
 
 impl Instant {
-    /// The end of time: a timer that saturated there is never due.
+    /// The last instant: a timer set to it never fires.
     pub(crate) const NEVER: Self = Self(u64::MAX);
 
     /// Whether a timer set to this instant fires at `now`.
@@ -29,7 +29,7 @@ impl Instant {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// This instant plus `duration`, at most the end of time.
+    /// This instant plus `duration`, at most the last instant.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }

@@ -1,5 +1,5 @@
-//! Leadership transfer (Thesis §3.10): the leader brings the target up to date, takes no proposals meanwhile, and sends
-//! it `TimeoutNow`, on which it starts an election at once.
+//! Leadership transfer (Thesis §3.10): the leader brings the target up to date, accepts no proposals meanwhile, and
+//! sends it `TimeoutNow`. The target then starts an election at once.
 
 use crate::action::{Action, RejectReason, TransferFailure};
 use crate::event::Event;
@@ -11,7 +11,7 @@ use crate::status::PeerState;
 use crate::time::Instant;
 
 impl Leader {
-    /// Begins a transfer on request. Answered at once by `Rejected`, or later by `TransferDone` or `TransferFailed`.
+    /// Begins a transfer on request. The answer is `Rejected` at once, or `TransferDone` or `TransferFailed` later.
     pub(crate) fn begin_transfer(&mut self, shared: &mut Shared, id: RequestId, to: Option<NodeId>) {
         let can = |target: &NodeId| self.can_lead(shared, *target);
         let target = match to {
@@ -30,7 +30,7 @@ impl Leader {
         }
     }
 
-    /// Starts a transfer: of the request `id`, or of this leader's own accord.
+    /// Starts a transfer, for the request `id` or without a request.
     pub(crate) fn start_transfer(&mut self, shared: &mut Shared, id: Option<RequestId>, target: NodeId) {
         shared.observe(|| Event::TransferBegun { target });
         let deadline = shared.now.after(shared.longest_timeout());
@@ -52,7 +52,7 @@ impl Leader {
         }
     }
 
-    /// Fails the transfer at its deadline. Inputs of the same call come first: the target may just have won.
+    /// Fails the transfer at its deadline. Inputs of the same call come first, because the target may just have won.
     pub(crate) fn end_overdue_transfer(&mut self, shared: &mut Shared) {
         if self.transfer.is_some_and(|transfer| transfer.deadline.is_due(shared.now)) {
             self.fail_transfer(shared, TransferFailure::TimedOut);
@@ -64,7 +64,8 @@ impl Leader {
         self.transfer.map(|transfer| transfer.deadline)
     }
 
-    /// The voter with the longest log, from `at_least` on, that has answered lately; among equals the lowest id.
+    /// The voter with the longest log among those that answered lately and hold everything up to `at_least`; among
+    /// equals the lowest id.
     pub(crate) fn best_successor(&self, shared: &Shared, at_least: LogIndex) -> Option<NodeId> {
         let candidates = self.peers.iter().filter(|&(&id, peer)| {
             peer.match_index >= at_least && self.can_lead(shared, id) && self.answers(shared, id)
@@ -72,15 +73,15 @@ impl Leader {
         candidates.rev().max_by_key(|(_, peer)| peer.match_index).map(|(&id, _)| id)
     }
 
-    /// Asks a peer to start an election at once. From now on another leader may be elected at any time, however recent the
-    /// contact of all others with this one is (rule R31).
+    /// Asks a peer to start an election at once. From now on another leader may be elected at any time, however
+    /// recently the others had contact with this one (rule R31).
     pub(crate) fn send_timeout_now(&mut self, shared: &mut Shared, target: NodeId) {
         self.timeout_now_sent = true;
         let rpc = TimeoutNow { term: shared.term(), last: shared.last() };
         shared.send(target, Rpc::TimeoutNow(rpc));
     }
 
-    /// Whether a peer is a voter of the configuration that is or will be in force, and has lost no data.
+    /// Whether a peer is a voter of the configuration that is or will be in force, and has not lost data.
     fn can_lead(&self, shared: &Shared, target: NodeId) -> bool {
         let votes = shared.configuration().is_some_and(|configuration| configuration.voters.contains(&target));
         votes && self.peers.get(&target).is_some_and(|peer| peer.state != PeerState::LostData)

@@ -12,8 +12,8 @@ use crate::status::StopReason;
 use alloc::collections::BTreeSet;
 
 impl Raft {
-    /// Follows in `term`, which is the current one or higher. A running election timer goes on: only contact with a leader
-    /// or a granted vote restarts it (Raft §5.2).
+    /// Becomes a follower in `term`, which is the current one or higher. A running election timer continues: only
+    /// contact with a leader or a granted vote restarts it (Raft §5.2).
     pub(crate) fn become_follower(&mut self, term: Term, cause: Cause) {
         let running = self.election_deadline();
         self.leave_leadership(RejectReason::NotLeader { leader: None }, Some(cause));
@@ -24,7 +24,7 @@ impl Raft {
         self.change_role(Role::Follower(Follower::new(election_deadline)), cause);
     }
 
-    /// Follows `leader` in the current term, whose leader was not known before.
+    /// Becomes a follower of `leader`, the first known leader of the current term.
     pub(crate) fn follow(&mut self, leader: NodeId) {
         if !matches!(self.role, Role::Follower(_)) {
             self.become_follower(self.shared.term(), Cause::LeaderFound { leader });
@@ -33,7 +33,7 @@ impl Raft {
         self.announce_leader();
     }
 
-    /// Asks whether it could win the next term (Thesis §9.6).
+    /// Becomes a pre-candidate, which asks whether it could win the next term (Thesis §9.6).
     pub(crate) fn become_pre_candidate(&mut self, cause: Cause) {
         let (round, deadline) = (self.shared.clock.next_round(), self.shared.draw_election_deadline());
         let own = self.shared.id();
@@ -45,11 +45,12 @@ impl Raft {
         self.ask_voters(Rpc::PreVote(request));
     }
 
-    /// Votes for itself in the next term. Its requests leave when that vote is durable (rule R8).
+    /// Becomes a candidate and votes for itself in the next term. Its requests leave when that vote is durable (rule
+    /// R8).
     pub(crate) fn become_candidate(&mut self, cause: Cause) {
         let term = self.shared.term().next();
         if term.0 > MAX_NUMBER {
-            // Only a forged term leads here; peers would refuse the next one.
+            // Only a forged term brings the node here; peers would refuse the next term.
             let deadline = self.shared.draw_election_deadline();
             let granted = BTreeSet::new();
             let role = Role::PreCandidate(PreCandidate { round: self.shared.clock.round, granted, deadline });
@@ -60,7 +61,7 @@ impl Raft {
         self.change_role(Role::Candidate(Candidate { granted: BTreeSet::new(), deadline: None, transfer }), cause);
     }
 
-    /// Leads the current term; opens it with a no-op (Raft §8).
+    /// Becomes the leader of the current term and appends a no-op (Raft §8).
     pub(crate) fn become_leader(&mut self) {
         let leader = Leader::new(&self.shared);
         self.shared.leader = Some(self.shared.id());
@@ -78,8 +79,8 @@ impl Raft {
         self.shared.actions.push(Action::Stopped { reason });
     }
 
-    /// Ends the requests of a leader that ceases to lead. Its contact with a quorum becomes its contact with a leader:
-    /// stickiness outlives the role (rule R16).
+    /// Ends the requests of a leader that stops leading. Its contact with a quorum becomes its contact with a leader,
+    /// so stickiness stays when the role changes (rule R16).
     fn leave_leadership(&mut self, reason: RejectReason, cause: Option<Cause>) {
         if let Role::Leader(leader) = &mut self.role {
             if let Some(transfer) = leader.transfer.take() {

@@ -1,4 +1,5 @@
-//! Votes: which candidate gets one (Raft §5.4.1, pre-vote Thesis §9.6), and that none leaves before it is durable (rule R8).
+//! Votes: which candidate gets one (Raft §5.4.1, pre-vote Thesis §9.6). A vote leaves only when it is durable (rule
+//! R8).
 
 use crate::election::is_valid_last_entry;
 use crate::event::{Cause, Event, IgnoreReason};
@@ -24,7 +25,7 @@ impl Raft {
             let event = Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: true, reason };
             self.shared.observe(|| event);
         }
-        // The answerer's own term, not that of the request (rule R18).
+        // This is the node's own term, not that of the request (rule R18).
         let (term, round) = (self.shared.term(), rpc.round);
         let response = PreVoteResponse { term, round, vote: vote_of(refusal) };
         self.shared.send(from, Rpc::PreVoteResponse(response));
@@ -34,7 +35,8 @@ impl Raft {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
-        // Before anything else, the term included: a removed or cut off node must not disturb a live leader (rule R16).
+        // This comes before any other test, that of the term included: a removed or isolated node must not disturb a
+        // live leader (rule R16).
         if !rpc.transfer && self.is_sticky() {
             return self.refuse_vote(from, rpc, VoteRefusal::LeaderAlive);
         }
@@ -55,7 +57,7 @@ impl Raft {
             self.shared.vote_for(from);
         }
         if !matches!(self.role, Role::Follower(_)) {
-            // A pre-candidate of the same term gives up its round: it has just voted for another node.
+            // A pre-candidate of the same term gives up its round, because it has just voted for another node.
             self.become_follower(rpc.term, Cause::VoteGranted { candidate: from });
         }
         let election_deadline = self.shared.draw_election_deadline();
@@ -71,7 +73,8 @@ impl Raft {
         self.shared.send(from, Rpc::RequestVoteResponse(response));
     }
 
-    /// The election restriction (Raft §5.4.1): a vote only for a log at least as up to date as this node's.
+    /// The election restriction (Raft §5.4.1): a candidate gets a vote only if its log is at least as up to date as
+    /// this node's.
     fn refusal_by_log(&self, candidates_last: EntryId) -> Option<VoteRefusal> {
         let last = self.shared.last();
         (candidates_last < last).then_some(VoteRefusal::LogBehind { last })
@@ -96,7 +99,7 @@ impl Raft {
 }
 
 impl Follower {
-    /// Sends the vote that it granted, once term and vote are durable (rule R8).
+    /// Sends the vote that the node granted, once term and vote are durable (rule R8).
     pub(crate) fn emit_vote(&mut self, shared: &mut Shared) {
         if !shared.hard_state_is_durable() {
             return;

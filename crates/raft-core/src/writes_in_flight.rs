@@ -1,14 +1,12 @@
-//! The writes in flight to the disk, and the index up to which the log is durable meanwhile (rule R5).
+//! The writes in flight to the disk, and the highest durable index meanwhile (rule R5).
 
 use crate::canonical::canonical;
 use crate::id::{LogIndex, WriteId};
 use crate::time::Instant;
 use alloc::collections::VecDeque;
 
-/// The writes in flight.
-///
-/// A write that touches the log from some index on makes everything from there on uncertain until it is reported, also what
-/// an earlier write put there.
+/// The writes in flight. Until a write is reported, all entries from the lowest index that it touches on are uncertain,
+/// even those of an earlier write.
 ///
 /// Invariants: `in_flight` holds the writes `reported + 1..=issued` in order, and `bytes` is their sum; `lowest` names only
 /// writes in flight, ids and indices both rising.
@@ -19,8 +17,8 @@ pub(crate) struct Writes {
     reported: WriteId,
     in_flight: VecDeque<InFlight>,
     bytes: u64,
-    /// The lowest touched index of the writes in flight is that of the front. A write with a lower index hides those
-    /// before it, which are reported no later; so ids and indices both rise.
+    /// The first element has the lowest index that a write in flight touches. A write with a lower index replaces those
+    /// before it, because they are reported no later. So ids and indices both rise.
     lowest: VecDeque<(WriteId, LogIndex)>,
 }
 
@@ -33,7 +31,8 @@ struct InFlight {
 }
 
 impl Writes {
-    /// Numbers the next write. `touches` is the lowest log index it changes, if any; `bytes` what it counts for.
+    /// Numbers the next write. `touches` is the lowest log index that the write changes, if any; `bytes` is its size in
+    /// limits.
     pub(crate) fn issue(&mut self, touches: Option<LogIndex>, bytes: u64, now: Instant) -> WriteId {
         self.issued = self.issued.next();
         self.in_flight.push_back(InFlight { id: self.issued, bytes, since: now });
@@ -47,7 +46,7 @@ impl Writes {
         self.issued
     }
 
-    /// Notes that `id` and all before it are durable. An unknown or older number changes nothing.
+    /// Notes that `id` and all before it are durable. An unknown or older id changes nothing.
     pub(crate) fn report(&mut self, id: WriteId) {
         if id > self.issued || id <= self.reported {
             return;
@@ -71,7 +70,7 @@ impl Writes {
         id <= self.reported
     }
 
-    /// The oldest write in flight, and since when.
+    /// The oldest write in flight, and its start.
     pub(crate) fn oldest(&self) -> Option<(WriteId, Instant)> {
         self.in_flight.front().map(|write| (write.id, write.since))
     }

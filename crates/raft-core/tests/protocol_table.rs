@@ -1,10 +1,10 @@
-//! `docs/protocol.md` against the sources: what it names exists, and no rule's test is left out.
+//! Checks `docs/protocol.md` against the sources: every name in it exists, and the test of every rule is listed.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What a row names: a file of the sources, a file of the tests, a test in it.
+/// The names in a row: a source file, a test file, a test in it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     source: String,
@@ -37,7 +37,7 @@ fn tests(source: &str) -> BTreeSet<&str> {
     after_mark.filter_map(|rest| rest.split('(').next()).collect()
 }
 
-/// What is wrong with a row.
+/// The problem of a row, if there is one.
 fn problem(row: &Row) -> Option<String> {
     if !folder("src").join(&row.source).is_file() {
         return Some(format!("src/{} does not exist", row.source));

@@ -4,7 +4,7 @@
 //! A group of writes has two halves, [`write`](DiskExecutor::write) and [`sync`](DiskExecutor::sync): a host can simulate a crash
 //! between them. This file must not know how the store keeps its data.
 
-// A new kind of input, output or job needs a decision here.
+// A new kind of input, output or job needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::interface::disk_jobs::{DiskJob, SnapshotFile, SnapshotJob, WriteOutcome};
@@ -34,12 +34,12 @@ impl DiskExecutor {
         store.write(writes)
     }
 
-    /// The second half of a group whose newest write is `newest`. Returns the node's inputs, for one call and in this order: the
-    /// space after the group, if that changed, then that the writes are durable. *Without that order:* the node counts on space
-    /// that the group has used.
+    /// The second half of a group whose newest write is `newest`. Returns the node's inputs for one call in this order:
+    /// the space after the group, if it changed, then the report that the writes are durable. *Without that order:* the
+    /// node counts on space that the group has used.
     ///
     /// # Errors
-    /// As of [`write`](Self::write).
+    /// The same errors as [`write`](Self::write).
     pub fn sync<D: Disk>(
         &mut self,
         store: &mut Store<D>,
@@ -49,7 +49,7 @@ impl DiskExecutor {
         Ok([changed.map(space), Some(NodeInput::Persisted { write: newest })])
     }
 
-    /// Runs a job. Returns the node's input; none if the job has no result, or one that is obsolete.
+    /// Runs a job. Returns the node's input; `None` if the job has no result, or an obsolete one.
     ///
     /// # Errors
     /// The disk failed, or a file is damaged: the process must end.
@@ -66,7 +66,8 @@ impl DiskExecutor {
         }
     }
 
-    /// Registers a peer's disk, or finds that it has changed. None: the disk is full; the host may try again.
+    /// Registers a peer's disk, or finds that it has changed. `None` means that the disk is full; the host may try
+    /// again.
     ///
     /// # Errors
     /// The disk failed: the process must end.
@@ -84,12 +85,12 @@ impl DiskExecutor {
         }
     }
 
-    /// Whether the store has space to preallocate while no task waits.
+    /// Whether the store can preallocate space while no task waits.
     pub fn can_preallocate<D: Disk>(&self, store: &Store<D>) -> bool {
         self.space.can_preallocate(store)
     }
 
-    /// One step of preallocation, for when no task waits. Returns the node's input, if any.
+    /// Takes one step of preallocation, if no task waits. Returns the node's input, if any.
     ///
     /// # Errors
     /// The disk failed: the process must end.
@@ -113,7 +114,7 @@ fn execute_for_snapshots<D: Disk>(store: &mut Store<D>, job: &SnapshotJob) -> Re
             let chunk = if_there(store.read_snapshot(*last, *offset, *max_bytes))?;
             Ok(Some(NodeInput::SnapshotRead { to: *to, last: *last, offset: *offset, chunk }))
         }
-        // If the file is gone, there is a newer one already, and the node is about to load that.
+        // If the file is gone, a newer one exists, and the node is about to load that.
         SnapshotJob::Load { meta } => {
             let data = if_there(store.load_snapshot(meta.last))?;
             Ok(data.map(|data| NodeInput::SnapshotLoaded { meta: meta.clone(), data }))
@@ -135,7 +136,7 @@ fn write_snapshot<D: Disk>(
 ) -> Result<WriteOutcome, StoreError> {
     match write_chunk(store, file, meta, (offset, bytes), is_last) {
         Ok(()) if is_last && file == SnapshotFile::Received => {
-            // Not the whole file, which may be large: votes wait for this.
+            // It does not load the whole file, which may be large: votes wait for this.
             let length = store.load_snapshot_prefix(meta.last, HEAD_LENGTH_BYTES)?;
             let head = store.load_snapshot_prefix(meta.last, head_bytes(&length))?;
             let Err(error) = check_snapshot(&head, meta.last) else { return Ok(WriteOutcome::Done) };
@@ -171,7 +172,7 @@ fn write_chunk<D: Disk>(
     }
 }
 
-/// None if the snapshot does not exist.
+/// Turns the error of a missing snapshot into `None`.
 fn if_there<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
         Ok(found) => Ok(Some(found)),

@@ -1,26 +1,26 @@
 //! The order in which a disk serves a node. It is the same for every host; the host decides when the disk is free.
 //!
-//! The queue works in rounds. A round takes everything that waits: all writes as one group with one sync, then the peers to
-//! register, then the jobs, then one snapshot job. New tasks wait for the next round. So the next group grows while the disk works;
-//! saving or sending a snapshot delays a write by at most one chunk (loading or verifying one reads the whole file); and no load
-//! of writes stops the other tasks. If nothing waits, the host may preallocate.
+//! The queue works in rounds. A round takes all waiting tasks: all writes as one group with one sync, then the peers to
+//! register, then the jobs, then one snapshot job. New tasks wait for the next round. So the next group grows while the
+//! disk works. Saving or sending a snapshot delays a write by at most one chunk (loading or verifying one reads the
+//! whole file). No load of writes stops the other tasks. If nothing waits, the host may preallocate.
 //!
-//! So a job can run after a write that was requested later. Why that is safe:
+//! A job can run after a write that was requested later. That is safe for these reasons:
 //! - `Compact` must run after the writes that were requested earlier, and every round begins with all of them. A later write may
-//!   append, truncate above the commit index, or discard the log for a newer snapshot: none of it needs what is compacted. The
-//!   store compacts nothing that its snapshot does not cover.
+//!   append, truncate above the commit index, or discard the log for a newer snapshot: none of these needs the
+//!   compacted entries. The store compacts only entries that its snapshot covers.
 //! - `ReadLog` reads durable entries. If a later write truncates or replaces them, the result is stale, and the core compares
 //!   every result with the terms it holds.
 //! - A snapshot file counts only once a record names it, and the node asks for that record only after `SnapshotWritten`. `Load`
 //!   and `Read` use files that a record names, or that the node keeps while it sends them. `Remove` and `Drop` delete files that
-//!   no record names and that are not being written. Snapshot jobs stay in order among themselves: a file that is removed and
-//!   written again must exist.
+//!   no record names and that no task is writing. Snapshot jobs keep their order: a file that is removed and written
+//!   again must exist.
 //! - `ReserveSpace` and the peers' disks do not concern the log.
 //!
 //! The queue needs no limit of its own: the core limits the bytes in flight (`max_unpersisted_bytes`, one read for each purpose),
-//! and each peer has at most one task. This file must not know what the writes contain, nor what a store is.
+//! and each peer has at most one task. This file must not know the content of writes, nor what a store is.
 
-// A new kind of input, output or job needs a decision here.
+// A new kind of input, output or job needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::interface::disk_jobs::{DiskJob, SnapshotJob};
@@ -28,7 +28,7 @@ use raft_core::{NodeId, Write};
 use raft_store::DiskId;
 use std::collections::VecDeque;
 
-/// The tasks that wait for a disk. Each has a tag of the host's, which the queue returns with it.
+/// The tasks that wait for a disk. Each has a tag from the host, which the queue returns with it.
 #[derive(Clone, Debug)]
 pub struct DiskQueue<T> {
     writes: Vec<Write>,
@@ -37,7 +37,7 @@ pub struct DiskQueue<T> {
     peers: Vec<(NodeId, DiskId, T)>,
     jobs: Vec<(DiskJob, T)>,
     snapshots: VecDeque<(SnapshotJob, T)>,
-    /// The rest of the present round, in order.
+    /// The rest of the current round, in order.
     round: VecDeque<DiskTask<T>>,
 }
 
@@ -45,7 +45,8 @@ pub struct DiskQueue<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum DiskTask<T> {
-    /// Make these writes, at least one and in order of id, durable as one group with one sync. The tag is that of the newest.
+    /// Make these writes durable as one group with one sync. There is at least one, and they are in order of id. The
+    /// tag is that of the newest write.
     Write { writes: Vec<Write>, tag: T },
     /// Register the disk that a peer uses.
     RegisterPeer { peer: NodeId, disk: DiskId, tag: T },
@@ -87,7 +88,7 @@ impl<T> DiskQueue<T> {
         self.peers.push((peer, disk, tag));
     }
 
-    /// Whether nothing waits.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.round.is_empty() && self.is_next_round_empty()
     }
@@ -96,7 +97,7 @@ impl<T> DiskQueue<T> {
         self.writes.is_empty() && self.jobs.is_empty() && self.snapshots.is_empty() && self.peers.is_empty()
     }
 
-    /// The next task, once the disk has finished the one before; none: nothing waits.
+    /// The next task, once the disk has finished the previous one; `None` if the queue is empty.
     pub fn take(&mut self) -> Option<DiskTask<T>> {
         if self.round.is_empty() && !self.is_next_round_empty() {
             let writes = std::mem::take(&mut self.writes);
@@ -130,7 +131,7 @@ mod tests {
         DiskJob::ReadLog { read: ReadId(read), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 }
     }
 
-    /// The tags of the next tasks, at most `count`.
+    /// The tags of the next tasks, at most `count` of them.
     fn tags(queue: &mut DiskQueue<u64>, count: usize) -> Vec<u64> {
         let tag = |task| match task {
             DiskTask::Write { tag, .. } | DiskTask::RegisterPeer { tag, .. } | DiskTask::Execute { tag, .. } => tag,

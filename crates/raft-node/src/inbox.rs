@@ -2,23 +2,23 @@
 //! free.
 //!
 //! A call takes everything that has arrived, in this order:
-//! 1. whether the disk's space is low: the node counts on it when the next input reports durable writes;
-//! 2. the newest durable write: the messages and requests of this call already see its effect;
-//! 3. other results of the disk and requests of operators, then chunks of snapshots: the message that a peer sends after its
-//!    snapshot must find that snapshot here;
-//! 4. unreachable peers: an earlier message of such a peer changes nothing;
+//! 1. whether the disk's space is low: the node relies on it when the next input reports durable writes;
+//! 2. the newest durable write, so that the messages and requests of this call see its effect;
+//! 3. other results of the disk and requests of operators, then chunks of snapshots, so that the message that a peer
+//!    sends after its snapshot finds the snapshot here;
+//! 4. unreachable peers, so that an earlier message of such a peer changes nothing;
 //! 5. messages of peers, in order of arrival;
 //! 6. requests of clients, in order of arrival, then cancelled watches.
 //!
-//! The clock is read after the batch is taken. *Without it:* the time of a call is before a request in it arrived, and a lease
+//! The clock is read after the batch is taken. *Without it:* a request arrives after the time of its call, and a lease
 //! that ended in between answers that request.
 //!
-//! Filling an inbox never blocks. Of durable writes, space reports and the chunks of each peer only the newest counts. The disk
-//! sends one result per job. Messages and requests have limits: a message beyond them is dropped, as a network may do; a request
-//! beyond them is refused, and has no effect. So a full inbox can neither hang a socket nor stall the disk. This file must not
-//! know what the node does with its inputs.
+//! Filling an inbox never blocks. Only the newest report of durable writes, the newest space report and the newest
+//! chunk of each peer count. The disk sends one result per job. Messages and requests have limits. The inbox drops a
+//! message beyond them, as a network may do. It refuses a request beyond them, which then has no effect. So a full
+//! inbox can neither block a socket nor stall the disk. This file must not know what the node does with its inputs.
 
-// A new kind of input, output or job needs a decision here.
+// A new kind of input, output or job needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::interface::inputs::NodeInput;
@@ -46,7 +46,7 @@ impl Default for InboxLimits {
     }
 }
 
-/// The inputs that wait for a node. Each has a tag of the host's, which the inbox returns with it.
+/// The inputs that wait for a node. Each has a tag from the host, which the inbox returns with it.
 #[derive(Clone, Debug)]
 pub struct Inbox<T> {
     space: Option<(bool, T)>,
@@ -105,7 +105,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Whether nothing waits.
+    /// Whether the inbox is empty.
     pub fn is_empty(&self) -> bool {
         self.space.is_none()
             && self.persisted.is_none()
@@ -117,10 +117,10 @@ impl<T> Inbox<T> {
             && self.cancelled.is_empty()
     }
 
-    /// Adds an input. [`NodeInput::Tick`] has no content and is not kept.
+    /// Adds an input. It does not keep [`NodeInput::Tick`], which has no content.
     ///
     /// # Errors
-    /// This message or request is beyond its limit: returns it.
+    /// The message or request, if it is beyond its limit.
     pub fn push(&mut self, input: NodeInput, tag: T) -> Result<(), Box<(NodeInput, T)>> {
         match &input {
             NodeInput::Tick => {}
@@ -158,7 +158,7 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Appends all inputs to `batch`, in their order for one call. Then reads the clock: the time of that call.
+    /// Appends all inputs of one call to `batch`, in order. Then reads the clock, which gives the time of that call.
     pub fn take(&mut self, batch: &mut Vec<(NodeInput, T)>, clock: impl FnOnce() -> Instant) -> Instant {
         let space = self.space.take().map(|(is_low, tag)| (NodeInput::Space { is_low }, tag));
         let persisted = self.persisted.take().map(|(write, tag)| (NodeInput::Persisted { write }, tag));

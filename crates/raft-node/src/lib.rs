@@ -1,23 +1,23 @@
-//! Everything a Raft node does except I/O: the protocol core, a state machine, client sessions, waiting requests and
-//! reads, in the same shape as the core: inputs with the time in, outputs out.
+//! Everything that a Raft node does except I/O: the protocol core, a state machine, client sessions, waiting requests
+//! and reads. It has the same shape as the core: inputs with the time go in, outputs come out.
 //!
 //! In reading order:
-//! - `interface/`: what users and hosts exchange with a node: [`StateMachine`] (a user implements it), [`NodeOptions`],
-//!   [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`DiskJob`].
+//! - `interface/`: the data that users and hosts exchange with a node: [`StateMachine`] (a user implements it),
+//!   [`NodeOptions`], [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`DiskJob`].
 //! - `node/`: [`Node`] joins the core, the state machine and the parts below. `handle_request` and `execute_action` translate
 //!   clients' requests and the core's actions, `apply` applies entries, `ttl_timers` counts the state machine's timers,
 //!   `disk_budget` refuses entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
 //!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine.
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
-//!   `loading` keeps entries back while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
+//!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
 //! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store.
 //!
 //! Nothing here uses sockets, files, threads or clocks.
 //!
-//! A node depends on `raft-proto` for its envelope and its snapshots: both must mean the same on every node and in every
-//! version, so their formats are written down in `proto/`.
+//! A node depends on `raft-proto` for its envelope and its snapshots. Both must mean the same on every node and in
+//! every version, so `proto/` defines their formats.
 
 mod clients;
 mod disk_executor;

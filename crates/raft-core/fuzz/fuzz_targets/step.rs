@@ -1,4 +1,5 @@
-//! Any bytes, read as inputs of one replica: no panic, a deadline ahead of the time, memory within the limits.
+//! Reads arbitrary bytes as inputs of one replica. Expects no panic, a deadline in the future, and memory within the
+//! limits.
 #![no_main]
 
 #[path = "../../tests/protocol/inputs.rs"]

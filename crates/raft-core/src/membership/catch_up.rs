@@ -5,8 +5,8 @@ use crate::id::LogIndex;
 use crate::time::Instant;
 use core::time::Duration;
 
-/// The rounds in which a peer catches up (rule R26, Thesis §4.2.1): in each it gets what the log held when the round began.
-/// After a round shorter than an election timeout the peer can vote without holding up the cluster.
+/// The rounds in which a peer catches up (rule R26, Thesis §4.2.1). In each round it gets what the log held when the
+/// round began. After a round shorter than an election timeout the peer can vote without delaying the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct CatchUp {
@@ -21,7 +21,7 @@ impl CatchUp {
         Self { target, since: now, last_was_short: false }
     }
 
-    /// Notes the peer's match index. True: a round has ended, and it is the first short one.
+    /// Notes the peer's match index. Returns true if a round has ended and is the first short one.
     pub(crate) fn advance(&mut self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
         if matched < self.target {
             return false;
@@ -32,7 +32,8 @@ impl CatchUp {
         self.last_was_short && !was_short
     }
 
-    /// Whether the peer has caught up: it holds everything, or its last round was short and the current one still is.
+    /// Whether the peer has caught up: it holds everything, or its last round was short and the current one is not too
+    /// long yet.
     pub(crate) fn is_done(&self, matched: LogIndex, last: LogIndex, now: Instant, timeout: Duration) -> bool {
         matched >= last || (self.last_was_short && now.since(self.since) <= timeout)
     }

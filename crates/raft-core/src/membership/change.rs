@@ -1,7 +1,8 @@
 //! Membership changes (Raft §6, Thesis §4): their steps, and the configurations that they lead to.
 //!
-//! Every change of voters goes through a joint configuration, also that of one voter (rule R24). A change of learners and
-//! contexts is a single entry, for it changes no quorum. Pure: this file must not know about time, roles or logs.
+//! Every change of voters goes through a joint configuration, even a change of one voter (rule R24). A change of
+//! learners or contexts is a single entry, because it changes no quorum. Pure data: this file must not know time, roles
+//! or logs.
 
 use super::Configuration;
 use crate::id::{LogIndex, NodeId};
@@ -10,11 +11,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
 
-/// A membership change: all steps or none.
+/// A membership change: all of its steps happen, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MembershipChange {
-    /// Only if this entry carries the configuration in force (compare and set); none: in any case.
+    /// The entry that must carry the configuration in force (compare and set); `None` accepts any configuration.
     pub expected: Option<LogIndex>,
     /// The steps, in order.
     pub steps: Vec<MembershipStep>,
@@ -25,9 +26,9 @@ pub struct MembershipChange {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MembershipStep {
-    /// A node that is no member becomes a learner: it gets the log and counts for nothing (Thesis §4.2.1). Never the id of a
-    /// node whose disk is gone: such a machine comes back under a new id. `context` is data of the host (addresses), opaque
-    /// to the core.
+    /// A node that is not a member becomes a learner: it gets the log and does not count for quorums (Thesis §4.2.1).
+    /// Never use the id of a node whose disk is gone: such a machine comes back under a new id. `context` is data of
+    /// the host (addresses), opaque to the core.
     AddLearner { id: NodeId, context: Bytes },
     /// A learner becomes a voter, if it has caught up.
     Promote { id: NodeId },
@@ -77,7 +78,7 @@ impl Configuration {
         if next.voters == self.voters {
             return Ok(next);
         }
-        // The voters of the old half get appends until the new one is committed.
+        // The voters of the old half get appends until the new configuration is committed.
         let gone = |id: &NodeId| !next.members.contains_key(id);
         let leaving: BTreeSet<NodeId> = self.voters.iter().copied().filter(gone).collect();
         for (id, context) in &self.members {

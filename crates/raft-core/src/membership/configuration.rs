@@ -1,6 +1,6 @@
 //! The members of the cluster, its voters, and their quorums (Raft §6, Thesis §4).
 //!
-//! Pure algebra: this file must not know about time, roles or messages.
+//! Pure algebra: this file must not know time, roles or messages.
 
 use crate::canonical::canonical;
 use crate::id::NodeId;
@@ -16,9 +16,9 @@ use core::fmt;
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Configuration {
-    /// The voters of the new half; of the only half unless joint.
+    /// The voters of the new half; if not joint, of the only half.
     pub voters: BTreeSet<NodeId>,
-    /// The voters of the old half while joint, else empty.
+    /// The voters of the old half; empty unless joint.
     pub outgoing: BTreeSet<NodeId>,
     /// The voters of the old half that leave when the joint configuration ends; empty unless joint.
     pub leaving: BTreeSet<NodeId>,
@@ -27,14 +27,15 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The configuration with these voters and nothing else.
+    /// The configuration with these voters, without learners and contexts.
     pub fn of_voters(voters: impl IntoIterator<Item = NodeId>) -> Self {
         let voters: BTreeSet<NodeId> = voters.into_iter().collect();
         let members = voters.iter().map(|&id| (id, Bytes::new())).collect();
         Self { voters, outgoing: BTreeSet::new(), leaving: BTreeSet::new(), members }
     }
 
-    /// Whether it can be in force: there are voters, every voter is a member, and leaving nodes vote in the old half only.
+    /// Whether the configuration can be in force: there are voters, every voter is a member, and leaving nodes vote in
+    /// the old half only.
     pub fn is_valid(&self) -> bool {
         !self.voters.is_empty()
             && self.halves().flatten().all(|id| self.members.contains_key(id))
@@ -68,12 +69,12 @@ impl Configuration {
     }
 
     /// The greatest value that a quorum of every half has reached: the commit rule's N (Raft §5.3), a read round, or
-    /// the time since which a quorum was in contact. The default value if there are no voters.
+    /// the time of contact with a quorum. The default value if there are no voters.
     pub fn quorum_value<T: Ord + Default + Copy>(&self, value_of: impl Fn(NodeId) -> T) -> T {
         self.halves().map(|half| half_value(half, &value_of)).min().unwrap_or_default()
     }
 
-    /// The bytes it counts for in limits: 8 per name, and the contexts of the members.
+    /// The size of the configuration in limits: 8 per name, and the contexts of the members.
     pub(crate) fn size(&self) -> u64 {
         let names = self.voters.len() + self.outgoing.len() + self.leaving.len() + self.members.len();
         self.members.values().fold(8 * names as u64, |sum, member| sum.saturating_add(member.len() as u64))
@@ -88,7 +89,7 @@ pub(crate) fn quorum(voters: usize) -> usize {
 fn half_value<T: Ord + Default + Copy>(half: &BTreeSet<NodeId>, value_of: &impl Fn(NodeId) -> T) -> T {
     let mut values: Vec<T> = half.iter().map(|&id| value_of(id)).collect();
     values.sort_unstable();
-    // The value at this place and all above it are a quorum's: values.len() - place = quorum(values.len()).
+    // The value at this position and all above it belong to a quorum: values.len() - place = quorum(values.len()).
     values.len().checked_sub(quorum(values.len())).and_then(|place| values.get(place)).copied().unwrap_or_default()
 }
 

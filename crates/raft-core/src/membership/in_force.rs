@@ -1,4 +1,4 @@
-//! Which configuration is in force: the newest in the log, committed or not, so a truncation brings back the one before it
+//! The configuration in force: the newest in the log, committed or not, so a truncation restores the one before it
 //! (rule R23, Raft §6).
 
 use super::Configuration;
@@ -24,7 +24,7 @@ impl InForce {
         self.by_index.range(..=index).next_back().map(named)
     }
 
-    /// The configurations that may yet be in force: the newest in entries up to `commit`, and all after it.
+    /// The configurations that may yet be in force: the newest up to `commit`, and all after it.
     pub(crate) fn since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
         let decided = self.as_of(commit).map_or(LogIndex(0), |(at, _)| at.index);
         self.by_index.range(decided..).map(|(_, (_, configuration))| configuration)
@@ -35,17 +35,17 @@ impl InForce {
         self.by_index.range(after.next()..).take_while(move |&(&index, _)| index <= up_to).map(named)
     }
 
-    /// An entry with a configuration joins the log.
+    /// Notes an entry with a configuration.
     pub(crate) fn append(&mut self, at: EntryId, configuration: &Configuration) {
         self.by_index.insert(at.index, (at.term, configuration.clone()));
     }
 
-    /// The log loses its entries from `index` on.
+    /// Drops the configurations from `index` on.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) {
         self.by_index.split_off(&index);
     }
 
-    /// The log begins after `index`.
+    /// Drops the configurations up to `index`, except the one in force there.
     pub(crate) fn compact(&mut self, index: LogIndex) {
         if let Some((at, _)) = self.as_of(index) {
             self.by_index = self.by_index.split_off(&at.index);

@@ -1,5 +1,5 @@
 //! The leader's side of a membership change (Raft §6, Thesis §4): when a change may begin, which peers it adds, how a joint
-//! configuration ends, and how a leader leaves that removes itself.
+//! configuration ends, and how a leader that removes itself steps down.
 
 use super::Configuration;
 use super::MembershipChange;
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::shared::Shared;
 
 impl Leader {
-    /// Begins a change or rejects it. A change that is too early is rejected, not queued.
+    /// Begins a change or rejects it. It rejects a change that is too early and does not queue it.
     pub(crate) fn change_membership(&mut self, shared: &mut Shared, id: RequestId, change: &MembershipChange) {
         let action = match self.begin_change(shared, change) {
             Ok(next) => Action::Appended { id, entry: self.adopt(shared, next) },
@@ -26,7 +26,7 @@ impl Leader {
         }
         let Some((at, present)) = shared.log.configuration() else { return Err(RejectReason::NotReady) };
         // Rule R25 (Thesis §4.1, the bug of 2015): without a committed entry of its own term, a leader may build on a
-        // configuration that another leader has replaced, and the quorums of both changes need not intersect.
+        // configuration that another leader has replaced. Then the quorums of the two changes need not intersect.
         if present.is_joint() || at.index > shared.commit || shared.commit < self.term_start {
             return Err(RejectReason::NotReady);
         }
@@ -51,8 +51,8 @@ impl Leader {
                 .is_some_and(|peer| peer.catch_up.is_done(peer.match_index, last, shared.now, timeout))
     }
 
-    /// Appends a configuration, which is in force from now on (rule R23), and adds its new peers. A peer that it drops gets
-    /// appends until it is committed.
+    /// Appends a configuration, which is in force from now on (rule R23), and adds its new peers. A dropped peer gets
+    /// appends until the configuration is committed.
     fn adopt(&mut self, shared: &mut Shared, configuration: Configuration) -> EntryId {
         let next = shared.last().index.next();
         let (id, now, created) = (shared.id(), shared.now, self.seq);
@@ -64,8 +64,9 @@ impl Leader {
         entry
     }
 
-    /// Ends a joint configuration once it is committed (rule R24). This follows from the state alone, so any leader does it,
-    /// and only once. Not during a transfer, whose target needs all entries. True: from now on other quorums decide.
+    /// Ends a joint configuration once it is committed (rule R24). The decision depends on the state alone, so any
+    /// leader takes it, and only once. It waits during a transfer, because the target needs all entries. Returns true
+    /// if other quorums decide from now on.
     pub(crate) fn leave_joint(&mut self, shared: &mut Shared) -> bool {
         let Some((at, present)) = shared.log.configuration() else { return false };
         let is_decided = at.index <= shared.commit && shared.commit >= self.term_start;
@@ -87,12 +88,14 @@ impl Leader {
         }
     }
 
-    /// Whether the newest configuration has no vote for this node: it takes nothing new until that is committed (rule R27).
+    /// Whether this node is no voter in the newest configuration: it accepts no proposals until that is committed (rule
+    /// R27).
     pub(crate) fn is_leaving(&self, shared: &Shared) -> bool {
         shared.configuration().is_some_and(|configuration| !configuration.is_voter(shared.id()))
     }
 
-    /// Whether that is committed. Then it sends `TimeoutNow` to a successor that holds everything, if there is one.
+    /// Whether the configuration without this node is committed. If it is, the leader sends `TimeoutNow` to a successor
+    /// that holds everything, if there is one.
     pub(crate) fn has_left(&mut self, shared: &mut Shared) -> bool {
         let decided = shared.log.configuration().is_some_and(|(at, _)| at.index <= shared.commit);
         if !decided || !self.is_leaving(shared) {

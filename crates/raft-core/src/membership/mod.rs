@@ -1,4 +1,4 @@
-//! Membership (Raft §6, Thesis §4): who votes, what changes it, and which configuration is in force.
+//! Membership (Raft §6, Thesis §4): voters, changes, and the configuration in force.
 
 pub(crate) mod catch_up;
 mod change;

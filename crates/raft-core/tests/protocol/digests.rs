@@ -1,5 +1,5 @@
-//! The state as data, the digest that distinguishes any two states, and the fingerprint that does so only where it matters
-//! (R46).
+//! The state as data, the digest that tells any two states apart, and the fingerprint that ignores differences without
+//! an effect (R46).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
@@ -29,7 +29,7 @@ fn a_state_comes_back_whole_at_every_step_of_a_run() {
     });
 }
 
-/// Every leaf of the value, by its path.
+/// Every leaf of the value, with its path.
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Array(values) => {
@@ -47,7 +47,7 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     }
 }
 
-/// What a fingerprint need not see: what only grows and is counted back from, names of requests, payloads.
+/// Whether a fingerprint may ignore a field: counters that only grow, the ids of requests, payloads.
 fn may_be_alike(path: &str) -> bool {
     let growing =
         ["issued", "reported", "hard_state_write", "read", "round", "appended_bytes", "stalled_write", "lease_reads"];
@@ -82,7 +82,7 @@ fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
                 number => Value::from(number.as_u64().map_or(1, |number| number ^ 1)),
             };
             *leaf = another;
-            // Sets may become shorter by a change, and some numbers are out of their range.
+            // A change may shorten a set, and some numbers are out of range.
             let Ok(other) = serde_json::from_value::<Raft>(changed) else { continue };
             if other == *raft {
                 continue;
@@ -98,7 +98,7 @@ fn every_field_changes_the_digest_and_what_matters_the_fingerprint() {
     assert!(compared > 500 && seen.len() > 60, "{compared} compared; {seen:?}");
 }
 
-/// The same run at another time, with other request ids, after more writes, appends and rounds.
+/// Runs the same inputs at another time, with other request ids, after more writes, appends and rounds.
 #[test]
 fn what_cannot_matter_does_not_change_the_fingerprint() {
     let no_jitter = |config: &mut Config| config.election_timeout.end = config.election_timeout.start;
@@ -118,11 +118,11 @@ fn what_cannot_matter_does_not_change_the_fingerprint() {
     assert_ne!(one.digest(), other.digest());
     assert_eq!(fingerprint(&one), fingerprint(&other));
 
-    // With something to draw, the seed counts.
+    // If the jitter draws something, the seed counts.
     let drawn = |seed| Replica::with(&[1, 1], 3, |config, _| config.seed = seed).raft;
     assert_ne!(fingerprint(&drawn(1)), fingerprint(&drawn(2)));
 
-    // Written twice as often, all of it durable.
+    // This replica has written twice as often, and all of it is durable.
     let mut writer = Replica::with(&[1, 1], 3, |config, _| no_jitter(config)).following(3);
     let mut plain = writer.raft.clone();
     writer.step(Input::Tick);

@@ -1,4 +1,4 @@
-//! One write a call (R2), and answers that promise only what is durable (R3 to R9).
+//! One write in a call (R2), and answers that promise only durable state (R3 to R9).
 
 use crate::cluster::replica::*;
 use raft_core::{Action, HardState, Input, LogIndex, RoleKind, Rpc, Term};
@@ -24,7 +24,7 @@ fn a_batch_emits_one_write_and_one_answer() {
 
 #[test]
 fn a_batch_that_appends_and_cuts_leaves_one_consistent_write() {
-    // n2's entries and, in the same call, those of the next term's leader that replace some of them.
+    // n2's entries arrive and, in the same call, those of the next leader, which replace some of them.
     let mut n1 = Replica::new(&[1, 1, 1]).following(2);
     let actions = n1.batch([
         receive(N2, append(2, 2, (3, 1), 0, &[(4, 2), (5, 2)])),
@@ -63,7 +63,7 @@ fn a_candidate_asks_and_counts_itself_only_when_its_vote_is_durable() {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
     let started = n1.wait();
     assert_eq!((write(&started).as_deref(), sends(&started).len()), (Some("persist w1 term 2 vote n1"), 0));
-    assert_eq!(n1.raft.deadline(), None, "only the disk can change anything");
+    assert_eq!(n1.raft.deadline(), None, "an input other than the disk's changes nothing");
     n1.receive(N2, granted(2));
     assert_eq!(n1.role(), RoleKind::Candidate, "no request has left");
     assert_eq!(sends(&n1.persist()).len(), 2);
@@ -84,10 +84,10 @@ fn a_higher_term_while_the_own_vote_is_in_flight_ends_the_candidacy() {
 #[test]
 fn a_heartbeat_is_answered_at_once_with_what_is_durable_and_matches() {
     let mut n1 = Replica::new(&[1, 1, 1]).following(2);
-    // Durable up to 3, known to match up to 2 only.
+    // The log is durable up to 3, and known to match up to 2 only.
     assert_eq!(sends(&n1.receive(N2, heartbeat(2, 2, (2, 1), 0))), ["n2 append term 2 s2 match 2"]);
     n1.receive(N2, append(2, 3, (3, 1), 0, &[(4, 2)]));
-    // Known to match up to 4, durable up to 3 only.
+    // The log is known to match up to 4, and durable up to 3 only.
     assert_eq!(sends(&n1.receive(N2, heartbeat(2, 4, (4, 2), 0))), ["n2 append term 2 s4 match 3"]);
     assert_eq!(sends(&n1.persist()), ["n2 append term 2 s4 match 4"]);
 }
@@ -231,5 +231,5 @@ fn commit_and_leader_match_start_at_applied() {
     assert_eq!(sends(&n1.tick()), [""; 0]);
     assert_eq!(sends(&n1.receive(N2, heartbeat(1, 2, (1, 1), 0))), ["n2 append term 1 s2 match 3"]);
     let actions = n1.receive(N2, heartbeat(1, 3, (4, 1), 4));
-    assert_eq!(applies(&actions), ["apply [4@1]"], "what was applied before is not applied again");
+    assert_eq!(applies(&actions), ["apply [4@1]"], "entries applied before the restart are not applied again");
 }

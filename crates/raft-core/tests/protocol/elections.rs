@@ -1,9 +1,10 @@
-//! Stickiness is a time, not a leader (R16); check-quorum (R17); pre-votes (R18); campaigns on request; rounds.
+//! Stickiness is a duration and does not depend on the leader (R16); check-quorum (R17); pre-votes (R18); campaigns on
+//! request; rounds.
 
 use crate::cluster::replica::*;
 use raft_core::{Input, Instant, RoleKind, Term};
 
-/// Neither a vote nor a pre-vote nor the term gets through.
+/// Whether the node refuses votes and pre-votes and ignores their terms.
 fn is_sticky(n1: &Replica) -> bool {
     let (mut vote, mut pre_vote_) = (n1.clone(), n1.clone());
     let term = n1.term();
@@ -11,11 +12,11 @@ fn is_sticky(n1: &Replica) -> bool {
     let refused = sends(&vote.receive(N3, request_vote(term + 7, (99, term)))).contains(&refusal);
     let refusal = format!("n3 pre-vote p1 term {term} refused: a leader is alive, Thesis §4.2.3");
     let refused = refused && sends(&pre_vote_.receive(N3, pre_vote(term + 7, 1, (99, term)))).contains(&refusal);
-    assert_eq!(refused, vote.term() == term, "the term of a refused request is not taken over");
+    assert_eq!(refused, vote.term() == term, "the node ignores the term of a refused request");
     refused
 }
 
-/// Sticky for exactly 150 ms from now on.
+/// Checks that the node is sticky for exactly 150 ms from now on.
 fn is_sticky_for_the_window(mut n1: Replica) {
     assert!(is_sticky(&n1));
     n1.now = Instant(n1.now.0 + 149_999_999);
@@ -30,7 +31,7 @@ fn a_follower_is_sticky_after_contact() {
     let learner = Replica::with(&[1, 1], 3, |config, _| config.id = N9);
     assert_eq!(learner.raft.deadline(), None, "it never campaigns");
     is_sticky_for_the_window(learner.following(3));
-    // A restarted node may have had contact just before.
+    // A restarted node may have had contact just before the crash.
     is_sticky_for_the_window(Replica::new(&[1, 1]));
 }
 
@@ -49,7 +50,7 @@ fn a_rejected_or_ignored_append_is_contact_too() {
 fn candidates_of_both_kinds_are_sticky_after_contact() {
     let short = |role: fn(Replica) -> Replica| {
         let mut n1 = role(Replica::new(&[1, 1]).following(1));
-        // Contact again: an append of another term's leader makes a follower, so the window is that of the start.
+        // An append of another term's leader is contact too, so the window starts again.
         assert!(!is_sticky(&n1), "the window was over when the timer fired");
         n1.receive(N2, heartbeat(n1.term() + 1, 1, (2, 1), 0));
         n1
@@ -60,7 +61,7 @@ fn candidates_of_both_kinds_are_sticky_after_contact() {
 
 #[test]
 fn the_window_outlives_the_role_in_which_it_began() {
-    // It campaigns as soon as it may, and has had no contact since.
+    // The node campaigns as early as possible, and has had no contact since.
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
     n1.receive(N2, heartbeat(1, 1, (2, 1), 0));
     n1.pass(150);
@@ -183,14 +184,14 @@ fn no_new_round_while_the_write_of_the_last_is_in_flight() {
     n1.pass(10_000);
     n1.tick();
     assert_eq!((n1.term(), n1.last_write.0), (2, 1), "as a candidate");
-    // The same write, the other role: n3 has won the term meanwhile, and falls silent.
+    // The write is the same, but n3 has won the term meanwhile and then sends nothing.
     n1.receive(N3, heartbeat(2, 1, (2, 1), 0));
     assert_eq!(n1.role(), RoleKind::Follower);
     n1.pass(10_000);
     assert!(sends(&n1.tick()).is_empty());
     n1.step(Input::Campaign);
     assert_eq!((n1.role(), n1.term(), n1.last_write.0), (RoleKind::Follower, 2, 1), "as a follower");
-    assert_eq!(n1.raft.deadline(), None, "only the disk can change anything");
+    assert_eq!(n1.raft.deadline(), None, "an input other than the disk's changes nothing");
     n1.persist();
     assert_eq!(n1.role(), RoleKind::PreCandidate, "its timer ran out long ago");
 }
@@ -204,7 +205,7 @@ fn a_pre_vote_shows_no_term_and_is_answered_with_the_own() {
     assert_eq!(sends(&actions), ["n2 pre-vote p4 term 1 granted"]);
     assert_eq!((n1.term(), n1.raft.deadline(), write(&actions)), (1, deadline, None));
     let both = n1.receive(N3, pre_vote(9, 1, (2, 1)));
-    assert_eq!(sends(&both), ["n3 pre-vote p1 term 1 granted"], "it is no vote: any number may be granted");
+    assert_eq!(sends(&both), ["n3 pre-vote p1 term 1 granted"], "it is not a vote: a node may grant any number");
     let stale = n1.receive(N3, pre_vote(1, 2, (2, 1)));
     assert_eq!(sends(&stale), ["n3 pre-vote p2 term 1 refused: its term is behind, Raft §5.1"]);
     let behind = n1.receive(N3, pre_vote(2, 3, (1, 1)));
@@ -255,5 +256,5 @@ fn a_pre_candidate_that_votes_for_another_gives_up_its_round() {
     assert_eq!((voter.role(), voter.term()), (RoleKind::Follower, 4));
     let mut follower = Replica::with(&[1, 1], 3, |config, _| config.stickiness = false).following(4);
     follower.receive(N3, request_vote(4, (2, 1)));
-    assert_eq!(follower.raft.leader(), Some(N2), "a follower that votes in its leader's term forgets nothing");
+    assert_eq!(follower.raft.leader(), Some(N2), "a follower that votes in its leader's term keeps its state");
 }

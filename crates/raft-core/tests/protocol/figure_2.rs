@@ -1,4 +1,5 @@
-//! Raft Figure 2, rule by rule; docs/protocol.md has the rule of each test. n1 is the replica; the test plays n2 and n3.
+//! Raft Figure 2, rule by rule; docs/protocol.md lists the rule of each test. n1 is the replica; the test plays n2 and
+//! n3.
 
 use crate::cluster::replica::*;
 use raft_core::{Input, LogIndex, NodeId, RoleKind};
@@ -33,7 +34,7 @@ fn volatile_state_starts_as_the_figure_says() {
     let n1 = Replica::new(&[1, 1]).leader();
     for (peer, progress) in n1.raft.status().peers {
         assert_eq!(progress.match_index, LogIndex(0), "{peer}");
-        assert_eq!(progress.next_index, LogIndex(3), "{peer}: the place of the no-op");
+        assert_eq!(progress.next_index, LogIndex(3), "{peer}: the position of the no-op");
     }
 }
 
@@ -85,11 +86,11 @@ fn request_vote_2_wants_an_up_to_date_log() {
 fn append_entries_1_refuses_a_stale_term() {
     let mut n1 = Replica::with(&[1, 5], 3, |_, restored| restored.applied = LogIndex(2));
     let actions = n1.receive(N2, append(4, 7, (2, 5), 2, &[]));
-    assert!(sends(&actions).is_empty(), "prev of a later term than its leader's: malformed");
+    assert!(sends(&actions).is_empty(), "the term of prev is above its leader's: malformed");
     let actions = n1.receive(N2, append(4, 7, (1, 1), 1, &[(2, 4)]));
     assert_eq!(sends(&actions), ["n2 append term 5 s7 refused: its term is behind, Raft §5.1"]);
     assert_eq!((n1.last(), n1.commit(), n1.raft.leader()), (2, 2, None));
-    assert_eq!(n1.role(), RoleKind::Follower, "an obsolete conflict with what is committed stops nothing");
+    assert_eq!(n1.role(), RoleKind::Follower, "an obsolete conflict with a committed entry does not stop the replica");
 }
 
 #[test]
@@ -143,7 +144,7 @@ fn append_entries_5_moves_the_commit_index_to_the_last_new_entry() {
 fn append_entries_5_does_not_commit_what_was_not_compared() {
     let mut n1 = Replica::new(&[1, 1, 2, 2]).following(5);
     n1.receive(N2, heartbeat(5, 2, (2, 1), 4));
-    assert_eq!(n1.commit(), 2, "3@2 and 4@2 may not be the leader's");
+    assert_eq!(n1.commit(), 2, "3@2 and 4@2 may differ from the leader's entries");
     n1.receive(N2, append(5, 3, (9, 2), 4, &[]));
     assert_eq!(n1.commit(), 2, "a rejected append moves nothing");
 }
@@ -187,7 +188,7 @@ fn all_servers_follow_a_higher_term() {
             if is_for_pre_candidates && n1.role() != RoleKind::PreCandidate {
                 continue;
             }
-            // No timer runs out while the window of stickiness does.
+            // No timer fires inside the window of stickiness.
             let is_sticky = matches!(name, "follower" | "leader") && matches!(rpc, raft_core::Rpc::RequestVote(_));
             if is_sticky {
                 continue;
@@ -366,5 +367,5 @@ fn leaders_do_not_count_entries_of_older_terms() {
     n1.receive(N3, matched(3, 2, 2));
     assert_eq!(n1.commit(), 0, "2@2 is everywhere and may still be overwritten");
     n1.receive(N2, matched(3, 1, 3));
-    assert_eq!(n1.commit(), 3, "its own no-op carries the rest along");
+    assert_eq!(n1.commit(), 3, "its own no-op commits the rest");
 }

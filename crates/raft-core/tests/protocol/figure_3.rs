@@ -1,5 +1,5 @@
-//! Raft Figure 3 and what follows from it, under random schedules: messages in any order, lost and repeated, writes
-//! reported late, crashes that lose any unreported suffix, time that passes for one node and not for another.
+//! Raft Figure 3 and its consequences, under random schedules: messages are reordered, lost and repeated, writes are
+//! reported late, crashes lose any unreported suffix, and clocks differ.
 
 use crate::cluster::history::{History, Property};
 use crate::cluster::replica::{granted, matched, request_vote};
@@ -9,15 +9,15 @@ use raft_core::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// Runs random schedules and then mends everything: no property is violated, and the cluster makes progress again. The
-/// `marks` show that what makes this hard did happen.
+/// Runs random schedules and then repairs all faults: no property is violated, and the cluster makes progress again.
+/// The `marks` show that the difficult cases happened.
 fn all_properties_hold(cluster: fn(u64) -> Cluster, stream: u64, cases: u32, marks: &[&str]) {
     let happened: RefCell<BTreeMap<&'static str, u64>> = RefCell::default();
     for_random_cases(stream, cases, &schedule(600), |(size, happenings)| {
         let mut cluster = cluster(size);
         happenings.iter().for_each(|happening| cluster.happen(happening));
         if !cluster.heals() {
-            cluster.history.violated(Property::Progress, "the mended cluster makes no progress".into());
+            cluster.history.violated(Property::Progress, "the repaired cluster makes no progress".into());
         }
         let violations = cluster.history.violations();
         assert!(violations.is_empty(), "{violations:#?}\n{}", cluster.trace.join("\n"));
@@ -38,7 +38,7 @@ fn all_properties_hold_under_random_schedules() {
     all_properties_hold(Cluster::for_schedules, 1, 200, &[&usual[..], &snapshots, &changes].concat());
 }
 
-/// The same for reads by leases, with clocks that drift as far as allowed.
+/// The same test for lease reads, with clocks that drift as much as allowed.
 #[test]
 fn all_properties_hold_with_leases_and_drifting_clocks() {
     let marks = ["election", "crash", "commit", "read", "lease read", "usurped", "transfer", "configuration"];

@@ -1,9 +1,9 @@
-//! Arbitrary inputs, read from bytes that `total.rs` draws, or that a fuzzer chooses for the fuzz target `step`.
+//! Arbitrary inputs, decoded from bytes that `total.rs` draws or a fuzzer chooses.
 
 use raft_core::*;
 use std::time::Duration;
 
-/// The bytes that are left. After the end they are 0.
+/// The remaining bytes. After the end they are 0.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -21,7 +21,7 @@ impl Bytes<'_> {
         self.below(2) == 1
     }
 
-    /// Numbers as a run has them, those at every edge, and any.
+    /// Typical numbers, numbers at every limit, and arbitrary ones.
     fn number(&mut self) -> u64 {
         const M: u64 = MAX_NUMBER;
         const EDGES: [u64; 11] = [6, 7, M - 2, M - 1, M, M + 1, M + 2, u64::MAX, u64::MAX - 1, 1 << 32, 1 << 63];

@@ -123,10 +123,10 @@ fn a_request_is_bound_to_term_and_log_and_obeyed_once() {
     let mut unwritten = follower();
     unwritten.receive(N2, append(3, 2, (2, 1), 0, &[(3, 3)]));
     unwritten.receive(N2, timeout_now(3, (3, 3)));
-    assert_eq!(unwritten.role(), RoleKind::Follower, "what it holds is not durable");
+    assert_eq!(unwritten.role(), RoleKind::Follower, "its log is not durable");
     let mut later = follower();
     later.receive(N2, timeout_now(5, (2, 1)));
-    assert_eq!((later.role(), later.term()), (RoleKind::Candidate, 6), "of a term it did not know yet");
+    assert_eq!((later.role(), later.term()), (RoleKind::Candidate, 6), "of a term that it did not know yet");
     let mut other = follower();
     other.receive(N3, timeout_now(3, (2, 1)));
     assert_eq!(other.role(), RoleKind::Follower, "not from its leader");

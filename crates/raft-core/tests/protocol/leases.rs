@@ -1,5 +1,5 @@
-//! A lease read costs no message, and is served only while no other leader can have been elected (R30 to R32; Thesis
-//! §6.4.1).
+//! A lease read costs no message, and a node serves it only while no other leader can have been elected (R30 to R32;
+//! Thesis §6.4.1).
 //!
 //! The drift bound is 20 % here, so a lease lasts 150 ms x 0.8 / 1.2 = 100 ms.
 
@@ -15,26 +15,26 @@ fn with(adjust: impl FnOnce(&mut Config)) -> Replica {
     })
 }
 
-/// Leads, has committed, and holds no lease: the answers so far came with no promise.
+/// A leader that has committed and holds no lease: the answers so far had no promise.
 fn leader() -> Replica {
     with(|_| ()).established()
 }
 
-/// A heartbeat leaves: its time, and its number for a peer.
+/// Sends a heartbeat; returns its time and its number for a peer.
 fn beat(n1: &mut Replica, peer: NodeId) -> (Instant, u64) {
     n1.pass(50);
     let beat = appends_to(&n1.tick(), peer);
     (n1.now, beat.last().expect("a heartbeat is due").seq.0)
 }
 
-/// A heartbeat leaves, and the peer's answer promises what a lease needs; when it left.
+/// Sends a heartbeat that the peer answers with the promise that a lease needs; returns the send time.
 fn promised(n1: &mut Replica, peer: NodeId) -> Instant {
     let (sent, seq) = beat(n1, peer);
     n1.receive(peer, matched_sticky(2, seq, 3, 150));
     sent
 }
 
-/// Leads with a lease by the promise of n2; since when.
+/// A leader with a lease by the promise of n2, and the start of the lease.
 fn leased() -> (Replica, Instant) {
     let mut n1 = leader();
     let sent = promised(&mut n1, N2);
@@ -42,7 +42,7 @@ fn leased() -> (Replica, Instant) {
     (n1, sent)
 }
 
-/// Whether a lease read would be served at once, without any message.
+/// Whether the node would serve a lease read at once, without a message.
 fn is_served(n1: &Replica) -> bool {
     let mut copy = n1.clone();
     let actions = copy.lease_read(900);
@@ -121,7 +121,7 @@ fn a_lease_read_waits_for_the_first_commit_of_the_term() {
     let mut n1 = with(|_| ()).leader();
     n1.persist();
     n1.receive(N2, matched_sticky(2, 1, 2, 150));
-    assert!(news(&n1.lease_read(1)).is_empty(), "what was committed before is not known");
+    assert!(news(&n1.lease_read(1)).is_empty(), "the commit index of earlier terms is not known");
     let (_, seq) = beat(&mut n1, N2);
     assert!(news(&n1.receive(N2, matched_sticky(2, seq, 3, 150))).contains(&"r1 ready at 3".to_string()));
     assert!(is_served(&n1));

@@ -66,7 +66,7 @@ fn an_overloaded_follower_ignores_new_entries_and_keeps_contact_with_its_leader(
     let beat = n1.receive(N2, heartbeat(2, 4, (2, 1), 2));
     assert_eq!((sends(&beat), n1.commit()), (vec!["n2 append term 2 s4 match 2".to_string()], 2));
     let known = n1.receive(N2, append(2, 5, (2, 1), 2, &[(3, 2)]));
-    assert_eq!(sends(&known).len(), 1, "nothing new in it: handled as ever");
+    assert_eq!(sends(&known).len(), 1, "it has no new entries: the node handles it as usual");
     n1.receive(N3, append(7, 1, (2, 1), 0, &[(3, 7)]));
     assert_eq!((n1.term(), n1.raft.leader(), n1.last()), (7, Some(N3), 3), "its term counts");
 }
@@ -100,9 +100,9 @@ fn what_is_applied_and_not_reported_is_limited() {
     assert_eq!(applies(&first), ["apply [1@1..2@1]"], "72 + 27 bytes");
     assert!(applies(&n1.tick()).is_empty());
     let half = n1.step(Input::Applied { index: LogIndex(1) });
-    assert!(applies(&half).is_empty(), "room is made by whole batches");
+    assert!(applies(&half).is_empty(), "only whole batches free space");
     assert_eq!(applies(&n1.step(Input::Applied { index: LogIndex(9) })), ["apply [3@1..5@1]"]);
-    assert_eq!(n1.raft.applied(), LogIndex(2), "more than was submitted cannot be applied");
+    assert_eq!(n1.raft.applied(), LogIndex(2), "the host cannot apply more than was submitted");
     n1.step(Input::Applied { index: LogIndex(u64::MAX) });
     assert_eq!(n1.raft.applied(), LogIndex(5));
 }

@@ -1,4 +1,5 @@
-//! Entries that are no longer in memory are read back from the host, and an obsolete answer changes nothing (R41).
+//! The core reads entries that are no longer in memory back from the host, and an obsolete answer changes nothing
+//! (R41).
 
 use crate::cluster::replica::*;
 use crate::cluster::{entry, meta};
@@ -9,7 +10,7 @@ fn forgetful(config: &mut Config, restored: &mut RecoveredState) {
     restored.tail = Entries::new();
 }
 
-/// The questions among actions.
+/// The log reads among the actions.
 fn asked(actions: &[Action]) -> Vec<String> {
     actions.iter().filter(|action| matches!(action, Action::ReadLog { .. })).map(ToString::to_string).collect()
 }
@@ -39,13 +40,13 @@ fn what_is_applied_is_read_back_once_and_applied_as_it_comes() {
     let actions = n1.receive(N2, heartbeat(1, 2, (4, 1), 3));
     assert_eq!(asked(&actions), ["l1 read 1..=3 up to 16777216 B"]);
     assert!(applies(&actions).is_empty());
-    assert!(news(&n1.receive(N2, heartbeat(1, 3, (4, 1), 4))).is_empty(), "one question at a time");
+    assert!(news(&n1.receive(N2, heartbeat(1, 3, (4, 1), 4))).is_empty(), "one read at a time");
     let some = answer(&mut n1, 1, 1..=2, 1);
     assert_eq!(
         (applies(&some), asked(&some)),
         (vec!["apply [1@1..2@1]".into()], vec!["l2 read 3..=4 up to 16777117 B".into()])
     );
-    assert!(n1.tick().is_empty(), "the rest is asked for at once");
+    assert!(n1.tick().is_empty(), "it reads the rest at once");
     assert_eq!(applies(&answer(&mut n1, 2, 3..=4, 1)), ["apply [3@1..4@1]"]);
 }
 
@@ -59,11 +60,11 @@ fn answers_that_are_late_repeated_or_of_another_log_change_nothing() {
         assert_eq!(n1.raft.digest(), before);
     }
     let other = answer(&mut n1, 1, 1..=2, 9);
-    assert!(applies(&other).is_empty(), "entries that are not those of the log count as not read");
+    assert!(applies(&other).is_empty(), "entries that differ from the log count as missing");
     assert_eq!(news(&other), ["l2 read 1..=2 up to 16777216 B"]);
-    assert!(applies(&answer(&mut n1, 1, 1..=2, 1)).is_empty(), "that question is asked no longer");
+    assert!(applies(&answer(&mut n1, 1, 1..=2, 1)).is_empty(), "the core no longer waits for that read");
     let gap = answer(&mut n1, 2, 2..=2, 1);
-    assert!(applies(&gap).is_empty(), "it does not begin where it was to");
+    assert!(applies(&gap).is_empty(), "it does not begin at the requested index");
     assert_eq!(applies(&answer(&mut n1, 3, 1..=2, 1)), ["apply [1@1..2@1]"]);
     assert!(applies(&answer(&mut n1, 3, 1..=2, 1)).is_empty(), "once");
 }
@@ -107,7 +108,7 @@ fn what_is_to_be_applied_and_is_gone_stops_the_replica() {
     assert_eq!(n1.role(), RoleKind::Stopped);
 }
 
-/// Leads in term 2 with nothing of its log in memory; n3 has everything, n2 has said nothing yet.
+/// Leads in term 2 without any payload in memory; n3 has the whole log, n2 has not answered.
 fn leader(adjust: impl FnOnce(&mut Config)) -> Replica {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, |config, restored| {
         forgetful(config, restored);
@@ -120,7 +121,7 @@ fn leader(adjust: impl FnOnce(&mut Config)) -> Replica {
     n1
 }
 
-/// The same, with the entries for n2 asked for; and the number of the probe that n2 answered.
+/// The same leader while it reads entries for n2; and the number of the probe that n2 answered.
 fn reading(adjust: impl FnOnce(&mut Config)) -> (Replica, u64) {
     let mut n1 = leader(adjust);
     let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
@@ -132,10 +133,10 @@ fn reading(adjust: impl FnOnce(&mut Config)) -> (Replica, u64) {
 #[test]
 fn a_peer_that_is_behind_gets_what_is_read_back() {
     let mut n1 = leader(|config| config.max_append_bytes = 60);
-    // It denies the place where the no-op would follow, and offers the second entry.
+    // n2 denies the entry before the no-op, and offers the second entry.
     let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
     let probe = appends_to(&probed, N2).pop().expect("a probe");
-    assert_eq!((probe.prev.index, probe.entries.len()), (LogIndex(2), 0), "a probe is not worth reading for");
+    assert_eq!((probe.prev.index, probe.entries.len()), (LogIndex(2), 0), "the leader does not read entries for a probe");
     assert!(news(&probed).is_empty());
     let moved = n1.receive(N2, matched(2, probe.seq.0, 2));
     assert_eq!(asked(&moved), ["l1 read 3..=5 up to 60 B"]);
@@ -183,7 +184,7 @@ fn what_is_not_durable_stays_in_memory() {
 #[test]
 fn entries_that_are_gone_but_needed_no_more_send_no_snapshot() {
     let (mut n1, probe) = reading(|config| config.trailing_entries = 0);
-    // Appends from before arrive, and then the beginning is no longer needed.
+    // Older appends arrive, and then the peer no longer needs the first entries.
     n1.receive(N2, matched(2, probe, 4));
     n1.step(Input::SnapshotTaken { index: LogIndex(4) });
     n1.persist();

@@ -1,5 +1,5 @@
-//! The protocol seen from outside: all tests that drive replicas, in one program, so that the cluster they share is compiled
-//! once. R1, R2 .. are the rules of the core in ARCHITECTURE.md.
+//! Tests of the protocol from outside. All tests that drive replicas are in one program, so their shared cluster is
+//! compiled once. R1, R2 .. are the rules of the core in ARCHITECTURE.md.
 
 mod cluster;
 mod digests;

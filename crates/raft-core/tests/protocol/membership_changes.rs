@@ -23,14 +23,14 @@ fn remove(id: u64) -> MembershipStep {
     membership_step(3, NodeId(id))
 }
 
-/// Three founders and two who may join; a leader.
+/// Three founders, one of which leads, and two nodes that may join.
 fn cluster() -> (Cluster, NodeId) {
     let mut cluster = Cluster::with_joiners(3, 2, |_| ());
     let leader = cluster.elect();
     (cluster, leader)
 }
 
-/// What the node answered to this request.
+/// The node's answer to this request.
 fn answer(cluster: &Cluster, node: NodeId, request: RequestId) -> Option<Action> {
     let is_it = |news: &&Action| match news {
         Action::Appended { id, .. } | Action::Rejected { id, .. } => *id == request,
@@ -51,14 +51,14 @@ fn configuration(cluster: &Cluster, node: NodeId) -> String {
     cluster.raft(node.0).configuration().map_or_else(String::new, ToString::to_string)
 }
 
-/// Changes it, and waits until that is decided and everywhere.
+/// Changes the configuration, and waits until the change is decided and known everywhere.
 fn changed(cluster: &mut Cluster, steps: Vec<MembershipStep>) -> NodeId {
     let leader = cluster.elect();
     assert_eq!(rejected(cluster, leader, steps), None);
     cluster.elect()
 }
 
-/// The others when one of three is named.
+/// The two others of three nodes.
 fn others(of: NodeId) -> [u64; 2] {
     match of.0 {
         1 => [2, 3],
@@ -110,7 +110,7 @@ fn it_is_in_force_when_appended_and_rolled_back_when_truncated() {
     }));
     cluster.isolate(leader, false);
     cluster.elect();
-    assert_eq!(configuration(&cluster, leader), "{n1 n2 n3}", "the entry was replaced, and so was what it said");
+    assert_eq!(configuration(&cluster, leader), "{n1 n2 n3}", "the entry was replaced, and its configuration too");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn one_at_a_time_and_only_after_an_entry_of_the_own_term() {
     let (mut cluster, leader) = cluster();
     assert_eq!(rejected(&mut cluster, leader, vec![add(4)]), None);
     assert_eq!(rejected(&mut cluster, leader, vec![add(5)]), Some(RejectReason::NotReady), "not committed yet");
-    // A new leader: the configuration is committed, its no-op is not.
+    // For a new leader the configuration is committed, its own no-op is not.
     let mut new = Replica::with(&[1, 1], 3, |_, restored| restored.applied = LogIndex(2)).leader();
     let change = MembershipChange { expected: None, steps: vec![remove(3)] };
     let actions = new.step(Input::ChangeMembership { id: RequestId(5), change });
@@ -155,10 +155,10 @@ fn a_learner_is_promoted_only_once_it_has_caught_up() {
     );
     cluster.isolate(N4, false);
     changed(&mut cluster, vec![add(5)]);
-    // It holds everything, and is away.
+    // The learner has the whole log and is away.
     let leader = cluster.elect();
     cluster.isolate(N4, true);
-    assert!(!cluster.run_until(40, |_| false), "two seconds of heartbeats, of which it gets none");
+    assert!(!cluster.run_until(40, |_| false), "for two seconds it gets no heartbeat");
     assert_eq!(cluster.leader(), Some(leader));
     assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), Some(RejectReason::NotCaughtUp { id: N4 }));
     cluster.isolate(N4, false);
@@ -181,12 +181,12 @@ fn a_leader_that_removes_itself_steps_down_when_that_is_committed_and_names_a_su
         !cluster.raft(now.0).configuration().is_some_and(|configuration| configuration.members.contains_key(&leader))
     );
     assert_eq!(cluster.raft(leader.0).role(), RoleKind::Follower);
-    assert_eq!(cluster.raft(leader.0).deadline(), None, "who does not vote never campaigns");
+    assert_eq!(cluster.raft(leader.0).deadline(), None, "a node that is not a voter never campaigns");
     let is_sent = cluster.trace.iter().any(|line| line.contains("transfers leadership to it"));
     assert!(is_sent, "the successor did not have to wait for its timer");
 }
 
-/// One happening at a time, until the joint configuration is decided and the leader has appended the next.
+/// Delivers one event at a time, until the joint configuration is decided and the leader has appended the next one.
 fn until_the_joint_one_is_left(cluster: &mut Cluster, leader: NodeId) {
     while configuration(cluster, leader).contains("->") {
         let ids = cluster.ids();
@@ -207,7 +207,7 @@ fn a_leaving_leader_takes_nothing_new_and_does_not_count_itself() {
     cluster.persist(leader, usize::MAX);
     let status = cluster.raft(leader.0).status();
     assert_eq!((status.role, status.durable), (RoleKind::Leader, status.last.index));
-    assert!(status.commit < status.last.index, "its own copy counts for nothing");
+    assert!(status.commit < status.last.index, "its own copy does not count");
     let request = cluster.propose(leader);
     let rejected = Action::Rejected { id: request, reason: RejectReason::Leaving };
     assert!(cluster.servers[&leader].news.contains(&rejected));
@@ -276,7 +276,7 @@ fn a_promoted_learner_that_does_not_know_it_can_vote() {
     let (mut cluster, leader) = cluster();
     changed(&mut cluster, vec![add(4)]);
     cluster.isolate(N4, true);
-    // n4 has everything so far; its promotion is decided without it.
+    // n4 has the whole log so far; the others decide its promotion without it.
     let [a, b] = others(leader);
     assert_eq!(rejected(&mut cluster, leader, vec![promote(4)]), None);
     assert!(cluster.run_until(60, |cluster| [leader.0, a, b].iter().all(|&id| {

@@ -1,4 +1,4 @@
-//! Priority delays the first request for votes after the loss of a leader, and nothing else (R33).
+//! Priority delays the first vote request after the loss of a leader, and nothing else (R33).
 
 use crate::cluster::replica::*;
 use crate::cluster::{Cluster, image};
@@ -38,7 +38,7 @@ fn rounds_and_waits_after_a_vote_have_no_delay() {
     let mut votes = of_priority(0);
     votes.pass(200);
     votes.receive(N2, request_vote(2, (2, 1)));
-    assert!(range.contains(&wait_of(&votes)), "or a candidate that cannot win could keep it waiting forever");
+    assert!(range.contains(&wait_of(&votes)), "otherwise a candidate that cannot win could delay it forever");
 }
 
 #[test]
@@ -63,14 +63,14 @@ fn the_highest_leads_if_it_can_and_another_if_it_cannot() {
         assert!(cluster.run_until(200, is_led_by(4)), "seed {seed}: the next in line");
         cluster.isolate(NodeId(4), true);
         let third = |cluster: &Cluster| [1, 2, 5].into_iter().any(|id| cluster.raft(id).role() == RoleKind::Leader);
-        assert!(cluster.run_until(400, third), "seed {seed}: all that are left have the lowest");
+        assert!(cluster.run_until(400, third), "seed {seed}: all remaining nodes have the lowest priority");
     }
 }
 
 #[test]
 fn a_node_of_the_lowest_priority_that_alone_can_win_does() {
     for (seed, pre_vote) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
-        // Only n1 holds 2@1 and reaches both others, which cannot win and vote only for it.
+        // Only n1 holds 2@1 and reaches both others, which cannot win and vote only for n1.
         let disks = [(N1, image(1, &[1, 1], 3)), (N2, image(1, &[1], 3)), (N3, image(1, &[1], 3))];
         let mut cluster = Cluster::of_disks(BTreeMap::from(disks), |config| {
             (config.seed, config.pre_vote) = (seed, pre_vote);

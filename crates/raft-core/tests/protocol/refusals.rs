@@ -1,9 +1,10 @@
-//! Malformed and impossible messages are refused (R10, R44), and what Raft proves impossible stops the replica (R14).
+//! The core refuses malformed and impossible messages (R10, R44), and a replica stops on what Raft proves impossible
+//! (R14).
 
 use crate::cluster::replica::*;
 use raft_core::*;
 
-/// The replica changes nothing and reports the reason.
+/// Whether the replica changes nothing and reports the reason.
 fn is_ignored(n1: &mut Replica, from: NodeId, rpc: Rpc, reason: &str) {
     n1.tick();
     let before = n1.raft.digest();
@@ -47,7 +48,7 @@ fn the_highest_term_is_accepted_and_never_left() {
     }
     assert_eq!(n1.term(), MAX_NUMBER);
     n1.receive(N2, heartbeat(MAX_NUMBER, 2, (2, 1), 0));
-    assert_eq!((n1.role(), n1.raft.leader()), (RoleKind::Follower, Some(N2)), "its leader is still obeyed");
+    assert_eq!((n1.role(), n1.raft.leader()), (RoleKind::Follower, Some(N2)), "it still obeys its leader");
 }
 
 #[test]
@@ -103,7 +104,7 @@ fn malformed_append_answers_are_ignored() {
     for rpc in [
         matched(2, 1, 4),
         matched(2, 0, 3),
-        // s2 went to n3.
+        // s2 was sent to n3.
         matched(2, 2, 3),
         matched(2, u64::MAX, 3),
         mismatch(2, 1, (2, 1), (3, 1)),

@@ -1,4 +1,4 @@
-//! What a leader learns from numbered answers, and how it repairs a log (R19 to R21; Raft §5.3).
+//! How a leader uses numbered answers, and how it repairs a log (R19 to R21; Raft §5.3).
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
@@ -18,16 +18,16 @@ fn an_unreachable_peer_is_probed_by_the_next_heartbeat_and_nothing_else_happens(
     n1.propose(2);
     n1.persist();
     assert_eq!(peer(&n1, N2), (3, 6, PeerState::Replicate));
-    assert!(n1.step(Input::Unreachable { peer: N2 }).is_empty(), "no message: it would be lost, too");
+    assert!(n1.step(Input::Unreachable { peer: N2 }).is_empty(), "no message: it would be lost too");
     assert_eq!(peer(&n1, N2), (3, 4, PeerState::Probe));
     assert!(appends_to(&n1.propose(3), N2).is_empty());
     n1.receive(N2, matched(2, 4, 4));
-    assert_eq!(peer(&n1, N2), (4, 5, PeerState::Probe), "an answer from before counts, and ends no probe");
+    assert_eq!(peer(&n1, N2), (4, 5, PeerState::Probe), "an answer from before counts, but ends no probe");
     n1.pass(50);
     let beat = appends_to(&n1.tick(), N2);
     assert_eq!((beat.len(), beat[0].prev.index.0, beat[0].entries.len()), (1, 4, 0));
     let again = appends_to(&n1.receive(N2, matched(2, beat[0].seq.0, 4)), N2);
-    assert_eq!(again.iter().map(|append| append.entries.len()).sum::<usize>(), 2, "what was lost leaves again");
+    assert_eq!(again.iter().map(|append| append.entries.len()).sum::<usize>(), 2, "the leader sends the lost entries again");
     assert_eq!(peer(&n1, N2).2, PeerState::Replicate);
 }
 
@@ -111,7 +111,7 @@ fn a_late_answer_from_before_the_match_is_no_data_loss_and_lowers_nothing() {
     n1.receive(N2, matched(2, 1, 3));
     for late in [mismatch(2, 1, (2, 1), (1, 1)), matched(2, 1, 1)] {
         n1.receive(N2, late);
-        assert_eq!(peer(&n1, N2), (3, 4, PeerState::Replicate), "s1 left when nothing was known");
+        assert_eq!(peer(&n1, N2), (3, 4, PeerState::Replicate), "nothing was known when s1 left");
     }
 }
 
@@ -201,7 +201,7 @@ fn a_rejected_probe_is_repeated_only_by_heartbeats() {
 
 // ---- log repair ----
 
-/// A leader with one log and a follower with another; how many probes were refused until the logs are equal.
+/// The number of refused probes until a follower's log equals the leader's.
 fn refused_probes(leader: &[u64], follower: &[u64]) -> usize {
     let term = leader.iter().chain(follower).copied().max().unwrap_or(1);
     let mut n1 = Replica::with(leader, 3, |_, restored| restored.hard_state.term = Term(term)).leader();
@@ -229,7 +229,7 @@ fn refused_probes(leader: &[u64], follower: &[u64]) -> usize {
     refused
 }
 
-/// How many entries at the end of `follower` are not the leader's, counted in terms.
+/// The number of terms at the end of `follower` that conflict with the leader's log.
 fn conflicting_terms(leader: &[u64], follower: &[u64]) -> usize {
     let common = leader.iter().zip(follower).take_while(|(ours, theirs)| ours == theirs).count();
     let mut terms: Vec<u64> = follower[common..].to_vec();
@@ -250,7 +250,7 @@ fn raft_figure_7_is_repaired_with_at_most_one_refused_probe_a_conflicting_term()
     ];
     for (name, follower) in followers {
         let refused = refused_probes(&leader, follower);
-        // A log that is only too short is found out by one probe.
+        // One probe finds a log that is only too short.
         let allowed = conflicting_terms(&leader, follower).max(1);
         assert!(refused <= allowed, "({name}): {refused} refused probes, {allowed} allowed");
     }
@@ -258,7 +258,7 @@ fn raft_figure_7_is_repaired_with_at_most_one_refused_probe_a_conflicting_term()
 
 #[test]
 fn a_thousand_entries_in_twenty_alternating_terms_take_at_most_twenty_probes() {
-    // Terms 2, 4, 6 .. at the leader, 3, 5, 7 .. at the follower, after a common first entry.
+    // The leader's log has the terms 2, 4, 6 .., the follower's 3, 5, 7 .., after a common first entry.
     let log =
         |first: u64| -> Vec<u64> { std::iter::once(1).chain((0..999).map(|place| first + 2 * (place / 50))).collect() };
     let (leader, follower) = (log(3), log(2));

@@ -1,4 +1,4 @@
-//! Every request is answered once (R42), and reads are confirmed only by appends sent after they arrived (R22).
+//! Every request gets one answer (R42), and only appends sent after a read arrived confirm it (R22).
 
 use crate::cluster::replica::*;
 use raft_core::{Input, LogIndex, ReadMode, RequestId, RoleKind};
@@ -54,7 +54,7 @@ fn a_read_is_confirmed_only_by_answers_to_what_was_sent_after_it() {
     let (mut rejected, to_n3) = (n1.clone(), &appends_to(&asking, N3)[0]);
     let prev = (to_n3.prev.index.0, to_n3.prev.term.0);
     let answer = rejected.receive(N3, mismatch(2, to_n3.seq.0, prev, (1, 1)));
-    assert_eq!(news(&answer), ["r1 ready at 3"], "a rejection confirms as well: n3 was still in this term");
+    assert_eq!(news(&answer), ["r1 ready at 3"], "a rejection confirms too: n3 was still in this term");
     assert!(news(&n1.receive(N3, matched(2, 2, 3))).is_empty());
     assert_eq!(news(&n1.receive(N2, matched(2, seq, 3))), ["r1 ready at 3"]);
     assert_eq!(n1.raft.status().pending_reads, 0);
@@ -77,7 +77,7 @@ fn reads_wait_for_the_first_commit_of_the_term() {
     n1.persist();
     let asking = n1.read(1);
     let seq = appends_to(&asking, N2)[0].seq.0;
-    assert!(news(&n1.receive(N2, matched(2, seq, 2))).is_empty(), "confirmed, but what was committed is not known");
+    assert!(news(&n1.receive(N2, matched(2, seq, 2))).is_empty(), "confirmed, but the commit index of earlier terms is not known");
     let committed = news(&n1.receive(N2, matched(2, seq, 3)));
     assert_eq!(committed.last().map(String::as_str), Some("r1 ready at 3"), "the no-op's index");
 }
@@ -102,7 +102,7 @@ fn reads_that_arrive_during_a_round_share_the_next() {
     let answer = n1.receive(N2, matched(2, first, 3));
     assert_eq!(news(&answer), ["r1 ready at 3"]);
     let second = appends_to(&answer, N2);
-    assert_eq!(second.len(), 1, "one round for the eight");
+    assert_eq!(second.len(), 1, "eight reads share one round");
     assert_eq!(news(&n1.receive(N2, matched(2, second[0].seq.0, 3))).len(), 8);
 }
 

@@ -1,4 +1,4 @@
-//! Snapshots, taken, received and sent, and the log that they cover (R35 to R40; Raft §7).
+//! Snapshots: taken, received, sent, and the log that they cover (R35 to R40; Raft §7).
 
 use crate::cluster::meta;
 use crate::cluster::replica::*;
@@ -69,7 +69,7 @@ fn a_taken_snapshot_that_is_not_newer_or_not_applied_is_not_needed() {
         assert_eq!(write(&actions), None, "{index}");
         assert_eq!(events(&actions), [format!("does not need a snapshot of {index}")]);
     }
-    assert!(write(&n1.step(taken(3))).is_some(), "a newer one, while the record of the last is on its way");
+    assert!(write(&n1.step(taken(3))).is_some(), "a newer one, while the record of the last one is in flight");
     let raft = &n1.raft;
     assert_eq!(raft.snapshot_meta(LogIndex(2)), None, "below the newest");
     assert_eq!(raft.snapshot_meta(LogIndex(3)), Some(meta(3, 1)));
@@ -102,9 +102,9 @@ fn a_snapshot_beyond_the_log_replaces_it_and_is_acknowledged_and_restored_once_d
     assert!(sends(&actions).is_empty(), "nothing is promised yet: {actions:?}");
     assert_eq!((n1.commit(), n1.last()), (9, 9));
     let status = n1.raft.status();
-    assert_eq!((status.durable, status.first), (LogIndex(0), LogIndex(10)), "what was there may be gone now");
+    assert_eq!((status.durable, status.first), (LogIndex(0), LogIndex(10)), "the old entries may be gone now");
 
-    // The log goes on after it at once, but nothing is applied before the state machine has it.
+    // The log continues after the snapshot at once, but the state machine must restore it before anything is applied.
     n1.receive(N2, append(3, 2, (9, 2), 10, &[(10, 3)]));
     assert_eq!(n1.commit(), 10);
     let durable = n1.report(2);
@@ -127,10 +127,10 @@ fn a_stale_snapshot_never_moves_the_state_backwards() {
     for (index, term) in [(2, 1), (3, 1)] {
         let actions = n1.step(received(N2, 3, meta(index, term)));
         assert_eq!((write(&actions), n1.last(), n1.commit()), (None, 3, 3));
-        assert_eq!(sends(&actions), ["n2 append term 3 s2 match 3"], "answered with what is here");
+        assert_eq!(sends(&actions), ["n2 append term 3 s2 match 3"], "the answer uses the local state");
     }
     n1.step(received(N2, 3, meta(9, 2)));
-    assert_eq!(write(&n1.step(received(N2, 3, meta(8, 2)))), None, "one is on its way to the disk that is newer");
+    assert_eq!(write(&n1.step(received(N2, 3, meta(8, 2)))), None, "a newer snapshot is in flight to the disk");
     assert_eq!(n1.last(), 9);
 }
 
@@ -183,7 +183,7 @@ fn a_candidate_gives_up_when_a_snapshot_replaces_its_log() {
     }
     let mut untouched = Replica::new(&[1, 1]).candidate();
     untouched.step(received(N2, 1, meta(2, 1)));
-    assert_eq!((untouched.role(), untouched.commit()), (RoleKind::Candidate, 2), "nothing of what it said changes");
+    assert_eq!((untouched.role(), untouched.commit()), (RoleKind::Candidate, 2), "nothing changes its content");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn impossible_snapshots_are_ignored() {
     let before = leader.raft.digest();
     leader.step(received(N2, 1, meta(9, 1)));
     leader.step(received(N2, 2, meta(9, 1)));
-    assert_eq!(leader.raft.digest(), before, "a leader's log has it all");
+    assert_eq!(leader.raft.digest(), before, "a leader's log has all entries");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_start_without_a_log_goes_on_after_the_snapshot() {
 
 // ---- sent ----
 
-/// Leads with a log of five, of which a snapshot covers four; n3 has everything, n2 has said nothing.
+/// A leader with five entries, four of them covered by a snapshot; n3 has the whole log, n2 has not answered.
 fn compacted(adjust: impl FnOnce(&mut Config)) -> Replica {
     let mut n1 = Replica::with(&[1, 1, 1, 1], 3, |config, _| {
         config.trailing_entries = 0;
@@ -294,7 +294,7 @@ fn beat(n1: &mut Replica) -> raft_core::AppendEntries {
     appends_to(&n1.tick(), N2).pop().expect("a heartbeat")
 }
 
-/// n2 denies all the log has; the snapshot leaves.
+/// n2 denies all entries of the log; the snapshot leaves.
 pub(crate) fn sending(adjust: impl FnOnce(&mut Config)) -> Replica {
     let mut n1 = compacted(adjust);
     n1.receive(N3, matched(2, 2, 5));
@@ -315,7 +315,7 @@ fn only_a_peer_that_denies_the_earliest_place_gets_a_snapshot() {
     );
     let mut n1 = sending(|_| ());
     let beat = beat(&mut n1);
-    assert_eq!((beat.prev, beat.entries.len()), (EntryId::new(4, 1), 0), "empty appends ask for the place after it");
+    assert_eq!((beat.prev, beat.entries.len()), (EntryId::new(4, 1), 0), "empty appends probe the entry after it");
     let denied = n1.receive(N2, mismatch(2, beat.seq.0, (4, 1), (2, 1)));
     assert!(news(&denied).is_empty(), "one at a time: {denied:?}");
     assert!(appends_to(&n1.propose(1), N2).is_empty());
@@ -330,7 +330,7 @@ fn whatever_brings_the_peer_to_the_log_ends_the_sending() {
     assert_eq!(n1.raft.status().peers[&N2].snapshot, None);
     let mut below = sending(|_| ());
     below.receive(N2, matched(2, 1, 2));
-    assert_eq!(state(&below, N2), PeerState::Snapshot, "its place is not in the log");
+    assert_eq!(state(&below, N2), PeerState::Snapshot, "its last entry is not in the log");
 }
 
 #[test]
@@ -340,8 +340,8 @@ fn a_delivered_snapshot_is_asked_for_by_the_next_heartbeat() {
     assert_eq!(state(&n1, N2), PeerState::Probe);
     let probe = beat(&mut n1);
     assert_eq!(probe.prev, EntryId::new(4, 1));
-    assert!(appends_to(&n1.tick(), N2).is_empty(), "one probe at a time, be it empty");
-    // Not durable there yet: the place is right, the match is not.
+    assert!(appends_to(&n1.tick(), N2).is_empty(), "one probe at a time, even if it is empty");
+    // The entry is not durable there yet: the position is right, the match is not.
     let actions = n1.receive(N2, matched(2, probe.seq.0, 2));
     let next = appends_to(&actions, N2);
     assert_eq!((next[0].prev, next[0].entries.len(), state(&n1, N2)), (EntryId::new(4, 1), 1, PeerState::Replicate));
@@ -389,8 +389,8 @@ fn the_log_after_a_snapshot_on_its_way_stays_for_a_while() {
     let mut patient = sending(|_| ());
     assert!(news(&grow(&mut patient)).is_empty(), "the peer will need 5 next");
     assert_eq!(patient.raft.status().first, LogIndex(5));
-    assert!(news(&sent(&mut patient, SnapshotOutcome::Delivered)).is_empty(), "or it would need the next one at once");
-    assert!(news(&patient.receive(N2, matched(2, 1, 4))).is_empty(), "it is there, and what it needs is on its way");
+    assert!(news(&sent(&mut patient, SnapshotOutcome::Delivered)).is_empty(), "otherwise it would need the next one at once");
+    assert!(news(&patient.receive(N2, matched(2, 1, 4))).is_empty(), "the peer has it, and the entries that it needs are in flight");
     assert_eq!(news(&patient.receive(N2, matched(2, 1, 7))), ["compact ..8"], "past what the newer one covers");
 
     let mut impatient = sending(|config| config.max_retained_bytes = 49);
@@ -429,7 +429,7 @@ fn a_log_that_was_never_compacted_needs_no_snapshot() {
 fn an_unreachable_peer_is_probed_where_the_log_begins_at_the_earliest() {
     let mut n1 = compacted(|_| ());
     n1.receive(N2, matched(2, 1, 2));
-    assert_eq!(state(&n1, N2), PeerState::Replicate, "it holds the place, if not durably");
+    assert_eq!(state(&n1, N2), PeerState::Replicate, "it holds the entry, although not durably");
     n1.step(Input::Unreachable { peer: N2 });
     assert_eq!(beat(&mut n1).prev, EntryId::new(4, 1));
 }

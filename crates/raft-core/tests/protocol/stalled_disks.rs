@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const STALL: u64 = 400;
 
-/// n1 leads three and has a write in flight since now: 4@2. Without check-quorum, so that n2 and n3 may be silent.
+/// n1 leads three and has a write in flight since now: 4@2. Without check-quorum, so n2 and n3 may be silent.
 fn writing() -> Replica {
     let mut n1 = Replica::with(&[1, 1], 3, |config, _| {
         config.max_write_stall = Duration::from_millis(STALL);
@@ -19,7 +19,7 @@ fn writing() -> Replica {
     n1
 }
 
-/// Time passes, with a call at each deadline; everything that came of it.
+/// Advances time, with a call at each deadline; returns all actions.
 fn pass(n1: &mut Replica, millis: u64) -> Vec<Action> {
     let end = n1.now.after(Duration::from_millis(millis));
     let mut all = Vec::new();
@@ -78,7 +78,7 @@ fn it_steps_down_if_the_successor_does_not_take_over() {
 fn it_asks_for_no_votes_until_the_write_is_reported() {
     let mut n1 = writing();
     pass(&mut n1, STALL);
-    assert_eq!(n1.raft.deadline(), None, "only the disk can change anything");
+    assert_eq!(n1.raft.deadline(), None, "an input other than the disk's changes nothing");
     n1.pass(60_000);
     let refused = n1.step(Input::Campaign);
     assert_eq!(events(&refused), ["does not campaign: its disk is still stalled"]);
@@ -121,7 +121,7 @@ fn a_transfer_that_somebody_asked_for_goes_on_first() {
     assert_eq!(n1.raft.status().transfer_to, Some(N3));
     let actions = pass(&mut n1, 1);
     assert!(news(&actions).contains(&"r7 failed: the target did not take over in time".to_string()), "{actions:?}");
-    assert_eq!((timeouts(&actions).len(), n1.raft.status().transfer_to), (1, Some(N2)), "then it finds one itself");
+    assert_eq!((timeouts(&actions).len(), n1.raft.status().transfer_to), (1, Some(N2)), "then it finds a target itself");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn what_arrives_at_the_deadline_or_after_it_comes_before_the_timer() {
     assert_eq!(n1.role(), RoleKind::Follower);
     n1.pass(5_000);
     n1.receive(N2, heartbeat(2, 3, (2, 1), 0));
-    assert_eq!(n1.role(), RoleKind::Follower, "also long after it: inputs first");
+    assert_eq!(n1.role(), RoleKind::Follower, "even long after it: inputs come first");
     let mut leader = Replica::new(&[1, 1]).established();
     leader.pass(5_000);
     leader.receive(N2, matched(2, 1, 3));
@@ -78,7 +78,7 @@ fn nothing_happens_at_the_end_of_time() {
         for _ in 0..4 {
             n1.tick();
         }
-        assert_eq!(n1.raft.deadline(), None, "{}: an instant beyond the end of time is never", n1.role());
+        assert_eq!(n1.raft.deadline(), None, "{}: an instant after the last one means never", n1.role());
         assert!(n1.tick().is_empty(), "{}", n1.role());
     }
 }
@@ -138,5 +138,5 @@ fn the_jitter_depends_on_seed_and_restored_state() {
     };
     assert_eq!(draw(1, 1), draw(1, 1));
     assert_ne!(draw(1, 1), draw(2, 1));
-    assert_ne!(draw(1, 1), draw(1, 2), "a node that crashes in a loop draws others each time");
+    assert_ne!(draw(1, 1), draw(1, 2), "a node that crashes in a loop draws new timeouts each time");
 }

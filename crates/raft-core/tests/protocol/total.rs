@@ -1,5 +1,6 @@
-//! `step` is total (R44): arbitrary inputs, real messages with one field changed, and lies among real messages, against
-//! every role. No panic, a deadline ahead, a digest that shows any change, and nothing that grows without bound.
+//! `step` is total (R44). Every role handles arbitrary inputs, real messages with one changed field, and forged
+//! messages among real ones. It does not panic, its deadline is in the future, its digest shows any change, and its
+//! memory is bounded.
 
 use crate::cluster::replica::*;
 use crate::cluster::schedule::{for_random_cases, happening};
@@ -76,7 +77,7 @@ fn is_ignored(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::Observe(Event::Ignored { .. })))
 }
 
-/// Memory is within the limits, up to one run of entries that came together.
+/// Checks that memory is within the limits, up to one run of entries that arrived together.
 fn is_bounded(raft: &Raft) {
     const ONE_RUN: u64 = 2_000;
     let (status, config) = (raft.status(), raft.config());
@@ -95,7 +96,7 @@ fn is_bounded(raft: &Raft) {
     }
 }
 
-/// The timers due, then one input, with the checks after every call. Returns all actions.
+/// Fires the due timers, then handles one input, with the checks after every call. Returns all actions.
 fn call(raft: &mut Raft, now: Instant, input: Input) -> Vec<Action> {
     let mut actions = raft.step(Message { now, input: Input::Tick });
     let (before, status, deadline) = (raft.digest(), raft.status(), raft.deadline());
@@ -198,7 +199,7 @@ fn numbers(rpc: &mut Rpc) -> Vec<&mut u64> {
     }
 }
 
-/// One field of a message, changed a little or beyond all bounds.
+/// Changes one field of a message, a little or beyond all bounds.
 fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
     let shift = |number: u64| match value % 6 {
         0 => number.saturating_add(1),
@@ -245,7 +246,7 @@ fn mutate(rpc: &Rpc, field: u8, value: u64) -> Rpc {
     rpc
 }
 
-/// Real runs in which each message, before it arrives, is tried with one field changed on a copy of its receiver.
+/// In real runs, each message is first tried with one changed field on a copy of its receiver.
 #[test]
 fn real_messages_with_one_field_changed() {
     let (tried, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
@@ -269,8 +270,8 @@ fn real_messages_with_one_field_changed() {
     assert!(accepted.get() * 5 >= tried.get(), "{} accepted of {}", accepted.get(), tried.get());
 }
 
-/// Three replicas exchange messages of which every third is changed: whatever happens to their logs, none panics and none
-/// grows beyond what it was sent.
+/// Three replicas exchange messages, and every third one is forged. No replica panics, and none grows beyond the
+/// messages that it received.
 #[test]
 fn lies_among_real_messages() {
     let (sent, accepted) = (Cell::new(0_u64), Cell::new(0_u64));
@@ -286,12 +287,12 @@ fn lies_among_real_messages() {
             }
         }
     });
-    println!("{} lies among real messages, {} accepted", sent.get(), accepted.get());
+    println!("{} forged messages among real ones, {} accepted", sent.get(), accepted.get());
     assert!(sent.get() >= 500, "{} sent", sent.get());
     assert!(accepted.get() * 5 >= sent.get(), "{} accepted of {}", accepted.get(), sent.get());
 }
 
-/// Replicas and their messages, which need not make sense.
+/// Replicas, and messages that may be invalid.
 struct Talk {
     now: Instant,
     rafts: Vec<Raft>,
@@ -307,7 +308,7 @@ impl Talk {
         Self { now: Instant(0), rafts, messages: Vec::new(), entries: 3 }
     }
 
-    /// One more call. Whether the lie was accepted, if there is one.
+    /// Makes one more call. Returns whether the forged message was accepted, if there is one.
     fn go_on(&mut self, choice: usize, lie: Option<(u8, u64)>, millis: u64) -> Option<bool> {
         self.now = Instant(self.now.0 + millis * 1_000_000);
         for place in 0..self.rafts.len() {
@@ -327,7 +328,7 @@ impl Talk {
         lie.map(|_| !is_ignored(&actions))
     }
 
-    /// A call, then all its writes reported.
+    /// Makes a call, then reports all its writes.
     fn call(&mut self, place: usize, input: Input) -> Vec<Action> {
         let Some(raft) = self.rafts.get_mut(place) else { return Vec::new() };
         let from = raft.id();
@@ -346,7 +347,7 @@ impl Talk {
             Action::Send { to, rpc } if (1..=3).contains(&to.0) => Some((from, *to, rpc.clone())),
             _ => None,
         }));
-        // A network of bounded queues.
+        // The network is a set of bounded queues.
         let excess = self.messages.len().saturating_sub(60);
         self.messages.drain(..excess);
         all

@@ -1,5 +1,4 @@
-//! Golden traces: scripts and everything that happens, in the words a reader meets everywhere else. Review a change of
-//! a snapshot like a change of code.
+//! Golden traces: scripts and all their events, as `Display` prints them. Review a changed snapshot like changed code.
 
 use crate::cluster::{Cluster, image, script};
 use raft_core::NodeId;
@@ -16,7 +15,7 @@ fn golden_from(name: &str, mut cluster: Cluster, script: &str) {
     });
 }
 
-/// n1 leads term 2 and all are equal, without a trace of how.
+/// n1 leads term 2 and all nodes are equal; the trace leaves the election out.
 const ELECTED: &str = "quiet start; quiet pass 150; quiet campaign n1; quiet settle";
 
 #[test]
@@ -37,7 +36,7 @@ fn replication_of_one_command() {
 
 #[test]
 fn log_repair() {
-    // Raft Figure 7 (f): a follower that led terms 2 and 3, whose entries no other node has.
+    // Raft Figure 7 (f): a follower that led terms 2 and 3 and whose entries no other node has.
     let disks = [
         (NodeId(1), image(6, &[1, 1, 1, 4, 4, 5, 5, 6, 6, 6], 3)),
         (NodeId(2), image(3, &[1, 1, 1, 2, 2, 2, 3, 3, 3, 3, 3], 3)),

@@ -1,6 +1,6 @@
 //! The command bytes of a log entry (`proto/session.proto`): the state machine's command and its place in a session.
 //!
-//! This file must not know what a session does: see `sessions`.
+//! This file must not know the effect of a session: see `sessions`.
 
 use crate::interface::requests::{SessionCommand, SessionId};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ pub enum Envelope {
     OpenSession,
     /// Apply a command exactly once.
     Command(SessionCommand),
-    /// Apply a command of the leader's own state machine, outside sessions: applying it twice does no harm.
+    /// Apply a command of the leader's own state machine, outside sessions. It may be applied twice without harm.
     Internal(Bytes),
 }
 
@@ -32,7 +32,7 @@ impl Envelope {
         session::SessionCommand { kind: Some(kind) }.encode_to_vec().into()
     }
 
-    /// From the bytes of a log entry; none if they are something else. The command shares their memory.
+    /// Decodes the bytes of a log entry; `None` if they are not an envelope. The command shares their memory.
     pub fn decode(bytes: &Bytes) -> Option<Self> {
         Some(match session::SessionCommand::decode(bytes.clone()).ok()?.kind? {
             Kind::OpenSession(session::OpenSession {}) => Self::OpenSession,

@@ -1,4 +1,4 @@
-//! What a node keeps for its clients: sessions, and the requests, reads and watches that have no reply yet.
+//! The client state of a node: sessions, and the requests, reads and watches that have no reply yet.
 
 pub(crate) mod envelope;
 pub(crate) mod reads;

@@ -1,7 +1,7 @@
-//! Linearizable reads in progress: the core confirms leadership and names an index, then the node must have applied up to it
+//! Linearizable reads in progress: the core confirms leadership and names an index, then the node must apply up to it
 //! (ReadIndex, Thesis §6.4).
 //!
-//! This file must not know how the core confirms leadership, nor what a query means.
+//! This file must not know how the core confirms leadership, nor the meaning of a query.
 
 use bytes::Bytes;
 use raft_core::{LogIndex, RequestId};
@@ -27,7 +27,7 @@ impl Reads {
         }
     }
 
-    /// The core has rejected this request. True if it was an unconfirmed read.
+    /// The core has rejected this request. Returns true if it was an unconfirmed read.
     pub(crate) fn on_failed(&mut self, id: RequestId) -> bool {
         self.unconfirmed.remove(&id).is_some()
     }

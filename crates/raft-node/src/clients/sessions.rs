@@ -1,10 +1,10 @@
-//! Client sessions: a command is applied exactly once, however often and through however many leaders a client sends it
-//! (Thesis §6.3).
+//! Client sessions: a command is applied exactly once, however often a client sends it and however many leaders receive
+//! it (Thesis §6.3).
 //!
 //! Sessions are replicated state: only applied entries change them, so they are equal on all nodes that applied the same
-//! entries. That includes their end. When there are too many sessions, or too many bytes of answers, the session that was least
-//! recently used *by log index* ends, never by a clock. A later command in an ended session is refused and not applied. This
-//! file must not know about time, leaders or waiting clients.
+//! entries. This includes the end of a session. When there are too many sessions, or too many bytes of answers, the
+//! session that was least recently used *by log index* ends, never by a clock. The node refuses a later command in an
+//! ended session. This file must not know about time, leaders or waiting clients.
 
 use crate::interface::requests::{Reply, SessionCommand, SessionId};
 use crate::interface::state_machine::SnapshotError;
@@ -18,10 +18,11 @@ use xxhash_rust::xxh3::Xxh3;
 /// as abandoned. No client can raise this memory limit.
 pub(crate) const MAX_ANSWERS: usize = 1024;
 
-/// The most bytes of answers in all sessions. Like the number of sessions, **the same on all nodes of a cluster**.
+/// The most bytes of answers in all sessions. Like the number of sessions, it **must be the same on all nodes of a
+/// cluster**.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// The memory that an answer takes beside its response, roughly.
+/// The approximate memory of an answer beside its response.
 const ANSWER_BYTES: u64 = 128;
 
 /// All open sessions.
@@ -59,7 +60,7 @@ impl Answer {
 }
 
 impl Sessions {
-    /// No sessions yet, and at most `max_sessions` (0 counts as 1).
+    /// Empty sessions with a limit of `max_sessions` (0 counts as 1).
     pub(crate) fn new(max_sessions: usize) -> Self {
         Self::with_limits(max_sessions, MAX_BYTES)
     }
@@ -126,8 +127,8 @@ impl Sessions {
         reply
     }
 
-    /// Ends sessions until the answers have no more bytes than allowed. The session just used stays: only its oldest answers go,
-    /// which then count as abandoned, and never its last one.
+    /// Ends sessions until the answers are within the byte limit. The session just used stays. It loses only its oldest
+    /// answers, which then count as abandoned, and never its last one.
     fn shrink(&mut self, used: SessionId) {
         while self.bytes > self.max_bytes {
             let oldest = self.by_use.first_key_value().map(|(&index, &id)| (index, id));
@@ -153,7 +154,7 @@ impl Sessions {
         self.bytes = self.bytes.saturating_sub(answer.bytes());
     }
 
-    /// A hash of all sessions: equal for equal sessions, whatever their history.
+    /// A hash of all sessions: equal sessions have equal hashes, whatever their history.
     pub(crate) fn hash(&self) -> u128 {
         self.content
     }
@@ -262,7 +263,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Applies a command at `index`; true if it reached the state machine.
+    /// Applies a command at `index`; returns true if it reached the state machine.
     fn send(sessions: &mut Sessions, index: u64, session: u64, sequence: u64, lowest_pending: u64) -> (Reply, bool) {
         let command = Bytes::from(format!("command {sequence}"));
         let command = SessionCommand { session: SessionId(session), sequence, lowest_pending, command };
@@ -274,7 +275,7 @@ mod tests {
         (reply, reached)
     }
 
-    /// Sessions with these ones open.
+    /// Adds open sessions with these ids.
     fn open(mut sessions: Sessions, indices: &[u64]) -> Sessions {
         for &index in indices {
             assert_eq!(sessions.open(EntryId::new(index, 1)), SessionId(index));
@@ -288,10 +289,11 @@ mod tests {
 
     #[test]
     fn one_command_after_another_in_one_session() {
-        // At which index, sequence, lowest pending; the index of the answer, or none if the client has abandoned it.
+        // Index, sequence number and lowest pending number of a command, then the index of the answer; `None` if the
+        // client has abandoned it.
         let duplicate = [(2, 1, 1, Some(2)), (3, 1, 1, Some(2)), (4, 2, 1, Some(4))];
         let forgotten = [(2, 1, 1, Some(2)), (3, 2, 2, Some(3)), (4, 1, 1, None)];
-        // What is sent is pending, whatever the client claims.
+        // A command that a client sends is pending, whatever the client claims.
         let out_of_order = [(2, 3, 1, Some(2)), (3, 1, 1, Some(3)), (4, 2, u64::MAX, Some(4)), (5, 1, 1, None)];
         for steps in [&duplicate[..], &forgotten, &out_of_order] {
             let mut sessions = open(Sessions::new(4), &[1]);
@@ -319,7 +321,7 @@ mod tests {
         assert_eq!(names(&sessions), [1, 4], "2 was used at 2, 1 at 3");
         assert_eq!(send(&mut sessions, 5, 2, 1, 1).0, Reply::SessionExpired);
         assert!(!send(&mut sessions, 6, 1, 1, 1).1);
-        assert_eq!(names(&open(sessions, &[7])), [1, 7], "a duplicate is a use too");
+        assert_eq!(names(&open(sessions, &[7])), [1, 7], "a duplicate counts as a use");
         assert_eq!(names(&open(Sessions::new(0), &[1, 2])), [2], "at least one session fits");
     }
 
@@ -377,7 +379,7 @@ mod tests {
     }
 
     proptest! {
-        /// A number of a session is applied at most once, ever; the incremental sums and indices equal recomputed ones.
+        /// No number of a session is ever applied twice; the incremental sums and indices equal recomputed ones.
         #[test]
         fn nothing_is_applied_twice(steps in proptest::collection::vec((0..5u8, 0..6usize, 1..5u64, 1..5u64), 1..80)) {
             let mut sessions = Sessions::with_limits(3, 800);
@@ -402,7 +404,7 @@ mod tests {
                 let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), 3);
                 let again = again.map(|again| Sessions { max_bytes: 800, ..again });
                 prop_assert_eq!(again.as_ref(), Ok(&sessions), "round trip through a snapshot");
-                // A node that starts from the snapshot ends the same sessions from here on.
+                // A node that starts from the snapshot ends the same sessions from then on.
                 sessions = again.unwrap_or(sessions);
             }
         }

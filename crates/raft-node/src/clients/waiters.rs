@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 pub(crate) struct Waiters(BTreeMap<(LogIndex, Term), RequestId>);
 
 impl Waiters {
-    /// `entry` carries the request `id`.
+    /// Notes that `entry` carries the request `id`.
     pub(crate) fn insert(&mut self, entry: EntryId, id: RequestId) {
         self.0.insert((entry.index, entry.term), id);
     }
 
-    /// The node has applied `entry`. The request in it gets `reply`; other requests up to its index are lost, because other
-    /// entries replaced theirs.
+    /// The node has applied `entry`. The request in it gets `reply`. Other requests up to its index are lost, because
+    /// other entries replaced theirs.
     pub(crate) fn on_applied(&mut self, entry: EntryId, reply: &Reply, outputs: &mut Outputs) {
         while let Some(first) = self.0.first_entry()
             && first.key().0 <= entry.index
@@ -30,8 +30,8 @@ impl Waiters {
         }
     }
 
-    /// The node installs a snapshot that covers everything up to `last`. It cannot know whether the requests up to there are
-    /// part of it.
+    /// The node installs a snapshot that covers everything up to `last`. It cannot know whether they contain the
+    /// requests up to there.
     pub(crate) fn on_snapshot_installed(&mut self, last: LogIndex, outputs: &mut Outputs) {
         self.end(|index, _| index <= last, outputs);
     }

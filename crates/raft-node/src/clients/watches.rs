@@ -1,7 +1,8 @@
-//! Watches that wait for a response: all that a node keeps of them is the next query.
+//! Watches that wait for a response: the node keeps only the next query of each.
 //!
-//! A response ends the query, and the client sends the next one. So the node never waits for a slow client; what that client
-//! missed is in the state machine's memory, or too old. This file must not know what a query means.
+//! A response ends the query, and the client sends the next one. So the node never waits for a slow client. The client
+//! finds the changes that it missed in the state machine's memory, unless they are too old. This file must not know the
+//! meaning of a query.
 
 use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
@@ -18,7 +19,7 @@ const MAX_WAITING: usize = 10_000;
 pub(crate) struct Watches(BTreeMap<RequestId, (Option<LogIndex>, Bytes)>);
 
 impl Watches {
-    /// Adds a watch; false if there are too many.
+    /// Adds a watch; returns false if there are too many.
     pub(crate) fn insert(&mut self, id: RequestId, query: Bytes) -> bool {
         let fits = self.0.len() < MAX_WAITING;
         if fits {
@@ -32,7 +33,7 @@ impl Watches {
         self.0.remove(&id);
     }
 
-    /// Asks the state machine all queries that it has not seen at `applied`, and replies where it has a response.
+    /// Passes to the state machine all queries that it has not seen at `applied`, and replies where it has a response.
     pub(crate) fn ask(&mut self, applied: LogIndex, watch: impl Fn(&Bytes) -> Watched, outputs: &mut Outputs) {
         self.0.retain(|&id, (asked, query)| {
             if *asked == Some(applied) {
@@ -68,7 +69,7 @@ mod tests {
         for (id, query) in [(1, "now"), (2, "later"), (3, "later")] {
             assert!(watches.insert(RequestId(id), Bytes::from_static(query.as_bytes())));
         }
-        // Any query but `now` becomes `now` when it is asked.
+        // Any query except `now` becomes `now` after the first call.
         let machine = |query: &Bytes| {
             calls.set(calls.get() + 1);
             let now = Bytes::from_static(b"now");
@@ -82,7 +83,7 @@ mod tests {
         assert_eq!(ask(&mut watches, 5), (1, 3, vec![2, 3]));
         assert_eq!(ask(&mut watches, 5), (0, 0, vec![2, 3]), "nothing has changed");
         watches.remove(RequestId(3));
-        assert_eq!(ask(&mut watches, 6), (1, 1, vec![]), "asked with the next query");
+        assert_eq!(ask(&mut watches, 6), (1, 1, vec![]), "the state machine gets the next query");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What a host gives a node: time, messages of peers, requests of clients, and what came of the node's outputs.
+//! The inputs that a host gives a node: time, messages of peers, requests of clients, and the results of the node's
+//! outputs.
 
 use super::disk_jobs::{SnapshotFile, WriteOutcome};
 use super::requests::Request;
@@ -7,38 +8,39 @@ use raft_core::{Entries, EntryId, NodeId, ReadId, RequestId, Rpc, SnapshotMeta, 
 use raft_proto::SnapshotMessage;
 use raft_store::FileChunk;
 
-/// An input of [`Node::step`](crate::Node::step). A result that the node does not wait for changes nothing.
+/// An input of [`Node::step`](crate::Node::step). A result that the node does not expect has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum NodeInput {
-    /// Only the time.
+    /// Time has passed.
     Tick,
     /// A protocol message of a peer.
     Receive { from: NodeId, rpc: Rpc },
     /// A client's request. It gets exactly one `Reply`, in this call or a later one, unless the process ends. The host chooses
     /// the id, below 2^63; no two requests without a reply share one.
     Request { id: RequestId, request: Request },
-    /// The client of this watch is gone: it gets no reply. A request that is no watch still gets one.
+    /// The client of this watch is gone: the watch gets no reply. A request that is not a watch still gets one.
     CancelWatch { id: RequestId },
     /// Start an election, if allowed.
     Campaign,
-    /// The connection to this peer broke: messages to it may be lost. A hint: a false one is harmless.
+    /// The connection to this peer broke: messages to it may be lost. This is a hint: a false one is harmless.
     Unreachable { peer: NodeId },
     /// This write and all earlier ones are durable.
     Persisted { write: WriteId },
-    /// Whether the store has less free space than [`NodeOptions::reserve_bytes`](crate::NodeOptions). A node starts with enough.
-    /// The host sends every change **before** the `Persisted` of the writes that caused it, and the result of a `ReserveSpace`.
+    /// Whether the store has less free space than [`NodeOptions::reserve_bytes`](crate::NodeOptions). A node starts
+    /// with enough space. The host sends every change **before** the `Persisted` of the writes that caused it, and
+    /// sends the result of a `ReserveSpace`.
     Space { is_low: bool },
-    /// The result of a `ReadLog`: consecutive entries from the first requested one, or none if they are gone.
+    /// The result of a `ReadLog`: consecutive entries from the first requested one, or none if they no longer exist.
     LogRead { read: ReadId, entries: Entries },
     /// Take a snapshot now, whatever the policy says. Nothing happens while the node saves or loads one, nor if it has applied
     /// nothing since the newest one.
     TakeSnapshot,
     /// The result of a `SnapshotJob::Write` whose chunk ends at `end`.
     SnapshotWritten { file: SnapshotFile, last: EntryId, end: u64, outcome: WriteOutcome },
-    /// The result of a `SnapshotJob::Read`; no chunk if the file does not exist.
+    /// The result of a `SnapshotJob::Read`; without a chunk if the file does not exist.
     SnapshotRead { to: NodeId, last: EntryId, offset: u64, chunk: Option<FileChunk> },
-    /// The result of a `SnapshotJob::Load`: the content that was once saved or received.
+    /// The result of a `SnapshotJob::Load`: the content of the snapshot.
     SnapshotLoaded { meta: SnapshotMeta, data: Bytes },
     /// A peer's message about a snapshot transfer. The transport has authenticated the peer; any content is safe.
     SnapshotMessage { from: NodeId, message: SnapshotMessage },

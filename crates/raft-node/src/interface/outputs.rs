@@ -1,4 +1,4 @@
-//! What a node asks its host to do, and what it reports.
+//! The outputs of a node: requests to its host, and reports.
 
 use super::disk_jobs::{DiskJob, SnapshotJob};
 use super::requests::Reply;
@@ -17,13 +17,13 @@ pub enum NodeOutput {
     /// Send a message of a snapshot transfer, on a path where no protocol message waits behind it. It may be lost, duplicated
     /// or delayed.
     SendSnapshot { to: NodeId, message: SnapshotMessage },
-    /// Make this durable, then report `Persisted`. A call may ask for several writes, in order of id.
+    /// Make this write durable, then report `Persisted`. A call may emit several writes, in order of id.
     Persist(Write),
-    /// Run a disk job. [`DiskQueue`](crate::DiskQueue) has the order.
+    /// Run a disk job. [`DiskQueue`](crate::DiskQueue) orders the jobs.
     Disk(DiskJob),
     /// Reply to a client.
     Reply { id: RequestId, reply: Reply },
-    /// Something has happened.
+    /// An event to report.
     Report(Report),
 }
 
@@ -52,15 +52,16 @@ impl From<Report> for NodeOutput {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Report {
-    /// The node applied these entries, no-ops and configurations among them; `state_hash` is the state after them. Only if
-    /// [`Config::observe`](raft_core::Config::observe) is on.
+    /// The node applied these entries, which include no-ops and configurations; `state_hash` is the state after them.
+    /// Emitted only if [`Config::observe`](raft_core::Config::observe) is on.
     Applied { entries: Entries, state_hash: u128 },
-    /// A peer's snapshot arrived completely, and this node cannot use it.
+    /// A peer's snapshot arrived completely, but this node cannot use it.
     SnapshotRefused { from: NodeId, meta: SnapshotMeta, error: SnapshotError },
-    /// The state is now that of this snapshot. The hash is there if [`Config::observe`](raft_core::Config::observe) is on.
+    /// The state is now the state of this snapshot. The hash is present if
+    /// [`Config::observe`](raft_core::Config::observe) is on.
     Restored { meta: SnapshotMeta, state_hash: Option<u128> },
-    /// The node cannot read its newest snapshot, and has no other way to its state: the disk is damaged, or another version
-    /// wrote it. The node applies nothing more; **end the process**.
+    /// The node cannot read its newest snapshot, and cannot restore its state otherwise: the disk is damaged, or
+    /// another version wrote the file. The node applies nothing more; **end the process**.
     SnapshotUnreadable { meta: SnapshotMeta, error: SnapshotError },
     /// This node led in `term` and no longer does.
     LeadershipLost { term: Term },
@@ -70,6 +71,6 @@ pub enum Report {
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
     /// The replica has stopped for good; **end the process**.
     Stopped { reason: StopReason },
-    /// An event of the core, for traces. Only if [`Config::observe`](raft_core::Config::observe) is on.
+    /// An event of the core, for traces. Emitted only if [`Config::observe`](raft_core::Config::observe) is on.
     Observed(Event),
 }

@@ -1,4 +1,4 @@
-//! What a client can request, and the replies.
+//! The requests of a client, and the replies.
 
 use bytes::Bytes;
 use raft_core::{Configuration, EntryId, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, TransferFailure};
@@ -14,7 +14,7 @@ pub struct SessionCommand {
     pub session: SessionId,
     /// The command's number in the session, from 1; a retry repeats it.
     pub sequence: u64,
-    /// The lowest number whose reply the client still waits for: the session may forget replies below it.
+    /// The lowest number whose reply the client still waits for: the session may drop replies below it.
     pub lowest_pending: u64,
     /// The state machine's command, opaque to the node.
     pub command: Bytes,
@@ -26,22 +26,23 @@ pub struct SessionCommand {
 pub enum Request {
     /// Open a session, in which commands are applied exactly once.
     OpenSession,
-    /// Apply a command exactly once, however often it is sent.
+    /// Apply a command exactly once, however often the client sends it.
     Command(SessionCommand),
-    /// A linearizable read; `mode` says what may confirm it.
+    /// A linearizable read; `mode` says how the leader may confirm it.
     Query { query: Bytes, mode: ReadMode },
     /// A read of the state that this node has applied, which may be old.
     StaleQuery { query: Bytes },
     /// A query that waits until the state machine of this node, leader or not, has a response. The reply contains the next
-    /// query, for this node or any other. The state machine guarantees that this skips and repeats nothing.
+    /// query, for this node or any other. The state machine guarantees that the queries together skip and repeat
+    /// nothing.
     Watch { query: Bytes },
     /// Change the configuration (Raft §6).
     ChangeMembership { change: MembershipChange },
-    /// Transfer leadership (Thesis §3.10) to this voter; none: to the one with the longest log that responds.
+    /// Transfer leadership (Thesis §3.10) to this voter; `None` chooses the one with the longest log that responds.
     TransferLeadership { to: Option<NodeId> },
 }
 
-/// The reply to a request. A `response` is the state machine's.
+/// The reply to a request. A `response` comes from the state machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 pub enum Reply {
@@ -49,23 +50,23 @@ pub enum Reply {
     SessionOpened { session: SessionId },
     /// The command was applied at `entry`, now or when it was first sent.
     Applied { entry: EntryId, response: Bytes },
-    /// The response to a query of the state after the entry at `applied`.
+    /// The response to a query. It describes the state after the entry at `applied`.
     Answer { applied: LogIndex, response: Bytes },
-    /// The response to a watch of the state after the entry at `applied`, and the next query; none: the watch is over.
+    /// The response to a watch, for the state after the entry at `applied`, and the next query; `None` ends the watch.
     Watched { applied: LogIndex, response: Bytes, next: Option<Bytes> },
-    /// The change is committed. If `configuration` is joint, this leader or the next one ends it.
+    /// The change is committed. If `configuration` is joint, this leader or the next one will end it.
     ConfigurationDecided { entry: EntryId, configuration: Configuration },
     /// This node no longer leads; the target has started its election.
     LeadershipTransferred { to: NodeId },
     /// Leadership was not transferred.
     TransferFailed { reason: TransferFailure },
-    /// The session never existed or has ended. This attempt had no effect; an earlier one may have had.
+    /// The session never existed or has ended. This attempt had no effect; an earlier attempt may have had one.
     SessionExpired,
     /// The client said that it no longer waits for this number. The command was applied earlier or never will be.
     AlreadyAnswered,
     /// The request had no effect.
     Rejected { reason: RejectReason },
-    /// Another entry replaced the one of this attempt: this attempt had no effect.
+    /// Another entry replaced the entry of this attempt, so this attempt had no effect.
     Lost,
     /// The node lost leadership or installed a snapshot meanwhile: the request may take effect now, later or never.
     Unknown,

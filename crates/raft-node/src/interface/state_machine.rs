@@ -6,34 +6,34 @@ use std::fmt;
 use std::time::Duration;
 
 /// A deterministic state machine (Raft §2): the same commands in the same order give the same state and the same
-/// responses on every node. No clock, no entropy, no hash-map order.
+/// responses on every node. It must not depend on clocks, entropy or hash-map order.
 pub trait StateMachine {
     /// The type that [`snapshot`](Self::snapshot) returns; [`Bytes`] suffices for a small state.
     type Snapshot: SnapshotSource;
 
-    /// Applies a committed command and returns the response for the client. Accepts any bytes: an unreadable command gets a
-    /// response that says so, and changes nothing. The entry's id is the same on every node.
+    /// Applies a committed command and returns the response for the client. It accepts any bytes: an unreadable command
+    /// gets a response that says so, and changes nothing. The entry's id is the same on every node.
     fn apply(&mut self, entry: EntryId, command: &Bytes) -> Bytes;
 
-    /// Answers a query from the present state. Accepts any bytes.
+    /// Answers a query from the current state. It accepts any bytes.
     fn query(&self, query: &Bytes) -> Bytes;
 
-    /// Answers a query that may wait: the node repeats a [`Watched::Later`] once it has applied more. Accepts any bytes. By
-    /// default no query waits.
+    /// Answers a query that may wait: the node repeats a [`Watched::Later`] after it has applied more entries. It
+    /// accepts any bytes. By default no query waits.
     fn watch(&self, query: &Bytes) -> Watched {
         Watched::Now { response: self.query(query), next: None }
     }
 
     /// All timers with numbers above `after`, in the order of the numbers. Timers are part of the state, the elapsed time is
-    /// not: a leader counts it from the call in which it applied the command that set the timer, or became leader. So a timer
-    /// never fires early, and after a change of leader it starts again.
+    /// not. A leader counts it from the call in which it applied the command that set the timer, or from the call in
+    /// which it became leader. So a timer never fires early, and a new leader starts it again.
     fn timers(&self, after: u64) -> Vec<Timer> {
         let _ = after;
         Vec::new()
     }
 
-    /// The command for these expired timers; none if none of them is still set. It may be applied late, twice, or after the
-    /// state has changed, and must do no harm then.
+    /// The command for these expired timers; `None` if none of them is still set. The node may apply it late, twice, or
+    /// after the state has changed. It must then do no harm.
     fn timed_out(&self, due: &[TimerName]) -> Option<Bytes> {
         let _ = due;
         None
@@ -42,20 +42,20 @@ pub trait StateMachine {
     /// A hash of the whole state, equal on all nodes that applied the same entries.
     fn state_hash(&self) -> u128;
 
-    /// The whole present state (Raft §7), to be encoded later. **This must be cheap however large the state is**: the node
-    /// applies nothing meanwhile. Equal states give equal bytes.
+    /// The whole current state (Raft §7), to be encoded later. **This must be cheap however large the state is**,
+    /// because the node applies nothing meanwhile. Equal states give equal bytes.
     fn snapshot(&self) -> Self::Snapshot;
 
-    /// Replaces the state by one that [`snapshot`](Self::snapshot) gave, here or on another node.
+    /// Replaces the state by one that [`snapshot`](Self::snapshot) returned, here or on another node.
     ///
     /// # Errors
-    /// [`SnapshotError`], if the bytes are something else: any bytes may come. Then nothing has changed.
+    /// [`SnapshotError`], if the bytes are not a snapshot: the node may pass any bytes. Then the state is unchanged.
     fn restore(&mut self, snapshot: &Bytes) -> Result<(), SnapshotError>;
 }
 
-/// A state that is encoded chunk by chunk. Commands applied after it was taken are not in it.
+/// A state that is encoded chunk by chunk. It does not contain commands that were applied later.
 pub trait SnapshotSource: Clone + fmt::Debug + Send + 'static {
-    /// The next 1 to `max_bytes` bytes (0 counts as 1); none at the end. The chunk size does not change the bytes.
+    /// The next 1 to `max_bytes` bytes (0 counts as 1); `None` at the end. The chunk size does not change the bytes.
     fn next_chunk(&mut self, max_bytes: usize) -> Option<Bytes>;
 }
 
@@ -70,13 +70,13 @@ impl SnapshotSource for Bytes {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SnapshotError {
-    /// The bytes are no snapshot.
+    /// The bytes are not a snapshot.
     #[error("snapshot is malformed: {0}")]
     Malformed(String),
     /// Another version wrote the snapshot, or a part of it.
     #[error("snapshot has format {found}, which this version cannot read: use the version that wrote it")]
     UnknownFormat { found: u32 },
-    /// The snapshot covers another last entry.
+    /// The snapshot covers up to another last entry.
     #[error("expected a snapshot at {expected}, found one at {found}")]
     OtherEntry { expected: EntryId, found: EntryId },
 }
@@ -91,16 +91,17 @@ impl SnapshotError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Watched {
-    /// No response yet: ask this query once more has been applied.
+    /// There is no response yet: ask this query again after more entries are applied.
     Later(Bytes),
-    /// The response, and the next query, for this node or any other, that continues without a gap; none: the watch is over.
+    /// The response, and the next query, for this node or any other, that continues without a gap; `None` ends the
+    /// watch.
     Now { response: Bytes, next: Option<Bytes> },
 }
 
 /// A timer that the state machine has set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer {
-    /// Which one.
+    /// The name of the timer.
     pub name: TimerName,
     /// The time until it fires, on the leader's clock.
     pub after: Duration,
@@ -111,7 +112,7 @@ pub struct Timer {
 pub struct TimerName {
     /// Timers of later commands have higher numbers; those of one command may share a number.
     pub number: u64,
-    /// Distinguishes timers of one number.
+    /// Distinguishes timers with the same number.
     pub name: Bytes,
 }
 

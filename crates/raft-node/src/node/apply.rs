@@ -10,7 +10,7 @@ use bytes::Bytes;
 use raft_core::{Entries, Entry, Input, Payload, SnapshotMeta};
 
 impl<S: StateMachine> Node<S> {
-    /// Applies entries: first the report, then the replies.
+    /// Applies entries: emits the report first, then the replies.
     pub(super) fn apply(&mut self, entries: Entries, outputs: &mut Outputs) {
         let start = outputs.len();
         self.snapshots.policy.on_applied(entries.size());
@@ -49,13 +49,13 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// The disk has read a snapshot: it becomes the state, and the node applies the entries that waited for it.
+    /// Handles a loaded snapshot: it becomes the state, and the node applies the entries that waited for it.
     pub(super) fn snapshot_loaded(&mut self, meta: SnapshotMeta, data: &Bytes, outputs: &mut Outputs) -> Option<Input> {
         if !self.snapshots.loading.is_for(&meta) {
             return None;
         }
         if let Err(error) = self.restore(&meta, data) {
-            // Loading stays pending: the node applies nothing more to the old state.
+            // Loading stays pending, so the node applies nothing more to the old state.
             outputs.push(Report::SnapshotUnreadable { meta, error }.into());
             return None;
         }
@@ -67,7 +67,7 @@ impl<S: StateMachine> Node<S> {
         Some(Input::Applied { index: self.applied })
     }
 
-    /// Restores sessions and state machine, or changes nothing.
+    /// Restores sessions and state machine, or leaves both unchanged.
     fn restore(&mut self, meta: &SnapshotMeta, data: &Bytes) -> Result<(), SnapshotError> {
         let SnapshotContent { last, sessions, machine } = SnapshotContent::decode(data, meta.last, self.max_sessions)?;
         self.machine.restore(&machine)?;

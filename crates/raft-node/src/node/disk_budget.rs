@@ -1,18 +1,18 @@
-//! Whether the disk has space for more entries. The node refuses what it can before a write fails: proposals with `NoSpace`,
-//! which has no effect, and a peer's entries silently, as if the message were lost. Reads, elections and heartbeats, with the
-//! writes they need, continue.
+//! Whether the disk has space for more entries. The node refuses entries before a write fails: proposals with
+//! `NoSpace`, which means no effect, and a peer's entries silently, as if the message were lost. Reads, elections and
+//! heartbeats continue, with the writes that they need.
 //!
-//! The store reserves space ahead and reports after each sync whether the reserve is complete. While it is, the entries in flight
-//! take at most three quarters of it, in bytes on disk. So all of them fit, whatever the store reports next; the last quarter is
-//! for writes that nothing can refuse: hard states, a new leader's no-op, the end of a joint configuration, snapshot records.
-//! This file must not know how a store reserves space.
+//! The store reserves space ahead and reports after each sync whether the reserve is complete. While the reserve is
+//! complete, the entries in flight take at most three quarters of it, in bytes on disk. So all of them fit, whatever
+//! the store reports next. The last quarter is for writes that the node cannot refuse: hard states, a new leader's
+//! no-op, the end of a joint configuration, snapshot records. This file must not know how a store reserves space.
 
 use crate::interface::requests::Reply;
 use raft_core::{Entries, Entry, Instant, Payload, RejectReason, Write, WriteId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// How often the node asks for space while it is low: soon enough for an operator who has just freed some.
+/// How often the node requests space while it is low: soon enough for an operator who has just freed some.
 const RETRY: Duration = Duration::from_secs(1);
 /// The most bytes of a record beside entries and a configuration: frame, padding, hard state, truncation.
 const RECORD: u64 = 128;
@@ -30,23 +30,23 @@ pub(crate) struct DiskBudget {
     bytes: u64,
     /// Bytes admitted in this call that are not yet part of a write.
     admitted: u64,
-    /// When to ask the store for space again; none while there is enough.
+    /// When to request space from the store again; `None` while there is enough.
     retry_at: Option<Instant>,
 }
 
 impl DiskBudget {
-    /// A store with a reserve of so many bytes; 0: no known reserve, no limit.
+    /// A store with a reserve of this many bytes; 0 means that no reserve is known and no limit applies.
     pub(crate) fn new(reserve_bytes: u64) -> Self {
         let limit = if reserve_bytes == 0 { u64::MAX } else { reserve_bytes / 4 * 3 };
         Self { limit, writes: VecDeque::new(), bytes: 0, admitted: 0, retry_at: None }
     }
 
-    /// A call begins: what the last one admitted is now part of a write, or was rejected.
+    /// Begins a call: the entries that the last call admitted are now part of a write, or were rejected.
     pub(crate) fn begin_call(&mut self) {
         self.admitted = 0;
     }
 
-    /// Admits a command of so many bytes. One always fits if nothing else is in flight.
+    /// Admits a command of this many bytes. One command always fits if nothing else is in flight.
     ///
     /// # Errors
     /// A leader's reply: `NoSpace` or `Busy`.
@@ -54,7 +54,7 @@ impl DiskBudget {
         self.admit(RECORD + 2 * ENTRY + bytes as u64)
     }
 
-    /// Admits entries of a peer; false if there is no space.
+    /// Admits entries of a peer; returns false if there is no space.
     pub(crate) fn admit_entries(&mut self, entries: &Entries) -> bool {
         entries.is_empty() || self.admit(RECORD + bytes_of(entries)).is_ok()
     }
@@ -71,7 +71,7 @@ impl DiskBudget {
         Ok(())
     }
 
-    /// The core asks for this write.
+    /// Notes a write of the core.
     pub(crate) fn on_write(&mut self, write: &Write) {
         if self.limit == u64::MAX {
             return;
@@ -85,7 +85,7 @@ impl DiskBudget {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// This write and all earlier ones are durable, and the store has reported its space after them.
+    /// Notes that this write and all earlier ones are durable, and that the store has reported its space after them.
     pub(crate) fn on_persisted(&mut self, write: WriteId) {
         while let Some(&(id, bytes)) = self.writes.front()
             && id <= write
@@ -95,12 +95,12 @@ impl DiskBudget {
         }
     }
 
-    /// The store reports its space.
+    /// Notes the space that the store reports.
     pub(crate) fn on_space(&mut self, is_low: bool, now: Instant) {
         self.retry_at = is_low.then(|| now.after(RETRY));
     }
 
-    /// Whether to ask the store for space now; then not again for a while.
+    /// Whether to request space from the store now; then false for a while.
     pub(crate) fn take_space_request(&mut self, now: Instant) -> bool {
         let is_due = self.retry_at.is_some_and(|at| at <= now);
         if is_due {
@@ -109,7 +109,7 @@ impl DiskBudget {
         is_due
     }
 
-    /// When to ask the store for space.
+    /// When to request space from the store.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retry_at
     }
@@ -123,7 +123,7 @@ fn bytes_of(entries: &Entries) -> u64 {
 fn entry_bytes(entry: &Entry) -> u64 {
     match &entry.payload {
         Payload::Noop | Payload::Command(_) => entry.size().saturating_add(ENTRY),
-        // Many small parts, each with tags and lengths of its own.
+        // A configuration has many small parts, each with its tags and lengths.
         Payload::Configuration(_) => entry.size().saturating_mul(2).saturating_add(2 * ENTRY),
     }
 }
@@ -165,7 +165,7 @@ mod tests {
             full(vec![members]),
             Write { snapshot, ..full(vec![command(1)]) },
         ] {
-            // A frame of 32 bytes, and up to 7 of padding.
+            // The frame takes 32 bytes, and the padding up to 7.
             let on_disk = raft_proto::encode_write(&write).len() as u64 + 39;
             let (mut counted, mut admitting) = (DiskBudget::new(1 << 30), DiskBudget::new(1 << 30));
             counted.on_write(&write);

@@ -41,7 +41,7 @@ impl<S: StateMachine> Node<S> {
                 NodeOutput::rejected(id, reason)
             }
             Action::ReadReady { id, index } => return self.reads.on_ready(id, index),
-            // A read has no effect, so `Rejected` is true whatever the reason.
+            // A read has no effect, so `Rejected` is true for any reason.
             Action::ReadFailed { id, reason } if self.reads.on_failed(id) => NodeOutput::rejected(id, reason),
             Action::ReadFailed { .. } => return,
             Action::TransferDone { id, to } => NodeOutput::Reply { id, reply: Reply::LeadershipTransferred { to } },
@@ -61,7 +61,7 @@ impl<S: StateMachine> Node<S> {
         outputs.push(output);
     }
 
-    /// The core has stopped: rejects what waits for it.
+    /// The core has stopped: rejects all waiting requests.
     fn stop(&mut self, reason: StopReason, outputs: &mut Outputs) -> NodeOutput {
         self.lost_term = Some(Term(u64::MAX));
         self.snapshots.outgoing.clear();

@@ -1,4 +1,4 @@
-//! What becomes of a client's request: an input of the core, a waiting watch, or a reply at once.
+//! How a node handles a client's request: as an input of the core, as a waiting watch, or with a reply at once.
 
 use super::Node;
 use crate::clients::envelope::Envelope;
@@ -31,7 +31,7 @@ impl<S: StateMachine> Node<S> {
                 }
                 return None;
             }
-            // The write counts its size: changes are rare, and small compared with the reserve.
+            // The write counts the bytes of the change: changes are rare, and small compared with the reserve.
             Request::ChangeMembership { change } => {
                 return self.admit(id, 0, outputs).then_some(Input::ChangeMembership { id, change });
             }
@@ -44,7 +44,8 @@ impl<S: StateMachine> Node<S> {
     /// Whether the disk has space for the entry of a request; if not, replies here.
     fn admit(&mut self, id: RequestId, bytes: usize, outputs: &mut Outputs) -> bool {
         let Err(reply) = self.disk_budget.admit_command(bytes) else { return true };
-        // The core's reply, without the core: it might become leader in this very call and accept the request.
+        // This is the core's reply without a call to the core, which might become leader in this very call and accept
+        // the request.
         let reply = match self.raft.role() {
             RoleKind::Leader => reply,
             RoleKind::Stopped => Reply::Rejected { reason: RejectReason::Stopped },

@@ -1,10 +1,10 @@
-//! The node: joins the protocol core and a state machine by sessions, waiting requests, reads and snapshots. It translates
-//! between them and decides nothing about the protocol.
+//! The node: it connects the protocol core and a state machine with sessions, waiting requests, reads and snapshots. It
+//! translates between them and decides nothing about the protocol.
 //!
-//! The node applies entries when the core submits them, and reports that to the core in the same call; entries behind a snapshot
-//! that is being loaded wait for it. This file must not know how messages travel, nor when a write is durable.
+//! The node applies entries when the core submits them, and reports that to the core in the same call. While a snapshot
+//! is being loaded, entries after it wait. This file must not know how messages travel, nor when a write is durable.
 
-// A new kind of input, output or job needs a decision here.
+// A new kind of input, output or job needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod apply;
@@ -47,20 +47,20 @@ pub struct Node<S: StateMachine> {
     snapshots: Snapshots<S::Snapshot>,
     disk_budget: DiskBudget,
     max_sessions: usize,
-    /// Whether to report what is applied: the hash costs as much as applying.
+    /// Whether to report applied entries: the hash costs as much as applying them.
     observes: bool,
     applied: LogIndex,
     /// The latest time of a call.
     now: Instant,
-    /// Actions of the core that are not executed yet. Empty between calls; kept to reuse the memory.
+    /// The core's actions that are not executed yet. It is empty between calls, and kept to reuse the memory.
     actions: Vec<Action>,
-    /// The latest term whose leadership was lost in this call. Empty between calls.
+    /// The latest term whose leadership was lost in this call. It is empty between calls.
     lost_term: Option<Term>,
 }
 
 impl<S: StateMachine> Node<S> {
     /// A node with the state recovered from its disk and a state machine that has applied nothing. The replicated state,
-    /// sessions included, is in memory: every start loads the snapshot, if there is one, and applies the log after it.
+    /// sessions included, is in memory. Every start loads the snapshot, if there is one, and applies the log after it.
     ///
     /// # Errors
     /// [`RestoreError`], if a setting is out of range, the recovered state contradicts itself, or its `applied` is not 0.
@@ -94,9 +94,10 @@ impl<S: StateMachine> Node<S> {
         })
     }
 
-    /// Handles all inputs, applies what they commit, and appends to `outputs` what the host must do. The host samples `now` after
-    /// it took the inputs from their queue. A call may ask for several `Persist`; their order counts. After the inputs a leader
-    /// proposes the commands of expired timers; at the end the node takes a snapshot if one is due.
+    /// Handles all inputs, applies the entries that they commit, and appends to `outputs` the host's tasks. The host
+    /// samples `now` after it took the inputs from their queue. A call may emit several `Persist`; their order counts.
+    /// After the inputs a leader proposes the commands of expired timers; at the end the node takes a snapshot if one
+    /// is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         self.now = self.now.max(now);
         self.disk_budget.begin_call();
@@ -107,14 +108,14 @@ impl<S: StateMachine> Node<S> {
             let Some(due) = self.due_timers() else { break };
             inputs = vec![due];
         }
-        // Last: a request whose entry was applied in this very call has a better reply than `Unknown`.
+        // This comes last: a request whose entry was applied in this very call has a better reply than `Unknown`.
         if let Some(term) = self.lost_term.take() {
             self.waiters.on_leadership_lost(term, outputs);
         }
         while let Some((id, query)) = self.reads.next(self.applied) {
             outputs.push(NodeOutput::Reply { id, reply: self.answer(&query) });
         }
-        // Not while a snapshot is loaded: a watch "from now on" would start before it.
+        // Watches wait while a snapshot is loaded, because a watch "from now on" would start before it.
         if !self.snapshots.loading.is_pending() {
             self.watches.ask(self.applied, |query| self.machine.watch(query), outputs);
         }
@@ -132,7 +133,7 @@ impl<S: StateMachine> Node<S> {
         deadlines.into_iter().flatten().min()
     }
 
-    /// The state of the core, in short.
+    /// A summary of the core's state.
     pub fn status(&self) -> Status {
         self.raft.status()
     }
@@ -152,8 +153,8 @@ impl<S: StateMachine> Node<S> {
         &self.machine
     }
 
-    /// A hash of the whole replicated state: state machine, sessions, applied index. Equal on all nodes that have
-    /// applied the same entries. It detects accidents, not an adversary.
+    /// A hash of the whole replicated state: state machine, sessions, applied index. It is equal on all nodes that have
+    /// applied the same entries. It detects accidents, but not an adversary.
     pub fn state_hash(&self) -> u128 {
         let mut hasher = Xxh3::new();
         hasher.update(&self.machine.state_hash().to_le_bytes());
@@ -162,7 +163,7 @@ impl<S: StateMachine> Node<S> {
         hasher.digest128()
     }
 
-    /// Steps the core and executes its actions; what these apply is its next input.
+    /// Steps the core and executes its actions; the entries that these apply are its next input.
     fn step_core(&mut self, inputs: Vec<Input>, outputs: &mut Outputs) {
         let mut actions = std::mem::take(&mut self.actions);
         self.raft.step_batch(self.now, inputs, &mut actions);
@@ -178,7 +179,7 @@ impl<S: StateMachine> Node<S> {
         self.actions = actions;
     }
 
-    /// On a leader: starts new timers, and proposes the command of the expired ones.
+    /// On a leader: starts new timers, and proposes the command of the expired timers.
     fn due_timers(&mut self) -> Option<Input> {
         let term = self.raft.term();
         if !self.timers.set_leading((self.raft.role() == RoleKind::Leader).then_some(term)) {
@@ -199,11 +200,11 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// The core's input for a node's input; none if it does not concern the core.
+    /// Translates a node's input to the core's; `None` if it does not concern the core.
     fn translate(&mut self, input: NodeInput, outputs: &mut Outputs) -> Option<Input> {
         match input {
             NodeInput::Tick => Some(Input::Tick),
-            // The sender finds out by its next heartbeat, as if the message were lost.
+            // The sender notices it with its next heartbeat, as if the message were lost.
             NodeInput::Receive { rpc: Rpc::AppendEntries(append), .. }
                 if !self.disk_budget.admit_entries(&append.entries) =>
             {
@@ -244,12 +245,12 @@ impl<S: StateMachine> Node<S> {
         }
     }
 
-    /// The reply to a query of the present state.
+    /// Answers a query from the current state.
     fn answer(&self, query: &bytes::Bytes) -> Reply {
         Reply::Answer { applied: self.applied, response: self.machine.query(query) }
     }
 }
 
 #[cfg(test)]
-#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of output")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "the test expects another kind of output")]
 mod tests;

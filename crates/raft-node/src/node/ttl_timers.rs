@@ -1,7 +1,8 @@
-//! The timers of the state machine, for keys with a time to live (TTL): the leader counts them, by the time of its calls.
+//! The timers of the state machine, for keys with a time to live (TTL). The leader counts them with the time of its
+//! calls.
 //!
-//! Nothing here is replicated. A follower counts nothing, and a new leader starts every timer again: it does not know how much
-//! time has passed, and a timer must not fire early. This file must not know the purpose of a timer.
+//! Nothing in this file is replicated. A follower counts no time, and a new leader restarts every timer: it does not
+//! know how much time has passed, and a timer must not fire early. This file must not know the purpose of a timer.
 
 use crate::interface::state_machine::{Timer, TimerName};
 use raft_core::{Instant, RequestId, Term};
@@ -18,17 +19,17 @@ const INTERNAL: u64 = 1 << 63;
 /// The timers of a leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Timers {
-    /// The term in which the node leads, if it does.
+    /// The term in which the node leads; `None` if it does not lead.
     term: Option<Term>,
     highest: u64,
     running: BTreeSet<(Instant, TimerName)>,
-    /// Proposed to the core, and neither appended nor rejected yet.
+    /// The timers that are proposed to the core, and neither appended nor rejected yet.
     proposed: BTreeMap<RequestId, Vec<TimerName>>,
     next_request: u64,
 }
 
 impl Timers {
-    /// The node leads in this term, or does not lead; the timers of another term are gone. True if it leads.
+    /// Notes whether the node leads, and in which term; drops the timers of another term. Returns true if it leads.
     pub(crate) fn set_leading(&mut self, term: Option<Term>) -> bool {
         if term != self.term {
             *self = Self { term, next_request: self.next_request, ..Self::default() };
@@ -36,7 +37,7 @@ impl Timers {
         term.is_some()
     }
 
-    /// The highest number of a started timer.
+    /// The highest number of the started timers.
     pub(crate) const fn highest(&self) -> u64 {
         self.highest
     }
@@ -45,7 +46,7 @@ impl Timers {
         for Timer { name, after } in timers {
             self.highest = self.highest.max(name.number);
             let end = now.after(after);
-            // `u64::MAX` is never.
+            // `u64::MAX` means never.
             if end < Instant(u64::MAX) {
                 self.running.insert((end, name));
             }
@@ -77,12 +78,12 @@ impl Timers {
         id.0 & INTERNAL != 0
     }
 
-    /// Forgets a proposed command that the log has: only a change of leader can lose it now.
+    /// Removes a proposed command that the log has: only a change of leader can lose it now.
     pub(crate) fn on_appended(&mut self, id: RequestId) {
         self.proposed.remove(&id);
     }
 
-    /// The log does not hold the command: its timers fire again later.
+    /// Handles a command that the log does not have: its timers fire again later.
     pub(crate) fn on_rejected(&mut self, id: RequestId, now: Instant) {
         let again = now.after(RETRY);
         self.running.extend(self.proposed.remove(&id).into_iter().flatten().map(|name| (again, name)));

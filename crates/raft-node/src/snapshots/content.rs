@@ -31,8 +31,9 @@ pub(crate) fn head_bytes(mut beginning: &[u8]) -> u64 {
     HEAD_LENGTH_BYTES.saturating_add(length as u64)
 }
 
-/// Checks the head of a received snapshot, of which the first [`head_bytes`] suffice, before the node reports it complete. Only
-/// the state machine can check the rest. *Without it* the node would install a snapshot that it cannot read, and end.
+/// Checks the head of a received snapshot before the node reports it complete. The first [`head_bytes`] suffice. Only
+/// the state machine can check the rest. *Without it* the node would install a snapshot that it cannot read, and then
+/// end.
 pub(crate) fn check_snapshot(beginning: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
     SnapshotContent::decode(beginning, last, 1).map(drop)
 }
@@ -46,14 +47,14 @@ pub(crate) struct SnapshotEncoder<C> {
 }
 
 impl<C: SnapshotSource> SnapshotEncoder<C> {
-    /// The state after `last`.
+    /// An encoder of the state after `last`.
     pub(crate) fn new(last: EntryId, sessions: &Sessions, machine: C) -> Self {
         let last = Some(raft::EntryId { index: last.index.0, term: last.term.0 });
         let head = wire::SnapshotHead { format: FORMAT, last, sessions: sessions.to_wire() };
         Self { head: head.encode_length_delimited_to_vec().into(), machine }
     }
 
-    /// The next bytes, at most `max_bytes`; none at the end.
+    /// The next bytes, at most `max_bytes`; `None` at the end.
     pub(crate) fn next_chunk(&mut self, max_bytes: usize) -> Option<Bytes> {
         self.head.next_chunk(max_bytes).or_else(|| self.machine.next_chunk(max_bytes))
     }
@@ -69,7 +70,7 @@ impl SnapshotContent {
         let mut machine = data.clone();
         let head = wire::SnapshotHead::decode_length_delimited(&mut machine);
         let head = head.map_err(|error| SnapshotError::Malformed(error.to_string()))?;
-        // First: in another format the other fields may have another meaning.
+        // The format is checked first: in another format the other fields may have another meaning.
         if head.format != FORMAT {
             return Err(SnapshotError::UnknownFormat { found: head.format });
         }
@@ -91,7 +92,7 @@ mod tests {
 
     const LAST: EntryId = EntryId { index: LogIndex(9), term: raft_core::Term(2) };
 
-    /// Two sessions; the first has an answer to command 3, and its client waits for nothing below 2.
+    /// Two sessions. The first has an answer to command 3, and its client no longer waits for numbers below 2.
     fn sessions() -> Sessions {
         let mut sessions = Sessions::new(4);
         sessions.open(EntryId::new(1, 1));
@@ -123,7 +124,7 @@ mod tests {
         let decoded = SnapshotContent::decode(&encoded(), LAST, 4).expect("just encoded");
         assert_eq!(decoded, SnapshotContent { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
         assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
-        // The check needs the whole head and nothing behind it.
+        // The check needs the whole head and no byte after it.
         let whole = encode(LAST, &sessions(), vec![7; 100].into(), 1 << 20);
         let head = head_bytes(&whole[..HEAD_LENGTH_BYTES as usize]) as usize;
         assert!(head < whole.len() - 80, "{head} of {}", whole.len());

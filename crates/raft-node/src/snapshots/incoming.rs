@@ -1,21 +1,22 @@
-//! The receiving end of a snapshot transfer: the file grows on disk, chunk by chunk. A sender with the same file, even another
-//! leader, continues where it ends. After the last chunk the disk verifies the whole file.
+//! The receiving end of a snapshot transfer: the file grows on disk, chunk by chunk. Any sender with the same file,
+//! even another leader, continues at its end. After the last chunk the disk verifies the whole file.
 //!
-//! This file must not know what a snapshot contains, nor what happens to a complete one.
+//! This file must not know the content of a snapshot, nor the use of a complete one.
 
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::interface::outputs::{NodeOutput, Outputs, Report};
 use raft_core::{EntryId, LogIndex, NodeId, SnapshotMeta, Term};
 use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
 
-/// The most bytes of a chunk: one is in memory.
+/// The most bytes of a chunk, because the node holds one in memory.
 pub(crate) const MAX_CHUNK_BYTES: u64 = 4 << 20;
 
 /// The transfer in progress: at most one.
 #[derive(Clone, Debug)]
 pub(crate) struct IncomingTransfers {
     current: Option<IncomingTransfer>,
-    /// So many chunks of abandoned transfers are still being written. Results come in order: theirs are next.
+    /// The number of chunks of abandoned transfers that are still being written. Results come in order: the next ones
+    /// belong to these chunks.
     abandoned: u64,
     max_bytes: u64,
 }
@@ -24,34 +25,34 @@ pub(crate) struct IncomingTransfers {
 struct IncomingTransfer {
     /// The latest sender.
     from: NodeId,
-    /// What all chunks of the file have in common, with the sender's term and without bytes.
+    /// The fields that all chunks of the file share, with the sender's term and without bytes.
     head: SnapshotChunk,
-    /// The file on disk ends here.
+    /// The current end of the file on disk.
     end: u64,
-    /// Where the chunk that is being written ends.
+    /// The end of the chunk that is being written.
     writing: Option<u64>,
 }
 
-/// What a written chunk means.
+/// The meaning of a written chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ChunkResult {
     /// The transfer continues.
     Partial,
     /// The file is complete and durable.
     Complete { from: NodeId, term: Term, meta: SnapshotMeta },
-    /// The disk refused the chunk or the file: nothing is left.
+    /// The disk refused the chunk or the file: nothing of it remains.
     Failed,
-    /// The transfer was abandoned before. If this was its last chunk, there is a complete file.
+    /// The transfer was abandoned earlier. If this was its last chunk, the file is complete.
     Abandoned,
 }
 
 impl IncomingTransfers {
-    /// No transfer; refuses files of more than `max_bytes`.
+    /// No transfer; later it refuses files of more than `max_bytes`.
     pub(crate) fn new(max_bytes: u64) -> Self {
         Self { current: None, abandoned: 0, max_bytes }
     }
 
-    /// A chunk arrives, or a question without bytes. The log is committed up to `commit`.
+    /// Handles a chunk, or a question without bytes. The log is committed up to `commit`.
     pub(crate) fn on_chunk(&mut self, from: NodeId, chunk: SnapshotChunk, commit: LogIndex, outputs: &mut Outputs) {
         if chunk.meta.last.index <= commit {
             return outputs.push(answer(from, &chunk, SnapshotState::Delivered));
@@ -63,7 +64,7 @@ impl IncomingTransfers {
         let end = chunk.offset.checked_add(length).filter(|&end| end <= chunk.size && length <= MAX_CHUNK_BYTES);
         let Some(end) = end.filter(|_| chunk.size > 0) else { return };
         if length == 0 && !self.current.as_ref().is_some_and(|current| current.has(&chunk)) {
-            // Only a question: another transfer may be complete before the first chunk of this one.
+            // It is only a question: another transfer may be complete before the first chunk of this one.
             return outputs.push(answer(from, &chunk, SnapshotState::Wants(0)));
         }
         if self.current.as_ref().is_some_and(|current| !current.has(&chunk)) {
@@ -78,7 +79,7 @@ impl IncomingTransfers {
             (current.from, current.head.term) = (from, chunk.term);
         }
         if current.writing.is_some() {
-            // The answer follows the write.
+            // The answer is sent after the write.
         } else if chunk.offset == current.end && length > 0 {
             current.writing = Some(end);
             let SnapshotChunk { meta, offset, bytes, size, .. } = chunk;
@@ -89,7 +90,7 @@ impl IncomingTransfers {
         }
     }
 
-    /// The disk reports a written chunk.
+    /// Handles a written chunk.
     pub(crate) fn on_written(
         &mut self,
         last: EntryId,
@@ -134,8 +135,8 @@ impl IncomingTransfers {
         self.current.as_ref().is_some_and(|current| current.head.meta.last == last)
     }
 
-    /// The log is committed up to `commit`: a snapshot up to there is obsolete. If its last chunk is being written, the transfer
-    /// still completes: the core ignores an obsolete snapshot.
+    /// Notes that the log is committed up to `commit`: a snapshot up to there is obsolete. If its last chunk is being
+    /// written, the transfer still completes: the core ignores an obsolete snapshot.
     pub(crate) fn on_committed(&mut self, commit: LogIndex, outputs: &mut Outputs) {
         let is_obsolete = |current: &IncomingTransfer| {
             current.head.meta.last.index <= commit && current.writing != Some(current.head.size)
@@ -179,7 +180,7 @@ mod tests {
     const ONE: NodeId = NodeId(1);
     const TWO: NodeId = NodeId(2);
 
-    /// A chunk of the file of 25 bytes of the snapshot at this index.
+    /// A chunk of a file of 25 bytes, for the snapshot at this index.
     fn chunk(term: u64, index: u64, offset: u64, length: usize) -> SnapshotChunk {
         let configuration = Configuration::of_voters([ONE, TWO]);
         let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };

@@ -1,4 +1,4 @@
-//! A snapshot that the disk reads to become the state, and the entries that wait for it.
+//! The loading of a snapshot that becomes the state, and the entries that wait for it.
 //!
 //! This file must not know what a snapshot contains.
 
@@ -8,12 +8,14 @@ use raft_core::{Entries, SnapshotMeta};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LoadingSnapshot {
     meta: Option<SnapshotMeta>,
-    /// Committed entries to apply after it, in order. The core limits what it submits before it is applied.
+    /// Committed entries to apply after it, in order. The core limits the entries that it submits before they are
+    /// applied.
     waiting: Vec<Entries>,
 }
 
 impl LoadingSnapshot {
-    /// Starts to load this snapshot. It replaces an older one that is being loaded, and covers the entries that waited for that.
+    /// Starts to load this snapshot. The snapshot replaces an older one that is being loaded, and covers the entries
+    /// that waited for it.
     pub(crate) fn begin(&mut self, meta: SnapshotMeta) {
         *self = Self { meta: Some(meta), waiting: Vec::new() };
     }
@@ -26,7 +28,7 @@ impl LoadingSnapshot {
         self.meta.as_ref() == Some(meta)
     }
 
-    /// Makes entries wait for the snapshot; returns them if none is being loaded.
+    /// Makes entries wait for the snapshot; returns them if no snapshot is being loaded.
     pub(crate) fn defer(&mut self, entries: Entries) -> Option<Entries> {
         if self.meta.is_none() {
             return Some(entries);
@@ -35,7 +37,7 @@ impl LoadingSnapshot {
         None
     }
 
-    /// The snapshot is loaded: returns the entries that waited.
+    /// Ends the loading and returns the entries that waited.
     pub(crate) fn end(&mut self) -> Vec<Entries> {
         std::mem::take(self).waiting
     }

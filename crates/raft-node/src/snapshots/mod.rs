@@ -23,7 +23,7 @@ use raft_core::{EntryId, Input, Instant, LogIndex, NodeId, Raft, RoleKind, Snaps
 use raft_proto::SnapshotMessage;
 use raft_store::FileChunk;
 
-/// A node's snapshots. Methods return what the core must learn.
+/// A node's snapshots. Its methods return the inputs for the core.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshots<C> {
     pub(crate) policy: SnapshotPolicy,
@@ -36,7 +36,7 @@ pub(crate) struct Snapshots<C> {
 }
 
 impl<C: SnapshotSource> Snapshots<C> {
-    /// After a start with this newest snapshot.
+    /// The state after a start with this newest snapshot.
     pub(crate) fn new(options: &NodeOptions, newest: Option<&SnapshotMeta>) -> Self {
         let chunk_bytes = options.snapshot_chunk_bytes.clamp(1, MAX_CHUNK_BYTES);
         Self {
@@ -50,7 +50,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         }
     }
 
-    /// The disk reports a written chunk, up to `end` of a file.
+    /// Handles a written chunk, up to `end` of a file.
     pub(crate) fn on_written(
         &mut self,
         (file, last, end): (SnapshotFile, EntryId, u64),
@@ -97,7 +97,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         is_done.then_some(Input::SnapshotTaken { index: last.index })
     }
 
-    /// The disk has read a chunk for a peer.
+    /// Handles a chunk that the disk has read for a peer.
     pub(crate) fn on_read(
         &mut self,
         raft: &Raft,
@@ -111,7 +111,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         Some(Input::SnapshotSent { to, outcome })
     }
 
-    /// A peer sends a message about a transfer.
+    /// Handles a peer's message about a transfer.
     pub(crate) fn on_message(
         &mut self,
         raft: &Raft,
@@ -134,13 +134,14 @@ impl<C: SnapshotSource> Snapshots<C> {
         }
     }
 
-    /// The core ends a transfer without an action, when it has another way or the peer is gone.
+    /// Ends transfers that the core no longer wants. The core emits no action when the peer no longer needs the
+    /// snapshot or is removed.
     fn end_unwanted_transfers(&mut self, raft: &Raft) {
         self.outgoing.retain(|to, last| raft.snapshot_to(to) == Some(last));
     }
 
-    /// A call ends: takes a snapshot of the state after `applied` if one is due, and deletes obsolete files. `encode` takes the
-    /// state after the given entry.
+    /// Ends a call: takes a snapshot of the state after `applied` if one is due, and deletes obsolete files. `encode`
+    /// returns the state after the given entry.
     pub(crate) fn end_call(
         &mut self,
         raft: &Raft,

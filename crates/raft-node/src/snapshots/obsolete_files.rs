@@ -1,7 +1,7 @@
-//! Which snapshot files the disk can delete. A file is needed while a durable record names it, while a record in flight names it
-//! or the present call may produce such a record, and while it is being sent.
+//! The snapshot files that the disk can delete. A file is needed while a durable record or one in flight names it,
+//! while the current call may emit such a record, and while a transfer sends it.
 //!
-//! This file must not know what a snapshot contains, nor where it comes from.
+//! This file must not know the content of a snapshot, nor its origin.
 
 use raft_core::{EntryId, Write, WriteId};
 use std::collections::{BTreeSet, VecDeque};
@@ -14,28 +14,28 @@ pub(crate) struct SnapshotFiles {
     durable: Option<EntryId>,
     /// The files that records in flight name.
     in_flight: VecDeque<(WriteId, EntryId)>,
-    /// The files that the core learns of in this call.
+    /// The files that this call reports to the core.
     completed: BTreeSet<EntryId>,
 }
 
 impl SnapshotFiles {
-    /// After a start: the file that the newest record names.
+    /// The state after a start: the file that the newest record names.
     pub(crate) fn new(durable: Option<EntryId>) -> Self {
         Self { on_disk: durable.into_iter().collect(), durable, ..Self::default() }
     }
 
-    /// A file is complete, and this call tells the core.
+    /// Notes a complete file that this call reports to the core.
     pub(crate) fn on_complete(&mut self, last: EntryId) {
         self.on_disk.insert(last);
         self.completed.insert(last);
     }
 
-    /// The core asks for this write, perhaps with a record.
+    /// Notes a write of the core, perhaps with a record.
     pub(crate) fn on_write(&mut self, write: &Write) {
         self.in_flight.extend(write.snapshot.as_ref().map(|record| (write.id, record.meta.last)));
     }
 
-    /// This write and all earlier ones are durable.
+    /// Notes that this write and all earlier ones are durable.
     pub(crate) fn on_persisted(&mut self, write: WriteId) {
         while let Some(&(_, last)) = self.in_flight.front().filter(|(id, _)| *id <= write) {
             self.in_flight.pop_front();
@@ -43,8 +43,9 @@ impl SnapshotFiles {
         }
     }
 
-    /// The call ends: returns the files that nothing needs, and no longer counts them. `is_written`: a new file of this name is
-    /// being written. *Without it*, a record could name the new file while the old one's removal deletes it.
+    /// Ends the call: returns the files that are not needed, and no longer counts them. `is_written`: a new file with
+    /// this name is being written. *Without it*, a record could name the new file while the old one's removal deletes
+    /// it.
     pub(crate) fn take_obsolete(
         &mut self,
         is_sent: impl Fn(EntryId) -> bool,
@@ -81,7 +82,7 @@ mod tests {
         Write { id: WriteId(write), snapshot, ..Write::bootstrap(configuration) }
     }
 
-    /// The obsolete files while this one is being sent and that one is being written; 0: none.
+    /// The obsolete files while one file is being sent and another is being written; 0 means none.
     fn obsolete(files: &mut SnapshotFiles, sent: u64, written: u64) -> Vec<u64> {
         let obsolete = files.take_obsolete(|last| last == id(sent), |last| last == id(written));
         obsolete.iter().map(|last| last.index.0).collect()
@@ -114,7 +115,7 @@ mod tests {
         for index in [7, 9] {
             files.on_complete(id(index));
             files.on_write(&naming(index, index));
-            assert_eq!(obsolete(&mut files, 0, 0), [0; 0], "a crash may lead back to the older one");
+            assert_eq!(obsolete(&mut files, 0, 0), [0; 0], "a crash may restore the older one");
         }
         for (persisted, sent, expected) in
             [(6, 0, vec![]), (8, 5, vec![]), (9, 5, vec![7]), (9, 0, vec![5]), (9, 0, vec![])]

@@ -1,8 +1,8 @@
 //! The sending end of snapshot transfers. One chunk is in flight to each peer; the next follows once the peer has confirmed it.
-//! A transfer continues where the peer is: at its start, and after a chunk without an answer, the node asks the peer for its
-//! progress. All transfers share one rate limit.
+//! At its start, and after a chunk without an answer, a transfer asks the peer for its progress and continues there.
+//! All transfers share one rate limit.
 //!
-//! This file must not know what a snapshot contains, nor when a peer needs one.
+//! This file must not know the content of a snapshot, nor when a peer needs one.
 
 use crate::interface::disk_jobs::SnapshotJob;
 use crate::interface::options::NodeOptions;
@@ -13,12 +13,12 @@ use raft_store::FileChunk;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The transfers in progress, one to a peer.
+/// The transfers in progress, one for each peer.
 #[derive(Clone, Debug)]
 pub(crate) struct OutgoingTransfers {
     transfers: BTreeMap<NodeId, OutgoingTransfer>,
     chunk_bytes: u64,
-    /// 0: no limit.
+    /// 0 means no limit.
     bytes_per_second: u64,
     answer_timeout: Duration,
     /// When the rate allows the next chunk.
@@ -29,7 +29,7 @@ pub(crate) struct OutgoingTransfers {
 struct OutgoingTransfer {
     term: Term,
     meta: SnapshotMeta,
-    /// The peer has the file up to here.
+    /// The peer has the file up to this offset.
     acknowledged: u64,
     state: State,
 }
@@ -38,7 +38,7 @@ struct OutgoingTransfer {
 enum State {
     /// The disk reads the chunk at this offset.
     Reading(u64),
-    /// The chunk leaves at this time, when the rate allows it.
+    /// The chunk leaves at this time, because of the rate limit.
     Ready(SnapshotChunk, Instant),
     /// A chunk that ends at `end`, or a question without bytes, waits for an answer.
     Sent { end: u64, is_question: bool, until: Instant },
@@ -68,7 +68,7 @@ impl OutgoingTransfers {
         self.transfers.clear();
     }
 
-    /// Ends the transfers for which this is false.
+    /// Ends the transfers for which `is_wanted` is false.
     pub(crate) fn retain(&mut self, is_wanted: impl Fn(NodeId, EntryId) -> bool) {
         self.transfers.retain(|to, transfer| is_wanted(*to, transfer.meta.last));
     }
@@ -87,7 +87,7 @@ impl OutgoingTransfers {
         self.transfers.values().filter_map(deadline).min()
     }
 
-    /// Sends the chunks whose time has come, and asks where an answer is overdue.
+    /// Sends the chunks that are due, and asks for progress where an answer is overdue.
     pub(crate) fn on_time(&mut self, now: Instant, outputs: &mut Outputs) {
         let until = now.after(self.answer_timeout);
         for (&to, transfer) in &mut self.transfers {
@@ -96,7 +96,8 @@ impl OutgoingTransfers {
                     let chunk = chunk.clone();
                     outputs.push(transfer.send(to, chunk, until));
                 }
-                // The chunk or its answer is lost or late: the question is small, and its answer says where to continue.
+                // The chunk or its answer is lost or late. The question is small, and its answer says where to
+                // continue.
                 State::Sent { until, .. } if *until <= now => {
                     transfer.state = State::Reading(0);
                     outputs.push(SnapshotJob::Read { to, last: transfer.meta.last, offset: 0, max_bytes: 0 }.into());
@@ -106,7 +107,7 @@ impl OutgoingTransfers {
         }
     }
 
-    /// The disk has read a chunk; none: the file does not exist.
+    /// Handles a chunk that the disk has read; `None` if the file does not exist.
     pub(crate) fn on_read(
         &mut self,
         now: Instant,
@@ -137,7 +138,7 @@ impl OutgoingTransfers {
         None
     }
 
-    /// A peer reports its progress. Returns what the core must know.
+    /// Handles the progress that a peer reports. Returns the input for the core.
     pub(crate) fn on_progress(
         &mut self,
         from: NodeId,
@@ -150,7 +151,7 @@ impl OutgoingTransfers {
         let outcome = match state {
             SnapshotState::Wants(offset) => {
                 let State::Sent { end, is_question, .. } = transfer.state else { return None };
-                // After a chunk, any other offset is from an earlier answer, duplicated or reordered.
+                // After a chunk, any other offset comes from an earlier answer, duplicated or reordered.
                 if !is_question && offset != end {
                     return None;
                 }
@@ -249,7 +250,7 @@ mod tests {
         }
     }
 
-    /// Progress that the core learns of, and what the node does next.
+    /// The progress for the core, and the next output of the node.
     fn grown(next: &str) -> (Option<SnapshotOutcome>, String) {
         (Some(SnapshotOutcome::Progress), next.to_owned())
     }

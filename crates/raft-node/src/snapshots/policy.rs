@@ -1,16 +1,16 @@
-//! When to take a snapshot: after so many applied entries or bytes, or on request (Raft §7).
+//! When to take a snapshot: after a number of applied entries or bytes, or on request (Raft §7).
 //!
 //! This file must not know what a snapshot contains.
 
 use crate::interface::options::NodeOptions;
 use raft_core::LogIndex;
 
-/// What was applied since the newest snapshot.
+/// The amount that was applied since the newest snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SnapshotPolicy {
-    /// `u64::MAX` for never.
+    /// `u64::MAX` means never.
     after_entries: u64,
-    /// `u64::MAX` for never.
+    /// `u64::MAX` means never.
     after_bytes: u64,
     /// The index of the newest snapshot, even one that is still being saved.
     covered: LogIndex,
@@ -21,7 +21,7 @@ pub(crate) struct SnapshotPolicy {
 }
 
 impl SnapshotPolicy {
-    /// Nothing is applied and there is no snapshot.
+    /// The policy of a node that has applied nothing and has no snapshot.
     pub(crate) fn new(options: &NodeOptions) -> Self {
         let limit = |value| if value == 0 { u64::MAX } else { value };
         Self {
@@ -33,18 +33,18 @@ impl SnapshotPolicy {
         }
     }
 
-    /// The node applied entries of so many bytes.
+    /// Notes applied entries of this many bytes.
     pub(crate) fn on_applied(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// The state is now that of a snapshot at `last`.
+    /// Notes that the state is now that of a snapshot at `last`.
     pub(crate) fn on_restored(&mut self, last: LogIndex) {
         self.covered = self.covered.max(last);
         self.bytes = 0;
     }
 
-    /// Whether to take a snapshot of the state at `applied` now. Clears a request: it is for one call only.
+    /// Whether to take a snapshot of the state at `applied` now. It clears a request, which is valid for one call only.
     pub(crate) fn is_due(&mut self, applied: LogIndex) -> bool {
         let requested = std::mem::take(&mut self.requested);
         let entries = applied.0.saturating_sub(self.covered.0);
@@ -52,7 +52,7 @@ impl SnapshotPolicy {
         entries > 0 && (requested || grown)
     }
 
-    /// The node starts to save a snapshot of the state at `applied`.
+    /// Notes that the node starts to save a snapshot of the state at `applied`.
     pub(crate) fn begin(&mut self, applied: LogIndex) {
         (self.covered, self.bytes) = (applied, 0);
     }

@@ -1,7 +1,7 @@
-//! A snapshot of this node's own state on its way to its file, chunk by chunk, so that neither encoding nor writing it delays
-//! anything else.
+//! The saving of a snapshot of this node's own state, chunk by chunk, so that neither encoding nor writing it delays
+//! other tasks.
 //!
-//! This file must not know when a snapshot is taken, nor who needs it.
+//! This file must not know when a snapshot is taken, nor which node needs it.
 
 use super::content::SnapshotEncoder;
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob};
@@ -14,14 +14,14 @@ pub(crate) struct SavingSnapshot<C> {
     meta: SnapshotMeta,
     encoder: SnapshotEncoder<C>,
     max_bytes: usize,
-    /// Where the chunk in flight ends.
+    /// The end of the chunk in flight.
     end: u64,
-    /// Whether that is the last one.
+    /// Whether the chunk in flight is the last one.
     is_last: bool,
 }
 
 impl<C: SnapshotSource> SavingSnapshot<C> {
-    /// Nothing is written yet; chunks have at most `max_bytes`.
+    /// A snapshot of which nothing is written yet; chunks have at most `max_bytes`.
     pub(crate) fn new(meta: SnapshotMeta, encoder: SnapshotEncoder<C>, max_bytes: usize) -> Self {
         Self { meta, encoder, max_bytes, end: 0, is_last: false }
     }
@@ -36,8 +36,8 @@ impl<C: SnapshotSource> SavingSnapshot<C> {
         self.end == end
     }
 
-    /// The next chunk, once the one before is written; none after the last one. The last chunk is empty: only the encoder knows
-    /// the end, once it has no more bytes.
+    /// The next chunk, once the previous one is written; `None` after the last one. The last chunk is empty, because
+    /// only the encoder knows the end, and only when it has no more bytes.
     pub(crate) fn next_chunk(&mut self) -> Option<SnapshotJob> {
         if self.is_last {
             return None;

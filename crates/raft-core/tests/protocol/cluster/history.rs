@@ -1,5 +1,6 @@
-//! The properties that hold in every run: Raft Figure 3, one vote a term, promises only after the disk, linearizable reads,
-//! one answer a request, progress. The checkers see what a host sees, never the inside of a replica.
+//! The properties that hold in every run: Raft Figure 3, one vote in a term, promises only for durable state,
+//! linearizable reads, one answer to a request, progress. The checkers see what a host sees, never the internals of a
+//! replica.
 
 use super::Image;
 use raft_core::*;
@@ -7,43 +8,44 @@ use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Property {
-    /// At most one leader a term.
+    /// At most one leader in a term.
     ElectionSafety,
     /// A leader never overwrites or removes entries of its log.
     LeaderAppendOnly,
-    /// Two logs that agree in one entry agree in all before it.
+    /// Two logs with a common entry agree in all entries before it.
     LogMatching,
-    /// What is committed in a term is in the logs of the leaders of all higher terms.
+    /// An entry that is committed in a term is in the logs of the leaders of all higher terms.
     LeaderCompleteness,
-    /// No two state machines apply different entries at the same place.
+    /// No two state machines apply different entries at the same index.
     StateMachineSafety,
-    /// A node votes for one candidate a term, also after a crash.
+    /// A node votes for one candidate in a term, even after a crash.
     OneVoteATerm,
-    /// Votes, matches and applied entries never rest on what a crash could take back.
+    /// Votes, matches and applied entries never depend on state that a crash could lose.
     PromisesAfterTheDisk,
-    /// A read sees everything that was committed before it was asked.
+    /// A read sees everything that was committed before the request.
     LinearizableReads,
     /// Every request gets at most one answer of its kind.
     OneAnswerARequest,
-    /// A snapshot is newer than the last, matches its log, and replaces a log only if that cannot lead to it.
+    /// A snapshot is newer than the last one and matches its log, and it replaces a log only if the log cannot lead to
+    /// it.
     Snapshots,
-    /// Once everything is mended, a leader is elected, a command and a read succeed, and all nodes become equal.
+    /// Once all faults are repaired, a leader is elected, a command and a read succeed, and all nodes become equal.
     Progress,
 }
 
-/// A request: the node that answers it, and for a read the newest commit index anywhere when it was asked.
+/// A request: the node that must answer it, and for a read the newest commit index anywhere at that time.
 struct Asked {
     node: NodeId,
     read: Option<LogIndex>,
 }
 
-/// Everything that was seen, over all nodes and starts.
+/// All observations, over all nodes and starts.
 #[derive(Default)]
 pub(crate) struct History {
     leaders: BTreeMap<Term, NodeId>,
     /// Each entry ever written, with the one before it.
     entries: BTreeMap<EntryId, (EntryId, Payload)>,
-    /// What leaders committed, and the first term in which one did.
+    /// The committed entries, each with the first term in which a leader committed it.
     committed: BTreeMap<LogIndex, (EntryId, Term)>,
     applied: BTreeMap<LogIndex, Entry>,
     votes: BTreeMap<(NodeId, Term), NodeId>,
@@ -58,7 +60,7 @@ impl History {
         &self.violations
     }
 
-    /// How often something happened.
+    /// How often each mark happened.
     pub(crate) fn marks(&self) -> &BTreeMap<&'static str, u64> {
         &self.marks
     }
@@ -80,7 +82,7 @@ impl History {
         self.committed.keys().next_back().copied().unwrap_or_default()
     }
 
-    /// A node asked for a write, in a call that began and ended with these roles and terms.
+    /// Records that a node emitted a write in a call that began and ended with these roles and terms.
     pub(crate) fn asked_to_write(
         &mut self,
         id: NodeId,
@@ -96,7 +98,7 @@ impl History {
         }
     }
 
-    /// A log was changed after its first `kept` entries.
+    /// Records that a log changed after its first `kept` entries.
     pub(crate) fn wrote(&mut self, log: &[Entry], kept: usize) {
         for place in kept..log.len() {
             let entry = &log[place];
@@ -109,7 +111,7 @@ impl History {
         }
     }
 
-    /// The log that ends in an entry that was written somewhere.
+    /// The log that ends in this entry, which some node has written.
     pub(crate) fn log_up_to(&self, last: EntryId) -> Vec<Entry> {
         let mut log = Vec::new();
         let mut next = last;
@@ -122,7 +124,7 @@ impl History {
         log
     }
 
-    /// A node asked for a record with a snapshot, and then held `memory`.
+    /// Records that a node emitted a write with a snapshot, and then had `memory`.
     pub(crate) fn snapshot_recorded(&mut self, id: NodeId, write: &Write, memory: &Image) {
         let Some(SnapshotRecord { meta, log }) = &write.snapshot else { return };
         self.mark(if *log == InstallMode::Keep { "snapshot taken" } else { "snapshot installed" });
@@ -134,7 +136,7 @@ impl History {
         self.snapshot_described(id, meta, memory);
     }
 
-    /// A node describes a snapshot.
+    /// Checks the metadata of a snapshot.
     pub(crate) fn snapshot_described(&mut self, id: NodeId, meta: &SnapshotMeta, memory: &Image) {
         let ours = memory.log.get(meta.last.index.0 as usize - 1).filter(|entry| entry.id == meta.last);
         let log =
@@ -148,7 +150,7 @@ impl History {
         }
     }
 
-    /// A node restores or sends a snapshot, while its disk held `disk` for sure.
+    /// Records that a node restores or sends a snapshot while its disk surely had `disk`.
     pub(crate) fn snapshot_used(&mut self, id: NodeId, verb: &'static str, meta: &SnapshotMeta, disk: &Image) {
         self.mark(if verb == "sends" { "snapshot sent" } else { "restore" });
         if disk.snapshot.as_ref() != Some(meta) {
@@ -156,7 +158,7 @@ impl History {
         }
     }
 
-    /// A node compacts its log, while its disk held `disk` for sure.
+    /// Records that a node compacts its log while its disk surely had `disk`.
     pub(crate) fn compacted(&mut self, id: NodeId, before: LogIndex, disk: &Image) {
         self.mark("compaction");
         let covered = disk.snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
@@ -165,14 +167,14 @@ impl History {
         }
     }
 
-    /// A node asks for entries up to `last`, while its disk held `disk` for sure.
+    /// Records that a node reads entries up to `last` while its disk surely had `disk`.
     pub(crate) fn read_asked(&mut self, id: NodeId, last: LogIndex, disk: &Image) {
         if last.0 > disk.log.len() as u64 {
             self.promised_early(format!("{id} reads {last}, its disk has {}", disk.log.len()));
         }
     }
 
-    /// A node was called: its role and term before and after, its commit index and log after.
+    /// Records a call of a node: its role and term before and after, its commit index and log after.
     pub(crate) fn stepped(
         &mut self,
         id: NodeId,
@@ -212,7 +214,7 @@ impl History {
         }
     }
 
-    /// A node sent this, while its disk held `disk` for sure.
+    /// Records a sent message, while the sender's disk surely had `disk`.
     pub(crate) fn sent(&mut self, id: NodeId, to: NodeId, rpc: &Rpc, disk: &Image) {
         let term = rpc.term();
         match rpc {
@@ -243,7 +245,7 @@ impl History {
         }
     }
 
-    /// A node applies an entry after `before` others.
+    /// Records that a node applies an entry after `before` others.
     pub(crate) fn applied(&mut self, id: NodeId, before: u64, entry: &Entry, disk: &Image) {
         if disk.log.get(before as usize) != Some(entry) {
             self.promised_early(format!("{id} applies {entry} which its disk may lose"));
@@ -255,12 +257,12 @@ impl History {
         }
     }
 
-    /// A node is asked; for a read with the newest commit index anywhere.
+    /// Records a request; for a read with the newest commit index anywhere.
     pub(crate) fn asked(&mut self, node: NodeId, id: RequestId, read: Option<LogIndex>) {
         self.asked.insert(id, Asked { node, read });
     }
 
-    /// A node answers or announces.
+    /// Records an answer or an announcement of a node.
     pub(crate) fn answered(&mut self, id: NodeId, news: &Action) {
         if let Action::ConfigurationChanged { configuration, committed: true, at } = news
             && at.index > LogIndex(1)
@@ -295,13 +297,13 @@ impl History {
         }
     }
 
-    /// A node went down: its requests get no answer.
+    /// Records that a node went down: its requests get no answer.
     pub(crate) fn crashed(&mut self, id: NodeId) {
         self.mark("crash");
         self.asked.retain(|_, asked| asked.node != id);
     }
 
-    /// The number of requests that wait for an answer of this node.
+    /// The number of requests that wait for an answer from this node.
     pub(crate) fn waiting(&self, id: NodeId) -> usize {
         self.asked.values().filter(|asked| asked.node == id).count()
     }

@@ -1,7 +1,7 @@
-//! Test support: replicas under full control, one alone ([`replica`]) or several with every message, write, crash and time
-//! chosen by the test ([`Cluster`]).
+//! Test support: replicas under full control. A single one is a [`replica`]; in a [`Cluster`] of several the test
+//! chooses every message, write, crash and time.
 //!
-//! This module must not know what a test expects; the properties of every run are in [`history`].
+//! This module must not know the expectations of a test; the properties of every run are in [`history`].
 
 pub(crate) mod history;
 pub(crate) mod replica;
@@ -12,7 +12,7 @@ use history::History;
 use raft_core::*;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// The content of a disk. The log is whole, also where a snapshot covers it: it is the content of the snapshot.
+/// The content of a disk. The log is complete, even where a snapshot covers it: it is the content of the snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Image {
     pub(crate) hard_state: HardState,
@@ -23,7 +23,7 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Applies one record as recovery does: truncate, snapshot, entries. `content` has the snapshots.
+    /// Applies one record as recovery does: truncation, snapshot, entries. `content` contains the snapshots.
     pub(crate) fn take(&mut self, write: &Write, content: &History) {
         if let Some(hard_state) = write.hard_state {
             self.hard_state = hard_state;
@@ -44,7 +44,7 @@ impl Image {
         }
     }
 
-    /// The recovered state. Without `tail`, everything has to be read back.
+    /// The recovered state. Without `tail`, the replica has to read all entries back.
     pub(crate) fn restored(&self, applied: usize, tail: bool) -> RecoveredState {
         let entries = self.log[self.base..].to_vec().into();
         let mut restored = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), entries);
@@ -81,7 +81,7 @@ pub(crate) struct Question {
     max_bytes: u64,
 }
 
-/// A snapshot on its way.
+/// A snapshot in flight.
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
     pub(crate) from: NodeId,
@@ -90,35 +90,35 @@ pub(crate) struct Parcel {
     meta: SnapshotMeta,
 }
 
-/// A machine: a replica while it is up, a disk always.
+/// A machine: its replica exists only while it is up, its disk always.
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) raft: Option<Raft>,
-    /// How much faster than true time its clock runs, in parts per million.
+    /// How much faster than true time the clock runs, in parts per million.
     pub(crate) drift_ppm: i64,
-    /// Reported durable.
+    /// The part of the disk that was reported durable.
     pub(crate) disk: Image,
     /// Log reads without an answer.
     pub(crate) questions: VecDeque<Question>,
     /// Writes that are not reported, in order.
     pub(crate) pending: VecDeque<Write>,
-    /// What the replica holds in memory: the disk after all pending writes.
+    /// The replica's memory: the disk after all pending writes.
     pub(crate) memory: Image,
-    /// The state machine: lost with a crash.
+    /// The state machine, which a crash clears.
     pub(crate) applied: Vec<Entry>,
-    /// A copy of `applied` that survives, as a state machine on disk would.
+    /// A copy of `applied` that survives a crash, like a state machine on disk.
     pub(crate) saved: Vec<Entry>,
-    /// Answers and announcements since the start.
+    /// The answers and announcements since the start.
     pub(crate) news: Vec<Action>,
 }
 
 impl Server {
-    /// What its clock shows at a true time.
+    /// The time that the clock shows at a true time.
     pub(crate) fn clock(&self, time: Instant) -> Instant {
         Instant((i128::from(time.0) * i128::from(MILLION + self.drift_ppm) / i128::from(MILLION)) as u64)
     }
 
-    /// Queues a write for the disk, which changes the memory at once.
+    /// Queues a write for the disk; the memory changes at once.
     fn write(&mut self, id: NodeId, write: &Write, history: &mut History) {
         let kept = write.truncate_from.map_or(self.memory.log.len(), |index| index.0 as usize - 1);
         history.snapshot_recorded(id, write, &self.memory);
@@ -128,13 +128,13 @@ impl Server {
         history.wrote(&self.memory.log, if is_discarded { self.memory.base } else { kept });
     }
 
-    /// Compacts the disk a little less far than asked.
+    /// Compacts the disk a little less than requested.
     fn compact(&mut self, before: LogIndex, turn: u64) {
         let done = before.0.saturating_sub(1 + turn % 3) as usize;
         self.disk.base = self.disk.base.max(done);
     }
 
-    /// The first true time at which its replica's deadline has come.
+    /// The first true time at which the replica's deadline is reached.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadline = i128::from(self.raft.as_ref()?.deadline()?.0) * i128::from(MILLION);
         let rate = i128::from(MILLION + self.drift_ppm);
@@ -144,27 +144,27 @@ impl Server {
 
 const MILLION: i64 = 1_000_000;
 
-/// Several servers, a queue for each directed link, and one true time, which all clocks show that do not drift.
+/// Several servers, a queue for each directed link, and one true time. A clock without drift shows the true time.
 pub(crate) struct Cluster {
     pub(crate) now: Instant,
     pub(crate) servers: BTreeMap<NodeId, Server>,
     pub(crate) links: BTreeMap<(NodeId, NodeId), VecDeque<Rpc>>,
-    /// Snapshots on their way.
+    /// The snapshots in flight.
     pub(crate) parcels: VecDeque<Parcel>,
-    /// All that ever were.
+    /// All snapshots that were ever sent.
     pub(crate) sent_parcels: Vec<Parcel>,
-    /// Links on which everything sent is lost.
+    /// The links that lose every message.
     pub(crate) cut: BTreeSet<(NodeId, NodeId)>,
     pub(crate) history: History,
     /// The run as text.
     pub(crate) trace: Vec<String>,
-    /// How reads are asked for.
+    /// The mode of all reads.
     pub(crate) read_mode: ReadMode,
     requests: u64,
 }
 
 impl Cluster {
-    /// `size` voters that have never run, with the settings `adjust` makes of the defaults.
+    /// `size` voters that have never run, with the default settings changed by `adjust`.
     pub(crate) fn with(size: u64, adjust: impl Fn(&mut Config)) -> Self {
         Self::with_joiners(size, 0, adjust)
     }
@@ -229,8 +229,8 @@ impl Cluster {
 
     // ---- one call ----
 
-    /// Calls a node with one input and takes its actions: messages to the links, writes to the disk's queue, entries to the
-    /// state machine. A node that is down ignores it.
+    /// Calls a node with one input and handles its actions: messages go to the links, writes to the disk's queue,
+    /// entries to the state machine. A node that is down ignores it.
     pub(crate) fn step(&mut self, id: NodeId, input: Input) -> Vec<Action> {
         let Some(server) = self.servers.get_mut(&id) else { return Vec::new() };
         let now = server.clock(self.now);
@@ -306,7 +306,7 @@ impl Cluster {
         self.step(id, Input::Tick)
     }
 
-    /// The clock goes to this node's deadline, if that lies ahead, and the node gets a call.
+    /// Advances the clock to this node's deadline, if it is in the future, and calls the node.
     pub(crate) fn wait_for(&mut self, id: NodeId) -> Vec<Action> {
         if let Some(deadline) = self.servers[&id].deadline() {
             self.now = self.now.max(deadline);
@@ -314,7 +314,7 @@ impl Cluster {
         self.tick(id)
     }
 
-    /// Time passes; each node is called at each of its deadlines on the way.
+    /// Advances time and calls each node at each of its deadlines.
     pub(crate) fn pass(&mut self, millis: u64) {
         let end = Instant(self.now.0 + millis * 1_000_000);
         while let Some((deadline, id)) = self.next_deadline().filter(|(deadline, _)| *deadline <= end) {
@@ -330,7 +330,7 @@ impl Cluster {
 
     // ---- messages ----
 
-    /// Delivers the message at place `nth` of a link.
+    /// Delivers the message at position `nth` of a link.
     pub(crate) fn deliver(&mut self, from: NodeId, to: NodeId, nth: usize) -> Vec<Action> {
         match self.links.get_mut(&(from, to)).and_then(|link| link.remove(nth)) {
             Some(rpc) => self.step(to, Input::Receive { from, rpc }),
@@ -338,12 +338,12 @@ impl Cluster {
         }
     }
 
-    /// Links on which something waits.
+    /// The links with messages.
     pub(crate) fn busy_links(&self) -> Vec<(NodeId, NodeId)> {
         self.links.iter().filter(|(_, link)| !link.is_empty()).map(|(&ends, _)| ends).collect()
     }
 
-    /// Delivers everything and reports every write until nothing moves, without time passing.
+    /// Delivers all messages and reports all writes until there are none, while time stands still.
     pub(crate) fn settle(&mut self) {
         loop {
             let busy = self.busy_links();
@@ -366,7 +366,7 @@ impl Cluster {
         }
     }
 
-    /// Cuts or mends every link of a node.
+    /// Cuts or restores every link of a node.
     pub(crate) fn isolate(&mut self, id: NodeId, is_cut: bool) {
         for other in self.ids().into_iter().filter(|&other| other != id) {
             for ends in [(id, other), (other, id)] {
@@ -382,7 +382,7 @@ impl Cluster {
 
     // ---- snapshots and the log read back ----
 
-    /// The node takes a snapshot of what it had applied `back` entries ago.
+    /// Takes a snapshot of the node's state from `back` applied entries ago.
     pub(crate) fn take_snapshot(&mut self, id: NodeId, back: u64) {
         let index = LogIndex((self.servers[&id].applied.len() as u64).saturating_sub(back));
         let raft = self.servers[&id].raft.as_ref();
@@ -392,7 +392,7 @@ impl Cluster {
         self.step(id, Input::SnapshotTaken { index });
     }
 
-    /// A snapshot arrives, or is lost without an `outcome`, which the sender gets as a report.
+    /// Delivers a snapshot and reports the `outcome` to the sender; without one the snapshot is lost.
     pub(crate) fn deliver_snapshot(&mut self, nth: usize, outcome: Option<SnapshotOutcome>) {
         let Some(Parcel { from, to, term, meta }) = self.parcels.remove(nth) else { return };
         let arrives = outcome.is_some_and(|outcome| outcome != SnapshotOutcome::Failed);
@@ -407,7 +407,7 @@ impl Cluster {
         }
     }
 
-    /// Answers a node's oldest `ReadLog` but `nth`.
+    /// Answers the oldest `ReadLog` of a node except for `nth`.
     pub(crate) fn answer_read(&mut self, id: NodeId, nth: usize) {
         let server = self.servers.get_mut(&id).expect("a known node");
         if let Some(question) = server.questions.remove(nth) {
@@ -419,7 +419,7 @@ impl Cluster {
 
     // ---- disk and process ----
 
-    /// Reports the oldest `count` writes, cumulatively: one input for all of them.
+    /// Reports the oldest `count` writes with a single input.
     pub(crate) fn persist(&mut self, id: NodeId, count: usize) -> Vec<Action> {
         let server = self.servers.get_mut(&id).expect("a known node");
         let count = count.min(server.pending.len());
@@ -430,7 +430,7 @@ impl Cluster {
         self.step(id, Input::Persisted { write: last.id })
     }
 
-    /// The process dies; of the writes not reported the oldest `kept` have reached the disk all the same.
+    /// Crashes the process; the oldest `kept` of the unreported writes have reached the disk.
     pub(crate) fn crash(&mut self, id: NodeId, kept: usize) {
         let server = self.servers.get_mut(&id).expect("a known node");
         if server.raft.take().is_none() {
@@ -449,14 +449,14 @@ impl Cluster {
         self.trace.push(format!("  {id} crashes, {kept} of its unreported writes survive"));
     }
 
-    /// The process starts from its disk; its state machine comes back too, or starts empty.
+    /// Starts the process from its disk, with its old state machine or an empty one.
     pub(crate) fn restart(&mut self, id: NodeId, with_state_machine: bool) {
         let server = self.servers.get_mut(&id).expect("a known node");
         if server.raft.is_some() {
             return;
         }
         server.applied = if with_state_machine { std::mem::take(&mut server.saved) } else { Vec::new() };
-        // Where memory is scarce, some start with nothing of their log in it.
+        // If memory is scarce, some nodes start without any payloads in memory.
         let tail = server.config.max_cached_bytes > 1_000 || id.0.is_multiple_of(2);
         let restored = server.disk.restored(server.applied.len(), tail);
         server.memory = server.disk.clone();
@@ -466,7 +466,7 @@ impl Cluster {
 
     // ---- requests ----
 
-    /// Numbers a request to a node; `read` is the newest commit index for a read.
+    /// Numbers a request to a node; for a read, `read` is the newest commit index.
     fn request(&mut self, id: NodeId, read: Option<LogIndex>) -> RequestId {
         self.requests += 1;
         self.history.asked(id, RequestId(self.requests), read);
@@ -506,7 +506,7 @@ impl Cluster {
 
     // ---- whole runs ----
 
-    /// Lets time pass, with everything delivered and written at once, until `done`; false after `rounds` deadlines.
+    /// Advances time until `done`, and delivers and writes everything at once; returns false after `rounds` deadlines.
     pub(crate) fn run_until(&mut self, rounds: usize, done: impl Fn(&Self) -> bool) -> bool {
         for _ in 0..rounds {
             self.settle();
@@ -519,14 +519,14 @@ impl Cluster {
         false
     }
 
-    /// A leader that the others follow, its no-op committed everywhere.
+    /// Elects a leader that the others follow, and commits its no-op everywhere.
     pub(crate) fn elect(&mut self) -> NodeId {
         assert!(self.run_until(200, Self::has_converged), "no leader:\n{}", self.trace.join("\n"));
         self.leader().expect("converged")
     }
 
-    /// Whether a leader has committed an entry of its term, no change and no transfer is under way, and all members that are
-    /// up hold, have committed and applied the same log.
+    /// Whether a leader has committed an entry of its term, no change and no transfer is in progress, and all members
+    /// that are up hold, have committed and have applied the same log.
     pub(crate) fn has_converged(&self) -> bool {
         let Some(leader) = self.leader() else { return false };
         let raft = self.servers[&leader].raft.as_ref().expect("it leads");
@@ -544,7 +544,8 @@ impl Cluster {
     }
 }
 
-/// The entry `index@term` of tests: a configuration of `voters` nodes at index 1, elsewhere a command that names it.
+/// The entry `index@term` of tests: a configuration of `voters` nodes at index 1, elsewhere a command that contains the
+/// id.
 pub(crate) fn entry(index: u64, term: u64, voters: u64) -> Entry {
     let payload = if index == 1 {
         Payload::Configuration(Configuration::of_voters((1..=voters).map(NodeId)))
@@ -554,13 +555,13 @@ pub(crate) fn entry(index: u64, term: u64, voters: u64) -> Entry {
     Entry { id: EntryId::new(index, term), payload }
 }
 
-/// A snapshot of a log that `image` makes for three voters.
+/// A snapshot of the log that `image` makes for three voters.
 pub(crate) fn meta(index: u64, term: u64) -> SnapshotMeta {
     let configuration = Configuration::of_voters((1..=3).map(NodeId));
     SnapshotMeta { last: EntryId::new(index, term), configuration, configured_at: EntryId::new(1, 1) }
 }
 
-/// A disk with entries of these terms, its hard state in `term` without a vote.
+/// A disk with entries of these terms, and a hard state with `term` and no vote.
 pub(crate) fn image(term: u64, terms: &[u64], voters: u64) -> Image {
     let entries = terms.iter().enumerate().map(|(place, &of)| entry(place as u64 + 1, of, voters)).collect();
     let hard_state = HardState { term: Term(term), voted_for: None };

@@ -1,4 +1,4 @@
-//! One replica alone, its peers played by the test. n1 of the voters n1 n2 n3 unless said.
+//! A single replica; the test plays its peers. It is n1 of the voters n1 n2 n3 unless a test says otherwise.
 
 use super::image;
 use raft_core::*;
@@ -10,7 +10,7 @@ pub(crate) const N3: NodeId = NodeId(3);
 /// A node that is not in the configuration.
 pub(crate) const N9: NodeId = NodeId(9);
 
-/// A replica and the last write it asked for.
+/// A replica and the last write that it emitted.
 #[derive(Clone)]
 pub(crate) struct Replica {
     pub(crate) raft: Raft,
@@ -19,19 +19,19 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    /// n1 of three, its log of these terms, in the term of its last entry; called once, at one second.
+    /// n1 of three, with a log of these terms, in the term of its last entry. It was called once, at one second.
     pub(crate) fn new(terms: &[u64]) -> Self {
         Self::with(terms, 3, |_, _| ())
     }
 
-    /// n1 of `voters`, with what `adjust` makes of the settings and of the restored state; called once.
+    /// n1 of `voters`, with settings and restored state changed by `adjust`. It was called once.
     pub(crate) fn with(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut RecoveredState)) -> Self {
         let mut replica = Self::unstarted(terms, voters, adjust);
         replica.tick();
         replica
     }
 
-    /// The same, not called yet.
+    /// The same replica before its first call.
     pub(crate) fn unstarted(terms: &[u64], voters: u64, adjust: impl FnOnce(&mut Config, &mut RecoveredState)) -> Self {
         let mut config = Config { observe: true, ..Config::new(N1) };
         let disk = image(terms.last().copied().unwrap_or(0), terms, voters);
@@ -47,7 +47,7 @@ impl Replica {
         self.batch([input])
     }
 
-    /// One call; checks what holds after every call.
+    /// Makes one call and checks what holds after every call.
     pub(crate) fn batch(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Action> {
         let mut actions = Vec::new();
         self.raft.step_batch(self.now, inputs, &mut actions);
@@ -97,7 +97,7 @@ impl Replica {
         self.now = Instant(self.now.0 + millis * 1_000_000);
     }
 
-    /// The clock goes to the deadline, and the replica is called.
+    /// Advances the clock to the deadline and calls the replica.
     pub(crate) fn wait(&mut self) -> Vec<Action> {
         self.now = self.now.max(self.raft.deadline().expect("a timer runs"));
         self.tick()
@@ -105,7 +105,7 @@ impl Replica {
 
     // ---- roles ----
 
-    /// Follows n2 in `term`, durably; n2 has sent the append `s1`.
+    /// Becomes a follower of n2 in `term`, durably; n2 has sent the append `s1`.
     pub(crate) fn following(mut self, term: u64) -> Self {
         let prev = self.raft.status().last;
         self.receive(N2, heartbeat(term, 1, (0, 0), 0));
@@ -117,14 +117,14 @@ impl Replica {
         self
     }
 
-    /// Asks for pre-votes.
+    /// Becomes a pre-candidate.
     pub(crate) fn pre_candidate(mut self) -> Self {
         self.wait();
         assert_eq!(self.raft.role(), RoleKind::PreCandidate);
         self
     }
 
-    /// Has won the pre-votes; its own vote is not durable.
+    /// Wins the pre-votes; its own vote is not durable.
     pub(crate) fn voting_for_itself(self) -> Self {
         let mut replica = self.pre_candidate();
         replica.receive(N2, pre_vote_granted(1, 1));
@@ -132,14 +132,15 @@ impl Replica {
         replica
     }
 
-    /// Asks for votes.
+    /// Becomes a candidate.
     pub(crate) fn candidate(self) -> Self {
         let mut replica = self.voting_for_itself();
         replica.persist();
         replica
     }
 
-    /// Leads the term after its last; its no-op is on its way to the disk and, as `s1` and `s2`, to n2 and n3.
+    /// Becomes the leader of the term after its last one; its no-op is in flight to the disk and, as `s1` and `s2`, to
+    /// n2 and n3.
     pub(crate) fn leader(self) -> Self {
         let mut replica = self.candidate();
         let term = replica.raft.term().0;
@@ -148,7 +149,7 @@ impl Replica {
         replica
     }
 
-    /// Leads; its no-op is durable here and at n2, hence committed, and n2 has all and knows it.
+    /// Becomes a leader whose no-op is durable here and at n2, and so committed; n2 has the whole log and knows that.
     pub(crate) fn established(self) -> Self {
         let mut replica = self.leader();
         replica.persist();
@@ -179,13 +180,13 @@ impl Replica {
 
 // ---- actions as text ----
 
-/// The messages among actions, as they print.
+/// The messages among the actions, as they print.
 pub(crate) fn sends(actions: &[Action]) -> Vec<String> {
     let sends = actions.iter().filter(|action| matches!(action, Action::Send { .. }));
     sends.map(|action| action.to_string().trim_start_matches("-> ").to_string()).collect()
 }
 
-/// The news among actions, as they print.
+/// The answers and announcements among the actions, as they print.
 pub(crate) fn news(actions: &[Action]) -> Vec<String> {
     let is_news = |action: &&Action| {
         !matches!(action, Action::Send { .. } | Action::Persist(_) | Action::Apply { .. } | Action::Observe(_))
@@ -193,22 +194,22 @@ pub(crate) fn news(actions: &[Action]) -> Vec<String> {
     actions.iter().filter(is_news).map(ToString::to_string).collect()
 }
 
-/// The events among actions, as they print.
+/// The events among the actions, as they print.
 pub(crate) fn events(actions: &[Action]) -> Vec<String> {
     actions.iter().filter(|action| matches!(action, Action::Observe(_))).map(ToString::to_string).collect()
 }
 
-/// The write among actions, as it prints.
+/// The write among the actions, as it prints.
 pub(crate) fn write(actions: &[Action]) -> Option<String> {
     actions.iter().find(|action| matches!(action, Action::Persist(_))).map(ToString::to_string)
 }
 
-/// The requests to take over among actions, as they print.
+/// The `TimeoutNow` requests among the actions, as they print.
 pub(crate) fn timeouts(actions: &[Action]) -> Vec<String> {
     sends(actions).into_iter().filter(|line| line.contains("timeout now")).collect()
 }
 
-/// What is applied, as it prints.
+/// The applied entries, as they print.
 pub(crate) fn applies(actions: &[Action]) -> Vec<String> {
     actions.iter().filter(|action| matches!(action, Action::Apply { .. })).map(ToString::to_string).collect()
 }
@@ -250,12 +251,12 @@ fn sticky(term: u64, seq: u64, outcome: AppendOutcome, millis: u64) -> Rpc {
     Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome, stickiness })
 }
 
-/// The answer of a peer that is sticky for so long.
+/// The success of a peer that is sticky for this long.
 pub(crate) fn matched_sticky(term: u64, seq: u64, index: u64, millis: u64) -> Rpc {
     sticky(term, seq, AppendOutcome::Matched { index: LogIndex(index) }, millis)
 }
 
-/// The denial of a peer that is sticky for so long.
+/// The refusal of a peer that is sticky for this long.
 pub(crate) fn mismatch_sticky(term: u64, seq: u64, prev: (u64, u64), hint: (u64, u64), millis: u64) -> Rpc {
     sticky(term, seq, AppendOutcome::Mismatch { prev: id(prev), hint: id(hint) }, millis)
 }
@@ -276,7 +277,7 @@ pub(crate) fn request_vote(term: u64, last: (u64, u64)) -> Rpc {
     Rpc::RequestVote(RequestVote { term: Term(term), last: id(last), transfer: false })
 }
 
-/// A request for a vote in the election that the leader asked for.
+/// A vote request in an election that the leader asked for.
 pub(crate) fn request_vote_for_transfer(term: u64, last: (u64, u64)) -> Rpc {
     Rpc::RequestVote(RequestVote { term: Term(term), last: id(last), transfer: true })
 }

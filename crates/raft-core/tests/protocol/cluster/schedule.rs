@@ -1,5 +1,5 @@
 //! Random schedules: any order of messages, writes, crashes and times that a network, a disk and a clock can produce.
-//! `PROPTEST_CASES` sets the number of cases, another `PROPTEST_RNG_SEED` gives other cases.
+//! `PROPTEST_CASES` sets the number of cases; another `PROPTEST_RNG_SEED` gives other cases.
 
 use super::Cluster;
 use crate::inputs::membership_step;
@@ -9,8 +9,8 @@ use proptest::test_runner::{Config as Settings, RngAlgorithm, RngSeed, TestRunne
 use raft_core::{Config, Input, Instant, NodeId, Raft, ReadMode, RoleKind, SnapshotOutcome};
 use std::time::Duration;
 
-/// One step of a schedule. Numbers choose among the current possibilities, so that every schedule is legal, also when it is
-/// shrunk.
+/// One step of a schedule. Numbers choose among the current possibilities, so every schedule is legal, even a shrunk
+/// one.
 #[derive(Clone, Debug)]
 pub(crate) enum Happening {
     Deliver { link: u8, nth: u8 },
@@ -18,12 +18,12 @@ pub(crate) enum Happening {
     Duplicate { link: u8, nth: u8 },
     // Reports some of a node's writes.
     Persist { node: u8, count: u8 },
-    // All writes are reported and a message arrives on each link, for some rounds.
+    // For some rounds, reports all writes and delivers a message on each link.
     Calm { rounds: u8 },
-    // Time passes without a call.
+    // Advances time without a call.
     Pass { millis: u8 },
     Tick { node: u8 },
-    // The clock goes to the node's deadline.
+    // Advances the clock to the node's deadline.
     Wait { node: u8 },
     Crash { node: u8, kept: u8 },
     Restart { node: u8, with_state_machine: bool },
@@ -31,25 +31,26 @@ pub(crate) enum Happening {
     Mend,
     Propose { node: u8 },
     ProposeToLeader,
-    // To every node that believes it leads.
+    // Sends a read to every node that believes it leads.
     ReadAtLeaders,
     Read { node: u8 },
     Campaign { node: u8 },
     Unreachable { node: u8, peer: u8 },
-    // No node is called for longer than an election timeout; then one node is, and some messages arrive.
+    // Calls no node for longer than an election timeout; then calls one, and delivers some messages.
     Unseat { node: u8, rounds: u8 },
-    // Messages to the leaders are held back while the others go on, after a timer has run out if it `waits`. Then all nodes
-    // that believe they lead are read from, the old leaders after their oldest messages have arrived if it is `late`.
+    // Holds back messages to the leaders while the other nodes continue; if it `waits`, a timer runs out first. Then
+    // sends a read to all nodes that believe they lead. If it is `late`, the oldest messages of the old leaders arrive
+    // first.
     Usurp { node: u8, rounds: u8, waits: bool, late: bool },
     CrashLeader { kept: u8 },
-    // A membership change at the leader.
+    // Starts a membership change at the leader.
     Change { kind: u8, node: u8, other: Option<(u8, u8)> },
-    // A leadership transfer by the leader.
+    // Starts a leadership transfer at the leader.
     Transfer { to: Option<u8> },
     TakeSnapshot { node: u8, back: u8 },
-    // A snapshot in flight arrives or not, and its sender gets a report or not.
+    // Delivers or loses a snapshot in flight, with or without a report to its sender.
     Parcel { nth: u8, outcome: Option<SnapshotOutcome> },
-    // Any snapshot that was ever sent arrives again.
+    // Delivers any snapshot that was ever sent again.
     LateParcel { nth: u8 },
     AnswerRead { node: u8, nth: u8 },
 }
@@ -95,13 +96,13 @@ fn outcome() -> impl Strategy<Value = Option<SnapshotOutcome>> {
     prop_oneof![6 => delivered, 2 => Just(Some(SnapshotOutcome::Progress)), 1 => Just(Some(SnapshotOutcome::Failed)), 1 => Just(None)]
 }
 
-/// A schedule for 1 to 7 founders, and two nodes more that may join.
+/// A schedule for 1 to 7 founders and two nodes that may join.
 pub(crate) fn schedule(length: usize) -> impl Strategy<Value = (u64, Vec<Happening>)> {
     let founders = prop_oneof![1 => 1..3_u64, 8 => Just(3_u64), 2 => Just(4_u64), 8 => Just(5_u64), 1 => 6..8_u64];
     (founders, vec(happening(), length / 2..length))
 }
 
-/// Runs a test on random cases, which are the same on every machine.
+/// Runs a test on random cases that are the same on every machine.
 pub(crate) fn for_random_cases<S: Strategy>(stream: u64, cases: u32, strategy: &S, test: impl Fn(S::Value)) {
     runner(stream, cases)
         .run(strategy, |case| {
@@ -146,7 +147,8 @@ impl Cluster {
         Self::with_joiners(size, 2, narrow)
     }
 
-    /// The same with lease reads, clocks that drift as far as allowed, and elections as soon as leases allow them.
+    /// The same cluster with lease reads, clocks that drift as much as allowed, and elections as soon as leases allow
+    /// them.
     pub(crate) fn for_leases(size: u64) -> Self {
         const DRIFT: i64 = 100_000;
         let mut cluster = Self::with_joiners(size, 2, |config| {
@@ -216,7 +218,7 @@ impl Cluster {
         }
     }
 
-    /// What happens to a message on a link.
+    /// Does something to a message on a link.
     fn on_link(&mut self, happening: &Happening, link: u8, nth: u8) {
         let busy = self.busy_links();
         let Some(&(from, to)) = busy.get(usize::from(link) % busy.len().max(1)) else { return };
@@ -236,7 +238,8 @@ impl Cluster {
         }
     }
 
-    /// Reads at all nodes that believe they lead, at the `old` ones after their oldest messages have arrived if it is `late`.
+    /// Sends a read to all nodes that believe they lead. If it is `late`, the oldest messages of the `old` ones arrive
+    /// first.
     fn read_after(&mut self, old: &[NodeId], late: bool) {
         if late {
             for (from, to) in self.busy_links().into_iter().filter(|(_, to)| old.contains(to)) {
@@ -252,7 +255,7 @@ impl Cluster {
         self.servers[&id].raft.is_some()
     }
 
-    /// All writes are reported, and a message arrives on each link, except to the `isolated` nodes.
+    /// Reports all writes and delivers a message on each link, except to the `isolated` nodes.
     fn calm(&mut self, rounds: u8, isolated: &[NodeId]) {
         for _ in 0..rounds {
             for id in self.ids() {
@@ -272,7 +275,7 @@ impl Cluster {
         }
     }
 
-    /// The others go on without the `leaders` until another one is elected or the rounds are over.
+    /// Lets the others run without the `leaders` until another one is elected or the rounds are over.
     fn usurp(&mut self, leaders: &[NodeId], node: u8, rounds: u8, waits: bool) {
         let others: Vec<NodeId> = self.ids().into_iter().filter(|id| !leaders.contains(id)).collect();
         for turn in 0..usize::from(rounds) {
@@ -293,8 +296,8 @@ impl Cluster {
         rafts.filter(|raft| raft.role() == RoleKind::Leader).map(Raft::id).collect()
     }
 
-    /// Mends all links and restarts all nodes. Whether the cluster then makes progress: a leader, a new command committed, a
-    /// read answered, all logs and state machines equal.
+    /// Restores all links and restarts all nodes. Returns whether the cluster then makes progress: a leader, a new
+    /// committed command, an answered read, and equal logs and state machines.
     pub(crate) fn heals(&mut self) -> bool {
         self.cut.clear();
         for id in self.ids() {

@@ -1,5 +1,5 @@
-//! The language of the traces: commands between line ends or `;`, run on a cluster; the answer is everything that happened, in the
-//! words of `Display`.
+//! The language of the traces: commands, separated by line ends or `;`, that run on a cluster. The answer lists all
+//! events, as `Display` prints them.
 //!
 //! ```text
 //! start                  every node gets its first call

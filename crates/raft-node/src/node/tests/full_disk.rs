@@ -1,4 +1,4 @@
-//! A node whose disk is full: what it still does, what it refuses, and how it recovers.
+//! A node with a full disk: what it still does, what it refuses, and how it recovers.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn a_leader_without_space_refuses_commands_and_continues_otherwise() {
         assert_eq!(cluster.reply(id), Some(Reply::NoSpace));
     }
     let before = cluster.last(leader);
-    // A follower names the leader, whatever its own disk.
+    // A follower names the leader even if its own disk is full.
     cluster.space(follower, true);
     cluster.request(follower, 6, command(session, 2));
     assert_eq!(cluster.reply(6), rejected(RejectReason::NotLeader { leader: Some(leader) }));
@@ -70,7 +70,7 @@ fn a_follower_without_space_takes_no_entries_but_votes_and_catches_up() {
     assert_eq!((cluster.leader(), cluster.last(full)), (leader, before), "no entries, and no election");
     let status = cluster.nodes[&full].status();
     assert_eq!((status.leader, status.role), (Some(leader), RoleKind::Follower));
-    // In an election it votes, and the vote is written.
+    // In an election the node votes and writes its vote.
     cluster.cut.insert(leader);
     assert_eq!(cluster.disks[&full].hard_state.term, cluster.nodes[&full].status().term);
     cluster.run_until(|cluster| cluster.nodes[&third].status().role == RoleKind::Leader);
@@ -83,7 +83,7 @@ fn a_follower_without_space_takes_no_entries_but_votes_and_catches_up() {
 #[test]
 fn no_more_is_in_flight_than_the_reserve_allows() {
     let (mut cluster, leader, session) = cluster();
-    // One call, so that nothing becomes durable meanwhile.
+    // This is one call, so nothing becomes durable meanwhile.
     let inputs =
         (0..20).map(|number| NodeInput::Request { id: RequestId(2 + number), request: command(session, 1 + number) });
     cluster.outputs.clear();

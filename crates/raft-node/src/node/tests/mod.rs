@@ -18,7 +18,7 @@ use raft_store::FileChunk;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// A state machine that stores all commands; a response is their number.
+/// A state machine that stores all commands; the response to a command is its number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Journal(Vec<Bytes>);
 
@@ -34,7 +34,7 @@ impl StateMachine for Journal {
         Bytes::from(self.0.len().to_string())
     }
 
-    /// "N" waits for the N-th command and continues with the next.
+    /// "N" waits for the N-th command and returns "N+1" as the next query.
     fn watch(&self, query: &Bytes) -> Watched {
         let number: usize = std::str::from_utf8(query).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         match self.0.get(number.wrapping_sub(1)) {
@@ -45,7 +45,7 @@ impl StateMachine for Journal {
         }
     }
 
-    /// "after 50" sets a timer of so many milliseconds. "done" with its number ends it.
+    /// "after 50" sets a timer of 50 milliseconds. "done" with the timer's number ends it.
     fn timers(&self, after: u64) -> Vec<Timer> {
         let timer = |(number, command): (u64, &Bytes)| {
             let ms = std::str::from_utf8(command).ok()?.strip_prefix("after ")?.parse().ok()?;
@@ -122,7 +122,7 @@ impl Disk {
         self.log.extend(write.entries.iter().map(|entry| (entry.id.index, entry.clone())));
     }
 
-    /// The state recovered by a restart, with no entries in memory.
+    /// The recovered state after a restart, with no entries in memory.
     fn restored(&self) -> RecoveredState {
         let entries = self.log.values().cloned().collect();
         let restored = RecoveredState::of_log(self.hard_state, self.snapshot.clone(), entries);
@@ -130,7 +130,7 @@ impl Disk {
     }
 }
 
-/// Two sessions, small chunks without a rate limit, and no snapshots but on request.
+/// Two sessions, small chunks without a rate limit, and snapshots only on request.
 fn options() -> NodeOptions {
     NodeOptions {
         max_sessions: 2,
@@ -149,7 +149,7 @@ struct Cluster {
     nodes: BTreeMap<NodeId, Node<Journal>>,
     disks: BTreeMap<NodeId, Disk>,
     queue: VecDeque<(NodeId, NodeInput)>,
-    /// The nodes without a network.
+    /// The nodes that have no network.
     cut: BTreeSet<NodeId>,
     /// Whether results of snapshot jobs go to `held` instead of the queue.
     holds_files: bool,
@@ -164,7 +164,7 @@ impl Cluster {
         Self::with(count, Config::new(NodeId(0)), options())
     }
 
-    /// The nodes report what they apply; `outputs` leaves the events of the core out.
+    /// The nodes report applied entries; `outputs` omits the events of the core.
     fn with(count: u64, config: Config, options: NodeOptions) -> Self {
         let ids = || (1..=count).map(NodeId);
         let mut disk = Disk::default();
@@ -186,7 +186,7 @@ impl Cluster {
         cluster
     }
 
-    /// The cluster with a leader and an open session.
+    /// Adds a leader and an open session.
     fn with_session(mut self) -> (Self, NodeId, SessionId) {
         let leader = self.leader();
         let session = self.open_session(leader, 1);
@@ -204,14 +204,14 @@ impl Cluster {
         &self.nodes[&NodeId(id)]
     }
 
-    /// Gives a node one input and executes its outputs. Messages from and to a cut node are lost; its disk works.
+    /// Gives a node one input and executes its outputs. Messages from and to an isolated node are lost; its disk works.
     fn feed(&mut self, id: NodeId, input: NodeInput) {
         self.feed_all(id, vec![input]);
     }
 
     fn feed_all(&mut self, id: NodeId, inputs: Vec<NodeInput>) {
         let mut outputs = Vec::new();
-        self.nodes.get_mut(&id).expect("a node of this cluster").step(self.now, inputs, &mut outputs);
+        self.nodes.get_mut(&id).expect("every node belongs to this cluster").step(self.now, inputs, &mut outputs);
         for output in outputs {
             match output.clone() {
                 NodeOutput::Send { to, rpc } => self.send(id, to, NodeInput::Receive { from: id, rpc }),
@@ -279,7 +279,7 @@ impl Cluster {
         }
     }
 
-    /// Advances time until this holds.
+    /// Advances time until the condition holds.
     fn run_until(&mut self, holds: impl Fn(&Self) -> bool) {
         for _ in 0..2_000 {
             self.settle();
@@ -299,7 +299,7 @@ impl Cluster {
         self.feed(id, NodeInput::Tick);
     }
 
-    /// The leader that is not cut off, once it can commit.
+    /// The leader that is not isolated, once it can commit.
     fn leader(&mut self) -> NodeId {
         let find = |cluster: &Self| {
             let leads = |id: &&NodeId| {
@@ -312,7 +312,7 @@ impl Cluster {
         find(self).expect("just found")
     }
 
-    /// Advances time until all nodes that are not cut off have applied the same.
+    /// Advances time until all nodes that are not isolated have applied the same entries.
     fn catch_up(&mut self) {
         self.run_until(|cluster| {
             let connected = cluster.nodes.iter().filter(|(id, _)| !cluster.cut.contains(id));
@@ -320,7 +320,7 @@ impl Cluster {
         });
     }
 
-    /// The network is whole again, all nodes catch up, and have the same state.
+    /// Restores the network, waits until all nodes have caught up, and checks that they have the same state.
     fn heal(&mut self) {
         self.cut.clear();
         self.catch_up();
@@ -332,7 +332,7 @@ impl Cluster {
         self.feed(at, NodeInput::Request { id: RequestId(id), request });
     }
 
-    /// The reply to a request as soon as all messages have arrived.
+    /// Sends a request, delivers all messages, and returns the reply.
     fn ask(&mut self, at: NodeId, id: u64, request: Request) -> Option<Reply> {
         self.request(at, id, request);
         self.settle();
@@ -367,7 +367,7 @@ impl Cluster {
     }
 }
 
-/// Another of three nodes.
+/// Another one of three nodes.
 fn next(id: NodeId) -> NodeId {
     NodeId(id.0 % 3 + 1)
 }
@@ -544,7 +544,7 @@ fn a_stopped_node_replies_to_every_request() {
     for (id, request) in (2..).zip([command(session, 1), query(), watch()]) {
         cluster.request(leader, id, request);
     }
-    // Impossible in Raft: a later leader with another entry at a committed index.
+    // This is impossible in Raft: a later leader with another entry at a committed index.
     let term = cluster.nodes[&leader].status().term.next();
     let conflict = Entry { id: EntryId { term, index: LogIndex(2) }, payload: Payload::Noop };
     let (prev, entries) = (EntryId::new(1, 1), vec![conflict].into());

@@ -1,16 +1,17 @@
-//! Snapshots: taken, saved, loaded, sent to a peer, deleted, and what clients notice.
+//! Snapshots: taken, saved, loaded, sent to a peer and deleted, and their effect on clients.
 
 use super::*;
 use raft_core::SnapshotRecord;
 use raft_proto::{SnapshotMessage, SnapshotState};
 
-/// Nodes that take a snapshot every `entries` entries, and keep no entries that it covers, nor entries in memory.
+/// Nodes that take a snapshot every `entries` entries, and keep neither the entries that it covers nor payloads in
+/// memory.
 fn snapshotting(count: u64, entries: u64) -> Cluster {
     let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
     Cluster::with(count, config, NodeOptions { snapshot_after_entries: entries, ..options() })
 }
 
-/// A leader with a snapshot that a peer needs, which was cut off since its third command.
+/// A leader with a snapshot, and a peer that needs it because it was isolated after the third command.
 fn one_behind() -> (Cluster, NodeId, NodeId) {
     let (mut cluster, leader, session) = snapshotting(3, 5).with_session();
     let away = next(leader);
@@ -31,7 +32,7 @@ impl Cluster {
         self.feed(id, NodeInput::Tick);
     }
 
-    /// Continues until a peer has received so many bytes of a snapshot.
+    /// Continues until a peer has received this many bytes of a snapshot.
     fn until_received(&mut self, away: NodeId, bytes: usize) {
         for _ in 0..10_000 {
             if self.disks[&away].unfinished[1].len() >= bytes {
@@ -56,7 +57,7 @@ impl Cluster {
         self.outputs.iter().filter_map(offset).collect()
     }
 
-    /// The transfer is complete, and did not start again below this offset.
+    /// Checks that the transfer is complete and did not restart below this offset.
     fn continued_from(&mut self, offset: u64) {
         self.heal();
         let sent = self.sent_offsets();
@@ -94,7 +95,7 @@ fn after_so_many_entries_a_snapshot_is_saved_then_named_then_the_log_is_compacte
     cluster.outputs.clear();
     cluster.holds_files = true;
     cluster.commands(leader, session, 1..=40);
-    assert_eq!(cluster.count(is_save), 1, "one at a time, however much is applied meanwhile");
+    assert_eq!(cluster.count(is_save), 1, "one at a time, however many entries are applied meanwhile");
     assert_eq!(cluster.count(|output| record(output).is_some()), 0, "no record before the file is complete");
     let applied = cluster.node(1).applied;
 
@@ -138,14 +139,14 @@ fn after_so_many_bytes_or_on_request_a_snapshot_is_taken() {
     cluster.commands(leader, session, 1..=5);
     assert_eq!(cluster.count(is_save), 0);
     cluster.commands(leader, session, 6..=30);
-    assert_eq!(cluster.count(is_save), 1, "24 bytes an entry, and some 20 for the command");
+    assert_eq!(cluster.count(is_save), 1, "24 bytes for an entry, and about 20 for the command");
     for _ in 0..2 {
         cluster.feed(leader, NodeInput::TakeSnapshot);
         cluster.settle();
         assert_eq!(cluster.count(is_save), 2, "the second request finds nothing new");
     }
     cluster.commands(leader, session, 31..=31);
-    assert_eq!(cluster.count(is_save), 2, "a request is for one call");
+    assert_eq!(cluster.count(is_save), 2, "a request is valid for one call only");
 }
 
 #[test]
@@ -242,7 +243,7 @@ fn an_installed_snapshot_makes_waiting_requests_unknown() {
     assert_eq!((cluster.count(restores), cluster.reply(2)), (1, Some(Reply::Unknown)));
     assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })));
 
-    // Without a change of leader: the requests that the snapshot covers, and no later one.
+    // There was no change of leader: only the requests that the snapshot covers get a reply.
     let mut node = cluster.nodes.remove(&next).expect("it is there");
     let meta = node.raft.snapshot_meta(node.applied).expect("there is a configuration");
     node.waiters.insert(meta.last, RequestId(1));
@@ -252,7 +253,7 @@ fn an_installed_snapshot_makes_waiting_requests_unknown() {
     assert_eq!(outputs, [NodeOutput::Reply { id: RequestId(1), reply: Reply::Unknown }, load(&meta)]);
 }
 
-/// A node that has applied a few commands, snapshots of two later states, and the entries after those.
+/// A node that has applied a few commands, snapshots of two later states, and the entries after them.
 fn behind_two_snapshots() -> (Node<Journal>, [(SnapshotMeta, Bytes); 2], Entries) {
     let (mut cluster, leader, session) = Cluster::new(1).with_session();
     let node = cluster.node(1).clone();
@@ -356,7 +357,7 @@ fn another_leader_continues_the_transfer_of_the_same_file() {
     let (away, other) = (next(leader), next(next(leader)));
     cluster.cut.insert(away);
     cluster.commands(leader, session, 1..=20);
-    // The other two have applied the same, so their snapshots are equal.
+    // The other two have applied the same entries, so their snapshots are equal.
     cluster.catch_up();
     for id in [leader, other] {
         cluster.feed(id, NodeInput::TakeSnapshot);
@@ -367,7 +368,7 @@ fn another_leader_continues_the_transfer_of_the_same_file() {
     cluster.cut.insert(leader);
     cluster.queue.retain(|(to, _)| *to != leader);
     cluster.outputs.clear();
-    assert_eq!(cluster.leader(), other, "the log of the third is shorter");
+    assert_eq!(cluster.leader(), other, "the third has a shorter log");
     cluster.continued_from(60);
 }
 
@@ -382,7 +383,7 @@ fn a_duplicated_chunk_in_the_call_that_completes_the_snapshot_does_not_remove_th
             first = Some(input.clone());
         }
         match (&input, first.clone()) {
-            // The disk has written the last chunk, and a copy of the first one arrives at the same time.
+            // The disk has written the last chunk, and a duplicate of the first chunk arrives at the same time.
             (NodeInput::SnapshotWritten { file: SnapshotFile::Received, last, .. }, Some(copy))
                 if cluster.disks[&to].files.contains_key(last) =>
             {
@@ -396,7 +397,7 @@ fn a_duplicated_chunk_in_the_call_that_completes_the_snapshot_does_not_remove_th
             _ => cluster.feed(to, input),
         }
     }
-    // `use_disk` refuses to remove a file that a record names, and needs it for the load.
+    // `use_disk` refuses to remove a file that a record names, and needs the file for the load.
     cluster.heal();
 }
 
@@ -440,7 +441,7 @@ fn an_older_file_is_removed_once_it_is_not_sent_any_more() {
     let session = cluster.open_session(leader, 2);
     cluster.commands(leader, session, 24..=40);
     let removed = |cluster: &Cluster| cluster.count(|output| job(output) == Some(&SnapshotJob::Remove { last: sent }));
-    assert!(cluster.disks[&leader].snapshot.as_ref().is_some_and(|meta| meta.last > sent), "there is a newer one");
+    assert!(cluster.disks[&leader].snapshot.as_ref().is_some_and(|meta| meta.last > sent), "a newer one exists");
     assert!(cluster.disks[&leader].files.contains_key(&sent), "it is still being sent");
     let before = removed(&cluster);
     cluster.heal();

@@ -1,4 +1,4 @@
-//! Outputs without a request in the same call: timers that the leader counts, and watches.
+//! Outputs without a request in the same call: watches, and timers that the leader counts.
 
 use super::*;
 
@@ -11,7 +11,7 @@ impl Cluster {
         assert!(matches!(reply, Some(Reply::Applied { .. })), "{text}: {reply:?}");
     }
 
-    /// The milliseconds until a node's journal has this line, from this time on; advances time until then.
+    /// Advances time until a node's journal has this line; returns the milliseconds since `since`.
     fn until(&mut self, since: Instant, at: NodeId, line: &str) -> u64 {
         self.run_until(|cluster| cluster.journal(at).iter().any(|command| *command == *line.as_bytes()));
         self.elapsed(since)
@@ -75,7 +75,7 @@ fn a_rejected_timer_command_is_proposed_again() {
     let (mut cluster, leader, session) = Cluster::new(3).with_session();
     cluster.say(leader, session, 1, "after 10");
     let began = cluster.now;
-    // During a transfer of leadership, here to a node without a network, the leader appends nothing.
+    // During a leadership transfer, here to a node without a network, the leader appends nothing.
     let to = next(leader);
     cluster.cut.insert(to);
     cluster.request(leader, 2, Request::TransferLeadership { to: Some(to) });
