@@ -136,7 +136,11 @@ fn a_peer_that_is_behind_gets_what_is_read_back() {
     // n2 denies the entry before the no-op, and offers the second entry.
     let probed = n1.receive(N2, mismatch(2, 1, (4, 1), (2, 1)));
     let probe = appends_to(&probed, N2).pop().expect("a probe");
-    assert_eq!((probe.prev.index, probe.entries.len()), (LogIndex(2), 0), "the leader does not read entries for a probe");
+    assert_eq!(
+        (probe.prev.index, probe.entries.len()),
+        (LogIndex(2), 0),
+        "the leader does not read entries for a probe"
+    );
     assert!(news(&probed).is_empty());
     let moved = n1.receive(N2, matched(2, probe.seq.0, 2));
     assert_eq!(asked(&moved), ["l1 read 3..=5 up to 60 B"]);

@@ -27,7 +27,11 @@ fn an_unreachable_peer_is_probed_by_the_next_heartbeat_and_nothing_else_happens(
     let beat = appends_to(&n1.tick(), N2);
     assert_eq!((beat.len(), beat[0].prev.index.0, beat[0].entries.len()), (1, 4, 0));
     let again = appends_to(&n1.receive(N2, matched(2, beat[0].seq.0, 4)), N2);
-    assert_eq!(again.iter().map(|append| append.entries.len()).sum::<usize>(), 2, "the leader sends the lost entries again");
+    assert_eq!(
+        again.iter().map(|append| append.entries.len()).sum::<usize>(),
+        2,
+        "the leader sends the lost entries again"
+    );
     assert_eq!(peer(&n1, N2).2, PeerState::Replicate);
 }
 

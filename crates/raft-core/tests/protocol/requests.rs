@@ -77,7 +77,10 @@ fn reads_wait_for_the_first_commit_of_the_term() {
     n1.persist();
     let asking = n1.read(1);
     let seq = appends_to(&asking, N2)[0].seq.0;
-    assert!(news(&n1.receive(N2, matched(2, seq, 2))).is_empty(), "confirmed, but the commit index of earlier terms is not known");
+    assert!(
+        news(&n1.receive(N2, matched(2, seq, 2))).is_empty(),
+        "confirmed, but the commit index of earlier terms is not known"
+    );
     let committed = news(&n1.receive(N2, matched(2, seq, 3)));
     assert_eq!(committed.last().map(String::as_str), Some("r1 ready at 3"), "the no-op's index");
 }

@@ -121,7 +121,11 @@ fn a_transfer_that_somebody_asked_for_goes_on_first() {
     assert_eq!(n1.raft.status().transfer_to, Some(N3));
     let actions = pass(&mut n1, 1);
     assert!(news(&actions).contains(&"r7 failed: the target did not take over in time".to_string()), "{actions:?}");
-    assert_eq!((timeouts(&actions).len(), n1.raft.status().transfer_to), (1, Some(N2)), "then it finds a target itself");
+    assert_eq!(
+        (timeouts(&actions).len(), n1.raft.status().transfer_to),
+        (1, Some(N2)),
+        "then it finds a target itself"
+    );
 }
 
 #[test]
