@@ -1,4 +1,4 @@
-//! Generates the service between peers of `proto/peer.proto`, without protoc. Its messages are raft-proto's.
+//! Generates the service between peers of `proto/peer.proto`, without protoc. Its messages are in raft-proto.
 
 use std::error::Error;
 use std::path::Path;

@@ -15,14 +15,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the port answers. `endpoints` are the nodes at which its clients begin.
+/// The answers of the port. Its clients start at the nodes `endpoints`.
 pub(crate) fn router(service: ClientService, endpoints: Vec<String>) -> Router {
     let limit = usize::try_from(service.max_request_bytes).unwrap_or(usize::MAX);
     let kv = kv::routes(kv::Clients::new(endpoints)).layer(DefaultBodyLimit::max(limit));
     status::routes(service).merge(kv)
 }
 
-/// Serves every connection that is let in, until `closing`; then answers what is under way, and ends.
+/// Serves every admitted connection until `closing`; then answers the requests in progress, and ends.
 pub(crate) async fn serve(
     mut connections: ReceiverStream<io::Result<Connection>>,
     router: Router,
@@ -46,7 +46,7 @@ pub(crate) async fn serve(
 
 async fn answer(connection: Connection, router: Router, closing: CancellationToken) {
     let mut http = hyper::server::conn::http1::Builder::new();
-    // Without it, half a request would be waited for forever.
+    // Without it, the server would wait for half a request forever.
     http.timer(TokioTimer::new()).header_read_timeout(SILENCE);
     let connection = http.serve_connection(TokioIo::new(connection), TowerToHyperService::new(router));
     tokio::pin!(connection);

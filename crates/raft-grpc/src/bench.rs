@@ -21,12 +21,12 @@ use workload::{LoadOp, Shape, Workload};
 #[derive(Clone, Debug)]
 pub struct BenchOptions {
     pub client: ClientOptions,
-    /// From 1.
+    /// The number of clients, at least 1.
     pub clients: u64,
-    /// Additional clients that only read: they stay with a node that answers reads, even if it accepts no write.
+    /// Additional clients that only read: each stays with a node that answers reads, even if the node accepts no write.
     pub readers: u64,
     pub duration: Duration,
-    /// From 1. The more clients share a key, the harder the history is to check.
+    /// The number of keys, at least 1. The more clients share a key, the harder the check of the history is.
     pub keys: u64,
     /// The size of a value; a value is never shorter than its name.
     pub value_bytes: usize,
@@ -42,17 +42,17 @@ pub struct BenchOptions {
 #[derive(Debug)]
 pub struct Outcome {
     pub total: Tally,
-    /// From the first operation to the last.
+    /// The time from the first operation to the last.
     pub took: Duration,
-    /// Every operation, if recorded.
+    /// Every operation, if they are recorded.
     pub records: Vec<Record>,
     /// A linearizable read of every key, after all operations have ended.
     pub last_reads: Vec<Record>,
-    /// How many reads the nodes answered by lease. The count of a node that was killed is missing.
+    /// How many reads the nodes answered by lease. The count of a killed node is missing.
     pub lease_reads: u64,
 }
 
-/// Longer than an election, a restart and a deadline: time enough for a new leader.
+/// This is longer than an election, a restart and a deadline together, so there is time for a new leader.
 const LAST_READ_DEADLINE: Duration = Duration::from_secs(30);
 
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ impl Run {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// The counts are always consistent, so a panic while the lock is held does no harm.
+    /// The counts are always consistent, so a panic with the lock held does no harm.
     fn second(&self) -> MutexGuard<'_, Tally> {
         self.second.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,7 +131,7 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     Ok(Outcome { total, took, records, last_reads, lease_reads })
 }
 
-/// How many reads each node has answered by lease since its start, without nodes that do not answer.
+/// How many reads each node has answered by lease since its start. Nodes that do not answer are missing.
 async fn lease_reads(client: &mut Client) -> BTreeMap<u64, u64> {
     let answers = client.members().await.into_iter().filter_map(|member| member.answer.ok());
     answers.map(|status| (status.id, status.lease_reads)).collect()
@@ -143,7 +143,7 @@ fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> 
     after.iter().map(more).sum()
 }
 
-/// One client, until the time is over and its last operation has ended.
+/// Runs one client, until the time is over and its last operation has ended.
 async fn work(mut client: Client, mut workload: Workload, run: Arc<Run>) -> Vec<Record> {
     let mut records = Vec::new();
     while Instant::now() < run.until {

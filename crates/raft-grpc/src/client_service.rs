@@ -25,7 +25,7 @@ pub(crate) struct ClientService {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) max_request_bytes: u64,
-    /// Cancelled when the node ends: ends the watches.
+    /// It is cancelled when the node ends, and then ends the watches.
     pub(crate) closing: CancellationToken,
 }
 
@@ -69,7 +69,7 @@ impl Client for ClientService {
         let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query, mode } };
         let outcome = match self.ask(query).await {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
-            // A query has no effect, so it is safe to ask again.
+            // A query has no effect, so a client can safely send it again.
             reply => Outcome::Refused(self.refusal(&reply).unwrap_or(LOST)),
         };
         Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
@@ -96,10 +96,10 @@ impl Client for ClientService {
     }
 }
 
-/// A watch with a client; dropping it cancels the watch.
+/// A client's watch; a drop cancels the watch.
 struct OpenWatch<'a> {
     inbox: &'a SharedInbox,
-    /// None once it is answered.
+    /// `None` once the watch is answered.
     id: Option<RequestId>,
 }
 
@@ -114,7 +114,7 @@ impl Drop for OpenWatch<'_> {
 const LOST: w::Refused = w::Refused { reason: Some(w::refused::Reason::Lost(w::Lost {})) };
 
 impl ClientService {
-    /// The node's reply; unknown if it ends first.
+    /// The node's reply; `Unknown` if the node ends first.
     async fn ask(&self, request: NodeRequest) -> Reply {
         match self.inbox.request(request) {
             Some((_, answer)) => answer.await.unwrap_or(Reply::Unknown),
@@ -133,7 +133,7 @@ impl ClientService {
         reply
     }
 
-    /// The node's status; none if it is ending.
+    /// The node's status; `None` if the node is ending.
     pub(crate) async fn status_now(&self) -> Option<w::StatusResponse> {
         let (answer, facts) = oneshot::channel();
         self.inbox.ask_facts(answer);
@@ -149,7 +149,7 @@ impl ClientService {
         Err(Status::resource_exhausted(message))
     }
 
-    /// Why a request was not executed; none if its outcome is unknown.
+    /// The reason why a request was not executed; `None` if its outcome is unknown.
     fn refusal(&self, reply: &Reply) -> Option<w::Refused> {
         use w::refused::Reason;
         let reason = match reply {
@@ -157,14 +157,14 @@ impl ClientService {
                 let client_url = leader.map(|leader| self.client_url(leader)).unwrap_or_default();
                 Reason::NotLeader(w::NotLeader { leader: leader.map(|leader| leader.0), client_url })
             }
-            // During a transfer there is soon a new leader.
+            // During a transfer a new leader is likely soon.
             Reply::Rejected { reason: RejectReason::Busy | RejectReason::Transferring | RejectReason::Leaving } => {
                 Reason::Busy(w::Busy {})
             }
             Reply::NoSpace => Reason::NoSpace(w::NoSpace {}),
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
-            // The reply to another kind of request would be a bug; it proves nothing.
+            // A reply to another kind of request would be a bug, and it proves nothing.
             _ => return None,
         };
         Some(w::Refused { reason: Some(reason) })

@@ -1,9 +1,9 @@
-//! The node's clock: monotonic, running through suspend, as the core wants it.
+//! The node's clock: monotonic, and it runs through suspend, as the core requires.
 
 use raft_core::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Linux has a clock that counts suspended time; elsewhere the monotonic one is the nearest.
+/// Linux has a clock that counts suspended time; other systems use the monotonic one.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const CLOCK: ClockId = ClockId::Boottime;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

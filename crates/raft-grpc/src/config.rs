@@ -27,13 +27,13 @@ use value::Kind;
 /// The default file; it need not exist.
 pub const DEFAULT_FILE: &str = "config.toml";
 
-/// A commented configuration of node 1 with all defaults.
+/// A configuration of node 1 with all defaults and comments.
 pub const SAMPLE: &str = include_str!("config/sample.toml");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     pub settings: Settings,
-    /// In the order of [`Key::ALL`].
+    /// The rows, in the order of [`Key::ALL`].
     pub rows: Vec<Row>,
     /// A line for each setting that works but is probably a mistake.
     pub warnings: Vec<String>,
@@ -42,12 +42,12 @@ pub struct Loaded {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub key: Key,
-    /// In the notation of the file.
+    /// The value in the notation of the file.
     pub value: String,
     pub source: Source,
 }
 
-/// Merges and checks all sources: `flags` win over the `RAFT_*` among `variables`, these over `file`.
+/// Merges and checks all sources: `flags` win over the `RAFT_*` variables, and these win over `file`.
 ///
 /// # Errors
 /// The first error, with [`Exit::Usage`](crate::Exit::Usage): a file that cannot be read or is not TOML, an unknown key or variable,
@@ -68,7 +68,7 @@ pub fn load(
 struct Merge {
     layers: Vec<Layer>,
     rows: Vec<Row>,
-    /// The addresses to listen on, as written.
+    /// The addresses to listen on, unparsed.
     hosts: BTreeMap<Key, HostPort>,
 }
 
@@ -144,7 +144,7 @@ impl Merge {
         if interval < shortest {
             return Ok(());
         }
-        // Either of the two may be set: the error names the one that is.
+        // The user may have set either of the two: the error names that one.
         match self.given(Key::HeartbeatInterval).last() {
             Some(given) => {
                 let (shortest, source) = (humantime::format_duration(shortest), self.source(Key::ElectionTimeout));

@@ -1,5 +1,5 @@
-//! What this process knows about its peers: where they are, whether they are connected, and when their last message came. The
-//! connections fill it.
+//! The facts that this process knows about its peers: their addresses, their connections, and the times of their last
+//! messages. The connections update it.
 
 use raft_core::{Instant, NodeId};
 use std::collections::BTreeMap;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// A node's start and where it is reached.
+/// A node's start and its URLs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Contact {
-    /// Counts its starts on its data folder, from 1; 0: unknown.
+    /// The number of its start on its data folder, from 1; 0 means unknown.
     pub(crate) incarnation: u64,
-    /// Where clients reach it. Empty: unknown.
+    /// The URL for clients. It is empty if unknown.
     pub(crate) client_url: String,
-    /// Where operators reach it. Empty: unknown.
+    /// The URL for operators. It is empty if unknown.
     pub(crate) admin_url: String,
 }
 
@@ -24,10 +24,10 @@ pub(crate) struct PeerFacts {
     pub(crate) contact: Contact,
     pub(crate) connected: bool,
     pub(crate) last_message: Option<Instant>,
-    /// Messages to it that were dropped: without a connection, or with a full queue.
+    /// The number of dropped messages to it: without a connection, or with a full queue.
     pub(crate) dropped: u64,
     stream: Option<CancellationToken>,
-    /// Ends the wait of its last chunk of a snapshot.
+    /// Ends the wait of its last snapshot chunk.
     chunk: Option<CancellationToken>,
 }
 
@@ -50,7 +50,7 @@ impl Directory {
         self.lock().get(&peer).cloned()
     }
 
-    /// Where clients reach a node; empty if unknown.
+    /// A node's URL for clients; empty if unknown.
     pub(crate) fn client_url(&self, node: NodeId) -> String {
         self.lock().get(&node).map(|facts| facts.contact.client_url.clone()).unwrap_or_default()
     }
@@ -61,7 +61,7 @@ impl Directory {
         }
     }
 
-    /// Stores a peer's contact data. Fails with the highest incarnation seen if this one is older.
+    /// Stores a peer's contact data. It fails with the highest known incarnation if this one is older.
     pub(crate) fn met(&self, peer: NodeId, contact: Contact) -> Result<(), u64> {
         let mut peers = self.lock();
         let Some(facts) = peers.get_mut(&peer) else { return Ok(()) };
@@ -72,12 +72,13 @@ impl Directory {
         Ok(())
     }
 
-    /// A peer has opened a stream, which replaces its last one. The token is cancelled when the stream must end.
+    /// Notes a stream that a peer has opened, which replaces its last one. The token is cancelled when the stream must
+    /// end.
     pub(crate) fn stream_opened(&self, peer: NodeId) -> CancellationToken {
         self.replaces(peer, |facts| &mut facts.stream)
     }
 
-    /// A peer has sent a chunk of a snapshot, which replaces its last one. The token is cancelled when the wait must end.
+    /// Notes a snapshot chunk from a peer, which replaces its last one. The token is cancelled when the wait must end.
     pub(crate) fn chunk_begun(&self, peer: NodeId) -> CancellationToken {
         self.replaces(peer, |facts| &mut facts.chunk)
     }
@@ -94,7 +95,7 @@ impl Directory {
         token
     }
 
-    /// Whether all traffic with peers is dropped.
+    /// Whether the node drops all traffic with peers.
     pub(crate) fn is_cut(&self) -> bool {
         self.cut.load(Ordering::Relaxed)
     }

@@ -1,7 +1,8 @@
-//! The thread that owns the store: takes the next task, executes it, and gives the result to the node. [`raft_node::DiskQueue`]
-//! decides what is next, [`DiskExecutor`] what is done; here are a lock, a wake-up and log lines.
+//! The thread that owns the store: it takes the next task, executes it, and gives the result to the node.
+//! [`raft_node::DiskQueue`] chooses the next task, and [`DiskExecutor`] executes it; this file has only a lock, a
+//! wake-up and log lines.
 
-// A new kind of job must be handled here.
+// A new kind of job must be handled in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use raft_store::{Disk, DiskId, PeerCheck, Store, StoreError};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Who waits for the result of a task: for the check of a peer's disk a caller, else only the node.
+/// The receiver of a task's result: a caller for the check of a peer's disk, otherwise only the node.
 type Waits = Option<oneshot::Sender<PeerCheck>>;
 
 #[derive(Debug, Default)]
@@ -36,7 +37,8 @@ impl SharedDiskQueue {
         self.put(|state| state.queue.push_job(job, None));
     }
 
-    /// Checks the disk of a peer; a new peer is remembered before the answer comes. None: this is not possible now.
+    /// Checks the disk of a peer; the node records a new peer durably before the answer. `None` means that this is not
+    /// possible now.
     pub(crate) async fn register_peer(&self, peer: NodeId, disk: DiskId) -> Option<PeerCheck> {
         let (answer, found) = oneshot::channel();
         self.put(|state| state.queue.push_peer(peer, disk, Some(answer)));
@@ -48,7 +50,8 @@ impl SharedDiskQueue {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that takes tasks")]
-    /// The next task. With `is_idle` it waits for one; otherwise it can be `None`. An error: the queue is closed and empty.
+    /// The next task. If `is_idle`, it waits for a task; otherwise the result can be `None`. An error means that the
+    /// queue is closed and empty.
     fn next(&self, is_idle: bool) -> Result<Option<DiskTask<Waits>>, Closed> {
         let nothing = |state: &mut State| is_idle && state.queue.is_empty() && !state.closed;
         let mut state = self.arrived.wait_while(self.lock(), nothing).unwrap_or_else(PoisonError::into_inner);
@@ -75,7 +78,7 @@ struct Closed;
 pub(crate) struct Worker {
     executor: DiskExecutor,
     place: String,
-    /// Whether the log says that the disk is full.
+    /// Whether the log has reported that the disk is full.
     is_low: bool,
 }
 
@@ -140,7 +143,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives the results of a task to the node, for one call.
+    /// Gives the results of a task to the node, in one call.
     fn give(&mut self, inputs: impl IntoIterator<Item = NodeInput>, inbox: &SharedInbox) {
         let mut inputs = inputs.into_iter().peekable();
         if let Some(NodeInput::Space { is_low }) = inputs.peek() {
@@ -222,7 +225,7 @@ mod tests {
         about_snapshots(SnapshotJob::Verify { last });
         about_snapshots(SnapshotJob::Drop { last });
         about_snapshots(SnapshotJob::Read { to: NodeId(3), last, offset: 0, max_bytes: 0 });
-        // Asked last, and done before the second chunk.
+        // This job is pushed last, and executed before the second chunk.
         queue.push_job(DiskJob::ReadLog { read: ReadId(1), first: LogIndex(1), last: LogIndex(1), max_bytes: 0 });
         queue.push_job(DiskJob::ReserveSpace);
         let write = Write::bootstrap(meta(1).configuration);
@@ -260,7 +263,7 @@ mod tests {
         assert!(std::fs::read(folder.path().join("PEERS")).unwrap().windows(16).any(|bytes| bytes == one.0));
         assert_eq!(queue.register_peer(NodeId(2), one).await, Some(PeerCheck::Known));
         assert_eq!(queue.register_peer(NodeId(2), other).await, Some(PeerCheck::Mismatch { known: one }));
-        // The name of its temporary file is taken: the disk fails, and there is no answer.
+        // A folder has the name of the temporary file: the disk fails, and there is no answer.
         std::fs::create_dir(folder.path().join("PEERS.new")).unwrap();
         assert_eq!(queue.register_peer(NodeId(3), one).await, None);
         let failure = thread.join().unwrap().unwrap_err();

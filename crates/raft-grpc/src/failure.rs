@@ -1,4 +1,4 @@
-//! Why a command fails: one line (what, where, what to do) and an exit code.
+//! The reason why a command fails: one line (what, where, what to do) and an exit code.
 
 use raft_client::ClientError;
 use raft_store::{DiskErrorKind, StoreError};
@@ -10,7 +10,8 @@ pub enum Exit {
     /// A failure while running: no answer, a failed check, an absent key.
     Runtime = 1,
     Usage = 2,
-    /// The data folder belongs to another cluster or node, has a newer format, or is on another disk than the peers know.
+    /// The data folder belongs to another cluster or node, has a newer format, or is on another disk than the peers
+    /// expect.
     Foreign = 3,
     /// Acknowledged data cannot be read.
     Corrupt = 4,
@@ -22,7 +23,7 @@ pub enum Exit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub exit: Exit,
-    /// One line: what, where, what to do.
+    /// One line that says what failed, where, and what to do.
     pub message: String,
 }
 

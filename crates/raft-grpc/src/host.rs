@@ -1,4 +1,4 @@
-//! A running node: joins its folder, its two threads, its ports and its connections, from start to end.
+//! A running node: it connects its folder, its two threads, its ports and its connections, from start to end.
 
 use crate::admin;
 use crate::client_service::ClientService;
@@ -38,15 +38,15 @@ use tonic::codegen::http::{HeaderValue, Response};
 use tonic::transport::Server;
 use tower::util::MapResponseLayer;
 
-/// The longest time for requests in flight when the node ends.
+/// The longest time for the requests in flight when the node ends.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// What controls a running node, apart from signals.
+/// The control of a running node, apart from signals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
     None,
-    /// Lines on standard input: `cut` drops all traffic with peers, `heal` permits it again. The end of standard input ends the
-    /// process at once, so children end with their parent.
+    /// Commands on standard input: `cut` drops all traffic with peers, `heal` permits it again. The end of standard
+    /// input ends the process at once, so that children end with their parent.
     Lines,
 }
 
@@ -83,7 +83,7 @@ pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
     result
 }
 
-/// The URL for others. Port 0, which lets the system choose, is replaced by the chosen port.
+/// The URL that other nodes use. Port 0, which lets the system choose, is replaced by the chosen port.
 fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
@@ -118,7 +118,7 @@ pub(crate) fn core_config(settings: &Settings) -> Config {
     }
 }
 
-/// Opens the data folder; an empty one becomes this node's.
+/// Opens the data folder; an empty one becomes this node's folder.
 fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
@@ -227,7 +227,8 @@ fn ended_early(place: &str, end: &End) -> Failure {
     }
 }
 
-/// The failure of a node that a peer knows with another disk: its votes and log are lost, and the peers reject it for good.
+/// The failure of a node that a peer knows with another disk: its votes and log are lost, and the peers reject it
+/// permanently.
 fn refused_by(settings: &Settings, peer: NodeId) -> Failure {
     let place = settings.data_dir.display();
     Failure::new(
@@ -243,7 +244,7 @@ fn thread(
 ) -> Result<oneshot::Receiver<Result<(), Failure>>, Failure> {
     let (ended, end) = oneshot::channel();
     let body = move || {
-        // Without a receiver the process is ending anyway.
+        // Without a receiver the process is already ending.
         let _ = ended.send(run());
     };
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
@@ -299,7 +300,7 @@ async fn transfer_leadership(inbox: &SharedInbox) {
     }
 }
 
-/// Announces where the node listens: with port 0 this is the only way to learn it.
+/// Announces the node's addresses: with port 0 this is the only way to learn them.
 fn announce(settings: &Settings, ports: &Ports) -> Result<(), Failure> {
     let Ports { peer, client, admin } = ports;
     let (peer, client, admin) = (peer.address(), client.address(), admin.address());
@@ -310,7 +311,7 @@ fn announce(settings: &Settings, ports: &Ports) -> Result<(), Failure> {
         .map_err(|error| Failure::runtime(format!("cannot write to standard output: {error}")))
 }
 
-/// Starts the servers of the three ports. The result is ready when those for clients and operators have ended.
+/// Starts the servers of the three ports. The result is ready when the servers for clients and operators have ended.
 fn start_servers(
     settings: &Settings,
     ports: Ports,
@@ -337,7 +338,7 @@ fn start_servers(
         .max_decoding_message_size(peers::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(peers::MAX_MESSAGE_BYTES);
     let peer_port = admit(ports.peer, Opening::Http2);
-    // Peers are served to the end: without them no request in flight could be committed.
+    // The server for peers runs to the end: without it no request in flight could commit.
     tokio::spawn(report("peer", server().add_service(peer_server).serve_with_incoming(peer_port)));
     let room = usize::try_from(settings.max_request_bytes.saturating_add(MAX_ENVELOPE)).unwrap_or(usize::MAX);
     let max_request_bytes = settings.max_request_bytes;
@@ -352,7 +353,7 @@ fn start_servers(
     let router = admin::router(client_service, vec![client_url]);
     let operators = tokio::spawn(admin::serve(admit(ports.admin, Opening::Any), router, closing.clone()));
     async {
-        // A panic ends a server, too.
+        // A panic ends a server too.
         let _ = clients.await;
         let _ = operators.await;
     }
@@ -369,8 +370,8 @@ fn server() -> Server {
         .max_concurrent_streams(1_024)
 }
 
-/// For a request above its limit tonic answers OUT_OF_RANGE and names its own limit. The API's status is RESOURCE_EXHAUSTED with
-/// the node's limit.
+/// For a request above its limit tonic answers OUT_OF_RANGE and names its own limit. The API requires the status
+/// RESOURCE_EXHAUSTED and the node's limit.
 fn too_large_is_exhausted(mut response: Response<Body>, limit: u64) -> Response<Body> {
     const STATUS: &str = "grpc-status";
     let is = |code: Code| move |status: &HeaderValue| status.as_bytes() == (code as i32).to_string().as_bytes();

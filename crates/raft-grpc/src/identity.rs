@@ -1,4 +1,4 @@
-//! The identity of a node: the cluster, its id, and the contact data that it sends to others.
+//! The identity of a node: its cluster, its id, and the contact data that it sends to others.
 
 use crate::directory::Contact;
 use crate::peers::PROTOCOL_VERSION;

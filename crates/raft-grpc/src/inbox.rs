@@ -15,7 +15,7 @@ const MAX_QUESTIONS: usize = 16_384;
 #[derive(Debug)]
 pub(crate) enum Waits {
     Nobody,
-    /// A peer, until the node has received the input and its outputs are sent.
+    /// A peer, which waits until the node has received the input and its outputs are sent.
     Given(oneshot::Sender<()>),
     Reply(oneshot::Sender<Reply>),
 }
@@ -58,7 +58,7 @@ impl SharedInbox {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that empties the inbox")]
-    /// Appends all waiting inputs to `inputs`; waits for one, at most for `limit` (none: without limit).
+    /// Appends all waiting inputs to `inputs`. Waits for one, but not longer than `limit` (`None` means no limit).
     pub(crate) fn take(&self, limit: Option<Duration>, inputs: &mut Vec<(NodeInput, Waits)>) -> Batch {
         let nothing = |state: &mut State| state.inbox.is_empty() && state.questions.is_empty() && !state.closed;
         let state = self.lock();
@@ -77,12 +77,12 @@ impl SharedInbox {
         self.put(|state| inputs.into_iter().for_each(|input| drop(state.inbox.push(input, Waits::Nobody))));
     }
 
-    /// Adds a peer's message. False: there is no space, and it is dropped.
+    /// Adds a peer's message. Returns false if there is no space and the message is dropped.
     pub(crate) fn message(&self, input: NodeInput) -> bool {
         self.put(|state| !state.closed && state.inbox.push(input, Waits::Nobody).is_ok())
     }
 
-    /// Adds an input; the receiver is ready when the node has received it, and fails if it never will.
+    /// Adds an input. The receiver is ready when the node has received it, and fails if it never will.
     pub(crate) fn give_and_wait(&self, input: NodeInput) -> oneshot::Receiver<()> {
         let (given, done) = oneshot::channel();
         self.put(|state| {
@@ -94,7 +94,7 @@ impl SharedInbox {
         done
     }
 
-    /// Adds a client's request and returns the receiver of its reply. None: there is no space.
+    /// Adds a client's request and returns the receiver of its reply. `None` means that there is no space.
     pub(crate) fn request(&self, request: Request) -> Option<(RequestId, oneshot::Receiver<Reply>)> {
         let (reply, answer) = oneshot::channel();
         self.put(|state| {
@@ -111,7 +111,7 @@ impl SharedInbox {
         self.give([NodeInput::CancelWatch { id }]);
     }
 
-    /// Asks for the node's status; the sender is dropped if the node has ended or too many requests wait.
+    /// Requests the node's status; the sender is dropped if the node has ended or too many requests wait.
     pub(crate) fn ask_facts(&self, answer: oneshot::Sender<NodeFacts>) {
         self.put(|state| {
             if !state.closed && state.questions.len() < MAX_QUESTIONS {
@@ -120,7 +120,8 @@ impl SharedInbox {
         });
     }
 
-    /// Ends the node's thread. Waiting inputs are dropped, and so are their senders; only results of the disk are still accepted.
+    /// Ends the node's thread. It drops the waiting inputs and their senders, and then accepts only results of the
+    /// disk.
     pub(crate) fn close(&self) {
         self.put(|state| state.closed = true);
     }
@@ -189,7 +190,7 @@ mod tests {
         assert!(inbox.request(query(1)).is_none());
         let (answer, mut facts) = oneshot::channel();
         inbox.ask_facts(answer);
-        assert!(facts.try_recv().is_err(), "dropped, so the caller learns it");
+        assert!(facts.try_recv().is_err(), "dropped, so the caller gets an error");
         assert!(inbox.give_and_wait(NodeInput::TakeSnapshot).try_recv().is_err(), "the same");
         inbox.give([NodeInput::Persisted { write: WriteId(1) }, NodeInput::TakeSnapshot]);
         let mut inputs = Vec::new();

@@ -3,7 +3,7 @@
 //! This crate translates and decides nothing, because the simulator never runs it. One thread owns the node, one the store; tokio
 //! owns the sockets and reaches the node through bounded queues.
 
-// A program: nobody else calls its library, and a text that repeats a name helps no reader.
+// This is a program: no other crate calls its library, and a text that repeats a name helps no reader.
 #![allow(missing_docs)]
 
 mod admin;

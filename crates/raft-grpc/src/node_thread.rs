@@ -1,6 +1,7 @@
-//! The thread that owns the node: takes the waiting inputs, steps the node once, and routes its outputs. The node decides all order.
+//! The thread that owns the node: takes the waiting inputs, steps the node once, and routes its outputs. The node
+//! decides every order.
 
-// A new kind of input or output must be handled here.
+// A new kind of input or output must be handled in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use crate::clock;
@@ -23,7 +24,7 @@ pub(crate) struct NodeFacts {
     pub(crate) state_hash: u128,
 }
 
-/// Where the node's inputs come from and its outputs go.
+/// The sources of the node's inputs, and the targets of its outputs.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     pub(crate) inbox: Arc<SharedInbox>,
@@ -39,7 +40,7 @@ pub(crate) enum End {
     Unreadable(SnapshotMeta, SnapshotError),
 }
 
-/// Runs the node until its inbox is closed, or until it ends by itself: then returns why.
+/// Runs the node until its inbox is closed, or until the node ends itself; returns the reason.
 #[expect(clippy::disallowed_methods, reason = "the one place that calls the node")]
 pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<End> {
     let mut host = Host { lanes, waiting: BTreeMap::new(), given: Vec::new() };
@@ -63,7 +64,7 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
             // The caller may be gone.
             let _: Result<(), ()> = oneshot::Sender::send(waits, ());
         }
-        // A status answer shows the state after the call that took the request.
+        // The answer shows the state after the call that took the request.
         if !batch.questions.is_empty() {
             let facts = facts(node);
             for question in batch.questions {
@@ -113,7 +114,7 @@ impl Host<'_> {
             NodeOutput::Disk(job) => disk.push_job(job),
             NodeOutput::Reply { id, reply } => {
                 if let Some(client) = self.waiting.remove(&id) {
-                    // A client that has given up learns nothing: it has to take it that the request had an effect.
+                    // A client that has given up receives no reply: it must assume that the request had an effect.
                     let _ = client.send(reply);
                 }
             }

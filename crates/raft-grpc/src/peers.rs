@@ -1,10 +1,10 @@
-//! The traffic between peers: one stream in each direction, opened by its sender, and snapshots on separate connections, so that no
-//! message waits behind one.
+//! The traffic between peers: one stream in each direction, opened by its sender. Snapshots use separate connections,
+//! so that no message waits for one.
 //!
-//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `another_disk` is the answer to a peer with
-//! another disk, [`Outbox`] has the queues between the node's thread and the streams, `send_snapshot` sends chunks. The node never
-//! waits for a peer: a message that does not fit is dropped and counted, as on a network, and the node learns once for each break
-//! that messages are lost.
+//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `another_disk` answers a
+//! peer with another disk, [`Outbox`] has the queues between the node's thread and the streams, `send_snapshot` sends
+//! chunks. The node never waits for a peer: a message without space is dropped and counted, as on a network, and the
+//! node is notified once for each break that messages are lost.
 
 pub(crate) mod accept;
 pub(crate) mod another_disk;
@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
-/// The most messages that wait for one stream. The bytes are bounded by the core's windows.
+/// The most messages that wait for one stream. The core's windows limit the bytes.
 pub(crate) const QUEUE: usize = 4_096;
 
 /// The largest message between peers: an append of the core's limit, or one entry of the largest request.
@@ -44,12 +44,13 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 struct Stream {
     queue: mpsc::Sender<PeerRequest>,
     sent: Arc<AtomicU64>,
-    /// Whether it has dropped a message since it was last empty.
+    /// Whether the queue has dropped a message since it was last empty.
     overflowed: bool,
 }
 
 impl Stream {
-    /// Queues a message if there is space. Returns whether there was, and whether this is the first loss of a run.
+    /// Queues a message if there is space. Returns whether there was space, and whether this is the first loss of a
+    /// series.
     fn push(&mut self, kind: peer_request::Kind) -> (bool, bool) {
         self.overflowed &= self.queue.capacity() < self.queue.max_capacity();
         if self.queue.try_send(PeerRequest { kind: Some(kind) }).is_ok() {
@@ -77,12 +78,12 @@ impl Outbox {
         Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory, inbox }
     }
 
-    /// Sends a message, or drops it. Never waits.
+    /// Sends a message, or drops it. It never waits.
     pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
         self.push(to, || peer_request::Kind::Message(rpc_to_wire(rpc)));
     }
 
-    /// Sends the progress of a peer's snapshot, or drops it. Never waits.
+    /// Sends the progress of a peer's snapshot, or drops it. It never waits.
     pub(crate) fn send_progress(&self, to: NodeId, progress: SnapshotProgress) {
         self.push(to, || peer_request::Kind::Snapshot(progress_to_wire(progress)));
     }
@@ -110,7 +111,7 @@ impl Outbox {
         sent
     }
 
-    /// The stream to a peer has ended; messages in flight are lost.
+    /// Notes that the stream to a peer has ended; messages in flight are lost.
     fn disconnect(&self, peer: NodeId) {
         if self.set(peer, None) {
             self.unreachable(peer);
@@ -201,6 +202,6 @@ mod tests {
         assert!(is_reported(), "the stream broke");
         outbox.disconnect(PEER);
         send();
-        assert!(!is_reported(), "an attempt to connect that fails is no break");
+        assert!(!is_reported(), "a failed attempt to connect is not a break");
     }
 }

@@ -1,7 +1,8 @@
-//! A port: listens, and admits connections up to a limit.
+//! A port: it listens, and admits connections up to a limit.
 //!
-//! A connection costs a task and a descriptor, and anyone can open thousands without sending a byte. So a gRPC connection reaches
-//! the server only after HTTP/2's opening bytes; one that is silent or sends other bytes is closed.
+//! A connection costs a task and a descriptor, and any host can open thousands without sending a byte. So a gRPC
+//! connection reaches the server only after the opening bytes of HTTP/2; a connection that is silent or sends other
+//! bytes is closed.
 
 use crate::failure::{Exit, Failure};
 use std::io;
@@ -18,9 +19,9 @@ use tonic::transport::server::Connected;
 
 /// The opening bytes of every HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The longest time for the opening bytes.
+/// The longest time until the opening bytes arrive.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
-/// The pause after a failure to accept a connection, which mostly means that no descriptor is left.
+/// The pause after a failure to accept a connection, which usually means that no descriptor is free.
 const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Listens on `address`; port 0 is any free port. `key` is the setting's name.
+    /// Listens on `address`; port 0 chooses any free port. `key` is the setting's name.
     pub(crate) fn bind(key: &str, address: SocketAddr) -> Result<Self, Failure> {
         let failed = |error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => Failure::new(
@@ -94,7 +95,7 @@ async fn enter(
     opening: Opening,
     admitted: mpsc::Sender<io::Result<Connection>>,
 ) {
-    // Otherwise each small message waits for the acknowledgement of the last one.
+    // Otherwise each small message waits for the acknowledgement of the previous one.
     if stream.set_nodelay(true).is_err() {
         return;
     }
@@ -105,7 +106,7 @@ async fn enter(
             Ok(Ok(false) | Err(_)) | Err(_) => return,
         },
     };
-    // A server that shuts down takes no more connections.
+    // A server that shuts down accepts no more connections.
     let _ = admitted.send(Ok(Connection { stream, unread, _place: place })).await;
 }
 
@@ -228,7 +229,7 @@ mod tests {
         let (address, mut connections) = port(4, Opening::Http2).await;
         let mut half = TcpStream::connect(address).await.unwrap();
         half.write_all(&PREFACE[..7]).await.unwrap();
-        // From here on time jumps to the next timer whenever all tasks wait.
+        // From here on time jumps to the next timer when all tasks wait.
         tokio::time::pause();
         let begin = tokio::time::Instant::now();
         assert!(is_closed(&mut half).await);

@@ -1,4 +1,4 @@
-//! The generated gRPC service `Peer` of `proto/peer.proto`, documented there. The service for clients is in raft-client.
+//! The generated gRPC service `Peer`; `proto/peer.proto` documents it. The service for clients is in raft-client.
 
 #![allow(missing_docs, unreachable_pub, clippy::too_many_lines)]
 

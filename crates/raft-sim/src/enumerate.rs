@@ -1,12 +1,12 @@
 //! Every crash of a scripted run: before, between and after all outputs of every call, and before every call to a disk,
-//! times all that a power loss can leave. And every scheduling point at which one thread could be slower: a node looks into its
-//! inbox, a disk begins a task. So batches are mixed, groups grow and jobs are reordered in every way that one slow thread
-//! allows; each such run goes on without a crash, and with each crash of that node while its thread is slow. Nothing is drawn:
-//! the run is that of seed 0.
+//! each with every outcome of a power loss. It also enumerates every scheduling point, at which one thread could be
+//! slower: a node looks into its inbox, or a disk begins a task. So batches are mixed, groups grow and jobs are
+//! reordered in every way that one slow thread allows. Each such run continues without a crash, and with each crash of
+//! that node while its thread is slow. There are no random choices: the run is that of seed 0.
 //!
-//! The run is followed to just before the crash, once; each outcome then goes on with a copy of the world and of its checkers,
-//! to the end of the scenario. A *point* is a node and a place in the run, or a scheduling point; the outcomes of a place are a
-//! kill, and every power loss.
+//! The run is followed to just before the crash, once. Each outcome then continues with a copy of the world and of its
+//! checkers, to the end of the scenario. A *point* is a node and a position in the run, or a scheduling point. The
+//! outcomes of a position are a kill and every power loss.
 
 use crate::record::{CrashKind, SimTime};
 use crate::run::{MAX_EVENTS, RunChecker, RunResult, Sink, check_run};
@@ -21,12 +21,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// The seed of the run whose crashes are enumerated.
 const SEED: u64 = 0;
-/// The outcomes of a crash while a thread is slow are numbered from the number of its place times this.
+/// The outcomes of a crash while a thread is slow have numbers that start at the number of its position times this.
 const OUTCOMES: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Point {
-    /// After how many events of the run.
+    /// After this many events of the run.
     events: u64,
     node: NodeId,
     place: Place,
@@ -34,9 +34,9 @@ struct Point {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// After so many outputs of the call.
+    /// After this many outputs of the call.
     Outputs(u32),
-    /// Before the disk call that comes after so many.
+    /// Before the disk call with this number.
     DiskCalls(u32),
 }
 
@@ -58,17 +58,17 @@ fn counts(scenario: &Scenario) -> (u64, u64) {
     (crashes, if is_slow { world.scheduling.count.saturating_sub(at_start(scenario)) } else { 0 })
 }
 
-/// The scheduling points of the starts that a world begins with: they are over before anything can be changed.
+/// The scheduling points of the first starts of a world: they are over before an enumeration can change them.
 fn at_start(scenario: &Scenario) -> u64 {
     World::new(&Arc::new(scenario.clone()), SEED).scheduling.count
 }
 
-/// Up to when crashes fire.
+/// The time until which crashes fire.
 fn until(scenario: &Scenario) -> SimTime {
     SimTime(0).after(scenario.enumerate.as_ref().map_or(Duration::ZERO, |enumeration| enumeration.until))
 }
 
-/// Follows a world that has had so many events, and shows all crash points in order, as long as that is wanted.
+/// Follows a world from this event on and shows all crash points in order, as long as `each` wants more.
 fn walk(world: &mut World, mut events: u64, until: SimTime, visit: &mut dyn FnMut(Point) -> bool) {
     let mut nothing = Vec::new();
     loop {
@@ -94,7 +94,7 @@ fn walk(world: &mut World, mut events: u64, until: SimTime, visit: &mut dyn FnMu
     }
 }
 
-/// Runs one point with all its outcomes, or with one of them; the first that fails ends it.
+/// Runs one point with all its outcomes, or with one of them; it stops at the first failure.
 pub fn run_point(scenario: &Scenario, number: u64, only: Option<u64>, sink: &mut dyn Sink) -> RunResult {
     let (crashes, delays) = counts(scenario);
     let mut sum = Sum::new(scenario, number);
@@ -122,14 +122,14 @@ pub fn run_point(scenario: &Scenario, number: u64, only: Option<u64>, sink: &mut
     sum.into_result()
 }
 
-/// Lets so many events happen.
+/// Lets this many events happen.
 fn follow(world: &mut World, checker: &mut RunChecker, events: u64, sink: &mut dyn Sink) {
     for _ in 0..events {
         checker.step(world, sink);
     }
 }
 
-/// What all branches of a point came to.
+/// The combined result of all branches of a point.
 struct Sum {
     hash: Xxh3,
     result: RunResult,
@@ -145,14 +145,14 @@ impl Sum {
         Self { hash: Xxh3::new(), result: RunResult::empty(&scenario.name, number), number, restart_after, slow_for }
     }
 
-    /// The run in which this scheduling point is delayed, without a crash; then with each crash of its node meanwhile.
+    /// Runs with this scheduling point delayed, first without a crash, then with each crash of its node meanwhile.
     fn run_delayed(&mut self, scenario: &Arc<Scenario>, number: u64, only: Option<u64>, sink: &mut dyn Sink) {
         let slow = || {
             let mut world = World::new(scenario, SEED);
             world.scheduling.delayed = Some((number, self.slow_for));
             world
         };
-        // To the event of the scheduling point.
+        // First advances to the event of the scheduling point.
         let (mut ahead, mut events, mut nothing) = (slow(), 0, Vec::new());
         while ahead.scheduling.node.is_none() && ahead.advance() {
             ahead.take_emissions(&mut nothing);
@@ -194,7 +194,7 @@ impl Sum {
         }
     }
 
-    /// All outcomes of a crash at a point that the world has come to, or one of them.
+    /// Runs all outcomes of a crash at a point that the world has reached, or one of them.
     fn all_outcomes(
         &mut self,
         (scenario, world, checker): (&Arc<Scenario>, &World, &RunChecker),
@@ -219,8 +219,8 @@ impl Sum {
         self.result.violation.is_some() || !self.result.failures.is_empty()
     }
 
-    /// Goes on from the point with this outcome. Returns the number of the last outcome there is: 0 is a kill, the power
-    /// losses follow.
+    /// Continues from the point with this outcome. Returns the number of the last possible outcome: 0 is a kill, the
+    /// power losses follow.
     fn branch(
         &mut self,
         (scenario, world, checker): (&Arc<Scenario>, &World, &RunChecker),
@@ -265,7 +265,7 @@ impl Sum {
         end.map_or(0, |end| end.power_case.as_ref().map_or(1, |case| case.of))
     }
 
-    /// One more branch, which a failure is to be named after.
+    /// Adds a branch; a failure gets its name.
     fn add(&mut self, result: RunResult, outcome: u64, kind: String) {
         let sum = &mut self.result;
         self.hash.update(&result.hash.to_le_bytes());

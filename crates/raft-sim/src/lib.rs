@@ -1,6 +1,6 @@
-//! Many whole Raft nodes in one seeded, virtual world, and the checkers of what happens there.
+//! Many whole Raft nodes in one seeded, virtual world, and checkers of its events.
 
-#![allow(missing_docs)] // only the binary and the tests of this crate use it; a name without a comment says what it is
+#![allow(missing_docs)] // only the binary and the tests of this crate use it; names without a comment explain themselves
 
 pub mod checkers;
 pub mod enumerate;

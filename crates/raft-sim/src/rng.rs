@@ -1,10 +1,10 @@
-//! Randomness with addresses. A choice is (seed, site, key, n), for example (7, "network", link 2>3, 17): the same
-//! address gives the same number in every run, whatever else happened. Leaving out one message, fault or client
-//! operation therefore leaves all unrelated choices as they were, which is what makes shrinking and "what if" possible.
+//! Random choices with addresses. A choice is (seed, site, key, n), for example (7, "network", link 2>3, 17). The same
+//! address gives the same number in every run, whatever other choices there are. If one message, fault or client
+//! operation is omitted, all unrelated choices stay the same. That makes shrinking and "what if" possible.
 //!
-//! How: one ChaCha8 key per run; each (site, key) is a ChaCha *stream* of its own, and choice n is the n-th 64-bit word
-//! of that stream. Words are produced 32 at a time and kept for the stream's next choices, because neighbours are
-//! mostly drawn one after the other. This file must not know what is being chosen.
+//! A run has one ChaCha8 key; each (site, key) is a separate ChaCha *stream*, and choice n is the n-th 64-bit word of
+//! that stream. It produces words 32 at a time and keeps them for the stream's next choices, because most choices of a
+//! stream follow one another. This file must not know the meaning of the choices.
 
 use raft_core::{NodeId, nanos};
 use rand_chacha::ChaCha8Rng;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// What kind of choice it is. Two sites never share a stream (but for a collision of 64-bit hashes).
+/// The kind of a choice. Two sites never share a stream (except for a collision of 64-bit hashes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Site(u64);
 
@@ -60,7 +60,8 @@ impl Choices {
         Self { base: ChaCha8Rng::from_seed(key), blocks: BTreeMap::new() }
     }
 
-    /// The choice at this address. A draw answers one question: asking it two gives answers that depend on each other.
+    /// The choice at this address. A draw answers one question: the answers to two questions would depend on each
+    /// other.
     pub fn draw(&mut self, site: Site, key: u64, n: u64) -> Draw {
         let stream = mix(site.0 ^ mix(key));
         let (number, place) = (n / WORDS as u64, (n % WORDS as u64) as usize);
@@ -88,7 +89,7 @@ impl Choices {
 pub struct Draw(u64);
 
 impl Draw {
-    /// The bits themselves, to seed something else.
+    /// The bits themselves, as a seed for another generator.
     pub const fn bits(self) -> u64 {
         self.0
     }
@@ -110,7 +111,7 @@ impl Draw {
         self.below(1_000_000) < ppm as u64
     }
 
-    /// One of the items; none if there are none.
+    /// One of the items; `None` if there are none.
     pub fn pick<T: Copy>(self, items: &[T]) -> Option<T> {
         items.get(self.below(items.len() as u64) as usize).copied()
     }

@@ -1,4 +1,4 @@
-//! One run: a world from its beginning to its end, checked record by record. A pure function of (scenario, seed, build).
+//! One run: a world from beginning to end, checked record by record. A pure function of (scenario, seed, build).
 
 use crate::checkers::{Checkers, End, Violation};
 use crate::enumerate;
@@ -13,12 +13,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most records of a run. Far more than any scenario needs; a run that reaches it would not end.
+/// The most records of a run. That is far more than any scenario needs; a run that reaches it would not end.
 pub const MAX_EVENTS: u64 = 5_000_000;
 
 /// An observer of a run: an explanation, a trace.
 pub trait Sink {
-    /// Sees the next record.
+    /// Receives the next record.
     fn record(&mut self, record: &Record);
 }
 
@@ -32,20 +32,20 @@ impl Sink for Vec<Record> {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunResult {
     pub name: String,
     pub seed: u64,
     pub hash: u128,
     pub events: u64,
-    /// How much true time passed.
+    /// How much true time has passed.
     pub simulated: Duration,
     /// The first violation; the run stopped there.
     pub violation: Option<Violation>,
     /// Expectations that were not met, a sentence each.
     pub failures: Vec<String>,
-    /// What could not be decided within its budget.
+    /// The checks that exceeded their budget.
     pub inconclusive: Option<String>,
     /// How often each `sometimes` mark was reached.
     pub sometimes: BTreeMap<&'static str, u64>,
@@ -53,9 +53,9 @@ pub struct RunResult {
     /// How long after healing the cluster worked again.
     pub heal: Option<Duration>,
     pub history: Vec<Operation>,
-    /// Of an enumerated scenario: how many outcomes of a crash were run.
+    /// The number of executed outcomes of a crash, for an enumerated scenario.
     pub branches: u64,
-    /// And which failed: the crash point, and the outcome there.
+    /// The crash point and the outcome that failed.
     pub case: Option<(u64, u64)>,
 }
 
@@ -65,7 +65,7 @@ impl RunResult {
     }
 }
 
-/// Runs a scenario with a seed; of an enumerated one the crash point of that number.
+/// Runs a scenario with a seed; for an enumerated one, the crash point with that number.
 pub fn run(scenario: &Scenario, seed: u64, sink: &mut dyn Sink) -> RunResult {
     if scenario.enumerate.is_some() {
         return enumerate::run_point(scenario, seed, None, sink);
@@ -87,7 +87,7 @@ fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -
     result
 }
 
-/// Checks the run that `follow` shows; returns the result, and the world at its end. A panic of the production code is a
+/// Checks the run of `follow`; returns the result, and the world at its end. A panic of the production code is a
 /// violation, not the end of the campaign.
 pub(crate) fn check_run(
     mut checker: RunChecker,
@@ -105,13 +105,13 @@ pub(crate) fn check_run(
 
 const PANIC: &str = "no-panic";
 
-/// The checkers of a run, and what they have seen of it.
+/// The checkers of a run, and their state.
 #[derive(Clone)]
 pub(crate) struct RunChecker {
     checkers: Checkers,
     hash: TraceHash,
     view: Option<NodeView>,
-    /// Whether no record has been seen under the present view.
+    /// Whether no record had the current view yet.
     fresh_view: bool,
     events: u64,
     violation: Option<Violation>,
@@ -205,7 +205,7 @@ impl RunChecker {
         result.faults = world.fault_counts().counts();
         let finish = self.checkers.finish(&end);
         result.sometimes = finish.sometimes;
-        // After a violation the run is cut short: what the end would have shown is not known.
+        // After a violation the run is cut short, so its end is not known.
         if result.violation.is_none() {
             result.violation = finish.violation;
             result.failures.extend(finish.failures);
@@ -219,7 +219,7 @@ impl RunChecker {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
@@ -286,8 +286,8 @@ mod tests {
             had_effect.extend(result.faults.iter().filter(|(_, count)| count.had_effect).map(|(name, _)| *name));
             retries += result.sometimes["client_retry"];
         }
-        // Writes of several sectors are rare, and the store never leaves a name unsynced between two calls. Disks that are
-        // lost are for scenarios: what Raft promises then depends on which other nodes are up.
+        // Writes of several sectors are rare, and the store never leaves a name unsynced between two calls. Only
+        // scenarios lose disks: Raft's guarantees then depend on the other nodes that are up.
         let rare = [Fault::TornWrite, Fault::RenameLost, Fault::DiskWiped];
         for fault in Fault::ALL.iter().copied().filter(|fault| !rare.contains(fault)) {
             assert!(had_effect.contains(fault.name()), "{fault:?} never mattered: {had_effect:?}");

@@ -41,7 +41,7 @@ pub(crate) fn when(condition: Condition, after: Duration, action: StepAction) ->
     Step { trigger: Trigger::When { condition, after }, action, form: None }
 }
 
-/// A run with seed 3 in which no property is violated, and its records.
+/// A run with seed 3 that violates no property, and its records.
 pub(crate) fn watched(scenario: &Scenario) -> (RunResult, Vec<Record>) {
     let mut records = Vec::new();
     let result = run(scenario, 3, &mut records);
@@ -49,7 +49,7 @@ pub(crate) fn watched(scenario: &Scenario) -> (RunResult, Vec<Record>) {
     (result, records)
 }
 
-/// The same for a run that meets all that its scenario expects.
+/// The same for a run that meets all expectations of its scenario.
 pub(crate) fn passed(scenario: &Scenario) -> (RunResult, Vec<Record>) {
     let (result, records) = watched(scenario);
     assert_eq!(result.failures, [""; 0]);

@@ -1,5 +1,5 @@
-//! Writes the missing fixtures of the current format: folders as this version leaves them, and their descriptions. An existing
-//! fixture is never written again: every later version must read it.
+//! Writes the missing fixtures of the current format: folders in the state in which this version leaves them, and their
+//! descriptions. It never writes an existing fixture again: every later version must read it.
 //!
 //! ```text
 //! cargo run -p raft-store --features conformance --example make_fixtures -- crates/raft-store/fixtures/v2
@@ -33,7 +33,7 @@ fn start(disk: Memory) -> Store<Memory> {
     store
 }
 
-/// Writes and syncs each as its own group.
+/// Writes and syncs each write in a separate group.
 fn write(store: &mut Store<Memory>, writes: impl IntoIterator<Item = Write>) {
     for write in writes {
         store.write(&[write]).and_then(|()| store.sync()).expect("a disk that works");
@@ -71,7 +71,7 @@ fn newest(disk: &mut Memory) -> &mut Vec<u8> {
     disk.files.get_mut(&newest).expect("there")
 }
 
-/// The last of two unsynced records lost a part of its payload.
+/// The last of two unsynced records lost part of its payload.
 fn torn() -> Memory {
     let mut store = start(lived());
     store.write(&[vote(6, 1)]).and_then(|()| store.write(&[entries(8, 1, 6, 600)])).expect("fits");

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One folder of files without subfolders. Calls block, and nobody else uses the folder.
+/// One folder of files without subfolders. Calls block, and the store is the only user of the folder.
 ///
 /// A kill of the process loses nothing that was written. A power loss may lose, in whole or in part, each write after the
 /// last [`sync`](Self::sync) of its file, and each creation, renaming and removal after the last
@@ -12,10 +12,10 @@ pub trait Disk {
     /// The names of all files, sorted.
     ///
     /// # Errors
-    /// [`DiskError`], as from every call here.
+    /// [`DiskError`], as for every call of this trait.
     fn list(&mut self) -> Result<Vec<String>, DiskError>;
 
-    /// Creates an empty file. Fails with [`DiskErrorKind::Exists`] if there is one of that name.
+    /// Creates an empty file. Fails with [`DiskErrorKind::Exists`] if a file with that name exists.
     fn create(&mut self, file: &str) -> Result<(), DiskError>;
 
     /// The file's length in bytes.
@@ -27,14 +27,14 @@ pub trait Disk {
     /// Writes all of `data` at `offset` and extends the file if needed; a gap reads as zeros.
     fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError>;
 
-    /// Makes the file `length` bytes long. Bytes beyond the old length are allocated on the disk and read as zeros.
+    /// Sets the length of a file to `length` bytes. Bytes beyond the old length get disk space and read as zeros.
     fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError>;
 
     /// Makes the file's content and length durable. After an error the state of all writes since the last successful sync
     /// is unknown, and a second sync proves nothing: the process must end.
     fn sync(&mut self, file: &str) -> Result<(), DiskError>;
 
-    /// Renames a file, replacing one of the new name.
+    /// Renames a file and replaces an existing one with the new name.
     fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError>;
 
     /// Removes a file.
@@ -60,7 +60,7 @@ pub struct DiskError {
 pub enum DiskErrorKind {
     /// The file does not exist.
     NotFound,
-    /// A file of this name exists.
+    /// A file with this name exists.
     Exists,
     /// No space is left.
     Full,

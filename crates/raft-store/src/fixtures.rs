@@ -1,5 +1,5 @@
-//! Folders that earlier versions wrote, kept forever: `fixtures/v1` and `fixtures/v2`, one for each format. Each is read, or
-//! refused, as the text beside it says. `examples/make_fixtures.rs` writes new ones.
+//! Folders that earlier versions wrote, kept forever: `fixtures/v1` and `fixtures/v2`, one for each format. The text
+//! beside each folder says how a start reads it, or why it refuses it. `examples/make_fixtures.rs` writes new ones.
 
 use crate::conformance::{Memory, describe};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
-//! What a node keeps on its disk: a segmented write-ahead log and snapshot files, over one small [`Disk`] trait.
+//! The storage of a node: a segmented write-ahead log and snapshot files, over one small [`Disk`] trait.
 //!
 //! Hard state, truncations, entries and the names of snapshots share the log, so each `Write` of the core is one atomic
 //! record. [`Store`] writes them. `wal` has the log's format, which distinguishes a torn tail from corruption and a
 //! compacted log from a damaged one, and recovers it; `snapshots` has the snapshot files, `folder` the node's identity and its peers' disk ids,
-//! `space` the preallocation that notices a full disk in time. Calls block, and the caller decides when to make them: this
+//! `space` the preallocation that notices a full disk in time. Calls block, and the caller chooses their times: this
 //! crate has no time, threads or network.
 
 mod disk;

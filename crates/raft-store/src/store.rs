@@ -1,6 +1,6 @@
 //! The store: its state, and the path of a write. One disk write appends a group of writes to the newest segment, and one
-//! sync makes it durable. The other calls stand beside the files that they work on: `wal/compact`, `snapshots`, `space` and
-//! `folder/register_peer`.
+//! sync makes it durable. The other calls are beside the files that they work on: `wal/compact`, `snapshots`, `space`
+//! and `folder/register_peer`.
 
 use crate::disk::{Disk, DiskErrorKind};
 use crate::folder::known_peers::KnownPeers;
@@ -16,21 +16,21 @@ use raft_proto::encode_write;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-/// The smallest segment, so that it holds a few records.
+/// The smallest segment size, so that a segment holds a few records.
 pub const MIN_SEGMENT_BYTES: u64 = 4096;
 
-/// How a store lays out its files.
+/// The layout of a store's files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreOptions {
-    /// Bytes of a segment, preallocated; at least [`MIN_SEGMENT_BYTES`]. A larger group of writes gets a segment of its
-    /// size. May differ from the existing segments. Default 64 MiB.
+    /// The bytes of a segment, which is preallocated; at least [`MIN_SEGMENT_BYTES`]. A larger group of writes gets a
+    /// segment as large as the group. The size may differ from that of existing segments. Default 64 MiB.
     pub segment_bytes: u64,
     /// Recovery returns the newest entries whose sizes ([`Entry::size`](raft_core::Entry::size)) sum up to at most this.
     /// Default 32 MiB.
     pub tail_bytes: u64,
-    /// Bytes of records that [`Space::Enough`](crate::Space::Enough) promises. The next segment's file is preallocated, at
-    /// least this large. Must cover the writes that a host may have in flight. 0: nothing is preallocated, and a full disk
-    /// shows only when a write fails. Default 32 MiB.
+    /// The bytes of records that [`Space::Enough`](crate::Space::Enough) promises. The next segment's file is
+    /// preallocated with at least this size. It must cover the writes that a host may have in flight. 0 preallocates
+    /// nothing, and a full disk shows only when a write fails. Default 32 MiB.
     pub reserve_bytes: u64,
 }
 
@@ -43,7 +43,7 @@ impl Default for StoreOptions {
 /// The write-ahead log and the snapshots of one node.
 ///
 /// An error of a call that changes something poisons the store: no later call succeeds. Snapshots and peers that do not fit
-/// on the disk are an exception, and so are the kinds of [`StoreError`] that say so.
+/// on the disk are exceptions, and so are the kinds of [`StoreError`] that say so.
 ///
 /// Invariant: the newest segment up to `durable`, all earlier segments, the next segment's file and all file names are
 /// durable.
@@ -53,7 +53,7 @@ pub struct Store<D> {
     pub(crate) options: StoreOptions,
     /// The oldest segment on the disk.
     pub(crate) oldest: u64,
-    /// The newest segment and where the next record goes.
+    /// The newest segment, and the offset of the next record.
     pub(crate) position: WritePosition,
     /// The newest segment's file.
     pub(crate) file: String,
@@ -67,7 +67,7 @@ pub struct Store<D> {
     pub(crate) saved: BTreeSet<EntryId>,
     /// The snapshot that the newest synced record names.
     pub(crate) durable_snapshot: Option<EntryId>,
-    /// The snapshots that unsynced records name: after a crash the log may end at any of them.
+    /// The snapshots that unsynced records name: after a crash any of them may be the newest.
     pub(crate) unsynced_snapshots: Vec<EntryId>,
     pub(crate) writer: Option<SnapshotWriter>,
     pub(crate) receiver: Option<SnapshotReceiver>,
@@ -76,7 +76,7 @@ pub struct Store<D> {
     pub(crate) poison: Option<Box<StoreError>>,
 }
 
-/// The next segment's file, preallocated: durable zeros.
+/// The next segment's preallocated file, which holds durable zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Spare {
     pub(crate) bytes: u64,
@@ -93,10 +93,10 @@ pub(crate) struct Recycled {
 }
 
 impl<D: Disk> Store<D> {
-    /// Opens the store on this disk, or creates one, and recovers. The returned state is durable.
+    /// Opens or creates the store on this disk, and recovers. The returned state is durable.
     ///
     /// # Errors
-    /// Corruption, a newer format, a failed disk, or options out of range; with the disk.
+    /// Corruption, a newer format, a failed disk, or options out of range; the disk is part of the error.
     pub fn open(disk: D, options: StoreOptions) -> Result<(Self, Recovery), OpenError<D>> {
         Self::open_expecting(disk, options, ExpectedLog::default(), KnownPeers::default())
     }
@@ -159,27 +159,28 @@ impl<D: Disk> Store<D> {
         Ok((recovered, position))
     }
 
-    /// Writes a group in order, each write as one atomic record. It can be read at once, and is durable after the next
-    /// [`sync`](Self::sync). Costs one disk write; a group that needs a new segment first syncs the old one.
+    /// Writes a group in order. Each write is one atomic record. The group can be read at once, and is durable after
+    /// the next [`sync`](Self::sync). It costs one disk write; a group that needs a new segment first syncs the old
+    /// one.
     ///
     /// # Errors
-    /// The disk failed, a write is too large or does not fit the log, or it names a snapshot that was not saved.
+    /// The disk failed, a write is too large or does not fit the log, or a write names a snapshot that was not saved.
     pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.or_poison(|store| store.write_group(writes))
     }
 
-    /// Makes everything written durable, with at most one file sync. If a newer snapshot becomes durable, deletes the
-    /// segments that hold no entry of the log any more. If space runs low, allocates more. Read [`space`](Self::space)
-    /// after each sync, and report it before the writes that are durable.
+    /// Makes all writes durable, with at most one file sync. If a newer snapshot becomes durable, it deletes the
+    /// segments without entries of the log. If space runs low, it allocates more. Read [`space`](Self::space) after
+    /// each sync, and report it before the writes that are durable.
     ///
     /// # Errors
-    /// The disk failed: what is durable is unknown.
+    /// The disk failed, and the durable state is unknown.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         self.or_poison(|store| store.sync_all().and_then(|()| store.ensure_space()))
     }
 
-    /// Reads the entries `first..=last`, synced or not: the first one, and more while their sizes sum up to at most
-    /// `max_bytes`. Empty if `first` was compacted or lies beyond the log's end.
+    /// Reads the entries `first..=last`, synced or not: the first one, and more as long as their sizes sum up to at
+    /// most `max_bytes`. The result is empty if `first` was compacted or is beyond the log's end.
     ///
     /// # Errors
     /// The disk failed, or a record is damaged. The store stays usable.
@@ -271,15 +272,15 @@ impl<D: Disk> Store<D> {
         let Some(newest) = self.unsynced_snapshots.pop() else { return Ok(()) };
         self.unsynced_snapshots.clear();
         self.durable_snapshot = Some(newest);
-        // If the snapshot discarded the log, its segments go, and no compaction would ask for that. Older snapshots stay
-        // until they are removed or the node starts again: they may be on their way to a peer.
+        // If the snapshot discarded the log, this deletes its segments, because no compaction would request it. Older
+        // snapshots stay until they are removed or the node starts again: they may be in transfer to a peer.
         self.delete_segments(self.summary.first)
     }
 
-    /// Begins a segment that has room for `bytes` of records.
+    /// Begins a segment that has space for `bytes` of records.
     fn next_segment(&mut self, bytes: u64) -> Result<(), StoreError> {
-        // First, because recovery takes a segment with a successor for durable, and a checkpoint must not hold what a crash
-        // can undo.
+        // This comes first: recovery assumes that a segment with a successor is durable, and a checkpoint must not
+        // contain state that a crash can undo.
         self.sync_all()?;
         let checkpoint = encode_write(&self.summary.checkpoint());
         let length = checkpoint.len() as u64;
@@ -302,8 +303,8 @@ impl<D: Disk> Store<D> {
     }
 }
 
-/// Begins a segment, durably: recovery concludes from a record that the header before it was durable. Uses the preallocated
-/// file, or creates one as long as the disk allows.
+/// Begins a segment, durably: recovery concludes from a record that the header before it was durable. It uses the
+/// preallocated file, or creates one as long as the disk allows.
 fn begin_segment<D: Disk>(
     disk: &mut D,
     header: SegmentHeader,

@@ -18,7 +18,7 @@ pub enum StoreError {
     /// A later version wrote this folder.
     #[error("{file} has format {found}, and this version reads up to {supported}: use the version that wrote it")]
     NewerFormat { file: String, found: u32, supported: u32 },
-    /// The folder belongs to another node, or is no node's folder. Nothing in it was changed.
+    /// The folder belongs to another node, or to no node. It was not changed.
     #[error("the folder holds {found}, expected {expected}: use another folder, an empty one for a new node")]
     Foreign { found: String, expected: String },
     /// Another process has the folder open.
@@ -30,7 +30,7 @@ pub enum StoreError {
     /// The disk failed, and its state is unknown. End the process; the next start recovers.
     #[error("the disk failed: {0}")]
     Disk(#[from] DiskError),
-    /// Entries, truncation or snapshot of a write do not fit the log. Nothing of its group was written.
+    /// Entries, truncation or snapshot of a write do not fit the log. No write of its group was written.
     #[error("the write does not fit the log, which ends at {last}: {reason}")]
     InvalidWrite { last: LogIndex, reason: &'static str },
     /// The snapshot was never saved, or a newer one replaced it. The store stays usable.
@@ -39,13 +39,13 @@ pub enum StoreError {
     /// A received snapshot is invalid, or is another snapshot. Its file was removed, and the store stays usable.
     #[error("the received {file} is invalid: {reason}. It was removed: send it again")]
     Damaged { file: String, reason: String },
-    /// A chunk does not continue the received file. Nothing was written, and the store stays usable.
+    /// A chunk does not continue the received file. No byte was written, and the store stays usable.
     #[error("expected a chunk of {file} at byte {end}, found one at {offset}: continue there, or start again at 0")]
     OutOfPlace { file: String, offset: u64, end: u64 },
-    /// The snapshot was not begun, or was given up. The store stays usable.
+    /// The snapshot was not begun, or was dropped. The store stays usable.
     #[error("no such snapshot is being written: begin it first")]
     NotBegun,
-    /// A record exceeds the format's limit. Nothing of its group was written.
+    /// A record exceeds the format's limit. No write of its group was written.
     #[error("a record of {bytes} bytes is above the limit of {limit}: propose smaller commands")]
     RecordTooLarge { bytes: u64, limit: u64 },
     /// An option is out of range.
@@ -62,8 +62,8 @@ impl StoreError {
         Self::Corrupt { file: file.to_owned(), offset, reason: reason.into() }
     }
 
-    /// Whether a failed attempt to save something can be repeated later: the disk is full, or the snapshot is too large.
-    /// If the store is poisoned all the same, its next call says so.
+    /// Whether a failed call can be repeated later: the disk is full, or the snapshot is too large. If the store is
+    /// poisoned anyway, its next call reports that.
     pub fn is_recoverable(&self) -> bool {
         match self {
             Self::Disk(disk) => disk.kind == DiskErrorKind::Full,
@@ -73,7 +73,8 @@ impl StoreError {
     }
 }
 
-/// Why a store could not be opened, with its disk. Recovery may have removed a torn tail from it before the failure.
+/// The reason why a store could not be opened, with its disk. Recovery may have removed a torn tail from it before the
+/// failure.
 #[allow(missing_docs)]
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]

@@ -125,8 +125,8 @@ proptest! {
     }
 }
 
-/// A small log of several segments with votes, truncations, a snapshot, a compaction and a restart, and three synced groups
-/// after it that META does not count.
+/// A small log of several segments with votes, truncations, a snapshot, a compaction and a restart. Three synced groups
+/// follow that META does not count.
 fn small_log() -> KnownFolder {
     // Kind and two numbers of each step.
     let steps = [
@@ -146,7 +146,7 @@ fn a_flipped_byte_is_refused_or_harmless_except_in_the_last_group() {
     for (file, content) in &folder.disk.files {
         let records = 64 + u64::from(u32::from_le_bytes(content[12..16].try_into().expect("four bytes")));
         for place in 0..content.len() as u64 {
-            // A segment's header or checkpoint, or another file.
+            // The damage hits a segment's header or checkpoint, or another file.
             let always_matters = !file.starts_with("wal-") || place < 48 || (64..records).contains(&place);
             for bits in [0x01, 0xff] {
                 match folder.check(&[(file.clone(), Damage::Flip(place, bits))]) {
@@ -166,7 +166,8 @@ fn a_flipped_byte_is_refused_or_harmless_except_in_the_last_group() {
             }
         }
     }
-    // The last group is one record of about 90 bytes. Padding and bytes after the log's end are harmless.
+    // The last group is one record of about 90 bytes. Padding and the bytes after the log's end may be damaged without
+    // harm.
     assert!(refused > 8_000 && (100..300).contains(&lost) && harmless > 2_000, "{refused} {lost} {harmless}");
 }
 
@@ -179,7 +180,7 @@ fn damage_to_the_last_group_is_cut() {
     assert_eq!(ends(Damage::Append(50, 7)), Ok(all), "a longer file");
     assert_eq!(ends(Damage::Cut(known_durable + 20)), Ok(all - 1));
     assert_eq!(ends(Damage::Fill(known_durable, 4096, 0)), Ok(all - 1));
-    // The frames that could tell are gone as well, and META does not count these records.
+    // The frames that could show it are gone too, and META does not count these records.
     assert_eq!(ends(Damage::Fill(known_durable - 8, 4096, 0)), Ok(all - 2));
     ends(Damage::Cut(80)).expect_err("the snapshot was named here, and segments were deleted for it");
     let known = vec![(newest.clone(), Damage::Remove)];

@@ -1,7 +1,7 @@
-//! `/v1/kv/{key}`: the map for `curl`. Whatever node is asked, its clients find the leader; a value is the body as it is.
+//! `/v1/kv/{key}`: the map for `curl`. Any node can be asked, because its clients find the leader. A value is the body,
+//! unchanged.
 //!
-//! HTTP has no sessions here: a command is applied at most once for each request, and who repeats a request repeats the
-//! command.
+//! HTTP has no sessions here: each request applies its command at most once, and a repeated request is a new command.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -12,7 +12,7 @@ use raft_client::{Client, ClientError, ClientOptions, Consistency, Written};
 use serde_json::json;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Clients that have nothing to do, kept because each has a session and connections.
+/// The idle clients, kept because each has a session and connections.
 #[derive(Clone, Debug)]
 pub(super) struct Clients {
     idle: Arc<Mutex<Vec<Client>>>,
@@ -26,7 +26,7 @@ impl Clients {
         Self { idle: Arc::default(), options: ClientOptions::new(endpoints) }
     }
 
-    /// Lets an idle client, or a new one, do something.
+    /// Runs `work` with an idle client, or with a new one.
     async fn lend<T>(&self, work: impl AsyncFnOnce(&mut Client) -> Result<T, ClientError>) -> Result<T, Failed> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut client = match idle {

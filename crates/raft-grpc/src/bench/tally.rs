@@ -15,7 +15,7 @@ pub struct Tally {
     pub ok: u64,
     pub failed: u64,
     pub unknown: u64,
-    /// Microseconds, of the ok operations.
+    /// Latencies of the ok operations in microseconds.
     latency: Histogram<u64>,
     /// The error of the last operation that failed.
     pub last_error: Option<String>,
@@ -57,7 +57,7 @@ impl Tally {
     }
 }
 
-/// `ok=912 failed=0 unknown=1 p50=1.2ms p90=2.0ms p99=3.1ms max=301ms`.
+/// Formats the counts as `ok=912 failed=0 unknown=1 p50=1.2ms p90=2.0ms p99=3.1ms max=301ms`.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ok={} failed={} unknown={}", self.ok, self.failed, self.unknown)?;

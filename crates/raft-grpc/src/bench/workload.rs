@@ -16,7 +16,7 @@ impl Default for Mix {
     }
 }
 
-/// `put=45,get=45,cas=5,delete=5`; a missing operation does not occur.
+/// Parses `put=45,get=45,cas=5,delete=5`; a missing operation does not occur.
 impl FromStr for Mix {
     type Err = String;
 
@@ -48,7 +48,7 @@ impl Mix {
         self.0.iter().map(|&(_, weight)| u64::from(weight)).sum()
     }
 
-    /// The operation at a place below the sum of all weights.
+    /// The operation at a position below the sum of all weights.
     fn at(&self, mut place: u64) -> Op {
         for &(op, weight) in &self.0 {
             if place < u64::from(weight) {
@@ -77,7 +77,7 @@ impl Shape {
         Self { prefix, keys: options.keys.max(1), value_bytes: options.value_bytes, mix: options.mix }
     }
 
-    /// The same keys, and only gets.
+    /// A workload with the same keys and only gets.
     pub(super) fn of_readers(&self) -> Self {
         Self { mix: Mix([(Op::Put, 0), (Op::Get, 1), (Op::Cas, 0), (Op::Delete, 0)]), ..self.clone() }
     }
@@ -92,7 +92,7 @@ impl Shape {
         value.into()
     }
 
-    /// The name of a value. A value that no client wrote is its own name.
+    /// The name of a value. A value that no client wrote counts as its own name.
     pub(super) fn name_of(&self, value: &Bytes) -> String {
         let text = String::from_utf8_lossy(value);
         match text.split_once(END_OF_NAME) {
@@ -114,7 +114,7 @@ pub(super) struct Workload {
     pub(super) client: u64,
     operations: u64,
     random: fastrand::Rng,
-    /// The last value it knows of each key: what a cas expects.
+    /// The last known value of each key, which a cas expects.
     seen: BTreeMap<String, Option<String>>,
 }
 

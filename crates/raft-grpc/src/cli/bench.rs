@@ -43,10 +43,11 @@ pub(crate) struct Options {
     endpoints: Endpoints,
 }
 
-/// Steps of the search for an order, for each key.
+/// The most steps of the search for an order, for each key.
 const BUDGET: u64 = 20_000_000;
 
-/// Clients that share a key. With fewer, operations rarely overlap; with many more, there are too many orders.
+/// The number of clients that share a key. With fewer clients, operations rarely overlap; with many more, there are too
+/// many orders.
 const CLIENTS_A_KEY: u64 = 4;
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
@@ -102,7 +103,7 @@ fn summary(outcome: &Outcome) -> Result<(), Failure> {
     }
 }
 
-/// How many gets were answered by lease: figures of confirmed reads must not pass for those of lease reads.
+/// Says how many gets a lease answered, so that figures of confirmed reads are not mistaken for those of lease reads.
 fn lease_line(lease_reads: u64) -> String {
     match lease_reads {
         0 => "lease reads: none, every get was confirmed by a round: is lease_reads on at the nodes?\n".to_owned(),

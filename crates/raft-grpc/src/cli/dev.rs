@@ -1,5 +1,5 @@
-//! `dev`: a whole cluster on this machine, a process for each node, with keys that kill, cut off and restart nodes. Like any client
-//! it knows the nodes only by their status.
+//! `dev`: a whole cluster on this machine, one process for each node, with keys that kill, isolate and restart nodes.
+//! Like any client it knows only the status of the nodes.
 
 mod cluster;
 mod folder;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How often children are checked when nothing else happens.
+/// How often it checks the children when there is no event.
 const TICK: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
@@ -37,7 +37,8 @@ pub(crate) struct Options {
     log: LogOptions,
 }
 
-/// The node `id` listens; `start` counts the starts of all children, so that a message of an earlier start is recognized.
+/// The node `id` listens; `start` counts the starts of all children, so that a message of an earlier start can be
+/// recognized.
 enum Event {
     Listening { id: u64, start: u64 },
     Key(Key),

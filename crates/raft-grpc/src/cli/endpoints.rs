@@ -32,7 +32,7 @@ impl Endpoints {
     }
 }
 
-/// The flag, else the environment, else the default ports. An empty list counts as absent.
+/// The flag, otherwise the variable, otherwise the default ports. An empty list counts as absent.
 fn endpoints(flag: &[String], environment: Option<&str>) -> Vec<String> {
     let given = |list: Vec<&str>| -> Vec<String> {
         list.into_iter().map(str::trim).filter(|url| !url.is_empty()).map(str::to_string).collect()

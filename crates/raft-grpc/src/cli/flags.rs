@@ -1,4 +1,4 @@
-//! The flags of a node's settings, from the table of keys. The configuration parses their values.
+//! The flags of a node's settings, from the table of keys. The configuration parses the values of these flags.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use raft_grpc::Failure;
@@ -97,7 +97,7 @@ mod tests {
         let file = folder.path().join("a.toml");
         std::fs::write(&file, "").expect("written");
         let mut line = vec!["x".to_owned(), format!("--config={}", file.display())];
-        // The defaults are values, too.
+        // The defaults are valid values too.
         let defaults = config::load(Some(&sample(&folder)), [], Layer::default()).expect("the sample").rows;
         for row in defaults {
             let value = if row.key == Key::Peers { "2=http://b:1" } else { &row.value };

@@ -1,4 +1,4 @@
-//! The log of a node: a line per event on stderr.
+//! The log of a node: one line for each event on stderr.
 
 use raft_grpc::Failure;
 use raft_grpc::config::LOG_VARIABLE;

@@ -1,5 +1,5 @@
-//! The commands of `raft-grpc`, a file each: `Options` are its arguments, `run` executes it. Commands print results and end with
-//! an exit code; the library does the work.
+//! The commands of `raft-grpc`, one in each file: `Options` are its arguments, `run` executes it. Commands print
+//! results and end with an exit code; the library does the work.
 
 mod bench;
 mod config;
@@ -70,7 +70,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            // If stderr is closed, the exit code remains.
+            // If stderr is closed, only the exit code remains.
             let _ = error.print();
             return ExitCode::from(code);
         }

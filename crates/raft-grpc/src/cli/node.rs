@@ -12,7 +12,7 @@ pub(crate) struct Options {
     flags: Flags,
     #[command(flatten)]
     log: LogOptions,
-    /// Read `cut` and `heal` from stdin, and end at its end: for a parent process
+    /// Read `cut` and `heal` from stdin, and end when stdin ends: for a parent process
     #[arg(long, hide = true)]
     control_stdin: bool,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Options {
     log: LogOptions,
 }
 
-/// Runs a node until SIGTERM, SIGINT or a failure. Reads no file.
+/// Runs a node until SIGTERM, SIGINT or a failure. It reads no file.
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     options.log.start()?;
     let line = parse(&options.arguments).map_err(|problem| Failure::usage(format!("run: {problem}; {USAGE}")))?;
@@ -31,14 +31,14 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     node::start(config::load(None, std::env::vars_os(), layer)?, Control::None)
 }
 
-/// The parsed arguments. Ids, addresses and URLs are checked with all other settings.
+/// The parsed arguments. Ids, addresses and URLs are checked later, with all other settings.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     id: u64,
     peer: String,
     client: String,
     admin: String,
-    /// `ID=URL` each.
+    /// The peers, each as `ID=URL`.
     peers: Vec<String>,
 }
 
@@ -62,13 +62,13 @@ fn parse(arguments: &[String]) -> Result<Line, String> {
     match arguments {
         [] | [_] => Err("the node's id and address are missing".to_owned()),
         [id, peer] => by_list(id, peer, ""),
-        // A list of peers contains `=` or is empty; an address does not and is not.
+        // A list of peers contains `=` or is empty; an address is neither.
         [id, peer, list] if list.is_empty() || list.contains('=') => by_list(id, peer, list),
         [name, peer, client, peers @ ..] => by_names(name, peer, client, peers),
     }
 }
 
-/// `1 [::1]:7070 2=http://[::1]:8080,3=http://[::1]:9090`
+/// Parses `1 [::1]:7070 2=http://[::1]:8080,3=http://[::1]:9090`.
 fn by_list(id: &str, peer: &str, list: &str) -> Result<Line, String> {
     let (host, port) = split(peer)?;
     let peers = list.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -76,7 +76,7 @@ fn by_list(id: &str, peer: &str, list: &str) -> Result<Line, String> {
     Ok(Line { id: number(id)?, peer: peer.to_owned(), client, admin, peers })
 }
 
-/// `node1 [::1]:7070 [::1]:7071 node2 http://[::1]:8080`
+/// Parses `node1 [::1]:7070 [::1]:7071 node2 http://[::1]:8080`.
 fn by_names(name: &str, peer: &str, client: &str, peers: &[String]) -> Result<Line, String> {
     let (_, peer_port) = split(peer)?;
     let (host, client_port) = split(client)?;

@@ -1,4 +1,4 @@
-//! `status`: each member's own status, and what the leader knows about those that do not answer.
+//! `status`: the status of each member, and the leader's facts about members that do not answer.
 
 use super::endpoints::{Endpoints, block_on};
 use super::output;
@@ -33,7 +33,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     no_answer(&rows).map_or(Ok(()), Err)
 }
 
-/// A member. An unknown value is `null`, and `-` in the table.
+/// A member in the table. An unknown value is `null`, and `-` in the table.
 #[derive(Debug, Serialize)]
 struct Row {
     id: Option<u64>,
@@ -43,9 +43,9 @@ struct Row {
     term: Option<u64>,
     commit: Option<u64>,
     applied: Option<u64>,
-    /// The highest commit index of any answer, minus `applied`.
+    /// The highest commit index in any answer, minus `applied`.
     lag: Option<u64>,
-    /// Since its last message to the leader; none for the leader itself.
+    /// The time since its last message to the leader; `None` for the leader itself.
     contact_ms: Option<u64>,
     snapshot: Option<u64>,
     ready: bool,

@@ -222,7 +222,7 @@ fn record_json(record: &Record<'_>) -> Value {
     })
 }
 
-/// Keys and values are escaped as in Rust (`\xff`), so that any bytes are legal JSON and can be had back.
+/// Keys and values are escaped as in Rust (`\xff`), so that any bytes are valid JSON and can be restored.
 fn entry_json(entry: &Entry) -> Value {
     let inner = |bytes| Command::decode(bytes).as_ref().map(command_json);
     let (kind, content) = match &entry.payload {

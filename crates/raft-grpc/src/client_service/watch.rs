@@ -1,7 +1,8 @@
-//! The stream of a watch: sends each answer to the client and asks the node the next query, which the answer names.
+//! The stream of a watch: it sends each answer to the client and the next query, which the answer contains, to the
+//! node.
 //!
-//! The next query is asked only when there is space for its answer, so a slow client delays nobody. In the end the node no longer
-//! remembers the changes that it missed, or an answer waits too long.
+//! It sends the next query only when there is space for its answer, so a slow client delays no other. A client that is
+//! too slow ends: the node no longer remembers the changes that it missed, or an answer waits too long.
 
 use bytes::Bytes;
 use raft_node::Reply;
@@ -16,7 +17,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Answers = mpsc::Sender<Result<w::WatchResponse, Status>>;
 
-/// Space for one answer, and for the end of the stream, which fits even if that answer is not taken.
+/// Space for one answer, and for the end of the stream, which fits even if the client does not take that answer.
 pub(super) fn channel() -> (Answers, ReceiverStream<Result<w::WatchResponse, Status>>) {
     let (answers, stream) = mpsc::channel(2);
     (answers, ReceiverStream::new(stream))
@@ -69,7 +70,7 @@ mod tests {
     use tokio_stream::StreamExt;
     use tonic::Code;
 
-    /// An answer that repeats the question, and asks for a longer one next; ends at four bytes.
+    /// Answers with the query itself and returns a longer next query; it ends at four bytes.
     fn echo(query: Bytes) -> Reply {
         let next = (query.len() < 4).then(|| [&query[..], b"+"].concat().into());
         Reply::Watched { applied: LogIndex(7), response: query, next }
@@ -118,7 +119,7 @@ mod tests {
             ready(echo(Bytes::from_static(b"x")))
         };
         feed(Bytes::new(), ask, refuse, answers, &closing, TIMEOUT).await;
-        assert_eq!(asked.get(), 2, "one in the stream, one in the hand");
+        assert_eq!(asked.get(), 2, "one in the stream, and one that waits");
         assert_eq!(said(stream.next().await), "b\"x\" at 7");
         let Some(Err(status)) = stream.next().await else { panic!("it ends with a reason") };
         assert_eq!(status.code(), Code::ResourceExhausted);

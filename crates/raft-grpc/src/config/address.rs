@@ -1,9 +1,9 @@
-//! Addresses to listen on, and URLs at which others are reached.
+//! Addresses to listen on, and URLs of other nodes.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// A host and a port as they were written, the host in lower case and without brackets.
+/// A host and a port as in the text, with the host in lower case and without brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HostPort {
     pub(super) host: String,
@@ -38,7 +38,7 @@ impl HostPort {
         format!("http://{self}")
     }
 
-    /// The address, if the host is one and no name.
+    /// The IP address, if the host is one and not a name.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.host.parse().ok()
     }
@@ -61,8 +61,8 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// An address to listen on. Of a name with several addresses an IPv4 one is taken: `localhost` means 127.0.0.1 to most
-/// who write it.
+/// An address to listen on. If a name has several addresses, it takes an IPv4 one: most people who write `localhost`
+/// mean 127.0.0.1.
 pub(super) fn listen(text: &str) -> Result<(SocketAddr, HostPort), String> {
     let host = HostPort::parse(text).map_err(|problem| format!("{problem}: must be HOST:PORT, as 127.0.0.1:7070"))?;
     let addresses = host.resolve()?;
@@ -71,7 +71,7 @@ pub(super) fn listen(text: &str) -> Result<(SocketAddr, HostPort), String> {
     Ok((address, host))
 }
 
-/// A URL at which others are reached, `http://HOST:PORT`. A slash at its end is dropped.
+/// The URL of another node, `http://HOST:PORT`. It drops a slash at the end.
 pub(super) fn url(text: &str) -> Result<String, String> {
     parse_url(text).map(|host| host.url())
 }
@@ -83,7 +83,7 @@ pub(super) fn parse_url(text: &str) -> Result<HostPort, String> {
         return Err(problem(&format!("the scheme `{scheme}` is not supported")));
     }
     let host = HostPort::parse(rest.strip_suffix('/').unwrap_or(rest)).map_err(|detail| problem(&detail))?;
-    // Port 0 lets the system choose; no URL can have it.
+    // Port 0 lets the system choose; a URL cannot have it.
     if host.port == 0 { Err(problem("`0` is not a port")) } else { Ok(host) }
 }
 

@@ -14,7 +14,8 @@ pub const LOG_VARIABLE: &str = "RAFT_LOG";
 /// Variables of this program that are not keys of a node.
 const OTHERS: [&str; 2] = ["RAFT_ENDPOINTS", LOG_VARIABLE];
 
-/// The keys among `variables`. An unknown variable with our prefix is an error: a typo must not start a node with a default.
+/// The keys among `variables`. An unknown variable with the prefix is an error, so that a typo does not start a node
+/// with a default.
 pub(super) fn read(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Layer, Failure> {
     let keys: BTreeMap<String, Key> = Key::ALL.iter().map(|key| (key.variable(), *key)).collect();
     let mut ours = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The TOML file: its keys and texts, with their lines.
+//! The TOML file: its keys and texts, with their line numbers.
 
 use super::key::Key;
 use super::layer::{Layer, Source};
@@ -10,7 +10,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A configuration is a page; what is longer is another file, or a device that never ends.
+/// A configuration is about a page long; a longer file is another file, or a device without an end.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 pub(super) fn read(path: &Path) -> Result<Layer, Failure> {
@@ -102,7 +102,7 @@ impl Document<'_> {
         Ok(())
     }
 
-    /// An unknown key; of an unknown table the first key in it, if there is one.
+    /// Reports an unknown key; for an unknown table, the first key in it, if there is one.
     fn unknown(&self, name: &Spanned<toml::de::DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Failure {
         let known = Key::ALL.iter().map(|key| key.name());
         let inner = value.get_ref().as_table().and_then(|table| table.iter().next());

@@ -1,9 +1,9 @@
-//! The keys of the configuration: one table, from which names, variables, flags, ranges and the settings follow.
+//! The keys of the configuration: one table that defines names, variables, flags, ranges and the settings.
 //!
 //! A row is `Key field: type, shape, values, or DEFAULT`. The first sentence of its doc comment is the help of the flag. `values`
-//! is the [`Kind`](super::value::Kind): parser and range. A row with more than its own text has `from EXPRESSION` instead of
-//! a default; the expression can use the fields above it. To add a key, add a row here, then the key in `sample.toml` and
-//! docs/configuration.md; tests compare all three.
+//! is the [`Kind`](super::value::Kind): parser and range. A row with more than a text has `from EXPRESSION` instead of
+//! a default; the expression can use the fields above it. To add a key, add a row here, then the key in `sample.toml`
+//! and docs/configuration.md; tests compare all three.
 
 use super::Merge;
 use super::value::{bytes, cluster, folder, listen, node_id, number, peers, switch, time, time_range, url};
@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The shape of a key whose flag may stand without a value.
+/// The shape of a key whose flag needs no value.
 const SWITCH: &str = "true|false";
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -30,7 +30,7 @@ macro_rules! keys {
         $(#[doc = $doc:literal])+
         $key:ident $field:ident: $type:ty, $shape:expr, $values:expr, $source:ident $value:expr;
     )+) => {
-        /// A key of the configuration, in the order in which they are shown.
+        /// A key of the configuration, in display order.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Key { $( $(#[doc = $doc])+ $key, )+ }
 
@@ -47,7 +47,7 @@ macro_rules! keys {
                 match self { $(Self::$key => stringify!($field),)+ }
             }
 
-            /// The placeholder of its value.
+            /// The placeholder for its value.
             pub fn shape(self) -> &'static str {
                 match self { $(Self::$key => $shape,)+ }
             }
@@ -77,11 +77,11 @@ keys! { merge:
     Id id: NodeId, "N", node_id(), from merge.id();
     /// The cluster's name, the same on all its nodes. With the ids of the founders it makes the cluster id.
     Cluster cluster: String, "NAME", cluster(), or "raft".to_owned();
-    /// Where to listen for peers; default 127.0.0.1:7070.
+    /// The address to listen on for peers; default 127.0.0.1:7070.
     ListenPeer listen_peer: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenPeer, 7070);
-    /// Where to listen for clients; default 127.0.0.1:7071.
+    /// The address to listen on for clients; default 127.0.0.1:7071.
     ListenClient listen_client: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenClient, 7071);
-    /// Where to listen for operators (HTTP); default 127.0.0.1:7072.
+    /// The address to listen on for operators (HTTP); default 127.0.0.1:7072.
     ListenAdmin listen_admin: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenAdmin, 7072);
     /// The URL at which clients reach this node. Default: `listen_client`.
     AdvertiseClient advertise_client: String, "URL", url(), or merge.host(Key::ListenClient).url();
@@ -151,7 +151,7 @@ impl Key {
 
     pub fn flag(self) -> String {
         match self {
-            // Repeated for each peer.
+            // The flag is repeated for each peer.
             Self::Peers => "--peer".to_owned(),
             _ => format!("--{}", self.name().replace('_', "-")),
         }
@@ -163,7 +163,7 @@ impl Key {
         doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')
     }
 
-    /// Whether it is `true` or `false`, so that its flag may stand without a value.
+    /// Whether its value is `true` or `false`, so that its flag needs no value.
     pub fn is_switch(self) -> bool {
         self.shape() == SWITCH
     }

@@ -1,4 +1,4 @@
-//! One source of values: the texts that it gives for keys, not parsed yet, and the place of each.
+//! One source of values: the unparsed texts that it gives for keys, with their positions.
 
 use super::key::Key;
 use crate::Failure;

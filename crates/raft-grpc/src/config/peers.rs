@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The peers of the node `own`, which listens on `listen`, written as `host`. The list may name the node itself, so
-/// that all nodes of a cluster can have the same one; the result does not.
+/// that all nodes of a cluster can share one list; the result omits it.
 pub(super) fn check(
     given: &[Given],
     own: NodeId,
@@ -39,12 +39,13 @@ pub(super) fn check(
     Ok(members.into_iter().filter(|(id, _)| *id != own).map(|(id, address)| (id, address.url())).collect())
 }
 
-/// Whether `address` is the address of this node; names are not resolved.
+/// Whether `address` is the address of this node; it does not resolve names.
 fn is_same(address: &HostPort, host: &HostPort, listen: SocketAddr) -> bool {
     address == host || (address.port == listen.port() && address.ip() == Some(listen.ip()))
 }
 
-/// Checks that the entry of the node itself has its address: otherwise this is probably another node's configuration.
+/// Checks that the entry of the node itself has its address: otherwise the configuration probably belongs to another
+/// node.
 fn own_entry(address: &HostPort, host: &HostPort, listen: SocketAddr) -> Result<(), String> {
     let problem = |detail: &str| {
         format!("this node has that id and listens for peers on {listen}{detail}: correct one of them, or leave it out")
@@ -55,7 +56,7 @@ fn own_entry(address: &HostPort, host: &HostPort, listen: SocketAddr) -> Result<
     if address.port != listen.port() {
         return Err(problem(""));
     }
-    // A node that listens on every address of the machine has all its names.
+    // A node that listens on every address of the machine has all of its names.
     if listen.ip().is_unspecified() {
         return Ok(());
     }

@@ -11,7 +11,7 @@ pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
 
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     // Damerau-Levenshtein counts a swapped pair as one error. At most a third of the name may be wrong, so that a short name gets no
-    // unrelated suggestion. The beginning of a name gets one, too.
+    // unrelated suggestion. The beginning of a name gets a suggestion too.
     let allowed = (word.chars().count() / 3).max(1);
     let slips = known.iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), *candidate));
     let slip = slips.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate);

@@ -16,7 +16,7 @@ fn flags(pairs: &[(Key, &str)]) -> Layer {
     layer
 }
 
-/// As `load`, with the text of a file called `a.toml`.
+/// Calls `load` with the text of a file called `a.toml`.
 fn merged(file: &str, environment: &[(&str, &str)], of_flags: &[(Key, &str)]) -> Result<Loaded, Failure> {
     let layers = vec![flags(of_flags), environment::read(variables(environment))?, file::parse("a.toml", file)?];
     Merge::new(layers).settle()
@@ -34,7 +34,8 @@ fn row(loaded: &Loaded, key: Key) -> (String, String) {
     (row.value.clone(), row.source.to_string())
 }
 
-/// Valid values of each key, the first three no defaults and both ends among them, and what is just outside.
+/// Valid values of each key, then invalid values. Of the valid ones, the first three are no defaults, and both limits
+/// are included. The invalid ones are just outside.
 const VALUES: &[(Key, &[&str], &[&str])] = &[
     (Key::Id, &["5", "6", "7", "1", "4611686018427387904"], &["0", "4611686018427387905", "-1", "n1"]),
     (Key::Cluster, &["a", "b", "c"], &["a b"]),
@@ -90,7 +91,7 @@ fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
         assert_eq!(row(&with_variable, key), (middle.to_owned(), variable.clone()));
         let with_flag = merged(&file, &environment, &[(key, high)]).expect("the flag");
         assert_eq!(row(&with_flag, key), (high.to_owned(), key.flag()));
-        // Nothing but this key, and what follows from it, has changed.
+        // Only this key, and values that follow from it, have changed.
         for row in with_flag.rows.iter().filter(|row| row.key != key && row.key != Key::Id) {
             assert_eq!(row.source, Source::Default, "{}", row.key);
         }
@@ -105,11 +106,11 @@ fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
 #[test]
 fn the_defaults_are_those_of_the_core() {
     let settings = merged("id = 2", &[], &[]).expect("the defaults").settings;
-    // These follow from other keys, so the documentation has no text to compare with.
+    // These follow from other keys, so the documentation has no default to compare with.
     let advertised = (settings.advertise_client.as_str(), settings.advertise_admin.as_str());
     assert_eq!(advertised, ("http://127.0.0.1:7071", "http://127.0.0.1:7072"));
     assert!(settings.data_dir.ends_with("raft-data/node2") && settings.peers.is_empty());
-    // What the core has a default for has the same one here, apart from its times.
+    // Settings with a default in the core have the same default here, except for times.
     let (ours, core) = (crate::host::core_config(&settings), raft_core::Config::new(NodeId(2)));
     let (seed, election_timeout, heartbeat_interval) =
         (ours.seed, ours.election_timeout.clone(), ours.heartbeat_interval);
@@ -142,7 +143,7 @@ fn a_list_of_peers_is_one_value() {
 #[test]
 fn a_wrong_file_is_refused_with_the_line_and_the_advice() {
     let table = [
-        // Unknown names.
+        // These names are unknown.
         (
             "id = 1\n\nheartbeat_intervall = 3",
             "a.toml:3: unknown key `heartbeat_intervall`, did you mean `heartbeat_interval`?",
@@ -152,7 +153,7 @@ fn a_wrong_file_is_refused_with_the_line_and_the_advice() {
         ("[tls]", "a.toml:1: unknown key `tls`, expected one of id, cluster"),
         ("[peers]\n2 = \"http://a:1\"\ndata_dir = \"x\"", "a.toml:3: unknown key `peers.data_dir`"),
         ("[peers]\ndata_dir = \"x\"", "`data_dir` belongs above [peers]"),
-        // Values of another type, and what is not TOML.
+        // These values have another type, or are not TOML.
         ("id = true", "a.toml:1: id = true: must be a number, 1 to 2^62"),
         ("id = 1\nlease_reads = 1", "a.toml:2: lease_reads = 1: must be true or false"),
         ("id = 0x10", "a.toml:1: id is of type integer: write a text or a decimal number"),
@@ -164,7 +165,7 @@ fn a_wrong_file_is_refused_with_the_line_and_the_advice() {
         ),
         ("id = 1\nid = 2", "a.toml:2: not TOML: duplicate key"),
         ("id = 1\n= 2", "a.toml:2: not TOML: "),
-        // Contradictions.
+        // These values contradict each other.
         (
             "id = 1\nheartbeat_interval = \"500ms\"",
             "a.toml:2: heartbeat_interval = 500ms: must be below the shortest election timeout, 500ms (default)",
@@ -208,7 +209,7 @@ fn values_out_of_range_are_refused_with_key_value_source_and_range() {
             assert_eq!(merged(id, &[], &[(key, text)]).map(|_| ()), Ok(()), "{key} = {text}");
         }
         let (variable, flag) = (key.variable(), key.flag());
-        // The shape of an address is in its range, with an example.
+        // The range of an address contains its shape, with an example.
         let range = if key.name().starts_with("listen") { "HOST:PORT" } else { &key.range() };
         for text in outside {
             let sources = [
@@ -257,7 +258,7 @@ fn the_sample_has_every_key_and_every_default() {
     let sample = merged(SAMPLE, &[], &[]).expect("the sample");
     assert_eq!(sample.settings, merged("id = 1", &[], &[]).expect("the defaults").settings);
     assert!(sample.warnings.is_empty());
-    // What is commented out is valid, too, and with it no key is missing.
+    // The commented values are valid too, and with them no key is missing.
     let all: String = SAMPLE.lines().map(uncommented).map(|line| line + "\n").collect();
     let all = merged(&all, &[], &[]).expect("the sample with all its lines");
     assert!(all.rows.iter().all(|row| matches!(row.source, Source::File { .. })), "{:?}", all.rows);

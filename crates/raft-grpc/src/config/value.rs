@@ -11,11 +11,11 @@ use std::time::Duration;
 
 const UNITS: [(&str, u32); 5] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10), ("B", 0)];
 
-/// Parses a text, given the range as text; the error says what is wrong.
+/// Parses a text, given the range as text; the error names the problem.
 type Parse<T> = Box<dyn Fn(&str, &str) -> Result<T, String>>;
 
 pub(super) struct Kind<T> {
-    /// The range as errors and the documentation show it.
+    /// The text of the range in errors and in the documentation.
     pub(super) range: String,
     parse: Parse<T>,
     show: Box<dyn Fn(&T) -> String>,
@@ -71,19 +71,19 @@ pub(super) fn node_id() -> Kind<NodeId> {
     Kind::new(ids.range.clone(), move |text, _| ids.parse(text).map(NodeId), |id| id.0.to_string())
 }
 
-/// A size in bytes: `16MiB`, `65536`.
+/// Parses a size in bytes: `16MiB`, `65536`.
 pub(super) fn bytes(limits: RangeInclusive<u64>) -> Kind<u64> {
     let range = format!("{} to {}", show_bytes(*limits.start()), show_bytes(*limits.end()));
     Kind::new(range, move |text, range| within(parse_bytes(text)?, &limits, range), |bytes| show_bytes(*bytes))
 }
 
-/// A time: `150ms`, `2s`.
+/// Parses a time: `150ms`, `2s`.
 pub(super) fn time(limits: RangeInclusive<Duration>) -> Kind<Duration> {
     let range = format!("{} to {}", show_time(limits.start()), show_time(limits.end()));
     Kind::new(range, move |text, range| within(duration(text)?, &limits, range), show_time)
 }
 
-/// `500ms..1s`. Shortest and longest are one key, because they belong together.
+/// Parses a range such as `500ms..1s`. Shortest and longest time are one key, because they belong together.
 pub(super) fn time_range(limits: RangeInclusive<Duration>) -> Kind<Range<Duration>> {
     let range = format!("SHORTEST..LONGEST, {} to {}", show_time(limits.start()), show_time(limits.end()));
     let parse = move |text: &str, range: &str| {

@@ -1,4 +1,4 @@
-//! Serves the streams of peers: checks the caller, gives its messages to the node, and acknowledges their number.
+//! Serves the streams of peers: it checks the caller, gives its messages to the node, and acknowledges their number.
 
 use super::{PROTOCOL_VERSION, another_disk};
 use crate::clock;
@@ -22,7 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// The longest time for the hello, and for the disk to remember a peer.
+/// The longest time for the hello, and for the disk to record a peer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// The caller, if it is a peer of this node, with its known disk, and expects this node.
+    /// Checks that the caller is a peer of this node, has its known disk, and expects this node; returns the caller.
     async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
         let (us, from) = (self.identity.node.0, hello.from);
@@ -109,7 +109,7 @@ impl PeerService {
         if from == us || self.directory.get(NodeId(from)).is_none() {
             return refused(format!("node {from} is not a peer of node {us}"));
         }
-        // Before the incarnation is checked: on another disk it begins at 1 again.
+        // This check precedes that of the incarnation, which begins at 1 again on another disk.
         self.register_peer(NodeId(from), &hello.disk).await?;
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
@@ -123,7 +123,7 @@ impl PeerService {
         }
     }
 
-    /// Remembers the disk of a peer, before any of its messages counts.
+    /// Records the disk of a peer before any of its messages counts.
     async fn register_peer(&self, peer: NodeId, disk: &[u8]) -> Result<(), Status> {
         let from = peer.0;
         let Ok(disk) = disk.try_into().map(DiskId) else {
@@ -183,7 +183,7 @@ impl Incoming {
                 },
                 _ = acknowledge.tick() => {
                     let received = PeerResponse { kind: Some(peer_response::Kind::Received(Received { count })) };
-                    // A caller that does not read its answers gives the stream up by itself.
+                    // A caller that does not read its answers drops the stream itself.
                     if acknowledged < count && self.answers.try_send(Ok(received)).is_ok() {
                         acknowledged = count;
                     }

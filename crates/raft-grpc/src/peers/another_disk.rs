@@ -1,4 +1,4 @@
-//! The refusal of a peer with another disk than the known one: its message, and the mark by which the peer knows that it must end.
+//! The refusal of a peer with another disk than the known one: its message, and the mark that makes the peer end.
 
 use raft_core::NodeId;
 use tonic::Status;

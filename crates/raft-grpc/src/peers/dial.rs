@@ -1,4 +1,5 @@
-//! Keeps this node's stream to a peer open: connects, sends the hello and then messages, and reconnects after a growing pause.
+//! Keeps this node's stream to a peer open: it connects, sends the hello and then messages, and reconnects after a
+//! growing pause.
 
 use super::another_disk::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
@@ -18,7 +19,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// The first and the longest pause between attempts to connect.
 const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::from_secs(2);
-/// The longest time to connect, and for the answer to the hello.
+/// The longest time to connect, and to wait for the answer to the hello.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -28,14 +29,14 @@ pub(crate) struct Dialer {
     pub(crate) url: String,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) directory: Arc<Directory>,
-    /// A stream is given up if its messages are not acknowledged for this long.
+    /// The longest time without an acknowledgement of messages; then the stream is dropped.
     pub(crate) stall: Duration,
-    /// Receives the peer that knows this node with another disk: the node must end.
+    /// Receives the peer that knows this node with another disk; then the node must end.
     pub(crate) refused: mpsc::Sender<NodeId>,
 }
 
 impl Dialer {
-    /// Runs until its task is dropped, or the peer knows this node with another disk.
+    /// Runs until its task is dropped, or until the peer knows this node with another disk.
     pub(crate) async fn run(self) {
         let mut pause = BACKOFF.start;
         let mut last_error = String::new();
@@ -44,11 +45,11 @@ impl Dialer {
             let end = self.stream().await;
             self.outbox.disconnect(self.peer);
             if is_another_disk(&end) {
-                // One such refusal is enough: if the queue is full, another peer has refused this node.
+                // One such refusal suffices: if the queue is full, another peer has refused this node.
                 let _ = self.refused.try_send(self.peer);
                 return;
             }
-            // Each error is logged once, so that a peer that is down for hours makes one line.
+            // Each error is logged once, so that a peer that is down for hours causes one line.
             if last_error != end.message() {
                 match end.code() {
                     Code::FailedPrecondition | Code::InvalidArgument => {
@@ -61,13 +62,13 @@ impl Dialer {
             if start.elapsed() > BACKOFF.end {
                 pause = BACKOFF.start;
             }
-            // Full jitter.
+            // The pause has full jitter.
             sleep(pause.mul_f64(fastrand::f64())).await;
             pause = (pause * 2).min(BACKOFF.end);
         }
     }
 
-    /// One stream, from connecting to its end; returns why it ended.
+    /// Runs one stream, from the connection to its end; returns the reason for the end.
     async fn stream(&self) -> Status {
         match self.connect().await {
             Ok((queue, responses)) => {
@@ -152,7 +153,7 @@ pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
     endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))
 }
 
-/// An error with all its causes: the first is often only "transport error".
+/// Formats an error with all its causes: the first is often only "transport error".
 fn sources(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();

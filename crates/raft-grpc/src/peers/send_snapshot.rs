@@ -1,5 +1,5 @@
-//! Sends chunks of snapshots to peers, on a separate connection to each, so that no message waits behind one. A chunk that cannot be
-//! sent is dropped: the node asks for the peer's progress after a while and sends it again.
+//! Sends chunks of snapshots to peers, on a separate connection to each, so that no message waits for a chunk. A chunk
+//! that cannot be sent is dropped: the node later asks for the peer's progress and sends it again.
 
 use super::dial::connect;
 use super::{CHUNK_TIMEOUT, MAX_CHUNK_BYTES};
@@ -23,12 +23,12 @@ pub(crate) struct SnapshotSender {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) runtime: Handle,
-    /// A task for each peer that was sent a chunk.
+    /// One task for each peer that was sent a chunk.
     pub(crate) tasks: Mutex<BTreeMap<NodeId, mpsc::Sender<SnapshotChunk>>>,
 }
 
 impl SnapshotSender {
-    /// Sends a chunk, or drops it. Never waits.
+    /// Sends a chunk, or drops it. It never waits.
     pub(crate) fn send(&self, to: NodeId, chunk: SnapshotChunk) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = tasks.entry(to).or_insert_with(|| {
@@ -48,7 +48,7 @@ struct SnapshotTask {
     identity: Arc<Identity>,
     directory: Arc<Directory>,
     to: NodeId,
-    /// None after an error.
+    /// `None` after an error.
     client: Option<PeerClient<Channel>>,
     /// Each error is logged once.
     last_error: String,

@@ -1,4 +1,4 @@
-//! What `kv`, `status` and `bench` print, and how they exit.
+//! The output of `kv`, `status` and `bench`, and their exit codes.
 
 use crate::support::cluster::Cluster;
 use crate::support::command::{Ended, binary, run};
@@ -8,7 +8,7 @@ use raft_check::linearizability::{Verdict, check};
 use serde_json::Value;
 use std::io::BufReader;
 
-/// The numbers of `OK revision=7 term=2 leader=2 2.1ms`, apart from the time.
+/// The numbers of `OK revision=7 term=2 leader=2 2.1ms`, without the time.
 fn numbers(line: &str) -> [u64; 3] {
     let words: Vec<&str> = line.trim_end().split(' ').collect();
     let ["OK", revision, term, leader, took] = words[..] else { panic!("{line}") };
@@ -106,7 +106,7 @@ fn watches(cluster: &Cluster) {
     let revisions: Vec<u64> = seen.lines().filter_map(|line| line.split('\t').next()?.parse().ok()).collect();
     assert!(revisions[0] == first && revisions.is_sorted(), "{seen}");
     assert_eq!(cluster.ask(&["kv", "get", "w/a"]).code, Some(1), "its time is up");
-    assert!(cluster.ask(&["kv", "put", "w/a", "1", "--ttl", "0s"]).code == Some(2), "no time is no time to live");
+    assert!(cluster.ask(&["kv", "put", "w/a", "1", "--ttl", "0s"]).code == Some(2), "a TTL of 0s is invalid");
 }
 
 async fn status(cluster: &mut Cluster) {

@@ -1,4 +1,4 @@
-//! The binary as a process: exit codes, one-line errors, and what a reader that goes away does to it.
+//! The binary as a process: exit codes, one-line errors, and its behaviour when a reader closes the pipe.
 
 use crate::support::command::binary;
 use std::fs;

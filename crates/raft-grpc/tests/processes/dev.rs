@@ -31,7 +31,7 @@ fn a_killed_child_is_reported_and_a_signal_ends_all() {
 
 #[test]
 fn the_death_of_dev_ends_its_children() {
-    // A temporary folder of its own would stay behind.
+    // A temporary folder of `dev` would remain.
     let folder = tempfile::tempdir().expect("a folder");
     let mut dev = Dev::start(&["--nodes", "2"], Some(folder.path()));
     dev.signal(Signal::KILL);
@@ -49,7 +49,7 @@ fn the_same_folder_is_the_same_cluster_and_has_one_dev() {
     assert!(second.refused(1).contains("another `raft-grpc dev` runs here"), "{second:?}");
     dev.signal(Signal::INT);
     assert_eq!(dev.wait().code(), Some(0));
-    // A node of another cluster would be refused by its folder, and no leader would be announced.
+    // The folder would refuse a node of another cluster, and no leader would be announced.
     let mut again = Dev::start(&[], Some(&data));
     assert_eq!(again.nodes.len(), 1);
     again.signal(Signal::TERM);
@@ -70,7 +70,7 @@ fn a_killed_leader_is_replaced_within_a_clients_patience() {
     assert_eq!(dev.wait().code(), Some(0));
 }
 
-/// Names the terminal in which this test is `dev`, and not the test.
+/// Names the terminal in which this test process acts as `dev`.
 const TERMINAL: &str = "RAFT_TEST_TERMINAL";
 
 #[test]
@@ -114,9 +114,9 @@ fn keys_kill_cut_mend_and_quit() {
     assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "as it was before: {modes:?}");
 }
 
-/// Makes this process `dev` in the foreground of a terminal. A session of its own gets the first terminal that it opens.
+/// Turns this process into `dev` in the foreground of a terminal. A new session gets the first terminal that it opens.
 fn become_dev(terminal: &OsStr) -> ! {
-    setsid().expect("a child leads no group yet");
+    setsid().expect("a child does not lead a group yet");
     let terminal = File::options().read(true).write(true).open(terminal).expect("the terminal opens");
     let error = binary(["dev", "--nodes", "3"]).stdin(terminal).exec();
     panic!("it could not become dev: {error}");

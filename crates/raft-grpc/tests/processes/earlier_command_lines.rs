@@ -1,4 +1,4 @@
-//! The command lines of the two projects that this one grew from start clusters of today.
+//! The command lines of the two earlier projects still start clusters.
 
 use crate::support::command::binary;
 use crate::support::folder::Folder;
@@ -8,7 +8,8 @@ use crate::support::wait::DEADLINE;
 use raft_client::{Client, ClientOptions, Consistency};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
-/// Two nodes, started by what `arguments` makes of a node's id, its ports, the other's id and the other's URL for peers.
+/// Starts two nodes. `arguments` turns a node's id, its ports, the other's id and the other's peer URL into a command
+/// line.
 async fn works(arguments: impl Fn(u64, &[Port; 3], u64, &str) -> Vec<String>) {
     let host = match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) {
         Ok(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
@@ -46,7 +47,7 @@ async fn works(arguments: impl Fn(u64, &[Port; 3], u64, &str) -> Vec<String>) {
         let warnings: Vec<&str> = log.lines().filter(|line| line.contains("two nodes survives no failure")).collect();
         assert!(matches!(warnings[..], [line] if line.contains("WARN")), "{log}");
     }
-    // Both at once: one by itself could not answer what is under way.
+    // Both end at once: a single node could not answer the requests in progress.
     let mut second = nodes.pop().expect("two nodes");
     let mut first = nodes.pop().expect("two nodes");
     let (one, two) = tokio::join!(first.stop(), second.stop());

@@ -1,4 +1,4 @@
-//! What strangers do to the ports of a node, and a node that goes on.
+//! Hostile traffic on the ports of a node, which continues to work.
 
 use crate::support::cluster::Cluster;
 use crate::support::wait::DEADLINE;
@@ -23,7 +23,7 @@ use tower::ServiceExt;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// Silent connections on each port, if the system lets this process have so many.
+/// The number of silent connections on each port, if the system allows that many.
 const IDLE: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +38,7 @@ async fn garbage_halves_and_crowds_do_not_stop_a_node_from_serving() {
         held.extend(crowd(port, idle).await);
         for bytes in openings() {
             let mut stream = connect(port).await;
-            // The node may close it while this is written: so much the better.
+            // The node may close the connection during the write, which is also correct.
             let _ = stream.write_all(&bytes).await;
             held.push(stream);
         }
@@ -46,7 +46,7 @@ async fn garbage_halves_and_crowds_do_not_stop_a_node_from_serving() {
     println!("{idle} silent connections on each port, after {:?}", begun.elapsed());
     let tasks = [ports[0], ports[1]].map(|port| tokio::spawn(claim_four_gigabytes(port)));
 
-    // Only the leader is asked: it is the one that is under attack.
+    // The test asks only the leader, because the leader is under attack.
     let url = format!("http://{}", ports[1]);
     let mut client =
         Client::new(ClientOptions { deadline: DEADLINE, ..ClientOptions::new(vec![url.clone()]) }).expect("a URL");
@@ -70,13 +70,13 @@ fn addresses(cluster: &mut Cluster, id: u64) -> [SocketAddr; 3] {
     cluster.node(id).ports.each_ref().map(|port| port.address)
 }
 
-/// Raises this process's limit of descriptors, and says how many connections to each of three ports it allows.
+/// Raises this process's limit of descriptors, and returns how many connections to each of three ports it allows.
 fn connections_for_each_port() -> u64 {
     const OTHERS: u64 = 200;
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("it can be raised to its maximum");
     let most = limit.maximum.unwrap_or(u64::MAX);
-    // The node has the same limit, and holds as many.
+    // The node has the same limit, and as many connections.
     let idle = (most.saturating_sub(OTHERS) / 3).min(IDLE);
     assert!(idle >= 16, "only {most} descriptors");
     idle
@@ -91,11 +91,11 @@ async fn crowd(port: SocketAddr, count: u64) -> Vec<TcpStream> {
 }
 
 async fn connect(port: SocketAddr) -> TcpStream {
-    // More at once than the system queues are tried again by it, after a second and more.
+    // If there are more at once than the system queues, it retries them after a second or more.
     timeout(DEADLINE, TcpStream::connect(port)).await.expect("within the deadline").expect("it listens")
 }
 
-/// What a connection can open with that comes to nothing.
+/// Opening bytes of a connection that lead to nothing.
 fn openings() -> Vec<Vec<u8>> {
     let http2 = |rest: &[u8]| [PREFACE, SETTINGS, rest].concat();
     vec![
@@ -111,16 +111,16 @@ fn openings() -> Vec<Vec<u8>> {
         PREFACE[..10].to_vec(),
         PREFACE.to_vec(),
         http2(&[]),
-        // A frame of 16 MiB that does not come.
+        // A frame of 16 MiB that never arrives.
         http2(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1]),
-        // Headers that are none.
+        // Headers that are invalid.
         http2(&[0, 0, 4, 1, 4, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff]),
         // A window that is too large by one.
         http2(&[0, 0, 4, 8, 0, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff]),
     ]
 }
 
-/// A gRPC message whose frame says that it has 4 GiB. It is refused by that word alone.
+/// Sends a gRPC message whose frame claims 4 GiB. The server refuses it because of the claim alone.
 async fn claim_four_gigabytes(port: SocketAddr) {
     let channel = channel(port).await;
     for path in ["/raft.v1.Client/Command", "/raft.v1.Peer/Messages"] {
@@ -133,7 +133,7 @@ async fn claim_four_gigabytes(port: SocketAddr) {
         let response = timeout(DEADLINE, channel.clone().oneshot(request)).await.expect("within the deadline");
         let response = response.expect("the connection goes on");
         let status = Status::from_header_map(response.headers()).expect("it is refused at once");
-        // The client's service is not on the port for peers, nor the other way round.
+        // The client service is not on the port for peers, and the peer service not on the port for clients.
         let refused = [Code::ResourceExhausted, Code::OutOfRange, Code::Unimplemented];
         assert!(refused.contains(&status.code()), "{path}: {status}");
     }
@@ -157,7 +157,7 @@ async fn a_request_above_the_limit_is_refused_with_the_limit() {
     let mut cluster = Cluster::start(1).await;
     let port = addresses(&mut cluster, 1)[1];
     let before = cluster.statuses().await[&1].last;
-    // Just above the limit of the command, and above all that is read of a request.
+    // The sizes are just above the limit of the command, and above the part of a request that is read.
     for bytes in [(1 << 20) + 1, 3 << 20] {
         let command = Bytes::from(vec![b'x'; bytes]);
         let request = Command { session: 1, sequence: 1, lowest_pending: 1, command };
@@ -200,7 +200,7 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
     assert_eq!(said, count, "each is said once: {log}");
 }
 
-/// Hellos that are not from a peer, beside a right one, each with its refusal.
+/// Hellos that do not come from a peer, similar to a valid one, each with its refusal.
 fn strange(right: &Hello) -> Vec<(Hello, &'static str)> {
     vec![
         (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),
@@ -219,7 +219,7 @@ fn strange(right: &Hello) -> Vec<(Hello, &'static str)> {
     ]
 }
 
-/// Opens a stream with this frame, leaves it open, and is refused.
+/// Opens a stream with this frame, leaves it open, and expects a refusal.
 async fn call(port: SocketAddr, first: peer_request::Kind) -> Status {
     let mut peer = PeerClient::new(channel(port).await);
     let (frames, stream) = tokio::sync::mpsc::channel(1);

@@ -1,5 +1,5 @@
-//! Lease reads of real nodes: answered without a round, never longer than the lease, and linearizable while leaders die and
-//! are cut off.
+//! Lease reads of real nodes: they need no round, never outlast the lease, and are linearizable while leaders die and
+//! are isolated.
 
 use crate::support::cluster::{Cluster, Leader};
 use crate::support::load::Load;
@@ -16,7 +16,7 @@ async fn start(election_timeout: &str) -> (Cluster, Leader) {
     (cluster, leader)
 }
 
-/// A client that begins with this node alone and gives up soon.
+/// A client that starts at this node alone and gives up soon.
 fn client_of(cluster: &mut Cluster, id: u64) -> Client {
     let (deadline, url) = (Duration::from_millis(400), cluster.node(id).ports[1].url());
     Client::new(ClientOptions { deadline, ..ClientOptions::new(vec![url]) }).expect("a URL")
@@ -34,15 +34,15 @@ async fn next_leader(cluster: &mut Cluster, first: Leader) -> Leader {
     .await
 }
 
-/// A leader that is cut off cannot make a round: whatever it answers as linearizable, it answers by its lease.
+/// An isolated leader cannot make a round: it answers linearizable reads by its lease only.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
-    // The lease is as long as the shortest election timeout, almost: long beside what is asked meanwhile.
+    // The lease is almost as long as the shortest election timeout, which is long compared with the test's requests.
     let (mut cluster, first) = start("6s..8s").await;
     cluster.client().put("k", "old").await.expect("there is a leader");
     let mut at_first = client_of(&mut cluster, first.id);
     at_first.get("k", Consistency::Linearizable).await.expect("it leads");
-    assert_eq!(lease_reads(&mut cluster, first.id).await, 0, "nobody has asked for one");
+    assert_eq!(lease_reads(&mut cluster, first.id).await, 0, "no client has sent one");
     at_first.get("k", Consistency::Lease).await.expect("it leads");
     assert_eq!(lease_reads(&mut cluster, first.id).await, 1);
 
@@ -62,7 +62,7 @@ async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
     cluster.client().put("k", "new").await.expect("there is a quorum without it");
     let statuses = cluster.statuses().await;
     assert!(statuses[&first.id].applied < statuses[&second.id].applied, "it is cut off: {statuses:?}");
-    // Still cut off, it has only what is old: so it must answer nothing.
+    // While isolated, it has only old data, so it must not answer.
     for round in 0..10 {
         let mut at_first = client_of(&mut cluster, first.id);
         let reads = if round % 2 == 0 { Consistency::Lease } else { Consistency::Linearizable };
@@ -70,28 +70,31 @@ async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
         assert!(!matches!(&got, Ok(got) if got.value.as_deref() == Some(b"old")), "{got:?}, {first:?}, {second:?}");
     }
     assert_eq!(lease_reads(&mut cluster, first.id).await, 2, "its lease is over");
-    let stale = client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers what it has");
-    assert_eq!(stale.value.as_deref(), Some(&b"old"[..]), "it could have answered what is old");
+    let stale =
+        client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers with its own state");
+    assert_eq!(stale.value.as_deref(), Some(&b"old"[..]), "it could have answered with old data");
     cluster.node(first.id).tell("heal");
     cluster.agreement().await;
-    let healed = client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers what it has");
+    let healed =
+        client_of(&mut cluster, first.id).get("k", Consistency::Stale).await.expect("it answers with its own state");
     assert_eq!(healed.value.as_deref(), Some(&b"new"[..]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lease_reads_are_linearizable_while_leaders_die_and_are_cut_off() {
-    // One that is cut off gives up after the longest timeout, and the others elect before that: in between two nodes lead.
+    // An isolated leader steps down after the longest timeout, and the others elect earlier: in between two nodes lead.
     let (mut cluster, mut leader) = start("300ms..3s").await;
     let load = Load::start_reading(&cluster, Duration::from_secs(5), 64, Consistency::Lease);
     for strike in 0..6 {
         load.progress(200).await;
-        // Enough for the next leader to hold a lease, and for clients to ask it.
+        // This is enough time for the next leader to get a lease, and for clients to ask it.
         assert!(lease_reads(&mut cluster, leader.id).await > 0, "{leader:?} has answered nothing by lease");
         let first = leader;
         if strike % 2 == 0 {
             cluster.node(first.id).tell("cut");
             leader = next_leader(&mut cluster, first).await;
-            // Clients that write go on at the new leader, and those that only read would stay as long as the old one answers.
+            // Clients that write continue at the new leader. Clients that only read would stay as long as the old one
+            // answers.
             sleep(Duration::from_millis(1_500)).await;
             cluster.node(first.id).tell("heal");
         } else {

@@ -1,5 +1,5 @@
-//! A machine that comes back with its id and an empty disk has forgotten its votes and what it acknowledged. Nobody who knew
-//! it believes it, it says so and ends, and what was acknowledged stays.
+//! A machine that comes back with its id and an empty disk has lost its votes and acknowledged entries. Every node that
+//! knew it rejects it, it reports this and ends, and acknowledged entries survive.
 
 use crate::support::cluster::Cluster;
 use crate::support::wait::wait_until;
@@ -23,7 +23,7 @@ fn empty(cluster: &mut Cluster, id: u64) {
     fs::remove_dir_all(&cluster.node(id).line.data_dir).expect("it had one");
 }
 
-/// Node `id`, which was started with another disk than one of these knows, ends, and says why in one line.
+/// Checks that node `id` ends, because one of these knows it with another disk, and says why in one line.
 async fn it_is_refused(cluster: &mut Cluster, id: u64, by: &[u64]) {
     let before = cluster.node(id).stderr();
     cluster.start_node(id);
@@ -51,7 +51,7 @@ async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
     let others: Vec<u64> = (1..=3).filter(|id| *id != lost).collect();
     cluster.kill(lost);
     empty(&mut cluster, lost);
-    // Its second start finds the folder that its first one has made.
+    // Its second start finds the folder that its first start created.
     for _ in 0..2 {
         it_is_refused(&mut cluster, lost, &others).await;
     }
@@ -65,7 +65,7 @@ async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
         })
         .await;
     }
-    // They know it forever, through starts of their own.
+    // They know the disk for good, even after they restart.
     for id in &others {
         assert_eq!(cluster.stop(*id).await.code(), Some(0));
         cluster.start_node(*id);
@@ -75,8 +75,8 @@ async fn an_emptied_node_is_refused_for_ever_and_the_others_go_on() {
     all_is_there(&mut client, 0..40).await;
 }
 
-/// One that acknowledged and one that was down are two of three: were the first believed without its disk, they would elect a
-/// leader that has nothing of what was acknowledged.
+/// A node that acknowledged and one that was down are two of three. If the others accepted the first without its disk,
+/// they would elect a leader without the acknowledged entries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emptied_node_makes_no_quorum_with_one_that_was_behind() {
     let mut cluster = Cluster::start(3).await;
@@ -92,6 +92,6 @@ async fn an_emptied_node_makes_no_quorum_with_one_that_was_behind() {
     it_is_refused(&mut cluster, 2, &[3]).await;
     assert_eq!(cluster.leader_now().await, None, "one of three is no quorum");
     cluster.start_node(1);
-    assert_eq!(cluster.leader().await.id, 1, "the only one that has it all");
+    assert_eq!(cluster.leader().await.id, 1, "the only one that has all entries");
     all_is_there(&mut client, 0..20).await;
 }

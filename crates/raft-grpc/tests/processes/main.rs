@@ -1,5 +1,5 @@
-//! The binary as its users meet it, in real processes: every test of it, in one program, so that what they share is
-//! compiled once.
+//! The binary as users run it, in real processes. All of its tests are in one program, so their shared code is compiled
+//! once.
 
 mod client_commands;
 mod command_line;

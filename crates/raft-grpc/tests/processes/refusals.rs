@@ -1,4 +1,4 @@
-//! When a node does not start: the exit code, and one line that says what is wrong, where, and what to do.
+//! The refusals of a node to start: the exit code, and one line that says what is wrong, where, and what to do.
 
 use crate::support::cluster::Cluster;
 use crate::support::command::run;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 const FIRST_SEGMENT: &str = "wal-0000000000000001";
 
-/// A cluster that has written something and ended.
+/// A cluster that has written some entries and ended.
 async fn ended_with_data(count: u64) -> Cluster {
     let mut cluster = Cluster::start(count).await;
     let mut client = cluster.client();
@@ -26,14 +26,14 @@ async fn ended_with_data(count: u64) -> Cluster {
     cluster
 }
 
-/// The line of node `id`, for a process that nobody tells anything on its standard input.
+/// The command line of node `id`, for a process whose standard input is empty.
 fn line(cluster: &mut Cluster, id: u64) -> Line {
     let mut line = cluster.node(id).line.clone();
     line.more.retain(|flag| flag != "--control-stdin");
     line
 }
 
-/// Starts a node that has to refuse, with this exit code and all of these words in its one line.
+/// Starts a node that must refuse, with this exit code and all of these words in its one line.
 fn refuses(line: &Line, code: i32, words: &[&str]) {
     let ended = run(line.command());
     let said = ended.refused(code);
@@ -43,7 +43,7 @@ fn refuses(line: &Line, code: i32, words: &[&str]) {
     assert_eq!(ended.stdout, "", "it never listened");
 }
 
-/// The same, and the line names the folder, which stays as it is.
+/// Checks the same, and that the line names the folder, which is unchanged.
 fn refuses_folder(line: &Line, code: i32, words: &[&str]) {
     let before = content(&line.data_dir);
     refuses(line, code, &[&[&*line.data_dir.display().to_string()], words].concat());
@@ -73,7 +73,7 @@ async fn data_of_others_is_exit_3_damage_is_exit_4_and_both_are_untouched() {
 
     let format = fs::read(folder.join("FORMAT")).expect("the format");
     let newer = "raft-store format 3\n";
-    // Right in all but its number.
+    // It is right except for its number.
     let content_of_newer = format!("{newer}crc32c {:08x}\n", crc32c::crc32c(newer.as_bytes()));
     fs::write(folder.join("FORMAT"), content_of_newer).expect("written");
     refuses_folder(&own, 3, &["FORMAT has format 3", "reads up to 2", "use the version that wrote it"]);
@@ -108,7 +108,7 @@ fn a_used_port_is_exit_6_and_named() {
         let mut line = line(&mut cluster, 1);
         line.listen[place].clone_from(&address);
         refuses(&line, 6, &[key, &address, "in use", "choose another port"]);
-        assert!(!line.data_dir.exists(), "the folder is not made for a node that cannot listen");
+        assert!(!line.data_dir.exists(), "a node that cannot listen creates no folder");
     }
 }
 
@@ -131,7 +131,7 @@ async fn a_torn_tail_is_said_and_cut_and_the_node_starts() {
     assert!(!fs::read(&segment).expect("the first segment").windows(8).any(|bytes| bytes == [0xa5; 8]));
 }
 
-/// Where the zeros behind the last record begin; records begin at multiples of 8.
+/// The end of the records, where the zeros begin; records begin at multiples of 8.
 fn end_of_records(segment: &[u8]) -> usize {
     let last = segment.iter().rposition(|byte| *byte != 0).expect("it holds something");
     assert!(last + 200 < segment.len(), "the segment is full");
@@ -144,7 +144,7 @@ async fn a_full_disk_at_the_start_is_exit_5_and_takes_no_space() {
     let free = |folder: &Path| statvfs(folder).map_or(u64::MAX, |space| space.f_bavail.saturating_mul(space.f_frsize));
     let mut cluster = Cluster::prepare(1);
     let mut line = line(&mut cluster, 1);
-    // Where there is so much room on the disk, there is less in memory.
+    // If the disk has this much space, memory has less.
     let memory = tempfile::tempdir_in("/dev/shm").ok();
     let folders = [Some(cluster.folder.path()), memory.as_ref().map(tempfile::TempDir::path)];
     let small = folders.into_iter().flatten().find(|folder| free(folder) < LARGEST / 2);
@@ -156,7 +156,7 @@ async fn a_full_disk_at_the_start_is_exit_5_and_takes_no_space() {
     let files = fs::read_dir(&line.data_dir).expect("the folder is there");
     let blocks: u64 = files.map(|entry| entry.expect("an entry").metadata().expect("a file").blocks()).sum();
     assert!(blocks * 512 < 64 << 10, "{blocks} blocks of 512 bytes are taken");
-    // What was begun is gone on with once there is room.
+    // The start continues once there is space.
     cluster.node(1).line.data_dir = line.data_dir;
     cluster.start_node(1);
     cluster.leader().await;

@@ -1,7 +1,7 @@
-//! Real SIGKILLs of random nodes at random moments, under load, while snapshots are taken, sent, and the log let go of
-//! behind them. `RAFT_SIGKILLS` says how many, `RAFT_SIGKILLS_SEED` which.
+//! Real SIGKILLs of random nodes at random times, under load, while snapshots are taken and sent, and the log is
+//! compacted. `RAFT_SIGKILLS` sets the number, `RAFT_SIGKILLS_SEED` the seed.
 //!
-//! What the system holds of a dead process's writes it keeps: the power losses that take it back are the simulator's.
+//! The system keeps the writes of a dead process; only the simulator has power losses that undo them.
 
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;
@@ -13,16 +13,16 @@ use tokio::time::sleep;
 
 const NODES: u64 = 3;
 
-/// So often progress is waited for: a cluster that is never left alone need not get anywhere.
+/// After this many kills the test waits for progress: a cluster under constant kills need not make any.
 const KILLS_BETWEEN_RESTS: u64 = 10;
 
-/// A snapshot all the time, few entries behind it, and a first segment that is soon full. The later ones are as large as the
-/// space that a node keeps ahead, which is why values are not small.
+/// Snapshots are frequent, few entries stay after them, and the first segment is soon full. The later segments are as
+/// large as the reserve of a node, so values are not small.
 const COMPACTING: [&str; 7] =
     ["--control-stdin", "--segment-bytes", "16KiB", "--snapshot-after-entries", "100", "--trailing-entries", "10"];
 const VALUE_BYTES: usize = 4096;
 
-/// Of so many operations a few hundred are writes: who has missed them cannot go on from anybody's log.
+/// Of this many operations a few hundred are writes: a node that missed them cannot continue from any log.
 const MISSED: u64 = 1_000;
 
 fn variable(name: &str) -> Option<u64> {
@@ -55,27 +55,27 @@ async fn no_kill_takes_an_acknowledged_word() {
     let kills = kills + 1;
     assert_eq!(done, kills);
     println!("{leaders} leaders, {pairs} pairs, {starters} right after their start");
-    // With so many, chance does not explain that a kind is missing.
+    // With this many kills, chance does not explain a missing kind.
     assert!(kills < 100 || leaders.min(pairs).min(starters) > 0);
     cluster.agreement().await;
     assert!(restored(&mut cluster, away.id) > away.restored, "node {}: {}", away.id, cluster.node(away.id).stderr());
     for id in 1..=NODES {
-        // The last snapshot may still be on its way to the disk.
+        // The last snapshot may still be in flight to the disk.
         let compacted = wait_until("the log is compacted", async || compacted(&mut cluster, id)).await;
         println!("node {id}: {compacted}, {} snapshots of peers", restored(&mut cluster, id));
     }
     let starts: u64 = cluster.statuses().await.values().map(|status| status.incarnation).sum();
-    // A node that is killed in the middle of its start need not have counted it.
+    // A node that is killed during its start need not have counted it.
     assert!(starts > NODES && starts <= NODES + kills, "{starts} starts, {kills} kills");
-    println!("{operations} operations, {kills} kills, {starts} starts that got through");
+    println!("{operations} operations, {kills} kills, {starts} completed starts");
 }
 
-/// How often a node's state has become that of a peer's snapshot.
+/// How often a node has restored a peer's snapshot.
 fn restored(cluster: &mut Cluster, id: u64) -> usize {
     cluster.node(id).stderr().matches("the state is now that of the snapshot").count()
 }
 
-/// What has become of a node's log, if something has: its first segment is gone, and there is a snapshot instead.
+/// The state of a node's log if it was compacted: its first segment is gone, and a snapshot exists.
 fn compacted(cluster: &mut Cluster, id: u64) -> Result<String, String> {
     let files = std::fs::read_dir(&cluster.node(id).line.data_dir).expect("its folder");
     let names = files.map(|file| file.expect("an entry of the folder").file_name().into_string().expect("UTF-8"));
@@ -87,10 +87,10 @@ fn compacted(cluster: &mut Cluster, id: u64) -> Result<String, String> {
     }
 }
 
-/// Who was away for too long.
+/// A node that was away for too long.
 struct Away {
     id: u64,
-    /// How often its state had become that of a peer's snapshot before.
+    /// How often it had restored a peer's snapshot before.
     restored: usize,
 }
 
@@ -99,19 +99,19 @@ struct Killer {
     random: Rng,
     done: u64,
     wanted: u64,
-    /// How many of the dead led, as far as was known.
+    /// How many of the killed nodes led, as far as the test knows.
     leaders: u64,
     pairs: u64,
     starters: u64,
 }
 
 impl Killer {
-    /// Kills one node, or two, at a random moment, and starts them again after another.
+    /// Kills one node, or two, at a random time, and starts them again after another.
     async fn strike(&mut self) {
         self.pause(1_500).await;
         let first = self.victim().await;
         let mut dead = vec![first];
-        // Two of three: no quorum is left.
+        // Two of three nodes are down: no quorum remains.
         if self.random.u64(..4) == 0 && self.done + 2 <= self.wanted {
             self.pairs += 1;
             dead.push(1 + (first + self.random.u64(..NODES - 1)) % NODES);
@@ -122,7 +122,7 @@ impl Killer {
         self.pause(1_200).await;
         for id in dead {
             self.cluster.start_node(id);
-            // In the middle of its start, or soon after.
+            // The kill happens during a start, or soon after.
             if self.random.u64(..3) == 0 && self.done < self.wanted {
                 self.starters += 1;
                 self.pause(150).await;
@@ -132,7 +132,7 @@ impl Killer {
         }
     }
 
-    /// Kills one more, and starts it again only when the others have let go of what it would need.
+    /// Kills one more node, and starts it again only after the others have compacted the entries that it needs.
     async fn stay_away(&mut self, load: &Load) -> Away {
         let id = self.victim().await;
         let restored = restored(&mut self.cluster, id);
@@ -142,7 +142,7 @@ impl Killer {
         Away { id, restored }
     }
 
-    /// The leader half of the time, if there is one.
+    /// Chooses the leader half of the time, if there is one.
     async fn victim(&mut self) -> u64 {
         let leader = self.cluster.leader_now().await.map(|leader| leader.id);
         let victim = leader.filter(|_| self.random.u64(..2) == 0).unwrap_or_else(|| 1 + self.random.u64(..NODES));
@@ -155,7 +155,7 @@ impl Killer {
         self.done += 1;
     }
 
-    /// A moment nobody can foresee: that is the fault, and not a wait for anything.
+    /// Waits for a random time: the time of the fault is random, and this waits for no condition.
     async fn pause(&mut self, most_ms: u64) {
         sleep(Duration::from_millis(self.random.u64(..most_ms))).await;
     }

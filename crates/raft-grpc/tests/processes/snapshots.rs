@@ -1,5 +1,5 @@
-//! Real snapshots: a log that does not grow forever, a node that was away for too long, starts that load one, and peers
-//! that send what is none.
+//! Real snapshots: a log that does not grow without limit, a node that was away for too long, starts that load a
+//! snapshot, and peers that send invalid ones.
 
 use crate::support::cluster::Cluster;
 use crate::support::wait::wait_until;
@@ -12,11 +12,11 @@ use raft_proto::{SnapshotChunk, chunk_to_wire};
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
-/// So many keys with so many bytes each: a snapshot of a few frames.
+/// This many keys with this many bytes each: a snapshot of a few frames.
 const KEYS: u64 = 50;
 const VALUE: usize = 60_000;
 
-/// A snapshot every 50 entries, and 5 entries behind it.
+/// A snapshot every 50 entries, with 5 entries after it.
 const COMPACTING: [&str; 7] =
     ["--control-stdin", "--segment-bytes", "256KiB", "--snapshot-after-entries", "50", "--trailing-entries", "5"];
 
@@ -51,8 +51,8 @@ async fn a_node_that_was_away_is_sent_a_snapshot_and_starts_load_theirs() {
     assert!(log.contains("the state is now that of the snapshot"), "{log}");
 
     for id in 1..=3 {
-        // Four values fit a segment: 160 would need 40, and what follows a snapshot needs a third of that. The last snapshot
-        // may still be on its way to the disk.
+        // Four values fit a segment: 160 would need 40, and the log after a snapshot needs a third of that. The last
+        // snapshot may still be in flight to the disk.
         wait_until("the log is compacted", async || {
             let (segments, snapshots) = (files(&mut cluster, id, "wal-").len(), files(&mut cluster, id, "snapshot-"));
             let compacted = segments < 25 && snapshots.len() == 1;
@@ -102,11 +102,12 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
         let refused = send(&url, request).await.expect_err("it is refused");
         assert_eq!(refused.code(), code, "{refused}");
     }
-    // Handed over, and then the node has no use for it: of what is applied here already, too large, no snapshot at all.
+    // The node receives these files and cannot use them: one covers entries that are applied, one is too large, one is
+    // not a snapshot.
     send(&url, old).await.expect("the node receives it");
     send(&url, with(&|_, chunk| chunk.size = 1 << 40)).await.expect("the node receives it");
     send(&url, ahead.clone()).await.expect("the node receives it");
-    wait_until("it is looked at and removed", async || {
+    wait_until("the node checks it and removes it", async || {
         let (log, left) = (cluster.node(victim).stderr(), files(&mut cluster, victim, "snapshot-"));
         let is_seen = log.contains("a peer's snapshot of 1000000@1 does not match its checksum");
         if is_seen && left.is_empty() { Ok(()) } else { Err(format!("{left:?}, {log}")) }
@@ -118,7 +119,7 @@ async fn what_is_no_snapshot_or_of_no_use_is_refused_or_removed_and_nothing_is_l
     cluster.agreement().await;
 }
 
-/// A chunk that is the whole of what claims to be a snapshot after this entry.
+/// A single chunk with the whole content of a file that claims to be a snapshot after this entry.
 fn request(hello: &Hello, term: u64, index: u64) -> SnapshotRequest {
     let configuration = Configuration::of_voters([1, 2, 3].map(NodeId));
     let meta = SnapshotMeta { last: EntryId::new(index, 1), configuration, configured_at: EntryId::new(1, 1) };

@@ -1,4 +1,4 @@
-//! Three processes, clients at all of them, and a leader that dies or ends in the middle.
+//! Three processes, clients at all of them, and a leader that dies or ends meanwhile.
 
 use crate::support::cluster::Cluster;
 use crate::support::load::Load;

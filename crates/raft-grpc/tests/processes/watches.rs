@@ -7,10 +7,10 @@ use raft_kv::command::{EventKind, KeyRange};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// What a key is set to, or that it is gone, by revision.
+/// The value of a key, or `None` if it is gone, by revision.
 type Seen = BTreeMap<u64, (String, Option<String>)>;
 
-/// What a watch sees until this value comes.
+/// The changes that a watch sees until this value.
 async fn follow(mut watch: Watch, last: &str) -> Seen {
     let mut seen = Seen::new();
     loop {
@@ -54,7 +54,7 @@ async fn a_watch_sees_every_change_once_while_leaders_die() {
     }
     let revision = writer.put("w/0", "the last").await.expect("it is put").revision;
     written.insert(revision, ("w/0".to_owned(), Some("the last".to_owned())));
-    assert_eq!(watching.await.expect("it comes to the end"), written);
+    assert_eq!(watching.await.expect("the watch ends"), written);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,10 @@
-//! What a node acknowledges is durable on its simulated disk: the match an answer claims, not its kind. The entries up
-//! to it, in the log it acknowledges and not in one it has since asked to truncate, and the term it answers in
-//! (Raft §5.3, Figure 2; Thesis §10.2.1).
+//! A node acknowledges only state that is durable on its simulated disk. This covers the entries up to the claimed
+//! match, in the log that it acknowledges and not in one that it has since truncated, and the term of the answer (Raft
+//! §5.3, Figure 2; Thesis §10.2.1).
 //!
-//! First to catch: an acknowledgement on receipt, a heartbeat answered with the index in memory, durability counted
-//! from the newest instead of the newest contiguous write, a truncation in flight that is overlooked, a store that
-//! reports before it syncs. Backed up by `commit_quorum`.
+//! It is the first to catch: an acknowledgement on receipt, a heartbeat answered with the index in memory, durability
+//! counted from the newest instead of the newest contiguous write, a truncation in flight that is overlooked, a store
+//! that reports before it syncs. `commit_quorum` backs it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

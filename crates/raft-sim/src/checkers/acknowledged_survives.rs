@@ -1,10 +1,11 @@
-//! What was acknowledged to a client is committed, stays in every log that has it, and at every restart and at the end
-//! is durable on a quorum of the decided configuration, of its new half while it is joint: the old one may have no say any
-//! more. Of a disk that is damaged or lost counts what it held, for its machine is as good as down; but one sound disk at
-//! least has to hold it, too.
+//! A write that was acknowledged to a client is committed, stays in every log that has it, and is durable on a quorum
+//! at every restart and at the end. The quorum is one of the decided configuration; while that is joint, of its new
+//! half, because the old half may no longer decide. A damaged or lost disk counts with its earlier content, because its
+//! machine is as good as down. But at least one sound disk has to hold the write too.
 //!
-//! First to catch: an answer before the commit, an append that truncates without a conflict (an old, reordered one cuts
-//! off newer entries), a quorum of disks that lost what they had. Backs up `commit_quorum` and `recovery`.
+//! It is the first to catch: an answer before the commit, an append that truncates without a conflict (an old,
+//! reordered append removes newer entries), a quorum of disks that lost data. It backs up `commit_quorum` and
+//! `recovery`.
 
 use super::ghost::{Committed, Ghost};
 use super::property::{Fact, Property, Violation};
@@ -16,7 +17,7 @@ const NAME: &str = "acknowledged_survives";
 
 #[derive(Clone, Default)]
 pub(super) struct AcknowledgedSurvives {
-    /// The highest index acknowledged, and the record that did it.
+    /// The highest acknowledged index, and the record of its acknowledgement.
     newest: Option<(LogIndex, u64)>,
 }
 
@@ -52,7 +53,7 @@ impl Property for AcknowledgedSurvives {
     }
 }
 
-/// A node removes an entry that is committed.
+/// Checks that a node removes no committed entry.
 fn removed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
     let (first, last) = fact.change.edit.removed?;
     let committed = ghost.committed_at(first.id.index).filter(|committed| committed.chain == first.chain)?;
@@ -69,13 +70,13 @@ impl AcknowledgedSurvives {
         }
     }
 
-    /// What is wrong if the newest acknowledged entry is not durable on a quorum, and the record that acknowledged it.
+    /// The problem if the newest acknowledged entry is not durable on a quorum, and the record that acknowledged it.
     fn lost(&self, ghost: &Ghost) -> Option<(String, u64)> {
         let (index, acknowledged) = self.newest?;
         let chain = ghost.committed_chain(index)?;
         let holds = |id: NodeId| ghost.holds_durably(id, index, chain);
         let (_, decided) = ghost.decided().last()?;
-        // Damaged disks are a minority, so a quorum that holds it has a member whose disk is sound.
+        // Damaged disks are a minority, so a quorum that holds the entry has a member whose disk is sound.
         let is_sound = |id: &NodeId| ghost.node(*id).is_some_and(|node| !node.is_damaged());
         let on_sound = ghost.nodes().iter().map(|node| node.id).any(|id| is_sound(&id) && holds(id));
         if decided.end().has_quorum(holds) && on_sound {

@@ -1,11 +1,11 @@
-//! A leader's commit index moves only to an entry of its own term that is durable on a quorum of every half of the
-//! configuration it acts on (Raft §5.3, §5.4.2); a follower's only over entries that some leader has committed.
+//! A leader's commit index moves only to an entry of its own term that is durable on a quorum of every half of its
+//! configuration (Raft §5.3, §5.4.2). A follower's commit index moves only over entries that some leader has committed.
 //!
-//! Durable means: on the simulated disks, by the ghost, whatever anybody acknowledged.
+//! Durable means durable on the simulated disks according to the ghost, whatever the nodes acknowledged.
 //!
-//! First to catch: a wrong majority, a leader that counts itself before its own disk has reported, the match of another
-//! term or configuration, the commit of an old term's entry (§5.4.2), a follower that trusts `leader_commit` beyond what
-//! was compared. Backs up `ack_durable` and `match_truthful`.
+//! It is the first to catch: a wrong majority, a leader that counts itself before its own disk has reported, the match
+//! of another term or configuration, the commit of an old term's entry (§5.4.2), a follower that trusts `leader_commit`
+//! beyond the compared entries. It backs up `ack_durable` and `match_truthful`.
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
@@ -48,7 +48,8 @@ fn by_leader(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Option
         return Some(fact.contradicts(NAME, slot.record, message));
     }
     let holds = |voter: NodeId| ghost.holds_durably(voter, commit, slot.chain);
-    // A step can append configurations: the first commits what it can, the next may only begin where it is committed.
+    // A step can append several configurations: the first commits as much as it can, and the next one takes effect only
+    // where it is committed.
     let before = LogIndex(node.log.len() - fact.change.edit.pushed);
     let acted_on = node.configurations_since(before.0);
     let known = node.previous.map_or(LogIndex(0), |seen| seen.commit);

@@ -1,11 +1,11 @@
-//! The configuration in force is the newest in the log, committed or not, and goes with its entry (Raft §6); any quorum
-//! of one shares a node with any quorum of the next (Raft §6, Figure 10; Thesis §4.1). Changes come one at a time: a joint
-//! configuration is followed by its end, once, and by nothing else; who votes changes in no other way; and a leader
-//! begins nothing before the last change and an entry of its own term are committed.
+//! The configuration in force is the newest in the log, committed or not, and disappears with its entry (Raft §6). Any
+//! quorum of one configuration shares a node with any quorum of the next (Raft §6, Figure 10; Thesis §4.1). Changes
+//! happen one at a time. A joint configuration is followed by its end, once, and by nothing else, and voters change in
+//! no other way. A leader begins no change before the last change and an entry of its own term are committed.
 //!
-//! First to catch: a configuration that takes effect at its commit instead of its append, one that survives the
-//! truncation of its entry, a report that names another, a change that is begun too early (the bug of July 2015), a
-//! joint configuration that is skipped or left twice.
+//! It is the first to catch: a configuration that takes effect at its commit instead of its append, one that survives
+//! the truncation of its entry, a report that names another configuration, a change that begins too early (the bug of
+//! July 2015), a joint configuration that is skipped or left twice.
 
 use super::ghost::Ghost;
 use super::ghost::node::Node;
@@ -66,7 +66,7 @@ fn reported(
     Some(fact.contradicts(NAME, node.asked, message))
 }
 
-/// What is wrong with the configurations that this step added to the log.
+/// The problem of the configurations that this step added to the log, if there is one.
 fn appended(fact: &Fact<'_>, node: &Node) -> Option<String> {
     let added = node.configurations_since(node.log.len() - fact.change.edit.pushed);
     added.windows(2).find_map(|pair| {
@@ -81,8 +81,8 @@ fn appended(fact: &Fact<'_>, node: &Node) -> Option<String> {
     })
 }
 
-/// Whether a configuration may come after another: the end of a joint one, a joint one whose old half is the other, or
-/// one with the same voters and other members.
+/// Whether a configuration may follow another: it ends a joint one, is a joint one with the other as its old half, or
+/// has the same voters and other members.
 fn follows(old: &Configuration, new: &Configuration) -> bool {
     if old.is_joint() {
         *new == old.end()
@@ -93,7 +93,7 @@ fn follows(old: &Configuration, new: &Configuration) -> bool {
     }
 }
 
-/// A leader's own change, begun before the last one and an entry of its own term were committed (Thesis §4.1, and
+/// Whether a leader began a change before the last one and an entry of its own term were committed (Thesis §4.1, and
 /// Ongaro's correction of July 2015).
 fn too_early(fact: &Fact<'_>, node: &Node, before: EntryId, at: EntryId) -> Option<String> {
     let view = fact.record.view.as_ref().filter(|view| view.role == RoleKind::Leader && view.term == at.term)?;
@@ -107,13 +107,13 @@ fn too_early(fact: &Fact<'_>, node: &Node, before: EntryId, at: EntryId) -> Opti
     Some(format!("{} appends the configuration of {at} before {lacks}; its commit index is {}", node.id, view.commit))
 }
 
-/// Whether any quorum of `old` shares a node with any quorum of `new`: some half of each must be so close that its
-/// majorities cannot miss each other.
+/// Whether any quorum of `old` shares a node with any quorum of `new`: some half of each must be so similar that their
+/// majorities intersect.
 fn quorums_intersect(old: &Configuration, new: &Configuration) -> bool {
     old.halves().any(|left| new.halves().any(|right| majorities_intersect(left, right)))
 }
 
-/// Two majorities can be disjoint iff the voters of both sets suffice to fill both.
+/// Two majorities can be disjoint if and only if the voters of both sets together suffice for both.
 fn majorities_intersect(left: &BTreeSet<NodeId>, right: &BTreeSet<NodeId>) -> bool {
     let all = left.union(right).count();
     left.len() / 2 + 1 + right.len() / 2 + 1 > all
@@ -170,7 +170,7 @@ mod tests {
         Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
     }
 
-    /// n1 appends a configuration in a step of its own.
+    /// n1 appends a configuration in a separate step.
     fn append(script: &mut Script, index: u64, configuration: Configuration) {
         script.step(1, |view| {
             (view.last, view.configuration) = (EntryId::new(index, 2), Some(configuration.clone()));

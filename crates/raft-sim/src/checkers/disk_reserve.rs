@@ -1,9 +1,9 @@
-//! A node that keeps a reserve on its disk does not end for lack of space: it refuses what it can before. The reserve may give
-//! out only if more than a quarter of it went into what the node cannot refuse, since it was notified that the reserve is short.
-//! A node that does not start on a full disk breaks nothing.
+//! A node that keeps a reserve on its disk does not end for lack of space: it refuses requests before that. The reserve
+//! may run out only if, since the node was notified that it is short, more than a quarter of it went into writes that
+//! the node cannot refuse. A node that does not start on a full disk violates nothing.
 //!
-//! First to catch: a notification about space that comes too late or never; entries let through uncounted. No other checker
-//! covers it: an end for lack of space is safe.
+//! It is the first to catch: a notification about space that comes too late or never, and entries that are admitted
+//! uncounted. No other checker covers it: an end for lack of space is safe.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "disk_reserve";
 
-/// What a record of the log takes beside its payload, at most: its frame, and padding.
+/// The most bytes of a log record beside its payload: its frame, and padding.
 const FRAME: u64 = 39;
 
 #[derive(Clone, Default)]
@@ -22,16 +22,16 @@ pub(super) struct DiskReserve {
     nodes: BTreeMap<NodeId, Kept>,
 }
 
-/// The reserve of a process, as its node knows it.
+/// The reserve of a process, as its node believes.
 #[derive(Clone, Default)]
 struct Kept {
     reserve: u64,
-    /// The record of its start, or of the newest notification.
+    /// The record of the process's start, or of the newest notification.
     notified: u64,
     is_low: bool,
-    /// What it has written since it was notified that the reserve is short.
+    /// The bytes that it has written since the notification that the reserve is short.
     written: u64,
-    /// What has just made calls to its disk fail.
+    /// The faults that have just made calls to its disk fail.
     fired: BTreeSet<Fault>,
 }
 
@@ -87,7 +87,7 @@ impl Kept {
     }
 }
 
-/// At most what a write takes in the log.
+/// The most bytes that a write takes in the log.
 fn bytes(write: &Write) -> u64 {
     raft_proto::encode_write(write).len() as u64 + FRAME
 }

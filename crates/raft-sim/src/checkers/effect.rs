@@ -1,7 +1,7 @@
-//! What the applied entries do to sessions and keys, worked out a second time and as simply as possible: the first entry
-//! of a command in an open session takes effect, every other does not (Thesis §6.3).
+//! The effects of applied entries on sessions and keys, computed a second time and as simply as possible. The first
+//! entry of a command in an open session takes effect, no other entry does (Thesis §6.3).
 //!
-//! This file must not use the node's sessions or the state machine: it is there to disagree with them.
+//! This file must not use the node's sessions or the state machine, because it has to be independent of them.
 
 use super::ghost::AppliedEntry;
 use prost::Message;
@@ -12,22 +12,22 @@ use std::collections::BTreeMap;
 /// A command, as its client numbered it.
 pub(super) type CommandId = (u64, u64);
 
-/// What an entry asks for, and whether it takes effect.
+/// The request in an entry, and whether it takes effect.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Effect {
-    /// It opens a session, named by its index.
+    /// It opens a session, whose name is its index.
     Opens,
-    /// It is the first of its command: this change is carried out (none: the state machine cannot read it).
+    /// It is the first entry of its command, so this change is executed (`None`: the state machine cannot read it).
     Carries(CommandId, Option<kv::kv_command::Kind>),
-    /// It repeats a command whose effect came with this entry.
+    /// It repeats a command that this entry already executed.
     Repeats(CommandId, EntryId),
-    /// It is what the leader's state machine asks for (none: the state machine cannot read it).
+    /// It is a command of the leader's state machine (`None`: the state machine cannot read it).
     Own(Option<kv::kv_command::Kind>),
-    /// Its session is not open, or its command was given up before.
+    /// Its session is not open, or its client had abandoned the command.
     Nothing,
 }
 
-/// The sessions, as the applied entries leave them.
+/// The sessions after the applied entries.
 #[derive(Clone, Default)]
 pub(super) struct Effects {
     sessions: BTreeMap<u64, Session>,

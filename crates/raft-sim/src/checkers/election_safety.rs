@@ -1,9 +1,9 @@
-//! At most one leader is elected in a term, over all of history, and it has the votes of a quorum (Raft Figure 3,
+//! At most one leader is elected in a term, over the whole history, and it has the votes of a quorum (Raft Figure 3,
 //! Election Safety; §5.2).
 //!
-//! First to catch: votes that are miscounted (duplicates, answers of another term, of nodes that do not count), and a
-//! node that leads or appends without having been elected. Two leaders that come of a second vote show earlier in
-//! `one_vote_per_term`, of which this is the backup.
+//! It is the first to catch: miscounted votes (duplicates, answers of another term, nodes that do not count), and a
+//! node that leads or appends without an election. Two leaders because of a second vote show earlier in
+//! `one_vote_per_term`, which this property backs up.
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};

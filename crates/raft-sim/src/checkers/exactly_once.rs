@@ -1,9 +1,9 @@
-//! A command takes effect exactly once, however often it is sent and through however many leaders (Thesis §6.3): every
-//! answer to a command names the entry that carried it first, and gives the same response.
+//! A command takes effect exactly once, however often a client sends it and however many leaders receive it (Thesis
+//! §6.3). Every answer to a command names the entry that carried it first, and gives the same response.
 //!
-//! First to catch: a retry that is applied again, an answer taken from another command, a session table that differs
-//! from what the log says. Values are not compared (a scenario may put the same value twice): an effect that answers do
-//! not show is seen by `stale_read` and `linearizability`, which this backs up.
+//! It is the first to catch: a retry that is applied again, an answer that belongs to another command, a session table
+//! that differs from the log. It does not compare values (a scenario may put the same value twice). `stale_read` and
+//! `linearizability` see effects that answers do not show; this property backs them up.
 
 use super::effect::{CommandId, Effect, Effects};
 use super::ghost::Ghost;
@@ -19,9 +19,9 @@ const NAME: &str = "exactly_once";
 #[derive(Clone, Default)]
 pub(super) struct ExactlyOnce {
     effects: Effects,
-    /// Of each applied entry, from index 1: what it did.
+    /// The effect of each applied entry, from index 1.
     entries: Vec<Did>,
-    /// By the entry that carried it: the response first given, and the record.
+    /// The first response to each command, by the entry that carried it, and the record of the response.
     responses: BTreeMap<LogIndex, (Bytes, u64)>,
 }
 

@@ -1,7 +1,7 @@
-//! What a scenario expects beyond the properties, checked at one time. Each expectation that does not hold is a sentence with
-//! the numbers.
+//! The expectations of a scenario beyond the properties, checked at one time. Each expectation that does not hold is a
+//! sentence with the numbers.
 //!
-//! A node that is down counts with what its disk holds for its log and its term, and not at all for the rest.
+//! A node that is down counts with the log and the term on its disk, and not at all for the rest.
 
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
@@ -12,7 +12,7 @@ use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What does not hold now. `sometimes` and `heals_within` are for whole runs and not checked here.
+/// The expectations that do not hold now. `sometimes` and `heals_within` concern whole runs and are not checked here.
 pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) -> Vec<String> {
     let mut failures: Vec<String> = Vec::new();
     let leaders = leaders(ghost);
@@ -63,12 +63,12 @@ fn up(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
     ghost.nodes().iter().filter(|node| node.up).filter_map(|node| Some((node, node.view.as_ref()?)))
 }
 
-/// Those of them that are members of the decided configuration: only they are owed anything.
+/// The nodes that are members of the decided configuration: the expectations concern no others.
 fn members(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
     up(ghost).filter(|(node, _)| ghost.is_member(node.id))
 }
 
-/// Who leads, by term: of two, the first has been replaced and does not know it yet.
+/// The leaders, by term. If there are two, the first has been replaced and does not know it yet.
 fn leaders(ghost: &Ghost) -> Vec<(NodeId, Term)> {
     let mut leaders: Vec<_> =
         up(ghost).filter(|(_, view)| view.role == RoleKind::Leader).map(|(node, view)| (node.id, view.term)).collect();
@@ -127,7 +127,7 @@ fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {
     Some(format!("expected an entry of term {expected} at {index} on {id}, found {held}"))
 }
 
-/// Whether some leader has committed something during the last `span`.
+/// Whether some leader has committed an entry during the last `span`.
 fn fresh_commit(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     let newest = ghost.committed.last();
     if newest.is_some_and(|entry| entry.at.0 >= at.0.saturating_sub(nanos(span))) {
@@ -140,7 +140,7 @@ fn fresh_commit(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     Some(format!("a commit within the last {span:?} expected; {newest}"))
 }
 
-/// Whether no leader has: a scenario that shows what goes wrong without a rule expects a stall.
+/// Whether no leader has: a scenario that shows the effect of a missing rule expects a stall.
 fn stall(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     if at.0 < nanos(span) {
         return Some(format!("no commit for {span:?} expected; the run is not that old"));
@@ -165,7 +165,7 @@ fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
     (held.index < index).then(|| format!("a snapshot of {id} up to {index} expected; its newest is of {held}"))
 }
 
-/// What the leader still has on its way.
+/// The appends and snapshots that the leader still has in flight.
 fn busy(ghost: &Ghost) -> Option<String> {
     let (id, _) = leaders(ghost).last().copied()?;
     let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;

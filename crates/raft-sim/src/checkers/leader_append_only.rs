@@ -1,8 +1,8 @@
 //! A leader never overwrites or deletes entries of its log; it only appends, and only in its own term (Raft Figure 3,
 //! Leader Append-Only; §5.3).
 //!
-//! First to catch: a leader that accepts an append (its own, come back, or another's), entries created under an old
-//! term, entries sent that are not those written. Backed up by `log_matching`.
+//! It is the first to catch: a leader that accepts an append (its own, come back, or another leader's), entries created
+//! with an old term, sent entries that differ from the written ones. `log_matching` backs it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

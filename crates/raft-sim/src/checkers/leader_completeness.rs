@@ -1,10 +1,10 @@
-//! An entry committed in a term is in the log of the leader of every later term (Raft Figure 3, Leader Completeness;
-//! §5.4.3). Judged from both ends: when a leader appears, and when something is committed, perhaps by an old leader that
-//! does not know of the new one.
+//! An entry that is committed in a term is in the log of the leader of every later term (Raft Figure 3, Leader
+//! Completeness; §5.4.3). It is checked from both ends: when a leader appears, and when a leader commits something,
+//! perhaps an old leader that does not know of the new one.
 //!
-//! First to catch: votes for a candidate whose log is behind (§5.4.1), a commit by counting replicas of an old term
-//! (§5.4.2, Figure 8), durable entries lost in a restart. A replica that stops because its leader contradicts what is
-//! committed is reported here too. Backed up by `state_machine_safety`.
+//! It is the first to catch: votes for a candidate whose log is behind (§5.4.1), a commit that counts replicas of an
+//! old term (§5.4.2, Figure 8), durable entries that a restart loses. It also reports a replica that stops because its
+//! leader contradicts a committed entry. `state_machine_safety` backs it up.
 
 use super::ghost::Ghost;
 use super::ghost::node::Seen;
@@ -34,7 +34,7 @@ impl Property for LeaderCompleteness {
     }
 }
 
-/// The new leader must hold everything committed in earlier terms.
+/// Checks that the new leader holds everything that was committed in earlier terms.
 fn elected(ghost: &Ghost, fact: &Fact<'_>, leader: NodeId, view: &Seen) -> Option<Violation> {
     let earlier = ghost.committed.partition_point(|entry| entry.in_term < view.term);
     let last = ghost.committed.get(earlier.checked_sub(1)?)?;
@@ -52,7 +52,7 @@ fn elected(ghost: &Ghost, fact: &Fact<'_>, leader: NodeId, view: &Seen) -> Optio
     Some(fact.contradicts(NAME, entry.record, message))
 }
 
-/// The leaders of later terms, if there are any yet, must hold what is committed now.
+/// Checks that the leaders of later terms, if there are any yet, hold the entries that are committed now.
 fn committed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
     let entry = ghost.committed.last()?;
     let later = ghost.terms.range::<Term, _>((Bound::Excluded(entry.in_term), Bound::Unbounded));

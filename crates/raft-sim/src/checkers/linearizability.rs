@@ -1,8 +1,9 @@
-//! The clients' history has a linearization (Herlihy & Wing 1990): the last check, which knows nothing of Raft.
+//! The clients' history has a linearization (Herlihy & Wing 1990). This is the last check, and it knows nothing of
+//! Raft.
 //!
-//! Only at the end of a run, by the searching checker of raft-check. A search that runs out of its budget is reported as
-//! undecided, never as a pass. Backs up every other property; first to catch what shows only in what clients see and
-//! `stale_read` does not cover: a write that is lost or applied twice without an answer that says so.
+//! It runs only at the end of a run, with the search of raft-check. A search that exceeds its budget is reported as
+//! undecided, never as a pass. It backs up every other property. It is the first to catch violations that only clients
+//! see and `stale_read` does not cover: a write that is lost or applied twice without an answer that says so.
 
 use super::property::Violation;
 use raft_check::history::Operation;
@@ -10,7 +11,7 @@ use raft_check::linearizability::{Verdict, check};
 
 const NAME: &str = "linearizability";
 
-/// Steps of the search for each key: far more than the history of a run needs, a fraction of a second at worst.
+/// The most steps of the search for each key: far more than the history of a run needs, a fraction of a second at most.
 const BUDGET: u64 = 5_000_000;
 
 pub(super) enum Linearizability {

@@ -1,9 +1,9 @@
-//! Liveness: once nothing disturbs a majority any more, there is a leader, something new is committed, and all of the
-//! majority catches up, within a budget counted in election timeouts. Measured in every run that heals, demanded where
-//! the scenario does.
+//! Liveness: once no fault disturbs a majority any more, there is a leader, a new entry is committed, and the whole
+//! majority catches up, within a budget of election timeouts. It is measured in every run that heals, and required
+//! where the scenario requires it.
 //!
-//! First to catch: elections that never settle, a leader that cannot commit, a follower that is never brought up to
-//! date. Not a safety property: a failure here is an expectation that did not come true.
+//! It is the first to catch: elections without end, a leader that cannot commit, a follower that never catches up. It
+//! is not a safety property: a failure here is an expectation that was not met.
 
 use super::ghost::Ghost;
 use super::property::{End, Healed};
@@ -12,7 +12,7 @@ use crate::scenario::model::Scenario;
 use raft_core::{NodeId, nanos};
 use std::time::Duration;
 
-/// How long healing took, if it came about; the error is a sentence about a budget that was missed.
+/// How long the healing took, if it succeeded; the error is a sentence about a budget that was exceeded.
 pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result<Option<Duration>, String> {
     let Some(healed) = end.healed else {
         return match scenario.expect.heals_within {
@@ -20,8 +20,9 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
             None => Ok(None),
         };
     };
-    // The first step by which a leader has committed something since, and the newest entry of it. That leader need not
-    // be one of the healed: half cut off, it may still serve them all, and stickiness forbids them to replace it.
+    // The first step since then in which a leader committed something, and the newest entry of it. That leader need not
+    // be one of the healed nodes: partly isolated, it may still serve them all, and stickiness keeps them from
+    // replacing it.
     let since = ghost.committed.partition_point(|entry| entry.at < healed.at);
     let fresh = ghost
         .committed
@@ -59,7 +60,7 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
     })
 }
 
-/// The healed nodes that are members at the end: no leader sends to the others.
+/// The healed nodes that are members at the end: a leader does not send to others.
 fn owed<'a>(ghost: &'a Ghost, healed: &'a Healed) -> impl Iterator<Item = &'a NodeId> {
     healed.nodes.iter().filter(|id| ghost.is_member(**id))
 }

@@ -1,8 +1,8 @@
-//! If two logs hold an entry of the same index and term, they are the same up to it (Raft Figure 3, Log Matching;
-//! §5.3), payloads included, over all logs of all history.
+//! If two logs hold an entry of the same index and term, they are equal up to it (Raft Figure 3, Log Matching; §5.3),
+//! payloads included, over all logs of the whole history.
 //!
-//! First to catch: an append accepted without its prev entry, entries placed at the wrong index or damaged on their
-//! way, two entries created under one id. Backed up by `state_machine_safety`.
+//! It is the first to catch: an append accepted without its prev entry, entries at the wrong index or damaged in
+//! transit, two entries created with one id. `state_machine_safety` backs it up.
 
 use super::ghost::Ghost;
 use super::ghost::log::{Chain, Slot};
@@ -11,7 +11,7 @@ use raft_core::{LogIndex, NodeId, Term};
 
 const NAME: &str = "log_matching";
 
-/// By index, every entry ever held there: one for most places, as many as there are terms in dispute for the rest.
+/// Every entry that was ever at each index: one for most indices, and one for each conflicting term for the others.
 #[derive(Clone, Default)]
 pub(super) struct LogMatching {
     seen: Vec<Vec<Sighting>>,
@@ -37,7 +37,7 @@ impl Property for LogMatching {
 }
 
 impl LogMatching {
-    /// The earlier sighting that this one contradicts.
+    /// The earlier observation that this one contradicts.
     fn differs(&mut self, node: NodeId, slot: &Slot) -> Option<Sighting> {
         let place = usize::try_from(slot.id.index.previous().0).ok()?;
         if self.seen.len() <= place {

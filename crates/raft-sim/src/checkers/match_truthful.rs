@@ -1,7 +1,8 @@
-//! A match claimed in a term equals the log of that term's leader up to the claimed index (Raft §5.3).
+//! If a node claims a match in a term, its log equals the log of that term's leader up to the claimed index (Raft
+//! §5.3).
 //!
-//! First to catch: an answer that claims more than was compared (the whole log instead of prev plus the entries sent), a
-//! match carried over from another term, an entry kept although it conflicts. Backed up by `commit_quorum`.
+//! It is the first to catch: an answer that claims more than was compared (the whole log instead of prev plus the sent
+//! entries), a match from another term, an entry that stays although it conflicts. `commit_quorum` backs it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

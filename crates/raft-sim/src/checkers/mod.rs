@@ -1,7 +1,7 @@
-//! The checkers of a run: each property in a file of its own, all reading the one stream of records and the `ghost` folded from
-//! it. The first contradiction ends the run.
+//! The checkers of a run: each property in a separate file. All of them read the one stream of records and the `ghost`
+//! folded from it. The first contradiction ends the run.
 //!
-//! Nothing here looks into a node, a disk or the network: a checker knows only what is in a [`Record`].
+//! The checkers do not look into a node, a disk or the network: a checker knows only the content of a [`Record`].
 
 mod ack_durable;
 mod acknowledged_survives;
@@ -54,16 +54,16 @@ pub use sometimes::MARKS;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finish {
-    /// A property that only the whole run shows to be violated.
+    /// A violation that only the whole run shows.
     pub violation: Option<Violation>,
-    /// Expectations and liveness that did not come true, a sentence each.
+    /// The expectations that were not met, liveness included, a sentence each.
     pub failures: Vec<String>,
-    /// What could not be decided within its budget: neither a pass nor a violation.
+    /// The checks that exceeded their budget: neither a pass nor a violation.
     pub inconclusive: Option<String>,
     /// How often each of [`MARKS`] was reached.
     pub sometimes: BTreeMap<&'static str, u64>,
-    /// How long after healing a leader, a fresh commit and convergence were there; none if nothing healed or not all
-    /// of it came.
+    /// How long after the healing there were a leader, a fresh commit and convergence; `None` if there was no healing
+    /// or not all of them came.
     pub heal: Option<Duration>,
 }
 
@@ -87,7 +87,7 @@ impl Checkers {
         }
     }
 
-    /// Checks the next record. After a violation nothing more can be learnt: the run is to end.
+    /// Checks the next record. After a violation the run must end: the later records prove nothing.
     pub fn observe(&mut self, record: &Record) -> Option<Violation> {
         let change = self.ghost.update(record);
         let fact = Fact { record, node: record.node.and_then(|id| self.ghost.node(id)), change };
@@ -116,15 +116,15 @@ impl Checkers {
         finish
     }
 
-    /// What of these expectations does not hold now, a sentence each. What only a whole run or all seeds together can
-    /// show (`sometimes`, `heals_within`) is not checked here.
+    /// The expectations that do not hold now, a sentence each. It does not check the expectations about a whole run or
+    /// all seeds together (`sometimes`, `heals_within`).
     pub fn expectations(&self, expectations: &Expectations, at: SimTime) -> Vec<String> {
         expect::failures(&self.ghost, expectations, at)
     }
 }
 
-/// Every property that is checked record by record. If one record contradicts several, the first in this order is reported:
-/// causes before consequences.
+/// Every property that is checked record by record. If one record violates several properties, the first in this order
+/// is reported: causes come before consequences.
 fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
     vec![
         Box::new(snapshot_durable::SnapshotDurable),

@@ -1,8 +1,9 @@
-//! What never goes back does not: the term; the vote, once given in a term; the commit and applied indices within an
-//! incarnation; and across restarts term and vote, below what was durable (Raft Figure 2).
+//! Some values never go back: the term; the vote, once given in a term; the commit and applied indices within an
+//! incarnation; and across restarts term and vote, below the durable ones (Raft Figure 2).
 //!
-//! First to catch: a term taken from an old message, a commit index lowered by a heartbeat or a truncation, a vote
-//! changed in memory before `one_vote_per_term` can see it leave. Across restarts it backs up `recovery`.
+//! It is the first to catch: a term that comes from an old message, a commit index that a heartbeat or a truncation
+//! lowers, a vote that changes in memory before `one_vote_per_term` can see it leave. Across restarts it backs up
+//! `recovery`.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

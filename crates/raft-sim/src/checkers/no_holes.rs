@@ -1,8 +1,8 @@
-//! No holes: what a node asks its disk to write follows its log without a gap or a falling term, after every step its
-//! log ends where it says, and what it applies is consecutive from index 1 (Raft §5.3).
+//! No holes: the writes of a node follow its log without a gap or a falling term, its log ends where it says after
+//! every step, and the entries that it applies are consecutive from index 1 (Raft §5.3).
 //!
-//! First to catch: an append accepted beyond the end of the log, an entry that is in memory but was never written, a
-//! skipped or repeated apply. No other checker covers it: the rest of the ghost rests on it.
+//! It is the first to catch: an append accepted beyond the end of the log, an entry that is in memory but was never
+//! written, a skipped or repeated apply. No other checker covers it: the rest of the ghost depends on it.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

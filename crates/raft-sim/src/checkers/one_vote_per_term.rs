@@ -1,10 +1,10 @@
-//! A node gives at most one vote in a term, whatever crashes and restarts lie between (Raft §5.2).
+//! A node gives at most one vote in a term, even across crashes and restarts (Raft §5.2).
 //!
-//! A candidate's own vote counts from its first request on; a vote a node brought back from its disk counts too. What
-//! only was in memory and never left does not.
+//! A candidate's own vote counts from its first request on. A vote that a node recovered from its disk counts too. A
+//! vote that was only in memory and never left does not count.
 //!
-//! First to catch: a vote that is granted twice, a restart that forgets or ignores the vote on its disk, a campaign
-//! after a vote for another. Backed up by `election_safety`.
+//! It is the first to catch: a vote that is granted twice, a restart that forgets or ignores the vote on its disk, a
+//! campaign after a vote for another node. `election_safety` backs it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -16,7 +16,7 @@ const NAME: &str = "one_vote_per_term";
 
 #[derive(Clone, Default)]
 pub(super) struct OneVotePerTerm {
-    /// To whom, and the first record that shows it.
+    /// The candidate, and the first record that shows the vote.
     votes: BTreeMap<(NodeId, Term), (NodeId, u64)>,
 }
 

@@ -1,4 +1,4 @@
-//! What a checker is: a property of a run, what it sees of each record, and the violation it finds.
+//! A checker: a property of a run, its view of each record, and the violation that it finds.
 
 use super::ghost::node::{Node, Seen};
 use super::ghost::{Change, Ghost};
@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The property, as its file is named: `election_safety`.
+    /// The name of the property, which is the name of its file: `election_safety`.
     pub property: &'static str,
-    /// What contradicts what, in one sentence with the numbers.
+    /// The contradiction, in one sentence with the numbers.
     pub message: String,
-    /// The numbers of the records that show the facts, oldest first; empty if a whole history is at fault.
+    /// The numbers of the records that show the facts, oldest first; empty if a whole history is the cause.
     pub facts: Vec<u64>,
 }
 
@@ -21,7 +21,7 @@ pub struct Violation {
 pub struct End<'a> {
     pub at: SimTime,
     pub history: &'a [Operation],
-    /// Since when and among whom nothing was disturbed any more, if that came about.
+    /// The end of all disturbance, if there was one.
     pub healed: Option<&'a Healed>,
 }
 
@@ -29,15 +29,15 @@ pub struct End<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Healed {
     pub at: SimTime,
-    /// Among whom: a majority at least; the others may stay down or cut off.
+    /// The nodes: at least a majority; the others may stay down or isolated.
     pub nodes: BTreeSet<NodeId>,
 }
 
 pub(super) trait Property: DynClone {
-    /// Checks the present record. The ghost contains it already.
+    /// Checks the current record. The ghost already contains it.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
 
-    /// Checks what only the end shows.
+    /// Checks conditions that only the end of a run shows.
     fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
         None
     }
@@ -60,10 +60,10 @@ impl Clone for Box<dyn Property> {
     }
 }
 
-/// The present record, and what it changed.
+/// The current record, and its changes.
 pub(super) struct Fact<'a> {
     pub(super) record: &'a Record,
-    /// Its node, after it.
+    /// The node of the record, in its state after it.
     pub(super) node: Option<&'a Node>,
     pub(super) change: Change,
 }
@@ -75,7 +75,7 @@ impl<'a> Fact<'a> {
         Some((node, node.view.as_ref()?))
     }
 
-    /// The violation that this record completes; `earlier` shows the other fact.
+    /// The violation that this record completes; the record `earlier` shows the other fact.
     pub(super) fn contradicts(&self, property: &'static str, earlier: u64, message: String) -> Violation {
         let mut facts = vec![earlier, self.record.number];
         facts.dedup();

@@ -1,10 +1,10 @@
-//! What a node sends and what waits in it stay within its limits, and each quota is zero when nothing waits.
+//! The messages of a node and its queues stay within their limits, and each quota is zero when its queue is empty.
 //!
-//! A call shows as several records of one number, its inputs first, all with the view after it. What a node had before a call
-//! and what it took in it are known when the next one begins: then the call is checked as a whole.
+//! A call appears as several records with one number, its inputs first, all with the view after it. The state before a
+//! call and its inputs are known when the next call begins: then the whole call is checked.
 //!
-//! First to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that leaks, so that
-//! a leader answers `Busy` from then on. No other checker depends on it.
+//! It is the first to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that
+//! leaks, so that a leader answers `Busy` from then on. No other checker depends on it.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -22,24 +22,24 @@ pub(super) struct Queues {
     processes: BTreeMap<NodeId, Process>,
 }
 
-/// What is known of a process.
+/// The known facts about a process.
 #[derive(Clone, Default)]
 struct Process {
-    /// Its newest call.
+    /// The newest call of the process.
     call: Option<Call>,
-    /// The newest write it has asked for, and the newest that was reported durable.
+    /// The newest write that it has emitted, and the newest that was reported durable.
     asked: WriteId,
     persisted: WriteId,
-    /// The size of the biggest append it has sent, and of the biggest entry that it has asked its disk for.
+    /// The size of the biggest append that it has sent, and of the biggest entry that it has written.
     biggest_append: u64,
     biggest_entry: u64,
 }
 
-/// A call of a node, and the node after it.
+/// A call of a node, and the node's state after it.
 #[derive(Clone, Copy)]
 struct Call {
     number: u64,
-    /// Its first record, and the newest.
+    /// The first record of the call, and the newest one.
     first: u64,
     newest: u64,
     leads: bool,
@@ -48,11 +48,11 @@ struct Call {
     applied: LogIndex,
     in_flight: InFlight,
     quotas: Quotas,
-    /// Bytes of the entries that the node took in this call, from the last command on; 0: no command.
+    /// The bytes of the entries that the node accepted in this call, from the last command on; 0 without a command.
     command_bytes: u64,
-    /// Whether it took any.
+    /// Whether it accepted any.
     took_entries: bool,
-    /// The size of the biggest append that it was given.
+    /// The size of the biggest append that it received.
     received: u64,
 }
 
@@ -84,7 +84,7 @@ impl Queues {
         }
     }
 
-    /// What does not hold after a whole call, with its records.
+    /// The limit that a whole call violates, with its records.
     fn check_call(&self, node: NodeId, process: &Process, limits: &Limits) -> Option<Violation> {
         let call = process.call?;
         let message = call
@@ -99,10 +99,10 @@ impl Queues {
 impl Call {
     fn beyond_limits(&self, process: &Process, limits: &Limits, max_inflight_messages: usize) -> Option<String> {
         let Self { quotas, command_bytes, received, .. } = *self;
-        // An append leaves while there is less than the limit on its way.
+        // An append leaves while fewer bytes than the limit are in flight.
         let inflight = limits.max_inflight_bytes.saturating_add(process.biggest_append);
         let applying = limits.max_apply_bytes.max(process.biggest_entry);
-        // Likewise for entries; the no-op of a new leader, and the end of a joint configuration, are appended whatever waits.
+        // The same holds for entries. A new leader always appends its no-op and the end of a joint configuration.
         let full = |bytes: u64, limit: u64, taken: u64| taken > 0 && bytes >= limit.saturating_add(taken);
         let commands = if self.leads { command_bytes } else { 0 };
         let appends = if self.took_entries && !self.leads { received } else { 0 };
@@ -135,7 +135,7 @@ impl Call {
         None
     }
 
-    /// A quota that is not zero although nothing waits.
+    /// A quota that is not zero although its queue is empty.
     fn leaks(&self, all_persisted: bool) -> Option<String> {
         let Self { quotas, in_flight, .. } = self;
         let rules = [
@@ -242,7 +242,7 @@ mod tests {
         command(index, 2, Bytes::from(vec![0; 1000]))
     }
 
-    /// A call after which n1 has these.
+    /// A call after which n1 has these quotas.
     fn call(script: &mut Script, change: impl FnOnce(&mut Quotas)) {
         script.step(1, |view| change(&mut view.quotas));
     }
@@ -292,7 +292,7 @@ mod tests {
         assert_fires(queues(), NAME, &script, "n1 has 5 appends on their way to a peer; the limit is 4");
     }
 
-    /// n1 takes a command of 26 bytes, with so many bytes uncommitted and waiting for the disk after that.
+    /// n1 accepts a command of 26 bytes, with these bytes uncommitted and waiting for the disk afterwards.
     fn takes(script: &mut Script, uncommitted: u64, unpersisted: u64) {
         script.step(1, |view| {
             view.last = EntryId::new(3, 2);

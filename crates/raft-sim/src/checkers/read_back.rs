@@ -1,8 +1,8 @@
-//! What a node reads back from its disk is what it wrote: it asks for entries that are durable, and an answer's entries
-//! are those of its log, payloads included, unless that has another entry there by now.
+//! A node reads back from its disk the entries that it wrote. It reads only durable entries, and the result equals its
+//! log, payloads included, unless the log meanwhile has another entry there.
 //!
-//! First to catch: a store that finds the wrong record, a question for what a write in flight may yet change. Backed up by
-//! `state_machine_safety` and `log_matching`.
+//! It is the first to catch: a store that finds the wrong record, a read of entries that a write in flight may still
+//! change. `state_machine_safety` and `log_matching` back it up.
 
 use super::ghost::Ghost;
 use super::ghost::node::Node;

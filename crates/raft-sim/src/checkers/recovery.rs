@@ -1,12 +1,12 @@
-//! What a restart brings back, term and vote, snapshot and log, is the state after some prefix of the writes the node
-//! asked for, a prefix that holds every durable one, and is itself durable. Of the log only what the node had let go of
-//! may be missing. After kills alone it holds everything that was written. A first start brings
-//! what the scenario put on the disk, nothing if the founders do not name the node. No crash makes a node refuse to start:
-//! only damage does, for as long as it is there, and a call to the disk that fails, once. No incarnation comes twice.
+//! A restart recovers term and vote, snapshot and log: the state after some prefix of the node's writes. The prefix
+//! contains every durable write, and is itself durable. Of the log only compacted entries may be missing. After kills
+//! alone the prefix contains all written writes. A first start recovers the state that the scenario put on the disk;
+//! nothing if the node is not a founder. No crash makes a node refuse to start. Only damage does, as long as it exists,
+//! and a failed call to the disk, once. No incarnation number occurs twice.
 //!
-//! First to catch: a store that loses a synced record, brings back half of one, cuts too much of a torn tail, orders
-//! segments wrongly, reports durability for what only the page cache holds, or starts from state it did not sync (a
-//! kill, a restart, a power loss). Backed up by `monotone` and `leader_completeness`.
+//! It is the first to catch: a store that loses a synced record, recovers half of one, cuts too much of a torn tail,
+//! orders segments wrongly, reports data of the page cache as durable, or starts from state that it did not sync (a
+//! kill, a restart, a power loss). `monotone` and `leader_completeness` back it up.
 
 use super::ghost::Ghost;
 use super::ghost::node::{self, Node};
@@ -21,7 +21,7 @@ const NAME: &str = "recovery";
 #[derive(Clone)]
 pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
-    /// The configuration that the first node to start brings: n1 always founds.
+    /// The configuration of the first node that starts: n1 is always a founder.
     founding: Option<Configuration>,
 }
 
@@ -116,7 +116,7 @@ mod tests {
         Recovery::new(&scenario())
     }
 
-    /// n1 after term 2, with two more writes in doubt: the first written, the second only asked for.
+    /// n1 after term 2, with two more writes in doubt: the first was written, the second only emitted.
     fn in_doubt(crash: crate::record::CrashKind) -> Script {
         let mut script = Script::led();
         script.ask(1, None, None, vec![noop(3, 2)]);
@@ -135,11 +135,11 @@ mod tests {
             (Kill, 2, Some(1), 3, ""),
             (PowerLoss, 3, None, 3, ""),
             (DiskLoss, 0, None, 0, ""),
-            // A durable entry is lost; a vote is lost; a disk that is lost brings something back.
+            // A durable entry is lost; a vote is lost; a lost disk still recovers something.
             (PowerLoss, 2, Some(1), 1, "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 1@1: not"),
             (PowerLoss, 2, None, 2, "n1 restarts with term 2, the snapshot of 0@0 and a log up to 2@2: not"),
             (DiskLoss, 2, Some(1), 2, "n1 restarts with term 2 vote n1, the snapshot of 0@0 and a log up to 2@2: not"),
-            // A later write is there without an earlier one; a kill takes a written record.
+            // A later write is present without an earlier one; a kill loses a written record.
             (PowerLoss, 3, None, 2, "any prefix of the 2 writes in doubt"),
             (Kill, 2, Some(1), 2, "restarts with 0 of the 1 writes its store had written"),
         ] {
@@ -171,7 +171,7 @@ mod tests {
         assert_fires(recovery(), NAME, &script, "its disk was given term 1 and 1 entries");
     }
 
-    /// n1 with a durable snapshot of 2@2, after letting go of the first entry.
+    /// n1 with a durable snapshot of 2@2, after it compacted the first entry.
     fn compacted() -> Script {
         let mut script = Script::led();
         script.step(1, |view| view.applied = raft_core::LogIndex(2));

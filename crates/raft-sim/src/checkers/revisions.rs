@@ -1,16 +1,17 @@
-//! Clients see one map with one past, however many keys they ask for at once: an answer is what the map was at the revision
-//! it names, and revisions follow true time.
+//! Clients see one map with one history, however many keys they read at once: an answer shows the map at the revision
+//! that it names, and revisions follow true time.
 //!
-//! Why that is linearizability: let the operations be ordered by their revisions, at equal ones the change first. Replaying
-//! the log gives every change its revision, all of it one, so in this order each operation sees exactly what those before it
-//! left: that is the first half. The order must not contradict true time: that is the second half, for an operation that
-//! begins after another has returned has no smaller revision, and a greater one if it changed something. It costs a look at
-//! each answer, where a search over several keys at once would cost more than there is time. A time to live is in the log like
-//! all else, so a key goes when the log says so and no answer may know it earlier; and where all clocks run true the log may
-//! not say so before the time is up.
+//! This is linearizability. Order the operations by their revisions, and at equal revisions put the change first. The
+//! replay of the log gives every change its revision, whole. So in this order each operation sees exactly the changes
+//! before it: that is the first half. The order must not contradict true time: that is the second half. An operation
+//! that begins after another has returned has no smaller revision, and a greater one if it changed something. The check
+//! costs one look at each answer. A search over several keys at once would take too long. A time to live is in the log,
+//! so a key expires when the log says so, and no answer may show it earlier. If all clocks run true, the log may not
+//! say so too early.
 //!
-//! First to catch: a transaction in part, a range from two revisions, a read of several keys at a leader that has been
-//! replaced, a key that expires early. Backs up `stale_read` for single keys; `linearizability` cannot check several.
+//! It is the first to catch: a partial transaction, a range from two revisions, a read of several keys at a leader that
+//! has been replaced, a key that expires early. It backs up `stale_read` for single keys; `linearizability` cannot
+//! check several keys.
 
 mod replay;
 
@@ -35,35 +36,35 @@ const NAME: &str = "revisions";
 pub(super) struct Revisions {
     effects: Effects,
     replay: Replay,
-    /// What each command is to be answered, and whether it changed something, by its entry.
+    /// The expected answer to each command, and whether it changed something, by the command's entry.
     expected: BTreeMap<LogIndex, (kv_response::Kind, bool)>,
-    /// By the revision that set them: when the first node applied keys with a time to live.
+    /// The time at which the first node applied keys with a time to live, by the revision that set them.
     set_at: BTreeMap<u64, SimTime>,
-    /// Whether every clock runs true, so that times to live can be checked.
+    /// Whether every clock runs true, so that the check can include times to live.
     clocks_are_true: bool,
-    /// Of each operation, by the record of its beginning.
+    /// The beginning of each operation, by its record.
     begun: BTreeMap<u64, Begun>,
-    /// The beginning of the operation that a request serves.
+    /// The beginning of the operation of each request.
     requests: BTreeMap<RequestId, u64>,
     /// The revisions of answers, by their record.
     answers: BTreeMap<u64, u64>,
-    /// Ascending in both.
+    /// Times and revisions both ascend.
     floors: Vec<Floor>,
 }
 
 #[derive(Clone)]
 struct Begun {
     at: SimTime,
-    /// The question, if it is one and the record says which.
+    /// The query, if the operation is one and the record names it.
     query: Option<kv_query::Kind>,
 }
 
-/// What begins after this time must not have a smaller revision.
+/// The least revision for operations that begin after this time.
 #[derive(Clone, Copy, Default)]
 struct Floor {
     after: SimTime,
     revision: u64,
-    /// The record that returned it to a client.
+    /// The record that returned this revision to a client.
     record: u64,
 }
 
@@ -121,7 +122,7 @@ impl Property for Revisions {
 }
 
 impl Revisions {
-    /// Takes in the next applied entry; what is wrong with it, if something is.
+    /// Replays the next applied entry; returns its problem, if there is one.
     fn apply(&mut self, applied: &AppliedEntry, at: SimTime) -> Option<String> {
         let (command, is_clients) = match self.effects.of(applied) {
             Effect::Carries(_, Some(command)) => (command, true),
@@ -141,7 +142,7 @@ impl Revisions {
         early
     }
 
-    /// Whether a key goes before its time is up.
+    /// Whether a key expires before its time is up.
     fn early(&self, command: &kv_command::Kind, at: SimTime) -> Option<String> {
         let kv_command::Kind::Expire(expire) = command else { return None };
         expire.keys.iter().filter(|_| self.clocks_are_true).find_map(|kv::Expiry { key, modified_revision }| {
@@ -154,8 +155,8 @@ impl Revisions {
         })
     }
 
-    /// The revision of an answer; or what is wrong with it, and the record of the other fact, 0 if there is none. None: it
-    /// says nothing about the map.
+    /// The revision of an answer; or its problem and the record of the other fact, which is 0 if there is none. `None`
+    /// means that the answer does not concern the map.
     fn replied(&self, id: RequestId, reply: &Reply) -> Option<Result<u64, (u64, String)>> {
         let begun = self.begun.get(self.requests.get(&id)?)?;
         let floor = self.floor_at(begun.at);
@@ -179,7 +180,7 @@ impl Revisions {
         Some(Ok(revision))
     }
 
-    /// Its revision, and whether it changed something.
+    /// The revision of an answer to a command, and whether it changed something.
     fn command_answered(&self, index: LogIndex, response: &Bytes) -> Option<Result<(u64, bool), String>> {
         let (expected, changed) = self.expected.get(&index)?;
         let given = kv::KvResponse::decode(response.clone()).ok().and_then(|response| response.kind);
@@ -191,7 +192,7 @@ impl Revisions {
         Some(Ok((revision_of(expected), *changed)))
     }
 
-    /// Its revision.
+    /// The revision of an answer to a query.
     fn query_answered(&self, begun: &Begun, response: &Bytes) -> Option<Result<u64, String>> {
         let answer = kv::KvAnswer::decode(response.clone()).ok()?.kind?;
         let revision = match &answer {
@@ -226,7 +227,7 @@ impl Revisions {
         Some(Ok(revision))
     }
 
-    /// What an operation that begins at this time must not fall behind. A return at the same nanosecond is concurrent.
+    /// The least revision for an operation that begins at this time. A return at the same nanosecond is concurrent.
     fn floor_at(&self, begun: SimTime) -> Floor {
         let known = self.floors.partition_point(|floor| floor.after < begun);
         known.checked_sub(1).and_then(|place| self.floors.get(place)).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Hand-made runs for the properties' tests: a legal run that all of them pass, and the steps to break it.
+//! Hand-made runs for the tests of the properties: a legal run that all of them accept, and the steps to break it.
 
 use super::ghost::Ghost;
 use super::ghost::is_input;
@@ -38,7 +38,7 @@ pub(crate) fn founding() -> Entry {
     Entry { id: EntryId::new(1, 1), payload: Payload::Configuration(configuration) }
 }
 
-/// A chunk of a snapshot on its way, of a file of 20 bytes.
+/// A chunk of a snapshot in flight, of a file of 20 bytes.
 pub(crate) fn chunk(term: u64, meta: SnapshotMeta, bytes: &'static [u8]) -> SnapshotMessage {
     let bytes = Bytes::from_static(bytes);
     SnapshotMessage::Chunk(SnapshotChunk { term: Term(term), meta, size: 20, checksum: 7, offset: 0, bytes })
@@ -82,7 +82,7 @@ struct Hand {
     call: u64,
 }
 
-/// A run in the making.
+/// A run that a test builds.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) records: Vec<Record>,
@@ -109,7 +109,7 @@ impl Script {
         script
     }
 
-    /// The same, and n1 replicates its no-op to n2, and commits and applies it.
+    /// The same run, and n1 replicates its no-op to n2, and commits and applies it.
     pub(crate) fn led() -> Self {
         let mut script = Self::elected();
         script.follow(2, 1, 2, EntryId::new(1, 1), vec![noop(2, 2)]);
@@ -117,7 +117,7 @@ impl Script {
         script
     }
 
-    /// All of that, and a node with limits of its own.
+    /// The same run as `led`, with individual limits for one node.
     pub(crate) fn limited(node: u64, change: impl FnOnce(&mut Limits)) -> Self {
         let mut script = Self::led();
         let mut limits = scenario().raft.limits();
@@ -126,7 +126,7 @@ impl Script {
         script
     }
 
-    /// All of `led`, a crash and a restart of n3, its catching up, and a second term under n2.
+    /// The same run as `led`, then a crash and a restart of n3, its catch-up, and a second term under n2.
     pub(crate) fn legal() -> Self {
         let mut script = Self::led();
         script.crash(3, CrashKind::PowerLoss);
@@ -141,7 +141,7 @@ impl Script {
         script
     }
 
-    /// One more record: each input of a node begins a call.
+    /// Adds a record: each input of a node begins a call.
     pub(crate) fn push(&mut self, node: Option<u64>, kind: RecordKind) -> u64 {
         let number = self.records.len() as u64 + 1;
         let (mut view, mut call) = (None, 0);
@@ -158,7 +158,7 @@ impl Script {
         number
     }
 
-    /// The newest record, to change it.
+    /// The newest record, so that a test can change it.
     pub(crate) fn newest(&mut self) -> &mut Record {
         self.records.last_mut().expect("a script with a record")
     }
@@ -167,7 +167,7 @@ impl Script {
         self.start_from(node, term, vote, None, entries);
     }
 
-    /// A start with a snapshot and what is left of the log.
+    /// Adds a start with a snapshot and the rest of the log.
     pub(crate) fn start_from(
         &mut self,
         node: u64,
@@ -217,7 +217,7 @@ impl Script {
         self.push(Some(node), RecordKind::Crashed { crash, lost: 0 });
     }
 
-    /// A step with this view after it.
+    /// Adds a step with this view after it.
     pub(crate) fn step(&mut self, node: u64, change: impl FnOnce(&mut NodeView)) -> u64 {
         if let Some(view) = self.hands.get_mut(&node).and_then(|hand| hand.view.as_mut()) {
             change(view);
@@ -250,13 +250,13 @@ impl Script {
         self.push(Some(node), RecordKind::Asked { write })
     }
 
-    /// The node's own snapshot is in a durable file.
+    /// Records that the node's own snapshot is in a durable file.
     pub(crate) fn save(&mut self, node: u64, meta: &SnapshotMeta) {
         self.push(Some(node), RecordKind::SnapshotTaken { meta: meta.clone() });
         self.push(Some(node), RecordKind::SnapshotSaved { meta: meta.clone(), durable: true });
     }
 
-    /// The store writes all that was asked for: readable, not durable.
+    /// The store writes all pending writes: they are readable, not durable.
     pub(crate) fn write(&mut self, node: u64) {
         let hand = self.hands.entry(node).or_default();
         let writes = std::mem::take(&mut hand.asked);
@@ -265,7 +265,7 @@ impl Script {
         self.push(Some(node), RecordKind::Wrote { writes, disk_mark });
     }
 
-    /// The store writes and syncs all that was asked for.
+    /// The store writes and syncs all pending writes.
     pub(crate) fn sync(&mut self, node: u64) {
         self.write(node);
         let hand = self.hands.entry(node).or_default();
@@ -306,7 +306,7 @@ impl Script {
         self.send(node, candidate, granted(term));
     }
 
-    /// The election is won; the term opens with this entry.
+    /// The node wins the election; the term begins with this entry.
     pub(crate) fn lead(&mut self, node: u64, term: u64, first: Entry) {
         let prev = self.last(node);
         self.step(node, |view| {
@@ -320,7 +320,7 @@ impl Script {
         self.sync(node);
     }
 
-    /// Entries from a leader, taken in durably and acknowledged.
+    /// The node accepts entries from a leader, makes them durable and acknowledges them.
     pub(crate) fn follow(&mut self, node: u64, leader: u64, term: u64, prev: EntryId, entries: Vec<Entry>) {
         let (ours, last) = (self.last(node), entries.last().map_or(prev, |entry| entry.id));
         let newer = self.view(node).term < Term(term);
@@ -363,7 +363,7 @@ fn run(property: &mut dyn Property, script: &Script) -> (Option<Violation>, Ghos
     (property.finish(&ghost), ghost)
 }
 
-/// The property fires at the script's last record, not before, and says this.
+/// Checks that the property fires at the script's last record, not before, with this message.
 pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Script, words: &str) -> Violation {
     let violation = run(&mut property, script).0.expect("the property fires");
     assert_eq!(violation.property, name, "{violation:?}");
@@ -372,7 +372,7 @@ pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Scr
     violation
 }
 
-/// The property fires and says this, or stays silent if there are no words.
+/// Checks that the property fires with this message, or stays silent if the message is empty.
 pub(crate) fn assert_says(property: impl Property, name: &str, script: &Script, words: &str) {
     if words.is_empty() {
         assert_silent(property, script);
@@ -381,7 +381,7 @@ pub(crate) fn assert_says(property: impl Property, name: &str, script: &Script, 
     }
 }
 
-/// The property stays silent on this run.
+/// Checks that the property stays silent on this run.
 pub(crate) fn assert_silent(mut property: impl Property, script: &Script) {
     assert_eq!(run(&mut property, script).0, None);
 }

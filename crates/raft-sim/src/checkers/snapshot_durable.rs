@@ -1,10 +1,10 @@
-//! The order in which a snapshot becomes true on a disk: its file is durable before a record names it, its record is
-//! durable before anything rests on it. Only such a snapshot is given to the state machine or to a peer, and only what it
-//! covers is compacted; the file of one that a record names stays (Raft §7).
+//! The order in which a snapshot becomes durable: its file is durable before a record names it, and its record is
+//! durable before other state depends on it. A node restores or sends only such a snapshot, and compacts only entries
+//! that it covers; the file stays while a record names it (Raft §7).
 //!
-//! First to catch: a record written beside the file instead of after it, a state machine set to a snapshot that a power
-//! loss takes back, a log that is compacted by a snapshot that is not there yet, a host that deletes the wrong file.
-//! Backed up by `recovery`.
+//! It is the first to catch: a record written beside the file instead of after it, a state machine that restores a
+//! snapshot which a power loss takes back, a log that is compacted before its snapshot exists, a host that deletes the
+//! wrong file. `recovery` backs it up.
 
 use super::ghost::Ghost;
 use super::ghost::node::Node;
@@ -26,7 +26,7 @@ impl Property for SnapshotDurable {
             let held = durable.snapshot_id();
             (held != meta.last).then(|| format!("{id} {what} {}; the durable record names {held}", meta.last))
         };
-        // One that a newer durable record has replaced: no power loss takes it back.
+        // A newer durable record has replaced this one: no power loss restores it.
         let unless_replaced = |meta: &SnapshotMeta, what: &str| {
             let is_older = meta.last.index <= durable.snapshot_id().index;
             if is_older { None } else { unless_durable(meta, what) }
@@ -38,9 +38,10 @@ impl Property for SnapshotDurable {
                 (!node.files.contains(&last)).then(message)
             }
             RecordKind::SnapshotWanted { meta } => unless_durable(meta, "loads the snapshot of"),
-            // Its file was read before the newer record, in whose call it comes, was known to be durable: that one is next.
+            // Its file was read before the newer record of the same call was known to be durable: the node restores
+            // that snapshot next.
             RecordKind::Restored { meta, .. } => unless_replaced(meta, "sets its state machine to the snapshot of"),
-            // An older one than the disk holds now may have left its file before that was deleted.
+            // An older snapshot than the current one may have left its file before the file was deleted.
             RecordKind::SnapshotSaid { message: SnapshotMessage::Chunk(SnapshotChunk { meta, .. }), .. } => {
                 unless_replaced(meta, "sends the snapshot of")
             }
@@ -61,7 +62,8 @@ impl Property for SnapshotDurable {
     }
 }
 
-/// What is wrong if the file of this snapshot is deleted: the newest record, durable or not, or the durable one names it.
+/// The problem if the file of this snapshot is deleted although the newest record, durable or not, or the durable one
+/// names it.
 fn removed(node: &Node, last: EntryId) -> Option<String> {
     let newest = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
     let is_named = [newest, node.durable.snapshot_id()].contains(&last);

@@ -1,8 +1,8 @@
-//! A snapshot never moves a node's state backwards: each is newer than the one it replaces, across restarts too, and one whose
-//! last entry the log holds removes no entry after it (Raft §7).
+//! A snapshot never moves a node's state backwards. Each is newer than the one it replaces, across restarts too, and if
+//! the log holds the snapshot's last entry, no entry after it is removed (Raft §7).
 //!
-//! First to catch: an old snapshot that arrives late and is installed, a suffix dropped that was acknowledged, a state
-//! machine moved backwards. Backed up by `monotone` and `acknowledged_survives`.
+//! It is the first to catch: an old snapshot that arrives late and is installed, an acknowledged suffix that is
+//! dropped, a state machine that moves backwards. `monotone` and `acknowledged_survives` back it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

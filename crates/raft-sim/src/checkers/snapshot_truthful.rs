@@ -1,8 +1,8 @@
-//! A snapshot is what its metadata says: it ends in an entry that a leader has committed, and carries the newest
+//! The metadata of a snapshot is true: it ends in an entry that a leader has committed, and carries the newest
 //! configuration up to there, both halves of a joint one (Raft §7, Thesis §5.1).
 //!
-//! First to catch: the configuration of the log's end written into a snapshot of the middle, a snapshot of entries that
-//! are not committed. Backed up by `configuration` and `state_machine_safety`.
+//! It is the first to catch: the configuration of the log's end in a snapshot of the middle, a snapshot of entries that
+//! are not committed. `configuration` and `state_machine_safety` back it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -31,7 +31,7 @@ impl Property for SnapshotTruthful {
     }
 }
 
-/// What is wrong with it, and the record that shows the other fact.
+/// The problem of the metadata, and the record that shows the other fact.
 fn untrue(ghost: &Ghost, meta: &SnapshotMeta) -> Option<(String, Option<u64>)> {
     let last = meta.last;
     let committed = match ghost.committed_at(last.index) {

@@ -1,7 +1,8 @@
-//! What must *have happened* in some run, or the runs prove little: a property that was never in danger was not tested.
+//! The marks: events that *must happen* in some run, or the runs prove little. A property that was never in danger was
+//! not tested.
 //!
-//! Counts per run. A cut tail shows as a restart without a write that the store had written; a client's retry as a
-//! second request with the same cause.
+//! They are counted for each run. A cut tail shows as a restart without a write that the store had written; a client's
+//! retry shows as a second request with the same cause.
 
 mod limits;
 mod scheduling;
@@ -101,35 +102,35 @@ pub(super) struct Sometimes {
     limits: Limits,
     /// Terms already counted as split.
     split: BTreeSet<Term>,
-    /// Operations already handed to some node, by the record of their invocation.
+    /// The operations that some node has already received, by the record of their invocation.
     requested: BTreeSet<u64>,
     /// Gets, by the record of their invocation.
     gets: BTreeSet<u64>,
-    /// Gets that a leader has taken and not answered.
+    /// The gets that a leader has accepted and not answered.
     taken: BTreeMap<(NodeId, RequestId), Taken>,
     /// Entries that answered a client.
     answered: BTreeSet<LogIndex>,
-    /// Nodes whose log gave way to a peer's snapshot, until their state machines are set to it.
+    /// The nodes whose log was replaced with a peer's snapshot, until their state machines restore it.
     installed: BTreeSet<NodeId>,
     /// The term of the latest chunk of a snapshot that each node received.
     heard: BTreeMap<NodeId, Term>,
-    /// Who has asked whom how far a snapshot is.
+    /// The nodes that have asked a peer for the progress of a snapshot, each with the peer.
     asked: BTreeSet<(NodeId, NodeId)>,
-    /// Nodes that have heard that their disks have no room.
+    /// The nodes that were notified that their disks have no space.
     low: BTreeSet<NodeId>,
     scheduling: Scheduling,
-    /// Of each node: the peers its last message to which was cut off.
+    /// For each node, the peers to which its last message was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
 
-/// A get, as a leader took it.
+/// A get that a leader accepted.
 #[derive(Clone)]
 struct Taken {
-    /// The record of that.
+    /// The record of its acceptance.
     record: u64,
-    /// The leader had committed nothing of its own term yet.
+    /// The leader had not committed an entry of its own term yet.
     early: bool,
-    /// Others vote, too: to be sure that it leads it has to ask them, or rest on a lease.
+    /// Other nodes vote too: to be sure that it leads, the leader has to ask them, or needs a lease.
     among_others: bool,
 }
 
@@ -242,7 +243,7 @@ impl Sometimes {
             RecordKind::LogRead { entries, .. } if entries.is_empty() => self.mark("log_read_gone"),
             RecordKind::LogRead { .. } => self.mark("log_read_back"),
             RecordKind::Restored { .. } => {
-                // A state machine that was not set back by a peer's snapshot was empty.
+                // A state machine that was not replaced by a peer's snapshot was empty.
                 let at_start = fact.record.node.is_some_and(|node| !self.installed.remove(&node));
                 self.mark_if(at_start, "restored_at_start");
             }
@@ -267,7 +268,8 @@ impl Sometimes {
         }
     }
 
-    /// What becomes of a snapshot shows in the view after it: installed, or its last entry was held, or it came too late.
+    /// The view after a snapshot shows its effect: it was installed, or its last entry was in the log, or it came too
+    /// late.
     fn snapshot_received(&mut self, fact: &Fact<'_>, last: EntryId) {
         let Some((node, now)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
         let before = node.previous.as_ref().filter(|_| fact.change.new_view).unwrap_or(now);
@@ -294,7 +296,7 @@ impl Sometimes {
         }
         if led && !leads {
             self.mark("step_down");
-            // Nobody taught it a higher term, so what made it stop is the silence of its quorum (Thesis §6.2).
+            // No message had a higher term, so the node stopped because its quorum was silent (Thesis §6.2).
             self.mark_if(
                 now.term == before.term && matches!(fact.record.kind, RecordKind::TimerFired),
                 "check_quorum_step_down",
@@ -312,7 +314,7 @@ impl Sometimes {
         }
     }
 
-    /// A configuration was decided, after another.
+    /// Notes that a configuration was decided, after another.
     fn decided(&mut self, old: &Configuration, new: &Configuration) {
         self.mark_if(new.is_joint(), "joint_entered");
         self.mark_if(old.is_joint(), "joint_left");
@@ -340,7 +342,7 @@ impl Sometimes {
         }
     }
 
-    /// A leader is isolated once its newest message to every peer has been cut off.
+    /// A leader is isolated if its newest message to every peer was cut off.
     fn isolation(&mut self, fact: &Fact<'_>, to: NodeId, verdict: Verdict) {
         let Some(node) = fact.node else { return };
         let id = node.id;
@@ -362,7 +364,7 @@ impl Sometimes {
         self.mark_if(again, "client_retry");
     }
 
-    /// A leader that takes a read answers it later; anybody else refuses it in the same call.
+    /// A leader that accepts a read answers it later; any other node refuses it in the same call.
     fn read_requested(&mut self, fact: &Fact<'_>, id: RequestId) {
         let is_get = fact.record.cause.is_some_and(|cause| self.gets.contains(&cause));
         let Some((node, view)) = fact.node.and_then(|node| Some((node, node.view.as_ref()?))) else { return };
@@ -380,10 +382,10 @@ impl Sometimes {
         }
     }
 
-    /// Whether the answer is that to a read.
+    /// Whether the answer belongs to a read.
     fn read_replied(&mut self, fact: &Fact<'_>, id: RequestId, reply: &Reply) -> bool {
         let Some(taken) = fact.record.node.and_then(|node| self.taken.remove(&(node, id))) else { return false };
-        // Answered in the call that took it: no peer can have been asked.
+        // The call that accepted the read also answered it, so no peer was asked.
         self.mark_if(
             matches!(reply, Reply::Answer { .. }) && taken.among_others && fact.record.cause == Some(taken.record),
             "lease_read_served",
@@ -421,19 +423,19 @@ impl Sometimes {
     }
 }
 
-/// Whether an answer is that to a range.
+/// Whether an answer belongs to a range.
 fn is_range(response: &Bytes) -> bool {
     let answer = kv::KvAnswer::decode(response.clone()).ok().and_then(|answer| answer.kind);
     matches!(answer, Some(kv::kv_answer::Kind::Ranged(_)))
 }
 
-/// Whether an answer is that to a transaction whose compares held.
+/// Whether an answer belongs to a transaction whose compares held.
 fn has_succeeded(response: &Bytes) -> bool {
     let answer = kv::KvResponse::decode(response.clone()).ok().and_then(|answer| answer.kind);
     matches!(answer, Some(kv::kv_response::Kind::Txn(kv::TxnResponse { succeeded: true, .. })))
 }
 
-/// Whether an entry removes keys whose time is up.
+/// Whether an entry removes expired keys.
 fn expires(entry: &Entry) -> bool {
     let Payload::Command(bytes) = &entry.payload else { return false };
     let command = session::SessionCommand::decode(bytes.clone()).ok().and_then(|command| command.kind);

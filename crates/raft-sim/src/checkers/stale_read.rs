@@ -1,9 +1,9 @@
-//! No stale read: a get returns no value that had been replaced by a write acknowledged, or replaced before a value
-//! that was read, before the get began. A register per key, the versions in the order of the applied entries: an online
-//! oracle at constant cost per operation, where `linearizability` searches.
+//! No stale read: a get never returns a value that was replaced before the get began, by a write that was acknowledged
+//! or by a value that was read. It keeps a register for each key, with the versions in the order of the applied
+//! entries. That costs a constant time per operation, where `linearizability` searches.
 //!
-//! First to catch: a read served without its round (Thesis §6.4), before the no-op of the term is committed, before the
-//! state machine has caught up, by a leader that has been replaced. Backed up by `linearizability`.
+//! It is the first to catch: a read served without its round (Thesis §6.4), before the no-op of the term is committed,
+//! before the state machine has caught up, or by a leader that has been replaced. `linearizability` backs it up.
 
 use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
@@ -22,7 +22,7 @@ pub(super) struct StaleRead {
     keys: BTreeMap<String, Register>,
 }
 
-/// A key. Both lists grow at the end only.
+/// A key. Both lists grow only at the end.
 #[derive(Clone, Default)]
 struct Register {
     versions: Vec<Version>,
@@ -40,7 +40,7 @@ struct Version {
 struct Floor {
     after_ns: u64,
     index: LogIndex,
-    /// The record that returned it to a client.
+    /// The record that returned this version to a client.
     record: u64,
 }
 
@@ -75,7 +75,7 @@ impl StaleRead {
                 }
                 (key, Some(text(&cas.value)))
             }
-            // Where clients ask for them `revisions` checks what they read.
+            // If clients use them, `revisions` checks the reads.
             Kind::Txn(_) | Kind::Expire(_) => return,
         };
         let register = self.keys.entry(key).or_default();
@@ -126,7 +126,7 @@ impl Register {
         self.versions.last()?.value.as_deref()
     }
 
-    /// What an operation invoked at this time must not fall behind. A return at the same nanosecond is concurrent.
+    /// The least version for an operation that is invoked at this time. A return at the same nanosecond is concurrent.
     fn floor_at(&self, invoke_ns: u64) -> Floor {
         let known = self.floors.partition_point(|floor| floor.after_ns < invoke_ns);
         known.checked_sub(1).and_then(|place| self.floors.get(place)).copied().unwrap_or_default()

@@ -1,8 +1,8 @@
-//! Nodes that have applied the same index are in the same state, byte for byte: equal state hashes at equal indices,
-//! whether the entries were applied or a snapshot that covers them was loaded.
+//! Nodes that have applied the same index have the same state, byte for byte: equal state hashes at equal indices,
+//! whether they applied the entries or loaded a snapshot that covers them.
 //!
-//! First to catch: a state machine that is not deterministic, a session table that depends on its node or is missing from
-//! its snapshot, an apply that is done twice or left out. Backed up by `stale_read` and `linearizability`.
+//! It is the first to catch: a state machine that is not deterministic, a session table that depends on its node or is
+//! missing from its snapshot, an apply that happens twice or not at all. `stale_read` and `linearizability` back it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -13,7 +13,7 @@ const NAME: &str = "state_equal";
 
 #[derive(Clone, Default)]
 pub(super) struct StateEqual {
-    /// By applied index, from 1: the hash, who first showed it, in which record.
+    /// The hashes by applied index, from 1: the hash, the first node that showed it, and the record.
     hashes: Vec<Option<(u128, NodeId, u64)>>,
 }
 

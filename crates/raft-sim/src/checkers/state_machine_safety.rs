@@ -1,8 +1,8 @@
-//! If a node has applied an entry at an index, no node ever applies another there (Raft Figure 3, State Machine Safety),
-//! and nothing is applied that no leader has committed.
+//! If a node has applied an entry at an index, no node ever applies another one there (Raft Figure 3, State Machine
+//! Safety), and a node applies only entries that a leader has committed.
 //!
-//! First to catch: applying before the commit, applying from a log that was truncated meanwhile. Otherwise the last
-//! line behind `commit_quorum`, `log_matching` and `leader_completeness`.
+//! It is the first to catch: an apply before the commit, an apply from a log that was truncated meanwhile. It also
+//! backs up `commit_quorum`, `log_matching` and `leader_completeness`.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -46,7 +46,7 @@ impl Property for StateMachineSafety {
     }
 }
 
-/// A snapshot stands for everything up to its last entry.
+/// A snapshot represents all entries up to its last one.
 fn restored(ghost: &Ghost, fact: &Fact<'_>, last: EntryId) -> Option<Violation> {
     let first = ghost.applied_at(last.index);
     if first.is_some_and(|first| first.entry.id == last) {

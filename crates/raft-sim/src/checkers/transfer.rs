@@ -1,9 +1,9 @@
 //! Leadership transfers follow Thesis §3.10: only the leader sends TimeoutNow, to a voter whose log is durable up to the leader's
-//! last entry. A request for votes carries the transfer flag only if its node received TimeoutNow in the term before, and has
-//! the log that it named.
+//! last entry. A vote request carries the transfer flag only if its node received TimeoutNow in the previous term, and
+//! has the log that it named.
 //!
-//! First to catch: a target that starts with another log, a flag on the requests of other candidates (such requests pass the
-//! stickiness that protects a living leader, Thesis §4.2.3), a TimeoutNow that is sent too early.
+//! It is the first to catch: a target that starts with another log, a flag on the requests of other candidates (such
+//! requests pass the stickiness that protects a live leader, Thesis §4.2.3), a TimeoutNow that is sent too early.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -50,7 +50,7 @@ impl Property for Transfer {
     }
 }
 
-/// What is wrong with this TimeoutNow to `to`, and a record that shows it.
+/// The problem of this TimeoutNow to `to`, and a record that shows it.
 fn wrong_timeout_now(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -> Option<(String, Option<u64>)> {
     let TimeoutNow { term, last } = rpc;
     let leader = ghost.terms.get(&term).and_then(|term| term.leader);

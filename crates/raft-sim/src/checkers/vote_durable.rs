@@ -1,8 +1,8 @@
-//! A vote leaves a node only once it is durable on the simulated disk: the grant to another, and the request for votes
-//! of a candidate, which counts its own (Raft §5.2, Figure 2 "persistent state"; Thesis §3.8).
+//! A vote leaves a node only once it is durable on the simulated disk. This covers the grant to another node, and the
+//! vote request of a candidate, which counts its own vote (Raft §5.2, Figure 2 "persistent state"; Thesis §3.8).
 //!
-//! First to catch: a grant sent before its write is synced, a term saved without its vote, a store that reports
-//! durability too early. Backed up by `one_vote_per_term`, which needs the crash to happen.
+//! It is the first to catch: a grant sent before its write is synced, a term saved without its vote, a store that
+//! reports durability too early. `one_vote_per_term` backs it up, but needs a crash to see the effect.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

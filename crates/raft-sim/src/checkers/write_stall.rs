@@ -1,11 +1,11 @@
-//! A leader whose disk stands still hands leadership over or steps down: some time after `max_write_stall` it sends no more
+//! A leader whose disk stalls transfers leadership or steps down: some time after `max_write_stall` it sends no more
 //! appends.
 //!
-//! The time is the leader's: its clock may run at half the speed of true time. Handing over takes up to the longest election
-//! timeout, and another transfer may be under way. A process that stands still, too, is given that time when it goes on.
+//! The time is the leader's: its clock may run at half the speed of true time. A transfer takes up to the longest
+//! election timeout, and another transfer may be in progress. A paused process gets the same time after it resumes.
 //!
-//! First to catch: a stalled disk that is never noticed, or never left. It backs up no other checker: nothing that Raft promises is
-//! broken, and no client is answered.
+//! It is the first to catch: a stalled disk that the leader never notices, or notices without effect. It backs up no
+//! other checker: the safety of Raft is not violated, but no client gets an answer.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
@@ -29,11 +29,11 @@ pub(super) struct WriteStall {
 
 #[derive(Clone, Default)]
 struct Process {
-    /// The writes in flight: since when, and the record.
+    /// The writes in flight: the start time and the record of each.
     in_flight: VecDeque<(WriteId, SimTime, u64)>,
-    /// When it last sent an append.
+    /// The time of its last append.
     sent: SimTime,
-    /// The oldest of these writes, and since when it is seen to be overdue.
+    /// The oldest of these writes, and the time from which it is overdue.
     overdue: Option<(WriteId, SimTime)>,
 }
 
@@ -46,7 +46,8 @@ impl WriteStall {
 }
 
 impl Process {
-    /// The node sends an append as a leader. Since when its oldest write is overdue, and the record of that write.
+    /// Notes that the node sends an append as a leader. Returns the time from which its oldest write is overdue, and
+    /// the record of that write.
     fn sends(&mut self, at: SimTime, max_write_stall: Duration, timeout: Duration) -> Option<(SimTime, u64)> {
         let stood_still = at.since(std::mem::replace(&mut self.sent, at)) > timeout;
         let (write, since, record) = self.in_flight.front().copied()?;
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
     use raft_core::EntryId;
 
-    /// n1 leads, asks for a write and sends an empty append every 100 ms from then on, for so many times.
+    /// n1 leads, emits a write, and then sends this many empty appends, one every 100 ms.
     fn stalled(limit: Duration, appends: u64) -> Script {
         let mut script = Script::limited(1, |limits| limits.max_write_stall = limit);
         script.ask(1, None, None, vec![noop(3, 2)]);
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_leader_that_stays_on_a_stalled_disk_fires() {
-        // Overdue after 400 ms; 1.2 s for two transfers.
+        // The write is overdue after 400 ms; two transfers take 1.2 s.
         let limit = Duration::from_millis(200);
         assert_silent(WriteStall::new(&scenario()), &stalled(limit, 17));
         let words = "n1 still leads, and its write of record";

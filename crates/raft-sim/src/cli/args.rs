@@ -35,7 +35,7 @@ pub(crate) enum Command {
 /// How to print the results.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// A line per scenario, then the trace hash
+    /// One line for each scenario, then the trace hash
     Text,
     /// One JSON object
     Json,
@@ -44,7 +44,7 @@ pub(crate) enum Format {
 /// Options of all commands that run many seeds.
 #[derive(clap::Args)]
 pub(crate) struct CampaignArgs {
-    /// Parallel runs; default: one per core. The trace hash does not depend on it
+    /// Parallel runs; default: one per core. The trace hash does not depend on this number
     #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
     /// How to print the results
@@ -57,7 +57,7 @@ pub(crate) struct CampaignArgs {
     pub(crate) outputs: OutputArgs,
 }
 
-/// Where files go.
+/// The files to write.
 #[derive(clap::Args)]
 pub(crate) struct OutputArgs {
     /// Write every event to FILE as a JSON line (docs/trace.md)
@@ -89,7 +89,7 @@ pub(crate) struct RunArgs {
     pub(crate) campaign: CampaignArgs,
 }
 
-/// The faults a swarm draws from.
+/// The faults that a swarm draws from.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Profile {
     /// Lost, duplicated and reordered messages, partitions, one-way cuts, an isolated leader

@@ -1,4 +1,4 @@
-//! Many runs: of each scenario all its seeds, on all cores, reported scenario by scenario.
+//! Many runs: all seeds of each scenario, on all cores, reported scenario by scenario.
 
 use super::args::{CampaignArgs, Format};
 use super::clock::{self, Instant};
@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A scenario and the seeds it runs with: `first`, `first + step`, .. , `count` of them.
+/// A scenario and the seeds of its runs: `first`, `first + step`, .. , `count` of them.
 pub(crate) struct Group {
     pub(crate) scenario: Scenario,
     pub(crate) first: u64,
     pub(crate) step: u64,
     pub(crate) count: u64,
-    /// Of an enumerated scenario, whose crash points stand for seeds: how many there are.
+    /// The number of crash points, for an enumerated scenario: they replace the seeds.
     pub(crate) of_points: Option<u64>,
 }
 
@@ -33,7 +33,7 @@ impl Group {
     }
 }
 
-/// Runs all groups in order; ends early at `until`, but finishes what is running, and runs once at least.
+/// Runs all groups in order. It stops at `until`, but finishes the current runs, and runs at least once.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -56,7 +56,7 @@ pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Inst
     let mut histories = Vec::new();
     let mut failed = None;
     let work = |job: u64| place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, &outputs));
-    // At least one run, however late it is: an empty campaign would pass.
+    // At least one run happens, however late it is: an empty campaign would pass.
     let begun = AtomicBool::new(false);
     let go_on = || !begun.swap(true, Ordering::Relaxed) || until.is_none_or(|until| clock::now() < until);
     pool::in_order(workers, jobs, go_on, work, |job, outcome| {
@@ -77,7 +77,7 @@ pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Inst
     progress.finish()
 }
 
-/// One run, or two to compare.
+/// Makes one run, or two to compare.
 pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Outputs) -> Outcome {
     let started = clock::now();
     let (mut nothing, mut first) = ((), First::default());
@@ -189,7 +189,8 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
         text.push_str(&format!("  heal p99 {}", show::length(heal)));
     }
     text.push('\n');
-    // The most severe in full, of several the first: max_by_key takes the last of equals.
+    // The most severe finding is printed in full; of several equal ones the first, because max_by_key takes the last of
+    // equals.
     if let Some(first) = done.findings.iter().rev().max_by_key(|finding| finding.exit) {
         text.push_str(&finding_text(scenario, first));
         let more = done.findings.iter().filter(|other| !std::ptr::eq(*other, first));
@@ -248,7 +249,7 @@ fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
     text
 }
 
-/// The time until which seeds are begun.
+/// The time until which new seeds start.
 pub(crate) fn until(time: Option<Duration>) -> Option<Instant> {
     time.and_then(|time| clock::now().checked_add(time))
 }

@@ -1,13 +1,13 @@
-//! Exit codes, and which of them wins when several things went wrong.
+//! Exit codes, and their priority when several problems occur.
 
 use std::process::ExitCode;
 
 /// How a command ends. The later variant wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
-    /// Everything expected held.
+    /// All expectations held.
     Held,
-    /// A checker gave up within its budget and cannot say.
+    /// A checker exceeded its budget and cannot decide.
     Inconclusive,
     /// Liveness or another expectation failed.
     Expectation,
@@ -17,9 +17,9 @@ pub(crate) enum Exit {
     Safety,
     /// The code under test panicked.
     Panic,
-    /// A scenario or a file cannot be used; nothing was run.
+    /// A scenario or a file is invalid; no run took place.
     Scenario,
-    /// The command line is wrong; nothing was run.
+    /// The command line is wrong; no run took place.
     Usage,
 }
 
@@ -29,7 +29,8 @@ impl Exit {
         ExitCode::from(match self {
             Self::Held => 0,
             Self::Safety => 1,
-            // What most programs say of wrong usage, too: a message on stderr and no report tells the two apart.
+            // Most programs use this code for wrong usage too: a message on stderr without a report tells the two
+            // apart.
             Self::Expectation | Self::Usage => 2,
             Self::NotDeterministic => 3,
             Self::Scenario => 4,

@@ -1,4 +1,4 @@
-//! `raft-sim explain`: one run as a text, a line per event. No wall clock: equal runs give equal texts.
+//! `raft-sim explain`: one run as a text, a line per event. It uses no wall clock: equal runs give equal texts.
 
 use super::args::ReplayArgs;
 use super::exit::Exit;

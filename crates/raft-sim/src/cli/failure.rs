@@ -1,4 +1,4 @@
-//! A failed run: recorded in a file, with a command that repeats it and the last events.
+//! A failed run: it is recorded in a file, with a command that repeats it and the last events.
 
 use super::pool;
 use super::report::Finding;
@@ -54,7 +54,7 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
 
 fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {
     let mut scenario = scenario.clone();
-    // Marks are expected of all seeds together, not of one.
+    // Marks concern all seeds together, not one.
     scenario.expect.sometimes.clear();
     scenario.seeds = seed..seed.saturating_add(1);
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
@@ -73,10 +73,10 @@ fn quoted(word: &str) -> String {
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// The last lines of a run's trace. It is run once more for that: runs are cheap and memory is not.
+/// The last lines of a run's trace. It runs the seed once more, because runs are cheap and memory is not.
 pub(crate) fn last_lines(scenario: &Scenario, seed: u64) -> Vec<String> {
     let mut last = Last(VecDeque::with_capacity(LINES + 1));
-    // The run may panic: the events before the panic are wanted here.
+    // The run may panic: the result is the events before the panic.
     let _ = pool::caught(|| run::run(scenario, seed, &mut last));
     last.0.iter().map(explain::line).collect()
 }

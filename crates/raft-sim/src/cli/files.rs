@@ -5,10 +5,11 @@ use raft_sim::scenario::parse::{ScenarioFile, parse};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder that is run when no path is given.
+/// The default folder of scenarios.
 const FOLDER: &str = "sim-scenarios";
 
-/// Reads all scenarios of these files and folders, in the order of the paths, those of a folder by name.
+/// Reads all scenarios of these files and folders, in the order of the paths. The files of a folder are in the order of
+/// their names.
 ///
 /// # Errors
 /// All problems of all files.
@@ -41,13 +42,13 @@ pub(crate) fn load(file: &Path) -> Result<ScenarioFile> {
 
 fn default_folder() -> Result<PathBuf> {
     let here = PathBuf::from(FOLDER);
-    // A binary that runs elsewhere finds the guided tour as long as its sources are there.
+    // A binary in another folder finds the guided tour as long as its sources exist.
     let built_from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(FOLDER);
     let found = [here, built_from].into_iter().find(|folder| folder.is_dir());
     found.ok_or_else(|| anyhow!("no folder {FOLDER} here: name scenario files or folders"))
 }
 
-/// The scenario files at a path: the file itself, or all `*.toml` of a folder and its folders, by name.
+/// The scenario files at a path: the file itself, or all `*.toml` of a folder and its subfolders, by name.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() {
         files.push(path.to_owned());

@@ -1,5 +1,5 @@
-//! The commands of `raft-sim`, a file each. Only this folder may read a clock, start threads or touch files: a run is a
-//! function of scenario and seed, and nothing here enters it.
+//! The commands of `raft-sim`, one in each file. Only this folder may read a clock, start threads or touch files: a run
+//! is a function of scenario and seed, and this folder does not affect it.
 
 mod args;
 mod campaign;
@@ -23,7 +23,7 @@ use exit::Exit;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
-/// Runs the command that the process was started with.
+/// Runs the command of this process.
 pub(crate) fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -46,7 +46,7 @@ pub(crate) fn main() -> ExitCode {
 fn refuse(error: &anyhow::Error) -> Exit {
     let broken_pipe = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
     if broken_pipe {
-        // The reader has closed the pipe (`raft-sim explain .. | head`): no error.
+        // The reader has closed the pipe (`raft-sim explain .. | head`), which is not an error.
         return Exit::Held;
     }
     if let Some(error) = error.downcast_ref::<clap::Error>() {

@@ -1,7 +1,7 @@
-//! The files that `--trace` and `--history` ask for.
+//! The files of `--trace` and `--history`.
 //!
-//! One file can hold many runs: each run in a trace begins with a line of its own, and in a history of many runs the keys
-//! carry the run's name, so that operations of different runs stay apart.
+//! One file can hold many runs. Each run in a trace begins with a header line. In a history of many runs the keys carry
+//! the run's name, so that operations of different runs stay separate.
 
 use super::args::OutputArgs;
 use anyhow::{Context, Result};
@@ -15,13 +15,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The files, as far as they were asked for.
+/// The requested files.
 pub(crate) struct Outputs {
     trace: Option<Mutex<Trace>>,
     history: Option<History>,
 }
 
-/// The trace file and what went wrong with it: a run cannot be interrupted for a full disk.
+/// The trace file and its first error: a full disk cannot interrupt a run.
 pub(crate) struct Trace {
     out: BufWriter<File>,
     error: Option<io::Error>,
@@ -34,7 +34,7 @@ struct History {
 }
 
 impl Outputs {
-    /// Creates the files; `many` says whether more than one run will be written to them.
+    /// Creates the files; `many` says whether they will hold more than one run.
     pub(crate) fn create(args: &OutputArgs, many: bool) -> Result<Self> {
         let trace = args.trace.as_deref().map(create).transpose()?;
         let history = args.history.as_deref().map(create).transpose()?;
@@ -44,19 +44,19 @@ impl Outputs {
         })
     }
 
-    /// How many runs may go on at once: the events of two runs must not mix in one file.
+    /// How many runs may be in progress at once: the events of two runs must not mix in one file.
     pub(crate) fn limit(&self, workers: usize) -> usize {
         if self.trace.is_some() { 1 } else { workers }
     }
 
-    /// Whether the histories of runs are wanted.
+    /// Whether the command needs the histories of runs.
     pub(crate) fn wants_history(&self) -> bool {
         self.history.is_some()
     }
 
     /// The trace file, for one run.
     pub(crate) fn trace(&self, scenario: &Scenario, seed: u64) -> Option<MutexGuard<'_, Trace>> {
-        // A run that panicked leaves whole lines behind: the file is still good.
+        // A run that panicked leaves complete lines, so the file is still valid.
         let mut trace = self.trace.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
         let opened = trace::write_head(&mut trace.out, &scenario.name, seed, scenario.nodes);
         trace.note(opened);
@@ -69,7 +69,7 @@ impl Outputs {
         history.write(scenario, seed, operations).context("cannot write the history")
     }
 
-    /// Makes sure that everything is written.
+    /// Checks that everything is written.
     pub(crate) fn finish(self) -> Result<()> {
         if let Some(trace) = self.trace {
             let mut trace = trace.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,5 @@
-//! Independent runs on all cores. Results come back in the order of the jobs, so that nothing after this file can
-//! depend on which worker was faster.
+//! Independent runs on all cores. Results come back in the order of the jobs, so the code after this file cannot depend
+//! on the speed of workers.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Does `work` for the jobs 0, 1, 2, .. below `jobs` while `go_on` is true, and calls `each` with every result in that
-/// order. A job that panicked gives the panic's message. Every job that is taken is finished, so none is left out.
+/// Calls `work` for the jobs 0, 1, 2, .. below `jobs` while `go_on` is true, and calls `each` with every result in that
+/// order. A job that panics gives the panic's message. Every started job is finished, so no result is missing.
 pub(crate) fn in_order<R: Send>(
     workers: usize,
     jobs: u64,
@@ -48,8 +48,8 @@ pub(crate) fn in_order<R: Send>(
     });
 }
 
-/// What `work` gives, or the words of its panic. Whatever it was changing is not looked at again after a panic, or is a
-/// file of whole lines.
+/// The result of `work`, or the message of its panic. After a panic the values that it was changing are not read again,
+/// or are a file of complete lines.
 pub(crate) fn caught<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| words(&*panic))
 }

@@ -20,7 +20,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit> {
     print(&file, &done, &report)
 }
 
-/// One run of a file that is not one of its seeds.
+/// Shows one run of a file that is not one of its seeds.
 pub(crate) fn show(
     file: &ScenarioFile,
     number: u64,
@@ -38,7 +38,7 @@ fn print(file: &ScenarioFile, done: &ScenarioReport, report: &Report) -> Result<
     Ok(report.exit())
 }
 
-/// One run of a file: with the seed asked for, else the recorded one, else 0.
+/// One run of a file: with the given seed, otherwise the recorded one, otherwise 0.
 pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
     let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
     checked(file, seed, &args.outputs, sink, |sink| run::run(&file.scenario, seed, sink))
@@ -77,7 +77,7 @@ fn checked(
     Ok((done, report))
 }
 
-/// Warns if the run differs from the recorded one. That is no failure: another build may run differently.
+/// Warns if the run differs from the recorded one. That is not a failure: another build may run differently.
 fn note_other_hash(file: &ScenarioFile, seed: u64, hash: u128) {
     let recorded = file.recorded.as_ref().filter(|recorded| recorded.seed == seed).and_then(|recorded| recorded.hash);
     if let Some(recorded) = recorded.filter(|recorded| *recorded != hash) {

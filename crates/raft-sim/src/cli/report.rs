@@ -16,24 +16,24 @@ const SCHEMA: u64 = 1;
 /// The property that a run's code never panics.
 const PANIC: &str = "no-panic";
 
-/// Something that did not hold.
+/// A check that failed.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(crate) scenario: String,
-    /// None for what is expected of all seeds together.
+    /// `None` for an expectation about all seeds together.
     pub(crate) seed: Option<u64>,
     pub(crate) property: String,
     pub(crate) message: String,
     /// The numbers of the events that contradict each other.
     pub(crate) facts: Vec<u64>,
-    /// Of an enumerated scenario: the crash point and its outcome.
+    /// The crash point and its outcome, for an enumerated scenario.
     #[serde(skip)]
     pub(crate) case: Option<(u64, u64)>,
     /// The file with the recorded run.
     pub(crate) file: Option<String>,
     /// A command that repeats the run.
     pub(crate) reproduce: Option<String>,
-    /// The run's trace hash; none after a panic.
+    /// The run's trace hash; `None` after a panic.
     #[serde(skip)]
     pub(crate) hash: Option<u128>,
     #[serde(skip)]
@@ -55,7 +55,7 @@ pub(crate) struct ScenarioReport {
     pub(crate) runs: u64,
     pub(crate) events: u64,
     pub(crate) simulated: Duration,
-    /// Of an enumerated scenario: how many outcomes of crashes.
+    /// The number of outcomes of crashes, for an enumerated scenario.
     pub(crate) branches: u64,
     pub(crate) findings: Vec<Finding>,
     heals: Vec<Duration>,
@@ -105,7 +105,7 @@ impl ScenarioReport {
         self.heals.extend(result.heal);
         add_counts(&mut self.sometimes, result.sometimes.iter().map(|(mark, count)| (mark.to_string(), *count)));
         if let Some(violation) = &result.violation {
-            // A panic of the code under test is reported as a violation like others, but ends the command as a panic.
+            // A panic of the code under test is reported as a violation, but ends the command as a panic.
             let exit = if violation.property == PANIC { Exit::Panic } else { Exit::Safety };
             self.findings.push(finding(violation.property, &violation.message, &violation.facts, exit));
         }
@@ -119,10 +119,10 @@ impl ScenarioReport {
         }
     }
 
-    /// Checks the marks that some run must reach, once there are as many runs as the file names seeds: what happens within
-    /// twenty seeds need not happen within one.
+    /// Checks the marks that some run must reach, if there are at least as many runs as the file names seeds: an event
+    /// that happens within twenty seeds need not happen within one.
     pub(crate) fn check_marks(&mut self, scenario: &Scenario) {
-        // An even sample has a little less than was asked for.
+        // An even sample has slightly fewer points than requested.
         let seeds = scenario.seeds.end.saturating_sub(scenario.seeds.start);
         let wanted = scenario.enumerate.as_ref().map_or(seeds, |enumeration| enumeration.sample / 2);
         let enough = self.runs >= wanted;
@@ -150,7 +150,7 @@ impl ScenarioReport {
     }
 }
 
-/// Counts of the runs in which a kind of fault was injected, and made a difference.
+/// Counts of the runs in which a kind of fault was injected and had an effect.
 #[derive(Clone, Copy, Default, Serialize)]
 struct FaultRuns {
     injected: u64,
@@ -170,7 +170,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Adds a run. To be called in the order of (scenario, seed): the hash depends on it.
+    /// Adds a run. Call it in the order of (scenario, seed): the hash depends on it.
     pub(crate) fn add(&mut self, outcome: &Result<Outcome, String>) {
         self.runs += 1;
         let Ok(Outcome { result, .. }) = outcome else {
@@ -187,7 +187,7 @@ impl Report {
         }
     }
 
-    /// Adds what did not hold in a scenario.
+    /// Adds the failed checks of a scenario.
     pub(crate) fn add_findings(&mut self, findings: Vec<Finding>) {
         self.findings.extend(findings);
     }

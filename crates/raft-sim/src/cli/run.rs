@@ -28,7 +28,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     campaign(&groups, &args.campaign, None)
 }
 
-/// The crash points of an enumerated scenario: all, the given ones, or a sample spread evenly over the run.
+/// The crash points of an enumerated scenario: all, the given ones, or an even sample over the run.
 fn points(scenario: &Scenario, enumeration: &Enumeration, args: &RunArgs) -> Group {
     let all = enumerate::points(scenario);
     let (first, step, count) = match &args.seeds {

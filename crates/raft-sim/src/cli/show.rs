@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `4 h 12 m`, `12 m 30 s`, `30 s`, `3.1 s`, `612 ms`.
+/// Formats a duration as `4 h 12 m`, `12 m 30 s`, `30 s`, `3.1 s` or `612 ms`.
 pub(crate) fn length(duration: Duration) -> String {
     let (seconds, millis) = (duration.as_secs(), duration.as_millis());
     match seconds {
@@ -14,7 +14,7 @@ pub(crate) fn length(duration: Duration) -> String {
     }
 }
 
-/// `4 870`: digits in groups of three.
+/// Formats a number as `4 870`, with digits in groups of three.
 pub(crate) fn grouped(number: u128) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -27,7 +27,7 @@ pub(crate) fn grouped(number: u128) -> String {
     text
 }
 
-/// `310`, `310 k`, `12 M`.
+/// Formats a number as `310`, `310 k` or `12 M`.
 pub(crate) fn rough(number: u128) -> String {
     match number {
         0..10_000 => number.to_string(),
@@ -36,7 +36,7 @@ pub(crate) fn rough(number: u128) -> String {
     }
 }
 
-/// `1 seed`, `2 seeds`.
+/// Formats a count as `1 seed` or `2 seeds`.
 pub(crate) fn count(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number.into()), if number == 1 { "" } else { "s" })
 }

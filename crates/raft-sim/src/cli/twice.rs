@@ -1,4 +1,4 @@
-//! Is a run a function of scenario and seed? Run it twice and compare every line of the trace.
+//! Is a run a function of scenario and seed? A second run answers this, compared line by line with the first trace.
 
 use raft_sim::record::Record;
 use raft_sim::record::explain;
@@ -14,7 +14,7 @@ impl Sink for Both<'_> {
     }
 }
 
-/// Remembers a run.
+/// Stores the lines of a run.
 #[derive(Default)]
 pub(crate) struct First {
     lines: Vec<String>,
@@ -26,7 +26,7 @@ impl Sink for First {
     }
 }
 
-/// All of a record: the line for people, and what it leaves out.
+/// The complete text of a record: the line for people, and the parts that it omits.
 fn text(record: &Record) -> String {
     format!("{}  {:?} {:?}", explain::line(record), record.cause, record.view)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl World {
-    /// Has a node's clock run too fast by `ppm` parts per million from now on; 0 sets it right.
+    /// Makes a node's clock run too fast by `ppm` parts per million from now on; 0 makes it true again.
     pub(crate) fn set_drift(&mut self, host: &mut Host, ppm: i32) {
         if ppm == 0 && host.clock.is_true() {
             return;
@@ -18,7 +18,7 @@ impl World {
         if ppm != 0 {
             self.fault_counts.inject(Fault::ClockDrift);
         }
-        // A faster clock reaches its deadlines earlier; a planned event that comes too early plans the next.
+        // A faster clock reaches its deadlines earlier. A timer event that comes too early plans the next one.
         self.arrange_timer(host);
     }
 
@@ -27,8 +27,9 @@ impl World {
         self.on_each(nodes, |world, host| world.set_drift(host, ppm));
     }
 
-    /// From what every quartz has to what only a broken clock has. Of all that Raft promises only progress rests on clocks, and
-    /// that is asked for only after the healing. Where reads rest on leases, no clock drifts further than they allow for.
+    /// The drifts range from that of any quartz to that of a broken clock. Of Raft's guarantees only progress depends
+    /// on clocks, and progress is required only after the healing. If reads use leases, no clock drifts further than
+    /// the leases allow.
     pub(crate) fn swarm_drift(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let most = [100, 10_000, 400_000][self.detail(n, 1).below(3) as usize];
@@ -56,7 +57,7 @@ mod tests {
     use crate::world::Emission;
     use std::sync::Arc;
 
-    /// How far the clocks of this world are made to drift at most.
+    /// The largest drift of the clocks in this world.
     fn most_drift(world: &mut World) -> u32 {
         while world.advance() {}
         let mut emissions = Vec::new();

@@ -1,5 +1,5 @@
 //! Processes that are killed and machines that lose power, at any time: between calls, among the outputs of a call, between two
-//! calls to a disk. And their starts.
+//! calls to a disk. This file also starts them again.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::faults::{Fault, list};
@@ -16,11 +16,11 @@ use std::time::Duration;
 const NODE_SEED: Site = Site::new("node seed");
 const POWER: Site = Site::new("power loss");
 
-/// More than there are kinds of choices about one operation.
+/// More than the number of kinds of choices about one operation.
 const KINDS: u64 = 8;
 
 impl CrashKind {
-    /// The fault that it is counted as.
+    /// The fault that counts this crash.
     pub(crate) const fn fault(self) -> Fault {
         match self {
             Self::Kill => Fault::Kill,
@@ -31,7 +31,7 @@ impl CrashKind {
     }
 }
 
-/// In the world.
+/// The effect on the world.
 impl World {
     pub(crate) fn crash_node(&mut self, node: NodeId, crash: CrashKind, keep: Keep) {
         self.on(node, |world, host| world.crash(host, crash, keep));
@@ -41,8 +41,8 @@ impl World {
         self.on(node, Self::start);
     }
 
-    /// Ends a process. A power loss also takes what its disk has not synced, the loss of a disk all that is on it; both happen
-    /// to a machine that is down, too.
+    /// Ends a process. A power loss also takes the unsynced data of its disk, and the loss of a disk takes all of it.
+    /// Both happen to machines that are down, too.
     pub(crate) fn crash(&mut self, host: &mut Host, crash: CrashKind, keep: Keep) {
         self.disturbed = self.now;
         if host.process.is_none() && crash == CrashKind::Kill {
@@ -125,7 +125,7 @@ impl World {
         }
     }
 
-    /// A node does not run, and says why.
+    /// Records that a node does not run, and why.
     fn refuses(&mut self, host: &mut Host, error: String) {
         self.record_fired_errors(host);
         self.emissions.push(Emission::View(None));
@@ -133,7 +133,7 @@ impl World {
         self.swarm_refused(host);
     }
 
-    /// A crash that was armed fires.
+    /// Fires a crash that was armed.
     pub(crate) fn crash_armed(&mut self, host: &mut Host, armed: Armed) {
         self.crash(host, armed.crash, armed.keep);
         if let Some(delay) = armed.restart_after {
@@ -150,7 +150,7 @@ impl World {
         true
     }
 
-    /// A disk task has failed: the process ends, and only a recovery can tell what is on the disk.
+    /// Ends the process after a failed disk task: only a recovery can tell what is on the disk.
     pub(crate) fn store_failed(&mut self, host: &mut Host, error: &str) {
         if self.fire_at_disk(host) {
             return;
@@ -162,7 +162,7 @@ impl World {
     }
 }
 
-/// As a step.
+/// The step of a scenario.
 impl World {
     pub(crate) fn crash_step(&mut self, nodes: &BTreeSet<NodeId>, crash: CrashKind, after: Option<u32>, keep: Keep) {
         let how = match crash {
@@ -185,9 +185,9 @@ impl World {
     }
 }
 
-/// In a swarm.
+/// The draws of a swarm.
 impl World {
-    /// One node, mostly; else some, or all at once.
+    /// Crashes one node in most cases; otherwise some, or all at once.
     pub(crate) fn swarm_crash(&mut self, n: u64, crash: CrashKind, length: Duration) {
         let nodes: BTreeSet<NodeId> = match self.detail(n, 1).below(8) {
             0 => self.nodes(),
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// Mostly drawn operation by operation; the extremes are worth having, too.
+    /// The outcome is drawn for each operation in most cases; the extremes are useful too.
     pub(crate) fn drawn_keep(&mut self, n: u64) -> Keep {
         match self.detail(n, 2).below(8) {
             0 => Keep::Everything,
@@ -214,12 +214,12 @@ impl World {
         }
     }
 
-    /// A kill or a power loss; the first with this probability.
+    /// Draws a kill with this probability, otherwise a power loss.
     pub(crate) fn drawn_crash(&mut self, n: u64, place: u64, kill_ppm: u32) -> CrashKind {
         if self.detail(n, place).chance_ppm(kill_ppm) { CrashKind::Kill } else { CrashKind::PowerLoss }
     }
 
-    /// Among the outputs of a call.
+    /// Crashes a node among the outputs of a call.
     pub(crate) fn swarm_crash_at_boundary(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
@@ -233,7 +233,7 @@ impl World {
         });
     }
 
-    /// Mostly in the middle of what the node is doing anyway; now and then during the recovery after a crash of its own.
+    /// In most cases the crash hits the node's normal work; sometimes it hits the recovery after an earlier crash.
     pub(crate) fn swarm_crash_at_disk_operation(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let from_creation = self.detail(n, 5).chance_ppm(500_000);
@@ -252,8 +252,8 @@ impl World {
         self.on(node, |_, host| host.arm_disk(armed, from_creation));
     }
 
-    /// What recovery read after the kill must be durable before the node acknowledges anything: the power loss that
-    /// follows would take it back.
+    /// The data that recovery read after the kill must be durable before the node acknowledges anything. Otherwise the
+    /// following power loss would take it back.
     pub(crate) fn swarm_kill_restart_power_loss(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         self.emit_fault(format!("kill {node}, restart, power loss"));

@@ -1,9 +1,10 @@
-//! Disks that break promises: damage that no call reports, disks that are lost, machines that come back with an older disk.
+//! Disks that break promises: silent damage, lost disks, machines that come back with an older disk.
 //!
-//! A swarm keeps within what Raft promises to survive. It damages a minority of the voters in a run, and only while a quorum of
-//! every configuration that may be in force is sound without them. Such a node never starts again as a voter. It is removed, and
-//! another one joins in its place: empty, under an id of its own, as a learner that is promoted once it has caught up. An older
-//! disk starts only when no other node counts its node as a member any more.
+//! A swarm injects only damage that Raft promises to survive. It damages a minority of the voters in a run, and only
+//! while a quorum of every configuration that may be in force is sound without them. Such a node never starts again as
+//! a voter. The operator removes it, and another node joins instead: empty, under a new id, as a learner that is
+//! promoted once it has caught up. A machine starts with an older disk only when no other node counts it as a member
+//! any more.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::faults::{Fault, list};
@@ -28,9 +29,9 @@ const SPARES: Site = Site::new("swarm spares");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Broken {
     nodes: BTreeSet<NodeId>,
-    /// Those of them that may turn out to be sound: the damage may be where nothing is.
+    /// The nodes among them whose damage may hit unused parts of the disk.
     suspects: BTreeSet<NodeId>,
-    /// Those of them that are not to be started.
+    /// The nodes among them that never start again.
     retired: BTreeSet<NodeId>,
     /// How many voters were damaged so far.
     count: usize,
@@ -49,11 +50,11 @@ impl Broken {
     }
 }
 
-/// In the world.
+/// The effect on the world.
 impl World {
-    /// Damages what is durable on a node's disk, in a place that is drawn; false if there is none. Damage to the last synced
-    /// group looks like a torn write, which no log can tell apart, so of the newest segment only what was durable before that
-    /// group is damaged.
+    /// Damages the durable data of a node's disk at a drawn position; returns false if there is none. Damage to the
+    /// last synced group looks like a torn write, which no log can tell apart. So in the newest segment it damages only
+    /// data that was durable before that group.
     fn damage(&mut self, host: &mut Host, fault: Fault) -> bool {
         self.disturbed = self.now;
         host.damages += 1;
@@ -94,13 +95,13 @@ impl World {
     }
 }
 
-/// In a swarm.
+/// The draws of a swarm.
 impl World {
     fn has_damage(&mut self) -> bool {
         of_families(&[Family::Damage]).any(|feature| self.draws_feature(feature))
     }
 
-    /// Opens a run with the limits of its damage.
+    /// Records the limits of the damage at the beginning of a run.
     pub(crate) fn swarm_names_damage(&mut self) {
         if self.has_damage() {
             let words = "damaged, lost and old disks: of a minority of the voters only, and no such node votes again";
@@ -108,19 +109,19 @@ impl World {
         }
     }
 
-    /// How many nodes stay out at first, to take the place of damaged ones. None in runs without damage, and where three
-    /// nodes are all there is.
+    /// How many nodes stay out at first, to replace damaged ones. None in runs without damage, or in runs with only
+    /// three nodes.
     pub(crate) fn draw_spares(&mut self) -> Option<u64> {
         let most = self.scenario.nodes.saturating_sub(3).min(2);
         (self.has_damage() && most > 0).then(|| 1 + self.choices.draw(SPARES, 0, 0).below(most))
     }
 
-    /// Whether a machine is not to be started.
+    /// Whether a machine must not start again.
     pub(crate) fn is_retired(&self, node: NodeId) -> bool {
         self.swarm.as_ref().is_some_and(|swarm| swarm.broken.retired.contains(&node))
     }
 
-    /// A node whose disk may break promises now.
+    /// Draws a node whose disk may break promises now.
     fn drawn_victim(&mut self, n: u64) -> Option<NodeId> {
         let node = self.drawn_node(n);
         let voters = self.configurations.decided().end().voters;
@@ -128,7 +129,7 @@ impl World {
         let is_minority = broken.count < voters.len().saturating_sub(1) / 2;
         let may = is_minority && !broken.contains(node) && voters.contains(&node);
         let sound = self.nodes().into_iter().filter(|id| !broken.contains(*id) && *id != node).collect();
-        // A task of the operator could bring a configuration that this has not seen.
+        // A task of the operator could lead to a configuration that this check has not seen.
         (may && self.operator_is_idle() && self.configurations.have_quorum(&sound)).then_some(node)
     }
 
@@ -136,7 +137,7 @@ impl World {
         self.swarm.iter_mut().for_each(|swarm| swarm.broken.insert(node, is_retired));
     }
 
-    /// Damage comes while the machine is down, or long before a crash makes its process read.
+    /// Damage happens while the machine is down, or long before a crash makes its process read.
     pub(crate) fn swarm_damage(&mut self, n: u64, fault: Fault, length: Duration) {
         let Some(node) = self.drawn_victim(n) else { return };
         let runs_on = self.detail(n, 6).chance_ppm(500_000);
@@ -170,7 +171,8 @@ impl World {
         self.plan_after(length, Event::Swarm(SwarmEvent::OldDisk(node)));
     }
 
-    /// Starts an old copy of a disk, once no node counts its node as a member any more: all others have applied its removal.
+    /// Starts an old copy of a disk, once no node counts its node as a member any more: all others have applied its
+    /// removal.
     pub(crate) fn swarm_old_disk(&mut self, node: NodeId) {
         let Some(swarm) = &self.swarm else { return };
         let again = swarm.timeout;
@@ -191,7 +193,8 @@ impl World {
         self.start_node(node);
     }
 
-    /// A node has ended by itself, or did not start. If its disk is damaged it is replaced; else it is started again.
+    /// Handles a node that has ended by itself, or did not start. If its disk is damaged, another node replaces it;
+    /// otherwise it starts again.
     pub(crate) fn swarm_refused(&mut self, host: &Host) {
         let Some(swarm) = self.swarm.as_mut().filter(|swarm| swarm.healed.is_none()) else { return };
         let (node, again) = (host.id, swarm.timeout);
@@ -204,7 +207,8 @@ impl World {
         }
     }
 
-    /// A node has started. If its disk was damaged, then where it holds nothing: the node has recovered all that it should.
+    /// Handles a node that has started. If its disk was damaged, the damage hit unused parts: the node has recovered
+    /// all that it should.
     pub(crate) fn disk_is_sound(&mut self, node: NodeId) {
         if let Some(swarm) = self.swarm.as_mut()
             && swarm.broken.suspects.remove(&node)
@@ -213,7 +217,7 @@ impl World {
         }
     }
 
-    /// A broken node is removed, and one that is not a member takes its place.
+    /// Removes a broken node, and adds one that is not a member.
     fn replace(&mut self, node: NodeId) {
         let Some(swarm) = &self.swarm else { return };
         let (until, present) = (swarm.heal_at, self.configurations.decided().end());
@@ -227,7 +231,7 @@ impl World {
         }
     }
 
-    /// Whether a change keeps to what the disks allow: no broken node joins, and a sound quorum is left.
+    /// Whether a change respects the damage: no broken node joins, and a sound quorum remains.
     pub(crate) fn is_survivable(&self, present: &Configuration, steps: &[SeatChange]) -> bool {
         let Some(swarm) = self.swarm.as_ref().filter(|swarm| !swarm.broken.nodes.is_empty()) else { return true };
         let names_broken = steps.iter().any(|step| step.seat != SeatStep::Remove && swarm.broken.contains(step.node));

@@ -1,6 +1,6 @@
 //! Disks that are slow, and disks whose calls fail: errors, no space, failed syncs.
 //!
-//! A call that fails ends its process and breaks no promise, so all nodes may meet it.
+//! A failed call ends its process and breaks no promise, so it may hit any node.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::faults::{Fault, list};
@@ -29,9 +29,9 @@ impl InjectedError {
     }
 }
 
-/// In the world.
+/// The effect on the world.
 impl World {
-    /// Has calls to a disk fail: after so many more, in a way that is drawn.
+    /// Makes calls to a disk fail: after this many more, in a drawn way.
     fn inject_error(&mut self, host: &mut Host, error: InjectedError, after: u64) {
         self.disturbed = self.now;
         host.injected += 1;
@@ -40,19 +40,19 @@ impl World {
         self.fault_counts.inject(error.fault());
     }
 
-    /// A disk is as fast as the scenario's, and its calls succeed.
+    /// Makes a disk as fast as the scenario's, and its calls succeed.
     pub(crate) fn repair_disk(host: &mut Host) {
         host.slow = None;
         host.any_disk().into_iter().for_each(SimDisk::clear_errors);
     }
 
-    /// Counts failed calls that the store has survived: they are no reason to stop.
+    /// Counts failed calls that the store has survived: the node need not stop because of them.
     pub(crate) fn note_survived_errors(&mut self, host: &mut Host) {
         let fired = host.any_disk().map(SimDisk::take_fired).unwrap_or_default();
         fired.into_iter().for_each(|error| self.fault_counts.note_effect(error.fault()));
     }
 
-    /// Records what has made calls to a node's disk fail, and counts damage that ended its process.
+    /// Records the faults that have made calls to a node's disk fail, and counts damage that ended its process.
     pub(crate) fn record_fired_errors(&mut self, host: &mut Host) {
         let fired = host.any_disk().map(SimDisk::take_fired).unwrap_or_default();
         if fired.is_empty() && host.damaged.is_none() {
@@ -72,7 +72,7 @@ impl World {
     }
 }
 
-/// As steps.
+/// The steps of a scenario.
 impl World {
     pub(crate) fn slow_disk_step(&mut self, nodes: &BTreeSet<NodeId>, latency: &Range<Duration>) {
         self.emit_fault(format!("disk latency of {}: {latency:?}", list(nodes)));
@@ -85,10 +85,10 @@ impl World {
     }
 }
 
-/// In a swarm.
+/// The draws of a swarm.
 impl World {
     pub(crate) fn swarm_slow_disk(&mut self, n: u64, length: Duration) {
-        // Where a write may count as stalled, the leader's disk matters most, if it is slow enough.
+        // If a write may count as stalled, the leader's disk matters most, provided it is slow enough.
         let leader = self.leader().filter(|_| self.draws_feature(Feature::Limits));
         let leader = leader.filter(|_| self.detail(n, 2).chance_ppm(750_000));
         let node = leader.unwrap_or(self.drawn_node(n));
@@ -105,7 +105,7 @@ impl World {
         self.on(node, |_, host| host.slow = None);
     }
 
-    /// One call fails, in what the node is doing anyway or in a recovery.
+    /// Makes one call fail, in the node's normal work or in a recovery.
     pub(crate) fn swarm_disk_error(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let reads = self.detail(n, 1).chance_ppm(400_000);
@@ -114,7 +114,7 @@ impl World {
             if reads { (InjectedError::ReadError, "read") } else { (InjectedError::WriteError, "change") };
         self.emit_fault(format!("a {what} of {node}'s disk will fail"));
         self.on(node, |world, host| world.inject_error(host, error, after));
-        // A running node reads little.
+        // A running node reads rarely.
         if reads || self.detail(n, 4).chance_ppm(250_000) {
             self.restart_soon(n, node, length);
         }
@@ -130,7 +130,7 @@ impl World {
     pub(crate) fn swarm_full_disk(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         self.emit_fault(format!("the disk of {node} is full"));
-        // Where space is preallocated it matters which step of a preallocation fails.
+        // If space is preallocated, it matters which step of a preallocation fails.
         let after = if self.scenario.disk.reserve_bytes > 0 { self.detail(n, 7).below(4) } else { 0 };
         self.on(node, |world, host| world.inject_error(host, InjectedError::NoSpace, after));
         if self.detail(n, 4).chance_ppm(400_000) {
@@ -145,7 +145,7 @@ impl World {
         self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
     }
 
-    /// There is space again; a node that has ended for lack of it starts.
+    /// Frees space again; a node that has ended for lack of it starts.
     pub(crate) fn swarm_space(&mut self, node: NodeId) {
         self.emit_fault(format!("the disk of {node} has space again"));
         self.on(node, |world, host| {
@@ -155,8 +155,8 @@ impl World {
     }
 }
 
-/// Reserves for some seconds of what clients write, or for a fraction of a second. An append is small beside a reserve: one is
-/// let through whatever its size.
+/// Draws reserves that last for some seconds of client writes, or for a fraction of a second. An append is small
+/// compared with a reserve: one passes whatever its size.
 pub(crate) fn draw_reserve(scenario: &mut Scenario, choices: &mut Choices) {
     let reserve_bytes = [16 << 10, 32 << 10, 128 << 10][choices.draw(RESERVE, 0, 0).below(3) as usize];
     scenario.disk.reserve_bytes = reserve_bytes;

@@ -21,8 +21,8 @@ impl World {
         });
     }
 
-    /// Ends all faults of a drawn majority for good and keeps the minority out. The majority is one of every configuration
-    /// that may be in force, and its disks are sound; the operator asks for no other configuration any more.
+    /// Ends all faults of a drawn majority for good and isolates the minority. It is a majority of every configuration
+    /// that may be in force, and its disks are sound. The operator requests no other configuration any more.
     pub(crate) fn heal_majority(&mut self) {
         let mut order: Vec<(u64, NodeId)> =
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
@@ -52,8 +52,9 @@ impl World {
         }
     }
 
-    /// A node of the minority goes down or is cut off. Half connected it could lead with one node of the majority as its
-    /// bridge: legal, but then the majority's progress is not the majority's own (Howard and Abraham 2020).
+    /// Stops a node of the minority or isolates it. If it were partly connected, it could lead with one node of the
+    /// majority as its bridge. That is legal, but then the majority does not progress by itself (Howard and Abraham
+    /// 2020).
     fn keep_out(&mut self, node: NodeId) {
         let raft = &self.scenario.raft;
         // A node that sends and receives nothing must not disturb the others (Thesis §4.2.3, §6.2, §9.6).

@@ -1,7 +1,8 @@
-//! Limits of a swarm so small that what clients send in a simulated second meets them.
+//! The limits of a swarm, so small that the requests of one simulated second reach them.
 //!
-//! None of them costs liveness once a majority is healed: each lets one entry, one append or one read through when nothing
-//! waits, no disk without a fault is slow enough to count as stalled, and snapshots arrive before the log behind them goes.
+//! None of them prevents progress once a majority is healed. Each lets one entry, one append or one read through when
+//! its queue is empty. No disk without a fault is slow enough to count as stalled. Snapshots arrive before the log
+//! after them is dropped.
 
 use crate::record::RecordKind;
 use crate::rng::{Draw, Site};
@@ -11,15 +12,15 @@ use raft_core::{MAX_PRIORITY, NodeId};
 
 const LIMITS: Site = Site::new("swarm limits");
 
-/// About as many bytes as a snapshot in a swarm run has at most.
+/// The approximate maximum size of a snapshot in a swarm run.
 const BIGGEST_SNAPSHOT: u64 = 4_096;
 
 impl World {
-    /// The settings of a node in a run with small limits: each is drawn by itself, and most are left as they are half of
-    /// the time.
+    /// The settings of a node in a run with small limits. Each setting is drawn separately, and most keep their default
+    /// half of the time.
     pub(crate) fn draw_limits(&mut self, node: NodeId, settings: &mut RaftSettings) {
         let mut place = 0;
-        // Two choices each: whether, and how much.
+        // Each needs two choices: whether to change it, and by how much.
         let mut draw_at = |ppm| {
             place += 2;
             let whether = self.choices.draw(LIMITS, node.0, place - 2);
@@ -35,8 +36,8 @@ impl World {
         bytes(&mut settings.max_unpersisted_bytes, draw());
         bytes(&mut settings.max_apply_bytes, draw());
         if let Some(draw) = draw() {
-            // The log behind a snapshot has to last until the snapshot is there, or the next snapshot is needed at once, again and
-            // again: the smaller the chunks, the longer it takes.
+            // The log after a snapshot has to last until the snapshot arrives, or the node needs the next snapshot at
+            // once, again and again. Smaller chunks take longer.
             let chunks = BIGGEST_SNAPSHOT / settings.snapshot_chunk_bytes.max(1);
             settings.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
         }
@@ -44,7 +45,7 @@ impl World {
             settings.max_pending_reads = 1 + draw.below(2) as usize;
         }
         let timeout = settings.election_timeout.end;
-        // Slow disks are not in every run: most leaders have this limit.
+        // Slow disks are not in every run, so most leaders have this limit.
         if let Some(draw) = draw_at(800_000) {
             settings.max_write_stall = draw.in_range(&(timeout / 4..timeout));
         }

@@ -1,4 +1,4 @@
-//! Links that are bad, and links that are cut: between groups, in one direction, around the leader.
+//! Links that are unreliable, and links that are cut: between groups, in one direction, around the leader.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::faults::{Fault, list};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const INTENSITY: Site = Site::new("swarm intensity");
 
-/// As steps.
+/// The steps of a scenario.
 impl World {
     /// Cuts links until the next partition or healing.
     pub(crate) fn partition_step(&mut self, groups: &[BTreeSet<NodeId>]) {
@@ -53,13 +53,13 @@ impl World {
     }
 }
 
-/// In a swarm.
+/// The draws of a swarm.
 impl World {
-    /// The links of a run whose network is bad: how bad is drawn once.
+    /// The links of a run with an unreliable network; the intensity is drawn once.
     pub(crate) fn swarm_network(&mut self, chosen: &BTreeSet<Feature>, timeout: Duration) -> NetworkModel {
         let mut model = self.scenario.network.clone();
         let mut draw = |feature: Feature, n| self.choices.draw(INTENSITY, feature as u64, n);
-        // Small intensities matter as much as great ones: draw the magnitude first.
+        // Small intensities matter as much as great ones, so it draws the magnitude first.
         let mut ppm = |feature, present: u32| {
             let most = [10_000, 50_000, 200_000][draw(feature, 0).below(3) as usize];
             present.max(u32::try_from(1 + draw(feature, 1).below(most)).unwrap_or(u32::MAX))
@@ -90,7 +90,7 @@ impl World {
         model
     }
 
-    /// Only nodes of one group reach each other.
+    /// Makes only nodes of one group reach each other.
     pub(crate) fn swarm_partition(&mut self, n: u64, length: Duration) {
         let count = 2 + self.detail(n, 0).below(2);
         let mut groups = vec![BTreeSet::new(); count as usize];
@@ -105,7 +105,7 @@ impl World {
         self.cut_for(links, Fault::Partition, length, format!("partition {}", list_groups(&groups)));
     }
 
-    /// Nothing passes in one direction: on one link, or on all links from a node, or on all links to it.
+    /// Blocks one direction: on one link, or on all links from a node, or on all links to it.
     pub(crate) fn swarm_one_way_cut(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
         let mut others = self.nodes();

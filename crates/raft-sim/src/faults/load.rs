@@ -1,4 +1,4 @@
-//! What a swarm draws for all nodes and clients of a run: leases, busy threads, several keys at once.
+//! The settings that a swarm draws for all nodes and clients of a run: leases, busy threads, several keys at once.
 
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{ClientReads, Scenario};
@@ -8,16 +8,16 @@ const DRIFT_BOUND: Site = Site::new("swarm drift bound");
 const BUSY: Site = Site::new("swarm busy");
 const SEVERAL: Site = Site::new("swarm several keys");
 
-/// Reads may rest on leases. How far clocks may drift is drawn, too: a bound that is never reached, or too small to matter,
-/// would test nothing.
+/// Lets reads use leases. The bound of the clock drift is drawn too: a bound that is never reached, or too small to
+/// matter, would test nothing.
 pub(crate) fn draw_leases(scenario: &mut Scenario, choices: &mut Choices) {
     scenario.raft.lease_reads = true;
     scenario.raft.max_clock_drift_ppm = [100, 10_000, 300_000][choices.draw(DRIFT_BOUND, 0, 0).below(3) as usize];
     scenario.clients.reads = ClientReads::Mixed;
 }
 
-/// Threads that are busy for an instant, or for long enough to be taken for dead; and inboxes that are full soon, or hardly
-/// ever.
+/// Draws threads that are busy for an instant, or for long enough to seem dead, and inboxes that are full soon, or
+/// hardly ever.
 pub(crate) fn draw_busy_threads(scenario: &mut Scenario, choices: &mut Choices) {
     let timeout = scenario.raft.election_timeout.start;
     let mut draw = |n, of: [u64; 3]| of[choices.draw(BUSY, n, 0).below(3) as usize];
@@ -30,7 +30,8 @@ pub(crate) fn draw_busy_threads(scenario: &mut Scenario, choices: &mut Choices) 
     process.max_request_bytes = draw(5, [20, 200, 64 << 20]);
 }
 
-/// Ranges and transactions beside all else, and in most runs some keys that live for less than an election, or for some.
+/// Draws ranges and transactions beside the other operations. In most runs some keys live for less than an election, or
+/// for a few.
 pub(crate) fn draw_several_keys(scenario: &mut Scenario, choices: &mut Choices) {
     let timeout = scenario.raft.election_timeout.end;
     let clients = &mut scenario.clients;

@@ -1,5 +1,5 @@
-//! Changes of the configuration and transfers at random: mostly sensible ones, at most one at a time, given up after a
-//! while. The operator carries them out.
+//! Random changes of the configuration, and random transfers: mostly sensible ones, at most one at a time. The operator
+//! gives up after a while. The operator executes them.
 
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep};
@@ -8,18 +8,17 @@ use crate::world::World;
 use crate::world::operator::Work;
 use raft_core::{Configuration, NodeId};
 
-/// How many election timeouts the operator tries.
+/// The number of election timeouts after which the operator gives up.
 const PATIENCE: u32 = 12;
 
-/// Chances in parts per million.
+/// Probabilities in parts per million.
 const TWO_STEPS: u32 = 300_000;
 const NAMED: u32 = 500_000;
 
 const FOUNDERS: Site = Site::new("swarm founders");
 
 impl World {
-    /// How many nodes found the cluster: what the scenario says, or by chance a majority at least where the run is to
-    /// have others join.
+    /// The number of founders: the scenario's, or in a run with changes a drawn number that is at least a majority.
     pub(crate) fn draw_founders(&mut self) -> u64 {
         let nodes = self.scenario.nodes;
         if let Some(spares) = self.draw_spares().filter(|_| self.scenario.founders.is_none()) {
@@ -30,7 +29,7 @@ impl World {
         self.scenario.founders.unwrap_or(nodes - joiners)
     }
 
-    /// A change of one or two seats, if the operator is idle.
+    /// Requests a change of one or two seats, if the operator is idle.
     pub(crate) fn swarm_change(&mut self, n: u64) {
         if !self.operator_is_idle() {
             return;
@@ -49,14 +48,14 @@ impl World {
         let leaves = |step: &&SeatChange| {
             matches!(step.seat, SeatStep::Demote | SeatStep::Remove) && present.voters.contains(&step.node)
         };
-        // The last voter stays: a change without it would be refused, and test little.
+        // The last voter stays: the leader would reject a change without it, which would test little.
         let leaving = steps.iter().filter(leaves).count();
         if leaving < present.voters.len() && self.is_survivable(&present, &steps) {
             self.swarm_instruct(Work::Change(steps));
         }
     }
 
-    /// Leadership goes to a drawn node, or to the leader's choice.
+    /// Transfers leadership to a drawn node, or to the leader's choice.
     pub(crate) fn swarm_transfer(&mut self, n: u64) {
         if self.operator_is_idle() {
             let named = self.detail(n, 1).chance_ppm(NAMED);
@@ -71,7 +70,7 @@ impl World {
     }
 }
 
-/// What is to become of a node. A learner is mostly promoted, so that it counts.
+/// Draws a node's next seat. It promotes a learner in most cases, so that the learner counts.
 fn drawn_seat(present: &Configuration, node: NodeId, draw: u64) -> SeatStep {
     if !present.members.contains_key(&node) {
         SeatStep::Add

@@ -1,5 +1,5 @@
-//! The faults: each kind in a file of its own, with its effect on the world, its step and its draws in a swarm. Here is the table
-//! of all kinds, and which of them a run had.
+//! The faults. Each kind has a file with its effect on the world, its step and its draws in a swarm. This file has the
+//! table of all kinds, and counts the faults of a run.
 //!
 //! A fault has an effect if a node or a client could notice it; a fault without effect tests nothing.
 
@@ -20,11 +20,11 @@ pub(crate) mod swarm;
 use raft_core::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The table of all kinds: what each is and when it has an effect, and its name in files and reports. All other lists of them
-/// are made from it.
+/// The table of all kinds: the meaning of each and its effect, and its name in files and reports. All other lists of
+/// them follow from it.
 macro_rules! faults {
     ($($(#[doc = $doc:literal])+ $fault:ident = $name:literal,)+) => {
-        /// A kind of fault. The names are those of the JSON report.
+        /// A kind of fault. Files and reports use these names.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Fault {
             $($(#[doc = $doc])+ $fault,)+
@@ -44,59 +44,64 @@ macro_rules! faults {
 }
 
 faults! {
-    /// A message was lost. Has an effect if its receiver was up.
+    /// A message was lost. It has an effect if its receiver was up.
     Loss = "loss",
-    /// A message was sent twice. Has an effect if the copy arrived.
+    /// A message was sent twice. It has an effect if the copy arrived.
     Duplicate = "duplicate",
-    /// A message was held back. Has an effect if a later one arrived first.
+    /// A message was delayed. It has an effect if a later one arrived first.
     Reorder = "reorder",
-    /// Nodes were cut off from each other in both directions. Has an effect if a message to a node that was up was lost.
+    /// Links between groups of nodes were cut in both directions. It has an effect if a message to a node that was up
+    /// was lost.
     Partition = "partition",
-    /// One direction was cut. Likewise.
+    /// One direction was cut. It has an effect if a message to a node that was up was lost.
     OneWayCut = "one_way_cut",
-    /// The leader was cut off by name. Likewise.
+    /// All links of the leader were cut. It has an effect if a message to a node that was up was lost.
     IsolateLeader = "isolate_leader",
-    /// A process was killed. Has an effect if tasks or events waited for it, or if a message or a timer came while it was down.
+    /// A process was killed. It has an effect if tasks or events waited for the process, or if a message or a timer
+    /// came while it was down.
     Kill = "kill",
-    /// A machine lost power. Likewise, or if the disk lost bytes.
+    /// A machine lost power. It has an effect in the same cases as a kill, or if the disk lost bytes.
     PowerLoss = "power_loss",
-    /// A crash among the outputs of one call. Has an effect if some of them were not carried out.
+    /// A process crashed among the outputs of one call. It has an effect if some outputs were not executed.
     CrashAtBoundary = "crash_at_boundary",
-    /// A crash between two steps of one call of the store. Always has an effect: the call was not finished.
+    /// A process crashed between two steps of one call of the store. It always has an effect: the call was not
+    /// finished.
     CrashAtDiskOperation = "crash_at_disk_operation",
-    /// Kill, restart and power loss in quick succession. Has an effect if the restarted process was running.
+    /// A process was killed and restarted, and its machine lost power soon after. It has an effect if the restarted
+    /// process was running.
     KillRestartPowerLoss = "kill_restart_power_loss",
-    /// A disk was slow. Has an effect if something took longer than it ever does without the fault.
+    /// A disk was slow. It has an effect if a task took longer than it ever does without the fault.
     SlowDisk = "slow_disk",
-    /// A clock ran fast or slow. Has an effect if one of its timers fired: by true time it was due earlier or later.
+    /// A clock ran fast or slow. It has an effect if one of its timers fired: in true time it was early or late.
     ClockDrift = "clock_drift",
-    /// A process stood still. Has an effect if an event had to wait for it.
+    /// A process was paused. It has an effect if an event had to wait for the process.
     Pause = "pause",
-    /// A change of the configuration was asked for. Has an effect if one was decided.
+    /// The operator requested a change of the configuration. It has an effect if a change was decided.
     Membership = "membership",
-    /// A leadership transfer was asked for. Has an effect if the leader tried.
+    /// The operator requested a leadership transfer. It has an effect if the leader tried it.
     Transfer = "transfer",
-    /// A crash took back writes that were not synced. Always has an effect: recovery reads something else.
+    /// A crash removed writes that were not synced. It always has an effect: recovery reads other data.
     UnsyncedLost = "unsynced_lost",
-    /// A crash left a write in part. Always has an effect.
+    /// A crash left a write in part. It always has an effect.
     TornWrite = "torn_write",
-    /// A crash took back a creation, renaming or removal of a file. Always has an effect.
+    /// A crash undid a creation, renaming or removal of a file. It always has an effect.
     RenameLost = "rename_lost",
-    /// A snapshot was lost on its way. Has an effect if its receiver was up.
+    /// A snapshot was lost in transit. It has an effect if its receiver was up.
     SnapshotLost = "snapshot_lost",
-    /// A machine lost its disk and came back with an empty one. Has an effect if there was something on it.
+    /// A machine lost its disk and came back with an empty one. It has an effect if the old disk was not empty.
     DiskWiped = "disk_wiped",
-    /// A bit of what was durable turned over. Has an effect if a node noticed: it ended, or refused to start.
+    /// A bit of durable data flipped. It has an effect if a node noticed it: the node ended, or refused to start.
     BitRot = "bit_rot",
-    /// A write went to another place than it was meant for, long ago. Likewise.
+    /// An earlier write went to the wrong sector. It has an effect if a node noticed it: the node ended, or refused to
+    /// start.
     MisdirectedWrite = "misdirected_write",
-    /// A disk reported an error. Has an effect if a call failed.
+    /// A disk reported an error. It has an effect if a call failed.
     Eio = "eio",
-    /// A disk was full. Has an effect if something needed space.
+    /// A disk was full. It has an effect if a call needed space.
     Enospc = "enospc",
-    /// A sync failed and dropped what it was to make durable. Has an effect if a sync failed.
+    /// A sync failed and dropped the data that it should have made durable. It has an effect if a sync failed.
     FsyncFailed = "fsync_failed",
-    /// A disk went back to what it held earlier. Has an effect if it had been changed since.
+    /// A disk went back to its earlier content. It has an effect if the disk had changed since.
     DiskRolledBack = "disk_rolled_back",
 }
 
@@ -111,7 +116,7 @@ impl Fault {
 pub struct FaultCount {
     /// It was injected.
     pub injected: bool,
-    /// A node or a client saw something that it would not have seen without it.
+    /// A node or a client saw a difference.
     pub had_effect: bool,
 }
 
@@ -122,12 +127,12 @@ pub struct FaultCounts {
 }
 
 impl FaultCounts {
-    /// A fault of this kind was injected.
+    /// Counts an injected fault of this kind.
     pub const fn inject(&mut self, fault: Fault) {
         self.injected |= fault.bit();
     }
 
-    /// A fault of this kind had an effect.
+    /// Counts an effect of a fault of this kind.
     pub const fn note_effect(&mut self, fault: Fault) {
         self.inject(fault);
         self.had_effect |= fault.bit();
@@ -140,7 +145,7 @@ impl FaultCounts {
     }
 }
 
-/// `n1 n2`, for people.
+/// Formats nodes as `n1 n2`, for people.
 pub(crate) fn list(nodes: &BTreeSet<NodeId>) -> String {
     let names: Vec<String> = nodes.iter().map(ToString::to_string).collect();
     if names.is_empty() { "nobody".into() } else { names.join(" ") }

@@ -1,7 +1,8 @@
-//! The swarms of `raft-sim swarm`: random faults against a cluster under load, then a healed majority that must recover.
+//! The swarms of `raft-sim swarm`: random faults against a cluster under load, then a healed majority that must
+//! recover.
 //!
-//! A swarm leaves each of its faults out of a run with probability one half, because faults hide each other: where
-//! everything is lost, nothing is ever reordered (swarm testing, Groce et al., ISSTA 2012).
+//! A swarm omits each fault from a run with probability one half, because faults hide each other: if every message is
+//! lost, none is reordered (swarm testing, Groce et al., ISSTA 2012).
 
 use crate::scenario::defaults;
 use crate::scenario::feature::Family::{
@@ -14,15 +15,16 @@ use std::time::Duration;
 const ALL: [Family; 11] =
     [Net, Crashes, Disks, Damage, Timing, Operation, Snapshots, Leases, Reserves, Clients, Limits];
 
-/// What a swarm must have met, or it proved nothing: in any profile, with faults of links, with crashes.
+/// The marks that a swarm must reach, or it proves nothing: in any profile, with faults of links, with crashes.
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_UNREACHABLE: [&str; 1] = ["unreachable_told"];
 const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refused", "writes_grouped"];
-/// Where clients, peers and snapshots all want something at once.
+/// The marks of inputs from clients, peers and snapshots at once.
 const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
-/// The log behind a snapshot on its way is too seldom released to wait for it: `small-retained-log` is the scenario of it.
+/// The log after a snapshot in flight is too rarely released to require the mark: the scenario `small-retained-log`
+/// covers it.
 const WITH_LIMITS: [&str; 6] = [
     "append_ignored_overloaded",
     "apply_limited",
@@ -31,13 +33,13 @@ const WITH_LIMITS: [&str; 6] = [
     "read_busy",
     "window_full_of_bytes",
 ];
-/// Limits of the time that a write may take, and slow disks.
+/// The marks of limits of a write's duration, with slow disks.
 const WITH_STALLS: [&str; 1] = ["leader_write_stalled"];
 const WITH_SEVERAL: [&str; 3] = ["key_expired", "range_read", "txn_applied"];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
-/// A suffix that a snapshot leaves alone is too rare for chance: `stale-snapshot` is the scenario of it. So is a node that is
-/// notified that its disk is full, and that there is space again (one run in fifty, of 5 000 of profile disk): `full-disk` and
-/// its like.
+/// A suffix that a snapshot keeps is too rare for random runs: the scenario `stale-snapshot` covers it. A node that is
+/// notified that its disk is full, and then that it has space again, is rare too (one run in fifty, of 5 000 of profile
+/// disk): `full-disk` and similar scenarios cover it.
 const WITH_SNAPSHOTS: [&str; 7] = [
     "log_compacted",
     "log_read_back",
@@ -48,10 +50,11 @@ const WITH_SNAPSHOTS: [&str; 7] = [
     "snapshot_taken",
 ];
 
-/// How many runs a swarm has by default, and from how many on these marks are required: fewer may miss one by chance.
+/// The default number of runs of a swarm. From this many on these marks are required: fewer runs may miss one by
+/// chance.
 const ENOUGH_RUNS: u64 = 100;
 
-/// How many election timeouts a healed majority may take for a leader, a fresh commit and equal logs.
+/// The number of election timeouts within which a healed majority must have a leader, a fresh commit and equal logs.
 const HEALS_WITHIN: u32 = 20;
 
 pub fn net(nodes: u64) -> Scenario {
@@ -73,13 +76,13 @@ pub fn disk(nodes: u64) -> Scenario {
         &[Crashes, Disks, Damage, Reserves, Clients, Operation, Snapshots, Limits],
         &[&ALWAYS, &WITH_DISK, &WITH_SEVERAL, &WITH_LIMITS, &WITH_STALLS],
     );
-    // Writes that touch one sector cannot be torn: larger groups wait for a disk that is no faster than most.
+    // A write of a single sector cannot be torn. Larger groups form because the disk is not faster than most.
     scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
     scenario.clients.count = 4;
     scenario
 }
 
-/// Clocks that drift and processes that stand still, with the network's faults.
+/// Clocks that drift and processes that pause, with the network's faults.
 pub fn timing(nodes: u64) -> Scenario {
     let title = "Clocks that drift and processes that stand still";
     profile(
@@ -123,7 +126,7 @@ fn profile(name: &str, title: &str, nodes: u64, families: &[Family], marks: &[&[
     scenario.source = "Raft §5 throughout".to_owned();
     scenario.nodes = nodes;
     scenario.duration = Duration::from_secs(20);
-    // Segments so small that a run fills several: recovery then meets the border between two.
+    // The segments are so small that a run fills several, so recovery meets the border between two.
     scenario.disk.segment_bytes = 8 << 10;
     scenario.swarm = Some(SwarmModel {
         features: of_families(families).collect(),
@@ -132,7 +135,7 @@ fn profile(name: &str, title: &str, nodes: u64, families: &[Family], marks: &[&[
     });
     scenario.expect.heals_within = Some(HEALS_WITHIN);
     scenario.seeds = 0..ENOUGH_RUNS;
-    // One or two nodes have no leader that goes on without the other, so no logs that part.
+    // Of one or two nodes no leader continues without the other, so logs cannot diverge.
     if nodes > 2 {
         scenario.expect.sometimes = marks.iter().flat_map(|marks| marks.iter().map(ToString::to_string)).collect();
     }

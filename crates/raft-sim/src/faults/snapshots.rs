@@ -1,4 +1,4 @@
-//! Settings of a swarm under which snapshots are taken often: what is rare in service is common here.
+//! Settings of a swarm that takes snapshots often, so that rare situations become common.
 
 use crate::rng::{Choices, Site};
 use crate::scenario::model::RaftSettings;
@@ -9,7 +9,7 @@ const SETTINGS: Site = Site::new("swarm snapshot settings");
 /// The settings of a node in a run with snapshots.
 pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, settings: &mut RaftSettings) {
     let mut draw = |n| choices.draw(SETTINGS, node.0, n);
-    // Small numbers matter as much as great ones: draw the magnitude first. Each node has its own.
+    // Small numbers matter as much as great ones, so it draws the magnitude first. Each node draws its own.
     let most = [3, 12, 60][draw(0).below(3) as usize];
     settings.snapshot_after_entries = 1 + draw(1).below(most);
     let most = [1, 4, 30][draw(2).below(3) as usize];

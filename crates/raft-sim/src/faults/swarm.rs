@@ -1,9 +1,9 @@
-//! Random faults. Each run leaves out each feature with probability one half: runs that have everything at once look
-//! all alike, and some faults hide others (Groce et al., "Swarm testing", 2012).
+//! Random faults. Each run omits each feature with probability one half: runs with all features look alike, and some
+//! faults hide others (Groce et al., "Swarm testing", 2012).
 //!
-//! A run keeps within what Raft promises to survive: all nodes may crash, and few disks may break promises (see `damage`), so
-//! safety must hold always. At `heal_at` a random majority is healed for good while the minority stays down or cut off: progress
-//! must come back (Raft §2). Each kind of fault has its draws in the file of that kind.
+//! A run injects only faults that Raft promises to survive: all nodes may crash, and few disks may break promises (see
+//! `damage`), so safety must always hold. At `heal_at` a random majority is healed for good while the minority stays
+//! down or isolated: progress must resume (Raft §2). The file of each kind of fault has its draws.
 
 use crate::faults::damage::Broken;
 use crate::faults::{Fault, disks, load, snapshots};
@@ -24,11 +24,11 @@ const FAULT: Site = Site::new("swarm fault");
 /// The faults of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Swarm {
-    /// The faults that begin from time to time in this run.
+    /// The faults of this run that begin at drawn times.
     timed: Vec<Feature>,
     pub(crate) heal_at: SimTime,
     mean_interval: Duration,
-    /// The longest election timeout: the unit in which faults are long or short.
+    /// The longest election timeout, the unit for the length of faults.
     pub(crate) timeout: Duration,
     pub(crate) broken: Broken,
     /// The majority, once it is healed.
@@ -39,9 +39,9 @@ pub(crate) struct Swarm {
 pub(crate) enum SwarmEvent {
     Fault(u64),
     Mend(CutId),
-    /// A disk is fast again.
+    /// A disk becomes fast again.
     Fast(NodeId),
-    /// A clock runs true again.
+    /// A clock becomes true again.
     ClockRight(NodeId),
     Resume(NodeId),
     Restart(NodeId),
@@ -49,14 +49,14 @@ pub(crate) enum SwarmEvent {
     PowerLossAfterRestart(NodeId),
     /// A node is killed and starts again at once.
     KillAndRestart(NodeId),
-    /// A disk has space again.
+    /// A disk gets space again.
     Space(NodeId),
-    /// The old copy of a disk may be started.
+    /// The old copy of a disk may start.
     OldDisk(NodeId),
     Heal,
 }
 
-/// Whether a run has a feature: asked again, the answer is the same.
+/// Whether a run has a feature; the answer is always the same.
 fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
     let may = scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
     may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
@@ -65,7 +65,7 @@ fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
 /// Draws settings of a scenario for one run.
 type DrawSettings = fn(&mut Scenario, &mut Choices);
 
-/// The scenario as this run has it: each setting as written, or as drawn.
+/// The scenario of this run: each setting as written, or as drawn.
 pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
     let settings: [(Feature, DrawSettings); 4] = [
         (Feature::LeaseReads, load::draw_leases),
@@ -83,7 +83,7 @@ pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<S
 }
 
 impl World {
-    /// Draws what this run will have, and plans its first fault and its healing.
+    /// Draws the faults of this run, and plans its first fault and its healing.
     pub(crate) fn begin_swarm(&mut self) {
         let Some(model) = self.scenario.swarm.clone() else { return };
         let chosen: BTreeSet<Feature> =
@@ -118,7 +118,7 @@ impl World {
         settings
     }
 
-    /// Whether this run has a feature: asked again, the answer is the same.
+    /// Whether this run has a feature; the answer is always the same.
     pub(crate) fn draws_feature(&mut self, feature: Feature) -> bool {
         draws(&self.scenario, &mut self.choices, feature)
     }
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// A planned change is due. After the healing only the healing counts: what the minority has, it keeps.
+    /// Handles a planned change. After the healing only the healing matters: the minority keeps its faults.
     pub(crate) fn swarm_event(&mut self, event: SwarmEvent) {
         if self.swarm.as_ref().is_none_or(|swarm| swarm.healed.is_some()) {
             return;
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// The n-th fault: its kind, its place and its length all have their own address.
+    /// Injects the n-th fault: its kind, its position and its length all have separate addresses.
     fn fault(&mut self, n: u64) {
         let Some(swarm) = &self.swarm else { return };
         let timeout = swarm.timeout;
@@ -182,7 +182,7 @@ impl World {
             Feature::MisdirectedWrite => self.swarm_damage(n, Fault::MisdirectedWrite, length),
             Feature::DiskWiped => self.swarm_lost_disk(n),
             Feature::DiskRolledBack => self.swarm_disk_rollback(n, length),
-            // Not timed: part of the noise, or of the settings.
+            // These are not timed: they belong to the noise, or to the settings.
             Feature::Loss
             | Feature::Duplicate
             | Feature::Reorder
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// A choice about the n-th fault.
+    /// Draws a choice about the n-th fault.
     pub(crate) fn detail(&mut self, n: u64, place: u64) -> Draw {
         self.choices.draw(FAULT, n, 8 + place)
     }

@@ -1,4 +1,4 @@
-//! A run as text, a line per record, in the words of the core's own types. Equal runs give equal texts.
+//! A run as text, one line for each record, as `Display` of the core's types prints it. Equal runs give equal texts.
 
 use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::model::{Limits, RaftSettings};
@@ -8,7 +8,7 @@ use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState,
 use raft_store::PeerCheck;
 use std::fmt;
 
-/// A record as one line: number, true time in seconds, who, what.
+/// Formats a record as one line: number, true time in seconds, node, event.
 pub fn line(record: &Record) -> String {
     format!("{:>6}  {}  {:<3} {}", record.number, Seconds(record.at), who(record), Text(&record.kind))
 }
@@ -94,7 +94,7 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// What happens to snapshots, and to the log that they cover.
+/// The records about snapshots, and about the log that they cover.
 fn of_snapshots(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
     match kind {
         RecordKind::SnapshotWished => write!(f, "is asked to take a snapshot"),
@@ -138,7 +138,7 @@ fn of_snapshots(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
     }
 }
 
-/// What happens to a node's disk and inbox.
+/// The records about a node's disk and inbox.
 fn of_host(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
     match kind {
         RecordKind::DiskFault { fault, place } if place.is_empty() => write!(f, "disk: {}", fault.name()),
@@ -187,7 +187,7 @@ impl fmt::Display for OfTransfer<'_> {
     }
 }
 
-/// The limits that are not the core's defaults.
+/// The limits that differ from the core's defaults.
 fn limits_drawn(f: &mut fmt::Formatter<'_>, priority: u32, limits: &Limits) -> fmt::Result {
     write!(f, "has priority {priority}")?;
     let table = |limits: &Limits| toml::Table::try_from(limits).map_err(|_| fmt::Error);

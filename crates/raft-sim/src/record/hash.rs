@@ -1,5 +1,6 @@
 //! The trace hash: a rolling 128-bit hash over every record, in order. It is equal on every machine and in every build
-//! profile: integers are fixed-width little-endian bytes, sizes have 64 bits, addresses and hash order do not enter.
+//! profile: integers are fixed-width little-endian bytes, sizes have 64 bits, and addresses and hash order do not
+//! matter.
 
 use crate::record::Record;
 use std::fmt;
@@ -18,7 +19,7 @@ impl TraceHash {
         Self { state: Xxh3::new(), bytes: Bytes(Vec::with_capacity(1024)) }
     }
 
-    /// Adds a record. All records of a call carry the same view, so it is hashed with the first one only.
+    /// Adds a record. All records of a call carry the same view, so only the first one's view is hashed.
     pub fn add(&mut self, record: &Record, first_of_call: bool) {
         let bytes = &mut self.bytes;
         bytes.0.clear();
@@ -47,7 +48,7 @@ impl fmt::Debug for TraceHash {
     }
 }
 
-/// Gathers what `derive(Hash)` feeds as bytes that do not depend on the machine.
+/// Collects the input of `derive(Hash)` as bytes that do not depend on the machine.
 #[derive(Clone)]
 struct Bytes(Vec<u8>);
 
@@ -80,12 +81,12 @@ impl Hasher for Bytes {
         self.write_u64(value as u64);
     }
 
-    // Discriminants of enums come as isize.
+    // Discriminants of enums are hashed as isize.
     fn write_isize(&mut self, value: isize) {
         self.write_u64(value as u64);
     }
 
-    /// Not the trace's hash: that is taken over all bytes by [`TraceHash::value`].
+    /// This is not the trace's hash: [`TraceHash::value`] takes that over all bytes.
     fn finish(&self) -> u64 {
         xxhash_rust::xxh3::xxh3_64(&self.0)
     }

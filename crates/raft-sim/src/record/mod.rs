@@ -1,5 +1,5 @@
-//! One record for everything that happens in the world, in order. Checkers, traces, explanations, hashes and reports all
-//! read this one stream and nothing else.
+//! One record for each event in the world, in order. Checkers, traces, explanations, hashes and reports all read only
+//! this stream.
 
 pub mod explain;
 pub mod hash;
@@ -18,12 +18,12 @@ use raft_store::{DiskId, PeerCheck};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
-/// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see this.
+/// True time: nanoseconds since the world began. Nodes see their own clocks; checkers see true time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SimTime(pub u64);
 
 impl SimTime {
-    /// This time plus `duration`, at most the end of time.
+    /// This time plus `duration`, at most the last time.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(nanos(duration)))
     }
@@ -34,21 +34,21 @@ impl SimTime {
     }
 }
 
-/// Something that happened, with the state of its node right after it.
+/// An event, with the state of its node right after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its place in the run, from 1.
+    /// The position of the record in the run, from 1.
     pub number: u64,
     pub at: SimTime,
-    /// The number of the record that caused it, if one did: a delivery is caused by its sending, an output by its input,
-    /// a request by the invocation it serves, the end of an operation by the answer.
+    /// The number of the record that caused it, if there is one: a sending causes a delivery, an input an output, an
+    /// invocation its requests, an answer the end of an operation.
     pub cause: Option<u64>,
-    /// None for the world and for clients.
+    /// `None` for the world and for clients.
     pub node: Option<NodeId>,
-    /// Counts the calls of all nodes: the inputs and the outputs of a call share a number. 0: outside of any call.
+    /// Counts the calls of all nodes: the inputs and the outputs of a call share a number. 0 is outside of any call.
     pub call: u64,
     pub kind: RecordKind,
-    /// The node after the step this record belongs to; none while it is down.
+    /// The node after the step of this record; `None` while it is down.
     pub view: Option<NodeView>,
 }
 
@@ -59,7 +59,7 @@ pub struct NodeView {
     pub role: RoleKind,
     pub leader: Option<NodeId>,
     pub commit: LogIndex,
-    /// The first index in its log: its snapshot covers what was before.
+    /// The first index in its log: its snapshot covers the entries before it.
     pub first: LogIndex,
     pub last: EntryId,
     /// The last entry that its newest snapshot covers, durable or not.
@@ -70,7 +70,7 @@ pub struct NodeView {
     pub configuration: Option<Configuration>,
 }
 
-/// What a leader has sent and no peer has answered, over all its peers.
+/// The messages of a leader that no peer has answered, over all its peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct InFlight {
     /// Appends with entries.
@@ -79,7 +79,7 @@ pub struct InFlight {
     pub snapshots: u64,
 }
 
-/// How much of all that its limits bound a node has; see [`Limits`].
+/// The use of a node's limits; see [`Limits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
     /// Bytes of entries that a leader has not committed.
@@ -92,27 +92,28 @@ pub struct Quotas {
     pub inflight_messages: usize,
     /// Bytes of entries in flight to the peer with the most of them.
     pub inflight_bytes: u64,
-    /// How many peers wait for entries while so many bytes are on their way that no more may leave.
+    /// How many peers wait for entries because the bytes in flight have reached the limit.
     pub blocked_peers: u64,
 }
 
-/// A run's hash leaves them out: they follow from the inputs and outputs, which it covers.
+/// The hash of a run omits them: they follow from the inputs and outputs, which it covers.
 impl Hash for Quotas {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// What can happen. The order is part of the hash of a run: new kinds go to the end.
+/// The kinds of events. Their order is part of the hash of a run, so new kinds go to the end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
-    /// A node started, with what its store recovered: its hard state, its snapshot, its log as far as it was not compacted.
+    /// A node started. The record has the state that its store recovered: its hard state, its snapshot, its log from
+    /// the first index on.
     Started {
         /// Counts the starts of this node, from 1.
         incarnation: u64,
         hard_state: HardState,
         snapshot: Option<SnapshotMeta>,
-        /// The log, as far as it was not compacted.
+        /// The log after compaction.
         entries: Entries,
-        /// The number of the disk operation up to which everything must be durable for the recovered state to be.
+        /// The number of the last disk operation that the recovered state needs.
         disk_mark: u64,
         /// The highest disk operation such that it and all before it are durable.
         disk_durable: u64,
@@ -122,65 +123,66 @@ pub enum RecordKind {
     /// A node's process ended without warning.
     Crashed {
         crash: CrashKind,
-        /// How many bytes or files that were not synced were lost; of a disk that is lost, how many operations.
+        /// The number of unsynced bytes or files that were lost; for a lost disk, the number of operations.
         lost: u64,
     },
     /// Input: a message, decoded from its bytes.
     Received { from: NodeId, rpc: Rpc },
     /// Input: the node's deadline has come.
     TimerFired,
-    /// Input: a client's request.
+    /// Input: a request of a client.
     Requested { id: RequestId },
     /// Input: an order to campaign.
     CampaignAsked,
-    /// The store wrote a group of writes: readable, not durable.
+    /// The store wrote a group of writes: they are readable, not durable.
     Wrote {
         writes: Vec<Write>,
-        /// The number of the last disk operation this took.
+        /// The number of the last disk operation of the group.
         disk_mark: u64,
     },
     /// Input: the store's sync returned success.
     Persisted {
-        /// The newest write it covered.
+        /// The newest write of the sync.
         write: WriteId,
-        /// The highest disk operation such that it and all before it are durable: asked of the disk, not the store.
+        /// The highest disk operation such that it and all before it are durable, according to the disk, not the store.
         disk_durable: u64,
     },
-    /// Output: a message to be sent, and what the network does with it.
+    /// Output: a message, and its treatment by the network.
     Sent { to: NodeId, rpc: Rpc, verdict: Verdict },
     /// Output: a write.
     Asked { write: Write },
-    /// Output: the node applied entries, and the hash of its state after them.
+    /// Output: the node applied entries; the hash is that of its state after them.
     Applied { entries: Entries, state_hash: u128 },
     /// Output: an answer to a client.
     Replied { id: RequestId, reply: Reply },
-    /// Output: a change of configuration, by the entry at `at`.
+    /// Output: the configuration of the entry `at` changed or was committed.
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
     /// Output: the node stopped.
     Stopped { reason: StopReason },
-    /// Output: the core explained itself.
+    /// Output: an event of the core.
     Observed(Event),
     /// A client began an operation. The label is for people: `put k3 = v17`.
     Invoked { client: u64, label: String },
-    /// A client's operation ended, or was given up.
+    /// A client's operation ended, or its client gave it up.
     Returned { operation: Operation },
-    /// A fault began or ended, or a step ran. The label is in the scenario's words: `cut 1>3`, `heal`.
+    /// A fault began or ended, or a step ran. The label uses the scenario's syntax: `cut 1>3`, `heal`.
     Fault { label: String },
     /// Bytes reached a node that it could not decode.
     Garbage { from: NodeId, bytes: Bytes },
     /// Input: an order to take a snapshot.
     SnapshotWished,
-    /// Output: the node took a snapshot of its state, and asked for its first chunk to be written.
+    /// Output: the node took a snapshot of its state and emitted a write of its first chunk.
     SnapshotTaken { meta: SnapshotMeta },
     /// Input: a chunk of a snapshot's file is written, up to `end`, and not the last one.
     SnapshotGrown { file: SnapshotFile, last: EntryId, end: u64 },
-    /// Input: a snapshot's file is not written, or obsolete, and is gone.
+    /// Input: a snapshot's file could not be written, or became obsolete, and is gone.
     SnapshotNotWritten { file: SnapshotFile, last: EntryId, outcome: WriteOutcome },
-    /// Input: the file of the node's own snapshot is complete, and durable according to the store. `durable` is asked of the disk.
+    /// Input: the file of the node's own snapshot is complete, and durable according to the store. `durable` comes from
+    /// the disk.
     SnapshotSaved { meta: SnapshotMeta, durable: bool },
-    /// Input: likewise for the file of a peer's snapshot.
+    /// Input: the file of a peer's snapshot is complete, and durable according to the store.
     SnapshotReceived { meta: SnapshotMeta, durable: bool },
-    /// Input: a chunk of a snapshot's file, for a peer, and how long it is; none: the file is gone.
+    /// Input: a chunk of a snapshot's file for a peer, and its length; `None` if the file is gone.
     SnapshotRead { to: NodeId, last: EntryId, offset: u64, bytes: Option<u64> },
     /// Output: a message about a snapshot.
     SnapshotSaid { to: NodeId, message: SnapshotMessage, verdict: Verdict },
@@ -188,31 +190,32 @@ pub enum RecordKind {
     SnapshotHeard { from: NodeId, message: SnapshotMessage },
     /// The unfinished file of a peer's snapshot was deleted.
     SnapshotDropped { last: EntryId },
-    /// Output: the node refused a peer's snapshot that is complete.
+    /// Output: the node refused a complete snapshot of a peer.
     SnapshotRefused { from: NodeId, meta: SnapshotMeta, error: SnapshotError },
     /// The file of a snapshot was verified.
     SnapshotChecked { last: EntryId },
-    /// Output: the node asked for its snapshot to be loaded, to set its state machine to it.
+    /// Output: the node requested the load of its snapshot, to restore its state machine.
     SnapshotWanted { meta: SnapshotMeta },
-    /// Input: the snapshot that the node had asked for.
+    /// Input: the snapshot that the node requested.
     SnapshotLoaded { meta: SnapshotMeta },
-    /// Output: the node set its state machine to a snapshot; the hash of its state after it.
+    /// Output: the node's state machine restored a snapshot; the hash is that of its state after it.
     Restored { meta: SnapshotMeta, state_hash: u128 },
     /// A snapshot's file was deleted: a newer one has replaced it, or no record ever named it.
     SnapshotRemoved { last: EntryId },
-    /// Output: the log before an index is to be forgotten.
+    /// Output: the log before an index can be dropped.
     Compacted { before: LogIndex },
-    /// Output: the node asked for entries that it no longer has in memory.
+    /// Output: the node requested entries that are no longer in memory.
     ReadAsked { read: ReadId, first: LogIndex, last: LogIndex, max_bytes: u64 },
-    /// Input: the entries that the node had asked for; none: they are gone.
+    /// Input: the entries that the node requested; `None` if they are gone.
     LogRead { read: ReadId, entries: Entries },
-    /// The node's disk was damaged, or made one of its calls fail. The place, a sector, is for people; empty if the call names it.
+    /// The node's disk was damaged, or made one of its calls fail. The position, a sector, is for people; it is empty
+    /// if the call names it.
     DiskFault { fault: Fault, place: String },
-    /// A node that has just started keeps a reserve on its disk, for so many bytes of records.
+    /// A node that has just started keeps a reserve on its disk, for this many bytes of records.
     ReserveKept { bytes: u64 },
     /// Input: whether the reserve is short.
     SpaceTold { is_low: bool },
-    /// Output: the disk is to try for space.
+    /// Output: a request to the disk to try for space.
     SpaceAsked,
     /// A message was dropped: the node's inbox was full.
     MessageDropped { from: NodeId },
@@ -220,37 +223,38 @@ pub enum RecordKind {
     RequestRefused { id: RequestId },
     /// Input: a message that the node sent to a peer may be lost.
     UnreachableTold { peer: NodeId },
-    /// The node's disk has looked up a peer's disk, and recorded it if it is new. No result: there is no space for it.
+    /// The node's disk has looked up a peer's disk, and recorded it if it is new. Without a result there is no space
+    /// for it.
     PeerRegistered { peer: NodeId, disk: DiskId, found: Option<PeerCheck> },
-    /// A client began a query, in a run whose clients ask for several keys at once: they keep no history.
+    /// A client began a query, in a run whose clients use several keys at once: such clients keep no history.
     Queried { client: u64, label: String, query: Bytes },
-    /// A client's operation ended, or was given up, in such a run.
+    /// A client's operation ended, or its client gave it up, in such a run.
     Ended { client: u64, label: String },
-    /// A node has limits of its own, for the whole run: they were drawn.
+    /// A node has drawn limits for the whole run.
     LimitsDrawn { priority: u32, limits: Limits },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CrashKind {
-    /// The process is killed: bytes written and not synced stay readable.
+    /// The process was killed: bytes that were written and not synced stay readable.
     Kill,
-    /// The machine loses power: what was not synced may vanish, wholly or partly.
+    /// The machine lost power: unsynced data may vanish, completely or partly.
     PowerLoss,
-    /// The machine loses its disk: it comes back with an empty one.
+    /// The machine lost its disk and comes back with an empty one.
     DiskLoss,
-    /// The machine's disk goes back to its content at an earlier start.
+    /// The machine's disk went back to its content at an earlier start.
     DiskRollback,
 }
 
-/// What the network does with a message.
+/// The network's treatment of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// Delivers so many copies: more than one if duplicated.
+    /// It delivers this many copies: more than one if the message is duplicated.
     Delivered { copies: u32 },
-    /// Loses it at random.
+    /// It loses the message at random.
     Lost,
-    /// Loses it because the link is cut.
+    /// It loses the message because the link is cut.
     Cut,
-    /// Loses it because a rule of the scenario drops its kind.
+    /// It loses the message because a rule of the scenario drops its kind.
     Dropped,
 }

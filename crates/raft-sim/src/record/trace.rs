@@ -1,5 +1,5 @@
-//! A run as JSON lines, for programs: every record, in order, complete enough to check the run against an independent
-//! model. The schema is documented in `docs/trace.md`; a change of it changes [`VERSION`].
+//! A run as JSON lines, for programs. It contains every record, in order, with enough detail to check the run against
+//! an independent model. `docs/trace.md` documents the schema; a change of it changes [`VERSION`].
 
 use crate::record::{CrashKind, InFlight, NodeView, Record, RecordKind, Verdict};
 use crate::scenario::model::Limits;
@@ -26,7 +26,7 @@ struct Head<'a> {
     nodes: u64,
 }
 
-/// The line of a record; the most wanted fields come first.
+/// The line of a record; the most useful fields come first.
 #[derive(Serialize)]
 struct Line {
     version: u64,
@@ -44,7 +44,7 @@ struct Line {
     after: Option<After>,
 }
 
-/// The node after the record.
+/// The state of the node after the record.
 #[derive(Serialize)]
 struct After {
     term: u64,
@@ -112,7 +112,7 @@ fn after(view: &NodeView) -> After {
     }
 }
 
-/// A record's kind, the message it is about, and all else it says.
+/// A record's kind, its message, and all other fields.
 fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
     let plain = |kind, detail| (kind, None, detail);
     match what {
@@ -218,7 +218,7 @@ fn snapshot_message(message: &SnapshotMessage) -> Value {
     }
 }
 
-/// The same for what happens to snapshots, and to the log that they cover.
+/// The same for records about snapshots, and about the log that they cover.
 fn of_snapshots(what: &RecordKind) -> (&'static str, Value) {
     match what {
         RecordKind::SnapshotWished => ("snapshot_wished", Value::Null),
@@ -271,7 +271,7 @@ fn of_snapshots(what: &RecordKind) -> (&'static str, Value) {
     }
 }
 
-/// The same for a node's disk and inbox.
+/// The same for records about a node's disk and inbox.
 fn of_host(what: &RecordKind) -> (&'static str, Value) {
     match what {
         RecordKind::DiskFault { fault, place } => ("disk_fault", json!({ "fault": fault.name(), "place": place })),

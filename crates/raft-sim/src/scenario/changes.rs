@@ -1,5 +1,5 @@
-//! The members of the cluster in a scenario: changes such as `add n4, remove n2`, configurations such as
-//! `n1 n2 n3; learners n4`. Reading and writing.
+//! The members of the cluster in a scenario: it reads and writes changes such as `add n4, remove n2`, and
+//! configurations such as `n1 n2 n3; learners n4`.
 //!
 //! This file must not know when a change is legal: the core decides that.
 
@@ -10,7 +10,7 @@ use raft_core::{Configuration, MembershipChange, MembershipStep, NodeId};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What a step of a change does to a node.
+/// The effect of a step on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SeatStep {
     /// A node that is not a member becomes a learner.
@@ -57,7 +57,7 @@ impl fmt::Display for SeatChange {
     }
 }
 
-/// Reads `add n4, demote n1`. Each node once: a learner that has not caught up cannot be promoted.
+/// Reads `add n4, demote n1`. Each node occurs once, because a new learner has to catch up before its promotion.
 pub(crate) fn change(text: &str, count: u64) -> Result<Vec<SeatChange>, String> {
     let mut steps: Vec<SeatChange> = Vec::new();
     for part in text.split(',').map(str::trim) {
@@ -78,7 +78,7 @@ pub(crate) fn show_change(steps: &[SeatChange]) -> String {
     steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// A change as the core takes it.
+/// A change in the form that the core takes.
 pub(crate) fn membership_change(steps: &[SeatChange]) -> MembershipChange {
     let step = |&SeatChange { seat, node: id }: &SeatChange| match seat {
         SeatStep::Add => MembershipStep::AddLearner { id, context: Bytes::new() },
@@ -89,7 +89,7 @@ pub(crate) fn membership_change(steps: &[SeatChange]) -> MembershipChange {
     MembershipChange { expected: None, steps: steps.iter().map(step).collect() }
 }
 
-/// Whether a decided configuration is, or is about to end in, what a change asks for.
+/// Whether a decided configuration is the result of a change, or is about to end in it.
 pub(crate) fn is_in_force(steps: &[SeatChange], decided: &Configuration) -> bool {
     let ended = decided.end();
     steps.iter().all(|step| step.is_in(&ended))

@@ -1,5 +1,5 @@
-//! What serde cannot check in a scenario: values that depend on each other. Values are checked as they stand in the file: what
-//! the file does not say is right by default.
+//! The checks of a scenario that serde cannot make: values that depend on each other. It checks the values of the file:
+//! the defaults are valid.
 
 use super::document::Document;
 use super::model::{Expectations, InitialState, RaftSettings, Scenario};
@@ -8,10 +8,10 @@ use crate::checkers::MARKS;
 use raft_core::{MAX_PRIORITY, NodeId, Term};
 use std::time::Duration;
 
-/// The longest log that a node may start with.
+/// The longest initial log of a node.
 const LONGEST_LOG: usize = 10_000;
 
-/// All of a scenario but its steps.
+/// Checks all of a scenario except its steps.
 pub(crate) fn scenario(document: &mut Document<'_>, scenario: &Scenario) {
     for (field, text) in [("title", &scenario.title), ("story", &scenario.story), ("source", &scenario.source)] {
         document.require(field);
@@ -72,7 +72,7 @@ fn in_range(document: &mut Document<'_>, field: &str, number: Option<u64>, most:
     }
 }
 
-/// Durations that are not 0.
+/// Checks the durations that must not be 0.
 fn positive(document: &mut Document<'_>, scenario: &Scenario) {
     let (raft, clients) = (&scenario.raft, &scenario.clients);
     let (swarm, enumerate) = (scenario.swarm.as_ref(), scenario.enumerate.as_ref());
@@ -98,7 +98,7 @@ fn raft(document: &mut Document<'_>, raft: &RaftSettings) {
     if raft.lease_reads && !raft.stickiness {
         document.problem("raft.lease_reads", "needs `stickiness`");
     }
-    // The core's own rule (Config::check), said with the field that breaks it.
+    // This is the core's own rule (Config::check), reported at the field that violates it.
     let complaint = format!("must start above the heartbeat interval, {}", units::show(raft.heartbeat_interval));
     let own = raft.election_timeout_of.iter().map(|(id, range)| (format!("raft.election_timeout_of.{id}"), range));
     for (field, range) in own.chain([("raft.election_timeout".to_owned(), &raft.election_timeout)]) {
@@ -134,7 +134,7 @@ fn initial(document: &mut Document<'_>, id: NodeId, state: &InitialState, founde
     }
 }
 
-/// The expectations of a step, or of the end. `path` ends with a dot.
+/// Checks the expectations of a step, or of the end. `path` ends with a dot.
 pub(crate) fn expectations(document: &mut Document<'_>, path: &str, expect: &Expectations) {
     let is_zero = |length: Option<Duration>| length == Some(Duration::ZERO);
     let both = |one: Option<Term>, two: Option<Term>| one.zip(two).is_some_and(|(min, max)| min > max);

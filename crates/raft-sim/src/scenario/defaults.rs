@@ -41,7 +41,7 @@ impl Default for Scenario {
     }
 }
 
-/// The safe settings of [`raft_core::Config`], and its limits: so high that no scenario meets them unless it says so.
+/// The safe settings of [`raft_core::Config`], and its limits: so high that a scenario reaches them only on purpose.
 impl Default for RaftSettings {
     fn default() -> Self {
         let config = raft_core::Config::new(raft_core::NodeId(1));

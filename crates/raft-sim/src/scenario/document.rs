@@ -1,5 +1,5 @@
-//! A TOML document that serde reads. A value that serde rejects is noted with its line and field and left out, and reading
-//! goes on, so that one look at the file finds all problems.
+//! A TOML document that serde reads. It notes a value that serde rejects with its line and field, omits it, and
+//! continues, so that one pass over the file finds all problems.
 //!
 //! This file must not know what a scenario is.
 
@@ -10,10 +10,10 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
-/// A value and where it stands.
+/// A value and its position.
 pub(crate) type Value<'t> = Spanned<DeValue<'t>>;
 
-/// The document as it stands in the file, and what is wrong with it.
+/// The document of the file, and its problems.
 pub(crate) struct Document<'t> {
     text: &'t str,
     root: Value<'t>,
@@ -25,7 +25,7 @@ impl<'t> Document<'t> {
         let empty = Spanned::new(0..0, DeValue::Table(DeTable::new()));
         let mut document = Self { text, root: empty, problems: Vec::new() };
         match DeTable::parse(text) {
-            // Problems of the file as a whole are of its first line, whatever its root table spans.
+            // Problems of the whole file belong to its first line, whatever its root table spans.
             Ok(table) => document.root = Spanned::new(0..0, DeValue::Table(table.into_inner())),
             Err(error) => {
                 document.note(&error.span().unwrap_or(0..0), "", error.message());
@@ -39,8 +39,8 @@ impl<'t> Document<'t> {
         self.root.get_ref().as_table().cloned().unwrap_or_default()
     }
 
-    /// The value of this path, with the span of its key: `raft.priority_of.n1`, `at[2].kill`. If it is not there, the value
-    /// that would have it.
+    /// The value at this path, with the span of its key: `raft.priority_of.n1`, `at[2].kill`. If there is none, returns
+    /// the value that would contain it.
     fn find(&self, path: &str) -> (Range<usize>, Result<&Value<'t>, &Value<'t>>) {
         let (mut span, mut value) = (self.root.span(), &self.root);
         for part in path.split(['.', '[']) {
@@ -60,12 +60,12 @@ impl<'t> Document<'t> {
         (span, Ok(value))
     }
 
-    /// Whether there is a value of this path.
+    /// Whether there is a value at this path.
     pub(crate) fn has(&self, path: &str) -> bool {
         self.find(path).1.is_ok()
     }
 
-    /// The keys of the table of this path.
+    /// The keys of the table at this path.
     pub(crate) fn keys(&self, path: &str) -> Vec<String> {
         let table = self.find(path).1.ok().and_then(|value| value.get_ref().as_table());
         table.into_iter().flat_map(DeTable::keys).map(|key| key.get_ref().to_string()).collect()
@@ -85,7 +85,8 @@ impl<'t> Document<'t> {
         self.problems.push(Problem { line, field: field.to_owned(), message: message.into() });
     }
 
-    /// Notes a problem of the value of this path, unless one of it or of an item of it is known: one follows from the other.
+    /// Notes a problem of the value at this path, unless one of it or of an item in it is known: one follows from the
+    /// other.
     pub(crate) fn problem(&mut self, path: &str, message: impl Into<String>) {
         let is_of = |field: &str| field.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('['));
         if !self.problems.iter().any(|problem| is_of(&problem.field)) {
@@ -94,7 +95,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Notes that a value that has to be there is not.
+    /// Notes that a required value is missing.
     pub(crate) fn require(&mut self, path: &str) {
         if !self.has(path) {
             let name = path.rsplit('.').next().unwrap_or(path);
@@ -102,8 +103,8 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// Reads a value. What is wrong is noted and left out; none if it cannot be left out. `more` are keys that are known in
-    /// the root beside those that serde knows.
+    /// Reads a value. It notes and omits invalid values; returns `None` if it cannot omit one. `more` are keys of the
+    /// root that are valid although serde does not know them.
     pub(crate) fn read<T: DeserializeOwned>(&mut self, mut value: Value<'t>, more: &[&'static str]) -> Option<T> {
         loop {
             let error = match T::deserialize(ValueDeserializer::from(value.clone())) {
@@ -148,7 +149,7 @@ fn path_of(value: &Value<'_>, span: &Range<usize>) -> Option<String> {
     }
 }
 
-/// Leaves out the key or value of this span; false if it is not inside.
+/// Removes the key or value of this span; returns false if it is not inside.
 fn cut(value: &mut Value<'_>, span: &Range<usize>) -> bool {
     match value.get_mut() {
         DeValue::Table(table) => {
@@ -167,12 +168,12 @@ fn cut(value: &mut Value<'_>, span: &Range<usize>) -> bool {
     }
 }
 
-/// Serde's message, what was expected first; a word that is not known comes with the nearest known one.
+/// Serde's message, with the expected value first. An unknown word gets the nearest known one as a suggestion.
 fn describe(error: &Error, more: &[&'static str]) -> String {
     let message = error.message();
     for (start, what, more) in [("unknown field `", "field", more), ("unknown variant `", "value", &[])] {
         if let Some(rest) = message.strip_prefix(start) {
-            // Serde lists what it knows in backticks.
+            // Serde lists the known words in backticks.
             let mut words = rest.split('`').step_by(2);
             let word = words.next().unwrap_or_default();
             return suggest::unknown(what, word, words.filter(|known| !known.is_empty()).chain(more.iter().copied()));

@@ -1,15 +1,15 @@
-//! The features of swarm runs, in one table: the names in scenario files, the faults that begin at drawn times and the
-//! swarms' profiles follow from it. The order of its rows is part of every run: choices are drawn by their numbers,
-//! so new rows go to the end.
+//! The features of swarm runs, in one table. The names in scenario files, the faults with drawn times and the swarms'
+//! profiles follow from it. The order of its rows is part of every run, because choices use the row numbers. So new
+//! rows go to the end.
 
 use crate::faults::Fault;
 
-/// Groups of features, of which the profiles of `raft-sim swarm` are made.
+/// Groups of features; the profiles of `raft-sim swarm` consist of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Links fail.
     Net,
-    /// Processes end, and disks take their time.
+    /// Processes end, and disks are slow.
     Crashes,
     /// Disks fail.
     Disks,
@@ -17,37 +17,37 @@ pub enum Family {
     Damage,
     /// Clocks and pauses.
     Timing,
-    /// What operators do.
+    /// Actions of operators.
     Operation,
     /// Snapshots and compaction.
     Snapshots,
-    /// Reads by lease. No fault.
+    /// Reads by lease, which are no fault.
     Leases,
-    /// Disks that preallocate. No fault.
+    /// Disks that preallocate, which is no fault.
     Reserves,
-    /// What clients do. No fault.
+    /// Actions of clients, which are no fault.
     Clients,
     Limits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// It belongs to the whole run: to its noise, or to its settings.
+    /// The feature belongs to the whole run: to its noise, or to its settings.
     Throughout,
-    /// It begins at times that are drawn, and most of it ends again.
+    /// The feature begins at drawn times, and most of it ends again.
     Now,
 }
 
-/// The table: each feature, its name, its family, and when it happens. What is counted as a fault has the fault's name.
+/// The table: each feature, its name, its family, and its time. A feature that counts as a fault has the fault's name.
 macro_rules! features {
     ($($(#[doc = $doc:literal])* $feature:ident: $name:expr, $family:ident, $when:ident;)+) => {
-        /// Something a swarm run may have.
+        /// A feature of swarm runs.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Feature {
             $($(#[doc = $doc])* $feature,)+
         }
 
-        /// Everything a swarm run may have, under its name in files and reports.
+        /// All features of swarm runs, with their names in files and reports.
         pub const FEATURES: &[(Feature, &str)] = &[$((Feature::$feature, $name),)+];
 
         impl Feature {
@@ -88,39 +88,39 @@ features! {
     Transfer: Fault::Transfer.name(), Operation, Now;
     /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
     Snapshots: "snapshots", Snapshots, Throughout;
-    /// Reads may rest on leases. No fault: clocks then drift no further than leases allow for.
+    /// Reads may use leases. This is no fault: clocks then drift no further than leases allow.
     LeaseReads: "lease_reads", Leases, Throughout;
     Eio: Fault::Eio.name(), Disks, Now;
     Enospc: Fault::Enospc.name(), Disks, Now;
-    /// Syncs fail and drop what they were to make durable.
+    /// Syncs fail and drop the data that they should have made durable.
     FsyncFailed: Fault::FsyncFailed.name(), Disks, Now;
     /// Bits of durable data flip, on a minority of the voters.
     BitRot: Fault::BitRot.name(), Damage, Now;
-    /// Misdirected writes, likewise.
+    /// Writes go to wrong sectors, on a minority of the voters.
     MisdirectedWrite: Fault::MisdirectedWrite.name(), Damage, Now;
-    /// Disks are lost, likewise.
+    /// Disks are lost, on a minority of the voters.
     DiskWiped: Fault::DiskWiped.name(), Damage, Now;
-    /// Old copies of disks are started, likewise, and not before their nodes are removed.
+    /// Old copies of disks start, on a minority of the voters, and not before their nodes are removed.
     DiskRolledBack: Fault::DiskRolledBack.name(), Damage, Now;
-    /// Nodes preallocate on their disks. No fault.
+    /// Nodes preallocate on their disks. This is no fault.
     Reserve: "reserve", Reserves, Throughout;
-    /// Clients read and write several keys at once, and put keys that expire. No fault.
+    /// Clients read and write several keys at once, and put keys that expire. This is no fault.
     SeveralKeys: "several_keys", Clients, Throughout;
-    /// Each node has limits so small that they are met, some of them, and a priority. No fault.
+    /// Each node has a priority, and some of its limits are so small that it reaches them. This is no fault.
     Limits: "limits", Limits, Throughout;
-    /// Nodes' threads are busy at times, so that what arrives is taken together, and little has room meanwhile;
-    /// not those of healed nodes. No fault.
+    /// Nodes' threads are busy at times, so that they take several inputs together, and their inboxes are small
+    /// meanwhile. Healed nodes are exempt. This is no fault.
     Busy: "busy", Timing, Throughout;
-    /// Nodes are notified that peers are unreachable. No fault.
+    /// Nodes are notified that peers are unreachable. This is no fault.
     Unreachable: "unreachable", Net, Throughout;
 }
 
-/// All of these families, in the order of the table.
+/// The features of these families, in the order of the table.
 pub fn of_families(families: &[Family]) -> impl Iterator<Item = Feature> {
     FEATURES.iter().map(|(feature, _)| *feature).filter(|feature| families.contains(&feature.family()))
 }
 
-/// All that begin at drawn times, in the order in which they are drawn.
+/// The features with drawn times, in the order of the draws.
 pub fn timed() -> impl Iterator<Item = Feature> {
     FEATURES.iter().map(|(feature, _)| *feature).filter(|feature| feature.when() == When::Now)
 }

@@ -1,4 +1,4 @@
-//! Values in a scenario file: what serde's derive needs for types of other crates and for values that are texts.
+//! Values in a scenario file: code that serde's derive needs for types of other crates and for values written as text.
 
 use super::model::{InitialState, Links, Targets};
 use super::{changes, feature, names, parse, suggest, targets, units};
@@ -13,18 +13,18 @@ use std::ops::Range;
 use std::time::Duration;
 
 thread_local! {
-    /// How many nodes the scenario that is being read has: serde hands no context to the reader of a field.
+    /// The number of nodes of the current scenario: serde passes no context to the reader of a field.
     static NODES: Cell<u64> = const { Cell::new(parse::MAX_NODES) };
 }
 
-/// Sets how many nodes the texts that are read from here on may name.
+/// Sets the number of nodes that later texts may name.
 pub(crate) fn set_nodes(count: u64) {
     NODES.set(count);
 }
 
-/// A value that is written as a text.
+/// A value that is written as text.
 pub(crate) trait Text: Sized {
-    /// What a reader expects: `a duration such as "150ms"`.
+    /// The description of a valid text: `a duration such as "150ms"`.
     const EXPECTED: &'static str;
     /// Reads the text of a scenario with `nodes` nodes.
     fn parse(text: &str, nodes: u64) -> Result<Self, String>;
@@ -49,7 +49,7 @@ macro_rules! texts {
     )+};
 }
 
-/// A node, or any.
+/// A node, or any node.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct AnyNode(pub(crate) Option<NodeId>);
 
@@ -101,7 +101,7 @@ texts! {
         |hash| format!("{hash:032x}");
 }
 
-/// A value as a file has it.
+/// The form of a value in a file.
 pub(crate) trait Form: Sized {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error>;
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error>;
@@ -192,7 +192,7 @@ macro_rules! lists {
 
 lists!(BTreeSet<feature::Feature>: feature::Feature, Vec<Term>: Term);
 
-/// One link stands for a list of it.
+/// One link is read as a list with one link.
 impl Form for Vec<Links> {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(LinksVisitor)
@@ -270,7 +270,7 @@ pub(crate) mod form {
     }
 }
 
-/// For `#[serde(with = "ppm")]`: a probability as `"2.5%"`, read also as an integer of parts per million.
+/// For `#[serde(with = "ppm")]`: a probability as `"2.5%"`, or as an integer of parts per million.
 pub(crate) mod ppm {
     use super::{Deserializer, PpmVisitor, Serializer, units};
 
@@ -303,7 +303,7 @@ impl Visitor<'_> for PpmVisitor {
     }
 }
 
-/// An integer from `MIN` to `MAX`.
+/// Reads an integer from `MIN` to `MAX`.
 pub(crate) fn within<'de, const MIN: i64, const MAX: i64, T, D>(from: D) -> Result<T, D::Error>
 where
     T: TryFrom<i64>,
@@ -312,7 +312,7 @@ where
     from.deserialize_i64(Within::<MIN, MAX, T>(PhantomData))
 }
 
-/// The same where there may be none.
+/// Reads an optional integer from `MIN` to `MAX`.
 pub(crate) fn some_within<'de, const MIN: i64, const MAX: i64, T, D>(from: D) -> Result<Option<T>, D::Error>
 where
     T: TryFrom<i64>,
@@ -337,12 +337,12 @@ impl<const MIN: i64, const MAX: i64, T: TryFrom<i64>> Visitor<'_> for Within<MIN
     }
 }
 
-/// A text without the white space around it.
+/// Reads a text and removes the white space around it.
 pub(crate) fn trimmed<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     String::deserialize(from).map(|text| text.trim().to_owned())
 }
 
-/// Whether a field can be left out: a reader assumes its value.
+/// Whether a field can be omitted, because a reader assumes its value.
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -1,5 +1,5 @@
-//! A scenario as the world runs it: checked, with defaults filled in. What has the same shape in a file is read and written
-//! by serde's derive; steps have another shape there (`steps.rs`). What serde cannot check is in `check.rs`.
+//! A scenario as the world runs it: checked, with defaults. serde's derive reads and writes everything that has the
+//! same shape in a file; steps have another shape there (`steps.rs`). `check.rs` has the checks that serde cannot make.
 //!
 //! Probabilities are integers, in parts per million, because no decision uses floats.
 
@@ -40,37 +40,37 @@ pub struct Scenario {
     /// Where the scenario comes from: a section of a paper, a known bug.
     #[serde(deserialize_with = "trimmed")]
     pub source: String,
-    /// The seeds it runs when none are asked for; the end is excluded.
+    /// The default seeds; the end is excluded.
     #[serde(with = "form")]
     pub seeds: Range<u64>,
-    /// How many nodes (n1, n2, ..).
+    /// The number of nodes (n1, n2, ..).
     #[serde(deserialize_with = "within::<1, { MAX_NODES as i64 }, _, _>")]
     pub nodes: u64,
-    /// How many of them, the first ones, are founders and voters; the others start with an empty disk and join by being
-    /// added. None: all are, unless a swarm run with changes of the configuration draws how many.
+    /// How many of them, the first ones, are founders and voters. The others start with an empty disk and join when the
+    /// operator adds them. `None` means all, unless a swarm run with changes of the configuration draws the number.
     pub founders: Option<u64>,
     /// How long the run lasts in true time.
     #[serde(with = "form")]
     pub duration: Duration,
     pub raft: RaftSettings,
-    /// Nodes that do not start as founders of a new cluster but with this on their disks.
+    /// The nodes that start with this state on their disks instead of as founders of a new cluster.
     #[serde(with = "form", skip_serializing_if = "is_default")]
     pub initial: BTreeMap<NodeId, InitialState>,
-    /// Every link's behaviour outside faults.
+    /// The behaviour of every link without faults.
     pub network: NetworkModel,
-    /// Every disk's behaviour outside faults.
+    /// The behaviour of every disk without faults.
     pub disk: DiskModel,
     /// How every node's process shares its time.
     #[serde(skip_serializing_if = "is_default")]
     pub process: ProcessModel,
     pub clients: ClientModel,
-    /// First those with a time, then those that wait for a condition, each kind in the file's order.
+    /// First the steps with a time, then those with a condition, each kind in the file's order.
     #[serde(skip)]
     pub steps: Vec<Step>,
     pub swarm: Option<SwarmModel>,
-    /// Every crash of the scripted run, if it is to be enumerated.
+    /// The enumeration of every crash, if the scenario has one.
     pub enumerate: Option<Enumeration>,
-    /// What must hold at the end, beyond the checkers.
+    /// The conditions at the end, beyond the checkers.
     #[serde(skip_serializing_if = "is_default")]
     pub expect: Expectations,
 }
@@ -82,15 +82,15 @@ pub struct RaftSettings {
     pub election_timeout: Range<Duration>,
     #[serde(with = "form")]
     pub heartbeat_interval: Duration,
-    /// Thesis §9.6.
+    /// Whether nodes ask for pre-votes (Thesis §9.6).
     pub pre_vote: bool,
-    /// Thesis §6.2.
+    /// Whether leaders need answers of a quorum (Thesis §6.2).
     pub check_quorum: bool,
-    /// Thesis §4.2.3.
+    /// Whether nodes ignore vote requests after contact with a leader (Thesis §4.2.3).
     pub stickiness: bool,
-    /// Reads without a round while a lease holds (Thesis §6.4.1).
+    /// Whether a leader with a lease serves reads without a round (Thesis §6.4.1).
     pub lease_reads: bool,
-    /// How far the rate of any clock is from true time at most, as nodes with leases assume.
+    /// The largest drift of any clock that nodes with leases assume.
     #[serde(deserialize_with = "within::<0, 999_999, _, _>")]
     pub max_clock_drift_ppm: u32,
     #[serde(deserialize_with = "within::<1, GIB, _, _>")]
@@ -111,17 +111,17 @@ pub struct RaftSettings {
     pub max_retained_bytes: u64,
     #[serde(deserialize_with = "within::<1, MIB, _, _>")]
     pub max_pending_reads: usize,
-    /// After how many applied entries a node takes a snapshot; 0: never by itself.
+    /// The number of applied entries after which a node takes a snapshot; 0 means only on request.
     #[serde(deserialize_with = "within::<1, GIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_after_entries: u64,
-    /// How many entries that a snapshot covers stay in the log.
+    /// How many entries stay in the log although a snapshot covers them.
     #[serde(deserialize_with = "within::<0, GIB, _, _>")]
     pub trailing_entries: u64,
     #[serde(deserialize_with = "within::<0, TIB, _, _>")]
     pub max_cached_bytes: u64,
     #[serde(deserialize_with = "within::<1, { 4 * MIB }, _, _>")]
     pub snapshot_chunk_bytes: u64,
-    /// The most bytes of snapshots that a node sends in a second; 0: any.
+    /// The most bytes of snapshots that a node sends in a second; 0 means no limit.
     #[serde(deserialize_with = "within::<1, TIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_bytes_per_second: u64,
     /// When a snapshot transfer without an answer counts as lost.
@@ -130,7 +130,7 @@ pub struct RaftSettings {
     /// When a chunk without an answer counts as lost.
     #[serde(with = "form")]
     pub snapshot_patience: Duration,
-    /// The leader is to be a node of the highest priority.
+    /// The preference of a node as leader.
     #[serde(deserialize_with = "within::<0, { raft_core::MAX_PRIORITY as i64 }, _, _>")]
     pub priority: u32,
     /// Overrides of the election timeout for some nodes: they script who campaigns first.
@@ -149,15 +149,15 @@ pub struct Limits {
     pub max_write_stall: Duration,
     /// The most bytes of entries in flight to a peer; one append always fits.
     pub max_inflight_bytes: u64,
-    /// From so many bytes of uncommitted entries on, a leader rejects commands.
+    /// From this many bytes of uncommitted entries on, a leader rejects commands.
     pub max_uncommitted_bytes: u64,
-    /// From so many bytes waiting for the disk on, a leader rejects commands and a follower ignores entries.
+    /// From this many bytes waiting for the disk on, a leader rejects commands and a follower ignores entries.
     pub max_unpersisted_bytes: u64,
     /// The most bytes of entries that the state machine has not applied yet; one entry always fits.
     pub max_apply_bytes: u64,
-    /// The most bytes appended while the log behind a snapshot in flight is kept.
+    /// The most bytes that a leader appends while it keeps the log after a snapshot in flight.
     pub max_retained_bytes: u64,
-    /// From so many waiting reads on, a leader rejects reads.
+    /// From this many waiting reads on, a leader rejects reads.
     pub max_pending_reads: usize,
 }
 
@@ -175,11 +175,11 @@ impl RaftSettings {
     }
 }
 
-/// What a node finds on its disk at its first start, instead of a founder's first record.
+/// The state on a node's disk at its first start, instead of a founder's first record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct InitialState {
-    /// At least the log's last term, which it is if the file does not say.
+    /// At least the last term of the log, which is the default.
     #[serde(default, with = "form")]
     pub term: Term,
     #[serde(default, with = "form")]
@@ -189,7 +189,7 @@ pub struct InitialState {
     pub log: Vec<Term>,
 }
 
-/// How a link behaves. Delays are drawn uniformly.
+/// The behaviour of a link. Delays are drawn uniformly.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct NetworkModel {
@@ -203,7 +203,7 @@ pub struct NetworkModel {
     /// How much later than the message its copy may arrive.
     #[serde(with = "form")]
     pub duplicate_delay: Range<Duration>,
-    /// Probability that a message is delayed by `reorder_delay` more, so that later ones arrive before it.
+    /// Probability that a message is delayed by `reorder_delay` more, so that later ones arrive first.
     #[serde(rename = "reorder", with = "ppm")]
     pub reorder_ppm: u32,
     #[serde(with = "form")]
@@ -214,7 +214,7 @@ pub struct NetworkModel {
     /// How much longer than a message a chunk of a snapshot takes.
     #[serde(with = "form")]
     pub snapshot_transfer: Range<Duration>,
-    /// Probability that a chunk of a snapshot is lost, beside that of every message.
+    /// Probability that a chunk of a snapshot is lost, in addition to that of every message.
     #[serde(rename = "snapshot_loss", with = "ppm")]
     pub snapshot_loss_ppm: u32,
 }
@@ -227,17 +227,18 @@ pub struct DiskModel {
     pub latency: Range<Duration>,
     #[serde(deserialize_with = "within::<4096, GIB, _, _>")]
     pub segment_bytes: u64,
-    /// How many bytes of records a node preallocates; 0: none, and the node stops when a write finds the disk full.
+    /// How many bytes of records a node preallocates; 0 means none, and the node stops when a write finds the disk
+    /// full.
     #[serde(deserialize_with = "within::<4096, GIB, _, _>", skip_serializing_if = "is_default")]
     pub reserve_bytes: u64,
 }
 
-/// How a node's process takes its inputs.
+/// How a node's process receives its inputs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ProcessModel {
-    /// Probability that its thread is busy when an input arrives: it takes that one later, with all that has arrived by
-    /// then.
+    /// Probability that its thread is busy when an input arrives. The node then takes this input later, with all others
+    /// that have arrived by then.
     #[serde(rename = "busy", with = "ppm")]
     pub busy_ppm: u32,
     #[serde(rename = "busy_for", with = "form")]
@@ -253,7 +254,7 @@ pub struct ProcessModel {
 }
 
 impl ProcessModel {
-    /// How much waits at most while the thread is busy.
+    /// The limits of the inbox while the thread is busy.
     pub const fn inbox(&self) -> InboxLimits {
         let Self { max_messages, max_message_bytes, max_requests, max_request_bytes, .. } = *self;
         InboxLimits { max_messages, max_message_bytes, max_requests, max_request_bytes }
@@ -263,7 +264,8 @@ impl ProcessModel {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ClientModel {
-    /// Each has one operation open at a time, a session, and retries with the same sequence number.
+    /// The number of clients. Each has one operation open at a time and a session, and retries with the same sequence
+    /// number.
     #[serde(deserialize_with = "within::<0, 64, _, _>")]
     pub count: u64,
     /// The pause between two operations of a client, drawn uniformly.
@@ -272,7 +274,7 @@ pub struct ClientModel {
     /// After this long without an answer a client tries another node (the same operation, the same number).
     #[serde(with = "form")]
     pub retry_after: Duration,
-    /// After this long it gives the operation up as unknown and goes on under a new client number.
+    /// After this long it gives up the operation as unknown and continues under a new client number.
     #[serde(with = "form")]
     pub give_up_after: Duration,
     #[serde(deserialize_with = "within::<1, 1000, _, _>")]
@@ -281,7 +283,7 @@ pub struct ClientModel {
     /// Probability that a put has a time to live.
     #[serde(rename = "ttl_share", with = "ppm")]
     pub ttl_ppm: u32,
-    /// How long that is, drawn uniformly.
+    /// The time to live, drawn uniformly.
     #[serde(with = "form")]
     pub ttl: Range<Duration>,
     pub reads: ClientReads,
@@ -307,23 +309,23 @@ impl Mix {
 }
 
 impl ClientModel {
-    /// Whether a history of operations on single keys shows all that changes them: no ranges, no transactions, no keys that
-    /// expire.
+    /// Whether a history of operations on single keys shows all changes: the clients use no ranges, no transactions and
+    /// no keys that expire.
     pub const fn has_history(&self) -> bool {
         self.mix.range == 0 && self.mix.txn == 0 && self.ttl_ppm == 0
     }
 }
 
-/// How clients ask for their reads.
+/// How clients read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientReads {
-    /// Confirmed by a round ([`raft_core::ReadMode::Safe`]).
+    /// A round confirms them ([`raft_core::ReadMode::Safe`]).
     #[default]
     Safe,
-    /// By lease where there is one ([`raft_core::ReadMode::Lease`]).
+    /// A lease confirms them if there is one ([`raft_core::ReadMode::Lease`]).
     Lease,
-    /// Drawn for each get.
+    /// The mode is drawn for each get.
     Mixed,
 }
 
@@ -331,7 +333,7 @@ pub enum ClientReads {
 pub struct Step {
     pub trigger: Trigger,
     pub action: StepAction,
-    /// The step as its file has it, to write it again; none if it was not read from a file.
+    /// The form of the step in its file, to write it again; `None` if it was not read from a file.
     pub(crate) form: Option<Box<StepForm>>,
 }
 
@@ -339,11 +341,12 @@ pub struct Step {
 pub enum Trigger {
     /// At this true time.
     At(Duration),
-    /// As soon as the condition holds, after all earlier `When` steps have run, plus a delay. Once.
+    /// The step runs as soon as the condition holds, after all earlier `When` steps have run, plus a delay. It runs
+    /// once.
     When { condition: Condition, after: Duration },
 }
 
-/// A state a `[[when]]` step waits for. Where a node is optional, none means any node.
+/// The condition of a `[[when]]` step. If a node is optional, `None` means any node.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// The node has this role, in a term of at least `min_term`.
@@ -352,13 +355,13 @@ pub enum Condition {
     Holds { node: Option<NodeId>, index: LogIndex, term: Option<Term> },
     /// The node has committed up to this index.
     Committed { node: Option<NodeId>, index: LogIndex },
-    /// A leader has asked its disk for an entry of its own term, no earlier than term `min_term`.
+    /// A leader has written an entry of its own term, no earlier than term `min_term`.
     LeaderAppended { node: Option<NodeId>, min_term: Term },
     /// The node has voted for this candidate (the vote may not be durable yet).
     VotedFor { node: Option<NodeId>, candidate: NodeId },
     /// This configuration is committed, and nothing newer.
     Decided { seats: Seats },
-    /// The node acts on a joint configuration, committed or not.
+    /// The node uses a joint configuration, committed or not.
     Joint { node: Option<NodeId> },
     /// The newest snapshot of the node covers this index.
     Snapshot { node: Option<NodeId>, index: LogIndex },
@@ -372,7 +375,7 @@ pub enum StepAction {
     Crash {
         nodes: Targets,
         crash: CrashKind,
-        /// Not now, but after this many outputs of the node's next call that has any (0 = before the first).
+        /// The crash waits until this many outputs of the node's next call with outputs (0 = before the first).
         after_actions: Option<u32>,
         /// What a power loss leaves of the unsynced operations.
         keep: Keep,
@@ -381,29 +384,29 @@ pub enum StepAction {
     Restart { nodes: Targets },
     /// Cuts these links, all at once.
     Cut { links: Vec<Links> },
-    /// Lets only nodes of the same group talk. A node in no group is alone.
+    /// Only nodes of the same group reach each other. A node in no group is isolated.
     Partition { groups: Vec<BTreeSet<NodeId>> },
-    /// Ends all cuts, partitions, drop rules, pauses and drifts, and what makes disks slow or their calls fail.
+    /// Ends all cuts, partitions, drop rules, pauses and drifts, and makes disks fast and their calls succeed.
     Heal,
     /// Drops messages of one kind ([`raft_core::Rpc::kind`]) on some links until healed.
     Drop { kind: String, from: Targets, to: Targets },
-    /// Replaces a link model until healed.
+    /// Replaces the model of every link until healed.
     Network(NetworkModel),
     /// Replaces the disk latency of some nodes until healed.
     DiskLatency { nodes: Targets, latency: Range<Duration> },
-    /// Damages what is durable on disks, without a notification: [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
+    /// Damages durable data on disks, without a notification: [`Fault::BitRot`] or [`Fault::MisdirectedWrite`].
     Damage { nodes: Targets, fault: Fault },
-    /// Makes calls to disks fail: once, or, without space, until healed.
+    /// Makes calls to disks fail: once, or, for lack of space, until healed.
     InjectedError {
         nodes: Targets,
         error: InjectedError,
-        /// After how many more calls that can fail so.
+        /// The number of such calls before the first that fails.
         after_calls: u64,
     },
-    /// Makes clocks run fast or slow until healed. What they show stays; how fast it grows changes.
+    /// Makes clocks run fast or slow until healed. Their time does not jump; only their rate changes.
     Drift {
         nodes: Targets,
-        /// How much too fast in parts per million; below 0 too slow.
+        /// The drift in parts per million; below 0 the clock is too slow.
         ppm: i32,
     },
     /// Pauses processes: they are not called until resumed, and their inputs wait.
@@ -414,15 +417,15 @@ pub enum StepAction {
     Campaign { nodes: Targets },
     /// Makes nodes take a snapshot.
     TakeSnapshot { nodes: Targets },
-    /// A put by a client made for this step, sent to this node only, without retries.
+    /// A client made for this step sends one put to this node only, without retries.
     Put { node: Targets, key: String, value: String },
-    /// A get, likewise.
+    /// A client made for this step sends one get to this node only, without retries.
     Get { node: Targets, key: String },
     /// The operator changes the configuration, all steps at once (Raft §6).
     Change { steps: Vec<SeatChange> },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
     Transfer { to: Option<NodeId> },
-    /// Checks something now; if it does not hold the run fails (exit 2).
+    /// Checks expectations now; if one does not hold the run fails (exit 2).
     Expect(Expectations),
 }
 
@@ -434,28 +437,28 @@ pub struct Links {
     pub one_way: bool,
 }
 
-/// Which nodes a step means, decided when it runs.
+/// The nodes of a step, determined when it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Targets {
     Nodes(BTreeSet<NodeId>),
     All,
-    /// The leader of the highest term, if any node leads.
+    /// The leader of the highest term, if there is a leader.
     Leader,
-    /// All but that leader.
+    /// All nodes except that leader.
     Followers,
-    /// One node, drawn.
+    /// One drawn node.
     Random,
 }
 
-/// What a power loss leaves of the operations that were not synced.
+/// The unsynced operations that survive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Keep {
-    /// Drawn: any prefix or subset the fsync barriers allow, the last write perhaps torn.
+    /// They are drawn: any prefix or subset that the fsync barriers allow, the last write perhaps torn.
     Random,
     Nothing,
     Everything,
-    /// The outcome of this number, of all there are ([`PowerCase`](crate::world::disk::PowerCase)); no step can say this.
+    /// The outcome with this number ([`PowerCase`](crate::world::disk::PowerCase)); no step can request it.
     #[serde(skip)]
     Case(u64),
 }
@@ -464,16 +467,16 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Enumeration {
-    /// How much later a node that has crashed is started again.
+    /// The time after which a crashed node starts again.
     #[serde(default = "Enumeration::restart_after", with = "form")]
     pub restart_after: Duration,
-    /// Crashes are injected up to here, so that the last branch has time to heal.
+    /// Crashes are injected until this time, so that the last branch has time to heal.
     #[serde(with = "form")]
     pub until: Duration,
-    /// How much longer than in the run a thread takes, one at a time; zero: none does.
+    /// How much longer one thread at a time takes than in the run; zero means that no thread is slow.
     #[serde(default, with = "form")]
     pub slow_for: Duration,
-    /// How many crash points are run unless all are asked for: evenly over the run.
+    /// The number of crash points in an even sample, unless all are requested.
     #[serde(default = "Enumeration::sample", deserialize_with = "within::<1, 1_000_000, _, _>")]
     pub sample: u64,
 }
@@ -488,22 +491,23 @@ impl Enumeration {
     }
 }
 
-/// Random faults of a swarm run: each *feature* is left out of a run with probability one half, its intensity drawn.
+/// The random faults of a swarm run: a run omits each *feature* with probability one half, and draws the intensity of
+/// the others.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct SwarmModel {
-    /// Which features may be drawn.
+    /// The features that may be drawn.
     #[serde(with = "form")]
     pub features: BTreeSet<Feature>,
     /// The mean time between two faults.
     #[serde(with = "form")]
     pub mean_interval: Duration,
-    /// From when on no new fault begins and a majority is healed for good, for the liveness check.
+    /// The time at which the last faults end and a majority is healed for good, for the liveness check.
     #[serde(with = "form")]
     pub heal_at: Duration,
 }
 
-/// What must hold.
+/// The conditions that must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct Expectations {
@@ -515,8 +519,8 @@ pub struct Expectations {
     /// All members of the committed configuration that are up have the same log and have applied all of it.
     #[serde(skip_serializing_if = "is_default")]
     pub converged: bool,
-    /// A leader has nothing in flight: every window is open, and no snapshot is being sent. And no queue that a limit bounds
-    /// has anything in a member that is up.
+    /// A leader has nothing in flight: every window is open, and no snapshot is in flight. No queue with a limit has
+    /// content in a member that is up.
     #[serde(skip_serializing_if = "is_default")]
     pub idle: bool,
     /// At least this index is committed on every member of the committed configuration that is up.
@@ -531,16 +535,16 @@ pub struct Expectations {
     /// The highest term is at most this.
     #[serde(with = "form")]
     pub max_term: Option<Term>,
-    /// Some leader has committed something during the last so long.
+    /// Some leader has committed an entry within this time.
     #[serde(with = "form")]
     pub committed_within: Option<Duration>,
-    /// No node has committed anything during the last so long: what a scenario expects where liveness is lost.
+    /// No node has committed an entry within this time: a scenario expects this where liveness is lost.
     #[serde(with = "form")]
     pub stalled_for: Option<Duration>,
     /// After the last fault a leader, a fresh commit and convergence come within this many election timeouts
     /// (multiples of `election_timeout.end`).
     pub heals_within: Option<u32>,
-    /// These `sometimes` marks were reached in the run, over all its seeds.
+    /// Some run of the scenario reached these `sometimes` marks.
     #[serde(skip_serializing_if = "is_default")]
     pub sometimes: BTreeSet<String>,
     /// The terms of these nodes' logs from index 1 start like this.

@@ -11,7 +11,7 @@ pub(crate) const ROLES: [(RoleKind, &str); 5] = [
     (RoleKind::Stopped, "stopped"),
 ];
 
-/// What [`raft_core::Rpc::kind`] can say, and what carries snapshots.
+/// The values of [`raft_core::Rpc::kind`], and the kinds of messages that carry snapshots.
 pub(crate) const MESSAGE_KINDS: [&str; 10] = [
     "pre_vote",
     "pre_vote_response",
@@ -25,7 +25,7 @@ pub(crate) const MESSAGE_KINDS: [&str; 10] = [
     INSTALL_SNAPSHOT_RESPONSE,
 ];
 
-/// The value of this name in a table, or what is wrong with the name.
+/// The value with this name in a table, or the problem of the name.
 pub(crate) fn named<T: Copy>(table: &[(T, &'static str)], what: &str, text: &str) -> Result<T, String> {
     let found = table.iter().find(|(_, name)| *name == text).map(|(value, _)| *value);
     found.ok_or_else(|| super::suggest::unknown(what, text, table.iter().map(|(_, name)| *name)))

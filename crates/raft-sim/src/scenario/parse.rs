@@ -1,6 +1,6 @@
-//! Reads and checks a scenario file. A file that cannot be run is refused with all its problems.
+//! Reads and checks a scenario file. It rejects an invalid file with all its problems.
 //!
-//! The format is documented in `docs/scenarios.md`; `model.rs` has its fields, `steps.rs` its steps.
+//! `docs/scenarios.md` documents the format; `model.rs` has its fields, `steps.rs` its steps.
 
 use super::document::Document;
 use super::forms::{form, set_nodes};
@@ -18,7 +18,7 @@ pub const VERSION: u64 = 1;
 /// The most nodes a scenario may have.
 pub const MAX_NODES: u64 = 9;
 
-/// What a file has: a scenario, and if it is a recorded run, which one.
+/// The content of a file: a scenario and, if it is a recorded run, the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScenarioFile {
     pub scenario: Scenario,
@@ -26,15 +26,15 @@ pub struct ScenarioFile {
     pub recorded: Option<Recorded>,
 }
 
-/// A run worth keeping: replaying the scenario with this seed gives it again.
+/// A recorded run: the scenario with this seed repeats it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Recorded {
-    /// The name of the scenario it is a run of; it may differ from the name of the file.
+    /// The name of its scenario, which may differ from the name of the file.
     #[serde(default)]
     pub scenario: String,
     pub seed: u64,
-    /// The run's trace hash, by the build that recorded it.
+    /// The run's trace hash in the build that recorded it.
     #[serde(default, with = "form")]
     pub hash: Option<u128>,
     /// The property that did not hold.

@@ -1,4 +1,4 @@
-//! Problems of a scenario file: line, field, what was expected and what was found.
+//! Problems of a scenario file: line, field, the expected and the found value.
 
 use std::fmt;
 
@@ -7,11 +7,11 @@ pub struct Problem {
     pub line: usize,
     /// The field, as `raft.election_timeout` or `at[2].kill` (counted from 0); empty for the file as a whole.
     pub field: String,
-    /// What was expected and what was found, or a suggestion.
+    /// The expected and the found value, or a suggestion.
     pub message: String,
 }
 
-/// All problems of one file, in the order of its lines. Never empty.
+/// All problems of one file, in the order of its lines. It is never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     pub file: String,

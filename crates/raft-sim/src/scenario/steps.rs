@@ -1,4 +1,4 @@
-//! `[[at]]` and `[[when]]`: steps as a file has them, one key for each action, condition and option.
+//! `[[at]]` and `[[when]]`: steps in the form of a file, with one key for each action, condition and option.
 
 use super::document::Document;
 use super::forms::{AnyNode, F, MessageKind, Put, some_within};
@@ -24,7 +24,7 @@ const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdir
 const CONDITIONS: &str =
     "leader, role, holds, committed, leader_appended, voted_for, decided, joint, snapshot, sending_snapshot";
 
-/// The fields that say more about an action or a condition.
+/// The further fields of an action or a condition.
 fn options(name: &str) -> &'static [&'static str] {
     match name {
         "kill" | "wipe" | "disk_rolled_back" => &["after_actions"],
@@ -42,12 +42,12 @@ fn options(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// Those of them that have to be there.
+/// The required fields among them.
 const NEEDED: [&str; 3] = ["latency", "ppm", "to"];
 
 type Maybe<T> = Option<F<T>>;
 
-/// A step as a file has it.
+/// A step in the form of a file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub(crate) struct StepForm {
@@ -98,7 +98,7 @@ pub(crate) struct StepForm {
     keep: Option<Keep>,
     on: Maybe<Links>,
     latency: Maybe<Range<Duration>>,
-    /// From ten times too slow to ten times too fast.
+    /// The rate ranges from ten times too slow to ten times too fast.
     #[serde(deserialize_with = "some_within::<-900_000, 9_000_000, _, _>")]
     ppm: Option<i32>,
     to: Maybe<Targets>,
@@ -106,7 +106,7 @@ pub(crate) struct StepForm {
     expect: Option<Expectations>,
 }
 
-/// Which calls an error of the device makes fail.
+/// The calls that an error of the device makes fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Call {
@@ -114,13 +114,13 @@ enum Call {
     Write,
 }
 
-/// All steps of a file: first those with a time, then those that wait for a condition, each kind in the file's order.
+/// All steps of a file: first those with a time, then those with a condition, each kind in the file's order.
 pub(crate) fn read(document: &mut Document<'_>, scenario: &Scenario) -> Vec<Step> {
     let usual = document.table().remove("network").map(Spanned::into_inner);
     let mut steps = Vec::new();
     for list in ["at", "when"] {
         for (place, mut item) in document.items(list).into_iter().enumerate() {
-            // What a step's network does not say is as in the scenario.
+            // Values that a step's network omits are those of the scenario.
             if let DeValue::Table(step) = item.get_mut()
                 && let Some(DeValue::Table(network)) = step.get_mut("network").map(Spanned::get_mut)
                 && let Some(DeValue::Table(usual)) = usual.as_ref()
@@ -148,7 +148,7 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
     }
     let mut known = vec![action_name, condition_name, trigger];
     known.extend(&options);
-    // Two actions or two conditions are a problem already: each of them alone is none.
+    // Two actions or two conditions are already a problem, so each of them alone is not reported.
     for (name, names) in [(action_name, ACTIONS), (condition_name, CONDITIONS)] {
         known.extend(names.split(", ").filter(|_| name.is_empty()));
     }
@@ -168,7 +168,7 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
     Some(Step { trigger, action, form: Some(Box::new(form)) })
 }
 
-/// Which of these names the step has; empty if none, or two.
+/// The one of these names that the step has; empty if it has none, or two.
 fn only(document: &mut Document<'_>, path: &str, what: &str, names: &'static str) -> &'static str {
     let keys = document.keys(path);
     let found: Vec<&str> = names.split(", ").filter(|name| keys.iter().any(|key| key == name)).collect();
@@ -183,7 +183,7 @@ fn only(document: &mut Document<'_>, path: &str, what: &str, names: &'static str
     ""
 }
 
-/// What serde does not see.
+/// Checks the values that serde does not check.
 fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, end: Duration) {
     let late = format!("is after the end of the run, {}", units::show(end));
     let expect = form.expect.as_ref();

@@ -1,15 +1,15 @@
-//! "Did you mean": the known word nearest to an unknown one.
+//! "Did you mean": suggests the known word nearest to an unknown one.
 
-/// The known word that is near enough to `word` to be what was meant.
+/// The known word that is similar enough to `word` to be meant.
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // Damerau-Levenshtein counts a swapped pair as one slip; a third of the word may be wrong, so that short words
-    // are not "corrected" into something unrelated.
+    // Damerau-Levenshtein counts a swapped pair as one error. A third of the word may be wrong, so short words are not
+    // "corrected" into something unrelated.
     let allowed = (word.chars().count() / 3).max(1);
     let distances = known.into_iter().map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate));
     distances.filter(|(distance, _)| *distance <= allowed).min().map(|(_, candidate)| candidate)
 }
 
-/// What is wrong with an unknown word: a suggestion, or all that is known.
+/// The problem of an unknown word: a suggestion, or all known words.
 pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, known.iter().copied()) {
@@ -18,7 +18,7 @@ pub(crate) fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item 
     }
 }
 
-/// A word, if it is one of these.
+/// Reads a word that must be one of these.
 pub(crate) fn one_of(
     word: &str,
     what: &str,

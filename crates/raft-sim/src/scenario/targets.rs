@@ -1,4 +1,4 @@
-//! Which nodes a step means: `leader`, `followers`, `all`, `random`, `n1 n2`; links `n1>n3`; groups `n1 n2 | n3`.
+//! The nodes that a step means: `leader`, `followers`, `all`, `random`, `n1 n2`; links `n1>n3`; groups `n1 n2 | n3`.
 
 use super::model::{Links, Targets};
 use super::suggest;

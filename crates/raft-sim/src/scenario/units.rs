@@ -1,7 +1,7 @@
-//! The texts of single values in a scenario: `150ms`, `150ms..300ms`, `2.5%`, `n1`, `7@3`, `0..100`. Reading and writing.
+//! Reads and writes the texts of single values in a scenario: `150ms`, `150ms..300ms`, `2.5%`, `n1`, `7@3`, `0..100`.
 //!
-//! Integers all the way: a fraction is read digit by digit, because a float would round differently from what was
-//! written. This file must not know about TOML.
+//! It uses only integers: it reads a fraction digit by digit, because a float would round it. This file must not know
+//! TOML.
 
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, Term};
 use std::ops::Range;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// The longest duration a scenario may name.
 const LONGEST: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Names of units, the longest first, in nanoseconds.
+/// The names of units with their nanoseconds, the longest first.
 const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
@@ -20,8 +20,8 @@ const UNITS: [(&str, u64); 6] = [
     ("ns", 1),
 ];
 
-/// A decimal number times `unit`, exactly: `1.5` times 1000 is 1500. None if it is no number, has more digits than the
-/// unit can hold, or overflows.
+/// A decimal number times `unit`, exactly: `1.5` times 1000 is 1500. It returns `None` if the text is not a number, has
+/// more digits than the unit can hold, or overflows.
 fn decimal(text: &str, unit: u64) -> Option<u64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -43,7 +43,7 @@ fn decimal(text: &str, unit: u64) -> Option<u64> {
 /// Reads `150ms`, `1.5s`, `10us`, `2m`.
 ///
 /// # Errors
-/// What was expected, and what was found.
+/// The expected and the found text.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("expected a duration such as \"150ms\", \"1.5s\", \"10us\" or \"2m\", found `{text}`");
     let split = text.find(|letter: char| letter.is_ascii_alphabetic()).ok_or_else(wrong)?;
@@ -57,7 +57,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Reads `150ms..300ms`; a single duration is the range that holds only it.
+/// Reads `150ms..300ms`; a single duration is a range with only this value.
 pub(crate) fn duration_range(text: &str) -> Result<Range<Duration>, String> {
     let (start, end) = text.split_once("..").unwrap_or((text, text));
     let range = duration(start.trim())?..duration(end.trim())?;
@@ -75,7 +75,7 @@ pub(crate) fn percentage(text: &str) -> Result<u32, String> {
 /// Reads `0..100`, the end excluded.
 ///
 /// # Errors
-/// What was expected, and what was found.
+/// The expected and the found text.
 pub fn seeds(text: &str) -> Result<Range<u64>, String> {
     let wrong = || format!("expected a range of seeds such as 0..100 (the end excluded), found `{text}`");
     let (start, end) = text.split_once("..").ok_or_else(wrong)?;
@@ -114,7 +114,7 @@ pub(crate) fn show(duration: Duration) -> String {
     if nanos == 0 {
         return "0ms".to_owned();
     }
-    // Hours and minutes are left out: "90s" is read more easily than "1.5m".
+    // It does not use hours and minutes: "90s" is easier to read than "1.5m".
     let unit = UNITS.iter().skip(2).find(|(_, unit)| nanos.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{nanos}ns"), |(name, unit)| format!("{}{name}", nanos / unit))
 }

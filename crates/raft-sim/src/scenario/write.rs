@@ -6,7 +6,7 @@ use super::steps::StepForm;
 use serde::Serialize;
 use serde::ser::Error;
 
-/// A recorded run as a file has it.
+/// A recorded run in the form of a file.
 #[derive(Serialize)]
 struct File<'a> {
     version: u64,
@@ -17,8 +17,8 @@ struct File<'a> {
     when: Vec<&'a StepForm>,
 }
 
-/// The text of a recorded run: every field of the scenario, its steps as they were read, and what was recorded. Run without
-/// `--seeds` it runs the recorded seed.
+/// The text of a recorded run: every field of the scenario, its steps as they were read, and the recorded facts.
+/// Without `--seeds` the file runs with the recorded seed.
 ///
 /// # Errors
 /// A step that was not read from a file.

@@ -1,9 +1,10 @@
-//! Calling a node: what goes in, what comes out, and how each output is carried out.
+//! The call of a node: its inputs, its outputs, and the execution of each output.
 //!
-//! Inputs wait in the node's inbox ([`raft_node::Inbox`]) until its thread looks: at once, after further events of the same
-//! time, or when the thread is free again. Where one call ends and the next begins is free, and legal runs differ in it.
+//! Inputs wait in the node's inbox ([`raft_node::Inbox`]) until its thread takes them: at once, after further events of
+//! the same time, or when the thread is free again. The border between two calls is not fixed, and legal runs differ in
+//! it.
 
-// A new kind of input, output or report is decided about here, not lost.
+// A new kind of input, output or report needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use super::{Emission, Event, NodeEvent, World};
@@ -20,7 +21,7 @@ const BUSY: Site = Site::new("busy process");
 const BUSY_FOR: Site = Site::new("busy process for");
 
 impl World {
-    /// Puts an input into a node's inbox. If the inbox is full, a message is dropped and a request is refused.
+    /// Puts an input into a node's inbox. If the inbox is full, it drops a message and refuses a request.
     pub(crate) fn enqueue(&mut self, host: &mut Host, recorded: RecordedInput) {
         let Some(process) = &mut host.process else { return };
         let RecordedInput { cause, kind, input } = recorded;
@@ -48,7 +49,7 @@ impl World {
         }
     }
 
-    /// The scenario has a node campaign or take a snapshot. A paused node gets no such order.
+    /// Makes a node campaign or take a snapshot, as a scenario requests. A paused node gets no such order.
     pub(crate) fn order(&mut self, host: &mut Host, kind: RecordKind, input: NodeInput) {
         if !host.paused {
             self.enqueue(host, RecordedInput::new(None, kind, input));
@@ -56,7 +57,8 @@ impl World {
         }
     }
 
-    /// There may be new input: the node's thread looks now, after further events of this time, or when it is free.
+    /// Handles a possible new input: the node's thread takes it now, after further events of this time, or when it is
+    /// free.
     pub(super) fn wake(&mut self, host: &mut Host) {
         let Some(process) = &mut host.process else { return };
         if process.busy || (process.inbox.is_empty() && !process.timer_due) {
@@ -65,7 +67,7 @@ impl World {
         host.calls += 1;
         let (id, n) = (host.id, host.calls);
         let model = &self.scenario.process;
-        // A healed node has good links, a fast disk and a thread of its own, so that the time of a catch-up is bounded.
+        // A healed node has good links, a fast disk and a free thread, so that the time of a catch-up is bounded.
         let is_healed = self.swarm.as_ref().and_then(|swarm| swarm.healed.as_ref());
         let busy_ppm = if is_healed.is_some_and(|healed| healed.nodes.contains(&id)) { 0 } else { model.busy_ppm };
         let busy_for = (busy_ppm > 0 && self.choices.draw(BUSY, id.0, n).chance_ppm(busy_ppm))
@@ -85,7 +87,8 @@ impl World {
         self.call(host);
     }
 
-    /// Whether the next event brings the same node an input at the same time, and the draw says that both are in one call.
+    /// Whether the next event brings the same node an input at the same time, and a random choice puts both into one
+    /// call.
     fn waits_for_next_event(&mut self, host: &Host) -> bool {
         let Some((place, Event::Node(node, event))) = self.queue.peek() else { return false };
         let brings = *node == host.id && event.brings_input() && place.at == self.now;
@@ -93,8 +96,8 @@ impl World {
         brings && self.choices.draw(BATCH, host.id.0, sequence).chance_ppm(250_000)
     }
 
-    /// A timer event of the running process. Deadlines move with every message; instead of planning an event for each, the
-    /// planned event plans the next when it comes too early.
+    /// Handles a timer event of the running process. Deadlines move with every message. Instead of one event for each
+    /// move, a timer event that comes too early plans the next one.
     pub(super) fn timer(&mut self, host: &mut Host) {
         let clock = host.clock;
         let Some(process) = host.process.as_mut().filter(|process| process.timer == Some(self.now)) else { return };
@@ -109,7 +112,7 @@ impl World {
         }
     }
 
-    /// Plans the timer event of the node's deadline, unless one is planned that comes no later.
+    /// Plans the timer event of the node's deadline, unless an earlier one is planned.
     pub(crate) fn arrange_timer(&mut self, host: &mut Host) {
         let Some(process) = &mut host.process else { return };
         let Some(deadline) = process.node.deadline() else { return };
@@ -122,7 +125,7 @@ impl World {
         self.plan(at, Event::Node(host.id, NodeEvent::Timer { incarnation }));
     }
 
-    /// One call: all inputs that wait, then all outputs in order, unless a crash is to fire among them.
+    /// Makes one call: all inputs that wait, then all outputs in order, unless a crash fires among them.
     fn call(&mut self, host: &mut Host) {
         let Some(process) = &mut host.process else { return };
         if process.inbox.is_empty() && !process.timer_due {
@@ -143,7 +146,7 @@ impl World {
         self.batch = batch;
         self.calls += 1;
         self.call = self.calls;
-        // An idle disk begins with the first task of the call, or looks when all tasks are there.
+        // An idle disk begins with the first task of the call, or waits until all tasks are queued.
         process.disk_looks_later = self.choices.draw(DISK_LATER, host.id.0, host.calls).chance_ppm(500_000);
         let armed = host.armed.take_if(|_| !outputs.is_empty());
         host.outputs += outputs.len() as u64;
@@ -169,7 +172,7 @@ impl World {
         }
     }
 
-    /// The crash among the outputs of a call.
+    /// Fires the crash among the outputs of a call.
     fn fire(&mut self, host: &mut Host, armed: Armed, had_effect: bool) {
         self.fault_counts.inject(Fault::CrashAtBoundary);
         if had_effect {
@@ -217,7 +220,8 @@ impl World {
         self.emit(Some(input), Some(host.id), kind);
     }
 
-    /// An event finds no process: if it was meant for one, the crash that ended the last process had an effect.
+    /// Handles an event without a process: if a process was to receive it, the crash that ended the last process had an
+    /// effect.
     pub(super) fn missed(&mut self, host: &Host, event: &NodeEvent) {
         let was_expected = match event {
             NodeEvent::Deliver(_) | NodeEvent::Timer { .. } => true,

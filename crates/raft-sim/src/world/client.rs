@@ -1,7 +1,7 @@
-//! The clients: each has one operation open at a time and a session, retries under the same number, and records
-//! what it does not know as unknown.
+//! The clients. Each has a session and one operation open at a time, retries with the same number, and records an
+//! unclear outcome as unknown.
 //!
-//! A client knows only its own requests and the answers. The world carries both.
+//! A client knows only its own requests and the answers. The world delivers both.
 
 mod operation;
 mod several;
@@ -20,22 +20,22 @@ use std::time::Duration;
 const THINK: Site = Site::new("client think");
 const TARGET: Site = Site::new("client target");
 
-/// Answers that send a client elsewhere are followed at once this often, then it waits: two nodes that name each other
-/// must not make it spin.
+/// A client follows answers that name another node at once this often, then it waits: two nodes that name each other
+/// must not make it loop.
 const MAX_HOPS: u32 = 3;
 
-/// What a client asks the world to do. Labels are for people.
+/// The requests of a client to the world. Labels are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientOutput {
-    /// Carry a request to a node.
+    /// Deliver a request to a node.
     Send { slot: usize, id: RequestId, node: NodeId, request: Request },
-    /// Call [`Clients::wake`] then, with this generation. A later one of the same slot replaces it.
+    /// Call [`Clients::wake`] at this time, with this generation. A later one of the same slot replaces it.
     Wake { slot: usize, at: SimTime, generation: u64 },
-    /// An operation began; its query, if it is one and no history is kept.
+    /// An operation began; the query is set if the operation is one and the client keeps no history.
     Invoked { slot: usize, client: u64, label: String, query: Option<Bytes> },
     /// An operation ended.
     Returned(Operation),
-    /// An operation ended where no history is kept.
+    /// An operation ended without a history.
     Ended { client: u64, label: String },
 }
 
@@ -46,7 +46,7 @@ pub struct Clients {
     slots: Vec<Client>,
 }
 
-/// One client at a time in one slot: a client that cannot know how its operation ends is replaced by a new one.
+/// One slot holds one client at a time: a new client replaces one that cannot know the outcome of its operation.
 #[derive(Clone, Debug)]
 struct Client {
     slot: usize,
@@ -59,26 +59,26 @@ struct Client {
     hops: u32,
     generation: u64,
     state: State,
-    /// The last value it saw of each key.
+    /// The last value of each key that it has seen.
     seen: BTreeMap<String, Option<String>>,
-    /// A scripted client has one operation, sends everything once and ends.
+    /// A scripted client has one operation, sends each request once and ends.
     scripted: bool,
 }
 
 #[derive(Clone, Debug)]
 enum State {
-    /// Between two operations, or about to begin the first.
+    /// The client is between two operations, or before the first.
     Resting,
-    /// Waiting for a session, for the operation that is invoked already if it is scripted.
+    /// The client waits for a session. If it is scripted, its operation is already invoked.
     Opening { attempts: Vec<RequestId>, scripted: Option<Pending> },
-    /// Waiting for the end of an operation.
+    /// The client waits for the end of an operation.
     Waiting(Pending),
-    /// Nothing will happen any more.
+    /// The client does nothing more.
     Done,
 }
 
 impl Clients {
-    /// The clients of a world of this many nodes, and their first wakes.
+    /// The clients of a world with this many nodes, and their first wakes.
     pub fn new(model: &ClientModel, nodes: u64, choices: &mut Choices, out: &mut Vec<ClientOutput>) -> Self {
         let mut clients = Self { model: model.clone(), nodes, slots: Vec::new() };
         for slot in 0..usize::try_from(model.count).unwrap_or(usize::MAX) {
@@ -90,7 +90,7 @@ impl Clients {
         clients
     }
 
-    /// Makes a client that puts one value at one node, or gets the key's if there is none to put; without retries.
+    /// Adds a client that puts one value at one node, or gets the key if there is no value; it never retries.
     pub fn scripted(
         &mut self,
         now: SimTime,
@@ -118,7 +118,7 @@ impl Clients {
         self.slots.push(client);
     }
 
-    /// The time asked for by a [`ClientOutput::Wake`] has come.
+    /// Handles a [`ClientOutput::Wake`] whose time has come.
     pub fn wake(
         &mut self,
         slot: usize,
@@ -153,7 +153,7 @@ impl Clients {
         });
     }
 
-    /// An answer reached a client. Answers to what it no longer waits for change nothing.
+    /// Handles an answer to a client. An answer that the client no longer waits for has no effect.
     pub fn reply(
         &mut self,
         slot: usize,
@@ -175,7 +175,7 @@ impl Clients {
                         None => clients.begin(client, now, choices, out),
                     }
                 }
-                // The put itself was never sent.
+                // The client never sent the put itself.
                 (_, Some(pending)) => client.end(pending.ended(Ended::surely_not()), now, out),
                 (reply, None) => {
                     client.state = State::Opening { attempts, scripted: None };
@@ -201,7 +201,7 @@ impl Clients {
         });
     }
 
-    /// What is open when the world ends never returned.
+    /// Operations that are open when the world ends never return.
     pub fn end(&mut self, out: &mut Vec<ClientOutput>) {
         for client in &mut self.slots {
             match std::mem::replace(&mut client.state, State::Done) {
@@ -213,7 +213,7 @@ impl Clients {
         }
     }
 
-    /// Lends a client beside the rest.
+    /// Lends a client and the rest of the clients to `act`.
     fn with(&mut self, slot: usize, act: impl FnOnce(&Self, &mut Client)) {
         let Some(place) = self.slots.get_mut(slot) else { return };
         let mut client = std::mem::replace(place, Client::new(slot, NodeId(0), false));
@@ -241,7 +241,7 @@ impl Clients {
         self.retry(client, now, out);
     }
 
-    /// Sends what is open once more, and wakes when that has been in vain.
+    /// Sends the open operation once more, and plans the next retry.
     fn retry(&self, client: &mut Client, now: SimTime, out: &mut Vec<ClientOutput>) {
         let patience = now.after(self.model.retry_after.max(Duration::from_nanos(1)));
         let at = if let State::Waiting(pending) = &client.state { patience.min(pending.give_up) } else { patience };
@@ -265,7 +265,8 @@ impl Clients {
         }
     }
 
-    /// An answer that ends nothing: if it names a leader, ask there at once, else wait for the next retry.
+    /// Handles an answer that ends nothing: if it names a leader, asks there at once; otherwise waits for the next
+    /// retry.
     fn follow(&self, client: &mut Client, reply: &Reply, now: SimTime, out: &mut Vec<ClientOutput>) {
         let hint = match reply {
             Reply::Rejected { reason: RejectReason::NotLeader { leader } } => *leader,
@@ -304,7 +305,7 @@ impl Clients {
         client.rest(&self.model, now, choices, out);
     }
 
-    /// A drawn node other than the present target.
+    /// Draws a node other than the current target.
     fn another_target(&self, client: &mut Client, choices: &mut Choices) -> NodeId {
         client.attempts += 1;
         let draw = choices.draw(TARGET, client.slot as u64, client.attempts);
@@ -334,7 +335,7 @@ impl Client {
         }
     }
 
-    /// Unique in the run, and the same whatever other clients do.
+    /// The number is unique in the run, and independent of other clients.
     const fn number(&self) -> u64 {
         self.lives * 1_000_000 + self.slot as u64 + 1
     }

@@ -1,35 +1,35 @@
-//! The clock of a node: what it reads at a true time, and when it will read a given time.
+//! The clock of a node: its reading at a true time, and the true time of a reading.
 //!
-//! Nodes see their clock, checkers see true time. A clock is a function of true time, so whatever else clocks do
-//! belongs here and nowhere else. This file must not know who asks.
+//! Nodes see their clock, checkers see true time. A clock is a function of true time, so all behaviour of clocks
+//! belongs to this file. This file must not know its users.
 
 use crate::record::SimTime;
 use raft_core::Instant;
 
 const MILLION: i64 = 1_000_000;
 
-/// A clock that is ahead of true time by an offset and may run fast or slow. Only differences of its readings mean
-/// anything to a node, so the offset only proves that no node compares its clock with another's.
+/// A clock that is ahead of true time by an offset and may run fast or slow. A node uses only differences of readings,
+/// so the offset only proves that no node compares its clock with another's.
 ///
-/// A line through (`since`, `shown`): it never jumps, and it never goes back, whatever its rate was and will be.
+/// The clock is a line through (`since`, `shown`): it never jumps, and it never goes back, whatever its rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeClock {
-    /// When the present rate began.
+    /// When the current rate began.
     since: SimTime,
-    /// What it showed then.
+    /// The reading at that time.
     shown: u64,
     /// How much too fast it runs, in parts per million; above -1 000 000.
     ppm: i32,
 }
 
 impl NodeClock {
-    /// A clock that shows `offset` nanoseconds when the world begins, and runs true.
+    /// A clock that shows `offset` nanoseconds at the beginning of the world, and runs true.
     pub const fn new(offset: u64) -> Self {
         Self { since: SimTime(0), shown: offset, ppm: 0 }
     }
 
-    /// The same clock with another rate from `at` on: too fast by `ppm` parts per million, below 0 too slow. A clock
-    /// that would stand still or run back runs as slowly as one can: by a millionth of its rate.
+    /// The same clock with another rate from `at` on: too fast by `ppm` parts per million, or too slow below 0. A clock
+    /// that would stop or run back gets the lowest rate: a millionth of the true one.
     pub fn drifting(self, at: SimTime, ppm: i32) -> Self {
         Self { since: at, shown: self.read(at).0, ppm: ppm.max(1 - MILLION as i32) }
     }
@@ -39,15 +39,15 @@ impl NodeClock {
         self.ppm == 0
     }
 
-    /// What the clock shows at this true time, which is not before its rate began.
+    /// The reading at this true time, which is not before its rate began.
     pub fn read(self, at: SimTime) -> Instant {
         let passed = u128::from(at.0.saturating_sub(self.since.0)) * u128::from(self.rate()) / MILLION as u128;
         Instant(self.shown.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)))
     }
 
-    /// The earliest true time, of those since its rate began, at which the clock shows `instant` or more.
+    /// The earliest true time since its rate began at which the clock shows `instant` or more.
     pub fn when(self, instant: Instant) -> SimTime {
-        // The end of time is "never" on every clock.
+        // The last instant means "never" on every clock.
         if instant.0 == u64::MAX {
             return SimTime(u64::MAX);
         }
@@ -56,7 +56,7 @@ impl NodeClock {
         SimTime(self.since.0.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX)))
     }
 
-    /// How many nanoseconds it shows while a million pass.
+    /// The nanoseconds that it advances in a million true ones.
     fn rate(self) -> u64 {
         u64::try_from(MILLION + i64::from(self.ppm)).unwrap_or(1)
     }

@@ -1,5 +1,5 @@
-//! Which configurations the cluster may act on: the newest that is decided, and all later ones that some disk was asked
-//! to hold. Any of them may be in force somewhere, so what is to survive needs a quorum of each.
+//! The configurations that the cluster may use: the newest decided one, and all later ones that some node has written.
+//! Any of them may be in force somewhere, so a decision that must survive needs a quorum of each.
 
 use raft_core::{Configuration, EntryId, NodeId, Payload, Write};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +21,7 @@ impl Configurations {
         &self.decided
     }
 
-    /// The entry that carries it.
+    /// The entry that carries the decided configuration.
     pub(crate) const fn decided_at(&self) -> EntryId {
         self.at
     }
@@ -32,7 +32,7 @@ impl Configurations {
         names(&self.decided) || self.later.values().any(names)
     }
 
-    /// A node asks its disk for this.
+    /// Notes a node's write.
     pub(crate) fn asked(&mut self, write: &Write) {
         for entry in write.entries.iter().filter(|entry| entry.id.index > self.at.index) {
             if let Payload::Configuration(configuration) = &entry.payload {
@@ -41,7 +41,7 @@ impl Configurations {
         }
     }
 
-    /// A node reports that this one is committed.
+    /// Notes that a node reports a configuration as committed.
     pub(crate) fn committed(&mut self, at: EntryId, configuration: &Configuration) {
         if at.index > self.at.index {
             (self.at, self.decided) = (at, configuration.clone());
@@ -55,7 +55,7 @@ impl Configurations {
         suffices(&self.decided) && self.later.values().all(suffices)
     }
 
-    /// The members of the newest decided one, once it is not joint any more.
+    /// The members of the newest decided configuration, once it is no longer joint.
     pub(crate) fn members(&self) -> BTreeSet<NodeId> {
         self.decided.end().members.into_keys().collect()
     }

@@ -1,11 +1,11 @@
-//! The simulated disk: what was written, what of it is durable, and what a power loss may make of the difference. Must
-//! not know what is stored, and must not choose: every choice comes from outside.
+//! The simulated disk: the written data, its durable part, and the possible effects of a power loss on the rest. It
+//! must not know the meaning of the data, and it makes no choices: every choice comes from outside.
 //!
-//! A write changes what can be read at once and is remembered until a sync of its file. A power loss starts from what
-//! is durable and lays any subset of the remembered writes over it, in order, each whole or with a run of its sectors
-//! missing. Names are apart from content: creations, renamings and removals are remembered until a sync of the folder.
-//! Files are pages shared between the durable and the readable image (and between clones of the disk), so a write
-//! copies a page at most, and a file that is preallocated costs nothing.
+//! A write is readable at once and is remembered until a sync of its file. A power loss starts from the durable data
+//! and applies any subset of the remembered writes to it, in order, each complete or with a run of its sectors missing.
+//! Names are separate from content: creations, renamings and removals are remembered until a sync of the folder. Files
+//! consist of pages that the durable and the readable image share (and clones of the disk too). So a write copies at
+//! most the pages that it touches, and a preallocated file costs nothing.
 
 mod cases;
 mod content;
@@ -26,31 +26,31 @@ pub use injected::InjectedError;
 /// A folder of files on a simulated disk.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
-    /// The files, by a number that stays theirs through renamings.
+    /// The files, by a number that stays the same through renamings.
     files: BTreeMap<u64, File>,
-    /// The names as they can be seen.
+    /// The readable names.
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    /// What was done to names since the last sync of the folder, with the operations' numbers.
+    /// The changes of names since the last sync of the folder, with the operations' numbers.
     name_changes: Vec<(u64, NameChange)>,
     /// The operations that are neither durable nor lost.
     unsettled: BTreeSet<u64>,
     operations: u64,
     next_file: u64,
-    /// When the machine stops, if it is to.
+    /// When the machine stops, if that is planned.
     stop: Option<Stop>,
     injected: InjectedErrors,
-    /// How many calls that change or sync something there were.
+    /// The number of calls so far that change or sync data.
     calls: u64,
 }
 
 /// When a machine stops by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// After this many more calls that change or sync something.
+    /// After this many more calls that change or sync data.
     pub after: u64,
-    /// Whether the counting begins only when the next file is created: a name is not yet durable only for a
-    /// short time, which chance alone rarely meets.
+    /// Whether the counting begins only when the next file is created: a name is not durable only for a short time,
+    /// which random choices rarely hit.
     pub from_creation: bool,
 }
 
@@ -58,9 +58,10 @@ pub struct Stop {
 struct File {
     seen: Content,
     durable: Content,
-    /// What was done since the last sync, with the operations' numbers.
+    /// The changes since the last sync, with the operations' numbers.
     changes: Vec<(u64, Change)>,
-    /// What a failed sync dropped and the cache still shows: no sync writes it, unless it is written once more.
+    /// The changes that a failed sync dropped and the cache still shows: no sync writes them, unless they are written
+    /// once more.
     dropped: Vec<(u64, Change)>,
 }
 
@@ -71,11 +72,11 @@ enum NameChange {
     Unlink { name: String },
 }
 
-/// What a power loss leaves of what was not synced.
+/// The unsynced operations that survive a power loss.
 pub enum PowerLoss<'a> {
     KeepAll,
     KeepNothing,
-    /// What this answers, choice by choice; taken modulo [`Choice::options`].
+    /// The answers of this function, choice by choice, taken modulo [`Choice::options`].
     Choose(&'a mut dyn FnMut(Choice) -> u64),
 }
 
@@ -84,18 +85,19 @@ pub enum PowerLoss<'a> {
 pub struct Choice {
     pub kind: ChoiceKind,
     pub operation: u64,
-    /// How many answers there are: 0 up to this, excluded. At least 2.
+    /// The number of answers: 0 up to this, excluded. At least 2.
     pub options: u64,
 }
 
-/// What can be chosen about an operation in a power loss.
+/// The kinds of choices about an operation in a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChoiceKind {
     /// A write: 0 lost, 1 kept, 2 torn (only if it touches several sectors).
     Write,
-    /// A torn write: its first sector that is lost.
+    /// A torn write: its first lost sector.
     TearFrom,
-    /// A torn write: how many sectors from there on are lost, less 1. Not asked if there is but one answer.
+    /// A torn write: the number of lost sectors from there on, less 1. There is no choice if only one answer is
+    /// possible.
     TearCount,
     /// A change of a file's length: 0 lost, 1 kept.
     Length,
@@ -105,9 +107,9 @@ pub enum ChoiceKind {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PowerLossReport {
-    /// Operations lost whole, of every kind.
+    /// Operations of every kind that were lost completely.
     pub operations_lost: u64,
-    /// Bytes of writes that were lost, whole or in part.
+    /// Bytes of writes that were lost, completely or partly.
     pub bytes_lost: u64,
     /// Writes of which some sectors were kept and some lost.
     pub torn_writes: u64,
@@ -120,14 +122,14 @@ impl SimDisk {
         Self::default()
     }
 
-    /// The number of the last operation issued. Counted from 1 since the disk was made: creations, writes, changes of
-    /// length, renamings, removals; not syncs and reads.
+    /// The number of the last operation issued. Operations are counted from 1 since the disk was created: creations,
+    /// writes, changes of length, renamings, removals; not syncs and reads.
     pub fn operations(&self) -> u64 {
         self.operations
     }
 
-    /// The highest operation such that it and all before it are settled: durable, or lost in a power loss. What is done to a
-    /// snapshot's file that is not finished does not count: every start deletes that.
+    /// The highest operation such that it and all before it are settled: durable, or lost in a power loss. Operations
+    /// on an unfinished snapshot file do not count: every start deletes that file.
     pub fn durable_through(&self) -> u64 {
         if self.unsettled.is_empty() {
             return self.operations;
@@ -137,7 +139,7 @@ impl SimDisk {
         first.map_or(self.operations, |first| first - 1)
     }
 
-    /// The operations that are not settled and that nothing rests on.
+    /// The operations that are not settled and that no other state depends on.
     fn passing(&self) -> BTreeSet<u64> {
         let linked = self.name_changes.iter().filter_map(|(_, change)| match change {
             NameChange::Link { name, file } => Some((name, file)),
@@ -162,14 +164,14 @@ impl SimDisk {
         self.unsettled.last().is_none_or(|last| *last <= operation)
     }
 
-    /// The process ends without warning. The system lives on, so all that was written can be read, is durable no more
-    /// than before, and a later power loss may still take it.
+    /// Ends the process without warning. The system stays up: all written data can be read, is no more durable than
+    /// before, and a later power loss may still take it.
     pub fn crash_kill(&mut self) {
         self.go_on();
     }
 
-    /// Stops the machine at some later call: that and all after it fail until the crash is carried out, which takes this
-    /// back. So a crash can fire between any two steps of one call of the store.
+    /// Stops the machine at a later call: that call and all after it fail until the crash is executed, which ends this.
+    /// So a crash can fire between any two steps of one call of the store.
     pub fn stop_at(&mut self, stop: Stop) {
         self.stop = Some(stop);
     }
@@ -178,17 +180,17 @@ impl SimDisk {
         self.stop = None;
     }
 
-    /// Whether the next call that changes or syncs something will fail, and the last one may have.
+    /// Whether the next call that changes or syncs data will fail; the last one may have failed.
     pub fn has_stopped(&self) -> bool {
         self.stop == Some(Stop { after: 0, from_creation: false })
     }
 
-    /// How many calls that change or sync something there were.
+    /// The number of calls so far that change or sync data.
     pub fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// Has calls fail from now on: after this many more that can, in the way that the bits choose.
+    /// Makes calls fail from now on: after this many more that can, in the way that the bits choose.
     pub fn inject_error(&mut self, error: InjectedError, after: u64, bits: u64) {
         self.injected.begin(error, after, bits);
     }
@@ -201,12 +203,12 @@ impl SimDisk {
         self.injected.any()
     }
 
-    /// What has made calls fail since this was asked last.
+    /// The errors that have fired since the last call of this function.
     pub fn take_fired(&mut self) -> Vec<InjectedError> {
         self.injected.take_fired()
     }
 
-    /// Counts a call that changes or syncs something.
+    /// Counts a call that changes or syncs data.
     fn spend(&mut self, file: &str) -> Result<(), DiskError> {
         if self.has_stopped() {
             return Err(error(DiskErrorKind::Failed, file));
@@ -218,8 +220,8 @@ impl SimDisk {
         Ok(())
     }
 
-    /// The power fails. What was not synced is kept or lost as chosen, oldest operation first, contents before names.
-    /// What can be read afterwards is durable.
+    /// Cuts the power. It keeps or loses each unsynced operation as chosen, oldest operation first, contents before
+    /// names. The data that can be read afterwards is durable.
     pub fn crash_power(&mut self, keep: PowerLoss<'_>) -> PowerLossReport {
         self.go_on();
         let mut loss = Loss { keep, report: PowerLossReport::default() };
@@ -293,7 +295,7 @@ impl SimDisk {
         self.name_changes.push((operation, change));
     }
 
-    /// Drops files that no name, seen or durable, leads to any more; nothing depends on what was done to them.
+    /// Drops files that no name, readable or durable, leads to any more.
     fn forget_nameless(&mut self) {
         let named: BTreeSet<u64> = self.names.values().copied().collect();
         let unsettled = &mut self.unsettled;
@@ -309,13 +311,13 @@ impl SimDisk {
     }
 }
 
-/// Whether this is the name of a snapshot's file that is not finished.
+/// Whether this is the name of an unfinished snapshot file.
 fn is_unfinished(name: &str) -> bool {
     name.starts_with("snapshot-") && (name.ends_with(".new") || name.ends_with(".part"))
 }
 
 impl NameChange {
-    /// Changes the names, as far as it can: when earlier changes were lost, what it starts from may not be there.
+    /// Changes the names, as far as possible: if earlier changes were lost, the old name may be missing.
     fn apply(&self, names: &mut BTreeMap<String, u64>) {
         match self {
             Self::Link { name, file } => {

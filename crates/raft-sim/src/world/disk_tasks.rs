@@ -1,10 +1,10 @@
-//! The tasks of a node's disk, in simulated time: one at a time, and the node receives what comes of it.
+//! The tasks of a node's disk, in simulated time: one at a time. The node receives each result.
 //!
-//! [`raft_node::DiskQueue`] decides which task is next, [`raft_node::DiskExecutor`] when space is preallocated. A job does its
-//! work when it begins, or in the case of reading perhaps when it ends; a group of writes is synced when it ends. A crash
-//! meanwhile finds the disk as the work has left it.
+//! [`raft_node::DiskQueue`] decides which task is next, [`raft_node::DiskExecutor`] when to preallocate space. A job
+//! does its work when it begins; a read may also do it when it ends. A group of writes is synced when it ends. A crash
+//! meanwhile finds the disk in that state.
 
-// A new kind of input, output or job is decided about here, not lost.
+// A new kind of input, output or job needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use super::{Emission, Event, NodeEvent, World};
@@ -21,29 +21,29 @@ const JOB: Site = Site::new("disk job");
 const JOB_EARLY: Site = Site::new("disk job reads early");
 const PREALLOCATION: Site = Site::new("disk tends");
 
-/// The task that a disk works at. Each but the last has the record that asked for it.
+/// The current task of a disk. Each except the last has the record that requested it.
 #[derive(Clone, Debug)]
 pub enum Working {
     /// A group of writes, up to the newest, and the record of their writing.
     Group { newest: WriteId, wrote: u64 },
-    /// Recording a peer's disk. `found` is the result; none: there is no space for it.
+    /// A registration of a peer's disk. `found` is the result; `None` if there is no space for it.
     Peer { peer: NodeId, disk: DiskId, found: Option<PeerCheck>, cause: u64 },
-    /// A job, and its result; none: the job is done only when its time is over.
+    /// A job and its result; `None` if the job does its work only at its end.
     Job { job: Box<DiskJob>, done: Option<Box<Done>>, cause: u64 },
-    /// Preallocation of space, because nothing waited.
+    /// Preallocation of space, because no task waited.
     Preallocation { input: Option<NodeInput> },
 }
 
 #[derive(Clone, Debug)]
 pub struct Done {
-    /// What the node receives, if anything.
+    /// The node's input, if there is one.
     pub input: Option<NodeInput>,
-    /// Whether all that the job did is durable: asked of the disk.
+    /// Whether all operations of the job are durable, according to the disk.
     pub durable: bool,
 }
 
 impl World {
-    /// The disk begins the next task, if it is idle.
+    /// Begins the disk's next task, if the disk is idle.
     pub(super) fn serve_disk(&mut self, host: &mut Host) {
         let idle = |process: &&mut Process| process.working.is_none() && !process.disk_looks_later;
         let Some(process) = host.process.as_mut().filter(idle) else { return };
@@ -63,7 +63,7 @@ impl World {
         }
     }
 
-    /// Hands a group of writes to the disk: readable at once, durable when the disk is done.
+    /// Gives a group of writes to the disk: it is readable at once, and durable at the end of the task.
     fn begin_group(
         &mut self,
         node: NodeId,
@@ -86,7 +86,8 @@ impl World {
         job: DiskJob,
         cause: u64,
     ) -> Result<Working, StoreError> {
-        // Reading sees what is there when it begins, or when it ends: they differ if the disk fails or is damaged meanwhile.
+        // A read sees the disk at its beginning, or at its end: the two differ if the disk fails or is damaged
+        // meanwhile.
         let is_early = self.choices.draw(JOB_EARLY, node.0, n).chance_ppm(500_000);
         let reads = match &job {
             DiskJob::ReadLog { .. } | DiskJob::Snapshot(SnapshotJob::Load { .. } | SnapshotJob::Read { .. }) => true,
@@ -122,15 +123,15 @@ impl World {
         self.plan_after(latency, Event::Node(node, NodeEvent::DiskDone { incarnation }));
     }
 
-    /// The disk has finished a task: the node receives the result, and the next task begins.
+    /// Ends a disk task: the node receives the result, and the next task begins.
     pub(super) fn disk_done(&mut self, host: &mut Host) {
         let Some(working) = host.process.as_ref().and_then(|process| process.working.clone()) else { return };
-        // No call need follow, and what is recorded next is of this node.
+        // A call need not follow, and the next record belongs to this node.
         self.emissions.push(Emission::View(host.view()));
         if let Err(error) = self.end_task(host, working) {
             return self.store_failed(host, &error);
         }
-        // The node's thread is faster than the disk's, if it is not busy: the call's tasks join those that wait.
+        // The node's thread is faster than the disk's, if it is not busy, so the call's tasks join those that wait.
         self.wake(host);
         if let Some(process) = &mut host.process {
             process.working = None;
@@ -164,11 +165,11 @@ impl World {
             Working::Job { job, done, cause } => {
                 let done = done.map_or_else(|| execute(process, &job), |done| Ok(*done));
                 let done = done.map_err(|error| error.to_string())?;
-                // A newer snapshot may have taken its place, and then the node has asked for that one meanwhile.
+                // A newer snapshot may have replaced it; then the node has requested that one meanwhile.
                 let wants = |meta: &SnapshotMeta| process.wanted == Some(meta.last);
                 let is_gone = done.input.is_none();
                 if is_gone && matches!(&*job, DiskJob::Snapshot(SnapshotJob::Load { meta }) if wants(meta)) {
-                    return Err("the snapshot that is to be loaded is gone".to_owned());
+                    return Err("the snapshot to load is gone".to_owned());
                 }
                 self.give_result(host, *job, done, cause);
             }
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// Tells the node whether there is space, if that has changed.
+    /// Notifies the node about space, if that has changed.
     fn give_space(&mut self, host: &mut Host, input: Option<NodeInput>, cause: Option<u64>) {
         if let Some(NodeInput::Space { is_low }) = input {
             let (kind, input) = (RecordKind::SpaceTold { is_low }, NodeInput::Space { is_low });
@@ -205,7 +206,8 @@ impl World {
         }
     }
 
-    /// A node that keeps a reserve has started: its first input is how much space there is, and its disk preallocates.
+    /// Starts the reserve of a node that keeps one: its first input is the state of its space, and its disk
+    /// preallocates.
     pub(crate) fn announce_reserve(&mut self, host: &mut Host) {
         let bytes = host.reserve_bytes();
         let Some(process) = host.process.as_mut().filter(|_| bytes > 0) else { return };
@@ -216,7 +218,7 @@ impl World {
         self.serve_disk(host);
     }
 
-    /// A write of a call: it joins the group of those that wait.
+    /// Handles a write of a call: it joins the group of waiting writes.
     pub(super) fn persist(&mut self, host: &mut Host, input: u64, write: Write) {
         let asked = self.emit(Some(input), Some(host.id), RecordKind::Asked { write: write.clone() });
         self.configurations.asked(&write);
@@ -256,7 +258,7 @@ impl World {
     }
 }
 
-/// What a finished job about snapshots is recorded as.
+/// The record of a finished job about snapshots.
 fn about_snapshot(job: &SnapshotJob, input: Option<&NodeInput>, durable: bool) -> Option<RecordKind> {
     match (job, input) {
         (SnapshotJob::Drop { last }, _) => Some(RecordKind::SnapshotDropped { last: *last }),

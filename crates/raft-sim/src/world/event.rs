@@ -45,7 +45,7 @@ pub(crate) enum NodeEvent {
 }
 
 impl NodeEvent {
-    /// The start of the process that it belongs to; none: whichever process runs.
+    /// The start of the process that the event belongs to; `None` for whichever process runs.
     pub(crate) const fn incarnation(&self) -> Option<u64> {
         match self {
             Self::DiskDone { incarnation } | Self::Timer { incarnation } | Self::Wake { incarnation } => {
@@ -79,7 +79,7 @@ impl NodeEvent {
 }
 
 impl Event {
-    /// Whose it is (0: the world's and the clients'), and its rank among events of the same node and time.
+    /// The owner of the event (0 for the world and the clients), and its rank among events of the same node and time.
     pub(crate) const fn place(&self) -> (u64, u8) {
         match self {
             Self::Step(_) => (0, 0),

@@ -1,4 +1,4 @@
-//! Since when, and among which nodes, nothing is disturbed any more: what the liveness checker starts from.
+//! The time from which some nodes are undisturbed, and these nodes: the liveness checker starts from there.
 
 use super::{Healed, World};
 use crate::world::disk::SimDisk;
@@ -7,8 +7,8 @@ use raft_core::NodeId;
 use std::collections::BTreeSet;
 
 impl World {
-    /// The largest set of members that are up and reach each other both ways at full speed, if it is a quorum of whatever
-    /// configuration may be in force. The others may stay down or cut off: Raft promises progress to any majority
+    /// The largest set of members that are up and reach each other both ways at full speed, if it is a quorum of every
+    /// configuration that may be in force. The others may stay down or isolated: Raft promises progress to any majority
     /// (Raft §2).
     pub fn healed(&self) -> Option<Healed> {
         if let Some(swarm) = &self.swarm {
@@ -33,7 +33,7 @@ impl World {
                 let of_node = |&&(from, to): &&(NodeId, NodeId)| from == node || to == node;
                 broken.iter().filter(of_node).filter(|(from, to)| nodes.contains(from) && nodes.contains(to)).count()
             };
-            // The node with the most broken links goes first; of equals the one with the lowest number.
+            // It removes the node with the most broken links first; of equals the one with the lowest number.
             let worst =
                 nodes.iter().map(|&node| (among(node), node)).max_by_key(|&(count, node)| (count, u64::MAX - node.0));
             match worst {

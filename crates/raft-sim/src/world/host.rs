@@ -1,6 +1,7 @@
-//! One whole node: the production node and store over a simulated disk, and the few facts its process keeps.
+//! One whole node: the production node and store over a simulated disk, and a few facts about its process.
 //!
-//! The disk's queue and the node's inbox are the production types. Who calls when, and what outputs mean for the rest of the world, is the world's business.
+//! The disk's queue and the node's inbox are the production types. The world decides when to call it, and the meaning
+//! of its outputs for other nodes.
 
 use crate::faults::Fault;
 use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
@@ -22,13 +23,13 @@ use std::time::Duration;
 
 /// How many client sessions a node keeps.
 const MAX_SESSIONS: usize = 1_024;
-/// How many changes a node's map remembers: few, so that it often has to forget some.
+/// How many changes a node's map remembers: few, so that it often has to drop some.
 const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
-/// All nodes of a world are of one cluster.
+/// The cluster of all nodes of a world.
 const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
 
-/// What segments of the log are called.
+/// The prefix of the names of log segments.
 pub(crate) const SEGMENTS: &str = "wal-";
 
 /// An input for a node, with the record that shows it.
@@ -48,20 +49,20 @@ impl RecordedInput {
 /// A connection that a peer has opened.
 #[derive(Clone, Debug)]
 pub struct Connection {
-    /// In which of its starts.
+    /// The start of the peer that opened it.
     pub incarnation: u64,
     pub disk: DiskId,
     pub caller: Caller,
 }
 
-/// What is known of a peer that has connected.
+/// The state of a peer that has connected.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Its disk is being looked up; these messages wait for that.
+    /// The disk looks up the peer's disk; these messages wait for the result.
     Unknown(Vec<RecordedInput>),
-    /// Its disk is the one that it always had.
+    /// The peer's disk is the one that it always had.
     Known,
-    /// It is on another disk than before: all of its messages are dropped.
+    /// The peer has another disk than before: all of its messages are dropped.
     Refused,
 }
 
@@ -70,14 +71,14 @@ pub enum Caller {
 pub struct Host {
     pub id: NodeId,
     pub clock: NodeClock,
-    /// Which start its process is, or its last one was: the disks count them. 0 before the first.
+    /// The number of its current or last start; the disk counts the starts. 0 is before the first.
     pub incarnation: u64,
     incarnations_lost: u64,
     disks_lost: u64,
     pub process: Option<Process>,
     /// The crash that waits for the next call.
     pub armed: Option<Armed>,
-    /// The crash that waits for the disk to have done some calls.
+    /// The crash that waits for some calls of the disk.
     armed_disk: Option<Armed>,
     pub downed_by: Option<CrashKind>,
     pub paused: bool,
@@ -99,10 +100,10 @@ pub struct Host {
     /// Counts the outputs of all its processes.
     pub outputs: u64,
     pub damages: u64,
-    /// What has damaged its disk, unless a start since has found it sound.
+    /// The fault that has damaged its disk, unless a later start has found it sound.
     pub damaged: Option<Fault>,
-    /// The newest segment of its log when that was last synced, and up to where it was known to be durable then: by a later
-    /// group that is durable, or by the start that counted it.
+    /// The newest segment of its log at the last sync, and its length that was known to be durable then: because of a
+    /// later durable group, or because of the start that counted it.
     pub known_durable: Option<(String, u64)>,
     config: Config,
     options: NodeOptions,
@@ -113,7 +114,7 @@ pub struct Host {
     reserve_bytes: u64,
     /// The disk, while no process uses it.
     disk: Option<SimDisk>,
-    /// Its content at the newest start.
+    /// The content of the disk at the newest start.
     image: Option<SimDisk>,
 }
 
@@ -122,43 +123,43 @@ pub struct Process {
     pub node: Node<KvMap>,
     pub store: Store<SimDisk>,
     pub executor: DiskExecutor,
-    /// The tasks that wait for the disk, each with the record that asked for it.
+    /// The tasks that wait for the disk, each with the record that requested it.
     pub queue: DiskQueue<u64>,
     /// The inputs that wait for the node, each with its cause and the record that shows it.
     pub inbox: Inbox<(Option<u64>, RecordKind)>,
-    /// Its thread is busy, and looks into the inbox later.
+    /// Its thread is busy, and takes the inbox later.
     pub busy: bool,
-    /// The node's deadline has come, and its thread has not looked since.
+    /// The node's deadline has come, and its thread has not taken it since.
     pub timer_due: bool,
     pub working: Option<Working>,
-    /// A call is putting tasks into the queue, and the disk looks when they are all there.
+    /// A call is adding tasks to the queue, and the disk begins when all are queued.
     pub disk_looks_later: bool,
     /// The peers that have connected since its start.
     pub callers: BTreeMap<NodeId, Connection>,
     /// The snapshot that the node wants to load, if it waits for one.
     pub wanted: Option<EntryId>,
-    /// When its timer event comes.
+    /// The time of its timer event.
     pub timer: Option<SimTime>,
     /// The last entry before those whose terms are known.
     base: EntryId,
-    /// The terms of the log it has asked for, from there on.
+    /// The terms of its log from there on, as written.
     log: Vec<Term>,
-    /// The last term in which it asked, as the leader, for an entry of that term.
+    /// The last term in which the node, as the leader, wrote an entry of that term.
     pub led_and_appended: Term,
 }
 
-/// A crash that fires after some outputs of the next call that has any.
+/// A crash that fires after some outputs of the next call with outputs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Armed {
     pub after: u32,
     pub crash: CrashKind,
     pub keep: Keep,
-    /// After what time the node is started again, if it is.
+    /// The time after which the node starts again, if it does.
     pub restart_after: Option<Duration>,
 }
 
 impl Host {
-    /// A machine with an empty disk, and the first record it is to hold if it is a founder's.
+    /// A machine with an empty disk; for a founder, also its first record.
     pub fn new(
         id: NodeId,
         clock: NodeClock,
@@ -201,10 +202,10 @@ impl Host {
         }
     }
 
-    /// Starts a process from what the disk holds; an empty disk becomes this node's.
+    /// Starts a process with the content of the disk; an empty disk becomes this node's.
     ///
     /// # Errors
-    /// The error of the store or the core that refused.
+    /// The error of the store or the core that refused the start.
     pub fn start(&mut self, seed: u64) -> Result<RecordKind, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: CLUSTER, node: self.id };
@@ -222,7 +223,7 @@ impl Host {
             };
         let restored = recovery.restored;
         let (hard_state, snapshot) = (restored.hard_state, restored.snapshot.clone());
-        // The node keeps part of the log in memory; the checkers see all that is there.
+        // The node keeps part of the log in memory; the checkers see the whole log.
         let entries = match read_log(&mut store, &restored) {
             Ok(entries) => entries,
             Err(error) => {
@@ -275,17 +276,18 @@ impl Host {
         Ok(kind)
     }
 
-    /// The id that its disk gets if it has none: one that no other disk in the world has.
+    /// The id that its disk gets if it has none; no other disk in the world has this id.
     pub fn disk_id(&self) -> DiskId {
         DiskId((u128::from(self.id.0) << 64 | u128::from(self.disks_lost)).to_be_bytes())
     }
 
-    /// The bytes for which its store makes room ahead; 0: for none.
+    /// The bytes that its store preallocates; 0 means none.
     pub const fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes
     }
 
-    /// Ends the process, if one runs, and leaves the disk as the process left it. True if disk tasks or events waited for it.
+    /// Ends the process, if one runs, and keeps the disk in its state. Returns true if disk tasks or events waited for
+    /// it.
     pub fn stop(&mut self) -> bool {
         let waited = !std::mem::take(&mut self.paused_queue).is_empty();
         let Some(Process { store, queue, working, .. }) = self.process.take() else { return waited };
@@ -294,8 +296,8 @@ impl Host {
         waited || working.is_some() || !queue.is_empty()
     }
 
-    /// Puts an empty disk in place of the one it has, while no process runs. What it starts from next is what a joiner
-    /// starts from: no node founds a cluster twice. Returns how many operations were on the old one.
+    /// Replaces its disk with an empty one, while no process runs. It then starts like a joiner: no node founds a
+    /// cluster twice. Returns how many operations were on the old one.
     pub fn lose_disk(&mut self) -> u64 {
         self.founding = None;
         self.incarnations_lost = self.incarnation;
@@ -305,7 +307,7 @@ impl Host {
     }
 
     /// Sets the disk back to its content at the newest start, while no process runs. Returns how many operations that
-    /// undoes. What is started next is another incarnation than any before, whatever the disk says.
+    /// undoes. The next start gets a new incarnation, whatever the disk says.
     pub fn roll_back_disk(&mut self) -> u64 {
         let Some(mut image) = self.image.clone() else { return 0 };
         image.crash_power(PowerLoss::KeepNothing);
@@ -316,15 +318,15 @@ impl Host {
         self.disk.replace(image).map_or(0, |disk| disk.operations() - undone)
     }
 
-    /// Has a crash fire after `armed.after` more calls to the disk, of a write, a sync or a recovery;
-    /// counted from now, or from the next creation of a file.
+    /// Arms a crash that fires after `armed.after` more calls to the disk, of a write, a sync or a recovery. The count
+    /// starts now, or at the next creation of a file.
     pub fn arm_disk(&mut self, armed: Armed, from_creation: bool) {
         let stop = Stop { after: u64::from(armed.after), from_creation };
         self.any_disk().into_iter().for_each(|disk| disk.stop_at(stop));
         self.armed_disk = Some(armed);
     }
 
-    /// The crash that the disk has come to, if it has.
+    /// The crash that the disk has reached, if there is one.
     pub fn take_disk_crash(&mut self) -> Option<Armed> {
         let stopped = self.any_disk().is_some_and(|disk| disk.has_stopped());
         self.armed_disk.take_if(|_| stopped)
@@ -340,12 +342,12 @@ impl Host {
         self.armed.is_some() || self.armed_disk.is_some()
     }
 
-    /// The disk, of the process or without one.
+    /// The disk, with or without a process.
     pub fn disk_to_see(&self) -> Option<&SimDisk> {
         self.process.as_ref().map_or(self.disk.as_ref(), |process| Some(process.store.disk()))
     }
 
-    /// The disk, to change it from outside.
+    /// The disk, for changes from outside.
     pub fn any_disk(&mut self) -> Option<&mut SimDisk> {
         match &mut self.process {
             Some(process) => Some(process.store.disk_mut()),
@@ -358,7 +360,7 @@ impl Host {
         self.disk.as_mut()
     }
 
-    /// The node from outside; none while it is down.
+    /// The view of the node; `None` while it is down.
     pub fn view(&self) -> Option<NodeView> {
         let process = self.process.as_ref()?;
         let status = process.node.status();
@@ -451,15 +453,15 @@ fn read_log(store: &mut Store<SimDisk>, restored: &RecoveredState) -> Result<Ent
     }
 }
 
-/// The newest segment of the log, and where what is durable of it ends. Once another group is durable behind that,
-/// all of it is known to be durable.
+/// The newest segment of the log, and the end of its durable part. Once another group after that is durable, all of it
+/// is known to be durable.
 pub(crate) fn newest_segment(disk: &SimDisk) -> Option<(String, u64)> {
     let file = disk.last_used(SEGMENTS)?;
     Some((file.to_owned(), disk.durable_end(file)))
 }
 
 impl Process {
-    /// Keeps the terms of the log in step with a write the node asks for.
+    /// Updates the terms of the log with a write of the node.
     pub fn mirror(&mut self, write: &Write, role: RoleKind, term: Term) {
         if let Some(index) = write.truncate_from {
             self.log.truncate(self.place(index).unwrap_or(0));
@@ -477,8 +479,8 @@ impl Process {
         }
     }
 
-    /// Whether it holds an entry of this index and, if given, this term. A snapshot holds all that it covers, in terms
-    /// that are not known any more.
+    /// Whether it holds an entry with this index and, if given, this term. A snapshot holds all entries that it covers;
+    /// their terms are no longer known.
     pub fn holds(&self, index: LogIndex, term: Option<Term>) -> bool {
         let held = match self.place(index) {
             Some(place) => self.log.get(place).copied(),
@@ -493,7 +495,7 @@ impl Process {
     }
 }
 
-/// The first record of a founder, or of a node that has lived before.
+/// The first record of a founder, or of a node with an initial state.
 pub fn first_write(configuration: Configuration, initial: Option<&InitialState>) -> Write {
     let founder = Write::bootstrap(configuration.clone());
     let Some(initial) = initial else { return founder };

@@ -1,11 +1,11 @@
-//! Messages between nodes: sending them as bytes, delivering them, and the connection they travel on.
+//! Messages between nodes: their sending as bytes, their delivery, and their connection.
 //!
-//! A peer opens a connection before its first message. The receiver's disk then looks up which disk the peer had when it first
-//! connected, and records it if it is new. Messages wait until the entry is durable. If the peer is on another disk than before,
-//! it has forgotten what it promised, and the receiver drops all of its messages. A connection lasts as long as the two
-//! processes, even while links are cut.
+//! A peer opens a connection before its first message. The receiver's disk then looks up the disk that the peer had
+//! when it first connected, and records it if it is new. Messages wait until the entry is durable. If the peer has
+//! another disk than before, it has forgotten its promises, and the receiver drops all of its messages. A connection
+//! lasts as long as the two processes, even while links are cut.
 
-// A new kind of message is decided about here, not lost.
+// A new kind of message needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use super::{Emission, Event, NodeEvent, World};
@@ -22,7 +22,7 @@ use std::time::Duration;
 const NOTICED: Site = Site::new("loss noticed");
 const NOTICED_LATER: Site = Site::new("loss noticed later");
 
-/// A message on its way. It travels as bytes, so that the encoding is part of every run.
+/// A message in flight. It consists of bytes, so that the encoding is part of every run.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
     copy: Copy,
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    /// A message is lost: the sender's transport may find out, some time later.
+    /// Handles a lost message: the sender's transport may notice the loss, some time later.
     fn notice_loss(&mut self, from: NodeId, peer: NodeId, verdict: Verdict, cause: u64) {
         let is_lost = !matches!(verdict, Verdict::Delivered { .. });
         let ppm = self.network.unreachable_ppm((from, peer));
@@ -123,8 +123,8 @@ impl World {
         }
     }
 
-    /// A message reaches the inbox, or waits until the peer's disk is looked up. A message of an earlier start of the peer is
-    /// lost with its connection, once a later start has connected.
+    /// Puts a message into the inbox, or makes it wait until the peer's disk is looked up. A message of an earlier
+    /// start of the peer is lost with its connection, once a later start has connected.
     fn receive(&mut self, host: &mut Host, from: NodeId, (incarnation, disk): (u64, DiskId), message: RecordedInput) {
         let Some(process) = &mut host.process else { return };
         let open = process.callers.get_mut(&from).filter(|open| open.incarnation >= incarnation);
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// A peer's disk is looked up: what waits for that is delivered, or dropped.
+    /// Handles the result of a lookup of a peer's disk: the waiting messages are delivered, or dropped.
     pub(super) fn peer_registered(&mut self, host: &mut Host, peer: NodeId, disk: DiskId, found: Option<PeerCheck>) {
         let Some(process) = &mut host.process else { return };
         let Some(open) = process.callers.get_mut(&peer).filter(|open| open.disk == disk) else { return };

@@ -1,7 +1,7 @@
-//! The world: machines, links, clients, and the queue of what will happen. One event at a time, each a pure function of
-//! the state and the run's choices; what happened leaves as a stream of records.
+//! The world: machines, links, clients, and the queue of planned events. It handles one event at a time, and each is a
+//! pure function of the state and the run's choices. The events leave as a stream of records.
 //!
-//! A world is a value: a copy of it goes on exactly like the original. It must not know who watches.
+//! A world is a value: a copy of it continues exactly like the original. It must not know its observers.
 
 mod call;
 pub mod client;
@@ -50,9 +50,9 @@ pub(crate) use event::{Event, NodeEvent};
 pub enum Emission {
     /// From here on records carry this view, until the next one.
     View(Option<NodeView>),
-    /// Something happened. Its `view` is left to the reader: all records of a call share one.
+    /// An event happened. The reader fills in its `view`: all records of a call share one.
     Record(Box<Record>),
-    /// A step wants this checked now.
+    /// A step requires this check now.
     Expect(Expectations),
 }
 
@@ -70,7 +70,7 @@ pub struct World {
     pub(crate) swarm: Option<Swarm>,
     pub(crate) operator: Operator,
     pub(crate) configurations: Configurations,
-    /// When a fault or a repair last changed something.
+    /// The time of the newest change by a fault or a repair.
     pub(crate) disturbed: SimTime,
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
@@ -78,31 +78,31 @@ pub struct World {
     /// The record of each client's latest invocation.
     invoked: BTreeMap<usize, u64>,
     records: u64,
-    /// The number of the running call, and of the latest.
+    /// The number of the current call, or of the latest.
     call: u64,
     calls: u64,
-    /// What the newest power loss left, if that was one of counted outcomes.
+    /// The outcome of the newest power loss, if it was an enumerated one.
     pub(crate) power_case: Option<PowerCase>,
-    /// Reused between calls.
+    /// The memory is reused between calls.
     outputs: Vec<NodeOutput>,
     batch: Vec<(NodeInput, (Option<u64>, RecordKind))>,
     pub(crate) scheduling: SchedulingPoints,
 }
 
-/// The points at which a run could go on in another way, nothing else changed: a node's thread looks into its inbox, a disk
-/// begins a task. An enumeration delays one of them.
+/// The points at which a run could continue in another way without any other change: a node's thread takes its inbox,
+/// or a disk begins a task. An enumeration delays one of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SchedulingPoints {
-    /// How many there were.
+    /// The number of points so far.
     pub(crate) count: u64,
-    /// The number of the point that is delayed, and for how long.
+    /// The number of the delayed point, and its delay.
     pub(crate) delayed: Option<(u64, Duration)>,
     /// The node of that point, once the run has reached it.
     pub(crate) node: Option<NodeId>,
 }
 
 impl SchedulingPoints {
-    /// One more point, of this node; returns its delay.
+    /// Counts a point of this node; returns its delay.
     fn next(&mut self, node: NodeId) -> Option<Duration> {
         self.count += 1;
         let (_, delay) = self.delayed.filter(|(number, _)| *number == self.count)?;
@@ -112,7 +112,7 @@ impl SchedulingPoints {
 }
 
 impl World {
-    /// A world at its beginning: all machines started, clients and steps planned.
+    /// A world at its beginning: all machines are started, clients and steps are planned.
     pub fn new(scenario: &Arc<Scenario>, seed: u64) -> Self {
         let mut choices = Choices::new(seed);
         let scenario = &as_drawn(scenario, &mut choices);
@@ -192,7 +192,7 @@ impl World {
         &self.history
     }
 
-    /// Of each node, how many outputs and disk calls there were.
+    /// The number of outputs and of disk calls, for each node.
     pub(crate) fn counters(&self) -> BTreeMap<NodeId, (u64, u64)> {
         let calls = |host: &Host| host.disk_to_see().map_or(0, SimDisk::calls);
         self.hosts.iter().map(|(id, host)| (*id, (host.outputs, calls(host)))).collect()
@@ -202,14 +202,14 @@ impl World {
         &self.fault_counts
     }
 
-    /// When the next event is, if there is one before the scenario's time is over.
+    /// The time of the next event, if there is one before the end of the scenario.
     pub(crate) fn next_at(&self) -> Option<SimTime> {
         let end = SimTime(nanos(self.scenario.duration));
         self.queue.peek().map(|(place, _)| place.at).filter(|at| *at <= end)
     }
 
-    /// Lets the next event happen; false when the scenario's time is over. What happened is in
-    /// [`take_emissions`](Self::take_emissions).
+    /// Lets the next event happen; returns false after the end of the scenario.
+    /// [`take_emissions`](Self::take_emissions) returns the records.
     pub fn advance(&mut self) -> bool {
         let end = SimTime(nanos(self.scenario.duration));
         match self.queue.peek() {
@@ -227,20 +227,20 @@ impl World {
         true
     }
 
-    /// Ends the world: what clients have open never returns.
+    /// Ends the world: the open operations of clients never return.
     pub fn finish(&mut self) {
         let mut out = Vec::new();
         self.clients.end(&mut out);
         self.for_clients(out, None);
     }
 
-    /// What happened since the last time, in order. `into` is emptied first; its space is reused.
+    /// The records since the last call, in order. It first clears `into` and reuses its memory.
     pub fn take_emissions(&mut self, into: &mut Vec<Emission>) {
         into.clear();
         std::mem::swap(&mut self.emissions, into);
     }
 
-    /// Lends a machine to `act`, which has the rest of the world beside it; none if there is no such node.
+    /// Lends a machine to `act`, together with the rest of the world; returns `None` if there is no such node.
     pub(crate) fn on<T>(&mut self, node: NodeId, act: impl FnOnce(&mut Self, &mut Host) -> T) -> Option<T> {
         let mut host = self.hosts.remove(&node)?;
         let result = act(self, &mut host);
@@ -277,7 +277,7 @@ impl World {
         }
     }
 
-    /// An event of a node: its running process handles it, if that is the process the event belongs to.
+    /// Handles an event of a node with its running process, if the event belongs to that process.
     fn node_event(&mut self, host: &mut Host, event: NodeEvent) {
         if host.paused {
             return self.hold(host, event);
@@ -290,7 +290,7 @@ impl World {
                 self.missed(host, &event);
             }
         }
-        // Whatever became of the event: an input that waited for it waits no longer.
+        // Whatever the event did, an input that waited for it no longer waits.
         if !is_wake {
             self.wake(host);
         }
@@ -314,8 +314,9 @@ impl World {
         }
     }
 
-    /// Carries out what clients ask for. `cause` is what ends an operation. A request is caused by the invocation it serves, so
-    /// that retries can be recognized; opening a session serves no operation.
+    /// Executes the requests of clients. `cause` is the record that ends an operation. The cause of a request is the
+    /// invocation of its operation, so checkers can recognize retries. The opening of a session belongs to no
+    /// operation.
     pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>, cause: Option<u64>) {
         for output in out {
             match output {
@@ -366,7 +367,7 @@ impl World {
         self.plan(self.now.after(delay), event);
     }
 
-    /// Records something under the present view; returns its number.
+    /// Records an event with the current view; returns its number.
     pub(crate) fn emit(&mut self, cause: Option<u64>, node: Option<NodeId>, kind: RecordKind) -> u64 {
         self.records += 1;
         let record = Record { number: self.records, at: self.now, cause, node, call: self.call, kind, view: None };
@@ -374,13 +375,13 @@ impl World {
         self.records
     }
 
-    /// Records something of the world or a client.
+    /// Records an event of the world or a client.
     pub(crate) fn emit_outside(&mut self, cause: Option<u64>, kind: RecordKind) -> u64 {
         self.emissions.push(Emission::View(None));
         self.emit(cause, None, kind)
     }
 
-    /// Records a fault or a step, in the scenario's words.
+    /// Records a fault or a step, in the scenario's syntax.
     pub(crate) fn emit_fault(&mut self, label: String) {
         self.emit_outside(None, RecordKind::Fault { label });
     }

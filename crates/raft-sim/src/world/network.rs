@@ -1,6 +1,7 @@
-//! The network: one verdict per message, and when its copies arrive. First answer wins: cut, dropped by kind, lost.
+//! The network: one verdict for each message, and the arrival times of its copies. The first of these applies: the link
+//! is cut, the kind is dropped, the message is lost.
 //!
-//! This file knows the kind of a message, not its meaning, and not what happens when it arrives.
+//! This file knows the kind of a message, not its meaning, and not its effect at the receiver.
 
 use crate::faults::{Fault, FaultCounts};
 use crate::record::Verdict;
@@ -19,14 +20,14 @@ const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
 const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
 const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
 
-/// What a snapshot, and the answer to one, are called where messages are dropped by kind.
+/// The names of a snapshot and of its answer in rules that drop a kind of message.
 pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
 pub const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
 
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);
 
-/// Names a cut, to end it.
+/// The id of a cut, to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CutId(u64);
 
@@ -59,17 +60,17 @@ struct Traffic {
     sent: u64,
     /// The number of the latest-sent message that has arrived.
     newest_arrived: u64,
-    /// The fault that cuts it, if one does.
+    /// The fault that cuts the link, if there is one.
     cut: Option<Fault>,
 }
 
-/// A copy of a message on its way.
+/// A copy of a message in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Copy {
     pub link: Link,
-    /// Which message of the link, from 1.
+    /// The number of the message on its link, from 1.
     pub message: u64,
-    /// Whether it was delayed to be reordered.
+    /// Whether it was delayed for reordering.
     pub held_back: bool,
     /// Whether it is a second copy.
     pub duplicate: bool,
@@ -97,12 +98,12 @@ impl Network {
         }
     }
 
-    /// How likely it is that the sender of a message that is lost on this link finds out.
+    /// The probability that the sender of a lost message on this link notices the loss.
     pub fn unreachable_ppm(&self, link: Link) -> u32 {
         self.model(link).unreachable_ppm
     }
 
-    /// Takes a message of this kind; `receiver_is_up` only decides whether its loss has an effect.
+    /// Sends a message of this kind; `receiver_is_up` only decides whether its loss has an effect.
     pub fn send(
         &mut self,
         choices: &mut Choices,
@@ -148,7 +149,7 @@ impl Network {
         Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies: [Some(first), second] }
     }
 
-    /// Takes a snapshot: a message that takes longer, and may break off on its way.
+    /// Sends a snapshot: it takes longer than a message, and may break off.
     pub fn send_snapshot(
         &mut self,
         choices: &mut Choices,
@@ -175,12 +176,12 @@ impl Network {
         sending
     }
 
-    /// The fault that cuts this link, if one does.
+    /// The fault that cuts this link, if there is one.
     pub fn cut_of(&self, link: Link) -> Option<Fault> {
         self.traffic.get(&link).and_then(|traffic| traffic.cut)
     }
 
-    /// Takes note that a copy was handed to a node.
+    /// Notes that a copy reached a node.
     pub fn arrived(&mut self, fault_counts: &mut FaultCounts, copy: &Copy) {
         let traffic = self.traffic.entry(copy.link).or_default();
         if copy.duplicate {
@@ -201,7 +202,7 @@ impl Network {
         id
     }
 
-    /// Ends a cut; one that is over already stays so.
+    /// Ends a cut; a cut that is already over stays over.
     pub fn mend(&mut self, id: CutId) {
         self.cuts.remove(&id);
         self.lay_cuts();
@@ -217,7 +218,7 @@ impl Network {
         self.scripted = Some(model);
     }
 
-    /// Replaces the model of every link until both its ends are healed for good.
+    /// Replaces the model of every link until both of its ends are healed for good.
     pub fn set_swarm_model(&mut self, model: NetworkModel) {
         self.swarm = Some(model);
     }
@@ -245,7 +246,7 @@ impl Network {
         self.scripted.is_some()
     }
 
-    /// All links on which something is cut or dropped.
+    /// All links with a cut or a drop rule.
     pub fn broken_links(&self) -> BTreeSet<Link> {
         let cut = self.cuts.values().flat_map(|cut| &cut.links);
         cut.chain(self.drops.iter().flat_map(|rule| &rule.links)).copied().collect()
@@ -257,7 +258,7 @@ impl Network {
         self.scripted.as_ref().or(swarm).unwrap_or(&self.base)
     }
 
-    /// Writes each link's cut beside it, where `send` finds it without a search.
+    /// Stores each link's cut with the link, so that `send` needs no search.
     fn lay_cuts(&mut self) {
         self.traffic.values_mut().for_each(|traffic| traffic.cut = None);
         for cut in self.cuts.values() {
@@ -268,12 +269,12 @@ impl Network {
     }
 }
 
-/// All links from one set to another, without those of a node to itself.
+/// All links from one set to another, except links from a node to itself.
 pub fn links_between(from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) -> BTreeSet<Link> {
     from.iter().flat_map(|&from| to.iter().map(move |&to| (from, to))).filter(|(from, to)| from != to).collect()
 }
 
-/// All links between nodes of different groups. A node in no group is alone.
+/// All links between nodes of different groups. A node in no group is isolated.
 pub fn links_across(all: &BTreeSet<NodeId>, groups: &[BTreeSet<NodeId>]) -> BTreeSet<Link> {
     let together = |a: &NodeId, b: &NodeId| groups.iter().any(|group| group.contains(a) && group.contains(b));
     links_between(all, all).into_iter().filter(|(from, to)| !together(from, to)).collect()

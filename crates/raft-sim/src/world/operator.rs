@@ -1,8 +1,8 @@
-//! The operator: asks leaders for changes of the configuration and leadership transfers, one task after the other, and asks
-//! again until each is done.
+//! The operator: it requests changes of the configuration and leadership transfers from leaders, one task after the
+//! other, and repeats each request until it is done.
 //!
-//! It knows the leader and the decided configuration, as no operator of a real cluster can. Its requests travel like any client's.
-//! Whether an answer is right is for the checkers.
+//! It knows the leader and the decided configuration, unlike the operator of a real cluster. Its requests travel like
+//! any client's. The checkers decide whether an answer is right.
 
 use crate::faults::Fault;
 use crate::record::{RecordKind, SimTime};
@@ -17,14 +17,14 @@ use std::time::Duration;
 
 const DELAY: Site = Site::new("operator delay");
 
-/// The numbers below this are of the operator's requests; the clients' begin here.
+/// The operator's requests have numbers below this; the clients' begin here.
 pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Operator {
-    /// What is to be done; the first is being done.
+    /// The tasks to do; the first is in progress.
     tasks: VecDeque<OperatorTask>,
-    /// The request whose answer it waits for.
+    /// The request that it waits for.
     asked: Option<RequestId>,
     requests: u64,
     /// Only the newest wake counts.
@@ -34,7 +34,7 @@ pub(crate) struct Operator {
 #[derive(Clone, Debug)]
 struct OperatorTask {
     work: Work,
-    /// When it is given up; a step of a scenario never is.
+    /// When the operator gives up the task; it never gives up a step of a scenario.
     until: Option<SimTime>,
     attempts: u64,
     last_answer: String,
@@ -48,7 +48,7 @@ pub(crate) enum Work {
     Transfer(Option<NodeId>),
 }
 
-/// What the operator waits for.
+/// The events that the operator waits for.
 #[derive(Clone, Debug)]
 pub(crate) enum OperatorEvent {
     Reply { id: RequestId, reply: Reply },
@@ -92,12 +92,12 @@ impl World {
         }
     }
 
-    /// Whether the operator has nothing to do.
+    /// Whether the operator has no task.
     pub(crate) fn operator_is_idle(&self) -> bool {
         self.operator.tasks.is_empty()
     }
 
-    /// Forgets the tasks that may be given up.
+    /// Drops the tasks that may be given up.
     pub(crate) fn dismiss_operator(&mut self) {
         let gone = self.operator.tasks.front().is_some_and(|task| task.until.is_some());
         self.operator.tasks.retain(|task| task.until.is_none());
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// Whether a request is the operator's, and it does not wait for the answer any more: its connection is closed.
+    /// Whether a request is the operator's and it no longer waits for the answer: its connection is closed.
     pub(crate) fn is_withdrawn(&self, id: RequestId) -> bool {
         id.0 < FIRST_OF_CLIENTS && self.operator.asked != Some(id)
     }
@@ -116,7 +116,7 @@ impl World {
         match event {
             OperatorEvent::Reply { id, reply } => self.operator_receives(id, &reply),
             OperatorEvent::Wake { generation } if generation == self.operator.generation => {
-                // The request or its answer is lost with the node that had it.
+                // The request or its answer is lost with its node.
                 self.operator.asked = None;
                 self.operator_tries();
             }
@@ -124,7 +124,7 @@ impl World {
         }
     }
 
-    /// Asks the leader for what is to be done next, or waits for one.
+    /// Sends the next task to the leader, or waits for a leader.
     fn operator_tries(&mut self) {
         while let Some(task) = self.operator.tasks.front() {
             let work = task.work.clone();
@@ -194,7 +194,7 @@ impl World {
         }
     }
 
-    /// What is wrong if a step of the scenario asks for a change or a transfer that was never done.
+    /// The problem if a step of the scenario requested a change or a transfer that was never done.
     pub(crate) fn unfinished_task(&self) -> Option<String> {
         let OperatorTask { work, attempts, last_answer, .. } =
             self.operator.tasks.iter().find(|task| task.until.is_none())?;

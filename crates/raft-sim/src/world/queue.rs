@@ -1,20 +1,20 @@
-//! What will happen, in a total order that no hash and no address decides: (time, node, kind, sequence).
+//! The planned events, in a total order that depends on no hash and no address: (time, node, kind, sequence).
 //!
-//! This file must not know what the events mean.
+//! This file must not know the meaning of the events.
 
 use crate::record::SimTime;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-/// The place of an event in the order of a run.
+/// The position of an event in the order of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub at: SimTime,
-    /// Whose event it is; 0 for the world's and the clients'.
+    /// The owner of the event; 0 for the world and the clients.
     pub node: u64,
     /// The rank of its kind among events of one node and time.
     pub kind: u8,
-    /// Counts the events of the run as they were planned.
+    /// The number of the event among the planned events of the run.
     pub sequence: u64,
 }
 
@@ -24,7 +24,8 @@ pub struct Queue<E> {
     planned: u64,
 }
 
-/// An event in its place; the order is the place's alone, reversed because the heap gives its greatest first.
+/// An event with its position. Only the position decides the order, reversed because the heap returns its greatest
+/// element first.
 #[derive(Clone, Debug)]
 struct Planned<E> {
     place: Place,
@@ -56,7 +57,7 @@ impl<E> Queue<E> {
         Self { heap: BinaryHeap::new(), planned: 0 }
     }
 
-    /// Plans an event. Of equal time, node and kind the one planned first comes first.
+    /// Plans an event. Among events of equal time, node and kind the one planned first comes first.
     pub fn push(&mut self, at: SimTime, node: u64, kind: u8, event: E) {
         self.planned += 1;
         self.heap.push(Planned { place: Place { at, node, kind, sequence: self.planned }, event });

@@ -1,6 +1,7 @@
-//! Scripted steps: when each is due, and which fault, order or client operation it is.
+//! Scripted steps: when each is due, and its fault, order or client operation.
 //!
-//! This file draws nothing but the nodes that a step leaves open. What a fault does is in [`faults`](crate::faults).
+//! This file makes no random choices except for the nodes that a step leaves open. [`faults`](crate::faults) has the
+//! effects of faults.
 
 use crate::faults::list;
 use crate::record::{RecordKind, SimTime};
@@ -19,9 +20,9 @@ const TARGET: Site = Site::new("step target");
 
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
-    /// The `when` steps that have not run, the next one last.
+    /// The `when` steps that have not run; the next one is last.
     conditional: Vec<usize>,
-    /// Whether the next one's condition has held and only its delay is left.
+    /// Whether the condition of the next one has held and only its delay remains.
     due: bool,
     pub(crate) partition: Option<CutId>,
 }
@@ -35,7 +36,7 @@ impl Script {
 }
 
 impl World {
-    /// Plans the steps that have a time.
+    /// Plans the steps with a time.
     pub(crate) fn plan_steps(&mut self) {
         let scenario = Arc::clone(&self.scenario);
         for (place, step) in scenario.steps.iter().enumerate() {
@@ -164,14 +165,14 @@ impl World {
         }
     }
 
-    /// Does one thing to each of the nodes of a step.
+    /// Applies one action to each of the nodes of a step.
     fn each(&mut self, (what, nodes, n): (&str, &Targets, u64), act: impl Fn(&mut Self, &mut Host)) {
         let nodes = self.resolve(nodes, n);
         self.emit_fault(format!("{what} {}", list(&nodes)));
         self.on_each(&nodes, act);
     }
 
-    /// A put of this value, or a get, at each of these nodes.
+    /// Makes a client put this value, or get the key, at each of these nodes.
     fn client_step(&mut self, nodes: &Targets, key: &str, value: Option<&String>, n: u64) {
         let mut out = Vec::new();
         for node in self.resolve(nodes, n) {
@@ -180,7 +181,7 @@ impl World {
         self.for_clients(out, None);
     }
 
-    /// All links of a step are cut at once: the leader is looked up before the first cut.
+    /// Cuts all links of a step at once: it looks up the leader before the first cut.
     fn cut_all_step(&mut self, all: &[Links], n: u64) {
         let place = |place: usize| n + ((place as u64) << 32);
         let cuts: Vec<_> = all
@@ -193,7 +194,7 @@ impl World {
         }
     }
 
-    /// Which nodes are meant, now.
+    /// The nodes that a step means now.
     pub(crate) fn resolve(&mut self, targets: &Targets, n: u64) -> BTreeSet<NodeId> {
         match targets {
             Targets::Nodes(nodes) => nodes.clone(),
@@ -212,7 +213,8 @@ impl World {
 }
 
 impl StepAction {
-    /// Whether liveness counts only from here on: the step changes the cluster's circumstances. Requests and checks do not.
+    /// Whether liveness counts only from this step on, because it changes the conditions of the cluster. Requests and
+    /// checks do not.
     const fn disturbs(&self) -> bool {
         !matches!(
             self,

@@ -51,7 +51,7 @@ pub(super) fn a_compacted_log_is_recovered<D: Disk>(disk: D) {
         model.check_reads(&mut store, before);
         model.check_snapshot(&mut store);
     }
-    // The log goes on: it grows, is truncated, and compacted again, sometimes without a compaction.
+    // The log continues: it grows, is truncated, and compacted again, sometimes without a compaction.
     for index in [14, 19, 31] {
         let from = Model::of(&writes).last().0;
         writes.push(Write { truncate_from: Some(LogIndex(from)), ..entries(from, 3, index, 600) });
@@ -80,7 +80,7 @@ pub(super) fn a_compaction_uses_only_durable_state<D: Disk>(disk: D) {
     assert_eq!(segments(store.disk_mut()).len(), 3, "no snapshot, no compaction");
     let last = EntryId::new(5, 2);
     save(&mut store, last);
-    // The log ends with the snapshot: no entry of the older segments is left.
+    // The log ends with the snapshot: no entry of the older segments remains.
     writes.push(Write { truncate_from: Some(LogIndex(6)), ..snapshot(last, InstallMode::Keep) });
     store.write(&writes[writes.len() - 1..]).expect("fits");
     store.compact(LogIndex(6)).expect("a disk that works");
@@ -101,10 +101,11 @@ pub(super) fn the_tail_is_bounded<D: Disk>(disk: D) {
     }
 }
 
-/// A missing segment is refused, unless the snapshot covers what it held.
+/// A start refuses a log with a missing segment, unless the snapshot covers its entries.
 pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     for (removed, expected) in [(1, false), (2, true), (3, true), (5, true)] {
-        // Below 4: segment 1 is gone, 2 to 6 are there; 7 is covered, and in segment 4.
+        // With a compaction below 4, segment 1 is gone and 2 to 6 exist; the snapshot covers entry 7, which is in
+        // segment 4.
         let (store, _) = compacted(fresh(), 4);
         let mut disk = store.into_disk();
         assert_eq!(disk.remove(&file(removed)).is_ok(), expected);
@@ -116,7 +117,7 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
             Err(error) => assert!(matches!(error.error, StoreError::Corrupt { .. }) && !is_oldest, "{error}"),
         }
     }
-    // All segments that the snapshot covers, and one more.
+    // Removes all segments that the snapshot covers, and one more.
     let (store, _) = compacted(fresh(), 100);
     let mut disk = store.into_disk();
     assert_eq!(segments(&mut disk).first(), Some(&file(4)));
@@ -124,7 +125,7 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
     let (error, mut disk) = refusal(disk);
     let text = error.to_string();
     assert!(text.contains(&file(4)) && text.contains("entries 8 to 8"), "{text}");
-    // Only the newest, unreadable: this is no new store.
+    // Only the newest segment exists and is unreadable: this is not a new store.
     while segments(&mut disk).len() > 1 {
         let oldest = segments(&mut disk).swap_remove(0);
         disk.remove(&oldest).expect("there");
@@ -133,13 +134,14 @@ pub(super) fn a_wrongly_missing_segment_is_refused<D: Disk>(fresh: &mut impl FnM
     disk.write(&newest, 0, &[0; MIN_SEGMENT_BYTES as usize]).expect("there");
     let (error, mut disk) = refusal(disk);
     assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-    // None at all, but a snapshot exists.
+    // There is no segment, but a snapshot exists.
     disk.remove(&newest).expect("there");
     let (error, _) = refusal(disk);
     assert!(error.to_string().contains("the log is missing, but snapshot-"), "{error}");
 }
 
-/// Compaction works without entries: the next checkpoint holds the vote. An unreadable newest segment is then no new store.
+/// Compaction works without entries: the next checkpoint holds the vote. An unreadable newest segment is then not a new
+/// store.
 pub(super) fn a_vote_survives_its_segment<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     for number in 1..=200 {

@@ -1,5 +1,5 @@
 //! A run with snapshots and compaction, crashed at every call to the disk, and again at every call of the recovery. The
-//! recovered state must be that of a prefix of the writes that contains all synced ones.
+//! recovered state must be that of a prefix of the writes that contains all synced writes.
 
 use super::{OPTIONS, entries, vote};
 use crate::conformance::log_model::{Model, data_of, file_of, meta, snapshot};
@@ -11,7 +11,7 @@ use std::ops::Range;
 /// Passes each state in which a crash can leave the disk to a check.
 pub type Ends<'a, D> = &'a dyn Fn(D, &mut dyn FnMut(D));
 
-/// A disk whose process dies: all changes and syncs fail after `calls_left` of them.
+/// A disk whose process dies: all changes and syncs fail after the first `calls_left`.
 #[derive(Clone, Debug)]
 pub struct Dying<D> {
     pub disk: D,
@@ -87,9 +87,9 @@ impl Call {
     }
 }
 
-/// A snapshot is written between other writes and compacts the log before it is synced; one is removed; the log is truncated;
-/// a received snapshot is dropped, received again and replaces the log, which grows and is compacted again, so that a segment
-/// is recycled.
+/// The calls: a snapshot is written between other writes and compacts the log before it is synced; one is removed; the
+/// log is truncated; a received snapshot is dropped, received again and replaces the log, which grows and is compacted
+/// again, so that a segment is recycled.
 fn calls() -> Vec<Call> {
     use Call::{Begin, Compact, DropReceived, Extend, Finish, FinishReceived, Receive, Remove, Save, Sync};
     let write = Call::Write;
@@ -147,18 +147,18 @@ fn calls() -> Vec<Call> {
     ]
 }
 
-/// What was done before the crash.
+/// The state of the run before the crash.
 #[derive(Default)]
 pub(super) struct Done {
     writes: Vec<Write>,
     synced: usize,
     /// Entries below this may be gone.
     before: LogIndex,
-    /// How many calls left a segment that was being recycled.
+    /// How many calls ended while a segment was being recycled.
     recycling: u32,
 }
 
-/// Makes the calls until one fails. Returns the disk, what was done, and the error.
+/// Makes the calls until one fails. Returns the disk, the state of the run, and the error.
 pub(super) fn run<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<StoreError>) {
     let mut done = Done::default();
     let mut store = match Store::open(disk, options) {
@@ -196,7 +196,7 @@ pub(super) fn run<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<S
                 store.sync().expect("the log goes on");
                 done.synced = done.writes.len();
             } else {
-                let again = store.sync().expect_err("after a failure nothing succeeds");
+                let again = store.sync().expect_err("after a failure every call fails");
                 assert_eq!(again, StoreError::Poisoned(Box::new(error.clone())));
             }
             return (store.into_disk(), done, Some(error));
@@ -207,7 +207,7 @@ pub(super) fn run<D: Disk>(disk: D, options: StoreOptions) -> (D, Done, Option<S
     (store.into_disk(), done, None)
 }
 
-/// The same on a disk that dies. Also returns whether all calls were made.
+/// Makes the calls on a disk that dies. Also returns whether all calls were made.
 fn run_until_death<D: Disk>(disk: D, options: StoreOptions, calls_left: u32) -> (D, Done, bool) {
     let (disk, done, failure) = run(Dying { disk, calls_left }, options);
     if let Some(error) = &failure {
@@ -216,7 +216,7 @@ fn run_until_death<D: Disk>(disk: D, options: StoreOptions, calls_left: u32) -> 
     (disk.disk, done, failure.is_none())
 }
 
-/// Opens the disk after a crash, checks the state, crashes once more without a loss, and writes on.
+/// Opens the disk after a crash, checks the state, crashes once more without a loss, and continues to write.
 pub(super) fn check<D: Disk>(disk: D, options: StoreOptions, done: &Done, ends: Ends<'_, D>) {
     let open = |disk| Store::open(disk, options).unwrap_or_else(|error| panic!("the store must open: {error}"));
     let (mut store, recovery) = open(disk);
@@ -253,7 +253,7 @@ pub fn every_crash<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut() -> D
             check(disk, options, &done, ends);
         });
         for recovery_calls in 0.. {
-            // Run again each time: not every disk can be cloned.
+            // The calls run again each time, because not every disk can be cloned.
             let mut finished = true;
             ends(run_until_death(fresh(), options, calls).0, &mut |disk| {
                 if let Err(error) = Store::open(Dying { disk, calls_left: recovery_calls }, options) {
@@ -277,9 +277,9 @@ pub fn every_crash<D: Disk>(options: StoreOptions, fresh: &mut impl FnMut() -> D
     crashes
 }
 
-/// Makes each sync of the run fail in turn. What the next start recovers must survive a power loss: the system may have
-/// dropped what it could not write, and still show it to readers. `failing` returns an empty disk on which one sync fails,
-/// after so many. Returns the number of failures.
+/// Makes each sync of the run fail in turn. The state that the next start recovers must survive a power loss: the
+/// system may have dropped data that it could not write, and still show it to readers. `failing` returns an empty disk
+/// on which one sync fails, after this many others. Returns the number of failures.
 pub fn every_failed_sync<D: Disk + Clone>(
     options: StoreOptions,
     failing: impl Fn(u64) -> D,

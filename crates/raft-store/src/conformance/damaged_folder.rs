@@ -1,5 +1,5 @@
 //! Starts from random folders and from damaged ones, for property tests and the fuzzer. A start opens the folder, or refuses
-//! it with a reason and changes nothing.
+//! it with a reason and without a change.
 //!
 //! The recovered state must be that of a prefix of the writes, with all records that META counts. Damage before the known
 //! durable end of the log (`wal/format`) must be refused or have no effect; damage after it must be cut, unless it touches
@@ -26,11 +26,11 @@ pub struct KnownFolder {
     pub known: u64,
     /// The newest segment, and how many bytes of it its frames call durable.
     pub known_durable: (String, u64),
-    /// Where the newest segment's records end, with their numbers.
+    /// The offsets at which the newest segment's records end, with their numbers.
     ends: Vec<(u64, u64)>,
 }
 
-/// Something done to a file.
+/// Damage to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// Flips these bits of one byte.
@@ -41,7 +41,7 @@ pub enum Damage {
     /// Appends this many bytes, alternating between this value and its neighbour.
     Append(u64, u8),
     Remove,
-    /// Replaces the content by that of the file this many names further.
+    /// Replaces the content with that of the file this many names further on.
     Swap(u64),
 }
 
@@ -132,7 +132,7 @@ impl KnownFolder {
         assert!(knows || acted || self.ends.is_empty(), "{damages:?} after {:?}: {text}", self.known_durable);
     }
 
-    /// Records were cut: only those from the first damaged one on.
+    /// Checks that only records from the first damaged one on were cut.
     fn check_loss(&self, damages: &[(String, Damage)], records: u64) {
         let (newest, known_durable) = &self.known_durable;
         let [(file, Damage::Flip(place, _))] = damages else {
@@ -224,7 +224,7 @@ pub fn check_bytes(bytes: &[u8]) -> bool {
     let names: Vec<&String> = folder.disk.files.keys().collect();
     let damages: Vec<(String, Damage)> = (0..next() % 4)
         .map(|_| {
-            // Mostly the newest segment: damage to the others is simply refused.
+            // In most cases it damages the newest segment: a start refuses damage to any other.
             let file = next();
             let name = if file < 160 { &folder.known_durable.0 } else { names[usize::from(file) % names.len()] };
             let used = folder.disk.files.get(name).map_or(0, |content| used(content));

@@ -1,5 +1,5 @@
-//! Describes a folder as text: its files and records, and what a start recovers or why it refuses. For fixtures: every later
-//! version must read them as the same text.
+//! Describes a folder as text: its files and records, and the state that a start recovers or the reason for its
+//! refusal. It is for fixtures: every later version must give the same text.
 
 use super::{DISK_ID, IDENTITY, OPTIONS};
 use crate::conformance::memory_disk::Memory;
@@ -34,7 +34,7 @@ fn inspected(found: &Inspection) -> String {
     let Inspection { owner, disk_id, known_peers, records, .. } = found;
     let Inspection { first_record, hard_state, snapshot, first, last, torn_tail, .. } = found;
     let owner = owner.map(|(identity, starts)| format!("{identity}, {starts} starts"));
-    // A folder of format 1 has neither.
+    // A folder of format 1 has no disk id and no peers.
     let disk = disk_id.map(|disk| format!(", disk {disk}")).unwrap_or_default();
     let peers: String = known_peers.iter().map(|(peer, disk)| format!(", peer {} on disk {disk}", peer.0)).collect();
     format!(

@@ -1,4 +1,4 @@
-//! Tests on a disk that is full, always or at one call: promised space is there, and a failed call loses nothing.
+//! Tests on a disk that is full, always or at one call: promised space exists, and a failed call loses nothing.
 
 use super::{RESERVING, content, entries, files, put, vote};
 use crate::conformance::crash_points::{check, run};
@@ -12,7 +12,7 @@ use raft_core::{EntryId, InstallMode, LogIndex, Write};
 pub struct Quota<D> {
     pub disk: D,
     pub limit: u64,
-    /// The call that finds the disk full whatever the limit, after so many that may allocate space.
+    /// The call that finds the disk full whatever the limit is, after this many that may allocate space.
     pub full_after: Option<u32>,
     /// How many calls found the disk full.
     pub refused: u32,
@@ -63,7 +63,7 @@ impl<D: Disk> Disk for Quota<D> {
         }
         self.disk.set_len(file, length)
     }
-    // On a file system with delayed allocation these find the disk full.
+    // On a file system with delayed allocation these calls find the disk full.
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         self.allocate(file, 0)?;
         self.disk.sync(file)
@@ -93,8 +93,8 @@ fn burst<D: Disk>(store: &mut Store<D>, writes: &mut Vec<Write>, number: u64) {
     store.sync().expect("space was promised");
 }
 
-/// At any limit: while space is Enough, all writes in flight fit; when it is Low, votes still fit; when the limit rises, it is
-/// Enough again.
+/// Tests any limit: while space is Enough, all writes in flight fit; when it is Low, votes still fit; when the limit
+/// rises, it is Enough again.
 pub(super) fn promised_space_is_there<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let (mut enough, mut low, mut refused) = (0, 0, 0);
     for limit in (5_000..33_000).step_by(700) {
@@ -124,14 +124,14 @@ pub(super) fn promised_space_is_there<D: Disk>(fresh: &mut impl FnMut() -> D) {
         let (store, recovery) = Store::open(store.into_disk(), RESERVING).expect("it opens");
         model.check(&recovery.restored, LogIndex(0), u64::MAX);
         assert_eq!(recovery.torn_tail, None, "a preallocated file is no torn tail");
-        // The same folder without a reserve.
+        // This is the same folder without a reserve.
         let (_, recovery) = super::open(store.into_disk());
         model.check(&recovery.restored, LogIndex(0), u64::MAX);
     }
     assert!(enough > 100 && low > 40 && refused > 40, "{enough} times enough, {low} times low, {refused} refused");
 }
 
-/// On a full disk the space of a deleted segment would be lost at once: the log keeps it.
+/// On a full disk the space of a deleted segment would go to another user at once, so the log keeps it.
 pub(super) fn a_deleted_segment_is_recycled<D: Disk>(fresh: &mut impl FnMut() -> D) {
     for in_steps in [true, false] {
         let disk = Quota { disk: fresh(), limit: 13_000, full_after: None, refused: 0 };
@@ -165,7 +165,7 @@ pub(super) fn a_deleted_segment_is_recycled<D: Disk>(fresh: &mut impl FnMut() ->
             let zeros = content(store.disk_mut(), &next);
             assert!(zeros.len() >= 4096 && zeros.iter().all(|&byte| byte == 0), "no frame of the old segment");
         } else {
-            // A group that needs the next segment at once.
+            // This group needs the next segment at once.
             writes.push(entries(last.index.0 + 1, 1, 1, 2900));
             store.write(&writes[writes.len() - 1..]).expect("there is a segment");
         }
@@ -183,7 +183,8 @@ pub(super) fn a_deleted_segment_is_recycled<D: Disk>(fresh: &mut impl FnMut() ->
     }
 }
 
-/// Each call that allocates space finds the disk full in turn: the run goes on without it, or the store reports it.
+/// Each call that allocates space finds the disk full in turn: the run continues without the space, or the store
+/// reports the error.
 pub(super) fn a_full_disk_loses_nothing_at_any_call<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let (mut reported, mut tolerated) = (0, 0);
     for calls in 0.. {

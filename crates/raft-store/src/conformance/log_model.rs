@@ -12,7 +12,7 @@ use raft_core::{
 pub struct Model {
     pub hard_state: HardState,
     pub snapshot: Option<SnapshotMeta>,
-    /// The log since it was last discarded, never compacted.
+    /// The log since it was last discarded; it is never compacted.
     pub entries: Vec<Entry>,
 }
 

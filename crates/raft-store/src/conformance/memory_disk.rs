@@ -1,4 +1,4 @@
-//! A disk in memory that loses nothing, and whose files tests can change.
+//! A disk in memory that loses no data, and whose files tests can change.
 
 use crate::{Disk, DiskError, DiskErrorKind};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
-//! The test suite for a [`Disk`] and for the store on it. Generic, so that the simulator's disk and real files pass the same
-//! suite. Panics with the reason if a property does not hold.
+//! The test suite for a [`Disk`] and for the store on it. It is generic, so that the simulator's disk and real files
+//! pass the same suite. Panics with the reason if a property does not hold.
 
 #![allow(missing_docs)]
 
-/// Implements methods of [`Disk`] by those of the disk in this field.
+/// Implements methods of [`Disk`] with those of the disk in this field.
 macro_rules! forward {
     ($($field:ident.$name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
         $(fn $name(&mut self, $($arg: $type),*) -> Result<$out, DiskError> {
@@ -42,15 +42,15 @@ use raft_core::{Entries, Entry, EntryId, HardState, NodeId, Payload, Term, Write
 pub const OPTIONS: StoreOptions =
     StoreOptions { segment_bytes: MIN_SEGMENT_BYTES, tail_bytes: u64::MAX, reserve_bytes: 0 };
 
-/// The same with a reserve.
+/// The same options with a reserve.
 pub const RESERVING: StoreOptions = StoreOptions { reserve_bytes: 2500, ..OPTIONS };
 
 pub const IDENTITY: Identity = Identity { cluster: ClusterId(*b"a tested cluster"), node: NodeId(1) };
 
 pub const DISK_ID: DiskId = DiskId(*b"a disk like none");
 
-/// The whole suite without crashes: [`every_crash`] and [`random_run()`] need to know what a crash does to the disk. `fresh` returns an
-/// empty disk.
+/// The whole suite without crashes: [`every_crash`] and [`random_run()`] need to know the effect of a crash on the
+/// disk. `fresh` returns an empty disk.
 pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     plain_log::the_disk_does_what_its_trait_says(fresh());
     plain_log::a_new_store_is_empty(fresh());
@@ -100,7 +100,7 @@ pub fn vote(term: u64, candidate: u64) -> Write {
     Write { id: WriteId(0), hard_state: Some(hard_state), truncate_from: None, snapshot: None, entries: Entries::new() }
 }
 
-/// Hard state and entries that these writes lead to.
+/// The hard state and the entries that these writes lead to.
 pub fn fold<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (HardState, Entries) {
     let model = Model::of(writes);
     (model.hard_state, model.entries.into())
@@ -117,7 +117,7 @@ pub fn refusal<D: Disk>(disk: D) -> (StoreError, D) {
     }
 }
 
-/// Hard state and entries that a start recovered; equal to [`fold`] if nothing was compacted.
+/// The hard state and the entries that a start recovered; equal to [`fold`] if nothing was compacted.
 pub fn state(recovery: &Recovery) -> (HardState, Entries) {
     (recovery.restored.hard_state, recovery.restored.tail.clone())
 }
@@ -126,7 +126,7 @@ fn file(segment: u64) -> String {
     format!("wal-{segment:016}")
 }
 
-/// The files whose names begin with this.
+/// The files whose names begin with this prefix.
 fn files<D: Disk>(disk: &mut D, prefix: &str) -> Vec<String> {
     let mut files = disk.list().expect("a disk that works");
     files.retain(|file| file.starts_with(prefix));

@@ -1,4 +1,4 @@
-//! Tests of the peers' disk ids and of this disk's: they survive every crash, and a loss is noticed.
+//! Tests of the peers' disk ids and of this disk's id: they survive every crash, and a start notices a loss.
 
 use super::{DISK_ID, Dying, IDENTITY, OPTIONS, Quota, content, entries, flip, vote};
 use crate::conformance::crash_points::Ends;
@@ -9,7 +9,7 @@ use raft_core::NodeId;
 
 const DISK: DiskId = DiskId([2; 16]);
 const OTHER: DiskId = DiskId([3; 16]);
-/// An id that no disk may get that has one.
+/// An id that a disk with another id must never get.
 const NEWER: DiskId = DiskId([9; 16]);
 
 fn start<D: Disk>(disk: D, drawn: DiskId) -> Opened<D> {
@@ -58,7 +58,7 @@ pub(super) fn a_registered_peer_is_known_at_every_later_start<D: Disk>(disk: D) 
     assert_eq!((found.disk_id, found.known_peers), (Some(DISK_ID), store.known_peers().clone()));
 }
 
-/// The disk is full at each call of a registration in turn.
+/// In turn, each call of a registration finds the disk full.
 pub(super) fn a_full_disk_registers_no_peer_and_goes_on<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let mut refused = 0;
     for calls in 0.. {
@@ -84,7 +84,7 @@ pub(super) fn a_full_disk_registers_no_peer_and_goes_on<D: Disk>(fresh: &mut imp
     assert!(refused >= 4, "{refused} calls found the disk full");
 }
 
-/// A PEERS that is missing, damaged, or older than at the last start.
+/// PEERS is missing, damaged, or older than at the last start.
 pub(super) fn a_missing_or_damaged_peers_file_is_refused<D: Disk>(disk: D) {
     let mut store = start(disk, DISK_ID).store;
     store.register_peer(NodeId(2), DISK).expect("a disk that works");
@@ -100,7 +100,7 @@ pub(super) fn a_missing_or_damaged_peers_file_is_refused<D: Disk>(disk: D) {
     assert_eq!(
         inspect(&mut disk, &mut |_| {}).map_err(|error| error.to_string()),
         Err(error),
-        "an inspection says the same"
+        "an inspection finds the same error"
     );
     disk.set_len(PEERS_FILE, old.len() as u64).and_then(|()| disk.write(PEERS_FILE, 0, &old)).expect("there");
     let (error, mut disk) = refusal(disk);
@@ -126,8 +126,8 @@ pub(super) fn a_folder_of_format_1_gets_a_disk_id_and_keeps_it<D: Disk>(disk: D)
     assert_eq!(start(disk, NEWER).disk_id, OTHER);
 }
 
-/// Crashes a registration at every call to the disk. The peer is registered or not, and certainly if the registration was
-/// reported. `disk` is empty. Returns the number of crashes.
+/// Crashes a registration at every call to the disk. The peer is registered or not, and surely registered if the
+/// registration was reported. `disk` is empty. Returns the number of crashes.
 pub fn every_crash_of_a_registration<D: Disk + Clone>(disk: D, ends: Ends<'_, D>) -> u32 {
     let mut checked = 0;
     let mut store = start(Dying { disk, calls_left: u32::MAX }, DISK_ID).store;
@@ -148,7 +148,7 @@ pub fn every_crash_of_a_registration<D: Disk + Clone>(disk: D, ends: Ends<'_, D>
             );
             let again = store.register_peer(NodeId(3), OTHER).expect("a disk that works");
             assert_eq!(again == PeerCheck::New, known.is_none(), "{calls_left}: {again:?}");
-            // What a start has read is durable, also if the registration was never reported.
+            // State that a start has read is durable, even if the registration was never reported.
             let seen = store.known_peers().clone();
             ends(store.into_disk(), &mut |disk| assert_eq!(*start(disk, NEWER).store.known_peers(), seen));
         });

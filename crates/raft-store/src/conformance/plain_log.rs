@@ -21,7 +21,7 @@ pub(super) fn the_disk_does_what_its_trait_says<D: Disk>(mut disk: D) {
     assert_eq!(disk.read("a", 60, &mut buffer), Ok(0));
     disk.set_len("a", 4).expect("cut");
     disk.set_len("a", 6).expect("grown");
-    assert_eq!(content(&mut disk, "a"), b"\0\0WX\0\0", "what was cut does not come back");
+    assert_eq!(content(&mut disk, "a"), b"\0\0WX\0\0", "the cut records do not return");
     disk.write("b", 0, b"old").expect("there");
     disk.rename("a", "b").expect("replaces");
     assert_eq!((disk.list(), disk.len("b")), (Ok(vec!["b".to_owned()]), Ok(6)));
@@ -45,7 +45,7 @@ pub(super) fn a_new_store_is_empty<D: Disk>(disk: D) {
     assert_eq!(again, Recovery::default());
 }
 
-/// Many groups in several segments, one larger than a segment, with truncations.
+/// Writes many groups in several segments, one larger than a segment, with truncations.
 pub(super) fn all_groups_are_recovered<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     let mut writes = vec![vote(1, 1), entries(1, 3, 1, 10)];
@@ -78,7 +78,7 @@ pub(super) fn all_groups_are_recovered<D: Disk>(disk: D) {
     assert_eq!(store.disk_mut().len(&file(1)), Ok(MIN_SEGMENT_BYTES), "preallocated");
 }
 
-/// Three synced writes. Returns the disk, and the offsets of the records and of their end.
+/// Makes three synced writes. Returns the disk, and the offsets of the records and of their end.
 fn three_records<D: Disk>(disk: D) -> (D, Vec<Write>, Vec<u64>) {
     let writes = vec![vote(1, 2), entries(1, 2, 1, 700), entries(3, 1, 1, 40)];
     let (mut store, _) = open(disk);
@@ -92,7 +92,7 @@ fn three_records<D: Disk>(disk: D) -> (D, Vec<Write>, Vec<u64>) {
     (store.into_disk(), writes, starts)
 }
 
-/// A bad record at the end is a torn write: cut, reported once, and the log goes on.
+/// A bad record at the end is a torn write: it is cut and reported once, and the log continues.
 pub(super) fn a_damaged_last_record_is_cut<D: Disk>(disk: D) {
     let (mut disk, mut writes, starts) = three_records(disk);
     flip(&mut disk, &file(1), starts[2] + 40);
@@ -157,9 +157,9 @@ pub(super) fn an_unfinished_segment_is_removed<D: Disk>(disk: D) {
         assert_eq!((tail.file, tail.offset, tail.bytes), (file(4), 0, torn.len() as u64));
         assert_eq!(store.disk_mut().list().map(|files| files.len()), Ok(3));
         disk = store.into_disk();
-        disk.create(&file(4)).expect("a name that is free again");
+        disk.create(&file(4)).expect("the name is free again");
     }
-    // Also segment 1: the store is like new.
+    // This holds for segment 1 too: the store is like new.
     for segment in 1..=4 {
         disk.remove(&file(segment)).expect("there");
     }
@@ -191,7 +191,7 @@ pub(super) fn invalid_writes_poison<D: Disk>(disk: D) {
     assert_eq!(store.write(&[entries(2, 1, 1, 8)]), Err(poisoned.clone()));
     assert_eq!(store.sync(), Err(poisoned));
     let (mut store, recovery) = open(store.into_disk());
-    assert_eq!(recovery.records, 1, "nothing of the group was written");
+    assert_eq!(recovery.records, 1, "no write of the group was written");
     let mut beyond = vote(1, 1);
     beyond.truncate_from = Some(LogIndex(3));
     assert!(matches!(store.write(&[beyond]), Err(StoreError::InvalidWrite { .. })));

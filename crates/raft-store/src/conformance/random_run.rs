@@ -15,7 +15,7 @@ pub(super) struct RandomRun {
     /// All writes in the log.
     pub(super) writes: Vec<Write>,
     model: Model,
-    /// How many of them are certainly durable.
+    /// How many of them are surely durable.
     synced: usize,
     /// Entries below this may be compacted.
     before: LogIndex,
@@ -53,7 +53,7 @@ fn open<D: Disk>(disk: D, options: StoreOptions) -> (Store<D>, Recovery) {
     Store::open(disk, options).unwrap_or_else(|error| panic!("it must open: {error}"))
 }
 
-/// An entry that carries a configuration.
+/// An entry with a configuration.
 fn configuration(index: u64, term: u64, voter: u64) -> Entry {
     let configuration = Configuration::of_voters([NodeId(1), NodeId(voter + 2)]);
     Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
@@ -64,8 +64,8 @@ impl RandomRun {
         Self { writes: Vec::new(), model: Model::default(), synced: 0, before: LogIndex(0), term: 1 }
     }
 
-    /// Runs these steps on a disk whose crashes lose nothing, and stops without a sync. `started` gets the disk before each
-    /// restart, with the number of records.
+    /// Runs these steps on a disk whose crashes lose no data, and stops without a sync. `started` gets the disk before
+    /// each restart, with the number of records.
     pub(super) fn of_steps<D: Disk>(disk: D, steps: &[Step], started: &mut dyn FnMut(D, u64) -> D) -> (D, Self) {
         let mut run = Self::new();
         let (mut store, _) = open(disk, OPTIONS);
@@ -101,7 +101,7 @@ impl RandomRun {
         }
     }
 
-    /// A snapshot that no record names, written or received, complete or not.
+    /// Saves a snapshot that no record names, written or received, complete or not.
     fn unnamed_snapshot<D: Disk>(store: &mut Store<D>, last: EntryId, way: u16) {
         let (data, file, half) = (data_of(last), file_of(last), 100 + usize::from(way) % 400);
         let done = match way % 4 {
@@ -131,7 +131,7 @@ impl RandomRun {
         taken
     }
 
-    /// A group of one or two writes.
+    /// Writes a group of one or two writes.
     fn write<D: Disk>(&mut self, store: &mut Store<D>, kind: u8, a: u16, b: u16) {
         let before = self.writes.len();
         for _ in 0..1 + kind / 128 {

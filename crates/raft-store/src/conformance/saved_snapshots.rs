@@ -22,7 +22,7 @@ fn kept<D: Disk>(disk: D) -> (Store<D>, Vec<Write>) {
     (store, writes)
 }
 
-/// A snapshot with Keep takes effect with its record; the log stays.
+/// A snapshot with Keep takes effect with its record, and the log stays.
 pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     let (mut store, mut writes) = kept(disk);
     assert_eq!(store.load_snapshot(FIRST), Ok(data_of(FIRST)));
@@ -33,7 +33,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     let (mut store, recovery) = open(store.into_disk());
     Model::of(&writes).check(&recovery.restored, LogIndex(0), OPTIONS.tail_bytes);
     Model::of(&writes).check_snapshot(&mut store);
-    // Until the next snapshot's record is synced, a start may need either; then the older one can be removed.
+    // Until the next snapshot's record is synced, a start may need either snapshot; then the older one can be removed.
     save(&mut store, SECOND);
     writes.push(Write {
         truncate_from: Some(LogIndex(6)),
@@ -54,7 +54,7 @@ pub(super) fn a_snapshot_keeps_the_log<D: Disk>(disk: D) {
     model.check_reads(&mut store, LogIndex(0));
 }
 
-/// A snapshot with Discard empties the log, which goes on after it, over several segments.
+/// A snapshot with Discard empties the log, which then continues after the snapshot, over several segments.
 pub(super) fn a_snapshot_discards_the_log<D: Disk>(disk: D) {
     let (mut store, mut writes) = kept(disk);
     for last in [EntryId::new(5, 2), EntryId::new(90, 4)] {
@@ -103,7 +103,7 @@ pub(super) fn an_unnamed_snapshot_is_deleted<D: Disk>(disk: D) {
     assert!(matches!(unsaved, StoreError::InvalidWrite { .. }), "{unsaved}");
 }
 
-/// The named snapshot must exist, have its length, and be the one that the log names.
+/// The named snapshot must exist, have its length, and match its record in the log.
 pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let (store, writes) = kept(fresh());
     let mut disk = store.into_disk();
@@ -116,7 +116,7 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
         disk.set_len(&name(FIRST), 0).expect("there");
         disk.write(&name(FIRST), 0, &bytes).expect("there");
     }
-    // A snapshot with the same last entry and another configuration.
+    // Another snapshot has the same last entry and another configuration.
     let (mut other, _) = open(fresh());
     let configuration = meta(SECOND).configuration;
     other.save_snapshot(&SnapshotMeta { configuration, ..meta(FIRST) }, b"").expect("a disk that works");
@@ -127,14 +127,14 @@ pub(super) fn a_damaged_snapshot_is_refused<D: Disk>(fresh: &mut impl FnMut() ->
     disk = back;
     assert!(error.to_string().contains("the log names"), "{error}");
     disk.write(&name(FIRST), 0, &bytes).expect("there");
-    // The file of another snapshot.
+    // The file belongs to another snapshot.
     disk.rename(&name(FIRST), &name(SECOND)).expect("there");
     let (error, mut disk) = refusal(disk);
     let text = error.to_string();
     assert!(text.contains(&name(FIRST)) && text.contains("missing") && text.contains("new id"), "{text}");
     assert_eq!(snapshots(&mut disk), [name(SECOND)], "a refusal changes nothing");
     disk.rename(&name(SECOND), &name(FIRST)).expect("there");
-    // Damage after the start.
+    // The file is damaged after the start.
     let (mut store, _) = open(disk);
     flip(store.disk_mut(), &name(FIRST), 200);
     let error = store.load_snapshot(FIRST).expect_err("damaged");

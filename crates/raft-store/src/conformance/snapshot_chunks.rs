@@ -42,7 +42,7 @@ pub(super) fn chunks_of_any_size_make_the_same_file<D: Disk>(fresh: &mut impl Fn
     assert_eq!(snapshots(&mut store), [name(LAST), name(OTHER)]);
 }
 
-/// The chunks' size does not change a received file, and it is a snapshot like any other.
+/// The chunks' size does not change a received file, which is a snapshot like any other.
 pub(super) fn a_received_file_is_the_same_file<D: Disk>(fresh: &mut impl FnMut() -> D) {
     let whole = file_of(LAST);
     let (mut store, _) = open(fresh());
@@ -58,7 +58,8 @@ pub(super) fn a_received_file_is_the_same_file<D: Disk>(fresh: &mut impl FnMut()
     assert_eq!(store.load_snapshot(LAST), Ok(data_of(LAST)));
 }
 
-/// A file with any byte changed, or of another length, is refused and removed, and the next one is accepted.
+/// The store refuses and removes a file with a changed byte or another length, and
+/// accepts the next one.
 pub(super) fn a_changed_file_is_refused<D: Disk>(disk: D) {
     let whole = file_of(LAST).to_vec();
     let (mut store, _) = open(disk);
@@ -93,7 +94,7 @@ pub(super) fn a_changed_file_is_refused<D: Disk>(disk: D) {
     store.finish_received(&meta(LAST)).expect("it is whole");
 }
 
-/// A chunk that does not begin where the file ends, or a step without a beginning.
+/// The store refuses a chunk that does not begin at the end of the file, and a step without a beginning.
 pub(super) fn a_chunk_out_of_place_changes_nothing<D: Disk>(disk: D) {
     let (whole, other) = (file_of(LAST), file_of(OTHER));
     let (mut store, _) = open(disk);
@@ -109,13 +110,13 @@ pub(super) fn a_chunk_out_of_place_changes_nothing<D: Disk>(disk: D) {
     }
     assert_eq!(store.receive_snapshot(OTHER, 100, &other[100..]), elsewhere(OTHER, 100, 0));
     assert_eq!(store.finish_received(&meta(OTHER)), Err(StoreError::NotBegun));
-    // Meanwhile this node writes a snapshot of the same entry.
+    // Meanwhile this node writes a snapshot with the same last entry.
     make(&mut store, LAST, 77);
     store.receive_snapshot(LAST, 100, &whole[100..]).expect("it continues");
     store.finish_received(&meta(LAST)).expect("it is whole");
     store.finish_snapshot().expect("a disk that works");
     assert!(content(store.disk_mut(), &name(LAST)) == whole);
-    // From the beginning again, and another snapshot.
+    // The transfer starts again, and then another snapshot begins.
     store.receive_snapshot(OTHER, 0, &other[..300]).expect("a disk that works");
     store.receive_snapshot(OTHER, 0, &other[..20]).expect("a disk that works");
     store.receive_snapshot(OTHER, 20, &other[20..]).expect("a disk that works");
@@ -128,7 +129,7 @@ pub(super) fn a_chunk_out_of_place_changes_nothing<D: Disk>(disk: D) {
     assert_eq!(snapshots(&mut store), [name(LAST), name(OTHER) + ".new"]);
 }
 
-/// A named snapshot is not written again, whether a record names it before or meanwhile.
+/// The store does not write a named snapshot again, whether a record names it before or meanwhile.
 pub(super) fn a_named_snapshot_is_not_replaced<D: Disk>(disk: D) {
     let (mut store, _) = open(disk);
     let others = SnapshotMeta { configuration: meta(OTHER).configuration, ..meta(LAST) };
@@ -166,7 +167,7 @@ pub(super) fn an_unfinished_snapshot_is_no_snapshot<D: Disk>(disk: D) {
     assert_eq!(snapshots(&mut store), [""; 0]);
     assert_eq!(store.finish_snapshot(), Err(StoreError::NotBegun));
     assert_eq!(store.finish_received(&meta(OTHER)), Err(StoreError::NotBegun));
-    // A left-over file is overwritten.
+    // A file from an earlier attempt is overwritten.
     store.disk_mut().create(&(name(LAST) + ".new")).expect("a new name");
     store.disk_mut().write(&(name(LAST) + ".new"), 0, &[7; 5000]).expect("there");
     make(&mut store, LAST, 100);
@@ -206,5 +207,5 @@ pub(super) fn a_file_is_read_in_chunks_of_any_size<D: Disk>(disk: D) {
     store.disk_mut().set_len(&name(LAST), whole.len() as u64 - 1).expect("there");
     assert!(store.read_snapshot(LAST, 0, 9).is_err_and(|error| is_corrupt(&error)), "shorter");
     save(&mut store, LAST);
-    store.verify_snapshot(LAST).expect("saved again; nothing is poisoned");
+    store.verify_snapshot(LAST).expect("saved again; the store is not poisoned");
 }

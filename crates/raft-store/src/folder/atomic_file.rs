@@ -2,7 +2,8 @@
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 
-/// Gives `file` new content, durably and atomically. Writes it as `new`, which an earlier attempt may have left.
+/// Gives `file` new content, durably and atomically. It first writes the content as `new`, a file that may exist from
+/// an earlier attempt.
 pub(crate) fn replace<D: Disk>(disk: &mut D, file: &str, new: &str, content: &[u8]) -> Result<(), DiskError> {
     create_empty(disk, new)?;
     disk.write(new, 0, content)?;

@@ -1,4 +1,4 @@
-//! Reads FORMAT, META and PEERS, and refuses a folder that is no node's.
+//! Reads FORMAT, META and PEERS, and refuses a folder that belongs to no node.
 
 use crate::disk::Disk;
 use crate::folder::known_peers::{KnownPeers, NEW_PEERS_FILE, PEERS_FILE};
@@ -64,7 +64,7 @@ impl Meta {
     }
 }
 
-/// Refuses a folder that has files, but none that a store writes.
+/// Refuses a folder that has files, but none of a store.
 pub(crate) fn refuse_foreign(files: &[String]) -> Result<(), StoreError> {
     let ours = [FORMAT_FILE, NEW_FORMAT_FILE, META_FILE, NEW_META_FILE, PEERS_FILE, NEW_PEERS_FILE];
     let is_ours = |file: &String| ours.contains(&file.as_str()) || is_log_file(file);
@@ -74,7 +74,7 @@ pub(crate) fn refuse_foreign(files: &[String]) -> Result<(), StoreError> {
     }
 }
 
-/// Whether this is the name of a segment, a recycled one, or a snapshot.
+/// Whether this is the name of a segment, of a recycled one, or of a snapshot.
 fn is_log_file(file: &str) -> bool {
     segment_number(file).is_some() || file == RECYCLED || is_snapshot(file)
 }

@@ -9,12 +9,12 @@ use crate::store_error::StoreError;
 use crate::wal::scan::{Record, TornTail, scan};
 use raft_core::{EntryId, HardState, LogIndex, SnapshotMeta};
 
-/// What a folder holds.
+/// The content of a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// The node and its number of starts; none if the folder is empty or unfinished.
+    /// The node and its number of starts; `None` if the folder is empty or unfinished.
     pub owner: Option<(Identity, u64)>,
-    /// The disk id; none in an empty folder, and in format 1.
+    /// The disk id; `None` in an empty folder, and in format 1.
     pub disk_id: Option<DiskId>,
     /// The registered peers.
     pub known_peers: KnownPeers,
@@ -26,19 +26,19 @@ pub struct Inspection {
     pub hard_state: HardState,
     /// The newest snapshot. Its file was read and is valid.
     pub snapshot: Option<SnapshotMeta>,
-    /// The first entry that a segment holds; one after the last entry if there is none.
+    /// The first entry in a segment; one after the last entry if there is none.
     pub first: LogIndex,
-    /// The last entry that a segment holds; `0@0` if there is none.
+    /// The last entry in a segment; `0@0` if there is none.
     pub last: EntryId,
     /// The tail that the next start will cut.
     pub torn_tail: Option<TornTail>,
 }
 
-/// Reads a folder and changes nothing. `visit` gets each record in order, up to the end or the damage. Nobody may write to the
-/// folder meanwhile: a log that grows while it is read looks damaged.
+/// Reads a folder and changes nothing. `visit` gets each record in order, up to the end or the damage. No process may
+/// write to the folder meanwhile: a log that grows during the read looks damaged.
 ///
 /// # Errors
-/// Those of a start, except that the folder may belong to any node.
+/// The errors of a start, except that the folder may belong to any node.
 pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, StoreError> {
     let FolderState { meta, known_peers, .. } = FolderState::read(disk)?;
     let scanned = scan(disk, meta.map(|meta| meta.expected_log()).unwrap_or_default(), visit)?;

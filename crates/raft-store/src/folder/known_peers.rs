@@ -1,16 +1,16 @@
-//! The file PEERS: which disk each peer has.
+//! The file PEERS, which lists the disk of each peer.
 //!
 //! ```text
 //! PEERS   "raftpeer", then 24 bytes for each peer, in order of id: its id (8, little-endian), its disk's id (16); then the
 //!         CRC32C (4) of all that
 //! ```
 //!
-//! A node's votes and acknowledgements are only as good as its disk's memory of them. A peer that comes back with a known id
-//! and another disk has lost them and could vote twice. So a peer's first disk is its only one, registered durably before any
-//! of its messages counts. No id is used twice, so no peer is ever removed.
+//! A node's votes and acknowledgements hold only as long as its disk remembers them. A peer that comes back with a
+//! known id and another disk has lost them and could vote twice. So a peer's first disk is its only one. The node
+//! registers it durably before any of the peer's messages counts. No id is used twice, so a peer is never removed.
 //!
 //! PEERS is replaced atomically. It does not exist before the first peer; META counts the peers at the last start, so that a
-//! lost file shows.
+//! start notices a lost file.
 
 use crate::disk::Disk;
 use crate::folder::meta_file::DiskId;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 pub(crate) const PEERS_FILE: &str = "PEERS";
 pub(crate) const NEW_PEERS_FILE: &str = "PEERS.new";
 
-/// The most peers that a node registers: far more than a cluster has. The whole file is written each time.
+/// The most peers that a node registers: far more than a cluster has. Each change writes the whole file.
 pub const MAX_KNOWN_PEERS: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"raftpeer";
@@ -33,11 +33,11 @@ const FRAME: usize = 12;
 /// The check of a peer's disk id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PeerCheck {
-    /// The peer was unknown. It is registered now, durably.
+    /// The peer was unknown. The node has now registered it durably.
     New,
     /// The peer is registered with this disk.
     Known,
-    /// The peer is registered with another disk: this one does not hold its promises. Reject the peer.
+    /// The peer is registered with another disk: this disk does not hold its promises. Reject the peer.
     Mismatch {
         /// The registered disk.
         known: DiskId,
@@ -58,7 +58,7 @@ impl KnownPeers {
         self.disks.get(&peer).copied()
     }
 
-    /// All peers, in order of id.
+    /// All peers, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, DiskId)> {
         self.disks.iter().map(|(peer, disk)| (*peer, *disk))
     }
@@ -67,7 +67,7 @@ impl KnownPeers {
         self.disks.len() as u64
     }
 
-    /// Checks a peer's disk; for [`PeerCheck::New`] also returns the peers with this one.
+    /// Checks a peer's disk; for [`PeerCheck::New`] also returns the peers with the new one.
     pub(crate) fn check(&self, peer: NodeId, disk: DiskId) -> (PeerCheck, Option<Self>) {
         match self.disk_of(peer) {
             Some(known) if known == disk => (PeerCheck::Known, None),

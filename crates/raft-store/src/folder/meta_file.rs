@@ -1,4 +1,4 @@
-//! The format of the files FORMAT and META, which say whose folder it is. No I/O.
+//! The format of the files FORMAT and META, which name the folder's node. This file does no I/O.
 //!
 //! ```text
 //! FORMAT   two lines of text: "raft-store format 2", and their checksum; the same in every format but for the number
@@ -7,8 +7,8 @@
 //!          without disk id and registered peers
 //! ```
 //!
-//! Only META differs between the formats. Its length says which one it has: an interrupted start may leave FORMAT in the
-//! other one.
+//! Only META differs between the formats. The length of META shows its format: an interrupted start may leave FORMAT
+//! with the other format.
 
 use crate::wal::format::u64_at;
 use raft_core::NodeId;
@@ -17,15 +17,15 @@ use std::fmt;
 pub(crate) const FORMAT_FILE: &str = "FORMAT";
 pub(crate) const META_FILE: &str = "META";
 
-/// The folder format that this version writes, and the newest it reads.
+/// The folder format that this version writes, and the newest that it reads.
 pub(crate) const FOLDER_FORMAT: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"raftmeta";
 const META_BYTES: usize = 76;
-/// In format 1.
+/// The length of META in format 1.
 const OLD_META_BYTES: usize = 52;
 
-/// The unique id of a cluster. Prints as 32 hexadecimal digits.
+/// The unique id of a cluster. It prints as 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClusterId(pub [u8; 16]);
 
@@ -35,8 +35,8 @@ impl fmt::Display for ClusterId {
     }
 }
 
-/// The id of a disk: 16 random bytes, drawn for a new folder, so that an emptied folder gets another one. Prints as 32
-/// hexadecimal digits.
+/// The id of a disk: 16 random bytes, drawn for a new folder, so that an emptied folder gets another one. It prints as
+/// 32 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskId(pub [u8; 16]);
 
@@ -64,11 +64,11 @@ impl fmt::Display for Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     pub(crate) identity: Identity,
-    /// How many starts completed. 0: the folder is unfinished, and its node has promised nothing.
+    /// The number of completed starts. 0 means that the folder is unfinished, and its node has promised nothing.
     pub(crate) incarnation: u64,
     /// How many records were durable at the last completed start.
     pub(crate) records: u64,
-    /// None in format 1.
+    /// `None` in format 1.
     pub(crate) disk: Option<DiskMeta>,
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn encode_format(format: u32) -> Vec<u8> {
     format!("{line}crc32c {:08x}\n", crc32c::crc32c(line.as_bytes())).into_bytes()
 }
 
-/// The format in FORMAT; none if the file is damaged.
+/// The format in FORMAT; `None` if the file is damaged.
 pub(crate) fn parse_format(bytes: &[u8]) -> Option<u32> {
     let rest = std::str::from_utf8(bytes).ok()?.strip_prefix("raft-store format ")?;
     let format = rest.split_once('\n')?.0.parse().ok()?;

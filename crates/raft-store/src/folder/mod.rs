@@ -1,4 +1,4 @@
-//! A node's folder: which node it belongs to, which disks its peers have, and the [`Disk`](crate::Disk) on a real folder.
+//! A node's folder: its owner, the disks of its peers, and the [`Disk`](crate::Disk) on a real folder.
 
 pub(crate) mod atomic_file;
 pub(crate) mod folder_state;

@@ -1,4 +1,4 @@
-//! A real folder as a [`Disk`], locked so that one process uses it.
+//! A real folder as a [`Disk`], with a lock so that only one process uses it.
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::folder::folder_state::refuse_foreign;
@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The lock file. Empty and never removed: the next process could hold a lock on a removed file.
+/// The lock file. It is empty and never removed: the next process could hold a lock on a removed file.
 const LOCK_FILE: &str = "LOCK";
-/// How many files stay open: the newest segment is written all the time, the others are read once.
+/// How many files stay open: the store writes the newest segment all the time, and reads the others once.
 const KEPT_OPEN: usize = 16;
 
 /// A folder on a file system, locked while this value lives.
@@ -21,7 +21,7 @@ const KEPT_OPEN: usize = 16;
 pub struct Files {
     path: PathBuf,
     folder: File,
-    /// None if the folder is only read and has no lock file, like a copy.
+    /// `None` if the folder is only read and has no lock file, like a copy.
     _lock: Option<File>,
     writable: bool,
     open: BTreeMap<String, Open>,
@@ -30,16 +30,16 @@ pub struct Files {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// It has unsynced writes.
+    /// Whether it has unsynced writes.
     changed: bool,
 }
 
 impl Files {
-    /// Opens a folder for one node. If `create` is set, creates a missing one, durably.
+    /// Opens a folder for one node. If `create` is set, it creates a missing folder, durably.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if it holds only files that no node wrote; [`StoreError::Folder`] if it
-    /// does not exist, cannot be created or is no folder.
+    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if the folder holds only files of other programs;
+    /// [`StoreError::Folder`] if it does not exist, cannot be created or is not a folder.
     pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         if create {
             create_folder(path).map_err(StoreError::Folder)?;
@@ -70,7 +70,7 @@ impl Files {
         Ok(Self { path, folder, _lock: lock, writable: false, open: BTreeMap::new() })
     }
 
-    /// The folder, with all links resolved.
+    /// The path of the folder, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -93,7 +93,8 @@ impl Files {
 
     fn keep(&mut self, name: &str, file: File) {
         while self.open.len() >= KEPT_OPEN {
-            // Never one with unsynced writes: the system reports an error in writing them back only on an open file.
+            // It never closes a file with unsynced writes, because the system reports a failed write-back only on an
+            // open file.
             let Some(spare) = self.open.iter().find(|(_, open)| !open.changed).map(|(name, _)| name.clone()) else {
                 break;
             };
@@ -114,7 +115,7 @@ impl Files {
 }
 
 impl Disk for Files {
-    /// All names but the lock's, with those of folders.
+    /// All names except the lock's, those of folders included.
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         names(&self.path)
     }
@@ -158,7 +159,7 @@ impl Disk for Files {
         }
         let extended = allocate(open, file, before, length);
         if extended.is_err() {
-            // Best effort: the caller gets the first error.
+            // This is best effort: the caller gets the first error.
             open.set_len(before).ok();
         }
         extended
@@ -167,7 +168,7 @@ impl Disk for Files {
     fn sync(&mut self, file: &str) -> Result<(), DiskError> {
         self.check_writable(file)?;
         let open = self.file(file)?;
-        // Data and length; times may be lost.
+        // It syncs data and length; times may be lost.
         open.file.sync_data().map_err(|error| failed(file, "sync", &error))?;
         open.changed = false;
         Ok(())
@@ -202,7 +203,7 @@ fn allocate(open: &File, file: &str, before: u64, length: u64) -> Result<(), Dis
     let more = length - before;
     let space = fstatvfs(open).map_err(|error| failed(file, "ask for the free space", &error.into()))?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
-    // First, so that a request that can never fit does not fill the disk before it fails.
+    // This comes first, so that a request that can never fit does not fill the disk before it fails.
     if more > free {
         let message = format!("{more} bytes are needed and {free} are free: free some space, or use another disk");
         return Err(DiskError { kind: DiskErrorKind::Full, file: file.to_owned(), message });
@@ -210,12 +211,12 @@ fn allocate(open: &File, file: &str, before: u64, length: u64) -> Result<(), Dis
     loop {
         match fallocate(open, FallocateFlags::empty(), before, more) {
             Err(Errno::INTR) => {}
-            // Not all file systems support it. Writing the zeros allocates space as well.
+            // Some file systems do not support it. The written zeros allocate space too.
             Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => break,
             Err(error) => return Err(failed(file, &format!("allocate {more} bytes"), &error.into())),
         }
     }
-    // Allocated blocks are still unwritten: each later sync would also have to mark some as written, at twice the cost.
+    // Allocated blocks are not written yet: each later sync would also have to mark some as written, at twice the cost.
     static ZEROS: [u8; 256 * 1024] = [0; 256 * 1024];
     let mut offset = before;
     while offset < length {
@@ -265,7 +266,8 @@ fn check_lock(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
     }
 }
 
-/// All names in a folder but the lock's, sorted. A name that is not UTF-8 is none of ours and is shown approximately.
+/// All names in a folder except the lock's, sorted. A name that is not UTF-8 belongs to another program and is shown
+/// approximately.
 fn names(path: &Path) -> Result<Vec<String>, DiskError> {
     let doing = |error: io::Error| failed(".", "list", &error);
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! Registers a peer's disk: it is durable before the peer's messages count.
+//! Registers a peer's disk, durably before the peer's messages count.
 
 use crate::disk::Disk;
 use crate::folder::atomic_file::replace;
@@ -13,7 +13,8 @@ impl<D: Disk> Store<D> {
     /// durable, or [`PeerCheck::Known`].
     ///
     /// # Errors
-    /// The disk failed, and the store is poisoned. If the disk is only full, no peer is registered and the store stays usable.
+    /// The disk failed, and the store is poisoned. If the disk is only full, the peer is not registered and the store
+    /// stays usable.
     pub fn register_peer(&mut self, peer: NodeId, disk: DiskId) -> Result<PeerCheck, StoreError> {
         self.check_poisoned()?;
         let (check, updated) = self.known_peers.check(peer, disk);

@@ -1,6 +1,6 @@
-//! Starts a node from its folder, on any disk, so that a crash at any call can be simulated.
+//! Starts a node from its folder, on any disk, so that the simulator can crash it at any call.
 //!
-//! An empty folder becomes a node's in this order, each step durable before the next begins:
+//! An empty folder becomes a node's folder in this order, each step durable before the next begins:
 //!
 //! ```text
 //! FORMAT               from here on every version can tell what it reads
@@ -11,10 +11,10 @@
 //! ```
 //!
 //! Each later start recovers the log and then increments META's incarnation. META also counts the records that were durable
-//! then: damage to the log's end, which the log cannot show, shows if it is older than the last start.
+//! then. Damage to the log's end does not show in the log, but shows in this count if it is older than the last start.
 //!
-//! A folder of format 1 has no disk id. The next completed start draws one, writes FORMAT, then META. All these files are
-//! replaced atomically.
+//! A folder of format 1 has no disk id. The next completed start draws one, writes FORMAT, then META. Each of these
+//! files is replaced atomically.
 
 use crate::disk::Disk;
 use crate::folder::atomic_file::replace;
@@ -34,7 +34,7 @@ use raft_core::Write;
 pub struct Opened<D> {
     /// The store.
     pub store: Store<D>,
-    /// The recovered state, durable.
+    /// The recovered state, which is durable.
     pub recovery: Recovery,
     /// The number of this start, from 1: durable, and higher than at every earlier start. Interrupted starts leave gaps.
     pub incarnation: u64,
@@ -42,12 +42,13 @@ pub struct Opened<D> {
     pub disk_id: DiskId,
 }
 
-/// Starts a node from its folder; an empty folder becomes this node's. `founding` is the first record of a founder's log, for a
-/// new folder; a joining node has none. `drawn` is the disk id for a folder without one: random bytes, drawn for each call.
+/// Starts a node from its folder; an empty folder becomes this node's folder. `founding` is the first record of a
+/// founder's log, for a new folder; a joining node has none. `drawn` is the disk id for a folder without one: random
+/// bytes, drawn anew for each call.
 ///
 /// # Errors
-/// [`StoreError::Foreign`], and nothing was changed; a newer format; damage, also a missing file; a failed disk; options out
-/// of range. With the disk.
+/// [`StoreError::Foreign`], without a change of the folder; a newer format; damage, including a missing file; a failed
+/// disk; options out of range. The disk is part of the error.
 pub fn open_node<D: Disk>(
     mut disk: D,
     identity: Identity,
@@ -72,7 +73,7 @@ pub fn open_node<D: Disk>(
     }
     let id = meta.disk.map_or(drawn, |disk| disk.id);
     let disk = DiskMeta { id, known_peers: store.known_peers().count() };
-    // Nobody reads an unfinished PEERS. Counting the start syncs the folder.
+    // An unfinished PEERS is never read. The write of the count syncs the folder.
     let removed = if has_unfinished_peers { store.disk_mut().remove(NEW_PEERS_FILE) } else { Ok(()) };
     match removed.map_err(StoreError::from).and_then(|()| count_start(store.disk_mut(), &meta, recovery.records, disk))
     {
@@ -81,7 +82,8 @@ pub fn open_node<D: Disk>(
     }
 }
 
-/// Makes the folder this node's, or checks that it is. Returns META, PEERS, and whether an unfinished PEERS exists.
+/// Makes the folder this node's folder, or checks that it is. Returns META, PEERS, and whether an unfinished PEERS
+/// exists.
 fn claim<D: Disk>(disk: &mut D, identity: Identity, drawn: DiskId) -> Result<(Meta, KnownPeers, bool), StoreError> {
     let FolderState { format, meta, known_peers, has_unfinished_peers } = FolderState::read(disk)?;
     if let Some(meta) = meta {
@@ -113,8 +115,8 @@ fn count_start<D: Disk>(disk: &mut D, meta: &Meta, records: u64, on: DiskMeta) -
     let at_maximum = || StoreError::corrupt(META_FILE, 0, "its incarnation is at the maximum");
     let incarnation = meta.incarnation.checked_add(1).ok_or_else(at_maximum)?;
     if meta.disk.is_none() {
-        // Whatever FORMAT says: a killed start may have written it without a sync, and an earlier version must see the new
-        // FORMAT before it sees a META that it cannot read.
+        // It writes FORMAT in any case: a killed start may have written it without a sync, and an earlier version must
+        // see the new FORMAT before it sees a META that it cannot read.
         replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &current_format())?;
     }
     replace(disk, META_FILE, NEW_META_FILE, &Meta { incarnation, records, disk: Some(on), ..*meta }.encode())?;

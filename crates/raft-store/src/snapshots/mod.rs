@@ -1,4 +1,5 @@
-//! Snapshots: the format of their files, writing and receiving one, and what the log does with complete ones.
+//! Snapshots: the format of their files, the writing and the receiving of a file, and the use of complete ones by the
+//! log.
 
 pub(crate) mod partial_file;
 pub(crate) mod receiving;

@@ -1,7 +1,7 @@
-//! A snapshot's file while it is incomplete. It has another name until it is complete, durable and renamed; the next start
-//! deletes what is left of it.
+//! A snapshot's file until it is complete. It has another name until it is complete, durable and renamed; the next
+//! start deletes an unfinished file.
 //!
-//! It is synced every few MiB: a sync delays all writes of the log, so none may have a whole snapshot to write.
+//! It is synced every few MiB: a sync delays all writes of the log, so no sync may have to write a whole snapshot.
 
 use crate::disk::{Disk, DiskError};
 use raft_core::EntryId;
@@ -15,11 +15,11 @@ pub(crate) struct PartialFile {
     pub(crate) last: EntryId,
     /// The name while it is incomplete.
     pub(crate) file: String,
-    /// Where the next bytes go.
+    /// The offset of the next bytes.
     pub(crate) end: u64,
     /// Bytes that are durable.
     pub(crate) synced: u64,
-    /// A record names the snapshot already: nothing is written.
+    /// Whether a record names the snapshot already: then nothing is written.
     pub(crate) already_present: bool,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct PartialFile {
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotWriter {
     pub(crate) partial: PartialFile,
-    /// The encoded record that goes before the data.
+    /// The encoded record before the data.
     pub(crate) record: Vec<u8>,
     /// Bytes of data so far, and their checksum.
     pub(crate) data: (u64, u32),
@@ -37,7 +37,7 @@ pub(crate) struct SnapshotWriter {
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotReceiver {
     pub(crate) partial: PartialFile,
-    /// The checksum of the received bytes. Reading the file again for it would delay the log.
+    /// The checksum of the received bytes. A second read of the file for it would delay the log.
     pub(crate) checksum: u32,
 }
 

@@ -8,8 +8,9 @@ use crate::store_error::StoreError;
 use raft_core::{EntryId, SnapshotMeta};
 
 impl<D: Disk> Store<D> {
-    /// Writes a chunk of a peer's snapshot file, as the peer's [`read_snapshot`](Self::read_snapshot) returned it. A chunk at 0
-    /// begins a file and gives up an unfinished one; every other chunk must begin where the file ends.
+    /// Writes a chunk of a peer's snapshot file, in the form that the peer's [`read_snapshot`](Self::read_snapshot)
+    /// returned. A chunk at 0 begins a file and drops an unfinished one; every other chunk must begin at the end of the
+    /// file.
     ///
     /// # Errors
     /// [`StoreError::OutOfPlace`]: nothing has changed. Otherwise as of [`begin_snapshot`](Self::begin_snapshot).
@@ -31,12 +32,12 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Completes the received file as [`finish_snapshot`](Self::finish_snapshot) does, after checking that it is what the peer
-    /// sent and the snapshot of `meta`.
+    /// Completes the received file as [`finish_snapshot`](Self::finish_snapshot) does. First it checks that the file is
+    /// equal to the peer's and is the snapshot of `meta`.
     ///
     /// # Errors
     /// [`StoreError::Damaged`]: the file is removed; [`StoreError::NotBegun`]. Otherwise as of
-    /// [`begin_snapshot`](Self::begin_snapshot).
+    /// The errors of [`begin_snapshot`](Self::begin_snapshot).
     pub fn finish_received(&mut self, meta: &SnapshotMeta) -> Result<(), StoreError> {
         self.check_poisoned()?;
         let received = self.receiver.take_if(|here| here.partial.last == meta.last);
@@ -54,7 +55,7 @@ impl<D: Disk> Store<D> {
         Err(StoreError::Damaged { file: snapshot_name(meta.last), reason })
     }
 
-    /// Gives up the unfinished file from a peer, if there is one.
+    /// Drops the unfinished file from a peer, if there is one.
     pub fn drop_received(&mut self) -> Result<(), StoreError> {
         self.check_poisoned()?;
         self.receiver.take().map_or(Ok(()), |here| self.give_up(&here.partial))

@@ -1,4 +1,4 @@
-//! The format of a snapshot's file, reading it, and checking it. The data's format is the state machine's.
+//! The format of a snapshot's file, with its reader and its check. The state machine defines the format of the data.
 //!
 //! ```text
 //! snapshot-<index>-<term>   of its last entry, 16 digits each; with ".new" while it is written, ".part" while it is received
@@ -18,21 +18,21 @@ use raft_proto::{decode_write, encode_write};
 
 const HEADER: u64 = 32;
 const MAGIC: [u8; 8] = *b"raftsnap";
-/// The offset of the checksum of everything else.
+/// The offset of the checksum of all other bytes.
 const CHECKSUM: u64 = 28;
-/// The suffixes of files that are being written here, and received from a peer.
+/// The suffixes of unfinished files: of this node's snapshot, and of a peer's.
 const SUFFIXES: [&str; 2] = [".new", ".part"];
 
 pub(crate) fn snapshot_name(last: EntryId) -> String {
     format!("snapshot-{:016}-{:016}", last.index.0, last.term.0)
 }
 
-/// The file's name while it is written here.
+/// The file's name while this node writes it.
 pub(crate) fn writing_name(last: EntryId) -> String {
     snapshot_name(last) + SUFFIXES[0]
 }
 
-/// The file's name while it is received from a peer.
+/// The file's name while a peer sends it.
 pub(crate) fn receiving_name(last: EntryId) -> String {
     snapshot_name(last) + SUFFIXES[1]
 }
@@ -66,7 +66,7 @@ pub(crate) fn data_offset(record: &[u8]) -> u64 {
     HEADER + record.len() as u64
 }
 
-/// Header and record, which precede the data. None if the record is too long.
+/// The header and the record, which precede the data. `None` if the record is too long.
 pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_checksum: u32) -> Option<Vec<u8>> {
     let length = u32::try_from(record.len()).ok()?;
     let mut head = Vec::with_capacity(HEADER as usize + record.len());
@@ -83,7 +83,7 @@ pub(crate) fn encode_head(record: &[u8], data_bytes: u64, data_checksum: u32) ->
     Some(head)
 }
 
-/// Extends the checksum of a file's first `offset` bytes by the next ones, leaving out the bytes of the checksum itself.
+/// Extends the checksum of a file's first `offset` bytes by the next ones, without the bytes of the checksum itself.
 pub(crate) fn checksum_append(checksum: u32, offset: u64, bytes: &[u8]) -> u32 {
     let until = |place: u64| usize::try_from(place.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
     let (before, after) = (bytes.get(..until(CHECKSUM)), bytes.get(until(HEADER)..));
@@ -95,7 +95,7 @@ pub(crate) fn checksum_append(checksum: u32, offset: u64, bytes: &[u8]) -> u32 {
 pub struct FileChunk {
     /// Bytes of the whole file.
     pub size: u64,
-    /// The checksum of the whole file, from its header: files with different ones are different.
+    /// The checksum of the whole file, from its header: files with different checksums differ.
     pub checksum: u32,
     /// The bytes from the requested offset on; empty at the end of the file.
     pub bytes: Bytes,
@@ -201,7 +201,7 @@ pub(crate) fn load<D: Disk>(disk: &mut D, last: EntryId) -> Result<Bytes, StoreE
     Ok(data.into())
 }
 
-/// The first bytes of the snapshot's data, at most `max_bytes`. Checks only the header.
+/// The first bytes of the snapshot's data, at most `max_bytes`. It checks only the header.
 pub(crate) fn load_prefix<D: Disk>(disk: &mut D, last: EntryId, max_bytes: u64) -> Result<Bytes, StoreError> {
     let file = snapshot_name(last);
     let mut reader = SnapshotReader { input: FileReader::open(disk, &file)?, file: &file };
@@ -215,7 +215,7 @@ pub(crate) fn verify<D: Disk>(disk: &mut D, last: EntryId) -> Result<(), StoreEr
     read(disk, last, &mut |_| {}).map(drop)
 }
 
-/// Some bytes of the snapshot's file. Checks only the header.
+/// Some bytes of the snapshot's file. It checks only the header.
 pub(crate) fn read_chunk<D: Disk>(
     disk: &mut D,
     last: EntryId,
@@ -235,8 +235,8 @@ pub(crate) fn read_chunk<D: Disk>(
     Ok(FileChunk { size, checksum: head.expected, bytes: bytes.into() })
 }
 
-/// Checks a received file: that it is the snapshot of `meta`, has its length, and that `checksum`, the checksum of the
-/// received bytes, is the sender's.
+/// Checks a received file: it must be the snapshot of `meta` and have its length, and `checksum`, the checksum of the
+/// received bytes, must be the sender's.
 pub(crate) fn check_received<D: Disk>(
     disk: &mut D,
     file: &str,

@@ -1,4 +1,4 @@
-//! Writes a snapshot of this node's own state, chunk by chunk; and the steps that a received snapshot shares with it.
+//! Writes a snapshot of this node's own state, chunk by chunk. A received snapshot shares some of the steps.
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::folder::atomic_file::{create_empty, sync_and_rename};
@@ -10,9 +10,9 @@ use crate::wal::format::MAX_PAYLOAD;
 use raft_core::{EntryId, SnapshotMeta};
 
 impl<D: Disk> Store<D> {
-    /// Begins a snapshot of this node's own state and gives up an unfinished one. Its data follows in chunks, then
-    /// [`finish_snapshot`](Self::finish_snapshot) completes it. If a record names this snapshot already, all of this writes
-    /// nothing: the log depends on the existing file.
+    /// Begins a snapshot of this node's own state and drops an unfinished one. Its data follows in chunks, then
+    /// [`finish_snapshot`](Self::finish_snapshot) completes it. If a record names this snapshot already, these calls
+    /// write nothing: the log depends on the existing file.
     ///
     /// # Errors
     /// The disk failed, and the store is poisoned. If the disk is only full, or `meta` too large, the unfinished file is
@@ -35,7 +35,7 @@ impl<D: Disk> Store<D> {
     /// Appends a chunk of the data.
     ///
     /// # Errors
-    /// [`StoreError::NotBegun`], and those of [`begin_snapshot`](Self::begin_snapshot).
+    /// [`StoreError::NotBegun`], and the errors of [`begin_snapshot`](Self::begin_snapshot).
     pub fn extend_snapshot(&mut self, data: &[u8]) -> Result<(), StoreError> {
         self.check_poisoned()?;
         let SnapshotWriter { mut partial, record, data: (bytes, checksum) } =
@@ -48,8 +48,8 @@ impl<D: Disk> Store<D> {
     }
 
     /// Completes the snapshot, durably. It takes effect when a record that names it is synced
-    /// ([`Write::snapshot`](raft_core::Write)); until then the next start deletes it, and another one of the same last entry
-    /// replaces it.
+    /// ([`Write::snapshot`](raft_core::Write)). Until then the next start deletes it, and another one with the same
+    /// last entry replaces it.
     pub fn finish_snapshot(&mut self) -> Result<(), StoreError> {
         self.check_poisoned()?;
         let SnapshotWriter { partial, record, data: (bytes, checksum) } =
@@ -102,8 +102,8 @@ impl<D: Disk> Store<D> {
         let Err(error) = step else { return Ok(()) };
         let (is_full, error) = (error.kind == DiskErrorKind::Full && error.file == file, StoreError::Disk(error));
         if is_full {
-            // The caller gets the first error, and the next start deletes the file if this fails. But after a failed sync
-            // of the folder the state of its names is unknown.
+            // The caller gets the first error; if the removal fails, the next start deletes the file. But after a
+            // failed sync of the folder the state of its names is unknown.
             let removed = self.disk.remove(file).and_then(|()| self.disk.sync_folder());
             if let Some(worse) = removed.err().filter(|worse| worse.kind == DiskErrorKind::Failed) {
                 self.poison = Some(Box::new(StoreError::Disk(worse)));

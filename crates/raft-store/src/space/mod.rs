@@ -1,4 +1,4 @@
-//! Disk space: the next segment's file is preallocated, so that a full disk is noticed before a write fails.
+//! Disk space: the store preallocates the next segment's file, so that it notices a full disk before a write fails.
 
 pub(crate) mod recycle;
 pub(crate) mod reserve;

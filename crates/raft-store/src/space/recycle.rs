@@ -1,9 +1,9 @@
-//! Turns the file of a deleted segment into the next segment's. On a full disk the log keeps its space that way; a deleted
-//! file's space could go to another process.
+//! Turns the file of a deleted segment into the next segment's. On a full disk the log keeps its space in this way; the
+//! space of a deleted file could go to another process.
 //!
 //! Under the next segment's name the file must hold only zeros, or a start would find frames of the old segment. So it first
-//! gets a name of its own, durably: until then it could return as the old segment. When all of it is durable zeros, it gets
-//! the new name. A start deletes a file that it finds in between.
+//! gets a separate name, durably: until then it could return as the old segment. When all of it is durable zeros, it
+//! gets the new name. A start deletes a file that it finds in between these steps.
 
 use crate::disk::Disk;
 use crate::space::reserve::{STEP, has_space};
@@ -13,7 +13,7 @@ use crate::store_error::StoreError;
 use crate::wal::format::{RECYCLED, segment_file};
 
 impl<D: Disk> Store<D> {
-    /// Recycles or removes a segment's file; durable with the next sync of the folder.
+    /// Recycles or removes a segment's file; the change is durable with the next sync of the folder.
     pub(crate) fn release(&mut self, segment: u64) -> Result<(), StoreError> {
         let file = segment_file(segment);
         let bytes = self.disk.len(&file)?;
@@ -36,11 +36,11 @@ impl<D: Disk> Store<D> {
         self.spare.is_some_and(|spare| spare.bytes >= bytes)
     }
 
-    /// One step of recycling. True if another step follows. A file system that never writes in place may report a full disk
-    /// here: the file is then removed.
+    /// Makes one step of recycling. Returns true if another step follows. A file system that never writes in place may
+    /// report a full disk here: the file is then removed.
     pub(crate) fn recycle(&mut self, recycled: Recycled) -> Result<bool, StoreError> {
         let Recycled { bytes, zeros } = recycled;
-        // At least four steps, so that tests with small segments see each state.
+        // It makes at least four steps, so that tests with small segments see each state.
         let upto = bytes.min(zeros.saturating_add(STEP.min(bytes.div_ceil(4))));
         let (is_done, next) = (upto == bytes, segment_file(self.position.segment + 1));
         let zeroed = write_zeros(&mut self.disk, RECYCLED, zeros..upto).and_then(|()| self.disk.sync(RECYCLED));

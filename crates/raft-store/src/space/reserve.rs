@@ -1,11 +1,12 @@
-//! Preallocates the next segment's file, so that a full disk is noticed while there is still space for all writes in flight,
-//! and a group of writes never waits for space.
+//! Preallocates the next segment's file. So the store notices a full disk while there is still space for all writes in
+//! flight, and a group of writes never waits for space.
 //!
 //! The file has the next segment's name and holds only zeros: without a header it is no segment (`wal/format`). It grows step
-//! by step when the host is idle; a sync allocates the rest only if space is low. Or it is an old segment's file (`recycle`).
+//! by step while the host is idle; a sync allocates the rest only if space is low. It may also be an old segment's file
+//! (`recycle`).
 //!
-//! Why `Enough` means that `reserve_bytes` of records fit, in any groups and without a call for space: either the newest
-//! segment has that much left, or what does not fit there begins the next segment, which has room for all of it.
+//! `Enough` means that `reserve_bytes` of records fit, in any groups and without a call for space. Either the newest
+//! segment has that much left, or the rest begins the next segment, which has space for all of it.
 
 use crate::disk::{Disk, DiskError, DiskErrorKind};
 use crate::store::{Spare, Store};
@@ -13,7 +14,7 @@ use crate::store_error::StoreError;
 use crate::wal::format::{SEGMENT_HEADER, segment_file};
 use raft_proto::encode_write;
 
-/// Bytes of a step: few enough for a short sync, enough for few steps.
+/// Bytes of a step: few enough for a short sync, and enough to need few steps.
 pub(crate) const STEP: u64 = 4 << 20;
 
 /// Whether a store has space for more writes.
@@ -21,25 +22,27 @@ pub(crate) const STEP: u64 = 4 << 20;
 pub enum Space {
     /// Records of [`reserve_bytes`](crate::StoreOptions::reserve_bytes) fit into allocated space.
     Enough,
-    /// Less is allocated, and the disk is full: refuse every write that can be refused, and keep the rest for the others.
+    /// Less space is allocated, and the disk is full: refuse every write that can be refused, and keep the space for
+    /// the others.
     Low,
 }
 
 impl<D: Disk> Store<D> {
-    /// Whether there is space for more writes. Valid until the next write, and meaningless after an error.
+    /// Whether there is space for more writes. The answer is valid until the next write, and has no meaning after an
+    /// error.
     pub fn space(&self) -> Space {
         let left = self.position.capacity.saturating_sub(self.position.end);
         let next = self.spare.as_ref().map_or(0, |spare| spare.bytes.saturating_sub(spare.head));
         if left.max(next) >= self.options.reserve_bytes { Space::Enough } else { Space::Low }
     }
 
-    /// One step of the preallocation, for an idle host. True if another step follows. A full disk is no error; a later call
-    /// tries again.
+    /// Makes one step of the preallocation, for an idle host. Returns true if another step follows. A full disk is not
+    /// an error; a later call tries again.
     pub fn preallocate(&mut self) -> Result<bool, StoreError> {
         self.or_poison(Self::preallocate_step)
     }
 
-    /// Whether the next segment's file is not as large as it should be.
+    /// Whether the next segment's file is shorter than it should be.
     pub(crate) fn needs_preallocation(&self) -> bool {
         let is_short = |spare: Spare| spare.bytes < self.spare_target(spare.head);
         self.options.reserve_bytes > 0 && self.spare.is_none_or(is_short)
@@ -70,7 +73,7 @@ impl<D: Disk> Store<D> {
         let (before, target) = (spare.bytes, self.spare_target(spare.head));
         if before < target {
             has_space(self.disk.set_len(&file, target.min(before.saturating_add(STEP))))?;
-            // A full disk may have allocated a part.
+            // A full disk may have allocated part of it.
             spare.bytes = self.disk.len(&file)?;
         }
         if spare.bytes != before {
@@ -85,7 +88,7 @@ impl<D: Disk> Store<D> {
         self.options.segment_bytes.max(head.saturating_add(self.options.reserve_bytes))
     }
 
-    /// Bytes before the next segment's first record. Its checkpoint may grow until it is written.
+    /// The bytes before the next segment's first record. Its checkpoint may grow until it is written.
     pub(crate) fn head_bytes(&self) -> u64 {
         let checkpoint = encode_write(&self.summary.checkpoint()).len() as u64;
         SEGMENT_HEADER + checkpoint.saturating_mul(2).saturating_add(512)

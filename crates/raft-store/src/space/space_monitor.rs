@@ -1,18 +1,20 @@
-//! Decides when a host reports the store's space and when it preallocates: the same for the real host and the simulated one.
+//! Decides when a host reports the store's space and when it preallocates. The real host and the simulated one share
+//! this code.
 //!
-//! A node that learns that writes are durable counts on space for as many more. So a change must be reported before them.
+//! A node that learns that writes are durable relies on space for as many more. So the host must report a change of
+//! space before them.
 
 use crate::disk::Disk;
 use crate::space::reserve::Space;
 use crate::store::Store;
 use crate::store_error::StoreError;
 
-/// Remembers the [`Space`] that was last reported, and whether an idle host has something to preallocate. A new store counts
-/// as reported [`Enough`](Space::Enough): call [`take_change`](Self::take_change) before the first write.
+/// Stores the last reported [`Space`], and whether an idle host can preallocate. For a new store
+/// [`Enough`](Space::Enough) counts as reported: call [`take_change`](Self::take_change) before the first write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpaceMonitor {
     reported: Space,
-    /// The last step made no progress, and nothing was done since.
+    /// The last step made no progress, and no call came after it.
     no_progress: bool,
 }
 
@@ -29,14 +31,14 @@ impl SpaceMonitor {
         (self.reported != before).then_some(self.reported)
     }
 
-    /// [`Store::sync`]. Returns a change of the space, to be reported **before** the durable writes.
+    /// Calls [`Store::sync`]. Returns a change of the space, which the host must report **before** the durable writes.
     pub fn sync<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         store.sync()?;
         self.wake();
         Ok(self.take_change(store))
     }
 
-    /// Another call on the store may have freed space.
+    /// Notes that another call on the store may have freed space.
     pub fn wake(&mut self) {
         self.no_progress = false;
     }
@@ -46,13 +48,13 @@ impl SpaceMonitor {
         !self.no_progress && store.needs_preallocation()
     }
 
-    /// One step of [`Store::preallocate`]. Returns a change of the space.
+    /// Makes one step of [`Store::preallocate`]. Returns a change of the space.
     pub fn preallocate<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Option<Space>, StoreError> {
         self.no_progress = !store.preallocate()?;
         Ok(self.take_change(store))
     }
 
-    /// All steps of [`Store::preallocate`]. Returns the space, changed or not, as a report.
+    /// Makes all steps of [`Store::preallocate`]. Returns the space, changed or not, as a report.
     pub fn preallocate_all<D: Disk>(&mut self, store: &mut Store<D>) -> Result<Space, StoreError> {
         while store.preallocate()? {}
         self.reported = store.space();
@@ -68,7 +70,7 @@ mod tests {
 
     const OPTIONS: StoreOptions = StoreOptions { segment_bytes: 4096, tail_bytes: 0, reserve_bytes: 4096 };
 
-    /// A store whose disk has a quota that is too small for the next segment's file.
+    /// A store on a disk whose quota is too small for the next segment's file.
     fn limited() -> (Store<Quota<Memory>>, SpaceMonitor) {
         let disk = Quota { disk: Memory::default(), limit: 6_000, full_after: None, refused: 0 };
         (Store::open(disk, OPTIONS).expect("a segment fits").0, SpaceMonitor::default())
@@ -87,7 +89,7 @@ mod tests {
         store.disk_mut().limit = 60_000;
         assert_eq!((monitor.preallocate_all(&mut store), monitor.take_change(&store)), (Ok(Space::Enough), None));
         assert!(!monitor.can_preallocate(&store), "the next segment's file has its full length");
-        // The quota is what is used now.
+        // The quota equals the used space now.
         store.disk_mut().limit = 8_800;
         store.write(&[entries(1, 1, 1, 3_900)]).expect("space was promised");
         assert_eq!(monitor.sync(&mut store), Ok(None), "the next segment's file exists");

@@ -1,4 +1,4 @@
-//! Writes zeros over a part of a file, and finds where zeros begin.
+//! Writes zeros over a part of a file, and finds the end of the other bytes.
 
 use crate::disk::{Disk, DiskError};
 use std::ops::Range;
@@ -16,8 +16,8 @@ pub(crate) fn write_zeros<D: Disk>(disk: &mut D, file: &str, range: Range<u64>) 
     Ok(())
 }
 
-/// The offset after the last byte that is not zero; 0 if all are. Compares block by block: most of a preallocated segment is
-/// zeros, and each start searches all of them.
+/// The offset after the last byte that is not zero; 0 if all bytes are zero. It compares block by block: most of a
+/// preallocated segment is zeros, and each start searches all of them.
 pub(crate) fn nonzero_end(bytes: &[u8]) -> usize {
     const BLOCK: usize = 4096;
     let mut end = bytes.len();

@@ -1,4 +1,4 @@
-//! Deletes old segments. `format` says why no crash turns this into a loss.
+//! Deletes old segments. `format` explains why a crash never turns this into a loss.
 
 use crate::disk::Disk;
 use crate::store::Store;
@@ -6,8 +6,8 @@ use crate::store_error::StoreError;
 use raft_core::LogIndex;
 
 impl<D: Disk> Store<D> {
-    /// Deletes the segments in which all entries are below `before` and covered by the newest snapshot. Can be repeated or
-    /// left out.
+    /// Deletes the segments in which all entries are below `before` and covered by the newest snapshot. A host may
+    /// repeat or omit the call.
     pub fn compact(&mut self, before: LogIndex) -> Result<(), StoreError> {
         self.or_poison(|store| store.delete_segments(before))
     }
@@ -27,7 +27,7 @@ impl<D: Disk> Store<D> {
         let needed = self.oldest_needed(before);
         while self.oldest < needed {
             self.release(self.oldest)?;
-            // One at a time: a power loss must not leave a gap.
+            // It deletes one at a time: a power loss must not leave a gap.
             self.disk.sync_folder()?;
             self.oldest += 1;
         }

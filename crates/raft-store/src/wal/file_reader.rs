@@ -1,4 +1,4 @@
-//! Reads a file forwards or backwards through a buffer of bounded size, whatever length the file has.
+//! Reads a file forwards or backwards through a buffer of limited size, whatever the length of the file.
 
 use crate::disk::{Disk, DiskError};
 
@@ -28,7 +28,7 @@ impl<'a, D: Disk> FileReader<'a, D> {
         let count = count.min(self.length.saturating_sub(offset));
         let is_buffered = offset >= self.start && offset + count <= self.start + self.data.len() as u64;
         if !is_buffered {
-            // A backward reader goes on backwards, but also reads what follows its offset.
+            // A backward reader continues backwards, but also reads the bytes after its offset.
             let start = if offset < self.start { offset.saturating_sub(CHUNK / 2) } else { offset };
             let wanted = (offset + count - start).max(CHUNK.min(self.length.saturating_sub(start)));
             let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);

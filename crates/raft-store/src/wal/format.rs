@@ -1,4 +1,4 @@
-//! The log on the disk, byte by byte, and why recovery can tell a torn tail from corruption. No I/O.
+//! The log on the disk, byte by byte, and how recovery can tell a torn tail from corruption. This file does no I/O.
 //!
 //! ```text
 //! wal-0000000000000007      segments, numbered without a gap, each preallocated (zeros)
@@ -15,55 +15,56 @@
 //!
 //! # Torn or corrupt?
 //!
-//! A power loss can undo every unsynced write, wholly or sector by sector and *in any order*. So anything can stand after the
-//! last synced byte of the newest segment: a hole, then a valid record of a later unsynced write. Recovery must cut all of
-//! that; no node relies on it. A bad record *before* the last synced byte is different: dropping it would undo
-//! a vote or an acknowledged entry without a trace.
+//! A power loss can undo every unsynced write, completely or sector by sector and *in any order*. So any bytes can
+//! follow the last synced byte of the newest segment: a hole, then a valid record of a later unsynced write. Recovery
+//! must cut all of that; no node relies on it. A bad record *before* the last synced byte is different: if recovery
+//! dropped it, a vote or an acknowledged entry would be lost silently.
 //!
 //! Therefore **each frame says how many bytes of its segment were known to be durable when it was written** (`durable`).
 //! Recovery reads records up to the first bad one, at B, then searches everything after B for frames. A frame with
 //! `durable > B` proves that the bytes at B were synced: corruption, and the start is refused. Without such a frame everything
-//! from B on may be an unsynced group, and is cut. A cut (zeros up to the end, then a sync) can be repeated: whatever a crash
-//! leaves of it, later frames still say `durable <= B`.
+//! from B on may be an unsynced group, and is cut. A cut (zeros up to the end, then a sync) can be repeated: whatever
+//! part of it survives a crash, later frames still say `durable <= B`.
 //!
 //! A frame can be trusted for two reasons. It has its own checksum, seeded with segment and offset: a stale or misplaced frame
-//! fails it, and a torn payload does not affect it. And frames stand only at multiples of 8.
+//! fails it, and a torn payload does not affect it. And frames begin only at multiples of 8.
 //!
 //! The file of segment N+1 may be preallocated with zeros. N is synced before N+1 gets a header; N+1's header, checkpoint,
-//! length and name are synced before it gets a record. So if the file N+1 holds anything, all of N was durable, and anything
-//! bad in N is corruption (N+1's header also says where N ends, so a lost end of N shows). If the file is all zeros, N is the
-//! newest segment. A newest segment with a bad header or checkpoint and without a frame is unfinished, and recovery removes
-//! it, if it is segment 1 or not the only one; otherwise it is corrupt.
+//! length and name are synced before it gets a record. So if the file N+1 holds anything, all of N was durable, and any
+//! bad record in N is corruption (N+1's header also says where N ends, so a lost end of N shows). If the file is all
+//! zeros, N is the newest segment. If a newest segment has a bad header or checkpoint and no frame, it is unfinished,
+//! and recovery removes it, provided that it is segment 1 or not the only one. Otherwise it is corrupt.
 //!
 //! # Compacted or missing?
 //!
-//! Compaction deletes old segments, so a log that begins with segment 7 can be complete. The **checkpoint** of segment 7 keeps
-//! what the first six said: hard state, newest snapshot and last index, but no entries. It is a record like any other and
-//! repeats what is true already: hard state, `truncate_from` = last index + 1, the snapshot with Keep. If the previous segment
-//! exists, the checkpoint must agree with it.
+//! Compaction deletes old segments, so a log that begins with segment 7 can be complete. The **checkpoint** of segment
+//! 7 summarizes the first six: hard state, newest snapshot and last index, but no entries. It is a record like any
+//! other and repeats the current state: hard state, `truncate_from` = last index + 1, the snapshot with Keep. If the
+//! previous segment exists, the checkpoint must agree with it.
 //!
-//! So every row of segments that ends with the newest one leads to a state, and can lack only entries: those that its first
-//! checkpoint counts and that no later record truncates, discards or repeats. **A log is complete if its newest snapshot
-//! covers all entries that it lacks**; otherwise needed segments are missing: corruption. (If somebody deletes a segment whose
-//! entries the snapshot covers, that looks like compaction, and nothing is lost.) A log never ends before its snapshot: a
-//! snapshot that keeps the log is of one of its entries, one that discards the log sets its end, and no truncation reaches
-//! below a snapshot.
+//! So every sequence of segments that ends with the newest one leads to a state, and can lack only entries: those that
+//! its first checkpoint counts and that no later record truncates, discards or repeats. **A log is complete if its
+//! newest snapshot covers all entries that it lacks**; otherwise needed segments are missing: corruption. (If an
+//! operator deletes a segment whose entries the snapshot covers, that looks like compaction, and no data is lost.) A
+//! log never ends before its snapshot: a snapshot that keeps the log ends in one of its entries, one that discards the
+//! log sets its end, and no truncation reaches below a snapshot.
 //!
 //! Compaction deletes the segments before N if all their entries that are still in the log are below the requested index and
-//! covered by the newest snapshot. It first syncs what is written: so it decides by the oldest state that a crash can lead
-//! back to, and N's checkpoint, like every checkpoint, was durable before its first record. It deletes the oldest segment
-//! first and syncs the folder before it touches the next one: a crash leaves a row without a gap that begins at or before N,
-//! and the rule above holds for each of these, since a longer row lacks less. A deleted segment may become the next segment's
-//! file: it loses its name durably, is then zeroed, and gets the new name when all of it is durable zeros. The newest segment
-//! always stays. So if META or a snapshot shows that there was a log, a folder without a segment has lost it.
+//! covered by the newest snapshot. It first syncs all writes: so it decides by the oldest state that a crash can
+//! restore, and N's checkpoint, like every checkpoint, was durable before its first record. It deletes the oldest
+//! segment first and syncs the folder before it deletes the next one. A crash leaves a sequence without a gap that
+//! begins at or before N, and the rule above holds for each of these, because a longer sequence lacks less. A deleted
+//! segment may become the next segment's file: it loses its name durably, is then zeroed, and gets the new name when
+//! all of it is durable zeros. The newest segment always stays. So if META or a snapshot shows that there was a log, a
+//! folder without a segment has lost it.
 //!
-//! A snapshot's file is durable before a record names it. A crash can lead back to the last synced state or a later one; the
-//! files of all their snapshots stay. Recovery needs only the newest snapshot's file. It syncs the log, then deletes the
-//! snapshots that the log does not name.
+//! A snapshot's file is durable before a record names it. A crash can restore the last synced state or a later one; the
+//! files of all their snapshots stay. Recovery needs only the newest snapshot's file. It syncs the log, then deletes
+//! the snapshots that the log does not name.
 //!
-//! One case cannot be detected: damage to the last synced group, with nothing written after it, looks like a torn write. Only
-//! a second place to write to could tell. The next record makes such damage detectable, and META counts the records that were
-//! durable at the last start.
+//! One case cannot be detected: damage to the last synced group, without a later write, looks like a torn write. Only a
+//! second copy of the records could show it. The next record makes such damage detectable, and META counts the records
+//! that were durable at the last start.
 
 /// The format of segments and snapshots that this version writes, and the newest it reads. `folder/meta_file` has the
 /// folder's own format, which changes more often.
@@ -107,14 +108,14 @@ pub(crate) struct SegmentHeader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
-    /// Absent or damaged.
+    /// The header is absent or damaged.
     Bad(&'static str),
-    /// Valid, but of this later format.
+    /// The header is valid, but has this later format.
     Newer(u32),
 }
 
 impl SegmentHeader {
-    /// Header and checkpoint, padded. `checkpoint` must be as long as the header says.
+    /// The header and the checkpoint, padded. `checkpoint` must have the length in the header.
     pub(crate) fn encode(&self, checkpoint: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER as usize);
         bytes.extend(MAGIC);
@@ -167,18 +168,18 @@ impl SegmentHeader {
             && u32_at(header, 44) == Some(self.checkpoint_checksum(checkpoint))
     }
 
-    /// Seeded with the segment, so that another segment's checkpoint does not match.
+    /// The segment number is the seed, so that another segment's checkpoint does not match.
     fn checkpoint_checksum(&self, checkpoint: &[u8]) -> u32 {
         crc32c::crc32c_append(crc32c::crc32c(&self.segment.to_le_bytes()), checkpoint)
     }
 }
 
-/// What stands before a record's payload.
+/// The bytes before a record's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// The record's number, from 1, counted over all segments.
     pub(crate) number: u64,
-    /// Bytes of the segment that were known to be durable when this was written.
+    /// The bytes of the segment that were known to be durable when this frame was written.
     pub(crate) durable: u64,
     /// Bytes of the payload.
     pub(crate) length: u32,
@@ -206,7 +207,7 @@ impl Frame {
         bytes.resize(bytes.len().next_multiple_of(ALIGN as usize), 0);
     }
 
-    /// The frame at the start of `bytes`, if it is valid and was written for this place.
+    /// The frame at the start of `bytes`, if it is valid and was written for this position.
     pub(crate) fn parse(bytes: &[u8], segment: u64, offset: u64) -> Option<Self> {
         let (marked, own) = (bytes.get(..28)?, u32_at(bytes, 28)?);
         if !marked.starts_with(&MARKER) || frame_checksum(marked, segment, offset) != own {

@@ -1,19 +1,19 @@
-//! The state that records lead to, without the entries' payloads. Recovery applies the records it reads, the store those it
-//! writes, so the store never writes what recovery would refuse. No I/O.
+//! The state that records lead to, without the payloads of entries. Recovery applies the records that it reads, and the
+//! store those that it writes, so the store never writes a record that recovery would refuse. This file does no I/O.
 
 use raft_core::{
     EntryId, HardState, InstallMode, LogIndex, MAX_NUMBER, SnapshotMeta, SnapshotRecord, Term, Write, WriteId,
 };
 use std::collections::VecDeque;
 
-/// Invariant: `last` is not below the snapshot's last index. The segments hold the entries `first..=last`: `runs` has their
-/// terms, `locations` their records, both in order.
+/// Invariant: `last` is not below the snapshot's last index. The segments hold the entries `first..=last`:
+/// `runs` has their terms, `locations` their records, both in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogSummary {
     pub(crate) hard_state: HardState,
     /// The newest snapshot.
     pub(crate) snapshot: Option<SnapshotMeta>,
-    /// The first entry that a segment holds; `last` + 1 if none does. Earlier ones were compacted or discarded.
+    /// The first entry in a segment; `last` + 1 if there is none. Earlier entries were compacted or discarded.
     pub(crate) first: LogIndex,
     /// The last index of the log.
     pub(crate) last: LogIndex,
@@ -23,7 +23,7 @@ pub(crate) struct LogSummary {
     pub(crate) locations: VecDeque<RecordLocation>,
 }
 
-/// Where a record with entries of the log stands.
+/// The location of a record with entries of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RecordLocation {
     /// Its first entry that is in the log.
@@ -46,8 +46,8 @@ impl Default for LogSummary {
 }
 
 impl LogSummary {
-    /// The state as one record. Applied to any state it leads to this one, without the entries; applied to this one it
-    /// changes nothing.
+    /// The state as one record. Applied to any state, the record leads to this one, without the entries; applied to
+    /// this state it changes nothing.
     pub(crate) fn checkpoint(&self) -> Write {
         let snapshot = self.snapshot.as_ref().map(|meta| SnapshotRecord { meta: meta.clone(), log: InstallMode::Keep });
         Write {
@@ -59,7 +59,7 @@ impl LogSummary {
         }
     }
 
-    /// The state of a log that begins with this checkpoint and holds no entry.
+    /// The state of a log that begins with this checkpoint and has no entries.
     pub(crate) fn from_checkpoint(write: &Write) -> Result<Self, &'static str> {
         let (Some(hard_state), Some(end)) = (write.hard_state, write.truncate_from) else {
             return Err("the checkpoint lacks hard state or last index");
@@ -93,7 +93,7 @@ impl LogSummary {
         self.runs.get(run).map(|&(_, term)| term)
     }
 
-    /// The last entry that a segment holds; `0@0` if there is none.
+    /// The last entry in a segment; `0@0` if there is none.
     pub(crate) fn last_id(&self) -> EntryId {
         self.term_at(self.last).map_or(EntryId::ZERO, |term| EntryId { term, index: self.last })
     }
@@ -104,7 +104,7 @@ impl LogSummary {
         (needed < self.first).then(|| (needed, self.first.previous()))
     }
 
-    /// Applies the record at this place. An error says why it does not fit the log; the summary is then invalid.
+    /// Applies the record at this location. An error says why it does not fit the log; the summary is then invalid.
     pub(crate) fn apply(&mut self, write: &Write, segment: u64, offset: u64) -> Result<(), &'static str> {
         self.hard_state = write.hard_state.unwrap_or(self.hard_state);
         if let Some(from) = write.truncate_from {
@@ -169,7 +169,7 @@ impl LogSummary {
         Ok(())
     }
 
-    /// The oldest segment with an entry that is needed, if those below `before` that the snapshot covers are not.
+    /// The oldest segment with a needed entry, if the entries below `before` that the snapshot covers are not needed.
     pub(crate) fn oldest_needed(&self, before: LogIndex) -> Option<u64> {
         let before = before.min(self.snapshot_index().next());
         // The entries of a location end where the next one's begin.
@@ -211,7 +211,7 @@ mod tests {
     use super::*;
     use crate::conformance::{entries, snapshot, vote};
 
-    /// Records in segments, two in each; no checkpoints.
+    /// Records in segments, two in each, without checkpoints.
     fn records() -> Vec<Write> {
         vec![
             vote(3, 2),
@@ -239,7 +239,7 @@ mod tests {
                     let checkpoint = whole.checkpoint();
                     suffixes.push((segment, LogSummary::from_checkpoint(&checkpoint).expect("it is valid")));
                     let mut same = whole.clone();
-                    // Except for its snapshot, which is not newer, it is a record like any other.
+                    // It is a record like any other, except that its snapshot is not newer.
                     let unchanged = same.apply(&Write { snapshot: None, ..checkpoint }, segment, 64);
                     assert_eq!((unchanged, &same), (Ok(()), &whole));
                 }

@@ -1,4 +1,4 @@
-//! The write-ahead log: its format, reading it, recovering it, and deleting its old segments.
+//! The write-ahead log: its format, its reader, its recovery, and the deletion of its old segments.
 
 pub(crate) mod compact;
 pub(crate) mod file_reader;

@@ -1,5 +1,5 @@
-//! Reads entries from the segments, at the locations that the log summary keeps. Checks each record again, because a disk
-//! can damage it after recovery.
+//! Reads entries from the segments, at the locations that the log summary keeps. It checks each record again, because a
+//! disk can damage it after recovery.
 
 use crate::disk::Disk;
 use crate::store_error::StoreError;
@@ -11,7 +11,7 @@ use raft_core::{Entries, Entry, LogIndex};
 use raft_proto::decode_write;
 use std::collections::VecDeque;
 
-/// Entries from `first` on, up to `last` and `max_bytes`, but at least one; none if the log does not hold `first`.
+/// Entries from `first` on, up to `last` and `max_bytes`, but at least one; empty if the log does not hold `first`.
 pub(crate) fn read_entries<D: Disk>(
     disk: &mut D,
     summary: &LogSummary,
@@ -24,7 +24,7 @@ pub(crate) fn read_entries<D: Disk>(
     while next <= last
         && let Some((location, until)) = summary.locate(next)
     {
-        // One buffer for all records of the same segment.
+        // All records of the same segment use one buffer.
         let file = segment_file(location.segment);
         let mut reader = FileReader::open(disk, &file)?;
         let mut found = Some((location, until));

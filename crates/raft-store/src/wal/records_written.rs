@@ -1,4 +1,4 @@
-//! Parses the records in a disk write, for tools that watch a node's writes from outside. No I/O.
+//! Parses the records in a disk write, for tools that observe a node's writes. It does no I/O.
 
 use crate::store_error::StoreError;
 use crate::wal::format::{FRAME, Frame, SEGMENT_HEADER, segment_number};
@@ -6,8 +6,9 @@ use crate::wal::scan::Record;
 use bytes::Bytes;
 use raft_proto::decode_write;
 
-/// The records that a disk write of `bytes` at `offset` of `file` adds to the log, in order. None if the file is no segment,
-/// or the bytes are a header (its checkpoint says nothing new) or zeros. Does not check that the records fit the log.
+/// The records that a disk write of `bytes` at `offset` of `file` adds to the log, in order. There are none if the file
+/// is not a segment, or the bytes are zeros or a header (whose checkpoint repeats the state). It does not check that
+/// the records fit the log.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: the store never writes such bytes there.
@@ -56,7 +57,7 @@ mod tests {
         assert!(records_written("META", 64, group).unwrap().is_empty(), "no segment");
         assert!(records_written(&file, 64, &[0; 80]).unwrap().is_empty(), "zeros");
         assert!(records_written(&file, 72, group).is_err(), "another place");
-        // A cut at the end of a record leaves a shorter group, and a cut in its padding leaves a whole record.
+        // A cut at the end of a record leaves a shorter group, and a cut in its padding leaves a complete record.
         for cut in (1..end - 64).filter(|cut| *cut as u64 != records[0].bytes) {
             let is_padding = cut as u64 + 8 > records[0].bytes && (cut as u64) < records[0].bytes;
             assert!(is_padding || records_written(&file, 64, &group[..cut]).is_err(), "{cut} bytes");

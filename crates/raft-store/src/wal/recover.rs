@@ -1,11 +1,12 @@
 //! Recovery: applies the records that the scan reads, cuts a torn tail, and makes the returned state durable. The scan
 //! decides what is a torn tail and what is corruption.
 //!
-//! A sync of what was read is not enough. When a sync fails, the system may drop the pages that it could not write and still
-//! show them to readers. The process ends, the next one reads a complete log, its sync has nothing to write and succeeds, and
-//! a power loss undoes what the node promised since. So recovery **rewrites** the end of the log that no record calls durable,
-//! and then syncs it. Only the newest segment has such an end: a segment with a successor was synced. The zeros after the end
-//! are rewritten too: they may be a cut whose sync failed, and the torn tail under them would return after the next record.
+//! A sync of the bytes that were read is not enough. When a sync fails, the system may drop the pages that it could not
+//! write and still show them to readers. The process ends, the next one reads a complete log, its sync has nothing to
+//! write and succeeds, and a power loss undoes promises that the node made since then. So recovery **rewrites** the end
+//! of the log after the last byte that a record calls durable, and then syncs it. Only the newest segment has such an
+//! end: a segment with a successor was synced. The zeros after the end are rewritten too: they may be a cut whose sync
+//! failed, and the torn tail under them would return after the next record.
 
 use crate::disk::Disk;
 use crate::snapshots::snapshot_file::{check_named, is_snapshot, snapshot_name};
@@ -18,31 +19,31 @@ use crate::wal::scan::{ExpectedLog, Scanned, TornTail, WritePosition, scan};
 use raft_core::{Configuration, InstallMode, LogIndex, Payload, RecoveredState, Write};
 use std::collections::BTreeMap;
 
-/// The state that all records lead to, durable.
+/// The durable state that all records lead to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// What a core starts from. `applied` is 0: a durable state machine sets it.
+    /// The input of a core's start. `applied` is 0: a durable state machine sets it.
     pub restored: RecoveredState,
     /// The tail that was cut: writes that were never synced.
     pub torn_tail: Option<TornTail>,
-    /// How many records were ever written, including deleted ones: the number of the last record.
+    /// How many records were ever written, including deleted ones; this is the number of the last record.
     pub records: u64,
 }
 
-/// What a store continues from.
+/// The state from which a store continues.
 pub(crate) struct Recovered {
     pub(crate) recovery: Recovery,
     pub(crate) summary: LogSummary,
     /// The oldest segment.
     pub(crate) oldest: u64,
-    /// None without a segment: the store is new, or its first segment was unfinished.
+    /// `None` without a segment: the store is new, or its first segment was unfinished.
     pub(crate) position: Option<WritePosition>,
     /// The length of the next segment's file, if it exists.
     pub(crate) spare: Option<u64>,
 }
 
-/// Recovers from the disk. Every refusal comes before the first change. `keep_spare`: whether the preallocated file of the
-/// next segment stays.
+/// Recovers from the disk. It refuses a log only before it changes anything. `keep_spare`: whether the preallocated
+/// file of the next segment stays.
 pub(crate) fn recover<D: Disk>(
     disk: &mut D,
     expected: ExpectedLog,
@@ -61,8 +62,8 @@ pub(crate) fn recover<D: Disk>(
     for TornTail { file, .. } in unfinished {
         disk.remove(file)?;
     }
-    // A killed process leaves writes that can be read and are not durable. The node makes promises from what it reads here,
-    // so a power loss must not be able to undo it.
+    // A killed process leaves writes that are readable and not durable. The node makes promises based on the bytes it
+    // reads here, so a power loss must not be able to undo them.
     if let Some(WritePosition { segment: newest, end, capacity, .. }) = position {
         for segment in oldest..newest {
             disk.sync(&segment_file(segment))?;
@@ -78,7 +79,7 @@ pub(crate) fn recover<D: Disk>(
         disk.sync(file)?;
     }
     disk.sync_folder()?;
-    // Last: until the records are durable, a power loss can lead back to one that names an older snapshot.
+    // This comes last: until the records are durable, a power loss can restore one that names an older snapshot.
     remove_unnamed(disk, &summary)?;
     let restored = RecoveredState {
         hard_state: summary.hard_state,
@@ -114,7 +115,7 @@ impl Configurations {
     }
 }
 
-/// Writes these bytes of a file again, in one write like the group they came from.
+/// Writes these bytes of a file again, in one write like their group.
 fn rewrite<D: Disk>(disk: &mut D, file: &str, from: u64, end: u64) -> Result<(), StoreError> {
     if from >= end {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Reads the whole log as recovery does, and changes nothing: all records, then what follows the last one. `format` says how
-//! a torn tail differs from corruption.
+//! Reads the whole log as recovery does, and changes nothing: all records, then the bytes after the last one. `format`
+//! explains how a torn tail differs from corruption.
 
 use crate::disk::Disk;
 use crate::snapshots::snapshot_file::is_snapshot;
@@ -29,15 +29,15 @@ pub struct Record<'a> {
 /// Unsynced writes that a crash tore, at the end of the log: recovery cuts them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TornTail {
-    /// Its file.
+    /// The file of the tail.
     pub file: String,
-    /// Its offset in the file; 0 if the file is an unfinished segment, which recovery removes.
+    /// The offset in the file; 0 if the file is an unfinished segment, which recovery removes.
     pub offset: u64,
-    /// Its bytes up to the last that is not zero; the file's length if recovery removes it.
+    /// The bytes up to the last that is not zero; the file's length if recovery removes it.
     pub bytes: u64,
 }
 
-/// Where the next record goes.
+/// The position of the next record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WritePosition {
     pub(crate) segment: u64,
@@ -52,7 +52,7 @@ pub(crate) struct Scanned {
     pub(crate) summary: LogSummary,
     /// The oldest segment; 0 if there is none.
     pub(crate) oldest: u64,
-    /// Where the log ends; none without a segment, or if the only one is unfinished.
+    /// The end of the log; `None` without a segment, or if the only one is unfinished.
     pub(crate) position: Option<WritePosition>,
     /// Bytes of the newest segment that its newest record calls durable; 0 without a record.
     pub(crate) known_durable: u64,
@@ -60,13 +60,13 @@ pub(crate) struct Scanned {
     pub(crate) compacted: u64,
     /// The number of the last record.
     pub(crate) records: u64,
-    /// What follows the last record.
+    /// The tail after the last record.
     pub(crate) torn_tail: Option<TornTail>,
-    /// The preallocated file of the next segment: zeros.
+    /// The preallocated file of the next segment, which holds zeros.
     pub(crate) spare: Option<TornTail>,
 }
 
-/// What META says of the log. Damage to the log's end shows in nothing else.
+/// The facts about the log in META. Only they show damage to the log's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ExpectedLog {
     /// Whether its first segment was durable once.
@@ -91,7 +91,8 @@ pub(crate) fn scan<D: Disk>(
         let file = segment_file(segment);
         let newest = Some(&segment) == segments.last();
         let mut reader = SegmentReader { input: FileReader::open(disk, &file)?, segment, file: &file };
-        // A segment is begun when the previous one is full, so the only one is never unfinished, unless it is segment 1.
+        // The store begins a segment when the previous one is full, so the only one is never unfinished, unless it is
+        // segment 1.
         let may_be_unfinished = newest && (segment > scanned.oldest || segment == 1);
         let Some((header, checkpoint)) = reader.header(may_be_unfinished)? else {
             let bytes = reader.input.length();
@@ -112,7 +113,7 @@ pub(crate) fn scan<D: Disk>(
 }
 
 impl Scanned {
-    /// Checks that a segment continues the log. The oldest segment sets where the log begins.
+    /// Checks that a segment continues the log. The oldest segment determines where the log begins.
     fn begin_segment<D: Disk>(
         &mut self,
         reader: &SegmentReader<'_, D>,
@@ -150,7 +151,7 @@ impl Scanned {
         Ok(())
     }
 
-    /// Only entries that the snapshot covers may be missing.
+    /// Checks that only entries that the snapshot covers are missing.
     fn check_complete(&self) -> Result<(), StoreError> {
         let Some((first, last)) = self.summary.missing() else { return Ok(()) };
         let reason = format!("the file is missing: entries {first} to {last} were in it or before it");
@@ -206,7 +207,7 @@ fn find_spare<D: Disk>(disk: &mut D, segments: &[u64]) -> Result<Option<TornTail
     }
 }
 
-/// The frame and payload of the record at this place; none if it is not valid.
+/// The frame and payload of the record at this position; `None` if the record is invalid.
 pub(crate) fn read_record<D: Disk>(
     reader: &mut FileReader<'_, D>,
     segment: u64,
@@ -214,11 +215,11 @@ pub(crate) fn read_record<D: Disk>(
 ) -> Result<Option<(Frame, Bytes)>, StoreError> {
     let Some(frame) = Frame::parse(reader.bytes(offset, FRAME)?, segment, offset) else { return Ok(None) };
     let payload = reader.bytes(offset.saturating_add(FRAME), u64::from(frame.length))?;
-    // A copy: an entry that lives long keeps its record in memory, and not the whole buffer.
+    // This is a copy: an entry that stays in memory keeps its record there, and not the whole buffer.
     Ok(frame.matches(payload).then(|| (frame, Bytes::copy_from_slice(payload))))
 }
 
-/// One segment being read.
+/// The reader of one segment.
 struct SegmentReader<'a, D> {
     input: FileReader<'a, D>,
     segment: u64,
@@ -230,7 +231,8 @@ impl<D: Disk> SegmentReader<'_, D> {
         StoreError::corrupt(self.file, offset, reason)
     }
 
-    /// The header, and the state of its checkpoint (none in segment 1). Nothing if the segment is unfinished and may be.
+    /// The header, and the state of its checkpoint (`None` in segment 1). The result is `None` if the segment is
+    /// unfinished and may be.
     fn header(&mut self, may_be_unfinished: bool) -> Result<Option<(SegmentHeader, Option<LogSummary>)>, StoreError> {
         let bytes = self.input.bytes(0, SEGMENT_HEADER)?;
         let header = match SegmentHeader::parse(bytes, self.segment) {
@@ -257,7 +259,7 @@ impl<D: Disk> SegmentReader<'_, D> {
         Ok(Some((header, Some(summary))))
     }
 
-    /// A segment gets a record only when its header is durable, so a record proves that the header was valid once.
+    /// A segment gets a record only when its header is durable, so a record proves that the header was valid earlier.
     fn bad_header<T>(
         &mut self,
         reason: &str,
@@ -282,7 +284,7 @@ impl<D: Disk> SegmentReader<'_, D> {
     ) -> Result<u64, StoreError> {
         let mut offset = from;
         while let Some((frame, payload)) = read_record(&mut self.input, self.segment, offset)? {
-            // Its checksums are right, so whatever is wrong with it is no torn write.
+            // Its checksums are right, so any problem with it is not a torn write.
             let number = scanned.records + 1;
             if frame.number != number {
                 return Err(self.corrupt(offset, format!("expected record {number}, found {}", frame.number)));
@@ -298,8 +300,8 @@ impl<D: Disk> SegmentReader<'_, D> {
         Ok(offset)
     }
 
-    /// Decides what follows the last valid record: a tail to be cut, or corruption. Returns the end of the tail; `end` if
-    /// there is none.
+    /// Decides about the bytes after the last valid record: a tail to cut, or corruption. Returns the end of the tail;
+    /// `end` if there is none.
     fn tail(&mut self, end: u64, newest: bool) -> Result<u64, StoreError> {
         let tail = self.scan_tail(end)?;
         if tail.durable > end {
@@ -344,10 +346,10 @@ impl<D: Disk> SegmentReader<'_, D> {
     }
 }
 
-/// What follows the last valid record.
+/// The bytes after the last valid record.
 struct Tail {
-    /// The offset after the last byte that is not zero; 0 if all are.
+    /// The offset after the last byte that is not zero; 0 if all bytes are zero.
     nonzero_end: u64,
-    /// The most bytes that any frame in it calls durable; 0 without a frame.
+    /// The most bytes that any frame in them calls durable; 0 without a frame.
     durable: u64,
 }

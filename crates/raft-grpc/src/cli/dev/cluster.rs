@@ -1,4 +1,5 @@
-//! The members together: started on free ports, announced when one of them leads, harmed and mended on demand.
+//! All members together: they start on free ports, are announced when one of them leads, and get faults and repairs on
+//! request.
 
 use super::folder::{Folder, Kept, url};
 use super::leader;
@@ -13,13 +14,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
-/// How often new ports are chosen when other processes take them.
+/// How often new ports are chosen if other processes take them.
 const PORT_ATTEMPTS: u32 = 5;
 
-/// How long a member may take to end when asked to.
+/// How long a member may take to end after a request.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How often the members are asked who leads.
+/// How often the members are asked for the leader.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a key waits for a leader.
@@ -40,7 +41,7 @@ pub(super) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    /// The folder's cluster, or a new one of `nodes`. Starts nothing.
+    /// The folder's cluster, or a new one of `nodes`. It starts no process.
     pub(super) fn new(
         folder: &'a Folder,
         nodes: Option<u8>,
@@ -94,7 +95,7 @@ impl<'a> Cluster<'a> {
 
     pub(super) fn on_listening(&mut self, id: u64, start: u64) {
         for member in self.members.iter_mut().filter(|member| member.id == id && member.start == start) {
-            // It may have ended since.
+            // The process may have ended since.
             let Some(pid) = member.pid() else { continue };
             member.listening = true;
             let [peer, client, admin] = [member.ports.peer, member.ports.client, member.ports.admin].map(url);
@@ -102,7 +103,8 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Reports who has ended, replaces ports that others took, and announces the cluster once one of it leads.
+    /// Reports members that have ended, replaces ports that other processes took, and announces the cluster once one of
+    /// its members leads.
     pub(super) fn look_after(&mut self) -> Result<(), Failure> {
         let mut ports_taken = false;
         for member in &mut self.members {
@@ -131,8 +133,8 @@ impl<'a> Cluster<'a> {
         self.members.iter().all(|member| member.listening || !member.is_alive())
     }
 
-    /// Another process took a port after it was found free. The peers know each other by their ports,
-    /// so all start again.
+    /// Another process took a port after the check that it was free. The peers know each other's ports, so all members
+    /// start again.
     fn replace_ports(&mut self) -> Result<(), Failure> {
         self.attempts += 1;
         self.end();
@@ -145,13 +147,13 @@ impl<'a> Cluster<'a> {
         self.start()
     }
 
-    /// The node that leads, of those that are not cut off.
+    /// The node that leads, among those that are not isolated.
     fn leader(&self) -> Option<u64> {
         let reachable = self.members.iter().filter(|member| member.listening && !member.cut);
         self.runtime.block_on(leader::find(reachable.map(|member| (member.id, url(member.ports.client))).collect()))
     }
 
-    /// The member that leads, waiting for an election if there has to be one.
+    /// The member that leads; waits for an election if necessary.
     fn leading_member(&mut self) -> Option<&mut Member> {
         let deadline = Instant::now() + LEADER_TIMEOUT;
         let id = loop {
@@ -185,7 +187,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Starts what has ended, and heals all cuts; returns a message.
+    /// Starts all members that have ended, and ends all cuts; returns a message.
     pub(super) fn restart(&mut self) -> String {
         let mut done = Vec::new();
         for member in self.members.iter_mut().filter(|member| member.cut && member.is_alive()) {
@@ -210,7 +212,7 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Ends all members, kindly for [`GRACE`].
+    /// Ends all members, gently for [`GRACE`].
     pub(super) fn end(&mut self) {
         for member in &self.members {
             if let Err(error) = member.terminate() {

@@ -19,7 +19,7 @@ pub(super) struct Folder {
     _lock: File,
 }
 
-/// What a cluster keeps between starts: its name and the ports of each node.
+/// The facts that a cluster keeps between starts: its name and the ports of each node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Kept {
@@ -34,7 +34,7 @@ impl Folder {
             Some(path) => path,
             None => std::env::temp_dir().join(format!("raft-dev-{}", random_hex()?)),
         };
-        // The parent folder is shared: no other user may read this one or prepare it.
+        // The parent folder is shared, so no other user may read this folder or create it first.
         let made = if temporary { DirBuilder::new().mode(0o700).create(&path) } else { fs::create_dir_all(&path) };
         made.map_err(|error| failed(&path, "cannot be made", &error))?;
         let lock = path.join("dev.lock");
@@ -49,7 +49,7 @@ impl Folder {
         }
     }
 
-    /// The cluster of this folder, or a new one of `nodes`. Not written yet.
+    /// The cluster of this folder, or a new one of `nodes`. It writes no file yet.
     pub(super) fn cluster(&self, nodes: Option<u8>) -> Result<Kept, Failure> {
         let file = self.path.join(KEPT);
         let text = match fs::read_to_string(&file) {
@@ -74,10 +74,10 @@ impl Folder {
         }
     }
 
-    /// Writes what the cluster keeps, and a configuration for each node.
+    /// Writes these facts, and a configuration for each node.
     pub(super) fn write(&self, kept: &Kept) -> Result<(), Failure> {
         let text = toml::to_string(kept).map_err(|error| Failure::runtime(format!("{KEPT}: {error}")))?;
-        // Written atomically: without its name the cluster would refuse its own data.
+        // The write is atomic: without its name the cluster would refuse its own data.
         let (file, new) = (self.path.join(KEPT), self.path.join("dev.toml.new"));
         let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &file));
         written.map_err(|error| failed(&file, "cannot be written", &error))?;

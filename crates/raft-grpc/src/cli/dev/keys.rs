@@ -30,14 +30,14 @@ fn key_of(byte: u8) -> Option<Key> {
     }
 }
 
-/// The terminal without line mode and echo; restored when dropped.
+/// The terminal without line mode and echo; a drop restores it.
 pub(super) struct Terminal {
     before: Termios,
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // A closed terminal needs no restoring.
+        // A closed terminal needs no restoration.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn listen(events: Sender<Event>) -> Result<Option<Terminal>, Failure>
         |error| Failure::runtime(format!("cannot read keys from the terminal: {error}: start with </dev/null"));
     let before = tcgetattr(io::stdin()).map_err(failed)?;
     let mut modes = before.clone();
-    // Not raw mode: Ctrl-C remains a signal.
+    // It does not use raw mode: Ctrl-C remains a signal.
     modes.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
     modes.special_codes[SpecialCodeIndex::VMIN] = 1;
     modes.special_codes[SpecialCodeIndex::VTIME] = 0;
@@ -61,7 +61,7 @@ pub(super) fn listen(events: Sender<Event>) -> Result<Option<Terminal>, Failure>
     Ok(Some(Terminal { before }))
 }
 
-/// Passes keys on until the end of the input, or until `takes` returns false.
+/// Sends keys until the end of the input, or until `takes` returns false.
 fn read(input: impl BufRead, mut takes: impl FnMut(Key) -> bool) {
     for byte in input.bytes() {
         let Ok(byte) = byte else { return };

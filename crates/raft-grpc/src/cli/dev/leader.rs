@@ -1,16 +1,16 @@
-//! Finds the leader of a development cluster by the statuses of its nodes.
+//! Finds the leader of a development cluster from the statuses of its nodes.
 
 use raft_client::{Client, ClientOptions, Role, StatusResponse};
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The node that leads and is ready, of those with these ids and URLs for clients.
+/// The node that leads and is ready, among those with these ids and client URLs.
 pub(super) async fn find(nodes: Vec<(u64, String)>) -> Option<u64> {
     let urls = nodes.iter().map(|(_, url)| url);
     let options = ClientOptions { deadline: TIMEOUT, attempt_timeout: TIMEOUT, ..ClientOptions::new(urls) };
     let members = Client::new(options).ok()?.members().await;
-    // A node that does not answer does not lead; an id that is not ours is another cluster's node at this port.
+    // A node that does not answer does not lead; an unknown id means that a node of another cluster uses this port.
     let answers = members.into_iter().filter_map(|member| member.answer.ok());
     let answers: Vec<StatusResponse> = answers.filter(|status| nodes.iter().any(|(id, _)| *id == status.id)).collect();
     leader_of(&answers)

@@ -3,29 +3,29 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 
 pub(super) fn prefix(id: u64, coloured: bool) -> String {
-    // Red, green, yellow, blue, magenta, cyan: readable on dark and on bright.
+    // Red, green, yellow, blue, magenta, cyan: readable on dark and on bright terminals.
     let colour = 31 + id.saturating_sub(1) % 6;
     if coloured { format!("\u{1b}[{colour}mn{id} |\u{1b}[0m ") } else { format!("n{id} | ") }
 }
 
-/// Copies lines until the child closes its end, except those for which `swallows` returns true. Lines that cannot be written are
-/// dropped: a child must never wait for a closed pipe.
+/// Copies lines until the child closes its end, except lines for which `swallows` returns true. It drops lines that it
+/// cannot write: a child must never wait for a closed pipe.
 pub(super) fn copy_lines(from: impl Read, mut to: impl Write, prefix: &str, mut swallows: impl FnMut(&str) -> bool) {
     let mut lines = BufReader::new(from);
     let mut bytes = Vec::new();
-    // An error ends the copy; the child's end is reported elsewhere.
+    // An error ends the copy; `reap` reports the end of the child.
     while let Ok(1..) = lines.read_until(b'\n', &mut bytes) {
         let line = String::from_utf8_lossy(&bytes);
         let line = line.trim_end_matches(['\n', '\r']);
         if !swallows(line) {
-            // One write, so that the lines of several nodes do not mix.
+            // It is one write, so that the lines of several nodes do not mix.
             let _ = to.write_all(format!("{prefix}{line}\n").as_bytes());
         }
         bytes.clear();
     }
 }
 
-/// Whether prefixes are coloured: on a terminal without NO_COLOR.
+/// Whether prefixes have colours: on a terminal without NO_COLOR.
 pub(super) fn coloured() -> bool {
     io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -15,17 +15,17 @@ use std::thread::{self, JoinHandle};
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) ports: Ports,
-    /// The number of its last start, over all children.
+    /// The number of its last start, counted over all children.
     pub(super) start: u64,
     pub(super) listening: bool,
-    /// Whether it drops all traffic with its peers.
+    /// Whether the node drops all traffic with its peers.
     pub(super) cut: bool,
     process: Option<Process>,
 }
 
 struct Process {
     child: Child,
-    /// The child ends when this is closed, so it ends with this process.
+    /// The child ends when this pipe closes, so it ends with this process.
     stdin: ChildStdin,
     copiers: Vec<JoinHandle<()>>,
 }
@@ -35,15 +35,16 @@ impl Member {
         Self { id, ports, start: 0, listening: false, cut: false, process: None }
     }
 
-    /// Starts it by this command, as the start number `start`; `events` receives one when the node listens.
+    /// Starts the process with this command, as the start number `start`; `events` receives an event when the node
+    /// listens.
     pub(super) fn spawn(&mut self, mut command: Command, events: Sender<Event>, start: u64) -> io::Result<()> {
-        // A variable for one node must not configure all of them.
+        // A variable for one node must not configure all nodes.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(VARIABLE_PREFIX) && name != LOG_VARIABLE {
                 command.env_remove(name);
             }
         }
-        // In its own process group Ctrl-C does not reach it: this process ends the children in order.
+        // In its own process group the child does not receive Ctrl-C: this process ends the children in order.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
@@ -88,12 +89,12 @@ impl Member {
         pid.map_or(Ok(()), |pid| kill_process(pid, Signal::TERM).map_err(io::Error::from))
     }
 
-    /// How the process ended, if it ended since the last call. All its output is copied then.
+    /// The end of the process, if it ended since the last call. All of its output is copied by then.
     pub(super) fn reap(&mut self) -> io::Result<Option<Ended>> {
         let Some(process) = self.process.as_mut() else { return Ok(None) };
         let Some(status) = process.child.try_wait()? else { return Ok(None) };
         for copier in self.process.take().map(|process| process.copiers).unwrap_or_default() {
-            // A panic of a copier loses only lines of a log.
+            // A panic of a copier loses only log lines.
             let _ = copier.join();
         }
         self.listening = false;

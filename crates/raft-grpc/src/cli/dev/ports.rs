@@ -1,4 +1,4 @@
-//! Chooses the ports of the nodes: those they had, the usual ones, or free ones.
+//! Chooses the ports of the nodes: their earlier ones, the usual ones, or free ones.
 
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -24,14 +24,14 @@ pub(super) fn usual(nodes: u8) -> Vec<Ports> {
     (0..nodes).map(first).map(|peer| Ports { peer, client: peer + 1, admin: peer + 2 }).collect()
 }
 
-/// The `wanted` ports if all are free, else as many free ones.
+/// The `wanted` ports if all are free, otherwise the same number of free ones.
 pub(super) fn available(wanted: Vec<Ports>) -> io::Result<Vec<Ports>> {
     if wanted.iter().flat_map(|ports| ports.all()).all(is_free) { Ok(wanted) } else { free(wanted.len()) }
 }
 
 /// Ports that are free now. Another process may take one before its node does; the node's exit code shows that.
 pub(super) fn free(nodes: usize) -> io::Result<Vec<Ports>> {
-    // All are held until the last is found, so that no two are the same.
+    // All ports are held until the last is found, so that no two are the same.
     let held = (0..nodes).map(|_| Ok([bind(0)?, bind(0)?, bind(0)?]));
     let held = held.collect::<io::Result<Vec<[TcpListener; 3]>>>()?;
     let port = |listener: &TcpListener| Ok::<_, io::Error>(listener.local_addr()?.port());

@@ -1,4 +1,4 @@
-//! A log on real files, whole, torn, damaged and of another format.
+//! Logs on real files: complete, torn, damaged, and in another format.
 
 use super::*;
 use raft_core::{Configuration, LogIndex, NodeId, Term, WriteId};
@@ -69,7 +69,7 @@ fn verified(folder: &Path, format: Format) -> Result<String, Failure> {
     verify(&mut open(folder)?, folder, format)
 }
 
-/// The offset of a record, by what dump says of it.
+/// The offset of a record, according to the output of dump.
 fn offset_of(folder: &Path, record: usize) -> usize {
     let line: Value = serde_json::from_str(&dumped(folder, Format::Json).0[record - 1]).expect("a line of JSON");
     usize::try_from(line["offset"].as_u64().expect("a number")).expect("small")
@@ -147,7 +147,7 @@ fn a_torn_tail_is_told_and_left_there() {
     let offset = offset_of(folder.path(), 4);
     damage(folder.path(), WAL, offset + 40);
     for _ in 0..2 {
-        let text = verified(folder.path(), Format::Text).expect("a torn tail is no damage");
+        let text = verified(folder.path(), Format::Text).expect("a torn tail is not damage");
         let told = format!("torn tail in {WAL} at {offset}, ");
         assert!(text.contains(&told) && text.contains("records     3\n"), "{told} in: {text}");
         let (lines, result) = dumped(folder.path(), Format::Text);

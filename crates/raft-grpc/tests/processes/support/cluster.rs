@@ -13,11 +13,11 @@ use std::time::Duration;
 
 const FLAGS: [&str; 3] = ["--segment-bytes", "256KiB", "--control-stdin"];
 
-/// A cluster. Dropped, it kills what runs; its folder stays if the test fails.
+/// A cluster of processes. When dropped, it kills all processes; its folder stays if the test fails.
 pub(crate) struct Cluster {
     nodes: BTreeMap<u64, Node>,
     asker: Client,
-    // Behind the nodes: they are killed before it is removed.
+    // It comes after the nodes: they are killed before it is removed.
     pub(crate) folder: Folder,
 }
 
@@ -32,7 +32,7 @@ impl Cluster {
         Self::start_with(count, &FLAGS).await
     }
 
-    /// The same with these flags.
+    /// Starts the cluster with these flags.
     pub(crate) async fn start_with(count: u64, flags: &[&str]) -> Self {
         let mut cluster = Self::prepare(count);
         for node in cluster.nodes.values_mut() {
@@ -89,7 +89,7 @@ impl Cluster {
         endpoints(&self.nodes)
     }
 
-    /// How to reach it with all patience.
+    /// The options of a client with long timeouts.
     pub(crate) fn client_options(&self) -> ClientOptions {
         ClientOptions { deadline: DEADLINE, ..ClientOptions::new(self.endpoints()) }
     }
@@ -108,8 +108,8 @@ impl Cluster {
         command
     }
 
-    /// Waits until every node has called every other, and so is remembered by it: with another, it could not be known that its
-    /// start is an old one.
+    /// Waits until every node has called every other, so that each knows the other's start. Otherwise it could not
+    /// recognize an old start.
     pub(crate) async fn met(&mut self) {
         wait_until("all nodes have met", async || {
             let statuses = self.statuses().await;
@@ -135,8 +135,8 @@ impl Cluster {
         }
     }
 
-    /// What the running nodes say about themselves; those that do not answer are missing. A node that has ended by
-    /// itself fails the test.
+    /// The statuses of the running nodes, without those that do not answer. A node that has ended by itself fails the
+    /// test.
     pub(crate) async fn statuses(&mut self) -> BTreeMap<u64, StatusResponse> {
         let mut statuses = BTreeMap::new();
         for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.runs()) {
@@ -149,12 +149,12 @@ impl Cluster {
         statuses
     }
 
-    /// Who leads now, as far as anybody says.
+    /// The current leader, according to any node.
     pub(crate) async fn leader_now(&mut self) -> Option<Leader> {
         leader_of(&self.statuses().await)
     }
 
-    /// Who leads, once somebody does and is ready.
+    /// Waits for a leader that is ready.
     pub(crate) async fn leader(&mut self) -> Leader {
         wait_until("a leader is elected", async || {
             let statuses = self.statuses().await;
@@ -163,9 +163,10 @@ impl Cluster {
         .await
     }
 
-    /// The state hash of all nodes, once all have applied the same. All must run, and nobody must write.
+    /// The state hash of all nodes, once all have applied the same entries. All nodes must run, and no client may
+    /// write.
     pub(crate) async fn agreement(&mut self) -> Vec<u8> {
-        wait_until("all nodes have applied the same", async || {
+        wait_until("all nodes have applied the same entries", async || {
             let statuses = self.statuses().await;
             let places: BTreeSet<[u64; 3]> =
                 statuses.values().map(|status| [status.last, status.commit, status.applied]).collect();
@@ -185,7 +186,7 @@ fn endpoints(nodes: &BTreeMap<u64, Node>) -> Vec<String> {
     nodes.values().map(|node| node.ports[1].url()).collect()
 }
 
-/// The one that says it leads, if nobody has seen a later term.
+/// The node that claims to lead, if no node knows a later term.
 fn leader_of(statuses: &BTreeMap<u64, StatusResponse>) -> Option<Leader> {
     let highest = statuses.values().map(|status| status.term).max()?;
     let leads = |status: &&StatusResponse| status.role() == Role::Leader && status.ready && status.term == highest;

@@ -5,7 +5,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
-/// The binary, with nothing of this process's configuration.
+/// The binary, without this process's configuration.
 pub(crate) fn binary<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_raft-grpc"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("RAFT_")) {
@@ -17,18 +17,18 @@ pub(crate) fn binary<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Ite
 
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// None: by a signal.
+    /// `None` after a signal.
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs a command to its end, which has to come before the deadline.
+/// Runs a command to its end, which must come before the deadline.
 pub(crate) fn run(mut command: Command) -> Ended {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
     let id = Pid::from_child(&child);
     let (ended, end) = channel();
-    // Nobody waits any more if the deadline has passed.
+    // After the deadline there is no receiver any more.
     std::thread::spawn(move || drop(ended.send(child.wait_with_output())));
     let Ok(output) = end.recv_timeout(DEADLINE) else {
         let killed = kill_process(id, Signal::KILL);
@@ -45,7 +45,7 @@ impl Ended {
         self.stdout
     }
 
-    /// The one line that says why it ended early, with this exit code.
+    /// The one line that says why the process ended early, with this exit code.
     pub(crate) fn refused(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self:?}");
         let lines: Vec<&str> = self.stderr.lines().filter_map(|line| line.strip_prefix("raft-grpc: ")).collect();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct Dev {
     pub(crate) process: Child,
     lines: Receiver<String>,
-    /// What it says of its nodes: process id, and the address for clients.
+    /// The facts that it prints about its nodes: process id, and the address for clients.
     pub(crate) nodes: BTreeMap<u64, (i32, String)>,
     pub(crate) endpoints: String,
     pub(crate) said: Vec<String>,
@@ -26,13 +26,13 @@ impl Dev {
     /// Starts it and waits until it has announced its cluster.
     pub(crate) fn start(arguments: &[&str], data: Option<&Path>) -> Self {
         let mut command = binary(["dev"]);
-        // A variable of one node must not reach the children, nor be refused on the way.
+        // A variable of one node must neither reach the children nor stop `dev`.
         command.args(arguments).env("RAFT_ID", "77").env("RAFT_ENDPOINTS", "http://127.0.0.1:1");
         command.args(data.iter().flat_map(|path| [Path::new("--data-dir"), path]));
         Self::start_by(command)
     }
 
-    /// Starts it by a command that comes to it.
+    /// Starts it with a command that leads to it.
     pub(crate) fn start_by(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().expect("it starts");
@@ -51,7 +51,7 @@ impl Dev {
         dev
     }
 
-    /// The next line that begins with `beginning`; what is said of nodes on the way is remembered.
+    /// The next line with this beginning; facts about nodes in earlier lines are stored.
     pub(crate) fn line_with(&mut self, beginning: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
@@ -91,7 +91,7 @@ impl Dev {
         kill_process(Pid::from_child(&self.process), signal).expect("it is alive");
     }
 
-    /// Waits for its end and for that of its children.
+    /// Waits for its end and for the end of its children.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let end = poll("the end of dev", || self.process.try_wait().expect("it can be waited for"));
         for (_, address) in self.nodes.values() {
@@ -103,7 +103,7 @@ impl Dev {
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        // A failed test leaves nothing behind: the children end with it. It has ended already if all went well.
+        // A failed test leaves no process: the children end with it. It has already ended if the test passed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

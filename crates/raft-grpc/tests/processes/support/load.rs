@@ -1,4 +1,4 @@
-//! What clients ask while a cluster is maltreated, and the report over every word they heard.
+//! The requests of clients during faults, and the report over all of their answers.
 
 use super::cluster::Cluster;
 use super::wait::wait_until;
@@ -11,18 +11,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Clients that share a key: enough for their operations to meet, few enough for an order to be found.
+/// The number of clients that share a key: enough for their operations to overlap, and few enough for the search.
 const CLIENTS: u64 = 6;
 const KEYS: u64 = 3;
 
-/// Clients that only read, beside those, if reads are lease reads: a client that writes soon leaves a leader that is cut off, and
-/// would never see what that answers.
+/// Additional clients that only read, if reads are lease reads. A client that writes soon leaves an isolated leader,
+/// and would never see its answers.
 const READERS: u64 = 3;
 
-/// Steps of the search for an order, for each key.
+/// The most steps of the search for an order, for each key.
 const BUDGET: u64 = 50_000_000;
 
-/// Load, in rounds of a few seconds that are judged each on its own, until it is asked to end: so it can last for hours.
+/// Load in rounds of a few seconds until it ends. Each round is checked separately, so the load can last for hours.
 pub(crate) struct Load {
     options: ClientOptions,
     ok: Arc<AtomicU64>,
@@ -30,20 +30,20 @@ pub(crate) struct Load {
     rounds: JoinHandle<Vec<Round>>,
 }
 
-/// What is kept of a round that was found clean.
+/// The facts that remain of a round without findings.
 struct Round {
     operations: usize,
-    /// Every key with the revision of its last change, and whether a later one would be no surprise.
+    /// Every key with the revision of its last change, and whether a later revision is possible.
     last: Vec<(String, u64, bool)>,
 }
 
 impl Load {
-    /// Several clients, which know all nodes, and write values of so many bytes.
+    /// Starts several clients, which know all nodes, and write values of this many bytes.
     pub(crate) fn start(cluster: &Cluster, round: Duration, value_bytes: usize) -> Self {
         Self::start_reading(cluster, round, value_bytes, Consistency::Linearizable)
     }
 
-    /// The same with gets of this freshness.
+    /// Starts them with this consistency for gets.
     pub(crate) fn start_reading(cluster: &Cluster, round: Duration, value_bytes: usize, reads: Consistency) -> Self {
         let options = cluster.client_options();
         let bench = BenchOptions {
@@ -63,7 +63,7 @@ impl Load {
         Self { options, ok, ending, rounds }
     }
 
-    /// Until that many more operations were acknowledged.
+    /// Waits until this many more operations were acknowledged.
     pub(crate) async fn progress(&self, more: u64) {
         let before = self.ok.load(Ordering::Relaxed);
         wait_until("clients get answers", async || {
@@ -74,8 +74,8 @@ impl Load {
         .await;
     }
 
-    /// Ends it, and asserts that nothing that was acknowledged in any round is missing now. How many operations there
-    /// were.
+    /// Ends the load, and asserts that no acknowledged write of any round is missing now. Returns the number of
+    /// operations.
     pub(crate) async fn end(self) -> usize {
         self.ending.store(true, Ordering::Relaxed);
         let rounds = self.rounds.await.expect("the load does not panic");

@@ -1,8 +1,8 @@
-//! Clusters of real processes for tests: started, killed, asked, and gone when the test ends.
+//! Clusters of real processes for tests: they are started, killed and queried, and end with the test.
 //!
-//! In reading order: `command` runs the binary to its end, `ports` are the cluster's own for as long as it lives, `node`
-//! is one process, `cluster` all of them, `load` what clients ask meanwhile and the judgement over the answers. Nothing
-//! here waits for a time: it waits for a condition, with a deadline that is far away.
+//! In reading order: `command` runs the binary to its end, `ports` reserves ports for the life of a cluster, `node` is
+//! one process, `cluster` all of them, `load` has the clients' requests and the check of their answers. This code never
+//! waits for a time: it waits for a condition, with a distant deadline.
 
 pub(crate) mod cluster;
 pub(crate) mod command;

@@ -1,4 +1,4 @@
-//! One node as a process: how it is started, whether it still runs, and what it has printed.
+//! One node as a process: its start, its state, and its output.
 
 use super::command::binary;
 use super::ports::Port;
@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
     pub(crate) id: u64,
-    /// For peers, clients and operators.
+    /// The addresses for peers, clients and operators.
     pub(crate) listen: [String; 3],
     pub(crate) peers: BTreeMap<u64, String>,
     pub(crate) data_dir: PathBuf,
@@ -36,7 +36,7 @@ impl Line {
 
 pub(crate) struct Node {
     pub(crate) line: Line,
-    /// For peers, clients and operators.
+    /// The ports for peers, clients and operators.
     pub(crate) ports: [Port; 3],
     folder: PathBuf,
     child: Option<Child>,
@@ -51,8 +51,8 @@ impl Node {
         self.start_as(self.line.command());
     }
 
-    /// Starts the process by another command. Its standard input is a pipe that ends with this process: so no node
-    /// survives a test that is killed, if the command says `--control-stdin`.
+    /// Starts the process by another command. Its standard input is a pipe that ends with this process. So no node
+    /// survives a killed test, if the command has `--control-stdin`.
     pub(crate) fn start_as(&mut self, mut command: Command) {
         assert!(self.child.is_none(), "node {} runs already", self.line.id);
         command.current_dir(&self.folder).stdin(Stdio::piped());
@@ -74,7 +74,7 @@ impl Node {
         self.child.is_some()
     }
 
-    /// SIGKILL, now. The process must have been running.
+    /// Sends SIGKILL now. The process must have been running.
     pub(crate) fn kill(&mut self) {
         self.must_run();
         let mut child = self.child.take().expect("it runs");
@@ -134,7 +134,7 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It may have ended by itself, which is not this place's to judge.
+            // It may have ended itself, which is checked elsewhere.
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,10 +1,11 @@
-//! Ports of a test's own. Nodes must know each other's before any of them listens, and keep theirs while they are down.
+//! Ports that belong to a test. Nodes must know each other's ports before any of them listens, and keep theirs while
+//! they are down.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use tokio::net::TcpSocket;
 
-/// A port that nobody else is given as long as this lives: a socket is bound to it and never listens. Those who name the
-/// port can listen all the same, because both sockets allow the reuse of the address.
+/// A port that no other process gets as long as this value lives: a socket is bound to it and never listens. A process
+/// that names the port can still listen, because both sockets allow the reuse of the address.
 pub(crate) struct Port {
     _socket: TcpSocket,
     pub(crate) address: SocketAddr,
@@ -37,7 +38,7 @@ impl Port {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.bind(address)?;
         let address = socket.local_addr()?;
-        // Only now: before, it would be bound to a port that another test has.
+        // This comes only now: earlier, it would allow a port that another test has.
         socket.set_reuseaddr(true)?;
         Ok(Self { _socket: socket, address })
     }

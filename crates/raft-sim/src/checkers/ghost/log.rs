@@ -1,10 +1,10 @@
-//! A log as the checkers keep it: for each entry its id and a chain hash over everything up to it, so that "the same
-//! log up to here" is one comparison (Raft §5.3, Log Matching). No payload is kept.
+//! A log in the form that the checkers keep. Each entry has its id and a chain hash over everything up to it, so "the
+//! same log up to here" is one comparison (Raft §5.3, Log Matching). The log keeps no payload.
 
 use super::Committed;
 use raft_core::{Entry, EntryId, LogIndex, Payload, Term};
 
-/// A hash over all entries of a log up to a place. Equal chains: equal logs up to there, payloads included.
+/// A hash over all entries of a log up to an index. Equal chains mean equal logs up to there, payloads included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chain(u64);
 
@@ -38,7 +38,8 @@ fn bytes(hash: u64, bytes: &[u8]) -> u64 {
     mix(hash, words.remainder().iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
 
-/// One round of a folded 64-bit multiplication: a handful of cycles a word, and far more than enough against chance.
+/// One round of a folded 64-bit multiplication: a few cycles for a word, and strong enough against accidental
+/// collisions.
 fn mix(hash: u64, word: u64) -> u64 {
     const LEFT: u64 = 0x9e37_79b9_7f4a_7c15;
     const RIGHT: u64 = 0xd6e8_feb8_6659_fd93;
@@ -46,26 +47,26 @@ fn mix(hash: u64, word: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64) ^ hash.rotate_left(23)
 }
 
-/// An entry's place in a log.
+/// The position of an entry in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) id: EntryId,
-    /// The log up to and with it.
+    /// The chain of the log up to and including this entry.
     pub(crate) chain: Chain,
-    /// The record in which its node asked for it (or came back with it).
+    /// The record in which the node wrote the entry (or recovered it).
     pub(crate) record: u64,
 }
 
-/// A log from index 1. What a snapshot covers is in it like everything else: a snapshot stands for every entry up to its
-/// last, and compaction concerns only the disk.
+/// A log from index 1. It contains the entries that a snapshot covers like all others: a snapshot represents every
+/// entry up to its last one, and compaction concerns only the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     slots: Vec<Slot>,
 }
 
 impl Log {
-    /// The log that a snapshot of this last entry stands for: what was committed up to there. If that ended elsewhere, a
-    /// log that no node has, of the same length.
+    /// The log that a snapshot with this last entry represents: the committed log up to there. If the committed log has
+    /// another entry there, returns a log of the same length that no node has.
     pub(crate) fn covered(committed: &[Committed], last: EntryId, record: u64) -> Self {
         let count = usize::try_from(last.index.0).unwrap_or(usize::MAX);
         let known = committed.iter().take(count).map(|&Committed { id, chain, .. }| Slot { id, chain, record });
@@ -80,7 +81,7 @@ impl Log {
         Self { slots }
     }
 
-    /// The first slot that is not in another log as it is here, and the last.
+    /// The first and the last slot that differ from another log.
     pub(crate) fn not_in(&self, other: &Self) -> Option<(Slot, Slot)> {
         let shared = |slot: &Slot| other.chain_at(slot.id.index) == Some(slot.chain);
         let first = self.slots.partition_point(shared);
@@ -108,7 +109,7 @@ impl Log {
         self.slots.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
 
-    /// The chain up to `index`: the empty log's at 0, none beyond the end.
+    /// The chain up to `index`; at 0 the chain of the empty log, `None` beyond the end.
     pub(crate) fn chain_at(&self, index: LogIndex) -> Option<Chain> {
         if index == LogIndex(0) { Some(Chain::ROOT) } else { self.slot(index).map(|slot| slot.chain) }
     }
@@ -122,15 +123,15 @@ impl Log {
         self.slots.iter().map(|slot| slot.id.term)
     }
 
-    /// Forgets the entries from `index` on; returns the first and the last of them, if there were any.
+    /// Removes the entries from `index` on; returns the first and the last of them, if there were any.
     pub(crate) fn truncate_from(&mut self, index: LogIndex) -> Option<(Slot, Slot)> {
         let removed = (*self.slot(index.max(LogIndex(1)))?, *self.last()?);
         self.slots.truncate(usize::try_from(index.previous().0).unwrap_or(usize::MAX));
         Some(removed)
     }
 
-    /// Adds an entry if it follows; false (and unchanged) if it does not: another index than the next, or a term that
-    /// fell.
+    /// Adds an entry if it follows the last one. Otherwise returns false and changes nothing: the index is not the next
+    /// one, or the term fell.
     pub(crate) fn push(&mut self, entry: &Entry, record: u64) -> bool {
         let last = self.last_id();
         let follows = entry.id.index == last.index.next() && entry.id.term >= last.term && entry.id.term > Term(0);
@@ -140,7 +141,7 @@ impl Log {
         follows
     }
 
-    /// Adds slots that were once built on this same log.
+    /// Adds slots that were once part of this same log.
     pub(crate) fn extend(&mut self, slots: &[Slot]) {
         self.slots.extend_from_slice(slots);
     }

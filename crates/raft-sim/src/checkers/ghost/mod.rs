@@ -1,10 +1,11 @@
-//! The shared model that all properties read: the history of the run, folded once per record before any of them looks.
+//! The shared model that all properties read: the history of the run, folded once for each record before any property
+//! looks at it.
 //!
-//! A step of a node shows as several records, its input first, all with the view after the step. So what a view says of
-//! the log may be ahead of the log until the step's `Asked` has come; what rests on both waits until the view is
-//! *settled*. A crash between two outputs leaves a view that never settles: no peer has seen that state.
+//! A step of a node appears as several records, its input first, all with the view after the step. So the view of the
+//! log may be ahead of the log until the step's `Asked` record. Checks that need both wait until the view is *settled*.
+//! A crash between two outputs leaves a view that never settles: no peer has seen that state.
 //!
-//! This file checks nothing: a contradiction stays for the property that names it.
+//! This file checks nothing: it leaves each contradiction to the property that names it.
 
 pub(crate) mod log;
 pub(crate) mod node;
@@ -25,13 +26,13 @@ pub(crate) struct Committed {
     pub(crate) chain: Chain,
     /// The term of the leader that first reported it.
     pub(crate) in_term: Term,
-    /// That leader.
+    /// The leader that reported it.
     pub(crate) by: NodeId,
     pub(crate) record: u64,
     pub(crate) at: SimTime,
 }
 
-/// An entry that some node has applied, as the first node to reach its index applied it.
+/// An entry that some node has applied; the first node that reached the index decides.
 #[derive(Clone, Debug)]
 pub(crate) struct AppliedEntry {
     pub(crate) entry: Entry,
@@ -42,15 +43,15 @@ pub(crate) struct AppliedEntry {
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Change {
-    /// The node's view is another than before.
+    /// The node's view differs from the previous one.
     pub(crate) new_view: bool,
-    /// The node's view is another than before and agrees with its log for the first time.
+    /// The node's view differs from the previous one and agrees with its log for the first time.
     pub(crate) settled_view: bool,
-    /// The step before ended with this view although the log its node asked for ends elsewhere.
+    /// The previous step ended with this view, although the log that its node wrote ends elsewhere.
     pub(crate) unsettled: Option<Seen>,
-    /// What was done to the log in memory.
+    /// The change to the log in memory.
     pub(crate) edit: Edit,
-    /// A leader asked for this where its log of that term had another entry.
+    /// A leader wrote this entry where its log of that term had another one.
     pub(crate) leader_overwrote: Option<Slot>,
     pub(crate) recovery: Option<Recovery>,
     /// How many entries were known to be committed before this record.
@@ -59,13 +60,13 @@ pub(crate) struct Change {
     pub(crate) decided_before: usize,
     /// How many entries were known to be applied before this record.
     pub(crate) applied_before: usize,
-    /// The first entry applied out of order, and the index that was due.
+    /// The first entry that was applied out of order, and the index that was due.
     pub(crate) applied_gap: Option<(EntryId, LogIndex)>,
-    /// The first entry applied that is not what another node applied there.
+    /// The first applied entry that differs from the one that another node applied there.
     pub(crate) applied_other: Option<EntryId>,
-    /// The node does not run, and its disk is to blame.
+    /// The node does not run because of its disk.
     pub(crate) excused: bool,
-    /// The index up to which the node had applied before its state machine was set to a snapshot.
+    /// The applied index of the node before its state machine restored a snapshot.
     pub(crate) restored_from: LogIndex,
 }
 
@@ -74,12 +75,12 @@ pub(crate) struct Ghost {
     nodes: Vec<Node>,
     /// Every term in which a node campaigned or led.
     pub(crate) terms: BTreeMap<Term, TermGhost>,
-    /// The highest term any node was ever in.
+    /// The highest term of any node so far.
     pub(crate) highest_term: Term,
     pub(crate) committed: Vec<Committed>,
     /// The configurations in it, oldest first.
     decided: Vec<(EntryId, Configuration)>,
-    /// What was applied, from index 1. A snapshot holds only what some node has applied.
+    /// The applied entries, from index 1. A snapshot covers only entries that some node has applied.
     pub(crate) applied: Vec<AppliedEntry>,
 }
 
@@ -112,7 +113,7 @@ impl Ghost {
         committed_chain(&self.committed, index)
     }
 
-    /// What was first applied at `index`.
+    /// The entry that was first applied at `index`.
     pub(crate) fn applied_at(&self, index: LogIndex) -> Option<&AppliedEntry> {
         self.applied.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
     }
@@ -122,17 +123,18 @@ impl Ghost {
         &self.decided
     }
 
-    /// Whether a node is, or is about to stay, a member of the newest decided configuration. All are before there is one.
+    /// Whether a node is a member of the newest decided configuration and is about to stay one. Before the first
+    /// decision all nodes are.
     pub(crate) fn is_member(&self, id: NodeId) -> bool {
         self.decided.last().is_none_or(|(_, configuration)| configuration.end().members.contains_key(&id))
     }
 
-    /// The nodes whose disks hold the log up to `index` with this chain for good.
+    /// The nodes whose disks durably hold the log up to `index` with this chain.
     pub(crate) fn holds_durably(&self, id: NodeId, index: LogIndex, chain: Chain) -> bool {
         self.node(id).is_some_and(|node| node.held().log.chain_at(index) == Some(chain))
     }
 
-    /// Takes in the next record.
+    /// Folds the next record.
     pub(crate) fn update(&mut self, record: &Record) -> Change {
         let mut change = Change {
             committed_before: self.committed.len(),
@@ -206,8 +208,8 @@ impl Ghost {
         }
     }
 
-    /// A step with several inputs can both move a leader's commit index and depose it; the view shows only the end.
-    /// What it may have committed as a leader is what it had the right to.
+    /// A step with several inputs can both move a leader's commit index and depose the leader; the view shows only the
+    /// end. Commits the entries that the leader had the right to commit.
     fn commit_of_stepped_down(&mut self, id: NodeId, commit: LogIndex, record: &Record) {
         let Some(node) = self.node(id) else { return };
         let Some(before) = node.previous.filter(|before| before.role == RoleKind::Leader) else { return };
@@ -238,7 +240,7 @@ impl Ghost {
         }
     }
 
-    /// A leader's commit index moved: what it covers is committed, by its own log.
+    /// A leader's commit index moved, so the entries up to it are committed, as its log has them.
     fn commit(&mut self, id: NodeId, commit: LogIndex, term: Term, record: &Record) {
         let known = LogIndex(self.committed.len() as u64);
         let Some(node) = self.nodes.get(place_of(id)) else { return };
@@ -301,12 +303,12 @@ impl Ghost {
     }
 }
 
-/// Where a node stands in the list: n1 is first.
+/// A node's position in the list: n1 is first.
 fn place_of(id: NodeId) -> usize {
     usize::try_from(id.0).ok().and_then(|number| number.checked_sub(1)).unwrap_or(usize::MAX)
 }
 
-/// Whether this is handed to a node. What a node puts out follows its inputs.
+/// Whether this record is an input of a node. The outputs of a node follow its inputs.
 pub(crate) fn is_input(what: &RecordKind) -> bool {
     matches!(
         what,

@@ -1,4 +1,4 @@
-//! One node as the records tell it: what it asked for, what its simulated disk holds for good, what it says of itself.
+//! One node as the records show it: its writes, the durable content of its simulated disk, and its view of itself.
 //!
 //! This file folds records; the properties check them.
 
@@ -13,7 +13,7 @@ use raft_core::{
 };
 use std::collections::{BTreeSet, VecDeque};
 
-/// What a node said of itself, without its configuration, and since which record.
+/// A node's view of itself, without its configuration, and the first record with that view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) term: Term,
@@ -25,7 +25,7 @@ pub(crate) struct Seen {
     pub(crate) last: EntryId,
     pub(crate) snapshot: Option<EntryId>,
     pub(crate) applied: LogIndex,
-    /// The first record that showed this.
+    /// The first record that showed this view.
     pub(crate) record: u64,
 }
 
@@ -53,52 +53,53 @@ pub(crate) struct Durable {
     pub(crate) hard_state: HardState,
     pub(crate) snapshot: Option<SnapshotMeta>,
     pub(crate) log: Log,
-    /// What stood before this index may be gone: the node has let go of it, or begun a new log.
+    /// The entries before this index may be gone: the node has compacted them, or begun a new log.
     let_go: LogIndex,
-    /// The record that last reported what the disk holds.
+    /// The record of the newest report about the disk.
     pub(crate) record: u64,
 }
 
-/// A write that was asked for and is not known to be durable.
+/// A write that the node emitted and that is not known to be durable.
 #[derive(Clone, Debug)]
 struct Pending {
     id: WriteId,
     hard_state: Option<HardState>,
     truncate_from: Option<LogIndex>,
     snapshot: Option<SnapshotMeta>,
-    /// The log that begins with that snapshot, if it takes the place of the one there was.
+    /// The log that begins with that snapshot, if it replaces the old log.
     begins: Option<Log>,
     slots: Vec<Slot>,
-    /// The disk operation that completed it; none until it was written.
+    /// The disk operation that completed the write; `None` until it was written.
     mark: Option<u64>,
 }
 
-/// What a restart brought back, beside what it should have.
+/// The state that a restart recovered, and the state that it should have recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Recovery {
-    /// Whether this is the node's first start, with nothing asked before.
+    /// Whether this is the node's first start, without earlier writes.
     pub(crate) first: bool,
-    /// The incarnation before this one; 0 if there was none.
+    /// The previous incarnation; 0 if there was none.
     pub(crate) earlier: u64,
-    /// How many of the writes in doubt the recovered state contains; none if it is not the fold of any prefix of them.
+    /// How many of the writes in doubt the recovered state contains; `None` if it is not the fold of any prefix of
+    /// them.
     pub(crate) contains: Option<usize>,
-    /// How many writes were in doubt: asked for and not known to be durable.
+    /// How many writes were in doubt: emitted and not known to be durable.
     pub(crate) in_doubt: usize,
     /// How many of them the store had written.
     pub(crate) written: usize,
-    /// Whether only kills happened since the last start: then everything written must be back.
+    /// Whether only kills happened since the last start: then the restart must recover everything that was written.
     pub(crate) only_killed: bool,
-    /// What was durable before.
+    /// The hard state that was durable before.
     pub(crate) hard_state_before: HardState,
     /// The last entry of the snapshot that was durable before; `0@0` without one.
     pub(crate) snapshot_before: EntryId,
     /// The length of the log that was durable before.
     pub(crate) log_before: u64,
-    /// The record that last reported it.
+    /// The record of the newest report about it.
     pub(crate) record_before: u64,
 }
 
-/// What an `Asked` did to the log in memory.
+/// The change to the log in memory by an `Asked` record.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Edit {
     /// The first and the last removed entry.
@@ -108,9 +109,9 @@ pub(crate) struct Edit {
     pub(crate) gap: Option<EntryId>,
     /// How many configurations were among the removed entries.
     pub(crate) rolled_back: usize,
-    /// The snapshot that came before this one, if this write carries one; `0@0` if there was none.
+    /// The snapshot before this one, if this write carries a snapshot; `0@0` if there was none.
     pub(crate) replaced: Option<EntryId>,
-    /// Whether the log gave way to a snapshot whose last entry it held.
+    /// Whether the write replaced the log with a snapshot whose last entry the log held.
     pub(crate) replaced_in_vain: bool,
 }
 
@@ -119,52 +120,52 @@ pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) up: bool,
     pub(crate) incarnation: u64,
-    /// The log in memory: what it started with and everything it asked for since.
+    /// The log in memory: the recovered log and all writes since.
     pub(crate) log: Log,
     /// The configurations in that log, oldest first.
     pub(crate) configurations: Vec<(EntryId, Configuration)>,
     pub(crate) durable: Durable,
-    /// The newest snapshot whose record it has asked for, or started with.
+    /// The newest snapshot whose record the node has written or recovered.
     pub(crate) snapshot: Option<SnapshotMeta>,
-    /// The snapshots whose files its disk holds for good.
+    /// The snapshots whose files are durable on its disk.
     pub(crate) files: BTreeSet<EntryId>,
-    /// What it has on its way, by its own word.
+    /// The messages that the node says are in flight.
     pub(crate) in_flight: InFlight,
     pub(crate) quotas: Quotas,
     pub(crate) limits: Limits,
     pub(crate) priority: u32,
-    /// What it says of itself; none before its first start, kept while it is down.
+    /// The node's view of itself; `None` before its first start, kept while it is down.
     pub(crate) view: Option<Seen>,
-    /// What it said before that, in the same incarnation.
+    /// The previous view in the same incarnation.
     pub(crate) previous: Option<Seen>,
-    /// Whether the log in memory ends where `view` says. Not so between a step's input and its `Asked`.
+    /// Whether the log in memory ends where `view` says. It does not between a step's input and its `Asked` record.
     pub(crate) settled: bool,
-    /// The last record in which it asked for a write, or started.
+    /// The last record in which the node emitted a write, or started.
     pub(crate) asked: u64,
-    /// When its last record was, if that was an input of a step: the next input may belong to the same step.
+    /// The time of its last record, if that was an input of a step: the next input may belong to the same step.
     input_at: Option<SimTime>,
     /// The index up to which it has reported entries as applied in this incarnation.
     pub(crate) applied: LogIndex,
-    /// The chain of what it applied.
+    /// The chain of the applied entries.
     pub(crate) applied_chain: Chain,
-    /// When its applied index moved: true time, index; over all incarnations.
+    /// The times at which its applied index moved, in true time, over all incarnations.
     pub(crate) applied_at: Vec<(SimTime, LogIndex)>,
     pending: VecDeque<Pending>,
     only_killed: bool,
     ailing: Ailing,
 }
 
-/// What is wrong with a node's disk, as far as the checkers must know.
+/// The faults of a node's disk, as far as the checkers must know them.
 #[derive(Clone, Debug, Default)]
 struct Ailing {
-    /// What it holds may not be what it held: it has to notice at a start.
+    /// The content may be damaged: the node has to notice that when it starts.
     damaged: bool,
-    /// A call has failed, and the process will say so.
+    /// A call has failed, and the process will report it.
     failed: bool,
-    /// What it held before it was lost or set back. Until the machine starts again it is one of those that are down, and
-    /// what it has said is true of what it knew.
+    /// The content before the disk was lost or rolled back. Until the machine starts again it counts as down, and its
+    /// earlier promises are true of this content.
     before: Option<Durable>,
-    /// The next start comes from an older state, and that is no fault of the store's.
+    /// The next start uses an older state, and that is not the store's fault.
     rolled_back: bool,
 }
 
@@ -202,14 +203,14 @@ impl Node {
         self.configurations.last().map(|(_, configuration)| configuration)
     }
 
-    /// Those in force at the end of a log of this length, and then those appended after it.
+    /// The configuration in force at the end of a log of this length, and then the configurations after it.
     pub(crate) fn configurations_since(&self, length: u64) -> &[(EntryId, Configuration)] {
         let later = self.configurations.partition_point(|(at, _)| at.index.0 <= length);
         self.configurations.get(later.saturating_sub(1)..).unwrap_or_default()
     }
 
-    /// Takes in what the node says of itself. Returns whether it is new, and whether it now agrees with the log for
-    /// the first time.
+    /// Notes the node's view of itself. Returns whether the view is new, and whether it agrees with the log for the
+    /// first time.
     pub(crate) fn observe_view(&mut self, view: &NodeView, record: u64) -> (bool, bool) {
         let new = match &self.view {
             Some(seen) if self.up => *seen != Seen::of(view, seen.record),
@@ -226,8 +227,8 @@ impl Node {
         (new, newly)
     }
 
-    /// The node's last view, if with this record another step begins although that view never agreed with the log. A
-    /// step may have several inputs: they come one after another, at one time, with one view.
+    /// The node's last view, if this record begins another step although that view never agreed with the log. A step
+    /// may have several inputs: they follow one another, at one time, with one view.
     pub(crate) fn unsettled(&mut self, record: &Record, is_input: bool) -> Option<Seen> {
         let same_step = self.input_at == Some(record.at)
             && record.view.as_ref().zip(self.view).is_some_and(|(view, seen)| seen == Seen::of(view, seen.record));
@@ -276,7 +277,7 @@ impl Node {
         edit
     }
 
-    /// The log gives way to what a snapshot stands for.
+    /// Replaces the log with the log that a snapshot represents.
     fn replace_log(&mut self, last: EntryId, known: Known<'_>, edit: &mut Edit, record: u64) -> Log {
         edit.replaced_in_vain = self.log.slot(last.index).is_some_and(|slot| slot.id == last);
         let begins = Log::covered(known.committed, last, record);
@@ -286,7 +287,7 @@ impl Node {
         begins
     }
 
-    /// The store has written these, completed by this disk operation.
+    /// Notes that the store has written these, up to this disk operation.
     pub(crate) fn wrote(&mut self, writes: &[Write], disk_mark: u64) {
         let Some(last) = writes.last() else { return };
         for pending in self.pending.iter_mut().filter(|pending| pending.mark.is_none() && pending.id <= last.id) {
@@ -294,7 +295,7 @@ impl Node {
         }
     }
 
-    /// The disk holds everything up to this operation for good.
+    /// Notes that the disk holds everything up to this operation durably.
     pub(crate) fn became_durable(&mut self, disk_durable: u64, record: u64) {
         self.durable.record = record;
         while self.pending.front().is_some_and(|write| write.mark.is_some_and(|mark| mark <= disk_durable)) {
@@ -307,7 +308,7 @@ impl Node {
         (self.up, self.settled) = (false, true);
         self.only_killed &= crash == CrashKind::Kill;
         if matches!(crash, CrashKind::DiskLoss | CrashKind::DiskRollback) {
-            // All that it had promised is gone with it; other properties show what relied on that.
+            // All of its promises are gone; other properties show which state relied on them.
             let (let_go, record) = (LogIndex(1), self.durable.record);
             let before = std::mem::replace(&mut self.durable, Durable { let_go, record, ..Durable::default() });
             self.pending.clear();
@@ -317,9 +318,9 @@ impl Node {
         }
     }
 
-    /// Its disk was damaged, or has made a call fail.
+    /// Notes that the disk was damaged, or has made a call fail.
     pub(crate) fn disk_fault(&mut self, fault: Fault) {
-        // A process that ends by itself is not killed: what it wrote last may be gone.
+        // A process that ends by itself is not killed: its last writes may be gone.
         self.only_killed = false;
         match fault {
             Fault::BitRot | Fault::MisdirectedWrite => self.ailing.damaged = true,
@@ -327,24 +328,25 @@ impl Node {
         }
     }
 
-    /// It does not run, and says so. Returns whether its disk is to blame: damage, or the call that failed just now.
+    /// Notes that the node reports that it does not run. Returns whether its disk caused this: by damage, or by the
+    /// call that failed just now.
     pub(crate) fn refused(&mut self) -> bool {
         (self.up, self.settled) = (false, true);
         std::mem::take(&mut self.ailing.failed) || self.ailing.damaged
     }
 
-    /// Whether nothing on its disk can be relied on any more.
+    /// Whether its disk is unreliable from now on.
     pub(crate) fn is_damaged(&self) -> bool {
         self.ailing.damaged || self.ailing.before.is_some()
     }
 
-    /// What its disk holds for good. Of a disk that is lost: what it held. The machine counts as one that is down.
+    /// The durable content of its disk. For a lost disk it is the earlier content. That machine counts as down.
     pub(crate) fn held(&self) -> &Durable {
         self.ailing.before.as_ref().unwrap_or(&self.durable)
     }
 
-    /// Starts over from what the store recovered. If the disk holds that for good it is the new durable state. Also returns
-    /// how many entries came back that rest on no snapshot.
+    /// Notes a start from the recovered state. If that state is durable, it is the new durable state. Also returns how
+    /// many recovered entries do not come from a snapshot.
     pub(crate) fn started(
         &mut self,
         incarnation: u64,
@@ -358,7 +360,7 @@ impl Node {
         let first = self.incarnation == 0;
         let rolled_back = std::mem::take(&mut self.ailing).rolled_back;
         let earlier = self.incarnation;
-        // Judged by what was known to be durable *before*: the present mark also covers places of the disk whose
+        // The comparison uses the durable state from *before*: the current mark also covers parts of the disk whose
         // content a power loss took away.
         let recovery = Recovery {
             first,
@@ -398,12 +400,12 @@ impl Node {
         (recovery, self.log.len().saturating_sub(base.0))
     }
 
-    /// The node has let go of what stands before this index.
+    /// Notes that the node has compacted the entries before this index.
     pub(crate) fn compacted(&mut self, before: LogIndex) {
         self.durable.let_go = self.durable.let_go.max(before);
     }
 
-    /// Its state machine was set to a snapshot, the state after `last` of the committed log.
+    /// Notes that its state machine restored a snapshot, the state after `last` of the committed log.
     pub(crate) fn restored(&mut self, last: EntryId, known: Known<'_>) {
         self.applied = last.index;
         self.applied_chain = Log::covered(known.committed, last, 0).chain();
@@ -429,7 +431,7 @@ impl Node {
         longest
     }
 
-    /// When this node had first applied `index` at or after `from`.
+    /// The time at which this node first applied `index`, not before `from`.
     pub(crate) fn applied_since(&self, index: LogIndex, from: SimTime) -> Option<SimTime> {
         let held = self.applied_at.partition_point(|(at, _)| *at < from);
         let before = self.applied_at.get(..held).and_then(<[_]>::last).filter(|(_, applied)| *applied >= index);
@@ -444,7 +446,7 @@ impl Durable {
         self.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default()
     }
 
-    /// As recovery does it: truncate, snapshot, entries.
+    /// Folds as recovery does: truncation, snapshot, entries.
     fn fold(&mut self, write: &Pending) {
         if let Some(changed) = write.hard_state {
             self.hard_state = changed;
@@ -463,7 +465,7 @@ impl Durable {
     }
 }
 
-/// What the whole cluster has decided, as far as the records tell.
+/// The decisions of the whole cluster, as far as the records show them.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
     pub(crate) committed: &'a [Committed],
@@ -484,8 +486,8 @@ pub(crate) struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// The log that this stands for, and up to where that rests on the snapshot. Entries that end before the snapshot
-    /// count for nothing, and those that begin too late for it are not added.
+    /// The log of this state, and the index up to which it comes from the snapshot. Entries that end before the
+    /// snapshot do not count, and entries that begin too late for it are not added.
     fn log(&self, known: Known<'_>, record: u64) -> (Log, LogIndex) {
         let covered = self.snapshot.map(|snapshot| snapshot.last).unwrap_or_default();
         let reaches = self.entries.last_id().is_some_and(|last| last.index >= covered.index);

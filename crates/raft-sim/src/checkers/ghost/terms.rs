@@ -1,4 +1,4 @@
-//! What happened in each term: who led, who asked, who voted, and the log its leader gave it.
+//! The events of each term: its leader, its candidates, its votes, and its leader's log.
 
 use super::Committed;
 use super::log::{Chain, Log, Slot};
@@ -6,16 +6,17 @@ use raft_core::{Entries, LogIndex, NodeId};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TermGhost {
-    /// Its first leader, and the record that showed it.
+    /// The term's first leader, and the record that showed it.
     pub(crate) leader: Option<(NodeId, u64)>,
     /// The leader's log while it led. It only grows (Raft §5.3, Leader Append-Only).
     pub(crate) log: TermLog,
     pub(crate) candidates: Vec<NodeId>,
-    /// Who granted whom a vote, and the record.
+    /// The votes: who granted, to whom, and the record.
     pub(crate) grants: Vec<(NodeId, NodeId, u64)>,
 }
 
-/// A leader's log in its term. What was committed when it was elected is not copied: `committed` never changes.
+/// A leader's log in its term. The entries that were committed when the leader was elected are not copied: `committed`
+/// never changes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TermLog {
     shared: u64,
@@ -41,7 +42,7 @@ impl TermLog {
         }
     }
 
-    /// The leader asked for these. Returns the first that is not what it had before at that place.
+    /// Notes entries that the leader wrote. Returns the first one that differs from its earlier entry at that index.
     pub(crate) fn asked(&mut self, slots: &[Slot], committed: &[Committed]) -> Option<Slot> {
         for slot in slots {
             if slot.id.index.0 == self.len() + 1 {
@@ -53,7 +54,7 @@ impl TermLog {
         None
     }
 
-    /// The leader sent these. A crash between the sending and the asking leaves only this trace of them.
+    /// Notes entries that the leader sent. A crash between the sending and the writing leaves no other trace of them.
     pub(crate) fn sent(&mut self, entries: &Entries, committed: &[Committed]) {
         let Some(last) = entries.last_id().filter(|last| last.index.0 > self.len()) else { return };
         for entry in entries.between(LogIndex(self.len() + 1), last.index).iter() {

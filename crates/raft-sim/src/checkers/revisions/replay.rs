@@ -1,7 +1,7 @@
-//! The default state machine worked out a second time, from the applied commands alone and as simply as possible, with all
-//! of its past: what each key was at each revision.
+//! The default state machine, computed a second time from the applied commands alone and as simply as possible, with
+//! its whole history: the value of each key at each revision.
 //!
-//! This file must not use the state machine: it is there to disagree with it.
+//! This file must not use the state machine, because it has to be independent of it.
 
 use bytes::Bytes;
 use raft_proto::wire::kv::kv_command::Kind;
@@ -9,11 +9,11 @@ use raft_proto::wire::kv::{self, compare::Target, kv_response, txn_op, txn_resul
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-/// The map and its past.
+/// The map and its history.
 #[derive(Clone, Default)]
 pub(super) struct Replay {
     revision: u64,
-    /// Of each key, ascending: the revision, and what belonged to it from then on.
+    /// The values of each key, in ascending order of the revisions from which they hold.
     keys: BTreeMap<Bytes, Vec<(u64, Option<kv::KvEntry>)>>,
 }
 
@@ -22,14 +22,14 @@ impl Replay {
         self.revision
     }
 
-    /// What belonged to a key at a revision.
+    /// The value of a key at a revision.
     pub(super) fn at(&self, key: &[u8], revision: u64) -> Option<&kv::KvEntry> {
         let past = self.keys.get(key)?;
         let known = past.partition_point(|(changed, _)| *changed <= revision);
         past.get(known.checked_sub(1)?)?.1.as_ref()
     }
 
-    /// What a range held at a revision: the first keys, and whether there were more.
+    /// The content of a range at a revision: the first keys, and whether there are more.
     pub(super) fn range_at(&self, range: &kv::Range, revision: u64) -> (Vec<kv::KvEntry>, bool) {
         let limit = if range.limit == 0 { usize::MAX } else { usize::try_from(range.limit).unwrap_or(usize::MAX) };
         let ends = |key: &Bytes| range.end.as_ref().is_some_and(|end| key >= end);
@@ -40,7 +40,7 @@ impl Replay {
         (entries, more)
     }
 
-    /// Carries a command out; what is to be answered.
+    /// Executes a command; returns the expected answer.
     pub(super) fn apply(&mut self, command: &Kind) -> kv_response::Kind {
         let next = self.revision + 1;
         match command {
@@ -98,7 +98,7 @@ impl Replay {
         self.change(revision, put.key.clone(), Some(entry));
     }
 
-    /// Whether the key was there.
+    /// Returns whether the key existed.
     fn remove(&mut self, revision: u64, key: &Bytes) -> bool {
         let existed = self.now(key).is_some();
         if existed {

@@ -1,4 +1,4 @@
-//! Each half of the property fires, and what is legal does not.
+//! Each half of the property fires on a violation, and stays silent on legal runs.
 
 use super::super::effect::tests::{changes, opens};
 use super::super::script::*;
@@ -19,7 +19,7 @@ fn entry(key: &'static str, value: &'static str, revision: u64) -> kv::KvEntry {
     kv::KvEntry { key, value, created_revision: revision, modified_revision: revision, version: 1, ttl_ms }
 }
 
-/// Sets both keys, if the first is not there.
+/// Sets both keys, if the first one does not exist.
 fn txn(value: &'static str) -> kv_command::Kind {
     let ops = ["a", "b"].map(|key| kv::TxnOp { kind: Some(kv::txn_op::Kind::Put(put(key, value, 0))) });
     let absent = kv::Compare {
@@ -36,7 +36,7 @@ fn done(revision: u64) -> kv_response::Kind {
     kv_response::Kind::Txn(kv::TxnResponse { succeeded: true, revision, results: vec![put(), put()] })
 }
 
-/// A session opened by entry 3, then `x` set by 4 (revision 1), then the transaction by 5 (revision 2).
+/// A session opened by entry 3, then `x` set by entry 4 (revision 1), then the transaction in entry 5 (revision 2).
 fn answered() -> Script {
     let mut script = Script::led();
     let first = changes(4, 2, (3, 1), kv_command::Kind::Put(put("x", "0", 0)));
@@ -44,7 +44,7 @@ fn answered() -> Script {
     script
 }
 
-/// Something is asked; the record of its beginning.
+/// Records a query; returns the record of its beginning.
 fn ask(script: &mut Script, id: u64, query: Option<kv_query::Kind>) -> u64 {
     let label = format!("question {id}");
     let what = match query {
@@ -90,7 +90,7 @@ fn answers_from_one_revision_each_are_silent() {
     let mut script = answered();
     ask(&mut script, 1, None);
     ask(&mut script, 2, all());
-    // Asked before the transaction was answered: either map may be seen.
+    // The query began before the transaction was answered: it may see either map.
     ranged(&mut script, 2, 1, vec![entry("x", "0", 1)]);
     ends(&mut script, 2);
     applied(&mut script, 1, 5, done(2));
@@ -146,7 +146,7 @@ fn an_answer_from_a_revision_that_is_not_there_fires() {
     assert_fires(revisions(), NAME, &script, "no node has applied more than 2");
 }
 
-/// Removes what revision 1 set.
+/// Removes the key that revision 1 set.
 fn expire(index: u64, key: &'static str) -> Entry {
     let keys = vec![kv::Expiry { key: Bytes::from_static(key.as_bytes()), modified_revision: 1 }];
     let inner = kv::KvCommand { kind: Some(kv_command::Kind::Expire(kv::Expire { keys })) }.encode_to_vec().into();
@@ -154,7 +154,7 @@ fn expire(index: u64, key: &'static str) -> Entry {
     command(index, 2, session::SessionCommand { kind }.encode_to_vec().into())
 }
 
-/// `k` is set for so long, and removed by the log after so long.
+/// `k` gets this time to live, and the log removes it after this time.
 fn lives(ttl_ms: u64, removed_after_ms: u64) -> Script {
     let mut script = Script::led();
     let set = changes(4, 2, (3, 1), kv_command::Kind::Put(put("k", "0", ttl_ms)));
@@ -172,7 +172,8 @@ fn a_key_goes_when_the_log_says_so_and_not_early() {
     ranged(&mut script, 1, 2, vec![]);
     assert_silent(revisions(), &script);
     assert_fires(revisions(), NAME, &lives(50, 49), "key k lives for 50 ms and is removed after 49ms");
-    // What has no time to live, or was set again, is not the log's to remove: nothing changes, and an answer must say so.
+    // The log cannot remove a key that has no time to live or was set again: nothing changes, and the answer must say
+    // so.
     let mut script = lives(0, 9);
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 1, vec![]);

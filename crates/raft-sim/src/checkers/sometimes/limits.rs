@@ -1,4 +1,4 @@
-//! The marks of the core's limits: which of them a run has met.
+//! The marks of the core's limits: which of them a run has reached.
 
 use super::super::property::Fact;
 use crate::record::{RecordKind, SimTime};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 #[derive(Clone, Default)]
 pub(super) struct Limits {
-    /// The longest election timeout of each node: one of the highest priority campaigns after that at the latest.
+    /// The longest election timeout of each node: a node of the highest priority campaigns after that at the latest.
     timeouts: BTreeMap<NodeId, Duration>,
     /// When each node last started, received a message of a leader, voted, or changed its role or its term.
     waits_since: BTreeMap<NodeId, SimTime>,
-    /// Of each node: the size of what it applied last, and the record that caused it.
+    /// For each node, the size of the entries that it applied last, and the record that caused it.
     applied: BTreeMap<NodeId, (u64, Option<u64>)>,
     /// Leaders with a full window.
     blocked: BTreeSet<NodeId>,
@@ -56,7 +56,7 @@ impl Limits {
         }
     }
 
-    /// Whether a node campaigns that has waited longer than one of the highest priority would have.
+    /// Whether a node campaigns that has waited longer than a node of the highest priority would have.
     fn waits(&mut self, id: NodeId, fact: &Fact<'_>) -> bool {
         let at = fact.record.at;
         let (before, now) = fact.node.map_or((None, None), |node| (node.previous, node.view));
@@ -79,7 +79,7 @@ impl Limits {
         campaigns && is_low && since.is_some_and(|since| at.since(since) > timeout)
     }
 
-    /// Whether a leader rejects a command because of a limit of its own, and not for want of room on its disk.
+    /// Whether a leader rejects a command because of its limits, and not for lack of disk space.
     pub(super) fn rejects_proposal(&self, fact: &Fact<'_>, reply: &Reply) -> bool {
         let Some((node, view)) = fact.node.zip(fact.record.view.as_ref()) else { return false };
         *reply == Reply::Rejected { reason: RejectReason::Busy }

@@ -1,12 +1,12 @@
-//! Marks of what threads do to each other: inputs of several kinds in one call, writes in one group, jobs that a later write
-//! overtakes, full inboxes.
+//! The marks of threads that interact: inputs of several kinds in one call, writes in one group, jobs that run after a
+//! later write, full inboxes.
 
 use crate::record::{Record, RecordKind};
 use raft_core::NodeId;
 use raft_store::PeerCheck;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who says something to a node.
+/// The source of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Disk,
@@ -14,18 +14,18 @@ enum Source {
     Client,
 }
 
-/// What is needed to see them.
+/// The state that these marks need.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scheduling {
-    /// The latest call, and who has said something in it.
+    /// The latest call, and the sources of its inputs.
     call: u64,
     sources: BTreeSet<Source>,
-    /// Of each node: the jobs that its disk is asked for and has not done, by the record that asked.
+    /// For each node, the jobs that its disk has not done, by the record that requested them.
     jobs: BTreeMap<NodeId, BTreeSet<u64>>,
 }
 
 impl Scheduling {
-    /// The mark that a record reaches, if it reaches one.
+    /// The mark that a record reaches, if there is one.
     pub(super) fn observe(&mut self, record: &Record) -> Option<&'static str> {
         let node = record.node?;
         match &record.kind {
@@ -61,7 +61,7 @@ impl Scheduling {
         self.sources(record)
     }
 
-    /// Whether a record makes its call one in which both a disk and others say something, or both peers and clients.
+    /// Whether a record makes its call one with inputs of both a disk and others, or of both peers and clients.
     fn sources(&mut self, record: &Record) -> Option<&'static str> {
         let source = match &record.kind {
             RecordKind::Persisted { .. }

@@ -1,4 +1,4 @@
-//! Each mark is counted when it is reached, and not a step before.
+//! Each mark is counted when it is reached, and not a step earlier.
 
 use super::super::script::*;
 use super::*;
@@ -19,7 +19,7 @@ fn counts(script: &Script) -> BTreeMap<&'static str, u64> {
     reached.into_iter().filter(|(_, count)| *count > 0).collect()
 }
 
-/// Each of these marks is reached once.
+/// Checks that each of these marks is reached once.
 fn assert_once(script: &Script, marks: &[&str]) -> BTreeMap<&'static str, u64> {
     let reached = counts(script);
     assert!(marks.iter().all(|mark| reached.get(mark) == Some(&1)), "{reached:?}");
@@ -107,7 +107,7 @@ fn a_disk_that_is_lost_is_reported() {
     assert_eq!(counts(&script).get("lost_data_reported"), Some(&1));
 }
 
-/// A get handed to a node, caused by its invocation.
+/// A get that a node receives, caused by its invocation.
 fn get(script: &mut Script, node: u64, id: u64) {
     let invoked = script.push(None, RecordKind::Invoked { client: 1, label: "get k".into() });
     script.push(Some(node), RecordKind::Requested { id: RequestId(id) });
@@ -129,7 +129,7 @@ fn reads_that_wait_and_reads_that_fail() {
     get(&mut script, 1, 3);
     script.push(Some(1), RecordKind::Replied { id: RequestId(3), reply: refused() });
     assert_eq!(counts(&script).get("read_failed"), Some(&1));
-    // n2 leads with its no-op on its own disk only, and knows of no commit: n1's is beyond what it knows.
+    // n2 leads with its no-op on its own disk only, and knows of no commit: it does not know n1's commit.
     script.campaign(2, 3);
     script.vote(3, 2, 3);
     script.lead(2, 3, noop(3, 3));
@@ -321,7 +321,7 @@ fn what_nodes_say_of_their_limits() {
     assert_once(&script, &marks);
 }
 
-/// n3 receives an append of its leader, has this priority, and campaigns after so many milliseconds.
+/// n3 receives an append of its leader, has this priority, and campaigns after this many milliseconds.
 fn campaigns(priority: u32, after: u64) -> Script {
     let mut script = Script::led();
     let limits = scenario().raft.limits();

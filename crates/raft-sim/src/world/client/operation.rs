@@ -1,4 +1,4 @@
-//! One operation: what is wanted, which attempts may still have an effect, and what an answer proves.
+//! One operation: its content, the attempts that may still have an effect, and the conclusions from an answer.
 
 use super::{ClientOutput, several};
 use crate::record::SimTime;
@@ -30,7 +30,8 @@ pub(crate) enum ClientOp {
 }
 
 impl ClientOp {
-    /// The `n`-th wish of the client in this slot. Values are unique in the run, so that a read names its write.
+    /// Draws the `n`-th operation of the client in this slot. Values are unique in the run, so that a read names its
+    /// write.
     pub(crate) fn draw(
         model: &ClientModel,
         slot: usize,
@@ -53,7 +54,8 @@ impl ClientOp {
         match kind {
             Some(1) => Self::Put { key, value, ttl_ms: several::ttl_ms(model, at, n, choices) },
             Some(2) => {
-                // Mostly what should be there, sometimes what another client may have put there.
+                // In most cases it expects the value that should be there, sometimes one that another client may have
+                // written.
                 let old = if choices.draw(EXPECT, at, n).chance_ppm(750_000) {
                     seen.get(&key).cloned().flatten()
                 } else {
@@ -76,7 +78,7 @@ impl ClientOp {
         self.query().is_some()
     }
 
-    /// The question it asks, if it is a read, and how.
+    /// The query and its mode, if the operation is a read.
     fn query(&self) -> Option<(Query, ReadMode)> {
         Some(match self {
             Self::Get { key, mode } => (Query::Get { key: Bytes::copy_from_slice(key.as_bytes()) }, *mode),
@@ -87,12 +89,12 @@ impl ClientOp {
         })
     }
 
-    /// The question it asks, as the state machine reads it.
+    /// The query in the form that the state machine reads.
     pub(crate) fn question(&self) -> Option<Bytes> {
         self.query().map(|(query, _)| query.encode())
     }
 
-    /// As a request; a read needs no session.
+    /// The operation as a request; a read needs no session.
     pub(crate) fn request(&self, session: SessionId, sequence: u64) -> Request {
         if let Some((query, mode)) = self.query() {
             return Request::Query { query: query.encode(), mode };
@@ -105,13 +107,13 @@ impl ClientOp {
             }
             Self::Delete { key } => Command::Delete { key: bytes(key) },
             Self::Txn(txn) => Command::Txn(txn.clone()),
-            // They are questions.
+            // These are queries.
             Self::Get { .. } | Self::Range { .. } => Command::Txn(Txn::default()),
         };
         Request::Command(SessionCommand { session, sequence, lowest_pending: sequence, command: command.encode() })
     }
 
-    /// The line of a history; none if it is about several keys.
+    /// The line of a history; `None` if the operation concerns several keys.
     fn line(self, client: u64, invoke_ns: u64) -> Option<Operation> {
         let (op, key, value) = match self {
             Self::Get { key, .. } => (Op::Get, key, OpValue::Null),
@@ -125,12 +127,12 @@ impl ClientOp {
     }
 }
 
-/// How a scripted get reads: nothing is drawn for it.
+/// The mode of a scripted get, which is not drawn.
 pub(crate) fn scripted_mode(reads: ClientReads) -> ReadMode {
     if reads == ClientReads::Safe { ReadMode::Safe } else { ReadMode::Lease }
 }
 
-/// How the `n`-th operation of the client in slot `at` reads, if it does.
+/// The mode of the `n`-th operation of the client in slot `at`, if it is a read.
 fn read_mode(reads: ClientReads, at: u64, n: u64, choices: &mut Choices) -> ReadMode {
     let by_lease = match reads {
         ClientReads::Safe => false,
@@ -159,14 +161,14 @@ impl fmt::Display for ClientOp {
 pub(crate) struct Finished {
     pub(crate) status: Status,
     client: u64,
-    /// What it was, where no history is kept.
+    /// The text of the operation, if there is no history.
     label: Option<String>,
     /// Its line of a history, if it has one.
     pub(crate) line: Option<Operation>,
 }
 
 impl Finished {
-    /// The word of it, at the time of its end, if it has ended.
+    /// The output for its end at this time, if it has ended.
     pub(crate) fn returned(self, return_ns: Option<u64>) -> Option<ClientOutput> {
         let Some(label) = self.label else {
             return self.line.map(|line| ClientOutput::Returned(Operation { return_ns, ..line }));
@@ -183,7 +185,7 @@ impl Finished {
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     client: u64,
-    /// Whether it is to be a line of a history.
+    /// Whether it becomes a line of a history.
     in_history: bool,
     invoked: SimTime,
     pub(crate) op: ClientOp,
@@ -192,7 +194,7 @@ pub(crate) struct Pending {
     pub(crate) open: BTreeSet<RequestId>,
 }
 
-/// How an operation ended, for its client.
+/// The end of an operation, as its client sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     status: Status,
@@ -219,13 +221,13 @@ impl Pending {
         Self { client, in_history: model.has_history(), invoked: now, op, give_up, open: BTreeSet::new() }
     }
 
-    /// The word of its beginning.
+    /// The output for its beginning.
     pub(crate) fn invoked(&self, slot: usize) -> ClientOutput {
         let query = if self.in_history { None } else { self.op.question() };
         ClientOutput::Invoked { slot, client: self.client, label: self.op.to_string(), query }
     }
 
-    /// What an answer to one of the open attempts proves; none: the operation goes on.
+    /// The conclusion from an answer to one of the open attempts; `None` if the operation continues.
     pub(crate) fn answer(&mut self, id: RequestId, reply: &Reply) -> Option<Ended> {
         match reply {
             Reply::Applied { response, .. } => Some(self.applied(response)),
@@ -245,7 +247,7 @@ impl Pending {
                 self.open.remove(&id);
                 Some(self.in_doubt())
             }
-            // Applied, but no node knows with what result any more.
+            // The command was applied, but no node knows its result any more.
             Reply::AlreadyAnswered => Some(Ended::unknown()),
             Reply::Unknown
             | Reply::SessionOpened { .. }
@@ -270,7 +272,7 @@ impl Pending {
         if self.open.is_empty() || self.op.is_read() { Ended::surely_not() } else { Ended::unknown() }
     }
 
-    /// What is to be said of it, but for its end time.
+    /// The record of it, without its end time.
     pub(crate) fn ended(self, ended: Ended) -> Finished {
         let Self { client, op, .. } = self;
         let label = (!self.in_history).then(|| op.to_string());
@@ -279,19 +281,19 @@ impl Pending {
         Finished { status, client, label, line }
     }
 
-    /// An operation that is given up: it failed only if every attempt surely had no effect.
+    /// Handles an operation that is given up: it failed only if every attempt surely had no effect.
     pub(crate) fn gave_up(self) -> Finished {
         let ended = self.in_doubt();
         self.ended(ended)
     }
 
-    /// An operation that is open when the world ends.
+    /// Handles an operation that is open when the world ends.
     pub(crate) fn never_returned(self) -> Finished {
         self.ended(Ended::unknown())
     }
 }
 
-/// Learns from an operation what its key holds now, as far as this client knows.
+/// Learns from an operation the current value of its key, as far as this client knows.
 pub(crate) fn remember(seen: &mut BTreeMap<String, Option<String>>, operation: &Operation) {
     let now = match (operation.status, operation.op, &operation.value, &operation.result) {
         (Status::Ok, Op::Put, OpValue::Value(value), _)

@@ -1,5 +1,5 @@
-//! Wishes for several keys at once, and for keys that go by themselves: what is drawn for them. Where none is asked for,
-//! nothing is drawn.
+//! Operations on several keys at once, and on keys that expire, with their random choices. A run without them draws
+//! nothing here.
 
 use crate::rng::{Choices, Site};
 use crate::scenario::model::ClientModel;
@@ -17,7 +17,7 @@ fn key(number: u64) -> Bytes {
     format!("k{number}").into()
 }
 
-/// The keys from one on, up to another or to the end; and the most that are wanted, 0: all.
+/// The keys from one on, up to another or to the end, and the most keys in the answer; 0 means all.
 pub(crate) fn range(model: &ClientModel, slot: u64, n: u64, choices: &mut Choices) -> (KeyRange, u64) {
     let mut draw = |place: u64| choices.draw(RANGE, slot, n * 8 + place);
     let start = if draw(0).chance_ppm(500_000) { Bytes::new() } else { key(1 + draw(1).below(model.keys)) };
@@ -26,7 +26,7 @@ pub(crate) fn range(model: &ClientModel, slot: u64, n: u64, choices: &mut Choice
     (KeyRange { start, end }, limit)
 }
 
-/// One or two compares, some changes if they hold, and a look at the keys if not. The values are those of this operation.
+/// One or two compares, some changes if they hold, and a read of the keys if not. The values belong to this operation.
 pub(crate) fn txn(
     model: &ClientModel,
     slot: u64,
@@ -46,7 +46,7 @@ pub(crate) fn txn(
                 let target = Target::Value(value.clone().into());
                 Compare { key: name.into(), relation: Relation::Equal, target }
             }
-            // Mostly true, whatever there is.
+            // It is true in most cases, whatever the value is.
             _ => Compare { key: name.into(), relation: Relation::Less, target: Target::Version(9) },
         }
     });
@@ -71,7 +71,7 @@ pub(crate) fn txn(
     Txn { failure: failure.collect(), compares, success }
 }
 
-/// How long what is put is to live, in milliseconds; 0: until it is removed.
+/// The time to live of a put, in milliseconds; 0 means until it is removed.
 pub(crate) fn ttl_ms(model: &ClientModel, slot: u64, n: u64, choices: &mut Choices) -> u64 {
     if model.ttl_ppm == 0 || !choices.draw(TTL, slot, n * 2).chance_ppm(model.ttl_ppm) {
         return 0;
@@ -84,7 +84,7 @@ fn name(key: &Bytes) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(key)
 }
 
-/// A range, for people.
+/// Formats a range, for people.
 pub(crate) fn show_range(f: &mut fmt::Formatter<'_>, range: &KeyRange, limit: u64, mode: ReadMode) -> fmt::Result {
     write!(f, "range {}..", name(&range.start))?;
     range.end.iter().try_for_each(|end| write!(f, "{}", name(end)))?;
@@ -94,7 +94,7 @@ pub(crate) fn show_range(f: &mut fmt::Formatter<'_>, range: &KeyRange, limit: u6
     if mode == ReadMode::Lease { write!(f, " by lease") } else { Ok(()) }
 }
 
-/// A transaction, for people: what it changes if it may.
+/// Formats a transaction, for people: the changes that it makes if its compares hold.
 pub(crate) fn show_txn(f: &mut fmt::Formatter<'_>, txn: &Txn) -> fmt::Result {
     write!(f, "txn, {} compares:", txn.compares.len())?;
     txn.success.iter().try_for_each(|op| match op {

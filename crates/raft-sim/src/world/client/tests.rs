@@ -1,4 +1,4 @@
-//! Clients against hand-made answers: when they retry, when they give up, and what their histories then say.
+//! Clients with hand-made answers: when they retry, when they give up, and the resulting histories.
 
 use super::*;
 use crate::scenario::model::{ClientReads, Mix};
@@ -8,7 +8,7 @@ use raft_kv::command::{Answer, Response, TxnOp};
 use raft_node::SessionCommand;
 use std::collections::BTreeSet;
 
-/// One client of three nodes that only puts, or only gets, and what it asked the world to do.
+/// One client of three nodes that only puts, or only gets, and its requests to the world.
 struct Bench {
     clients: Clients,
     choices: Choices,
@@ -39,7 +39,7 @@ impl Bench {
         Self { clients, choices, now: SimTime(0), out }
     }
 
-    /// The time of the latest wake comes.
+    /// Advances to the latest wake.
     fn wake(&mut self) {
         let wakes = self.out.iter().filter_map(|output| match output {
             ClientOutput::Wake { slot, at, generation } => Some((*slot, *at, *generation)),
@@ -54,7 +54,7 @@ impl Bench {
         self.clients.reply(0, id, reply, self.now, &mut self.choices, &mut self.out);
     }
 
-    /// An answer to the newest request.
+    /// Answers the newest request.
     fn answer(&mut self, reply: &Reply) {
         self.reply(self.last().0, reply);
     }
@@ -226,7 +226,7 @@ fn hints_are_followed_but_not_for_ever() {
     bench.wake();
     let (id, ..) = bench.last();
     bench.reply(id, &rejected(Some(99)));
-    assert_eq!(bench.last().0, id, "a node that is none is no hint");
+    assert_eq!(bench.last().0, id, "a node that does not exist is no hint");
 }
 
 #[test]

@@ -1,14 +1,14 @@
-//! All that a power loss can leave, counted: each subset of the operations that were not synced where they are few, else
-//! each prefix; and the last write of those that are left whole, or torn at each of its sectors.
+//! An enumeration of all outcomes of a power loss. If few operations are unsynced it has each subset of them, otherwise
+//! each prefix. The last write that survives is complete, or torn at each of its sectors.
 
 use super::content::{Change, SECTOR};
 use super::{Choice, ChoiceKind, SimDisk};
 use std::fmt;
 
-/// Up to so many operations all subsets are counted.
+/// The highest number of operations whose subsets are all counted.
 const FEW: usize = 4;
 
-/// An operation that was not synced, and how many sectors it writes (0: it is no write).
+/// An operation that was not synced, and the number of sectors that it writes (0 if it is not a write).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pending {
     operation: u64,
@@ -18,17 +18,17 @@ pub struct Pending {
 /// One of the outcomes of a power loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PowerCase {
-    /// How many there are.
+    /// The number of outcomes.
     pub of: u64,
     kept: Vec<u64>,
-    /// Of how many there were.
+    /// The number of unsynced operations.
     pending: usize,
-    /// The last of them, if it is torn: how many of its sectors are kept, of how many.
+    /// The number of its kept sectors, and of all its sectors, if the last operation is torn.
     torn: Option<(u64, u64)>,
 }
 
 impl SimDisk {
-    /// What was done and is not durable, oldest first. Operations that a failed sync has dropped are lost in any case.
+    /// The operations that are not durable, oldest first. Operations that a failed sync has dropped are always lost.
     pub fn pending(&self) -> Vec<Pending> {
         let mut pending: Vec<Pending> =
             self.name_changes.iter().map(|&(operation, _)| Pending { operation, sectors: 0 }).collect();
@@ -47,7 +47,7 @@ impl SimDisk {
 }
 
 impl PowerCase {
-    /// The outcome of this number; the last one for higher numbers.
+    /// The outcome with this number; the last one for higher numbers.
     pub fn new(pending: &[Pending], number: u64) -> Self {
         let mut left = number;
         let mut found = None;
@@ -73,14 +73,14 @@ impl PowerCase {
         match (choice.kind, torn) {
             (ChoiceKind::Write, Some(_)) => 2,
             (ChoiceKind::TearFrom, Some((sectors, _))) => sectors,
-            // All from there on.
+            // All sectors from there on are lost.
             (ChoiceKind::TearCount, Some(_)) => choice.options.saturating_sub(1),
             _ => u64::from(self.kept.contains(&choice.operation)),
         }
     }
 }
 
-/// Which operations can be left together.
+/// The sets of operations that can survive together.
 fn keepings(pending: &[Pending]) -> Vec<Vec<Pending>> {
     if pending.len() > FEW {
         return (0..=pending.len()).map(|count| pending.iter().take(count).copied().collect()).collect();
@@ -110,7 +110,7 @@ mod tests {
         sectors.iter().zip(1..).map(|(&sectors, operation)| Pending { operation, sectors }).collect()
     }
 
-    /// What is kept, and what torn.
+    /// The kept operations, and the torn one.
     type Outcome = (Vec<u64>, Option<(u64, u64)>);
 
     fn all(sectors: &[u64]) -> Vec<Outcome> {

@@ -1,9 +1,9 @@
-//! The bytes of one file: a length, and pages that are not all zeros. Pages are shared until they are written to.
+//! The bytes of one file: a length, and the pages that are not all zeros. Pages are shared until a write changes them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a disk writes at once or not at all.
+/// The unit that a disk writes atomically.
 pub(crate) const SECTOR: u64 = 512;
 
 const PAGE: usize = 1024;
@@ -16,7 +16,7 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// Where the file ends at least after it.
+    /// The least end of the file after the change.
     pub(crate) fn end(&self) -> u64 {
         match self {
             Self::Write { offset, data } => offset + data.len() as u64,
@@ -31,7 +31,7 @@ impl Change {
         }
     }
 
-    /// What is done of it if it fails: nothing, or a write up to some sector.
+    /// The part of the change that happens if it fails: nothing, or a write up to some sector.
     pub(crate) fn part(self, bits: u64) -> Option<Self> {
         let Self::Write { offset, data } = self else { return None };
         let sectors = (offset + data.len() as u64).div_ceil(SECTOR).saturating_sub(offset / SECTOR);
@@ -42,7 +42,7 @@ impl Change {
     }
 }
 
-/// A file's bytes. Invariant: no page holds anything but zeros beyond the length.
+/// A file's bytes. Invariant: beyond the length all pages are zero.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Content {
     pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
@@ -67,7 +67,7 @@ impl Content {
         while !rest.is_empty() {
             let (page, from) = place(at);
             let (now, later) = rest.split_at(rest.len().min(PAGE - from));
-            // A store writes zeros ahead by the megabyte: they take no page, and none to look through later.
+            // A store writes zeros ahead by the megabyte: they take no page, and later code need not search them.
             let zeros = now == &[0; PAGE][..now.len()];
             if zeros && now.len() == PAGE {
                 self.pages.remove(&page);
@@ -111,7 +111,7 @@ impl Content {
         count
     }
 
-    /// The sectors that hold anything but zeros.
+    /// The sectors that are not all zeros.
     pub(crate) fn used_sectors(&self) -> Vec<u64> {
         let mut used = Vec::new();
         for (&page, bytes) in &self.pages {
@@ -122,7 +122,7 @@ impl Content {
         used
     }
 
-    /// Just after the last byte that is not zero.
+    /// The position just after the last byte that is not zero.
     pub(crate) fn used_end(&self) -> u64 {
         let last = |(page, bytes): (&u64, &Arc<[u8; PAGE]>)| {
             bytes.iter().rposition(|&byte| byte != 0).map(|place| page * PAGE as u64 + place as u64 + 1)
@@ -130,7 +130,7 @@ impl Content {
         self.pages.iter().rev().find_map(last).unwrap_or(0)
     }
 
-    /// Whether all that `change` touched is the same in `other`.
+    /// Whether the range of `change` is equal in `other`.
     pub(crate) fn equals_where(&self, other: &Self, change: &Change) -> bool {
         match change {
             Change::SetLen(_) => self.length == other.length,
@@ -146,7 +146,7 @@ impl Content {
         }
     }
 
-    /// Makes this equal to `other` in all that `change` touched, by sharing pages.
+    /// Makes the range of `change` equal to `other`, by sharing pages.
     pub(crate) fn copy_changed(&mut self, other: &Self, change: &Change) {
         match change {
             Change::Write { offset, data } => {
@@ -158,7 +158,7 @@ impl Content {
                     };
                 }
             }
-            // The file was shorter once: nothing from there on need be what it was.
+            // The file was shorter once, so from there on its content may differ.
             Change::SetLen(length) => {
                 let page = place(*length).0;
                 self.pages.split_off(&page);
@@ -169,7 +169,7 @@ impl Content {
     }
 }
 
-/// The page of an offset, and the place in it.
+/// The page of an offset, and the position in it.
 fn place(offset: u64) -> (u64, usize) {
     (offset / PAGE as u64, (offset % PAGE as u64) as usize)
 }

@@ -1,5 +1,5 @@
-//! Damage to what is durable already: a bit that turns over, a write that went to the wrong place. No call reports it; it
-//! shows when it is read. This file draws nothing.
+//! Damage to durable data: a flipped bit, or a write to the wrong sector. No call reports it; a later read shows it.
+//! This file makes no random choices.
 
 use super::content::SECTOR;
 use super::{File, SimDisk};
@@ -7,15 +7,15 @@ use super::{File, SimDisk};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sector {
     pub file: String,
-    /// Its place in the file, counted in sectors.
+    /// The position of the sector in the file.
     pub number: u64,
 }
 
-/// Bytes of a sector: what a disk writes at once or not at all.
+/// The bytes of a sector, the unit that a disk writes atomically.
 pub const SECTOR_BYTES: u64 = SECTOR;
 
 impl SimDisk {
-    /// The durable sectors that hold anything but zeros, of all files whose names are durable; by name and place.
+    /// The durable sectors that are not all zeros, of all files with durable names, by name and position.
     pub fn used_sectors(&self) -> Vec<Sector> {
         let mut sectors = Vec::new();
         for (name, number) in self.durable_names.iter().filter(|(name, number)| self.names.get(*name) == Some(number)) {
@@ -25,18 +25,18 @@ impl SimDisk {
         sectors
     }
 
-    /// Just after the last durable byte of a file that is not zero; 0 if there is none.
+    /// The position just after the last durable byte of a file that is not zero; 0 if there is none.
     pub fn durable_end(&self, file: &str) -> u64 {
         self.durable_names.get(file).and_then(|number| self.files.get(number)).map_or(0, |file| file.durable.used_end())
     }
 
-    /// The durable name that comes last of those that begin like this, of files that are not all zeros.
+    /// The last durable name with this prefix, among files that are not all zeros.
     pub fn last_used(&self, prefix: &str) -> Option<&str> {
         let names = self.durable_names.keys().map(String::as_str).rev();
         names.filter(|name| name.starts_with(prefix)).find(|name| self.durable_end(name) > 0)
     }
 
-    /// Turns a bit of a sector over, in what is durable and in what can be read.
+    /// Flips a bit of a sector, in the durable and in the readable data.
     pub fn rot(&mut self, sector: &Sector, bit: u64) {
         let offset = sector.number * SECTOR + bit / 8 % SECTOR;
         let flip = |content: &mut super::Content| {
@@ -51,7 +51,7 @@ impl SimDisk {
         }
     }
 
-    /// What was to be written to `meant` was written to `hit`: that holds it now, and `meant` what was there before, zeros.
+    /// Makes a write to `meant` go to `hit`: `hit` now holds the data, and `meant` its earlier content, zeros.
     pub fn misdirect(&mut self, meant: &Sector, hit: &Sector) {
         let mut data = [0; SECTOR as usize];
         let Some(file) = self.durable_file(&meant.file) else { return };
@@ -69,7 +69,7 @@ impl SimDisk {
 }
 
 impl File {
-    /// Puts misdirected bytes into a sector: a file does not grow by that.
+    /// Writes misdirected bytes into a sector; the file does not grow.
     fn overwrite(&mut self, sector: u64, data: &[u8]) {
         let offset = sector * SECTOR;
         for content in [&mut self.durable, &mut self.seen] {

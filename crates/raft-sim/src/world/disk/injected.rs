@@ -1,5 +1,5 @@
-//! Errors injected into a disk: a device that reports an error, a disk without space, a sync that drops what it was asked to make
-//! durable. Each fires at the call of its count. This file draws nothing.
+//! Errors injected into a disk: a device that reports an error, a disk without space, a sync that drops data instead of
+//! making it durable. Each fires at the call with its number. This file makes no random choices.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use std::fmt;
 pub enum InjectedError {
     /// One read fails.
     ReadError,
-    /// One change fails: nothing of it is done, or a write is done in part.
+    /// One change fails: nothing of it happens, or a part of a write.
     WriteError,
-    /// Nothing can grow and nothing can be created, after some calls that still get what they need, until that is cleared.
+    /// After some more calls, nothing can grow and no file can be created, until the error is cleared.
     NoSpace,
-    /// One sync of a file fails, and what it was to make durable is clean from then on: what of it reached the disk is
-    /// chance, no later sync writes the rest, and reads show it from the cache or show what was there before (Rebello et
-    /// al., "Can applications recover from fsync failures?", USENIX ATC 2020).
+    /// One sync of a file fails, and its data counts as clean from then on. A random part of it reached the disk, no
+    /// later sync writes the rest, and reads show it from the cache or show the earlier content (Rebello et al., "Can
+    /// applications recover from fsync failures?", USENIX ATC 2020).
     FailedSync,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct InjectedErrors {
     fired: Vec<InjectedError>,
 }
 
-/// When an error fires: after this many more calls of its kind. The bits choose what it leaves.
+/// When an error fires: after this many more calls of its kind. The bits choose its effect.
 #[derive(Clone, Copy, Debug)]
 struct Onset {
     after: u64,
@@ -66,7 +66,7 @@ impl InjectedErrors {
         self.full.is_some() || self.read_error.is_some() || self.write_error.is_some() || self.failed_sync.is_some()
     }
 
-    /// The errors that have fired since the last call of this.
+    /// The errors that have fired since the last call of this function.
     pub(crate) fn take_fired(&mut self) -> Vec<InjectedError> {
         std::mem::take(&mut self.fired)
     }
@@ -75,12 +75,12 @@ impl InjectedErrors {
         due(&mut self.read_error).is_some_and(|_| self.fires(InjectedError::ReadError))
     }
 
-    /// Whether this change fails, and the bits that choose what it leaves.
+    /// Whether this change fails, and the bits that choose the effect.
     pub(crate) fn write_fails(&mut self) -> Option<u64> {
         due(&mut self.write_error).filter(|_| self.fires(InjectedError::WriteError))
     }
 
-    /// Whether this sync of a file fails, likewise.
+    /// Whether this sync of a file fails, and the bits that choose the effect.
     pub(crate) fn sync_fails(&mut self) -> Option<u64> {
         due(&mut self.failed_sync).filter(|_| self.fires(InjectedError::FailedSync))
     }
@@ -102,7 +102,7 @@ impl InjectedErrors {
     }
 }
 
-/// Counts a call; the bits if it is the one.
+/// Counts a call; returns the bits if the error fires at it.
 fn due(place: &mut Option<Onset>) -> Option<u64> {
     let onset = place.as_mut()?;
     match onset.after.checked_sub(1) {

@@ -1,5 +1,5 @@
-//! What becomes of a file's changes: a sync makes them durable, a sync that fails forgets them, a power loss takes them or
-//! leaves them. Must not choose.
+//! The life of a file's changes: a sync makes them durable, a failed sync drops them, a power loss keeps or loses them.
+//! This file makes no choices.
 
 use super::content::{Change, SECTOR};
 use super::{Choice, ChoiceKind, File, PowerLoss, PowerLossReport};
@@ -18,14 +18,14 @@ impl Loss<'_> {
         }
     }
 
-    /// Whether something that cannot be torn is kept.
+    /// Whether an operation that cannot be torn is kept.
     pub(crate) fn keeps(&mut self, kind: ChoiceKind, operation: u64) -> bool {
         let kept = self.choose(kind, operation, 2) == 1;
         self.report.operations_lost += u64::from(!kept);
         kept
     }
 
-    /// What is left of a write of `length` bytes at `offset`: pieces of it, as ranges of its bytes.
+    /// The surviving parts of a write of `length` bytes at `offset`, as ranges of its bytes.
     fn pieces(&mut self, operation: u64, offset: u64, length: u64) -> [(u64, u64); 2] {
         let first = offset / SECTOR;
         let sectors = (offset + length).div_ceil(SECTOR).saturating_sub(first);
@@ -38,7 +38,7 @@ impl Loss<'_> {
             1 => [(0, length), (0, 0)],
             _ => {
                 let from = self.choose(ChoiceKind::TearFrom, operation, sectors);
-                // A tear that loses every sector is a lost write, which has its own answer.
+                // A tear that loses every sector is a lost write, for which there is a separate answer.
                 let most = if from == 0 { sectors - 1 } else { sectors - from };
                 let count = 1 + if most > 1 { self.choose(ChoiceKind::TearCount, operation, most) } else { 0 };
                 let place = |sector: u64| ((first + sector) * SECTOR).saturating_sub(offset).min(length);
@@ -52,7 +52,7 @@ impl Loss<'_> {
 }
 
 impl File {
-    /// The power fails: what was not synced is kept or lost as chosen.
+    /// Cuts the power: each unsynced change is kept or lost as chosen.
     pub(crate) fn lose(&mut self, loss: &mut Loss<'_>) {
         if self.changes.is_empty() && self.dropped.is_empty() {
             return;
@@ -72,7 +72,7 @@ impl File {
                 Change::Write { offset, data } => {
                     let mut written = left.clone();
                     written.apply(&change);
-                    // What is there already can neither be lost nor torn.
+                    // Data that is already there can neither be lost nor torn.
                     if left.equals_where(&written, &change) {
                         continue;
                     }
@@ -88,8 +88,8 @@ impl File {
         self.seen = left;
     }
 
-    /// A sync fails: some of what it was to make durable is, the rest is forgotten. Adds the operations that are settled by
-    /// that: durable, or lost to every reader.
+    /// Fails a sync: some of its data is durable, the rest is dropped. It adds the operations that this settles:
+    /// durable, or lost to every reader.
     pub(crate) fn drop_dirty(&mut self, bits: u64, settled: &mut Vec<u64>) {
         let shows_old = bits & 1 == 1;
         for (place, (operation, change)) in self.changes.drain(..).enumerate() {
@@ -108,8 +108,8 @@ impl File {
         }
     }
 
-    /// Makes what was done durable. What was dropped is settled once the disk holds what can be read there. Adds the
-    /// operations.
+    /// Makes all changes durable. A dropped change is settled once the disk holds the data that can be read there. It
+    /// adds the settled operations.
     pub(crate) fn sync(&mut self, settled: &mut Vec<u64>) {
         for (operation, change) in self.changes.drain(..) {
             self.durable.copy_changed(&self.seen, &change);

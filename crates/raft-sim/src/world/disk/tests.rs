@@ -1,4 +1,4 @@
-//! Each way a power loss can take, and each barrier that stops it.
+//! Each possible effect of a power loss, and each barrier that prevents it.
 
 use super::{Choice, ChoiceKind, PowerLoss, PowerLossReport, SimDisk, Stop};
 use proptest::collection::vec;
@@ -19,7 +19,7 @@ fn durable(bytes: &[u8]) -> SimDisk {
     disk
 }
 
-/// Answers that name the operation and the kind; 1 (kept) for all others.
+/// Answers for a kind and an operation; 1 (kept) for all others.
 fn choose(answers: &[(ChoiceKind, u64, u64)]) -> impl FnMut(Choice) -> u64 {
     move |choice| {
         let answer = answers.iter().find(|(kind, operation, _)| (*kind, *operation) == (choice.kind, choice.operation));
@@ -39,7 +39,7 @@ fn a_machine_that_stops_does_no_further_call_until_its_crash_is_carried_out() {
     let refused = [disk.sync("log"), disk.write("log", 3, b"!"), disk.sync_folder(), disk.remove("log")];
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
     assert_eq!(content(&mut disk, "log"), b"new", "reading goes on");
-    assert_eq!(disk.operations(), before + 3, "a refused call is no operation");
+    assert_eq!(disk.operations(), before + 3, "a refused call is not an operation");
     disk.crash_power(PowerLoss::KeepNothing);
     assert_eq!(disk.list().map(|names| names.len()), Ok(1), "the file's name was not synced");
     disk.create("log").expect("it runs again");
@@ -150,7 +150,7 @@ fn a_removal_comes_back_and_a_file_without_a_name_is_settled() {
 }
 
 proptest! {
-    /// Two plain byte vectors, one seen and one durable, tell the same as pages shared and copied.
+    /// Two plain byte vectors, one readable and one durable, behave like the shared and copied pages.
     #[test]
     fn pages_are_a_vector(
         steps in vec((0..4_u8, 0..5000_usize, 0..2500_usize, any::<u8>()), 1..30),

@@ -1,4 +1,4 @@
-//! Tasks in small worlds: carried out in order, asked for again, and reported when they are never done.
+//! Tasks in small worlds: they are executed in order, repeated, and reported if they are never done.
 
 use super::*;
 use crate::record::RecordKind;

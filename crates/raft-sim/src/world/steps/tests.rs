@@ -1,4 +1,4 @@
-//! Scripted steps in small worlds: crashes, cuts, drops and conditions do what a scenario asks of them.
+//! Scripted steps in small worlds: crashes, cuts, drops and conditions have the effects that a scenario requests.
 
 use super::*;
 use crate::record::{CrashKind, Record, Verdict};
@@ -83,8 +83,8 @@ fn an_armed_crash_fires_after_as_many_outputs() {
         let fired = |record: &Record| matches!(record.kind, RecordKind::TimerFired);
         let place = records.iter().position(crashed).expect("a crash");
         let start = records[..place].iter().rposition(fired).expect("a call");
-        // What the node reports about itself in that call and what it asks for: each is one output and one record,
-        // except that a write that finds the disk idle also makes the record of its writing.
+        // Each report and each request of the node in that call is one output and one record. A write that finds the
+        // disk idle also causes the record of its writing.
         let written = whats(&records[start..place], |kind| matches!(kind, RecordKind::Wrote { .. })).len();
         assert!(place - start - 1 - written <= after as usize, "after {after}: {:?}", &records[start..=place]);
         assert!(result.faults["crash_at_boundary"].injected);
@@ -168,7 +168,7 @@ fn what_waits_for_a_process_dies_with_it() {
     assert!(sent.at >= SimTime(1_390_000_000), "sent long before the restart, to the dead process: {sent:?}");
 }
 
-/// How often n1 campaigns in four seconds in which it is alone and its clock is too fast by `ppm`.
+/// How often n1 campaigns in four seconds in which it is isolated and its clock is too fast by `ppm`.
 fn timers_of_a_lonely_node(ppm: i32) -> usize {
     let mut scenario = quiet(2, ms(4_000));
     scenario.clients.count = 0;
@@ -258,7 +258,7 @@ fn whats(records: &[Record], fits: impl Fn(&RecordKind) -> bool) -> Vec<u64> {
     records.iter().filter(|record| fits(&record.kind)).map(|record| record.number).collect()
 }
 
-/// n3 is cut off until the others have forgotten what it needs.
+/// n3 is isolated until the others have compacted the entries that it needs.
 fn left_behind() -> Scenario {
     let mut scenario = quiet(3, ms(6_000));
     (scenario.raft.snapshot_after_entries, scenario.raft.trailing_entries) = (20, 2);
@@ -332,7 +332,7 @@ fn a_snapshot_is_taken_when_a_step_says_so() {
 fn a_machine_that_lost_its_disk_comes_back_with_nothing_under_its_old_name() {
     let mut scenario = quiet(3, ms(3_000));
     scenario.raft.election_timeout_of = [(NodeId(3), ms(1_000)..ms(1_000))].into();
-    // It is down first: an answer on its way that the disk takes back is beyond Raft.
+    // It goes down first: an answer in flight that the disk takes back is beyond Raft's guarantees.
     scenario.steps = vec![
         when(ANY_LEADER, ms(300), crash(nodes(&[3]), CrashKind::Kill)),
         when(ANY_LEADER, ms(100), crash(nodes(&[3]), CrashKind::DiskLoss)),

@@ -1,4 +1,4 @@
-//! The conformance suite on real files, and what only real files can do.
+//! The conformance suite on real files, and tests that only real files allow.
 
 use super::*;
 use crate::conformance::{self, DISK_ID, OPTIONS, entries, vote};
@@ -24,7 +24,7 @@ fn identity(node: u64) -> Identity {
     Identity { cluster: ClusterId(*b"a cluster of one"), node: NodeId(node) }
 }
 
-/// A node's folder with three synced records, the first the founding one.
+/// A node's folder with three synced records, the first of them a founder's.
 fn used_folder() -> TempDir {
     let folder = folder();
     let mut store = start(files(&folder)).expect("a new folder").store;
@@ -90,7 +90,7 @@ fn a_request_that_never_fits_is_refused_before_it_uses_space() {
         assert!(error.message.contains(&format!("{} bytes are needed and ", length - 5)), "{error}");
         assert_eq!(disk.len("big"), Ok(5));
     }
-    assert!(free() > before / 2, "others use the disk too, but not for 64 TiB");
+    assert!(free() > before / 2, "others use the disk too, but do not need 64 TiB");
     let (error, _) =
         open_node(disk, identity(1), DISK_ID, None, crate::StoreOptions { segment_bytes: 64 << 40, ..OPTIONS })
             .expect_err("a foreign folder")
@@ -164,7 +164,7 @@ fn another_nodes_folder_is_refused_with_its_name() {
     for part in ["the data of node 1 of cluster 61", "expected node 2 of cluster 61", "empty one"] {
         assert!(text.contains(part), "{part} in: {text}");
     }
-    assert_eq!(start(files(&folder)).expect("it is as it was").incarnation, 2);
+    assert_eq!(start(files(&folder)).expect("it is unchanged").incarnation, 2);
 }
 
 #[test]
