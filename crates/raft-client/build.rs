@@ -1,4 +1,4 @@
-//! Generates the service for clients of `proto/client.proto`, without protoc. Its messages are raft-proto's.
+//! Generates the service for clients of `proto/client.proto`, without protoc. Its messages are in raft-proto.
 
 use std::error::Error;
 use std::path::Path;

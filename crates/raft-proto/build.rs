@@ -6,9 +6,9 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo::rerun-if-changed={}", folder.display());
-    // `bytes` fields share the buffer they were decoded from: an entry's command is never copied on its way in.
-    // store.proto and snapshot.proto on their own and first, because they borrow raft.proto's types from where the second
-    // run puts them.
+    // `bytes` fields share the buffer that they were decoded from, so a decoder never copies an entry's command.
+    // store.proto and snapshot.proto are compiled first and separately, because they use raft.proto's types from the
+    // output of the second run.
     let mut borrowers = prost_build::Config::new();
     borrowers.bytes(["."]).extern_path(".raft.v1", "crate::wire::raft");
     borrowers.extern_path(".raft.session.v1", "crate::wire::session");

@@ -1,14 +1,15 @@
-//! The bytes written to the device under a folder. A process's own `write_bytes` is no measure: the kernel counts a whole folio,
-//! up to hundreds of pages, when one page of it changes.
+//! The bytes written to the device under a folder. A process's own `write_bytes` does not measure them: when one page
+//! of a folio changes, the kernel counts the whole folio, up to hundreds of pages.
 
 use std::fs::{metadata, read_to_string};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Bytes since the start of the machine, by all processes. None: the folder is on no device with counters.
+/// The bytes since the start of the machine, written by all processes. `None` if the folder is on no device with
+/// counters.
 pub(crate) fn written(folder: &Path) -> Option<u64> {
     let device = metadata(folder).ok()?.dev();
-    // As Linux puts the two numbers together.
+    // This is how Linux combines the two numbers.
     let major = (device >> 8) & 0xfff | (device >> 32) & !0xfff;
     let minor = device & 0xff | (device >> 12) & 0xff_ff00;
     sectors(&read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?).map(|sectors| sectors * 512)

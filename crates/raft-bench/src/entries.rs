@@ -1,4 +1,4 @@
-//! The entries: their bytes follow from their index, so reading one back shows whether it is right. They do not compress.
+//! The entries: their bytes follow from their index, so a read shows whether they are right. They do not compress.
 
 use bytes::Bytes;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 pub(crate) struct Group {
     /// The index of the first one.
     pub(crate) first: u64,
-    /// What they carry.
+    /// The payloads of the entries.
     pub(crate) payloads: Vec<Bytes>,
 }
 

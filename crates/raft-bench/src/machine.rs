@@ -1,10 +1,10 @@
-//! The machine that the figures come from.
+//! The machine of the measurements.
 
 use serde::Serialize;
 use std::fs::read_to_string;
 use std::path::Path;
 
-/// A machine, and how busy it was.
+/// A machine, and its load.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
@@ -12,12 +12,12 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// The type of the file system.
     pub(crate) file_system: String,
-    /// How many processes were running or waiting, over the last minute, before the first round.
+    /// The number of processes that ran or waited over the last minute before the first round.
     pub(crate) load: String,
 }
 
 impl Machine {
-    /// This one, with the file system of `folder`.
+    /// This machine, with the file system of `folder`.
     pub(crate) fn here(folder: &Path) -> Self {
         let file = |path: &str| read_to_string(path).unwrap_or_default();
         let processor = file("/proc/cpuinfo").lines().find_map(|line| {
@@ -39,7 +39,7 @@ fn unknown() -> String {
     "unknown".to_owned()
 }
 
-/// The type of the file system that is mounted nearest above `folder`, the last one that was mounted there.
+/// The type of the file system mounted nearest above `folder`; of several, the last one mounted there.
 fn file_system(mounts: &str, folder: &Path) -> Option<String> {
     let mounted = mounts.lines().filter_map(|line| {
         let mut words = line.split(' ').skip(1);

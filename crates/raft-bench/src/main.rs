@@ -1,9 +1,9 @@
-//! The write-ahead log of raft-store beside embedded stores, in the pattern of a Raft log: groups of entries appended in
-//! order of their index, one durable commit each, old entries removed now and then.
+//! Compares the write-ahead log of raft-store with embedded stores, in the pattern of a Raft log: groups of entries
+//! appended in order of their index, one durable commit each, and occasional removal of old entries.
 //!
-//! In reading order: `entries` are written by `engines`, `worker` is a process with one engine in it, `rounds` lets the workers
-//! take turns, `device` and `syncs` count their writes and syncs, `report` adds up, `machine` describes where it ran.
-//! Nothing here is built for users, and nothing asserts a time.
+//! In reading order: `entries` are written by `engines`, `worker` is a process with one engine, `rounds` lets the
+//! workers take turns, `device` and `syncs` count their writes and syncs, `report` sums up, `machine` describes the
+//! machine. It is not part of what users build, and asserts no times.
 
 mod device;
 mod engines;
@@ -39,7 +39,7 @@ enum Command {
     Verify(Check),
 }
 
-/// What is measured.
+/// The plan of a measurement.
 #[derive(Args, Clone, Debug)]
 struct Plan {
     /// Entries of a group, one after the other
@@ -55,7 +55,7 @@ struct Plan {
     /// Rounds of each engine, after one that does not count
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     rounds: u64,
-    /// A folder to work in, emptied first; what is measured is its file system
+    /// A folder to work in, emptied first; the measurement uses its file system
     #[arg(long, value_name = "FOLDER", default_value = "target/bench-log")]
     folder: PathBuf,
     /// Print JSON

@@ -25,20 +25,20 @@ pub(crate) struct Report {
 struct Row {
     engine: Name,
     group: u64,
-    /// Over all rounds, with the removals.
+    /// The rate over all rounds, removals included.
     commits_per_second: f64,
     entries_per_second: f64,
     p50_microseconds: f64,
     p99_microseconds: f64,
     max_microseconds: f64,
-    /// The part of its time that the removals of old entries took.
+    /// The share of its time that the removals of old entries took.
     removals_share: f64,
-    /// None: there is no device with counters.
+    /// `None` if there is no device with counters.
     bytes_per_commit: Option<f64>,
     bytes_per_payload_byte: Option<f64>,
-    /// None: not counted.
+    /// `None` if syncs are not counted.
     syncs_per_commit: Option<f64>,
-    /// Its commits a second divided by those of our own log in the same round: the median of all rounds.
+    /// Its commits per second divided by those of our log in the same round; the median of all rounds.
     of_own: f64,
 }
 
@@ -129,7 +129,7 @@ fn speed(round: &Round) -> f64 {
     round.commits.len() as f64 / nanoseconds(round) as f64
 }
 
-/// The longest time of this share of the commits.
+/// The longest time within this share of the commits.
 fn microseconds(sorted: &[u64], share: f64) -> f64 {
     let place = (sorted.len() as f64 * share).ceil() as usize;
     sorted.get(place.saturating_sub(1)).map_or(f64::NAN, |nanoseconds| *nanoseconds as f64 / 1e3)

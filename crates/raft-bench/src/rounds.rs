@@ -1,5 +1,5 @@
-//! Small rounds in turn: one engine's commits, then the next one's, each time another one first. So other load on the machine
-//! slows all of them.
+//! Small rounds in turn: the commits of one engine, then those of the next; each round starts with another engine. So
+//! other load on the machine slows all of them equally.
 
 use crate::engines::{ALL, Name};
 use crate::worker::Round;
@@ -11,11 +11,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// The rounds of an engine.
 pub(crate) struct Measured {
     pub(crate) engine: Name,
-    /// In order: rounds at the same place of two engines were made at about the same time.
+    /// The rounds in order: rounds of two engines at the same position ran at about the same time.
     pub(crate) rounds: Vec<Round>,
 }
 
-/// Lets the engines take turns, then kills them and checks that nothing is lost.
+/// Lets the engines take turns, then kills them and checks that no entry is lost.
 pub(crate) fn measure(plan: &Plan, group: u64) -> Result<Vec<Measured>> {
     let mut workers = Vec::new();
     for engine in ALL {
@@ -65,7 +65,7 @@ fn words(work: &Work) -> Result<Vec<String>> {
     Ok(words.map(str::to_owned).into_iter().chain(numbers).collect())
 }
 
-/// A process with an engine in it.
+/// A process with one engine.
 pub(crate) struct Worker {
     process: Child,
     stdin: Option<ChildStdin>,
@@ -73,7 +73,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts it by this command, which ends with the name of this program.
+    /// Starts the process with this command, which ends with the name of this program.
     pub(crate) fn start(mut command: Command, work: &Work) -> Result<Self> {
         command.arg("worker").args(words(work)?).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().context("cannot run a worker")?;
@@ -85,7 +85,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// So many commits.
+    /// Makes this many commits.
     pub(crate) fn round(&mut self, commits: u64) -> Result<Round> {
         writeln!(self.stdin.as_mut().context("the worker has no input")?, "{commits}")?;
         let round = self.answer()?;
@@ -100,14 +100,14 @@ impl Worker {
         serde_json::from_str(&line).context("expected a round from a worker")
     }
 
-    /// Kills it, whatever its threads do.
+    /// Kills the process, whatever its threads do.
     fn kill(mut self) -> Result<()> {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
     }
 
-    /// Lets it end by itself.
+    /// Lets the process end itself.
     pub(crate) fn end(mut self) -> Result<()> {
         drop(self.stdin.take());
         ensure!(self.process.wait()?.success(), "a worker has failed");
@@ -116,7 +116,7 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Nothing is left running, whatever went wrong: a worker ends when its stdin does.
+    /// No process remains after an error: a worker ends when its stdin does.
     fn drop(&mut self) {
         drop(self.stdin.take());
         self.process.wait().ok();

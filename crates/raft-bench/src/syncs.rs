@@ -1,4 +1,4 @@
-//! The syncs of an engine, counted by strace in a run of their own, because strace makes it slower.
+//! The syncs of an engine, counted by strace in a separate run, because strace slows the engine.
 
 use crate::engines::{ALL, Name};
 use crate::rounds::{Worker, work};
@@ -35,7 +35,7 @@ pub(crate) fn count(plan: &Plan, group: u64) -> Result<BTreeMap<Name, f64>> {
     Ok(counts)
 }
 
-/// The syncs of the second round.
+/// Counts the syncs of the second round.
 fn watch(plan: &Plan, work: &Work, trace: &Path) -> Result<u64> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", CALLS, "--seccomp-bpf", "-o"]).arg(trace);
@@ -49,7 +49,7 @@ fn watch(plan: &Plan, work: &Work, trace: &Path) -> Result<u64> {
     Ok(seen)
 }
 
-/// How many calls have begun: one that another thread interrupts has two lines.
+/// The number of calls that have begun; a call that another thread interrupts has two lines.
 fn calls(trace: &str) -> u64 {
     trace.lines().filter(|line| line.contains('(') && !line.contains(" resumed>")).count() as u64
 }

@@ -1,5 +1,5 @@
-//! A process with one engine in it, which can be traced and killed. Each line on stdin is a number of commits to make, each line
-//! on stdout says how long they took.
+//! A process with one engine, which can be traced and killed. Each line on stdin is a number of commits to make, and
+//! each line on stdout gives their durations.
 
 use crate::Work;
 use crate::device;
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 use std::io::{BufRead, Write as _};
 use std::time::Instant;
 
-/// Old entries are removed every so many entries.
+/// The number of entries between two removals of old ones.
 pub(crate) const REMOVED_EVERY: u64 = 10_000;
-/// So many of the newest entries stay.
+/// The number of newest entries that stay.
 pub(crate) const KEPT: u64 = 1_000;
 
 /// Some commits.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Round {
-    /// How long each commit took, in nanoseconds.
+    /// The duration of each commit, in nanoseconds.
     pub(crate) commits: Vec<u64>,
-    /// How long the removals of old entries between them took together, in nanoseconds.
+    /// The total duration of the removals of old entries between them, in nanoseconds.
     pub(crate) removals: u64,
-    /// Bytes written to the device under the folder meanwhile. None: there is no such device.
+    /// The bytes written to the device under the folder meanwhile. `None` if there is no such device.
     pub(crate) written: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ fn answer(round: &Round) -> Result<()> {
     Ok(stdout.flush()?)
 }
 
-/// A log as it grows.
+/// A growing log.
 struct Log<'a> {
     engine: Box<dyn Engine>,
     work: &'a Work,
@@ -82,7 +82,7 @@ fn nanoseconds(begin: Instant) -> u64 {
 }
 
 /// # Errors
-/// The folder of an engine whose process is dead does not hold the newest entries up to `last`, as they were.
+/// The folder of a dead engine does not hold the newest entries up to `last` unchanged.
 pub(crate) fn verify(work: &Work, last: u64) -> Result<()> {
     let mut engine = work.engine.open(&work.folder)?;
     let first = last.saturating_sub(KEPT - 1).max(1);

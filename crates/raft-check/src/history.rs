@@ -5,7 +5,7 @@
 //! {"client":1,"op":"put","key":"k","value":"v","status":"ok","result":null,"invoke_ns":1,"return_ns":2}
 //! ```
 //!
-//! A history says nothing about how an operation reached the cluster: only what the client asked and received counts.
+//! A history omits how an operation reached the cluster: only the client's request and answer count.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,7 +27,7 @@ pub struct Operation {
     pub result: OpResult,
     /// When it was invoked, in nanoseconds of true time.
     pub invoke_ns: u64,
-    /// When it returned or was given up; none if it never returned.
+    /// When it returned or was given up; `None` if it never returned.
     pub return_ns: Option<u64>,
 }
 
@@ -47,11 +47,11 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpValue {
-    /// None (get, delete).
+    /// No argument (get, delete).
     Null,
     /// The value to store (put).
     Value(String),
-    /// The expected value (none: the key must be absent) and the one to store (cas).
+    /// The expected value (`None`: the key must be absent) and the one to store (cas).
     Cas(Option<String>, String),
 }
 
@@ -71,9 +71,9 @@ pub enum Status {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum OpResult {
-    /// A put, a get that found no value, and any operation that did not end [`Status::Ok`].
+    /// The result of a put, of a get that found no value, and of any operation that did not end [`Status::Ok`].
     Null,
-    /// The value a get found.
+    /// The value that a get found.
     Value(String),
     /// Whether a cas stored its value, or a delete found one to remove.
     Flag(bool),
@@ -121,7 +121,7 @@ pub fn write_history<'a>(out: &mut impl Write, history: impl IntoIterator<Item =
     Ok(())
 }
 
-/// Reads a history; empty lines are skipped.
+/// Reads a history and skips empty lines.
 ///
 /// # Errors
 /// The first line that cannot be read, is not an operation, or contradicts itself.
@@ -144,7 +144,7 @@ pub fn read_history(input: impl BufRead) -> Result<Vec<Operation>, HistoryError>
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct HistoryError {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
     pub problem: String,
 }
@@ -157,7 +157,7 @@ impl fmt::Display for HistoryError {
 
 impl std::error::Error for HistoryError {}
 
-/// `c1 cas k a -> b = true [5, 9]`: the operation, its result and its interval.
+/// Formats an operation, its result and its interval as `c1 cas k a -> b = true [5, 9]`.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match self.op {

@@ -1,5 +1,5 @@
-//! Checks what clients of a key-value map saw, from the outside: no type of the system under test is used here, so an error in
-//! it cannot hide from its checker.
+//! Checks the answers that clients of a key-value map got, from the outside: it uses no type of the system under test,
+//! so an error there cannot hide from its checker.
 //!
 //! - [`history`]: the operations of clients with their results and times, and their form as lines of JSON.
 //! - [`linearizability`]: searches for an order of the operations that explains every result.

@@ -22,14 +22,14 @@ pub enum Verdict {
     Linearizable,
     /// No order exists for the operations of one key.
     Violation(Counterexample),
-    /// The budget ended before this key, the first such one, was decided; no other key is in violation. The key's operations, and
-    /// the steps spent on it.
+    /// The budget ended before this key, the first such one, was decided; no other key has a violation. It has the
+    /// key's operations, and the steps spent on it.
     #[allow(missing_docs)]
     Inconclusive { key: String, operations: usize, steps: u64 },
 }
 
-/// Checks a history. `budget` bounds the steps of the search for each key, and those for reducing a counterexample; a step
-/// looks at one operation.
+/// Checks a history. `budget` limits the steps of the search for each key, and those of the reduction of a
+/// counterexample; a step looks at one operation.
 ///
 /// An operation that returns in the same nanosecond as another is invoked counts as concurrent with it. An operation that
 /// contradicts itself ([`Operation::check`]) fits in no order.
@@ -66,7 +66,7 @@ fn matters(operation: &Operation) -> bool {
     }
 }
 
-/// The value of a key, as a number: 0 is no value.
+/// The value of a key, as a number: 0 means that there is no value.
 type State = u32;
 
 /// An operation in the model of one key. A result of `None` is unknown.
@@ -80,8 +80,8 @@ enum Step {
 }
 
 impl Step {
-    /// The state after this step, if the step fits here. A step of unknown outcome that changes nothing does not fit: placing it
-    /// later or never allows every order that placing it here allows.
+    /// The state after this step, if the step fits here. A step of unknown outcome without a change does not fit: every
+    /// order with the step here is also possible with the step later or never.
     fn apply(self, state: State) -> Option<State> {
         let (after, fits) = match self {
             Self::Put { new, known } => (new, known || new != state),
@@ -100,7 +100,7 @@ impl Step {
     }
 }
 
-/// Every value that no operation reads or expects: such values need not be distinguished.
+/// All values that no operation reads or expects: they need not be distinguished.
 const UNSEEN: State = State::MAX;
 
 /// Numbers for the values of one key that operations distinguish. Fewer states make a shorter search.

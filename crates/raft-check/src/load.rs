@@ -15,18 +15,18 @@ use std::fmt;
 pub struct Record {
     /// No other operation of the load stores the same value.
     pub operation: Operation,
-    /// After a change the map's revision; for a get the revision of the key's last change, 0 if the key is absent. 0 if the
-    /// operation did not end [`Status::Ok`].
+    /// After a change, the map's revision; for a get, the revision of the key's last change, or 0 if the key is absent.
+    /// It is 0 if the operation did not end [`Status::Ok`].
     pub revision: u64,
     /// The map's revision when the operation took effect; 0 if it did not end [`Status::Ok`].
     pub map_revision: u64,
 }
 
-/// A fault that the records show, or a reason why they prove nothing. Shown in one line.
+/// A fault that the records show, or a reason why they prove nothing, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Finding {
-    /// A change was acknowledged, and the last read does not show it.
+    /// A change was acknowledged, and the last read lacks it.
     Lost { change: Operation, revision: u64, instead: String },
     /// One operation wrote this value, and the value appeared at several revisions.
     AppliedTwice { key: String, value: String, revisions: BTreeSet<u64> },
@@ -77,8 +77,8 @@ pub fn check(records: &[Record], last_reads: &[Record], budget: u64) -> Report {
     Report { operations: records.len(), findings }
 }
 
-/// What an acknowledged operation stored: a value, or none if it removed one. None: it changed nothing, or its outcome is
-/// unknown.
+/// The value that an acknowledged operation stored, or that it removed one. `None` means that it changed nothing, or
+/// that its outcome is unknown.
 fn change(record: &Record) -> Option<Option<&str>> {
     let operation = &record.operation;
     match (operation.status, operation.op, &operation.value, &operation.result) {
@@ -143,7 +143,7 @@ fn applied_twice<'a>(records: impl Iterator<Item = &'a Record>, findings: &mut V
     }
 }
 
-/// `812 operations, 0 lost, 0 applied twice, linearizable`.
+/// Formats a report as `812 operations, 0 lost, 0 applied twice, linearizable`.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |kind: fn(&Finding) -> bool| self.findings.iter().filter(|finding| kind(finding)).count();

@@ -1,4 +1,4 @@
-//! One request to one node, and what its answer proves about this attempt alone.
+//! One request to one node, and the conclusion of its answer about this attempt alone.
 
 use crate::find_leader::Stub;
 use raft_proto::wire::raft::{
@@ -12,13 +12,13 @@ use tonic::{Code, ConnectError, Status};
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Attempt<A> {
-    /// What was asked for.
+    /// The answer to the request.
     Answer(A),
-    /// The node refused for good, and so would every other; no effect.
+    /// The node refused permanently, and so would every other node; no effect.
     Refused(String),
     /// The node is not the leader; no effect.
     NotLeader(NotLeader),
-    /// Why, and whether this attempt may take effect.
+    /// The reason to retry, and whether this attempt may take effect.
     Retry { why: String, may_have_effect: bool },
 }
 
@@ -110,7 +110,7 @@ fn refusal<A>(refused: Refused) -> Attempt<A> {
     }
 }
 
-/// Why a node refused, as text.
+/// The reason of a refusal, as text.
 pub(crate) fn reason(refused: &Refused) -> String {
     match &refused.reason {
         Some(refused::Reason::NotLeader(hint)) => return not_leader(hint),
@@ -125,7 +125,7 @@ pub(crate) fn reason(refused: &Refused) -> String {
 
 /// The result of an attempt that ended with a status instead of an answer.
 pub(crate) fn attempt_of_status<A>(status: &Status) -> Attempt<A> {
-    // A status without a source comes from the node; one with a source was made here from a broken connection.
+    // A status without a source comes from the node; one with a source comes from a broken connection.
     let from_node = status.source().is_none();
     match status.code() {
         Code::ResourceExhausted | Code::OutOfRange | Code::InvalidArgument if from_node => {
@@ -138,7 +138,7 @@ pub(crate) fn attempt_of_status<A>(status: &Status) -> Attempt<A> {
     }
 }
 
-/// Whether there was no connection to send the request on.
+/// Whether there was no connection for the request.
 fn was_not_connected(status: &Status) -> bool {
     sources(status).any(|source| source.is::<ConnectError>())
 }
@@ -155,7 +155,7 @@ fn sources(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |&error| error.source())
 }
 
-/// What a node that is not the leader answers, as text.
+/// The answer of a node that is not the leader, as text.
 pub(crate) fn not_leader(hint: &NotLeader) -> String {
     match hint.leader {
         Some(leader) if hint.client_url.is_empty() => format!("does not lead, says node {leader} does"),

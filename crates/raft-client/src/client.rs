@@ -1,4 +1,4 @@
-//! The operations of a client: each is retried at one node after the other until one answers or the deadline passes.
+//! The operations of a client: each is retried at one node after another until one answers or the deadline passes.
 
 #[cfg(test)]
 mod tests;
@@ -16,10 +16,10 @@ use raft_proto::wire::raft::{OpenSessionRequest, QueryRequest, StatusResponse};
 use raft_proto::wire::session;
 use std::time::Duration;
 
-/// How a client reaches the cluster, and how long it tries.
+/// The endpoints of a client, and the duration of its attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientOptions {
-    /// Where nodes of the cluster serve clients: `http://HOST:PORT`, at least one. The client learns the others.
+    /// The addresses at which nodes serve clients: `http://HOST:PORT`, at least one. The client learns the other nodes.
     pub endpoints: Vec<String>,
     /// The longest time for an operation, over all its attempts. Default 10 s.
     pub deadline: Duration,
@@ -44,9 +44,9 @@ impl ClientOptions {
     }
 }
 
-/// A client of a cluster. It does one operation at a time; make one for each task.
+/// A client of a cluster. It does one operation at a time; create one for each task.
 ///
-/// Dropping the future of an operation gives the operation up: it may still take effect.
+/// A dropped future abandons its operation, which may still take effect.
 #[derive(Debug)]
 pub struct Client {
     options: ClientOptions,
@@ -63,7 +63,7 @@ struct Session {
 }
 
 impl Client {
-    /// A client, which connects with its first operation.
+    /// A client that connects with its first operation.
     ///
     /// # Errors
     /// [`ClientError::Endpoint`] without an endpoint, or if one is not a URL.
@@ -80,12 +80,12 @@ impl Client {
         self.put_for(key, value, None).await
     }
 
-    /// Sets a key with a time to live, in whole milliseconds and at least 1 ms; none: until it is removed. The leader counts the
-    /// time from when it applies the command. A new leader restarts it, and so does setting the key again: a key can expire late
-    /// but never early.
+    /// Sets a key with a time to live, in whole milliseconds and at least 1 ms; `None` means until it is removed. The
+    /// leader counts the time from the application of the command. A new leader restarts it, and so does another put of
+    /// the key: a key can expire late but never early.
     ///
     /// # Errors
-    /// As for [`put`](Self::put).
+    /// The errors of [`put`](Self::put).
     pub async fn put_for(
         &mut self,
         key: impl Into<Bytes>,
@@ -103,7 +103,7 @@ impl Client {
     /// Removes a key.
     ///
     /// # Errors
-    /// As for [`put`](Self::put).
+    /// The errors of [`put`](Self::put).
     pub async fn delete(&mut self, key: impl Into<Bytes>) -> Result<Deleted, ClientError> {
         let done = self.command(Command::Delete { key: key.into() }).await?;
         match done.response {
@@ -112,10 +112,10 @@ impl Client {
         }
     }
 
-    /// Sets a key if it has the expected value; none: if it is absent.
+    /// Sets a key if it has the expected value; `None` expects it to be absent.
     ///
     /// # Errors
-    /// As for [`put`](Self::put).
+    /// The errors of [`put`](Self::put).
     pub async fn cas(
         &mut self,
         key: impl Into<Bytes>,
@@ -134,8 +134,8 @@ impl Client {
     /// Compares several keys, then reads and changes several, all at one revision or not at all.
     ///
     /// # Errors
-    /// As for [`put`](Self::put); [`ClientError::Refused`] also for too many operations, a key that is changed twice, or an answer that
-    /// is too large.
+    /// The errors of [`put`](Self::put); [`ClientError::Refused`] also for too many operations, a key that is changed
+    /// twice, or an answer that is too large.
     pub async fn txn(&mut self, txn: Txn) -> Result<Transacted, ClientError> {
         let done = self.command(Command::Txn(txn)).await?;
         match done.response {
@@ -153,7 +153,7 @@ impl Client {
     /// [`raft_kv::command::MAX_RANGE_KEYS`].
     ///
     /// # Errors
-    /// As for [`get`](Self::get).
+    /// The errors of [`get`](Self::get).
     pub async fn range(
         &mut self,
         range: KeyRange,
@@ -167,7 +167,8 @@ impl Client {
         }
     }
 
-    /// A watch of the keys of a range from a revision on; 0: from now on. It connects by itself and is independent of this client.
+    /// A watch of the keys of a range from a revision on; 0 means from now on. It connects by itself and is independent
+    /// of this client.
     ///
     /// # Errors
     /// [`ClientError::Endpoint`] if an endpoint is not a URL.
@@ -178,7 +179,7 @@ impl Client {
     /// Reads a key.
     ///
     /// # Errors
-    /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a read changes nothing.
+    /// [`ClientError::NoEffect`] or [`ClientError::Refused`], because a read changes nothing.
     pub async fn get(&mut self, key: impl Into<Bytes>, consistency: Consistency) -> Result<Got, ClientError> {
         let (answer, applied, attempts) = self.query(Query::Get { key: key.into() }, consistency).await?;
         match answer {
@@ -189,7 +190,7 @@ impl Client {
         }
     }
 
-    /// The status of one node and what it knows about its cluster. Asks once.
+    /// The status of one node and its facts about its cluster. It asks once.
     ///
     /// # Errors
     /// [`ClientError::Endpoint`] or [`ClientError::NoEffect`].
@@ -203,7 +204,7 @@ impl Client {
         })
     }
 
-    /// Asks every node that this client or a node that answers knows, and returns the members with their statuses.
+    /// Asks all known nodes and all nodes that they name, and returns the members with their statuses.
     pub async fn members(&mut self) -> Vec<MemberView> {
         members::ask_all(&mut self.nodes, self.options.status_timeout()).await
     }
@@ -229,7 +230,7 @@ impl Client {
                 Answered::Applied(applied) => {
                     return Done::read(&applied, retry.attempts).ok_or_else(|| self.nodes.misread(true));
                 }
-                // Earlier attempts may have been applied in the session, which is the only place that remembers them.
+                // Earlier attempts may have been applied in the session, and only the session remembers them.
                 Answered::SessionGone if retry.uncertain => {
                     self.session = None;
                     return Err(self.nodes.unknown("the session ended while an attempt was not answered"));
@@ -242,8 +243,8 @@ impl Client {
         }
     }
 
-    /// The command with its own sequence number. The number is taken before the first attempt: a later command with the same number would
-    /// get the answer of this one.
+    /// The command with its own sequence number. The client takes the number before the first attempt: a later command
+    /// with the same number would get this command's answer.
     async fn next_request(&mut self, command: Bytes, retry: &mut RetryState) -> Result<session::Command, ClientError> {
         let session = match &mut self.session {
             Some(session) => session,
@@ -257,7 +258,7 @@ impl Client {
         Ok(session::Command { session: session.id, sequence, lowest_pending: sequence, command })
     }
 
-    /// Asks one node after the other until one answers, one refuses for good, or the deadline passes.
+    /// Asks one node after another until one answers, one refuses permanently, or the deadline passes.
     async fn ask<A: Ask>(&mut self, ask: A, retry: &mut RetryState) -> Result<A::Answer, ClientError> {
         loop {
             let Some(left) = retry.left() else { return Err(self.nodes.gave_up(retry)) };
@@ -296,7 +297,7 @@ impl Client {
 }
 
 impl ClientOptions {
-    /// A node's own status has no second source, so a node gets more time for it.
+    /// Only a node itself has its status, so it gets more time for the answer.
     pub(crate) fn status_timeout(&self) -> Duration {
         self.deadline.min(self.attempt_timeout.saturating_mul(3))
     }

@@ -1,28 +1,29 @@
-//! Why an operation failed, and above all whether it may take effect.
+//! The reasons why an operation failed, and in particular whether it may take effect.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why an operation failed. Shown in one line.
+/// The reason why an operation failed, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ClientError {
     /// An endpoint is unusable, or there is none.
     Endpoint { problem: String },
-    /// The operation has no effect, now or later: no attempt reached a leader. How long the client tried, and the last failure of
-    /// each node: its URL and why.
+    /// The operation has no effect, now or later: no attempt reached a leader. It has the duration of the attempts, and
+    /// the last failure of each node: its URL and the reason.
     NoEffect { after: Duration, failures: Vec<(String, String)> },
-    /// The operation may take effect now, later or never. Why, and the last failure of each node: its URL and why.
+    /// The operation may take effect now, later or never. It has the reason, and the last failure of each node: its URL
+    /// and the reason.
     OutcomeUnknown { why: String, failures: Vec<(String, String)> },
-    /// The nodes no longer remember the changes from the requested revision on. The first revision that they remember, and the map's
-    /// revision.
+    /// The nodes no longer remember the changes from the requested revision on. It has the first revision that they
+    /// remember, and the map's revision.
     Compacted { from: u64, oldest: u64, revision: u64 },
-    /// A node refused the operation for good (a value that is too large); it has no effect.
+    /// A node refused the operation permanently (for example a value that is too large); it has no effect.
     Refused { url: String, reason: String },
 }
 
 impl ClientError {
-    /// Whether the operation may take effect. If not, it is safe to repeat it.
+    /// Whether the operation may take effect. If not, you can safely repeat it.
     pub fn may_have_effect(&self) -> bool {
         matches!(self, Self::OutcomeUnknown { .. })
     }
@@ -51,7 +52,7 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// `http://a:1: is busy; http://b:2: connection refused`.
+/// Formats failures as `http://a:1: is busy; http://b:2: connection refused`.
 struct Failures<'a>(&'a [(String, String)]);
 
 impl fmt::Display for Failures<'_> {

@@ -26,7 +26,7 @@ pub enum Trick {
     TooLarge,
     /// Execute the request, and never answer.
     Deaf,
-    /// Execute it, and break the connection; a watch: after its first answer.
+    /// Execute it, and break the connection; for a watch, after its first answer.
     Break,
     /// Execute it, and answer that the outcome is unknown.
     Unknown,
@@ -42,10 +42,10 @@ pub enum Trick {
 #[derive(Default)]
 pub struct World {
     pub map: KvMap,
-    /// Answers by session and number.
+    /// The answers by session and number.
     sessions: BTreeMap<u64, BTreeMap<u64, Applied>>,
     index: u64,
-    /// How many commands reached the map.
+    /// The number of commands that reached the map.
     pub applied: usize,
     /// Notifies watches of changes.
     changed: Arc<Notify>,
@@ -91,7 +91,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no test panics while it holds the lock")
 }
 
-/// A node for each id. Every node is a leader, unless its script says otherwise.
+/// A node for each of these ids. Every node is a leader, unless its script says otherwise.
 pub async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
     let world = Arc::new(Mutex::new(World::default()));
     let mut nodes = Vec::new();
@@ -115,7 +115,7 @@ pub async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
     (nodes, world)
 }
 
-/// A URL where no node listens.
+/// A URL without a node.
 pub async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("it is bound"))
@@ -134,7 +134,7 @@ impl FakeNode {
         *lock(&self.always) = None;
     }
 
-    /// This node is a follower of `leader`.
+    /// Makes this node a follower of `leader`.
     pub fn follows(&self, leader: &FakeNode) {
         self.always(Trick::NotLeader(Some(leader.id), leader.url.clone()));
     }
@@ -147,7 +147,7 @@ impl FakeNode {
         change(&mut lock(&self.status));
     }
 
-    /// The failure of this request; an error ends it at once.
+    /// The failure for this request; an error ends the request at once.
     async fn trick(&self) -> Result<Option<Trick>, Status> {
         *lock(&self.asked) += 1;
         let trick = lock(&self.script).pop_front().or_else(|| lock(&self.always).clone());
@@ -163,7 +163,7 @@ impl FakeNode {
     }
 }
 
-/// The answer to a request that was executed.
+/// Changes the answer to an executed request as the failure requires.
 async fn spoil<O>(trick: Option<Trick>, outcome: O, unknown: O) -> Result<Option<O>, Status> {
     match trick {
         Some(Trick::Deaf) => std::future::pending().await,

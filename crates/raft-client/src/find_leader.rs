@@ -1,4 +1,5 @@
-//! Which node to ask next: the leader that another node named (leader hint), or the next known node; and the connections to them.
+//! The choice of the next node: the leader that another node named (leader hint), or the next known node; and the
+//! connections to them.
 
 use crate::client::ClientOptions;
 use crate::error::ClientError;
@@ -9,13 +10,13 @@ use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 
-/// The most nodes remembered: nodes name others, and a name can be wrong.
+/// The most remembered nodes: nodes name others, and a name can be wrong.
 const MAX_NODES: usize = 64;
 
-/// The largest answer accepted: the largest value that a node can be configured to accept, and its envelope.
+/// The largest accepted answer: the largest value that a node can be configured to accept, and its envelope.
 const MAX_ANSWER_BYTES: usize = 65 << 20;
 
-/// A node's service.
+/// The stub of a node's service.
 pub(crate) type Stub = ClientClient<Channel>;
 
 /// The known nodes.
@@ -27,14 +28,15 @@ pub(crate) struct Nodes {
     connect_timeout: Duration,
     /// The node that last answered as leader, or that another named as leader.
     leader: Option<String>,
-    /// The node to ask if no leader is known. It goes round on its own, so hints in a circle cannot hide a node.
+    /// The node to ask if no leader is known. It goes round independently of hints, so that hints in a circle cannot
+    /// hide a node.
     cursor: String,
 }
 
 #[derive(Debug)]
 struct Node {
     endpoint: Endpoint,
-    /// Connects on first use, and reconnects when needed.
+    /// It connects on first use, and reconnects when needed.
     channel: Option<Channel>,
     failure: Option<String>,
 }
@@ -48,7 +50,7 @@ pub(crate) fn normal(url: &str) -> String {
 
 impl Nodes {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        // Half of an attempt: a timeout while connecting proves that no request was sent.
+        // This is half of an attempt: a timeout of the connection proves that no request was sent.
         let connect_timeout = options.attempt_timeout / 2;
         let mut nodes = Self { known: BTreeMap::new(), connect_timeout, leader: None, cursor: String::new() };
         for url in options.endpoints.iter().rev() {
@@ -87,7 +89,7 @@ impl Nodes {
         self.known.keys().cloned().collect()
     }
 
-    /// The stub of a node, which becomes known.
+    /// The stub of a node, which becomes a known node.
     pub(crate) fn stub(&mut self, url: &str) -> Result<Stub, ClientError> {
         let node = self.learn(url)?;
         let channel = node.channel.get_or_insert_with(|| node.endpoint.connect_lazy()).clone();
@@ -105,7 +107,7 @@ impl Nodes {
         }
     }
 
-    /// `from` is not the leader and names another node. False if that node cannot be asked.
+    /// Notes that `from` is not the leader and names another node. Returns false if that node cannot be asked.
     pub(crate) fn follow(&mut self, from: &str, hint: &str) -> bool {
         let hint = normal(hint);
         if hint == from || self.learn(&hint).is_err() {
@@ -115,7 +117,7 @@ impl Nodes {
         true
     }
 
-    /// No leader is known: the next node after `from` is asked.
+    /// Chooses the next node after `from`, because no leader is known.
     pub(crate) fn skip(&mut self, from: &str) {
         self.leader = None;
         self.turn();
@@ -137,7 +139,7 @@ impl Nodes {
         }
     }
 
-    /// An operation begins.
+    /// Begins an operation.
     pub(crate) fn clear_failures(&mut self) {
         for node in self.known.values_mut() {
             node.failure = None;
@@ -152,7 +154,7 @@ impl Nodes {
         ClientError::NoEffect { after, failures: self.failures() }
     }
 
-    /// The deadline has passed.
+    /// The error after the deadline.
     pub(crate) fn gave_up(&self, retry: &RetryState) -> ClientError {
         if !retry.uncertain {
             return self.no_effect(retry.deadline);
@@ -160,7 +162,7 @@ impl Nodes {
         self.unknown(&format!("no leader answered within {}", humantime::format_duration(retry.deadline)))
     }
 
-    /// A node refused for good. An earlier attempt may still take effect.
+    /// The error after a permanent refusal. An earlier attempt may still take effect.
     pub(crate) fn refused(&mut self, url: &str, reason: String, retry: &RetryState) -> ClientError {
         if !retry.uncertain {
             return ClientError::Refused { url: url.to_string(), reason };
@@ -169,12 +171,12 @@ impl Nodes {
         self.unknown("refused after an attempt that was not answered")
     }
 
-    /// The outcome of an attempt stays unknown.
+    /// The error if the outcome of an attempt stays unknown.
     pub(crate) fn unknown(&self, why: &str) -> ClientError {
         ClientError::OutcomeUnknown { why: why.into(), failures: self.failures() }
     }
 
-    /// The state machine's answer cannot be decoded.
+    /// The error if the state machine's answer cannot be decoded.
     pub(crate) fn misread(&self, command: bool) -> ClientError {
         let reason = "its answer cannot be read: does it run another version?";
         if command {

@@ -1,8 +1,8 @@
 //! The Rust client of a cluster of `raft-grpc` nodes, which hold a key-value map.
 //!
-//! A [`Client`] knows some nodes of the cluster, finds the leader by itself and retries until a deadline. It executes each command
-//! exactly once, in a session. An error says whether the command may have taken effect. A [`Watch`] follows the changes of keys
-//! and continues at another node when its node fails.
+//! A [`Client`] knows some nodes of the cluster, finds the leader and retries until a deadline. It executes each
+//! command exactly once, in a session. An error says whether the command may have taken effect. A [`Watch`] follows the
+//! changes of keys and continues at another node when its node fails.
 //!
 //! ```no_run
 //! use raft_client::{Client, ClientError, ClientOptions, Consistency, KeyRange};
@@ -27,7 +27,7 @@
 //! # }
 //! ```
 //!
-//! A client does one operation at a time. Make one for each task; clients share nothing.
+//! A client does one operation at a time. Create one for each task; clients share nothing.
 //!
 //! ```
 //! use raft_client::ClientError;
@@ -47,8 +47,8 @@
 //!
 //! # The map, in reading order
 //!
-//! `client` has the operations; `ask` is one request to one node and what its answer proves, `find_leader` the known nodes and which one
-//! to ask next, `retry` the deadline and the pauses of an operation; `watch` and `members` stand on these.
+//! `client` has the operations; `ask` is one request to one node with its result, `find_leader` the known nodes and the
+//! choice of the next one, `retry` the deadline and the pauses of an operation; `watch` and `members` build on these.
 
 mod ask;
 mod client;

@@ -10,13 +10,13 @@ use tokio::task::JoinSet;
 /// A member, or an endpoint that did not answer and belongs to no known member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberView {
-    /// None: no node that answered knows whose endpoint this is.
+    /// `None` if no node that answered knows whose endpoint this is.
     pub id: Option<u64>,
-    /// Where clients reach it: where it answered, else where other nodes say. Empty if no node knows.
+    /// The URL for clients: where the member answered, otherwise as other nodes say. It is empty if no node knows it.
     pub url: String,
-    /// Its own status, or why there is none.
+    /// Its own status, or the reason why there is none.
     pub answer: Result<StatusResponse, String>,
-    /// What the leader knows about it; without a leader, the node that answered with the highest term.
+    /// The leader's facts about it; without a leader, those of the node that answered with the highest term.
     pub known: Option<MemberStatus>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberV
                 }
             }
         }
-        // A task that panicked gives no answer: its node is then listed without one.
+        // A task that panicked gives no answer, so its node is listed without one.
         while let Some(Ok((url, answer))) = asked.join_next().await {
             answers.insert(url, answer);
         }
@@ -56,7 +56,7 @@ pub(crate) async fn ask_all(nodes: &mut Nodes, timeout: Duration) -> Vec<MemberV
     members_of(answers)
 }
 
-/// Combines the answers of nodes, by the URLs that were asked, to members by id.
+/// Combines the answers of nodes, by the URLs that were asked, to a list of members by id.
 pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> Vec<MemberView> {
     let mut known = known_members(&answers);
     let mut members: BTreeMap<u64, MemberView> = BTreeMap::new();
@@ -87,7 +87,7 @@ pub fn members_of(answers: BTreeMap<String, Result<StatusResponse, String>>) -> 
     members.into_values().chain(strangers).collect()
 }
 
-/// What the nodes know about each member: a leader's answer comes first, then the highest term's.
+/// The facts of all nodes about each member: a leader's answer comes first, then the one with the highest term.
 fn known_members(answers: &BTreeMap<String, Result<StatusResponse, String>>) -> BTreeMap<u64, MemberStatus> {
     let mut statuses: Vec<&StatusResponse> = answers.values().filter_map(|answer| answer.as_ref().ok()).collect();
     statuses.sort_by_key(|status| (status.role() == Role::Leader, status.term));

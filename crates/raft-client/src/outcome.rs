@@ -5,20 +5,21 @@ use raft_core::EntryId;
 use raft_kv::command::{Event, KeyValue, Response, TxnResult};
 use raft_proto::wire::raft;
 
-/// How fresh a read must be.
+/// The consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Consistency {
-    /// The read sees every write that was acknowledged before it began: the leader confirms by a round of messages that it still
-    /// leads (Thesis §6.4).
+    /// The read sees every write that was acknowledged before it began: the leader confirms with a round of messages
+    /// that it still leads (Thesis §6.4).
     Linearizable,
-    /// The same guarantee while no clock of a node drifts more than `max_clock_drift_ppm`, and faster: a leader that holds a
-    /// lease answers without a round (Thesis §6.4.1). Without a lease, or with `lease_reads` off, this is `Linearizable`.
+    /// The same guarantee as long as no clock of a node drifts more than `max_clock_drift_ppm`, and faster: a leader
+    /// that holds a lease answers without a round (Thesis §6.4.1). Without a lease, or with `lease_reads` off, this is
+    /// `Linearizable`.
     Lease,
-    /// The read sees what one node has applied, which may be old.
+    /// The read sees the state that one node has applied, which may be old.
     Stale,
 }
 
-/// A command was applied.
+/// The result of an applied command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Written {
@@ -26,9 +27,9 @@ pub struct Written {
     pub revision: u64,
     /// The log entry of the command.
     pub entry: EntryId,
-    /// The node that answered as leader; none if it did not say.
+    /// The node that answered as leader; `None` if it did not say.
     pub leader: Option<u64>,
-    /// How many requests it took, including those that open a session.
+    /// How many requests the operation took, including those that open a session.
     pub attempts: u32,
 }
 
@@ -46,7 +47,7 @@ pub struct Deleted {
 pub struct Swapped {
     /// Whether the key had the expected value and was set.
     pub swapped: bool,
-    /// The value found; none: the key was absent.
+    /// The value found; `None` if the key was absent.
     pub actual: Option<Bytes>,
     pub written: Written,
 }
@@ -57,7 +58,7 @@ pub struct Swapped {
 pub struct Transacted {
     /// Whether all compares held.
     pub succeeded: bool,
-    /// One for each operation of the executed list.
+    /// One result for each operation of the executed list.
     pub results: Vec<TxnResult>,
     pub written: Written,
 }
@@ -66,15 +67,15 @@ pub struct Transacted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Got {
-    /// None: the key is absent.
+    /// The value; `None` if the key is absent.
     pub value: Option<Bytes>,
     /// The revision of the key's last change; 0 if the key is absent.
     pub modified_revision: u64,
     /// The map's revision.
     pub revision: u64,
-    /// The index up to which the node that answered had applied.
+    /// The applied index of the node that answered.
     pub applied: u64,
-    /// How many requests it took.
+    /// How many requests the read took.
     pub attempts: u32,
 }
 
@@ -82,7 +83,7 @@ pub struct Got {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Ranged {
-    /// By key.
+    /// The entries, in the order of the keys.
     pub entries: Vec<KeyValue>,
     /// Whether the range has more keys after these.
     pub more: bool,
@@ -94,7 +95,8 @@ pub struct Ranged {
 /// Changes that a watch received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// All changes of the range in some revisions, in order. Can be empty in the first answer, which says that the watch has begun.
+    /// All changes of the range in some revisions, in order. It can be empty in the first answer, which says that the
+    /// watch has begun.
     pub events: Vec<Event>,
     /// The watch has received every change up to this revision.
     pub through: u64,
@@ -110,7 +112,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// None if the answer cannot be decoded.
+    /// `None` if the answer cannot be decoded.
     pub(crate) fn read(applied: &raft::Applied, attempts: u32) -> Option<Self> {
         let entry = applied.entry.as_ref()?;
         Some(Self {

@@ -1,17 +1,19 @@
-//! The state of one operation over all its attempts: deadline, pauses, and whether an unanswered attempt may take effect.
+//! The state of one operation over all its attempts: deadline, pauses, and whether an attempt without an answer may
+//! take effect.
 
 use crate::client::ClientOptions;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The client follows so many hints at once, then it pauses: nodes that name each other must not make it spin.
+/// The number of hints that the client follows without a pause: nodes that name each other must not make it loop.
 const MAX_HOPS: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct RetryState {
     began: Instant,
     pub(crate) deadline: Duration,
-    /// With less time left there is no further attempt: it would hardly be answered, and make the outcome unknown.
+    /// With less time left the client makes no further attempt: an answer would be unlikely, and the outcome would
+    /// become unknown.
     shortest_attempt: Duration,
     /// The bound of the next pause.
     pause: Duration,
@@ -37,7 +39,7 @@ impl RetryState {
         }
     }
 
-    /// The time left for an attempt; none if it is too short.
+    /// The time left for an attempt; `None` if it is too short.
     pub(crate) fn left(&self) -> Option<Duration> {
         let left = self.deadline.checked_sub(self.began.elapsed())?;
         (self.attempts == 0 || left > self.shortest_attempt).then_some(left)
@@ -49,7 +51,7 @@ impl RetryState {
         self.hops <= MAX_HOPS
     }
 
-    /// Waits, with full jitter, so that clients that failed together do not return together.
+    /// Waits with full jitter, so that clients that failed together do not retry together.
     pub(crate) async fn pause(&mut self) {
         self.hops = 0;
         let left = self.left().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The generated gRPC service `Client` of `proto/client.proto`, documented there: the stub, and with feature `server` the trait that a
-//! node implements.
+//! The generated gRPC service `Client`, which `proto/client.proto` documents: the stub, and with feature `server` the
+//! trait that a node implements.
 
 #![allow(missing_docs, unreachable_pub, clippy::too_many_lines)]
 

@@ -1,6 +1,6 @@
 //! A watch that survives its node: it continues at another node after the last revision it received.
 //!
-//! Every answer has whole revisions, so the last one says where to continue: no change is skipped or repeated.
+//! Every answer has whole revisions, so the client can continue after the last one: no change is skipped or repeated.
 
 use crate::ask::{cause, reason};
 use crate::client::ClientOptions;
@@ -12,14 +12,14 @@ use raft_kv::command::{Answer, KeyRange, Query, Watch as WatchQuery};
 use raft_proto::wire::raft::{Answer as WireAnswer, WatchRequest, WatchResponse, watch_response};
 use tonic::Streaming;
 
-/// A watch of the changes of a range. One node at a time sends what it has applied, which may be late: a watch is not a
-/// linearizable read, and a node without contact to the cluster sends nothing.
+/// A watch of the changes of a range. One node at a time sends the changes that it has applied, perhaps late: a watch
+/// is not a linearizable read, and a node without contact to the cluster sends nothing.
 #[derive(Debug)]
 pub struct Watch {
     options: ClientOptions,
     nodes: Nodes,
     range: KeyRange,
-    /// The first revision not received yet; 0: the next one that the node applies.
+    /// The first revision not received yet; 0 means the next one that the node applies.
     next: u64,
     stream: Option<Streaming<WatchResponse>>,
     /// Whether the stream has delivered an answer.
@@ -33,7 +33,7 @@ impl Watch {
     }
 
     /// The next changes; waits for them without limit. If a node fails, it tries others until an operation's deadline has
-    /// passed. Dropping the future loses no change.
+    /// passed. A dropped future loses no change.
     ///
     /// # Errors
     /// [`ClientError::Compacted`] if the nodes no longer remember the next changes; [`ClientError::NoEffect`] if no node answers;
@@ -74,7 +74,7 @@ impl Watch {
         }
     }
 
-    /// A stream of the next node, or why there is none.
+    /// A stream of the next node, or the reason why there is none.
     async fn connect(
         &mut self,
         retry: &mut RetryState,

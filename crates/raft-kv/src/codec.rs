@@ -1,6 +1,6 @@
-//! Encodes commands, queries and answers (`proto/kv.proto`) and decodes them. Bytes that cannot be decoded give none.
+//! Encodes commands, queries and answers (`proto/kv.proto`) and decodes them. Bytes that cannot be decoded give `None`.
 //!
-//! Each type has one table, from which both directions follow: the type on the left, its form on the wire on the right.
+//! Each type has one table for both directions: the type on the left, its form on the wire on the right.
 
 use crate::command::{
     Answer, Command, Compare, Event, EventKind, KeyRange, KeyValue, Query, Refusal, Relation, Response, Target, Txn,
@@ -10,7 +10,7 @@ use bytes::Bytes;
 use prost::Message;
 use raft_proto::wire::kv;
 
-/// A type with another form on the wire. None: the form is incomplete or of another version.
+/// A type with another form on the wire. `None` means that the form is incomplete or of another version.
 pub(crate) trait Wire: Sized {
     type Form;
     fn to_wire(self) -> Self::Form;
@@ -44,7 +44,7 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
-/// A message of fields. Those after `with` have another form themselves.
+/// A message with fields. Fields after `with` have another form on the wire.
 macro_rules! fields {
     ($type:ident $ours:tt = $form:ident $theirs:tt $(with $($field:ident),+)?) => {
         impl Wire for $type {
@@ -65,7 +65,7 @@ macro_rules! fields {
     };
 }
 
-/// One of several kinds, a line each, alone or in a message. The field after `with` has another form itself.
+/// One of several kinds, one in each line, alone or in a message. The field after `with` has another form on the wire.
 macro_rules! kinds {
     (
         @ $type:ident, $form:ty, $wrap:expr, $unwrap:expr, $module:ident::$kinds:ident:
@@ -105,7 +105,7 @@ macro_rules! kinds {
     };
 }
 
-/// A type without fields, as the number of an enumeration.
+/// A type without fields, encoded as the number of an enumeration.
 macro_rules! numbers {
     ($type:ident: $($name:ident),+) => {
         impl Wire for $type {
@@ -123,7 +123,7 @@ macro_rules! numbers {
     };
 }
 
-/// A whole message, as bytes.
+/// A whole message, encoded as bytes.
 macro_rules! messages {
     ($($type:ident),+) => {
         $(impl $type {
@@ -132,7 +132,7 @@ macro_rules! messages {
                 self.to_wire().encode_to_vec().into()
             }
 
-            /// Decodes; none if these bytes are something else.
+            /// Decodes these bytes; `None` if they are something else.
             pub fn decode(bytes: &Bytes) -> Option<Self> {
                 Self::from_wire(Message::decode(bytes.clone()).ok()?)
             }
@@ -212,7 +212,7 @@ fields!(
 fields!(Event { key, revision, previous_revision, kind } = KvEvent { key, revision, previous_revision, kind } with kind);
 
 impl Wire for Value {
-    /// Without the key.
+    /// The key is not part of it.
     type Form = kv::KvEntry;
 
     fn to_wire(self) -> kv::KvEntry {

@@ -1,4 +1,4 @@
-//! Commands, queries and their answers, as values; `codec` encodes them.
+//! Commands, queries and their answers as values; `codec` encodes them.
 
 #![allow(missing_docs)]
 
@@ -11,29 +11,30 @@ pub const MAX_RANGE_KEYS: u64 = 10_000;
 pub const MAX_RANGE_BYTES: u64 = 4 << 20;
 /// The most compares, and the most operations in each list, of a transaction.
 pub const MAX_TXN_OPS: usize = 128;
-/// The most bytes of keys and values that a transaction reads: its session remembers the answer.
+/// The most bytes of keys and values that a transaction reads: its session stores the answer.
 pub const MAX_TXN_ANSWER_BYTES: u64 = 1 << 20;
 
 /// A change to the map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// The key lives for `ttl_ms` milliseconds; 0: until it is removed. The leader counts from when it applies the command; a new
-    /// leader restarts the count, so a key can expire late but never early.
+    /// Set a key that lives for `ttl_ms` milliseconds; 0 means until it is removed. The leader counts from the
+    /// application of the command; a new leader restarts the count, so a key can expire late but never early.
     Put { key: Bytes, value: Bytes, ttl_ms: u64 },
     /// Remove a key.
     Delete { key: Bytes },
-    /// Compare and swap: set a key if it has the expected value; none: if it is absent.
+    /// Compare and swap: set a key if it has the expected value; `None` expects it to be absent.
     Cas { key: Bytes, expected: Option<Bytes>, value: Bytes },
     /// Compare several keys, then read and change several.
     Txn(Txn),
-    /// Remove those of these keys that have a time to live and were last set at the given revision. The leader proposes it; from a
-    /// client it is an ordinary deletion.
+    /// Remove the keys among these that have a time to live and were last set at the given revision. The leader
+    /// proposes it; from a client it is an ordinary deletion.
     Expire { keys: Vec<(Bytes, u64)> },
 }
 
-/// The answer to a [`Command`]. `revision` is the map's revision after the command; `actual` the value that a swap found, none if
-/// the key was absent; `succeeded` whether all compares held, so that `success` was executed; `results` has one for each operation
-/// of the executed list; `removed` is how many keys. A command that was refused or could not be decoded changed nothing.
+/// The answer to a [`Command`]. `revision` is the map's revision after the command; `actual` is the value that a swap
+/// found, `None` if the key was absent; `succeeded` says whether all compares held, so that `success` was executed;
+/// `results` has one item for each operation of the executed list; `removed` is the number of keys. A command that was
+/// refused or could not be decoded changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     Put { revision: u64 },
@@ -45,7 +46,7 @@ pub enum Response {
     Malformed,
 }
 
-/// Why a transaction is refused.
+/// The reason why a transaction is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// More compares or operations than [`MAX_TXN_OPS`].
@@ -74,25 +75,25 @@ pub enum Query {
     /// A key's value.
     Get { key: Bytes },
     /// The keys of a range and their values, by key: at most `limit` keys, and at most `max_bytes` bytes of keys and values beyond
-    /// the first key. 0, or more than that, is [`MAX_RANGE_KEYS`] or [`MAX_RANGE_BYTES`].
+    /// the first key. 0, or a larger number, means [`MAX_RANGE_KEYS`] or [`MAX_RANGE_BYTES`].
     Range { range: KeyRange, limit: u64, max_bytes: u64 },
-    /// The changes of a range from a revision on. Only for watches.
+    /// The changes of a range from a revision on. Only watches may use it.
     Watch(Watch),
 }
 
 /// The answer to a [`Query`]. `revision` is the map's revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The value and the revision of the key's last change; none and 0 if the key is absent.
+    /// The value and the revision of the key's last change; `None` and 0 if the key is absent.
     Got { value: Option<Bytes>, modified_revision: u64, revision: u64 },
-    /// By key, and whether the range has more keys after these.
+    /// The entries by key, and whether the range has more keys after these.
     Ranged { entries: Vec<KeyValue>, more: bool, revision: u64 },
-    /// All changes of a range in some revisions, by revision; none if this only says that the watch has begun. Every change up to
-    /// `through` has been sent; the watch continues after it.
+    /// All changes of a range in some revisions, by revision; empty if the answer only says that the watch has begun.
+    /// Every change up to `through` has been sent; the watch continues after it.
     Changes { events: Vec<Event>, through: u64 },
     /// The map no longer remembers the requested changes; `oldest` is the first revision whose changes it remembers.
     Compacted { oldest: u64, revision: u64 },
-    /// The query could not be decoded, or is a watch where none is allowed.
+    /// The query could not be decoded, or is a watch that is not allowed here.
     Malformed,
 }
 
@@ -104,9 +105,9 @@ pub struct Value {
     pub created_revision: u64,
     /// The map's revision when the key was last set.
     pub modified_revision: u64,
-    /// How often the key was set since it was created; from 1.
+    /// The number of times the key was set since its creation, from 1.
     pub version: u64,
-    /// How long the key lives, in milliseconds; 0: until it is removed.
+    /// The time to live of the key in milliseconds; 0 means until it is removed.
     pub ttl_ms: u64,
 }
 
@@ -121,12 +122,12 @@ pub struct KeyValue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRange {
     pub start: Bytes,
-    /// None: the range has no end.
+    /// `None` means that the range has no end.
     pub end: Option<Bytes>,
 }
 
 impl KeyRange {
-    /// One key.
+    /// The range of one key.
     pub fn key(key: &[u8]) -> Self {
         let end = key.iter().copied().chain([0]).collect();
         Self { start: Bytes::copy_from_slice(key), end: Some(end) }
@@ -150,7 +151,7 @@ impl KeyRange {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     pub range: KeyRange,
-    /// The first revision; 0: the next one that the node applies.
+    /// The first revision; 0 means the next one that the node applies.
     pub from: u64,
     /// Whether the client knows that the watch has begun.
     pub begun: bool,
@@ -162,7 +163,7 @@ pub struct Event {
     pub key: Bytes,
     /// The map's revision with this change.
     pub revision: u64,
-    /// The revision that had set the key before; 0: the key was absent.
+    /// The revision that had set the key before; 0 if the key was absent.
     pub previous_revision: u64,
     pub kind: EventKind,
 }
@@ -176,7 +177,7 @@ pub enum EventKind {
     Expire,
 }
 
-/// A transaction: executes `success` if all compares hold, `failure` if not.
+/// A transaction: it executes `success` if all compares hold, and `failure` if not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Txn {
     pub compares: Vec<Compare>,
@@ -184,7 +185,7 @@ pub struct Txn {
     pub failure: Vec<TxnOp>,
 }
 
-/// A condition on a key: what is found relates to the target in this way.
+/// A condition on a key: the actual value has this relation to the target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compare {
     pub key: Bytes,
@@ -193,18 +194,18 @@ pub struct Compare {
 }
 
 impl Compare {
-    /// The key is absent.
+    /// Holds if the key is absent.
     pub fn absent(key: impl Into<Bytes>) -> Self {
         Self { key: key.into(), relation: Relation::Equal, target: Target::Version(0) }
     }
 
-    /// The key is present.
+    /// Holds if the key is present.
     pub fn present(key: impl Into<Bytes>) -> Self {
         Self { key: key.into(), relation: Relation::Greater, target: Target::Version(0) }
     }
 }
 
-/// How what is found relates to the target.
+/// The relation of the actual value to the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     Equal,
@@ -213,7 +214,8 @@ pub enum Relation {
     Greater,
 }
 
-/// What of a key is compared, and with what. The numbers of an absent key are 0; its value satisfies no relation.
+/// The attribute of a key to compare, with the target value. The numbers of an absent key are 0; its value satisfies no
+/// relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The value, byte by byte.
@@ -226,7 +228,7 @@ pub enum Target {
     Modified(u64),
 }
 
-/// An operation of a transaction. It sees the effects of the operations before it. For `ttl_ms` see [`Command::Put`].
+/// An operation of a transaction. It sees the effects of the operations before it. [`Command::Put`] explains `ttl_ms`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnOp {
     Put { key: Bytes, value: Bytes, ttl_ms: u64 },
@@ -234,7 +236,7 @@ pub enum TxnOp {
     Get { key: Bytes },
 }
 
-/// The result of a [`TxnOp`]. A key that is absent gives none.
+/// The result of a [`TxnOp`]. An absent key gives `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TxnResult {
     Put,

@@ -1,7 +1,7 @@
 //! The default state machine: a key-value map in which every change has a revision.
 //!
-//! `command` has the commands, queries and answers, `codec` encodes them. `map` (feature `map`, on by default) is the state and
-//! makes it a `raft_node::StateMachine`; clients do without it.
+//! `command` has the commands, queries and answers, `codec` encodes them. `map` (feature `map`, on by default) is the
+//! state as a `raft_node::StateMachine`; clients do not need it.
 
 mod codec;
 pub mod command;

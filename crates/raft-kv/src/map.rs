@@ -2,10 +2,10 @@
 //! created its key and the one that last set it.
 //!
 //! Copies share the map's structure, so a copy costs the same for any size: a snapshot is a copy, and a transaction works on
-//! one. In reading order: `window` has the latest changes, `range`, `txn` and `watch` execute the queries and commands that
-//! take more than a line, `machine` makes the map a state machine, `snapshot` encodes it.
+//! one. In reading order: `window` has the latest changes, `range`, `txn` and `watch` execute the longer queries and
+//! commands, `machine` makes the map a state machine, `snapshot` encodes it.
 //!
-//! The map knows neither encodings nor clocks: a command removes a key whose time to live has ended.
+//! The map uses neither encodings nor clocks: a command removes an expired key.
 
 mod machine;
 mod range;
@@ -23,7 +23,7 @@ use rpds::RedBlackTreeMapSync;
 use window::Window;
 use xxhash_rust::xxh3::Xxh3;
 
-/// By key.
+/// The values by key.
 pub(crate) type Entries = RedBlackTreeMapSync<Bytes, Value>;
 
 /// A map with revisions.
@@ -33,7 +33,7 @@ pub(crate) type Entries = RedBlackTreeMapSync<Bytes, Value>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KvMap {
     entries: Entries,
-    /// The keys with a time to live, by the revision that set them, and the time.
+    /// The keys with a time to live and that time, by the revision that set them.
     timed: RedBlackTreeMapSync<(u64, Bytes), u64>,
     revision: u64,
     content: u128,
@@ -52,8 +52,8 @@ impl KvMap {
         Self::with_limits(WindowLimits::default())
     }
 
-    /// An empty map of revision 0. The limits must be **the same on all nodes of a cluster and never change**: the remembered
-    /// changes are part of the state.
+    /// An empty map of revision 0. The limits must be **the same on all nodes of a cluster and never change**, because
+    /// the remembered changes are part of the state.
     pub fn with_limits(limits: WindowLimits) -> Self {
         Self::from_parts(Entries::new_sync(), 0, Window::new(limits))
     }
@@ -75,7 +75,7 @@ impl KvMap {
         self.revision
     }
 
-    /// How many keys the map has.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.entries.size()
     }
@@ -109,22 +109,22 @@ impl KvMap {
         self.timed.range(from..).map(|((revision, key), ttl)| (*revision, key, *ttl))
     }
 
-    /// Sets a key; always a change, even to an equal value.
+    /// Sets a key; this is always a change, even with an equal value.
     pub fn put(&mut self, key: &[u8], data: &[u8]) {
         self.put_for(key, data, 0);
     }
 
-    /// Sets a key that lives for `ttl_ms` milliseconds; 0: until it is removed.
+    /// Sets a key that lives for `ttl_ms` milliseconds; 0 means until it is removed.
     pub fn put_for(&mut self, key: &[u8], data: &[u8], ttl_ms: u64) {
         self.change(|change| change.put(key, data, ttl_ms));
     }
 
-    /// Removes a key and returns whether it existed. If not, nothing changes.
+    /// Removes a key and returns whether it existed. If it did not, nothing changes.
     pub fn delete(&mut self, key: &[u8]) -> bool {
         self.change(|change| change.remove(key, EventKind::Delete))
     }
 
-    /// Sets a key if its value is the expected one (`None`: the key is absent), and returns whether it was.
+    /// Sets a key if its value is the expected one (`None`: the key is absent), and returns whether it did.
     pub fn compare_and_swap(&mut self, key: &[u8], expected: Option<&[u8]>, data: &[u8]) -> bool {
         let matches = self.get(key).map(|value| &*value.data) == expected;
         if matches {
@@ -133,8 +133,8 @@ impl KvMap {
         matches
     }
 
-    /// Removes, in one change, those of these keys that have a time to live and were last set at the given revision. Returns how
-    /// many.
+    /// Removes, in one change, the keys among these that have a time to live and were last set at the given revision.
+    /// Returns the number of removed keys.
     pub(crate) fn expire<'a>(&mut self, keys: impl IntoIterator<Item = (&'a Bytes, u64)>) -> u64 {
         let is_due = |value: &Value, revision| value.ttl_ms > 0 && value.modified_revision == revision;
         self.change(|change| {
@@ -145,7 +145,7 @@ impl KvMap {
         })
     }
 
-    /// Changes several keys at the next revision. Without a change the revision stays.
+    /// Changes several keys at the next revision. Without a change the revision stays the same.
     pub(crate) fn change<T>(&mut self, make: impl FnOnce(&mut Change<'_>) -> T) -> T {
         let mut change = Change { revision: self.revision.saturating_add(1), map: self, events: Vec::new() };
         let result = make(&mut change);
@@ -178,7 +178,7 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     pub(crate) fn put(&mut self, key: &[u8], data: &[u8], ttl_ms: u64) {
         let previous = self.forget(key);
-        // Copied: a slice would keep the whole buffer in which it arrived alive.
+        // This is a copy: a slice would keep the whole receive buffer alive.
         let (key, data) = (Bytes::copy_from_slice(key), Bytes::copy_from_slice(data));
         let value = Value {
             data,
@@ -197,7 +197,7 @@ impl Change<'_> {
         self.events.push(Event { key, revision, previous_revision, kind: EventKind::Put(value) });
     }
 
-    /// Removes a key, remembers it as `kind`, and returns whether it existed.
+    /// Removes a key, records the event as `kind`, and returns whether the key existed.
     pub(crate) fn remove(&mut self, key: &[u8], kind: EventKind) -> bool {
         let Some(previous) = self.forget(key) else { return false };
         self.map.entries.remove_mut(key);

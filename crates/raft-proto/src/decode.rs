@@ -1,4 +1,5 @@
-//! Bytes to core types. Total: any bytes give a value or a [`DecodeError`]. Commands share the memory of the buffer.
+//! Decodes bytes to core types. It is total: any bytes give a value or a [`DecodeError`]. Commands share the memory of
+//! the buffer.
 
 use crate::error::DecodeError;
 use crate::wire::raft as w;

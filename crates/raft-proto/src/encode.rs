@@ -1,4 +1,4 @@
-//! Core types to bytes. Cannot fail: every value of a core type has an encoding.
+//! Encodes core types to bytes. It cannot fail: every value of a core type has an encoding.
 
 use crate::wire::raft as w;
 use crate::wire::raft::{append_entries_response, entry, peer_message, vote};

@@ -2,8 +2,8 @@
 //!
 //! `wire` is generated from `proto/`, whose comments document the formats. The other files convert: `encode` and `decode` the
 //! core's types, `snapshot` the messages of snapshot transfers, which the core does not use. Decoding is total: any bytes give a
-//! value or a [`DecodeError`]. A decoded value may still be invalid (a gap between indices, a term of 2^63): the core refuses it,
-//! as it must survive any input. This crate must not know who sends, stores or receives.
+//! value or a [`DecodeError`]. A decoded value may still be invalid (a gap between indices, a term of 2^63); the core
+//! refuses it, because it must survive any input. This crate must not know senders, storage or receivers.
 
 mod decode;
 mod encode;

@@ -1,5 +1,5 @@
-//! The messages of a snapshot transfer: chunks of the file, and the receiver's progress. A chunk that does not match its checksum
-//! does not decode.
+//! The messages of a snapshot transfer: chunks of the file, and the receiver's progress. A chunk that differs from its
+//! checksum does not decode.
 
 use crate::decode::{entry_id, snapshot_meta_from_wire};
 use crate::encode::{self, snapshot_meta_to_wire};
@@ -14,13 +14,13 @@ use xxhash_rust::xxh3::xxh3_64;
 /// A message of a snapshot transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SnapshotMessage {
-    /// From the leader.
+    /// A message from the leader.
     Chunk(SnapshotChunk),
-    /// From the receiver.
+    /// A message from the receiver.
     Progress(SnapshotProgress),
 }
 
-/// A chunk of a snapshot's file; without bytes: a question for the receiver's progress.
+/// A chunk of a snapshot's file; without bytes it is a question for the receiver's progress.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SnapshotChunk {
     /// The term in which the sender leads.
@@ -46,18 +46,18 @@ pub struct SnapshotProgress {
     pub last: EntryId,
     /// The file's checksum.
     pub checksum: u32,
-    /// How far the transfer is.
+    /// The state of the transfer.
     pub state: SnapshotState,
 }
 
-/// How far a snapshot transfer is.
+/// The state of a snapshot transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SnapshotState {
     /// The receiver has the file up to this offset and wants the rest.
     Wants(u64),
     /// The file is complete and durable and the core has it, or the snapshot is obsolete.
     Delivered,
-    /// The complete file did not match its checksum: the receiver deleted it.
+    /// The complete file differs from its checksum: the receiver deleted it.
     Damaged,
     /// The receiver has no space, or cannot use the file: it deleted it.
     Unwanted,

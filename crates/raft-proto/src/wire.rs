@@ -1,4 +1,4 @@
-//! The types generated from `proto/`, one module per package. Their docs are the comments there.
+//! The types generated from `proto/`, one module per package. The comments there document them.
 
 #![allow(missing_docs)]
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: runs the measurements of raft-bench, which is a workspace of its own.
+//! `cargo xtask bench`: runs the measurements of raft-bench, which is a separate workspace.
 
 use crate::process::{Line, has_strace};
 use anyhow::{Context, Result};
@@ -11,9 +11,9 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Whether it was measured, and nothing was lost.
+/// Returns whether the measurement succeeded and no entry was lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
-    // stdout is the report's.
+    // stdout is reserved for the report.
     if !has_strace() {
         eprintln!("bench: without strace no syncs are counted: apt-get install strace");
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask check`: all that CI runs, in one list. Writes to target/ and nowhere else.
+//! `cargo xtask check`: everything that CI runs, in one list. It writes only to target/.
 
 use crate::process::Line;
 use crate::readme;
@@ -17,8 +17,9 @@ struct Stage {
 /// The seeds of the swarm that run each time; `cargo xtask long` runs new ones.
 const SWARM_SEEDS: &str = "0..300";
 
-/// The list. What fails soonest stands first. The README's own command is run as the README has it, every other cargo command
-/// with `--locked`. The scenarios and the swarm run in the simulator that the tests have built, in the folder of this program.
+/// The list. The stages that fail soonest come first. It runs the README's command unchanged, and every other cargo
+/// command with `--locked`. The scenarios and the swarm use the simulator that the tests have built, in the folder of
+/// this program.
 fn stages(test_command: String, programs: &Path) -> Vec<Stage> {
     let stage = |name, words: &str| Stage { name, words: words.into(), environment: Vec::new() };
     let documentation = Stage {
@@ -29,7 +30,7 @@ fn stages(test_command: String, programs: &Path) -> Vec<Stage> {
     vec![
         stage("format", "cargo --locked fmt --all --check"),
         stage("lints", "cargo clippy --locked --workspace --all-targets -- -D warnings"),
-        // A client's view of the map: no other stage builds it.
+        // A client's view of the map, which no other stage builds.
         stage("features", "cargo check --locked --package raft-kv --no-default-features"),
         documentation,
         stage("tests", &test_command),
@@ -38,20 +39,20 @@ fn stages(test_command: String, programs: &Path) -> Vec<Stage> {
     ]
 }
 
-/// Runs the stages up to the first that fails.
+/// Runs the stages until one fails.
 pub(crate) fn run(root: &Path) -> Result<bool> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let programs = program.parent().context("this program has no folder")?;
-    // What is printed can be copied, so it is relative to the repository where that is possible.
+    // Printed commands can be copied, so paths are relative to the repository if possible.
     let programs = programs.strip_prefix(root).unwrap_or(programs);
     let stages = stages(readme::test_command(root)?, programs);
     let start = Instant::now();
     let mut summary = String::new();
     for (place, stage) in stages.iter().enumerate() {
         let mut environment = stage.environment.clone();
-        // Nothing may need protoc: the wire format is compiled by a crate.
+        // No stage may need protoc: a crate compiles the wire format.
         environment.push(("PROTOC", "/nonexistent".into()));
-        // Snapshot tests fail instead of writing what they would like to see.
+        // Snapshot tests must fail instead of writing new snapshots.
         environment.push(("INSTA_UPDATE", "no".into()));
         let line = Line { words: &stage.words, environment: &environment };
         println!("== {} of {}, {}: {line}", place + 1, stages.len(), stage.name);

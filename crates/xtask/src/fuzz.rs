@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs a fuzz target for a while, guided by coverage. Needs `cargo-fuzz`.
+//! `cargo xtask fuzz`: runs a fuzz target for a limited time, guided by coverage. Needs `cargo-fuzz`.
 
 use crate::process::{Line, need_cargo};
 use anyhow::Result;
@@ -6,19 +6,19 @@ use std::path::Path;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Which target
+    /// The fuzz target
     #[arg(long, value_enum, default_value_t = Target::Step)]
     target: Target,
-    /// For how long
+    /// The time limit
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: u64,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum Target {
-    /// Any bytes, as inputs of one core
+    /// Arbitrary bytes, as inputs of one core
     Step,
-    /// Any bytes, as a node's folder and as damage to one
+    /// Arbitrary bytes, as a node's folder and as damage to one
     Recovery,
 }
 
@@ -32,11 +32,11 @@ impl Target {
     }
 }
 
-/// Whether nothing was found.
+/// Returns whether nothing was found.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     need_cargo("fuzz")?;
     let (folder, target) = options.target.place();
-    // Without a sanitizer: the code has no unsafe block, and so the compiler need not be a nightly one.
+    // There is no sanitizer: the code has no unsafe block, so the compiler need not be a nightly one.
     let words = format!("cargo fuzz run --sanitizer none {target} -- -max_total_time={}", options.seconds);
     let line = Line { words: &words, environment: &[] };
     println!("fuzz: {line}");

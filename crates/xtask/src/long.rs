@@ -1,4 +1,4 @@
-//! `cargo xtask long`: two planted bugs, then new seeds until the time is up. The printed line repeats what fails.
+//! `cargo xtask long`: two planted bugs, then new seeds until the time limit. The printed line repeats a failure.
 
 use crate::process::Line;
 use crate::repository;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// For how long; the round under way is finished
+    /// The time limit; the current round is finished
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
 }
@@ -17,7 +17,7 @@ pub(crate) struct Options {
 const ROUND_SEEDS: u64 = 500;
 const ROUND_CASES: u64 = 2_000;
 
-/// Shows that the simulator still finds bugs: `cargo xtask planted-bugs` plants all of them.
+/// A test that the simulator still finds bugs: `cargo xtask planted-bugs` plants all of them.
 const PLANTED: &str = "cargo run --locked --quiet --package xtask -- planted-bugs --seeds 100 --only vote-before-durable \
                        --only duplicate-append-acked-early";
 
@@ -56,7 +56,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-/// Seeds far apart, from the clock. Below 2^48: short to type, and the end of a range cannot overflow.
+/// Seeds that are far apart, from the clock. They are below 2^48: short to type, and the end of a range cannot
+/// overflow.
 fn seed_of(since_1970: Duration, round: u64) -> u64 {
     let clock = since_1970.as_nanos() as u64;
     let mixed = clock.wrapping_add(round).wrapping_mul(0x9e37_79b9_7f4a_7c15);

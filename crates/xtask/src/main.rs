@@ -1,6 +1,6 @@
 //! The tasks of this repository, run as `cargo xtask TASK`.
 //!
-//! Nothing here is part of what is built for users. The tasks know the crates by their command lines.
+//! They are not part of what users build. The tasks know only the command lines of the crates.
 
 mod bench;
 mod check;
@@ -29,9 +29,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Runs all that CI runs: format, lints, documentation, tests, scenarios, a swarm. Writes only to target/
+    /// Runs everything that CI runs: format, lints, documentation, tests, scenarios, a swarm. It writes only to target/
     Check,
-    /// Two planted bugs, then new seeds until the time is up: property tests and swarms. Prints the seed and the commit
+    /// Two planted bugs, then new seeds until the time limit: property tests and swarms. It prints the seed and the
+    /// commit
     Long(long::Options),
     /// Plants known bugs in a copy of the tree, one at a time: the simulator has to find each
     PlantedBugs(planted::Options),
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the task passed.
+/// Returns whether the task passed.
 fn run(task: Task) -> Result<bool> {
     let root = repository::root()?;
     match task {

@@ -1,5 +1,6 @@
 //! `cargo xtask messages`: feeds millions of messages to the core. A third are arbitrary, a third are real ones with one field
-//! changed, a third are lies among real ones. It runs tests of raft-core/tests/protocol/total.rs with more cases.
+//! changed, a third are forged ones among real ones. It runs tests of raft-core/tests/protocol/total.rs with more
+//! cases.
 
 use crate::process::{End, Line, run_limited};
 use anyhow::{Context, Result, bail};
@@ -8,19 +9,19 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How many messages, in millions
+    /// The number of messages, in millions
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     millions: u64,
 }
 
-/// A test, the name it prints for its messages, and the fewest messages of one of its cases.
+/// A test, the name in its output, and the fewest messages in one of its cases.
 const TESTS: [(&str, &str, u64); 3] = [
     ("arbitrary_inputs_against_every_role", "arbitrary inputs", 300),
     ("real_messages_with_one_field_changed", "changed messages", 80),
     ("lies_among_real_messages", "lies among real messages", 50),
 ];
 
-/// Whether all tests passed with enough messages.
+/// Returns whether all tests passed with enough messages.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let wanted = options.millions * 1_000_000 / TESTS.len() as u64;
     let folder = root.join("target/messages");

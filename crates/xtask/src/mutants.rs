@@ -1,5 +1,5 @@
 //! `cargo xtask mutants`: makes one small change at a time in the core. Each has to fail a test, or
-//! `crates/xtask/mutants.txt` says why no test can notice it. Needs `cargo-mutants`.
+//! `crates/xtask/mutants.txt` explains why no test can notice it. It needs `cargo-mutants`.
 
 use crate::process::{Line, need_cargo};
 use anyhow::{Context, Result, bail, ensure};
@@ -13,8 +13,8 @@ pub(crate) struct Options {
     shard: Option<String>,
 }
 
-/// The files in which a wrong sign loses data: quorums, the log, a peer's progress, the configuration, elections, the commit
-/// index.
+/// The files in which a wrong operator loses data: quorums, the log, a peer's progress, the configuration, elections,
+/// the commit index.
 const FILES: [&str; 12] = [
     "membership/configuration",
     "membership/change",
@@ -32,7 +32,7 @@ const FILES: [&str; 12] = [
 
 const EXPLAINED: &str = "crates/xtask/mutants.txt";
 
-/// Whether every change that no test notices is explained, and every explanation is needed.
+/// Returns whether every unnoticed change is explained, and every explanation is needed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     need_cargo("mutants")?;
     let explained = explained(&std::fs::read_to_string(root.join(EXPLAINED)).context(EXPLAINED)?)?;
@@ -47,18 +47,18 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             "cargo mutants --package raft-core --no-shuffle --output target/mutants {} {shard} {tests}",
             files.join(" ")
         );
-        // Nobody reads these failures, so they are not shrunk. And building takes longer than running.
+        // These failures are not read, so they are not shrunk. The build takes longer than the run.
         let environment = [
             ("PROPTEST_MAX_SHRINK_ITERS", "0".into()),
             ("CARGO_PROFILE_DEV_DEBUG", "0".into()),
             ("CARGO_PROFILE_DEV_OPT_LEVEL", "0".into()),
-            // Unoptimised, the generators of arbitrary messages need more stack than a test's thread has.
+            // Without optimisation, the generators of arbitrary messages need more stack than a test's thread has.
             ("RUST_MIN_STACK", (16 << 20).to_string()),
         ];
         let line = Line { words: &words, environment: &environment };
         println!("mutants, round {}: {line}", round + 1);
         match line.command(root).status().context("cannot run cargo")?.code() {
-            // All caught; some missed; some timed out.
+            // All changes were caught, some were missed, or some timed out.
             Some(0 | 2 | 3) => {}
             code => bail!("cargo mutants ended with {code:?}: {line}"),
         }
@@ -71,7 +71,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(problems.is_empty())
 }
 
-/// How often each change is explained. A line has the change, a bar and the reason.
+/// The number of explanations of each change. A line has the change, a bar and the reason.
 fn explained(text: &str) -> Result<BTreeMap<String, usize>> {
     let mut explained = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
@@ -92,7 +92,7 @@ fn name(mutant: &str) -> Option<String> {
     Some(format!("{file}: {what}"))
 }
 
-/// The changes that are missed and not explained, or explained and not missed.
+/// The changes that are missed and not explained, and those that are explained and not missed.
 fn compare(missed: &str, explained: &BTreeMap<String, usize>, is_all: bool) -> Vec<String> {
     let mut left = explained.clone();
     let mut problems = Vec::new();

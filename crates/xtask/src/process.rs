@@ -1,4 +1,4 @@
-//! Processes: command lines that are printed as they run, and a run with a time limit.
+//! Processes: command lines that are printed when they run, and runs with a time limit.
 
 use anyhow::{Context, Result, ensure};
 use std::fs::File;
@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A command line without quotes and shell characters: what is printed can be copied.
+/// A command line without quotes and shell characters, so that the printed line can be copied.
 pub(crate) struct Line<'a> {
     /// The words, separated by spaces.
     pub(crate) words: &'a str,
-    /// Variables it needs.
+    /// The variables that it needs.
     pub(crate) environment: &'a [(&'a str, String)],
 }
 
@@ -34,7 +34,7 @@ impl std::fmt::Display for Line<'_> {
     }
 }
 
-/// Refuses to go on if `cargo COMMAND` is not installed.
+/// Fails if `cargo COMMAND` is not installed.
 pub(crate) fn need_cargo(command: &str) -> Result<()> {
     let version =
         Command::new("cargo").args([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -49,16 +49,16 @@ pub(crate) fn has_strace() -> bool {
     version.is_ok_and(|status| status.success())
 }
 
-/// How a limited process ended.
+/// The end of a process with a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself, with this exit code (128 + number if a signal ended it).
+    /// It ended itself with this exit code (128 + number after a signal).
     Exit(i32),
     /// It took too long and was killed.
     TimedOut,
 }
 
-/// Runs a command with both outputs in files, for at most `limit`.
+/// Runs a command for at most `limit`, with both outputs in files.
 pub(crate) fn run_limited(mut command: Command, stdout: &Path, stderr: &Path, limit: Duration) -> Result<End> {
     let file = |path: &Path| File::create(path).with_context(|| format!("cannot write {}", path.display()));
     command.stdin(Stdio::null()).stdout(file(stdout)?).stderr(file(stderr)?);

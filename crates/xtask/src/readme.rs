@@ -1,4 +1,4 @@
-//! The test command of README.md: CI runs the command that a reader copies.
+//! The test command of README.md: CI runs the same command that a reader copies.
 
 use anyhow::{Context, Result, bail};
 use std::path::Path;

@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 
 /// The folder of the workspace's Cargo.toml.
 pub(crate) fn root() -> Result<PathBuf> {
-    // At run time, not at compile time: a target folder may be moved or cached.
+    // It is read at run time, not at compile time: a target folder may be moved or cached.
     let manifest = std::env::var_os("CARGO_MANIFEST_DIR").context("run the tasks by `cargo xtask`")?;
     let root = Path::new(&manifest).join("../..");
     root.canonicalize().with_context(|| format!("cannot find the workspace at {}", root.display()))
 }
 
 /// The files of the working tree that git does not ignore, uncommitted changes and new files included, sorted. Without a
-/// repository (an unpacked archive) or without git all files but those of builds.
+/// repository (an unpacked archive) or without git it returns all files except those of builds.
 pub(crate) fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let has_git = Command::new("git").arg("--version").output().is_ok();
     if !root.join(".git").exists() || !has_git {
@@ -23,7 +23,7 @@ pub(crate) fn files(root: &Path) -> Result<BTreeSet<PathBuf>> {
     }
     let listing = git(root, &["ls-files", "-z", "--cached", "--others", "--exclude-standard"])?;
     let paths = listing.split('\0').filter(|path| !path.is_empty()).map(PathBuf::from);
-    // A file may be deleted and the deletion not committed.
+    // A file may be deleted without a commit.
     Ok(paths.filter(|path| root.join(path).is_file()).collect())
 }
 

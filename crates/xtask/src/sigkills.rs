@@ -1,4 +1,4 @@
-//! `cargo xtask sigkills`: runs the test of raft-grpc that kills real nodes, with many more kills than in `cargo test`.
+//! `cargo xtask sigkills`: runs the test of raft-grpc that kills real nodes, with many more kills than `cargo test`.
 
 use crate::process::Line;
 use anyhow::{Context, Result};
@@ -7,12 +7,12 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// How often a node is killed
+    /// The number of kills
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     kills: u32,
 }
 
-/// Whether the test passed.
+/// Returns whether the test passed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let environment = [("RAFT_SIGKILLS", options.kills.to_string())];
     let line = Line {

@@ -1,5 +1,5 @@
-//! `cargo xtask steady`: runs the tests of a package many times beside busy loops, to find tests that only pass on an idle
-//! machine.
+//! `cargo xtask steady`: runs the tests of a package many times next to busy loops, to find tests that pass only on an
+//! idle machine.
 
 use crate::process::{End, Line, run_limited};
 use anyhow::{Context, Result, bail};
@@ -12,18 +12,18 @@ pub(crate) struct Options {
     /// The package
     #[arg(long, value_name = "NAME")]
     package: String,
-    /// How often its tests run
+    /// The number of runs
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     times: u32,
-    /// How many busy loops run beside them
+    /// The number of busy loops
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(..=64))]
     busy: u32,
-    /// How long one run may take before it counts as hung, in seconds
+    /// The time limit of one run in seconds; a longer run counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     limit: u64,
 }
 
-/// Whether all runs passed.
+/// Returns whether all runs passed.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let build = format!("cargo test --locked --quiet --package {} --all-targets --no-run", options.package);
     if !(Line { words: &build, environment: &[] }).command(root).status().context("cannot run cargo")?.success() {
@@ -31,7 +31,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     }
     let folder = root.join("target/steady").join(&options.package);
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    // Killing cargo alone would leave the tests running.
+    // A kill of cargo alone would leave the tests running.
     let words = format!(
         "timeout --signal=KILL {} cargo test --locked --package {} --all-targets --no-fail-fast",
         options.limit, options.package
@@ -61,7 +61,7 @@ struct Run {
     seconds: f64,
 }
 
-/// How a run ends that takes too long.
+/// The end of a run that takes too long.
 const KILLED: End = End::Exit(128 + 9);
 
 /// Runs a command `times` times; keeps the output of each run that fails.
@@ -88,7 +88,7 @@ fn repeat(line: &Line<'_>, root: &Path, folder: &Path, times: u32) -> Result<Vec
 /// Does some work while `busy` threads spin.
 fn beside<T>(busy: u32, work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
-    /// Ends the loops when it is dropped, also by a panic.
+    /// Ends the loops when it is dropped, even after a panic.
     struct Done<'a>(&'a AtomicBool);
     impl Drop for Done<'_> {
         fn drop(&mut self) {

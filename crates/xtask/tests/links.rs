@@ -1,4 +1,4 @@
-//! Every link in a page to a file or folder of this repository leads somewhere, and none leads out of it.
+//! Every link in a page to a file or folder of this repository has a target, and none leads out of the repository.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ fn pages(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What stands in the round brackets of `[text](target)`, without an anchor; links to other sites left out.
+/// The targets in `[text](target)`, without anchors and without links to other sites.
 fn targets(text: &str) -> impl Iterator<Item = &str> {
     let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     links.filter(|link| !link.contains("://")).filter_map(|link| link.split('#').next()).filter(|link| !link.is_empty())

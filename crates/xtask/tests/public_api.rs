@@ -1,6 +1,6 @@
 //! `docs/api/` against the sources: a change of a crate's public API shows as lines in a diff.
 //!
-//! The lists are made from the sources alone. The compiler refuses `pub` on an item that cannot be reached, so every `pub` item is
+//! The lists depend on the sources alone. The compiler refuses `pub` on an unreachable item, so every `pub` item is
 //! API; a public module prefixes its items. To accept a change: `UPDATE_API=1 cargo test -p xtask --test public_api`.
 
 use quote::ToTokens;
@@ -97,7 +97,7 @@ fn lines(item: &Item, into: &mut Vec<String>) {
     }
 }
 
-/// Whether a module is left out: one of tests, or one that is hidden from the documentation.
+/// Whether a module is omitted: a module of tests, or one hidden from the documentation.
 fn is_hidden(attributes: &[Attribute]) -> bool {
     attributes.iter().map(text).any(|attribute| attribute.contains("cfg(test") || attribute.contains("doc(hidden"))
 }
@@ -122,7 +122,7 @@ fn module(source: &str, folder: &Path, prefix: &str, into: &mut Vec<String>) {
     into.extend(own.into_iter().map(|line| format!("{prefix}{line}")));
 }
 
-/// The public API below a crate's root file, a line each, in order.
+/// The public API below a crate's root file, one item in each line, in order.
 fn api(source: &str, folder: &Path) -> String {
     let mut all = Vec::new();
     module(source, folder, "", &mut all);

@@ -1,5 +1,5 @@
-//! fjall: a keyspace from index to entry, one batch persisted by `SyncAll` for each group, all else as it comes; its own
-//! threads flush and compact beside it.
+//! fjall: a keyspace from index to entry, one batch persisted by `SyncAll` for each group, and default options; its
+//! threads flush and compact in parallel.
 
 use super::Engine;
 use crate::entries::Group;
@@ -10,7 +10,7 @@ use std::path::Path;
 pub(super) struct Fjall {
     database: Database,
     log: Keyspace,
-    /// Entries below are removed.
+    /// Entries below this are removed.
     first: u64,
 }
 

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// All engines; the others are compared with the first.
+/// All engines; the others are compared with the first one.
 pub(crate) const ALL: [Name; 3] = [Name::Own, Name::Redb, Name::Fjall];
 
 /// An engine.
@@ -48,10 +48,10 @@ impl Name {
 
 /// A log on a disk.
 pub(crate) trait Engine {
-    /// Appends a group; durable when this returns.
+    /// Appends a group, which is durable when this returns.
     fn append(&mut self, group: &Group) -> Result<()>;
 
-    /// Removes entries below `before`, which is at most one behind the last entry.
+    /// Removes entries below `before`, which is at most one above the last entry.
     fn remove_before(&mut self, before: u64) -> Result<()>;
 
     /// The payload of the entry at `index`, if there is one.
@@ -79,7 +79,7 @@ mod tests {
                 assert_eq!(engine.read(index).unwrap().as_deref(), Some(&payload(index, 100)[..]), "{name:?} {index}");
             }
             assert_eq!(engine.read(62).unwrap(), None, "{name:?}");
-            // Our own removes whole segments only.
+            // Our engine removes only whole segments.
             assert!(name == Name::Own || engine.read(39).unwrap().is_none(), "{name:?}");
         }
     }

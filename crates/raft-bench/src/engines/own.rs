@@ -1,5 +1,5 @@
-//! The log of raft-store with a node's options. It never preallocates between commits (`Store::preallocate`), so all its cost is
-//! in its commits.
+//! The log of raft-store with a node's options. It never preallocates between commits (`Store::preallocate`), so its
+//! whole cost is in its commits.
 
 use super::Engine;
 use crate::entries::Group;
@@ -34,7 +34,7 @@ impl Engine for Own {
         Ok(self.0.sync()?)
     }
 
-    /// Only entries that a snapshot covers may be removed: an empty one stands for a state machine's.
+    /// Only entries that a snapshot covers can be removed: an empty one replaces a state machine's.
     fn remove_before(&mut self, before: u64) -> Result<()> {
         let meta = SnapshotMeta {
             last: EntryId::new(before - 1, TERM),

@@ -1,4 +1,5 @@
-//! redb: a table from index to entry, one write transaction of durability `Immediate` for each group, all else as it comes.
+//! redb: a table from index to entry, one write transaction of durability `Immediate` for each group, and default
+//! options.
 
 use super::Engine;
 use crate::entries::Group;
@@ -6,7 +7,7 @@ use anyhow::Result;
 use redb::{Database, Durability, ReadableDatabase, TableDefinition, TableError};
 use std::path::Path;
 
-/// Keys are indexes, big endian, as a store that orders bytes has them.
+/// Keys are big-endian indexes, for a store that orders bytes.
 const LOG: TableDefinition<'_, &[u8; 8], &[u8]> = TableDefinition::new("log");
 
 pub(super) struct Redb(Database);

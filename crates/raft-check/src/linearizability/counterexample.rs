@@ -1,8 +1,8 @@
-//! Reduces a history without an order to the few operations that show why.
+//! Reduces a history without an order to the few operations that show the contradiction.
 //!
-//! Every reduction only removes constraints: if the larger history has an order, so has the smaller one. Leaving single
-//! operations out would break that: without its put, every get is a contradiction, and the reader would see a read of an
-//! unknown value instead of a stale read.
+//! Every reduction only removes constraints: if the larger history has an order, so has the smaller one. The removal of
+//! single operations would break that: without its put, every get is a contradiction, and the reader would see a read
+//! of an unknown value instead of a stale read.
 
 use super::search::{Search, order_exists};
 use crate::history::{Op, OpResult, OpValue, Operation, Status};
@@ -14,10 +14,10 @@ use std::fmt;
 #[allow(missing_docs)]
 pub struct Counterexample {
     pub key: String,
-    /// By invocation. An operation that is open when the contradiction is complete, or whose result does not contribute to it,
-    /// has status unknown.
+    /// The operations in the order of their invocation. An operation that is open when the contradiction is complete,
+    /// or whose result does not contribute to it, has status unknown.
     pub operations: Vec<Operation>,
-    /// Whether no single reduction is left. If not, the budget ended first.
+    /// Whether no single reduction is possible any more. If it is false, the budget ended first.
     pub minimal: bool,
 }
 
@@ -43,12 +43,12 @@ impl fmt::Display for Counterexample {
     }
 }
 
-/// A part of a history that can be left out without creating a contradiction.
+/// A part of a history that can be removed without creating a contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
-    /// The index of an operation that changes nothing: it only constrains.
+    /// The index of an operation that changes nothing and only constrains the order.
     Reader(usize),
-    /// All operations that store or see this value (`None`: no value, so the deletes).
+    /// All operations that store or see this value (`None`: no value, as after a delete).
     Value(Option<String>),
 }
 
@@ -58,7 +58,7 @@ struct Reducer {
 }
 
 impl Reducer {
-    /// Whether the search proves that these have no order.
+    /// Whether the search proves that these operations have no order.
     fn fails(&mut self, operations: &[Operation]) -> bool {
         order_exists(operations, &mut self.budget) == Search::Exhausted
     }
@@ -85,7 +85,7 @@ impl Reducer {
         }
     }
 
-    /// Leaves out parts, many at once first, until none can be left out. False if the budget ended first.
+    /// Removes parts, many at once first, until none can be removed. Returns false if the budget ended first.
     fn remove_parts(&mut self) -> bool {
         let mut chunk = self.operations.len().max(1);
         loop {
@@ -103,7 +103,7 @@ impl Reducer {
     }
 }
 
-/// The history up to `end`; operations that are open then have status unknown.
+/// The history up to `end`; open operations have status unknown.
 fn prefix(operations: &[Operation], end: u64) -> Vec<Operation> {
     let begun = operations.iter().filter(|operation| operation.invoke_ns <= end).cloned();
     let seen = begun.map(|operation| if operation.return_ns > Some(end) { opened(operation) } else { operation });
@@ -115,7 +115,7 @@ fn opened(operation: Operation) -> Operation {
     Operation { status: Status::Unknown, result: OpResult::Null, return_ns: None, ..operation }
 }
 
-/// The parts that the reduction tries to leave out.
+/// The parts that the reduction tries to remove.
 fn parts(operations: &[Operation]) -> BTreeSet<Part> {
     let mut parts = BTreeSet::new();
     for (place, operation) in operations.iter().enumerate() {
@@ -146,12 +146,12 @@ fn value_of(result: &OpResult) -> Option<String> {
     }
 }
 
-/// The operations without these parts; none if leaving them out could create a contradiction.
+/// The operations without these parts; `None` if their removal could create a contradiction.
 ///
-/// Take an order of all operations and leave out every put and get of a value: each remaining get still directly follows its
-/// own put. Three kinds of operations need care. A swap from or to the value would break the order, so the value stays. A failed swap
-/// may have expected the state before the value, so it is left out too. A delete that found a value may have found this one,
-/// so its result becomes unknown.
+/// Take an order of all operations and remove every put and get of a value: each remaining get still directly follows
+/// its own put. Three kinds of operations need care. A swap from or to the value would break the order, so the value
+/// stays. A failed swap may have expected the state before the value, so it is removed too. A delete that found a value
+/// may have found this one, so its result becomes unknown.
 fn without(operations: &[Operation], parts: &[Part]) -> Option<Vec<Operation>> {
     let readers: BTreeSet<usize> =
         parts.iter().filter_map(|part| if let Part::Reader(at) = part { Some(*at) } else { None }).collect();
@@ -187,7 +187,7 @@ fn without(operations: &[Operation], parts: &[Part]) -> Option<Vec<Operation>> {
     Some(left)
 }
 
-/// Every history that leaving out one part gives: a test checks that none creates a contradiction.
+/// Every history with one part removed; a test checks that none has a new contradiction.
 #[cfg(test)]
 pub(super) fn all_single_reductions(operations: &[Operation]) -> Vec<Vec<Operation>> {
     let ends: BTreeSet<u64> = operations.iter().filter_map(|operation| operation.return_ns).collect();

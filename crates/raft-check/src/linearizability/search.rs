@@ -1,8 +1,9 @@
-//! The search for an order: Wing & Gong 1993 with Lowe's memoization (2017). A position of the search is the set of operations
-//! placed so far and the state they lead to; a position that failed once always fails.
+//! The search for an order: Wing & Gong 1993 with Lowe's memoization (2017). A position of the search is the set of
+//! placed operations and their state; a position that failed once always fails.
 //!
-//! Operations of unknown outcome make a search explode, so they are treated specially. A position is also given up if one failed that
-//! differs only in having more of them left. They are tried last, which makes that common, and equal ones only in one order.
+//! Operations of unknown outcome make a search explode, so they are treated specially. The search also abandons a
+//! position if another one failed that differs only in having more unknown operations left. It tries unknown operations
+//! last, which makes that common, and tries equal ones in one order only.
 //!
 //! The search is iterative, so a long history cannot exhaust the stack.
 
@@ -29,7 +30,7 @@ pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search
     let mut path: Vec<(usize, usize, State)> = Vec::new();
     let mut state: State = 0;
     let mut choice = line.first_choice();
-    // An operation of unknown outcome may never take effect: only the known ones must be placed.
+    // An operation of unknown outcome may never take effect: only the known operations must be placed.
     while placed.known_left > 0 {
         if *budget == 0 {
             return Search::OutOfBudget;
@@ -61,8 +62,8 @@ pub(super) fn order_exists(operations: &[Operation], budget: &mut u64) -> Search
     Search::Found
 }
 
-/// For each unknown operation the previous one, by invocation, with the same step. They are interchangeable, so placing them in
-/// that order is enough.
+/// The previous unknown operation with the same step, by invocation, for each unknown operation. They are
+/// interchangeable, so one order suffices.
 fn twins(operations: &[Operation], steps: &[Step]) -> Vec<Option<usize>> {
     let mut unknown: Vec<usize> = (0..operations.len()).collect();
     unknown.retain(|&place| operations[place].status == Status::Unknown);
@@ -85,7 +86,7 @@ enum Event {
 /// Invocations and returns by time, numbered from 1, as two doubly linked rings: one of the known and one of the unknown
 /// operations. Placed operations are unlinked and relinked in reverse order.
 struct TimeLine {
-    /// By number; none at the heads of the rings, which are the first and the last.
+    /// The events by number; `None` at the heads of the rings, which are the first and the last.
     events: Vec<Option<Event>>,
     next: Vec<usize>,
     previous: Vec<usize>,
@@ -198,7 +199,7 @@ impl TimeLine {
 }
 
 /// The set of placed operations, as bits: the known ones by invocation, and separately the unknown ones. The known ones are
-/// nearly a prefix, so a remembered position stays small even for a long history.
+/// almost a prefix, so a stored position stays small even for a long history.
 struct Placed {
     known: Vec<u64>,
     unknown: Vec<u64>,
@@ -245,13 +246,13 @@ impl Placed {
     }
 }
 
-/// The positions tried: for a state and a set of known operations (cut at both ends, see `is_new`), the smallest sets of
-/// unknown operations that led there.
+/// The tried positions: for a state and a set of known operations (cut at both ends, see `is_new`), the smallest sets
+/// of unknown operations that led there.
 #[derive(Default)]
 struct Tried(BTreeMap<(State, usize, Vec<u64>), Vec<Vec<u64>>>);
 
 impl Tried {
-    /// Remembers a position. False if it was tried, or one that had at least its unknown operations left.
+    /// Stores a position. Returns false if it was tried, or if one with at least its remaining unknown operations was.
     fn is_new(&mut self, state: State, placed: &Placed) -> bool {
         let full_words = placed.known.iter().take_while(|word| **word == u64::MAX).count();
         let key = (state, full_words, without_zeros(&placed.known[full_words..]));

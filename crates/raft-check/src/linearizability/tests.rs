@@ -1,4 +1,4 @@
-//! The checker on histories with a known verdict, and against a checker that tries every order.
+//! The checker on histories with a known verdict, and compared with a checker that tries every order.
 
 use super::{Counterexample, Verdict, check};
 use crate::history::{Op, OpResult, OpValue, Operation, Status};
@@ -98,7 +98,7 @@ fn a_stale_read_is_reduced_to_three_operations() {
 
 #[test]
 fn a_swap_applied_twice_is_found() {
-    // a -> b is applied, the value put back to a, and the retry of the swap applied again.
+    // The swap a -> b is applied, the value is put back to a, and the retry of the swap is applied again.
     let history =
         [put("a", 1, 2), cas(Some("a"), "b", true, 3, 20), put("a", 5, 6), get(Some("a"), 7, 8), get(Some("b"), 9, 10)];
     assert_eq!(check(&history, BUDGET), Verdict::Linearizable, "once, late");
@@ -158,7 +158,7 @@ fn a_contradictory_operation_has_no_place() {
     assert_eq!(violation(BUDGET, &history).operations.len(), 1);
 }
 
-/// Overlapping puts, each read while the next is open; every `unknown_every`th put is of unknown outcome.
+/// Overlapping puts, each read while the next is open; every `unknown_every`th put has an unknown outcome.
 fn long_history(unknown_every: u64) -> Vec<Operation> {
     let mut history = Vec::new();
     for place in 0..5_000u64 {
@@ -176,7 +176,7 @@ fn long_history(unknown_every: u64) -> Vec<Operation> {
 #[test]
 fn a_long_history_is_checked_and_its_one_fault_found() {
     assert_eq!(check(&long_history(100), 1_000_000), Verdict::Linearizable);
-    // Forty writes that may take effect at any later time, and one value that came back: there is no order.
+    // Forty writes may take effect at any later time, and one value came back: there is no order.
     let mut history = long_history(1_000_000);
     let unknown = (0..40).map(|place| ended(Status::Unknown, put(&format!("u{place}"), place * 1_000, 1)));
     history.extend(unknown.map(|operation| Operation { return_ns: None, ..operation }));
@@ -186,7 +186,7 @@ fn a_long_history_is_checked_and_its_one_fault_found() {
     assert_eq!(counterexample.operations.len(), 3, "{counterexample}");
 }
 
-/// Tries every order of every choice of unknown operations, with the plainest model.
+/// Tries every order of every choice of unknown operations, with the simplest model.
 fn brute_force(history: &[Operation]) -> bool {
     fn extend(left: &[&Operation], state: Option<&str>) -> bool {
         if left.iter().all(|operation| operation.status == Status::Unknown) {
@@ -235,7 +235,7 @@ fn any_operation() -> impl Strategy<Value = Operation> {
     })
 }
 
-/// The same 6 000 histories of up to six operations at every run.
+/// The same 6 000 histories of up to six operations in every run.
 fn for_histories(test: impl Fn(Vec<Operation>) -> Result<(), TestCaseError>) {
     let config = Config { cases: 6_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));

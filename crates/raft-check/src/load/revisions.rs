@@ -1,15 +1,15 @@
-//! The order that the revisions claim. Each answer says at which revision of the map it was given, so the records name their own
-//! order. If that order explains every result it is a proof, whatever its source, and checking it is fast; searching for an
-//! order without the claim takes time exponential in the clients that share a key.
+//! The order that the revisions claim. Each answer names its revision of the map, so the records define their order. If
+//! that order explains every result it is a proof, whatever its source, and its check is fast. A search without it
+//! takes time exponential in the number of clients that share a key.
 //!
-//! The revisions are not trusted: a claim that does not hold proves nothing, and then the search decides.
+//! The revisions are not trusted: a wrong order proves nothing, and then the search decides.
 
 use super::Record;
 use crate::history::{Op, OpResult, OpValue, Status};
 use std::collections::BTreeMap;
 
 /// Whether the operations of one key, in the order of their revisions, explain all their results and fit their times.
-/// Operations of unknown outcome are placed where their value was read, else where a result needs them.
+/// Operations of unknown outcome are placed where their value was read, otherwise where a result needs them.
 pub(super) fn explain(records: &[&Record]) -> bool {
     let mut unplaced = Vec::new();
     let mut state: Option<&str> = None;
@@ -64,7 +64,7 @@ fn order<'a>(records: &[&'a Record], unplaced: &mut Vec<&'a Record>) -> Vec<&'a 
     placed.into_iter().map(|(_, _, _, record)| record).collect()
 }
 
-/// The state after an operation that takes effect in this state; none if its result does not fit.
+/// The state after an operation that takes effect in this state; `None` if its result does not fit.
 fn apply<'a>(record: &'a Record, state: Option<&'a str>) -> Option<Option<&'a str>> {
     let operation = &record.operation;
     let flag = match operation.result {

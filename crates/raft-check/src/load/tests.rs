@@ -1,8 +1,8 @@
-//! Each finding fires, and nothing is found where the records can be explained.
+//! Each finding fires, and explicable records have none.
 
 use super::*;
 
-/// A record at a time of its own: `at` is its invocation, it returns one later.
+/// A record at a separate time: `at` is its invocation, and it returns one later.
 fn record(at: u64, op: Op, value: OpValue, status: Status, result: OpResult, revision: u64) -> Record {
     let operation = Operation {
         client: 1,
@@ -55,7 +55,7 @@ fn each_finding_has_its_history_and_a_correct_one_has_none() {
     let unknown_delete = || unknown(2, Op::Delete, OpValue::Null);
     let failed = record(1, Op::Put, OpValue::Value("a".into()), Status::Fail, OpResult::Null, 0);
     let unread = record(9, Op::Get, OpValue::Null, Status::Fail, OpResult::Null, 0);
-    // Concurrent with the second put: either order would explain the read, and the revisions say which one it was.
+    // It is concurrent with the second put: either order would explain the read, and the revisions show the right one.
     let mut long = put(1, "a", 1);
     long.operation.return_ns = Some(100);
     let mut other = put(2, "b", 1);

@@ -16,12 +16,12 @@ fn timed(endpoints: Vec<String>, deadline_ms: u64, attempt_ms: u64) -> Client {
     Client::new(options).expect("these are endpoints")
 }
 
-/// Patient: a test that needs the deadline sets its own.
+/// A client with a long deadline; a test that needs the deadline sets it.
 fn client(endpoints: Vec<String>) -> Client {
     timed(endpoints, 60_000, 20_000)
 }
 
-/// Does not wait long for one node.
+/// A client that does not wait long for one node.
 fn quick(endpoints: Vec<String>) -> Client {
     timed(endpoints, 60_000, 500)
 }
@@ -30,11 +30,11 @@ fn hasty(endpoints: Vec<String>) -> Client {
     timed(endpoints, 700, 200)
 }
 
-/// What makes a client ask again.
+/// The faults that make a client ask again.
 const TROUBLES: [Trick; 7] =
     [Trick::Deaf, Trick::Break, Trick::Unknown, Trick::Garbage, Trick::Never, Trick::Busy, Trick::Lost];
 
-/// Runs all cases at once: most of them wait.
+/// Runs all cases at once, because most of them wait.
 async fn all_hold(cases: impl IntoIterator<Item = impl Future<Output = ()> + Send + 'static>) {
     cases.into_iter().collect::<tokio::task::JoinSet<()>>().join_all().await;
 }
@@ -161,7 +161,7 @@ async fn deadlines_are_kept_and_the_outcome_is_classified() {
 async fn a_deadline_is_kept(trick: Trick, unknown: bool) {
     let (nodes, _) = cluster(&[1, 2]).await;
     let mut client = client(urls(&nodes));
-    // The session is open already, so that it is the command that gets no answer.
+    // The session is already open, so that the command itself gets no answer.
     client.put("k", "a").await.expect("it is put");
     client.options.deadline = Duration::from_secs(2);
     client.options.attempt_timeout = Duration::from_secs(if unknown { 1 } else { 5 });
@@ -305,7 +305,7 @@ async fn members_are_asked_themselves_and_found_by_name() {
     assert!(error.to_string().contains(&dead), "{error}");
 }
 
-/// What a watch sees until it has seen so many changes: their revisions.
+/// The revisions of this many changes that a watch sees.
 async fn seen(watch: &mut Watch, count: usize) -> Vec<u64> {
     let mut revisions = Vec::new();
     while revisions.len() < count {
@@ -319,7 +319,7 @@ async fn seen(watch: &mut Watch, count: usize) -> Vec<u64> {
 async fn a_watch_goes_on_at_another_node_behind_what_it_has_seen() {
     let (nodes, _) = cluster(&[1, 2, 3]).await;
     let mut watch = quick(urls(&nodes[..2])).watch(KeyRange::prefix(b"k"), 1).expect("the endpoints are URLs");
-    // Both break every watch after one answer, and the first is busy at first.
+    // Both nodes break every watch after one answer, and the first is busy at first.
     nodes[0].script(&[Trick::Busy]);
     nodes[..2].iter().for_each(|node| node.always(Trick::Break));
     let first = watch.next().await.expect("it begins somewhere");

@@ -1,5 +1,5 @@
-//! The map as a state machine: executes commands and answers queries. Bytes that cannot be decoded are answered `Malformed` and
-//! change nothing, the same on every node.
+//! The map as a state machine: executes commands and answers queries. The answer to bytes that cannot be decoded is
+//! `Malformed`; they change nothing, on any node.
 
 use super::{KvMap, MapSnapshot, snapshot};
 use crate::command::{Answer, Command, Query, Response};

@@ -1,4 +1,4 @@
-//! Reads ranges of keys: by key, and never more than fits in an answer.
+//! Reads ranges of keys, in the order of the keys, within the limits of an answer.
 
 use super::Entries;
 use crate::command::{KeyRange, KeyValue, MAX_RANGE_BYTES, MAX_RANGE_KEYS};
@@ -10,7 +10,7 @@ impl KeyRange {
     }
 
     /// The first keys of the range and whether it has more: at most `limit` keys, and at most `max_bytes` bytes beyond the first key.
-    /// 0 stands for the largest limit.
+    /// 0 means the largest limit.
     pub(crate) fn read(&self, entries: &Entries, limit: u64, max_bytes: u64) -> (Vec<KeyValue>, bool) {
         let cap = |asked, most| if asked == 0 { most } else { u64::min(asked, most) };
         let (limit, max_bytes) = (cap(limit, MAX_RANGE_KEYS), cap(max_bytes, MAX_RANGE_BYTES));
@@ -74,7 +74,7 @@ mod tests {
     }
 
     proptest! {
-        /// Reading page after page, each after the last key of the previous one, reads every key of the range once.
+        /// Pages, each after the last key of the previous one, contain every key of the range once.
         #[test]
         fn pages_are_the_whole(
             all in proptest::collection::btree_set(proptest::collection::vec(0..4u8, 0..3), 0..30),

@@ -1,8 +1,8 @@
 //! The map as bytes and back (`raft.kv.v1.KvSnapshot` in `proto/kv.proto`): its part of a snapshot.
 //!
-//! The bytes are made chunk by chunk from a copy of the map, which shares its structure: taking a snapshot costs the same for
-//! any size, and later changes do not affect it. The decoder accepts exactly the bytes that a map writes. It refuses all others, and
-//! then the map does not change.
+//! It encodes a copy of the map chunk by chunk. The copy shares the map's structure, so a snapshot costs the same for
+//! any size, and later changes do not affect it. The decoder accepts exactly the bytes that a map writes. It refuses
+//! all others, and then the map does not change.
 
 use super::window::Window;
 use super::{Entries, KvMap, WindowLimits};
@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-/// The version written, and the only one read.
+/// The version that this code writes, and the only one that it reads.
 const FORMAT: u32 = 2;
-/// No map reaches a higher one.
+/// No map reaches a higher revision.
 const MAX_REVISION: u64 = 1 << 62;
 /// The first byte of each field of a `KvSnapshot`: number and wire type.
 const TAG_FORMAT: u8 = 1 << 3;
@@ -35,7 +35,7 @@ pub struct MapSnapshot {
     map: KvMap,
     next: Part,
     hasher: Xxh3,
-    /// Bytes that are encoded and not yet returned.
+    /// The bytes that are encoded and not yet returned.
     made: BytesMut,
 }
 
@@ -94,7 +94,7 @@ impl MapSnapshot {
             },
             Part::Nothing => return,
         };
-        // One element of a repeated field, or the first two fields: exactly their bytes in the whole message.
+        // One element of a repeated field, or the first two fields: these are their exact bytes in the whole message.
         let bytes = part.encode_to_vec();
         self.hasher.update(&bytes);
         self.made.extend_from_slice(&bytes);
@@ -145,7 +145,7 @@ fn malformed(problem: &str) -> SnapshotError {
     SnapshotError::Malformed(format!("KvSnapshot: {problem}"))
 }
 
-/// A number of the header; none if another field comes next.
+/// A number of the header; `None` if another field comes next.
 fn header(fields: &mut Bytes, tag: u8) -> Option<u64> {
     let mut rest = fields.clone();
     if rest.first() != Some(&tag) {
@@ -176,7 +176,7 @@ fn varint(bytes: &mut Bytes) -> Option<u64> {
     None
 }
 
-/// The next element of a repeated field; none if another field comes next. Its bytes must equal its own encoding.
+/// The next element of a repeated field; `None` if another field comes next. Its bytes must equal its own encoding.
 fn element<M: Message + Default>(fields: &mut Bytes, tag: u8) -> Result<Option<M>, SnapshotError> {
     if fields.first() != Some(&tag) {
         return Ok(None);
@@ -242,7 +242,7 @@ fn window(fields: &mut Bytes, revision: u64, limits: WindowLimits) -> Result<Win
     Ok(window)
 }
 
-/// Checks that these events can have made this revision.
+/// Checks that these events are possible at this revision.
 fn check_events(at: u64, events: &[Event]) -> Result<(), SnapshotError> {
     let keys: BTreeSet<&Bytes> = events.iter().map(|event| &event.key).collect();
     if events.is_empty() || keys.len() < events.len() {
@@ -264,7 +264,7 @@ fn check_events(at: u64, events: &[Event]) -> Result<(), SnapshotError> {
     Ok(())
 }
 
-/// Copied: slices would keep the whole snapshot in memory for as long as one key is unchanged.
+/// These are copies: slices would keep the whole snapshot in memory as long as one key is unchanged.
 fn copied(KeyValue { key, value }: KeyValue) -> KeyValue {
     KeyValue { key: Bytes::copy_from_slice(&key), value: Value { data: Bytes::copy_from_slice(&value.data), ..value } }
 }

@@ -1,4 +1,4 @@
-//! The map against a plain one, and its incremental sums against new ones.
+//! Compares the map with a plain one, and its incremental sums with new ones.
 
 use super::*;
 use proptest::prelude::*;

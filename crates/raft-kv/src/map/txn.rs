@@ -33,7 +33,7 @@ impl Compare {
 }
 
 impl Txn {
-    /// What is wrong with the transaction for any map: both lists are checked.
+    /// The problem of the transaction that is the same for any map; it checks both lists.
     fn problem(&self) -> Option<Refusal> {
         let lists = [&self.success, &self.failure];
         if self.compares.len() > MAX_TXN_OPS || lists.iter().any(|list| list.len() > MAX_TXN_OPS) {
@@ -49,7 +49,7 @@ impl Txn {
         lists.into_iter().any(changes_twice).then_some(Refusal::DuplicateKey)
     }
 
-    /// Executes the transaction, or refuses it and changes nothing.
+    /// Executes the transaction, or refuses it without a change.
     pub(crate) fn apply(&self, map: &mut KvMap) -> Response {
         if let Some(refusal) = self.problem() {
             return Response::Refused(refusal);

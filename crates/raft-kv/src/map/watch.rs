@@ -1,23 +1,24 @@
 //! Watches: all changes of a range from a revision on, each once and in order.
 //!
-//! A watch is a query that is asked again and again: each answer names the revision after which the next one begins. So a node
-//! keeps only the query, a slow client delays nobody, and a client that loses its node continues at any other.
+//! A watch is a query that the node repeats: each answer names the revision after which the next one begins. So a node
+//! stores only the query, a slow client delays no other client, and a client that loses its node continues at any
+//! other.
 
 use super::KvMap;
 use crate::command::{Answer, Query, Watch};
 use raft_node::Watched;
 
-/// An answer is full when it has so many events ...
+/// An answer is full when it has this many events ...
 const MAX_EVENTS: usize = 1_000;
-/// ... or so many bytes of keys and values. One revision is never divided.
+/// ... or this many bytes of keys and values. One revision is never divided.
 const MAX_BYTES: usize = 1 << 20;
 
 impl Watch {
-    /// The answer now, or none until the map changes.
+    /// The answer now, or `Later` until the map changes.
     pub(crate) fn answer(self, map: &KvMap) -> Watched {
         let next = map.revision().saturating_add(1);
         let from = if self.from == 0 { next } else { self.from };
-        // Without a remembered change, every later revision is still to come.
+        // Without a remembered change, every later revision is in the future.
         let oldest = map.window().oldest().unwrap_or(next);
         if from < oldest {
             let response = Answer::Compacted { oldest, revision: map.revision() }.encode();
@@ -56,7 +57,7 @@ mod tests {
         Query::Watch(Watch { range: KeyRange::prefix(prefix), from, begun: true }).encode()
     }
 
-    /// The events and what to ask next; none: not now.
+    /// The events and the next query; `None` if there is no answer yet.
     fn ask(map: &KvMap, query: &mut Bytes) -> Option<Vec<Event>> {
         match map.watch(query) {
             Watched::Later(next) => {
@@ -138,7 +139,8 @@ mod tests {
     }
 
     proptest! {
-        /// Asked any number of times at two nodes, one of which is behind, it answers every change of the range once and in order.
+        /// A client that asks any number of times at two nodes, one of which is behind, gets every change of the range
+        /// once and in order.
         #[test]
         fn every_change_comes_once_and_in_order(steps in proptest::collection::vec((0..6u8, 0..4u8), 0..60)) {
             let (mut ahead, mut behind) = (KvMap::new(), KvMap::new());

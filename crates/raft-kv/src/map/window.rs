@@ -1,7 +1,7 @@
-//! The window: the events of the latest revisions, bounded in number and bytes. It is part of the state, so a watch can
-//! continue at any node, also at one that installed a snapshot.
+//! The window: the events of the latest revisions, limited in number and bytes. It is part of the state, so a watch can
+//! continue at any node, even one that installed a snapshot.
 //!
-//! Past the limits the oldest revisions are forgotten whole. The newest revision always stays, whatever its size.
+//! Beyond the limits the oldest revisions are dropped as a whole. The newest revision always stays, whatever its size.
 
 use super::hash_of;
 use crate::command::{Event, EventKind};
@@ -9,10 +9,10 @@ use rpds::RedBlackTreeMapSync;
 use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The bytes of an event without its key and value: about its share of memory.
+/// The bytes of an event without its key and value: about its own memory.
 const EVENT_BYTES: u64 = 128;
 
-/// How many changes the map remembers.
+/// The limits of the changes that the map remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowLimits {
     /// The most events; 0 counts as 1. Default 10 000.
@@ -60,7 +60,7 @@ impl Window {
         self.limits
     }
 
-    /// Adds the events of the next revision, and forgets the oldest revisions while the limits are exceeded.
+    /// Adds the events of the next revision, and drops the oldest revisions while the limits are exceeded.
     pub(crate) fn push(&mut self, revision: u64, events: Vec<Event>) {
         self.events = self.events.saturating_add(events.len() as u64);
         self.bytes = events.iter().fold(self.bytes, |sum, event| sum.saturating_add(event.bytes()));
@@ -80,7 +80,7 @@ impl Window {
         self.events > self.limits.events || self.bytes > self.limits.bytes
     }
 
-    /// The first remembered revision; none before the first change.
+    /// The first remembered revision; `None` before the first change.
     pub(crate) fn oldest(&self) -> Option<u64> {
         self.revisions.first().map(|(&revision, _)| revision)
     }

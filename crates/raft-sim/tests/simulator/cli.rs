@@ -1,11 +1,11 @@
-//! The binary as its users meet it: exit codes, output, files.
+//! The binary as users run it: exit codes, output, files.
 
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder of a test's own, under the build folder.
+/// A folder that belongs to one test, inside the build folder.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -242,7 +242,7 @@ fn a_history_of_many_runs_keeps_them_apart() {
     assert_eq!(runs, 3, "each run opens with its line");
 }
 
-/// A short life with every crash.
+/// A short run with every crash.
 const ENUMERATED: &str = r#"
 version = 1
 title = "Every crash of a first election"

@@ -11,7 +11,7 @@ pub(crate) fn every_loss(disk: &SimDisk, mut run: impl FnMut(SimDisk, PowerLossR
     })
 }
 
-/// The disk after a power loss that took all it could take.
+/// The disk after a power loss that took all unsynced data.
 pub(crate) fn without_unsynced(mut disk: SimDisk) -> SimDisk {
     disk.crash_power(PowerLoss::KeepNothing);
     disk

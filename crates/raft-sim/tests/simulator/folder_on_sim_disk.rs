@@ -1,5 +1,5 @@
-//! A node's folder on the simulated disk: wherever a start is cut short, and whatever a kill or a power loss leaves, the
-//! next start goes on; it never sees damage, and never starts without what an earlier one was told is there.
+//! A node's folder on the simulated disk. Whatever call interrupts a start, and whatever a kill or a power loss leaves,
+//! the next start continues. It never sees damage, and never starts without state that an earlier start reported.
 
 use crate::dying::{every_loss, without_unsynced};
 use raft_core::{NodeId, Write};
@@ -9,7 +9,7 @@ use raft_store::{ClusterId, Disk, DiskId, Identity, OpenError, Opened, StoreErro
 
 const NODE: Identity = Identity { cluster: ClusterId(*b"the same cluster"), node: NodeId(3) };
 
-/// What a folder without a disk id gets, and what none gets that has one.
+/// The id for a folder without a disk id; a folder with one never gets it.
 const DISK: DiskId = DiskId([1; 16]);
 const NEWER: DiskId = DiskId([2; 16]);
 
@@ -17,21 +17,21 @@ fn start<D: Disk>(disk: D, founding: Option<&Write>) -> Result<Opened<D>, OpenEr
     open_node(disk, NODE, DISK, founding, OPTIONS)
 }
 
-/// What starts before the crashes were told.
+/// The facts that starts before the crashes have reported.
 #[derive(Clone, Copy)]
 struct Told {
-    /// So many of the writes are synced.
+    /// The number of synced writes.
     synced: usize,
-    /// So often a start got through.
+    /// The number of completed starts.
     starts: u64,
-    /// The disk has this id.
+    /// The id of the disk.
     id: Option<DiskId>,
 }
 
 const NOTHING: Told = Told { synced: 0, starts: 0, id: None };
 
-/// Starts what must start, checks that a power loss right after takes nothing, that nobody gets an incarnation twice, and
-/// that the disk keeps its id.
+/// Starts a folder that must start. Checks that a power loss right after loses nothing, that no incarnation number
+/// repeats, and that the disk keeps its id.
 fn check(disk: SimDisk, writes: &[Write], Told { synced, starts, id }: Told) {
     let founding = Some(&writes[0]);
     let opened = open_node(disk, NODE, NEWER, founding, OPTIONS);
@@ -50,7 +50,7 @@ fn check(disk: SimDisk, writes: &[Write], Told { synced, starts, id }: Told) {
     store.write(&[vote(9, 9)]).and_then(|()| store.sync()).expect("the log goes on");
 }
 
-/// Cuts a start of `disk` short after each call in turn. Returns what each left, as a kill leaves it.
+/// Interrupts a start of `disk` after each call in turn. Returns the disk after each, as a kill leaves it.
 fn cut_short(disk: &SimDisk, founding: Option<&Write>) -> Vec<SimDisk> {
     let mut left = Vec::new();
     while let Err(error) = start(Dying { disk: disk.clone(), calls_left: left.len() as u32 }, founding) {
@@ -81,7 +81,7 @@ fn a_folder_in_the_making_survives_every_crash_and_every_second_crash() {
     assert!(ends > 1_000, "{ends} ends are too few to mean something");
 }
 
-/// A node that ran once: two synced writes and two that are not, in two segments.
+/// A node that ran once: two synced writes and two unsynced ones, in two segments.
 fn lived() -> (SimDisk, Vec<Write>) {
     let writes = vec![entries(1, 1, 1, 100), entries(2, 2, 1, 1500), entries(4, 1, 1, 1500), vote(2, 2)];
     let mut store = start(SimDisk::new(), Some(&writes[0])).expect("a new folder").store;
@@ -103,7 +103,7 @@ fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_an
     as_format_1(&mut disk);
     let ends = every_later_start(&disk, &writes, Told { synced: 2, starts: 1, id: None });
     assert!(ends > 500, "{ends} ends are too few to mean something");
-    // One in the making, too: before its first start got through.
+    // An unfinished folder too, before the end of its first start.
     let mut ends = 0;
     for mut disk in cut_short(&SimDisk::new(), Some(&writes[0])) {
         if disk.len("META").is_err() {
@@ -117,7 +117,8 @@ fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_an
     assert!(ends > 500, "{ends} ends are too few to mean something");
 }
 
-/// Every crash of a start, and every second one, after a kill or a power loss now. Returns how many ends there were.
+/// Every crash of a start, and every crash of a second one, after a kill or a power loss now. Returns the number of
+/// ends.
 fn every_later_start(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
     let mut powerless = disk.clone();
     let mut number = 0;
@@ -148,7 +149,7 @@ fn who_joins_starts_with_nothing_and_a_crash_makes_no_founder_of_it() {
     }
 }
 
-/// What starting and looking say about a folder that must be refused. Neither may touch it.
+/// The errors of a start and of an inspection for a folder that must be refused. Neither may change the folder.
 fn refused(disk: SimDisk, identity: Identity) -> StoreError {
     let operations = disk.operations();
     let error = open_node(disk, identity, DISK, Some(&vote(1, 1)), OPTIONS).expect_err("it must be refused");
@@ -174,7 +175,7 @@ fn what_is_missing_or_damaged_is_refused_and_left_alone() {
             assert!(matches!(&error, StoreError::Corrupt { file: of, .. } if of == file), "{file}: {error}");
         }
     }
-    // The whole log is gone, and a log that never was is distinguished from it.
+    // If the whole log is gone, it differs from a log that never existed.
     let mut disk = lived().0;
     let logs: Vec<String> = disk.list().expect("works").into_iter().filter(|file| file.starts_with("wal")).collect();
     assert_eq!(logs.len(), 2);

@@ -1,6 +1,6 @@
-//! What a run is, pinned: the hash of everything that happens, and the text people read. A change of either is a change
-//! of behaviour, or of what is recorded: review it as code, then accept it (`INSTA_UPDATE=always cargo test`, and the new
-//! hash from the message).
+//! Pinned runs: the hash of all events, and the text that people read. A change of either is a change of behaviour, or
+//! of the records: review it as code, then accept it (`INSTA_UPDATE=always cargo test`, and the new hash from the
+//! message).
 
 use raft_sim::record::Record;
 use raft_sim::record::explain;

@@ -1,4 +1,4 @@
-//! The simulator seen from outside: every test of it, in one program, so that what they share is compiled once.
+//! Tests of the simulator from outside. All of them are in one program, so their shared code is compiled once.
 
 mod cli;
 mod dying;

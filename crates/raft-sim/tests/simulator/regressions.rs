@@ -1,4 +1,4 @@
-//! The runs that once showed a mistake, kept in `sim-scenarios/regressions`: none of them shows it any more.
+//! Runs that once showed a mistake, kept in `sim-scenarios/regressions`: none of them shows it any more.
 
 use raft_sim::run::run;
 use raft_sim::scenario::parse::parse;

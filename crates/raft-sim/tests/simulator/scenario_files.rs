@@ -1,5 +1,5 @@
-//! Scenario files: what is refused is refused with its line, its field and what would be right; what is accepted
-//! survives being written and read again; nothing panics.
+//! Scenario files: a refusal names its line, its field and a valid value; an accepted file is the same after it is
+//! written and read again; no file causes a panic.
 
 use proptest::prelude::*;
 use raft_core::{LogIndex, NodeId, Term};
@@ -8,7 +8,7 @@ use raft_sim::scenario::parse::{Recorded, ScenarioFile, parse};
 use raft_sim::scenario::write::write;
 use std::time::Duration;
 
-/// A good file to break. Its header takes lines 1 to 6, so that what a test appends begins in line 7.
+/// A valid file that tests change. Its header takes lines 1 to 6, so text that a test appends begins in line 7.
 const HEADER: &str = r#"version = 1
 title = "A title"
 story = "A story."
@@ -21,7 +21,8 @@ fn read(text: &str) -> Result<ScenarioFile, String> {
     parse("story.toml", text.as_bytes()).map_err(|problems| problems.to_string())
 }
 
-/// `malformed.txt` has what is appended to a good file, a blank line between two cases, and behind `=>` each refusal.
+/// `malformed.txt` has text to append to a valid file, with a blank line between two cases, and each refusal after
+/// `=>`.
 #[test]
 fn malformed_files_are_refused_with_line_field_and_suggestion() {
     let cases: Vec<&str> = include_str!("malformed.txt").split("\n\n").collect();
@@ -77,7 +78,7 @@ isolate = "leader"
     assert_eq!(when.action, StepAction::Cut { links: vec![links] });
 }
 
-/// Every word of the format once, some of them with the signs that need care in TOML.
+/// Every word of the format once, some with characters that need escapes in TOML.
 const EVERYTHING: &str = include_str!("everything.toml");
 
 #[test]
@@ -111,7 +112,7 @@ fn the_guided_tour_is_readable_and_survives_being_recorded() {
     let mut files = 0;
     for entry in std::fs::read_dir(folder).expect("the tour is there") {
         let path = entry.expect("a file").path();
-        // Regressions, in a folder of their own, explain less.
+        // Regressions have a separate folder and explain less.
         if path.is_dir() {
             continue;
         }
@@ -134,7 +135,7 @@ proptest! {
         let _ = parse("bytes.toml", &bytes);
     }
 
-    /// Lines of a good file, mixed up and cut: close enough to the format to reach every reader.
+    /// Mixed and cut lines of a valid file: they are close enough to the format to reach every reader.
     #[test]
     fn no_mixture_of_good_lines_panics(places in proptest::collection::vec(0..240_usize, 0..60), cut in 0..3_000_usize) {
         let lines: Vec<&str> = EVERYTHING.lines().collect();

@@ -1,4 +1,4 @@
-//! The store on the simulated disk: whatever a kill or a power loss leaves, recovery returns the fold of a prefix of
+//! The store on the simulated disk. Whatever a kill or a power loss leaves, recovery returns the fold of a prefix of
 //! the writes that contains every synced one, makes it durable, and never takes a torn tail for corruption.
 
 use crate::dying::{every_loss, without_unsynced};
@@ -14,7 +14,7 @@ fn the_conformance_suite_passes() {
     conformance::check_all(SimDisk::new);
 }
 
-/// Checks a recovery against the model; returns how many writes it kept.
+/// Checks a recovery against the model; returns the number of writes that survived.
 fn kept(recovery: &Recovery, writes: &[Write], synced: usize) -> usize {
     let records = recovery.records as usize;
     assert!((synced..=writes.len()).contains(&records), "{records} of {}, {synced} synced", writes.len());
@@ -23,8 +23,8 @@ fn kept(recovery: &Recovery, writes: &[Write], synced: usize) -> usize {
     records
 }
 
-/// Opens what a crash left, checks it, and checks that it is durable, that a cut leaves nothing behind, and that the
-/// log goes on. Returns what was recovered.
+/// Opens the disk after a crash and checks it: the state is durable, a cut leaves nothing, and the log continues.
+/// Returns the recovered state.
 fn check(disk: SimDisk, writes: &[Write], synced: usize) -> Recovery {
     let (mut store, recovery) = open(disk);
     let records = kept(&recovery, writes, synced);
@@ -63,7 +63,7 @@ fn every_power_loss_over_unsynced_groups_leaves_a_prefix() {
         let outcomes = every_loss(&disk, |disk, report| {
             let recovery = check(disk, &writes, synced);
             torn += u64::from(recovery.torn_tail.is_some());
-            // Not everything lost, yet nothing recovered: a later group lay behind a hole.
+            // Not everything was lost, but nothing was recovered: a later group was after a hole.
             holes += u64::from(report.operations_lost == 1 && recovery.records as usize == synced);
         });
         let unsynced = groups.len() - synced_groups;
@@ -73,8 +73,8 @@ fn every_power_loss_over_unsynced_groups_leaves_a_prefix() {
     }
 }
 
-/// Runs a store through three segments, one sync after every second group, dying after `calls` calls. Returns the disk,
-/// and how many writes were synced.
+/// Runs a store through three segments, with one sync after every second group, and crashes it after `calls` calls.
+/// Returns the disk, and the number of synced writes.
 fn run_and_die(writes: &[Write], calls: u32) -> (SimDisk, usize) {
     let mut synced = 0;
     match Store::open(Dying { disk: SimDisk::new(), calls_left: calls }, OPTIONS) {
@@ -124,7 +124,7 @@ fn every_power_loss_during_recovery_leaves_the_same() {
     let mut crashes = 0;
     for calls in 0..32 {
         let (disk, synced) = run_and_die(&writes, calls);
-        // One representative crash for each place, holes included: every other choice is a loss or a tear.
+        // One representative crash for each position, holes included: every other choice is a loss or a tear.
         for pattern in 0..4_u64 {
             let mut crashed = disk.clone();
             let mut number = pattern;
@@ -157,7 +157,7 @@ fn kill_then_restart_then_power_loss_takes_nothing_the_restarted_node_knew() {
     assert_eq!(open(without_unsynced(restarted.into_disk())).1, recovery);
 }
 
-/// One step of a random life.
+/// One step of a random run.
 #[derive(Clone, Debug)]
 enum Step {
     Write(Vec<(u8, usize)>),
@@ -166,9 +166,9 @@ enum Step {
     PowerLoss(Vec<u64>),
 }
 
-/// The tail is torn: its first record is gone, its second whole. The start that cuts it meets a sync that fails; the next one
-/// reads the cut from the cache, where it is clean, and the tail is on the disk still. Behind a record of the length of the
-/// lost one, the second would be read as the next.
+/// The tail is torn: its first record is gone, its second is complete. In the start that cuts it, a sync fails. The
+/// next start reads the cut from the cache, where it is clean, while the tail is still on the disk. After a record as
+/// long as the lost one, the second record would be read as the next.
 #[test]
 fn a_cut_whose_sync_failed_is_made_again() {
     let (kept, torn, next) = ([vote(1, 1)], [vote(2, 1), vote(3, 2)], [vote(2, 2)]);
@@ -204,7 +204,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The next write of a random life: mostly entries, sometimes a truncation with them, sometimes a hard state.
+/// The next write of a random run: mostly entries, sometimes a truncation with them, sometimes a hard state.
 fn next_write(last: u64, (kind, bytes): (u8, usize)) -> Write {
     match kind % 8 {
         0 => vote(u64::from(kind), 1),
@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// Every way out of a crash: the process was killed, or the power failed, with each outcome of that.
+/// Every end of a crash: the process was killed, or the power failed, with each outcome of that.
 fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
     let mut killed = disk.clone();
     killed.crash_kill();
@@ -299,7 +299,7 @@ fn what_a_start_recovers_is_durable_even_if_an_earlier_sync_failed() {
     assert!(failures[0] >= 18 && failures[1] > failures[0], "{failures:?} failed syncs are too few");
 }
 
-/// Kills and power losses drawn from two numbers, among writes, snapshots, compactions and readings.
+/// Kills and power losses, drawn from two numbers, among writes, snapshots, compactions and reads.
 fn die(mut disk: SimDisk, a: u16, b: u16) -> SimDisk {
     if a.is_multiple_of(5) {
         disk.crash_kill();

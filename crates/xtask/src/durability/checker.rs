@@ -1,13 +1,13 @@
-//! Reads the lines of strace and finds answers that leave before what they acknowledge is durable.
+//! Reads the lines of strace and finds answers that leave before the acknowledged data is durable.
 
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How a marker begins; nine digits follow.
+/// The prefix of a marker; nine digits follow.
 const MARKER: &str = "durable-";
-/// How an answer begins that acknowledges a put.
+/// The beginning of an answer that acknowledges a put.
 pub(super) const ACKNOWLEDGED: &str = "HTTP/1.1 200";
-/// How many nodes there are.
+/// The number of nodes.
 pub(super) const NODES: usize = 2;
 const UNFINISHED: &str = " <unfinished ...>";
 
@@ -19,15 +19,15 @@ pub(super) fn marker(number: u64) -> String {
 /// The state of the nodes' files and connections after the lines read so far.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    /// By thread: the first part of a call that has begun.
+    /// The first part of a call that has begun, by thread.
     unfinished: BTreeMap<String, String>,
-    /// By file: the markers written to it, and by folder: the files created in it, that no sync has covered.
+    /// The markers that no sync has covered, by file; and the new files that no sync has covered, by folder.
     dirty: BTreeMap<String, BTreeSet<String>>,
-    /// By thread: the file or folder it syncs, and what was dirty there when the sync began.
+    /// The file or folder that a thread syncs, and its unsynced content at the beginning of the sync.
     under_way: BTreeMap<String, (String, BTreeSet<String>)>,
-    /// By marker, the files that hold it durably; by file, its folder if its name there is durable.
+    /// The files that hold a marker durably, by marker; and the folder of a file whose name there is durable, by file.
     durable: BTreeMap<String, BTreeSet<String>>,
-    /// By connection: the marker whose put has arrived.
+    /// The marker of the put that has arrived, by connection.
     requests: BTreeMap<String, String>,
     pub(super) syncs: u64,
     pub(super) answers: u64,
@@ -35,7 +35,8 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// The next line. A call that other threads' calls interrupt has two: it begins in the one and ends in the other.
+    /// Reads the next line. A call that other threads' calls interrupt has two lines: it begins in one and ends in the
+    /// other.
     ///
     /// # Errors
     /// The line is not in strace's format.
@@ -57,7 +58,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Only what was dirty when a sync began is covered by it; and an answer counts as sent when its call begins.
+    /// A sync covers only content that was unsynced when it began, and an answer counts as sent when its call begins.
     fn begins(&mut self, thread: &str, call: &str) {
         let Some(target) = target(call) else { return };
         match name(call) {
@@ -88,7 +89,7 @@ impl Checker {
                     self.durable.entry(thing.clone()).or_default().insert(target.clone());
                 }
             }
-            // `"..", length, offset) = result`: the rest of a short write comes in another one.
+            // `"..", length, offset) = result`: the rest of a short write comes in another call.
             ("pwrite64", Some(file)) if length(call) == Some(result) => {
                 self.dirty.entry(file.to_owned()).or_default().extend(markers(call));
             }
@@ -101,7 +102,7 @@ impl Checker {
         }
     }
 
-    /// The last path of this call is the name of a file from now on.
+    /// Notes that the last path of this call is now the name of a file.
     fn named(&mut self, call: &str) {
         let Some(path) = call.rsplit('"').nth(1) else { return };
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -111,7 +112,7 @@ impl Checker {
     fn answer(&mut self, marker: &str) {
         self.answers += 1;
         let files = self.durable.get(marker).into_iter().flatten();
-        // Each node has a folder of its own.
+        // Each node has a separate folder.
         let folders: BTreeSet<&String> = files.filter_map(|file| self.durable.get(file)).flatten().collect();
         let found = folders.len();
         if found < NODES {
@@ -125,14 +126,14 @@ fn name(call: &str) -> &str {
     call.split('(').next().unwrap_or_default()
 }
 
-/// What the first argument stands for: the path of an open file, or the addresses of a connection.
+/// The meaning of the first argument: the path of an open file, or the addresses of a connection.
 fn target(call: &str) -> Option<&str> {
     let (number, rest) = call.split_once('(')?.1.split_once('<')?;
     let end = if rest.starts_with("TCP:[") { rest.find("]>")? } else { rest.find('>')? };
     number.bytes().all(|byte| byte.is_ascii_digit()).then(|| &rest[..end])
 }
 
-/// The number of bytes that a pwrite64 was to write.
+/// The number of bytes of a pwrite64.
 fn length(call: &str) -> Option<i64> {
     call.rsplit_once('"')?.1.trim_start_matches("...").split(", ").nth(1)?.parse().ok()
 }
@@ -145,7 +146,7 @@ fn markers(call: &str) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
-    /// Two nodes, one put; thread 1 serves connections, threads 2 and 3 are the disks'.
+    /// Two nodes and one put; thread 1 serves connections, threads 2 and 3 belong to the disks.
     const LEGAL: &str = r#"2 openat(AT_FDCWD</d>, "/d/n1/wal-1", O_RDWR|O_CREAT|O_EXCL, 0666) = 5</d/n1/wal-1>
 3 openat(AT_FDCWD</d>, "/d/n2/wal.new", O_RDWR|O_CREAT|O_EXCL, 0666) = 5</d/n2/wal.new>
 3 rename("/d/n2/wal.new", "/d/n2/wal-1") = 0

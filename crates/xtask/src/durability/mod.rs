@@ -1,16 +1,17 @@
 //! `cargo xtask durability`: real nodes under strace answer no put before its record is durable on a majority of them.
 //!
-//! The order of writes, syncs and messages is decided by types that the simulator runs too. It is checked there, for votes,
-//! matches, snapshots and recovery. This task checks what only real nodes have: the threads around these types and the system
-//! calls below them. Killing a node cannot show a missing fdatasync, because what a killed process wrote is still there.
+//! Types that the simulator also runs decide the order of writes, syncs and messages. The simulator checks this order
+//! for votes, matches, snapshots and recovery. This task checks the parts that only real nodes have: the threads around
+//! these types and the system calls below them. A kill cannot show a missing fdatasync, because the writes of a killed
+//! process are still there.
 //!
-//! One strace traces all nodes, so its lines have one order. Every put goes to a node's admin port on a connection of its own,
-//! and its value is a marker, a text that no other put has. So no message needs to be decoded: a marker stands in plain text in
-//! the `PUT` that arrives and in each write to a log, and the answer is the `HTTP/1.1 200` on the same connection. A refusal
-//! has another status. The answer leaves after the leader's own answer, and that after the followers' acknowledgements: if one
-//! of them is early, this answer is early. Three things keep it visible:
+//! One strace traces all nodes, so its lines have one order. Every put goes to a node's admin port on a separate
+//! connection, and its value is a marker, a text that no other put has. So the task need not decode messages: a marker
+//! is plain text in the arriving `PUT` and in each write to a log, and the answer is the `HTTP/1.1 200` on the same
+//! connection. A refusal has another status. The leader's acknowledgement and those of the followers precede the
+//! answer: if one of them is early, this answer is early. Three measures keep that visible:
 //!
-//! - There are two nodes. A majority are both, so none is early behind another.
+//! - There are two nodes. A majority is both, so an early one cannot hide behind another.
 //! - strace delays every fdatasync by [`DELAY_US`], much longer than a message takes.
 //! - The task fails if the trace shows fewer answers than the clients received.
 
@@ -32,22 +33,22 @@ pub(crate) struct Options {
     /// How many puts
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     writes: u64,
-    /// Plant bugs in a copy of the tree, one at a time, and expect the check to find each
+    /// Plant bugs in a copy of the tree, one at a time; the check has to find each one
     #[arg(long)]
     planted: bool,
 }
 
 /// The bugs that only this check can find.
 pub(crate) const PLANTED: &str = "crates/xtask/planted/durability";
-/// How many clients there are, each with one put at a time.
+/// The number of clients, each with one put at a time.
 const CLIENTS: usize = 8;
 /// The delay of each fdatasync, in microseconds.
 const DELAY_US: u32 = 3_000;
-/// The system calls that the checker reads. A platform has only some of the renames.
+/// The system calls that the checker reads. A platform has only some of the rename calls.
 const TRACED: &str = "trace=openat,?rename,?renameat,renameat2,pwrite64,fdatasync,fsync,read,readv,recvfrom,recvmsg,write,\
                       writev,sendto,sendmsg";
 
-/// Whether no answer was early; of planted bugs, whether each was found.
+/// Returns whether no answer was early; for planted bugs, whether each was found.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     ensure!(has_strace(), "this check needs strace: apt-get install strace");
     let folder = root.join("target/durability");
@@ -87,7 +88,7 @@ fn check(binary: &Path, folder: &Path, writes: u64) -> Result<usize> {
     let begin = Instant::now();
     let cluster = Cluster::start(binary, folder)?;
     let acknowledged = load(&cluster.admin, writes)?;
-    // The trace is whole when strace has ended.
+    // The trace is complete when strace has ended.
     drop(cluster);
     let mut checker = Checker::default();
     for line in BufReader::new(File::open(folder.join("strace"))?).lines() {
@@ -107,7 +108,7 @@ fn check(binary: &Path, folder: &Path, writes: u64) -> Result<usize> {
     Ok(violations.len())
 }
 
-/// A cluster on this machine, all of it under one strace.
+/// A cluster on this machine, all under one strace.
 struct Cluster {
     strace: Child,
     /// The addresses of the admin ports.
@@ -153,7 +154,7 @@ impl Drop for Cluster {
     }
 }
 
-/// Puts so many markers; returns how many are acknowledged.
+/// Puts this many markers; returns how many are acknowledged.
 fn load(admin: &[String], writes: u64) -> Result<u64> {
     let client = |first| {
         let mut acknowledged = 0;

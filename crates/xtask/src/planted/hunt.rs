@@ -1,4 +1,4 @@
-//! One hunt: builds the simulator in the copy, runs the scenarios, then swarms, until a property catches the bug.
+//! One hunt: it builds the simulator in the copy, runs the scenarios, then swarms, until a property catches the bug.
 
 use super::tree::Tree;
 use crate::process::{End, Line, run_limited};
@@ -10,10 +10,10 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-/// What to run and for how long.
+/// The plan of a hunt.
 pub(crate) struct Hunt<'a> {
     pub(crate) tree: &'a Tree,
-    /// The seeds 0..this are run.
+    /// The number of seeds, from 0.
     pub(crate) seeds: u64,
     /// The time limit of one run of the simulator.
     pub(crate) limit: Duration,
@@ -26,9 +26,9 @@ pub(crate) enum Outcome {
     Caught(Catch),
     /// No property caught it, but a scenario's expectation or mark failed. The bug survives.
     Tripped(Catch),
-    /// Nothing was found in this many seeds.
+    /// This many seeds found nothing.
     Missed { seeds: u64 },
-    /// This command took too long: no property caught it.
+    /// This command took too long, and no property caught the bug.
     Hung { command: String },
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Catch {
     pub(crate) by: String,
     /// The property, or the meaning of the exit code if the report names none.
     pub(crate) property: String,
-    /// How many seeds of the swarm were run up to the catch; none if a scenario caught it.
+    /// How many seeds of the swarm were run up to the catch; `None` if a scenario caught the bug.
     pub(crate) seeds: Option<u64>,
 }
 
 impl Hunt<'_> {
-    /// Builds and runs until a property catches it; an expectation or a mark ends the hunt only if it is `expected`, or nothing is
-    /// (the control).
+    /// Builds and runs until a property catches the bug. An expectation or a mark ends the hunt only if it is
+    /// `expected`, or if there is no bug (the control).
     pub(crate) fn run(&self, id: &str, expected: &[String]) -> Result<Outcome> {
         self.build()?;
         let run = |arguments: &str, name: &str| self.simulate(id, arguments, name);
@@ -57,7 +57,7 @@ impl Hunt<'_> {
             }
             outcome => Some(outcome),
         };
-        // One file at a time: the first catch ends the hunt.
+        // It runs one file at a time, because the first catch ends the hunt.
         for scenario in self.tree.scenarios() {
             let name = scenario.file_stem().unwrap_or_default().display().to_string();
             match run(&format!("run {} --format json", scenario.display()), &name)? {
@@ -108,7 +108,7 @@ impl Hunt<'_> {
     }
 }
 
-/// The ranges of seeds to run one after the other. They grow: most bugs are caught by the first few seeds.
+/// The ranges of seeds, to run one after another. They grow, because the first few seeds catch most bugs.
 fn chunks(seeds: u64) -> impl Iterator<Item = (u64, u64)> {
     let next = move |&(from, to): &(u64, u64)| Some((to, (to + (to - from) * 2).min(to + 128)));
     let first = (0, 8);
@@ -126,7 +126,7 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// `by` and `seeds` stand for what the run does not name.
+    /// `by` and `seeds` are used if the run does not name them.
     fn outcome(self, by: &str, seeds: Option<u64>) -> Outcome {
         match self {
             Self::Green => Outcome::Missed { seeds: seeds.unwrap_or(0) },
@@ -142,7 +142,7 @@ impl Verdict {
     }
 }
 
-/// Whether a finding is only an expectation or a mark of a scenario, and not what is expected to catch the bug.
+/// Whether a finding is only an expectation or a mark of a scenario, and is not expected to catch the bug.
 fn is_weak(property: &str, expected: &[String]) -> bool {
     let is_expected = |name: &String| name == property || (name == "expect" && property == "expectation");
     let is_one = ["expectation", "sometimes", "liveness or expectation"].contains(&property);
@@ -152,7 +152,7 @@ fn is_weak(property: &str, expected: &[String]) -> bool {
 /// Reads an exit code and the JSON report.
 fn verdict(code: i32, report: &str) -> Result<Verdict> {
     let meaning = match code {
-        // Inconclusive is no catch.
+        // An inconclusive run is no catch.
         0 | 5 => return Ok(Verdict::Green),
         1 => "safety",
         // Wrong usage has the same code and prints no report.
@@ -164,7 +164,7 @@ fn verdict(code: i32, report: &str) -> Result<Verdict> {
     let report: Value = serde_json::from_str(report).unwrap_or_default();
     let findings = report["violations"].as_array().map(Vec::as_slice).unwrap_or_default();
     let property = |finding: &Value| finding["property"].as_str().unwrap_or(meaning).to_owned();
-    // A report lists everything that did not hold. Where safety is lost, what else failed is its consequence.
+    // A report lists all failed checks. If safety is violated, the other failures are consequences.
     let is_safety = |finding: &&Value| !NO_SAFETY.contains(&property(finding).as_str());
     let first = findings.iter().find(|finding| code != 1 || is_safety(finding)).unwrap_or(&Value::Null);
     Ok(Verdict::Found {
@@ -174,7 +174,7 @@ fn verdict(code: i32, report: &str) -> Result<Verdict> {
     })
 }
 
-/// The findings of the simulator that are no safety properties.
+/// The findings of the simulator that are not safety properties.
 const NO_SAFETY: [&str; 4] = ["inconclusive", "expectation", "sometimes", "determinism"];
 
 /// The last line that is not empty.

@@ -1,5 +1,5 @@
 //! `cargo xtask planted-bugs`: plants known bugs in a copy of the tree, one at a time. The simulator has to find each of them,
-//! and nothing in the tree without a bug.
+//! and must find nothing in the tree without a bug.
 
 mod hunt;
 mod patch;
@@ -18,7 +18,7 @@ pub(crate) use tree::Tree;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Only print the bugs: id, property, source, separated by tabs
+    /// Print only the bugs: id, property, source, separated by tabs
     #[arg(long)]
     list: bool,
     /// Only this bug; may be repeated
@@ -27,10 +27,10 @@ pub(crate) struct Options {
     /// Only this share of the bugs: 0/4, 1/4, 2/4 or 3/4; 4/4 is 0/4
     #[arg(long, value_name = "I/N", value_parser = shard)]
     shard: Option<(usize, usize)>,
-    /// How many seeds of the swarm a bug may survive
+    /// The number of seeds of the swarm for each bug
     #[arg(long, value_name = "N", default_value_t = 500)]
     seeds: u64,
-    /// How long one run of the simulator may take before it counts as hung, in seconds
+    /// The time limit of one run of the simulator, in seconds; a longer run counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     limit: u64,
     /// Write the table to FILE, too
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     out: Option<PathBuf>,
 }
 
-/// Whether all bugs were caught and the control run found nothing.
+/// Returns whether all bugs were caught and the control run found nothing.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let patches = chosen(patches(root)?, options)?;
     if options.list {
@@ -79,7 +79,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     Ok(is_green && all_caught)
 }
 
-/// The outcome for one bug or the control: that of an earlier run if tree, patch and seeds are the same.
+/// The outcome for one bug or the control; it uses an earlier run if tree, patch and seeds are the same.
 fn row(hunt: &Hunt<'_>, results: &Results, patch: Option<&Patch>) -> Result<Row> {
     let id = patch.map_or("control", |patch| &patch.id).to_owned();
     let expected = patch.map(|patch| patch.properties.clone()).unwrap_or_default();

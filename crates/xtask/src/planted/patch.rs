@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Patch {
     /// The file's name without `.patch`.
     pub(crate) id: String,
-    /// What is wrong with the patched tree, in one line.
+    /// The fault of the patched tree, in one line.
     pub(crate) title: String,
     /// The system that shipped this bug, or the section whose rule it breaks.
     pub(crate) source: String,
-    /// The checkers that may be the first to find it, by the names of their files.
+    /// The names of the checkers that may be the first to find it.
     pub(crate) properties: Vec<String>,
-    /// What goes wrong because of it.
+    /// The consequence of the bug.
     pub(crate) why: String,
-    /// The file.
+    /// The path of the file.
     pub(crate) path: PathBuf,
-    /// Its text.
+    /// The text of the file.
     pub(crate) text: String,
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn patches(root: &Path) -> Result<Vec<Patch>> {
     patches_in(&root.join("crates/xtask/planted"))
 }
 
-/// All bugs in a folder, without those in folders in it, by id.
+/// All bugs in a folder, without its subfolders, by id.
 pub(crate) fn patches_in(folder: &Path) -> Result<Vec<Patch>> {
     let listing = std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?;
     let mut paths: Vec<PathBuf> = listing.map(|file| file.map(|file| file.path())).collect::<Result<_, _>>()?;
@@ -61,7 +61,7 @@ fn parse(id: String, path: PathBuf, text: String) -> Result<Patch> {
 
 const KEYS: [&str; 4] = ["title", "source", "property", "why"];
 
-/// The `# key: value` lines up to the first that is none. A line that is indented further continues the one before it.
+/// The `# key: value` lines before the first other line. A line with more indentation continues the previous one.
 fn header(text: &str) -> Result<Vec<(String, String)>> {
     let mut header: Vec<(String, String)> = Vec::new();
     for line in text.lines().map_while(|line| line.strip_prefix("# ")) {

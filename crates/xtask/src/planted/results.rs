@@ -1,4 +1,4 @@
-//! Outcomes kept between runs, a file each: a long campaign can be interrupted, and shards share results.
+//! Stored outcomes, one in each file: a long campaign can be interrupted, and shards share results.
 
 use super::hunt::Outcome;
 use super::patch::Patch;
@@ -17,7 +17,7 @@ pub(crate) struct Results {
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
-    /// Of tree, patch and seeds.
+    /// The hash of tree, patch and seeds.
     key: String,
     outcome: Outcome,
     seconds: f64,
@@ -29,7 +29,7 @@ impl Results {
         Ok(Self { folder, tree, seeds })
     }
 
-    /// The outcome for this bug (or the control) and the seconds it took, if it is known.
+    /// The outcome for this bug (or the control) and its seconds, if it is stored.
     pub(crate) fn get(&self, id: &str, patch: Option<&Patch>) -> Option<(Outcome, f64)> {
         let text = fs::read(self.file(id)).ok()?;
         // A half-written file counts as no result.
@@ -37,7 +37,7 @@ impl Results {
         (kept.key == self.key(patch)).then_some((kept.outcome, kept.seconds))
     }
 
-    /// Keeps an outcome, but not of a run that hung: the next machine may be faster.
+    /// Stores an outcome, except for a run that hung: the next machine may be faster.
     pub(crate) fn put(&self, id: &str, patch: Option<&Patch>, outcome: &Outcome, seconds: f64) -> Result<()> {
         if matches!(outcome, Outcome::Hung { .. }) {
             return Ok(());

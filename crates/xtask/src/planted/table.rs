@@ -1,4 +1,4 @@
-//! The table of bugs and what caught them, in Markdown.
+//! The table of bugs and their catches, in Markdown.
 
 use super::hunt::{Catch, Outcome};
 

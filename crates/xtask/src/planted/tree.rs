@@ -1,5 +1,5 @@
-//! The copy of the tree in which bugs are planted. Unchanged files are not written again, so cargo rebuilds only what a patch
-//! touches.
+//! The copy of the tree in which bugs are planted. Unchanged files are not written again, so cargo rebuilds only the
+//! crates that a patch changes.
 
 use super::patch::Patch;
 use crate::repository;
@@ -30,29 +30,30 @@ impl Tree {
         Ok(tree)
     }
 
-    /// Where the copy stands.
+    /// The folder of the copy.
     pub(crate) fn folder(&self) -> PathBuf {
         self.work.join("tree")
     }
 
-    /// Where its programs go.
+    /// The folder of its programs.
     pub(crate) fn target(&self) -> PathBuf {
         self.work.join("target")
     }
 
-    /// The environment of its builds. They share what they depend on with the repository's own builds; a cargo that does not
-    /// know the second variable builds it again.
+    /// The environment of its builds. They share dependencies with the repository's own builds; an older cargo that
+    /// ignores the second variable builds them again.
     pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         let text = |path: PathBuf| path.display().to_string();
         vec![
             ("CARGO_TARGET_DIR", text(self.target())),
             ("CARGO_BUILD_BUILD_DIR", text(self.root.join("target"))),
-            // A patch changes a few lines: the build takes a third of the time, the programs are hardly slower.
+            // A patch changes a few lines: an incremental build takes a third of the time, and the programs are hardly
+            // slower.
             ("CARGO_INCREMENTAL", "1".into()),
         ]
     }
 
-    /// Where the simulator's outputs go.
+    /// The folder of the simulator's outputs.
     pub(crate) fn outputs(&self) -> PathBuf {
         self.work.join("outputs")
     }
@@ -65,7 +66,7 @@ impl Tree {
         self.files.keys().filter(is_scenario).map(PathBuf::as_path)
     }
 
-    /// A hash of everything that a run of the simulator depends on: not of xtask and the pages.
+    /// A hash of all files that a run of the simulator depends on, without xtask and the pages.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         let counts = |path: &Path| !path.starts_with("crates/xtask") && path.extension().is_none_or(|it| it != "md");
@@ -109,10 +110,10 @@ impl Tree {
     }
 }
 
-/// The files that a patch changes, with their text after it. Writes nothing.
+/// The files that a patch changes, with their text after it. It writes nothing.
 ///
 /// # Errors
-/// The patch names no file, a file is not there, or a hunk finds no place in it.
+/// The patch names no file, a file is missing, or a hunk does not apply.
 pub(crate) fn patched(folder: &Path, patch: &Patch) -> Result<Vec<(PathBuf, String)>> {
     let named = || patch.path.display();
     let starts: Vec<usize> = patch.text.match_indices("\n--- a/").map(|(place, _)| place + 1).collect();

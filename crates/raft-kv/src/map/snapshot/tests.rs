@@ -14,7 +14,7 @@ fn map() -> KvMap {
     map
 }
 
-/// In chunks of so many bytes.
+/// The snapshot in chunks of this many bytes.
 fn whole(map: &KvMap, chunk: usize) -> Bytes {
     let (mut source, mut bytes) = (map.snapshot(), Vec::new());
     while let Some(part) = source.next_chunk(chunk) {
@@ -29,7 +29,7 @@ fn restored(bytes: &Bytes) -> Result<KvMap, String> {
     decode(bytes, map().window().limits()).map_err(|error| error.to_string())
 }
 
-/// These fields and their checksum.
+/// The bytes of these fields with their checksum.
 fn sealed(snapshot: &kv::KvSnapshot) -> Bytes {
     with_sum(snapshot.encode_to_vec())
 }
