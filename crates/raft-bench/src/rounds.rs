@@ -58,7 +58,7 @@ pub(crate) fn work(plan: &Plan, engine: Name, group: u64, what: &str) -> Work {
 }
 
 fn words(work: &Work) -> Result<Vec<String>> {
-    let folder = work.folder.to_str().context("the folder's name is no text")?;
+    let folder = work.folder.to_str().context("the folder's name is not UTF-8")?;
     let Work { group, entry_bytes, .. } = work;
     let words = ["--engine", work.engine.word(), "--folder", folder];
     let numbers = ["--group".to_owned(), group.to_string(), "--entry-bytes".to_owned(), entry_bytes.to_string()];

@@ -88,9 +88,9 @@ pub(crate) fn verify(work: &Work, last: u64) -> Result<()> {
     let first = last.saturating_sub(KEPT - 1).max(1);
     for index in first..=last {
         let found = engine.read(index)?.with_context(|| format!("entry {index} of {last} is lost"))?;
-        ensure!(payload(index, work.entry_bytes) == found, "entry {index} of {last} is not what was written");
+        ensure!(payload(index, work.entry_bytes) == found, "entry {index} of {last} differs from the written one");
     }
-    ensure!(engine.read(last + 1)?.is_none(), "entry {} is there, and was never written", last + 1);
+    ensure!(engine.read(last + 1)?.is_none(), "entry {} exists, but was never written", last + 1);
     Ok(())
 }
 

@@ -77,7 +77,7 @@ pub fn check(records: &[Record], last_reads: &[Record], budget: u64) -> Report {
     Report { operations: records.len(), findings }
 }
 
-/// The value that an acknowledged operation stored, or that it removed one. `None` means that it changed nothing, or
+/// The effect of an acknowledged operation: a stored value, or a removed one. `None` means that it changed nothing, or
 /// that its outcome is unknown.
 fn change(record: &Record) -> Option<Option<&str>> {
     let operation = &record.operation;

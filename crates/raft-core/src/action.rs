@@ -18,7 +18,7 @@ use crate::status::StopReason;
 use alloc::vec;
 use core::fmt;
 
-/// What the core asks of its host, and what it reports.
+/// A request of the core to its host, or a report.
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Action {

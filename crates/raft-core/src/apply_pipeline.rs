@@ -1,4 +1,5 @@
-//! The way of committed entries to the state machine: submitted once they are durable here (rule R15), being applied, applied.
+//! The pipeline that brings committed entries to the state machine: submitted once they are durable here (rule R15),
+//! being applied, applied.
 //!
 //! This file must not know why an entry is committed.
 
@@ -112,16 +113,17 @@ impl ApplyPipeline {
 }
 
 impl Shared {
-    /// Submits to the state machine what is committed and durable here (rule R15), as far as there is room.
+    /// Submits the committed entries that are durable here to the state machine (rule R15), as far as the limits allow.
     pub(crate) fn emit_apply(&mut self) {
         if self.emit_restore() {
             return;
         }
-        // What was read back may end before what is in memory begins, or before the next read.
+        // The entries that were read back may end before those in memory begin, or before the next read.
         while self.apply_next() {}
     }
 
-    /// Submits one run of entries, if some are there and there is room. False: there is no more to do.
+    /// Submits one run of entries, if there are entries and the limits allow it. Returns false if there is no more to
+    /// do.
     fn apply_next(&mut self) -> bool {
         let limit = self.commit.min(self.durable());
         let (first, room) = (self.apply.submitted.next(), self.apply.room(self.config.max_apply_bytes));

@@ -68,7 +68,7 @@ impl Raft {
     pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, rpc: PreVoteResponse) {
         let is_current = matches!(&self.role, Role::PreCandidate(candidate) if candidate.round == rpc.round);
         if !is_current {
-            // Not even its term counts: the round is over (rule R18).
+            // The round is over, so not even the term of the answer counts (rule R18).
             return self.ignore(from, IgnoreReason::NotAsked);
         }
         if rpc.term > self.shared.term() {

@@ -9,7 +9,7 @@ use crate::jitter::Jitter;
 use crate::time::{Instant, nanos, width};
 use core::time::Duration;
 
-/// Contact, election timeout and rounds of a node, which outlive its roles (rules R16, R32 and R33).
+/// Contact, election timeout and rounds of a node, which stay when its role changes (rules R16, R32 and R33).
 ///
 /// Contact, election timeout and rounds of a node, which stay when its role changes (rules R16 and R33). Invariants:
 /// contact <= now; the timeout lies in the range of the settings.
@@ -32,9 +32,9 @@ impl ElectionClock {
 
     /// The first call: returns when the election timer of a follower fires.
     ///
-    /// A restarted voter may have answered a leader just before it went down, and that leader may count on its stickiness.
-    /// A sole voter follows no leader, except with lease reads: a leader that leaves the cluster to it alone may hold a lease
-    /// that rests on its answer (rule R32).
+    /// A restarted voter may have answered a leader just before it went down, and that leader may rely on its
+    /// stickiness. A sole voter follows no leader. Lease reads are the exception: a leader that leaves the cluster to
+    /// this voter may hold a lease that depends on its answer (rule R32).
     pub(crate) fn start(&mut self, config: &Config, now: Instant, is_sole_voter: bool) -> Instant {
         let is_free = is_sole_voter && !config.lease_reads;
         self.contact = (!is_free).then_some(now);

@@ -13,7 +13,7 @@ use core::ops::Deref;
 #[derive(Clone, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Payload {
-    /// Empty: the first entry of a leader's term (Raft §8).
+    /// The payload is empty: this is the first entry of a leader's term (Raft §8).
     Noop,
     /// A command for the state machine, opaque to the core.
     Command(Bytes),

@@ -1,4 +1,4 @@
-//! Identifiers, each a type of its own. They print in a short form, because people read traces: an entry is `7@3`,
+//! Identifiers, each with a separate type. They print in a short form, because people read traces: an entry is `7@3`,
 //! index at term.
 //!
 //! This file must not know what the identifiers are used for.

@@ -447,7 +447,7 @@ mod tests {
         assert_eq!((log.last(), log.terms.len(), log.cached_bytes), (EntryId::new(4, 2), 0, 0));
         let mut same_term = log.clone();
         same_term.push(entry(5, 2));
-        assert_eq!(same_term.term_at(LogIndex(5)), Some(Term(2)), "a run of its own, though the base has that term");
+        assert_eq!(same_term.term_at(LogIndex(5)), Some(Term(2)), "a separate run, although the base has that term");
         log.push(entry(5, 5));
         assert_eq!(log.term_at(LogIndex(5)), Some(Term(5)));
     }
@@ -469,10 +469,10 @@ mod tests {
         log.evict(600, LogIndex(6));
         assert_eq!((log.cached_bytes(), log.cached_from()), (600, LogIndex(1)));
         log.evict(0, LogIndex(1));
-        assert_eq!(log.cached_from(), LogIndex(1), "half a run is not durable");
+        assert_eq!(log.cached_from(), LogIndex(1), "half of the run is not durable");
         log.evict(350, LogIndex(6));
         assert_eq!((log.cached_from(), log.cached_bytes), (LogIndex(4), 300));
-        assert!(log.entries(LogIndex(3), LogIndex(6), 1_000).is_none(), "not from the middle on");
+        assert!(log.entries(LogIndex(3), LogIndex(6), 1_000).is_none(), "the sequence must start at its beginning");
         assert!(log.holds(EntryId::new(1, 1)), "terms stay");
         log.evict(0, LogIndex(6));
         assert_eq!((log.cached_from(), log.cached_bytes), (LogIndex(7), 0));

@@ -23,8 +23,7 @@ pub struct Message {
     pub input: Input,
 }
 
-/// What a host reports to the core or requests of it. The host chooses the `id` of a request, and the answer repeats
-/// it.
+/// A report of the host to the core, or a request. The host chooses the `id` of a request, and the answer repeats it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Input {

@@ -385,7 +385,7 @@ mod tests {
         progress.matched(LogIndex(3), Seq(3), LogIndex(0));
         assert_eq!((progress.match_index, progress.next_index), (LogIndex(9), LogIndex(10)));
         progress.probe_from(LogIndex(2), Seq(3));
-        assert_eq!(progress.next_index, LogIndex(10), "never below what is known to match");
+        assert_eq!(progress.next_index, LogIndex(10), "the next index is never below the match");
     }
 
     #[test]
@@ -394,7 +394,7 @@ mod tests {
         assert!(progress.is_current(EntryId::new(8, 2), Seq(1)));
         assert!(!progress.is_current(EntryId::new(7, 2), Seq(1)), "not the probed position");
         progress.probe_from(LogIndex(5), Seq(3));
-        assert!(!progress.is_current(EntryId::new(4, 1), Seq(3)), "sent before the position was taken");
+        assert!(!progress.is_current(EntryId::new(4, 1), Seq(3)), "the append left before this position");
         assert!(progress.is_current(EntryId::new(4, 1), Seq(4)));
         progress.matched(LogIndex(4), Seq(4), LogIndex(0));
         progress.sent_entries(LogIndex(8), 1);
@@ -424,7 +424,7 @@ mod tests {
         }
         assert_eq!(progress.mark_of(Seq(95)).map(|mark| mark.match_index), Some(LogIndex(90)));
         assert_eq!(progress.mark_of(Seq(91)).map(|mark| mark.at), Some(Instant::from_millis(90)));
-        assert_eq!(progress.mark_of(Seq(3)), None, "too old to be dated");
+        assert_eq!(progress.mark_of(Seq(3)), None, "the append is too old for a mark");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Reading the log back: the host reads entries that are no longer in memory, while the protocol goes on (rule R41).
+//! The read-back of the log: the host reads entries that are no longer in memory, while the protocol continues (rule
+//! R41).
 //!
 //! There is one read at a time for each purpose (the state machine, each peer), and it ends with its purpose. So an
 //! answer that is late, repeated, or from a log that has changed meanwhile has no effect.

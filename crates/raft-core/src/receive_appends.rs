@@ -28,7 +28,7 @@ impl Raft {
             return self.refuse_append(from, &rpc, AppendOutcome::AnotherLeader);
         }
         self.follow(from);
-        // Also an append that is refused is contact.
+        // A refused append counts as contact too.
         self.shared.clock.contact = Some(self.shared.now);
         if let Role::Follower(follower) = &mut self.role {
             follower.election_deadline = self.shared.deadline_after_contact();

@@ -229,13 +229,13 @@ mod tests {
             ..restored(term, ids)
         };
         assert_eq!(with(3, (4, 2), &[]).check(), Ok(()), "an empty log");
-        assert_eq!(with(3, (4, 2), &[(5, 2), (6, 3)]).check(), Ok(()), "it goes on after the snapshot");
+        assert_eq!(with(3, (4, 2), &[(5, 2), (6, 3)]).check(), Ok(()), "the log continues after the snapshot");
         assert_eq!(with(3, (4, 2), &[(3, 1), (4, 2), (5, 2)]).check(), Ok(()), "trailing entries");
-        assert_eq!(with(3, (4, 2), &[(2, 1), (3, 1)]).check(), Ok(()), "it ends before the snapshot");
+        assert_eq!(with(3, (4, 2), &[(2, 1), (3, 1)]).check(), Ok(()), "the log ends before the snapshot");
         let missing = MissingEntries { snapshot: EntryId::new(4, 2), first: LogIndex(6) };
         assert_eq!(with(3, (4, 2), &[(6, 2)]).check(), Err(missing));
         let bad = Err(BadSnapshot { last: EntryId::new(4, 2) });
-        assert_eq!(with(3, (4, 2), &[(4, 1)]).check(), bad, "another entry at its place");
+        assert_eq!(with(3, (4, 2), &[(4, 1)]).check(), bad, "another entry at its index");
         let mut early = with(3, (4, 2), &[]);
         early.snapshot = early.snapshot.map(|meta| SnapshotMeta { configured_at: EntryId::new(5, 2), ..meta });
         assert_eq!(early.check(), bad, "its configuration comes after it");

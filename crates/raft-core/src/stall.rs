@@ -1,6 +1,6 @@
 //! A leader with a stalled disk gives up leadership (rule R34).
 //!
-//! Appends leave before they are durable here (Thesis §10.2.1), so such a leader goes on replicating and keeps its
+//! Appends leave before they are durable here (Thesis §10.2.1), so such a leader still replicates and keeps its
 //! followers sticky, while it applies and answers nothing.
 
 use crate::event::{Cause, Event};

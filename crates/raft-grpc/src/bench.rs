@@ -299,7 +299,7 @@ mod tests {
             2 => {}
             _ => troubles.behave(),
         });
-        let outcome = outcome.await.expect("a leader answers at first");
+        let outcome = outcome.await.expect("a leader answers at the beginning");
         assert!(outcome.total.unknown > 0, "{:?}", outcome.total);
         assert!(outcome.total.last_error.is_some());
         let mut unknown: Vec<u64> = outcome
@@ -310,7 +310,7 @@ mod tests {
             .collect();
         let count = unknown.len();
         unknown.dedup();
-        assert_eq!(unknown.len(), count, "a client with an open operation begins no other");
+        assert_eq!(unknown.len(), count, "a client has one open operation at a time");
         assert!(
             outcome.records.iter().any(|record| record.operation.client > 4 && record.operation.status == Status::Ok)
         );

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(directory.client_url(NodeId(2)), "http://127.0.0.1:3");
         assert_eq!(directory.met(NodeId(2), contact(3)), Ok(()), "it may connect again");
         assert_eq!(directory.met(NodeId(9), contact(1)), Ok(()));
-        assert!(directory.get(NodeId(9)).is_none(), "an unknown node leaves no trace");
+        assert!(directory.get(NodeId(9)).is_none(), "no state remains about an unknown node");
     }
 
     #[test]

@@ -161,7 +161,7 @@ mod tests {
         for _ in 0..3 {
             send(&outbox);
         }
-        assert_eq!((dropped(), sent.load(Ordering::Relaxed)), (2, 2), "the third did not fit");
+        assert_eq!((dropped(), sent.load(Ordering::Relaxed)), (2, 2), "the queue had no space for the third");
         assert!(arrives.try_recv().is_ok());
         directory.set_cut(true);
         send(&outbox);
@@ -190,14 +190,14 @@ mod tests {
         (0..2).for_each(|_| send());
         assert!(!is_reported());
         send();
-        assert!(is_reported(), "the third did not fit");
+        assert!(is_reported(), "the queue had no space for the third");
         send();
         arrives.try_recv().unwrap();
         (0..2).for_each(|_| send());
-        assert!(!is_reported(), "one break, however many messages it loses");
+        assert!(!is_reported(), "many lost messages are one break");
         while arrives.try_recv().is_ok() {}
         (0..3).for_each(|_| send());
-        assert!(is_reported(), "it was empty in between: another break");
+        assert!(is_reported(), "the queue was empty in between, so this is another break");
         outbox.disconnect(PEER);
         assert!(is_reported(), "the stream broke");
         outbox.disconnect(PEER);

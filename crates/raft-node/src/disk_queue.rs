@@ -161,7 +161,7 @@ mod tests {
         assert_eq!((tags(&mut queue, 9), queue.is_empty(), queue.take()), (vec![10], true, None));
         queue.push_job(read(1), 1);
         queue.push_job(remove(1), 2);
-        assert!(queue.take().is_some() && !queue.is_empty(), "the round is not over");
+        assert!(queue.take().is_some() && !queue.is_empty(), "the round has not ended");
         assert!(queue.take().is_some() && queue.is_empty());
     }
 }

@@ -155,8 +155,8 @@ mod tests {
         let mut down: Vec<Draw> = (0..100).rev().map(|n| backward.draw(SITE, n % 3, n)).collect();
         down.reverse();
         assert_eq!(up, down);
-        assert_ne!(Choices::new(8).draw(SITE, 0, 0), up[0], "another seed is another run");
-        assert_ne!(Choices::new(7).draw(Site::new("disk"), 0, 0), up[0], "another site is another stream");
+        assert_ne!(Choices::new(8).draw(SITE, 0, 0), up[0], "another seed gives another run");
+        assert_ne!(Choices::new(7).draw(Site::new("disk"), 0, 0), up[0], "another site gives another stream");
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             hits += u32::from(draw.chance_ppm(100_000));
         }
         assert!(seen.iter().all(|&count| (900..1_100).contains(&count)), "{seen:?}");
-        assert!((240..360).contains(&hits), "{hits} of 3000 at one in ten");
+        assert!((240..360).contains(&hits), "{hits} of 3000 draws were true");
         let draw = Draw(u64::MAX);
         assert_eq!(draw.below(0), 0);
         assert_eq!(draw.below(10), 9);

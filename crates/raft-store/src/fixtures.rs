@@ -22,7 +22,7 @@ fn fixtures(format: &str) -> BTreeMap<String, (Memory, String)> {
             let content = fs::read(file.path()).expect("it can be read");
             disk.files.insert(file.file_name().to_string_lossy().into_owned(), content);
         }
-        let text = fs::read_to_string(place.join(format!("{name}.txt"))).expect("there is a text beside it");
+        let text = fs::read_to_string(place.join(format!("{name}.txt"))).expect("a text exists beside it");
         fixtures.insert(name, (disk, text));
     }
     fixtures

@@ -134,7 +134,7 @@ mod tests {
             problems(&more, true),
             ["crates/xtask/mutants.txt explains 1 more than no test notices: log.rs: replace a with b"]
         );
-        assert!(problems(&more, false).is_empty(), "a share does not see all");
+        assert!(problems(&more, false).is_empty(), "a share contains only some changes");
         assert!(explained("log.rs: replace a with b\n").is_err(), "no reason");
     }
 

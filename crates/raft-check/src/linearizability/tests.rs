@@ -110,7 +110,7 @@ fn a_swap_applied_twice_is_found() {
         get(Some("a"), 8, 9),
         get(Some("b"), 10, 11),
     ];
-    assert_eq!(shown(&twice).len(), 5, "all but the read of a are needed");
+    assert_eq!(shown(&twice).len(), 5, "only the read of a can be removed");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn an_unknown_put_may_be_seen_late_or_never() {
     let early = [get(Some("a"), 0, 0), unknown.clone()];
     assert_eq!(shown(&early), ["c0 get k = a [0, 0]"]);
     let twice = [unknown, get(Some("a"), 3, 4), put("b", 5, 6), get(Some("b"), 7, 8), get(Some("a"), 9, 10)];
-    assert_eq!(shown(&twice).len(), 4, "once seen and overwritten, it cannot come back");
+    assert_eq!(shown(&twice).len(), 4, "a value that was read and overwritten cannot return");
 }
 
 #[test]

@@ -72,11 +72,16 @@ fn each_finding_has_its_history_and_a_correct_one_has_none() {
         ("no value", vec![put(1, "a", 1), put(2, "b", 2)], nothing(), LOST),
         ("a lost swap", vec![put(1, "a", 1), cas(2, Some("a"), "b", true, 2)], last("a", 1), LOST),
         ("a lost delete", vec![put(1, "a", 1), delete(2, true, 2)], last("a", 1), LOST),
-        ("lost by its revision alone", vec![long, put(2, "b", 2)], get(60, Some("a"), 1), &["lost"]),
+        ("its revision alone shows the loss", vec![long, put(2, "b", 2)], get(60, Some("a"), 1), &["lost"]),
         ("one revision acknowledged twice", vec![put(1, "a", 1), other], last("a", 1), &["lost"]),
         ("another value at that revision", vec![put(1, "a", 1), unknown_put(1, "b")], last("b", 1), &["lost"]),
         ("one put at two revisions", vec![put(1, "a", 1)], last("a", 2), &["applied twice"]),
-        ("an unknown put at two", vec![unknown_put(1, "a"), get(2, Some("a"), 1)], last("a", 3), &["applied twice"]),
+        (
+            "an unknown put at two revisions",
+            vec![unknown_put(1, "a"), get(2, Some("a"), 1)],
+            last("a", 3),
+            &["applied twice"],
+        ),
         (
             "a stale read",
             vec![put(1, "a", 1), put(2, "b", 2), get(3, Some("a"), 1)],

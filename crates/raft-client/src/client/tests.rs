@@ -86,7 +86,7 @@ async fn hints_in_a_circle_keep_it_from_nobody() {
         nodes[second].follows(&nodes[first]);
         nodes[leader].behave();
         let mut client = client(urls(&nodes));
-        let put = client.put("k", "a").await.expect("the third is asked in the end");
+        let put = client.put("k", "a").await.expect("the client finally asks the third node");
         assert_eq!(put.leader, Some(leader as u64 + 1));
     }
 }
@@ -116,7 +116,7 @@ async fn a_command_is_applied_once(trick: Trick) {
     for node in &nodes {
         node.script(&[trick.clone(), trick.clone()]);
     }
-    let put = client.put("k", "a").await.expect("it is put in the end");
+    let put = client.put("k", "a").await.expect("the put finally succeeds");
     assert_eq!((put.revision, applied(&world)), (2, 2), "{trick:?}");
     assert!(put.attempts >= 3, "{trick:?}: {} attempts", put.attempts);
     assert_eq!(client.put("k", "b").await.expect("it is put").revision, 3, "{trick:?}: a number of its own");
@@ -139,7 +139,7 @@ async fn what_ends_an_operation_after_an_open_attempt_leaves_its_outcome_unknown
     let mut client = quick(urls(&nodes));
     client.put("k", "a").await.expect("it is put");
     nodes[0].script(&[Trick::Expire]);
-    assert_eq!(client.put("k", "b").await.expect("nothing is open: in a new session").revision, 2);
+    assert_eq!(client.put("k", "b").await.expect("no operation is open, so the client uses a new session").revision, 2);
     for (last, trick, why) in
         [(3, [Trick::Deaf, Trick::Expire], "session ended"), (5, [Trick::Unknown, Trick::TooLarge], "refused")]
     {
@@ -201,7 +201,7 @@ async fn what_is_too_large_is_refused_for_good() {
     let error = client.put("k", "too large").await.expect_err("it is too large");
     assert!(matches!(&error, ClientError::Refused { reason, .. } if reason.contains("the limit is 8")), "{error}");
     assert_eq!(nodes[0].asked() + nodes[1].asked(), before + 1, "asked once");
-    client.put("k", "small").await.expect("the other's script still runs");
+    client.put("k", "small").await.expect("the script of the other node still runs");
 }
 
 #[tokio::test]
@@ -209,7 +209,7 @@ async fn dead_nodes_are_passed_by_and_named() {
     let (nodes, _) = cluster(&[1]).await;
     let dead = nobody().await;
     let mut working = client(vec![dead.clone(), nodes[0].url.clone()]);
-    working.put("k", "a").await.expect("the other one is asked");
+    working.put("k", "a").await.expect("the client asks the other node");
     nodes[0].always(Trick::NotLeader(Some(9), dead.clone()));
     working.options.deadline = Duration::from_secs(3);
     working.options.attempt_timeout = Duration::from_secs(10);
@@ -250,7 +250,7 @@ async fn a_dropped_command_leaves_its_number_behind() {
     let given_up = tokio::time::timeout(Duration::from_millis(300), client.put("k", "b")).await;
     assert!(given_up.is_err() || applied(&world) == 2);
     let put = client.put("k", "c").await.expect("it is put");
-    assert_eq!(put.revision as usize, applied(&world), "the answer is its own");
+    assert_eq!(put.revision as usize, applied(&world), "the answer belongs to this operation");
     let got = client.get("k", Consistency::Linearizable).await.expect("it is read");
     assert_eq!(got.value, Some("c".into()));
 }

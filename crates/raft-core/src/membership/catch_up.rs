@@ -53,10 +53,10 @@ mod tests {
         assert!(!rounds.advance(LogIndex(49), LogIndex(60), at(10), timeout));
         assert!(!rounds.advance(LogIndex(50), LogIndex(90), at(500), timeout), "the first round was long");
         assert!(!rounds.is_done(LogIndex(50), LogIndex(90), at(500), timeout));
-        assert!(!rounds.advance(LogIndex(60), LogIndex(95), at(550), timeout), "it ends where it began to lead");
+        assert!(!rounds.advance(LogIndex(60), LogIndex(95), at(550), timeout), "the round has ended");
         assert!(rounds.advance(LogIndex(90), LogIndex(95), at(600), timeout), "the second was short");
         assert!(rounds.is_done(LogIndex(90), LogIndex(95), at(700), timeout));
-        assert!(!rounds.is_done(LogIndex(90), LogIndex(95), at(701), timeout), "the third is long already");
+        assert!(!rounds.is_done(LogIndex(90), LogIndex(95), at(701), timeout), "the third round is already too long");
         assert!(rounds.is_done(LogIndex(95), LogIndex(95), at(900), timeout), "it holds everything");
     }
 }

@@ -194,7 +194,7 @@ mod tests {
         assert!(!leaving(9).is_valid(), "no voter at all");
         let mut alone = leaving(1);
         alone.voters = ids(&[2]);
-        assert!(!alone.is_sole_voter(NodeId(2)), "the old half has a say");
+        assert!(!alone.is_sole_voter(NodeId(2)), "the old half must agree too");
     }
 
     #[test]

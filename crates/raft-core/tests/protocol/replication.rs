@@ -136,7 +136,7 @@ fn a_wiped_peer_is_detected_by_the_next_heartbeats() {
     }
     let status = cluster.raft(leader.0).status();
     assert_eq!(status.peers[&victim].state, PeerState::LostData);
-    assert_eq!(cluster.raft(victim.0).status().last.index, LogIndex(1), "no log is built on it");
+    assert_eq!(cluster.raft(victim.0).status().last.index, LogIndex(1), "the leader continues no log from it");
 }
 
 // ---- numbers ----

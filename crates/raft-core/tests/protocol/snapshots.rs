@@ -387,7 +387,7 @@ fn the_log_after_a_snapshot_on_its_way_stays_for_a_while() {
         n1.persist()
     };
     let mut patient = sending(|_| ());
-    assert!(news(&grow(&mut patient)).is_empty(), "the peer will need 5 next");
+    assert!(news(&grow(&mut patient)).is_empty(), "the peer needs entry 5 next");
     assert_eq!(patient.raft.status().first, LogIndex(5));
     assert!(
         news(&sent(&mut patient, SnapshotOutcome::Delivered)).is_empty(),
@@ -397,7 +397,7 @@ fn the_log_after_a_snapshot_on_its_way_stays_for_a_while() {
         news(&patient.receive(N2, matched(2, 1, 4))).is_empty(),
         "the peer has it, and the entries that it needs are in flight"
     );
-    assert_eq!(news(&patient.receive(N2, matched(2, 1, 7))), ["compact ..8"], "past what the newer one covers");
+    assert_eq!(news(&patient.receive(N2, matched(2, 1, 7))), ["compact ..8"], "beyond the newer snapshot");
 
     let mut impatient = sending(|config| config.max_retained_bytes = 49);
     let actions = grow(&mut impatient);

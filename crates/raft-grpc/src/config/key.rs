@@ -89,56 +89,56 @@ keys! { merge:
     AdvertiseAdmin advertise_admin: String, "URL", url(), or merge.host(Key::ListenAdmin).url();
     /// The folder of all durable data; default raft-data/nodeN. It is created if it does not exist.
     DataDir data_dir: PathBuf, "DIR", folder(), or format!("raft-data/node{}", id.0).into();
-    /// The size of a file of the log, as 16MiB. Files are preallocated.
+    /// The size of a file of the log, for example 16MiB. Files are preallocated.
     SegmentBytes segment_bytes: u64, "SIZE", bytes(4 * KIB..=TIB), or 16 * MIB;
-    /// The entries after which the node takes a snapshot (Raft §7); 0: no limit.
+    /// The entries after which the node takes a snapshot (Raft §7); 0 means no limit.
     SnapshotAfterEntries snapshot_after_entries: u64, "N",
         number(0..=MAX_NUMBER).note("0: never for that reason"), or 10_000;
-    /// The bytes of entries after which the node takes a snapshot, as 64MiB; 0: no limit.
+    /// The bytes of entries after which the node takes a snapshot, for example 64MiB; 0 means no limit.
     SnapshotAfterBytes snapshot_after_bytes: u64, "SIZE",
         bytes(0..=TIB).note("0: never for that reason"), or 64 * MIB;
-    /// The most bytes of snapshots sent per second, to all peers together, as 64MiB; 0: no limit.
+    /// The most bytes of snapshots sent per second, to all peers together, for example 64MiB; 0 means no limit.
     SnapshotRate snapshot_rate: u64, "SIZE", bytes(0..=TIB).note("bytes a second, 0: any"), or 64 * MIB;
-    /// A snapshot to a peer counts as lost after this time without an answer, as 1m.
+    /// A snapshot to a peer counts as lost after this time without an answer, for example 1m.
     SnapshotTimeout snapshot_timeout: Duration, "TIME", time(SECOND..=3600 * SECOND), or 60 * SECOND;
     /// How many entries covered by a snapshot stay in the log, for peers that lag a little.
     TrailingEntries trailing_entries: u64, "N", number(0..=MAX_NUMBER), or 10_000;
-    /// The range of random election timeouts, as 500ms..1s (Raft §5.2).
+    /// The range of random election timeouts, for example 500ms..1s (Raft §5.2).
     ElectionTimeout election_timeout: Range<Duration>, "A..B",
         time_range(10 * MILLI..=600 * SECOND), or 500 * MILLI..SECOND;
-    /// The interval of a leader's heartbeats, as 100ms.
+    /// The interval of a leader's heartbeats, for example 100ms.
     HeartbeatInterval heartbeat_interval: Duration, "TIME",
         time(MILLI..=600 * SECOND).describe("from 1ms, below the shortest election timeout"), or 100 * MILLI;
     /// The node's priority as leader; the highest of those that can lead wins. Below 100 a node waits longer before it campaigns.
     Priority priority: u32, "N", number(0..=MAX_PRIORITY), or MAX_PRIORITY;
-    /// A leader whose write to the disk takes this long gives up leadership, as 10s.
+    /// A leader whose write to the disk takes this long gives up leadership, for example 10s.
     MaxWriteStall max_write_stall: Duration, "TIME", time(100 * MILLI..=3600 * SECOND), or 10 * SECOND;
     /// Whether a leader answers lease reads by its lease, without a round of messages. They are linearizable only within
     /// `max_clock_drift_ppm`.
     LeaseReads lease_reads: bool, SWITCH, switch(), or false;
     /// The largest error of any node's clock rate, in parts per million. Leases depend on it.
     MaxClockDriftPpm max_clock_drift_ppm: u32, "PPM", number(0..=999_999), or 10_000;
-    /// The largest request of a client, as 1MiB.
+    /// The largest request of a client, for example 1MiB.
     MaxRequestBytes max_request_bytes: u64, "SIZE", bytes(KIB..=64 * MIB), or MIB;
     /// The most connections on each port. Further ones are closed at once.
     MaxConnections max_connections: usize, "N", number(16..=1 << 20), or 4096;
     /// The most reads that wait for a round of messages; further ones are refused as busy.
     MaxPendingReads max_pending_reads: usize, "N", number(1..=1 << 24), or 65_536;
-    /// The most bytes of entries in one append, as 1MiB. One entry always fits.
+    /// The most bytes of entries in one append, for example 1MiB. One entry always fits.
     MaxAppendBytes max_append_bytes: u64, "SIZE", bytes(4 * KIB..=16 * MIB), or MIB;
-    /// The most bytes of entries sent to a peer and not acknowledged, as 16MiB. One append always fits.
+    /// The most bytes of entries sent to a peer and not acknowledged, for example 16MiB. One append always fits.
     MaxInflightBytes max_inflight_bytes: u64, "SIZE", bytes(64 * KIB..=GIB), or 16 * MIB;
     /// The most appends sent to a peer and not acknowledged.
     MaxInflightMessages max_inflight_messages: usize, "N", number(1..=65_536), or 256;
-    /// A leader with this many bytes of uncommitted entries refuses commands as busy, as 64MiB.
+    /// A leader with this many bytes of uncommitted entries refuses commands as busy, for example 64MiB.
     MaxUncommittedBytes max_uncommitted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
-    /// A node with this many bytes waiting for the disk refuses commands and a leader's entries, as 64MiB.
+    /// A node with this many bytes waiting for the disk refuses commands and a leader's entries, for example 64MiB.
     MaxUnpersistedBytes max_unpersisted_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 64 * MIB;
-    /// The most bytes of entries being applied at a time, as 16MiB. One entry always fits.
+    /// The most bytes of entries being applied at a time, for example 16MiB. One entry always fits.
     MaxApplyBytes max_apply_bytes: u64, "SIZE", bytes(64 * KIB..=TIB), or 16 * MIB;
-    /// The most bytes of entries cached in memory, beyond those that wait for the disk or to be applied, as 32MiB.
+    /// The most bytes of entries cached in memory, beyond those that wait for the disk or to be applied, for example 32MiB.
     MaxCachedBytes max_cached_bytes: u64, "SIZE", bytes(0..=TIB), or 32 * MIB;
-    /// The most bytes of log kept after a snapshot while it is sent, as 256MiB. Beyond that the peer needs a newer snapshot.
+    /// The most bytes of log kept after a snapshot while it is sent, for example 256MiB. Beyond that the peer needs a newer snapshot.
     MaxRetainedBytes max_retained_bytes: u64, "SIZE", bytes(0..=TIB), or 256 * MIB;
     /// Another node and its peer URL; repeat the flag for each. Without peers the cluster has one node.
     Peers peers: BTreeMap<NodeId, String>, "ID=URL", peers(), from merge.peers(id, listen_peer);

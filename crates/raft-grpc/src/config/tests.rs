@@ -121,7 +121,7 @@ fn the_defaults_are_those_of_the_core() {
 fn what_follows_from_a_value_follows_it() {
     let of_flags = [(Key::Id, "3"), (Key::ListenClient, "localhost:9001"), (Key::ListenAdmin, "[::1]:9002")];
     let settings = merged("", &[], &of_flags).expect("flags only").settings;
-    assert_eq!(settings.advertise_client, "http://localhost:9001", "a name stays a name");
+    assert_eq!(settings.advertise_client, "http://localhost:9001", "a name is not resolved");
     assert_eq!(settings.advertise_admin, "http://[::1]:9002");
     assert_eq!(settings.data_dir, PathBuf::from("raft-data/node3"));
 }

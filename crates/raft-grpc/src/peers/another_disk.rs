@@ -38,7 +38,7 @@ mod tests {
         assert!(is_another_disk(&over_the_wire), "{over_the_wire:?}");
         assert_eq!(over_the_wire.message(), message(NodeId(2)));
         assert!(!message(NodeId(2)).contains('\n'));
-        assert!(!is_another_disk(&Status::failed_precondition(message(NodeId(2)))), "the message alone is no mark");
+        assert!(!is_another_disk(&Status::failed_precondition(message(NodeId(2)))), "the message is not the mark");
         let mut other = Status::failed_precondition("no");
         other.metadata_mut().insert(REFUSED, MetadataValue::from_static("another reason"));
         assert!(!is_another_disk(&other));

@@ -144,7 +144,7 @@ fn bench(cluster: &Cluster) {
     let out = cluster.ask(&["bench", "--clients", "4", "--seconds", "2", "--verify", "--history", path]).ok();
     assert!(out.contains("0 lost, 0 applied twice, linearizable"), "{out}");
     let history = std::fs::File::open(&file).expect("the history was written");
-    let history = read_history(BufReader::new(history)).expect("every line is an operation");
+    let history = read_history(BufReader::new(history)).expect("each line has one operation");
     assert!(history.len() > 50, "{} operations", history.len());
     assert_eq!(check(&history, 50_000_000), Verdict::Linearizable);
     assert!(out.contains(&format!("history: {} operations in {path}", history.len())), "{out}");

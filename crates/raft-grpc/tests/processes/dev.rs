@@ -21,7 +21,7 @@ fn a_killed_child_is_reported_and_a_signal_ends_all() {
     assert_eq!(dev.endpoints, urls.join(","));
     dev.kill(2);
     assert_eq!(dev.line_with("node 2 ended"), "node 2 ended: signal 9");
-    assert!(dev.process.try_wait().expect("it can be waited for").is_none(), "dev goes on");
+    assert!(dev.process.try_wait().expect("the wait for it succeeds").is_none(), "dev goes on");
     for survivor in [1, 3] {
         TcpStream::connect(&dev.nodes[&survivor].1).expect("the others go on");
     }

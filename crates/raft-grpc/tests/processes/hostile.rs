@@ -74,7 +74,8 @@ fn addresses(cluster: &mut Cluster, id: u64) -> [SocketAddr; 3] {
 fn connections_for_each_port() -> u64 {
     const OTHERS: u64 = 200;
     let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).expect("it can be raised to its maximum");
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+        .expect("the limit can be raised to its maximum");
     let most = limit.maximum.unwrap_or(u64::MAX);
     // The node has the same limit, and as many connections.
     let idle = (most.saturating_sub(OTHERS) / 3).min(IDLE);
@@ -132,7 +133,7 @@ async fn claim_four_gigabytes(port: SocketAddr) {
             .expect("a request");
         let response = timeout(DEADLINE, channel.clone().oneshot(request)).await.expect("within the deadline");
         let response = response.expect("the connection goes on");
-        let status = Status::from_header_map(response.headers()).expect("it is refused at once");
+        let status = Status::from_header_map(response.headers()).expect("the node refuses it at once");
         // The client service is not on the port for peers, and the peer service not on the port for clients.
         let refused = [Code::ResourceExhausted, Code::OutOfRange, Code::Unimplemented];
         assert!(refused.contains(&status.code()), "{path}: {status}");
@@ -225,7 +226,8 @@ async fn call(port: SocketAddr, first: peer_request::Kind) -> Status {
     let (frames, stream) = tokio::sync::mpsc::channel(1);
     frames.send(PeerRequest { kind: Some(first) }).await.expect("there is room");
     let requests = tokio_stream::wrappers::ReceiverStream::new(stream);
-    let answer = timeout(Duration::from_secs(30), peer.messages(requests)).await.expect("it does not wait for more");
+    let answer =
+        timeout(Duration::from_secs(30), peer.messages(requests)).await.expect("the node does not wait for more bytes");
     drop(frames);
     answer.map(drop).expect_err("it is refused")
 }

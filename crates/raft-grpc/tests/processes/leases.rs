@@ -59,7 +59,7 @@ async fn a_leader_that_is_cut_off_answers_by_its_lease_and_no_longer() {
 
     let second = next_leader(&mut cluster, first).await;
     assert!(second.term > first.term, "{second:?} after {first:?}");
-    cluster.client().put("k", "new").await.expect("there is a quorum without it");
+    cluster.client().put("k", "new").await.expect("the others are a quorum");
     let statuses = cluster.statuses().await;
     assert!(statuses[&first.id].applied < statuses[&second.id].applied, "it is cut off: {statuses:?}");
     // While isolated, it has only old data, so it must not answer.

@@ -158,7 +158,7 @@ mod tests {
         let response = map.apply(EntryId::new(1, 1), &late);
         assert_eq!(Response::decode(&response), Some(Response::Expire { revision: 5, removed: 1 }));
         assert_eq!((map.get(b"a").is_some(), map.get(b"b").is_some()), (true, false));
-        assert_eq!(map.timed_out(&[name(1, "a"), name(3, "b")]), None, "neither is meant any more");
+        assert_eq!(map.timed_out(&[name(1, "a"), name(3, "b")]), None, "neither key has this revision any more");
         assert_eq!(map.timers(0), [timer(4, "a", 50)]);
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[test]
 fn revisions_count_changes() {
     let mut map = KvMap::new();
-    assert!(!map.delete(b"k"), "nothing to remove, nothing changed");
-    assert!(!map.compare_and_swap(b"k", Some(b""), b"v"), "no value is not an empty value");
+    assert!(!map.delete(b"k"), "without a key there is no change");
+    assert!(!map.compare_and_swap(b"k", Some(b""), b"v"), "an absent value differs from an empty one");
     assert_eq!((map.revision(), map.len()), (0, 0));
     assert!(map.compare_and_swap(b"k", None, b"v"));
     map.put(b"other", b"");
@@ -20,7 +20,7 @@ fn revisions_count_changes() {
     assert_eq!((map.revision(), map.get(b"k"), map.is_empty()), (4, None, false));
     map.put(b"k", b"v");
     let value = map.get(b"k").map(|value| (value.created_revision, value.version));
-    assert_eq!(value, Some((5, 1)), "a new life of the key");
+    assert_eq!(value, Some((5, 1)), "the key was created again");
 }
 
 #[test]
@@ -31,15 +31,15 @@ fn a_key_expires_at_the_revision_that_is_named_and_at_no_other() {
     map.put(b"for ever", b"");
     let (k, ever) = (Bytes::from_static(b"k"), Bytes::from_static(b"for ever"));
     let before = map.clone();
-    assert_eq!(map.expire([(&k, 1), (&ever, 3), (&Bytes::from_static(b"gone"), 1)]), 0, "none is meant any more");
+    assert_eq!(map.expire([(&k, 1), (&ever, 3), (&Bytes::from_static(b"gone"), 1)]), 0, "the revisions are obsolete");
     assert_eq!(map, before);
     assert_eq!(map.timed_after(0).collect::<Vec<_>>(), [(2, &k, 10)]);
     assert_eq!(map.timed_after(2).count(), 0);
-    assert_eq!(map.expire([(&k, 2), (&k, 2)]), 1, "once, however often it is named");
+    assert_eq!(map.expire([(&k, 2), (&k, 2)]), 1, "a repeated key is removed once");
     assert_eq!((map.revision(), map.get(b"k"), map.timed_after(0).count()), (4, None, 0));
     map.put_for(b"k", b"3", 10);
     map.put(b"k", b"4");
-    assert_eq!(map.expire([(&k, 5), (&k, 6)]), 0, "it was given no time when it was last set");
+    assert_eq!(map.expire([(&k, 5), (&k, 6)]), 0, "the last put had no time to live");
 }
 
 #[test]

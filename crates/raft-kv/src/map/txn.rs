@@ -129,7 +129,7 @@ mod tests {
             assert_eq!(of(above), [false, true, true, false], "{above:?}");
         }
         for (value, _, _) in &found {
-            assert!(relations.iter().all(|&relation| !holds("gone", relation, value)), "no value is in no relation");
+            assert!(relations.iter().all(|&relation| !holds("gone", relation, value)), "absent values match nothing");
         }
         assert!(holds("gone", Relation::Equal, &Target::Modified(0)), "no key has revision 0");
         assert!(Compare::absent("gone").holds(&map) && !Compare::absent("k").holds(&map));

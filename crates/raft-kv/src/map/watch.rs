@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_forgotten_revision_is_refused_and_a_future_one_is_awaited() {
         let mut map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });
-        assert!(matches!(map.watch(&watch(b"", 1)), Watched::Later(_)), "the first revision there will be");
+        assert!(matches!(map.watch(&watch(b"", 1)), Watched::Later(_)), "the first future revision");
         for _ in 0..5 {
             map.put(b"k", b"v");
         }

@@ -1,7 +1,8 @@
 //! The window: the events of the latest revisions, limited in number and bytes. It is part of the state, so a watch can
 //! continue at any node, even one that installed a snapshot.
 //!
-//! Beyond the limits the oldest revisions are dropped as a whole. The newest revision always stays, whatever its size.
+//! Beyond the limits the window drops whole revisions, the oldest first. The newest revision always stays, whatever its
+//! size.
 
 use super::hash_of;
 use crate::command::{Event, EventKind};
@@ -145,9 +146,9 @@ mod tests {
         window.push(2, vec![event(b"a", None), event(b"b", None)]);
         assert_eq!(revisions(&window), [1, 2]);
         window.push(3, vec![event(b"a", Some(100))]);
-        assert_eq!((revisions(&window), window.oldest()), (vec![2, 3], Some(2)), "four are one too many");
+        assert_eq!((revisions(&window), window.oldest()), (vec![2, 3], Some(2)), "four events exceed the limit by one");
         window.push(4, vec![event(b"a", None); 5]);
-        assert_eq!(revisions(&window), [4], "larger than the limit, and there all the same");
+        assert_eq!(revisions(&window), [4], "the newest revision stays, although it exceeds the limit");
         window.push(5, vec![event(b"a", Some(9_000))]);
         assert_eq!(revisions(&window), [5]);
         window.push(6, vec![event(b"a", Some(900))]);

@@ -60,7 +60,7 @@ impl Answer {
 }
 
 impl Sessions {
-    /// Empty sessions with a limit of `max_sessions` (0 counts as 1).
+    /// No sessions, with a limit of `max_sessions` (0 counts as 1).
     pub(crate) fn new(max_sessions: usize) -> Self {
         Self::with_limits(max_sessions, MAX_BYTES)
     }
@@ -247,7 +247,7 @@ fn hash_of_answer(id: SessionId, number: u64, answer: &Answer) -> u128 {
     hash_of([1, id.0, number, answer.entry.index.0, answer.entry.term.0], &answer.response)
 }
 
-/// Not cryptographic: it detects accidents only.
+/// It is not cryptographic: it detects accidents only.
 fn hash_of(numbers: [u64; 5], bytes: &[u8]) -> u128 {
     let mut hasher = Xxh3::new();
     for number in numbers {
@@ -346,7 +346,7 @@ mod tests {
         }
         assert_eq!(names(&sessions), [1, 3], "a fourth answer is one too many, and 2 was used before 3");
         assert_eq!(send(&mut sessions, 8, 2, 5, 1), (Reply::SessionExpired, false), "a late retry");
-        assert!(!send(&mut sessions, 9, 1, 4, 1).1, "the answers of others are still there");
+        assert!(!send(&mut sessions, 9, 1, 4, 1).1, "the answers of other sessions stay");
         for index in 1_000..1_003 {
             assert!(send(&mut sessions, index, 1, index, 1).1);
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 const NAME: &str = "write_stall";
 
-/// True time for a time of the slowest clock.
+/// The factor from the time of the slowest clock to true time.
 const SLOWEST_CLOCK: u32 = 2;
 
 #[derive(Clone)]

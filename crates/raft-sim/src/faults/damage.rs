@@ -109,8 +109,8 @@ impl World {
         }
     }
 
-    /// How many nodes stay out at first, to replace damaged ones. None in runs without damage, or in runs with only
-    /// three nodes.
+    /// The number of nodes that join only later, to replace damaged ones. None in runs without damage, or in runs with
+    /// only three nodes.
     pub(crate) fn draw_spares(&mut self) -> Option<u64> {
         let most = self.scenario.nodes.saturating_sub(3).min(2);
         (self.has_damage() && most > 0).then(|| 1 + self.choices.draw(SPARES, 0, 0).below(most))

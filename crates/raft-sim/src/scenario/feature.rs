@@ -86,7 +86,7 @@ features! {
     Pause: Fault::Pause.name(), Timing, Now;
     Membership: Fault::Membership.name(), Operation, Now;
     Transfer: Fault::Transfer.name(), Operation, Now;
-    /// Snapshots are taken often, logs are compacted and read back, and some snapshots are lost on their way.
+    /// Snapshots are frequent, logs are compacted and read back, and some snapshots are lost in transit.
     Snapshots: "snapshots", Snapshots, Throughout;
     /// Reads may use leases. This is no fault: clocks then drift no further than leases allow.
     LeaseReads: "lease_reads", Leases, Throughout;

@@ -377,7 +377,7 @@ pub enum StepAction {
         crash: CrashKind,
         /// The crash waits until this many outputs of the node's next call with outputs (0 = before the first).
         after_actions: Option<u32>,
-        /// What a power loss leaves of the unsynced operations.
+        /// The unsynced operations that survive a power loss.
         keep: Keep,
     },
     /// Starts processes that are down.

@@ -71,7 +71,7 @@ mod tests {
         let clock = NodeClock::new(1_000);
         assert_eq!(clock.read(SimTime(5)), Instant(1_005));
         assert_eq!(clock.when(Instant(1_005)), SimTime(5));
-        assert_eq!(clock.when(Instant(0)), SimTime(0), "a time before the world began has come");
+        assert_eq!(clock.when(Instant(0)), SimTime(0), "a time before the beginning of the world has passed");
         assert_eq!(clock.when(Instant(u64::MAX)), SimTime(u64::MAX), "never stays never");
     }
 
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!((fast.when(Instant(1_250)), slow.when(Instant(1_150))), (SimTime(200), SimTime(200)));
         assert!(clock.is_true() && !fast.is_true() && !slow.is_true());
         let right = fast.drifting(SimTime(200), 0);
-        assert_eq!((right.read(SimTime(300)), right.is_true()), (Instant(1_350), true), "set right, not set back");
+        assert_eq!((right.read(SimTime(300)), right.is_true()), (Instant(1_350), true), "it does not jump back");
         assert_eq!(slow.when(Instant(u64::MAX)), SimTime(u64::MAX), "never stays never");
     }
 

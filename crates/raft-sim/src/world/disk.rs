@@ -85,7 +85,7 @@ pub enum PowerLoss<'a> {
 pub struct Choice {
     pub kind: ChoiceKind,
     pub operation: u64,
-    /// The number of answers: 0 up to this, excluded. At least 2.
+    /// The number of answers: 0 up to this, excluded. There are at least 2.
     pub options: u64,
 }
 

@@ -206,8 +206,8 @@ impl World {
         }
     }
 
-    /// Starts the reserve of a node that keeps one: its first input is the state of its space, and its disk
-    /// preallocates.
+    /// Begins the use of a reserve, if the node keeps one: the node's first input says whether space is low, and its
+    /// disk preallocates.
     pub(crate) fn announce_reserve(&mut self, host: &mut Host) {
         let bytes = host.reserve_bytes();
         let Some(process) = host.process.as_mut().filter(|_| bytes > 0) else { return };

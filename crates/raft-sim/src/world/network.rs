@@ -349,7 +349,10 @@ mod tests {
         assert!(whole.delay >= 10 * MS && !bench.had_effect(Fault::SnapshotLost), "{whole:?}");
         bench.network.set_swarm_model(NetworkModel { snapshot_loss_ppm: 500_000, ..model() });
         let lost = (0..1_000).filter(|_| send(&mut bench).verdict == Verdict::Lost).count();
-        assert!((430..570).contains(&lost) && bench.had_effect(Fault::SnapshotLost), "{lost} of 1000 at one in two");
+        assert!(
+            (430..570).contains(&lost) && bench.had_effect(Fault::SnapshotLost),
+            "{lost} of 1000 messages were lost"
+        );
         assert_eq!(
             bench.send(1, 2, "heartbeat").verdict,
             Verdict::Delivered { copies: 1 },
@@ -378,8 +381,8 @@ mod tests {
         let count = |verdict| sendings.iter().filter(|sending| sending.verdict == verdict).count();
         let lost = count(Verdict::Lost);
         let twice = count(Verdict::Delivered { copies: 2 });
-        assert!((430..570).contains(&lost), "{lost} lost of 2000 at one in four");
-        assert!((670..830).contains(&twice), "{twice} of 1500 came twice at one in two");
+        assert!((430..570).contains(&lost), "{lost} of 2000 messages were lost");
+        assert!((670..830).contains(&twice), "{twice} of 1500 messages were duplicated");
         for sending in sendings {
             let copies = sending.copies.iter().flatten().count();
             let verdict = if let Verdict::Delivered { copies } = sending.verdict { copies as usize } else { 0 };

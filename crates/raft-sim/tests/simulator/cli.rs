@@ -115,7 +115,7 @@ fn wrong_usage_is_code_2_and_a_bad_scenario_code_4() {
     assert_eq!(code(&output), 4);
     let expected = "bad.toml:7: durration: unknown field `durration`, did you mean `duration`?\n";
     assert_eq!(stderr(&output), expected);
-    assert_eq!(stdout(&output), "", "nothing is run if anything is wrong");
+    assert_eq!(stdout(&output), "", "no run starts if a file is invalid");
     assert_eq!(code(&folder.run(&["--help"])), 0);
     assert_eq!(code(&folder.run(&["--version"])), 0);
 }
@@ -135,7 +135,7 @@ fn an_expectation_that_fails_is_code_2_and_can_be_replayed() {
     let again = text.lines().find_map(|line| line.trim().strip_prefix("reproduce: ")).expect("a command");
     let replayed = Command::new("sh").args(["-c", again]).current_dir(&folder.0).output().expect("a shell");
     assert_eq!(code(&replayed), 2, "{again}: {}", stderr(&replayed));
-    assert_eq!(stderr(&replayed), "", "the recorded run is the same run");
+    assert_eq!(stderr(&replayed), "", "the recorded run repeats");
     let direct = folder.run(&["replay", "lonely.toml", "--seed", "0"]);
     assert_eq!(last_line(&stdout(&direct)), last_line(&stdout(&replayed)));
 }
@@ -146,7 +146,7 @@ fn a_mark_that_is_never_reached_is_code_2() {
     folder.write("calm.toml", &QUIET.replace("[\"leader_elected\"]", "[\"leader_elected\", \"truncation\"]"));
     let output = folder.run(&["run", "calm.toml"]);
     assert_eq!(code(&output), 2);
-    assert_eq!(code(&folder.run(&["run", "calm.toml", "--seeds", "0..2"])), 0, "two runs need not reach what three do");
+    assert_eq!(code(&folder.run(&["run", "calm.toml", "--seeds", "0..2"])), 0, "two runs may miss a mark");
     assert!(
         stdout(&output).contains("sometimes: expected `truncation` in at least one run, found it in none of 3"),
         "{}",
@@ -215,7 +215,7 @@ fn explanations_are_stable_and_traces_and_histories_are_json_lines() {
     let lines: Vec<Value> = trace.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(trace.lines().all(|line| line.starts_with("{\"version\":1,")), "version first");
     assert_eq!((&lines[0]["kind"], &lines[0]["seed"]), (&Value::from("run"), &Value::from(1)));
-    assert_eq!(lines.len(), text.lines().count(), "a line per event, and one more in each: its head and the hash");
+    assert_eq!(lines.len(), text.lines().count(), "one line for each event, and one more for the head and the hash");
     let sent = lines.iter().find(|line| line["kind"] == "sent").expect("something was sent");
     assert!(
         sent["message"]["kind"].is_string() && sent["term"].is_u64() && sent["configuration"].is_object(),
@@ -239,7 +239,7 @@ fn a_history_of_many_runs_keeps_them_apart() {
     }
     let trace = fs::read_to_string(folder.0.join("trace.jsonl")).expect("the trace");
     let runs = trace.lines().filter(|line| line.contains("\"kind\":\"run\"")).count();
-    assert_eq!(runs, 3, "each run opens with its line");
+    assert_eq!(runs, 3, "each run begins with a header line");
 }
 
 /// A short run with every crash.

@@ -44,7 +44,7 @@ fn check(disk: SimDisk, writes: &[Write], Told { synced, starts, id }: Told) {
     let restored = &recovery.restored;
     assert_eq!((restored.hard_state, restored.tail.clone()), fold(&writes[..records]));
     let again = open_node(without_unsynced(store.disk().clone()), NODE, DiskId([3; 16]), founding, OPTIONS);
-    let again = again.expect("a power loss takes nothing of what it was told");
+    let again = again.expect("a power loss loses nothing that was reported");
     assert_eq!((again.recovery.records, again.incarnation), (recovery.records, incarnation + 1));
     assert_eq!(again.disk_id, disk_id);
     store.write(&[vote(9, 9)]).and_then(|()| store.sync()).expect("the log goes on");
@@ -71,14 +71,14 @@ fn a_folder_in_the_making_survives_every_crash_and_every_second_crash() {
     let writes = [Write { hard_state: vote(1, 3).hard_state, ..entries(1, 1, 1, 100) }];
     let mut ends = 0;
     let first = cut_short(&SimDisk::new(), Some(&writes[0]));
-    assert!(first.len() > 20, "{} calls are too few to make a folder", first.len());
+    assert!(first.len() > 20, "{} calls are too few to create a folder", first.len());
     for disk in &first {
         ends += every_end(disk, &writes, NOTHING);
         for disk in cut_short(disk, Some(&writes[0])) {
             ends += every_end(&disk, &writes, NOTHING);
         }
     }
-    assert!(ends > 1_000, "{ends} ends are too few to mean something");
+    assert!(ends > 1_000, "{ends} ends are too few for a test");
 }
 
 /// A node that ran once: two synced writes and two unsynced ones, in two segments.
@@ -94,7 +94,7 @@ fn lived() -> (SimDisk, Vec<Write>) {
 fn a_later_start_survives_every_crash_and_every_second_crash() {
     let (disk, writes) = lived();
     let ends = every_later_start(&disk, &writes, Told { synced: 2, starts: 1, id: Some(DISK) });
-    assert!(ends > 500, "{ends} ends are too few to mean something");
+    assert!(ends > 500, "{ends} ends are too few for a test");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_an
     let (mut disk, writes) = lived();
     as_format_1(&mut disk);
     let ends = every_later_start(&disk, &writes, Told { synced: 2, starts: 1, id: None });
-    assert!(ends > 500, "{ends} ends are too few to mean something");
+    assert!(ends > 500, "{ends} ends are too few for a test");
     // An unfinished folder too, before the end of its first start.
     let mut ends = 0;
     for mut disk in cut_short(&SimDisk::new(), Some(&writes[0])) {
@@ -114,7 +114,7 @@ fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_an
             ends += every_end(&disk, &writes[..1], NOTHING);
         }
     }
-    assert!(ends > 500, "{ends} ends are too few to mean something");
+    assert!(ends > 500, "{ends} ends are too few for a test");
 }
 
 /// Every crash of a start, and every crash of a second one, after a kill or a power loss now. Returns the number of
@@ -141,11 +141,11 @@ fn every_later_start(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
 #[test]
 fn who_joins_starts_with_nothing_and_a_crash_makes_no_founder_of_it() {
     for disk in cut_short(&SimDisk::new(), None) {
-        let opened = start(disk, None).expect("after nothing but a kill");
+        let opened = start(disk, None).expect("after a kill only");
         assert!(opened.recovery.records == 0 && opened.incarnation <= 2, "{}", opened.incarnation);
         let incarnation = opened.incarnation + 1;
         let again = start(opened.store.into_disk(), Some(&vote(1, 1))).expect("its folder");
-        assert_eq!((again.recovery.records, again.incarnation), (0, incarnation), "what has run is not founded");
+        assert_eq!((again.recovery.records, again.incarnation), (0, incarnation), "it has run and is not new");
     }
 }
 
@@ -204,7 +204,7 @@ fn other_folders_are_refused_as_such() {
     assert!(matches!(refused(disk, NODE), StoreError::Foreign { found, .. } if found.starts_with("thesis.tex, ")));
     let mut disk = lived().0;
     disk.create("notes").expect("new");
-    start(disk, None).expect("something beside its own files is none of its business");
+    start(disk, None).expect("it ignores other files");
     let mut disk = lived().0;
     let line = b"raft-store format 3\n";
     let text = format!("raft-store format 3\ncrc32c {:08x}\n", crc32c(line));

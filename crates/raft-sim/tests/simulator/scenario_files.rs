@@ -119,7 +119,7 @@ fn the_guided_tour_is_readable_and_survives_being_recorded() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let bytes = std::fs::read(&path).expect("readable");
         let scenario = parse("tour.toml", &bytes).unwrap_or_else(|problems| panic!("{name}: {problems}")).scenario;
-        assert!(scenario.story.split_whitespace().count() > 30, "{name}: a learner wants to read more than that");
+        assert!(scenario.story.split_whitespace().count() > 30, "{name}: the story is too short for a reader");
         assert_ne!(scenario.expect, Expectations::default(), "{name} expects nothing");
         let recorded = Recorded { scenario: "tour".to_owned(), seed: 3, hash: None, property: None };
         let again = parse("tour.toml", write(&scenario, &recorded).expect("written").as_bytes());

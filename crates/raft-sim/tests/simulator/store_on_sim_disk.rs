@@ -28,14 +28,14 @@ fn kept(recovery: &Recovery, writes: &[Write], synced: usize) -> usize {
 fn check(disk: SimDisk, writes: &[Write], synced: usize) -> Recovery {
     let (mut store, recovery) = open(disk);
     let records = kept(&recovery, writes, synced);
-    assert_eq!(store.disk().durable_through(), store.disk().operations(), "recovery syncs what it returns");
+    assert_eq!(store.disk().durable_through(), store.disk().operations(), "recovery syncs the returned state");
     let (_, again) = open(without_unsynced(store.disk().clone()));
-    assert_eq!((again.records, again.torn_tail), (recovery.records, None), "a second power loss takes nothing");
+    assert_eq!((again.records, again.torn_tail), (recovery.records, None), "a second power loss loses nothing");
     let more = [vote(9, 9)];
     store.write(&more).and_then(|()| store.sync()).expect("a disk that works");
     let (_, later) = open(without_unsynced(store.into_disk()));
     kept(&later, &[&writes[..records], &more].concat(), records + 1);
-    assert_eq!(later.torn_tail, None, "nothing of the tail has come back");
+    assert_eq!(later.torn_tail, None, "the tail has not returned");
     recovery
 }
 
@@ -115,7 +115,7 @@ fn every_power_loss_between_any_two_disk_calls_leaves_a_prefix() {
             unfinished += u64::from(recovery.torn_tail.is_some_and(|tail| tail.offset == 0));
         });
     }
-    assert!(unfinished > 5, "{unfinished} unfinished segments are too few to mean something");
+    assert!(unfinished > 5, "{unfinished} unfinished segments are too few for a test");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn every_power_loss_during_recovery_leaves_the_same() {
             }
         }
     }
-    assert!(crashes > 500, "{crashes} crashes during recovery are too few to mean something");
+    assert!(crashes > 500, "{crashes} crashes during recovery are too few for a test");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn a_cut_whose_sync_failed_is_made_again() {
     assert_eq!(store.disk().durable_through(), store.disk().operations(), "and durable");
     store.write(&next).and_then(|()| store.sync()).expect("a disk that works");
     let (_, recovery) = open(without_unsynced(store.into_disk()));
-    assert_eq!(recovery.records, 2, "nothing of the tail has come back");
+    assert_eq!(recovery.records, 2, "the tail has not returned");
     assert_eq!(recovery.restored.hard_state, fold(&[kept, next].concat()).0);
 }
 
@@ -261,7 +261,7 @@ proptest! {
     }
 }
 
-/// Every end of a crash: the process was killed, or the power failed, with each outcome of that.
+/// Every outcome of a crash: the process was killed, or the power failed with one of its outcomes.
 fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
     let mut killed = disk.clone();
     killed.crash_kill();
@@ -272,7 +272,7 @@ fn every_end(disk: SimDisk, check: &mut dyn FnMut(SimDisk)) {
 #[test]
 fn a_registration_survives_every_crash_and_every_power_loss() {
     let crashes = conformance::every_crash_of_a_registration(SimDisk::new(), &every_end);
-    assert!(crashes > 10, "{crashes} ends are too few to mean something");
+    assert!(crashes > 10, "{crashes} ends are too few for a test");
 }
 
 #[test]

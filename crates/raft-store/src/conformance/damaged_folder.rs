@@ -202,7 +202,7 @@ fn check_start(disk: Memory) -> Result<(Recovery, KnownPeers), StoreError> {
             let known_peers = store.known_peers().clone();
             let disk = store.into_disk();
             assert!(disk.largest_read <= bound, "{} bytes at once", disk.largest_read);
-            let again = open_node(disk, IDENTITY, DISK_ID, None, OPTIONS).expect("what was opened opens again");
+            let again = open_node(disk, IDENTITY, DISK_ID, None, OPTIONS).expect("an opened folder opens again");
             assert_eq!((&again.recovery.restored, &again.recovery.torn_tail), (&recovery.restored, &None));
             assert_eq!(again.recovery.records, recovery.records, "a tail is cut once");
             assert_eq!(*again.store.known_peers(), known_peers);

@@ -103,7 +103,7 @@ pub(super) fn promised_space_is_there<D: Disk>(fresh: &mut impl FnMut() -> D) {
         let mut writes = Vec::new();
         for number in 0..12 {
             if number % 2 == 0 {
-                while store.preallocate().expect("a full disk is no failure") {}
+                while store.preallocate().expect("a full disk is not a failure") {}
             }
             if store.space() == Space::Enough {
                 enough += 1;
@@ -116,19 +116,22 @@ pub(super) fn promised_space_is_there<D: Disk>(fresh: &mut impl FnMut() -> D) {
             }
             assert_eq!(store.space(), Space::Low, "nothing has changed");
             store.disk_mut().limit += 9_000;
-            while store.preallocate().expect("a full disk is no failure") {}
+            while store.preallocate().expect("a full disk is not a failure") {}
             assert_eq!(store.space(), Space::Enough, "there is space again");
         }
         refused += store.disk().refused;
         let model = Model::of(&writes);
         let (store, recovery) = Store::open(store.into_disk(), RESERVING).expect("it opens");
         model.check(&recovery.restored, LogIndex(0), u64::MAX);
-        assert_eq!(recovery.torn_tail, None, "a preallocated file is no torn tail");
+        assert_eq!(recovery.torn_tail, None, "a preallocated file is not a torn tail");
         // This is the same folder without a reserve.
         let (_, recovery) = super::open(store.into_disk());
         model.check(&recovery.restored, LogIndex(0), u64::MAX);
     }
-    assert!(enough > 100 && low > 40 && refused > 40, "{enough} times enough, {low} times low, {refused} refused");
+    assert!(
+        enough > 100 && low > 40 && refused > 40,
+        "{enough} reports of Enough, {low} of Low, {refused} refused calls"
+    );
 }
 
 /// On a full disk the space of a deleted segment would go to another user at once, so the log keeps it.

@@ -77,7 +77,7 @@ pub(super) fn a_full_disk_registers_no_peer_and_goes_on<D: Disk>(fresh: &mut imp
         assert_eq!(store.known_peers().disk_of(NodeId(3)), None, "call {calls}");
         store.write(&[entries(1, 1, 1, 10)]).and_then(|()| store.sync()).expect("the store stays usable");
         assert_eq!(store.register_peer(NodeId(2), DISK), Ok(PeerCheck::Known));
-        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New), "there is space again: its first disk");
+        assert_eq!(store.register_peer(NodeId(3), OTHER), Ok(PeerCheck::New), "space again, and its first disk");
         let mut store = start(store.into_disk(), NEWER).store;
         assert_eq!(store.register_peer(NodeId(3), DISK), Ok(PeerCheck::Mismatch { known: OTHER }));
     }

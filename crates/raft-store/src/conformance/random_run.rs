@@ -127,7 +127,7 @@ impl RandomRun {
         self.model.check(&recovery.restored, self.before, tail_bytes);
         let hard_state = HardState { term: Term(self.term), voted_for: None };
         let restored = RecoveredState { hard_state, ..recovery.restored.clone() };
-        assert_eq!(restored.check(), Ok(()), "a core starts from it");
+        assert_eq!(restored.check(), Ok(()), "a core starts from this state");
         taken
     }
 

@@ -82,7 +82,7 @@ pub(super) fn a_snapshot_discards_the_log<D: Disk>(disk: D) {
 /// A snapshot takes effect only when a record names it; a start deletes the others.
 pub(super) fn an_unnamed_snapshot_is_deleted<D: Disk>(disk: D) {
     let (mut store, writes) = kept(disk);
-    store.save_snapshot(&meta(SECOND), b"an attempt that is replaced").expect("a disk that works");
+    store.save_snapshot(&meta(SECOND), b"a later attempt replaces this one").expect("a disk that works");
     save(&mut store, SECOND);
     assert_eq!(store.load_snapshot(SECOND), Ok(data_of(SECOND)));
     store.remove_snapshot(SECOND).expect("it is there");

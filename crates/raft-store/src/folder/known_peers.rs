@@ -223,6 +223,6 @@ mod tests {
         assert!(error.contains("PEERS is damaged") && error.contains("META counts 2 peers"), "{error}");
         let error = read(&of([(1, DISK)]).encode(), 2).expect_err("an older file").to_string();
         assert!(error.contains("it has 1 peers, but META counts 2"), "{error}");
-        assert!(read(&of([(1, DISK), (2, DISK)]).encode(), 1).is_ok(), "one was registered since the last start");
+        assert!(read(&of([(1, DISK), (2, DISK)]).encode(), 1).is_ok(), "one peer was registered since the last start");
     }
 }

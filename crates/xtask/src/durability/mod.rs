@@ -92,7 +92,7 @@ fn check(binary: &Path, folder: &Path, writes: u64) -> Result<usize> {
     drop(cluster);
     let mut checker = Checker::default();
     for line in BufReader::new(File::open(folder.join("strace"))?).lines() {
-        checker.line(&line.context("the trace is no text")?)?;
+        checker.line(&line.context("the trace is not text")?)?;
     }
     let (answers, syncs, violations) = (checker.answers, checker.syncs, &checker.violations);
     violations.iter().take(5).for_each(|violation| println!("durability: VIOLATION: {violation}"));

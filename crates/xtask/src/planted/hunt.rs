@@ -32,7 +32,7 @@ pub(crate) enum Outcome {
     Hung { command: String },
 }
 
-/// What caught a bug.
+/// The property or expectation that caught a bug.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Catch {
     /// The scenario, or the swarm's profile.
@@ -214,7 +214,7 @@ mod tests {
         assert!(
             !is_weak("expectation", &names(&["expect", "liveness"])) && !is_weak("sometimes", &names(&["sometimes"]))
         );
-        assert!(!is_weak("expectation", &[]), "whatever fails in the control, it is not green");
+        assert!(!is_weak("expectation", &[]), "any failure in the control counts");
         assert!(!is_weak("no-panic", &names(&["queues"])) && !is_weak("queues", &names(&["disk_reserve"])));
     }
 
@@ -238,6 +238,6 @@ mod tests {
             verdict(code, "no json").unwrap() == Verdict::Found { property: meaning.into(), scenario: None, seed: None }
         };
         assert!(bare(2, "liveness or expectation") && bare(3, "determinism") && bare(101, "panic"));
-        assert!([2, 4, 137].iter().all(|&code| verdict(code, "").is_err()), "a bad command line is no catch");
+        assert!([2, 4, 137].iter().all(|&code| verdict(code, "").is_err()), "a wrong command line is not a catch");
     }
 }

@@ -133,7 +133,7 @@ mod tests {
         let mut patch = patches(&root).unwrap().remove(0);
         let whole = patch.text.clone();
         patch.text = whole.replace("\n-    ", "\n-    planted ");
-        assert!(patch.text != whole && tree::patched(&root, &patch).is_err(), "the removed line stands nowhere");
+        assert!(patch.text != whole && tree::patched(&root, &patch).is_err(), "the removed line is missing");
         patch.text = whole.replace("+++ b/", "+++ b/no/such/");
         assert!(tree::patched(&root, &patch).is_err(), "there is no such file");
         patch.text = whole.lines().take(4).collect();

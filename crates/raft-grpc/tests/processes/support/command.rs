@@ -34,7 +34,7 @@ pub(crate) fn run(mut command: Command) -> Ended {
         let killed = kill_process(id, Signal::KILL);
         panic!("{command:?} has not ended within {DEADLINE:?}, killed: {killed:?}");
     };
-    let output = output.expect("its output can be read");
+    let output = output.expect("the output can be read");
     let text = |bytes| String::from_utf8(bytes).expect("it prints UTF-8");
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

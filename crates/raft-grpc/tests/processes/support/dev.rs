@@ -93,9 +93,9 @@ impl Dev {
 
     /// Waits for its end and for the end of its children.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let end = poll("the end of dev", || self.process.try_wait().expect("it can be waited for"));
+        let end = poll("the end of dev", || self.process.try_wait().expect("the wait for it succeeds"));
         for (_, address) in self.nodes.values() {
-            poll("the end of its children", || TcpStream::connect(address).is_err().then_some(()));
+            poll("the children end", || TcpStream::connect(address).is_err().then_some(()));
         }
         end
     }

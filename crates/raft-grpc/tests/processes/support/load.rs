@@ -83,7 +83,10 @@ impl Load {
         for (key, revision, may_change) in rounds.iter().flat_map(|round| &round.last) {
             let got = reader.get(key.clone(), Consistency::Linearizable).await.expect("there is a leader at the end");
             let now = got.modified_revision;
-            assert!(now == *revision || *may_change, "{key} was last changed at {revision}, and is at {now} now");
+            assert!(
+                now == *revision || *may_change,
+                "{key} was last changed at {revision}, but its revision is now {now}"
+            );
         }
         rounds.iter().map(|round| round.operations).sum()
     }

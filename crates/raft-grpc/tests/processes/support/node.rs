@@ -79,7 +79,7 @@ impl Node {
         self.must_run();
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it can be killed");
-        let status = child.wait().expect("its end can be waited for");
+        let status = child.wait().expect("the wait for its end succeeds");
         assert_eq!(status.code(), None, "node {} ended by itself: {status}\n{}", self.line.id, self.stderr());
     }
 
@@ -93,7 +93,7 @@ impl Node {
     pub(crate) async fn end(&mut self) -> ExitStatus {
         let child = self.child.as_mut().expect("it runs");
         let ended = wait_until("a node ends", async || {
-            child.try_wait().expect("its end can be asked for").ok_or_else(|| "it runs".to_owned())
+            child.try_wait().expect("the process state can be read").ok_or_else(|| "it runs".to_owned())
         });
         let status = ended.await;
         self.child = None;
@@ -103,7 +103,7 @@ impl Node {
     /// Panics if it should run and does not.
     pub(crate) fn must_run(&mut self) {
         let Some(child) = &mut self.child else { panic!("node {} was not started", self.line.id) };
-        if let Some(status) = child.try_wait().expect("its end can be asked for") {
+        if let Some(status) = child.try_wait().expect("the process state can be read") {
             panic!("node {} ended by itself: {status}\n{}", self.line.id, self.stderr());
         }
     }
@@ -117,7 +117,7 @@ impl Node {
     }
 
     fn printed(&self, stream: &str) -> String {
-        let bytes = std::fs::read(self.output_path(stream)).expect("the file of its output is there");
+        let bytes = std::fs::read(self.output_path(stream)).expect("the output file exists");
         String::from_utf8_lossy(&bytes).into_owned()
     }
 

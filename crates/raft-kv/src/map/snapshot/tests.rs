@@ -199,7 +199,7 @@ proptest! {
         for bytes in [garbage.into(), cut.clone().into(), with_sum(mutated.clone()), with_sum(cut), with_sum(begun)] {
             let mut restored = map();
             match restored.restore(&bytes) {
-                Ok(()) => prop_assert_eq!(whole(&restored, 64), bytes, "what is read is what would be written"),
+                Ok(()) => prop_assert_eq!(whole(&restored, 64), bytes, "a restored map encodes to the same bytes"),
                 Err(_) => prop_assert_eq!(restored, map()),
             }
         }

@@ -481,7 +481,7 @@ fn a_retry_at_the_next_leader_is_applied_once() {
     assert!(entry.term < last.term && last.index > entry.index, "{entry} was the first attempt, {last} the retry");
     assert_eq!(response, Bytes::from_static(b"1"));
     cluster.heal();
-    assert!(cluster.nodes.keys().all(|id| cluster.journal(*id).len() == 1), "applied once, on every node");
+    assert!(cluster.nodes.keys().all(|id| cluster.journal(*id).len() == 1), "every node applied it once");
 }
 
 #[test]

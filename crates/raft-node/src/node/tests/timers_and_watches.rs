@@ -110,7 +110,7 @@ fn any_node_answers_a_watch_once_there_is_a_response() {
     cluster.catch_up();
     assert!(ids.iter().all(|id| cluster.watched(*id) == now_and_next("b", "3")));
     cluster.watch(NodeId(1), 14, "1");
-    assert_eq!(cluster.watched(14), now_and_next("a", "2"), "at once, if there is one");
+    assert_eq!(cluster.watched(14), now_and_next("a", "2"), "the answer comes at once, if there is one");
     cluster.watch(NodeId(1), 15, "3");
     cluster.feed(NodeId(1), NodeInput::CancelWatch { id: RequestId(15) });
     cluster.say(leader, session, 3, "c");

@@ -47,7 +47,7 @@ impl Seen {
     }
 }
 
-/// What is durable on a node's simulated disk.
+/// The durable part of a node's simulated disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Durable {
     pub(crate) hard_state: HardState,

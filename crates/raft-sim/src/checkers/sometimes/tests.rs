@@ -125,7 +125,7 @@ fn reads_that_wait_and_reads_that_fail() {
     script.push(Some(2), RecordKind::Replied { id: RequestId(2), reply: refused() });
     let reached = counts(&script);
     let none = (reached.get("read_failed"), reached.get("read_waited_for_first_commit"));
-    assert_eq!((none, reached.get("read_served")), ((None, None), Some(&1)), "served, and refused by a follower");
+    assert_eq!((none, reached.get("read_served")), ((None, None), Some(&1)), "one served, one refused by a follower");
     get(&mut script, 1, 3);
     script.push(Some(1), RecordKind::Replied { id: RequestId(3), reply: refused() });
     assert_eq!(counts(&script).get("read_failed"), Some(&1));
@@ -243,7 +243,7 @@ fn snapshots_that_come_late_or_to_a_log_that_has_them() {
     }
     let reached = counts(&script);
     assert_eq!((reached.get("snapshot_stale"), reached.get("snapshot_suffix_kept")), (Some(&2), Some(&1)));
-    assert_eq!(reached.get("snapshot_not_needed"), Some(&2), "the same, before they are whole");
+    assert_eq!(reached.get("snapshot_not_needed"), Some(&2), "the same nodes, before they are complete");
     assert_eq!(reached.get("snapshot_of_older_term"), Some(&1));
 }
 

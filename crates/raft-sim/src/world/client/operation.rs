@@ -163,7 +163,7 @@ pub(crate) struct Finished {
     client: u64,
     /// The text of the operation, if there is no history.
     label: Option<String>,
-    /// Its line of a history, if it has one.
+    /// The operation's line of a history, if it has one.
     pub(crate) line: Option<Operation>,
 }
 

@@ -116,7 +116,7 @@ fn a_retry_repeats_session_and_number_at_another_node() {
     let (second, other, again) = bench.last();
     assert!(first != second && node != other && request == again);
     bench.reply(first, &applied());
-    assert_eq!(bench.ended(), [(1, Status::Ok)], "a late answer to the first attempt is an answer");
+    assert_eq!(bench.ended(), [(1, Status::Ok)], "a late answer to the first attempt counts");
     bench.reply(second, &applied());
     assert_eq!(bench.ended().len(), 1, "an operation ends once");
     bench.wake();
@@ -149,7 +149,7 @@ fn what_surely_had_no_effect_failed() {
     bench.wake();
     assert!(
         matches!(bench.last().2, Request::Command(SessionCommand { session: SessionId(7), .. })),
-        "and the client goes on"
+        "the client continues"
     );
 }
 

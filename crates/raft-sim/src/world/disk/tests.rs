@@ -39,7 +39,7 @@ fn a_machine_that_stops_does_no_further_call_until_its_crash_is_carried_out() {
     let refused = [disk.sync("log"), disk.write("log", 3, b"!"), disk.sync_folder(), disk.remove("log")];
     assert!(refused.iter().all(Result::is_err), "{refused:?}");
     assert_eq!(content(&mut disk, "log"), b"new", "reading goes on");
-    assert_eq!(disk.operations(), before + 3, "a refused call is not an operation");
+    assert_eq!(disk.operations(), before + 3, "a refused call does not count as an operation");
     disk.crash_power(PowerLoss::KeepNothing);
     assert_eq!(disk.list().map(|names| names.len()), Ok(1), "the file's name was not synced");
     disk.create("log").expect("it runs again");

@@ -130,7 +130,7 @@ fn a_paused_leader_is_replaced_and_learns_of_it_when_it_goes_on() {
     let still = records.iter().filter(of_n1).filter(|record| (paused..resumed).contains(&record.number)).count();
     assert_eq!(still, 0, "a paused node does nothing");
     let first = records.iter().filter(of_n1).find(|record| record.number > resumed).expect("n1 goes on");
-    let waited = first.cause.expect("what waited has a cause");
+    let waited = first.cause.expect("waiting inputs have a cause");
     assert!((paused..resumed).contains(&waited) || waited < paused, "first comes what arrived meanwhile: {first:?}");
     let view = records.iter().filter(of_n1).rev().find_map(|record| record.view.clone()).expect("n1 is up");
     assert!(view.role == RoleKind::Follower && view.term >= Term(3), "{view:?}");
@@ -350,7 +350,7 @@ fn a_machine_that_lost_its_disk_comes_back_with_nothing_under_its_old_name() {
             _ => None,
         })
         .collect();
-    assert_eq!(starts, [(1, Term(1), 1), (2, Term(0), 0)], "no founder twice, and no start has another's number");
+    assert_eq!(starts, [(1, Term(1), 1), (2, Term(0), 0)], "no second founder, and no repeated start number");
     let crashed =
         |record: &&Record| matches!(record.kind, RecordKind::Crashed { crash: CrashKind::DiskLoss, lost } if lost > 0);
     assert_eq!(records.iter().filter(crashed).count(), 1);
