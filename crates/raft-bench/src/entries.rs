@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 /// Entries that are committed together.
 pub(crate) struct Group {
-    /// The index of the first one.
+    /// The index of the first entry of the group.
     pub(crate) first: u64,
     /// The payloads of the entries.
     pub(crate) payloads: Vec<Bytes>,

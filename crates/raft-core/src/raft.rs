@@ -16,7 +16,7 @@ use crate::status::{RoleKind, Status, StopReason};
 use crate::time::Instant;
 use alloc::vec::Vec;
 
-/// One Raft replica: a deterministic function of its inputs, with time among them.
+/// One Raft replica: a deterministic function of its inputs, including time.
 ///
 /// Invariant between two calls: `announced` names the leader that [`leader`](Self::leader) returns. The types of the
 /// fields have invariants too (rule R45).

@@ -34,7 +34,7 @@ use raft_core::{
 };
 use xxhash_rust::xxh3::Xxh3;
 
-/// A whole node without I/O: a deterministic function of its inputs, with time among them.
+/// A whole node without I/O: a deterministic function of its inputs, including time.
 #[derive(Clone, Debug)]
 pub struct Node<S: StateMachine> {
     raft: Raft,

@@ -20,7 +20,7 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
         failures.extend(leader(&leaders, expected));
     }
     if let Some((id, term)) = leaders.last().filter(|_| expectations.no_leader) {
-        failures.push(format!("no leader expected; {id} leads term {term}"));
+        failures.push(format!("expected no leader; {id} leads term {term}"));
     }
     if expectations.converged {
         failures.extend(converged(ghost));
@@ -45,10 +45,10 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
         failures.extend(busy(ghost));
     }
     if let Some(least) = expectations.min_term.filter(|least| ghost.highest_term < *least) {
-        failures.push(format!("a term of at least {least} expected; the highest is {}", ghost.highest_term));
+        failures.push(format!("expected a term of at least {least}; the highest is {}", ghost.highest_term));
     }
     if let Some(most) = expectations.max_term.filter(|most| ghost.highest_term > *most) {
-        failures.push(format!("no term above {most} expected; the highest is {}", ghost.highest_term));
+        failures.push(format!("expected no term above {most}; the highest is {}", ghost.highest_term));
     }
     failures.extend(expectations.committed_within.and_then(|span| fresh_commit(ghost, at, span)));
     failures.extend(expectations.stalled_for.and_then(|span| stall(ghost, at, span)));
@@ -81,23 +81,23 @@ fn leader(leaders: &[(NodeId, Term)], expected: &BTreeSet<NodeId>) -> Option<Str
     let names: Vec<String> = expected.iter().map(ToString::to_string).collect();
     let wanted = if any { "a leader".to_string() } else { format!("leader {}", names.join(" or ")) };
     match leaders.last() {
-        None => Some(format!("{wanted} expected; no node leads")),
+        None => Some(format!("expected {wanted}; no node leads")),
         Some((id, _)) if any || expected.contains(id) => None,
-        Some((id, term)) => Some(format!("{wanted} expected; {id} leads term {term}")),
+        Some((id, term)) => Some(format!("expected {wanted}; {id} leads term {term}")),
     }
 }
 
 fn converged(ghost: &Ghost) -> Vec<String> {
     let Some((first, _)) = members(ghost).max_by_key(|(node, _)| node.log.last_id()) else {
-        return vec!["convergence expected; no node is up".to_string()];
+        return vec!["expected convergence; no node is up".to_string()];
     };
     let last = first.log.last_id();
     let lagging = members(ghost).filter_map(|(node, view)| {
         let ours = node.log.last_id();
         if node.log.chain() != first.log.chain() {
-            Some(format!("the same logs expected; {} ends in {last}, {} in {ours}", first.id, node.id))
+            Some(format!("expected the same logs; {} ends in {last}, {} in {ours}", first.id, node.id))
         } else if view.applied != ours.index {
-            Some(format!("all applied expected; {} has applied {} of {}", node.id, view.applied, ours.index))
+            Some(format!("expected all applied; {} has applied {} of {}", node.id, view.applied, ours.index))
         } else {
             None
         }
@@ -108,13 +108,13 @@ fn converged(ghost: &Ghost) -> Vec<String> {
 fn configuration(ghost: &Ghost, seats: &Seats) -> Option<String> {
     match ghost.decided().last() {
         Some((_, decided)) if seats.are_of(decided) => None,
-        Some((at, decided)) => Some(format!("configuration {{{seats}}} expected; {decided} of {at} is decided")),
-        None => Some(format!("configuration {{{seats}}} expected; none is decided")),
+        Some((at, decided)) => Some(format!("expected configuration {{{seats}}}; {decided} of {at} is decided")),
+        None => Some(format!("expected configuration {{{seats}}}; none is decided")),
     }
 }
 
 fn log(ghost: &Ghost, id: NodeId, expected: &[Term]) -> Option<String> {
-    let Some(node) = ghost.node(id) else { return Some(format!("a log of {id} expected; there is no such node")) };
+    let Some(node) = ghost.node(id) else { return Some(format!("expected a log of {id}; there is no such node")) };
     let log = if node.up { &node.log } else { &node.durable.log };
     let held: Vec<Term> = log.terms().take(expected.len()).collect();
     if held == expected {
@@ -137,21 +137,21 @@ fn fresh_commit(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
         || "nothing was ever committed".to_string(),
         |entry| format!("the newest, {}, is {:?} old", entry.id, at.since(entry.at)),
     );
-    Some(format!("a commit within the last {span:?} expected; {newest}"))
+    Some(format!("expected a commit within the last {span:?}; {newest}"))
 }
 
 /// Whether no leader has: a scenario that shows the effect of a missing rule expects a stall.
 fn stall(ghost: &Ghost, at: SimTime, span: Duration) -> Option<String> {
     if at.0 < nanos(span) {
-        return Some(format!("no commit for {span:?} expected; the run is not that old"));
+        return Some(format!("expected no commit for {span:?}; the run is not that old"));
     }
     let newest = ghost.committed.last().filter(|entry| entry.at.0 > at.0.saturating_sub(nanos(span)))?;
     let (id, by, ago) = (newest.id, newest.by, at.since(newest.at));
-    Some(format!("no commit for {span:?} expected; {by} committed {id} {ago:?} ago"))
+    Some(format!("expected no commit for {span:?}; {by} committed {id} {ago:?} ago"))
 }
 
 fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Option<String> {
-    let Some(node) = ghost.node(id) else { return Some(format!("a log of {id} expected; there is no such node")) };
+    let Some(node) = ghost.node(id) else { return Some(format!("expected a log of {id}; there is no such node")) };
     let held = if node.up { node.log.last_id() } else { node.durable.log.last_id() };
     let fits = held.index == index && term.is_none_or(|term| held.term == term);
     let wanted = term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"));
@@ -159,10 +159,10 @@ fn last(ghost: &Ghost, id: NodeId, index: LogIndex, term: Option<Term>) -> Optio
 }
 
 fn snapshot(ghost: &Ghost, id: NodeId, index: LogIndex) -> Option<String> {
-    let Some(node) = ghost.node(id) else { return Some(format!("a snapshot of {id} expected; there is no such node")) };
+    let Some(node) = ghost.node(id) else { return Some(format!("expected a snapshot of {id}; there is no such node")) };
     let newest = node.snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
     let held = if node.up { newest } else { node.durable.snapshot_id() };
-    (held.index < index).then(|| format!("a snapshot of {id} up to {index} expected; its newest is of {held}"))
+    (held.index < index).then(|| format!("expected a snapshot of {id} up to {index}; its newest is of {held}"))
 }
 
 /// The appends and snapshots that the leader still has in flight.
@@ -171,13 +171,13 @@ fn busy(ghost: &Ghost) -> Option<String> {
     let InFlight { messages, bytes, snapshots } = ghost.node(id)?.in_flight;
     if (messages, bytes, snapshots) != (0, 0, 0) {
         return Some(format!(
-            "nothing on its way expected; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots"
+            "expected nothing in flight; {id} has {messages} appends of {bytes} bytes and {snapshots} snapshots"
         ));
     }
     let waits = |node: &Node| {
         let Quotas { uncommitted_bytes, unpersisted_bytes, applying_bytes, pending_reads, .. } = node.quotas;
         let words = format!(
-            "nothing waiting expected; {} has {uncommitted_bytes} bytes not committed, {unpersisted_bytes} bytes not \
+            "expected nothing waiting; {} has {uncommitted_bytes} bytes not committed, {unpersisted_bytes} bytes not \
              persisted, {applying_bytes} bytes not applied and {pending_reads} reads",
             node.id
         );
@@ -222,7 +222,7 @@ mod tests {
         assert_fails(&script, &of(|expect| expect.idle = true), "n2 has 0 bytes not committed, 24 bytes not persisted");
         script.step(2, |view| view.quotas.unpersisted_bytes = 0);
         let covers = |index| of(|expect| expect.snapshot = [(NodeId(1), LogIndex(index))].into());
-        assert_fails(&script, &covers(2), "a snapshot of n1 up to 2 expected; its newest is of 0@0");
+        assert_fails(&script, &covers(2), "expected a snapshot of n1 up to 2; its newest is of 0@0");
         script.save(1, &meta(2, 2));
         script.ask_snapshot(1, meta(2, 2), raft_core::InstallMode::Keep);
         script.sync(1);
@@ -238,11 +238,11 @@ mod tests {
         assert_fails(
             &one,
             &of(|expect| expect.leader = Some(ids(&[2, 3]))),
-            "leader n2 or n3 expected; n1 leads term 2",
+            "expected leader n2 or n3; n1 leads term 2",
         );
-        assert_fails(&none, &of(|expect| expect.leader = Some(ids(&[]))), "a leader expected; no node leads");
+        assert_fails(&none, &of(|expect| expect.leader = Some(ids(&[]))), "expected a leader; no node leads");
         assert_holds(&none, &of(|expect| expect.no_leader = true));
-        assert_fails(&one, &of(|expect| expect.no_leader = true), "no leader expected; n1 leads term 2");
+        assert_fails(&one, &of(|expect| expect.no_leader = true), "expected no leader; n1 leads term 2");
         let newest = Script::legal();
         assert_holds(&newest, &of(|expect| expect.leader = Some(ids(&[2]))));
     }
@@ -252,7 +252,7 @@ mod tests {
         let mut script = Script::led();
         let expect = of(|expect| (expect.converged, expect.committed) = (true, Some(LogIndex(2))));
         assert_fails(&script, &expect, "n2 ends in 2@2, n3 in 1@1");
-        assert_fails(&script, &expect, "all applied expected; n1 has applied 0 of 2");
+        assert_fails(&script, &expect, "expected all applied; n1 has applied 0 of 2");
         assert_fails(&script, &expect, "commit index 2 expected everywhere; n2 has 0");
         for node in [1, 2] {
             script.step(node, |view| (view.commit, view.applied) = (LogIndex(2), LogIndex(2)));
@@ -276,8 +276,8 @@ mod tests {
         let stalled = of(|expect| expect.stalled_for = Some(ms(5)));
         assert_eq!((checked(ms(5), &fresh), checked(ms(5), &stalled)), (String::new(), String::new()));
         let (old, young) = (checked(ms(6), &fresh), checked(ms(4), &stalled));
-        assert!(old.contains("a commit within the last 5ms expected; the newest, 2@2, is 6ms old"), "{old}");
-        assert!(young.contains("no commit for 5ms expected; n1 committed 2@2 4ms ago"), "{young}");
+        assert!(old.contains("expected a commit within the last 5ms; the newest, 2@2, is 6ms old"), "{old}");
+        assert!(young.contains("expected no commit for 5ms; n1 committed 2@2 4ms ago"), "{young}");
         let none = Script::started();
         assert_fails(&none, &fresh, "nothing was ever committed");
         assert_fails(&none, &stalled, "the run is not that old");
@@ -316,7 +316,11 @@ mod tests {
         script.crash(2, crate::record::CrashKind::PowerLoss);
         assert_fails(&script, &logs(2, &[1, 2, 2]), "found nothing");
         assert_holds(&script, &of(|expect| (expect.min_term, expect.max_term) = (Some(Term(2)), Some(Term(2)))));
-        assert_fails(&script, &of(|expect| expect.min_term = Some(Term(3))), "at least 3 expected; the highest is 2");
+        assert_fails(
+            &script,
+            &of(|expect| expect.min_term = Some(Term(3))),
+            "expected a term of at least 3; the highest is 2",
+        );
         assert_fails(&script, &of(|expect| expect.max_term = Some(Term(1))), "no term above 1 expected");
     }
 }

@@ -109,7 +109,7 @@ impl Call {
         let said = |what: &str, bytes: u64, limit: u64| Some(format!("{what} {bytes} B; the limit is {limit} B"));
         if quotas.inflight_messages > max_inflight_messages {
             let number = quotas.inflight_messages;
-            return Some(format!("has {number} appends on their way to a peer; the limit is {max_inflight_messages}"));
+            return Some(format!("has {number} appends in flight to a peer; the limit is {max_inflight_messages}"));
         }
         if quotas.pending_reads > limits.max_pending_reads {
             let (number, limit) = (quotas.pending_reads, limits.max_pending_reads);
@@ -139,7 +139,7 @@ impl Call {
     fn leaks(&self, all_persisted: bool) -> Option<String> {
         let Self { quotas, in_flight, .. } = self;
         let rules = [
-            (in_flight.messages == 0, in_flight.bytes, "has no append on its way", "on their way"),
+            (in_flight.messages == 0, in_flight.bytes, "has no append in flight", "in flight"),
             (self.commit == self.last, quotas.uncommitted_bytes, "has committed all of its log", "uncommitted"),
             (self.commit == self.applied, quotas.applying_bytes, "has applied all that is committed", "not applied"),
             (all_persisted, quotas.unpersisted_bytes, "has no write in flight", "waiting for the disk"),
@@ -289,7 +289,7 @@ mod tests {
         assert_fires(queues(), NAME, &script, "n1 has in flight to a peer 54 B");
         let mut script = Script::led();
         on_way(&mut script, 5, 5);
-        assert_fires(queues(), NAME, &script, "n1 has 5 appends on their way to a peer; the limit is 4");
+        assert_fires(queues(), NAME, &script, "n1 has 5 appends in flight to a peer; the limit is 4");
     }
 
     /// n1 accepts a command of 26 bytes, with these bytes uncommitted and waiting for the disk afterwards.
@@ -337,7 +337,7 @@ mod tests {
         let leaks: [Leak; 4] = [
             (|view| view.quotas.uncommitted_bytes = 8, "n1 has committed all of its log and counts 8 B as uncommitted"),
             (|view| view.quotas.unpersisted_bytes = 8, "n1 has no write in flight and counts 8 B as waiting"),
-            (|view| view.in_flight.bytes = 8, "n1 has no append on its way and counts 8 B"),
+            (|view| view.in_flight.bytes = 8, "n1 has no append in flight and counts 8 B"),
             (
                 |view| (view.applied, view.quotas.applying_bytes) = (LogIndex(2), 8),
                 "n1 has applied all that is committed and counts 8 B as not applied",

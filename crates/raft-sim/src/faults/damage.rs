@@ -29,9 +29,9 @@ const SPARES: Site = Site::new("swarm spares");
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Broken {
     nodes: BTreeSet<NodeId>,
-    /// The nodes among them whose damage may hit unused parts of the disk.
+    /// The broken nodes whose damage may hit unused parts of the disk.
     suspects: BTreeSet<NodeId>,
-    /// The nodes among them that never start again.
+    /// The broken nodes that never start again.
     retired: BTreeSet<NodeId>,
     /// How many voters were damaged so far.
     count: usize,

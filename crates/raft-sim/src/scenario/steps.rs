@@ -42,7 +42,7 @@ fn options(name: &str) -> &'static [&'static str] {
     }
 }
 
-/// The required fields among them.
+/// The options that are required.
 const NEEDED: [&str; 3] = ["latency", "ppm", "to"];
 
 type Maybe<T> = Option<F<T>>;

@@ -117,7 +117,7 @@ fn the_start_that_gives_a_folder_of_format_1_its_disk_id_survives_every_crash_an
     assert!(ends > 500, "{ends} ends are too few for a test");
 }
 
-/// Every crash of a start, and every crash of a second one, after a kill or a power loss now. Returns the number of
+/// Crashes now with a kill or a power loss, then makes every crash of a start, and every crash of a second start. Returns the number of
 /// ends.
 fn every_later_start(disk: &SimDisk, writes: &[Write], told: Told) -> u64 {
     let mut powerless = disk.clone();

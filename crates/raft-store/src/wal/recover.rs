@@ -42,7 +42,7 @@ pub(crate) struct Recovered {
     pub(crate) spare: Option<u64>,
 }
 
-/// Recovers from the disk. It refuses a log only before it changes anything. `keep_spare`: whether the preallocated
+/// Recovers from the disk. Every refusal comes before the first change. `keep_spare`: whether the preallocated
 /// file of the next segment stays.
 pub(crate) fn recover<D: Disk>(
     disk: &mut D,

@@ -67,7 +67,7 @@ fn a_follower_without_space_takes_no_entries_but_votes_and_catches_up() {
     cluster.space(full, true);
     cluster.commands(leader, session, 1..=20);
     cluster.wait(3_000);
-    assert_eq!((cluster.leader(), cluster.last(full)), (leader, before), "no entry, and no election");
+    assert_eq!((cluster.leader(), cluster.last(full)), (leader, before), "it appends nothing and does not campaign");
     let status = cluster.nodes[&full].status();
     assert_eq!((status.leader, status.role), (Some(leader), RoleKind::Follower));
     // In an election the node votes and writes its vote.

@@ -57,7 +57,7 @@ pub(crate) struct Slot {
     pub(crate) record: u64,
 }
 
-/// A log from index 1. It contains the entries that a snapshot covers like all others: a snapshot represents every
+/// A log from index 1. It also contains the entries that a snapshot covers: a snapshot represents every
 /// entry up to its last one, and compaction concerns only the disk.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
