@@ -139,6 +139,24 @@ impl Merge {
         Ok(peers)
     }
 
+    /// The reserve holds all writes in flight, also the largest one and those that cannot be refused. By default its three
+    /// quarters for entries exceed what a leader has in flight to one peer, if all nodes have the same `max_inflight_bytes`.
+    fn disk_reserve(&mut self, segment: u64, in_flight: u64, largest: u64) -> Result<u64, Failure> {
+        let (key, floor) = (Key::DiskReserve, largest.saturating_mul(4));
+        let default = (segment / 2).max(in_flight * 2).max(32 << 20).max(floor);
+        let reserve = self.take(key, value::disk_reserve(), default)?;
+        match self.given(key).last() {
+            Some(given) if reserve < floor => {
+                let [floor, largest] = [floor, largest].map(|bytes| value::disk_reserve().show(&bytes));
+                let problem = format!(
+                    "must be at least {floor}: 4 times the larger of max_append_bytes and max_request_bytes, {largest}"
+                );
+                Err(refuse(key, given, &problem))
+            }
+            _ => Ok(reserve),
+        }
+    }
+
     fn check_heartbeat(&self, settings: &Settings) -> Result<(), Failure> {
         let (interval, shortest) = (settings.heartbeat_interval, settings.election_timeout.start);
         if interval < shortest {

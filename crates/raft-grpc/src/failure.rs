@@ -13,11 +13,13 @@ pub enum Exit {
     /// The data folder belongs to another cluster or node, has a newer format, or is on another disk than the peers
     /// expect.
     Foreign = 3,
-    /// Acknowledged data cannot be read.
+    /// Acknowledged data cannot be read, or a file of it is missing.
     Corrupt = 4,
     /// The disk failed, or is full at the start.
     Disk = 5,
     AddressInUse = 6,
+    /// Another process uses the data folder.
+    FolderInUse = 8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +50,14 @@ impl Failure {
 
 fn exit_of(error: &StoreError) -> Exit {
     match error {
-        StoreError::Corrupt { .. } => Exit::Corrupt,
+        StoreError::Corrupt { .. } | StoreError::Missing { .. } => Exit::Corrupt,
+        StoreError::InUse { .. } => Exit::FolderInUse,
         StoreError::NewerFormat { .. } | StoreError::Foreign { .. } => Exit::Foreign,
         StoreError::Folder(disk) if disk.kind != DiskErrorKind::Full => Exit::Usage,
         StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound => Exit::Runtime,
         StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,
         StoreError::SegmentTooSmall { .. } => Exit::Usage,
-        StoreError::InUse | StoreError::InvalidWrite { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
+        StoreError::InvalidWrite { .. } | StoreError::RecordTooLarge { .. } => Exit::Runtime,
         StoreError::NoSnapshot { .. } | StoreError::OutOfPlace { .. } | StoreError::NotBegun => Exit::Runtime,
         StoreError::Damaged { .. } => Exit::Corrupt,
         StoreError::Poisoned(first) => exit_of(first),
@@ -91,7 +94,8 @@ mod tests {
             (StoreError::Foreign { found: text(), expected: text() }, Exit::Foreign),
             (StoreError::NewerFormat { file: text(), found: 2, supported: 1 }, Exit::Foreign),
             (StoreError::Corrupt { file: text(), offset: 0, reason: text() }, Exit::Corrupt),
-            (StoreError::InUse, Exit::Runtime),
+            (StoreError::Missing { file: text(), evidence: text(), found: Vec::new() }, Exit::Corrupt),
+            (StoreError::InUse { pid: Some(7) }, Exit::FolderInUse),
             (StoreError::Folder(disk(DiskErrorKind::NotFound)), Exit::Usage),
             (StoreError::Folder(disk(DiskErrorKind::Full)), Exit::Disk),
             (StoreError::Disk(disk(DiskErrorKind::Full)), Exit::Disk),

@@ -88,12 +88,6 @@ fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
-/// The space that the store preallocates and the node relies on: three quarters of it exceed what a leader has in flight to one
-/// peer, if all nodes have the same `max_inflight_bytes`.
-fn reserve_bytes(settings: &Settings) -> u64 {
-    (settings.segment_bytes / 2).max(settings.max_inflight_bytes * 2).max(32 << 20)
-}
-
 pub(crate) fn core_config(settings: &Settings) -> Config {
     Config {
         seed: random::number(),
@@ -122,7 +116,7 @@ pub(crate) fn core_config(settings: &Settings) -> Config {
 fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
-    let (segment_bytes, reserve_bytes) = (settings.segment_bytes, reserve_bytes(settings));
+    let (segment_bytes, reserve_bytes) = (settings.segment_bytes, settings.disk_reserve);
     let options = StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() };
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
     let drawn = random::unique().map_err(|error| Failure::runtime(format!("cannot draw a disk id: {error}")))?;
@@ -191,7 +185,7 @@ impl Threads {
             snapshot_after_entries: settings.snapshot_after_entries,
             snapshot_after_bytes: settings.snapshot_after_bytes,
             snapshot_bytes_per_second: settings.snapshot_rate,
-            reserve_bytes: reserve_bytes(settings),
+            reserve_bytes: settings.disk_reserve,
             ..NodeOptions::default()
         };
         let place = settings.data_dir.display().to_string();

@@ -1,6 +1,6 @@
 //! The store's errors: what was expected, what was found, where, and what to do.
 
-use crate::disk::{DiskError, DiskErrorKind};
+use crate::disk::{Disk, DiskError, DiskErrorKind};
 use raft_core::LogIndex;
 use std::fmt;
 
@@ -15,15 +15,23 @@ pub enum StoreError {
          now; else remove the node from the cluster and add the machine again under a new id with an empty folder"
     )]
     Corrupt { file: String, offset: u64, reason: String },
+    /// A file of the node is not there; `evidence` says why it must have been, `found` is what the folder holds.
+    #[error(
+        "{file} is missing: {evidence}. The folder holds {}. Other nodes may count on what was in the file, so this node must \
+         not start without it. If the file was moved, put it back unchanged; else remove the node from the cluster and add \
+         the machine again under a new id with an empty folder",
+        listed(.found)
+    )]
+    Missing { file: String, evidence: String, found: Vec<String> },
     /// A later version wrote this folder.
     #[error("{file} has format {found}, and this version reads up to {supported}: use the version that wrote it")]
     NewerFormat { file: String, found: u32, supported: u32 },
     /// The folder belongs to another node, or to no node. It was not changed.
     #[error("the folder holds {found}, expected {expected}: use another folder, an empty one for a new node")]
     Foreign { found: String, expected: String },
-    /// Another process has the folder open.
-    #[error("another process uses this folder: stop it first, or use another folder")]
-    InUse,
+    /// Another process has the folder open; `pid` is its id, if the system says so.
+    #[error("another process{} uses this folder: stop it first, or use another folder", shown(*.pid))]
+    InUse { pid: Option<u32> },
     /// The folder does not exist or cannot be used.
     #[error("the folder cannot be used: {}: choose a folder that this user may write to", .0.message)]
     Folder(DiskError),
@@ -62,6 +70,14 @@ impl StoreError {
         Self::Corrupt { file: file.to_owned(), offset, reason: reason.into() }
     }
 
+    /// The file is not in the folder of `disk`, which must hold it according to `evidence`.
+    pub(crate) fn missing<D: Disk>(disk: &mut D, file: impl Into<String>, evidence: impl Into<String>) -> Self {
+        match disk.list() {
+            Ok(found) => Self::Missing { file: file.into(), evidence: evidence.into(), found },
+            Err(error) => Self::Disk(error),
+        }
+    }
+
     /// Whether a failed call can be repeated later: the disk is full, or the snapshot is too large. If the store is
     /// poisoned anyway, its next call reports that.
     pub fn is_recoverable(&self) -> bool {
@@ -93,5 +109,39 @@ impl<D> OpenError<D> {
 impl<D> fmt::Debug for OpenError<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.error, f)
+    }
+}
+
+/// The most names of an error's list.
+const LISTED: usize = 12;
+
+/// The first and the last of these names.
+fn listed(names: &[String]) -> String {
+    let half = LISTED / 2;
+    match names.len() {
+        0 => "no file".to_owned(),
+        count if count <= LISTED => names.join(", "),
+        count => {
+            let (first, last) = (names[..half].join(", "), names[count - half..].join(", "));
+            format!("{first}, {} more, {last}", count - LISTED)
+        }
+    }
+}
+
+fn shown(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_files_shows_its_ends() {
+        let names = |count: usize| (1..=count).map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(listed(&[]), "no file");
+        assert_eq!(listed(&names(2)), "1, 2");
+        assert!(listed(&names(12)).ends_with(", 11, 12"));
+        assert_eq!(listed(&names(20)), "1, 2, 3, 4, 5, 6, 8 more, 15, 16, 17, 18, 19, 20");
     }
 }

@@ -6,7 +6,9 @@
 //! and docs/configuration.md; tests compare all three.
 
 use super::Merge;
-use super::value::{bytes, cluster, folder, listen, node_id, number, peers, switch, time, time_range, url};
+use super::value::{
+    bytes, cluster, disk_reserve, folder, listen, node_id, number, peers, switch, time, time_range, url,
+};
 use crate::Failure;
 use raft_core::{MAX_NUMBER, MAX_PRIORITY, NodeId};
 use std::collections::BTreeMap;
@@ -140,6 +142,9 @@ keys! { merge:
     MaxCachedBytes max_cached_bytes: u64, "SIZE", bytes(0..=TIB), or 32 * MIB;
     /// The most bytes of log kept after a snapshot while it is sent, for example 256MiB. Beyond that the peer needs a newer snapshot.
     MaxRetainedBytes max_retained_bytes: u64, "SIZE", bytes(0..=TIB), or 256 * MIB;
+    /// The disk space that the node reserves for its log beyond the newest file, as 32MiB. Without it the node is read-only.
+    DiskReserve disk_reserve: u64, "SIZE", disk_reserve(),
+        from merge.disk_reserve(segment_bytes, max_inflight_bytes, max_append_bytes.max(max_request_bytes));
     /// Another node and its peer URL; repeat the flag for each. Without peers the cluster has one node.
     Peers peers: BTreeMap<NodeId, String>, "ID=URL", peers(), from merge.peers(id, listen_peer);
 }

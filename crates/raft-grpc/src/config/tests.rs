@@ -68,6 +68,7 @@ const VALUES: &[(Key, &[&str], &[&str])] = &[
     (Key::MaxApplyBytes, &["64KiB", "1MiB", "1TiB"], &["65535", "2TiB"]),
     (Key::MaxCachedBytes, &["0", "1TiB", "1MiB"], &["1099511627777"]),
     (Key::MaxRetainedBytes, &["0", "1MiB", "1TiB"], &["1099511627777"]),
+    (Key::DiskReserve, &["4MiB", "64MiB", "1TiB"], &["16383", "2TiB"]),
     (Key::Peers, &["2=http://a:1", "2=http://a:2", "2=http://a:3"], &[]),
 ];
 
@@ -234,6 +235,18 @@ fn the_core_takes_every_limit_at_both_ends() {
             assert_eq!(crate::host::core_config(&settings).check(), Ok(()), "{key} = {text}");
         }
     }
+}
+
+#[test]
+fn a_disk_reserve_below_its_floor_is_refused_and_the_default_is_above_it() {
+    let problem = problem("id = 1\ndisk_reserve = \"4194303\"", &[], &[]);
+    let expected = "a.toml:2: disk_reserve = 4194303: must be at least 4MiB: 4 times the larger of max_append_bytes and \
+                    max_request_bytes, 1MiB";
+    assert_eq!(problem, expected);
+    let reserve = |key, text| merged("id = 1", &[], &[(key, text)]).expect("in range").settings.disk_reserve;
+    assert_eq!(reserve(Key::MaxRequestBytes, "64MiB"), 256 << 20);
+    assert_eq!(reserve(Key::SegmentBytes, "128MiB"), 64 << 20);
+    assert_eq!(reserve(Key::MaxInflightBytes, "20MiB"), 40 << 20);
 }
 
 #[test]

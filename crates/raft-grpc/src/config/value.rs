@@ -77,6 +77,11 @@ pub(super) fn bytes(limits: RangeInclusive<u64>) -> Kind<u64> {
     Kind::new(range, move |text, range| within(parse_bytes(text)?, &limits, range), |bytes| show_bytes(*bytes))
 }
 
+/// Its floor depends on other keys.
+pub(super) fn disk_reserve() -> Kind<u64> {
+    bytes(16 << 10..=1 << 40).note("at least 4 times `max_append_bytes` and `max_request_bytes`")
+}
+
 /// Parses a time: `150ms`, `2s`.
 pub(super) fn time(limits: RangeInclusive<Duration>) -> Kind<Duration> {
     let range = format!("{} to {}", show_time(limits.start()), show_time(limits.end()));

@@ -85,6 +85,9 @@ async fn data_of_others_is_exit_3_damage_is_exit_4_and_both_are_untouched() {
     bytes[middle] ^= 0x10;
     fs::write(&segment, &bytes).expect("written");
     refuses_folder(&own, 4, &[FIRST_SEGMENT, "damaged at byte", "an exact copy of the folder"]);
+
+    fs::remove_file(&segment).expect("removed");
+    refuses_folder(&own, 4, &["wal-0000000000000001 is missing", "The folder holds", "META", "put it back"]);
 }
 
 #[test]
@@ -163,13 +166,16 @@ async fn a_full_disk_at_the_start_is_exit_5_and_takes_no_space() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_folder_in_use_is_exit_1_and_its_node_goes_on() {
+async fn a_folder_in_use_is_exit_8_and_its_node_goes_on() {
     let mut cluster = Cluster::start(1).await;
+    let pid = format!("(pid {})", cluster.node(1).pid());
     let ports = [Port::any(), Port::any(), Port::any()];
     let mut second = line(&mut cluster, 1);
     second.listen = ports.each_ref().map(|port| port.address.to_string());
     let folder = second.data_dir.display().to_string();
-    refuses(&second, 1, &[&folder, "another process uses this folder", "stop it first"]);
+    let known = fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.contains("FLOCK"));
+    let words = [&*folder, "another process", "uses this folder", "stop it first", if known { &pid } else { "" }];
+    refuses(&second, 8, &words);
     cluster.client().put("k", "v").await.expect("it leads still");
     assert_eq!(cluster.stop(1).await.code(), Some(0));
 }

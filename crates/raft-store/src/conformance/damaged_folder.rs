@@ -128,7 +128,7 @@ impl KnownFolder {
         let whole = self.ends.iter().rfind(|(end, _)| *end <= from).map(|&(_, number)| number);
         let whole = whole.unwrap_or_else(|| self.ends.first().map_or(0, |&(_, number)| number - 1));
         let knows = whole < self.known && text.contains("META counts");
-        let acted = text.contains("the file is missing");
+        let acted = matches!(error, StoreError::Missing { .. });
         assert!(knows || acted || self.ends.is_empty(), "{damages:?} after {:?}: {text}", self.known_durable);
     }
 

@@ -56,7 +56,8 @@ pub fn check_all<D: Disk>(mut fresh: impl FnMut() -> D) {
     plain_log::a_new_store_is_empty(fresh());
     plain_log::all_groups_are_recovered(fresh());
     plain_log::a_damaged_last_record_is_cut(fresh());
-    plain_log::a_damaged_or_missing_old_segment_is_refused(&mut fresh);
+    plain_log::a_damaged_old_segment_is_refused(&mut fresh);
+    plain_log::a_missing_segment_is_named(&mut fresh);
     plain_log::an_unfinished_segment_is_removed(fresh());
     plain_log::a_newer_format_is_refused(fresh());
     plain_log::invalid_writes_poison(fresh());
@@ -115,6 +116,11 @@ pub fn refusal<D: Disk>(disk: D) -> (StoreError, D) {
         Ok((_, recovery)) => panic!("the store must refuse, and recovered {recovery:?}"),
         Err(error) => error.into_parts(),
     }
+}
+
+/// Whether this error names the file as missing.
+fn is_missing(error: &StoreError, file: &str) -> bool {
+    matches!(error, StoreError::Missing { file: named, found, .. } if named == file && found.iter().all(|name| name != file))
 }
 
 /// The hard state and the entries that a start recovered; equal to [`fold`] if nothing was compacted.

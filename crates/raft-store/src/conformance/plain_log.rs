@@ -1,7 +1,8 @@
 //! Tests of the disk itself, and of a log without snapshots: written, torn and damaged.
 
-use super::{content, entries, file, flip, fold, open, refusal, state, used, vote};
-use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, StoreError};
+use super::{RESERVING, content, entries, file, files, flip, fold, is_missing, open, put, refusal, state, used, vote};
+use crate::wal::scan::{ExpectedLog, scan};
+use crate::{Disk, DiskError, DiskErrorKind, MIN_SEGMENT_BYTES, Recovery, Store, StoreError};
 use raft_core::{LogIndex, Write};
 
 pub(super) fn the_disk_does_what_its_trait_says<D: Disk>(mut disk: D) {
@@ -123,15 +124,13 @@ fn three_segments<D: Disk>(disk: D) -> (D, Vec<Write>) {
 }
 
 /// An old segment was durable before its successor: any damage to it is corruption, even at its end.
-pub(super) fn a_damaged_or_missing_old_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
+pub(super) fn a_damaged_old_segment_is_refused<D: Disk>(fresh: &mut impl FnMut() -> D) {
     type Damage<D> = (&'static str, fn(&mut D));
-    let damages: [Damage<D>; 7] = [
+    let damages: [Damage<D>; 5] = [
         ("the last record of segment 2", |disk| flip(disk, &file(2), 64 + 1600)),
         ("the last record of segment 2 is zeros", |disk| disk.write(&file(2), 1600, &[0; 2496]).expect("there")),
         ("segment 2 is shorter", |disk| disk.set_len(&file(2), 1700).expect("there")),
         ("segment 2 has no header", |disk| disk.write(&file(2), 0, &[0; 64]).expect("there")),
-        ("segment 2 is missing", |disk| disk.remove(&file(2)).expect("there")),
-        ("segment 1 is missing", |disk| disk.remove(&file(1)).expect("there")),
         ("segment 3 has records and no header", |disk| disk.write(&file(3), 0, &[0; 64]).expect("there")),
     ];
     for (label, damage) in damages {
@@ -142,6 +141,36 @@ pub(super) fn a_damaged_or_missing_old_segment_is_refused<D: Disk>(fresh: &mut i
         assert!(matches!(error, StoreError::Corrupt { .. }), "{label}: {error}");
         assert_eq!(disk.list(), before, "{label}: a refusal changes nothing");
     }
+}
+
+/// A removed segment is named, in the middle, as the first and as the newest, also where only the preallocated file of the
+/// next one is left. The removal of the newest is noticed by that file, or by META's count.
+pub(super) fn a_missing_segment_is_named<D: Disk>(fresh: &mut impl FnMut() -> D) {
+    for removed in 1..=3 {
+        let (mut disk, _) = three_segments(fresh());
+        disk.create(&file(4)).and_then(|()| disk.set_len(&file(4), MIN_SEGMENT_BYTES)).expect("a spare file");
+        disk.remove(&file(removed)).expect("there");
+        let before = disk.list().expect("a disk that works");
+        let (error, mut disk) = refusal(disk);
+        assert!(is_missing(&error, &file(removed)), "{removed}: {error}");
+        let text = error.to_string();
+        assert!(before.iter().all(|file| text.contains(file)) && text.contains("put it back"), "{text}");
+        assert_eq!(disk.list(), Ok(before), "a refusal changes nothing");
+    }
+    let (mut store, _) = Store::open(fresh(), RESERVING).unwrap_or_else(|error| panic!("{error}"));
+    put(&mut store, &mut Vec::new(), vote(1, 1));
+    while store.preallocate().expect("there is space") {}
+    let mut disk = store.into_disk();
+    assert_eq!(files(&mut disk, "wal-"), [file(1), file(2)]);
+    disk.remove(&file(1)).expect("there");
+    assert!(is_missing(&refusal(disk).0, &file(1)), "its spare file is not named as damaged");
+    // Without the spare file only META knows.
+    let (mut disk, writes) = three_segments(fresh());
+    disk.remove(&file(3)).expect("there");
+    let expected = ExpectedLog { exists: true, records: writes.len() as u64 };
+    let error = scan(&mut disk, expected, &mut |_| {}).expect_err("META counts more");
+    let text = error.to_string();
+    assert!(text.contains("META counts") && text.contains(&format!("{} is missing", file(3))), "{text}");
 }
 
 /// A newest segment without a header and records is unfinished.

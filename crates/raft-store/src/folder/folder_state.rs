@@ -30,12 +30,10 @@ impl FolderState {
         let has = |name: &str| files.iter().any(|file| file == name);
         let is_later = |file: &str| is_log_file(file) || [PEERS_FILE, NEW_PEERS_FILE].contains(&file);
         let later = files.iter().map(String::as_str).find(|file| is_later(file));
-        let missing =
-            |file, later| Err(StoreError::corrupt(file, 0, format!("the file is missing, but {later} exists")));
         if !has(FORMAT_FILE) {
             let meta = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
             if let Some(later) = later.or(meta) {
-                return missing(FORMAT_FILE, later);
+                return Err(StoreError::missing(disk, FORMAT_FILE, format!("{later} exists")));
             }
             let foreign_file = files.iter().find(|file| *file != NEW_FORMAT_FILE);
             return foreign_file.map_or(Ok(Self::default()), |file| Err(foreign(file)));
@@ -54,7 +52,10 @@ impl FolderState {
             let known_peers = KnownPeers::read(disk, &files, expected)?;
             return Ok(Self { format, meta: Some(meta), known_peers, has_unfinished_peers: has(NEW_PEERS_FILE) });
         }
-        later.map_or(Ok(Self { format, ..Self::default() }), |later| missing(META_FILE, later))
+        match later {
+            Some(later) => Err(StoreError::missing(disk, META_FILE, format!("{later} exists"))),
+            None => Ok(Self { format, ..Self::default() }),
+        }
     }
 }
 

@@ -116,7 +116,7 @@ impl KnownPeers {
         if !files.iter().any(|file| file == PEERS_FILE) {
             return match expected {
                 0 => Ok(Self::default()),
-                _ => damaged(format!("the file is missing, but META counts {expected} peers")),
+                _ => Err(StoreError::missing(disk, PEERS_FILE, format!("META counts {expected} peers"))),
             };
         }
         let largest = FRAME + PEER * MAX_KNOWN_PEERS;
@@ -220,7 +220,7 @@ mod tests {
         let nothing = |known| KnownPeers::read(&mut Memory::default(), &[], known);
         assert_eq!(nothing(0), Ok(KnownPeers::default()));
         let error = nothing(2).expect_err("a file is missing").to_string();
-        assert!(error.contains("PEERS is damaged") && error.contains("META counts 2 peers"), "{error}");
+        assert!(error.contains("PEERS is missing: META counts 2 peers"), "{error}");
         let error = read(&of([(1, DISK)]).encode(), 2).expect_err("an older file").to_string();
         assert!(error.contains("it has 1 peers, but META counts 2"), "{error}");
         assert!(read(&of([(1, DISK), (2, DISK)]).encode(), 1).is_ok(), "one peer was registered since the last start");

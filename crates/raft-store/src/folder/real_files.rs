@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// The lock file. It is empty and never removed: the next process could hold a lock on a removed file.
@@ -38,7 +38,7 @@ impl Files {
     /// Opens a folder for one node. If `create` is set, it creates a missing folder, durably.
     ///
     /// # Errors
-    /// [`StoreError::InUse`]; [`StoreError::Foreign`] if the folder holds only files of other programs;
+    /// [`StoreError::InUse`] with the other process, if it is known; [`StoreError::Foreign`] if the folder holds only files of other programs;
     /// [`StoreError::Folder`] if it does not exist, cannot be created or is not a folder.
     pub fn open(path: &Path, create: bool) -> Result<Self, StoreError> {
         if create {
@@ -51,7 +51,7 @@ impl Files {
         }
         let lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&lock_path);
         let lock = lock.map_err(|error| StoreError::Folder(failed(LOCK_FILE, "open", &error)))?;
-        check_lock(lock.try_lock())?;
+        check_lock(lock.try_lock(), &lock)?;
         Ok(Self { path, folder, _lock: Some(lock), writable: true, open: BTreeMap::new() })
     }
 
@@ -61,7 +61,7 @@ impl Files {
         let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
         let lock = match File::open(path.join(LOCK_FILE)) {
             Ok(lock) => {
-                check_lock(lock.try_lock_shared())?;
+                check_lock(lock.try_lock_shared(), &lock)?;
                 Some(lock)
             }
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -258,12 +258,27 @@ fn no_folder(path: &Path) -> DiskError {
     DiskError { kind: DiskErrorKind::Failed, file: ".".to_owned(), message }
 }
 
-fn check_lock(lock: Result<(), TryLockError>) -> Result<(), StoreError> {
-    match lock {
+fn check_lock(locked: Result<(), TryLockError>, file: &File) -> Result<(), StoreError> {
+    match locked {
         Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { pid: holder(file) }),
         Err(TryLockError::Error(error)) => Err(StoreError::Folder(failed(LOCK_FILE, "lock", &error))),
     }
+}
+
+/// The process that has locked this file, if the system lists it: `1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF`.
+fn holder(file: &File) -> Option<u32> {
+    let of_file = file.metadata().ok()?;
+    let (major, minor) = (rustix::fs::major(of_file.dev()), rustix::fs::minor(of_file.dev()));
+    let place = format!("{major:02x}:{minor:02x}:{}", of_file.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let mut lines = locks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let pid = lines.find_map(|line| match line[..] {
+        [_, "FLOCK", _, _, pid, at, ..] if at == place => pid.parse().ok(),
+        _ => None,
+    });
+    // A process outside of this namespace has no id here.
+    pid.filter(|&pid| pid > 0)
 }
 
 /// All names in a folder except the lock's, sorted. A name that is not UTF-8 belongs to another program and is shown

@@ -47,7 +47,7 @@ pub struct Opened<D> {
 /// bytes, drawn anew for each call.
 ///
 /// # Errors
-/// [`StoreError::Foreign`], without a change of the folder; a newer format; damage, including a missing file; a failed
+/// [`StoreError::Foreign`], without a change of the folder; a newer format; damage; a missing file; a failed
 /// disk; options out of range. The disk is part of the error.
 pub fn open_node<D: Disk>(
     mut disk: D,

@@ -38,7 +38,7 @@ pub(crate) fn receiving_name(last: EntryId) -> String {
 }
 
 /// The snapshot's last entry, if this is the name of a complete snapshot's file.
-fn parse_name(file: &str) -> Option<EntryId> {
+pub(crate) fn parse_name(file: &str) -> Option<EntryId> {
     let (index, term) = file.strip_prefix("snapshot-")?.split_once('-')?;
     let last = EntryId::new(index.parse().ok()?, term.parse().ok()?);
     (snapshot_name(last) == file).then_some(last)
@@ -256,7 +256,7 @@ pub(crate) fn check_received<D: Disk>(
 pub(crate) fn check_named<D: Disk>(disk: &mut D, named: &SnapshotMeta) -> Result<(), StoreError> {
     let file = snapshot_name(named.last);
     if !disk.list()?.contains(&file) {
-        return Err(StoreError::corrupt(&file, 0, "the file is missing, but the log names this snapshot"));
+        return Err(StoreError::missing(disk, file, "the log names this snapshot"));
     }
     let found = read(disk, named.last, &mut |_| {})?;
     if found != *named {

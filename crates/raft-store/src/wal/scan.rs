@@ -2,7 +2,7 @@
 //! explains how a torn tail differs from corruption.
 
 use crate::disk::Disk;
-use crate::snapshots::snapshot_file::is_snapshot;
+use crate::snapshots::snapshot_file::{is_snapshot, parse_name};
 use crate::space::zeros::nonzero_end;
 use crate::store_error::StoreError;
 use crate::wal::file_reader::FileReader;
@@ -107,8 +107,8 @@ pub(crate) fn scan<D: Disk>(
         scanned.position = Some(WritePosition { segment, end, capacity, next_record: scanned.records + 1 });
         scanned.torn_tail = (junk_end > end).then(|| TornTail { file, offset: end, bytes: junk_end - end });
     }
-    scanned.check_complete()?;
-    scanned.check_expected(expected, &disk.list()?)?;
+    scanned.check_complete(disk)?;
+    scanned.check_expected(expected, disk)?;
     Ok(scanned)
 }
 
@@ -152,23 +152,42 @@ impl Scanned {
     }
 
     /// Checks that only entries that the snapshot covers are missing.
-    fn check_complete(&self) -> Result<(), StoreError> {
+    fn check_complete<D: Disk>(&self, disk: &mut D) -> Result<(), StoreError> {
         let Some((first, last)) = self.summary.missing() else { return Ok(()) };
-        let reason = format!("the file is missing: entries {first} to {last} were in it or before it");
-        Err(StoreError::corrupt(&segment_file(self.oldest.saturating_sub(1)), 0, reason))
+        let covers = |file: &String| parse_name(file).is_some_and(|covered| covered.index >= last);
+        // Segments are deleted after the record that names a snapshot of their entries, so that record was the end of the log.
+        let (segment, evidence) = match disk.list()?.into_iter().find(covers) {
+            Some(snapshot) => {
+                let newest = self.position.as_ref().map_or(self.oldest, |position| position.segment);
+                (
+                    newest.saturating_add(1),
+                    format!("{snapshot}, which covers entries {first} to {last}, was named in it or after it"),
+                )
+            }
+            None => (self.oldest.saturating_sub(1), format!("entries {first} to {last} were in it or before it")),
+        };
+        Err(StoreError::missing(disk, segment_file(segment), evidence))
     }
 
-    fn check_expected(&self, expected: ExpectedLog, files: &[String]) -> Result<(), StoreError> {
+    fn check_expected<D: Disk>(&self, expected: ExpectedLog, disk: &mut D) -> Result<(), StoreError> {
         let Some(position) = &self.position else {
-            let evidence = match files.iter().find(|file| is_snapshot(file)) {
+            let evidence = match disk.list()?.iter().find(|file| is_snapshot(file)) {
                 Some(snapshot) => format!("{snapshot} exists"),
                 None if expected.exists => "META says that this node has run".to_owned(),
                 None => return Ok(()),
             };
-            return Err(StoreError::corrupt(&segment_file(1), 0, format!("the log is missing, but {evidence}")));
+            let file = segment_file(self.oldest.max(1));
+            return Err(match self.oldest {
+                0 => StoreError::missing(disk, format!("{file} or a later one"), evidence),
+                _ => StoreError::corrupt(&file, 0, format!("expected records, but found none, and {evidence}")),
+            });
         };
         if self.records < expected.records {
-            let reason = format!("the log ends with record {}, but META counts {}", self.records, expected.records);
+            let next = segment_file(position.segment.saturating_add(1));
+            let reason = format!(
+                "the log ends with record {}, but META counts {}: its end is damaged, or {next} is missing",
+                self.records, expected.records
+            );
             return Err(StoreError::corrupt(&segment_file(position.segment), position.end, reason));
         }
         Ok(())
@@ -181,19 +200,29 @@ fn segments<D: Disk>(disk: &mut D) -> Result<Vec<u64>, StoreError> {
     segments.sort_unstable();
     for (&before, &found) in segments.iter().zip(segments.iter().skip(1)) {
         if found != before.saturating_add(1) {
-            let reason = format!("the file is missing, but {} exists", segment_file(found));
-            return Err(StoreError::corrupt(&segment_file(before.saturating_add(1)), 0, reason));
+            let evidence = format!("{} and {} exist", segment_file(before), segment_file(found));
+            return Err(StoreError::missing(disk, segment_file(before.saturating_add(1)), evidence));
         }
     }
     Ok(segments)
 }
 
-/// The last segment's file, if it is all zeros and not the only one: it was preallocated, or is unfinished. It never had a
-/// header, so the previous segment may be the newest.
+/// The last segment's file, if it is all zeros: it was preallocated, or is unfinished. It never had a header, so the previous
+/// segment must be there, as the newest. Only segment 1 has none.
 fn find_spare<D: Disk>(disk: &mut D, segments: &[u64]) -> Result<Option<TornTail>, StoreError> {
-    let [_, .., last] = segments else { return Ok(None) };
-    let file = segment_file(*last);
-    let mut reader = FileReader::open(disk, &file)?;
+    let Some(last) = segments.last().copied().filter(|&last| last > 1) else { return Ok(None) };
+    let file = segment_file(last);
+    let Some(bytes) = zeros(disk, &file)? else { return Ok(None) };
+    if segments.len() == 1 {
+        let evidence = format!("{file} was made for what follows it, and no log file with records exists");
+        return Err(StoreError::missing(disk, segment_file(last - 1), evidence));
+    }
+    Ok(Some(TornTail { file, offset: 0, bytes }))
+}
+
+/// The length of a file, if it is all zeros.
+fn zeros<D: Disk>(disk: &mut D, file: &str) -> Result<Option<u64>, StoreError> {
+    let mut reader = FileReader::open(disk, file)?;
     let mut offset = 0;
     loop {
         let chunk = reader.chunk(offset)?;
@@ -202,7 +231,7 @@ fn find_spare<D: Disk>(disk: &mut D, segments: &[u64]) -> Result<Option<TornTail
         }
         offset += chunk.len() as u64;
         if chunk.is_empty() {
-            return Ok(Some(TornTail { file, offset: 0, bytes: offset }));
+            return Ok(Some(offset));
         }
     }
 }

@@ -70,6 +70,10 @@ impl Node {
         meta[48..64].to_vec()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     pub(crate) fn runs(&self) -> bool {
         self.child.is_some()
     }
