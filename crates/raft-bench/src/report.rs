@@ -38,7 +38,7 @@ struct Row {
     bytes_per_payload_byte: Option<f64>,
     /// `None` if syncs are not counted.
     syncs_per_commit: Option<f64>,
-    /// Its commits per second divided by those of our log in the same round; the median of all rounds.
+    /// The median over all rounds of its commits per second divided by those of our log.
     of_own: f64,
 }
 

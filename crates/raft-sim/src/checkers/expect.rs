@@ -28,7 +28,7 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     if let Some(index) = expectations.committed {
         failures.extend(
             members(ghost).filter(|(_, view)| view.commit < index).map(|(node, view)| {
-                format!("commit index {index} expected everywhere; {} has {}", node.id, view.commit)
+                format!("expected commit index {index} everywhere; {} has {}", node.id, view.commit)
             }),
         );
     }
@@ -253,7 +253,7 @@ mod tests {
         let expect = of(|expect| (expect.converged, expect.committed) = (true, Some(LogIndex(2))));
         assert_fails(&script, &expect, "n2 ends in 2@2, n3 in 1@1");
         assert_fails(&script, &expect, "expected all applied; n1 has applied 0 of 2");
-        assert_fails(&script, &expect, "commit index 2 expected everywhere; n2 has 0");
+        assert_fails(&script, &expect, "expected commit index 2 everywhere; n2 has 0");
         for node in [1, 2] {
             script.step(node, |view| (view.commit, view.applied) = (LogIndex(2), LogIndex(2)));
         }
