@@ -128,7 +128,7 @@ fn an_expectation_that_fails_is_code_2_and_can_be_replayed() {
     let text = stdout(&output);
     assert_eq!(code(&output), 2, "{text}");
     assert!(text.starts_with("FAIL lonely  3 seeds"), "{text}");
-    assert!(text.contains("no leader expected"), "{text}");
+    assert!(text.contains("expected no leader"), "{text}");
     assert!(text.contains("  the last 40 events before it:\n"), "{text}");
     let recorded = folder.0.join("kept/lonely-seed-0.toml");
     assert!(recorded.exists(), "{text}");
