@@ -139,6 +139,11 @@ impl Raft {
         self.shared.configuration()
     }
 
+    /// The entry that carries the configuration in force.
+    pub fn configured_at(&self) -> Option<EntryId> {
+        self.shared.log.configuration().map(|(at, _)| at)
+    }
+
     /// The commit index.
     pub fn commit(&self) -> LogIndex {
         self.shared.commit

@@ -12,21 +12,26 @@
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
 //!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
-//! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store.
+//! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store,
+//!   [`AddressBook`] says where members are reached,
+//!   [`member_steps`] makes the core's steps of a request to change members.
 //!
 //! Nothing here uses sockets, files, threads or clocks.
 //!
 //! A node depends on `raft-proto` for its envelope and its snapshots. Both must mean the same on every node and in
 //! every version, so `proto/` defines their formats.
 
+mod addresses;
 mod clients;
 mod disk_executor;
 mod disk_queue;
 mod inbox;
 mod interface;
+mod member_steps;
 mod node;
 mod snapshots;
 
+pub use addresses::{AddressBook, AddressDifference};
 pub use clients::envelope::Envelope;
 pub use disk_executor::DiskExecutor;
 pub use disk_queue::{DiskQueue, DiskTask};
@@ -37,5 +42,6 @@ pub use interface::options::NodeOptions;
 pub use interface::outputs::{NodeOutput, Report};
 pub use interface::requests::{Reply, Request, SessionCommand, SessionId};
 pub use interface::state_machine::{SnapshotError, SnapshotSource, StateMachine, Timer, TimerName, Watched};
+pub use member_steps::{MemberStep, StepRefusal, member_steps};
 pub use node::Node;
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
