@@ -2,8 +2,9 @@
 
 use crate::find_leader::Stub;
 use raft_proto::wire::raft::{
-    Answer, Applied, NotLeader, OpenSessionRequest, QueryRequest, Refused, command_response, open_session_response,
-    query_response, refused,
+    Answer, Applied, ChangeMembersRequest, ChangeRefused, EntryId, NotLeader, OpenSessionRequest, QueryRequest,
+    Refused, Role, StatusRequest, StatusResponse, TransferLeadershipRequest, change_members_response, command_response,
+    open_session_response, query_response, refused, transfer_leadership_response,
 };
 use raft_proto::wire::session::Command;
 use std::error::Error;
@@ -27,6 +28,8 @@ pub(crate) trait Ask: Clone + Send {
     type Answer: Send;
     /// Whether the outcome of an unanswered attempt matters to the caller. An extra session does not matter.
     const HAS_EFFECT: bool;
+    /// The longest time for one attempt, in attempts of others.
+    const ATTEMPTS: u32 = 1;
 
     fn needs_leader(&self) -> bool;
 
@@ -96,6 +99,73 @@ impl Ask for QueryRequest {
             Some(Outcome::Refused(refused)) => refusal(refused),
             None => unclear("sent an answer that cannot be read"),
         })
+    }
+}
+
+impl Ask for ChangeMembersRequest {
+    type Answer = Result<EntryId, ChangeRefused>;
+    const HAS_EFFECT: bool = true;
+    // An entry is to be committed, perhaps by nodes that were just added.
+    const ATTEMPTS: u32 = 3;
+
+    fn needs_leader(&self) -> bool {
+        true
+    }
+
+    async fn send(self, mut stub: Stub) -> Result<Attempt<Self::Answer>, Status> {
+        use change_members_response::Outcome;
+        Ok(match stub.change_members(self).await?.into_inner().outcome {
+            Some(Outcome::Changed(entry)) => Attempt::Answer(Ok(entry)),
+            Some(Outcome::ChangeRefused(refused)) => Attempt::Answer(Err(refused)),
+            Some(Outcome::Refused(refused)) => refusal(refused),
+            Some(Outcome::Unknown(_)) => unclear("lost its lead"),
+            None => unclear("sent an answer that cannot be read"),
+        })
+    }
+}
+
+impl Ask for TransferLeadershipRequest {
+    type Answer = u64;
+    const HAS_EFFECT: bool = true;
+    // A leader gives a transfer up after the longest election timeout.
+    const ATTEMPTS: u32 = 5;
+
+    fn needs_leader(&self) -> bool {
+        true
+    }
+
+    async fn send(self, mut stub: Stub) -> Result<Attempt<u64>, Status> {
+        use transfer_leadership_response::Outcome;
+        Ok(match stub.transfer_leadership(self).await?.into_inner().outcome {
+            Some(Outcome::TransferredTo(to)) => Attempt::Answer(to),
+            Some(Outcome::Failed(why)) => Attempt::Refused(why),
+            Some(Outcome::Refused(refused)) => refusal(refused),
+            Some(Outcome::Unknown(_)) => unclear("lost its lead"),
+            None => unclear("sent an answer that cannot be read"),
+        })
+    }
+}
+
+/// The status of the leader.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaderStatus;
+
+impl Ask for LeaderStatus {
+    type Answer = StatusResponse;
+    const HAS_EFFECT: bool = false;
+
+    fn needs_leader(&self) -> bool {
+        true
+    }
+
+    async fn send(self, mut stub: Stub) -> Result<Attempt<StatusResponse>, Status> {
+        let status = stub.status(StatusRequest {}).await?.into_inner();
+        if status.role() == Role::Leader {
+            return Ok(Attempt::Answer(status));
+        }
+        let leader = status.members.iter().find(|member| status.leader == Some(member.id));
+        let client_url = leader.map(|member| member.client_url.clone()).unwrap_or_default();
+        Ok(Attempt::NotLeader(NotLeader { leader: status.leader, client_url }))
     }
 }
 

@@ -3,18 +3,25 @@
 #[cfg(test)]
 mod tests;
 
-use crate::ask::{Answered, Ask, Attempt, attempt_of_status, not_leader};
+use crate::ask::{Answered, Ask, Attempt, LeaderStatus, attempt_of_status, not_leader};
 use crate::error::ClientError;
 use crate::find_leader::{Nodes, normal};
+use crate::member_change::{MemberChange, Membership};
 use crate::members::{self, MemberView};
 use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written};
 use crate::retry::RetryState;
 use crate::watch::Watch;
 use bytes::Bytes;
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
-use raft_proto::wire::raft::{OpenSessionRequest, QueryRequest, StatusResponse};
+use raft_proto::wire::raft::{
+    ChangeMembersRequest, ChangeRefusal, ChangeRefused, OpenSessionRequest, QueryRequest, StatusResponse,
+    TransferLeadershipRequest,
+};
 use raft_proto::wire::session;
 use std::time::Duration;
+
+/// The longest pause between attempts to promote a learner that has not caught up.
+const PROMOTE_PAUSE: Duration = Duration::from_millis(100);
 
 /// The endpoints of a client, and the duration of its attempts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,6 +216,90 @@ impl Client {
         members::ask_all(&mut self.nodes, self.options.status_timeout()).await
     }
 
+    /// The members, as the leader sees them.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEffect`].
+    pub async fn membership(&mut self) -> Result<Membership, ClientError> {
+        self.nodes.clear_failures();
+        let mut retry = RetryState::new(&self.options);
+        self.ask(LeaderStatus, &mut retry).await.map(Membership::from)
+    }
+
+    /// Changes the members (Raft §6), and returns them once the change has ended: its last entry is committed. `cluster` is the name
+    /// of the cluster to change; empty: any.
+    ///
+    /// # Errors
+    /// [`ClientError::NotCaughtUp`] for a promotion that is too early; [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`],
+    /// [`ClientError::Refused`].
+    pub async fn change_members(&mut self, change: MemberChange, cluster: &str) -> Result<Membership, ClientError> {
+        self.nodes.clear_failures();
+        let mut retry = RetryState::new(&self.options);
+        let request = ChangeMembersRequest { steps: vec![change.to_step()], cluster: cluster.to_owned() };
+        loop {
+            let refused = match self.ask(request.clone(), &mut retry).await? {
+                Ok(_) => break,
+                Err(refused) => refused,
+            };
+            let reason = refused.reason();
+            if reason == ChangeRefusal::NotReady {
+                let url = self.nodes.target();
+                self.nodes.add_failure(&url, refused.text);
+                retry.pause().await;
+            } else if reason == ChangeRefusal::NotCaughtUp {
+                let ChangeRefused { match_index, last, .. } = refused;
+                return Err(ClientError::NotCaughtUp { id: change.id(), match_index, last });
+            } else if retry.uncertain && change.is_done_if(reason) {
+                // An attempt that was not answered has done it.
+                break;
+            } else {
+                return Err(ClientError::Refused { url: self.nodes.target(), reason: refused.text });
+            }
+        }
+        // Every leader ends a change that another one began.
+        loop {
+            let membership = Membership::from(self.ask(LeaderStatus, &mut retry).await?);
+            if membership.settled {
+                return Ok(membership);
+            }
+            retry.pause().await;
+        }
+    }
+
+    /// Promotes a learner as soon as it has caught up, at the latest after `wait`. `progress` gets the last entry that the learner
+    /// has and the leader's, at each attempt that is too early.
+    ///
+    /// # Errors
+    /// Those of [`change_members`](Self::change_members).
+    pub async fn promote(
+        &mut self,
+        id: u64,
+        wait: Duration,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Membership, ClientError> {
+        let began = tokio::time::Instant::now();
+        loop {
+            match self.change_members(MemberChange::Promote { id }, "").await {
+                Err(ClientError::NotCaughtUp { match_index, last, .. }) if began.elapsed() < wait => {
+                    progress(match_index, last);
+                    tokio::time::sleep(self.options.max_pause.min(PROMOTE_PAUSE)).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Transfers leadership (Thesis §3.10) to a voter; none: to the one with the longest log that answers. Returns the new leader's id.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] if nobody can take over, or the target did not; [`ClientError::NoEffect`],
+    /// [`ClientError::OutcomeUnknown`].
+    pub async fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, ClientError> {
+        self.nodes.clear_failures();
+        let mut retry = RetryState::new(&self.options);
+        self.ask(TransferLeadershipRequest { to: to.unwrap_or(0) }, &mut retry).await
+    }
+
     /// The answer to a query, the index up to which the node had applied, and the number of attempts.
     async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
         self.nodes.clear_failures();
@@ -265,7 +356,8 @@ impl Client {
             let url = self.nodes.target();
             let stub = self.nodes.stub(&url)?;
             retry.attempts += 1;
-            let answer = tokio::time::timeout(left.min(self.options.attempt_timeout), ask.clone().send(stub)).await;
+            let patience = left.min(self.options.attempt_timeout.saturating_mul(A::ATTEMPTS));
+            let answer = tokio::time::timeout(patience, ask.clone().send(stub)).await;
             let attempt = match answer {
                 Ok(Ok(attempt)) => attempt,
                 Ok(Err(status)) => attempt_of_status(&status),

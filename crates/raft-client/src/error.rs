@@ -18,6 +18,8 @@ pub enum ClientError {
     /// The nodes no longer remember the changes from the requested revision on. It has the first revision that they
     /// remember, and the map's revision.
     Compacted { from: u64, oldest: u64, revision: u64 },
+    /// The learner to promote is too far behind; no effect. The last entry that it is known to have, and the leader's.
+    NotCaughtUp { id: u64, match_index: u64, last: u64 },
     /// A node refused the operation permanently (for example a value that is too large); it has no effect.
     Refused { url: String, reason: String },
 }
@@ -44,6 +46,10 @@ impl fmt::Display for ClientError {
                 f,
                 "the nodes no longer remember revision {from}, the oldest is {oldest}: read the keys, then watch from the revision after \
                  the read ({revision} or later)"
+            ),
+            Self::NotCaughtUp { id, match_index, last } => write!(
+                f,
+                "node {id} has not caught up: it has entry {match_index}, and the leader's last entry is {last}. Wait and promote it later"
             ),
             Self::Refused { url, reason } => write!(f, "{url} refused it: {reason}"),
         }

@@ -8,7 +8,7 @@ use raft_kv::KvMap;
 use raft_node::{StateMachine, Watched};
 use raft_proto::wire::raft::*;
 use raft_proto::wire::session::Command;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
@@ -36,6 +36,8 @@ pub enum Trick {
     Expire,
     /// Execute it, and send an answer that cannot be decoded.
     Garbage,
+    /// Refuse a change of members for this reason.
+    Change(ChangeRefusal),
 }
 
 /// The state that all nodes share.
@@ -45,6 +47,8 @@ pub struct World {
     /// The answers by session and number.
     sessions: BTreeMap<u64, BTreeMap<u64, Applied>>,
     index: u64,
+    /// The voters, for changes of members.
+    pub voters: BTreeSet<u64>,
     /// The number of commands that reached the map.
     pub applied: usize,
     /// Notifies watches of changes.
@@ -56,6 +60,31 @@ impl World {
         self.index += 1;
         self.sessions.insert(self.index, BTreeMap::new());
         self.index
+    }
+
+    /// Promotes and demotes; other steps change nothing.
+    fn change(&mut self, steps: &[MemberStep], trick: Option<&Trick>) -> change_members_response::Outcome {
+        use change_members_response::Outcome;
+        let refused = |reason: ChangeRefusal| {
+            let (text, match_index, last) = ("refused".to_owned(), 5, 25);
+            Outcome::ChangeRefused(ChangeRefused { reason: reason.into(), text, match_index, last })
+        };
+        if let Some(Trick::Change(reason)) = trick {
+            return refused(*reason);
+        }
+        for step in steps {
+            match step.kind {
+                Some(member_step::Kind::Promote(id)) if !self.voters.insert(id) => {
+                    return refused(ChangeRefusal::IsVoter);
+                }
+                Some(member_step::Kind::Demote(id)) if !self.voters.remove(&id) => {
+                    return refused(ChangeRefusal::NoVoter);
+                }
+                _ => {}
+            }
+        }
+        self.index += 1;
+        Outcome::Changed(raft_proto::wire::raft::EntryId { index: self.index, term: 2 })
     }
 
     fn command(&mut self, request: &Command, node: u64) -> command_response::Outcome {
@@ -267,7 +296,46 @@ impl Service for FakeNode {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
+    async fn change_members(
+        &self,
+        request: Request<ChangeMembersRequest>,
+    ) -> Result<Response<ChangeMembersResponse>, Status> {
+        use change_members_response::Outcome;
+        let trick = self.trick().await?;
+        if let Some(refused) = trick.as_ref().and_then(refused) {
+            return Ok(Response::new(ChangeMembersResponse { outcome: Some(Outcome::Refused(refused)) }));
+        }
+        let outcome = lock(&self.world).change(&request.get_ref().steps, trick.as_ref());
+        let outcome = spoil(trick, outcome, Outcome::Unknown(Unknown {})).await?;
+        Ok(Response::new(ChangeMembersResponse { outcome }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<TransferLeadershipRequest>,
+    ) -> Result<Response<TransferLeadershipResponse>, Status> {
+        use transfer_leadership_response::Outcome;
+        let trick = self.trick().await?;
+        if let Some(refused) = trick.as_ref().and_then(refused) {
+            return Ok(Response::new(TransferLeadershipResponse { outcome: Some(Outcome::Refused(refused)) }));
+        }
+        let outcome = match request.get_ref().to {
+            0 => Outcome::Failed("no voter that answers can take over".to_owned()),
+            to => Outcome::TransferredTo(to),
+        };
+        let outcome = spoil(trick, outcome, Outcome::Unknown(Unknown {})).await?;
+        Ok(Response::new(TransferLeadershipResponse { outcome }))
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(lock(&self.status).clone()))
+        let mut status = lock(&self.status).clone();
+        status.settled = true;
+        if let Some(Trick::NotLeader(leader, url)) = lock(&self.always).clone() {
+            status.role = Role::Follower.into();
+            status.leader = leader;
+            let named = leader.map(|id| MemberStatus { id, client_url: url, ..MemberStatus::default() });
+            status.members.extend(named);
+        }
+        Ok(Response::new(status))
     }
 }

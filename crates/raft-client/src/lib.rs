@@ -37,6 +37,8 @@
 //!     match error {
 //!         // The operation has no effect, now or later.
 //!         ClientError::NoEffect { .. } => true,
+//!         // The learner is behind: try again later.
+//!         ClientError::NotCaughtUp { .. } => true,
 //!         // The operation may take effect: read before repeating it.
 //!         ClientError::OutcomeUnknown { .. } => false,
 //!         // Repeating it would fail again.
@@ -48,7 +50,8 @@
 //! # The map, in reading order
 //!
 //! `client` has the operations; `ask` is one request to one node with its result, `find_leader` the known nodes and the
-//! choice of the next one, `retry` the deadline and the pauses of an operation; `watch` and `members` build on these.
+//! choice of the next one, `retry` the deadline and the pauses of an operation; `watch`, `members` and `member_change`
+//! build on these.
 
 mod ask;
 mod client;
@@ -57,6 +60,7 @@ mod error;
 #[doc(hidden)]
 pub mod fake;
 pub(crate) mod find_leader;
+mod member_change;
 mod members;
 mod outcome;
 mod retry;
@@ -66,6 +70,7 @@ mod watch;
 pub use bytes::Bytes;
 pub use client::{Client, ClientOptions};
 pub use error::ClientError;
+pub use member_change::{MemberChange, Membership};
 pub use members::{MemberView, members_of};
 pub use outcome::{Changes, Consistency, Deleted, Got, Ranged, Swapped, Transacted, Written};
 pub use raft_core::EntryId;

@@ -1,5 +1,6 @@
 //! The service for clients: passes requests to the node's inbox, and its replies back.
 
+mod members;
 mod watch;
 
 use crate::clock;
@@ -9,8 +10,9 @@ use crate::inbox::SharedInbox;
 use crate::node_thread::NodeFacts;
 use bytes::Bytes;
 use raft_client::service::client_server::Client;
-use raft_core::{NodeId, ReadMode, RejectReason, RequestId, RoleKind};
-use raft_node::{Reply, Request as NodeRequest, SessionCommand, SessionId};
+use raft_core::{EntryId, NodeId, ReadMode, RejectReason, RequestId, RoleKind};
+use raft_node::{AddressBook, Reply, Request as NodeRequest, SessionCommand, SessionId};
+use raft_proto::member_context_from_bytes;
 use raft_proto::wire::raft as w;
 use raft_proto::wire::session::Command;
 use std::sync::Arc;
@@ -24,6 +26,8 @@ pub(crate) struct ClientService {
     pub(crate) identity: Arc<Identity>,
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
+    /// The addresses of the settings.
+    pub(crate) book: Arc<AddressBook>,
     pub(crate) max_request_bytes: u64,
     /// It is cancelled when the node ends, and then ends the watches.
     pub(crate) closing: CancellationToken,
@@ -51,7 +55,7 @@ impl Client for ClientService {
         let outcome =
             match self.ask(NodeRequest::Command(SessionCommand { session, sequence, lowest_pending, command })).await {
                 Reply::Applied { entry, response } => {
-                    let entry = Some(w::EntryId { index: entry.index.0, term: entry.term.0 });
+                    let entry = Some(entry_id(entry));
                     Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
                 }
                 Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
@@ -94,6 +98,23 @@ impl Client for ClientService {
         let status = self.status_now().await;
         Ok(Response::new(status.ok_or_else(|| Status::unavailable("the node is ending"))?))
     }
+
+    async fn change_members(
+        &self,
+        request: Request<w::ChangeMembersRequest>,
+    ) -> Result<Response<w::ChangeMembersResponse>, Status> {
+        let outcome = self.change(request.into_inner()).await?;
+        Ok(Response::new(w::ChangeMembersResponse { outcome: Some(outcome) }))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<w::TransferLeadershipRequest>,
+    ) -> Result<Response<w::TransferLeadershipResponse>, Status> {
+        let w::TransferLeadershipRequest { to } = request.into_inner();
+        let outcome = self.transfer((to > 0).then_some(NodeId(to))).await?;
+        Ok(Response::new(w::TransferLeadershipResponse { outcome: Some(outcome) }))
+    }
 }
 
 /// A client's watch; a drop cancels the watch.
@@ -135,9 +156,14 @@ impl ClientService {
 
     /// The node's status; `None` if the node is ending.
     pub(crate) async fn status_now(&self) -> Option<w::StatusResponse> {
+        Some(self.describe(self.facts().await?))
+    }
+
+    /// The state of the node; none if it is ending.
+    async fn facts(&self) -> Option<NodeFacts> {
         let (answer, facts) = oneshot::channel();
         self.inbox.ask_facts(answer);
-        Some(self.describe(facts.await.ok()?))
+        facts.await.ok()
     }
 
     fn check_size(&self, bytes: usize) -> Result<(), Status> {
@@ -179,22 +205,25 @@ impl ClientService {
     }
 
     fn describe(&self, facts: NodeFacts) -> w::StatusResponse {
-        let NodeFacts { status, configuration, state_hash } = facts;
+        let settled = facts.is_settled();
+        let NodeFacts { status, configuration, configured_at, state_hash } = facts;
         let configuration = configuration.unwrap_or_default();
         let now = clock::now();
         let member = |id: NodeId| {
             let peer = self.directory.get(id).unwrap_or_default();
+            let logged = configuration.members.get(&id).map(member_context_from_bytes).unwrap_or_default();
             let own = id == self.identity.node;
-            let contact = if own { self.identity.contact.clone() } else { peer.contact };
+            let client_url = self.client_url(id);
+            let admin_url = if own { &self.identity.contact.admin_url } else { &peer.contact.admin_url }.clone();
             let contact_ms = peer.last_message.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX));
             let progress = status.peers.get(&id).map(|peer| peer.match_index);
             let leads = status.role == RoleKind::Leader;
             w::MemberStatus {
                 id: id.0,
                 voter: configuration.is_voter(id),
-                peer_url: peer.peer_url,
-                client_url: contact.client_url,
-                admin_url: contact.admin_url,
+                peer_url: if own { logged.peer_url } else { peer.address.peer_url },
+                client_url,
+                admin_url,
                 connected: own || peer.connected,
                 contact_ms,
                 match_index: progress.or((own && leads).then_some(status.durable)).map(|index| index.0),
@@ -214,9 +243,15 @@ impl ClientService {
             state_hash: state_hash.to_be_bytes().to_vec().into(),
             ready: status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit,
             lease_reads: status.lease_reads,
+            configuration: configured_at.map(entry_id),
+            settled,
             members: configuration.members.keys().map(|id| member(*id)).collect(),
         }
     }
+}
+
+fn entry_id(entry: EntryId) -> w::EntryId {
+    w::EntryId { index: entry.index.0, term: entry.term.0 }
 }
 
 fn role(role: RoleKind) -> w::Role {

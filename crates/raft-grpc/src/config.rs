@@ -132,6 +132,13 @@ impl Merge {
         self.hosts.get(&key).expect("the table of keys has it earlier").clone()
     }
 
+    /// The node's own entry in the list of peers, if it has one that can be read, else where it listens.
+    fn own_peer_url(&self, id: NodeId) -> String {
+        let entries = self.given(Key::Peers).iter().filter_map(|given| value::peers().parse(&given.text).ok());
+        let own = entries.into_iter().find(|(entry, _)| *entry == id).map(|(_, host)| host.url());
+        own.unwrap_or_else(|| self.host(Key::ListenPeer).url())
+    }
+
     fn peers(&mut self, id: NodeId, listen: SocketAddr) -> Result<BTreeMap<NodeId, String>, Failure> {
         let peers = peers::check(self.given(Key::Peers), id, &self.host(Key::ListenPeer), listen)?;
         let list: Vec<String> = peers.iter().map(|(id, url)| format!("{}={url}", id.0)).collect();
@@ -204,11 +211,13 @@ impl Merge {
             warnings.push(format!("{key} is {address}: the system chooses another port at each start"));
         }
         let advertised = [
+            (Key::AdvertisePeer, Key::ListenPeer, settings.listen_peer),
             (Key::AdvertiseClient, Key::ListenClient, settings.listen_client),
             (Key::AdvertiseAdmin, Key::ListenAdmin, settings.listen_admin),
         ];
         for (key, listen, address) in advertised {
-            if address.ip().is_unspecified() && self.source(key) == Source::Default {
+            let is_named = key == Key::AdvertisePeer && !is_unspecified(&settings.advertise_peer);
+            if address.ip().is_unspecified() && self.source(key) == Source::Default && !is_named {
                 warnings.push(format!(
                     "{listen} is {address}, which others cannot reach: set {key} to an address that they can reach"
                 ));
@@ -216,6 +225,19 @@ impl Merge {
         }
         warnings
     }
+}
+
+/// A URL at which others are reached, in its normal form.
+///
+/// # Errors
+/// It is none: what is wrong, and the form.
+pub fn url(text: &str) -> Result<String, String> {
+    address::url(text)
+}
+
+/// Whether a URL has the address of every interface, at which no other machine reaches this one.
+pub(crate) fn is_unspecified(url: &str) -> bool {
+    address::parse_url(url).ok().and_then(|host| host.ip()).is_some_and(|ip| ip.is_unspecified())
 }
 
 fn ports(settings: &Settings) -> [(Key, SocketAddr); 3] {

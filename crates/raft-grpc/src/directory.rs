@@ -2,6 +2,7 @@
 //! messages. The connections update it.
 
 use raft_core::{Instant, NodeId};
+use raft_proto::wire::raft::MemberContext;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,9 @@ pub(crate) struct Contact {
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerFacts {
-    pub(crate) peer_url: String,
+    /// Where its peers reach it, and clients; empty: unknown. From the log, or else from the settings.
+    pub(crate) address: MemberContext,
+    /// What it says about itself.
     pub(crate) contact: Contact,
     pub(crate) connected: bool,
     pub(crate) last_message: Option<Instant>,
@@ -31,19 +34,32 @@ pub(crate) struct PeerFacts {
     chunk: Option<CancellationToken>,
 }
 
-#[derive(Debug)]
+impl PeerFacts {
+    /// Where clients reach it: what it says itself is newer than the log. Empty: unknown.
+    pub(crate) fn client_url(&self) -> &str {
+        if self.contact.client_url.is_empty() { &self.address.client_url } else { &self.contact.client_url }
+    }
+}
+
+#[derive(Debug, Default)]
 pub(crate) struct Directory {
     peers: Mutex<BTreeMap<NodeId, PeerFacts>>,
     cut: AtomicBool,
 }
 
 impl Directory {
-    pub(crate) fn new(peers: &BTreeMap<NodeId, String>) -> Self {
-        let facts = |url: &String| PeerFacts { peer_url: url.clone(), ..PeerFacts::default() };
-        Self {
-            peers: Mutex::new(peers.iter().map(|(id, url)| (*id, facts(url))).collect()),
-            cut: AtomicBool::new(false),
-        }
+    /// A peer is at this address. From now on its calls are accepted.
+    pub(crate) fn set_address(&self, peer: NodeId, address: &MemberContext) {
+        self.lock().entry(peer).or_default().address.clone_from(address);
+    }
+
+    /// A node is no peer any more: it is forgotten, and its calls are refused.
+    pub(crate) fn remove(&self, peer: NodeId) {
+        self.lock().remove(&peer);
+    }
+
+    pub(crate) fn ids(&self) -> Vec<NodeId> {
+        self.lock().keys().copied().collect()
     }
 
     pub(crate) fn get(&self, peer: NodeId) -> Option<PeerFacts> {
@@ -52,7 +68,7 @@ impl Directory {
 
     /// A node's URL for clients; empty if unknown.
     pub(crate) fn client_url(&self, node: NodeId) -> String {
-        self.lock().get(&node).map(|facts| facts.contact.client_url.clone()).unwrap_or_default()
+        self.lock().get(&node).map(PeerFacts::client_url).unwrap_or_default().to_owned()
     }
 
     pub(crate) fn update(&self, peer: NodeId, change: impl FnOnce(&mut PeerFacts)) {
@@ -114,7 +130,12 @@ mod tests {
     use super::*;
 
     fn directory() -> Directory {
-        Directory::new(&BTreeMap::from([(NodeId(2), "http://127.0.0.1:2".to_owned())]))
+        let directory = Directory::default();
+        directory.set_address(
+            NodeId(2),
+            &MemberContext { client_url: "http://log:1".to_owned(), ..MemberContext::default() },
+        );
+        directory
     }
 
     fn contact(incarnation: u64) -> Contact {
@@ -124,6 +145,7 @@ mod tests {
     #[test]
     fn an_older_incarnation_is_refused_and_changes_nothing() {
         let directory = directory();
+        assert_eq!(directory.client_url(NodeId(2)), "http://log:1", "until it says more");
         assert_eq!(directory.met(NodeId(2), contact(3)), Ok(()));
         assert_eq!(directory.met(NodeId(2), contact(2)), Err(3));
         assert_eq!(directory.client_url(NodeId(2)), "http://127.0.0.1:3");

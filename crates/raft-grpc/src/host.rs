@@ -6,11 +6,14 @@ use crate::config::Settings;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::{SharedDiskQueue, Worker};
 use crate::failure::{Exit, Failure};
-use crate::identity::{Identity, cluster_id};
+use crate::founding::{self, Founding};
+use crate::identity::Identity;
 use crate::inbox::SharedInbox;
+use crate::join::{self, Join, Own};
 use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
-use crate::peers::dial::Dialer;
+use crate::peers::dial::Dialing;
+use crate::peers::links::Links;
 use crate::peers::send_snapshot::SnapshotSender;
 use crate::peers::{self, Outbox, another_disk};
 use crate::ports::{Opening, Port};
@@ -19,7 +22,7 @@ use crate::services::peer_server::PeerServer;
 use raft_client::service::client_server::ClientServer;
 use raft_core::{Config, Configuration, NodeId, Write};
 use raft_kv::KvMap;
-use raft_node::{Node, NodeOptions, Reply, Request, SnapshotError};
+use raft_node::{AddressBook, Node, NodeOptions, Reply, Request, SnapshotError};
 use raft_store::{ClusterId, DiskId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
@@ -55,32 +58,109 @@ pub enum Control {
 ///
 /// # Errors
 /// A port or the folder cannot be used, the disk failed, or the replica has stopped; see [`Failure`].
-pub fn run(settings: Settings, control: Control) -> Result<(), Failure> {
+pub fn run(settings: Settings, control: Control, join: Option<Join>) -> Result<(), Failure> {
     raise_descriptor_limit();
     let ports = Ports {
         peer: Port::bind("listen_peer", settings.listen_peer)?,
         client: Port::bind("listen_client", settings.listen_client)?,
         admin: Port::bind("listen_admin", settings.listen_admin)?,
     };
-    let founders = Configuration::of_voters(settings.peers.keys().copied().chain([settings.id]));
-    let cluster = cluster_id(&settings.cluster, &founders);
-    let opened = open(&settings, cluster, founders)?;
-    let contact = Contact {
-        incarnation: opened.incarnation,
-        client_url: advertised(&settings.advertise_client, ports.client.address()),
-        admin_url: advertised(&settings.advertise_admin, ports.admin.address()),
-    };
-    let identity = Arc::new(Identity { cluster, node: settings.id, disk: opened.disk_id, contact });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::runtime(format!("cannot start: {error}")))?;
-    let parts = Parts::new(&settings, identity);
-    let threads = Threads::start(&settings, opened, &parts, runtime.handle())?;
+    let advertised = |url: &str, port: &Port| advertised(url, port.address());
+    let contact = Contact {
+        incarnation: 0,
+        client_url: advertised(&settings.advertise_client, &ports.client),
+        admin_url: advertised(&settings.advertise_admin, &ports.admin),
+    };
+    let own = Own::new(settings.id, &advertised(&settings.advertise_peer, &ports.peer), &contact.client_url);
+    let start = Start::find(&settings, &own, join.as_ref(), &runtime)?;
+    let opened = open(&settings, start.cluster, start.founders)?;
+    let contact = Contact { incarnation: opened.incarnation, ..contact };
+    let configuration = configuration_of(&opened);
+    if let Some(configuration) = configuration {
+        founding::report_differences(&settings, &start.book, configuration);
+        founding::report_own_address(&own, configuration);
+    }
+    let identity = Arc::new(Identity {
+        cluster: start.cluster,
+        name: settings.cluster.clone(),
+        members: start.book.members(configuration).into_keys().chain([settings.id]).collect(),
+        node: settings.id,
+        disk: opened.disk_id,
+        contact,
+    });
+    let incomplete = configuration.is_some_and(|configuration| own.is_incomplete(configuration));
+    let requests = OwnRequests { complete: incomplete.then_some(own), join };
+    let parts = Parts::new(identity, start.book);
+    let (refused, refusals) = mpsc::channel(1);
+    let links = parts.links(&settings, refused, runtime.handle());
+    links.follow(configuration, false);
+    let threads = Threads::start(&settings, opened, &parts, links, runtime.handle())?;
     if control == Control::Lines {
         follow_standard_input(parts.directory.clone())?;
     }
-    let result = runtime.block_on(serve(settings, ports, parts, threads));
+    let result = runtime.block_on(serve(settings, ports, parts, threads, refusals, requests));
     runtime.shutdown_background();
     result
+}
+
+/// The cluster of this start, the first entry of a new log, and the addresses that are known without the log.
+struct Start {
+    cluster: ClusterId,
+    founders: Option<Configuration>,
+    book: AddressBook,
+}
+
+impl Start {
+    /// A node without a log and with `--join` asks for its membership first.
+    fn find(
+        settings: &Settings,
+        own: &Own,
+        join: Option<&Join>,
+        runtime: &tokio::runtime::Runtime,
+    ) -> Result<Self, Failure> {
+        let Founding { cluster, founders, has_log } = Founding::read(settings)?;
+        let Some(join) = join.filter(|_| !has_log) else {
+            return Ok(Self { cluster, founders, book: founding::address_book(settings) });
+        };
+        let folder = founders.is_none().then_some(cluster);
+        let (cluster, book) = runtime.block_on(join::enter(join, settings, own, folder))?;
+        Ok(Self { cluster, founders: None, book })
+    }
+}
+
+/// What the node asks of its cluster by itself.
+struct OwnRequests {
+    /// The log lacks its addresses.
+    complete: Option<Own>,
+    join: Option<Join>,
+}
+
+impl OwnRequests {
+    /// Sends them in tasks of their own. `failed` receives the failure that must end the node.
+    fn send(self, settings: &Settings, ports: &Ports, identity: &Identity, failed: mpsc::Sender<Failure>) {
+        if let Some(own) = self.complete {
+            tokio::spawn(join::complete(own, format!("http://{}", ports.client.address())));
+        }
+        if let Some(join) = self.join {
+            let promoted =
+                join::promote(join, settings.data_dir.display().to_string(), identity.node, identity.cluster);
+            tokio::spawn(async move {
+                if let Err(failure) = promoted.await {
+                    // The node is ending anyway if nobody receives it.
+                    let _ = failed.send(failure).await;
+                }
+            });
+        }
+    }
+}
+
+/// The newest configuration in the log of a folder; none in that of a node that joins.
+fn configuration_of(opened: &Opened<Files>) -> Option<&Configuration> {
+    let restored = &opened.recovery.restored;
+    let in_log = restored.configurations.last().map(|(_, configuration)| configuration);
+    in_log.or(restored.snapshot.as_ref().map(|meta| &meta.configuration))
 }
 
 /// The URL that other nodes use. Port 0, which lets the system choose, is replaced by the chosen port.
@@ -113,14 +193,15 @@ pub(crate) fn core_config(settings: &Settings) -> Config {
 }
 
 /// Opens the data folder; an empty one becomes this node's folder.
-fn open(settings: &Settings, cluster: ClusterId, founders: Configuration) -> Result<Opened<Files>, Failure> {
+fn open(settings: &Settings, cluster: ClusterId, founders: Option<Configuration>) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
     let (segment_bytes, reserve_bytes) = (settings.segment_bytes, settings.disk_reserve);
     let options = StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() };
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
     let drawn = random::unique().map_err(|error| Failure::runtime(format!("cannot draw a disk id: {error}")))?;
-    let opened = open_node(files, identity, DiskId(drawn), Some(&Write::bootstrap(founders)), options);
+    let founding = founders.map(Write::bootstrap);
+    let opened = open_node(files, identity, DiskId(drawn), founding.as_ref(), options);
     let opened = opened.map_err(|refused| Failure::store(&place, &refused.error))?;
     if let Some(torn) = &opened.recovery.torn_tail {
         tracing::warn!(
@@ -157,14 +238,27 @@ struct Parts {
     inbox: Arc<SharedInbox>,
     disk: Arc<SharedDiskQueue>,
     outbox: Arc<Outbox>,
+    book: Arc<AddressBook>,
 }
 
 impl Parts {
-    fn new(settings: &Settings, identity: Arc<Identity>) -> Self {
-        let directory = Arc::new(Directory::new(&settings.peers));
+    fn new(identity: Arc<Identity>, book: AddressBook) -> Self {
+        let directory = Arc::<Directory>::default();
         let inbox = Arc::<SharedInbox>::default();
-        let outbox = Arc::new(Outbox::new(settings.peers.keys().copied(), directory.clone(), inbox.clone()));
-        Self { identity, directory, inbox, disk: Arc::default(), outbox }
+        let outbox = Arc::new(Outbox::new(directory.clone(), inbox.clone()));
+        Self { identity, directory, inbox, disk: Arc::default(), outbox, book: Arc::new(book) }
+    }
+
+    /// The streams to the peers. `refused` receives a peer that knows this node with another disk.
+    fn links(
+        &self,
+        settings: &Settings,
+        refused: mpsc::Sender<NodeId>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Arc<Links> {
+        let Self { identity, directory, outbox, book, .. } = self.clone();
+        let stall = 2 * settings.election_timeout.end;
+        Links::new(Dialing { identity, outbox, directory, stall, refused }, book, stall, runtime.clone())
     }
 }
 
@@ -179,6 +273,7 @@ impl Threads {
         settings: &Settings,
         opened: Opened<Files>,
         parts: &Parts,
+        links: Arc<Links>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
         let options = NodeOptions {
@@ -192,13 +287,13 @@ impl Threads {
         let Opened { mut store, recovery, .. } = opened;
         let mut node = Node::new(core_config(settings), options, recovery.restored, KvMap::new())
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
-        let Parts { identity, directory, inbox, disk, outbox } = parts.clone();
+        let Parts { identity, directory, inbox, disk, outbox, .. } = parts.clone();
         let (queue, reports) = (disk.clone(), inbox.clone());
         let worker = Worker::new(&store, &place, &inbox);
         let disk_thread = thread("disk", move || worker.run(&mut store, &queue, &reports))?;
         let (runtime, tasks) = (runtime.clone(), Mutex::default());
         let snapshots = SnapshotSender { identity, directory, runtime, tasks };
-        let lanes = Lanes { inbox, disk, outbox, snapshots };
+        let lanes = Lanes { inbox, disk, outbox, links, snapshots };
         let run = move || node_thread::run(&mut node, &lanes).map_or(Ok(()), |end| Err(ended_early(&place, &end)));
         let node_thread = thread("node", run)?;
         Ok(Self { node: node_thread, disk: disk_thread })
@@ -250,21 +345,25 @@ fn ended(name: &str, end: Result<Result<(), Failure>, oneshot::error::RecvError>
     end.unwrap_or_else(|_| Err(Failure::runtime(format!("the {name} thread panicked: this is a bug"))))
 }
 
-async fn serve(settings: Settings, ports: Ports, parts: Parts, mut threads: Threads) -> Result<(), Failure> {
+async fn serve(
+    settings: Settings,
+    ports: Ports,
+    parts: Parts,
+    mut threads: Threads,
+    mut refusals: mpsc::Receiver<NodeId>,
+    requests: OwnRequests,
+) -> Result<(), Failure> {
     let cannot = |error: std::io::Error| Failure::runtime(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
     announce(&settings, &ports)?;
     let closing = CancellationToken::new();
+    let (failed, mut failures) = mpsc::channel(1);
+    requests.send(&settings, &ports, &parts.identity, failed);
     let clients = start_servers(&settings, ports, &parts, &closing);
-    let (refused, mut refusals) = mpsc::channel(1);
-    for (peer, url) in &settings.peers {
-        let Parts { identity, directory, outbox, .. } = parts.clone();
-        let (stall, refused) = (2 * settings.election_timeout.end, refused.clone());
-        tokio::spawn(Dialer { identity, peer: *peer, url: url.clone(), outbox, directory, stall, refused }.run());
-    }
     tokio::select! {
         Some(peer) = refusals.recv() => return Err(refused_by(&settings, peer)),
+        Some(failure) = failures.recv() => return Err(failure),
         end = &mut threads.node => return ended("node", end),
         end = &mut threads.disk => return ended("disk", end),
         _ = terminate.recv() => {}
@@ -312,11 +411,12 @@ fn start_servers(
     parts: &Parts,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let Parts { identity, directory, inbox, disk, .. } = parts.clone();
+    let Parts { identity, directory, inbox, disk, book, .. } = parts.clone();
     let client_service = ClientService {
         identity: identity.clone(),
         directory: directory.clone(),
         inbox: inbox.clone(),
+        book,
         max_request_bytes: settings.max_request_bytes,
         closing: closing.clone(),
     };

@@ -5,11 +5,16 @@ use crate::peers::PROTOCOL_VERSION;
 use raft_core::{Configuration, NodeId};
 use raft_proto::wire::raft::Hello;
 use raft_store::{ClusterId, DiskId};
+use std::collections::BTreeSet;
 use xxhash_rust::xxh3::Xxh3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) cluster: ClusterId,
+    /// The cluster's name.
+    pub(crate) name: String,
+    /// The members at the start, for the text of a refusal.
+    pub(crate) members: BTreeSet<NodeId>,
     pub(crate) node: NodeId,
     pub(crate) disk: DiskId,
     pub(crate) contact: Contact,
@@ -26,8 +31,42 @@ impl Identity {
             client_url: self.contact.client_url.clone(),
             admin_url: self.contact.admin_url.clone(),
             disk: self.disk.0.to_vec().into(),
+            cluster: self.name.clone(),
+            members: self.members.iter().map(|id| id.0).collect(),
         }
     }
+
+    /// Why the sender of this hello is of another cluster: the name, or the ids that one of the two does not know.
+    pub(crate) fn mismatch(&self, hello: &Hello) -> String {
+        let (us, from) = (self.node.0, hello.from);
+        if !hello.cluster.is_empty() && hello.cluster != self.name {
+            let (theirs, ours) = (&hello.cluster, &self.name);
+            return format!("node {from} is of another cluster: its name is `{theirs}`, that of node {us} is `{ours}`");
+        }
+        let theirs: BTreeSet<NodeId> = hello.members.iter().copied().map(NodeId).collect();
+        if theirs.is_empty() || theirs == self.members {
+            return format!("node {from} is of another cluster: compare `cluster` and the ids of the founders");
+        }
+        let differences = list_differences((&theirs, from), (&self.members, us));
+        format!(
+            "node {from} is of another cluster, for the founders differ: {differences}. Keep both data folders, and correct \
+             `peers` where it is wrong (docs/operations.md)"
+        )
+    }
+}
+
+/// Which ids one of two lists does not have, each list with its node: `4 is in the list of node 3 and not in that of node 1`.
+fn list_differences(a: (&BTreeSet<NodeId>, u64), b: (&BTreeSet<NodeId>, u64)) -> String {
+    let one_sided = |(has, at): (&BTreeSet<NodeId>, u64), (lacks, missing_at): (&BTreeSet<NodeId>, u64)| {
+        let ids = ids(has.difference(lacks));
+        (!ids.is_empty()).then(|| format!("{ids} in the list of node {at} and not in that of node {missing_at}"))
+    };
+    [one_sided(a, b), one_sided(b, a)].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// `1 2 3`.
+pub(crate) fn ids<'a>(ids: impl IntoIterator<Item = &'a NodeId>) -> String {
+    ids.into_iter().map(|id| id.0.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// The cluster id: a hash of the cluster's name and its founders. Founders that disagree about the founders reject each other, and
@@ -48,6 +87,37 @@ pub(crate) fn cluster_id(name: &str, founders: &Configuration) -> ClusterId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mismatch_names_the_ids_of_each_side() {
+        let identity = |members: &[u64]| Identity {
+            cluster: ClusterId([0; 16]),
+            name: "raft".to_owned(),
+            members: members.iter().copied().map(NodeId).collect(),
+            node: NodeId(1),
+            disk: DiskId([0; 16]),
+            contact: Contact::default(),
+        };
+        let hello = |members: &[u64], cluster: &str| Hello {
+            from: 3,
+            members: members.to_vec(),
+            cluster: cluster.to_owned(),
+            ..Hello::default()
+        };
+        let table = [
+            (hello(&[1, 2, 3, 4], "raft"), "4 in the list of node 3 and not in that of node 1. Keep both data folders"),
+            (
+                hello(&[1, 3, 5], ""),
+                "differ: 5 in the list of node 3 and not in that of node 1, 2 in the list of node 1 and not in that of node 3",
+            ),
+            (hello(&[1, 2, 3], "other"), "its name is `other`, that of node 1 is `raft`"),
+            (hello(&[], ""), "compare `cluster` and the ids of the founders"),
+        ];
+        for (hello, words) in table {
+            let text = identity(&[1, 2, 3]).mismatch(&hello);
+            assert!(text.starts_with("node 3 is of another cluster") && text.contains(words), "{text}");
+        }
+    }
 
     #[test]
     fn the_cluster_id_depends_on_name_and_founders() {

@@ -8,8 +8,9 @@ use crate::clock;
 use crate::disk_thread::SharedDiskQueue;
 use crate::inbox::{SharedInbox, Waits};
 use crate::peers::Outbox;
+use crate::peers::links::Links;
 use crate::peers::send_snapshot::SnapshotSender;
-use raft_core::{Configuration, NodeId, RequestId, SnapshotMeta, Status, StopReason};
+use raft_core::{Configuration, EntryId, NodeId, RequestId, SnapshotMeta, Status, StopReason};
 use raft_node::{Node, NodeInput, NodeOutput, Reply, Report, SnapshotError, SnapshotMessage, StateMachine};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,8 +21,18 @@ use tokio::sync::oneshot;
 pub(crate) struct NodeFacts {
     pub(crate) status: Status,
     pub(crate) configuration: Option<Configuration>,
+    /// The entry that carries it.
+    pub(crate) configured_at: Option<EntryId>,
     /// The hash of the replicated state at `status.applied`.
     pub(crate) state_hash: u128,
+}
+
+impl NodeFacts {
+    /// Whether the configuration in force is committed and no half of a change.
+    pub(crate) fn is_settled(&self) -> bool {
+        let committed = self.configured_at.is_some_and(|at| at.index <= self.status.commit);
+        committed && self.configuration.as_ref().is_some_and(|configuration| !configuration.is_joint())
+    }
 }
 
 /// The sources of the node's inputs, and the targets of its outputs.
@@ -30,6 +41,7 @@ pub(crate) struct Lanes {
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) disk: Arc<SharedDiskQueue>,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) links: Arc<Links>,
     pub(crate) snapshots: SnapshotSender,
 }
 
@@ -43,7 +55,7 @@ pub(crate) enum End {
 /// Runs the node until its inbox is closed, or until the node ends itself; returns the reason.
 #[expect(clippy::disallowed_methods, reason = "the one place that calls the node")]
 pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<End> {
-    let mut host = Host { lanes, waiting: BTreeMap::new(), given: Vec::new() };
+    let mut host = Host { lanes, waiting: BTreeMap::new(), given: Vec::new(), reconfigured: false };
     let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
     // The first call takes only inputs that already wait.
     let mut limit = Some(Duration::ZERO);
@@ -56,6 +68,9 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
         let mut end = None;
         for output in outputs.drain(..) {
             end = end.or(host.route(output));
+        }
+        if std::mem::take(&mut host.reconfigured) {
+            lanes.links.follow(node.configuration(), is_committed(node));
         }
         if end.is_some() {
             return end;
@@ -76,8 +91,13 @@ pub(crate) fn run<S: StateMachine>(node: &mut Node<S>, lanes: &Lanes) -> Option<
 }
 
 fn facts<S: StateMachine>(node: &Node<S>) -> NodeFacts {
-    let configuration = node.configuration().cloned();
-    NodeFacts { status: node.status(), configuration, state_hash: node.state_hash() }
+    let (configuration, configured_at) = (node.configuration().cloned(), node.raft().configured_at());
+    NodeFacts { status: node.status(), configuration, configured_at, state_hash: node.state_hash() }
+}
+
+/// Whether the configuration in force is committed.
+fn is_committed<S: StateMachine>(node: &Node<S>) -> bool {
+    node.raft().configured_at().is_some_and(|at| at.index <= node.raft().commit())
 }
 
 struct Host<'a> {
@@ -85,6 +105,8 @@ struct Host<'a> {
     waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
     /// The senders that wait for the end of this call.
     given: Vec<oneshot::Sender<()>>,
+    /// Whether this call reported a configuration, perhaps an older one than that in force.
+    reconfigured: bool,
 }
 
 impl Host<'_> {
@@ -118,7 +140,10 @@ impl Host<'_> {
                     let _ = client.send(reply);
                 }
             }
-            NodeOutput::Report(report) => return log(report),
+            NodeOutput::Report(report) => {
+                self.reconfigured |= matches!(report, Report::ConfigurationChanged { .. });
+                return log(report);
+            }
         }
         None
     }

@@ -1,14 +1,15 @@
 //! The traffic between peers: one stream in each direction, opened by its sender. Snapshots use separate connections,
 //! so that no message waits for one.
 //!
-//! `dial` keeps the stream to a peer open, `accept` serves the streams and chunks of peers, `another_disk` answers a
-//! peer with another disk, [`Outbox`] has the queues between the node's thread and the streams, `send_snapshot` sends
-//! chunks. The node never waits for a peer: a message without space is dropped and counted, as on a network, and the
-//! node is notified once for each break that messages are lost.
+//! `links` keeps a stream to each member, `dial` keeps one of them open, `accept` serves the streams and chunks of
+//! peers, `another_disk` answers a peer with another disk, [`Outbox`] has the queues between the node's thread and the
+//! streams, `send_snapshot` sends chunks. The node never waits for a peer: a message without space is dropped and
+//! counted, as on a network, and the node is notified once for each break that messages are lost.
 
 pub(crate) mod accept;
 pub(crate) mod another_disk;
 pub(crate) mod dial;
+pub(crate) mod links;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
@@ -20,7 +21,7 @@ use raft_proto::wire::raft::{PeerRequest, peer_request};
 use raft_proto::{progress_to_wire, rpc_to_wire};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -64,18 +65,27 @@ impl Stream {
 /// The queues of the node's messages to its peers.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    streams: BTreeMap<NodeId, Mutex<Option<Stream>>>,
+    /// A place for each peer: empty without a stream.
+    streams: RwLock<BTreeMap<NodeId, Mutex<Option<Stream>>>>,
     directory: Arc<Directory>,
     inbox: Arc<SharedInbox>,
 }
 
 impl Outbox {
-    pub(crate) fn new(
-        peers: impl IntoIterator<Item = NodeId>,
-        directory: Arc<Directory>,
-        inbox: Arc<SharedInbox>,
-    ) -> Self {
-        Self { streams: peers.into_iter().map(|peer| (peer, Mutex::new(None))).collect(), directory, inbox }
+    pub(crate) fn new(directory: Arc<Directory>, inbox: Arc<SharedInbox>) -> Self {
+        Self { streams: RwLock::default(), directory, inbox }
+    }
+
+    fn add(&self, peer: NodeId) {
+        self.streams.write().unwrap_or_else(PoisonError::into_inner).entry(peer).or_default();
+    }
+
+    fn remove(&self, peer: NodeId) {
+        self.streams.write().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Mutex<Option<Stream>>>> {
+        self.streams.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a message, or drops it. It never waits.
@@ -89,7 +99,8 @@ impl Outbox {
     }
 
     fn push(&self, to: NodeId, kind: impl FnOnce() -> peer_request::Kind) {
-        let Some(stream) = self.streams.get(&to) else { return };
+        let places = self.places();
+        let Some(stream) = places.get(&to) else { return };
         let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
         let (sent, is_first_loss) = match stream.as_mut() {
             Some(stream) if !self.directory.is_cut() => stream.push(kind()),
@@ -125,8 +136,7 @@ impl Outbox {
 
     fn set(&self, peer: NodeId, stream: Option<Stream>) -> bool {
         self.directory.update(peer, |facts| facts.connected = stream.is_some());
-        let place = self.streams.get(&peer);
-        place.is_some_and(|place| {
+        self.places().get(&peer).is_some_and(|place| {
             std::mem::replace(&mut *place.lock().unwrap_or_else(PoisonError::into_inner), stream).is_some()
         })
     }
@@ -136,12 +146,16 @@ impl Outbox {
 mod tests {
     use super::*;
     use raft_core::{EntryId, Round, Term};
+    use raft_proto::wire::raft::MemberContext;
 
     const PEER: NodeId = NodeId(2);
 
     fn outbox() -> Outbox {
-        let directory = Arc::new(Directory::new(&BTreeMap::from([(PEER, String::new())])));
-        Outbox::new([PEER], directory, Arc::default())
+        let directory = Arc::<Directory>::default();
+        directory.set_address(PEER, &MemberContext::default());
+        let outbox = Outbox::new(directory, Arc::default());
+        outbox.add(PEER);
+        outbox
     }
 
     fn send(outbox: &Outbox) {

@@ -18,7 +18,7 @@ mod wal;
 pub mod conformance;
 
 pub use disk::{Disk, DiskError, DiskErrorKind};
-pub use folder::inspect::{Inspection, inspect};
+pub use folder::inspect::{Inspection, folder_owner, inspect};
 pub use folder::known_peers::{KnownPeers, MAX_KNOWN_PEERS, PeerCheck};
 pub use folder::meta_file::{ClusterId, DiskId, Identity};
 pub use folder::real_files::Files;

@@ -27,7 +27,9 @@ pub enum StoreError {
     #[error("{file} has format {found}, and this version reads up to {supported}: use the version that wrote it")]
     NewerFormat { file: String, found: u32, supported: u32 },
     /// The folder belongs to another node, or to no node. It was not changed.
-    #[error("the folder holds {found}, expected {expected}: use another folder, an empty one for a new node")]
+    #[error(
+        "the folder holds {found}, expected {expected}: keep the folder as it is, and correct the settings of this start"
+    )]
     Foreign { found: String, expected: String },
     /// Another process has the folder open; `pid` is its id, if the system says so.
     #[error("another process{} uses this folder: stop it first, or use another folder", shown(*.pid))]

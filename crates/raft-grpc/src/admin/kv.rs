@@ -81,6 +81,7 @@ impl IntoResponse for Failed {
             ClientError::NoEffect { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ClientError::OutcomeUnknown { .. } => StatusCode::GATEWAY_TIMEOUT,
             ClientError::Refused { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ClientError::NotCaughtUp { .. } => StatusCode::CONFLICT,
             ClientError::Compacted { .. } => StatusCode::GONE,
             ClientError::Endpoint { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };

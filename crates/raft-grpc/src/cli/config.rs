@@ -111,12 +111,13 @@ cluster                 x                      RAFT_CLUSTER
 listen_peer             127.0.0.1:7070         default
 listen_client           127.0.0.1:7071         default
 listen_admin            127.0.0.1:7072         default
+advertise_peer          http://127.0.0.1:7070  default
 advertise_client        http://127.0.0.1:7071  default
 advertise_admin         http://127.0.0.1:7072  default
 data_dir                raft-data/node3        default
 segment_bytes           16MiB                  default
 snapshot_after_entries  10000                  default";
-        assert_eq!(lines[..11].join("\n"), expected);
+        assert_eq!(lines[..12].join("\n"), expected);
         assert_eq!(lines.last(), Some(&"peers                   2=http://a:1           --peer"));
         let json: serde_json::Value = serde_json::from_str(&show(&loaded, Format::Json)).expect("JSON");
         assert_eq!(json[0], json!({ "key": "id", "value": "3", "source": "--id" }));

@@ -4,7 +4,7 @@ mod lines;
 mod txn_text;
 
 use super::endpoints::{Endpoints, above_zero, block_on};
-use super::output;
+use super::output::{self, millis};
 use bytes::Bytes;
 use raft_client::{Changes, Client, Consistency, Got, Swapped, Watch, Written};
 use raft_grpc::Failure;
@@ -213,10 +213,6 @@ fn not_swapped(key: &str, swapped: &Swapped) -> Failure {
         Some(actual) => format!("not swapped: key {key:?} has the value {:?}", String::from_utf8_lossy(actual)),
         None => format!("not swapped: key {key:?} is absent"),
     })
-}
-
-fn millis(took: Duration) -> String {
-    format!("{:.1}ms", took.as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]

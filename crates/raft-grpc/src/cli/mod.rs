@@ -7,7 +7,9 @@ mod dev;
 mod endpoints;
 mod flags;
 mod kv;
+mod leader;
 mod log;
+mod member;
 mod node;
 mod output;
 mod run;
@@ -43,6 +45,10 @@ enum Command {
     Kv(kv::Options),
     /// Show the status of all members
     Status(status::Options),
+    /// Show and change the members of a cluster
+    Member(member::Options),
+    /// Choose the leader of a cluster
+    Leader(leader::Options),
     /// Put load on a cluster, and check its answers
     Bench(bench::Options),
     /// Write a configuration file, or check the configuration
@@ -59,6 +65,8 @@ impl Command {
             Self::Run(options) => run::run(options),
             Self::Kv(options) => kv::run(options),
             Self::Status(options) => status::run(options),
+            Self::Member(options) => member::run(options),
+            Self::Leader(options) => leader::run(options),
             Self::Bench(options) => bench::run(options),
             Self::Config(options) => config::run(options),
             Self::Wal(options) => wal::run(options),

@@ -2,6 +2,7 @@
 
 use raft_grpc::Failure;
 use std::io::{self, ErrorKind, Write};
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -40,6 +41,22 @@ pub(crate) fn error(message: &str) {
 /// `text` as one line: control characters, which may come from a file or an argument, become spaces.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `2.1ms`.
+pub(crate) fn millis(took: Duration) -> String {
+    format!("{:.1}ms", took.as_secs_f64() * 1000.0)
+}
+
+/// A value as pretty JSON, with a line end.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Failure::runtime(format!("no JSON: {error}")))?;
+    Ok(text + "\n")
+}
+
+/// A cell of a table; an unknown value is `-`.
+pub(crate) fn dash(value: Option<impl ToString>) -> String {
+    value.map_or("-".into(), |value| value.to_string())
 }
 
 /// Columns as wide as their widest cell, two spaces apart; the last is not padded.

@@ -28,7 +28,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let line = parse(&options.arguments).map_err(|problem| Failure::usage(format!("run: {problem}; {USAGE}")))?;
     let mut layer = options.keys.0;
     line.give(&mut layer);
-    node::start(config::load(None, std::env::vars_os(), layer)?, Control::None)
+    node::start(config::load(None, std::env::vars_os(), layer)?, Control::None, None)
 }
 
 /// The parsed arguments. Ids, addresses and URLs are checked later, with all other settings.

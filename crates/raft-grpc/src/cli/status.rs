@@ -1,7 +1,7 @@
 //! `status`: the status of each member, and the leader's facts about members that do not answer.
 
 use super::endpoints::{Endpoints, block_on};
-use super::output;
+use super::output::{self, dash};
 use raft_client::{Client, MemberView};
 use raft_grpc::Failure;
 use raft_proto::wire::raft::Role;
@@ -17,7 +17,7 @@ pub(crate) struct Options {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Format {
+pub(super) enum Format {
     Table,
     Json,
 }
@@ -28,7 +28,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let rows = rows(&views);
     output::print(&match options.format {
         Format::Table => table(&rows),
-        Format::Json => json(&rows)?,
+        Format::Json => output::json(&rows)?,
     })?;
     no_answer(&rows).map_or(Ok(()), Err)
 }
@@ -128,15 +128,6 @@ fn table(rows: &[Row]) -> String {
     output::table(&lines)
 }
 
-fn dash(value: Option<impl ToString>) -> String {
-    value.map_or("-".into(), |value| value.to_string())
-}
-
-fn json(rows: &[Row]) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(rows).map_err(|error| Failure::runtime(format!("no JSON: {error}")))?;
-    Ok(text + "\n")
-}
-
 fn no_answer(rows: &[Row]) -> Option<Failure> {
     if rows.iter().any(|row| row.reachable) {
         return None;
@@ -208,7 +199,7 @@ id  role         term  commit  applied  lag  contact  snapshot  ready  state  cl
 
     #[test]
     fn json_is_a_list_with_numbers_and_roles() {
-        let text = json(&rows(&views())).expect("JSON");
+        let text = output::json(&rows(&views())).expect("JSON");
         let list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("a list");
         let keys: Vec<_> =
             ["id", "role", "term", "commit", "applied", "state_hash"].map(|key| list[1][key].clone()).into();

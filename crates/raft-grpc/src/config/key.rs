@@ -85,6 +85,8 @@ keys! { merge:
     ListenClient listen_client: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenClient, 7071);
     /// The address to listen on for operators (HTTP); default 127.0.0.1:7072.
     ListenAdmin listen_admin: SocketAddr, "HOST:PORT", listen(), from merge.listen(Key::ListenAdmin, 7072);
+    /// The URL at which peers reach this node. Default: its own entry in `peers`, else `listen_peer`.
+    AdvertisePeer advertise_peer: String, "URL", url(), or merge.own_peer_url(id);
     /// The URL at which clients reach this node. Default: `listen_client`.
     AdvertiseClient advertise_client: String, "URL", url(), or merge.host(Key::ListenClient).url();
     /// The URL at which operators reach this node. Default: `listen_admin`.

@@ -42,6 +42,7 @@ const VALUES: &[(Key, &[&str], &[&str])] = &[
     (Key::ListenPeer, &["[::1]:1", "127.0.0.1:1", "127.0.0.1:2"], &["7070"]),
     (Key::ListenClient, &["127.0.0.1:65535", "127.0.0.1:4", "127.0.0.1:5"], &["localhost:65536"]),
     (Key::ListenAdmin, &["[::1]:80", "127.0.0.1:7", "127.0.0.1:8"], &["::1:80"]),
+    (Key::AdvertisePeer, &["http://a:1", "http://a:2", "http://a:3"], &["a:1"]),
     (Key::AdvertiseClient, &["http://a:1", "http://a:2", "http://a:3"], &["a:1"]),
     (Key::AdvertiseAdmin, &["http://a:1", "http://a:2", "http://a:3"], &["https://a:1"]),
     (Key::DataDir, &["x", "y", "z"], &[]),
@@ -108,8 +109,8 @@ fn flags_win_over_the_environment_over_the_file_over_defaults_key_by_key() {
 fn the_defaults_are_those_of_the_core() {
     let settings = merged("id = 2", &[], &[]).expect("the defaults").settings;
     // These follow from other keys, so the documentation has no default to compare with.
-    let advertised = (settings.advertise_client.as_str(), settings.advertise_admin.as_str());
-    assert_eq!(advertised, ("http://127.0.0.1:7071", "http://127.0.0.1:7072"));
+    let advertised = [&settings.advertise_peer, &settings.advertise_client, &settings.advertise_admin];
+    assert_eq!(advertised, ["http://127.0.0.1:7070", "http://127.0.0.1:7071", "http://127.0.0.1:7072"]);
     assert!(settings.data_dir.ends_with("raft-data/node2") && settings.peers.is_empty());
     // Settings with a default in the core have the same default here, except for times.
     let (ours, core) = (crate::host::core_config(&settings), raft_core::Config::new(NodeId(2)));
@@ -311,6 +312,7 @@ fn the_documentation_has_every_key() {
         let names = format!("| `{key}` | `{}` | `{}` | ", key.variable(), key.flag());
         let default = match key {
             Key::Id => "none: it has to be set".to_owned(),
+            Key::AdvertisePeer => "`http://` and `listen_peer`".to_owned(),
             Key::AdvertiseClient => "`http://` and `listen_client`".to_owned(),
             Key::AdvertiseAdmin => "`http://` and `listen_admin`".to_owned(),
             Key::DataDir => "`raft-data/node` and the id".to_owned(),

@@ -4,7 +4,7 @@ use super::{PROTOCOL_VERSION, another_disk};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::SharedDiskQueue;
-use crate::identity::Identity;
+use crate::identity::{Identity, ids};
 use crate::inbox::SharedInbox;
 use crate::services::peer_server::Peer;
 use raft_core::NodeId;
@@ -99,15 +99,17 @@ impl PeerService {
             return refused(format!("node {from} uses protocol version {theirs}, expected {PROTOCOL_VERSION}"));
         }
         if hello.cluster_id[..] != self.identity.cluster.0[..] {
-            return refused(format!(
-                "node {from} is of another cluster: compare `cluster` and the ids of the founders"
-            ));
+            return refused(self.identity.mismatch(&hello));
         }
         if hello.to != us {
             return refused(format!("node {from} expects node {}, and this is node {us}: compare `peers`", hello.to));
         }
         if from == us || self.directory.get(NodeId(from)).is_none() {
-            return refused(format!("node {from} is not a peer of node {us}"));
+            let members = ids(&self.directory.ids());
+            return refused(format!(
+                "node {from} is not a peer of node {us}, whose peers are {members}: a new node asks for its membership \
+                 (`raft-grpc node --join`, or `raft-grpc member add`)"
+            ));
         }
         // This check precedes that of the incarnation, which begins at 1 again on another disk.
         self.register_peer(NodeId(from), &hello.disk).await?;

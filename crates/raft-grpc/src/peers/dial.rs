@@ -1,5 +1,5 @@
-//! Keeps this node's stream to a peer open: it connects, sends the hello and then messages, and reconnects after a
-//! growing pause.
+//! Keeps this node's stream to a peer open, at the peer's present address: it connects, sends the hello and then
+//! messages, and reconnects after a growing pause.
 
 use super::another_disk::is_another_disk;
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
@@ -8,10 +8,11 @@ use crate::identity::Identity;
 use crate::services::peer_client::PeerClient;
 use raft_core::NodeId;
 use raft_proto::wire::raft::{PeerRequest, PeerResponse, Received, peer_request, peer_response};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
@@ -22,11 +23,10 @@ const BACKOFF: std::ops::Range<Duration> = Duration::from_millis(50)..Duration::
 /// The longest time to connect, and to wait for the answer to the hello.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-#[derive(Debug)]
-pub(crate) struct Dialer {
+/// What the streams to all peers share.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialing {
     pub(crate) identity: Arc<Identity>,
-    pub(crate) peer: NodeId,
-    pub(crate) url: String,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) directory: Arc<Directory>,
     /// The longest time without an acknowledgement of messages; then the stream is dropped.
@@ -35,57 +35,102 @@ pub(crate) struct Dialer {
     pub(crate) refused: mpsc::Sender<NodeId>,
 }
 
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) shared: Dialing,
+    pub(crate) peer: NodeId,
+}
+
+/// Why the work on one address ends.
+enum End {
+    /// The stream, or the attempt to open one, ended.
+    Stream(Status),
+    /// The peer has another address.
+    Moved,
+    /// The node is no peer any more, and the stream is closed.
+    Removed,
+}
+
 impl Dialer {
-    /// Runs until its task is dropped, or until the peer knows this node with another disk.
-    pub(crate) async fn run(self) {
+    /// Runs until the sender of the peer's URLs is dropped, or the peer knows this node with another disk.
+    pub(crate) async fn run(self, mut urls: watch::Receiver<String>) {
         let mut pause = BACKOFF.start;
         let mut last_error = String::new();
         loop {
+            let url = urls.borrow_and_update().clone();
             let start = Instant::now();
-            let end = self.stream().await;
-            self.outbox.disconnect(self.peer);
+            let end = match self.follow(&url, &mut urls).await {
+                End::Stream(end) => end,
+                End::Moved => {
+                    pause = BACKOFF.start;
+                    continue;
+                }
+                End::Removed => return,
+            };
             if is_another_disk(&end) {
                 // One such refusal suffices: if the queue is full, another peer has refused this node.
-                let _ = self.refused.try_send(self.peer);
+                let _ = self.shared.refused.try_send(self.peer);
                 return;
             }
             // Each error is logged once, so that a peer that is down for hours causes one line.
             if last_error != end.message() {
                 match end.code() {
                     Code::FailedPrecondition | Code::InvalidArgument => {
-                        tracing::error!("peer {} at {} refuses this node: {}", self.peer.0, self.url, end.message());
+                        tracing::error!("peer {} at {url} refuses this node: {}", self.peer.0, end.message());
                     }
-                    _ => tracing::warn!("no stream to peer {} at {}: {}", self.peer.0, self.url, end.message()),
+                    _ => tracing::warn!("no stream to peer {} at {url}: {}", self.peer.0, end.message()),
                 }
                 end.message().clone_into(&mut last_error);
             }
             if start.elapsed() > BACKOFF.end {
                 pause = BACKOFF.start;
             }
-            // The pause has full jitter.
-            sleep(pause.mul_f64(fastrand::f64())).await;
+            // The pause has full jitter. A new address is tried at once.
+            tokio::select! {
+                () = sleep(pause.mul_f64(fastrand::f64())) => {}
+                _ = urls.changed() => {}
+            }
             pause = (pause * 2).min(BACKOFF.end);
         }
     }
 
+    /// One stream to the peer at `url`, until it ends or the peer's address changes. Without a URL, waits for one.
+    async fn follow(&self, url: &str, urls: &mut watch::Receiver<String>) -> End {
+        if url.is_empty() {
+            return if urls.changed().await.is_ok() { End::Moved } else { End::Removed };
+        }
+        let mut stream = pin!(self.stream(url));
+        let end = tokio::select! {
+            end = &mut stream => End::Stream(end),
+            changed = urls.changed() => if changed.is_ok() { End::Moved } else { End::Removed },
+        };
+        self.shared.outbox.disconnect(self.peer);
+        if matches!(end, End::Removed) {
+            // The queue has no sender any more: the stream ends after its last message.
+            let _: Result<Status, _> = timeout(TIMEOUT, stream).await;
+        }
+        end
+    }
+
     /// Runs one stream, from the connection to its end; returns the reason for the end.
-    async fn stream(&self) -> Status {
-        match self.connect().await {
+    async fn stream(&self, url: &str) -> Status {
+        match self.connect(url).await {
             Ok((queue, responses)) => {
-                tracing::info!("connected to peer {} at {}", self.peer.0, self.url);
+                tracing::info!("connected to peer {} at {url}", self.peer.0);
                 self.send(queue, responses).await
             }
             Err(status) => status,
         }
     }
 
-    async fn connect(&self) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
-        let channel = connect(&self.url).await?;
+    /// Looks the name in `url` up anew.
+    async fn connect(&self, url: &str) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
+        let channel = connect(url).await?;
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (queue, requests) = mpsc::channel(QUEUE);
-        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.identity.hello(self.peer))) };
+        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.shared.identity.hello(self.peer))) };
         queue.try_send(hello).map_err(|_| Status::internal("the queue of a new stream has no room"))?;
         let accepted = async {
             let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
@@ -108,17 +153,17 @@ impl Dialer {
         }
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
-        self.directory.met(self.peer, contact).map_err(|seen| {
+        self.shared.directory.met(self.peer, contact).map_err(|seen| {
             Status::failed_precondition(format!("it runs on an old copy of its data folder (start {seen} was seen)"))
         })
     }
 
     /// Sends the node's messages until the stream ends or stalls.
     async fn send(&self, queue: mpsc::Sender<PeerRequest>, mut responses: Streaming<PeerResponse>) -> Status {
-        let sent = self.outbox.connect(self.peer, queue);
+        let sent = self.shared.outbox.connect(self.peer, queue);
         let mut acknowledged = 0;
         let mut progress = Instant::now();
-        let mut check = interval(self.stall / 4);
+        let mut check = interval(self.shared.stall / 4);
         loop {
             tokio::select! {
                 response = responses.message() => match response {
@@ -133,8 +178,8 @@ impl Dialer {
                 _ = check.tick() => {
                     if sent.load(Ordering::Relaxed) <= acknowledged {
                         progress = Instant::now();
-                    } else if progress.elapsed() > self.stall {
-                        return Status::unavailable(format!("no acknowledgement from the peer for {:?}", self.stall));
+                    } else if progress.elapsed() > self.shared.stall {
+                        return Status::unavailable(format!("no acknowledgement from the peer for {:?}", self.shared.stall));
                     }
                 }
             }

@@ -75,7 +75,7 @@ impl SnapshotTask {
 
     async fn deliver(&mut self, chunk: &SnapshotChunk) -> Result<(), Status> {
         let facts = self.directory.get(self.to).filter(|_| !self.directory.is_cut());
-        let url = facts.ok_or_else(|| Status::unavailable("it cannot be reached"))?.peer_url;
+        let url = facts.ok_or_else(|| Status::unavailable("it cannot be reached"))?.address.peer_url;
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(PeerClient::new(connect(&url).await?).max_encoding_message_size(MAX_CHUNK_BYTES)),

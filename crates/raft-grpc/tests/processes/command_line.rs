@@ -67,7 +67,7 @@ fn a_written_configuration_is_found_and_checked() {
     let table = String::from_utf8_lossy(&check.stdout).into_owned();
     let row =
         |key: &str| table.lines().find(|line| line.starts_with(key)).map(|line| line.split_whitespace().collect());
-    assert_eq!(row("id "), Some(vec!["id", "1", "config.toml:7"]));
+    assert_eq!(row("id "), Some(vec!["id", "1", "config.toml:8"]));
     assert_eq!(row("cluster "), Some(vec!["cluster", "mine", "RAFT_CLUSTER"]));
     assert_eq!(row("max_connections "), Some(vec!["max_connections", "99", "--max-connections"]));
     fs::write(folder.path().join("config.toml"), "id = 1\nheartbeat = 3\n").expect("written");

@@ -204,7 +204,9 @@ async fn a_stranger_is_no_peer_and_the_node_goes_on() {
 /// Hellos that do not come from a peer, similar to a valid one, each with its refusal.
 fn strange(right: &Hello) -> Vec<(Hello, &'static str)> {
     vec![
-        (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster"),
+        (Hello { cluster_id: vec![7; 16].into(), ..right.clone() }, "is of another cluster: compare"),
+        (Hello { cluster_id: vec![7; 16].into(), cluster: "x".to_owned(), ..right.clone() }, "its name is `x`"),
+        (Hello { cluster_id: vec![7; 16].into(), members: vec![1, 2, 3, 4], ..right.clone() }, "4 in the list of node"),
         (Hello { cluster_id: Bytes::new(), ..right.clone() }, "is of another cluster"),
         (Hello { to: right.from, ..right.clone() }, "expects node"),
         (Hello { protocol_version: 2, ..right.clone() }, "uses protocol version 2, expected 1"),

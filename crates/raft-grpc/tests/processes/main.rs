@@ -8,6 +8,7 @@ mod earlier_command_lines;
 mod hostile;
 mod leases;
 mod lost_disk;
+mod members;
 mod refusals;
 mod sigkills;
 mod snapshots;

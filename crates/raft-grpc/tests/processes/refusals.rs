@@ -67,9 +67,13 @@ async fn data_of_others_is_exit_3_damage_is_exit_4_and_both_are_untouched() {
     let [own, other] = [1, 2].map(|id| line(&mut cluster, id));
     let folder = own.data_dir.clone();
     let more = [&own.more[..], &["--cluster", "other"].map(str::to_owned)].concat();
-    refuses_folder(&Line { more, ..own.clone() }, 3, &["the data of node 1 of cluster ", "use another folder"]);
+    refuses_folder(
+        &Line { more, ..own.clone() },
+        3,
+        &["the data of node 1 of cluster ", "the settings say `other`", "keep the folder as it is"],
+    );
     let other = Line { data_dir: folder.clone(), ..other };
-    refuses_folder(&other, 3, &["the data of node 1 of", "expected node 2 of", "use another folder"]);
+    refuses_folder(&other, 3, &["the data of node 1 of", "expected node 2 of", "keep the folder as it is"]);
 
     let format = fs::read(folder.join("FORMAT")).expect("the format");
     let newer = "raft-store format 3\n";
@@ -99,7 +103,7 @@ fn a_folder_of_something_else_is_exit_3_and_a_file_exit_2() {
     fs::remove_file(&line.data_dir).expect("removed");
     fs::create_dir(&line.data_dir).expect("made");
     fs::write(line.data_dir.join("diary.txt"), "dear diary").expect("written");
-    refuses_folder(&line, 3, &["diary.txt", "use another folder"]);
+    refuses_folder(&line, 3, &["diary.txt", "keep the folder as it is"]);
 }
 
 #[test]

@@ -34,6 +34,15 @@ pub struct Inspection {
     pub torn_tail: Option<TornTail>,
 }
 
+/// The node whose folder this is; none if no node has completed a start on it.
+///
+/// # Errors
+/// FORMAT, META or PEERS cannot be read, or the folder is no node's.
+pub fn folder_owner<D: Disk>(disk: &mut D) -> Result<Option<Identity>, StoreError> {
+    let meta = FolderState::read(disk)?.meta;
+    Ok(meta.filter(|meta| meta.incarnation > 0).map(|meta| meta.identity))
+}
+
 /// Reads a folder and changes nothing. `visit` gets each record in order, up to the end or the damage. No process may
 /// write to the folder meanwhile: a log that grows during the read looks damaged.
 ///

@@ -5,9 +5,10 @@ use super::folder::Folder;
 use super::node::{Line, Node};
 use super::ports::Port;
 use super::wait::{DEADLINE, wait_until};
-use raft_client::{Client, ClientOptions};
+use raft_client::{Client, ClientOptions, Membership};
 use raft_proto::wire::raft::{Hello, Role, StatusResponse};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -42,7 +43,60 @@ impl Cluster {
             cluster.start_node(id);
         }
         cluster.leader().await;
+        cluster.addresses_are_logged().await;
         cluster
+    }
+
+    /// Waits until the log has the addresses of all nodes: each node asks for that by itself.
+    async fn addresses_are_logged(&mut self) {
+        wait_until("the log has all addresses", async || {
+            let lacks = |node: &&Node| !node.stderr().contains("the addresses of this node are in the log");
+            let lacking: Vec<u64> = self.nodes.values().filter(lacks).map(|node| node.line.id).collect();
+            if lacking.is_empty() { Ok(()) } else { Err(format!("those of {lacking:?} are missing")) }
+        })
+        .await;
+    }
+
+    /// Starts a new node on this host, which asks the others for its membership.
+    pub(crate) fn join(&mut self, id: u64, host: IpAddr, more: &[&str]) {
+        let ports = Port::row(host);
+        let line = Line {
+            id,
+            listen: ports.each_ref().map(|port| port.address.to_string()),
+            peers: BTreeMap::new(),
+            data_dir: self.folder.path().join(format!("node{id}")),
+            more: FLAGS
+                .iter()
+                .chain(more)
+                .map(ToString::to_string)
+                .chain(["--join".to_owned(), self.endpoints().join(",")])
+                .collect(),
+        };
+        let mut node = Node::new(line, ports, self.folder.path());
+        node.start();
+        self.nodes.insert(id, node);
+    }
+
+    /// Kills a node that is no member any more, and forgets it.
+    pub(crate) fn forget(&mut self, id: u64) {
+        drop(self.nodes.remove(&id));
+    }
+
+    /// Waits until the leader says that these are the voters and the learners, and that no change is under way.
+    pub(crate) async fn members(&mut self, voters: &[u64], learners: &[u64]) -> Membership {
+        let mut client = self.client();
+        wait_until("the members are as expected", async || {
+            for node in self.nodes.values_mut().filter(|node| node.runs()) {
+                node.must_run();
+            }
+            let found = client.membership().await.map_err(|error| error.to_string())?;
+            let ids = |voter: bool| {
+                found.members.iter().filter(|member| member.voter == voter).map(|member| member.id).collect::<Vec<_>>()
+            };
+            let is_expected = found.settled && ids(true) == voters && ids(false) == learners;
+            if is_expected { Ok(found) } else { Err(format!("{found:?}")) }
+        })
+        .await
     }
 
     pub(crate) fn prepare(count: u64) -> Self {
@@ -132,6 +186,8 @@ impl Cluster {
             client_url: "http://127.0.0.1:1".to_owned(),
             admin_url: "http://127.0.0.1:2".to_owned(),
             disk: self.node(from).disk_id().into(),
+            cluster: "raft".to_owned(),
+            members: self.nodes.keys().copied().collect(),
         }
     }
 

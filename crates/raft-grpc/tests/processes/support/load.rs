@@ -33,6 +33,7 @@ pub(crate) struct Load {
 /// The facts that remain of a round without findings.
 struct Round {
     operations: usize,
+    failed: usize,
     /// Every key with the revision of its last change, and whether a later revision is possible.
     last: Vec<(String, u64, bool)>,
 }
@@ -77,6 +78,11 @@ impl Load {
     /// Ends the load, and asserts that no acknowledged write of any round is missing now. Returns the number of
     /// operations.
     pub(crate) async fn end(self) -> usize {
+        self.end_counting().await.0
+    }
+
+    /// The same, and how many of them failed after all retries.
+    pub(crate) async fn end_counting(self) -> (usize, usize) {
         self.ending.store(true, Ordering::Relaxed);
         let rounds = self.rounds.await.expect("the load does not panic");
         let mut reader = Client::new(self.options).expect("the endpoints are URLs");
@@ -88,7 +94,7 @@ impl Load {
                 "{key} was last changed at {revision}, but its revision is now {now}"
             );
         }
-        rounds.iter().map(|round| round.operations).sum()
+        (rounds.iter().map(|round| round.operations).sum(), rounds.iter().map(|round| round.failed).sum())
     }
 }
 
@@ -120,5 +126,6 @@ fn judged(outcome: &Outcome) -> Round {
         let open = may_change(&key);
         (key, read.revision, open)
     });
-    Round { operations: outcome.records.len(), last: last.collect() }
+    let failed = outcome.records.iter().filter(|record| record.operation.status != Status::Ok).count();
+    Round { operations: outcome.records.len(), failed, last: last.collect() }
 }

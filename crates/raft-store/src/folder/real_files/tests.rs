@@ -163,7 +163,7 @@ fn another_nodes_folder_is_refused_with_its_name() {
     let folder = used_folder();
     let error = open_node(files(&folder), identity(2), DISK_ID, None, OPTIONS).expect_err("node 1's").error;
     let text = error.to_string();
-    for part in ["the data of node 1 of cluster 61", "expected node 2 of cluster 61", "empty one"] {
+    for part in ["the data of node 1 of cluster 61", "expected node 2 of cluster 61", "keep the folder"] {
         assert!(text.contains(part), "{part} in: {text}");
     }
     assert_eq!(start(files(&folder)).expect("it is unchanged").incarnation, 2);
