@@ -174,13 +174,19 @@ impl Client {
         }
     }
 
-    /// A watch of the keys of a range from a revision on; 0 means from now on. It connects by itself and is independent
-    /// of this client.
+    /// Prepares the connection to the first endpoint, so that watches share it. It is opened on first use.
     ///
     /// # Errors
-    /// [`ClientError::Endpoint`] if an endpoint is not a URL.
-    pub fn watch(&self, range: KeyRange, from: u64) -> Result<Watch, ClientError> {
-        Watch::new(self.options.clone(), range, from)
+    /// [`ClientError::Endpoint`] if the endpoint is not a URL.
+    pub fn connect(&mut self) -> Result<(), ClientError> {
+        let url = self.nodes.without_leader().target();
+        self.nodes.stub(&url).map(drop)
+    }
+
+    /// A watch of the keys of a range from a revision on; 0: from now on. It uses the connections that this client has, and makes
+    /// others by itself.
+    pub fn watch(&self, range: KeyRange, from: u64) -> Watch {
+        Watch::new(self.options.clone(), self.nodes.without_leader(), range, from)
     }
 
     /// Reads a key.

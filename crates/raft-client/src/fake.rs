@@ -273,11 +273,10 @@ impl Service for FakeNode {
             }
             loop {
                 let notified = changed.notified();
-                let watched = lock(&world).map.watch(&query);
+                let watched = lock(&world).map.watch(&query, 0);
                 let (response, next) = match watched {
                     Watched::Now { response, next } => (response, next),
-                    Watched::Later(later) => {
-                        query = later;
+                    Watched::Later { .. } => {
                         notified.await;
                         continue;
                     }

@@ -22,7 +22,7 @@ pub(crate) type Stub = ClientClient<Channel>;
 /// The known nodes.
 ///
 /// Invariant: not empty, and `cursor` is one of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Nodes {
     known: BTreeMap<String, Node>,
     connect_timeout: Duration,
@@ -33,7 +33,7 @@ pub(crate) struct Nodes {
     cursor: String,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     endpoint: Endpoint,
     /// It connects on first use, and reconnects when needed.
@@ -61,6 +61,11 @@ impl Nodes {
             return Err(ClientError::Endpoint { problem: "no endpoints: name at least one http://HOST:PORT".into() });
         }
         Ok(nodes)
+    }
+
+    /// The same nodes and connections, for requests that any node answers.
+    pub(crate) fn without_leader(&self) -> Self {
+        Self { leader: None, ..self.clone() }
     }
 
     fn learn(&mut self, url: &str) -> Result<&mut Node, ClientError> {

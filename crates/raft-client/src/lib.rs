@@ -19,7 +19,7 @@
 //! assert_eq!(got.value.as_deref(), Some(&b"me"[..]));
 //!
 //! // Every change of these keys, from the put on: each once, in order.
-//! let mut watch = client.watch(KeyRange::prefix(b"lock/"), written.revision)?;
+//! let mut watch = client.watch(KeyRange::prefix(b"lock/"), written.revision);
 //! for event in watch.next().await?.events {
 //!     println!("{:?} at revision {}", event.key, event.revision);
 //! }

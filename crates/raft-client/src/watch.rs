@@ -27,9 +27,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(options: ClientOptions, range: KeyRange, from: u64) -> Result<Self, ClientError> {
-        let nodes = Nodes::new(&options)?;
-        Ok(Self { options, nodes, range, next: from, stream: None, answered: false })
+    pub(crate) fn new(options: ClientOptions, nodes: Nodes, range: KeyRange, from: u64) -> Self {
+        Self { options, nodes, range, next: from, stream: None, answered: false }
     }
 
     /// The next changes; waits for them without limit. If a node fails, it tries others until an operation's deadline has

@@ -1,21 +1,26 @@
 //! Load on a cluster: closed-loop clients, each with its own session, and a record of every operation for `raft_check::load`.
 //!
-//! In reading order: `workload` chooses the operations, `tally` counts and measures them; this file executes them.
+//! In reading order: `workload` chooses the operations, `tally` counts and measures them, `watchers` watch what they change; this
+//! file executes them.
 
 mod tally;
+mod watchers;
 mod workload;
 
 pub use tally::Tally;
+pub use watchers::{WatchOptions, WatchTally};
 pub use workload::Mix;
 
 use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_check::load::Record;
-use raft_client::{Client, ClientError, ClientOptions, Consistency};
+use raft_client::{Client, ClientError, ClientOptions, Consistency, Txn, TxnOp};
+use raft_kv::command::MAX_TXN_OPS;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
+use watchers::Watchers;
 use workload::{LoadOp, Shape, Workload};
 
 #[derive(Clone, Debug)]
@@ -25,7 +30,11 @@ pub struct BenchOptions {
     pub clients: u64,
     /// Additional clients that only read: each stays with a node that answers reads, even if the node accepts no write.
     pub readers: u64,
+    /// Watches beside the load, on a thread of their own.
+    pub watches: WatchOptions,
     pub duration: Duration,
+    /// Whether to put every key first, many in a transaction.
+    pub fill: bool,
     /// The number of keys, at least 1. The more clients share a key, the harder the check of the history is.
     pub keys: u64,
     /// The size of a value; a value is never shorter than its name.
@@ -42,6 +51,7 @@ pub struct BenchOptions {
 #[derive(Debug)]
 pub struct Outcome {
     pub total: Tally,
+    pub watches: WatchTally,
     /// The time from the first operation to the last.
     pub took: Duration,
     /// Every operation, if they are recorded.
@@ -87,6 +97,10 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     let mut reader = Client::new(options.client.clone())?;
     reader.get(shape.key(0), Consistency::Linearizable).await?;
     let lease_reads = lease_reads(&mut reader).await;
+    if options.fill {
+        fill(&mut reader, &shape, options.keys).await?;
+    }
+    let watchers = Watchers::start(&options.client, &options.watches, shape.keys_prefix()).await?;
     let began = Instant::now();
     let run = Arc::new(Run {
         began,
@@ -127,8 +141,11 @@ pub async fn run(options: &BenchOptions, mut each_second: impl FnMut(u64, &Tally
     total.add(std::mem::take(&mut *run.second()));
     let took = run.began.elapsed();
     let lease_reads = more_lease_reads(&lease_reads, &self::lease_reads(&mut reader).await);
+    let last = reader.get(shape.key(0), Consistency::Linearizable).await?.revision;
+    let last = if options.watches.prefix.is_none() { Some(last) } else { None };
+    let watches = watchers.end(last).await;
     let last_reads = if options.read_all { read_all(options, &shape, &run).await? } else { Vec::new() };
-    Ok(Outcome { total, took, records, last_reads, lease_reads })
+    Ok(Outcome { total, watches, took, records, last_reads, lease_reads })
 }
 
 /// How many reads each node has answered by lease since its start. Nodes that do not answer are missing.
@@ -141,6 +158,16 @@ async fn lease_reads(client: &mut Client) -> BTreeMap<u64, u64> {
 fn more_lease_reads(before: &BTreeMap<u64, u64>, after: &BTreeMap<u64, u64>) -> u64 {
     let more = |(id, &after): (&u64, &u64)| after.checked_sub(before.get(id).copied().unwrap_or(0)).unwrap_or(after);
     after.iter().map(more).sum()
+}
+
+/// Puts every key, in transactions that are as large as possible.
+async fn fill(client: &mut Client, shape: &Shape, keys: u64) -> Result<(), ClientError> {
+    let numbers: Vec<u64> = (0..keys).collect();
+    for numbers in numbers.chunks(MAX_TXN_OPS) {
+        let put = |&number| TxnOp::Put { key: shape.key(number).into(), value: shape.value("fill"), ttl_ms: 0 };
+        client.txn(Txn { success: numbers.iter().map(put).collect(), ..Txn::default() }).await?;
+    }
+    Ok(())
 }
 
 /// Runs one client, until the time is over and its last operation has ended.
@@ -245,6 +272,8 @@ mod tests {
             client,
             clients: 4,
             readers: 1,
+            watches: WatchOptions { watches: 3, prefix: None },
+            fill: true,
             duration: Duration::from_secs(3),
             keys: 3,
             value_bytes: 64,
@@ -282,6 +311,7 @@ mod tests {
             report.to_string(),
             format!("{} operations, 0 lost, 0 applied twice, linearizable", outcome.records.len())
         );
+        assert!(outcome.watches.is_clean() && outcome.watches.changes > 0, "{:?}", outcome.watches);
         assert!(world.lock().expect("nobody panicked").map.len() <= 3);
     }
 

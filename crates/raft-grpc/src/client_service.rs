@@ -10,16 +10,18 @@ use crate::inbox::SharedInbox;
 use crate::node_thread::NodeFacts;
 use bytes::Bytes;
 use raft_client::service::client_server::Client;
-use raft_core::{EntryId, NodeId, ReadMode, RejectReason, RequestId, RoleKind};
+use raft_core::{EntryId, NodeId, ReadMode, RejectReason, RoleKind};
 use raft_node::{AddressBook, Reply, Request as NodeRequest, SessionCommand, SessionId};
 use raft_proto::member_context_from_bytes;
 use raft_proto::wire::raft as w;
 use raft_proto::wire::session::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+use watch::WatchAnswers;
+
+pub(crate) use watch::SharedWatches;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ClientService {
@@ -28,6 +30,7 @@ pub(crate) struct ClientService {
     pub(crate) inbox: Arc<SharedInbox>,
     /// The addresses of the settings.
     pub(crate) book: Arc<AddressBook>,
+    pub(crate) watches: SharedWatches,
     pub(crate) max_request_bytes: u64,
     /// It is cancelled when the node ends, and then ends the watches.
     pub(crate) closing: CancellationToken,
@@ -79,19 +82,17 @@ impl Client for ClientService {
         Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
     }
 
-    type WatchStream = ReceiverStream<Result<w::WatchResponse, Status>>;
+    type WatchStream = WatchAnswers;
 
     async fn watch(&self, request: Request<w::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let w::WatchRequest { query } = request.into_inner();
         self.check_size(query.len())?;
-        let (answers, stream) = watch::channel();
-        let service = self.clone();
-        tokio::spawn(async move {
-            let ask = |query| service.ask_watch(query);
-            let refuse = |reply: Reply| service.refusal(&reply).unwrap_or(LOST);
-            watch::feed(query, ask, refuse, answers, &service.closing, watch::TIMEOUT).await;
-        });
-        Ok(Response::new(stream))
+        let service = Arc::new(self.clone());
+        let ask = move |query| {
+            let service = service.clone();
+            async move { service.ask_watch(query).await }
+        };
+        Ok(Response::new(WatchAnswers::new(query, ask, self.closing.clone())))
     }
 
     async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {
@@ -117,21 +118,6 @@ impl Client for ClientService {
     }
 }
 
-/// A client's watch; a drop cancels the watch.
-struct OpenWatch<'a> {
-    inbox: &'a SharedInbox,
-    /// `None` once the watch is answered.
-    id: Option<RequestId>,
-}
-
-impl Drop for OpenWatch<'_> {
-    fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.inbox.cancel_watch(id);
-        }
-    }
-}
-
 const LOST: w::Refused = w::Refused { reason: Some(w::refused::Reason::Lost(w::Lost {})) };
 
 impl ClientService {
@@ -143,15 +129,15 @@ impl ClientService {
         }
     }
 
-    /// The same for a watch, which is cancelled if the client gives up.
-    async fn ask_watch(&self, query: Bytes) -> Reply {
-        let Some((id, answer)) = self.inbox.request(NodeRequest::Watch { query }) else {
-            return Reply::Rejected { reason: RejectReason::Busy };
-        };
-        let mut open = OpenWatch { inbox: &self.inbox, id: Some(id) };
-        let reply = answer.await.unwrap_or(Reply::Unknown);
-        open.id = None;
-        reply
+    /// The answer to a watch and its next query; `None` ends the watch.
+    async fn ask_watch(&self, query: Bytes) -> (w::watch_response::Outcome, Option<Bytes>) {
+        use w::watch_response::Outcome;
+        match self.watches.ask(query).await {
+            Reply::Watched { applied, response, next } => {
+                (Outcome::Answer(w::Answer { applied: applied.0, response }), next)
+            }
+            reply => (Outcome::Refused(self.refusal(&reply).unwrap_or(LOST)), None),
+        }
     }
 
     /// The node's status; `None` if the node is ending.

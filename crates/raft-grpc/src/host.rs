@@ -1,7 +1,7 @@
 //! A running node: it connects its folder, its two threads, its ports and its connections, from start to end.
 
 use crate::admin;
-use crate::client_service::ClientService;
+use crate::client_service::{ClientService, SharedWatches};
 use crate::config::Settings;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::{SharedDiskQueue, Worker};
@@ -417,6 +417,7 @@ fn start_servers(
         directory: directory.clone(),
         inbox: inbox.clone(),
         book,
+        watches: SharedWatches::new(inbox.clone()),
         max_request_bytes: settings.max_request_bytes,
         closing: closing.clone(),
     };

@@ -135,16 +135,33 @@ impl KeyRange {
 
     /// All keys that begin with `prefix`.
     pub fn prefix(prefix: &[u8]) -> Self {
-        // The first key after them: the prefix with its last byte incremented. A last byte of 255 is dropped first; if no byte
-        // is left, the range has no end.
-        let kept = prefix.iter().rposition(|&byte| byte < u8::MAX);
-        let end = kept.map(|last| prefix[..last].iter().copied().chain([prefix[last] + 1]).collect());
-        Self { start: Bytes::copy_from_slice(prefix), end }
+        Self { start: Bytes::copy_from_slice(prefix), end: end_of_prefix(prefix) }
+    }
+
+    /// A prefix of all keys of the range: the longest one if the range is one key or all keys with a prefix.
+    #[cfg(feature = "map")]
+    pub(crate) fn common_prefix(&self) -> Bytes {
+        let end_of_start = end_of_prefix(&self.start);
+        match &self.end {
+            None if end_of_start.is_some() => Bytes::new(),
+            Some(end) if end_of_start.as_ref().is_some_and(|end_of_start| end_of_start < end) => {
+                let common = self.start.iter().zip(end).take_while(|(start, end)| start == end).count();
+                self.start.slice(..common)
+            }
+            None | Some(_) => self.start.clone(),
+        }
     }
 
     pub fn contains(&self, key: &[u8]) -> bool {
         *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
     }
+}
+
+/// The first key after all keys that begin with `prefix`: the prefix with its last byte incremented. A last byte of 255 is dropped
+/// first; if no byte is left, there is no such key.
+fn end_of_prefix(prefix: &[u8]) -> Option<Bytes> {
+    let last = prefix.iter().rposition(|&byte| byte < u8::MAX)?;
+    Some(prefix[..last].iter().copied().chain([prefix[last] + 1]).collect())
 }
 
 /// A query for changes.

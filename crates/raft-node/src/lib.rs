@@ -8,7 +8,8 @@
 //!   clients' requests and the core's actions, `apply` applies entries, `ttl_timers` counts the state machine's timers,
 //!   `disk_budget` refuses entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
-//!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine.
+//!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine,
+//!   and `watch_index` finds those of a changed key.
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
 //!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
@@ -41,7 +42,9 @@ pub use interface::inputs::NodeInput;
 pub use interface::options::NodeOptions;
 pub use interface::outputs::{NodeOutput, Report};
 pub use interface::requests::{Reply, Request, SessionCommand, SessionId};
-pub use interface::state_machine::{SnapshotError, SnapshotSource, StateMachine, Timer, TimerName, Watched};
+pub use interface::state_machine::{
+    ChangedKeys, SnapshotError, SnapshotSource, StateMachine, Timer, TimerName, Watched,
+};
 pub use member_steps::{MemberStep, StepRefusal, member_steps};
 pub use node::Node;
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};

@@ -318,8 +318,8 @@ async fn seen(watch: &mut Watch, count: usize) -> Vec<u64> {
 #[tokio::test]
 async fn a_watch_goes_on_at_another_node_behind_what_it_has_seen() {
     let (nodes, _) = cluster(&[1, 2, 3]).await;
-    let mut watch = quick(urls(&nodes[..2])).watch(KeyRange::prefix(b"k"), 1).expect("the endpoints are URLs");
-    // Both nodes break every watch after one answer, and the first is busy at first.
+    let mut watch = quick(urls(&nodes[..2])).watch(KeyRange::prefix(b"k"), 1);
+    // Both break every watch after one answer, and the first is busy at first.
     nodes[0].script(&[Trick::Busy]);
     nodes[..2].iter().for_each(|node| node.always(Trick::Break));
     let first = watch.next().await.expect("it begins somewhere");
@@ -348,15 +348,15 @@ async fn what_is_not_remembered_is_said_and_what_nobody_answers_ends() {
     for value in ["a", "b", "c"] {
         client.put("k", value).await.expect("it is put");
     }
-    let mut late = client.watch(KeyRange::default(), 1).expect("the endpoints are URLs");
+    let mut late = client.watch(KeyRange::default(), 1);
     let error = late.next().await.expect_err("revision 1 is forgotten");
     assert_eq!(error, ClientError::Compacted { from: 1, oldest: 2, revision: 3 });
     assert!(error.to_string().contains("the oldest is 2"), "{error}");
-    let mut watch = client.watch(KeyRange::default(), 2).expect("the endpoints are URLs");
+    let mut watch = client.watch(KeyRange::default(), 2);
     assert_eq!(seen(&mut watch, 2).await, [2, 3]);
 
     let nowhere = timed(vec![nobody().await], 300, 500);
-    let error = nowhere.watch(KeyRange::default(), 0).expect("it is a URL").next().await.expect_err("nobody is there");
+    let error = nowhere.watch(KeyRange::default(), 0).next().await.expect_err("nobody is there");
     assert!(matches!(error, ClientError::NoEffect { .. }), "{error}");
 }
 

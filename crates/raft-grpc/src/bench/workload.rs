@@ -82,6 +82,10 @@ impl Shape {
         Self { mix: Mix([(Op::Put, 0), (Op::Get, 1), (Op::Cas, 0), (Op::Delete, 0)]), ..self.clone() }
     }
 
+    pub(super) fn keys_prefix(&self) -> &str {
+        &self.prefix
+    }
+
     pub(super) fn key(&self, number: u64) -> String {
         format!("{}/k{}", self.prefix, number + 1)
     }

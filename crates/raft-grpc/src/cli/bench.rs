@@ -6,7 +6,7 @@ use raft_check::history::write_history;
 use raft_check::load::{self, Record};
 use raft_client::Consistency;
 use raft_grpc::Failure;
-use raft_grpc::bench::{self, BenchOptions, Mix, Outcome};
+use raft_grpc::bench::{self, BenchOptions, Mix, Outcome, WatchOptions};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -33,6 +33,15 @@ pub(crate) struct Options {
     /// The size of a value in bytes
     #[arg(long, value_name = "B", default_value = "256", value_parser = clap::value_parser!(u32).range(..=64 << 20))]
     value_bytes: u32,
+    /// Put every key before the load begins
+    #[arg(long)]
+    fill: bool,
+    /// Watch the keys of the load so many times; exit 1 if a watch does not receive every change once and in order
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..=100_000))]
+    watchers: u64,
+    /// Instead, let each watch watch keys of its own: this prefix and a number
+    #[arg(long, value_name = "PREFIX")]
+    watch_prefix: Option<String>,
     /// The relative frequency of each operation
     #[arg(long, value_name = "MIX", default_value = "put=45,get=45,cas=5,delete=5")]
     mix: Mix,
@@ -55,6 +64,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         client: options.endpoints.options()?,
         clients: options.clients,
         readers: 0,
+        watches: WatchOptions { watches: options.watchers, prefix: options.watch_prefix },
+        fill: options.fill,
         duration: Duration::from_secs(options.seconds),
         keys: options.keys.unwrap_or(options.clients.div_ceil(CLIENTS_A_KEY)),
         value_bytes: usize::try_from(options.value_bytes).unwrap_or(usize::MAX),
@@ -68,6 +79,9 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let mut outcome = put_load(&bench)?;
     outcome.records.sort_by_key(|record| record.operation.invoke_ns);
     summary(&outcome)?;
+    if outcome.watches.watches > 0 {
+        output::print(&format!("{}\n", outcome.watches))?;
+    }
     if options.lease {
         output::print(&lease_line(outcome.lease_reads))?;
     }
@@ -78,6 +92,10 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     }
     if options.verify {
         verify(&outcome.records, &outcome.last_reads)?
+    }
+    if !outcome.watches.is_clean() {
+        let error = outcome.watches.last_error.as_deref().unwrap_or("no watch reported an error");
+        return Err(Failure::runtime(format!("{}: {error}", outcome.watches)));
     }
     if outcome.total.ok == 0 {
         let error = outcome.total.last_error.as_deref().unwrap_or("no operation ended");
@@ -184,6 +202,7 @@ mod tests {
         let records = vec![read("a", 1, 1)];
         let outcome = Outcome {
             total: bench::Tally::default(),
+            watches: bench::WatchTally::default(),
             took: Duration::ZERO,
             records: records.clone(),
             last_reads: vec![read("a", 1, 9)],

@@ -139,7 +139,7 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
             Err(Failure::runtime("a compare failed: `else` was executed"))
         }
         Verb::Watch { prefix, from, count } => {
-            let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from)?;
+            let watch = client.watch(KeyRange::prefix(prefix.as_bytes()), from);
             follow(watch, count).await
         }
         Verb::Delete { key } => {

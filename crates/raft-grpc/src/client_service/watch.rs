@@ -1,92 +1,188 @@
-//! The stream of a watch: it sends each answer to the client and the next query, which the answer contains, to the
-//! node.
+//! The streams of watches: each asks the node the next query, which the last answer names, once its client can take the answer.
 //!
-//! It sends the next query only when there is space for its answer, so a slow client delays no other. A client that is
-//! too slow ends: the node no longer remembers the changes that it missed, or an answer waits too long.
+//! Watches with the same next query share one request to the node and its answer. So watches of one prefix cost the node as much
+//! as one: those that take every answer at once have the same next query again. A slow client has no queue: its next query waits, and
+//! its answer then has all changes since, as long as the node remembers them; else it says from where to continue.
 
+use crate::inbox::SharedInbox;
 use bytes::Bytes;
-use raft_node::Reply;
-use raft_proto::wire::raft as w;
-use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use raft_core::{RejectReason, RequestId};
+use raft_node::{Reply, Request};
+use raft_proto::wire::raft::{self as w, watch_response::Outcome};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
-pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
+/// So many watches get an answer before other tasks run: the watches of a popular prefix must not delay a request.
+const AT_ONCE: usize = 16;
 
-type Answers = mpsc::Sender<Result<w::WatchResponse, Status>>;
-
-/// Space for one answer, and for the end of the stream, which fits even if the client does not take that answer.
-pub(super) fn channel() -> (Answers, ReceiverStream<Result<w::WatchResponse, Status>>) {
-    let (answers, stream) = mpsc::channel(2);
-    (answers, ReceiverStream::new(stream))
+/// The queries that wait for the node, each with the watches that wait for its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedWatches {
+    inbox: Arc<SharedInbox>,
+    state: Arc<Mutex<State>>,
 }
 
-/// Feeds the stream until there is no next query, the client is gone, or the node ends.
-pub(super) async fn feed<F: Future<Output = Reply>>(
-    mut query: Bytes,
-    ask: impl Fn(Bytes) -> F,
-    refuse: impl Fn(Reply) -> w::Refused,
-    answers: Answers,
-    closing: &CancellationToken,
-    limit: Duration,
-) {
-    use w::watch_response::Outcome;
-    let Ok(last_place) = answers.clone().reserve_owned().await else { return };
-    let says = |outcome| w::WatchResponse { outcome: Some(outcome) };
-    let ends = loop {
-        let reply = tokio::select! {
-            reply = ask(query) => reply,
-            () = answers.closed() => return,
-            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: continue at another")),
+#[derive(Debug, Default)]
+struct State {
+    queries: BTreeMap<Bytes, Waiting>,
+    /// The number of the next watch that waits.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    watches: BTreeMap<u64, oneshot::Sender<Reply>>,
+    /// Asks the node; dropping it cancels the node's watch.
+    _request: AbortOnDropHandle<()>,
+}
+
+impl SharedWatches {
+    pub(crate) fn new(inbox: Arc<SharedInbox>) -> Self {
+        Self { inbox, state: Arc::default() }
+    }
+
+    /// The node's reply to a query; unknown if the node ends first.
+    pub(crate) async fn ask(&self, query: Bytes) -> Reply {
+        let (sender, reply) = oneshot::channel();
+        let number = {
+            let mut state = self.lock();
+            let number = state.next;
+            state.next += 1;
+            let waiting = state.queries.entry(query.clone()).or_insert_with(|| Waiting {
+                watches: BTreeMap::new(),
+                _request: AbortOnDropHandle::new(tokio::spawn(self.clone().ask_node(query.clone()))),
+            });
+            waiting.watches.insert(number, sender);
+            number
         };
-        let Reply::Watched { applied, response, next } = reply else { break Ok(says(Outcome::Refused(refuse(reply)))) };
-        let answer = says(Outcome::Answer(w::Answer { applied: applied.0, response }));
-        let Some(next) = next else { break Ok(answer) };
-        query = next;
-        let sent = tokio::select! {
-            sent = answers.send_timeout(Ok(answer), limit) => sent,
-            () = closing.cancelled() => break Err(Status::unavailable("the node is ending: continue at another")),
-        };
-        match sent {
-            Ok(()) => {}
-            Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
-            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                let message = format!("the watch is too slow: an answer was not taken for {limit:?}");
-                break Err(Status::resource_exhausted(message));
+        let _leave = Leave { shared: self, query, number };
+        reply.await.unwrap_or(Reply::Unknown)
+    }
+
+    /// Asks the node, and gives its reply to all that wait for it by then.
+    async fn ask_node(self, query: Bytes) {
+        let reply = match self.inbox.request(Request::Watch { query: query.clone() }) {
+            None => Reply::Rejected { reason: RejectReason::Busy },
+            Some((id, reply)) => {
+                let mut open = OpenWatch { inbox: &self.inbox, id: Some(id) };
+                let reply = reply.await.unwrap_or(Reply::Unknown);
+                open.id = None;
+                reply
             }
+        };
+        // The request is this task: it must not end here.
+        let Some(Waiting { watches, _request }) = self.lock().queries.remove(&query) else { return };
+        let mut watches = watches.into_values().peekable();
+        while watches.peek().is_some() {
+            // A watch may be gone.
+            watches.by_ref().take(AT_ONCE).for_each(|watch| drop(watch.send(reply.clone())));
+            tokio::task::yield_now().await;
         }
-    };
-    last_place.send(ends);
+    }
+
+    /// Every change is one step, so the state is consistent even after a panic with the lock held.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A watch that waits. The last one to leave cancels the node's watch.
+struct Leave<'a> {
+    shared: &'a SharedWatches,
+    query: Bytes,
+    number: u64,
+}
+
+impl Drop for Leave<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        // Nothing is left of it once it has its reply.
+        let waiting = state.queries.get_mut(&self.query);
+        let is_last =
+            waiting.is_some_and(|waiting| waiting.watches.remove(&self.number).is_some() && waiting.watches.is_empty());
+        let cancelled = is_last.then(|| state.queries.remove(&self.query));
+        drop(state);
+        drop(cancelled);
+    }
+}
+
+/// A request to the node without a reply; dropping it cancels the node's watch.
+struct OpenWatch<'a> {
+    inbox: &'a SharedInbox,
+    /// None once it is answered.
+    id: Option<RequestId>,
+}
+
+impl Drop for OpenWatch<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.inbox.cancel_watch(id);
+        }
+    }
+}
+
+type Answer = Result<w::WatchResponse, Status>;
+/// Waits for an answer and the next query; none: the stream ends.
+type Asking = Pin<Box<dyn Future<Output = (Answer, Option<Bytes>)> + Send>>;
+
+/// The answers to one watch. It asks the next query when it is polled for the next answer, so only once the client takes it.
+pub(crate) struct WatchAnswers {
+    ask: Box<dyn Fn(Bytes) -> Asking + Send>,
+    asking: Option<Asking>,
+}
+
+impl WatchAnswers {
+    /// Begins with `query`. `ask` gets an outcome and the next query, if there is one.
+    pub(super) fn new<F: Future<Output = (Outcome, Option<Bytes>)> + Send + 'static>(
+        query: Bytes,
+        ask: impl Fn(Bytes) -> F + Send + 'static,
+        closing: CancellationToken,
+    ) -> Self {
+        let ask = move |query| -> Asking {
+            let (answer, closing) = (ask(query), closing.clone());
+            Box::pin(async move {
+                tokio::select! {
+                    (outcome, next) = answer => (Ok(w::WatchResponse { outcome: Some(outcome) }), next),
+                    () = closing.cancelled_owned() => {
+                        (Err(Status::unavailable("the node is ending: continue at another")), None)
+                    }
+                }
+            })
+        };
+        Self { asking: Some(ask(query)), ask: Box::new(ask) }
+    }
+}
+
+impl Stream for WatchAnswers {
+    type Item = Answer;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
+        let Some(asking) = &mut self.asking else { return Poll::Ready(None) };
+        let (answer, next) = ready!(asking.as_mut().poll(context));
+        self.asking = next.map(|query| (self.ask)(query));
+        Poll::Ready(Some(answer))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_core::{LogIndex, RejectReason};
-    use std::cell::Cell;
+    use raft_core::LogIndex;
+    use raft_node::NodeInput;
     use std::future::ready;
+    use std::time::Duration;
     use tokio_stream::StreamExt;
-    use tonic::Code;
 
-    /// Answers with the query itself and returns a longer next query; it ends at four bytes.
-    fn echo(query: Bytes) -> Reply {
-        let next = (query.len() < 4).then(|| [&query[..], b"+"].concat().into());
-        Reply::Watched { applied: LogIndex(7), response: query, next }
-    }
-
-    fn refuse(_: Reply) -> w::Refused {
-        w::Refused { reason: Some(w::refused::Reason::Busy(w::Busy {})) }
-    }
-
-    fn said(response: Option<Result<w::WatchResponse, Status>>) -> String {
-        use w::watch_response::Outcome;
+    fn describe(response: Option<Answer>) -> String {
         match response {
-            Some(Ok(w::WatchResponse { outcome: Some(Outcome::Answer(answer)) })) => {
-                format!("{:?} at {}", answer.response, answer.applied)
-            }
-            Some(Ok(response)) => format!("{:?}", response.outcome),
+            Some(Ok(response)) => format!("{:?}", response.outcome.expect("an outcome")),
             Some(Err(status)) => format!("{:?}", status.code()),
             None => "the end".to_owned(),
         }
@@ -94,56 +190,81 @@ mod tests {
 
     #[tokio::test]
     async fn answers_follow_each_other_until_there_is_nothing_to_ask() {
-        let (answers, mut stream) = channel();
-        let closing = CancellationToken::new();
-        let fed = feed(Bytes::from_static(b"ab"), |query| ready(echo(query)), refuse, answers, &closing, TIMEOUT);
-        let read = async {
-            let mut lines = Vec::new();
-            loop {
-                lines.push(said(stream.next().await));
-                if lines.last().is_some_and(|line| line == "the end") {
-                    return lines;
-                }
-            }
+        // Repeats the question, and asks for a longer one next; ends at four bytes.
+        let echo = |query: Bytes| {
+            let next = (query.len() < 4).then(|| [&query[..], b"+"].concat().into());
+            ready((Outcome::Answer(w::Answer { applied: 7, response: query }), next))
         };
-        let ((), lines) = tokio::join!(fed, read);
-        assert_eq!(lines, ["b\"ab\" at 7", "b\"ab+\" at 7", "b\"ab++\" at 7", "the end"]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_told_why_it_ends_and_no_more_is_asked_meanwhile() {
-        let (answers, mut stream) = channel();
-        let (closing, asked) = (CancellationToken::new(), Cell::new(0));
-        let ask = |_| {
-            asked.set(asked.get() + 1);
-            ready(echo(Bytes::from_static(b"x")))
-        };
-        feed(Bytes::new(), ask, refuse, answers, &closing, TIMEOUT).await;
-        assert_eq!(asked.get(), 2, "one in the stream, and one that waits");
-        assert_eq!(said(stream.next().await), "b\"x\" at 7");
-        let Some(Err(status)) = stream.next().await else { panic!("it ends with a reason") };
-        assert_eq!(status.code(), Code::ResourceExhausted);
-        assert!(status.message().contains("too slow"), "{status}");
-        assert!(stream.next().await.is_none());
+        let mut stream = WatchAnswers::new(Bytes::from_static(b"ab"), echo, CancellationToken::new());
+        for expected in ["ab", "ab+", "ab++"] {
+            let answer = format!("Answer(Answer {{ applied: 7, response: b\"{expected}\" }})");
+            assert_eq!(describe(stream.next().await), answer);
+        }
+        assert_eq!(describe(stream.next().await), "the end");
     }
 
     #[tokio::test]
-    async fn it_ends_when_nobody_listens_when_it_is_refused_and_when_the_node_ends() {
-        let never = |_| std::future::pending::<Reply>();
-        let closing = CancellationToken::new();
-        let (answers, stream) = channel();
-        drop(stream);
-        feed(Bytes::new(), never, refuse, answers, &closing, TIMEOUT).await;
-
-        let (answers, mut stream) = channel();
-        let busy = |_| ready(Reply::Rejected { reason: RejectReason::Busy });
-        feed(Bytes::new(), busy, refuse, answers, &closing, TIMEOUT).await;
-        assert!(said(stream.next().await).contains("Busy"));
-        assert!(stream.next().await.is_none());
-
-        let (answers, mut stream) = channel();
+    async fn it_ends_when_the_node_ends() {
+        let (never, closing) = (|_| std::future::pending(), CancellationToken::new());
+        let mut waiting = WatchAnswers::new(Bytes::new(), never, closing.clone());
         closing.cancel();
-        feed(Bytes::new(), never, refuse, answers, &closing, TIMEOUT).await;
-        assert_eq!(said(stream.next().await), "Unavailable");
+        assert_eq!(describe(waiting.next().await), "Unavailable");
+        assert!(waiting.next().await.is_none());
+    }
+
+    /// What the node gets, without the ids.
+    async fn inputs(inbox: &SharedInbox) -> Vec<String> {
+        // The request is made by a task.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut inputs = Vec::new();
+        inbox.take(Some(Duration::ZERO), &mut inputs);
+        let describe = |input| match input {
+            NodeInput::Request { request: Request::Watch { query }, .. } => format!("{query:?}"),
+            NodeInput::CancelWatch { .. } => "cancelled".to_owned(),
+            other => format!("{other:?}"),
+        };
+        inputs.into_iter().map(|(input, _)| describe(input)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_query_is_asked_once_and_cancelled_when_the_last_watch_leaves() {
+        let inbox = Arc::new(SharedInbox::default());
+        let shared = SharedWatches::new(inbox.clone());
+        let ask = |query: &'static str| {
+            let shared = shared.clone();
+            tokio::spawn(async move { shared.ask(Bytes::from_static(query.as_bytes())).await })
+        };
+        let watches = [ask("a"), ask("a"), ask("b"), ask("a")];
+        assert_eq!(inputs(&inbox).await, ["b\"a\"", "b\"b\""]);
+        watches[0].abort();
+        watches[2].abort();
+        assert_eq!(inputs(&inbox).await, ["cancelled"]);
+        watches[1].abort();
+        watches[3].abort();
+        assert_eq!(inputs(&inbox).await, ["cancelled"]);
+        assert!(shared.lock().queries.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_that_wait_get_the_one_reply() {
+        let inbox = Arc::new(SharedInbox::default());
+        let shared = SharedWatches::new(inbox.clone());
+        let watches: Vec<_> = (0..100)
+            .map(|_| {
+                let shared = shared.clone();
+                tokio::spawn(async move { shared.ask(Bytes::from_static(b"abc")).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut inputs = Vec::new();
+        inbox.take(Some(Duration::ZERO), &mut inputs);
+        let Some((_, crate::inbox::Waits::Reply(reply))) = inputs.pop() else { panic!("nothing is asked") };
+        assert!(inputs.is_empty());
+        let expected = Reply::Watched { applied: LogIndex(7), response: "r".into(), next: None };
+        reply.send(expected.clone()).expect("a task waits");
+        for watch in watches {
+            assert_eq!(watch.await.expect("it ends"), expected);
+        }
+        assert!(shared.lock().queries.is_empty());
     }
 }

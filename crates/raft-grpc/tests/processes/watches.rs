@@ -35,7 +35,7 @@ async fn follow(mut watch: Watch, last: &str) -> Seen {
 async fn a_watch_sees_every_change_once_while_leaders_die() {
     let mut cluster = Cluster::start(3).await;
     let mut writer = cluster.client();
-    let watch = cluster.client().watch(KeyRange::prefix(b"w/"), 1).expect("the endpoints are URLs");
+    let watch = cluster.client().watch(KeyRange::prefix(b"w/"), 1);
     let watching = tokio::spawn(follow(watch, "the last"));
     let mut written = Seen::new();
     for round in 0..3 {

@@ -5,7 +5,7 @@ use super::{KvMap, MapSnapshot, snapshot};
 use crate::command::{Answer, Command, Query, Response};
 use bytes::Bytes;
 use raft_core::EntryId;
-use raft_node::{SnapshotError, StateMachine, Timer, TimerName, Watched};
+use raft_node::{ChangedKeys, SnapshotError, StateMachine, Timer, TimerName, Watched};
 use std::time::Duration;
 
 impl StateMachine for KvMap {
@@ -55,11 +55,19 @@ impl StateMachine for KvMap {
         answer.encode()
     }
 
-    fn watch(&self, query: &Bytes) -> Watched {
+    fn watch(&self, query: &Bytes, seen: u64) -> Watched {
         match Query::decode(query) {
-            Some(Query::Watch(watch)) => watch.answer(self),
+            Some(Query::Watch(watch)) => watch.answer(self, seen),
             _ => Watched::Now { response: Answer::Malformed.encode(), next: None },
         }
+    }
+
+    fn changed_keys(&self, after: u64) -> ChangedKeys {
+        let first = after.saturating_add(1);
+        let is_known = after >= self.revision() || self.window().oldest().is_some_and(|oldest| oldest <= first);
+        let changes = || self.window().from(first).flat_map(|(_, events)| events);
+        let keys = is_known.then(|| changes().map(|event| event.key.clone()).collect());
+        ChangedKeys { through: self.revision(), keys }
     }
 
     fn timers(&self, after: u64) -> Vec<Timer> {
@@ -172,7 +180,7 @@ mod tests {
             let response = map.apply(EntryId::new(1, 1), &garbage);
             assert_eq!(Response::decode(&response), Some(Response::Malformed), "{garbage:?}");
             assert_eq!(Answer::decode(&map.query(&garbage)), Some(Answer::Malformed), "{garbage:?}");
-            let Watched::Now { response, next: None } = map.watch(&garbage) else {
+            let Watched::Now { response, next: None } = map.watch(&garbage, 0) else {
                 panic!("{garbage:?} is waited for")
             };
             assert_eq!(Answer::decode(&response), Some(Answer::Malformed), "{garbage:?}");
@@ -187,7 +195,7 @@ mod tests {
             let mut map = KvMap::new();
             prop_assert!(Response::decode(&map.apply(EntryId::new(1, 1), &garbage)).is_some());
             prop_assert!(Answer::decode(&map.query(&garbage)).is_some());
-            let _ = (map.watch(&garbage), Response::decode(&garbage), Answer::decode(&garbage));
+            let _ = (map.watch(&garbage, 0), Response::decode(&garbage), Answer::decode(&garbage));
         }
     }
 }

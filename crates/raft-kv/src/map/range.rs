@@ -48,10 +48,12 @@ mod tests {
         let table: [(&[u8], Option<&[u8]>); 5] =
             [(b"a", Some(b"b")), (b"a\xff", Some(b"b")), (b"\xff\xff", None), (b"", None), (b"a\x00", Some(b"a\x01"))];
         for (prefix, end) in table {
-            assert_eq!(KeyRange::prefix(prefix).end.as_deref(), end, "{prefix:?}");
+            let range = KeyRange::prefix(prefix);
+            assert_eq!((range.end.as_deref(), &*range.common_prefix()), (end, prefix));
         }
         let one = KeyRange::key(b"a");
         assert!(one.contains(b"a") && !one.contains(b"a\x00") && !one.contains(b""));
+        assert_eq!(one.common_prefix(), "a");
     }
 
     #[test]
@@ -74,7 +76,17 @@ mod tests {
     }
 
     proptest! {
-        /// Pages, each after the last key of the previous one, contain every key of the range once.
+        #[test]
+        fn every_key_of_a_range_begins_with_its_common_prefix(
+            start in proptest::collection::vec(253u8.., 0..4),
+            end in proptest::option::of(proptest::collection::vec(253u8.., 0..4)),
+            key in proptest::collection::vec(253u8.., 0..4),
+        ) {
+            let range = KeyRange { start: start.into(), end: end.map(Bytes::from) };
+            prop_assert!(!range.contains(&key) || key.starts_with(&range.common_prefix()), "{range:?}");
+        }
+
+        /// Reading page after page, each after the last key of the previous one, reads every key of the range once.
         #[test]
         fn pages_are_the_whole(
             all in proptest::collection::btree_set(proptest::collection::vec(0..4u8, 0..3), 0..30),

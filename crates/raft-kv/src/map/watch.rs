@@ -1,8 +1,8 @@
 //! Watches: all changes of a range from a revision on, each once and in order.
 //!
-//! A watch is a query that the node repeats: each answer names the revision after which the next one begins. So a node
-//! stores only the query, a slow client delays no other client, and a client that loses its node continues at any
-//! other.
+//! A watch is a query that is asked again and again: each answer names the revision after which the next one begins. So a node
+//! keeps only the query, a slow client delays nobody, and a client that loses its node continues at any other. While there is no
+//! answer, the node counts the revisions in which no key of the range has changed.
 
 use super::KvMap;
 use crate::command::{Answer, Query, Watch};
@@ -10,15 +10,15 @@ use raft_node::Watched;
 
 /// An answer is full when it has this many events ...
 const MAX_EVENTS: usize = 1_000;
-/// ... or this many bytes of keys and values. One revision is never divided.
-const MAX_BYTES: usize = 1 << 20;
+/// ... or so many bytes of keys and values. One revision is never divided.
+const MAX_BYTES: usize = 64 << 10;
 
 impl Watch {
-    /// The answer now, or `Later` until the map changes.
-    pub(crate) fn answer(self, map: &KvMap) -> Watched {
+    /// The answer now, or none until the range changes. No key of the range has changed up to revision `seen`.
+    pub(crate) fn answer(self, map: &KvMap, seen: u64) -> Watched {
         let next = map.revision().saturating_add(1);
-        let from = if self.from == 0 { next } else { self.from };
-        // Without a remembered change, every later revision is in the future.
+        let from = if self.from == 0 { next } else { self.from.max(seen.saturating_add(1)) };
+        // Without a remembered change, every later revision is still to come.
         let oldest = map.window().oldest().unwrap_or(next);
         if from < oldest {
             let response = Answer::Compacted { oldest, revision: map.revision() }.encode();
@@ -35,10 +35,13 @@ impl Watch {
             }
             through = revision;
         }
-        let next = Self { from: through.saturating_add(1), begun: true, ..self };
         if events.is_empty() && self.begun {
-            return Watched::Later(Query::Watch(next).encode());
+            let prefix = self.range.common_prefix();
+            // Those that wait for the next change are the same query, whatever they have seen.
+            let from = if from > next { from } else { 1 };
+            return Watched::Later { prefix, query: Query::Watch(Self { from, ..self }).encode() };
         }
+        let next = Self { from: through.saturating_add(1), begun: true, ..self };
         let response = Answer::Changes { events, through }.encode();
         Watched::Now { response, next: Some(Query::Watch(next).encode()) }
     }
@@ -51,7 +54,7 @@ mod tests {
     use crate::command::{Event, EventKind, KeyRange};
     use bytes::Bytes;
     use proptest::prelude::*;
-    use raft_node::StateMachine;
+    use raft_node::{ChangedKeys, StateMachine};
 
     fn watch(prefix: &[u8], from: u64) -> Bytes {
         Query::Watch(Watch { range: KeyRange::prefix(prefix), from, begun: true }).encode()
@@ -59,18 +62,11 @@ mod tests {
 
     /// The events and the next query; `None` if there is no answer yet.
     fn ask(map: &KvMap, query: &mut Bytes) -> Option<Vec<Event>> {
-        match map.watch(query) {
-            Watched::Later(next) => {
-                *query = next;
-                None
-            }
-            Watched::Now { response, next } => {
-                *query = next?;
-                match Answer::decode(&response) {
-                    Some(Answer::Changes { events, .. }) => Some(events),
-                    other => panic!("{other:?}"),
-                }
-            }
+        let Watched::Now { response, next } = map.watch(query, 0) else { return None };
+        *query = next?;
+        match Answer::decode(&response) {
+            Some(Answer::Changes { events, .. }) => Some(events),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -79,7 +75,7 @@ mod tests {
         let mut map = KvMap::new();
         map.put(b"a", b"1");
         let query = Query::Watch(Watch { range: KeyRange::prefix(b"a"), from: 0, begun: false }).encode();
-        let Watched::Now { response, next: Some(mut query) } = map.watch(&query) else { panic!("nothing is said") };
+        let Watched::Now { response, next: Some(mut query) } = map.watch(&query, 0) else { panic!("nothing is said") };
         assert_eq!(Answer::decode(&response), Some(Answer::Changes { events: vec![], through: 1 }));
         assert_eq!(ask(&map, &mut query), None);
         map.put(b"b", b"of another range");
@@ -105,16 +101,23 @@ mod tests {
     #[test]
     fn a_forgotten_revision_is_refused_and_a_future_one_is_awaited() {
         let mut map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });
-        assert!(matches!(map.watch(&watch(b"", 1)), Watched::Later(_)), "the first future revision");
+        assert!(matches!(map.watch(&watch(b"", 1), 0), Watched::Later { .. }), "the first revision there will be");
         for _ in 0..5 {
             map.put(b"k", b"v");
         }
         for from in 1..=3 {
-            let Watched::Now { response, next: None } = map.watch(&watch(b"", from)) else { panic!("{from}") };
+            let Watched::Now { response, next: None } = map.watch(&watch(b"", from), 0) else { panic!("{from}") };
             assert_eq!(Answer::decode(&response), Some(Answer::Compacted { oldest: 4, revision: 5 }));
         }
         let mut query = watch(b"", 4);
         assert_eq!(ask(&map, &mut query).map(|events| events.len()), Some(2));
+        let later = |prefix: &'static [u8], from| Watched::Later { prefix: prefix.into(), query: watch(prefix, from) };
+        assert_eq!(map.watch(&watch(b"a", 1), 5), later(b"a", 1), "the node has seen that nothing has changed");
+        assert_eq!(map.watch(&watch(b"a", 6), 0), later(b"a", 1), "the same");
+        assert_eq!(map.watch(&watch(b"a", 7), 5), later(b"a", 7), "not the next one");
+        assert_eq!(map.changed_keys(3), ChangedKeys { through: 5, keys: Some(vec!["k".into(); 2]) });
+        assert_eq!(map.changed_keys(2), ChangedKeys { through: 5, keys: None }, "the third is forgotten");
+        assert_eq!(map.changed_keys(u64::MAX), ChangedKeys { through: 5, keys: Some(vec![]) });
         let mut query = watch(b"", 9);
         for revision in 6..=8 {
             map.put(b"k", b"v");
@@ -122,7 +125,7 @@ mod tests {
         }
         map.put(b"k", b"v");
         assert_eq!(ask(&map, &mut query).map(|events| events[0].revision), Some(9));
-        assert!(matches!(map.watch(&watch(b"", u64::MAX)), Watched::Later(_)));
+        assert!(matches!(map.watch(&watch(b"", u64::MAX), 0), Watched::Later { .. }));
     }
 
     #[test]

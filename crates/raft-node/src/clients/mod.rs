@@ -4,4 +4,5 @@ pub(crate) mod envelope;
 pub(crate) mod reads;
 pub(crate) mod sessions;
 pub(crate) mod waiters;
+pub(crate) mod watch_index;
 pub(crate) mod watches;

@@ -18,10 +18,18 @@ pub trait StateMachine {
     /// Answers a query from the current state. It accepts any bytes.
     fn query(&self, query: &Bytes) -> Bytes;
 
-    /// Answers a query that may wait: the node repeats a [`Watched::Later`] after it has applied more entries. It
-    /// accepts any bytes. By default no query waits.
-    fn watch(&self, query: &Bytes) -> Watched {
+    /// Answers a query that may wait: the node repeats a [`Watched::Later`] after one of its keys has changed. The query
+    /// has had no response up to change number `seen`; 0 for a new query. It accepts any bytes. By default no query waits.
+    fn watch(&self, query: &Bytes, seen: u64) -> Watched {
+        let _ = seen;
         Watched::Now { response: self.query(query), next: None }
+    }
+
+    /// The keys that changed after change number `after`. The numbers ascend, and are part of the state. By default any
+    /// key may have changed.
+    fn changed_keys(&self, after: u64) -> ChangedKeys {
+        let _ = after;
+        ChangedKeys { through: 0, keys: None }
     }
 
     /// All timers with numbers above `after`, in the order of the numbers. Timers are part of the state, the elapsed time is
@@ -91,11 +99,20 @@ impl SnapshotError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Watched {
-    /// There is no response yet: ask this query again after more entries are applied.
-    Later(Bytes),
+    /// There is no response before a key with this prefix changes: then ask this query. Equal queries get one response.
+    Later { prefix: Bytes, query: Bytes },
     /// The response, and the next query, for this node or any other, that continues without a gap; `None` ends the
     /// watch.
     Now { response: Bytes, next: Option<Bytes> },
+}
+
+/// The keys that some changes have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChangedKeys {
+    /// The number of the newest change; 0: none.
+    pub through: u64,
+    /// `None` if the state machine no longer knows them.
+    pub keys: Option<Vec<Bytes>>,
 }
 
 /// A timer that the state machine has set.

@@ -117,7 +117,7 @@ impl<S: StateMachine> Node<S> {
         }
         // Watches wait while a snapshot is loaded, because a watch "from now on" would start before it.
         if !self.snapshots.loading.is_pending() {
-            self.watches.ask(self.applied, |query| self.machine.watch(query), outputs);
+            self.watches.ask(self.applied, &self.machine, outputs);
         }
         let encode = |last| SnapshotEncoder::new(last, &self.sessions, self.machine.snapshot());
         self.snapshots.end_call(&self.raft, self.applied, encode, outputs);

@@ -5,7 +5,7 @@ use super::wait::wait_until;
 use raft_check::history::{Op, Status};
 use raft_check::load::check;
 use raft_client::{Client, ClientOptions, Consistency};
-use raft_grpc::bench::{self, BenchOptions, Outcome};
+use raft_grpc::bench::{self, BenchOptions, Outcome, WatchOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -51,6 +51,8 @@ impl Load {
             client: options.clone(),
             clients: CLIENTS,
             readers: if reads == Consistency::Lease { READERS } else { 0 },
+            watches: WatchOptions { watches: 0, prefix: None },
+            fill: false,
             duration: round,
             keys: KEYS,
             value_bytes,

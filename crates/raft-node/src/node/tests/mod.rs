@@ -8,41 +8,72 @@ use super::*;
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::interface::outputs::Report;
 use crate::interface::requests::{Request, SessionCommand, SessionId};
-use crate::interface::state_machine::{SnapshotError, Timer, TimerName, Watched};
+use crate::interface::state_machine::{ChangedKeys, SnapshotError, Timer, TimerName, Watched};
 use bytes::Bytes;
 use raft_core::{
     AppendEntries, Entries, Entry, EntryId, HardState, InstallMode, InvalidChange, MembershipChange, MembershipStep,
     NodeId, Payload, ReadMode, RejectReason, RequestId, Seq, SnapshotMeta, TransferFailure, Write,
 };
 use raft_store::FileChunk;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// A state machine that stores all commands; the response to a command is its number.
+/// A state machine that stores all commands; a response is their number. It counts the watches that it is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Journal(Vec<Bytes>);
+struct Journal {
+    commands: Vec<Bytes>,
+    asked: Cell<u64>,
+}
+
+impl Journal {
+    /// The first command that a watch can get.
+    fn oldest(&self) -> u64 {
+        (self.commands.len() as u64).saturating_sub(9).max(1)
+    }
+}
 
 impl StateMachine for Journal {
     type Snapshot = Bytes;
 
     fn apply(&mut self, _entry: EntryId, command: &Bytes) -> Bytes {
-        self.0.push(command.clone());
+        self.commands.push(command.clone());
         self.query(command)
     }
 
     fn query(&self, _query: &Bytes) -> Bytes {
-        Bytes::from(self.0.len().to_string())
+        Bytes::from(self.commands.len().to_string())
     }
 
-    /// "N" waits for the N-th command and returns "N+1" as the next query.
-    fn watch(&self, query: &Bytes) -> Watched {
-        let number: usize = std::str::from_utf8(query).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        match self.0.get(number.wrapping_sub(1)) {
-            Some(command) => {
-                Watched::Now { response: command.clone(), next: Some(Bytes::from((number + 1).to_string())) }
-            }
-            None => Watched::Later(query.clone()),
+    /// "N PREFIX" waits for the first command that begins with PREFIX, from the N-th on, and continues behind it. Only the latest ten
+    /// are remembered.
+    fn watch(&self, query: &Bytes, seen: u64) -> Watched {
+        self.asked.set(self.asked.get() + 1);
+        let text = std::str::from_utf8(query).expect("text");
+        let (number, prefix) = text.split_once(' ').unwrap_or((text, ""));
+        let from = number.parse::<u64>().expect("a number").max(seen + 1);
+        let commands = (1..).zip(&self.commands);
+        if from < self.oldest() {
+            return Watched::Now { response: "forgotten".into(), next: None };
         }
+        let found = |(number, command): &(u64, &Bytes)| *number >= from && command.starts_with(prefix.as_bytes());
+        match commands.into_iter().find(found) {
+            Some((number, command)) => {
+                Watched::Now { response: command.clone(), next: Some(format!("{} {prefix}", number + 1).into()) }
+            }
+            None => {
+                let next = self.commands.len() as u64 + 1;
+                let query = format!("{} {prefix}", if from > next { from } else { 1 });
+                Watched::Later { prefix: Bytes::copy_from_slice(prefix.as_bytes()), query: query.into() }
+            }
+        }
+    }
+
+    fn changed_keys(&self, after: u64) -> ChangedKeys {
+        let is_known = after.saturating_add(1) >= self.oldest();
+        let keys =
+            || (1..).zip(&self.commands).filter(|(number, _)| *number > after).map(|(_, command)| command.clone());
+        ChangedKeys { through: self.commands.len() as u64, keys: is_known.then(|| keys().collect()) }
     }
 
     /// "after 50" sets a timer of 50 milliseconds. "done" with the timer's number ends it.
@@ -51,20 +82,20 @@ impl StateMachine for Journal {
             let ms = std::str::from_utf8(command).ok()?.strip_prefix("after ")?.parse().ok()?;
             Some(Timer { name: TimerName { number, name: Bytes::new() }, after: Duration::from_millis(ms) })
         };
-        (1..).zip(&self.0).filter(|(number, _)| *number > after).filter_map(timer).collect()
+        (1..).zip(&self.commands).filter(|(number, _)| *number > after).filter_map(timer).collect()
     }
 
     fn timed_out(&self, due: &[TimerName]) -> Option<Bytes> {
         let done = |timer: &TimerName| Bytes::from(format!("done {}", timer.number));
-        due.iter().map(done).find(|done| !self.0.contains(done))
+        due.iter().map(done).find(|done| !self.commands.contains(done))
     }
 
     fn state_hash(&self) -> u128 {
-        self.0.len() as u128
+        self.commands.len() as u128
     }
 
     fn snapshot(&self) -> Bytes {
-        self.0.join(&b","[..]).into()
+        self.commands.join(&b","[..]).into()
     }
 
     fn restore(&mut self, snapshot: &Bytes) -> Result<(), SnapshotError> {
@@ -72,7 +103,7 @@ impl StateMachine for Journal {
             return Err(SnapshotError::malformed("not a journal"));
         }
         let parts = snapshot.split(|&byte| byte == b',').filter(|part| !part.is_empty());
-        self.0 = parts.map(Bytes::copy_from_slice).collect();
+        self.commands = parts.map(Bytes::copy_from_slice).collect();
         Ok(())
     }
 }
@@ -363,7 +394,7 @@ impl Cluster {
     }
 
     fn journal(&self, id: NodeId) -> &[Bytes] {
-        &self.nodes[&id].machine().0
+        &self.nodes[&id].machine().commands
     }
 }
 
@@ -493,7 +524,7 @@ fn a_command_that_was_never_replicated_is_unknown_and_has_no_effect() {
     let second = cluster.leader();
     cluster.ask(second, 4, command(session, 2));
     cluster.cut.clear();
-    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.machine().0.len() == 1));
+    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.machine().commands.len() == 1));
     assert_eq!(cluster.reply(2), Some(Reply::Unknown));
     assert!(matches!(cluster.reply(3), Some(Reply::Rejected { .. })), "a read has no effect: {:?}", cluster.reply(3));
     assert_eq!(cluster.journal(first), [Bytes::from_static(b"command 2")]);

@@ -299,7 +299,7 @@ fn entries_wait_until_the_snapshot_before_them_is_loaded() {
     else {
         panic!("not {outputs:?}")
     };
-    assert_eq!((meta, entries, node.machine().0.len()), (&second, &after, 9));
+    assert_eq!((meta, entries, node.machine().commands.len()), (&second, &after, 9));
     let hash = node.state_hash();
     node.step(Instant(0), [loaded], &mut outputs);
     assert_eq!(node.state_hash(), hash, "loaded once");

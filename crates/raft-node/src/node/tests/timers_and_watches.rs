@@ -36,7 +36,8 @@ impl Cluster {
 }
 
 fn now_and_next(response: &str, next: &str) -> Option<(String, Option<String>)> {
-    Some((response.to_owned(), Some(next.to_owned())))
+    let next = if next.contains(' ') { next.to_owned() } else { format!("{next} ") };
+    Some((response.to_owned(), Some(next)))
 }
 
 #[test]
@@ -135,4 +136,86 @@ fn a_watch_outlives_the_leader_and_an_installed_snapshot() {
     cluster.say(second, session, 20, "the twentieth");
     cluster.catch_up();
     assert_eq!(cluster.watched(11), now_and_next("the twentieth", "21"));
+}
+
+/// A client that watches a prefix: it asks node after node, and keeps what it gets.
+struct Follower {
+    prefix: &'static str,
+    at: NodeId,
+    id: u64,
+    seen: Vec<String>,
+}
+
+impl Follower {
+    /// Takes the response, if there is one, and asks the next node.
+    fn take(&mut self, cluster: &mut Cluster) {
+        while let Some((response, next)) = cluster.watched(self.id) {
+            let Some(next) = next else { panic!("{} after {:?}", response, self.seen) };
+            self.seen.push(response);
+            (self.at, self.id) = (super::next(self.at), self.id + 100);
+            cluster.watch(self.at, self.id, &next);
+        }
+    }
+}
+
+#[test]
+fn every_change_comes_once_and_in_order_across_leaders_and_installed_snapshots() {
+    let config = Config { trailing_entries: 0, max_cached_bytes: 0, ..Config::new(NodeId(0)) };
+    let options = NodeOptions { snapshot_after_entries: 4, ..options() };
+    let (mut cluster, mut leader, session) = Cluster::with(3, config, options).with_session();
+    let follower = |(id, prefix): (u64, &'static str)| Follower {
+        prefix,
+        at: NodeId(id % 3 + 1),
+        id: 10_000 + id,
+        seen: Vec::new(),
+    };
+    let mut followers: Vec<Follower> = (0..).zip(["", "a", "a", "ab", "b", "c"]).map(follower).collect();
+    for Follower { prefix, at, id, .. } in &followers {
+        cluster.watch(*at, *id, &format!("1 {prefix}"));
+    }
+    let (mut said, mut installed) = (Vec::new(), 0);
+    for (sequence, text) in (1..).zip(["a", "b", "ab", "abc", "x", "aa", "b", "b"].repeat(5)) {
+        if sequence % 7 == 0 {
+            cluster.cut.insert(if sequence % 2 == 0 { leader } else { next(leader) });
+            leader = cluster.leader();
+        }
+        let text = format!("{text}{sequence}");
+        cluster.say(leader, session, sequence, &text);
+        said.push(text);
+        if sequence % 7 == 5 {
+            cluster.heal();
+            installed += cluster.count(restores);
+        }
+        followers.iter_mut().for_each(|follower| follower.take(&mut cluster));
+    }
+    cluster.heal();
+    for follower in &mut followers {
+        follower.take(&mut cluster);
+        let expected: Vec<_> = said.iter().filter(|text| text.starts_with(follower.prefix)).collect();
+        assert_eq!(follower.seen.iter().collect::<Vec<_>>(), expected, "{:?}", follower.prefix);
+    }
+    assert!(installed > 0);
+}
+
+#[test]
+fn only_the_watches_of_a_changed_key_are_asked_and_no_change_is_too_old_for_one_that_was_idle() {
+    let (mut cluster, leader, session) = Cluster::new(1).with_session();
+    for id in 0..50 {
+        cluster.watch(leader, 100 + id, &format!("1 idle{id} "));
+        cluster.watch(leader, 200 + id, "1 key");
+    }
+    cluster.watch(leader, 300, "30 key");
+    let asked = |cluster: &Cluster| cluster.nodes[&leader].machine().asked.take();
+    assert_eq!(asked(&cluster), 101);
+    (1..=20).for_each(|sequence| cluster.say(leader, session, sequence, "other"));
+    assert_eq!(asked(&cluster), 0);
+    cluster.say(leader, session, 21, "key");
+    assert_eq!(asked(&cluster), 2, "one for all that wait for the next, and one for another number");
+    assert!((200..250).all(|id| cluster.watched(id) == now_and_next("key", "22 key")));
+    assert_eq!((cluster.watched(300), cluster.watched(100)), (None, None));
+    cluster.feed(leader, NodeInput::CancelWatch { id: RequestId(149) });
+    cluster.say(leader, session, 22, "idle49 ");
+    assert_eq!((asked(&cluster), cluster.watched(149)), (0, None), "it was cancelled");
+    cluster.watch(leader, 400, "12 key");
+    assert_eq!(cluster.watched(400), Some(("forgotten".to_owned(), None)));
 }
