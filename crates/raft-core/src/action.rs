@@ -15,6 +15,7 @@ use crate::membership::InvalidChange;
 use crate::message::Rpc;
 use crate::snapshot_meta::{InstallMode, SnapshotMeta, SnapshotRecord};
 use crate::status::StopReason;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use core::fmt;
 
@@ -113,7 +114,7 @@ impl Write {
 }
 
 /// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum RejectReason {
     /// This node does not lead.
@@ -124,7 +125,7 @@ pub enum RejectReason {
     Transferring,
     /// This leader is removing itself and is about to step down.
     Leaving,
-    /// No voter that answers can take over, or the requested one cannot.
+    /// No voter that answers can take over.
     NoTarget,
     /// It is too early for a membership change: the last one is not committed yet, or this leader has committed nothing
     /// in its term (Thesis §4.1).
@@ -137,6 +138,27 @@ pub enum RejectReason {
     InvalidChange(InvalidChange),
     /// The replica has stopped.
     Stopped,
+    /// The target of a transfer cannot take over soon (rule R48).
+    UnfitTarget { id: NodeId, why: TargetProblem },
+    /// A half of the configuration to come would have no quorum that answers; these voters of it do not (rule R49).
+    /// [`MembershipChange::force`](crate::MembershipChange) overrides this refusal and no other.
+    NoQuorumToCome { silent: BTreeSet<NodeId> },
+}
+
+/// Why a node cannot take over leadership soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum TargetProblem {
+    IsLeader,
+    NotAVoter,
+    /// It denied what it had acknowledged.
+    LostData,
+    /// It has not answered for the longest election timeout.
+    Silent,
+    /// It is being sent a snapshot.
+    NeedsSnapshot,
+    /// Its last round of catching up took longer than an election timeout.
+    FarBehind,
 }
 
 /// Why leadership was not transferred.
@@ -165,7 +187,25 @@ impl fmt::Display for RejectReason {
             Self::NotCaughtUp { id } => write!(f, "{id} has not caught up, Thesis §4.2.1"),
             Self::InvalidChange(reason) => write!(f, "{reason}"),
             Self::Stopped => write!(f, "stopped"),
+            Self::UnfitTarget { id, why } => write!(f, "{id} cannot take over: {why}"),
+            Self::NoQuorumToCome { silent } => {
+                write!(f, "the new configuration would have no quorum that answers; silent:")?;
+                silent.iter().try_for_each(|id| write!(f, " {id}"))
+            }
         }
+    }
+}
+
+impl fmt::Display for TargetProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::IsLeader => "it leads already",
+            Self::NotAVoter => "it is not a voter",
+            Self::LostData => "it has lost data",
+            Self::Silent => "it does not answer",
+            Self::NeedsSnapshot => "it is being sent a snapshot",
+            Self::FarBehind => "it is too far behind",
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::id::{EntryId, LogIndex, NodeId, Seq, Term, WriteId};
 use crate::message::{AppendOutcome, VoteRefusal};
 use crate::status::RoleKind;
+use alloc::collections::BTreeSet;
 use core::fmt;
 use core::time::Duration;
 
@@ -47,6 +48,8 @@ pub enum Event {
     /// A peer's stickiness is shorter than this leader's, so the peer does not count for leases. Emitted once for each
     /// change.
     StickinessTooShort { peer: NodeId, stickiness: Duration },
+    /// A change was forced, although too many voters of the configuration to come do not answer: these.
+    ChangeForced { silent: BTreeSet<NodeId> },
 }
 
 /// Why the role or the term changed.
@@ -214,6 +217,10 @@ impl fmt::Display for Event {
             Self::ApplyOverdue { index } => write!(f, "waits for the state machine to report {index} applied"),
             Self::StickinessTooShort { peer, stickiness } => {
                 write!(f, "{peer} is sticky for {stickiness:?}, too short for a lease")
+            }
+            Self::ChangeForced { silent } => {
+                write!(f, "is forced to change the configuration without an answer from:")?;
+                silent.iter().try_for_each(|id| write!(f, " {id}"))
             }
             Self::CaughtUp { peer, index } => write!(f, "{peer} has caught up to {index}, Thesis §4.2.1"),
         }

@@ -311,7 +311,7 @@ mod tests {
                 ("is sent, timeout_now_sent is not set", |raft| {
                     let Raft { role: Role::Leader(leader), shared, .. } = raft else { panic!("it leads") };
                     leader.peers.values_mut().for_each(|peer| peer.match_index = LogIndex(2));
-                    leader.begin_transfer(shared, RequestId(1), Some(NodeId(2)));
+                    leader.start_transfer(shared, Some(RequestId(1)), NodeId(2));
                     leader.drive_transfer(shared);
                     leader.timeout_now_sent = false;
                 }),

@@ -152,7 +152,7 @@ mod transition;
 mod vote;
 mod writes_in_flight;
 
-pub use action::{Action, HardState, RejectReason, TransferFailure, Write};
+pub use action::{Action, HardState, RejectReason, TargetProblem, TransferFailure, Write};
 pub use config::{Config, MAX_PRIORITY};
 pub use digest::Digest;
 pub use entry::{Entries, Entry, Payload};

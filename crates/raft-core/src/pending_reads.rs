@@ -33,7 +33,7 @@ impl PendingReads {
 
     /// Rejects all waiting reads.
     pub(crate) fn fail(self, reason: RejectReason) -> impl Iterator<Item = Action> {
-        self.waiting.into_iter().map(move |read| Action::ReadFailed { id: read.id, reason })
+        self.waiting.into_iter().map(move |read| Action::ReadFailed { id: read.id, reason: reason.clone() })
     }
 
     /// Asserts the invariants; `seq` is the newest append.

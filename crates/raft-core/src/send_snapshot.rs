@@ -9,6 +9,7 @@ use crate::entry::Entries;
 use crate::event::{AbandonReason, Event};
 use crate::id::{LogIndex, NodeId, ReadId, Seq};
 use crate::leader::Leader;
+use crate::membership::catch_up::CatchUp;
 use crate::message::SnapshotOutcome;
 use crate::progress::{Progress, Retained, SnapshotInFlight};
 use crate::shared::Shared;
@@ -27,6 +28,7 @@ impl Progress {
         };
         let deadline = shared.now.after(shared.config.snapshot_timeout);
         self.send_snapshot(SnapshotInFlight { last: meta.last, deadline }, appended_bytes);
+        self.catch_up = CatchUp::new(shared.last().index, shared.now);
         shared.actions.push(Action::SendSnapshot { to, term: shared.term(), meta });
     }
 

@@ -1,7 +1,7 @@
 //! Leadership transfer (Thesis §3.10): the leader brings the target up to date, accepts no proposals meanwhile, and
 //! sends it `TimeoutNow`. The target then starts an election at once.
 
-use crate::action::{Action, RejectReason, TransferFailure};
+use crate::action::{Action, RejectReason, TargetProblem, TransferFailure};
 use crate::event::Event;
 use crate::id::{LogIndex, NodeId, RequestId};
 use crate::leader::{Leader, Transfer};
@@ -13,20 +13,38 @@ use crate::time::Instant;
 impl Leader {
     /// Begins a transfer on request. The answer is `Rejected` at once, or `TransferDone` or `TransferFailed` later.
     pub(crate) fn begin_transfer(&mut self, shared: &mut Shared, id: RequestId, to: Option<NodeId>) {
-        let can = |target: &NodeId| self.can_lead(shared, *target);
-        let target = match to {
-            Some(target) => Some(target).filter(can),
-            None => self.best_successor(shared, LogIndex(0)),
-        };
-        let refusal = match target {
-            _ if self.transfer.is_some() => Err(RejectReason::Transferring),
-            _ if self.is_leaving(shared) => Err(RejectReason::Leaving),
-            None => Err(RejectReason::NoTarget),
-            Some(target) => Ok(target),
-        };
-        match refusal {
+        match self.transfer_target(shared, to) {
             Ok(target) => self.start_transfer(shared, Some(id), target),
             Err(reason) => shared.actions.push(Action::Rejected { id, reason }),
+        }
+    }
+
+    fn transfer_target(&self, shared: &Shared, to: Option<NodeId>) -> Result<NodeId, RejectReason> {
+        if self.transfer.is_some() {
+            return Err(RejectReason::Transferring);
+        }
+        if self.is_leaving(shared) {
+            return Err(RejectReason::Leaving);
+        }
+        let target = to.or_else(|| self.best_successor(shared, LogIndex(0))).ok_or(RejectReason::NoTarget)?;
+        match self.target_problem(shared, target) {
+            Some(why) => Err(RejectReason::UnfitTarget { id: target, why }),
+            None => Ok(target),
+        }
+    }
+
+    /// Why a transfer to this node would only stop the writes until its deadline (rule R48).
+    fn target_problem(&self, shared: &Shared, target: NodeId) -> Option<TargetProblem> {
+        if target == shared.id() {
+            return Some(TargetProblem::IsLeader);
+        }
+        let is_voter = shared.configuration().is_some_and(|configuration| configuration.voters.contains(&target));
+        match self.peers.get(&target).map(|peer| peer.state).filter(|_| is_voter) {
+            None => Some(TargetProblem::NotAVoter),
+            Some(PeerState::LostData) => Some(TargetProblem::LostData),
+            Some(_) if !self.answers(shared, target) => Some(TargetProblem::Silent),
+            Some(PeerState::Snapshot) => Some(TargetProblem::NeedsSnapshot),
+            Some(_) => (!self.has_caught_up(shared, target)).then_some(TargetProblem::FarBehind),
         }
     }
 

@@ -19,6 +19,10 @@ pub struct MembershipChange {
     pub expected: Option<LogIndex>,
     /// The steps, in order.
     pub steps: Vec<MembershipStep>,
+    /// Begin it although no quorum of the configuration to come may answer (rule R49). The cluster then stalls until one
+    /// does. Overrides no check that safety needs.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub force: bool,
 }
 
 /// A step of a change.
@@ -155,7 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn change(steps: Vec<MembershipStep>) -> MembershipChange {
-        MembershipChange { expected: None, steps }
+        MembershipChange { steps, ..Default::default() }
     }
 
     fn add(id: u64) -> MembershipStep {

@@ -5,10 +5,13 @@ use super::Configuration;
 use super::MembershipChange;
 use crate::action::{Action, RejectReason};
 use crate::entry::Payload;
+use crate::event::Event;
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::leader::Leader;
 use crate::progress::Progress;
 use crate::shared::Shared;
+use crate::status::PeerState;
+use alloc::collections::BTreeSet;
 
 impl Leader {
     /// Begins a change or rejects it. It rejects a change that is too early and does not queue it.
@@ -20,7 +23,7 @@ impl Leader {
         shared.actions.push(action);
     }
 
-    fn begin_change(&self, shared: &Shared, change: &MembershipChange) -> Result<Configuration, RejectReason> {
+    fn begin_change(&self, shared: &mut Shared, change: &MembershipChange) -> Result<Configuration, RejectReason> {
         if let Some(reason) = self.proposal_refusal(shared) {
             return Err(reason);
         }
@@ -34,21 +37,43 @@ impl Leader {
             return Err(RejectReason::ConfigurationMismatch { at });
         }
         let next = present.begin(change).map_err(RejectReason::InvalidChange)?;
-        let behind = next.voters.difference(&present.voters).find(|&&voter| !self.has_caught_up(shared, voter));
-        match behind {
-            Some(&id) => Err(RejectReason::NotCaughtUp { id }),
-            None => Ok(next),
+        let can_vote = |id| self.answers(shared, id) && self.is_replicating(id) && self.has_caught_up(shared, id);
+        let behind = next.voters.difference(&present.voters).find(|&&voter| !can_vote(voter));
+        if let Some(&id) = behind {
+            return Err(RejectReason::NotCaughtUp { id });
         }
+        let silent = self.silent_voters(shared, &next);
+        if !silent.is_empty() && !change.force {
+            return Err(RejectReason::NoQuorumToCome { silent });
+        }
+        if !silent.is_empty() {
+            shared.observe(|| Event::ChangeForced { silent });
+        }
+        Ok(next)
     }
 
-    /// Whether a learner can be promoted (rule R26, Thesis §4.2.1).
-    fn has_caught_up(&self, shared: &Shared, id: NodeId) -> bool {
+    /// The voters of a configuration to come that do not answer, if a half of it has no quorum without them (rule R49).
+    fn silent_voters(&self, shared: &Shared, next: &Configuration) -> BTreeSet<NodeId> {
+        let answers = |id| id == shared.id() || (self.answers(shared, id) && !self.has_lost_data(id));
+        if next.has_quorum(answers) {
+            return BTreeSet::new();
+        }
+        next.halves().flatten().copied().filter(|&id| !answers(id)).collect()
+    }
+
+    /// Whether the log continues at the peer: no snapshot is on its way, no probe either.
+    fn is_replicating(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.state == PeerState::Replicate)
+    }
+
+    fn has_lost_data(&self, id: NodeId) -> bool {
+        self.peers.get(&id).is_some_and(|peer| peer.state == PeerState::LostData)
+    }
+
+    /// Whether the peer holds everything, or the rest will not take longer than an election timeout (rule R26, Thesis §4.2.1).
+    pub(crate) fn has_caught_up(&self, shared: &Shared, id: NodeId) -> bool {
         let (last, timeout) = (shared.last().index, shared.config.election_timeout.start);
-        self.answers(shared, id)
-            && self
-                .peers
-                .get(&id)
-                .is_some_and(|peer| peer.catch_up.is_done(peer.match_index, last, shared.now, timeout))
+        self.peers.get(&id).is_some_and(|peer| peer.catch_up.is_done(peer.match_index, last, shared.now, timeout))
     }
 
     /// Appends a configuration, which is in force from now on (rule R23), and adds its new peers. A dropped peer gets

@@ -116,7 +116,7 @@ impl Bytes<'_> {
             3 => {
                 let expected = (self.below(8) == 0).then(|| LogIndex(self.number()));
                 let steps = (0..self.below(4)).map(|_| membership_step(self.byte(), self.node())).collect();
-                Input::ChangeMembership { id, change: MembershipChange { expected, steps } }
+                Input::ChangeMembership { id, change: MembershipChange { expected, steps, force: self.flag() } }
             }
             4 => Input::TransferLeadership { id, to: self.flag().then(|| self.node()) },
             5 => Input::Campaign,

@@ -2,7 +2,10 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::replica::*;
-use raft_core::{Action, Input, MAX_NUMBER, NodeId, RejectReason, RequestId, RoleKind, TransferFailure};
+use raft_core::{
+    Action, Input, LogIndex, MAX_NUMBER, NodeId, PeerState, RejectReason, RequestId, RoleKind, TargetProblem,
+    TransferFailure,
+};
 
 fn transfer(n1: &mut Replica, to: Option<NodeId>) -> Vec<Action> {
     n1.step(Input::TransferLeadership { id: RequestId(77), to })
@@ -94,10 +97,55 @@ fn the_best_target_is_the_longest_log_that_answers() {
     n1.receive(N3, mismatch(2, 2, (2, 1), (1, 1)));
     n1.receive(N2, matched(2, newest, 4));
     assert_eq!(timeouts(&transfer(&mut n1, None)), ["n2 timeout now term 2 last 4@2"]);
-    let mut alone = Replica::new(&[1, 1]).established();
+    let mut alone = Replica::new(&[1, 1]).leader();
     let no = Action::Rejected { id: RequestId(77), reason: RejectReason::NoTarget };
-    assert!(transfer(&mut alone, Some(N9)).contains(&no), "not a voter");
-    assert!(transfer(&mut alone, Some(N1)).contains(&no), "itself");
+    assert!(transfer(&mut alone, None).contains(&no), "no voter answers");
+}
+
+/// R48: each of these would stop the writes until the deadline of the transfer.
+#[test]
+fn a_target_that_cannot_take_over_soon_is_refused_at_once_and_with_the_reason() {
+    let refused = |n1: &mut Replica, target: NodeId, why| {
+        let actions = transfer(n1, Some(target));
+        let reason = RejectReason::UnfitTarget { id: target, why };
+        assert!(actions.contains(&Action::Rejected { id: RequestId(77), reason }), "{target} {why}: {actions:?}");
+        assert_eq!(n1.raft.status().transfer_to, None);
+    };
+    let established = || Replica::new(&[1, 1]).established();
+    refused(&mut established(), N9, TargetProblem::NotAVoter);
+    refused(&mut established(), N1, TargetProblem::IsLeader);
+    refused(&mut established(), N3, TargetProblem::Silent);
+    let mut later = Replica::with(&[1, 1], 3, |config, _| config.check_quorum = false).established();
+    later.pass(301);
+    refused(&mut later, N2, TargetProblem::Silent);
+    let mut lost = established();
+    lost.pass(60);
+    let newest = appends_to(&lost.tick(), N2)[0].seq.0;
+    lost.receive(N2, mismatch(2, newest, (3, 2), (1, 1)));
+    refused(&mut lost, N2, TargetProblem::LostData);
+    // n2 answers each heartbeat and does not keep up: its round takes longer than an election timeout.
+    let mut behind = established();
+    behind.propose(1);
+    for _ in 0..4 {
+        behind.pass(50);
+        let newest = appends_to(&behind.tick(), N2).last().map_or(2, |append| append.seq.0);
+        behind.receive(N2, matched(2, newest, 3));
+    }
+    refused(&mut behind, N2, TargetProblem::FarBehind);
+}
+
+#[test]
+fn a_target_that_is_being_sent_a_snapshot_is_refused() {
+    let mut n1 = Replica::with(&[1, 1, 2], 3, |config, restored| {
+        (config.trailing_entries, restored.applied) = (0, LogIndex(3));
+    })
+    .established();
+    n1.step(Input::SnapshotTaken { index: LogIndex(3) });
+    n1.persist();
+    n1.receive(N3, mismatch(3, 2, (3, 2), (1, 1)));
+    assert_eq!(n1.raft.status().peers[&N3].state, PeerState::Snapshot);
+    let reason = RejectReason::UnfitTarget { id: N3, why: TargetProblem::NeedsSnapshot };
+    assert!(transfer(&mut n1, Some(N3)).contains(&Action::Rejected { id: RequestId(77), reason }));
 }
 
 #[test]

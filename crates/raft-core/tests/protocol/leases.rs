@@ -147,7 +147,7 @@ fn every_half_of_the_latest_configuration_must_have_promised() {
     n1.pass(60);
     promised(&mut n1, N2);
     assert!(is_served(&n1), "n1 and n2 of three");
-    let change = MembershipChange { expected: None, steps: vec![MembershipStep::Demote { id: N2 }] };
+    let change = MembershipChange { steps: vec![MembershipStep::Demote { id: N2 }], ..Default::default() };
     n1.step(Input::ChangeMembership { id: RequestId(1), change });
     assert_eq!(n1.raft.configuration().map(ToString::to_string).as_deref(), Some("{n1 n2 n3 -> n1 n3}"));
     assert!(!is_served(&n1), "n1 alone of the new half: its last promise is over");

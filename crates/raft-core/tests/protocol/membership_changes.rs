@@ -1,7 +1,7 @@
-//! Membership changes (R23 to R28; Raft §6, Thesis §4).
+//! Membership changes (R23 to R28 and R49; Raft §6, Thesis §4).
 
 use crate::cluster::Cluster;
-use crate::cluster::replica::{N1, N2, Replica, appends_to, matched, news};
+use crate::cluster::replica::{N1, N2, N3, Replica, appends_to, events, matched, mismatch, news};
 use crate::inputs::membership_step;
 use raft_core::*;
 
@@ -86,7 +86,7 @@ fn a_joint_configuration_is_entered_and_left_exactly_once() {
 #[test]
 fn what_the_smaller_quorum_decides_is_decided_in_the_same_call() {
     let mut n1 = Replica::new(&[1, 1]).established();
-    let change = MembershipChange { expected: None, steps: vec![remove(2), remove(3)] };
+    let change = MembershipChange { steps: vec![remove(2), remove(3)], ..Default::default() };
     let appends = n1.step(Input::ChangeMembership { id: RequestId(5), change });
     let seq = appends_to(&appends, N2)[0].seq.0;
     n1.persist();
@@ -120,7 +120,7 @@ fn one_at_a_time_and_only_after_an_entry_of_the_own_term() {
     assert_eq!(rejected(&mut cluster, leader, vec![add(5)]), Some(RejectReason::NotReady), "not committed yet");
     // For a new leader the configuration is committed, its own no-op is not.
     let mut new = Replica::with(&[1, 1], 3, |_, restored| restored.applied = LogIndex(2)).leader();
-    let change = MembershipChange { expected: None, steps: vec![remove(3)] };
+    let change = MembershipChange { steps: vec![remove(3)], ..Default::default() };
     let actions = new.step(Input::ChangeMembership { id: RequestId(5), change });
     let rejected = Action::Rejected { id: RequestId(5), reason: RejectReason::NotReady };
     assert!(actions.contains(&rejected), "Thesis §4.1, the bug of 2015: {actions:?}");
@@ -130,7 +130,7 @@ fn one_at_a_time_and_only_after_an_entry_of_the_own_term() {
 fn compare_and_set_on_the_index_of_the_configuration() {
     let mut n1 = Replica::new(&[1, 1]).established();
     let mut change = |expected| {
-        let change = MembershipChange { expected: Some(LogIndex(expected)), steps: vec![add(4)] };
+        let change = MembershipChange { expected: Some(LogIndex(expected)), steps: vec![add(4)], force: false };
         n1.step(Input::ChangeMembership { id: RequestId(9), change })
     };
     let reason = RejectReason::ConfigurationMismatch { at: EntryId::new(1, 1) };
@@ -315,4 +315,86 @@ fn a_leader_that_its_own_log_removes_campaigns_until_that_is_decided() {
         cluster.leader() == Some(other) && configuration(cluster, other) == format!("{{n{}}}", other.0)
     }));
     assert!(cluster.history.violations().is_empty());
+}
+
+fn change(steps: Vec<MembershipStep>, force: bool) -> Input {
+    Input::ChangeMembership { id: RequestId(5), change: MembershipChange { steps, force, ..Default::default() } }
+}
+
+/// R49: n3 of three is silent, or has lost its data. Every change that needs it is refused, unless forced.
+#[test]
+fn a_change_whose_quorum_would_not_answer_is_refused_with_who_does_not_unless_forced() {
+    let is_appended = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Appended { .. }));
+    let refused = |actions: &[Action]| {
+        actions.iter().find_map(|action| match action {
+            Action::Rejected { reason: RejectReason::NoQuorumToCome { silent }, .. } => Some(silent.clone()),
+            _ => None,
+        })
+    };
+    let established = || Replica::new(&[1, 1]).established();
+    for steps in [vec![remove(2)], vec![demote(2)], vec![add(4), remove(2)], vec![remove(1)]] {
+        let actions = established().step(change(steps.clone(), false));
+        assert_eq!(refused(&actions), Some([N3].into()), "{steps:?}: {actions:?}");
+        let forced = established().step(change(steps.clone(), true));
+        assert!(is_appended(&forced), "{steps:?}: {forced:?}");
+        assert!(events(&forced).iter().any(|event| event.ends_with("without an answer from: n3")), "{forced:?}");
+    }
+    for steps in [vec![remove(3)], vec![demote(3)], vec![add(4)], vec![add(4), remove(3)], vec![remove(2), remove(3)]] {
+        let actions = established().step(change(steps.clone(), false));
+        assert!(is_appended(&actions) && events(&actions).iter().all(|event| !event.contains("forced")), "{actions:?}");
+    }
+    // n3 answers, and then denies what it had acknowledged.
+    let mut lost = established();
+    lost.receive(N3, matched(2, 2, 3));
+    lost.pass(60);
+    let newest = appends_to(&lost.tick(), N3)[0].seq.0;
+    lost.receive(N3, mismatch(2, newest, (3, 2), (1, 1)));
+    assert_eq!(refused(&lost.step(change(vec![remove(2)], false))), Some([N3].into()));
+}
+
+#[test]
+fn force_overrides_no_other_refusal() {
+    let mut n1 = Replica::new(&[1, 1]).established();
+    n1.step(change(vec![add(4)], true));
+    let rejected = |n1: &mut Replica, steps| {
+        n1.step(change(steps, true)).into_iter().find_map(|action| match action {
+            Action::Rejected { reason, .. } => Some(reason),
+            _ => None,
+        })
+    };
+    assert_eq!(rejected(&mut n1, vec![remove(3)]), Some(RejectReason::NotReady));
+    n1.persist();
+    n1.receive(N2, matched(2, 3, 4));
+    n1.receive(N2, matched(2, 4, 4));
+    assert_eq!(n1.commit(), 4);
+    assert_eq!(rejected(&mut n1, vec![promote(4)]), Some(RejectReason::NotCaughtUp { id: N4 }));
+}
+
+/// R26: the learner has matched all that there was at first, in a short round. Then it needs a snapshot.
+#[test]
+fn a_learner_with_a_snapshot_on_its_way_is_not_promoted() {
+    let mut n1 = Replica::with(&[1, 1, 2], 3, |config, restored| {
+        (config.trailing_entries, restored.applied) = (0, LogIndex(3));
+    })
+    .established();
+    let newest = |actions: &[Action], peer| appends_to(actions, peer).last().expect("an append").seq.0;
+    let sent = n1.step(change(vec![add(4)], false));
+    n1.persist();
+    n1.receive(N2, matched(3, newest(&sent, N2), 5));
+    n1.step(Input::Applied { index: LogIndex(5) });
+    assert_eq!(n1.commit(), 5, "the learner is a member");
+    n1.step(Input::SnapshotTaken { index: LogIndex(4) });
+    n1.persist();
+    n1.receive(N4, mismatch(3, newest(&sent, N4), (4, 3), (0, 0)));
+    assert_eq!(n1.raft.status().peers[&N4].state, PeerState::Snapshot);
+    let refused = Action::Rejected { id: RequestId(5), reason: RejectReason::NotCaughtUp { id: N4 } };
+    assert!(n1.step(change(vec![promote(4)], false)).contains(&refused));
+    n1.pass(200);
+    let sent = n1.tick();
+    n1.receive(N2, matched(3, newest(&sent, N2), 5));
+    n1.receive(N4, matched(3, newest(&sent, N4), 4));
+    assert_eq!(n1.raft.status().peers[&N4].state, PeerState::Replicate);
+    assert!(n1.step(change(vec![promote(4)], false)).contains(&refused), "the round with the snapshot is not over");
+    n1.receive(N4, matched(3, newest(&sent, N4), 5));
+    assert!(!n1.step(change(vec![promote(4)], false)).contains(&refused));
 }

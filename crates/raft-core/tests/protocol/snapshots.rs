@@ -83,7 +83,7 @@ fn the_configuration_of_a_snapshot_is_as_of_its_last_entry() {
     n1.persist();
     assert_eq!((n1.role(), n1.commit()), (RoleKind::Leader, 3));
     let step = raft_core::MembershipStep::AddLearner { id: N2, context: "b".into() };
-    let change = raft_core::MembershipChange { expected: None, steps: vec![step] };
+    let change = raft_core::MembershipChange { steps: vec![step], ..Default::default() };
     n1.step(Input::ChangeMembership { id: raft_core::RequestId(1), change });
     n1.persist();
     applied(&mut n1, 4);

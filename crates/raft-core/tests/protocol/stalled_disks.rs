@@ -116,6 +116,7 @@ fn a_transfer_that_somebody_asked_for_goes_on_first() {
     let mut n1 = writing();
     pass(&mut n1, STALL - 10);
     n1.receive(N2, matched(2, 3, 4));
+    n1.receive(N3, matched(2, 2, 4));
     n1.step(Input::TransferLeadership { id: RequestId(7), to: Some(N3) });
     pass(&mut n1, 299);
     assert_eq!(n1.raft.status().transfer_to, Some(N3));

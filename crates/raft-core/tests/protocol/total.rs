@@ -21,7 +21,7 @@ fn roles() -> Vec<Replica> {
     alone.persist();
     let (mut joint, mut transferring) = (fresh().established(), fresh().established());
     let steps = vec![membership_step(2, N3)];
-    let change = MembershipChange { expected: None, steps };
+    let change = MembershipChange { steps, ..Default::default() };
     joint.step(Input::ChangeMembership { id: RequestId(1), change });
     transferring.step(Input::TransferLeadership { id: RequestId(1), to: Some(N2) });
     let scarce = |restored_applied: u64| {

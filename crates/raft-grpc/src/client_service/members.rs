@@ -30,7 +30,7 @@ impl ClientService {
             Ok(steps) => steps,
             Err(refusal) => return Ok(step_refused(&refusal)),
         };
-        let change = MembershipChange { expected: Some(at.index), steps };
+        let change = MembershipChange { expected: Some(at.index), steps, force: false };
         let reply = self.ask(Request::ChangeMembership { change }).await;
         Ok(match &reply {
             Reply::Rejected { reason: RejectReason::NotCaughtUp { id } } => {
@@ -57,6 +57,9 @@ impl ClientService {
             Reply::Rejected { reason: RejectReason::InvalidChange(reason) } => {
                 step_refused(&StepRefusal::Invalid(*reason))
             }
+            Reply::Rejected { reason: reason @ RejectReason::NoQuorumToCome { .. } } => {
+                refused(ChangeRefusal::Unspecified, format!("{reason}: start these nodes first"))
+            }
             reply => self.refusal(reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
         }
     }
@@ -75,16 +78,11 @@ impl ClientService {
                 TransferOutcome::Unknown(w::Unknown {})
             }
             Reply::TransferFailed { reason } => TransferOutcome::Failed(reason.to_string()),
-            Reply::Rejected { reason: RejectReason::NoTarget } => TransferOutcome::Failed(no_target(to)),
+            Reply::Rejected { reason: reason @ (RejectReason::NoTarget | RejectReason::UnfitTarget { .. }) } => {
+                TransferOutcome::Failed(reason.to_string())
+            }
             reply => self.refusal(&reply).map_or(TransferOutcome::Unknown(w::Unknown {}), TransferOutcome::Refused),
         })
-    }
-}
-
-fn no_target(to: Option<NodeId>) -> String {
-    match to {
-        Some(to) => format!("node {} cannot take over: it is no voter, or does not answer", to.0),
-        None => "no voter that answers can take over".to_owned(),
     }
 }
 

@@ -25,6 +25,7 @@ mod one_vote_per_term;
 mod property;
 mod queues;
 mod read_back;
+mod ready_peers;
 mod recovery;
 mod revisions;
 #[cfg(test)]
@@ -147,6 +148,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),
+        Box::new(ready_peers::ReadyPeers::new(scenario)),
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),

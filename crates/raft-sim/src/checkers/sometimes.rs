@@ -25,9 +25,11 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 68] = [
+pub const MARKS: [&str; 71] = [
     "append_ignored_overloaded",
     "apply_limited",
+    "change_forced",
+    "change_refused_without_quorum",
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
@@ -86,6 +88,7 @@ pub const MARKS: [&str; 68] = [
     "term_jump",
     "transfer_done",
     "transfer_failed",
+    "transfer_refused",
     "truncation",
     "txn_applied",
     "unreachable_told",
@@ -200,6 +203,7 @@ impl Sometimes {
             }
             RecordKind::Asked { write } => self.asked(fact, write),
             RecordKind::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
+            RecordKind::Observed(Event::ChangeForced { .. }) => self.mark("change_forced"),
             RecordKind::Queried { .. } => {
                 self.gets.insert(fact.record.number);
             }
@@ -404,6 +408,8 @@ impl Sometimes {
             Reply::LeadershipTransferred { .. } => self.mark("transfer_done"),
             Reply::TransferFailed { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
+            Reply::Rejected { reason: RejectReason::NoQuorumToCome { .. } } => self.mark("change_refused_without_quorum"),
+            Reply::Rejected { reason: RejectReason::UnfitTarget { .. } } => self.mark("transfer_refused"),
             Reply::NoSpace => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { response, .. } => {

@@ -227,7 +227,7 @@ impl World {
         steps.extend(spare.map(|node| SeatChange { seat: SeatStep::Add, node }));
         let promotion = spare.map(|node| vec![SeatChange { seat: SeatStep::Promote, node }]);
         for steps in [Some(steps), promotion].into_iter().flatten() {
-            self.instruct(Work::Change(steps), Some(until));
+            self.instruct(Work::Change { steps, force: false }, Some(until));
         }
     }
 
@@ -235,7 +235,7 @@ impl World {
     pub(crate) fn is_survivable(&self, present: &Configuration, steps: &[SeatChange]) -> bool {
         let Some(swarm) = self.swarm.as_ref().filter(|swarm| !swarm.broken.nodes.is_empty()) else { return true };
         let names_broken = steps.iter().any(|step| step.seat != SeatStep::Remove && swarm.broken.contains(step.node));
-        let after = present.begin(&membership_change(steps));
+        let after = present.begin(&membership_change(steps, false));
         !names_broken && after.is_ok_and(|after| after.end().has_quorum(|id| !swarm.broken.contains(id)))
     }
 }

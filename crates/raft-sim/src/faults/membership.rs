@@ -14,6 +14,7 @@ const PATIENCE: u32 = 12;
 /// Probabilities in parts per million.
 const TWO_STEPS: u32 = 300_000;
 const NAMED: u32 = 500_000;
+const FORCED: u32 = 250_000;
 
 const FOUNDERS: Site = Site::new("swarm founders");
 
@@ -51,7 +52,9 @@ impl World {
         // The last voter stays: the leader would reject a change without it, which would test little.
         let leaving = steps.iter().filter(leaves).count();
         if leaving < present.voters.len() && self.is_survivable(&present, &steps) {
-            self.swarm_instruct(Work::Change(steps));
+            // The healing waits for a quorum of every configuration that may be in force, forced ones too.
+            let force = self.detail(n, 6).chance_ppm(FORCED);
+            self.swarm_instruct(Work::Change { steps, force });
         }
     }
 

@@ -413,16 +413,16 @@ fn reply(reply: &Reply) -> Value {
             };
             json!({ "kind": "not_handed_over", "reason": reason })
         }
-        Reply::Rejected { reason } => rejected(*reason),
+        Reply::Rejected { reason } => rejected(reason),
         Reply::NoSpace => json!({ "kind": "rejected", "reason": "no_space" }),
         Reply::Lost => json!({ "kind": "lost" }),
         Reply::Unknown => json!({ "kind": "unknown" }),
     }
 }
 
-fn rejected(reason: RejectReason) -> Value {
+fn rejected(reason: &RejectReason) -> Value {
     let rejected = |reason: &str| json!({ "kind": "rejected", "reason": reason });
-    match reason {
+    match *reason {
         RejectReason::NotLeader { leader } => {
             json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(leader) })
         }
@@ -439,6 +439,12 @@ fn rejected(reason: RejectReason) -> Value {
             json!({ "kind": "rejected", "reason": "invalid_change", "problem": problem.to_string() })
         }
         RejectReason::Stopped => rejected("stopped"),
+        RejectReason::UnfitTarget { id, why } => {
+            json!({ "kind": "rejected", "reason": "unfit_target", "node": id.0, "problem": why.to_string() })
+        }
+        RejectReason::NoQuorumToCome { ref silent } => {
+            json!({ "kind": "rejected", "reason": "no_quorum_to_come", "silent": silent.iter().map(|id| id.0).collect::<Vec<_>>() })
+        }
     }
 }
 

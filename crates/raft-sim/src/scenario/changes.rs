@@ -79,14 +79,14 @@ pub(crate) fn show_change(steps: &[SeatChange]) -> String {
 }
 
 /// A change in the form that the core takes.
-pub(crate) fn membership_change(steps: &[SeatChange]) -> MembershipChange {
+pub(crate) fn membership_change(steps: &[SeatChange], force: bool) -> MembershipChange {
     let step = |&SeatChange { seat, node: id }: &SeatChange| match seat {
         SeatStep::Add => MembershipStep::AddLearner { id, context: Bytes::new() },
         SeatStep::Promote => MembershipStep::Promote { id },
         SeatStep::Demote => MembershipStep::Demote { id },
         SeatStep::Remove => MembershipStep::Remove { id },
     };
-    MembershipChange { expected: None, steps: steps.iter().map(step).collect() }
+    MembershipChange { expected: None, steps: steps.iter().map(step).collect(), force }
 }
 
 /// Whether a decided configuration is the result of a change, or is about to end in it.
@@ -161,12 +161,13 @@ mod tests {
     fn a_decided_joint_configuration_is_as_good_as_its_end() {
         let base = Configuration::of_voters([1, 2, 3].map(NodeId));
         let steps = change("remove n3", 3).expect("a change");
-        let joint = base.begin(&membership_change(&steps)).expect("legal");
+        let joint = base.begin(&membership_change(&steps, false)).expect("legal");
         assert!(joint.is_joint() && is_in_force(&steps, &joint) && is_in_force(&steps, &joint.end()));
         assert!(!is_in_force(&steps, &base));
         let two = seats("n1 n2", 3).expect("a configuration");
         assert!(two.are_of(&joint.end()) && !two.are_of(&joint) && !two.are_of(&base));
-        let with_learner = base.begin(&membership_change(&change("demote n3", 3).expect("a change"))).expect("legal");
+        let demotion = change("demote n3", 3).expect("a change");
+        let with_learner = base.begin(&membership_change(&demotion, false)).expect("legal");
         assert!(seats("n1 n2; learners n3", 3).expect("a configuration").are_of(&with_learner.end()));
     }
 }

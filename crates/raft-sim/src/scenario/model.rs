@@ -422,7 +422,8 @@ pub enum StepAction {
     /// A client made for this step sends one get to this node only, without retries.
     Get { node: Targets, key: String },
     /// The operator changes the configuration, all steps at once (Raft §6).
-    Change { steps: Vec<SeatChange> },
+    /// `force`: also if no quorum of the configuration to come answers.
+    Change { steps: Vec<SeatChange>, force: bool },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
     Transfer { to: Option<NodeId> },
     /// Checks expectations now; if one does not hold the run fails (exit 2).

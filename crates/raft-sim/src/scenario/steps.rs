@@ -35,6 +35,7 @@ fn options(name: &str) -> &'static [&'static str] {
         "slow_disk" => &["latency"],
         "drift" => &["ppm"],
         "put" | "get" => &["to"],
+        "change" => &["force"],
         "leader" | "leader_appended" => &["min_term"],
         "role" => &["node", "min_term"],
         "holds" | "committed" | "voted_for" | "snapshot" => &["node"],
@@ -89,6 +90,7 @@ pub(crate) struct StepForm {
     put: Maybe<Put>,
     get: Option<String>,
     change: Maybe<Vec<changes::SeatChange>>,
+    force: Option<bool>,
     transfer: Maybe<AnyNode>,
     #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
     after_actions: Option<u32>,
@@ -279,7 +281,7 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
             StepAction::Put { node: form.to?.0, key, value }
         }
         "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned() },
-        "change" => StepAction::Change { steps: form.change?.0 },
+        "change" => StepAction::Change { steps: form.change?.0, force: form.force.unwrap_or(false) },
         "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
         _ => StepAction::Expect(form.expect?),
     })

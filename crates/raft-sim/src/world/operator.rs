@@ -42,8 +42,8 @@ struct OperatorTask {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// A change of the configuration.
-    Change(Vec<SeatChange>),
+    /// A change of the configuration; `force`: also if no quorum of the one to come answers.
+    Change { steps: Vec<SeatChange>, force: bool },
     /// A leadership transfer, to this node or to the leader's choice.
     Transfer(Option<NodeId>),
 }
@@ -58,14 +58,14 @@ pub(crate) enum OperatorEvent {
 impl Work {
     fn request(&self) -> Request {
         match self {
-            Self::Change(steps) => Request::ChangeMembership { change: membership_change(steps) },
+            Self::Change { steps, force } => Request::ChangeMembership { change: membership_change(steps, *force) },
             Self::Transfer(to) => Request::TransferLeadership { to: *to },
         }
     }
 
     const fn fault(&self) -> Fault {
         match self {
-            Self::Change(_) => Fault::Membership,
+            Self::Change { .. } => Fault::Membership,
             Self::Transfer(_) => Fault::Transfer,
         }
     }
@@ -74,7 +74,7 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Change(steps) => write!(f, "{}", show_change(steps)),
+            Self::Change { steps, force } => write!(f, "{}{}", show_change(steps), if *force { ", forced" } else { "" }),
             Self::Transfer(Some(to)) => write!(f, "hand over to {to}"),
             Self::Transfer(None) => write!(f, "hand over"),
         }
@@ -189,7 +189,7 @@ impl World {
 
     fn is_done(&self, work: &Work) -> bool {
         match work {
-            Work::Change(steps) => is_in_force(steps, self.configurations.decided()),
+            Work::Change { steps, .. } => is_in_force(steps, self.configurations.decided()),
             Work::Transfer(to) => to.is_some() && self.leader() == *to,
         }
     }

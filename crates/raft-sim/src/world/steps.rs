@@ -156,7 +156,9 @@ impl World {
             }),
             StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
             StepAction::Get { node, key } => self.client_step(node, key, None, n),
-            StepAction::Change { steps } => self.instruct(Work::Change(steps.clone()), None),
+            StepAction::Change { steps, force } => {
+                self.instruct(Work::Change { steps: steps.clone(), force: *force }, None);
+            }
             StepAction::Transfer { to } => self.instruct(Work::Transfer(*to), None),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());

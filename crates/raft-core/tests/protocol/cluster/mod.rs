@@ -493,7 +493,7 @@ impl Cluster {
 
     pub(crate) fn change(&mut self, id: NodeId, steps: Vec<MembershipStep>) -> RequestId {
         let request = self.request(id, None);
-        let change = MembershipChange { expected: None, steps };
+        let change = MembershipChange { steps, ..Default::default() };
         self.step(id, Input::ChangeMembership { id: request, change });
         request
     }

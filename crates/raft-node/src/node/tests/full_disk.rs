@@ -30,7 +30,7 @@ fn a_leader_without_space_refuses_commands_and_continues_otherwise() {
     let follower = next(leader);
     cluster.commands(leader, session, 1..=1);
     cluster.space(leader, true);
-    let change = MembershipChange { expected: None, steps: vec![MembershipStep::Remove { id: follower }] };
+    let change = MembershipChange { steps: vec![MembershipStep::Remove { id: follower }], ..Default::default() };
     let requests = [command(session, 2), Request::OpenSession, Request::ChangeMembership { change }];
     for (id, request) in (3..).zip(requests) {
         cluster.request(leader, id, request);

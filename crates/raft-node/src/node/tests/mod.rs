@@ -464,7 +464,7 @@ fn any_node_answers_a_stale_query_at_once() {
 fn a_membership_change_gets_its_reply_once_it_is_committed() {
     let mut cluster = Cluster::new(3);
     let leader = cluster.leader();
-    let change = MembershipChange { expected: None, steps: vec![MembershipStep::Demote { id: leader }] };
+    let change = MembershipChange { steps: vec![MembershipStep::Demote { id: leader }], ..Default::default() };
     cluster.request(leader, 1, Request::ChangeMembership { change: change.clone() });
     assert_eq!(cluster.reply(1), None);
     cluster.settle();

@@ -3,7 +3,7 @@
 use super::super::script::*;
 use super::*;
 use raft_core::{
-    AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TransferFailure, VoteRefusal,
+    AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TargetProblem, TransferFailure, VoteRefusal,
 };
 use raft_node::SnapshotProgress;
 use std::time::Duration;
@@ -254,11 +254,22 @@ fn answers_to_the_operator() {
         Reply::LeadershipTransferred { to: NodeId(2) },
         Reply::TransferFailed { reason: TransferFailure::TimedOut },
         Reply::Rejected { reason: RejectReason::NotReady },
+        Reply::Rejected { reason: RejectReason::UnfitTarget { id: NodeId(2), why: TargetProblem::Silent } },
+        Reply::Rejected { reason: RejectReason::NoQuorumToCome { silent: [NodeId(2)].into() } },
         Reply::Rejected { reason: RejectReason::Busy },
     ] {
         script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
     }
-    let marks = ["transfer_done", "transfer_failed", "change_too_early"];
+    let silent = [NodeId(2)].into();
+    script.push(Some(1), RecordKind::Observed(Event::ChangeForced { silent }));
+    let marks = [
+        "transfer_done",
+        "transfer_failed",
+        "change_too_early",
+        "transfer_refused",
+        "change_refused_without_quorum",
+        "change_forced",
+    ];
     assert_once(&script, &marks);
 }
 

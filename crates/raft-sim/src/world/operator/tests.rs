@@ -14,7 +14,7 @@ fn five(founders: u64) -> Scenario {
 }
 
 fn alter(text: &str) -> StepAction {
-    StepAction::Change { steps: change(text, 5).expect("a change") }
+    StepAction::Change { steps: change(text, 5).expect("a change"), force: false }
 }
 
 #[test]
