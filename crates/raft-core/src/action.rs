@@ -64,7 +64,8 @@ pub enum Action {
     /// The configuration in force has changed, or its entry is now committed. Until the entry is committed, the change
     /// can be rolled back.
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
-    /// The replica found a contradiction that Raft proves impossible and has stopped for good. This is its last report.
+    /// The replica has stopped for good: it found a contradiction that Raft proves impossible, or it is removed. This is
+    /// its last report.
     Stopped { reason: StopReason },
     /// An event for logs and traces, which the host may ignore. Emitted only with [`Config::observe`](crate::Config).
     Observe(Event),

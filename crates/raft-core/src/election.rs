@@ -2,9 +2,10 @@
 
 use crate::event::{CampaignRefusal, Cause, Event, IgnoreReason};
 use crate::id::{EntryId, LogIndex, MAX_NUMBER, NodeId, Term};
-use crate::message::{PreVoteResponse, RequestVoteResponse, Rpc, TimeoutNow, Vote};
+use crate::message::{PreVoteResponse, RequestVoteResponse, Rpc, TimeoutNow, Vote, VoteRefusal};
 use crate::raft::Raft;
-use crate::role::Role;
+use crate::role::{Candidate, PreCandidate, Role};
+use crate::status::StopReason;
 use crate::time::Instant;
 
 impl Raft {
@@ -74,6 +75,9 @@ impl Raft {
         if rpc.term > self.shared.term() {
             return self.become_follower(rpc.term, Cause::HigherTerm { from });
         }
+        if let Vote::Refused(VoteRefusal::NotAMember { since }) = rpc.vote {
+            return self.on_denial(from, since);
+        }
         let Some(configuration) = self.shared.configuration() else { return };
         if let Role::PreCandidate(candidate) = &mut self.role
             && rpc.vote == Vote::Granted
@@ -90,6 +94,11 @@ impl Raft {
         if rpc.term > self.shared.term() {
             return self.become_follower(rpc.term, Cause::HigherTerm { from });
         }
+        if let Vote::Refused(VoteRefusal::NotAMember { since }) = rpc.vote
+            && rpc.term == self.shared.term()
+        {
+            return self.on_denial(from, since);
+        }
         let Some(configuration) = self.shared.configuration() else { return };
         match &mut self.role {
             // The requests leave when the node's own vote is durable: an earlier answer belongs to no request of this
@@ -103,6 +112,40 @@ impl Raft {
                 }
             }
             _ => self.ignore(from, IgnoreReason::NotAsked),
+        }
+    }
+
+    /// A voter refuses this node, in its present round, as no member since an entry that this node does not have or does not
+    /// know to be committed. One voter may lag behind, so the node stops only when the others that have not said so are no
+    /// quorum: then none of them can have committed a later configuration with it (rule R50).
+    fn on_denial(&mut self, from: NodeId, since: EntryId) {
+        let (own, now) = (self.shared.id(), self.shared.now);
+        let configurations = self.shared.log.configurations();
+        let Some((at, configuration)) = configurations.newest() else { return };
+        let is_news = match configurations.ended_membership(own, self.shared.last().index) {
+            Some(ended) => since >= ended,
+            None => since > at,
+        };
+        let denied = match &mut self.role {
+            Role::PreCandidate(PreCandidate { denied, deadline, .. })
+            | Role::Candidate(Candidate { denied, deadline: Some(deadline), .. })
+                if now < *deadline =>
+            {
+                denied
+            }
+            _ => return self.ignore(from, IgnoreReason::NotAsked),
+        };
+        if !is_news || !configuration.is_voter(from) {
+            return self.ignore(from, IgnoreReason::Contradiction);
+        }
+        denied.insert(from);
+        let mut others = configuration.clone();
+        others.voters.remove(&own);
+        others.outgoing.remove(&own);
+        let is_out = !others.has_quorum(|id| !denied.contains(&id));
+        self.shared.observe(|| Event::MembershipDenied { by: from, since });
+        if is_out {
+            self.stop(StopReason::Removed { at: since });
         }
     }
 
@@ -122,7 +165,8 @@ impl Raft {
         match &self.role {
             Role::Follower(follower) => {
                 let waits_for_the_disk = self.shared.own_vote_is_in_flight() || self.shared.is_stalled();
-                (self.shared.may_campaign() && !waits_for_the_disk).then_some(follower.election_deadline)
+                let may_campaign = self.shared.may_campaign() && !waits_for_the_disk;
+                (may_campaign || self.shared.removal().is_some()).then_some(follower.election_deadline)
             }
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,

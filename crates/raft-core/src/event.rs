@@ -48,6 +48,8 @@ pub enum Event {
     /// A peer's stickiness is shorter than this leader's, so the peer does not count for leases. Emitted once for each
     /// change.
     StickinessTooShort { peer: NodeId, stickiness: Duration },
+    /// A voter refuses this node as no member, and knows more about that than this node's log.
+    MembershipDenied { by: NodeId, since: EntryId },
     /// A change was forced, although too many voters of the configuration to come do not answer: these.
     ChangeForced { silent: BTreeSet<NodeId> },
 }
@@ -218,6 +220,7 @@ impl fmt::Display for Event {
             Self::StickinessTooShort { peer, stickiness } => {
                 write!(f, "{peer} is sticky for {stickiness:?}, too short for a lease")
             }
+            Self::MembershipDenied { by, since } => write!(f, "is no member since {since}, says {by}"),
             Self::ChangeForced { silent } => {
                 write!(f, "is forced to change the configuration without an answer from:")?;
                 silent.iter().try_for_each(|id| write!(f, " {id}"))

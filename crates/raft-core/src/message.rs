@@ -174,6 +174,9 @@ pub enum VoteRefusal {
     AlreadyVoted { candidate: NodeId },
     /// The candidate's log is behind the sender's, which ends at `last` (Raft §5.4.1).
     LogBehind { last: EntryId },
+    /// The candidate is not a member since the committed configuration `since`; the answerer's log may begin after the
+    /// entry that removed it (rule R47).
+    NotAMember { since: EntryId },
 }
 
 /// Arguments of an append (Raft Figure 2). The leader is the sender.
@@ -272,6 +275,7 @@ impl fmt::Display for VoteRefusal {
             Self::LeaderAlive => write!(f, "a leader is alive, Thesis §4.2.3"),
             Self::AlreadyVoted { candidate } => write!(f, "voted for {candidate} in this term, Raft §5.2"),
             Self::LogBehind { last } => write!(f, "its log is behind {last}, Raft §5.4.1"),
+            Self::NotAMember { since } => write!(f, "not a member since {since}, Raft §6"),
         }
     }
 }

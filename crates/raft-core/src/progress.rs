@@ -57,6 +57,18 @@ pub(crate) struct Progress {
     /// The newest append to any peer when this one was added: echoes up to it do not count.
     pub(crate) created: Seq,
     pub(crate) catch_up: CatchUp,
+    /// It is no member any more, and is to get the commit index that says so.
+    pub(crate) farewell: Option<Farewell>,
+}
+
+/// The end of the appends to a peer that is no member any more (rule R47).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Farewell {
+    /// All later appends carry the commit index.
+    pub(crate) after: Seq,
+    /// When it gets no more, whether it knows or not.
+    pub(crate) until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,6 +141,7 @@ impl Progress {
             marks: VecDeque::new(),
             created,
             catch_up: CatchUp::new(next_index.previous(), now),
+            farewell: None,
         }
     }
 
@@ -326,8 +339,10 @@ canonical!(Progress {
     read_back,
     marks,
     created,
-    catch_up
+    catch_up,
+    farewell
 });
+canonical!(Farewell { after, until });
 canonical!(InFlight { last, bytes });
 canonical!(Mark { seq, at, match_index });
 

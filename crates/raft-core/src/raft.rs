@@ -320,7 +320,11 @@ impl Raft {
         let now = self.shared.now;
         self.shared.report_overdue();
         if self.election_deadline().is_some_and(|deadline| deadline.is_due(now)) {
-            self.campaign(Cause::ElectionTimeout);
+            match self.shared.removal() {
+                // A leader would still send to a member, one that was added again too.
+                Some(at) => return self.stop(StopReason::Removed { at }),
+                None => self.campaign(Cause::ElectionTimeout),
+            }
         }
         if let Role::Leader(leader) = &mut self.role {
             // Rule R17.

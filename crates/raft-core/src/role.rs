@@ -53,6 +53,8 @@ pub(crate) struct PendingAck {
 pub(crate) struct PreCandidate {
     pub(crate) round: Round,
     pub(crate) granted: BTreeSet<NodeId>,
+    /// Who has refused it as no member.
+    pub(crate) denied: BTreeSet<NodeId>,
     pub(crate) deadline: Instant,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct PreCandidate {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Candidate {
     pub(crate) granted: BTreeSet<NodeId>,
+    /// Who has refused it as no member.
+    pub(crate) denied: BTreeSet<NodeId>,
     /// When the round is over; `None` until the node's own vote is durable and its requests have left.
     pub(crate) deadline: Option<Instant>,
     /// The leader asked for this round (Thesis §3.10), and the requests say so.
@@ -126,8 +130,8 @@ impl Canonical for Role {
 
 canonical!(Follower { election_deadline, seen, pending_ack, pending_vote });
 canonical!(PendingAck { at_once, base, target });
-canonical!(PreCandidate { round, granted, deadline });
-canonical!(Candidate { granted, deadline, transfer });
+canonical!(PreCandidate { round, granted, denied, deadline });
+canonical!(Candidate { granted, denied, deadline, transfer });
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,13 @@ impl Leader {
         }
     }
 
+    /// Sends the commit index to the peers that leave with this leader: its successor does not know them.
+    pub(crate) fn send_farewells(&mut self, shared: &mut Shared) {
+        for (&id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.farewell.is_some()) {
+            send_append(shared, &mut self.seq, id, peer, Entries::new());
+        }
+    }
+
     /// Fills every peer's window. Then sends empty appends to the voters of a read round, and to idle peers that do not
     /// know the commit index yet.
     pub(crate) fn send_appends(&mut self, shared: &mut Shared) {

@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     /// The leader of the current term, if it is known. A term has one leader (Raft §5.2), so it does not change.
     pub(crate) leader: Option<NodeId>,
     pub(crate) clock: ElectionClock,
+    /// The committed entry that ended this node's membership.
+    pub(crate) removed: Option<EntryId>,
     /// The write that was in flight for so long that this node gave up leadership.
     pub(crate) stalled_write: Option<WriteId>,
     /// The newest log read.
@@ -83,6 +85,7 @@ impl Shared {
             leader_match: commit,
             apply: ApplyPipeline::new(applied),
             leader: None,
+            removed: None,
             stalled_write: None,
             read: ReadId(0),
             lease_reads: 0,
@@ -253,6 +256,25 @@ impl Shared {
             Action::ConfigurationChanged { configuration, at, committed: true }
         });
         self.actions.extend(committed);
+        self.note_membership(before, index);
+    }
+
+    /// Notes whether the configurations in entries `after+1..=index`, which are committed, end this node's membership. A node
+    /// that was never a member, and learns how the cluster was before it, is not removed.
+    fn note_membership(&mut self, after: LogIndex, index: LogIndex) {
+        let (own, log) = (self.config.id, self.log.configurations());
+        let names = |configuration: &Configuration| configuration.members.contains_key(&own);
+        for (at, configuration) in log.between(after, index) {
+            let was = log.as_of(at.index.previous()).is_some_and(|(_, before)| names(before));
+            self.removed = if names(configuration) { None } else { self.removed.or(was.then_some(at)) };
+        }
+    }
+
+    /// The committed entry that ended this node's membership, if no later one in the log begins it anew.
+    pub(crate) fn removal(&self) -> Option<EntryId> {
+        let own = self.config.id;
+        let is_named = self.log.configurations().since(self.commit).any(|next| next.members.contains_key(&own));
+        self.removed.filter(|_| !is_named)
     }
 
     /// The entries from `first` on, up to `last` and `max_bytes`, but at least one, from memory or read back. `None`
@@ -327,7 +349,7 @@ impl Shared {
 }
 
 // Times count from `now`; there are no actions between calls.
-canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, stalled_write, read } without { now, lease_reads, actions });
+canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, stalled_write, read } without { now, lease_reads, actions });
 
 #[cfg(test)]
 mod tests {

@@ -40,6 +40,9 @@ impl Shared {
         let (before, committed) = (self.log.configuration().map(|(at, _)| at), self.commit);
         let touched = self.snapshots.newest_index().next();
         let last = meta.last;
+        let own = self.config.id;
+        let names = |shared: &Self| shared.configuration().is_some_and(|present| present.members.contains_key(&own));
+        let was_member = names(self);
         self.log.discard(&meta);
         self.pending.discard_log(touched, last.index);
         self.apply.read_back.forget();
@@ -50,6 +53,7 @@ impl Shared {
             // An older configuration is in force again; a newer one was announced by its commit.
             self.announce_configuration();
         }
+        self.removed = if names(self) { None } else { self.removed.or(now.filter(|_| was_member)) };
         self.observe(|| Event::SnapshotInstalled { last });
     }
 

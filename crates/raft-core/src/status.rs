@@ -19,7 +19,7 @@ pub enum RoleKind {
     Candidate,
     /// Replicates its log.
     Leader,
-    /// Has found a contradiction and does nothing more.
+    /// Has found a contradiction, or is no member any more, and does nothing more.
     Stopped,
 }
 
@@ -101,7 +101,7 @@ pub enum PeerState {
     LostData,
 }
 
-/// The contradiction that stopped a replica.
+/// Why a replica has stopped: a contradiction, or its removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum StopReason {
@@ -110,6 +110,8 @@ pub enum StopReason {
     CommittedConflict { ours: EntryId, theirs: EntryId },
     /// The host no longer has the entries from `first` on, which are neither applied nor covered by a snapshot.
     EntriesMissing { first: LogIndex },
+    /// The node is no member: the configuration that ended its membership is committed (rules R47 and R50).
+    Removed { at: EntryId },
 }
 
 impl fmt::Display for StopReason {
@@ -119,6 +121,7 @@ impl fmt::Display for StopReason {
                 write!(f, "{ours} is committed and the leader sent {theirs} for it")
             }
             Self::EntriesMissing { first } => write!(f, "the entries from {first} on are missing and not applied"),
+            Self::Removed { at } => write!(f, "removed: not a member since {at}"),
         }
     }
 }

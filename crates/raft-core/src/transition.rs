@@ -37,7 +37,8 @@ impl Raft {
     pub(crate) fn become_pre_candidate(&mut self, cause: Cause) {
         let (round, deadline) = (self.shared.clock.next_round(), self.shared.draw_election_deadline());
         let own = self.shared.id();
-        self.change_role(Role::PreCandidate(PreCandidate { round, granted: BTreeSet::from([own]), deadline }), cause);
+        let (granted, denied) = (BTreeSet::from([own]), BTreeSet::new());
+        self.change_role(Role::PreCandidate(PreCandidate { round, granted, denied, deadline }), cause);
         if self.shared.configuration().is_some_and(|configuration| configuration.has_quorum(|id| id == own)) {
             return self.become_candidate(Cause::PreVotesWon);
         }
@@ -52,13 +53,14 @@ impl Raft {
         if term.0 > MAX_NUMBER {
             // Only a forged term brings the node here; peers would refuse the next term.
             let deadline = self.shared.draw_election_deadline();
-            let granted = BTreeSet::new();
-            let role = Role::PreCandidate(PreCandidate { round: self.shared.clock.round, granted, deadline });
+            let (granted, denied) = (BTreeSet::new(), BTreeSet::new());
+            let role = Role::PreCandidate(PreCandidate { round: self.shared.clock.round, granted, denied, deadline });
             return self.change_role(role, cause);
         }
         self.shared.enter_term(term, Some(self.shared.id()));
         let transfer = matches!(cause, Cause::TransferRequested { .. });
-        self.change_role(Role::Candidate(Candidate { granted: BTreeSet::new(), deadline: None, transfer }), cause);
+        let (granted, denied) = (BTreeSet::new(), BTreeSet::new());
+        self.change_role(Role::Candidate(Candidate { granted, denied, deadline: None, transfer }), cause);
     }
 
     /// Becomes the leader of the current term and appends a no-op (Raft §8).

@@ -14,7 +14,9 @@ impl Raft {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
         }
-        let refusal = if self.is_sticky() {
+        let refusal = if let Some(refusal) = self.refusal_of_non_member(from, rpc.last) {
+            Some(refusal)
+        } else if self.is_sticky() {
             Some(VoteRefusal::LeaderAlive)
         } else if rpc.term <= self.shared.term() {
             Some(VoteRefusal::StaleTerm)
@@ -34,6 +36,9 @@ impl Raft {
     pub(crate) fn on_request_vote(&mut self, from: NodeId, rpc: RequestVote) {
         if !is_valid_last_entry(rpc.term, rpc.last) {
             return self.ignore(from, IgnoreReason::Malformed);
+        }
+        if let Some(refusal) = self.refusal_of_non_member(from, rpc.last) {
+            return self.refuse_vote(from, rpc, refusal);
         }
         // This comes before any other test, that of the term included: a removed or isolated node must not disturb a
         // live leader (rule R16).
@@ -69,8 +74,19 @@ impl Raft {
 
     fn refuse_vote(&mut self, from: NodeId, rpc: RequestVote, reason: VoteRefusal) {
         self.shared.observe(|| Event::VoteRefused { candidate: from, last: rpc.last, pre_vote: false, reason });
-        let response = RequestVoteResponse { term: self.shared.term(), vote: Vote::Refused(reason) };
+        // A refusal of this kind does not adopt the term, and names that of the request, so that only its round counts it.
+        let is_denial = matches!(reason, VoteRefusal::NotAMember { .. });
+        let term = if is_denial { self.shared.term().max(rpc.term) } else { self.shared.term() };
+        let response = RequestVoteResponse { term, vote: Vote::Refused(reason) };
         self.shared.send(from, Rpc::RequestVoteResponse(response));
+    }
+
+    /// A node that a committed configuration removed gets no vote, and does not move the term. One whose log is longer than
+    /// this one's may be a member again by an entry that is not here yet: it is treated like any other (rule R47).
+    fn refusal_of_non_member(&self, candidate: NodeId, last: EntryId) -> Option<VoteRefusal> {
+        let since = self.shared.log.configurations().ended_membership(candidate, self.shared.commit)?;
+        let own = self.shared.removal().is_some();
+        (last <= self.shared.last() && !own).then_some(VoteRefusal::NotAMember { since })
     }
 
     /// The election restriction (Raft §5.4.1): a candidate gets a vote only if its log is at least as up to date as

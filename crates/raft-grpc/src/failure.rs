@@ -18,6 +18,8 @@ pub enum Exit {
     /// The disk failed, or is full at the start.
     Disk = 5,
     AddressInUse = 6,
+    /// The cluster has removed this node.
+    Removed = 7,
     /// Another process uses the data folder.
     FolderInUse = 8,
 }

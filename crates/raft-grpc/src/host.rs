@@ -20,7 +20,7 @@ use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::peer_server::PeerServer;
 use raft_client::service::client_server::ClientServer;
-use raft_core::{Config, Configuration, NodeId, Write};
+use raft_core::{Config, Configuration, NodeId, StopReason, Write};
 use raft_kv::KvMap;
 use raft_node::{AddressBook, Node, NodeOptions, Reply, Request, SnapshotError};
 use raft_store::{ClusterId, DiskId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
@@ -302,6 +302,13 @@ impl Threads {
 
 fn ended_early(place: &str, end: &End) -> Failure {
     match end {
+        End::Stopped(StopReason::Removed { at }) => Failure::new(
+            Exit::Removed,
+            format!(
+                "{place}: this node is not a member of the cluster since entry {at}: it has ended. To use this machine again, add it as a \
+                 new member with an empty data folder"
+            ),
+        ),
         End::Stopped(reason) => Failure::runtime(format!(
             "the replica has stopped for good: {reason}. This is a bug or corrupt data: keep the data folders"
         )),

@@ -55,6 +55,7 @@ fn vote() -> impl Strategy<Value = Vote> {
         Just(Vote::Refused(VoteRefusal::LeaderAlive)),
         number().prop_map(|id| Vote::Refused(VoteRefusal::AlreadyVoted { candidate: NodeId(id) })),
         entry_id().prop_map(|last| Vote::Refused(VoteRefusal::LogBehind { last })),
+        entry_id().prop_map(|since| Vote::Refused(VoteRefusal::NotAMember { since })),
     ]
 }
 

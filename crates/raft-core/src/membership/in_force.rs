@@ -3,7 +3,7 @@
 
 use super::Configuration;
 use crate::canonical::canonical;
-use crate::id::{EntryId, LogIndex, Term};
+use crate::id::{EntryId, LogIndex, NodeId, Term};
 use alloc::collections::BTreeMap;
 
 /// The configurations in the log, and the one in force at its base.
@@ -28,6 +28,20 @@ impl InForce {
     pub(crate) fn since(&self, commit: LogIndex) -> impl Iterator<Item = &Configuration> {
         let decided = self.as_of(commit).map_or(LogIndex(0), |(at, _)| at.index);
         self.by_index.range(decided..).map(|(_, (_, configuration))| configuration)
+    }
+
+    /// The entry since which no configuration names this node, if one that is committed does not: the earliest of them that
+    /// the log still has.
+    pub(crate) fn ended_membership(&self, id: NodeId, commit: LogIndex) -> Option<EntryId> {
+        if self.since(commit).any(|configuration| configuration.members.contains_key(&id)) {
+            return None;
+        }
+        let committed = self.by_index.range(..=commit).rev();
+        committed
+            .map(named)
+            .take_while(|(_, configuration)| !configuration.members.contains_key(&id))
+            .last()
+            .map(|(at, _)| at)
     }
 
     /// The configurations in entries `after+1..=up_to`, in order.

@@ -8,10 +8,11 @@ use crate::entry::Payload;
 use crate::event::Event;
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::leader::Leader;
-use crate::progress::Progress;
+use crate::progress::{Farewell, Progress};
 use crate::shared::Shared;
 use crate::status::PeerState;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 impl Leader {
     /// Begins a change or rejects it. It rejects a change that is too early and does not queue it.
@@ -82,6 +83,8 @@ impl Leader {
         let next = shared.last().index.next();
         let (id, now, created) = (shared.id(), shared.now, self.seq);
         for &member in configuration.members.keys().filter(|&&member| member != id) {
+            // One that is added again gets a new stream of appends.
+            self.peers.retain(|&peer, progress| peer != member || progress.farewell.is_none());
             self.peers.entry(member).or_insert_with(|| Progress::new(next, created, now));
         }
         let entry = self.append(shared, Payload::Configuration(configuration));
@@ -103,13 +106,24 @@ impl Leader {
         leaves
     }
 
-    /// Drops the peers that the configuration does not name, once it is committed.
+    /// Drops the peers that the committed configuration does not name. One that answers is dropped once it has answered an
+    /// append with the commit index, or an election timeout later (rule R47).
     pub(crate) fn prune_removed_peers(&mut self, shared: &Shared) {
-        if let Some((at, configuration)) = shared.log.configuration()
-            && at.index <= shared.commit
-            && self.peers.len() >= configuration.members.len()
-        {
-            self.peers.retain(|id, _| configuration.members.contains_key(id));
+        let Some((at, configuration)) = shared.log.configuration() else { return };
+        if at.index > shared.commit || self.peers.len() < configuration.members.len() {
+            return;
+        }
+        let removed = self.peers.keys().copied().filter(|id| !configuration.members.contains_key(id));
+        for id in removed.collect::<Vec<_>>() {
+            let is_reached = self.answers(shared, id);
+            let farewell = Farewell { after: self.seq, until: shared.now.after(shared.longest_timeout()) };
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let Farewell { after, until } = *peer.farewell.get_or_insert(farewell);
+            let knows = peer.echoed > after && peer.match_index >= at.index;
+            let is_near = matches!(peer.state, PeerState::Probe | PeerState::Replicate);
+            if knows || !is_near || !is_reached || until.is_due(shared.now) {
+                self.peers.remove(&id);
+            }
         }
     }
 
@@ -126,6 +140,7 @@ impl Leader {
         if !decided || !self.is_leaving(shared) {
             return false;
         }
+        self.send_farewells(shared);
         if let Some(successor) = self.best_successor(shared, shared.last().index) {
             self.send_timeout_now(shared, successor);
         }

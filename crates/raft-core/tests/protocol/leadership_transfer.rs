@@ -126,7 +126,7 @@ fn a_target_that_cannot_take_over_soon_is_refused_at_once_and_with_the_reason() 
     // n2 answers each heartbeat and does not keep up: its round takes longer than an election timeout.
     let mut behind = established();
     behind.propose(1);
-    for _ in 0..4 {
+    for _ in 0..6 {
         behind.pass(50);
         let newest = appends_to(&behind.tick(), N2).last().map_or(2, |append| append.seq.0);
         behind.receive(N2, matched(2, newest, 3));

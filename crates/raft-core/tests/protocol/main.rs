@@ -15,6 +15,7 @@ mod log_reads;
 mod membership_changes;
 mod priorities;
 mod refusals;
+mod removed_nodes;
 mod replication;
 mod requests;
 mod snapshots;

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 success; 1 runtime failure; 2 wrong usage or configuration; 3 data of another cluster or node, a newer format, or \
-another disk than the peers know; 4 corrupt or missing data; 5 the disk failed or is full at the start; 6 address in use; 8 the data \
-folder is in use; 101 panic.";
+another disk than the peers know; 4 corrupt or missing data; 5 the disk failed or is full at the start; 6 address in use; 7 removed \
+from the cluster; 8 the data folder is in use; 101 panic.";
 
 /// Runs the nodes of a Raft cluster, and the clients of one.
 #[derive(Parser)]

@@ -10,7 +10,7 @@ use super::ghost::Ghost;
 use super::ghost::node::Seen;
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
-use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use raft_core::{LogIndex, NodeId, RoleKind, StopReason, Term};
 use std::ops::Bound;
 
 const NAME: &str = "leader_completeness";
@@ -20,7 +20,9 @@ pub(super) struct LeaderCompleteness;
 
 impl Property for LeaderCompleteness {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        if let RecordKind::Stopped { reason } = &fact.record.kind {
+        if let RecordKind::Stopped { reason } = &fact.record.kind
+            && !matches!(reason, StopReason::Removed { .. })
+        {
             let node = fact.record.node?;
             let message = format!("{node} stopped: {reason}");
             return Some(fact.contradicts(NAME, fact.record.cause.unwrap_or(fact.record.number), message));

@@ -9,7 +9,7 @@ use super::ghost::Ghost;
 use super::property::{End, Healed};
 use crate::record::SimTime;
 use crate::scenario::model::Scenario;
-use raft_core::{NodeId, nanos};
+use raft_core::{Configuration, EntryId, NodeId, RoleKind, nanos};
 use std::time::Duration;
 
 /// How long the healing took, if it succeeded; the error is a sentence about a budget that was exceeded.
@@ -41,11 +41,15 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
     let Some(timeouts) = scenario.expect.heals_within else { return Ok(heal) };
     let timeout = nanos(scenario.raft.election_timeout.end);
     let budget = Duration::from_nanos(timeout.saturating_mul(u64::from(timeouts)));
+    let waited = Duration::from_nanos(end.at.0.saturating_sub(healed.at.0));
+    let within = format!("within {timeouts} election timeouts ({budget:?}) after healing");
+    let unaware = unaware(ghost, healed, SimTime(end.at.0.saturating_sub(nanos(budget))));
+    if !unaware.is_empty() {
+        return Err(format!("liveness: [{}] is removed and still runs, not {within}", unaware.join(" ")));
+    }
     if heal.is_some_and(|heal| heal <= budget) {
         return Ok(heal);
     }
-    let waited = Duration::from_nanos(end.at.0.saturating_sub(healed.at.0));
-    let within = format!("within {timeouts} election timeouts ({budget:?}) after healing");
     Err(match (heal, reached) {
         (Some(heal), _) => format!("liveness: healing took {heal:?}, not {within}"),
         (None, None) => format!("liveness: no leader committed anything {within}; the run waited {waited:?}"),
@@ -58,6 +62,29 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
             format!("liveness: [{behind}] did not apply {} {within}; the run waited {waited:?}", entry.id)
         }
     })
+}
+
+/// The healed nodes that were removed before `since`, could ask enough healed voters that know it, and still run: a vote that
+/// they ask for is refused, and the refusals say why.
+fn unaware(ghost: &Ghost, healed: &Healed, since: SimTime) -> Vec<String> {
+    let is_unaware = |id: &&NodeId| {
+        let names = |(_, configuration): &&(EntryId, Configuration)| configuration.members.contains_key(*id);
+        let removal = ghost.decided().iter().rev().take_while(|place| !names(place)).last();
+        let known = removal.and_then(|(at, _)| ghost.committed_at(at.index)).filter(|entry| entry.at <= since);
+        let node = ghost.node(**id).filter(|node| node.up && healed.at <= since);
+        let (Some(known), Some(node)) = (known, node) else { return false };
+        let runs = node.view.is_some_and(|view| view.role != RoleKind::Stopped);
+        let Some(own) = node.configuration().filter(|own| runs && own.is_voter(node.id)) else { return false };
+        let is_informed = |peer: NodeId| {
+            let commit = ghost.node(peer).filter(|node| node.up).and_then(|node| node.view).map(|view| view.commit);
+            healed.nodes.contains(&peer) && ghost.is_member(peer) && commit >= Some(known.id.index)
+        };
+        let mut others = own.clone();
+        others.voters.remove(&node.id);
+        others.outgoing.remove(&node.id);
+        !others.has_quorum(|peer| !is_informed(peer))
+    };
+    healed.nodes.iter().filter(is_unaware).map(ToString::to_string).collect()
 }
 
 /// The healed nodes that are members at the end: a leader does not send to others.

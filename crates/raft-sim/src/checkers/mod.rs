@@ -27,6 +27,7 @@ mod queues;
 mod read_back;
 mod ready_peers;
 mod recovery;
+mod removed_nodes;
 mod revisions;
 #[cfg(test)]
 mod script;
@@ -149,6 +150,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(ready_peers::ReadyPeers::new(scenario)),
+        Box::new(removed_nodes::RemovedNodes::new(scenario)),
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),

@@ -81,7 +81,8 @@ impl ReadyPeers {
         if new.has_quorum(answers) || self.forced.get(&leader) == Some(&fact.record.call) {
             return None;
         }
-        let silent: BTreeSet<String> = new.halves().flatten().filter(|id| !answers(**id)).map(NodeId::to_string).collect();
+        let silent: BTreeSet<String> =
+            new.halves().flatten().filter(|id| !answers(**id)).map(NodeId::to_string).collect();
         let silent = silent.into_iter().collect::<Vec<_>>().join(" ");
         Some(format!("{leader} begins a change to {new}, and these have not answered for {:?}: {silent}", self.timeout))
     }

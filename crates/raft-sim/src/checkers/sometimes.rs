@@ -18,14 +18,14 @@ use limits::Limits;
 use prost::Message;
 use raft_core::{
     AppendOutcome, Configuration, Entry, EntryId, Event, InstallMode, LogIndex, NodeId, Payload, RejectReason,
-    RequestId, RoleKind, Rpc, SnapshotRecord, Term, Vote, Write,
+    RequestId, RoleKind, Rpc, SnapshotRecord, StopReason, Term, Vote, VoteRefusal, Write,
 };
 use raft_node::{Reply, SnapshotMessage, SnapshotState};
 use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 71] = [
+pub const MARKS: [&str; 74] = [
     "append_ignored_overloaded",
     "apply_limited",
     "change_forced",
@@ -68,7 +68,10 @@ pub const MARKS: [&str; 71] = [
     "read_served",
     "read_waited_for_first_commit",
     "recovery_cut_tail",
+    "refused_as_non_member",
     "refused_for_space",
+    "removed_by_own_log",
+    "removed_by_refusals",
     "request_refused",
     "restart",
     "restored_at_start",
@@ -203,6 +206,10 @@ impl Sometimes {
             }
             RecordKind::Asked { write } => self.asked(fact, write),
             RecordKind::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
+            RecordKind::Stopped { reason: StopReason::Removed { at } } => {
+                let knows = fact.record.view.as_ref().is_some_and(|view| view.commit >= at.index);
+                self.mark(if knows { "removed_by_own_log" } else { "removed_by_refusals" });
+            }
             RecordKind::Observed(Event::ChangeForced { .. }) => self.mark("change_forced"),
             RecordKind::Queried { .. } => {
                 self.gets.insert(fact.record.number);
@@ -331,11 +338,15 @@ impl Sometimes {
             Rpc::RequestVoteResponse(response) if response.vote != Vote::Granted => {
                 self.mark("vote_refused");
                 self.mark_if(
-                    matches!(response.vote, Vote::Refused(raft_core::VoteRefusal::LogBehind { .. })),
+                    matches!(response.vote, Vote::Refused(VoteRefusal::LogBehind { .. })),
                     "vote_refused_log_behind",
                 );
             }
-            Rpc::PreVoteResponse(response) if response.vote != Vote::Granted => self.mark("pre_vote_refused"),
+            Rpc::PreVoteResponse(response) if response.vote != Vote::Granted => {
+                self.mark("pre_vote_refused");
+                let is_denial = matches!(response.vote, Vote::Refused(VoteRefusal::NotAMember { .. }));
+                self.mark_if(is_denial, "refused_as_non_member");
+            }
             Rpc::AppendEntriesResponse(response) => match response.outcome {
                 AppendOutcome::Mismatch { .. } => self.mark("log_conflict"),
                 AppendOutcome::StaleTerm => self.mark("stale_append_refused"),
@@ -408,7 +419,9 @@ impl Sometimes {
             Reply::LeadershipTransferred { .. } => self.mark("transfer_done"),
             Reply::TransferFailed { .. } => self.mark("transfer_failed"),
             Reply::Rejected { reason: RejectReason::NotReady } => self.mark("change_too_early"),
-            Reply::Rejected { reason: RejectReason::NoQuorumToCome { .. } } => self.mark("change_refused_without_quorum"),
+            Reply::Rejected { reason: RejectReason::NoQuorumToCome { .. } } => {
+                self.mark("change_refused_without_quorum")
+            }
             Reply::Rejected { reason: RejectReason::UnfitTarget { .. } } => self.mark("transfer_refused"),
             Reply::NoSpace => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),

@@ -111,6 +111,7 @@ impl World {
         if self.is_retired(host.id) || host.process.is_some() {
             return;
         }
+        self.ended.remove(&host.id);
         let seed = self.choices.draw(NODE_SEED, host.id.0, host.incarnation).bits();
         match host.start(seed) {
             Ok(started) => {

@@ -1,12 +1,15 @@
 //! Random changes of the configuration, and random transfers: mostly sensible ones, at most one at a time. The operator
 //! gives up after a while. The operator executes them.
 
+use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep};
 use crate::scenario::feature::Feature;
-use crate::world::World;
+use crate::world::disk::SimDisk;
 use crate::world::operator::Work;
+use crate::world::{Emission, Event, World};
 use raft_core::{Configuration, NodeId};
+use std::time::Duration;
 
 /// The number of election timeouts after which the operator gives up.
 const PATIENCE: u32 = 12;
@@ -64,6 +67,32 @@ impl World {
             let named = self.detail(n, 1).chance_ppm(NAMED);
             let to = named.then(|| self.drawn_node(n));
             self.swarm_instruct(Work::Transfer(to));
+        }
+    }
+
+    /// The host of a removed node ends its process, as if killed. This disturbs no other node.
+    pub(crate) fn removed_ends(&mut self, node: NodeId, incarnation: u64) {
+        self.on(node, |world, host| {
+            if host.process.is_none() || host.incarnation != incarnation {
+                return;
+            }
+            host.disarm();
+            host.stop();
+            host.disk().into_iter().for_each(SimDisk::crash_kill);
+            world.ended.insert(host.id);
+            world.emissions.push(Emission::View(None));
+            world.emit(None, Some(host.id), RecordKind::Crashed { crash: CrashKind::Kill, lost: 0 });
+        });
+        self.start_added_again();
+    }
+
+    /// The operator starts a node that ended as removed and has been added again.
+    pub(crate) fn start_added_again(&mut self) {
+        let members = &self.configurations.decided().members;
+        let again: Vec<NodeId> = self.ended.iter().copied().filter(|id| members.contains_key(id)).collect();
+        for node in again {
+            self.ended.remove(&node);
+            self.plan_after(Duration::ZERO, Event::Restart(node));
         }
     }
 

@@ -162,12 +162,7 @@ fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
             "configuration_changed",
             json!({ "configuration": configuration(now), "at": entry_id(*at), "committed": committed }),
         ),
-        RecordKind::Stopped { reason: StopReason::CommittedConflict { ours, theirs } } => {
-            plain("stopped", json!({ "ours": entry_id(*ours), "theirs": entry_id(*theirs) }))
-        }
-        RecordKind::Stopped { reason: StopReason::EntriesMissing { first } } => {
-            plain("stopped", json!({ "missing_from": first.0 }))
-        }
+        RecordKind::Stopped { reason } => plain("stopped", stopped(*reason)),
         RecordKind::Observed(event) => plain("observed", json!({ "text": event.to_string() })),
         RecordKind::Invoked { client, label } => plain("invoked", json!({ "client": client, "operation": label })),
         RecordKind::Queried { client, label, query } => {
@@ -341,6 +336,16 @@ fn message(rpc: &Rpc) -> Value {
     }
 }
 
+fn stopped(reason: StopReason) -> Value {
+    match reason {
+        StopReason::CommittedConflict { ours, theirs } => {
+            json!({ "ours": entry_id(ours), "theirs": entry_id(theirs) })
+        }
+        StopReason::EntriesMissing { first } => json!({ "missing_from": first.0 }),
+        StopReason::Removed { at } => json!({ "removed_at": entry_id(at) }),
+    }
+}
+
 fn vote(vote: Vote) -> Value {
     match vote {
         Vote::Granted => json!({ "granted": true }),
@@ -351,6 +356,9 @@ fn vote(vote: Vote) -> Value {
         }
         Vote::Refused(VoteRefusal::LogBehind { last }) => {
             json!({ "granted": false, "reason": "log_behind", "last": entry_id(last) })
+        }
+        Vote::Refused(VoteRefusal::NotAMember { since }) => {
+            json!({ "granted": false, "reason": "not_a_member", "since": entry_id(since) })
         }
     }
 }

@@ -12,8 +12,12 @@ use crate::faults::Fault;
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
 use crate::world::host::{Armed, Host, RecordedInput};
-use raft_core::RejectReason;
+use raft_core::{RejectReason, StopReason};
 use raft_node::{NodeInput, NodeOutput, Reply, Report};
+use std::time::Duration;
+
+/// How long a removed node's host takes to end its process.
+const REMOVED_ENDS: Duration = Duration::from_millis(1);
 
 const BATCH: Site = Site::new("batch");
 const DISK_LATER: Site = Site::new("disk looks later");
@@ -201,10 +205,17 @@ impl World {
             Report::ConfigurationChanged { configuration, at, committed } => {
                 if committed {
                     self.configurations.committed(at, &configuration);
+                    self.start_added_again();
                 }
                 RecordKind::ConfigurationChanged { configuration, at, committed }
             }
-            Report::Stopped { reason } => RecordKind::Stopped { reason },
+            Report::Stopped { reason } => {
+                if let StopReason::Removed { .. } = reason {
+                    let (node, incarnation) = (host.id, host.incarnation);
+                    self.plan_after(REMOVED_ENDS, Event::RemovedEnds { node, incarnation });
+                }
+                RecordKind::Stopped { reason }
+            }
             Report::Observed(event) => RecordKind::Observed(event),
             // Every node of a world is observed.
             Report::Restored { meta, state_hash } => {

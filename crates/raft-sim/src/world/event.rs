@@ -11,9 +11,22 @@ pub(crate) enum Event {
     Step(usize),
     Swarm(SwarmEvent),
     Operator(OperatorEvent),
-    ClientWake { slot: usize, generation: u64 },
-    Reply { slot: usize, id: RequestId, reply: Reply, cause: u64 },
+    ClientWake {
+        slot: usize,
+        generation: u64,
+    },
+    Reply {
+        slot: usize,
+        id: RequestId,
+        reply: Reply,
+        cause: u64,
+    },
     Restart(NodeId),
+    /// The host of a removed node ends its process.
+    RemovedEnds {
+        node: NodeId,
+        incarnation: u64,
+    },
     Node(NodeId, NodeEvent),
 }
 
@@ -88,6 +101,7 @@ impl Event {
             Self::ClientWake { .. } => (0, 3),
             Self::Operator(_) => (0, 4),
             Self::Restart(node) => (node.0, 0),
+            Self::RemovedEnds { node, .. } => (node.0, 8),
             Self::Node(node, event) => (node.0, event.rank()),
         }
     }

@@ -70,6 +70,8 @@ pub struct World {
     pub(crate) swarm: Option<Swarm>,
     pub(crate) operator: Operator,
     pub(crate) configurations: Configurations,
+    /// The nodes whose hosts ended them because they are no members.
+    pub(crate) ended: BTreeSet<NodeId>,
     /// The time of the newest change by a fault or a repair.
     pub(crate) disturbed: SimTime,
     pub(crate) emissions: Vec<Emission>,
@@ -129,6 +131,7 @@ impl World {
             swarm: None,
             operator: Operator::default(),
             configurations: Configurations::new(Configuration::default()),
+            ended: BTreeSet::new(),
             disturbed: SimTime(0),
             emissions: Vec::new(),
             queue: Queue::new(),
@@ -261,6 +264,7 @@ impl World {
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),
             Event::Restart(node) => self.start_node(node),
+            Event::RemovedEnds { node, incarnation } => self.removed_ends(node, incarnation),
             Event::Node(node, event) => {
                 self.on(node, |world, host| world.node_event(host, event));
             }

@@ -74,7 +74,9 @@ impl Work {
 impl fmt::Display for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Change { steps, force } => write!(f, "{}{}", show_change(steps), if *force { ", forced" } else { "" }),
+            Self::Change { steps, force } => {
+                write!(f, "{}{}", show_change(steps), if *force { ", forced" } else { "" })
+            }
             Self::Transfer(Some(to)) => write!(f, "hand over to {to}"),
             Self::Transfer(None) => write!(f, "hand over"),
         }

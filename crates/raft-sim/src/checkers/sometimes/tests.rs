@@ -3,7 +3,8 @@
 use super::super::script::*;
 use super::*;
 use raft_core::{
-    AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TargetProblem, TransferFailure, VoteRefusal,
+    AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TargetProblem, TransferFailure,
+    VoteRefusal,
 };
 use raft_node::SnapshotProgress;
 use std::time::Duration;

@@ -1,0 +1,189 @@
+//! What a removed node learns, from whom, and what it can do (R47 and R50; Raft §6, Thesis §4.2.3).
+
+use crate::cluster::Cluster;
+use crate::cluster::replica::*;
+use raft_core::*;
+
+/// The entry that leaves these voters.
+fn leaves(index: u64, term: u64, voters: &[u64]) -> Entry {
+    let configuration = Configuration::of_voters(voters.iter().copied().map(NodeId));
+    Entry { id: EntryId::new(index, term), payload: Payload::Configuration(configuration) }
+}
+
+fn append_of(term: u64, seq: u64, prev: (u64, u64), commit: u64, entry: Entry) -> Rpc {
+    let (prev, leader_commit) = (EntryId::new(prev.0, prev.1), LogIndex(commit));
+    Rpc::AppendEntries(AppendEntries {
+        term: Term(term),
+        seq: Seq(seq),
+        prev,
+        leader_commit,
+        entries: vec![entry].into(),
+    })
+}
+
+fn denial(term: u64, round: u64, since: (u64, u64)) -> Rpc {
+    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(since.0, since.1) });
+    Rpc::PreVoteResponse(PreVoteResponse { term: Term(term), round: Round(round), vote })
+}
+
+fn stopped(replica: &Replica) -> Option<EntryId> {
+    match replica.raft.status().stopped {
+        Some(StopReason::Removed { at }) => Some(at),
+        _ => None,
+    }
+}
+
+/// A follower of n2 in term 3 that has 3@3, a configuration without it, and knows it to be committed up to `commit`.
+fn removed(commit: u64) -> Replica {
+    let mut n1 = Replica::new(&[1, 1]).following(3);
+    n1.receive(N2, append_of(3, 2, (2, 1), commit, leaves(3, 3, &[2, 3])));
+    n1.persist();
+    n1
+}
+
+#[test]
+fn a_node_stops_once_its_removal_is_committed_and_no_leader_sends_to_it_any_more() {
+    let mut n1 = removed(3);
+    for seq in 3..9 {
+        n1.pass(140);
+        n1.receive(N2, heartbeat(3, seq, (3, 3), 3));
+        assert_eq!(stopped(&n1), None, "a leader still sends: it may be a member again");
+    }
+    let actions = n1.wait();
+    assert_eq!(stopped(&n1), Some(EntryId::new(3, 3)));
+    assert!(news(&actions).contains(&"stopped: removed: not a member since 3@3".into()), "{actions:?}");
+    assert!(sends(&actions).is_empty(), "it asks for no vote");
+}
+
+#[test]
+fn an_uncommitted_removal_and_one_that_a_later_entry_takes_back_stop_no_node() {
+    let mut n1 = removed(2);
+    n1.wait();
+    assert_eq!((stopped(&n1), n1.role()), (None, RoleKind::PreCandidate), "it may have to lead (Thesis §4.2.2)");
+    let mut again = removed(3);
+    again.receive(N2, append_of(3, 3, (3, 3), 3, leaves(4, 3, &[1, 2, 3])));
+    again.persist();
+    again.wait();
+    assert_eq!((stopped(&again), again.role()), (None, RoleKind::PreCandidate));
+}
+
+#[test]
+fn a_node_that_was_never_a_member_does_not_stop() {
+    let mut n9 = Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3);
+    n9.receive(N2, heartbeat(3, 2, (2, 1), 2));
+    n9.pass(10_000);
+    n9.tick();
+    assert_eq!((stopped(&n9), n9.commit(), n9.raft.deadline()), (None, 2, None));
+}
+
+#[test]
+fn refusals_stop_a_node_when_the_others_that_gave_none_are_no_quorum() {
+    let mut of_five = Replica::with(&[1, 1], 5, |_, _| ()).pre_candidate();
+    let first = of_five.receive(N2, denial(1, 1, (9, 4)));
+    assert_eq!(stopped(&of_five), None, "n3, n4 and n5 may have added it again");
+    assert!(events(&first).contains(&"is no member since 9@4, says n2".into()), "{first:?}");
+    of_five.receive(N2, denial(1, 1, (9, 4)));
+    assert_eq!(stopped(&of_five), None, "the same voter twice");
+    of_five.receive(N3, denial(1, 1, (9, 4)));
+    assert_eq!(stopped(&of_five), Some(EntryId::new(9, 4)), "two of four others are no quorum without the other two");
+    let mut of_three = Replica::new(&[1, 1]).pre_candidate();
+    of_three.receive(N3, denial(1, 1, (9, 4)));
+    assert_eq!(stopped(&of_three), Some(EntryId::new(9, 4)), "without n3 the others decide nothing");
+}
+
+#[test]
+fn a_forged_an_old_and_a_late_refusal_stop_no_node() {
+    let fresh = || Replica::new(&[1, 1]).pre_candidate();
+    for (from, rpc, why) in [
+        (N9, denial(1, 1, (9, 4)), "not a voter"),
+        (N3, denial(1, 2, (9, 4)), "another round"),
+        (N3, denial(1, 1, (1, 1)), "the configuration that this node acts on names it"),
+        (N3, denial(1, 1, (0, 0)), "an older one"),
+    ] {
+        let mut n1 = fresh();
+        n1.receive(from, rpc);
+        assert_eq!(stopped(&n1), None, "{why}");
+    }
+    let mut late = fresh();
+    late.now = late.raft.deadline().expect("a round");
+    late.receive(N3, denial(1, 1, (9, 4)));
+    assert_eq!(stopped(&late), None, "its round is over");
+    let mut follows = Replica::new(&[1, 1]).following(3);
+    follows.receive(N3, denial(3, 0, (9, 4)));
+    assert_eq!(stopped(&follows), None, "it has a leader");
+    let mut newer = fresh();
+    newer.receive(N3, denial(7, 1, (9, 4)));
+    assert_eq!((stopped(&newer), newer.term()), (None, 7), "it asks again in the newer term");
+}
+
+#[test]
+fn without_pre_votes_the_refusal_names_the_term_of_the_request() {
+    let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.pre_vote = false);
+    n1.wait();
+    n1.persist();
+    assert_eq!((n1.role(), n1.term()), (RoleKind::Candidate, 2));
+    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(9, 1) });
+    let refusal = |term| Rpc::RequestVoteResponse(RequestVoteResponse { term: Term(term), vote });
+    n1.receive(N3, refusal(1));
+    assert_eq!(stopped(&n1), None, "of an earlier round");
+    n1.receive(N3, refusal(2));
+    assert_eq!(stopped(&n1), Some(EntryId::new(9, 1)));
+}
+
+/// A voter that knows the removal of n3 by 3@3 to be committed.
+fn voter() -> Replica {
+    let mut n1 = Replica::new(&[1, 1]).following(3);
+    n1.receive(N2, append_of(3, 2, (2, 1), 3, leaves(3, 3, &[1, 2])));
+    n1.persist();
+    n1
+}
+
+#[test]
+fn a_removed_candidate_is_refused_at_once_and_moves_no_term() {
+    let mut n1 = voter();
+    let refusal = "not a member since 3@3, Raft §6";
+    for (rpc, term) in
+        [(request_vote(9, (3, 3)), 9), (request_vote(2, (2, 1)), 3), (request_vote_for_transfer(4, (3, 3)), 4)]
+    {
+        let actions = n1.receive(N3, rpc);
+        assert_eq!(sends(&actions), [format!("n3 vote term {term} refused: {refusal}")]);
+        assert!(write(&actions).is_none(), "it costs no write: {actions:?}");
+    }
+    let actions = n1.receive(N3, pre_vote(4, 7, (3, 3)));
+    assert_eq!(sends(&actions), [format!("n3 pre-vote p7 term 3 refused: {refusal}")], "although a leader is alive");
+    assert_eq!((n1.term(), n1.raft.leader()), (3, Some(N2)));
+    n1.pass(150);
+    let longer = sends(&n1.receive(N3, pre_vote(4, 8, (4, 3))));
+    assert_eq!(longer, ["n3 pre-vote p8 term 3 granted"], "what is not here yet may have added it again");
+}
+
+#[test]
+fn a_connected_node_learns_of_its_removal_and_the_leader_then_forgets_it() {
+    let mut cluster = Cluster::with_joiners(4, 0, |_| ());
+    let leader = cluster.elect();
+    let gone = cluster.ids().into_iter().find(|&id| id != leader).expect("four nodes");
+    cluster.change(leader, vec![MembershipStep::Remove { id: gone }]);
+    assert!(cluster.run_until(40, |cluster| !cluster.raft(leader.0).status().peers.contains_key(&gone)));
+    let decided = cluster.raft(leader.0).commit();
+    assert_eq!(cluster.raft(gone.0).commit(), decided, "it has the commit index of its removal");
+    assert!(cluster.run_until(40, |cluster| cluster.raft(gone.0).role() == RoleKind::Stopped));
+    let asked = cluster.trace.iter().any(|line| line.contains("pre-vote") && line.contains(&format!("{gone} ")));
+    assert!(!asked || cluster.leader() == Some(leader));
+    assert!(cluster.history.violations().is_empty());
+}
+
+#[test]
+fn a_leader_does_not_send_for_ever_to_a_removed_node_that_does_not_answer() {
+    let mut cluster = Cluster::with_joiners(4, 0, |_| ());
+    let leader = cluster.elect();
+    let gone = cluster.ids().into_iter().find(|&id| id != leader).expect("four nodes");
+    cluster.isolate(gone, true);
+    cluster.change(leader, vec![MembershipStep::Remove { id: gone }]);
+    assert!(cluster.run_until(60, |cluster| !cluster.raft(leader.0).status().peers.contains_key(&gone)));
+    cluster.isolate(gone, false);
+    assert!(
+        cluster.run_until(200, |cluster| cluster.raft(gone.0).role() == RoleKind::Stopped),
+        "its requests are refused"
+    );
+    assert_eq!(cluster.leader(), Some(leader), "nobody else noticed");
+}
