@@ -321,6 +321,6 @@ mod tests {
             &of(|expect| expect.min_term = Some(Term(3))),
             "expected a term of at least 3; the highest is 2",
         );
-        assert_fails(&script, &of(|expect| expect.max_term = Some(Term(1))), "no term above 1 expected");
+        assert_fails(&script, &of(|expect| expect.max_term = Some(Term(1))), "expected no term above 1");
     }
 }
