@@ -44,6 +44,49 @@ pub trait Disk {
     fn sync_folder(&mut self) -> Result<(), DiskError>;
 }
 
+/// The disk of somebody else.
+impl<D: Disk> Disk for &mut D {
+    fn list(&mut self) -> Result<Vec<String>, DiskError> {
+        (**self).list()
+    }
+
+    fn create(&mut self, file: &str) -> Result<(), DiskError> {
+        (**self).create(file)
+    }
+
+    fn len(&mut self, file: &str) -> Result<u64, DiskError> {
+        (**self).len(file)
+    }
+
+    fn read(&mut self, file: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, DiskError> {
+        (**self).read(file, offset, buffer)
+    }
+
+    fn write(&mut self, file: &str, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        (**self).write(file, offset, data)
+    }
+
+    fn set_len(&mut self, file: &str, length: u64) -> Result<(), DiskError> {
+        (**self).set_len(file, length)
+    }
+
+    fn sync(&mut self, file: &str) -> Result<(), DiskError> {
+        (**self).sync(file)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), DiskError> {
+        (**self).rename(from, to)
+    }
+
+    fn remove(&mut self, file: &str) -> Result<(), DiskError> {
+        (**self).remove(file)
+    }
+
+    fn sync_folder(&mut self) -> Result<(), DiskError> {
+        (**self).sync_folder()
+    }
+}
+
 /// A failed file operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiskError {

@@ -2,8 +2,9 @@
 //!
 //! Hard state, truncations, entries and the names of snapshots share the log, so each `Write` of the core is one atomic
 //! record. [`Store`] writes them. `wal` has the log's format, which distinguishes a torn tail from corruption and a
-//! compacted log from a damaged one, and recovers it; `snapshots` has the snapshot files, `folder` the node's identity and its peers' disk ids,
-//! `space` the preallocation that notices a full disk in time. Calls block, and the caller chooses their times: this
+//! compacted log from a damaged one, and recovers it; `snapshots` has the snapshot files and backups, `folder` the node's identity, its
+//! peers' disk ids, and the folders of new clusters, `space` the preallocation that notices a full disk in time. Calls block, and the
+//! caller chooses their times: this
 //! crate has no time, threads or network.
 
 mod disk;
@@ -18,11 +19,13 @@ mod wal;
 pub mod conformance;
 
 pub use disk::{Disk, DiskError, DiskErrorKind};
-pub use folder::inspect::{Inspection, folder_owner, inspect};
+pub use folder::inspect::{Inspection, folder_owner, inspect, inspect_running};
 pub use folder::known_peers::{KnownPeers, MAX_KNOWN_PEERS, PeerCheck};
 pub use folder::meta_file::{ClusterId, DiskId, Identity};
 pub use folder::real_files::Files;
+pub use folder::rebuild::{RebuildError, RecoveredFolder, recover_folder, restore_folder};
 pub use folder::start::{Opened, open_node};
+pub use snapshots::backup_file::{BackupError, BackupHeader, BackupReader, BackupWriter};
 pub use snapshots::snapshot_file::FileChunk;
 pub use space::reserve::Space;
 pub use space::space_monitor::SpaceMonitor;

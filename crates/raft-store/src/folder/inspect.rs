@@ -1,6 +1,6 @@
 //! Reads a folder as a start does, without changing it: for tools.
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskErrorKind};
 use crate::folder::folder_state::FolderState;
 use crate::folder::known_peers::KnownPeers;
 use crate::folder::meta_file::{DiskId, Identity};
@@ -30,7 +30,7 @@ pub struct Inspection {
     pub first: LogIndex,
     /// The last entry in a segment; `0@0` if there is none.
     pub last: EntryId,
-    /// The tail that the next start will cut.
+    /// The tail that the next start will cut. None in the folder of a running node, whose tail may be in flight.
     pub torn_tail: Option<TornTail>,
 }
 
@@ -67,4 +67,111 @@ pub fn inspect<D: Disk>(disk: &mut D, visit: &mut dyn FnMut(&Record<'_>)) -> Res
         last,
         torn_tail: scanned.torn_tail,
     })
+}
+
+/// How often a running node may change the log while it is read.
+const ATTEMPTS: u32 = 16;
+
+/// Reads the folder of a node that may be running, as [`inspect`] does, each time from a new `open`. Needs no lock. `visit` gets
+/// each record once.
+///
+/// While it is read, the log grows and old files disappear, and both look like damage. So damage counts only if a second reading
+/// finds it at the same place: what proves that a place was durable has been read before the place is read again.
+///
+/// # Errors
+/// Those of [`inspect`]; [`StoreError::InUse`] if the log changes faster than it can be read.
+pub fn inspect_running<D: Disk>(
+    mut open: impl FnMut() -> Result<D, StoreError>,
+    visit: &mut dyn FnMut(&Record<'_>),
+) -> Result<Inspection, StoreError> {
+    let (mut visited, mut before) = (0, None);
+    for _ in 0..ATTEMPTS {
+        // Records are never rewritten, so their numbers tell which are new.
+        let found = inspect(&mut open()?, &mut |record| {
+            if record.number > visited {
+                visited = record.number;
+                visit(record);
+            }
+        });
+        let place = match found {
+            Ok(found) => return Ok(Inspection { torn_tail: None, ..found }),
+            Err(StoreError::Corrupt { ref file, offset, .. }) => (file.clone(), offset),
+            Err(StoreError::Missing { ref file, .. }) => (file.clone(), 0),
+            Err(StoreError::Disk(ref error)) if error.kind == DiskErrorKind::NotFound => (error.file.clone(), 0),
+            Err(error) => return Err(error),
+        };
+        if before.as_ref() == Some(&place) {
+            return found;
+        }
+        before = Some(place);
+    }
+    Err(StoreError::InUse { pid: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::{DISK_ID, IDENTITY, Memory, OPTIONS, entries, vote};
+    use crate::open_node;
+    use crate::wal::format::segment_file;
+
+    /// A running node's disk, after each of some groups.
+    fn moments() -> Vec<Memory> {
+        let mut store = open_node(Memory::default(), IDENTITY, DISK_ID, None, OPTIONS).expect("new").store;
+        let mut moments = vec![store.disk().clone()];
+        for group in 0..4 {
+            let writes = [vote(group + 1, 1), entries(group * 3 + 1, 3, group + 1, 90)];
+            store.write(&writes).and_then(|()| store.sync()).expect("fits");
+            moments.push(store.disk().clone());
+        }
+        moments
+    }
+
+    /// What a reader sees in turn; the last view stays.
+    fn look(views: &[Memory]) -> (Result<Inspection, StoreError>, Vec<u64>) {
+        let (mut views, mut numbers) = (views.iter().cloned(), Vec::new());
+        let mut view = Memory::default();
+        let open = || {
+            view = views.next().unwrap_or_else(|| view.clone());
+            Ok(view.clone())
+        };
+        let found = inspect_running(open, &mut |record| numbers.push(record.number));
+        (found, numbers)
+    }
+
+    #[test]
+    fn a_log_that_grows_while_it_is_read_is_never_damaged() {
+        let moments = moments();
+        let file = segment_file(1);
+        let [.., before, after] = &moments[..] else { panic!("there are more") };
+        for passed in (0..after.files[&file].len()).step_by(8) {
+            // The reader passed this place before the last groups were written.
+            for earlier in [&moments[0], &moments[2], before] {
+                let mut mixed = after.clone();
+                let bytes = mixed.files.get_mut(&file).expect("the segment");
+                bytes[..passed].copy_from_slice(&earlier.files[&file][..passed]);
+                let (found, numbers) = look(&[mixed.clone(), mixed.clone(), after.clone()][1..]);
+                let found = found.unwrap_or_else(|error| panic!("{passed}: {error}"));
+                assert_eq!(found.torn_tail, None);
+                assert_eq!(numbers, (1..=found.records).collect::<Vec<_>>(), "each record once");
+                // The same in every reading is damage.
+                let is_sound = inspect(&mut mixed.clone(), &mut |_| {}).is_ok();
+                assert_eq!(look(&[mixed]).0.is_ok(), is_sound, "{passed}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_come_and_go_are_no_damage_and_a_log_that_never_rests_is_in_use() {
+        let moments = moments();
+        let newest = moments.last().expect("some").clone();
+        let mut without = newest.clone();
+        without.files.remove(&segment_file(1));
+        assert!(look(&[without.clone(), newest.clone()]).0.is_ok());
+        assert!(matches!(look(&[without.clone()]).0, Err(StoreError::Missing { .. })));
+        let mut other = newest;
+        other.files.insert("META".to_owned(), vec![]);
+        let restless: Vec<Memory> = (0..30).map(|number| [&without, &other][number % 2].clone()).collect();
+        assert_eq!(look(&restless).0, Err(StoreError::InUse { pid: None }));
+    }
 }

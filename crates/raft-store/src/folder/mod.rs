@@ -6,5 +6,6 @@ pub(crate) mod inspect;
 pub(crate) mod known_peers;
 pub(crate) mod meta_file;
 pub(crate) mod real_files;
+pub(crate) mod rebuild;
 pub(crate) mod register_peer;
 pub(crate) mod start;

@@ -70,6 +70,13 @@ impl Files {
         Ok(Self { path, folder, _lock: lock, writable: false, open: BTreeMap::new() })
     }
 
+    /// Opens a folder only for reading and without a lock, for [`inspect_running`](crate::inspect_running): a node may run on
+    /// it.
+    pub fn open_unlocked(path: &Path) -> Result<Self, StoreError> {
+        let (path, folder) = open_folder(path).map_err(StoreError::Folder)?;
+        Ok(Self { path, folder, _lock: None, writable: false, open: BTreeMap::new() })
+    }
+
     /// The path of the folder, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path

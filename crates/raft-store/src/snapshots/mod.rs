@@ -1,6 +1,7 @@
-//! Snapshots: the format of their files, the writing and the receiving of a file, and the use of complete ones by the
+//! Snapshots: the formats of their files and of backups, the writing and the receiving of a file, and the use of complete ones by the
 //! log.
 
+pub(crate) mod backup_file;
 pub(crate) mod partial_file;
 pub(crate) mod receiving;
 pub(crate) mod saved;

@@ -61,6 +61,12 @@ pub(crate) fn encode_record(meta: &SnapshotMeta) -> Vec<u8> {
     })
 }
 
+/// The meta in such a record. An error says why it is none.
+pub(crate) fn decode_record(record: Bytes) -> Result<SnapshotMeta, String> {
+    let write = decode_write(record).map_err(|error| error.to_string())?;
+    write.snapshot.map(|record| record.meta).ok_or_else(|| "its record names no snapshot".to_owned())
+}
+
 /// The offset of the data after this record.
 pub(crate) fn data_offset(record: &[u8]) -> u64 {
     HEADER + record.len() as u64
@@ -155,10 +161,7 @@ impl<D: Disk> SnapshotReader<'_, D> {
     fn record(&mut self, head: &mut Header) -> Result<SnapshotMeta, StoreError> {
         let bytes = self.input.bytes(HEADER, head.data_offset - HEADER)?;
         head.checksum = crc32c::crc32c_append(head.checksum, bytes);
-        let write = decode_write(Bytes::copy_from_slice(bytes));
-        let write = write.map_err(|error| self.corrupt(HEADER, error.to_string()))?;
-        let record = write.snapshot.ok_or_else(|| self.corrupt(HEADER, "its record names no snapshot"))?;
-        Ok(record.meta)
+        decode_record(Bytes::copy_from_slice(bytes)).map_err(|reason| self.corrupt(HEADER, reason))
     }
 
     /// Visits the data in chunks, then checks the checksum.
