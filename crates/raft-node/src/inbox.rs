@@ -181,7 +181,11 @@ impl Request {
         let bytes = match self {
             Self::Command(command) => command.command.len(),
             Self::Query { query, .. } | Self::StaleQuery { query } | Self::Watch { query } => query.len(),
-            Self::OpenSession | Self::ChangeMembership { .. } | Self::TransferLeadership { .. } => 0,
+            Self::OpenSession
+            | Self::ChangeMembership { .. }
+            | Self::TransferLeadership { .. }
+            | Self::BeginBackup { .. }
+            | Self::ContinueBackup { .. } => 0,
         };
         bytes as u64
     }

@@ -9,13 +9,14 @@
 //!   `disk_budget` refuses entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
 //!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine,
-//!   and `watch_index` finds those of a changed key.
+//!   `watch_index` finds those of a changed key, and `backups` are taken chunk by chunk.
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
 //!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
 //! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store,
 //!   [`AddressBook`] says where members are reached,
-//!   [`member_steps`] makes the core's steps of a request to change members.
+//!   [`member_steps`] makes the core's steps of a request to change members,
+//!   [`restore_backup`] makes a node's folder from a backup.
 //!
 //! Nothing here uses sockets, files, threads or clocks.
 //!
@@ -30,6 +31,7 @@ mod inbox;
 mod interface;
 mod member_steps;
 mod node;
+mod restore_backup;
 mod snapshots;
 
 pub use addresses::{AddressBook, AddressDifference};
@@ -48,3 +50,5 @@ pub use interface::state_machine::{
 pub use member_steps::{MemberStep, StepRefusal, member_steps};
 pub use node::Node;
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
+pub use restore_backup::{RESTORE_GAP, RestoreBackupError, restore_backup};
+pub use snapshots::content::{BackupContent, read_backup};

@@ -1,5 +1,6 @@
-//! The client state of a node: sessions, and the requests, reads and watches that have no reply yet.
+//! The client state of a node: sessions, the requests, reads and watches that have no reply yet, and backups in progress.
 
+pub(crate) mod backups;
 pub(crate) mod envelope;
 pub(crate) mod reads;
 pub(crate) mod sessions;

@@ -7,23 +7,32 @@ use bytes::Bytes;
 use raft_core::{LogIndex, RequestId};
 use std::collections::BTreeMap;
 
+/// What waits for a state that is recent enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// The response to this query.
+    Query(Bytes),
+    /// The beginning of a backup.
+    Backup,
+}
+
 /// The reads without a reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
-    unconfirmed: BTreeMap<RequestId, Bytes>,
-    confirmed: BTreeMap<(LogIndex, RequestId), Bytes>,
+    unconfirmed: BTreeMap<RequestId, Read>,
+    confirmed: BTreeMap<(LogIndex, RequestId), Read>,
 }
 
 impl Reads {
     /// A new read, before the core confirms it.
-    pub(crate) fn insert(&mut self, id: RequestId, query: Bytes) {
-        self.unconfirmed.insert(id, query);
+    pub(crate) fn insert(&mut self, id: RequestId, read: Read) {
+        self.unconfirmed.insert(id, read);
     }
 
     /// The core has confirmed the read at `index`. An unknown read changes nothing.
     pub(crate) fn on_ready(&mut self, id: RequestId, index: LogIndex) {
-        if let Some(query) = self.unconfirmed.remove(&id) {
-            self.confirmed.insert((index, id), query);
+        if let Some(read) = self.unconfirmed.remove(&id) {
+            self.confirmed.insert((index, id), read);
         }
     }
 
@@ -33,10 +42,17 @@ impl Reads {
     }
 
     /// The next read that the state after `applied` can answer.
-    pub(crate) fn next(&mut self, applied: LogIndex) -> Option<(RequestId, Bytes)> {
+    pub(crate) fn next(&mut self, applied: LogIndex) -> Option<(RequestId, Read)> {
         let first = self.confirmed.first_entry().filter(|first| first.key().0 <= applied)?;
-        let ((_, id), query) = first.remove_entry();
-        Some((id, query))
+        let ((_, id), read) = first.remove_entry();
+        Some((id, read))
+    }
+
+    /// The client of this backup is gone.
+    pub(crate) fn cancel_backup(&mut self, id: RequestId) {
+        let stays = |at: RequestId, read: &Read| at != id || *read != Read::Backup;
+        self.unconfirmed.retain(|at, read| stays(*at, read));
+        self.confirmed.retain(|(_, at), read| stays(*at, read));
     }
 
     /// Removes all reads: the replica has stopped.
@@ -54,7 +70,7 @@ mod tests {
     fn a_read_waits_for_confirmation_then_for_its_index_and_ends_once() {
         let mut reads = Reads::default();
         for id in 1..=5 {
-            reads.insert(RequestId(id), Bytes::new());
+            reads.insert(RequestId(id), Read::Query(Bytes::new()));
         }
         let next = |reads: &mut Reads, applied| reads.next(LogIndex(applied)).map(|(id, _)| id.0);
         assert_eq!(next(&mut reads, 9), None, "not confirmed");

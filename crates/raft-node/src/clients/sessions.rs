@@ -174,6 +174,11 @@ impl Sessions {
         self.sessions.iter().map(session).collect()
     }
 
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// The sessions in a snapshot of the state after `last`.
     pub(crate) fn from_wire(
         from: Vec<wire::Session>,

@@ -19,7 +19,7 @@ pub enum NodeInput {
     /// A client's request. It gets exactly one `Reply`, in this call or a later one, unless the process ends. The host chooses
     /// the id, below 2^63; no two requests without a reply share one.
     Request { id: RequestId, request: Request },
-    /// The client of this watch is gone: the watch gets no reply. A request that is not a watch still gets one.
+    /// The client of this watch or backup is gone: it gets no reply, and the backup ends. Another request still gets one.
     CancelWatch { id: RequestId },
     /// Start an election, if allowed.
     Campaign,

@@ -1,7 +1,10 @@
 //! The requests of a client, and the replies.
 
 use bytes::Bytes;
-use raft_core::{Configuration, EntryId, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, TransferFailure};
+use raft_core::{
+    Configuration, EntryId, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, RequestId, SnapshotMeta,
+    TransferFailure,
+};
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +43,11 @@ pub enum Request {
     ChangeMembership { change: MembershipChange },
     /// Transfer leadership (Thesis §3.10) to this voter; `None` chooses the one with the longest log that responds.
     TransferLeadership { to: Option<NodeId> },
+    /// Begin a backup: the content of a snapshot of the state that this node has applied, for a file that outlives the cluster.
+    /// It contains everything that was acknowledged before this request, unless `is_stale`; then any node does it.
+    BeginBackup { is_stale: bool },
+    /// The next chunk of the backup that the request of this id began. A client asks for a chunk when it has the one before.
+    ContinueBackup { backup: RequestId },
 }
 
 /// The reply to a request. A `response` comes from the state machine.
@@ -54,6 +62,12 @@ pub enum Reply {
     Answer { applied: LogIndex, response: Bytes },
     /// The response to a watch, for the state after the entry at `applied`, and the next query; `None` ends the watch.
     Watched { applied: LogIndex, response: Bytes, next: Option<Bytes> },
+    /// The backup covers everything up to the last entry in `meta`.
+    BackupBegun { meta: Box<SnapshotMeta> },
+    /// The next bytes of a backup; none: it is complete.
+    BackupChunk { bytes: Bytes },
+    /// There is no such backup: it was complete or cancelled, or the node has restarted.
+    NoBackup,
     /// The change is committed. If `configuration` is joint, this leader or the next one will end it.
     ConfigurationDecided { entry: EntryId, configuration: Configuration },
     /// This node no longer leads; the target has started its election.

@@ -2,10 +2,11 @@
 
 use super::Node;
 use crate::clients::envelope::Envelope;
+use crate::clients::reads::Read;
 use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::{Reply, Request};
 use crate::interface::state_machine::StateMachine;
-use raft_core::{Input, RejectReason, RequestId, RoleKind};
+use raft_core::{Input, ReadMode, RejectReason, RequestId, RoleKind};
 
 impl<S: StateMachine> Node<S> {
     pub(super) fn request(&mut self, id: RequestId, request: Request, outputs: &mut Outputs) -> Option<Input> {
@@ -14,15 +15,28 @@ impl<S: StateMachine> Node<S> {
             Request::OpenSession => Envelope::OpenSession,
             Request::Command(command) => Envelope::Command(command),
             Request::Query { query, mode } => {
-                self.reads.insert(id, query);
+                self.reads.insert(id, Read::Query(query));
                 return Some(Input::Read { id, mode });
             }
-            Request::StaleQuery { .. } | Request::Watch { .. } if is_stopped => {
+            Request::BeginBackup { is_stale: false } => {
+                self.reads.insert(id, Read::Backup);
+                return Some(Input::Read { id, mode: ReadMode::Safe });
+            }
+            Request::StaleQuery { .. } | Request::Watch { .. } | Request::BeginBackup { .. } if is_stopped => {
                 outputs.push(NodeOutput::rejected(id, RejectReason::Stopped));
                 return None;
             }
             Request::StaleQuery { query } => {
                 outputs.push(NodeOutput::Reply { id, reply: self.answer(&query) });
+                return None;
+            }
+            Request::BeginBackup { .. } => {
+                let reply = self.begin_backup(id);
+                outputs.push(NodeOutput::Reply { id, reply });
+                return None;
+            }
+            Request::ContinueBackup { backup } => {
+                outputs.push(NodeOutput::Reply { id, reply: self.backups.next(backup) });
                 return None;
             }
             Request::Watch { query } => {

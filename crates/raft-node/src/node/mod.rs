@@ -15,8 +15,9 @@ pub(crate) mod ttl_timers;
 
 use self::disk_budget::DiskBudget;
 use self::ttl_timers::Timers;
+use crate::clients::backups::Backups;
 use crate::clients::envelope::Envelope;
-use crate::clients::reads::Reads;
+use crate::clients::reads::{Read, Reads};
 use crate::clients::sessions::Sessions;
 use crate::clients::waiters::Waiters;
 use crate::clients::watches::Watches;
@@ -29,8 +30,8 @@ use crate::interface::state_machine::StateMachine;
 use crate::snapshots::Snapshots;
 use crate::snapshots::content::SnapshotEncoder;
 use raft_core::{
-    Action, Config, Configuration, Input, Instant, LogIndex, Raft, RecoveredState, RestoreError, RoleKind, Rpc, Status,
-    Term,
+    Action, Config, Configuration, Input, Instant, LogIndex, Raft, RecoveredState, RejectReason, RequestId,
+    RestoreError, RoleKind, Rpc, Status, Term,
 };
 use xxhash_rust::xxh3::Xxh3;
 
@@ -43,6 +44,7 @@ pub struct Node<S: StateMachine> {
     waiters: Waiters,
     reads: Reads,
     watches: Watches,
+    backups: Backups<S::Snapshot>,
     timers: Timers,
     snapshots: Snapshots<S::Snapshot>,
     disk_budget: DiskBudget,
@@ -74,6 +76,7 @@ impl<S: StateMachine> Node<S> {
             return Err(RestoreError::Config("restored.applied must be 0: the state machine starts empty"));
         }
         let snapshots = Snapshots::new(&options, restored.snapshot.as_ref());
+        let backups = Backups::new(snapshots.chunk_bytes);
         let observes = config.observe;
         Ok(Self {
             raft: Raft::new(config, restored)?,
@@ -82,6 +85,7 @@ impl<S: StateMachine> Node<S> {
             waiters: Waiters::default(),
             reads: Reads::default(),
             watches: Watches::default(),
+            backups,
             timers: Timers::default(),
             snapshots,
             disk_budget: DiskBudget::new(options.reserve_bytes),
@@ -112,8 +116,12 @@ impl<S: StateMachine> Node<S> {
         if let Some(term) = self.lost_term.take() {
             self.waiters.on_leadership_lost(term, outputs);
         }
-        while let Some((id, query)) = self.reads.next(self.applied) {
-            outputs.push(NodeOutput::Reply { id, reply: self.answer(&query) });
+        while let Some((id, read)) = self.reads.next(self.applied) {
+            let reply = match read {
+                Read::Query(query) => self.answer(&query),
+                Read::Backup => self.begin_backup(id),
+            };
+            outputs.push(NodeOutput::Reply { id, reply });
         }
         // Watches wait while a snapshot is loaded, because a watch "from now on" would start before it.
         if !self.snapshots.loading.is_pending() {
@@ -225,6 +233,8 @@ impl<S: StateMachine> Node<S> {
             NodeInput::Request { id, request } => self.request(id, request, outputs),
             NodeInput::CancelWatch { id } => {
                 self.watches.remove(id);
+                self.reads.cancel_backup(id);
+                self.backups.cancel(id);
                 None
             }
             NodeInput::LogRead { read, entries } => Some(Input::LogRead { read, entries }),
@@ -243,6 +253,15 @@ impl<S: StateMachine> Node<S> {
                 self.snapshots.on_message(&self.raft, from, message, outputs)
             }
         }
+    }
+
+    /// Begins a backup of the present state.
+    fn begin_backup(&mut self, id: RequestId) -> Reply {
+        // None: nothing is applied, or a newer state is being loaded.
+        let meta = self.raft.snapshot_meta(self.applied).filter(|_| !self.backups.is_full());
+        let Some(meta) = meta else { return Reply::Rejected { reason: RejectReason::Busy } };
+        self.backups.begin(id, SnapshotEncoder::new(meta.last, &self.sessions, self.machine.snapshot()));
+        Reply::BackupBegun { meta: Box::new(meta) }
     }
 
     /// Answers a query from the current state.

@@ -38,6 +38,35 @@ pub(crate) fn check_snapshot(beginning: &Bytes, last: EntryId) -> Result<(), Sna
     SnapshotContent::decode(beginning, last, 1).map(drop)
 }
 
+/// What a backup contains, for tools.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupContent {
+    /// How many client sessions are open.
+    pub sessions: usize,
+    /// The state machine's part: [`StateMachine::restore`](crate::StateMachine::restore) takes it.
+    pub machine: Bytes,
+}
+
+/// Reads the data of a backup of the state after `last`.
+///
+/// # Errors
+/// The data is none that a node has written, or another version's.
+pub fn read_backup(data: &Bytes, last: EntryId) -> Result<BackupContent, SnapshotError> {
+    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, last, usize::MAX)?;
+    Ok(BackupContent { sessions: sessions.len(), machine })
+}
+
+/// The same state as the one after `last`, instead of after `saved`.
+pub(crate) fn with_last(data: &Bytes, saved: EntryId, last: EntryId) -> Result<Bytes, SnapshotError> {
+    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, saved, usize::MAX)?;
+    let mut encoder = SnapshotEncoder::new(last, &sessions, machine);
+    let mut bytes = Vec::with_capacity(data.len());
+    while let Some(chunk) = encoder.next_chunk(usize::MAX) {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
 /// Encodes a snapshot chunk by chunk: its head, then the state machine's part. Equal states give equal bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotEncoder<C> {

@@ -32,7 +32,7 @@ pub(crate) struct Snapshots<C> {
     pub(crate) outgoing: OutgoingTransfers,
     incoming: IncomingTransfers,
     pub(crate) files: SnapshotFiles,
-    chunk_bytes: usize,
+    pub(crate) chunk_bytes: usize,
 }
 
 impl<C: SnapshotSource> Snapshots<C> {

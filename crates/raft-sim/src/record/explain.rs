@@ -223,6 +223,9 @@ impl fmt::Display for Answer<'_> {
             Reply::Applied { entry, .. } => write!(f, "applied as {entry}"),
             Reply::Answer { applied, .. } => write!(f, "read at {applied}, Thesis §6.4"),
             Reply::Watched { applied, .. } => write!(f, "watched at {applied}"),
+            Reply::BackupBegun { meta } => write!(f, "a backup at {} has begun", meta.last),
+            Reply::BackupChunk { bytes } => write!(f, "{} bytes of a backup", bytes.len()),
+            Reply::NoBackup => write!(f, "there is no such backup"),
             Reply::ConfigurationDecided { entry, configuration } => {
                 write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
             }

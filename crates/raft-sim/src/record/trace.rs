@@ -405,6 +405,9 @@ fn reply(reply: &Reply) -> Value {
         Reply::Watched { applied, response, .. } => {
             json!({ "kind": "watched", "applied": applied.0, "response": hex(response) })
         }
+        Reply::BackupBegun { meta } => json!({ "kind": "backup_begun", "snapshot": snapshot(meta) }),
+        Reply::BackupChunk { bytes } => json!({ "kind": "backup_chunk", "bytes": bytes.len() }),
+        Reply::NoBackup => json!({ "kind": "no_backup" }),
         Reply::SessionExpired => json!({ "kind": "session_expired" }),
         Reply::AlreadyAnswered => json!({ "kind": "already_answered" }),
         Reply::ConfigurationDecided { entry, configuration: decided } => {

@@ -1,5 +1,6 @@
 //! Whole nodes without a simulator: messages in a queue, disks without delay, time that advances to the next deadline.
 
+mod backups;
 mod full_disk;
 mod snapshot_lifecycle;
 mod timers_and_watches;

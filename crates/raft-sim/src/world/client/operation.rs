@@ -252,6 +252,9 @@ impl Pending {
             Reply::Unknown
             | Reply::SessionOpened { .. }
             | Reply::Watched { .. }
+            | Reply::BackupBegun { .. }
+            | Reply::BackupChunk { .. }
+            | Reply::NoBackup
             | Reply::ConfigurationDecided { .. }
             | Reply::LeadershipTransferred { .. }
             | Reply::TransferFailed { .. } => None,

@@ -1,0 +1,124 @@
+//! Backups: what they contain, who makes them, and how they end.
+
+use super::*;
+use crate::clients::backups::MAX_BACKUPS;
+use crate::read_backup;
+
+impl Cluster {
+    /// Begins a backup under this id.
+    fn begin_backup(&mut self, at: NodeId, id: u64, is_stale: bool) -> Reply {
+        self.ask(at, id, Request::BeginBackup { is_stale }).expect("a reply")
+    }
+
+    /// The rest of a backup, asked for under ids from `id * 1000` on.
+    fn rest(&mut self, at: NodeId, id: u64) -> Bytes {
+        let mut bytes = Vec::new();
+        for number in id * 1000.. {
+            match self.ask(at, number, Request::ContinueBackup { backup: RequestId(id) }) {
+                Some(Reply::BackupChunk { bytes: chunk }) if chunk.is_empty() => break,
+                Some(Reply::BackupChunk { bytes: chunk }) => bytes.extend_from_slice(&chunk),
+                other => panic!("{other:?}"),
+            }
+        }
+        bytes.into()
+    }
+}
+
+#[test]
+fn a_backup_is_the_state_at_its_beginning() {
+    let (mut cluster, leader, session) = Cluster::new(3).with_session();
+    cluster.commands(leader, session, 1..=3);
+    let Reply::BackupBegun { meta } = cluster.begin_backup(leader, 50, false) else { panic!("the leader makes it") };
+    assert_eq!(
+        (meta.last.index, &meta.configuration),
+        (cluster.node(leader.0).applied, cluster.node(1).configuration().expect("one"))
+    );
+    let journal = cluster.journal(leader).to_vec();
+    cluster.commands(leader, session, 4..=6);
+    let data = cluster.rest(leader, 50);
+    let content = read_backup(&data, meta.last).expect("a node wrote it");
+    let mut restored = Journal::default();
+    restored.restore(&content.machine).expect("its own");
+    assert_eq!((restored.commands, content.sessions), (journal, 1));
+    let next = cluster.ask(leader, 60, Request::ContinueBackup { backup: RequestId(50) });
+    assert_eq!(next, Some(Reply::NoBackup), "it was complete");
+}
+
+#[test]
+fn a_follower_makes_a_backup_only_if_it_may_be_stale() {
+    let (mut cluster, leader, session) = Cluster::new(3).with_session();
+    cluster.commands(leader, session, 1..=3);
+    cluster.catch_up();
+    let follower = next(leader);
+    let not_leader = RejectReason::NotLeader { leader: Some(leader) };
+    assert_eq!(cluster.begin_backup(follower, 50, false), Reply::Rejected { reason: not_leader });
+    let Reply::BackupBegun { meta } = cluster.begin_backup(follower, 51, true) else { panic!("any node makes it") };
+    assert!(read_backup(&cluster.rest(follower, 51), meta.last).is_ok());
+    let mut empty = Cluster::new(3);
+    assert_eq!(empty.begin_backup(NodeId(1), 1, true), Reply::Rejected { reason: RejectReason::Busy }, "no state yet");
+}
+
+#[test]
+fn the_number_of_backups_is_bounded_and_a_cancelled_one_makes_room() {
+    let (mut cluster, leader, _) = Cluster::new(1).with_session();
+    for id in 0..MAX_BACKUPS as u64 {
+        assert!(matches!(cluster.begin_backup(leader, 50 + id, true), Reply::BackupBegun { .. }));
+    }
+    let busy = Reply::Rejected { reason: RejectReason::Busy };
+    assert_eq!(cluster.begin_backup(leader, 60, false), busy);
+    cluster.feed(leader, NodeInput::CancelWatch { id: RequestId(50) });
+    assert!(matches!(cluster.begin_backup(leader, 61, false), Reply::BackupBegun { .. }));
+    let gone = cluster.ask(leader, 62, Request::ContinueBackup { backup: RequestId(50) });
+    assert_eq!(gone, Some(Reply::NoBackup));
+}
+
+#[test]
+fn a_backup_that_is_cancelled_while_it_waits_does_not_begin() {
+    let (mut cluster, leader, _) = Cluster::new(3).with_session();
+    // No other node answers before it is cancelled.
+    let begin = NodeInput::Request { id: RequestId(50), request: Request::BeginBackup { is_stale: false } };
+    cluster.feed_all(leader, vec![begin, NodeInput::CancelWatch { id: RequestId(50) }]);
+    cluster.settle();
+    assert_eq!(cluster.reply(50), None);
+    let gone = cluster.ask(leader, 62, Request::ContinueBackup { backup: RequestId(50) });
+    assert_eq!(gone, Some(Reply::NoBackup));
+}
+
+#[test]
+fn a_restored_backup_is_a_new_log_with_the_state_and_the_sessions() {
+    use crate::restore_backup::{RestoreBackupError, restore_backup};
+    use raft_store::conformance::{DISK_ID, IDENTITY, Memory, OPTIONS};
+    use raft_store::{BackupHeader, BackupReader, BackupWriter, ClusterId, Identity, RebuildError, open_node};
+    let (mut cluster, leader, session) = Cluster::new(3).with_session();
+    cluster.commands(leader, session, 1..=3);
+    let Reply::BackupBegun { meta } = cluster.begin_backup(leader, 50, false) else { panic!("the leader makes it") };
+    let saved = meta.last;
+    let header = BackupHeader { cluster: IDENTITY.cluster, time_ms: 0, meta: *meta };
+    let (mut writer, begin) = BackupWriter::begin(&header);
+    let file = [begin, writer.data(&cluster.rest(leader, 50)), writer.end()].concat();
+    let founders = Configuration::of_voters([NodeId(7)]);
+    let restore = |cluster| {
+        let mut disk = Memory::default();
+        let owner = (Identity { cluster, node: NodeId(7) }, DISK_ID);
+        let backup = BackupReader::open(&file[..]).expect("just written");
+        restore_backup(&mut disk, owner, backup, founders.clone(), OPTIONS, 1_000).map(|last| (disk, last, owner.0))
+    };
+    let same = restore(IDENTITY.cluster).map(|(_, last, _)| last);
+    assert_eq!(same, Err(RestoreBackupError::Rebuild(RebuildError::SameCluster(IDENTITY.cluster))));
+    let (disk, last, identity) = restore(ClusterId(*b"another cluster.")).expect("an empty folder");
+    assert_eq!(last, EntryId::new(saved.index.0 + 1_000, saved.term.0));
+
+    let mut opened = open_node(disk, identity, DISK_ID, None, OPTIONS).expect("it is whole");
+    let data = opened.store.load_snapshot(last).expect("it is there");
+    let mut new = Cluster::new(1);
+    let config = Config { id: NodeId(7), ..new.config.clone() };
+    let mut node = Node::new(config, options(), opened.recovery.restored, Journal::default()).expect("it is valid");
+    let mut outputs = Vec::new();
+    node.step(new.now, [NodeInput::Tick], &mut outputs);
+    let meta = SnapshotMeta { last, configuration: founders.clone(), configured_at: last };
+    node.step(new.now, [NodeInput::SnapshotLoaded { meta, data }], &mut outputs);
+    assert_eq!((node.applied, node.configuration()), (last.index, Some(&founders)));
+    assert_eq!(node.machine().commands, cluster.journal(leader));
+    assert_eq!(node.sessions, cluster.node(leader.0).sessions);
+    new.settle();
+}
