@@ -1,14 +1,16 @@
 //! One request to one node, and the conclusion of its answer about this attempt alone.
 
 use crate::find_leader::Stub;
+use bytes::Bytes;
 use raft_proto::wire::raft::{
-    Answer, Applied, ChangeMembersRequest, ChangeRefused, EntryId, NotLeader, OpenSessionRequest, QueryRequest,
-    Refused, Role, StatusRequest, StatusResponse, TransferLeadershipRequest, change_members_response, command_response,
-    open_session_response, query_response, refused, transfer_leadership_response,
+    Answer, Applied, BackupRequest, BackupResponse, ChangeMembersRequest, ChangeRefused, EntryId, NotLeader,
+    OpenSessionRequest, QueryRequest, Refused, Role, StatusRequest, StatusResponse, TransferLeadershipRequest,
+    backup_response, change_members_response, command_response, open_session_response, query_response, refused,
+    transfer_leadership_response,
 };
 use raft_proto::wire::session::Command;
 use std::error::Error;
-use tonic::{Code, ConnectError, Status};
+use tonic::{Code, ConnectError, Status, Streaming};
 
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,6 +168,26 @@ impl Ask for LeaderStatus {
         let leader = status.members.iter().find(|member| status.leader == Some(member.id));
         let client_url = leader.map(|member| member.client_url.clone()).unwrap_or_default();
         Ok(Attempt::NotLeader(NotLeader { leader: status.leader, client_url }))
+    }
+}
+
+/// The first bytes of a backup, and the stream of the others.
+impl Ask for BackupRequest {
+    type Answer = (Bytes, Streaming<BackupResponse>);
+    const HAS_EFFECT: bool = false;
+
+    fn needs_leader(&self) -> bool {
+        !self.stale
+    }
+
+    async fn send(self, mut stub: Stub) -> Result<Attempt<Self::Answer>, Status> {
+        use backup_response::Outcome;
+        let mut stream = stub.backup(self).await?.into_inner();
+        Ok(match stream.message().await?.and_then(|first| first.outcome) {
+            Some(Outcome::Data(data)) => Attempt::Answer((data, stream)),
+            Some(Outcome::Refused(refused)) => refusal(refused),
+            None => unclear("sent an answer that cannot be read"),
+        })
     }
 }
 

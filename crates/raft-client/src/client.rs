@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::ask::{Answered, Ask, Attempt, LeaderStatus, attempt_of_status, not_leader};
+use crate::backup::Backup;
 use crate::error::ClientError;
 use crate::find_leader::{Nodes, normal};
 use crate::member_change::{MemberChange, Membership};
@@ -14,8 +15,8 @@ use crate::watch::Watch;
 use bytes::Bytes;
 use raft_kv::command::{Answer, Command, KeyRange, Query, Response, Txn};
 use raft_proto::wire::raft::{
-    ChangeMembersRequest, ChangeRefusal, ChangeRefused, OpenSessionRequest, QueryRequest, StatusResponse,
-    TransferLeadershipRequest,
+    BackupRequest, ChangeMembersRequest, ChangeRefusal, ChangeRefused, OpenSessionRequest, QueryRequest,
+    StatusResponse, TransferLeadershipRequest,
 };
 use raft_proto::wire::session;
 use std::time::Duration;
@@ -187,6 +188,17 @@ impl Client {
     /// others by itself.
     pub fn watch(&self, range: KeyRange, from: u64) -> Watch {
         Watch::new(self.options.clone(), self.nodes.without_leader(), range, from)
+    }
+
+    /// Begins a backup of the whole state, which contains everything that was acknowledged before; with `stale` of the state
+    /// that one node has applied, which needs no leader.
+    ///
+    /// # Errors
+    /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a backup changes nothing.
+    pub async fn backup(&mut self, stale: bool) -> Result<Backup, ClientError> {
+        self.nodes.clear_failures();
+        let (begin, stream) = self.ask(BackupRequest { stale }, &mut RetryState::new(&self.options)).await?;
+        Ok(Backup::new(self.nodes.target(), begin, stream))
     }
 
     /// Reads a key.

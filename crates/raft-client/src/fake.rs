@@ -260,6 +260,20 @@ impl Service for FakeNode {
 
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;
 
+    type BackupStream = ReceiverStream<Result<BackupResponse, Status>>;
+
+    async fn backup(&self, _: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let (sender, stream) = mpsc::channel(3);
+        let answer = match self.trick().await?.as_ref().and_then(refused) {
+            Some(refused) => vec![backup_response::Outcome::Refused(refused)],
+            None => [&b"a "[..], b"backup"].map(|data| backup_response::Outcome::Data(data.into())).into(),
+        };
+        for outcome in answer {
+            sender.try_send(Ok(BackupResponse { outcome: Some(outcome) })).expect("there is room");
+        }
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         use watch_response::Outcome;
         let trick = self.trick().await?;

@@ -50,10 +50,11 @@
 //! # The map, in reading order
 //!
 //! `client` has the operations; `ask` is one request to one node with its result, `find_leader` the known nodes and the
-//! choice of the next one, `retry` the deadline and the pauses of an operation; `watch`, `members` and `member_change`
+//! choice of the next one, `retry` the deadline and the pauses of an operation; `watch`, `backup`, `members` and `member_change`
 //! build on these.
 
 mod ask;
+mod backup;
 mod client;
 mod error;
 #[cfg(feature = "fake")]
@@ -67,6 +68,7 @@ mod retry;
 pub mod service;
 mod watch;
 
+pub use backup::Backup;
 pub use bytes::Bytes;
 pub use client::{Client, ClientOptions};
 pub use error::ClientError;

@@ -1,5 +1,6 @@
 //! The service for clients: passes requests to the node's inbox, and its replies back.
 
+mod backup;
 mod members;
 mod watch;
 
@@ -17,6 +18,7 @@ use raft_proto::wire::raft as w;
 use raft_proto::wire::session::Command;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use watch::WatchAnswers;
@@ -93,6 +95,13 @@ impl Client for ClientService {
             async move { service.ask_watch(query).await }
         };
         Ok(Response::new(WatchAnswers::new(query, ask, self.closing.clone())))
+    }
+
+    type BackupStream = ReceiverStream<Result<w::BackupResponse, Status>>;
+
+    async fn backup(&self, request: Request<w::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let w::BackupRequest { stale } = request.into_inner();
+        Ok(Response::new(backup::start(self.clone(), stale)))
     }
 
     async fn status(&self, _: Request<w::StatusRequest>) -> Result<Response<w::StatusResponse>, Status> {

@@ -1,7 +1,8 @@
 //! The reason why a command fails: one line (what, where, what to do) and an exit code.
 
 use raft_client::ClientError;
-use raft_store::{DiskErrorKind, StoreError};
+use raft_node::SnapshotError;
+use raft_store::{BackupError, DiskErrorKind, RebuildError, StoreError};
 use std::fmt;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,35 @@ impl Failure {
     /// An error of the store in the folder `place`.
     pub fn store(place: &str, error: &StoreError) -> Self {
         Self::new(exit_of(error), format!("{place}: {error}"))
+    }
+
+    /// An error of the backup file `place`.
+    pub fn backup(place: &str, error: &BackupError) -> Self {
+        let exit = match error {
+            BackupError::Damaged { .. } => Exit::Corrupt,
+            BackupError::NewerFormat { .. } => Exit::Foreign,
+            BackupError::Read { .. } => Exit::Runtime,
+        };
+        Self::new(exit, format!("{place}: {error}"))
+    }
+
+    /// The content of the file `place` cannot be used.
+    pub fn content(place: &str, error: &SnapshotError) -> Self {
+        let exit = match error {
+            SnapshotError::UnknownFormat { .. } => Exit::Foreign,
+            SnapshotError::Malformed(_) | SnapshotError::OtherEntry { .. } => Exit::Corrupt,
+        };
+        Self::new(exit, format!("{place}: {error}"))
+    }
+
+    /// A folder was not built in `place`.
+    pub fn rebuild(place: &str, error: &RebuildError) -> Self {
+        match error {
+            RebuildError::Store(error) => Self::store(place, error),
+            RebuildError::Backup(error) => Self::backup(place, error),
+            RebuildError::SameCluster(_) => Self::usage(format!("{place}: {error}, with --cluster NAME")),
+            RebuildError::NothingThere => Self::runtime(format!("{place}: {error}")),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ use crate::services::peer_server::PeerServer;
 use raft_client::service::client_server::ClientServer;
 use raft_core::{Config, Configuration, NodeId, StopReason, Write};
 use raft_kv::KvMap;
-use raft_node::{AddressBook, Node, NodeOptions, Reply, Request, SnapshotError};
+use raft_node::{AddressBook, Node, NodeOptions, Reply, Request};
 use raft_store::{ClusterId, DiskId, Files, Identity as FolderIdentity, Opened, StoreOptions, open_node};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::BufRead;
@@ -168,6 +168,12 @@ fn advertised(url: &str, address: SocketAddr) -> String {
     url.strip_suffix(":0").map_or_else(|| url.to_owned(), |host| format!("{host}:{}", address.port()))
 }
 
+/// The layout of a node's folder.
+pub(crate) fn store_options(settings: &Settings) -> StoreOptions {
+    let (segment_bytes, reserve_bytes) = (settings.segment_bytes, settings.disk_reserve);
+    StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() }
+}
+
 pub(crate) fn core_config(settings: &Settings) -> Config {
     Config {
         seed: random::number(),
@@ -196,8 +202,7 @@ pub(crate) fn core_config(settings: &Settings) -> Config {
 fn open(settings: &Settings, cluster: ClusterId, founders: Option<Configuration>) -> Result<Opened<Files>, Failure> {
     let place = settings.data_dir.display().to_string();
     let identity = FolderIdentity { cluster, node: settings.id };
-    let (segment_bytes, reserve_bytes) = (settings.segment_bytes, settings.disk_reserve);
-    let options = StoreOptions { segment_bytes, reserve_bytes, ..StoreOptions::default() };
+    let options = store_options(settings);
     let files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&place, &error))?;
     let drawn = random::unique().map_err(|error| Failure::runtime(format!("cannot draw a disk id: {error}")))?;
     let founding = founders.map(Write::bootstrap);
@@ -313,12 +318,10 @@ fn ended_early(place: &str, end: &End) -> Failure {
             "the replica has stopped for good: {reason}. This is a bug or corrupt data: keep the data folders"
         )),
         End::Unreadable(meta, error) => {
-            let exit = match error {
-                SnapshotError::UnknownFormat { .. } => Exit::Foreign,
-                SnapshotError::Malformed(_) | SnapshotError::OtherEntry { .. } => Exit::Corrupt,
-            };
+            let place = format!("{place}: the snapshot of {} cannot be used", meta.last);
+            let Failure { exit, message } = Failure::content(&place, error);
             let advice = "start the version that wrote it, or restore the folder from a copy";
-            Failure::new(exit, format!("{place}: the snapshot of {} cannot be used: {error}: {advice}", meta.last))
+            Failure::new(exit, format!("{message}: {advice}"))
         }
     }
 }

@@ -23,6 +23,7 @@ mod node_thread;
 mod peers;
 mod ports;
 mod random;
+pub mod rebuild;
 pub mod services;
 
 pub use failure::{Exit, Failure};

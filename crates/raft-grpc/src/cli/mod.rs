@@ -12,7 +12,10 @@ mod log;
 mod member;
 mod node;
 mod output;
+mod recover;
+mod restore;
 mod run;
+mod snapshot;
 mod status;
 mod wal;
 
@@ -53,8 +56,14 @@ enum Command {
     Bench(bench::Options),
     /// Write a configuration file, or check the configuration
     Config(config::Options),
-    /// Read the log of a node that does not run
+    /// Read the log of a node
     Wal(wal::Options),
+    /// Save the state of a running cluster in a file, or check such a file
+    Snapshot(snapshot::Options),
+    /// Make the data folder of a node of a new cluster from a saved file
+    Restore(restore::Options),
+    /// Make a new cluster of one node from the data folder of a node whose cluster has lost its quorum
+    Recover(recover::Options),
 }
 
 impl Command {
@@ -70,6 +79,9 @@ impl Command {
             Self::Bench(options) => bench::run(options),
             Self::Config(options) => config::run(options),
             Self::Wal(options) => wal::run(options),
+            Self::Snapshot(options) => snapshot::run(options),
+            Self::Restore(options) => restore::run(options),
+            Self::Recover(options) => recover::run(options),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! `wal`: reads a node's folder with the code that a start uses, and changes nothing. The store decides which damage is a torn tail.
+//! `wal`: reads a node's folder with the code that a start uses, and changes nothing. The store decides which damage is a torn tail, and
+//! what is only in flight in the folder of a node that runs.
 
 use super::output::{self, Format};
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use raft_core::{Entry, EntryId, HardState, InstallMode, NodeId, Payload, Snapsho
 use raft_grpc::Failure;
 use raft_kv::command::{Command, TxnOp};
 use raft_node::{Envelope, SessionCommand};
-use raft_store::{Disk, DiskId, Files, Inspection, Record, TornTail, inspect};
+use raft_store::{DiskId, Files, Inspection, Record, StoreError, TornTail, inspect, inspect_running};
 use serde_json::{Value, json};
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ enum Action {
 
 #[derive(clap::Args)]
 struct Log {
-    /// The node's data folder; no node may use it
+    /// The node's data folder; the node may be running
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// The output format; JSON is one object (for a dump a line for each record)
@@ -38,42 +39,48 @@ struct Log {
 
 pub(crate) fn run(options: Options) -> Result<(), Failure> {
     match options.action {
-        Action::Dump(Log { folder, format }) => {
-            dump(&mut open(&folder)?, &folder, format, &mut BufWriter::new(io::stdout().lock()))
-        }
-        Action::Verify(Log { folder, format }) => output::print(&verify(&mut open(&folder)?, &folder, format)?),
+        Action::Dump(Log { folder, format }) => dump(&folder, format, &mut BufWriter::new(io::stdout().lock())),
+        Action::Verify(Log { folder, format }) => output::print(&verify(&folder, format)?),
     }
 }
 
-fn open(folder: &Path) -> Result<Files, Failure> {
-    Files::open_to_read(folder).map_err(|error| Failure::store(&folder.display().to_string(), &error))
-}
+/// What is known of the end of a running node's log.
+const RUNNING: &str = "node is running: the end of the log may be in flight";
 
-fn read(disk: &mut impl Disk, folder: &Path, visit: &mut dyn FnMut(&Record<'_>)) -> Result<Inspection, Failure> {
-    let inspection = inspect(disk, visit).map_err(|error| Failure::store(&folder.display().to_string(), &error))?;
+/// Reads a folder; true if a node runs on it.
+fn read(folder: &Path, visit: &mut dyn FnMut(&Record<'_>)) -> Result<(Inspection, bool), Failure> {
+    let (found, runs) = match Files::open_to_read(folder) {
+        Ok(mut files) => (inspect(&mut files, visit), false),
+        Err(StoreError::InUse { .. }) => (inspect_running(|| Files::open_unlocked(folder), visit), true),
+        Err(error) => (Err(error), false),
+    };
+    let inspection = found.map_err(|error| Failure::store(&folder.display().to_string(), &error))?;
     if inspection.owner.is_none() {
         let message = format!("{}: no node has started here: name a node's data folder", folder.display());
         return Err(Failure::runtime(message));
     }
-    Ok(inspection)
+    Ok((inspection, runs))
 }
 
-fn dump(disk: &mut impl Disk, folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
+fn dump(folder: &Path, format: Format, out: &mut dyn Write) -> Result<(), Failure> {
     let mut written = Ok(());
     let mut print = |text: &dyn Fn() -> String| {
         if written.is_ok() {
             written = writeln!(out, "{}", text());
         }
     };
-    let found = read(disk, folder, &mut |record| match format {
+    let found = read(folder, &mut |record| match format {
         Format::Text => print(&|| record_text(record)),
         Format::Json => print(&|| record_json(record).to_string()),
     });
-    if let Ok(Inspection { torn_tail: Some(tail), .. }) = &found {
-        match format {
-            Format::Text => print(&|| tail_text(tail)),
-            Format::Json => print(&|| json!({ "torn_tail": tail_json(tail) }).to_string()),
+    match (&found, format) {
+        (Ok((_, true)), Format::Text) => print(&|| RUNNING.to_owned()),
+        (Ok((_, true)), Format::Json) => print(&|| json!({ "running": true }).to_string()),
+        (Ok((Inspection { torn_tail: Some(tail), .. }, _)), Format::Text) => print(&|| tail_text(tail)),
+        (Ok((Inspection { torn_tail: Some(tail), .. }, _)), Format::Json) => {
+            print(&|| json!({ "torn_tail": tail_json(tail) }).to_string());
         }
+        _ => {}
     }
     written = written.and_then(|()| out.flush());
     // An error of the store comes before an error of the output.
@@ -86,8 +93,8 @@ fn dump(disk: &mut impl Disk, folder: &Path, format: Format, out: &mut dyn Write
     }
 }
 
-fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String, Failure> {
-    let found = read(disk, folder, &mut |_| {})?;
+fn verify(folder: &Path, format: Format) -> Result<String, Failure> {
+    let (found, runs) = read(folder, &mut |_| {})?;
     let (last, snapshot) = (found.last, found.snapshot.as_ref());
     let entries = (last.index.0 + 1).saturating_sub(found.first.0);
     if format == Format::Json {
@@ -99,11 +106,12 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
             "peers": found.known_peers.iter().map(peer_json).collect::<Vec<_>>(), "records": found.records, "entries": entries, "first": found.first.0,
             "last": entry_id_json(last), "hard_state": hard_state_json(&found.hard_state),
             "snapshot": snapshot.map(|meta| entry_id_json(meta.last)),
-            "torn_tail": found.torn_tail.as_ref().map(tail_json),
+            "torn_tail": found.torn_tail.as_ref().map(tail_json), "running": runs,
         });
         return Ok(format!("{summary:#}\n"));
     }
     let owner = found.owner.map(|(identity, incarnation)| format!("{identity}, incarnation {incarnation}"));
+    let verdict = if runs { RUNNING } else { "clean" };
     let peers: Vec<String> = found.known_peers.iter().map(|(peer, disk)| format!("{} on {disk}", peer.0)).collect();
     let rows = [
         ("folder", owner.unwrap_or_default()),
@@ -114,7 +122,7 @@ fn verify(disk: &mut impl Disk, folder: &Path, format: Format) -> Result<String,
         ("last entry", last.to_string()),
         ("snapshot", snapshot.map_or_else(|| "none".to_owned(), |meta| meta.last.to_string())),
         ("hard state", found.hard_state.to_string()),
-        ("verdict", found.torn_tail.as_ref().map_or_else(|| "clean".to_owned(), tail_text)),
+        ("verdict", found.torn_tail.as_ref().map_or_else(|| verdict.to_owned(), tail_text)),
     ];
     Ok(output::table(&rows.map(|(name, value)| vec![name.to_owned(), value])))
 }

@@ -1,6 +1,7 @@
 //! The binary as users run it, in real processes. All of its tests are in one program, so their shared code is compiled
 //! once.
 
+mod backups;
 mod client_commands;
 mod command_line;
 mod dev;
