@@ -33,7 +33,7 @@ pub struct BenchOptions {
     /// Watches beside the load, on a thread of their own.
     pub watches: WatchOptions,
     pub duration: Duration,
-    /// Whether to put every key first, many in a transaction.
+    /// Whether to put every key first, many in a transaction. The records lack these puts: a check of them fails.
     pub fill: bool,
     /// The number of keys, at least 1. The more clients share a key, the harder the check of the history is.
     pub keys: u64,
@@ -273,7 +273,7 @@ mod tests {
             clients: 4,
             readers: 1,
             watches: WatchOptions { watches: 3, prefix: None },
-            fill: true,
+            fill: false,
             duration: Duration::from_secs(3),
             keys: 3,
             value_bytes: 64,
@@ -345,6 +345,18 @@ mod tests {
             outcome.records.iter().any(|record| record.operation.client > 4 && record.operation.status == Status::Ok)
         );
         assert_eq!(check(&outcome.records, &outcome.last_reads, 10_000_000).findings, []);
+    }
+
+    #[tokio::test]
+    async fn every_key_is_there_before_the_load_begins() {
+        let (nodes, world) = cluster(&[1]).await;
+        let mut options = options(vec![nodes[0].url.clone()]);
+        (options.fill, options.mix) = (true, "get=1".parse().expect("a mix"));
+        options.duration = Duration::from_millis(100);
+        let outcome = run(&options, |_, _| {}).await.expect("a leader answers");
+        assert_eq!(world.lock().expect("nobody panicked").map.len(), 3);
+        let found = |record: &Record| record.operation.result != OpResult::Null;
+        assert!(outcome.total.ok > 0 && outcome.records.iter().all(found), "{:?}", outcome.total);
     }
 
     #[tokio::test]

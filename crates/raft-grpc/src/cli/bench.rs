@@ -33,8 +33,8 @@ pub(crate) struct Options {
     /// The size of a value in bytes
     #[arg(long, value_name = "B", default_value = "256", value_parser = clap::value_parser!(u32).range(..=64 << 20))]
     value_bytes: u32,
-    /// Put every key before the load begins
-    #[arg(long)]
+    /// Put every key before the load begins; the recorded history would lack these puts, so not with --verify or --history
+    #[arg(long, conflicts_with_all = ["verify", "history"])]
     fill: bool,
     /// Watch the keys of the load so many times; exit 1 if a watch does not receive every change once and in order
     #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u64).range(..=100_000))]

@@ -174,6 +174,7 @@ impl Stream for WatchAnswers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inbox::Waits;
     use raft_core::LogIndex;
     use raft_node::NodeInput;
     use std::future::ready;
@@ -212,8 +213,8 @@ mod tests {
         assert!(waiting.next().await.is_none());
     }
 
-    /// What the node gets, without the ids.
-    async fn inputs(inbox: &SharedInbox) -> Vec<String> {
+    /// What the node gets, without the ids. `open` keeps the senders of the replies: dropping one is a reply, too.
+    async fn inputs(inbox: &SharedInbox, open: &mut Vec<Waits>) -> Vec<String> {
         // The request is made by a task.
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut inputs = Vec::new();
@@ -223,7 +224,9 @@ mod tests {
             NodeInput::CancelWatch { .. } => "cancelled".to_owned(),
             other => format!("{other:?}"),
         };
-        inputs.into_iter().map(|(input, _)| describe(input)).collect()
+        let (inputs, senders): (Vec<_>, Vec<_>) = inputs.into_iter().unzip();
+        open.extend(senders);
+        inputs.into_iter().map(describe).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,13 +238,14 @@ mod tests {
             tokio::spawn(async move { shared.ask(Bytes::from_static(query.as_bytes())).await })
         };
         let watches = [ask("a"), ask("a"), ask("b"), ask("a")];
-        assert_eq!(inputs(&inbox).await, ["b\"a\"", "b\"b\""]);
+        let mut open = Vec::new();
+        assert_eq!(inputs(&inbox, &mut open).await, ["b\"a\"", "b\"b\""]);
         watches[0].abort();
         watches[2].abort();
-        assert_eq!(inputs(&inbox).await, ["cancelled"]);
+        assert_eq!(inputs(&inbox, &mut open).await, ["cancelled"]);
         watches[1].abort();
         watches[3].abort();
-        assert_eq!(inputs(&inbox).await, ["cancelled"]);
+        assert_eq!(inputs(&inbox, &mut open).await, ["cancelled"]);
         assert!(shared.lock().queries.is_empty());
     }
 
