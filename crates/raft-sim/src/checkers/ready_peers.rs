@@ -50,7 +50,11 @@ impl ReadyPeers {
 
     fn received(&mut self, node: &Node, from: NodeId, rpc: &Rpc, now: SimTime) {
         let Rpc::AppendEntriesResponse(response) = rpc else { return };
-        self.answers.insert((node.id, from), (response.term, now));
+        // An answer of an earlier term may arrive late: it does not take back the one of this term.
+        let answer = self.answers.entry((node.id, from)).or_insert((response.term, now));
+        if response.term >= answer.0 {
+            *answer = (response.term, now);
+        }
         let first = node.view.as_ref().map(|view| view.first);
         if let AppendOutcome::Matched { index } = response.outcome
             && first.is_some_and(|first| index.next() >= first)
@@ -174,6 +178,14 @@ mod tests {
             last_at(&mut script, begun());
             assert_says(checker(), NAME, &script, words);
         }
+    }
+
+    #[test]
+    fn a_late_answer_of_an_earlier_term_takes_nothing_back() {
+        let mut script = led(&[3]);
+        script.push(Some(1), RecordKind::Received { from: NodeId(3), rpc: matched(1, 1) });
+        last_at(&mut script, RecordKind::Observed(Event::TransferBegun { target: NodeId(3) }));
+        assert_silent(checker(), &script);
     }
 
     #[test]
