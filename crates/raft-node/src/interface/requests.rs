@@ -62,12 +62,6 @@ pub enum Reply {
     Answer { applied: LogIndex, response: Bytes },
     /// The response to a watch, for the state after the entry at `applied`, and the next query; `None` ends the watch.
     Watched { applied: LogIndex, response: Bytes, next: Option<Bytes> },
-    /// The backup covers everything up to the last entry in `meta`.
-    BackupBegun { meta: Box<SnapshotMeta> },
-    /// The next bytes of a backup; none: it is complete.
-    BackupChunk { bytes: Bytes },
-    /// There is no such backup: it was complete or cancelled, or the node has restarted.
-    NoBackup,
     /// The change is committed. If `configuration` is joint, this leader or the next one will end it.
     ConfigurationDecided { entry: EntryId, configuration: Configuration },
     /// This node no longer leads; the target has started its election.
@@ -86,4 +80,10 @@ pub enum Reply {
     Unknown,
     /// The request had no effect: this node leads, and its disk has no space for more entries.
     NoSpace,
+    /// The backup covers everything up to the last entry in `meta`.
+    BackupBegun { meta: Box<SnapshotMeta> },
+    /// The next bytes of a backup; none: it is complete.
+    BackupChunk { bytes: Bytes },
+    /// There is no such backup: it was complete or cancelled, or the node has restarted.
+    NoBackup,
 }

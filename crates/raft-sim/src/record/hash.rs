@@ -1,6 +1,6 @@
 //! The trace hash: a rolling 128-bit hash over every record, in order. It is equal on every machine and in every build
 //! profile: integers are fixed-width little-endian bytes, sizes have 64 bits, and addresses and hash order do not
-//! matter.
+//! matter. A variant of an enum is hashed by its place, so a new variant goes last, and the hashes of runs without it stay.
 
 use crate::record::Record;
 use std::fmt;
