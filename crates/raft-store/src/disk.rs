@@ -44,7 +44,7 @@ pub trait Disk {
     fn sync_folder(&mut self) -> Result<(), DiskError>;
 }
 
-/// The disk of somebody else.
+/// A borrowed disk.
 impl<D: Disk> Disk for &mut D {
     fn list(&mut self) -> Result<Vec<String>, DiskError> {
         (**self).list()
