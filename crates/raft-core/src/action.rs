@@ -144,6 +144,8 @@ pub enum RejectReason {
     /// A half of the configuration to come would have no quorum that answers; these voters of it do not (rule R49).
     /// [`MembershipChange::force`](crate::MembershipChange) overrides this refusal and no other.
     NoQuorumToCome { silent: BTreeSet<NodeId> },
+    /// This leader's disk has no space for more entries, and no voter with space can take over.
+    NoSpace,
 }
 
 /// Why a node cannot take over leadership soon.
@@ -160,6 +162,8 @@ pub enum TargetProblem {
     NeedsSnapshot,
     /// Its last round of catching up took longer than an election timeout.
     FarBehind,
+    /// Its disk has no space (rule R51).
+    NoSpace,
 }
 
 /// Why leadership was not transferred.
@@ -168,7 +172,7 @@ pub enum TargetProblem {
 pub enum TransferFailure {
     /// The target did not take over in time. This node is still the leader.
     TimedOut,
-    /// The target can no longer lead: it is not a voter, or has lost data. This node is still the leader.
+    /// The target can no longer lead: it is not a voter, has lost data, or has no disk space. This node is still the leader.
     NoTarget,
     /// This node stopped leading for another reason.
     LeadershipLost,
@@ -180,6 +184,7 @@ impl fmt::Display for RejectReason {
             Self::NotLeader { leader: Some(leader) } => write!(f, "not the leader; {leader} is"),
             Self::NotLeader { leader: None } => write!(f, "not the leader; none is known"),
             Self::Busy => write!(f, "busy"),
+            Self::NoSpace => write!(f, "no space left on the leader's disk"),
             Self::Transferring => write!(f, "leadership is being transferred"),
             Self::Leaving => write!(f, "this leader is leaving"),
             Self::NoTarget => write!(f, "no node can take over"),
@@ -206,6 +211,7 @@ impl fmt::Display for TargetProblem {
             Self::Silent => "it does not answer",
             Self::NeedsSnapshot => "it is being sent a snapshot",
             Self::FarBehind => "it is too far behind",
+            Self::NoSpace => "its disk is full",
         })
     }
 }

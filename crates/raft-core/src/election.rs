@@ -27,6 +27,8 @@ impl Raft {
             Some(CampaignRefusal::VoteInFlight)
         } else if self.shared.is_stalled() {
             Some(CampaignRefusal::WriteStalled)
+        } else if !self.shared.wait_without_space().is_zero() {
+            Some(CampaignRefusal::NoSpace)
         } else {
             None
         };
@@ -51,7 +53,7 @@ impl Raft {
         if !follows || self.shared.own_vote_is_in_flight() {
             return self.ignore(from, IgnoreReason::NotAsked);
         }
-        if !is_up_to_date || !self.shared.is_voter() || self.shared.is_stalled() {
+        if !is_up_to_date || !self.shared.is_voter() || self.shared.is_stalled() || self.shared.no_space {
             return self.ignore(from, IgnoreReason::CannotTakeOver);
         }
         self.become_candidate(Cause::TransferRequested { from });
@@ -162,7 +164,7 @@ impl Raft {
 
     /// When the election timer of the current role fires, if it has one.
     pub(crate) fn election_deadline(&self) -> Option<Instant> {
-        match &self.role {
+        let deadline = match &self.role {
             Role::Follower(follower) => {
                 let waits_for_the_disk = self.shared.own_vote_is_in_flight() || self.shared.is_stalled();
                 let may_campaign = self.shared.may_campaign() && !waits_for_the_disk;
@@ -171,7 +173,8 @@ impl Raft {
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,
             Role::Leader(_) | Role::Stopped(_) => None,
-        }
+        };
+        deadline.map(|deadline| deadline.after(self.shared.wait_without_space()))
     }
 }
 

@@ -131,6 +131,8 @@ pub enum CampaignRefusal {
     VoteInFlight,
     /// The write that made this node give up leadership is still in flight.
     WriteStalled,
+    /// Its disk has no space for more entries.
+    NoSpace,
 }
 
 impl fmt::Display for Cause {
@@ -184,6 +186,7 @@ impl fmt::Display for CampaignRefusal {
             Self::LeaderAlive => "a leader is alive, Thesis §4.2.3",
             Self::VoteInFlight => "the last vote is not durable yet",
             Self::WriteStalled => "its disk is still stalled",
+            Self::NoSpace => "its disk is full",
         })
     }
 }

@@ -146,6 +146,8 @@ impl Leader {
             Some(RejectReason::Transferring)
         } else if self.is_leaving(shared) {
             Some(RejectReason::Leaving)
+        } else if shared.no_space {
+            Some(RejectReason::NoSpace)
         } else {
             full.then_some(RejectReason::Busy)
         }
@@ -158,7 +160,7 @@ impl Leader {
         from: NodeId,
         response: AppendEntriesResponse,
     ) {
-        let AppendEntriesResponse { seq, outcome, stickiness, .. } = response;
+        let AppendEntriesResponse { seq, outcome, stickiness, no_space, .. } = response;
         let Some(peer) = self.peers.get_mut(&from) else {
             return shared.observe(|| Event::Ignored { from, reason: IgnoreReason::UnknownPeer });
         };
@@ -185,7 +187,7 @@ impl Leader {
             peer.lost_data();
             return shared.observe(|| Event::PeerLostData { peer: from, acknowledged, denied: prev });
         }
-        peer.contact = Some(shared.now);
+        (peer.contact, peer.no_space) = (Some(shared.now), no_space);
         peer.echoed = peer.echoed.max(seq);
         if shared.config.lease_reads && peer.promises(seq, stickiness, shared.config.election_timeout.start) {
             shared.observe(|| Event::StickinessTooShort { peer: from, stickiness });

@@ -102,7 +102,8 @@
 //!   `local_snapshots`, `apply_pipeline`, `election_clock`. State of one role: `role`, `leader`.
 //! - The replica: `raft` (order of inputs, timers and outputs), `transition` (the only file that changes roles).
 //! - The protocol: `election` (campaigns), `vote` (who gets one, and when it is sent), `leader` (proposals, answers,
-//!   commit), `send_appends`, `receive_appends`, `read`, `lease`, `stall`, `snapshot`, `send_snapshot`, `transfer`.
+//!   commit), `send_appends`, `receive_appends`, `read`, `lease`, `stall`, `disk_space`, `snapshot`, `send_snapshot`,
+//!   `transfer`.
 //! - For tests and exploration: [`digest`](Digest), `canonical`, [`fingerprint`](Renaming).
 //!
 //! "Rule R5" is the fifth of ARCHITECTURE.md's rules of the core.
@@ -115,6 +116,7 @@ mod canonical;
 mod config;
 mod debug;
 mod digest;
+mod disk_space;
 mod election;
 mod election_clock;
 mod entry;

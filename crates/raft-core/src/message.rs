@@ -12,6 +12,7 @@ use crate::snapshot_meta::SnapshotMeta;
 use crate::time::Instant;
 use bytes::Bytes;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::time::Duration;
 
 /// An input with the time of the call.
@@ -46,6 +47,9 @@ pub enum Input {
     /// Start an election now, if this node is a voter, does not lead, and had no contact with a leader within the shortest
     /// election timeout.
     Campaign,
+    /// Whether the disk has no space for more entries. Report each change, and repeat it about once a second while space is low:
+    /// a leader without space then tries to transfer leadership (rule R51), and refuses proposals until there is space.
+    Space { is_low: bool },
     /// Recent messages to this peer may be lost: its connection broke, or its queue was full. A leader that sends it appends
     /// in a pipeline probes it with the next heartbeat. There is no other effect: the peer need not be down, and no
     /// input says that it is up again. Other roles ignore it.
@@ -194,7 +198,7 @@ pub struct AppendEntries {
 }
 
 /// Result of an append (Raft Figure 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AppendEntriesResponse {
     pub term: Term,
@@ -204,6 +208,19 @@ pub struct AppendEntriesResponse {
     /// How long after an append of its leader the sender votes for no other node (Thesis §4.2.3), for leases. 0
     /// promises nothing.
     pub stickiness: Duration,
+    /// The answerer's disk has no space for more entries: it cannot take over leadership (rule R51).
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub no_space: bool,
+}
+
+/// The hash of an answer with space is that of the version before `no_space`, so that recorded runs keep their hashes.
+impl Hash for AppendEntriesResponse {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.term, self.seq, self.outcome, self.stickiness).hash(state);
+        if self.no_space {
+            self.no_space.hash(state);
+        }
+    }
 }
 
 /// A leader's request to start an election at once (Thesis §3.10). It is bound to one term and one log: only a node
@@ -309,7 +326,10 @@ impl fmt::Display for Rpc {
             }
             Self::AppendEntriesResponse(rpc) => {
                 write!(f, "append term {term} {} {}", rpc.seq, rpc.outcome)?;
-                if rpc.stickiness.is_zero() { Ok(()) } else { write!(f, ", sticky for {:?}", rpc.stickiness) }
+                if !rpc.stickiness.is_zero() {
+                    write!(f, ", sticky for {:?}", rpc.stickiness)?;
+                }
+                if rpc.no_space { write!(f, ", no space") } else { Ok(()) }
             }
             Self::TimeoutNow(rpc) => write!(f, "timeout now term {term} last {}", rpc.last),
         }

@@ -45,6 +45,8 @@ pub(crate) struct Progress {
     pub(crate) promised: Option<Instant>,
     /// The stickiness in its last answer.
     pub(crate) stickiness: Option<Duration>,
+    /// Whether it had no space on its disk by its last answer.
+    pub(crate) no_space: bool,
     inflight: VecDeque<InFlight>,
     inflight_bytes: u64,
     /// The snapshot in flight, in the state `Snapshot`.
@@ -133,6 +135,7 @@ impl Progress {
             contact: None,
             promised: None,
             stickiness: None,
+            no_space: false,
             inflight: VecDeque::new(),
             inflight_bytes: 0,
             sending: None,
@@ -332,6 +335,7 @@ canonical!(Progress {
     contact,
     promised,
     stickiness,
+    no_space,
     inflight,
     inflight_bytes,
     sending,

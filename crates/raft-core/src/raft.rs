@@ -183,6 +183,7 @@ impl Raft {
             cached_bytes: shared.log.cached_bytes(),
             pending_reads: leader.map_or(0, |leader| leader.reads.len()),
             lease_reads: shared.lease_reads,
+            no_space: shared.no_space,
             transfer_to: leader.and_then(|leader| leader.transfer).map(|transfer| transfer.target),
             peers: leader
                 .map(|leader| leader.peers.iter().map(|(&id, peer)| (id, peer.status())).collect())
@@ -240,6 +241,7 @@ impl Raft {
                 _ => self.reject_not_leader(id),
             },
             Input::Campaign => self.on_campaign(),
+            Input::Space { is_low } => self.on_space(is_low),
             Input::Unreachable { peer } => {
                 if let Role::Leader(leader) = &mut self.role
                     && let Some(progress) = leader.peers.get_mut(&peer)

@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) removed: Option<EntryId>,
     /// The write that was in flight for so long that this node gave up leadership.
     pub(crate) stalled_write: Option<WriteId>,
+    /// The host's last report of its disk: no space for more entries (rule R51).
+    pub(crate) no_space: bool,
     /// The newest log read.
     pub(crate) read: ReadId,
     /// The number of reads served by lease since the start. The host reads it; the protocol does not depend on it.
@@ -87,6 +89,7 @@ impl Shared {
             leader: None,
             removed: None,
             stalled_write: None,
+            no_space: false,
             read: ReadId(0),
             lease_reads: 0,
             actions: Vec::new(),
@@ -125,11 +128,12 @@ impl Shared {
         self.actions.push(Action::Send { to, rpc });
     }
 
-    /// Answers an append and states the stickiness that the leader's lease may depend on (rule R30).
+    /// Answers an append and states the stickiness that the leader's lease may depend on (rule R30), and whether this node
+    /// has disk space (rule R51).
     pub(crate) fn answer_append(&mut self, leader: NodeId, seq: Seq, outcome: AppendOutcome) {
         let promises = self.config.stickiness && self.config.lease_reads;
         let stickiness = if promises { self.config.election_timeout.start } else { Duration::ZERO };
-        let response = AppendEntriesResponse { term: self.term(), seq, outcome, stickiness };
+        let response = AppendEntriesResponse { term: self.term(), seq, outcome, stickiness, no_space: self.no_space };
         self.send(leader, Rpc::AppendEntriesResponse(response));
     }
 
@@ -349,7 +353,7 @@ impl Shared {
 }
 
 // Times count from `now`; there are no actions between calls.
-canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, stalled_write, read } without { now, lease_reads, actions });
+canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, stalled_write, no_space, read } without { now, lease_reads, actions });
 
 #[cfg(test)]
 mod tests {

@@ -40,7 +40,7 @@ impl Leader {
     }
 
     /// Starts a transfer to the voter with the longest log. Returns false if there is none.
-    fn transfer_away(&mut self, shared: &mut Shared) -> bool {
+    pub(crate) fn transfer_away(&mut self, shared: &mut Shared) -> bool {
         let Some(target) = self.best_successor(shared, LogIndex(0)).filter(|_| !self.is_leaving(shared)) else {
             return false;
         };

@@ -65,6 +65,8 @@ pub struct Status {
     pub pending_reads: usize,
     /// Reads served by lease since the start, without a round.
     pub lease_reads: u64,
+    /// Whether its disk has no space for more entries, as the host has reported.
+    pub no_space: bool,
     /// The target of the leadership transfer in progress, if this node leads.
     pub transfer_to: Option<NodeId>,
     /// A leader's peers; empty otherwise.

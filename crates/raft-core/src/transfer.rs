@@ -44,6 +44,7 @@ impl Leader {
             Some(PeerState::LostData) => Some(TargetProblem::LostData),
             Some(_) if !self.answers(shared, target) => Some(TargetProblem::Silent),
             Some(PeerState::Snapshot) => Some(TargetProblem::NeedsSnapshot),
+            Some(_) if self.peers.get(&target).is_some_and(|peer| peer.no_space) => Some(TargetProblem::NoSpace),
             Some(_) => (!self.has_caught_up(shared, target)).then_some(TargetProblem::FarBehind),
         }
     }
@@ -99,10 +100,11 @@ impl Leader {
         shared.send(target, Rpc::TimeoutNow(rpc));
     }
 
-    /// Whether a peer is a voter of the configuration that is or will be in force, and has not lost data.
+    /// Whether a peer is a voter of the configuration that is or will be in force, has not lost data, and reported
+    /// disk space in its last answer (rule R51).
     fn can_lead(&self, shared: &Shared, target: NodeId) -> bool {
         let votes = shared.configuration().is_some_and(|configuration| configuration.voters.contains(&target));
-        votes && self.peers.get(&target).is_some_and(|peer| peer.state != PeerState::LostData)
+        votes && self.peers.get(&target).is_some_and(|peer| peer.state != PeerState::LostData && !peer.no_space)
     }
 
     /// Whether a peer has answered within the longest election timeout.

@@ -182,7 +182,7 @@ impl ClientService {
             Reply::Rejected { reason: RejectReason::Busy | RejectReason::Transferring | RejectReason::Leaving } => {
                 Reason::Busy(w::Busy {})
             }
-            Reply::NoSpace => Reason::NoSpace(w::NoSpace {}),
+            Reply::Rejected { reason: RejectReason::NoSpace } => Reason::NoSpace(w::NoSpace {}),
             Reply::Rejected { reason: RejectReason::Stopped } => Reason::Stopped(w::Stopped {}),
             Reply::Lost => Reason::Lost(w::Lost {}),
             // A reply to another kind of request would be a bug, and it proves nothing.
@@ -240,6 +240,7 @@ impl ClientService {
             lease_reads: status.lease_reads,
             configuration: configured_at.map(entry_id),
             settled,
+            no_space: status.no_space,
             members: configuration.members.keys().map(|id| member(*id)).collect(),
         }
     }

@@ -159,9 +159,11 @@ impl Worker {
         let place = &self.place;
         match (was_low, is_low) {
             (false, true) => {
-                tracing::error!("{place}: the disk is full: this node accepts no commands until there is space");
+                tracing::error!(
+                    "{place}: the disk is full: this node accepts no entries until there is space, and leads only if no other node can"
+                );
             }
-            (true, false) => tracing::info!("{place}: there is space again"),
+            (true, false) => tracing::info!("{place}: the disk has space again"),
             (true, true) | (false, false) => {}
         }
     }

@@ -63,6 +63,7 @@ pub fn rpc_from_wire(message: w::PeerMessage) -> Result<Rpc, DecodeError> {
             seq: Seq(rpc.seq),
             outcome: decode_outcome(rpc.outcome)?,
             stickiness: Duration::from_nanos(rpc.stickiness_ns),
+            no_space: rpc.no_space,
         }),
     })
 }

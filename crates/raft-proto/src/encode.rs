@@ -42,12 +42,13 @@ pub fn rpc_to_wire(rpc: &Rpc) -> w::PeerMessage {
                 entries: entries.iter().map(encode_entry).collect(),
             })
         }
-        Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness }) => {
+        Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness, no_space }) => {
             Wire::AppendEntriesResponse(w::AppendEntriesResponse {
                 term: term.0,
                 seq: seq.0,
                 outcome: Some(encode_outcome(*outcome)),
                 stickiness_ns: nanos(*stickiness),
+                no_space: *no_space,
             })
         }
     };

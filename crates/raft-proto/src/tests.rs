@@ -89,9 +89,9 @@ fn rpc() -> impl Strategy<Value = Rpc> {
                 Rpc::AppendEntries(AppendEntries { term, seq, prev, leader_commit, entries })
             }
         ),
-        (term(), seq(), outcome(), number()).prop_map(|(term, seq, outcome, stickiness)| {
+        (term(), seq(), outcome(), number(), any::<bool>()).prop_map(|(term, seq, outcome, stickiness, no_space)| {
             let stickiness = Duration::from_nanos(stickiness);
-            Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness })
+            Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness, no_space })
         }),
     ]
 }

@@ -102,14 +102,20 @@ impl Bytes<'_> {
             _ => {
                 let (seq, outcome) = (Seq(self.number()), self.outcome());
                 let stickiness = Duration::from_nanos(self.number());
-                Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness })
+                Rpc::AppendEntriesResponse(AppendEntriesResponse {
+                    term,
+                    seq,
+                    outcome,
+                    stickiness,
+                    no_space: self.below(8) == 0,
+                })
             }
         }
     }
 
     pub(crate) fn input(&mut self) -> Input {
         let id = RequestId(1);
-        match self.below(22) {
+        match self.below(23) {
             0 => Input::Tick,
             1 => Input::Propose { id, command: vec![1; usize::from(self.below(61))].into() },
             2 => Input::Read { id, mode: if self.flag() { ReadMode::Lease } else { ReadMode::Safe } },
@@ -136,6 +142,7 @@ impl Bytes<'_> {
                 let prev = self.entry_id();
                 Input::LogRead { read: ReadId(self.number()), entries: self.entries(prev) }
             }
+            22 => Input::Space { is_low: self.flag() },
             12 | 13 => Input::Persisted { write: WriteId(self.number()) },
             _ => Input::Receive { from: self.node(), rpc: self.rpc() },
         }

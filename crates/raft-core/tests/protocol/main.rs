@@ -7,6 +7,7 @@ mod durability;
 mod elections;
 mod figure_2;
 mod figure_3;
+mod full_disks;
 mod inputs;
 mod leadership_transfer;
 mod leases;

@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `/v1/status`: the node's status.
 
 use crate::client_service::ClientService;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
@@ -16,14 +16,25 @@ pub(super) fn routes(service: ClientService) -> Router {
         .with_state(service)
 }
 
-async fn ready(State(service): State<ClientService>) -> (StatusCode, &'static str) {
+/// `ok`, or a line for each sub-check that fails. `?exclude=NAME` leaves one out.
+async fn ready(State(service): State<ClientService>, RawQuery(query): RawQuery) -> (StatusCode, String) {
     const NOT: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
-    match service.status_now().await {
-        Some(status) if status.ready => (StatusCode::OK, "ok\n"),
-        Some(status) if status.leader.is_none() => (NOT, "no leader is known\n"),
-        Some(_) => (NOT, "not everything that is known to be committed is applied\n"),
-        None => (NOT, "the node is ending\n"),
-    }
+    let Some(status) = service.status_now().await else { return (NOT, "the node is ending\n".to_owned()) };
+    let failed = failed_checks(&status, query.as_deref().unwrap_or_default());
+    if failed.is_empty() { (StatusCode::OK, "ok\n".to_owned()) } else { (NOT, failed) }
+}
+
+fn failed_checks(status: &StatusResponse, query: &str) -> String {
+    let (has_leader, is_applied) = (status.leader.is_some(), status.applied >= status.commit);
+    let checks = [
+        ("leader", has_leader, "no leader is known"),
+        ("applied", is_applied, "not everything that is known to be committed is applied"),
+        ("running", status.ready || !has_leader || !is_applied, "the replica has stopped for good"),
+        ("disk_space", !status.no_space, "the disk is full: this node accepts no entries until there is space"),
+    ];
+    let is_excluded = |name: &str| query.split('&').any(|part| part.strip_prefix("exclude=") == Some(name));
+    let failed = checks.iter().filter(|(name, holds, _)| !holds && !is_excluded(name));
+    failed.map(|(name, _, reason)| format!("{name}: {reason}\n")).collect()
 }
 
 async fn status(State(service): State<ClientService>) -> Response {
@@ -49,6 +60,7 @@ fn describe(status: &StatusResponse) -> Value {
         "state_hash": format!("{:x}", status.state_hash),
         "ready": status.ready,
         "lease_reads": status.lease_reads,
+        "no_space": status.no_space,
         "members": status.members.iter().map(member).collect::<Vec<_>>(),
     })
 }
@@ -70,6 +82,21 @@ fn member(member: &MemberStatus) -> Value {
 mod tests {
     use super::*;
     use raft_proto::wire::raft::Role;
+
+    #[test]
+    fn each_sub_check_has_a_name_and_can_be_excluded() {
+        let good = StatusResponse { leader: Some(1), ready: true, ..StatusResponse::default() };
+        assert_eq!(failed_checks(&good, ""), "");
+        let full = StatusResponse { no_space: true, ..good.clone() };
+        assert!(failed_checks(&full, "verbose").starts_with("disk_space: the disk is full"));
+        assert_eq!(failed_checks(&full, "verbose&exclude=disk_space"), "");
+        let lost = StatusResponse { leader: None, ready: false, commit: 1, ..full };
+        let failed = failed_checks(&lost, "");
+        let names: Vec<_> = failed.lines().filter_map(|line| line.split(':').next()).collect();
+        assert_eq!(names, ["leader", "applied", "disk_space"]);
+        let stopped = StatusResponse { ready: false, ..good };
+        assert_eq!(failed_checks(&stopped, ""), "running: the replica has stopped for good\n");
+    }
 
     #[test]
     fn the_answer_has_every_field_and_roles_by_name() {

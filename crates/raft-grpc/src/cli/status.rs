@@ -51,6 +51,7 @@ struct Row {
     ready: bool,
     state_hash: Option<String>,
     lease_reads: Option<u64>,
+    no_space: Option<bool>,
     leader: Option<u64>,
     url: String,
     error: Option<String>,
@@ -78,6 +79,7 @@ fn row(view: &MemberView, highest_commit: u64) -> Row {
         ready: answer.is_some_and(|status| status.ready),
         state_hash: answer.map(|status| format!("{:x}", status.state_hash)),
         lease_reads: answer.map(|status| status.lease_reads),
+        no_space: answer.map(|status| status.no_space),
         leader: answer.and_then(|status| status.leader),
         url: view.url.clone(),
         error: view.answer.as_ref().err().cloned(),
@@ -95,8 +97,8 @@ fn role(role: Role) -> Option<&'static str> {
     }
 }
 
-const HEADER: [&str; 11] =
-    ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state", "client"];
+const HEADER: [&str; 12] =
+    ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "disk", "state", "client"];
 
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![HEADER.map(str::to_string).to_vec()];
@@ -121,6 +123,7 @@ fn table(rows: &[Row]) -> String {
             dash(row.contact_ms.map(|millis| format!("{millis}ms"))),
             dash(row.snapshot),
             if row.ready { "yes" } else { "no" }.into(),
+            dash(row.no_space.map(|no_space| if no_space { "full" } else { "ok" })),
             dash(row.state_hash.as_deref()),
             client,
         ]);
@@ -154,6 +157,7 @@ mod tests {
             applied,
             state_hash,
             ready: true,
+            no_space: id == 2,
             ..Default::default()
         }
     }
@@ -187,12 +191,12 @@ mod tests {
     fn the_table_lists_all_members() {
         let table = table(&rows(&views()));
         let expected = "\
-id  role         term  commit  applied  lag  contact  snapshot  ready  state  client
-1   leader       2     9       9        0    -        -         yes    abab   http://n:1
-2   candidate    2     7       5        4    12ms     -         yes    abab   http://n:2
-3   unreachable  -     -       -        -    4000ms   -         no     -      http://n:3: Connection refused
-4   learner      2     9       9        0    7ms      -         yes    abab   http://n:4
--   unreachable  -     -       -        -    -        -         no     -      http://x:1: no answer
+id  role         term  commit  applied  lag  contact  snapshot  ready  disk  state  client
+1   leader       2     9       9        0    -        -         yes    ok    abab   http://n:1
+2   candidate    2     7       5        4    12ms     -         yes    full  abab   http://n:2
+3   unreachable  -     -       -        -    4000ms   -         no     -     -      http://n:3: Connection refused
+4   learner      2     9       9        0    7ms      -         yes    ok    abab   http://n:4
+-   unreachable  -     -       -        -    -        -         no     -     -      http://x:1: no answer
 ";
         assert_eq!(table, expected);
     }

@@ -6,6 +6,7 @@ mod client_commands;
 mod command_line;
 mod dev;
 mod earlier_command_lines;
+mod full_disk;
 mod hostile;
 mod leases;
 mod lost_disk;

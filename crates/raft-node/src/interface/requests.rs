@@ -78,8 +78,6 @@ pub enum Reply {
     Lost,
     /// The node lost leadership or installed a snapshot meanwhile: the request may take effect now, later or never.
     Unknown,
-    /// The request had no effect: this node leads, and its disk has no space for more entries.
-    NoSpace,
     /// The backup covers everything up to the last entry in `meta`.
     BackupBegun { meta: Box<SnapshotMeta> },
     /// The next bytes of a backup; none: it is complete.

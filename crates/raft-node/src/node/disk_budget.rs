@@ -1,14 +1,13 @@
-//! Whether the disk has space for more entries. The node refuses entries before a write fails: proposals with
-//! `NoSpace`, which means no effect, and a peer's entries silently, as if the message were lost. Reads, elections and
-//! heartbeats continue, with the writes that they need.
+//! Whether the disk has space for more entries. The node refuses what it can before a write fails: the core rejects proposals with
+//! `NoSpace`, which has no effect, and the node ignores a peer's entries, as if the message were lost. Reads, votes and heartbeats,
+//! with the writes they need, continue.
 //!
 //! The store reserves space ahead and reports after each sync whether the reserve is complete. While the reserve is
 //! complete, the entries in flight take at most three quarters of it, in bytes on disk. So all of them fit, whatever
 //! the store reports next. The last quarter is for writes that the node cannot refuse: hard states, a new leader's
 //! no-op, the end of a joint configuration, snapshot records. This file must not know how a store reserves space.
 
-use crate::interface::requests::Reply;
-use raft_core::{Entries, Entry, Instant, Payload, RejectReason, Write, WriteId};
+use raft_core::{Entries, Entry, Instant, Payload, Write, WriteId};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -46,29 +45,24 @@ impl DiskBudget {
         self.admitted = 0;
     }
 
-    /// Admits a command of this many bytes. One command always fits if nothing else is in flight.
-    ///
-    /// # Errors
-    /// A leader's reply: `NoSpace` or `Busy`.
-    pub(crate) fn admit_command(&mut self, bytes: usize) -> Result<(), Reply> {
+    /// Admits a command of so many bytes; false if too much is in flight. One always fits if nothing else is. Without space the
+    /// core rejects it: only the core knows whether leadership is being transferred to a node with space.
+    pub(crate) fn admit_command(&mut self, bytes: usize) -> bool {
         self.admit(RECORD + 2 * ENTRY + bytes as u64)
     }
 
     /// Admits entries of a peer; returns false if there is no space.
     pub(crate) fn admit_entries(&mut self, entries: &Entries) -> bool {
-        entries.is_empty() || self.admit(RECORD + bytes_of(entries)).is_ok()
+        entries.is_empty() || (self.retry_at.is_none() && self.admit(RECORD + bytes_of(entries)))
     }
 
-    fn admit(&mut self, bytes: u64) -> Result<(), Reply> {
-        if self.retry_at.is_some() {
-            return Err(Reply::NoSpace);
-        }
+    fn admit(&mut self, bytes: u64) -> bool {
         let before = self.bytes.saturating_add(self.admitted);
-        if before > 0 && before.saturating_add(bytes) > self.limit {
-            return Err(Reply::Rejected { reason: RejectReason::Busy });
+        let fits = before == 0 || before.saturating_add(bytes) <= self.limit;
+        if fits {
+            self.admitted = self.admitted.saturating_add(bytes);
         }
-        self.admitted = self.admitted.saturating_add(bytes);
-        Ok(())
+        fits
     }
 
     /// Notes a write of the core.
@@ -135,7 +129,6 @@ mod tests {
     use raft_core::{SnapshotRecord, Term};
 
     const MOST: EntryId = EntryId { index: LogIndex(MAX_NUMBER), term: Term(MAX_NUMBER) };
-    const BUSY: Result<(), Reply> = Err(Reply::Rejected { reason: RejectReason::Busy });
 
     fn write(id: u64, payloads: Vec<Payload>) -> Write {
         let entries = payloads.into_iter().map(|payload| Entry { id: MOST, payload }).collect();
@@ -179,38 +172,38 @@ mod tests {
     #[test]
     fn three_quarters_may_be_in_flight_and_one_command_always() {
         let mut budget = DiskBudget::new(4_000);
-        assert_eq!((budget.admit_command(10_000), budget.admit_command(0)), (Ok(()), BUSY), "the first is alone");
+        assert_eq!((budget.admit_command(10_000), budget.admit_command(0)), (true, false), "the first is alone");
         budget.begin_call();
-        assert_eq!([1_000, 1_000, 1_000].map(|bytes| budget.admit_command(bytes)), [Ok(()), Ok(()), BUSY]);
+        assert_eq!([1_000, 1_000, 1_000].map(|bytes| budget.admit_command(bytes)), [true, true, false]);
         assert!(!budget.admit_entries(&write(1, vec![command(1_000)]).entries));
         assert!(budget.admit_entries(&Entries::new()));
         budget.begin_call();
         budget.on_write(&write(1, vec![command(1_000)]));
         budget.on_write(&write(2, vec![command(1_000)]));
-        assert_eq!(budget.admit_command(1_000), BUSY);
+        assert!(!budget.admit_command(1_000));
         budget.on_persisted(WriteId(1));
-        assert_eq!(budget.admit_command(1_000), Ok(()));
+        assert!(budget.admit_command(1_000));
         budget.on_persisted(WriteId(9));
         assert_eq!((budget.bytes, budget.writes.len()), (0, 0));
         let mut unlimited = DiskBudget::new(0);
         unlimited.on_write(&write(1, vec![command(1_000)]));
         let admitted = [usize::MAX / 2, 9].map(|bytes| unlimited.admit_command(bytes));
-        assert_eq!((admitted, unlimited.bytes), ([Ok(()), Ok(())], 0));
+        assert_eq!((admitted, unlimited.bytes), ([true, true], 0));
     }
 
     #[test]
-    fn without_space_nothing_is_admitted_and_the_node_asks_each_second() {
+    fn without_space_no_entries_are_admitted_and_the_node_asks_each_second() {
         let at = |millis: u64| Instant(millis * 1_000_000);
         let mut budget = DiskBudget::new(4_000);
         assert!(!budget.take_space_request(at(0)) && budget.deadline().is_none());
         budget.on_space(true, at(5));
-        assert_eq!(budget.admit_command(0), Err(Reply::NoSpace));
+        assert!(budget.admit_command(0), "the core rejects it");
         assert!(!budget.admit_entries(&write(1, vec![Payload::Noop]).entries));
         assert!(budget.admit_entries(&Entries::new()));
         assert_eq!(budget.deadline(), Some(at(1_005)));
         assert_eq!([1_004, 1_005, 1_006].map(|ms| budget.take_space_request(at(ms))), [false, true, false]);
         assert_eq!(budget.deadline(), Some(at(2_005)));
         budget.on_space(false, at(2_006));
-        assert_eq!((budget.admit_command(0), budget.deadline()), (Ok(()), None));
+        assert_eq!((budget.admit_entries(&write(1, vec![Payload::Noop]).entries), budget.deadline()), (true, None));
     }
 }

@@ -4,7 +4,7 @@ use super::Node;
 use crate::clients::envelope::Envelope;
 use crate::clients::reads::Read;
 use crate::interface::outputs::{NodeOutput, Outputs};
-use crate::interface::requests::{Reply, Request};
+use crate::interface::requests::Request;
 use crate::interface::state_machine::StateMachine;
 use raft_core::{Input, ReadMode, RejectReason, RequestId, RoleKind};
 
@@ -55,19 +55,20 @@ impl<S: StateMachine> Node<S> {
         self.admit(id, command.len(), outputs).then_some(Input::Propose { id, command })
     }
 
-    /// Whether the disk has space for the entry of a request; if not, replies here.
+    /// Whether the entry of a request fits into the reserve beside those in flight; if not, replies here.
     fn admit(&mut self, id: RequestId, bytes: usize, outputs: &mut Outputs) -> bool {
-        let Err(reply) = self.disk_budget.admit_command(bytes) else { return true };
-        // This is the core's reply without a call to the core, which might become leader in this very call and accept
-        // the request.
-        let reply = match self.raft.role() {
-            RoleKind::Leader => reply,
-            RoleKind::Stopped => Reply::Rejected { reason: RejectReason::Stopped },
+        if self.disk_budget.admit_command(bytes) {
+            return true;
+        }
+        // The core's reply, without the core: it might become leader in this very call and accept the request.
+        let reason = match self.raft.role() {
+            RoleKind::Leader => RejectReason::Busy,
+            RoleKind::Stopped => RejectReason::Stopped,
             RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate => {
-                Reply::Rejected { reason: RejectReason::NotLeader { leader: self.raft.leader() } }
+                RejectReason::NotLeader { leader: self.raft.leader() }
             }
         };
-        outputs.push(NodeOutput::Reply { id, reply });
+        outputs.push(NodeOutput::rejected(id, reason));
         false
     }
 }

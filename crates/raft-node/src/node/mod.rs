@@ -201,7 +201,7 @@ impl<S: StateMachine> Node<S> {
             }
             let Some(command) = self.machine.timed_out(&due) else { continue };
             let (id, command) = (self.timers.propose(due), Envelope::Internal(command).encode());
-            if self.disk_budget.admit_command(command.len()).is_ok() {
+            if self.disk_budget.admit_command(command.len()) {
                 return Some(Input::Propose { id, command });
             }
             self.timers.on_rejected(id, self.now);
@@ -228,7 +228,7 @@ impl<S: StateMachine> Node<S> {
             }
             NodeInput::Space { is_low } => {
                 self.disk_budget.on_space(is_low, self.now);
-                None
+                Some(Input::Space { is_low })
             }
             NodeInput::Request { id, request } => self.request(id, request, outputs),
             NodeInput::CancelWatch { id } => {

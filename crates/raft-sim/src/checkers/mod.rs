@@ -8,6 +8,7 @@ mod acknowledged_survives;
 mod commit_quorum;
 mod configuration;
 pub(crate) mod disk_reserve;
+mod disk_space;
 mod effect;
 mod election_safety;
 mod exactly_once;
@@ -151,6 +152,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(ready_peers::ReadyPeers::new(scenario)),
         Box::new(removed_nodes::RemovedNodes::new(scenario)),
+        Box::new(disk_space::DiskSpace::new(scenario)),
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),

@@ -64,6 +64,7 @@ pub(crate) fn matched(term: u64, index: u64) -> Rpc {
         seq: Seq(1),
         outcome,
         stickiness: Duration::ZERO,
+        no_space: false,
     })
 }
 

@@ -25,7 +25,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 74] = [
+pub const MARKS: [&str; 75] = [
     "append_ignored_overloaded",
     "apply_limited",
     "change_forced",
@@ -91,6 +91,7 @@ pub const MARKS: [&str; 74] = [
     "term_jump",
     "transfer_done",
     "transfer_failed",
+    "transfer_for_space",
     "transfer_refused",
     "truncation",
     "txn_applied",
@@ -205,6 +206,10 @@ impl Sometimes {
                 self.mark_if(was_low, "space_recovered");
             }
             RecordKind::Asked { write } => self.asked(fact, write),
+            RecordKind::Observed(Event::TransferBegun { .. }) => {
+                let is_low = fact.record.node.is_some_and(|node| self.low.contains(&node));
+                self.mark_if(is_low, "transfer_for_space");
+            }
             RecordKind::Observed(Event::PeerLostData { .. }) => self.mark("lost_data_reported"),
             RecordKind::Stopped { reason: StopReason::Removed { at } } => {
                 let knows = fact.record.view.as_ref().is_some_and(|view| view.commit >= at.index);
@@ -423,7 +428,7 @@ impl Sometimes {
                 self.mark("change_refused_without_quorum")
             }
             Reply::Rejected { reason: RejectReason::UnfitTarget { .. } } => self.mark("transfer_refused"),
-            Reply::NoSpace => self.mark("refused_for_space"),
+            Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
             Reply::Answer { response, .. } => {
                 self.mark("read_served");

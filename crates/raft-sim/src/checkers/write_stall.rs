@@ -18,7 +18,7 @@ use std::time::Duration;
 const NAME: &str = "write_stall";
 
 /// The factor from the time of the slowest clock to true time.
-const SLOWEST_CLOCK: u32 = 2;
+pub(super) const SLOWEST_CLOCK: u32 = 2;
 
 #[derive(Clone)]
 pub(super) struct WriteStall {
@@ -39,10 +39,14 @@ struct Process {
 
 impl WriteStall {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let of_nodes = scenario.raft.election_timeout_of.values().map(|range| range.end);
-        let timeout = of_nodes.max().unwrap_or_default().max(scenario.raft.election_timeout.end);
-        Self { timeout, processes: BTreeMap::new() }
+        Self { timeout: longest_timeout(scenario), processes: BTreeMap::new() }
     }
+}
+
+/// The longest election timeout of any node.
+pub(super) fn longest_timeout(scenario: &Scenario) -> Duration {
+    let of_nodes = scenario.raft.election_timeout_of.values().map(|range| range.end);
+    of_nodes.max().unwrap_or_default().max(scenario.raft.election_timeout.end)
 }
 
 impl Process {

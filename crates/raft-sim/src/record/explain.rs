@@ -234,7 +234,6 @@ impl fmt::Display for Answer<'_> {
             Reply::SessionExpired => write!(f, "the session is unknown"),
             Reply::AlreadyAnswered => write!(f, "applied before, and its answer forgotten, Thesis §6.3"),
             Reply::Rejected { reason } => write!(f, "rejected: {reason}"),
-            Reply::NoSpace => write!(f, "rejected: no space left on the leader's disk"),
             Reply::Lost => write!(f, "lost: another entry took its place"),
             Reply::Unknown => write!(f, "unknown: leadership was lost, Thesis §6.3"),
         }

@@ -331,7 +331,11 @@ fn message(rpc: &Rpc) -> Value {
             "leader_commit": rpc.leader_commit.0, "entries": entries(&rpc.entries),
         }),
         Rpc::AppendEntriesResponse(rpc) => {
-            json!({ "kind": kind, "term": term, "seq": rpc.seq.0, "outcome": outcome(rpc.outcome) })
+            let mut answer = json!({ "kind": kind, "term": term, "seq": rpc.seq.0, "outcome": outcome(rpc.outcome) });
+            if rpc.no_space {
+                answer["no_space"] = true.into();
+            }
+            answer
         }
     }
 }
@@ -425,7 +429,6 @@ fn reply(reply: &Reply) -> Value {
             json!({ "kind": "not_handed_over", "reason": reason })
         }
         Reply::Rejected { reason } => rejected(reason),
-        Reply::NoSpace => json!({ "kind": "rejected", "reason": "no_space" }),
         Reply::Lost => json!({ "kind": "lost" }),
         Reply::Unknown => json!({ "kind": "unknown" }),
     }
@@ -456,6 +459,7 @@ fn rejected(reason: &RejectReason) -> Value {
         RejectReason::NoQuorumToCome { ref silent } => {
             json!({ "kind": "rejected", "reason": "no_quorum_to_come", "silent": silent.iter().map(|id| id.0).collect::<Vec<_>>() })
         }
+        RejectReason::NoSpace => rejected("no_space"),
     }
 }
 

@@ -248,7 +248,18 @@ pub(crate) fn heartbeat(term: u64, seq: u64, prev: (u64, u64), commit: u64) -> R
 
 fn sticky(term: u64, seq: u64, outcome: AppendOutcome, millis: u64) -> Rpc {
     let stickiness = Duration::from_millis(millis);
-    Rpc::AppendEntriesResponse(AppendEntriesResponse { term: Term(term), seq: Seq(seq), outcome, stickiness })
+    let (term, seq) = (Term(term), Seq(seq));
+    Rpc::AppendEntriesResponse(AppendEntriesResponse { term, seq, outcome, stickiness, no_space: false })
+}
+
+/// The answer of a peer without space on its disk.
+pub(crate) fn matched_without_space(term: u64, seq: u64, index: u64) -> Rpc {
+    match matched(term, seq, index) {
+        Rpc::AppendEntriesResponse(response) => {
+            Rpc::AppendEntriesResponse(AppendEntriesResponse { no_space: true, ..response })
+        }
+        other => other,
+    }
 }
 
 /// The success of a peer that is sticky for this long.

@@ -31,6 +31,7 @@ pub(crate) fn describe(input: &Input) -> String {
         Input::TransferLeadership { id, to: Some(to) } => format!("{id} transfer to {to}"),
         Input::TransferLeadership { id, to: None } => format!("{id} transfer"),
         Input::Campaign => "campaign".into(),
+        Input::Space { is_low } => if *is_low { "no space" } else { "space" }.into(),
         Input::Unreachable { peer } => format!("{peer} unreachable"),
         Input::Persisted { write } => format!("persisted {write}"),
         Input::Applied { index } => format!("applied {index}"),

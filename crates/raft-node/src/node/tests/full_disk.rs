@@ -25,26 +25,52 @@ impl Cluster {
 }
 
 #[test]
-fn a_leader_without_space_refuses_commands_and_continues_otherwise() {
+fn a_leader_without_space_transfers_leadership_and_refuses_no_command_for_it() {
+    let (mut cluster, leader, session) = cluster();
+    cluster.commands(leader, session, 1..=1);
+    cluster.wait(1_000);
+    // One call: the command behind the report may be retried, and nothing has failed for lack of space.
+    let request = NodeInput::Request { id: RequestId(90), request: command(session, 2) };
+    cluster.feed_all(leader, vec![NodeInput::Space { is_low: true }, request]);
+    assert_eq!(cluster.reply(90), rejected(RejectReason::Transferring));
+    cluster.run_until(|cluster| {
+        cluster.nodes.values().any(|node| node.status().role == RoleKind::Leader && node.raft().id() != leader)
+    });
+    let successor = cluster.leader();
+    assert_ne!(successor, leader);
+    cluster.commands(successor, session, 2..=9);
+    cluster.wait(3_000);
+    assert_eq!(cluster.leader(), successor, "it has space, and stays");
+    cluster.space(leader, false);
+    cluster.catch_up();
+}
+
+#[test]
+fn a_cluster_without_space_keeps_its_leader_which_refuses_commands_and_continues_otherwise() {
     let (mut cluster, leader, session) = cluster();
     let follower = next(leader);
     cluster.commands(leader, session, 1..=1);
+    for other in [follower, next(follower)] {
+        cluster.space(other, true);
+    }
+    cluster.wait(1_000);
     cluster.space(leader, true);
     let change = MembershipChange { steps: vec![MembershipStep::Remove { id: follower }], ..Default::default() };
     let requests = [command(session, 2), Request::OpenSession, Request::ChangeMembership { change }];
     for (id, request) in (3..).zip(requests) {
         cluster.request(leader, id, request);
-        assert_eq!(cluster.reply(id), Some(Reply::NoSpace));
+        assert_eq!(cluster.reply(id), rejected(RejectReason::NoSpace));
     }
     let before = cluster.last(leader);
     // A follower names the leader even if its own disk is full.
-    cluster.space(follower, true);
     cluster.request(follower, 6, command(session, 2));
     assert_eq!(cluster.reply(6), rejected(RejectReason::NotLeader { leader: Some(leader) }));
     cluster.wait(3_000);
     assert_eq!((cluster.leader(), cluster.last(leader)), (leader, before), "heartbeats, but no writes");
     assert_eq!(cluster.ask(leader, 7, query()), answer(before, "1"), "reads continue");
-    cluster.space(leader, false);
+    for node in [leader, follower, next(follower)] {
+        cluster.space(node, false);
+    }
     cluster.commands(leader, session, 2..=2);
 }
 

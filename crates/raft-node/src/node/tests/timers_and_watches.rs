@@ -88,7 +88,7 @@ fn a_rejected_timer_command_is_proposed_again() {
 
 #[test]
 fn a_timer_command_waits_while_space_is_low() {
-    let (mut cluster, leader, session) = Cluster::new(3).with_session();
+    let (mut cluster, leader, session) = Cluster::new(1).with_session();
     cluster.say(leader, session, 1, "after 10");
     let began = cluster.now;
     cluster.feed(leader, NodeInput::Space { is_low: true });

@@ -64,6 +64,7 @@ fn refusals() {
                 seq: Seq(1),
                 outcome,
                 stickiness: Duration::ZERO,
+                no_space: false,
             }),
         );
     }

@@ -238,7 +238,7 @@ impl Pending {
                 Some(Answer::Ranged { .. }) => Some(Ended::ok(OpResult::Null)),
                 _ => Some(Ended::unknown()),
             },
-            Reply::Rejected { .. } | Reply::NoSpace | Reply::Lost => {
+            Reply::Rejected { .. } | Reply::Lost => {
                 self.open.remove(&id);
                 None
             }
