@@ -6,7 +6,12 @@ use std::path::Path;
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo::rerun-if-changed={}", folder.display());
-    let files = protox::compile(["peer.proto"], [&folder])?;
-    tonic_prost_build::configure().extern_path(".raft.v1", "::raft_proto::wire::raft").compile_fds(files)?;
+    let mut files = protox::compile(["peer.proto"], [&folder])?;
+    // It imports messages of the service for clients, which is in raft-client.
+    files.file.retain(|file| file.name() == "peer.proto");
+    tonic_prost_build::configure()
+        .extern_path(".raft.v1", "::raft_proto::wire::raft")
+        .extern_path(".raft.session.v1", "::raft_proto::wire::session")
+        .compile_fds(files)?;
     Ok(())
 }

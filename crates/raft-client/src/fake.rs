@@ -113,6 +113,7 @@ pub struct FakeNode {
     always: Arc<Mutex<Option<Trick>>>,
     asked: Arc<Mutex<usize>>,
     status: Arc<Mutex<StatusResponse>>,
+    served_by: Arc<Mutex<Option<ServedBy>>>,
     pub url: String,
 }
 
@@ -135,6 +136,7 @@ pub async fn cluster(ids: &[u64]) -> (Vec<FakeNode>, Arc<Mutex<World>>) {
             always: Arc::default(),
             asked: Arc::default(),
             status: Arc::new(Mutex::new(status)),
+            served_by: Arc::default(),
             url,
         };
         let server = tonic::transport::Server::builder().add_service(ClientServer::new(node.clone()));
@@ -166,6 +168,11 @@ impl FakeNode {
     /// Makes this node a follower of `leader`.
     pub fn follows(&self, leader: &FakeNode) {
         self.always(Trick::NotLeader(Some(leader.id), leader.url.clone()));
+    }
+
+    /// What its responses say about who served the request.
+    pub fn served_by(&self, served_by: ServedBy) {
+        *lock(&self.served_by) = Some(served_by);
     }
 
     pub fn asked(&self) -> usize {
@@ -221,22 +228,28 @@ impl Service for FakeNode {
         use open_session_response::Outcome;
         let trick = self.trick().await?;
         if let Some(refused) = trick.as_ref().and_then(refused) {
-            return Ok(Response::new(OpenSessionResponse { outcome: Some(Outcome::Refused(refused)) }));
+            return Ok(Response::new(OpenSessionResponse {
+                outcome: Some(Outcome::Refused(refused)),
+                served_by: lock(&self.served_by).clone(),
+            }));
         }
         let session = lock(&self.world).open_session();
         let outcome = spoil(trick, Outcome::Session(session), Outcome::Unknown(Unknown {})).await?;
-        Ok(Response::new(OpenSessionResponse { outcome }))
+        Ok(Response::new(OpenSessionResponse { outcome, served_by: lock(&self.served_by).clone() }))
     }
 
     async fn command(&self, request: Request<Command>) -> Result<Response<CommandResponse>, Status> {
         use command_response::Outcome;
         let trick = self.trick().await?;
         if let Some(refused) = trick.as_ref().and_then(refused) {
-            return Ok(Response::new(CommandResponse { outcome: Some(Outcome::Refused(refused)) }));
+            return Ok(Response::new(CommandResponse {
+                outcome: Some(Outcome::Refused(refused)),
+                served_by: lock(&self.served_by).clone(),
+            }));
         }
         let outcome = lock(&self.world).command(request.get_ref(), self.id);
         let outcome = spoil(trick, outcome, Outcome::Unknown(Unknown {})).await?;
-        Ok(Response::new(CommandResponse { outcome }))
+        Ok(Response::new(CommandResponse { outcome, served_by: lock(&self.served_by).clone() }))
     }
 
     async fn query(&self, request: Request<QueryRequest>) -> Result<Response<QueryResponse>, Status> {
@@ -244,7 +257,10 @@ impl Service for FakeNode {
         let trick = self.trick().await?;
         let request = request.into_inner();
         if let Some(refused) = trick.as_ref().and_then(refused).filter(|_| !request.stale) {
-            return Ok(Response::new(QueryResponse { outcome: Some(Outcome::Refused(refused)) }));
+            return Ok(Response::new(QueryResponse {
+                outcome: Some(Outcome::Refused(refused)),
+                served_by: lock(&self.served_by).clone(),
+            }));
         }
         let answer = {
             let world = lock(&self.world);
@@ -255,7 +271,10 @@ impl Service for FakeNode {
             Some(Trick::Garbage) => Answer { response: "\u{1}".into(), ..answer },
             _ => answer,
         };
-        Ok(Response::new(QueryResponse { outcome: Some(Outcome::Answer(outcome)) }))
+        Ok(Response::new(QueryResponse {
+            outcome: Some(Outcome::Answer(outcome)),
+            served_by: lock(&self.served_by).clone(),
+        }))
     }
 
     type WatchStream = ReceiverStream<Result<WatchResponse, Status>>;

@@ -7,7 +7,7 @@ mod watch;
 use crate::clock;
 use crate::directory::Directory;
 use crate::identity::Identity;
-use crate::inbox::SharedInbox;
+use crate::inbox::{Replied, SharedInbox};
 use crate::node_thread::NodeFacts;
 use bytes::Bytes;
 use raft_client::service::client_server::Client;
@@ -17,6 +17,7 @@ use raft_proto::member_context_from_bytes;
 use raft_proto::wire::raft as w;
 use raft_proto::wire::session::Command;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ pub(crate) struct ClientService {
     pub(crate) book: Arc<AddressBook>,
     pub(crate) watches: SharedWatches,
     pub(crate) max_request_bytes: u64,
+    /// The shortest: clients derive the time of an attempt from it.
+    pub(crate) election_timeout: Duration,
     /// It is cancelled when the node ends, and then ends the watches.
     pub(crate) closing: CancellationToken,
 }
@@ -45,11 +48,12 @@ impl Client for ClientService {
         _: Request<w::OpenSessionRequest>,
     ) -> Result<Response<w::OpenSessionResponse>, Status> {
         use w::open_session_response::Outcome;
-        let outcome = match self.ask(NodeRequest::OpenSession).await {
+        let Replied { reply, leader } = self.ask(NodeRequest::OpenSession).await;
+        let outcome = match reply {
             Reply::SessionOpened { session } => Outcome::Session(session.0),
             reply => self.refusal(&reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
         };
-        Ok(Response::new(w::OpenSessionResponse { outcome: Some(outcome) }))
+        Ok(Response::new(w::OpenSessionResponse { outcome: Some(outcome), served_by: self.served_by(leader) }))
     }
 
     async fn command(&self, request: Request<Command>) -> Result<Response<w::CommandResponse>, Status> {
@@ -57,17 +61,18 @@ impl Client for ClientService {
         let Command { session, sequence, lowest_pending, command } = request.into_inner();
         self.check_size(command.len())?;
         let session = SessionId(session);
-        let outcome =
-            match self.ask(NodeRequest::Command(SessionCommand { session, sequence, lowest_pending, command })).await {
-                Reply::Applied { entry, response } => {
-                    let entry = Some(entry_id(entry));
-                    Outcome::Applied(w::Applied { entry, response, node: self.identity.node.0 })
-                }
-                Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
-                Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
-                reply => self.refusal(&reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
-            };
-        Ok(Response::new(w::CommandResponse { outcome: Some(outcome) }))
+        let command = NodeRequest::Command(SessionCommand { session, sequence, lowest_pending, command });
+        let Replied { reply, leader } = self.ask(command).await;
+        let outcome = match reply {
+            Reply::Applied { entry, response } => {
+                let entry = Some(entry_id(entry));
+                Outcome::Applied(w::Applied { entry, response, node: leader.unwrap_or(self.identity.node).0 })
+            }
+            Reply::SessionExpired => Outcome::SessionExpired(w::SessionExpired {}),
+            Reply::AlreadyAnswered => Outcome::AlreadyAnswered(w::AlreadyAnswered {}),
+            reply => self.refusal(&reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
+        };
+        Ok(Response::new(w::CommandResponse { outcome: Some(outcome), served_by: self.served_by(leader) }))
     }
 
     async fn query(&self, request: Request<w::QueryRequest>) -> Result<Response<w::QueryResponse>, Status> {
@@ -76,12 +81,13 @@ impl Client for ClientService {
         self.check_size(query.len())?;
         let mode = if lease { ReadMode::Lease } else { ReadMode::Safe };
         let query = if stale { NodeRequest::StaleQuery { query } } else { NodeRequest::Query { query, mode } };
-        let outcome = match self.ask(query).await {
+        let Replied { reply, leader } = self.ask(query).await;
+        let outcome = match reply {
             Reply::Answer { applied, response } => Outcome::Answer(w::Answer { applied: applied.0, response }),
             // A query has no effect, so a client can safely send it again.
             reply => Outcome::Refused(self.refusal(&reply).unwrap_or(LOST)),
         };
-        Ok(Response::new(w::QueryResponse { outcome: Some(outcome) }))
+        Ok(Response::new(w::QueryResponse { outcome: Some(outcome), served_by: self.served_by(leader) }))
     }
 
     type WatchStream = WatchAnswers;
@@ -131,10 +137,10 @@ const LOST: w::Refused = w::Refused { reason: Some(w::refused::Reason::Lost(w::L
 
 impl ClientService {
     /// The node's reply; `Unknown` if the node ends first.
-    async fn ask(&self, request: NodeRequest) -> Reply {
+    async fn ask(&self, request: NodeRequest) -> Replied {
         match self.inbox.request(request) {
-            Some((_, answer)) => answer.await.unwrap_or(Reply::Unknown),
-            None => Reply::Rejected { reason: RejectReason::Busy },
+            Some((_, answer)) => answer.await.unwrap_or_else(|_| Reply::Unknown.into()),
+            None => Reply::Rejected { reason: RejectReason::Busy }.into(),
         }
     }
 
@@ -168,6 +174,15 @@ impl ClientService {
         }
         let message = format!("the request has {bytes} bytes, and the limit is {limit}: max_request_bytes");
         Err(Status::resource_exhausted(message))
+    }
+
+    /// Who served a request: this node, or the leader to which it has forwarded the request.
+    fn served_by(&self, leader: Option<NodeId>) -> Option<w::ServedBy> {
+        Some(w::ServedBy {
+            node: leader.unwrap_or(self.identity.node).0,
+            client_url: leader.map(|leader| self.client_url(leader)).unwrap_or_default(),
+            election_timeout_ms: u64::try_from(self.election_timeout.as_millis()).unwrap_or(u64::MAX),
+        })
     }
 
     /// The reason why a request was not executed; `None` if its outcome is unknown.

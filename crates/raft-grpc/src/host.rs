@@ -8,7 +8,7 @@ use crate::disk_thread::{SharedDiskQueue, Worker};
 use crate::failure::{Exit, Failure};
 use crate::founding::{self, Founding};
 use crate::identity::Identity;
-use crate::inbox::SharedInbox;
+use crate::inbox::{Replied, SharedInbox};
 use crate::join::{self, Join, Own};
 use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
@@ -396,8 +396,12 @@ async fn serve(
 async fn transfer_leadership(inbox: &SharedInbox) {
     let Some((_, answer)) = inbox.request(Request::TransferLeadership { to: None }) else { return };
     match timeout(DRAIN, answer).await {
-        Ok(Ok(Reply::LeadershipTransferred { to })) => tracing::info!("leadership transferred to node {}", to.0),
-        Ok(Ok(Reply::TransferFailed { reason })) => tracing::warn!("leadership not transferred: {reason}"),
+        Ok(Ok(Replied { reply: Reply::LeadershipTransferred { to }, .. })) => {
+            tracing::info!("leadership transferred to node {}", to.0)
+        }
+        Ok(Ok(Replied { reply: Reply::TransferFailed { reason }, .. })) => {
+            tracing::warn!("leadership not transferred: {reason}")
+        }
         // The node is not the leader, or no other can take over, or the node has ended.
         _ => {}
     }
@@ -421,7 +425,7 @@ fn start_servers(
     parts: &Parts,
     closing: &CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let Parts { identity, directory, inbox, disk, book, .. } = parts.clone();
+    let Parts { identity, directory, inbox, disk, outbox, book, .. } = parts.clone();
     let client_service = ClientService {
         identity: identity.clone(),
         directory: directory.clone(),
@@ -429,10 +433,11 @@ fn start_servers(
         book,
         watches: SharedWatches::new(inbox.clone()),
         max_request_bytes: settings.max_request_bytes,
+        election_timeout: settings.election_timeout.start,
         closing: closing.clone(),
     };
     let acknowledge = settings.heartbeat_interval;
-    let peer_service = PeerService { identity, directory, inbox, disk, acknowledge };
+    let peer_service = PeerService { identity, directory, inbox, disk, outbox, acknowledge };
     let limit = settings.max_connections;
     let admit = |port: Port, opening| {
         let (admitted, connections) = mpsc::channel(64);

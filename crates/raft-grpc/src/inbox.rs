@@ -3,7 +3,7 @@
 
 use crate::clock;
 use crate::node_thread::NodeFacts;
-use raft_core::{Instant, RequestId};
+use raft_core::{Instant, NodeId, RequestId};
 use raft_node::{InboxLimits, NodeInput, Reply, Request};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,21 @@ pub(crate) enum Waits {
     Nobody,
     /// A peer, which waits until the node has received the input and its outputs are sent.
     Given(oneshot::Sender<()>),
-    Reply(oneshot::Sender<Reply>),
+    Reply(oneshot::Sender<Replied>),
+}
+
+/// The reply to a client's request.
+#[derive(Debug)]
+pub(crate) struct Replied {
+    pub(crate) reply: Reply,
+    /// The leader that replied, if this node has forwarded the request to it.
+    pub(crate) leader: Option<NodeId>,
+}
+
+impl From<Reply> for Replied {
+    fn from(reply: Reply) -> Self {
+        Self { reply, leader: None }
+    }
 }
 
 /// The inputs of one call, besides the list.
@@ -95,7 +109,7 @@ impl SharedInbox {
     }
 
     /// Adds a client's request and returns the receiver of its reply. `None` means that there is no space.
-    pub(crate) fn request(&self, request: Request) -> Option<(RequestId, oneshot::Receiver<Reply>)> {
+    pub(crate) fn request(&self, request: Request) -> Option<(RequestId, oneshot::Receiver<Replied>)> {
         let (reply, answer) = oneshot::channel();
         self.put(|state| {
             let id = state.next;

@@ -6,12 +6,12 @@
 
 use crate::clock;
 use crate::disk_thread::SharedDiskQueue;
-use crate::inbox::{SharedInbox, Waits};
+use crate::inbox::{Replied, SharedInbox, Waits};
 use crate::peers::Outbox;
 use crate::peers::links::Links;
 use crate::peers::send_snapshot::SnapshotSender;
 use raft_core::{Configuration, EntryId, NodeId, RequestId, SnapshotMeta, Status, StopReason};
-use raft_node::{Node, NodeInput, NodeOutput, Reply, Report, SnapshotError, SnapshotMessage, StateMachine};
+use raft_node::{Node, NodeInput, NodeOutput, Report, SnapshotError, SnapshotMessage, StateMachine};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,7 +102,7 @@ fn is_committed<S: StateMachine>(node: &Node<S>) -> bool {
 
 struct Host<'a> {
     lanes: &'a Lanes,
-    waiting: BTreeMap<RequestId, oneshot::Sender<Reply>>,
+    waiting: BTreeMap<RequestId, oneshot::Sender<Replied>>,
     /// The senders that wait for the end of this call.
     given: Vec<oneshot::Sender<()>>,
     /// Whether this call reported a configuration, perhaps an older one than that in force.
@@ -134,18 +134,30 @@ impl Host<'_> {
             }
             NodeOutput::Persist(write) => disk.push_write(write),
             NodeOutput::Disk(job) => disk.push_job(job),
-            NodeOutput::Reply { id, reply } => {
-                if let Some(client) = self.waiting.remove(&id) {
-                    // A client that has given up receives no reply: it must assume that the request had an effect.
-                    let _ = client.send(reply);
+            NodeOutput::ForwardRequest { to, request, .. } => {
+                let id = request.id;
+                if !outbox.forward(to, request) {
+                    self.lanes.inbox.give([NodeInput::NotForwarded { id }]);
                 }
             }
+            NodeOutput::ForwardReply { to, reply } => outbox.send_forwarded_reply(to, reply),
+            NodeOutput::Reply { id, reply } => self.reply(id, reply.into()),
+            NodeOutput::LeaderReply { id, leader, reply } => self.reply(id, Replied { reply, leader: Some(leader) }),
             NodeOutput::Report(report) => {
                 self.reconfigured |= matches!(report, Report::ConfigurationChanged { .. });
                 return log(report);
             }
         }
         None
+    }
+}
+
+impl Host<'_> {
+    fn reply(&mut self, id: RequestId, replied: Replied) {
+        if let Some(client) = self.waiting.remove(&id) {
+            // A client that has given up receives no reply: it must assume that the request had an effect.
+            let _ = client.send(replied);
+        }
     }
 }
 
@@ -166,6 +178,7 @@ fn log(report: Report) -> Option<End> {
             tracing::info!("configuration {configuration} of entry {at} is {committed}");
         }
         Report::Stopped { reason } => return Some(End::Stopped(reason)),
+        Report::ForwardEnded { id, why } => tracing::debug!("request {} has no reply of the leader: {why:?}", id.0),
         Report::Applied { .. } | Report::Observed(_) => {}
     }
     None

@@ -15,8 +15,7 @@ pub(crate) mod send_snapshot;
 use crate::directory::Directory;
 use crate::inbox::SharedInbox;
 use raft_core::{NodeId, Rpc};
-use raft_node::NodeInput;
-use raft_node::SnapshotProgress;
+use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotProgress};
 use raft_proto::wire::raft::{PeerRequest, peer_request};
 use raft_proto::{progress_to_wire, rpc_to_wire};
 use std::collections::BTreeMap;
@@ -45,6 +44,8 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 struct Stream {
     queue: mpsc::Sender<PeerRequest>,
     sent: Arc<AtomicU64>,
+    /// Whether the peer knows forwarded requests: others end the stream.
+    takes_forwarded: bool,
     /// Whether the queue has dropped a message since it was last empty.
     overflowed: bool,
 }
@@ -90,19 +91,30 @@ impl Outbox {
 
     /// Sends a message, or drops it. It never waits.
     pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
-        self.push(to, || peer_request::Kind::Message(rpc_to_wire(rpc)));
+        self.push(to, false, || peer_request::Kind::Message(rpc_to_wire(rpc)));
     }
 
     /// Sends the progress of a peer's snapshot, or drops it. It never waits.
     pub(crate) fn send_progress(&self, to: NodeId, progress: SnapshotProgress) {
-        self.push(to, || peer_request::Kind::Snapshot(progress_to_wire(progress)));
+        self.push(to, false, || peer_request::Kind::Snapshot(progress_to_wire(progress)));
     }
 
-    fn push(&self, to: NodeId, kind: impl FnOnce() -> peer_request::Kind) {
+    /// Forwards a client's request. False: it is not sent. Never waits.
+    pub(crate) fn forward(&self, to: NodeId, request: ForwardedRequest) -> bool {
+        self.push(to, true, || peer_request::Kind::ForwardedRequest(request.into()))
+    }
+
+    /// Sends the reply to a forwarded request, or drops it. Never waits.
+    pub(crate) fn send_forwarded_reply(&self, to: NodeId, reply: ForwardedReply) {
+        self.push(to, true, || peer_request::Kind::ForwardedReply(reply.into()));
+    }
+
+    fn push(&self, to: NodeId, is_forwarded: bool, kind: impl FnOnce() -> peer_request::Kind) -> bool {
         let places = self.places();
-        let Some(stream) = places.get(&to) else { return };
+        let Some(stream) = places.get(&to) else { return false };
         let mut stream = stream.lock().unwrap_or_else(PoisonError::into_inner);
         let (sent, is_first_loss) = match stream.as_mut() {
+            Some(stream) if is_forwarded && !stream.takes_forwarded => return false,
             Some(stream) if !self.directory.is_cut() => stream.push(kind()),
             // The node knows that the stream has ended; a cut must look like a silent network.
             _ => (false, false),
@@ -114,11 +126,12 @@ impl Outbox {
         if is_first_loss {
             self.unreachable(to);
         }
+        sent
     }
 
-    fn connect(&self, peer: NodeId, queue: mpsc::Sender<PeerRequest>) -> Arc<AtomicU64> {
+    fn connect(&self, peer: NodeId, queue: mpsc::Sender<PeerRequest>, takes_forwarded: bool) -> Arc<AtomicU64> {
         let sent = Arc::new(AtomicU64::new(0));
-        self.set(peer, Some(Stream { queue, sent: sent.clone(), overflowed: false }));
+        self.set(peer, Some(Stream { queue, sent: sent.clone(), takes_forwarded, overflowed: false }));
         sent
     }
 
@@ -171,7 +184,7 @@ mod tests {
         send(&outbox);
         assert_eq!(dropped(), 1, "not connected");
         let (queue, mut arrives) = mpsc::channel(2);
-        let sent = outbox.connect(PEER, queue);
+        let sent = outbox.connect(PEER, queue, true);
         for _ in 0..3 {
             send(&outbox);
         }
@@ -188,6 +201,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_forwarded_only_to_a_peer_that_takes_it() {
+        let outbox = outbox();
+        let forward = || {
+            let id = raft_node::ForwardId { origin: 1, number: 1 };
+            outbox.forward(PEER, ForwardedRequest { id, request: raft_node::LeaderRequest::OpenSession })
+        };
+        assert!(!forward(), "not connected");
+        let (queue, mut arrives) = mpsc::channel(1);
+        outbox.connect(PEER, queue.clone(), false);
+        assert!(!forward(), "a node of the version before");
+        assert!(arrives.try_recv().is_err());
+        outbox.connect(PEER, queue, true);
+        assert!(forward() && !forward(), "the second does not fit");
+        assert!(matches!(arrives.try_recv().unwrap().kind, Some(peer_request::Kind::ForwardedRequest(_))));
+    }
+
+    #[test]
     fn the_node_learns_once_that_something_is_lost() {
         let outbox = outbox();
         let is_reported = || {
@@ -200,7 +230,7 @@ mod tests {
         outbox.disconnect(PEER);
         assert!(!is_reported(), "without a stream no message was in flight");
         let (queue, mut arrives) = mpsc::channel(2);
-        outbox.connect(PEER, queue);
+        outbox.connect(PEER, queue, true);
         (0..2).for_each(|_| send());
         assert!(!is_reported());
         send();

@@ -8,7 +8,7 @@
 //!    sends after its snapshot finds the snapshot here;
 //! 4. unreachable peers, so that an earlier message of such a peer changes nothing;
 //! 5. messages of peers, in order of arrival;
-//! 6. requests of clients, in order of arrival, then cancelled watches.
+//! 6. requests of clients, forwarded ones among them, in order of arrival, then cancelled watches.
 //!
 //! The clock is read after the batch is taken. *Without it:* a request arrives after the time of its call, and a lease
 //! that ended in between answers that request.
@@ -32,9 +32,9 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct InboxLimits {
     /// The most messages of peers; 0 counts as 1. Default 8 192.
     pub max_messages: usize,
-    /// The most bytes of entries in them; one message always fits. Default 64 MiB.
+    /// The most bytes of entries and of leaders' responses in them; one message always fits. Default 64 MiB.
     pub max_message_bytes: u64,
-    /// The most requests of clients; 0 counts as 1. Default 16 384.
+    /// The most requests of clients, forwarded ones among them; 0 counts as 1. Default 16 384.
     pub max_requests: usize,
     /// The most bytes of commands and queries in them; one request always fits. Default 64 MiB.
     pub max_request_bytes: u64,
@@ -135,6 +135,7 @@ impl<T> Inbox<T> {
             | NodeInput::SnapshotRead { .. }
             | NodeInput::SnapshotLoaded { .. }
             | NodeInput::TakeSnapshot
+            | NodeInput::NotForwarded { .. }
             | NodeInput::Campaign => self.reports.push((input, tag)),
             NodeInput::SnapshotMessage { from, message: SnapshotMessage::Chunk(_) } => {
                 self.chunks.insert(*from, (input, tag));
@@ -148,6 +149,14 @@ impl<T> Inbox<T> {
             }
             NodeInput::SnapshotMessage { message: SnapshotMessage::Progress(_), .. } => {
                 return self.messages.push(input, 0, tag);
+            }
+            NodeInput::ForwardedReply { reply, .. } => {
+                let bytes = reply.bytes();
+                return self.messages.push(input, bytes, tag);
+            }
+            NodeInput::ForwardedRequest { request, .. } => {
+                let bytes = request.bytes();
+                return self.requests.push(input, bytes, tag);
             }
             NodeInput::Request { request, .. } => {
                 let bytes = request.bytes();

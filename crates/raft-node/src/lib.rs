@@ -3,13 +3,14 @@
 //!
 //! In reading order:
 //! - `interface/`: the data that users and hosts exchange with a node: [`StateMachine`] (a user implements it),
-//!   [`NodeOptions`], [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`DiskJob`].
+//!   [`NodeOptions`], [`NodeInput`], [`NodeOutput`], [`Request`] and [`Reply`], [`ForwardedRequest`], [`DiskJob`].
 //! - `node/`: [`Node`] joins the core, the state machine and the parts below. `handle_request` and `execute_action` translate
 //!   clients' requests and the core's actions, `apply` applies entries, `ttl_timers` counts the state machine's timers,
 //!   `disk_budget` refuses entries for which the disk may have no space.
 //! - `clients/`: `envelope` is the content of a command entry, `sessions` apply a command exactly once, `waiters` are requests
 //!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine,
-//!   `watch_index` finds those of a changed key, and `backups` are taken chunk by chunk.
+//!   `watch_index` finds those of a changed key, `backups` are taken chunk by chunk, and `forwarding` sends requests on to the
+//!   leader; `forwarding_wire` has the messages.
 //! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
 //!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
@@ -40,6 +41,7 @@ pub use disk_executor::DiskExecutor;
 pub use disk_queue::{DiskQueue, DiskTask};
 pub use inbox::{Inbox, InboxLimits};
 pub use interface::disk_jobs::{DiskJob, SnapshotFile, SnapshotJob, WriteOutcome};
+pub use interface::forwards::{ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, LeaderRequest};
 pub use interface::inputs::NodeInput;
 pub use interface::options::NodeOptions;
 pub use interface::outputs::{NodeOutput, Report};

@@ -15,6 +15,11 @@ pub mod store {
 /// `session.proto`: the content of a command entry.
 pub mod session {
     include!(concat!(env!("OUT_DIR"), "/raft.session.v1.rs"));
+
+    /// The path that generated code of other packages uses.
+    pub(super) mod v1 {
+        pub(crate) use super::Command;
+    }
 }
 
 /// `snapshot.proto`: the content of a snapshot.

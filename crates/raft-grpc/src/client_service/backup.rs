@@ -53,7 +53,7 @@ async fn feed(service: &ClientService, is_stale: bool, answers: &Answers) -> Res
             .await;
     };
     let _open = OpenBackup { inbox: &service.inbox, id: backup };
-    let meta = match reply.await.unwrap_or(Reply::Unknown) {
+    let meta = match reply.await.map_or(Reply::Unknown, |replied| replied.reply) {
         Reply::BackupBegun { meta } => *meta,
         reply => return send(answers, Outcome::Refused(service.refusal(&reply).unwrap_or(LOST))).await,
     };
@@ -62,7 +62,7 @@ async fn feed(service: &ClientService, is_stale: bool, answers: &Answers) -> Res
     let (mut file, begin) = BackupWriter::begin(&BackupHeader { cluster: service.identity.cluster, time_ms, meta });
     send(answers, Outcome::Data(begin)).await?;
     loop {
-        match service.ask(Request::ContinueBackup { backup }).await {
+        match service.ask(Request::ContinueBackup { backup }).await.reply {
             Reply::BackupChunk { bytes } if bytes.is_empty() => return send(answers, Outcome::Data(file.end())).await,
             Reply::BackupChunk { bytes } => send(answers, Outcome::Data(file.data(&bytes))).await?,
             // Too many requests of others; the node has the backup still.

@@ -31,7 +31,7 @@ impl ClientService {
             Err(refusal) => return Ok(step_refused(&refusal)),
         };
         let change = MembershipChange { expected: Some(at.index), steps, force: false };
-        let reply = self.ask(Request::ChangeMembership { change }).await;
+        let reply = self.ask(Request::ChangeMembership { change }).await.reply;
         Ok(match &reply {
             Reply::Rejected { reason: RejectReason::NotCaughtUp { id } } => {
                 let text = format!("node {} has not caught up", id.0);
@@ -71,7 +71,7 @@ impl ClientService {
                 return Ok(TransferOutcome::TransferredTo(self.identity.node.0));
             }
         }
-        let reply = self.ask(Request::TransferLeadership { to }).await;
+        let reply = self.ask(Request::TransferLeadership { to }).await.reply;
         Ok(match reply {
             Reply::LeadershipTransferred { to } => TransferOutcome::TransferredTo(to.0),
             Reply::TransferFailed { reason: TransferFailure::LeadershipLost } => {

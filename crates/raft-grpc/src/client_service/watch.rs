@@ -72,7 +72,7 @@ impl SharedWatches {
             None => Reply::Rejected { reason: RejectReason::Busy },
             Some((id, reply)) => {
                 let mut open = OpenWatch { inbox: &self.inbox, id: Some(id) };
-                let reply = reply.await.unwrap_or(Reply::Unknown);
+                let reply = reply.await.map_or(Reply::Unknown, |replied| replied.reply);
                 open.id = None;
                 reply
             }
@@ -265,7 +265,7 @@ mod tests {
         let Some((_, crate::inbox::Waits::Reply(reply))) = inputs.pop() else { panic!("nothing is asked") };
         assert!(inputs.is_empty());
         let expected = Reply::Watched { applied: LogIndex(7), response: "r".into(), next: None };
-        reply.send(expected.clone()).expect("a task waits");
+        reply.send(expected.clone().into()).expect("a task waits");
         for watch in watches {
             assert_eq!(watch.await.expect("it ends"), expected);
         }

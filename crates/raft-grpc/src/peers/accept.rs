@@ -1,6 +1,6 @@
 //! Serves the streams of peers: it checks the caller, gives its messages to the node, and acknowledges their number.
 
-use super::{PROTOCOL_VERSION, another_disk};
+use super::{Outbox, PROTOCOL_VERSION, another_disk};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::SharedDiskQueue;
@@ -8,7 +8,7 @@ use crate::identity::{Identity, ids};
 use crate::inbox::SharedInbox;
 use crate::services::peer_server::Peer;
 use raft_core::NodeId;
-use raft_node::{NodeInput, SnapshotMessage};
+use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
 use raft_proto::wire::raft::{
     Hello, HelloResponse, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse, peer_request,
     peer_response,
@@ -31,6 +31,7 @@ pub(crate) struct PeerService {
     pub(crate) directory: Arc<Directory>,
     pub(crate) inbox: Arc<SharedInbox>,
     pub(crate) disk: Arc<SharedDiskQueue>,
+    pub(crate) outbox: Arc<Outbox>,
     pub(crate) acknowledge: Duration,
 }
 
@@ -55,11 +56,12 @@ impl Peer for PeerService {
             incarnation: contact.incarnation,
             client_url: contact.client_url.clone(),
             admin_url: contact.admin_url.clone(),
+            takes_forwarded: true,
         };
         let hello = PeerResponse { kind: Some(peer_response::Kind::Hello(hello)) };
         answers.try_send(Ok(hello)).map_err(|_| Status::internal("a new stream has no room for an answer"))?;
-        let (inbox, directory) = (self.inbox.clone(), self.directory.clone());
-        let stream = Incoming { peer, requests, answers, inbox, directory, acknowledge: self.acknowledge };
+        let (inbox, directory, outbox) = (self.inbox.clone(), self.directory.clone(), self.outbox.clone());
+        let stream = Incoming { peer, requests, answers, inbox, directory, outbox, acknowledge: self.acknowledge };
         tokio::spawn(stream.run());
         Ok(Response::new(ReceiverStream::new(responses)))
     }
@@ -159,6 +161,7 @@ struct Incoming {
     answers: mpsc::Sender<Result<PeerResponse, Status>>,
     inbox: Arc<SharedInbox>,
     directory: Arc<Directory>,
+    outbox: Arc<Outbox>,
     acknowledge: Duration,
 }
 
@@ -202,6 +205,7 @@ impl Incoming {
             tracing::error!("peer {} sent a message that cannot be read: {error}", self.peer.0);
             Status::invalid_argument(error.to_string())
         };
+        let mut busy = None;
         let input = match kind {
             peer_request::Kind::Hello(_) => return Err(Status::invalid_argument("after the hello come messages")),
             peer_request::Kind::Message(message) => {
@@ -211,6 +215,15 @@ impl Incoming {
                 let message = SnapshotMessage::Progress(progress_from_wire(progress).map_err(unreadable)?);
                 NodeInput::SnapshotMessage { from: self.peer, message }
             }
+            peer_request::Kind::ForwardedRequest(request) => {
+                let request = ForwardedRequest::try_from(request).map_err(unreadable)?;
+                busy = Some(request.busy());
+                NodeInput::ForwardedRequest { from: self.peer, request }
+            }
+            peer_request::Kind::ForwardedReply(reply) => {
+                let reply = ForwardedReply::try_from(reply).map_err(unreadable)?;
+                NodeInput::ForwardedReply { from: self.peer, reply }
+            }
         };
         if self.directory.is_cut() {
             return Ok(());
@@ -218,6 +231,7 @@ impl Incoming {
         self.directory.update(self.peer, |facts| facts.last_message = Some(clock::now()));
         if !self.inbox.message(input) {
             tracing::warn!("a message of peer {} is dropped: the node does not keep up", self.peer.0);
+            busy.into_iter().for_each(|busy| self.outbox.send_forwarded_reply(self.peer, busy));
         }
         Ok(())
     }

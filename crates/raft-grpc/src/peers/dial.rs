@@ -115,16 +115,16 @@ impl Dialer {
     /// Runs one stream, from the connection to its end; returns the reason for the end.
     async fn stream(&self, url: &str) -> Status {
         match self.connect(url).await {
-            Ok((queue, responses)) => {
+            Ok((queue, responses, takes_forwarded)) => {
                 tracing::info!("connected to peer {} at {url}", self.peer.0);
-                self.send(queue, responses).await
+                self.send(queue, responses, takes_forwarded).await
             }
             Err(status) => status,
         }
     }
 
-    /// Looks the name in `url` up anew.
-    async fn connect(&self, url: &str) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>), Status> {
+    /// Looks the name in `url` up anew. Returns whether the peer takes forwarded requests, too.
+    async fn connect(&self, url: &str) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>, bool), Status> {
         let channel = connect(url).await?;
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -135,16 +135,16 @@ impl Dialer {
         let accepted = async {
             let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
             let mut responses = call.into_inner();
-            self.check(responses.message().await?)?;
-            Ok((queue, responses))
+            let takes_forwarded = self.check(responses.message().await?)?;
+            Ok((queue, responses, takes_forwarded))
         };
         timeout(TIMEOUT, accepted)
             .await
             .unwrap_or_else(|_| Err(Status::deadline_exceeded("it does not answer the hello")))
     }
 
-    /// Checks that the expected peer answered the hello.
-    fn check(&self, response: Option<PeerResponse>) -> Result<(), Status> {
+    /// Checks that the expected peer answered the hello, and returns whether it takes forwarded requests.
+    fn check(&self, response: Option<PeerResponse>) -> Result<bool, Status> {
         let Some(peer_response::Kind::Hello(hello)) = response.and_then(|response| response.kind) else {
             return Err(Status::failed_precondition("its first answer is not a hello"));
         };
@@ -153,14 +153,20 @@ impl Dialer {
         }
         let contact =
             Contact { incarnation: hello.incarnation, client_url: hello.client_url, admin_url: hello.admin_url };
-        self.shared.directory.met(self.peer, contact).map_err(|seen| {
+        let takes_forwarded = hello.takes_forwarded;
+        self.shared.directory.met(self.peer, contact).map(|()| takes_forwarded).map_err(|seen| {
             Status::failed_precondition(format!("it runs on an old copy of its data folder (start {seen} was seen)"))
         })
     }
 
     /// Sends the node's messages until the stream ends or stalls.
-    async fn send(&self, queue: mpsc::Sender<PeerRequest>, mut responses: Streaming<PeerResponse>) -> Status {
-        let sent = self.shared.outbox.connect(self.peer, queue);
+    async fn send(
+        &self,
+        queue: mpsc::Sender<PeerRequest>,
+        mut responses: Streaming<PeerResponse>,
+        takes_forwarded: bool,
+    ) -> Status {
+        let sent = self.shared.outbox.connect(self.peer, queue, takes_forwarded);
         let mut acknowledged = 0;
         let mut progress = Instant::now();
         let mut check = interval(self.shared.stall / 4);

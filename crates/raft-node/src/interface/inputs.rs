@@ -2,6 +2,7 @@
 //! outputs.
 
 use super::disk_jobs::{SnapshotFile, WriteOutcome};
+use super::forwards::{ForwardId, ForwardedReply, ForwardedRequest};
 use super::requests::Request;
 use bytes::Bytes;
 use raft_core::{Entries, EntryId, NodeId, ReadId, RequestId, Rpc, SnapshotMeta, WriteId};
@@ -16,9 +17,16 @@ pub enum NodeInput {
     Tick,
     /// A protocol message of a peer.
     Receive { from: NodeId, rpc: Rpc },
-    /// A client's request. It gets exactly one `Reply`, in this call or a later one, unless the process ends. The host chooses
-    /// the id, below 2^63; no two requests without a reply share one.
+    /// A client's request. It gets exactly one `Reply` or `LeaderReply`, in this call or a later one, unless the process ends.
+    /// The host chooses the id, below 2^63; no two requests without a reply share one.
     Request { id: RequestId, request: Request },
+    /// A request that a peer has forwarded. It gets at most one `ForwardReply`. The transport has authenticated the peer and
+    /// delivers a forwarded request at most once: with two copies, one could be refused while the other takes effect.
+    ForwardedRequest { from: NodeId, request: ForwardedRequest },
+    /// A peer's reply to a forwarded request. Any content is safe.
+    ForwardedReply { from: NodeId, reply: ForwardedReply },
+    /// The host has not sent this `ForwardRequest` and never will: it has no effect.
+    NotForwarded { id: ForwardId },
     /// The client of this watch or backup is gone: it gets no reply, and the backup ends. Another request still gets one.
     CancelWatch { id: RequestId },
     /// Start an election, if allowed.

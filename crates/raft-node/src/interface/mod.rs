@@ -1,6 +1,7 @@
 //! Everything that users and hosts exchange with a node: inputs, outputs, requests, disk jobs, options, the state machine.
 
 pub(crate) mod disk_jobs;
+pub(crate) mod forwards;
 pub(crate) mod inputs;
 pub(crate) mod options;
 pub(crate) mod outputs;

@@ -27,6 +27,11 @@ pub struct NodeOptions {
     pub snapshot_patience: Duration,
     /// The largest snapshot file that the node receives: loading one needs as much memory. Default 2 GiB.
     pub max_snapshot_bytes: u64,
+    /// The most requests that a follower has forwarded to the leader and that have no reply; it rejects more with `Busy`. 0: it
+    /// forwards none and names the leader instead. A forwarded request has twice the longest election timeout. Default 1 024.
+    pub max_forwarded_requests: usize,
+    /// The most bytes of commands and queries in them; one request always fits. Default 16 MiB.
+    pub max_forwarded_bytes: u64,
 }
 
 impl Default for NodeOptions {
@@ -40,6 +45,8 @@ impl Default for NodeOptions {
             snapshot_bytes_per_second: 64 << 20,
             snapshot_patience: Duration::from_secs(1),
             max_snapshot_bytes: 2 << 30,
+            max_forwarded_requests: 1_024,
+            max_forwarded_bytes: 16 << 20,
         }
     }
 }

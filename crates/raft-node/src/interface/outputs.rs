@@ -1,6 +1,7 @@
 //! The outputs of a node: requests to its host, and reports.
 
 use super::disk_jobs::{DiskJob, SnapshotJob};
+use super::forwards::{ForwardEnd, ForwardedReply, ForwardedRequest};
 use super::requests::Reply;
 use super::state_machine::SnapshotError;
 use raft_core::{
@@ -23,6 +24,13 @@ pub enum NodeOutput {
     Disk(DiskJob),
     /// Reply to a client.
     Reply { id: RequestId, reply: Reply },
+    /// Reply to a client whose request this node has forwarded: the reply is the leader's.
+    LeaderReply { id: RequestId, leader: NodeId, reply: Reply },
+    /// Send a client's request, named `id` by the host, to the leader. It may be lost or delayed, and arrives at most once. If
+    /// the host does not send it, the next input is `NotForwarded`.
+    ForwardRequest { id: RequestId, to: NodeId, request: ForwardedRequest },
+    /// Send the reply to a forwarded request. It may be lost, duplicated or delayed.
+    ForwardReply { to: NodeId, reply: ForwardedReply },
     /// An event to report.
     Report(Report),
 }
@@ -69,6 +77,8 @@ pub enum Report {
     LeaderChanged { term: Term, leader: Option<NodeId> },
     /// The configuration, carried by the entry `at`, changed or was committed.
     ConfigurationChanged { configuration: Configuration, at: EntryId, committed: bool },
+    /// A client's request was not forwarded, or ends without the leader's reply. Its reply follows.
+    ForwardEnded { id: RequestId, why: ForwardEnd },
     /// The replica has stopped for good; **end the process**.
     Stopped { reason: StopReason },
     /// An event of the core, for traces. Emitted only if [`Config::observe`](raft_core::Config::observe) is on.

@@ -11,7 +11,7 @@ use raft_core::{
 pub struct SessionId(pub u64);
 
 /// A command with its place in a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionCommand {
     /// The session.
     pub session: SessionId,
@@ -23,7 +23,8 @@ pub struct SessionCommand {
     pub command: Bytes,
 }
 
-/// A client's request. Commands and queries are opaque to the node.
+/// A client's request. Commands and queries are opaque to the node. A node that does not lead forwards the first three to the
+/// leader it knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Request {

@@ -1,15 +1,40 @@
-//! How a node handles a client's request: as an input of the core, as a waiting watch, or with a reply at once.
+//! How a node handles a client's request: as an input of the core, as a waiting watch, by a message to the leader, or with a
+//! reply at once.
 
 use super::Node;
 use crate::clients::envelope::Envelope;
 use crate::clients::reads::Read;
+use crate::interface::forwards::LeaderRequest;
 use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Request;
 use crate::interface::state_machine::StateMachine;
 use raft_core::{Input, ReadMode, RejectReason, RequestId, RoleKind};
 
 impl<S: StateMachine> Node<S> {
-    pub(super) fn request(&mut self, id: RequestId, request: Request, outputs: &mut Outputs) -> Option<Input> {
+    /// A request of a client: forwards it to the leader it knows, if only a leader can execute it.
+    pub(super) fn request(&mut self, id: RequestId, mut request: Request, outputs: &mut Outputs) -> Option<Input> {
+        if let Some(leader) = self.forwarding.leader() {
+            match LeaderRequest::of(request) {
+                Ok(request) => {
+                    self.forwarding.forward(self.now, leader, (id, request), outputs);
+                    return None;
+                }
+                Err(other) => request = other,
+            }
+        }
+        self.execute_here(id, request, outputs)
+    }
+
+    /// The end of a call: requests that wait for a node that no longer leads end, and replies to forwarded ones go back.
+    pub(super) fn end_forwarding(&mut self, start: usize, outputs: &mut Outputs) {
+        let leader = self.raft.leader().filter(|_| self.raft.role() == RoleKind::Follower);
+        self.forwarding.set_leader(leader, outputs);
+        self.forwarding.on_time(self.now, outputs);
+        self.forwarding.send_replies(outputs.get_mut(start..).unwrap_or_default());
+    }
+
+    /// Executes a request on this node. It is never forwarded: a request that a peer has forwarded must not go in circles.
+    pub(super) fn execute_here(&mut self, id: RequestId, request: Request, outputs: &mut Outputs) -> Option<Input> {
         let is_stopped = self.raft.role() == RoleKind::Stopped;
         let envelope = match request {
             Request::OpenSession => Envelope::OpenSession,

@@ -17,6 +17,7 @@ use self::disk_budget::DiskBudget;
 use self::ttl_timers::Timers;
 use crate::clients::backups::Backups;
 use crate::clients::envelope::Envelope;
+use crate::clients::forwarding::Forwarding;
 use crate::clients::reads::{Read, Reads};
 use crate::clients::sessions::Sessions;
 use crate::clients::waiters::Waiters;
@@ -45,6 +46,7 @@ pub struct Node<S: StateMachine> {
     reads: Reads,
     watches: Watches,
     backups: Backups<S::Snapshot>,
+    forwarding: Forwarding,
     timers: Timers,
     snapshots: Snapshots<S::Snapshot>,
     disk_budget: DiskBudget,
@@ -78,6 +80,7 @@ impl<S: StateMachine> Node<S> {
         let snapshots = Snapshots::new(&options, restored.snapshot.as_ref());
         let backups = Backups::new(snapshots.chunk_bytes);
         let observes = config.observe;
+        let forwarding = Forwarding::new(&options, config.election_timeout.end.saturating_mul(2), config.seed);
         Ok(Self {
             raft: Raft::new(config, restored)?,
             machine,
@@ -86,6 +89,7 @@ impl<S: StateMachine> Node<S> {
             reads: Reads::default(),
             watches: Watches::default(),
             backups,
+            forwarding,
             timers: Timers::default(),
             snapshots,
             disk_budget: DiskBudget::new(options.reserve_bytes),
@@ -104,6 +108,7 @@ impl<S: StateMachine> Node<S> {
     /// is due.
     pub fn step(&mut self, now: Instant, inputs: impl IntoIterator<Item = NodeInput>, outputs: &mut Vec<NodeOutput>) {
         self.now = self.now.max(now);
+        let start = outputs.len();
         self.disk_budget.begin_call();
         self.snapshots.outgoing.on_time(self.now, outputs);
         let mut inputs: Vec<Input> = inputs.into_iter().filter_map(|input| self.translate(input, outputs)).collect();
@@ -123,6 +128,7 @@ impl<S: StateMachine> Node<S> {
             };
             outputs.push(NodeOutput::Reply { id, reply });
         }
+        self.end_forwarding(start, outputs);
         // Watches wait while a snapshot is loaded, because a watch "from now on" would start before it.
         if !self.snapshots.loading.is_pending() {
             self.watches.ask(self.applied, &self.machine, outputs);
@@ -138,7 +144,8 @@ impl<S: StateMachine> Node<S> {
     pub fn deadline(&self) -> Option<Instant> {
         let transfers = self.snapshots.outgoing.deadline();
         let deadlines = [self.raft.deadline(), self.timers.deadline(), self.disk_budget.deadline(), transfers];
-        deadlines.into_iter().flatten().min()
+        let deadlines = deadlines.into_iter().chain([self.forwarding.deadline()]);
+        deadlines.flatten().min()
     }
 
     /// A summary of the core's state.
@@ -220,7 +227,10 @@ impl<S: StateMachine> Node<S> {
             }
             NodeInput::Receive { from, rpc } => Some(Input::Receive { from, rpc }),
             NodeInput::Campaign => Some(Input::Campaign),
-            NodeInput::Unreachable { peer } => Some(Input::Unreachable { peer }),
+            NodeInput::Unreachable { peer } => {
+                self.forwarding.on_unreachable(peer, outputs);
+                Some(Input::Unreachable { peer })
+            }
             NodeInput::Persisted { write } => {
                 self.disk_budget.on_persisted(write);
                 self.snapshots.files.on_persisted(write);
@@ -231,6 +241,18 @@ impl<S: StateMachine> Node<S> {
                 Some(Input::Space { is_low })
             }
             NodeInput::Request { id, request } => self.request(id, request, outputs),
+            NodeInput::ForwardedRequest { from, request } => {
+                let id = self.forwarding.begin_executing(from, request.id);
+                self.execute_here(id, request.request.into(), outputs)
+            }
+            NodeInput::ForwardedReply { from, reply } => {
+                self.forwarding.on_reply(from, reply, outputs);
+                None
+            }
+            NodeInput::NotForwarded { id } => {
+                self.forwarding.on_not_sent(id.number, outputs);
+                None
+            }
             NodeInput::CancelWatch { id } => {
                 self.watches.remove(id);
                 self.reads.cancel_backup(id);

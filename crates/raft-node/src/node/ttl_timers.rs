@@ -13,8 +13,9 @@ use std::time::Duration;
 const MAX_TIMERS: usize = 256;
 /// The delay before a rejected command is proposed again.
 const RETRY: Duration = Duration::from_millis(100);
-/// The node's own requests have this bit in their ids; those of clients do not.
-const INTERNAL: u64 = 1 << 63;
+/// The ids of these proposals begin with these two bits. Those of clients begin with 0, those of forwarded requests with 11.
+const INTERNAL: u64 = 0b10 << 62;
+const NUMBER: u64 = (1 << 62) - 1;
 
 /// The timers of a leader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,14 +69,14 @@ impl Timers {
     /// The id of the proposal for these timers.
     pub(crate) fn propose(&mut self, due: Vec<TimerName>) -> RequestId {
         let id = RequestId(INTERNAL | self.next_request);
-        self.next_request = (self.next_request + 1) & !INTERNAL;
+        self.next_request = (self.next_request + 1) & NUMBER;
         self.proposed.insert(id, due);
         id
     }
 
     /// Whether a request is the node's own.
     pub(crate) const fn is_internal(id: RequestId) -> bool {
-        id.0 & INTERNAL != 0
+        id.0 & !NUMBER == INTERNAL
     }
 
     /// Removes a proposed command that the log has: only a change of leader can lose it now.

@@ -13,6 +13,7 @@ mod effect;
 mod election_safety;
 mod exactly_once;
 mod expect;
+mod forwarded_once;
 mod ghost;
 mod leader_append_only;
 mod leader_completeness;
@@ -157,6 +158,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
         Box::new(exactly_once::ExactlyOnce::default()),
+        Box::new(forwarded_once::ForwardedOnce::default()),
         Box::new(stale_read::StaleRead::default()),
         Box::new(revisions::Revisions::new(scenario)),
         Box::new(state_equal::StateEqual::default()),

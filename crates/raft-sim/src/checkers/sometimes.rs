@@ -4,6 +4,7 @@
 //! They are counted for each run. A cut tail shows as a restart without a write that the store had written; a client's
 //! retry shows as a second request with the same cause.
 
+mod forwarding;
 mod limits;
 mod scheduling;
 
@@ -25,7 +26,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 75] = [
+pub const MARKS: [&str; 81] = [
     "append_ignored_overloaded",
     "apply_limited",
     "change_forced",
@@ -37,6 +38,12 @@ pub const MARKS: [&str; 75] = [
     "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
+    "forward_busy",
+    "forward_leader_lost",
+    "forward_met_follower",
+    "forward_not_sent",
+    "forward_timed_out",
+    "forwarded",
     "inputs_mixed",
     "inputs_of_all_kinds",
     "joint_entered",
@@ -166,7 +173,7 @@ impl Sometimes {
     }
 
     fn observe_ghost(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
-        if let Some(mark) = self.scheduling.observe(fact.record) {
+        if let Some(mark) = self.scheduling.observe(fact.record).or(forwarding::mark(&fact.record.kind)) {
             self.mark(mark);
         }
         if let Some((node, now)) = fact.new_view() {

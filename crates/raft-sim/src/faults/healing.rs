@@ -4,6 +4,7 @@ use crate::faults::{Fault, list};
 use crate::record::CrashKind;
 use crate::rng::Site;
 use crate::scenario::model::Keep;
+use crate::world::network::CLIENTS;
 use crate::world::{Healed, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -37,7 +38,9 @@ impl World {
             }
         }
         self.emit_fault(format!("heal {} for good", list(&majority)));
-        self.network.heal_among(&majority);
+        let mut reached = majority.clone();
+        reached.insert(CLIENTS);
+        self.network.heal_among(&reached);
         self.on_each(&majority, |world, host| {
             Self::repair_disk(host);
             host.disarm();

@@ -5,7 +5,7 @@ use crate::faults::{Fault, list};
 use crate::rng::{Draw, Site};
 use crate::scenario::feature::Feature;
 use crate::scenario::model::{Links, NetworkModel, Targets};
-use crate::world::network::{CutId, Link, links_across, links_between};
+use crate::world::network::{CLIENTS, CutId, Link, links_across, links_between};
 use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -39,6 +39,12 @@ impl World {
             links.extend(links_between(to, from));
         }
         self.cut(links, fault);
+    }
+
+    pub(crate) fn cut_clients_step(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.emit_fault(format!("cut clients - {}", list(nodes)));
+        let (requests, replies) = links_of_clients(nodes);
+        self.cut(requests.union(&replies).copied().collect(), Fault::ClientCut);
     }
 
     pub(crate) fn drop_step(&mut self, kind: &str, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
@@ -132,6 +138,19 @@ impl World {
         self.cut_for(links, Fault::IsolateLeader, length, label);
     }
 
+    /// Clients do not reach a node, mostly the leader: their requests are lost, or the replies, or both.
+    pub(crate) fn swarm_cut_clients(&mut self, n: u64, length: Duration) {
+        let drawn = self.drawn_node(n);
+        let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(700_000)).unwrap_or(drawn);
+        let (requests, replies) = links_of_clients(&BTreeSet::from([node]));
+        let (links, label) = match self.detail(n, 2).below(4) {
+            0 => (requests, format!("cut clients > {node}")),
+            1 => (replies, format!("cut {node} > clients")),
+            _ => (requests.union(&replies).copied().collect(), format!("cut clients - {node}")),
+        };
+        self.cut_for(links, Fault::ClientCut, length, label);
+    }
+
     /// All links from a node, and all links to it.
     pub(crate) fn links_of(&self, node: NodeId) -> (BTreeSet<Link>, BTreeSet<Link>) {
         let (alone, all) = (BTreeSet::from([node]), self.nodes());
@@ -148,6 +167,12 @@ impl World {
         self.emit_fault("mend".into());
         self.network.mend(cut);
     }
+}
+
+/// All links from clients to these nodes, and all links back.
+fn links_of_clients(nodes: &BTreeSet<NodeId>) -> (BTreeSet<Link>, BTreeSet<Link>) {
+    let clients = BTreeSet::from([CLIENTS]);
+    (links_between(&clients, nodes), links_between(nodes, &clients))
 }
 
 fn list_groups(groups: &[BTreeSet<NodeId>]) -> String {

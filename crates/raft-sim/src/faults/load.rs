@@ -1,4 +1,5 @@
-//! The settings that a swarm draws for all nodes and clients of a run: leases, busy threads, several keys at once.
+//! The settings that a swarm draws for all nodes and clients of a run: leases, busy threads, several keys at once,
+//! forwarding.
 
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{ClientReads, Scenario};
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 const DRIFT_BOUND: Site = Site::new("swarm drift bound");
 const BUSY: Site = Site::new("swarm busy");
+const FORWARDING: Site = Site::new("swarm forwarding");
 const SEVERAL: Site = Site::new("swarm several keys");
 
 /// Lets reads use leases. The bound of the clock drift is drawn too: a bound that is never reached, or too small to
@@ -38,4 +40,11 @@ pub(crate) fn draw_several_keys(scenario: &mut Scenario, choices: &mut Choices) 
     (clients.mix.range, clients.mix.txn) = (3, 4);
     clients.ttl_ppm = [0, 100_000, 400_000][choices.draw(SEVERAL, 0, 0).below(3) as usize];
     clients.ttl = timeout / 8..timeout * [1, 4][choices.draw(SEVERAL, 1, 0).below(2) as usize];
+}
+
+/// Followers that forward as much as there is, or so little that the limits are met.
+pub(crate) fn draw_forwarding(scenario: &mut Scenario, choices: &mut Choices) {
+    let mut draw = |n, of: [u64; 3]| of[choices.draw(FORWARDING, n, 0).below(3) as usize];
+    scenario.raft.max_forwarded_requests = draw(0, [1, 2, 1_024]) as usize;
+    scenario.raft.max_forwarded_bytes = draw(1, [1, 50, 16 << 20]);
 }

@@ -103,6 +103,8 @@ faults! {
     FsyncFailed = "fsync_failed",
     /// A disk went back to its earlier content. It has an effect if the disk had changed since.
     DiskRolledBack = "disk_rolled_back",
+    /// Clients were cut off from a node. Has an effect if a request or a reply was lost.
+    ClientCut = "client_cut",
 }
 
 impl Fault {

@@ -19,6 +19,7 @@ const ALL: [Family; 11] =
 const ALWAYS: [&str; 5] = ["election", "leader_elected", "commit", "read_served", "truncation"];
 const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_leadership_unknown", "client_retry"];
 const WITH_UNREACHABLE: [&str; 1] = ["unreachable_told"];
+const WITH_FORWARDING: [&str; 3] = ["forwarded", "forward_busy", "forward_leader_lost"];
 const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refused", "writes_grouped"];
 /// The marks of inputs from clients, peers and snapshots at once.
 const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
@@ -63,7 +64,7 @@ pub fn net(nodes: u64) -> Scenario {
         "Random faults of the network",
         nodes,
         &[Net, Operation, Clients, Limits],
-        &[&ALWAYS, &WITH_NET, &WITH_UNREACHABLE, &WITH_LIMITS],
+        &[&ALWAYS, &WITH_NET, &WITH_UNREACHABLE, &WITH_FORWARDING, &WITH_LIMITS],
     )
 }
 
@@ -104,6 +105,7 @@ pub fn all(nodes: u64) -> Scenario {
             &ALWAYS,
             &WITH_NET,
             &WITH_UNREACHABLE,
+            &WITH_FORWARDING,
             &WITH_BUSY,
             &WITH_DISK,
             &WITH_SNAPSHOTS,

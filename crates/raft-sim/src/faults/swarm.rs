@@ -67,11 +67,12 @@ type DrawSettings = fn(&mut Scenario, &mut Choices);
 
 /// The scenario of this run: each setting as written, or as drawn.
 pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
-    let settings: [(Feature, DrawSettings); 4] = [
+    let settings: [(Feature, DrawSettings); 5] = [
         (Feature::LeaseReads, load::draw_leases),
         (Feature::Reserve, disks::draw_reserve),
         (Feature::SeveralKeys, load::draw_several_keys),
         (Feature::Busy, load::draw_busy_threads),
+        (Feature::Forwarding, load::draw_forwarding),
     ];
     let mut drawn = Arc::clone(scenario);
     for (feature, draw) in settings {
@@ -182,6 +183,7 @@ impl World {
             Feature::MisdirectedWrite => self.swarm_damage(n, Fault::MisdirectedWrite, length),
             Feature::DiskWiped => self.swarm_lost_disk(n),
             Feature::DiskRolledBack => self.swarm_disk_rollback(n, length),
+            Feature::ClientCut => self.swarm_cut_clients(n, length),
             // These are not timed: they belong to the noise, or to the settings.
             Feature::Loss
             | Feature::Duplicate
@@ -192,7 +194,8 @@ impl World {
             | Feature::SeveralKeys
             | Feature::Limits
             | Feature::Busy
-            | Feature::Unreachable => {}
+            | Feature::Unreachable
+            | Feature::Forwarding => {}
         }
     }
 

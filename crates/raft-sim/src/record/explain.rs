@@ -4,7 +4,7 @@ use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::model::{Limits, RaftSettings};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
-use raft_node::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
+use raft_node::{ForwardEnd, SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
 use raft_store::PeerCheck;
 use std::fmt;
 
@@ -160,6 +160,35 @@ fn of_host(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
                 Some(PeerCheck::Full) => write!(f, "too many are known"),
                 None => write!(f, "no space to remember it"),
             }
+        }
+        kind => of_forwarding(f, kind),
+    }
+}
+
+/// What happens to requests that a node forwards.
+fn of_forwarding(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
+    match kind {
+        RecordKind::RequestForwarded { id, to, request, verdict } => {
+            write!(f, "-> {to} forwards {id} as {}{}", request.id.number, Fate(*verdict))
+        }
+        RecordKind::ForwardedRequestReceived { from, request } => {
+            write!(f, "<- {from} forwarded request {}", request.id.number)
+        }
+        RecordKind::ForwardedReplySent { to, reply, verdict } => {
+            write!(f, "-> {to} reply to {}: {}{}", reply.id.number, Answer(&reply.reply), Fate(*verdict))
+        }
+        RecordKind::ForwardedReplyReceived { from, reply } => {
+            write!(f, "<- {from} reply to {}: {}", reply.id.number, Answer(&reply.reply))
+        }
+        RecordKind::NotForwarded { id } => write!(f, "is notified that forwarded request {} was not sent", id.number),
+        RecordKind::ForwardEnded { id, why } => {
+            let why = match why {
+                ForwardEnd::OverLimit => "it forwards as many as it may",
+                ForwardEnd::NotSent => "it was not sent",
+                ForwardEnd::TimedOut => "no reply came in time",
+                ForwardEnd::LeaderLost => "another node leads, or none, or the connection broke",
+            };
+            write!(f, "forwards {id} no longer: {why}")
         }
         _ => Ok(()),
     }

@@ -13,7 +13,10 @@ use raft_core::{
     Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
-use raft_node::{Reply, SnapshotError, SnapshotFile, SnapshotMessage, WriteOutcome};
+use raft_node::{
+    ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, Reply, SnapshotError, SnapshotFile, SnapshotMessage,
+    WriteOutcome,
+};
 use raft_store::{DiskId, PeerCheck};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -232,6 +235,18 @@ pub enum RecordKind {
     Ended { client: u64, label: String },
     /// A node has drawn limits for the whole run.
     LimitsDrawn { priority: u32, limits: Limits },
+    /// Output: the node forwards a client's request to the leader, and what the network does with it.
+    RequestForwarded { id: RequestId, to: NodeId, request: ForwardedRequest, verdict: Verdict },
+    /// Input: a request that a peer has forwarded.
+    ForwardedRequestReceived { from: NodeId, request: ForwardedRequest },
+    /// Output: the reply to a forwarded request, and what the network does with it.
+    ForwardedReplySent { to: NodeId, reply: ForwardedReply, verdict: Verdict },
+    /// Input: a peer's reply to a forwarded request.
+    ForwardedReplyReceived { from: NodeId, reply: ForwardedReply },
+    /// Input: a forwarded request was not sent.
+    NotForwarded { id: ForwardId },
+    /// Output: a request was not forwarded, or ends without the leader's reply.
+    ForwardEnded { id: RequestId, why: ForwardEnd },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,7 +8,10 @@ use raft_core::{
     SnapshotMeta, SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
 };
 use raft_node::Reply;
-use raft_node::{SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
+use raft_node::{
+    ForwardEnd, ForwardedReply, SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress, SnapshotState,
+    WriteOutcome,
+};
 use raft_store::PeerCheck;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -286,6 +289,40 @@ fn of_host(what: &RecordKind) -> (&'static str, Value) {
             ("peer_registered", json!({ "peer": peer.0, "disk": disk.to_string(), "found": found }))
         }
         RecordKind::SpaceAsked => ("space_asked", Value::Null),
+        what => of_forwarding(what),
+    }
+}
+
+/// The same for requests that a node forwards.
+fn of_forwarding(what: &RecordKind) -> (&'static str, Value) {
+    match what {
+        RecordKind::RequestForwarded { id, to, request, verdict } => {
+            let forwarded = request.id.number;
+            let detail = json!({ "request": id.0, "to": to.0, "forwarded": forwarded, "verdict": fate(*verdict).0 });
+            ("request_forwarded", detail)
+        }
+        RecordKind::ForwardedRequestReceived { from, request } => {
+            ("forwarded_request_received", json!({ "from": from.0, "forwarded": request.id.number }))
+        }
+        RecordKind::ForwardedReplySent { to, reply: ForwardedReply { id, reply: answer }, verdict } => {
+            let (answer, verdict) = (reply(answer), fate(*verdict).0);
+            let detail = json!({ "to": to.0, "forwarded": id.number, "reply": answer, "verdict": verdict });
+            ("forwarded_reply_sent", detail)
+        }
+        RecordKind::ForwardedReplyReceived { from, reply: ForwardedReply { id, reply: answer } } => {
+            let detail = json!({ "from": from.0, "forwarded": id.number, "reply": reply(answer) });
+            ("forwarded_reply_received", detail)
+        }
+        RecordKind::NotForwarded { id } => ("not_forwarded", json!({ "forwarded": id.number })),
+        RecordKind::ForwardEnded { id, why } => {
+            let why = match why {
+                ForwardEnd::OverLimit => "over_limit",
+                ForwardEnd::NotSent => "not_sent",
+                ForwardEnd::TimedOut => "timed_out",
+                ForwardEnd::LeaderLost => "leader_lost",
+            };
+            ("forward_ended", json!({ "request": id.0, "why": why }))
+        }
         _ => ("", Value::Null),
     }
 }

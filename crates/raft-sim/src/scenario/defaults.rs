@@ -65,6 +65,8 @@ impl Default for RaftSettings {
             max_apply_bytes: config.max_apply_bytes,
             max_retained_bytes: config.max_retained_bytes,
             max_pending_reads: config.max_pending_reads,
+            max_forwarded_requests: 0,
+            max_forwarded_bytes: raft_node::NodeOptions::default().max_forwarded_bytes,
             snapshot_after_entries: 0,
             trailing_entries: config.trailing_entries,
             max_cached_bytes: config.max_cached_bytes,

@@ -113,6 +113,9 @@ features! {
     Busy: "busy", Timing, Throughout;
     /// Nodes are notified that peers are unreachable. This is no fault.
     Unreachable: "unreachable", Net, Throughout;
+    ClientCut: Fault::ClientCut.name(), Net, Now;
+    /// Followers forward clients' requests to the leader, some of them few at a time. No fault.
+    Forwarding: "forwarding", Net, Throughout;
 }
 
 /// The features of these families, in the order of the table.
@@ -140,10 +143,11 @@ mod tests {
             (Feature::SeveralKeys, 26),
             (Feature::Limits, 27),
             (Feature::Unreachable, 29),
+            (Feature::ClientCut, 30),
         ];
         assert!(known.iter().all(|(feature, number)| *feature as u64 == *number));
-        assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::DiskRolledBack)));
-        assert_eq!(timed().count(), 20);
+        assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::ClientCut)));
+        assert_eq!(timed().count(), 21);
     }
 
     #[test]

@@ -111,6 +111,12 @@ pub struct RaftSettings {
     pub max_retained_bytes: u64,
     #[serde(deserialize_with = "within::<1, MIB, _, _>")]
     pub max_pending_reads: usize,
+    /// How many requests a follower may have forwarded to the leader; 0: it names the leader instead.
+    #[serde(deserialize_with = "within::<0, MIB, _, _>", skip_serializing_if = "is_default")]
+    pub max_forwarded_requests: usize,
+    /// The most bytes of commands and queries in them.
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_forwarded_bytes: u64,
     /// The number of applied entries after which a node takes a snapshot; 0 means only on request.
     #[serde(deserialize_with = "within::<1, GIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_after_entries: u64,
@@ -384,6 +390,8 @@ pub enum StepAction {
     Restart { nodes: Targets },
     /// Cuts these links, all at once.
     Cut { links: Vec<Links> },
+    /// No request of a client reaches these nodes, and none of their replies a client, until healed. Operators reach all.
+    CutClients { nodes: Targets },
     /// Only nodes of the same group reach each other. A node in no group is isolated.
     Partition { groups: Vec<BTreeSet<NodeId>> },
     /// Ends all cuts, partitions, drop rules, pauses and drifts, and makes disks fast and their calls succeed.

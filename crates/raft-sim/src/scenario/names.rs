@@ -1,6 +1,6 @@
 //! The names of roles and messages in a scenario file.
 
-use crate::world::network::{INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
+use crate::world::network::{FORWARDED_REPLY, FORWARDED_REQUEST, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
 pub(crate) const ROLES: [(RoleKind, &str); 5] = [
@@ -11,8 +11,8 @@ pub(crate) const ROLES: [(RoleKind, &str); 5] = [
     (RoleKind::Stopped, "stopped"),
 ];
 
-/// The values of [`raft_core::Rpc::kind`], and the kinds of messages that carry snapshots.
-pub(crate) const MESSAGE_KINDS: [&str; 10] = [
+/// The values of [`raft_core::Rpc::kind`], and the kinds of messages that carry snapshots and forwarded requests.
+pub(crate) const MESSAGE_KINDS: [&str; 12] = [
     "pre_vote",
     "pre_vote_response",
     "request_vote",
@@ -23,6 +23,8 @@ pub(crate) const MESSAGE_KINDS: [&str; 10] = [
     "timeout_now",
     INSTALL_SNAPSHOT,
     INSTALL_SNAPSHOT_RESPONSE,
+    FORWARDED_REQUEST,
+    FORWARDED_REPLY,
 ];
 
 /// The value with this name in a table, or the problem of the name.

@@ -17,7 +17,7 @@ use toml::de::DeValue;
 
 /// The actions; a step has exactly one.
 const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
-                       restart, cut, isolate, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
+                       restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
                        take_snapshot, put, get, change, transfer, expect";
 
 /// The conditions; a `[[when]]` step has exactly one.
@@ -78,6 +78,7 @@ pub(crate) struct StepForm {
     restart: Maybe<Targets>,
     cut: Maybe<Vec<Links>>,
     isolate: Maybe<Targets>,
+    cut_clients: Maybe<Targets>,
     partition: Maybe<Vec<BTreeSet<NodeId>>>,
     heal: Option<bool>,
     drop: Maybe<MessageKind>,
@@ -262,6 +263,7 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "restart" => StepAction::Restart { nodes: form.restart?.0 },
         "cut" => StepAction::Cut { links: form.cut?.0 },
         "isolate" => StepAction::Cut { links: vec![Links { from: form.isolate?.0, to: Targets::All, one_way: false }] },
+        "cut_clients" => StepAction::CutClients { nodes: form.cut_clients?.0 },
         "partition" => StepAction::Partition { groups: form.partition?.0 },
         "heal" => form.heal.map(|_| StepAction::Heal)?,
         "drop" => {

@@ -34,13 +34,20 @@ impl World {
         match refused.0 {
             NodeInput::Request { id, .. } => {
                 let refused = self.emit(cause, Some(host.id), RecordKind::RequestRefused { id });
-                self.answer(id, Reply::Rejected { reason: RejectReason::Busy }, refused);
+                self.answer(host.id, (id, Reply::Rejected { reason: RejectReason::Busy }), refused);
             }
-            NodeInput::Receive { from, .. } | NodeInput::SnapshotMessage { from, .. } => {
+            NodeInput::ForwardedRequest { from, request } => {
+                let dropped = self.emit(cause, Some(host.id), RecordKind::MessageDropped { from });
+                self.send_forwarded_reply(host, dropped, from, request.busy());
+            }
+            NodeInput::Receive { from, .. }
+            | NodeInput::SnapshotMessage { from, .. }
+            | NodeInput::ForwardedReply { from, .. } => {
                 self.emit(cause, Some(host.id), RecordKind::MessageDropped { from });
             }
             NodeInput::Tick
             | NodeInput::CancelWatch { .. }
+            | NodeInput::NotForwarded { .. }
             | NodeInput::Campaign
             | NodeInput::Unreachable { .. }
             | NodeInput::Persisted { .. }
@@ -191,9 +198,11 @@ impl World {
             NodeOutput::SendSnapshot { to, message } => self.send_snapshot(host, input, to, message),
             NodeOutput::Persist(write) => self.persist(host, input, write),
             NodeOutput::Disk(job) => self.push_job(host, input, job),
-            NodeOutput::Reply { id, reply } => {
+            NodeOutput::ForwardRequest { id, to, request } => self.forward(host, input, (id, to), request),
+            NodeOutput::ForwardReply { to, reply } => self.send_forwarded_reply(host, input, to, reply),
+            NodeOutput::Reply { id, reply } | NodeOutput::LeaderReply { id, reply, .. } => {
                 let replied = self.emit(Some(input), Some(host.id), RecordKind::Replied { id, reply: reply.clone() });
-                self.answer(id, reply, replied);
+                self.answer(host.id, (id, reply), replied);
             }
             NodeOutput::Report(report) => self.report(host, input, report),
         }
@@ -216,6 +225,7 @@ impl World {
                 }
                 RecordKind::Stopped { reason }
             }
+            Report::ForwardEnded { id, why } => RecordKind::ForwardEnded { id, why },
             Report::Observed(event) => RecordKind::Observed(event),
             // Every node of a world is observed.
             Report::Restored { meta, state_hash } => {
@@ -237,7 +247,10 @@ impl World {
         let was_expected = match event {
             NodeEvent::Deliver(_) | NodeEvent::Timer { .. } => true,
             NodeEvent::Request { id, .. } => !self.is_withdrawn(*id),
-            NodeEvent::DiskDone { .. } | NodeEvent::Unreachable { .. } | NodeEvent::Wake { .. } => false,
+            NodeEvent::DiskDone { .. }
+            | NodeEvent::Unreachable { .. }
+            | NodeEvent::NotForwarded { .. }
+            | NodeEvent::Wake { .. } => false,
         };
         if let Some(crash) = host.downed_by.filter(|_| was_expected) {
             self.fault_counts.note_effect(crash.fault());

@@ -4,7 +4,7 @@ use crate::faults::swarm::SwarmEvent;
 use crate::world::messages::Delivery;
 use crate::world::operator::OperatorEvent;
 use raft_core::{NodeId, RequestId};
-use raft_node::{Reply, Request};
+use raft_node::{ForwardId, Reply, Request};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -51,6 +51,12 @@ pub(crate) enum NodeEvent {
         peer: NodeId,
         cause: u64,
     },
+    /// The transport has not sent this request to the leader.
+    NotForwarded {
+        incarnation: u64,
+        id: ForwardId,
+        cause: u64,
+    },
     /// The thread is free again.
     Wake {
         incarnation: u64,
@@ -61,9 +67,10 @@ impl NodeEvent {
     /// The start of the process that the event belongs to; `None` for whichever process runs.
     pub(crate) const fn incarnation(&self) -> Option<u64> {
         match self {
-            Self::DiskDone { incarnation } | Self::Timer { incarnation } | Self::Wake { incarnation } => {
-                Some(*incarnation)
-            }
+            Self::DiskDone { incarnation }
+            | Self::Timer { incarnation }
+            | Self::NotForwarded { incarnation, .. }
+            | Self::Wake { incarnation } => Some(*incarnation),
             Self::Deliver(_) | Self::Request { .. } | Self::Unreachable { .. } => None,
         }
     }
@@ -85,7 +92,7 @@ impl NodeEvent {
             }
             Self::Request { .. } => 3,
             Self::Timer { .. } => 4,
-            Self::Unreachable { .. } => 5,
+            Self::Unreachable { .. } | Self::NotForwarded { .. } => 5,
             Self::Wake { .. } => 7,
         }
     }

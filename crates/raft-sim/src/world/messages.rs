@@ -12,15 +12,21 @@ use super::{Emission, Event, NodeEvent, World};
 use crate::record::{RecordKind, Verdict};
 use crate::rng::Site;
 use crate::world::host::{Caller, Connection, Host, RecordedInput};
-use crate::world::network::{Copy, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE, Sending};
+use crate::world::network::{
+    Copy, FORWARDED_REPLY, FORWARDED_REQUEST, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE, Sending,
+};
 use bytes::Bytes;
-use raft_core::{NodeId, Rpc};
-use raft_node::{NodeInput, SnapshotMessage};
+use prost::Message;
+use raft_core::{NodeId, RequestId, Rpc};
+use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
+use raft_proto::DecodeError;
+use raft_proto::wire::raft as wire;
 use raft_store::{DiskId, PeerCheck};
 use std::time::Duration;
 
 const NOTICED: Site = Site::new("loss noticed");
 const NOTICED_LATER: Site = Site::new("loss noticed later");
+const NOT_FORWARDED: Site = Site::new("not forwarded");
 
 /// A message in flight. It consists of bytes, so that the encoding is part of every run.
 #[derive(Clone, Debug)]
@@ -38,6 +44,43 @@ pub(crate) struct Delivery {
 enum Packet {
     Rpc(Bytes),
     Snapshot(Bytes),
+    ForwardedRequest(Bytes),
+    ForwardedReply(Bytes),
+}
+
+impl Packet {
+    /// The input that it brings, and the record that shows it.
+    fn decode(&self, from: NodeId) -> Result<(RecordKind, NodeInput), DecodeError> {
+        Ok(match self {
+            Self::Rpc(bytes) => {
+                let rpc = raft_proto::decode_rpc(bytes.clone())?;
+                (RecordKind::Received { from, rpc: rpc.clone() }, NodeInput::Receive { from, rpc })
+            }
+            Self::Snapshot(bytes) => {
+                let message = raft_proto::decode_snapshot_message(bytes.clone())?;
+                let kind = RecordKind::SnapshotHeard { from, message: message.clone() };
+                (kind, NodeInput::SnapshotMessage { from, message })
+            }
+            Self::ForwardedRequest(bytes) => {
+                let request = ForwardedRequest::try_from(wire::ForwardedRequest::decode(bytes.clone())?)?;
+                let kind = RecordKind::ForwardedRequestReceived { from, request: request.clone() };
+                (kind, NodeInput::ForwardedRequest { from, request })
+            }
+            Self::ForwardedReply(bytes) => {
+                let reply = ForwardedReply::try_from(wire::ForwardedReply::decode(bytes.clone())?)?;
+                let kind = RecordKind::ForwardedReplyReceived { from, reply: reply.clone() };
+                (kind, NodeInput::ForwardedReply { from, reply })
+            }
+        })
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Rpc(bytes) | Self::Snapshot(bytes) | Self::ForwardedRequest(bytes) | Self::ForwardedReply(bytes) => {
+                bytes
+            }
+        }
+    }
 }
 
 impl Delivery {
@@ -76,6 +119,38 @@ impl World {
         self.plan_deliveries(host, &sending, bytes, cause);
     }
 
+    /// Forwards a request. It arrives at most once, and half of the time the transport finds out at once that it sends nothing.
+    pub(super) fn forward(
+        &mut self,
+        host: &Host,
+        input: u64,
+        (id, to): (RequestId, NodeId),
+        request: ForwardedRequest,
+    ) {
+        let (up, link) = (self.is_up(to), (host.id, to));
+        let mut sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, FORWARDED_REQUEST, up);
+        if sending.copies[1].take().is_some() {
+            sending.verdict = Verdict::Delivered { copies: 1 };
+        }
+        let (verdict, forwarded) = (sending.verdict, request.id);
+        let bytes = wire::ForwardedRequest::from(request.clone()).encode_to_vec().into();
+        let cause = self.emit(Some(input), Some(host.id), RecordKind::RequestForwarded { id, to, request, verdict });
+        if sending.copies[0].is_none() && self.choices.draw(NOT_FORWARDED, host.id.0, cause).chance_ppm(500_000) {
+            let (incarnation, id) = (host.incarnation, forwarded);
+            self.plan(self.now, Event::Node(host.id, NodeEvent::NotForwarded { incarnation, id, cause }));
+        }
+        self.plan_deliveries(host, &sending, Some(Packet::ForwardedRequest(bytes)), cause);
+    }
+
+    pub(super) fn send_forwarded_reply(&mut self, host: &Host, input: u64, to: NodeId, reply: ForwardedReply) {
+        let (up, link) = (self.is_up(to), (host.id, to));
+        let sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, FORWARDED_REPLY, up);
+        let verdict = sending.verdict;
+        let bytes = wire::ForwardedReply::from(reply.clone()).encode_to_vec().into();
+        let cause = self.emit(Some(input), Some(host.id), RecordKind::ForwardedReplySent { to, reply, verdict });
+        self.plan_deliveries(host, &sending, Some(Packet::ForwardedReply(bytes)), cause);
+    }
+
     fn plan_deliveries(&mut self, host: &Host, sending: &Sending, packet: Option<Packet>, cause: u64) {
         let (incarnation, disk) = (host.incarnation, host.disk_id());
         for copy in sending.copies.into_iter().flatten() {
@@ -101,25 +176,11 @@ impl World {
         let Delivery { copy, packet, cause, incarnation, disk } = delivery;
         let from = copy.link.0;
         self.network.arrived(&mut self.fault_counts, &copy);
-        let (decoded, bytes) = match packet {
-            Packet::Rpc(bytes) => {
-                let decoded = raft_proto::decode_rpc(bytes.clone())
-                    .map(|rpc| (RecordKind::Received { from, rpc: rpc.clone() }, NodeInput::Receive { from, rpc }));
-                (decoded.ok(), bytes)
-            }
-            Packet::Snapshot(bytes) => {
-                let decoded = raft_proto::decode_snapshot_message(bytes.clone()).map(|message| {
-                    let kind = RecordKind::SnapshotHeard { from, message: message.clone() };
-                    (kind, NodeInput::SnapshotMessage { from, message })
-                });
-                (decoded.ok(), bytes)
-            }
-        };
-        if let Some((kind, input)) = decoded {
+        if let Ok((kind, input)) = packet.decode(from) {
             self.receive(host, from, (incarnation, disk), RecordedInput::new(Some(cause), kind, input));
         } else {
             self.emissions.push(Emission::View(None));
-            self.emit(Some(cause), Some(host.id), RecordKind::Garbage { from, bytes });
+            self.emit(Some(cause), Some(host.id), RecordKind::Garbage { from, bytes: packet.into_bytes() });
         }
     }
 

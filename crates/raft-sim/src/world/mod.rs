@@ -27,7 +27,7 @@ use crate::world::client::{ClientOutput, Clients};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerCase, SimDisk};
 use crate::world::host::{Host, RecordedInput, first_write};
-use crate::world::network::Network;
+use crate::world::network::{CLIENTS, Link, Network};
 use crate::world::operator::{FIRST_OF_CLIENTS, Operator};
 use crate::world::queue::Queue;
 use configurations::Configurations;
@@ -311,6 +311,10 @@ impl World {
                 let input = NodeInput::Request { id, request };
                 self.enqueue(host, RecordedInput::new(cause, RecordKind::Requested { id }, input));
             }
+            NodeEvent::NotForwarded { id, cause, .. } => {
+                let (kind, input) = (RecordKind::NotForwarded { id }, NodeInput::NotForwarded { id });
+                self.enqueue(host, RecordedInput::new(Some(cause), kind, input));
+            }
             NodeEvent::Unreachable { peer, cause } => {
                 let (kind, input) = (RecordKind::UnreachableTold { peer }, NodeInput::Unreachable { peer });
                 self.enqueue(host, RecordedInput::new(Some(cause), kind, input));
@@ -324,6 +328,7 @@ impl World {
     pub(crate) fn for_clients(&mut self, out: Vec<ClientOutput>, cause: Option<u64>) {
         for output in out {
             match output {
+                ClientOutput::Send { node, .. } if self.is_lost((CLIENTS, node)) => {}
                 ClientOutput::Send { slot, id, node, request } => {
                     let delay = self.choices.draw(REQUEST_DELAY, slot as u64, id.0);
                     let at = self.now.after(delay.in_range(&self.scenario.network.delay));
@@ -351,10 +356,20 @@ impl World {
         }
     }
 
-    /// Sends an answer to its client: request numbers name their client.
-    fn answer(&mut self, id: RequestId, reply: Reply, cause: u64) {
+    /// Whether clients are cut off on this link: what they send, or are sent, is lost.
+    fn is_lost(&mut self, link: Link) -> bool {
+        let cut = self.network.cut_of(link);
+        cut.iter().for_each(|fault| self.fault_counts.note_effect(*fault));
+        cut.is_some()
+    }
+
+    /// Sends an answer of a node to its client: request numbers name their client.
+    fn answer(&mut self, node: NodeId, (id, reply): (RequestId, Reply), cause: u64) {
         if id.0 < FIRST_OF_CLIENTS {
             return self.answer_operator(id, reply);
+        }
+        if self.is_lost((node, CLIENTS)) {
+            return;
         }
         let Some(slot) = usize::try_from(id.0 / FIRST_OF_CLIENTS).unwrap_or(0).checked_sub(1) else { return };
         let delay = self.choices.draw(REPLY_DELAY, slot as u64, id.0);

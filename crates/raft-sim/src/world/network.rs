@@ -20,9 +20,15 @@ const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
 const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
 const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
 
-/// The names of a snapshot and of its answer in rules that drop a kind of message.
+/// The names of snapshots, forwarded requests and their answers in rules that drop a kind of message.
 pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
 pub const INSTALL_SNAPSHOT_RESPONSE: &str = "install_snapshot_response";
+
+pub const FORWARDED_REQUEST: &str = "forwarded_request";
+pub const FORWARDED_REPLY: &str = "forwarded_reply";
+
+/// All clients, as one end of a link. They are no node.
+pub const CLIENTS: NodeId = NodeId(0);
 
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);

@@ -120,6 +120,10 @@ impl World {
             }
             StepAction::Restart { nodes } => self.each(("restart", nodes, n), Self::start),
             StepAction::Cut { links } => self.cut_all_step(links, n),
+            StepAction::CutClients { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.cut_clients_step(&nodes);
+            }
             StepAction::Partition { groups } => self.partition_step(groups),
             StepAction::Heal => self.heal_step(),
             StepAction::Drop { kind, from, to } => {

@@ -1,6 +1,7 @@
 //! Whole nodes without a simulator: messages in a queue, disks without delay, time that advances to the next deadline.
 
 mod backups;
+mod forwarding;
 mod full_disk;
 mod snapshot_lifecycle;
 mod timers_and_watches;
@@ -162,7 +163,7 @@ impl Disk {
     }
 }
 
-/// Two sessions, small chunks without a rate limit, and snapshots only on request.
+/// Two sessions, small chunks without a rate limit, snapshots only on request, and followers that forward nothing.
 fn options() -> NodeOptions {
     NodeOptions {
         max_sessions: 2,
@@ -170,6 +171,7 @@ fn options() -> NodeOptions {
         snapshot_after_bytes: 0,
         snapshot_chunk_bytes: 30,
         snapshot_bytes_per_second: 0,
+        max_forwarded_requests: 0,
         ..NodeOptions::default()
     }
 }
@@ -254,7 +256,13 @@ impl Cluster {
                     self.disk(id).write(&write);
                     self.queue.push_back((id, NodeInput::Persisted { write: write.id }));
                 }
-                NodeOutput::Reply { id, reply } => {
+                NodeOutput::ForwardRequest { to, request, .. } => {
+                    self.send(id, to, NodeInput::ForwardedRequest { from: id, request });
+                }
+                NodeOutput::ForwardReply { to, reply } => {
+                    self.send(id, to, NodeInput::ForwardedReply { from: id, reply });
+                }
+                NodeOutput::Reply { id, reply } | NodeOutput::LeaderReply { id, reply, .. } => {
                     assert_eq!(self.replies.insert(id, reply), None, "a second reply to {id}");
                 }
                 NodeOutput::Disk(job) => self.use_disk(id, job),

@@ -331,5 +331,8 @@ pub(crate) fn is_input(what: &RecordKind) -> bool {
             | RecordKind::SnapshotHeard { .. }
             | RecordKind::SnapshotLoaded { .. }
             | RecordKind::LogRead { .. }
+            | RecordKind::ForwardedRequestReceived { .. }
+            | RecordKind::ForwardedReplyReceived { .. }
+            | RecordKind::NotForwarded { .. }
     )
 }

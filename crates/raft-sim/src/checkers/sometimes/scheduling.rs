@@ -68,7 +68,10 @@ impl Scheduling {
             | RecordKind::LogRead { .. }
             | RecordKind::SnapshotRead { .. }
             | RecordKind::SnapshotSaved { .. } => Source::Disk,
-            RecordKind::Received { .. } | RecordKind::SnapshotHeard { .. } => Source::Peer,
+            RecordKind::Received { .. }
+            | RecordKind::SnapshotHeard { .. }
+            | RecordKind::ForwardedRequestReceived { .. }
+            | RecordKind::ForwardedReplyReceived { .. } => Source::Peer,
             RecordKind::Requested { .. } => Source::Client,
             _ => return None,
         };
