@@ -4,9 +4,9 @@ use crate::find_leader::Stub;
 use bytes::Bytes;
 use raft_proto::wire::raft::{
     Answer, Applied, BackupRequest, BackupResponse, ChangeMembersRequest, ChangeRefused, EntryId, NotLeader,
-    OpenSessionRequest, QueryRequest, Refused, Role, StatusRequest, StatusResponse, TransferLeadershipRequest,
-    backup_response, change_members_response, command_response, open_session_response, query_response, refused,
-    transfer_leadership_response,
+    OpenSessionRequest, QueryRequest, Refused, Role, ServedBy, StatusRequest, StatusResponse,
+    TransferLeadershipRequest, backup_response, change_members_response, command_response, open_session_response,
+    query_response, refused, transfer_leadership_response,
 };
 use raft_proto::wire::session::Command;
 use std::error::Error;
@@ -25,6 +25,9 @@ pub(crate) enum Attempt<A> {
     Retry { why: String, may_have_effect: bool },
 }
 
+/// An attempt, and which node served it, if the called one says so.
+pub(crate) type Served<A> = (Attempt<A>, Option<ServedBy>);
+
 /// A request that can be repeated unchanged.
 pub(crate) trait Ask: Clone + Send {
     type Answer: Send;
@@ -35,7 +38,7 @@ pub(crate) trait Ask: Clone + Send {
 
     fn needs_leader(&self) -> bool;
 
-    fn send(self, stub: Stub) -> impl Future<Output = Result<Attempt<Self::Answer>, Status>> + Send;
+    fn send(self, stub: Stub) -> impl Future<Output = Result<Served<Self::Answer>, Status>> + Send;
 }
 
 /// The answer to a command.
@@ -54,14 +57,16 @@ impl Ask for OpenSessionRequest {
         true
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<u64>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<u64>, Status> {
         use open_session_response::Outcome;
-        Ok(match stub.open_session(self).await?.into_inner().outcome {
+        let response = stub.open_session(self).await?.into_inner();
+        let attempt = match response.outcome {
             Some(Outcome::Session(session)) => Attempt::Answer(session),
             Some(Outcome::Refused(refused)) => refusal(refused),
             Some(Outcome::Unknown(_)) => unclear("lost its lead"),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, response.served_by))
     }
 }
 
@@ -73,16 +78,18 @@ impl Ask for Command {
         true
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<Answered>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<Answered>, Status> {
         use command_response::Outcome;
-        Ok(match stub.command(self).await?.into_inner().outcome {
+        let response = stub.command(self).await?.into_inner();
+        let attempt = match response.outcome {
             Some(Outcome::Applied(applied)) => Attempt::Answer(Answered::Applied(applied)),
             Some(Outcome::Refused(refused)) => refusal(refused),
             // The session has discarded the answer of this sequence number.
             Some(Outcome::SessionExpired(_) | Outcome::AlreadyAnswered(_)) => Attempt::Answer(Answered::SessionGone),
             Some(Outcome::Unknown(_)) => unclear("lost its lead"),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, response.served_by))
     }
 }
 
@@ -94,13 +101,15 @@ impl Ask for QueryRequest {
         !self.stale
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<Answer>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<Answer>, Status> {
         use query_response::Outcome;
-        Ok(match stub.query(self).await?.into_inner().outcome {
+        let response = stub.query(self).await?.into_inner();
+        let attempt = match response.outcome {
             Some(Outcome::Answer(answer)) => Attempt::Answer(answer),
             Some(Outcome::Refused(refused)) => refusal(refused),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, response.served_by))
     }
 }
 
@@ -114,15 +123,16 @@ impl Ask for ChangeMembersRequest {
         true
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<Self::Answer>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<Self::Answer>, Status> {
         use change_members_response::Outcome;
-        Ok(match stub.change_members(self).await?.into_inner().outcome {
+        let attempt = match stub.change_members(self).await?.into_inner().outcome {
             Some(Outcome::Changed(entry)) => Attempt::Answer(Ok(entry)),
             Some(Outcome::ChangeRefused(refused)) => Attempt::Answer(Err(refused)),
             Some(Outcome::Refused(refused)) => refusal(refused),
             Some(Outcome::Unknown(_)) => unclear("lost its lead"),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, None))
     }
 }
 
@@ -136,15 +146,16 @@ impl Ask for TransferLeadershipRequest {
         true
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<u64>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<u64>, Status> {
         use transfer_leadership_response::Outcome;
-        Ok(match stub.transfer_leadership(self).await?.into_inner().outcome {
+        let attempt = match stub.transfer_leadership(self).await?.into_inner().outcome {
             Some(Outcome::TransferredTo(to)) => Attempt::Answer(to),
             Some(Outcome::Failed(why)) => Attempt::Refused(why),
             Some(Outcome::Refused(refused)) => refusal(refused),
             Some(Outcome::Unknown(_)) => unclear("lost its lead"),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, None))
     }
 }
 
@@ -160,14 +171,14 @@ impl Ask for LeaderStatus {
         true
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<StatusResponse>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<StatusResponse>, Status> {
         let status = stub.status(StatusRequest {}).await?.into_inner();
         if status.role() == Role::Leader {
-            return Ok(Attempt::Answer(status));
+            return Ok((Attempt::Answer(status), None));
         }
         let leader = status.members.iter().find(|member| status.leader == Some(member.id));
         let client_url = leader.map(|member| member.client_url.clone()).unwrap_or_default();
-        Ok(Attempt::NotLeader(NotLeader { leader: status.leader, client_url }))
+        Ok((Attempt::NotLeader(NotLeader { leader: status.leader, client_url }), None))
     }
 }
 
@@ -180,14 +191,15 @@ impl Ask for BackupRequest {
         !self.stale
     }
 
-    async fn send(self, mut stub: Stub) -> Result<Attempt<Self::Answer>, Status> {
+    async fn send(self, mut stub: Stub) -> Result<Served<Self::Answer>, Status> {
         use backup_response::Outcome;
         let mut stream = stub.backup(self).await?.into_inner();
-        Ok(match stream.message().await?.and_then(|first| first.outcome) {
+        let attempt = match stream.message().await?.and_then(|first| first.outcome) {
             Some(Outcome::Data(data)) => Attempt::Answer((data, stream)),
             Some(Outcome::Refused(refused)) => refusal(refused),
             None => unclear("sent an answer that cannot be read"),
-        })
+        };
+        Ok((attempt, None))
     }
 }
 

@@ -6,7 +6,7 @@ mod tests;
 use crate::ask::{Answered, Ask, Attempt, LeaderStatus, attempt_of_status, not_leader};
 use crate::backup::Backup;
 use crate::error::ClientError;
-use crate::find_leader::{Nodes, normal};
+use crate::find_leader::{ATTEMPT_TIMEOUT, Nodes, normal};
 use crate::member_change::{MemberChange, Membership};
 use crate::members::{self, MemberView};
 use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written};
@@ -31,8 +31,9 @@ pub struct ClientOptions {
     pub endpoints: Vec<String>,
     /// The longest time for an operation, over all its attempts. Default 10 s.
     pub deadline: Duration,
-    /// The longest time for one attempt; then the client asks the next node. Default 1 s.
-    pub attempt_timeout: Duration,
+    /// The longest time for one attempt; then the client asks the next node. None, the default: the shortest election timeout of the
+    /// nodes, between 250 ms and 5 s; 1 s until a node has said it.
+    pub attempt_timeout: Option<Duration>,
     /// A pause between attempts is random, between 0 and a bound that starts at `min_pause` and doubles. Default 10 ms.
     pub min_pause: Duration,
     /// The largest bound of a pause. Default 500 ms.
@@ -45,7 +46,7 @@ impl ClientOptions {
         Self {
             endpoints: endpoints.into_iter().map(Into::into).collect(),
             deadline: Duration::from_secs(10),
-            attempt_timeout: Duration::from_secs(1),
+            attempt_timeout: None,
             min_pause: Duration::from_millis(10),
             max_pause: Duration::from_millis(500),
         }
@@ -197,7 +198,8 @@ impl Client {
     /// [`ClientError::NoEffect`] or [`ClientError::Refused`]: a backup changes nothing.
     pub async fn backup(&mut self, stale: bool) -> Result<Backup, ClientError> {
         self.nodes.clear_failures();
-        let (begin, stream) = self.ask(BackupRequest { stale }, &mut RetryState::new(&self.options)).await?;
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
+        let (begin, stream) = self.ask(BackupRequest { stale }, &mut retry).await?;
         Ok(Backup::new(self.nodes.target(), begin, stream))
     }
 
@@ -240,7 +242,7 @@ impl Client {
     /// [`ClientError::NoEffect`].
     pub async fn membership(&mut self) -> Result<Membership, ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         self.ask(LeaderStatus, &mut retry).await.map(Membership::from)
     }
 
@@ -252,7 +254,7 @@ impl Client {
     /// [`ClientError::Refused`].
     pub async fn change_members(&mut self, change: MemberChange, cluster: &str) -> Result<Membership, ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         let request = ChangeMembersRequest { steps: vec![change.to_step()], cluster: cluster.to_owned() };
         loop {
             let refused = match self.ask(request.clone(), &mut retry).await? {
@@ -314,14 +316,14 @@ impl Client {
     /// [`ClientError::OutcomeUnknown`].
     pub async fn transfer_leadership(&mut self, to: Option<u64>) -> Result<u64, ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         self.ask(TransferLeadershipRequest { to: to.unwrap_or(0) }, &mut retry).await
     }
 
     /// The answer to a query, the index up to which the node had applied, and the number of attempts.
     async fn query(&mut self, query: Query, consistency: Consistency) -> Result<(Answer, u64, u32), ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         let (stale, lease) = (consistency == Consistency::Stale, consistency == Consistency::Lease);
         let answer = self.ask(QueryRequest { query: query.encode(), stale, lease }, &mut retry).await?;
         let read = Answer::decode(&answer.response).ok_or_else(|| self.nodes.misread(false))?;
@@ -331,7 +333,7 @@ impl Client {
     /// Executes a command exactly once, in the session; opens one if there is none.
     async fn command(&mut self, command: Command) -> Result<Done, ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         let command = command.encode();
         loop {
             let request = self.next_request(command.clone(), &mut retry).await?;
@@ -374,16 +376,22 @@ impl Client {
             let url = self.nodes.target();
             let stub = self.nodes.stub(&url)?;
             retry.attempts += 1;
-            let patience = left.min(self.options.attempt_timeout.saturating_mul(A::ATTEMPTS));
-            let answer = tokio::time::timeout(patience, ask.clone().send(stub)).await;
-            let attempt = match answer {
-                Ok(Ok(attempt)) => attempt,
-                Ok(Err(status)) => attempt_of_status(&status),
-                Err(_) => Attempt::Retry { why: "no answer in time".into(), may_have_effect: true },
+            let limit = left.min(self.nodes.attempt_timeout().saturating_mul(A::ATTEMPTS));
+            let answer = tokio::time::timeout(limit, ask.clone().send(stub)).await;
+            match &answer {
+                Ok(Ok((_, served_by))) => self.nodes.responded(&url, served_by.as_ref()),
+                Ok(Err(_)) | Err(_) => self.nodes.did_not_respond(&url),
+            }
+            let (attempt, served_by) = match answer {
+                Ok(Ok(served)) => served,
+                Ok(Err(status)) => (attempt_of_status(&status), None),
+                Err(_) => (Attempt::Retry { why: "no answer in time".into(), may_have_effect: true }, None),
             };
             match attempt {
                 Attempt::Answer(answer) => {
-                    self.nodes.answered(url, ask.needs_leader());
+                    if ask.needs_leader() {
+                        self.nodes.answered(url, served_by);
+                    }
                     return Ok(answer);
                 }
                 Attempt::Refused(reason) => return Err(self.nodes.refused(&url, reason, retry)),
@@ -409,6 +417,6 @@ impl Client {
 impl ClientOptions {
     /// Only a node itself has its status, so it gets more time for the answer.
     pub(crate) fn status_timeout(&self) -> Duration {
-        self.deadline.min(self.attempt_timeout.saturating_mul(3))
+        self.deadline.min(self.attempt_timeout.unwrap_or(ATTEMPT_TIMEOUT).saturating_mul(3))
     }
 }

@@ -1,13 +1,15 @@
-//! The choice of the next node: the leader that another node named (leader hint), or the next known node; and the
-//! connections to them.
+//! The choice of the next node: the leader that another node named (leader hint) or has asked on behalf of the client, or the
+//! next known node; and the connections to them.
 
 use crate::client::ClientOptions;
 use crate::error::ClientError;
 use crate::retry::RetryState;
 use crate::service::client_client::ClientClient;
+use raft_proto::wire::raft::ServedBy;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::Duration;
+use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
 /// The most remembered nodes: nodes name others, and a name can be wrong.
@@ -15,6 +17,15 @@ const MAX_NODES: usize = 64;
 
 /// The largest accepted answer: the largest value that a node can be configured to accept, and its envelope.
 const MAX_ANSWER_BYTES: usize = 65 << 20;
+
+/// The time of an attempt, until a node has said its election timeout.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The bounds of an election timeout as the time of an attempt.
+const SHORTEST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// The first and the longest time for which a node that does not answer is not asked only because it leads.
+const AVOIDED: std::ops::Range<Duration> = Duration::from_secs(1)..Duration::from_secs(30);
 
 /// The stub of a node's service.
 pub(crate) type Stub = ClientClient<Channel>;
@@ -25,7 +36,10 @@ pub(crate) type Stub = ClientClient<Channel>;
 #[derive(Clone, Debug)]
 pub(crate) struct Nodes {
     known: BTreeMap<String, Node>,
-    connect_timeout: Duration,
+    /// As in the options.
+    pub(crate) attempt_timeout: Option<Duration>,
+    /// As a node has said.
+    election_timeout: Option<Duration>,
     /// The node that last answered as leader, or that another named as leader.
     leader: Option<String>,
     /// The node to ask if no leader is known. It goes round independently of hints, so that hints in a circle cannot
@@ -39,6 +53,8 @@ struct Node {
     /// It connects on first use, and reconnects when needed.
     channel: Option<Channel>,
     failure: Option<String>,
+    /// It did not answer: until when it is avoided, and how long that is.
+    avoided: Option<(Instant, Duration)>,
 }
 
 /// The normal form of a URL: with a scheme, without a slash at the end.
@@ -50,9 +66,13 @@ pub(crate) fn normal(url: &str) -> String {
 
 impl Nodes {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, ClientError> {
-        // This is half of an attempt: a timeout of the connection proves that no request was sent.
-        let connect_timeout = options.attempt_timeout / 2;
-        let mut nodes = Self { known: BTreeMap::new(), connect_timeout, leader: None, cursor: String::new() };
+        let mut nodes = Self {
+            known: BTreeMap::new(),
+            attempt_timeout: options.attempt_timeout,
+            election_timeout: None,
+            leader: None,
+            cursor: String::new(),
+        };
         for url in options.endpoints.iter().rev() {
             nodes.cursor = normal(url);
             nodes.learn(&normal(url))?;
@@ -80,12 +100,11 @@ impl Nodes {
                 return Err(unusable("not usable".into()));
             }
             let endpoint = endpoint
-                .connect_timeout(self.connect_timeout)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(Duration::from_secs(5))
                 .keep_alive_timeout(Duration::from_secs(2))
                 .keep_alive_while_idle(true);
-            self.known.insert(url.to_string(), Node { endpoint, channel: None, failure: None });
+            self.known.insert(url.to_string(), Node { endpoint, channel: None, failure: None, avoided: None });
         }
         self.known.get_mut(url).ok_or_else(|| unusable("not remembered".into()))
     }
@@ -96,8 +115,11 @@ impl Nodes {
 
     /// The stub of a node, which becomes a known node.
     pub(crate) fn stub(&mut self, url: &str) -> Result<Stub, ClientError> {
+        // This is half of an attempt: a timeout of the connection proves that no request was sent.
+        let connect_timeout = self.attempt_timeout() / 2;
         let node = self.learn(url)?;
-        let channel = node.channel.get_or_insert_with(|| node.endpoint.connect_lazy()).clone();
+        let connect = || node.endpoint.clone().connect_timeout(connect_timeout).connect_lazy();
+        let channel = node.channel.get_or_insert_with(connect).clone();
         Ok(Stub::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES).max_encoding_message_size(usize::MAX))
     }
 
@@ -106,10 +128,49 @@ impl Nodes {
         self.leader.as_ref().unwrap_or(&self.cursor).clone()
     }
 
-    pub(crate) fn answered(&mut self, url: String, as_leader: bool) {
-        if as_leader {
-            self.leader = Some(url);
+    /// The longest time for one attempt: as the options say, else a node's election timeout within bounds.
+    pub(crate) fn attempt_timeout(&self) -> Duration {
+        let derived = || self.election_timeout.map_or(ATTEMPT_TIMEOUT, |timeout| timeout.clamp(SHORTEST, LONGEST));
+        self.attempt_timeout.unwrap_or_else(derived)
+    }
+
+    /// A node has responded to a request, whatever its response.
+    pub(crate) fn responded(&mut self, url: &str, served_by: Option<&ServedBy>) {
+        if let Some(node) = self.known.get_mut(url) {
+            node.avoided = None;
         }
+        let said = served_by.filter(|served_by| served_by.election_timeout_ms > 0);
+        let said = said.map(|served_by| Duration::from_millis(served_by.election_timeout_ms));
+        if said.is_some() && said != self.election_timeout {
+            self.election_timeout = said;
+            // Other connections are made again, with the time that this leaves for connecting.
+            self.known.iter_mut().filter(|(other, _)| *other != url).for_each(|(_, node)| node.channel = None);
+        }
+    }
+
+    /// A node did not respond: it is not reached, or stands still.
+    pub(crate) fn did_not_respond(&mut self, url: &str) {
+        if let Some(node) = self.known.get_mut(url) {
+            let length = node.avoided.map_or(AVOIDED.start, |(_, length)| (length * 2).min(AVOIDED.end));
+            node.avoided = Some((Instant::now() + length, length));
+        }
+    }
+
+    /// Until when a node is avoided, and how long that is.
+    #[cfg(test)]
+    pub(crate) fn avoided_mut(&mut self, url: &str) -> Option<&mut (Instant, Duration)> {
+        self.known.get_mut(url)?.avoided.as_mut()
+    }
+
+    /// A node has answered a request for the leader: it is the leader, or has asked the leader. Then the leader is asked directly
+    /// next, unless it did not respond a short time ago: then this node goes on asking it.
+    pub(crate) fn answered(&mut self, url: String, served_by: Option<ServedBy>) {
+        let direct = served_by.map(|served_by| served_by.client_url).filter(|direct| !direct.is_empty());
+        let direct = direct.map(|direct| normal(&direct)).filter(|direct| {
+            let avoided = |node: &mut Node| node.avoided.is_some_and(|(until, _)| Instant::now() < until);
+            self.learn(direct).is_ok_and(|node| !avoided(node))
+        });
+        self.leader = Some(direct.unwrap_or(url));
     }
 
     /// Notes that `from` is not the leader and names another node. Returns false if that node cannot be asked.

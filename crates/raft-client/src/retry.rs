@@ -26,11 +26,11 @@ pub(crate) struct RetryState {
 }
 
 impl RetryState {
-    pub(crate) fn new(options: &ClientOptions) -> Self {
+    pub(crate) fn new(options: &ClientOptions, attempt_timeout: Duration) -> Self {
         Self {
             began: Instant::now(),
             deadline: options.deadline,
-            shortest_attempt: options.attempt_timeout / 10,
+            shortest_attempt: attempt_timeout / 10,
             pause: options.min_pause,
             max_pause: options.max_pause,
             attempts: 0,

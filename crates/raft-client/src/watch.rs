@@ -39,7 +39,7 @@ impl Watch {
     /// [`ClientError::Refused`].
     pub async fn next(&mut self) -> Result<Changes, ClientError> {
         self.nodes.clear_failures();
-        let mut retry = RetryState::new(&self.options);
+        let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
         loop {
             let failure = match &mut self.stream {
                 Some(stream) => match stream.message().await {
@@ -64,7 +64,7 @@ impl Watch {
             self.stream = None;
             if std::mem::take(&mut self.answered) {
                 // The node answered until now, so the deadline starts here.
-                retry = RetryState::new(&self.options);
+                retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
             }
             let url = self.nodes.target();
             self.nodes.add_failure(&url, failure);
@@ -83,7 +83,7 @@ impl Watch {
         retry.attempts += 1;
         let watch = WatchQuery { range: self.range.clone(), from: self.next, begun: false };
         let request = WatchRequest { query: Query::Watch(watch).encode() };
-        let stream = tokio::time::timeout(left.min(self.options.attempt_timeout), stub.watch(request)).await;
+        let stream = tokio::time::timeout(left.min(self.nodes.attempt_timeout()), stub.watch(request)).await;
         Ok(match stream {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(cause(&status)),

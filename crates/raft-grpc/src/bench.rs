@@ -267,7 +267,7 @@ mod tests {
     fn options(endpoints: Vec<String>) -> BenchOptions {
         let mut client = ClientOptions::new(endpoints);
         client.deadline = Duration::from_secs(5);
-        client.attempt_timeout = Duration::from_millis(500);
+        client.attempt_timeout = Some(Duration::from_millis(500));
         BenchOptions {
             client,
             clients: 4,
@@ -320,7 +320,7 @@ mod tests {
         let (nodes, _) = cluster(&[1]).await;
         let mut options = options(vec![nodes[0].url.clone()]);
         options.client.deadline = Duration::from_millis(800);
-        options.client.attempt_timeout = Duration::from_millis(400);
+        options.client.attempt_timeout = Some(Duration::from_millis(400));
         options.mix = "put=1".parse().expect("a mix");
         let troubles = nodes[0].clone();
         options.duration = Duration::from_millis(4500);

@@ -6,13 +6,13 @@ use crate::outcome::{Got, Written};
 use raft_core::EntryId;
 use raft_kv::command::{Compare, TxnOp, TxnResult};
 use raft_kv::{KvMap, WindowLimits};
-use raft_proto::wire::raft::{MemberStatus, Role};
+use raft_proto::wire::raft::{MemberStatus, Role, ServedBy};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 fn timed(endpoints: Vec<String>, deadline_ms: u64, attempt_ms: u64) -> Client {
     let (deadline, attempt_timeout) = (Duration::from_millis(deadline_ms), Duration::from_millis(attempt_ms));
-    let options = ClientOptions { deadline, attempt_timeout, ..ClientOptions::new(endpoints) };
+    let options = ClientOptions { deadline, attempt_timeout: Some(attempt_timeout), ..ClientOptions::new(endpoints) };
     Client::new(options).expect("these are endpoints")
 }
 
@@ -164,7 +164,7 @@ async fn a_deadline_is_kept(trick: Trick, unknown: bool) {
     // The session is already open, so that the command itself gets no answer.
     client.put("k", "a").await.expect("it is put");
     client.options.deadline = Duration::from_secs(2);
-    client.options.attempt_timeout = Duration::from_secs(if unknown { 1 } else { 5 });
+    client.nodes.attempt_timeout = Some(Duration::from_secs(if unknown { 1 } else { 5 }));
     for node in &nodes {
         node.always(trick.clone());
     }
@@ -212,7 +212,7 @@ async fn dead_nodes_are_passed_by_and_named() {
     working.put("k", "a").await.expect("the client asks the other node");
     nodes[0].always(Trick::NotLeader(Some(9), dead.clone()));
     working.options.deadline = Duration::from_secs(3);
-    working.options.attempt_timeout = Duration::from_secs(10);
+    working.nodes.attempt_timeout = Some(Duration::from_secs(10));
     let error = working.put("k", "b").await.expect_err("the leader is dead");
     assert!(!error.may_have_effect(), "nothing was ever sent to it: {error}");
     let line = error.to_string();
@@ -429,4 +429,61 @@ async fn a_transfer_finds_the_leader_and_says_why_it_failed() {
     let failed = client.transfer_leadership(None).await.expect_err("nobody answers");
     assert!(failed.to_string().contains("no voter that answers can take over"), "{failed}");
     assert_eq!(client.membership().await.expect("the leader answers").leader, 1);
+}
+
+fn served_by(node: u64, client_url: &str, election_timeout_ms: u64) -> ServedBy {
+    ServedBy { node, client_url: client_url.into(), election_timeout_ms }
+}
+
+#[tokio::test]
+async fn after_a_forwarded_request_the_leader_is_asked_directly() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    nodes[0].served_by(served_by(2, &nodes[1].url, 0));
+    let mut client = client(vec![nodes[0].url.clone()]);
+    client.put("k", "a").await.expect("the first node opens the session, the second applies");
+    client.put("k", "b").await.expect("it is put");
+    assert_eq!((nodes[0].asked(), nodes[1].asked()), (1, 2));
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_be_reached_is_asked_through_a_follower_and_tried_again_later() {
+    let (nodes, _) = cluster(&[1]).await;
+    let leader = nobody().await;
+    nodes[0].served_by(served_by(2, &leader, 0));
+    let mut client = client(vec![nodes[0].url.clone()]);
+    let mut attempts = Vec::new();
+    for _ in 0..4 {
+        attempts.push(client.put("k", "a").await.expect("it is put").attempts);
+    }
+    assert_eq!(attempts, [3, 1, 1, 1], "the session, the leader in vain, and then the follower");
+    let ended = client.nodes.avoided_mut(&leader).expect("it is avoided");
+    assert_eq!(ended.1, Duration::from_secs(1));
+    ended.0 = Instant::now();
+    assert_eq!(client.put("k", "a").await.expect("it is put").attempts, 1, "the answer leads to the leader");
+    assert_eq!(client.put("k", "a").await.expect("it is put").attempts, 2, "tried again");
+    let pause = client.nodes.avoided_mut(&leader).map(|(_, pause)| *pause);
+    assert_eq!(pause, Some(Duration::from_secs(2)), "twice as long");
+}
+
+#[tokio::test]
+async fn an_attempt_takes_as_long_as_the_nodes_elect() {
+    let (nodes, _) = cluster(&[1, 2]).await;
+    for node in &nodes {
+        node.served_by(served_by(1, "", 300));
+    }
+    let mut client = Client::new(ClientOptions::new(urls(&nodes))).expect("these are endpoints");
+    assert_eq!(client.nodes.attempt_timeout(), Duration::from_secs(1), "no node has said it");
+    client.put("k", "a").await.expect("it is put");
+    assert_eq!(client.nodes.attempt_timeout(), Duration::from_millis(300));
+    nodes.iter().for_each(|node| node.script(&[Trick::Never]));
+    let began = Instant::now();
+    client.put("k", "b").await.expect("one node after the other answers");
+    assert!((600..1_900).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    for (said, expected) in [(1, 250), (60_000, 5_000), (0, 5_000)] {
+        nodes.iter().for_each(|node| node.served_by(served_by(1, "", said)));
+        client.put("k", "c").await.expect("it is put");
+        assert_eq!(client.nodes.attempt_timeout(), Duration::from_millis(expected), "{said}");
+    }
+    client.nodes.attempt_timeout = Some(Duration::from_millis(7));
+    assert_eq!(client.nodes.attempt_timeout(), Duration::from_millis(7), "the options decide");
 }

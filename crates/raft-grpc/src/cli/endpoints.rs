@@ -16,6 +16,10 @@ pub(crate) struct Endpoints {
     /// The longest time for one operation, over all its attempts
     #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = above_zero)]
     timeout: Duration,
+    /// The longest time for one attempt at one node [default: the nodes' shortest election timeout, between 250ms and 5s; 1s until a
+    /// node has said it]
+    #[arg(long, global = true, value_name = "TIME", value_parser = above_zero)]
+    attempt_timeout: Option<Duration>,
 }
 
 impl Endpoints {
@@ -27,7 +31,7 @@ impl Endpoints {
         };
         let mut options = ClientOptions::new(endpoints(&self.endpoints, environment.as_deref()));
         options.deadline = self.timeout;
-        options.attempt_timeout = options.attempt_timeout.min(self.timeout);
+        options.attempt_timeout = self.attempt_timeout;
         Ok(options)
     }
 }

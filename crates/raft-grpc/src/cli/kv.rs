@@ -275,6 +275,9 @@ mod tests {
             let options = parse(line).expect("it can be read").endpoints.options().expect("they are usable");
             assert_eq!((options.endpoints, options.deadline), (vec!["http://a:1".into()], Duration::from_secs(2)));
         }
+        let attempt = |line: &str| parse(line).map(|kv| kv.endpoints.options().expect("usable").attempt_timeout);
+        assert_eq!(attempt("put k v --attempt-timeout 300ms").ok(), Some(Some(Duration::from_millis(300))));
+        assert_eq!(attempt("put k v").ok(), Some(None), "from the nodes");
         assert!(parse("put k v --timeout 0s").is_err());
     }
 }

@@ -7,6 +7,7 @@ mod command_line;
 mod dev;
 mod earlier_command_lines;
 mod full_disk;
+mod forwarding;
 mod hostile;
 mod leases;
 mod lost_disk;

@@ -8,7 +8,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 /// The node that leads and is ready, among those with these ids and client URLs.
 pub(super) async fn find(nodes: Vec<(u64, String)>) -> Option<u64> {
     let urls = nodes.iter().map(|(_, url)| url);
-    let options = ClientOptions { deadline: TIMEOUT, attempt_timeout: TIMEOUT, ..ClientOptions::new(urls) };
+    let options = ClientOptions { deadline: TIMEOUT, attempt_timeout: Some(TIMEOUT), ..ClientOptions::new(urls) };
     let members = Client::new(options).ok()?.members().await;
     // A node that does not answer does not lead; an unknown id means that a node of another cluster uses this port.
     let answers = members.into_iter().filter_map(|member| member.answer.ok());

@@ -117,7 +117,7 @@ impl Cluster {
         let nodes: BTreeMap<u64, Node> = ports.into_iter().map(node).collect();
         let asker = Client::new(ClientOptions {
             deadline: Duration::from_secs(3),
-            attempt_timeout: Duration::from_secs(1),
+            attempt_timeout: Some(Duration::from_secs(1)),
             ..ClientOptions::new(endpoints(&nodes))
         });
         Self { nodes, asker: asker.expect("the endpoints are URLs"), folder }

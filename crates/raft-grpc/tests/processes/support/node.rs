@@ -88,10 +88,14 @@ impl Node {
     }
 
     pub(crate) async fn stop(&mut self) -> ExitStatus {
-        self.must_run();
-        let child = self.child.as_mut().expect("it runs");
-        kill_process(Pid::from_child(child), Signal::TERM).expect("it takes signals");
+        self.signal(Signal::TERM);
         self.end().await
+    }
+
+    pub(crate) fn signal(&mut self, signal: Signal) {
+        self.must_run();
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("it takes signals");
     }
 
     pub(crate) async fn end(&mut self) -> ExitStatus {
