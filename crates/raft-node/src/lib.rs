@@ -11,8 +11,8 @@
 //!   that wait for their entry, `reads` wait for a confirmed index, `watches` wait for a response of the state machine,
 //!   `watch_index` finds those of a changed key, `backups` are taken chunk by chunk, and `forwarding` sends requests on to the
 //!   leader; `forwarding_wire` has the messages.
-//! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `saving` writes it chunk by chunk,
-//!   `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
+//! - `snapshots/`: `content` is the format of a snapshot, `policy` decides when to take one, `turns` when to write a chunk, `saving` makes
+//!   the chunks, `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
 //! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store,
 //!   [`AddressBook`] says where members are reached,

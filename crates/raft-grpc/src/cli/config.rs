@@ -116,7 +116,7 @@ advertise_client        http://127.0.0.1:7071  default
 advertise_admin         http://127.0.0.1:7072  default
 data_dir                raft-data/node3        default
 segment_bytes           16MiB                  default
-snapshot_after_entries  10000                  default";
+snapshot_after_entries  0                      default";
         assert_eq!(lines[..12].join("\n"), expected);
         assert_eq!(lines.last(), Some(&"peers                   2=http://a:1           --peer"));
         let json: serde_json::Value = serde_json::from_str(&show(&loaded, Format::Json)).expect("JSON");

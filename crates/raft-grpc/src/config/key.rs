@@ -97,8 +97,9 @@ keys! { merge:
     SegmentBytes segment_bytes: u64, "SIZE", bytes(4 * KIB..=TIB), or 16 * MIB;
     /// The entries after which the node takes a snapshot (Raft §7); 0 means no limit.
     SnapshotAfterEntries snapshot_after_entries: u64, "N",
-        number(0..=MAX_NUMBER).note("0: never for that reason"), or 10_000;
-    /// The bytes of entries after which the node takes a snapshot, for example 64MiB; 0 means no limit.
+        number(0..=MAX_NUMBER).note("0: never for that reason"), or 0;
+    /// The bytes of entries after which the node takes a snapshot, for example 64MiB, and at least those of the last snapshot; 0
+    /// means no limit.
     SnapshotAfterBytes snapshot_after_bytes: u64, "SIZE",
         bytes(0..=TIB).note("0: never for that reason"), or 64 * MIB;
     /// The most bytes of snapshots sent per second, to all peers together, for example 64MiB; 0 means no limit.

@@ -8,15 +8,20 @@ pub struct NodeOptions {
     /// The most open sessions; 0 counts as 1. **It must be the same on all nodes of a cluster, for good**: it decides
     /// which session ends when another opens, so nodes with different values get different states. Default 10 000.
     pub max_sessions: usize,
-    /// Take a snapshot after this many applied entries (Raft §7); 0 means never for that reason. Default 10 000.
+    /// Take a snapshot after so many applied entries (Raft §7); 0: never for that reason. Default 0.
     pub snapshot_after_entries: u64,
-    /// Take a snapshot after applied entries of this many bytes ([`Entry::size`](raft_core::Entry::size)); 0 means
-    /// never for that reason. Default 64 MiB.
+    /// Take a snapshot after applied entries of so many bytes ([`Entry::size`](raft_core::Entry::size)), and of at least as many as
+    /// the last snapshot has; 0: never for that reason. Default 64 MiB.
     pub snapshot_after_bytes: u64,
-    /// The bytes of free space that the store reserves for the node's writes: the store's setting of the same name.
-    /// Entries in flight to the disk take at most three quarters of it. Beyond that the node rejects proposals with
-    /// `Busy` and ignores a peer's entries. Set it well above the bytes of a burst of writes. 0 means that no reserve
-    /// is known and no limit applies. Default 0.
+    /// Members write their snapshots in turns of so many applied entries, so each entry meets at most one disk that does; 0: there
+    /// are no turns. **The same on all nodes.** Default 256.
+    pub snapshot_turn_entries: u64,
+    /// After a chunk of its own snapshot, the node pauses so many times as long as the disk took for the chunk; 0: no pause.
+    /// Default 4.
+    pub snapshot_pauses: u32,
+    /// Free space that the store reserves for the node's writes, in bytes: the store's setting of the same name. Entries in
+    /// flight to the disk take at most three quarters of it; beyond that the node rejects proposals with `Busy` and ignores a
+    /// peer's entries. Set it well above a burst. 0: no known reserve, no limit. Default 0.
     pub reserve_bytes: u64,
     /// The chunk size of snapshots, for saving and for transfers, limited to 1 B..=4 MiB. One chunk is in flight to
     /// each peer, so the highest speed of a transfer is one chunk per round trip. Default 1 MiB.
@@ -38,8 +43,10 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             max_sessions: 10_000,
-            snapshot_after_entries: 10_000,
+            snapshot_after_entries: 0,
             snapshot_after_bytes: 64 << 20,
+            snapshot_turn_entries: 256,
+            snapshot_pauses: 4,
             reserve_bytes: 0,
             snapshot_chunk_bytes: 1 << 20,
             snapshot_bytes_per_second: 64 << 20,

@@ -73,7 +73,7 @@ impl<S: StateMachine> Node<S> {
         self.machine.restore(&machine)?;
         self.sessions = sessions;
         self.applied = last.index;
-        self.snapshots.policy.on_restored(last.index);
+        self.snapshots.policy.on_restored(last.index, data.len() as u64);
         Ok(())
     }
 }

@@ -134,7 +134,7 @@ impl<S: StateMachine> Node<S> {
             self.watches.ask(self.applied, &self.machine, outputs);
         }
         let encode = |last| SnapshotEncoder::new(last, &self.sessions, self.machine.snapshot());
-        self.snapshots.end_call(&self.raft, self.applied, encode, outputs);
+        self.snapshots.end_call(&self.raft, self.now, self.applied, encode, outputs);
         if self.disk_budget.take_space_request(self.now) {
             outputs.push(NodeOutput::Disk(DiskJob::ReserveSpace));
         }
@@ -142,8 +142,8 @@ impl<S: StateMachine> Node<S> {
 
     /// When the node next has work without an input; read it again after every call.
     pub fn deadline(&self) -> Option<Instant> {
-        let transfers = self.snapshots.outgoing.deadline();
-        let deadlines = [self.raft.deadline(), self.timers.deadline(), self.disk_budget.deadline(), transfers];
+        let snapshots = self.snapshots.deadline();
+        let deadlines = [self.raft.deadline(), self.timers.deadline(), self.disk_budget.deadline(), snapshots];
         let deadlines = deadlines.into_iter().chain([self.forwarding.deadline()]);
         deadlines.flatten().min()
     }
@@ -266,7 +266,7 @@ impl<S: StateMachine> Node<S> {
             }
             NodeInput::SnapshotLoaded { meta, data } => self.snapshot_loaded(meta, &data, outputs),
             NodeInput::SnapshotWritten { file, last, end, outcome } => {
-                self.snapshots.on_written((file, last, end), outcome, outputs)
+                self.snapshots.on_written(self.now, (file, last, end), outcome, outputs)
             }
             NodeInput::SnapshotRead { to, last, offset, chunk } => {
                 self.snapshots.on_read(&self.raft, self.now, (to, last, offset), chunk, outputs)

@@ -7,6 +7,7 @@ mod obsolete_files;
 mod outgoing;
 mod policy;
 mod saving;
+mod turns;
 
 use self::content::SnapshotEncoder;
 use self::incoming::{ChunkResult, IncomingTransfers, MAX_CHUNK_BYTES};
@@ -15,9 +16,10 @@ use self::obsolete_files::SnapshotFiles;
 use self::outgoing::OutgoingTransfers;
 use self::policy::SnapshotPolicy;
 use self::saving::SavingSnapshot;
+use self::turns::SavingTurns;
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::interface::options::NodeOptions;
-use crate::interface::outputs::{NodeOutput, Outputs};
+use crate::interface::outputs::Outputs;
 use crate::interface::state_machine::SnapshotSource;
 use raft_core::{EntryId, Input, Instant, LogIndex, NodeId, Raft, RoleKind, SnapshotMeta};
 use raft_proto::SnapshotMessage;
@@ -29,6 +31,9 @@ pub(crate) struct Snapshots<C> {
     pub(crate) policy: SnapshotPolicy,
     pub(crate) loading: LoadingSnapshot,
     saving: Option<SavingSnapshot<C>>,
+    turns: SavingTurns,
+    /// When to begin a snapshot or write the next chunk; none: there is nothing to do.
+    next_at: Option<Instant>,
     pub(crate) outgoing: OutgoingTransfers,
     incoming: IncomingTransfers,
     pub(crate) files: SnapshotFiles,
@@ -43,6 +48,8 @@ impl<C: SnapshotSource> Snapshots<C> {
             policy: SnapshotPolicy::new(options),
             loading: LoadingSnapshot::default(),
             saving: None,
+            turns: SavingTurns::new(options),
+            next_at: None,
             outgoing: OutgoingTransfers::new(options),
             incoming: IncomingTransfers::new(options.max_snapshot_bytes),
             files: SnapshotFiles::new(newest.map(|meta| meta.last)),
@@ -50,15 +57,21 @@ impl<C: SnapshotSource> Snapshots<C> {
         }
     }
 
-    /// Handles a written chunk, up to `end` of a file.
+    /// When the node next has work for a snapshot.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.next_at, self.outgoing.deadline()].into_iter().flatten().min()
+    }
+
+    /// The disk reports a written chunk, up to `end` of a file.
     pub(crate) fn on_written(
         &mut self,
+        now: Instant,
         (file, last, end): (SnapshotFile, EntryId, u64),
         outcome: WriteOutcome,
         outputs: &mut Outputs,
     ) -> Option<Input> {
         match file {
-            SnapshotFile::Own => self.on_own_written(last, end, &outcome, outputs),
+            SnapshotFile::Own => self.on_own_written(now, last, end, &outcome),
             SnapshotFile::Received => match self.incoming.on_written(last, end, outcome, outputs) {
                 ChunkResult::Partial | ChunkResult::Failed => None,
                 ChunkResult::Complete { from, term, meta } => {
@@ -74,27 +87,21 @@ impl<C: SnapshotSource> Snapshots<C> {
         }
     }
 
-    fn on_own_written(
-        &mut self,
-        last: EntryId,
-        end: u64,
-        outcome: &WriteOutcome,
-        outputs: &mut Outputs,
-    ) -> Option<Input> {
+    fn on_own_written(&mut self, now: Instant, last: EntryId, end: u64, outcome: &WriteOutcome) -> Option<Input> {
         let saving = self.saving.as_mut().filter(|saving| saving.last() == last)?;
-        let is_done = *outcome == WriteOutcome::Done;
-        if is_done {
-            if !saving.expects(end) {
-                return None;
-            }
-            if let Some(chunk) = saving.next_chunk() {
-                outputs.push(chunk.into());
-                return None;
-            }
-            self.files.on_complete(last);
+        if *outcome != WriteOutcome::Done {
+            self.saving = None;
+            return None;
         }
+        let (sent, is_last) = saving.on_written(end)?;
+        self.turns.on_written(sent, now);
+        if !is_last {
+            return None;
+        }
+        self.policy.on_saved(saving.bytes());
         self.saving = None;
-        is_done.then_some(Input::SnapshotTaken { index: last.index })
+        self.files.on_complete(last);
+        Some(Input::SnapshotTaken { index: last.index })
     }
 
     /// Handles a chunk that the disk has read for a peer.
@@ -140,26 +147,38 @@ impl<C: SnapshotSource> Snapshots<C> {
         self.outgoing.retain(|to, last| raft.snapshot_to(to) == Some(last));
     }
 
-    /// Ends a call: takes a snapshot of the state after `applied` if one is due, and deletes obsolete files. `encode`
-    /// returns the state after the given entry.
+    /// A call ends: takes a snapshot of the state after `applied` if one is due, writes the next chunk of it if that is due, and
+    /// deletes obsolete files. `encode` takes the state after the given entry.
     pub(crate) fn end_call(
         &mut self,
         raft: &Raft,
+        now: Instant,
         applied: LogIndex,
         encode: impl FnOnce(EntryId) -> SnapshotEncoder<C>,
         outputs: &mut Outputs,
     ) {
         self.incoming.on_committed(raft.commit(), outputs);
-        let is_due = self.policy.is_due(applied);
-        let can_save = self.saving.is_none() && !self.loading.is_pending() && raft.role() != RoleKind::Stopped;
-        if is_due
-            && can_save
+        self.turns.on_applied(applied, now);
+        let is_requested = self.policy.take_request(applied);
+        let can_begin = self.saving.is_none() && !self.loading.is_pending() && raft.role() != RoleKind::Stopped;
+        let is_due = can_begin && self.policy.has_grown(applied, 1);
+        // Twice what a snapshot needs: the log grows faster than snapshots are written.
+        let hurries = self.policy.has_grown(applied, if self.saving.is_some() { 1 } else { 2 });
+        let next_at = self.turns.next(raft.id(), raft.configuration(), hurries);
+        if can_begin
+            && (is_requested || (is_due && next_at <= now))
             && let Some(meta) = raft.snapshot_meta(applied)
         {
             self.policy.begin(applied);
             let encoder = encode(meta.last);
-            let saving = self.saving.insert(SavingSnapshot::new(meta, encoder, self.chunk_bytes));
-            outputs.extend(saving.next_chunk().map(NodeOutput::from));
+            self.saving = Some(SavingSnapshot::new(meta, encoder, self.chunk_bytes));
+        }
+        self.next_at = None;
+        match &mut self.saving {
+            Some(saving) if !saving.is_waiting() => {}
+            Some(saving) if next_at <= now => outputs.push(saving.next_chunk(now).into()),
+            Some(_) => self.next_at = Some(next_at),
+            None => self.next_at = Some(next_at).filter(|next_at| is_due && *next_at > now),
         }
         let Self { files, outgoing, saving, incoming, .. } = self;
         let is_saved = |last| saving.as_ref().is_some_and(|saving| saving.last() == last);

@@ -1,6 +1,8 @@
 //! When to take a snapshot: after a number of applied entries or bytes, or on request (Raft §7).
 //!
-//! This file must not know what a snapshot contains.
+//! The bytes are at least those of the newest snapshot, so snapshots at most double what a node writes, and at a start the log behind
+//! the snapshot is at most about as large as the snapshot. *Without it:* a large state with small changes is written again and
+//! again. This file must not know what a snapshot contains.
 
 use crate::interface::options::NodeOptions;
 use raft_core::LogIndex;
@@ -12,6 +14,8 @@ pub(crate) struct SnapshotPolicy {
     after_entries: u64,
     /// `u64::MAX` means never.
     after_bytes: u64,
+    /// The bytes of the newest complete snapshot; 0: not known.
+    newest_bytes: u64,
     /// The index of the newest snapshot, even one that is still being saved.
     covered: LogIndex,
     /// The bytes of the entries applied after that.
@@ -27,6 +31,7 @@ impl SnapshotPolicy {
         Self {
             after_entries: limit(options.snapshot_after_entries),
             after_bytes: limit(options.snapshot_after_bytes),
+            newest_bytes: 0,
             covered: LogIndex(0),
             bytes: 0,
             requested: false,
@@ -38,18 +43,28 @@ impl SnapshotPolicy {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Notes that the state is now that of a snapshot at `last`.
-    pub(crate) fn on_restored(&mut self, last: LogIndex) {
+    /// The state is now that of a snapshot at `last` with so many bytes.
+    pub(crate) fn on_restored(&mut self, last: LogIndex, bytes: u64) {
         self.covered = self.covered.max(last);
         self.bytes = 0;
+        self.newest_bytes = bytes;
     }
 
-    /// Whether to take a snapshot of the state at `applied` now. It clears a request, which is valid for one call only.
-    pub(crate) fn is_due(&mut self, applied: LogIndex) -> bool {
-        let requested = std::mem::take(&mut self.requested);
+    /// A snapshot of so many bytes is complete.
+    pub(crate) fn on_saved(&mut self, bytes: u64) {
+        self.newest_bytes = bytes;
+    }
+
+    /// Whether a snapshot of the state at `applied` was requested. Clears the request: it is for one call only.
+    pub(crate) fn take_request(&mut self, applied: LogIndex) -> bool {
+        std::mem::take(&mut self.requested) && applied > self.covered
+    }
+
+    /// Whether the log has grown `times` as much as a snapshot at `applied` needs.
+    pub(crate) fn has_grown(&self, applied: LogIndex, times: u64) -> bool {
         let entries = applied.0.saturating_sub(self.covered.0);
-        let grown = entries >= self.after_entries || self.bytes >= self.after_bytes;
-        entries > 0 && (requested || grown)
+        let after_bytes = self.after_bytes.max(self.newest_bytes).saturating_mul(times);
+        entries > 0 && (entries >= self.after_entries.saturating_mul(times) || self.bytes >= after_bytes)
     }
 
     /// Notes that the node starts to save a snapshot of the state at `applied`.
@@ -70,7 +85,9 @@ mod tests {
     fn a_snapshot_is_due_after_so_many_entries_or_bytes() {
         let mut restored = policy(10, 10);
         restored.on_applied(9);
-        restored.on_restored(LogIndex(5));
+        restored.on_restored(LogIndex(5), 0);
+        let mut large = policy(0, 10);
+        large.on_saved(20);
         for (policy, applied, bytes, expected) in [
             (policy(10, 0), 9, u64::MAX - 1, false),
             (policy(10, 0), 10, 0, true),
@@ -79,10 +96,13 @@ mod tests {
             (policy(0, 0), 1 << 40, 1 << 60, false),
             (restored.clone(), 14, 9, false),
             (restored, 15, 0, true),
+            (large.clone(), 9, 19, false),
+            (large, 9, 20, true),
         ] {
             let mut after = policy.clone();
             after.on_applied(bytes);
-            assert_eq!(after.is_due(LogIndex(applied)), expected, "{policy:?} at {applied} after {bytes} bytes");
+            let grown = after.has_grown(LogIndex(applied), 1);
+            assert_eq!(grown, expected, "{policy:?} at {applied} after {bytes} bytes");
         }
     }
 
@@ -90,12 +110,12 @@ mod tests {
     fn a_request_is_for_one_call_and_for_something_new() {
         let mut policy = policy(0, 0);
         policy.requested = true;
-        assert!(!policy.is_due(LogIndex(0)), "nothing is applied");
-        assert!(!policy.is_due(LogIndex(1)), "that was another call");
+        assert!(!policy.take_request(LogIndex(0)), "nothing is applied");
+        assert!(!policy.take_request(LogIndex(1)), "that was another call");
         policy.requested = true;
-        assert!(policy.is_due(LogIndex(1)));
+        assert!(policy.take_request(LogIndex(1)));
         policy.begin(LogIndex(1));
         policy.requested = true;
-        assert!(!policy.is_due(LogIndex(1)), "there is a snapshot of this state");
+        assert!(!policy.take_request(LogIndex(1)), "there is a snapshot of this state");
     }
 }

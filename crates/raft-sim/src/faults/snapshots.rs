@@ -20,4 +20,7 @@ pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, settings: &mut
     settings.snapshot_chunk_bytes = [40, 300, 4_096][draw(6).below(3) as usize];
     settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
     settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
+    settings.snapshot_pauses = [0, 1, 4][draw(9).below(3) as usize];
+    // Turns are the same on all nodes.
+    settings.snapshot_turn_entries = [0, 1, 5][choices.draw(SETTINGS, 0, 10).below(3) as usize];
 }

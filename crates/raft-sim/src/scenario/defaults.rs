@@ -73,6 +73,8 @@ impl Default for RaftSettings {
             snapshot_timeout: config.snapshot_timeout,
             snapshot_chunk_bytes: 512,
             snapshot_bytes_per_second: 0,
+            snapshot_turn_entries: 0,
+            snapshot_pauses: 0,
             snapshot_patience: ms(100),
         }
     }

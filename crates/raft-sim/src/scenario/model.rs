@@ -130,6 +130,12 @@ pub struct RaftSettings {
     /// The most bytes of snapshots that a node sends in a second; 0 means no limit.
     #[serde(deserialize_with = "within::<1, TIB, _, _>", skip_serializing_if = "is_default")]
     pub snapshot_bytes_per_second: u64,
+    /// How many applied entries a turn has in which one member writes its snapshot; 0: there are no turns.
+    #[serde(deserialize_with = "within::<1, GIB, _, _>", skip_serializing_if = "is_default")]
+    pub snapshot_turn_entries: u64,
+    /// How many times as long as a chunk of the own snapshot took the pause after it is; 0: no pause.
+    #[serde(deserialize_with = "within::<1, 1_000, _, _>", skip_serializing_if = "is_default")]
+    pub snapshot_pauses: u32,
     /// When a snapshot transfer without an answer counts as lost.
     #[serde(with = "form")]
     pub snapshot_timeout: Duration,

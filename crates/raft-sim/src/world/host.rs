@@ -440,6 +440,8 @@ fn node_options(settings: &RaftSettings) -> NodeOptions {
         snapshot_after_bytes: 0,
         snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
         snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
+        snapshot_turn_entries: settings.snapshot_turn_entries,
+        snapshot_pauses: settings.snapshot_pauses,
         snapshot_patience: settings.snapshot_patience,
         max_forwarded_requests: settings.max_forwarded_requests,
         max_forwarded_bytes: settings.max_forwarded_bytes,

@@ -1,13 +1,13 @@
 //! A snapshot's file until it is complete. It has another name until it is complete, durable and renamed; the next
 //! start deletes an unfinished file.
 //!
-//! It is synced every few MiB: a sync delays all writes of the log, so no sync may have to write a whole snapshot.
+//! It is synced every MiB: a sync delays all writes of the log, so none may have much of a snapshot to write.
 
 use crate::disk::{Disk, DiskError};
 use raft_core::EntryId;
 
 /// Bytes between two syncs: few enough for a short sync.
-const SYNC_EVERY: u64 = 4 << 20;
+const SYNC_EVERY: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(crate) struct PartialFile {

@@ -169,6 +169,8 @@ fn options() -> NodeOptions {
         max_sessions: 2,
         snapshot_after_entries: 0,
         snapshot_after_bytes: 0,
+        snapshot_turn_entries: 0,
+        snapshot_pauses: 0,
         snapshot_chunk_bytes: 30,
         snapshot_bytes_per_second: 0,
         max_forwarded_requests: 0,

@@ -448,3 +448,30 @@ fn an_older_file_is_removed_once_it_is_not_sent_any_more() {
     assert!(removed(&cluster) > before && !cluster.disks[&leader].files.contains_key(&sent));
     assert!(cluster.disks.values().all(|disk| disk.files.len() == 1), "the file that the newest record names");
 }
+
+#[test]
+fn members_save_in_turns_and_finish_when_nothing_is_applied() {
+    let options = NodeOptions { snapshot_after_entries: 12, snapshot_turn_entries: 4, ..options() };
+    let (mut cluster, leader, session) = Cluster::with(3, Config::new(NodeId(0)), options).with_session();
+    let written = |cluster: &Cluster, id| {
+        let Disk { files, unfinished: [own, _], .. } = &cluster.disks[&id];
+        files.values().map(Bytes::len).sum::<usize>() + own.len()
+    };
+    let ids = [1, 2, 3].map(NodeId);
+    let mut saved = BTreeSet::new();
+    for sequence in 1..=60 {
+        let before = ids.map(|id| written(&cluster, id));
+        cluster.commands(leader, session, sequence..=sequence);
+        for (id, before) in ids.into_iter().zip(before) {
+            if written(&cluster, id) > before {
+                let applied = cluster.nodes[&id].applied;
+                assert_eq!(applied.0 / 4 % 3 + 1, id.0, "{applied} is not the turn of {id}");
+                saved.insert(id);
+            }
+        }
+    }
+    assert_eq!(saved.len(), 3, "each has a turn");
+    cluster.run_until(|cluster| cluster.nodes.values().all(|node| node.snapshots.deadline().is_none()));
+    let newest = ids.map(|id| cluster.disks[&id].snapshot.as_ref().map(|meta| meta.last.index));
+    assert!(newest.iter().all(|newest| *newest > Some(LogIndex(30))), "{newest:?}");
+}
