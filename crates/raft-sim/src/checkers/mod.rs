@@ -31,6 +31,7 @@ mod ready_peers;
 mod recovery;
 mod removed_nodes;
 mod revisions;
+mod saving_turns;
 #[cfg(test)]
 mod script;
 mod snapshot_durable;
@@ -154,6 +155,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(ready_peers::ReadyPeers::new(scenario)),
         Box::new(removed_nodes::RemovedNodes::new(scenario)),
         Box::new(disk_space::DiskSpace::new(scenario)),
+        Box::new(saving_turns::SavingTurns::new(scenario)),
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
