@@ -98,8 +98,7 @@ keys! { merge:
     /// The entries after which the node takes a snapshot (Raft §7); 0 means no limit.
     SnapshotAfterEntries snapshot_after_entries: u64, "N",
         number(0..=MAX_NUMBER).note("0: never for that reason"), or 0;
-    /// The bytes of entries after which the node takes a snapshot, for example 64MiB, and at least those of the last snapshot; 0
-    /// means no limit.
+    /// The bytes of entries, and no fewer than the last snapshot has, after which the node takes a snapshot; 0 means no limit.
     SnapshotAfterBytes snapshot_after_bytes: u64, "SIZE",
         bytes(0..=TIB).note("0: never for that reason"), or 64 * MIB;
     /// The most bytes of snapshots sent per second, to all peers together, for example 64MiB; 0 means no limit.

@@ -47,7 +47,7 @@ const VALUES: &[(Key, &[&str], &[&str])] = &[
     (Key::AdvertiseAdmin, &["http://a:1", "http://a:2", "http://a:3"], &["https://a:1"]),
     (Key::DataDir, &["x", "y", "z"], &[]),
     (Key::SegmentBytes, &["4KiB", "1MiB", "1TiB"], &["4095", "1099511627777"]),
-    (Key::SnapshotAfterEntries, &["0", "4611686018427387904", "100"], &["-1", "4611686018427387905", "1MiB"]),
+    (Key::SnapshotAfterEntries, &["1", "4611686018427387904", "100", "0"], &["-1", "4611686018427387905", "1MiB"]),
     (Key::SnapshotAfterBytes, &["0", "1TiB", "1MiB"], &["1099511627777", "2TiB"]),
     (Key::SnapshotRate, &["0", "1TiB", "1MiB"], &["1099511627777"]),
     (Key::SnapshotTimeout, &["1s", "1h", "2s"], &["999ms", "3601s"]),

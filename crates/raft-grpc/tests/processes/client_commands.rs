@@ -130,8 +130,8 @@ async fn status(cluster: &mut Cluster) {
     let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 4, "{table}");
     assert_eq!(
-        lines[0][..10],
-        ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "state"]
+        lines[0][..11],
+        ["id", "role", "term", "commit", "applied", "lag", "contact", "snapshot", "ready", "disk", "state"]
     );
     assert!(lines.iter().any(|line| line[..2] == [&*dead.to_string(), "unreachable"]), "{table}");
     assert!(lines.iter().any(|line| line[..2] == [&*leader.id.to_string(), "leader"]), "{table}");

@@ -16,7 +16,8 @@ fn client_of(cluster: &mut Cluster, id: u64) -> Client {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_reaches_only_a_follower_keeps_writing() {
     // Nobody listens where the nodes say that they serve clients.
-    let mut cluster = Cluster::start_with(3, &["--control-stdin", "--advertise-client", "http://127.0.0.1:1"]).await;
+    let mut cluster =
+        Cluster::start_unlogged(3, &["--control-stdin", "--advertise-client", "http://127.0.0.1:1"]).await;
     cluster.met().await;
     let leader = cluster.leader().await;
     let follower = leader.id % 3 + 1;
