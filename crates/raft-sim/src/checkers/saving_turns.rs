@@ -91,7 +91,9 @@ mod tests {
     fn check(entries: u64, grown: u64) -> (SavingTurns, Script) {
         let mut scenario = scenario();
         (scenario.raft.snapshot_turn_entries, scenario.raft.snapshot_after_entries) = (entries, grown);
-        (SavingTurns::new(&scenario), Script::led())
+        let mut script = Script::led();
+        script.step(1, |view| view.applied = LogIndex(2));
+        (SavingTurns::new(&scenario), script)
     }
 
     /// n1 writes two chunks of its snapshot at this entry.
