@@ -29,12 +29,11 @@ use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::StateMachine;
 use crate::snapshots::Snapshots;
-use crate::snapshots::content::SnapshotEncoder;
+use crate::snapshots::content::{SnapshotEncoder, state_hash};
 use raft_core::{
     Action, Config, Configuration, Input, Instant, LogIndex, Raft, RecoveredState, RejectReason, RequestId,
     RestoreError, RoleKind, Rpc, Status, Term,
 };
-use xxhash_rust::xxh3::Xxh3;
 
 /// A whole node without I/O: a deterministic function of its inputs, including time.
 #[derive(Clone, Debug)]
@@ -171,11 +170,7 @@ impl<S: StateMachine> Node<S> {
     /// A hash of the whole replicated state: state machine, sessions, applied index. It is equal on all nodes that have
     /// applied the same entries. It detects accidents, but not an adversary.
     pub fn state_hash(&self) -> u128 {
-        let mut hasher = Xxh3::new();
-        hasher.update(&self.machine.state_hash().to_le_bytes());
-        hasher.update(&self.sessions.hash().to_le_bytes());
-        hasher.update(&self.applied.0.to_le_bytes());
-        hasher.digest128()
+        state_hash(self.machine.state_hash(), self.sessions.hash(), self.applied)
     }
 
     /// Steps the core and executes its actions; the entries that these apply are its next input.

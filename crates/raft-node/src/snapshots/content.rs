@@ -3,11 +3,12 @@
 //! This file must not know when a snapshot is taken or sent, nor where it is stored.
 
 use crate::clients::sessions::{Sessions, entry_id};
-use crate::interface::state_machine::{SnapshotError, SnapshotSource};
+use crate::interface::state_machine::{SnapshotError, SnapshotSource, StateMachine};
 use bytes::Bytes;
 use prost::Message;
-use raft_core::EntryId;
+use raft_core::{EntryId, LogIndex};
 use raft_proto::wire::{raft, snapshot as wire};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The version that this node writes, and the only one it reads.
 const FORMAT: u32 = 2;
@@ -45,6 +46,27 @@ pub struct BackupContent {
     pub sessions: usize,
     /// The state machine's part: [`StateMachine::restore`](crate::StateMachine::restore) takes it.
     pub machine: Bytes,
+    sessions_hash: u128,
+}
+
+impl BackupContent {
+    /// The [`state_hash`](crate::Node::state_hash) of a node that has applied everything up to `applied` and has this state.
+    ///
+    /// # Errors
+    /// `machine` cannot restore its part.
+    pub fn state_hash<S: StateMachine>(&self, mut machine: S, applied: LogIndex) -> Result<u128, SnapshotError> {
+        machine.restore(&self.machine)?;
+        Ok(state_hash(machine.state_hash(), self.sessions_hash, applied))
+    }
+}
+
+/// A hash of the whole replicated state.
+pub(crate) fn state_hash(machine: u128, sessions: u128, applied: LogIndex) -> u128 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&machine.to_le_bytes());
+    hasher.update(&sessions.to_le_bytes());
+    hasher.update(&applied.0.to_le_bytes());
+    hasher.digest128()
 }
 
 /// Reads the data of a backup of the state after `last`.
@@ -53,7 +75,7 @@ pub struct BackupContent {
 /// The data is none that a node has written, or another version's.
 pub fn read_backup(data: &Bytes, last: EntryId) -> Result<BackupContent, SnapshotError> {
     let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, last, usize::MAX)?;
-    Ok(BackupContent { sessions: sessions.len(), machine })
+    Ok(BackupContent { sessions: sessions.len(), machine, sessions_hash: sessions.hash() })
 }
 
 /// The same state as the one after `last`, instead of after `saved`.

@@ -5,6 +5,7 @@
 
 mod ack_durable;
 mod acknowledged_survives;
+mod backup;
 mod commit_quorum;
 mod configuration;
 pub(crate) mod disk_reserve;
@@ -159,6 +160,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(read_back::ReadBack),
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
+        Box::new(backup::Backup::default()),
         Box::new(exactly_once::ExactlyOnce::default()),
         Box::new(forwarded_once::ForwardedOnce::default()),
         Box::new(stale_read::StaleRead::default()),

@@ -4,6 +4,7 @@
 //! They are counted for each run. A cut tail shows as a restart without a write that the store had written; a client's
 //! retry shows as a second request with the same cause.
 
+mod backups;
 mod forwarding;
 mod limits;
 mod scheduling;
@@ -26,9 +27,13 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 81] = [
+pub const MARKS: [&str; 85] = [
     "append_ignored_overloaded",
     "apply_limited",
+    "backup_finished",
+    "backup_lost",
+    "backup_read_failed",
+    "backup_refused",
     "change_forced",
     "change_refused_without_quorum",
     "change_too_early",
@@ -133,6 +138,7 @@ pub(super) struct Sometimes {
     /// The nodes that were notified that their disks have no space.
     low: BTreeSet<NodeId>,
     scheduling: Scheduling,
+    backups: backups::Backups,
     /// For each node, the peers to which its last message was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -179,7 +185,7 @@ impl Sometimes {
         if let Some((node, now)) = fact.new_view() {
             self.view(ghost, fact, node, now);
         }
-        if let Some(mark) = self.limits.observe(fact) {
+        for mark in self.limits.observe(fact).into_iter().chain(self.backups.observe(fact.record)) {
             self.mark(mark);
         }
         self.mark_if(ghost.committed.len() > fact.change.committed_before, "commit");

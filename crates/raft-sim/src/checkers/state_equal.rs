@@ -1,5 +1,5 @@
 //! Nodes that have applied the same index have the same state, byte for byte: equal state hashes at equal indices,
-//! whether they applied the entries or loaded a snapshot that covers them.
+//! whether they applied the entries or loaded a snapshot that covers them. A backup has the state of its node at its beginning.
 //!
 //! It is the first to catch: a state machine that is not deterministic, a session table that depends on its node or is
 //! missing from its snapshot, an apply that happens twice or not at all. `stale_read` and `linearizability` back it up.
@@ -21,10 +21,14 @@ impl Property for StateEqual {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (last, state_hash) = match &fact.record.kind {
             RecordKind::Applied { entries, state_hash } => (entries.last_id()?, state_hash),
-            RecordKind::Restored { meta, state_hash } => (meta.last, state_hash),
+            RecordKind::Restored { meta, state_hash }
+            | RecordKind::BackupFinished { meta, state_hash: Ok(state_hash), .. } => (meta.last, state_hash),
             _ => return None,
         };
-        let node = fact.record.node?;
+        let node = match &fact.record.kind {
+            RecordKind::BackupFinished { node, .. } => *node,
+            _ => fact.record.node?,
+        };
         let place = usize::try_from(last.index.previous().0).ok()?;
         if self.hashes.len() <= place {
             self.hashes.resize(place + 1, None);
@@ -63,6 +67,19 @@ mod tests {
         assert_silent(StateEqual::default(), &script);
         script.push(Some(2), RecordKind::Restored { meta: meta(2, 2), state_hash: 8 });
         assert_fires(StateEqual::default(), NAME, &script, "after 2@2 the state of n2 is");
+    }
+
+    #[test]
+    fn another_state_in_a_backup_fires() {
+        let mut script = Script::led();
+        script.apply(1, vec![founding(), noop(2, 2)], 7);
+        let (id, node) = (raft_core::RequestId(1), NodeId(1));
+        let finished =
+            |state_hash| RecordKind::BackupFinished { id, node, meta: meta(2, 2), state_hash: Ok(state_hash) };
+        script.push(None, finished(7));
+        assert_silent(StateEqual::default(), &script);
+        script.push(None, finished(8));
+        assert_fires(StateEqual::default(), NAME, &script, "after 2@2 the state of n1 is");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! A fault has an effect if a node or a client could notice it; a fault without effect tests nothing.
 
+mod backups;
 mod clocks;
 mod crashes;
 mod damage;

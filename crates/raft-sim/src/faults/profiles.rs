@@ -23,6 +23,7 @@ const WITH_FORWARDING: [&str; 3] = ["forwarded", "forward_busy", "forward_leader
 const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refused", "writes_grouped"];
 /// The marks of inputs from clients, peers and snapshots at once.
 const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
+const WITH_BACKUPS: [&str; 4] = ["backup_finished", "backup_lost", "backup_read_failed", "backup_refused"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
 /// The log after a snapshot in flight is too rarely released to require the mark: the scenario `small-retained-log`
 /// covers it.
@@ -114,6 +115,7 @@ pub fn all(nodes: u64) -> Scenario {
             &WITH_LIMITS,
             &WITH_STALLS,
             &WITH_ALL,
+            &WITH_BACKUPS,
         ],
     )
 }

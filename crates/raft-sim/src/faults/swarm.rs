@@ -53,6 +53,8 @@ pub(crate) enum SwarmEvent {
     Space(NodeId),
     /// The old copy of a disk may start.
     OldDisk(NodeId),
+    /// The operator begins backups.
+    Backup(u64),
     Heal,
 }
 
@@ -105,6 +107,9 @@ impl World {
         self.plan(swarm.heal_at, Event::Swarm(SwarmEvent::Heal));
         self.swarm = Some(swarm);
         self.plan_fault(1);
+        if chosen.contains(&Feature::Backups) {
+            self.plan_swarm_backup(1);
+        }
     }
 
     /// A node's settings: the scenario's, with the values that this run draws for the node.
@@ -152,6 +157,7 @@ impl World {
             SwarmEvent::KillAndRestart(node) => self.swarm_kill_and_restart(node),
             SwarmEvent::Space(node) => self.swarm_space(node),
             SwarmEvent::OldDisk(node) => self.swarm_old_disk(node),
+            SwarmEvent::Backup(n) => self.swarm_backup(n),
             SwarmEvent::Heal => self.heal_majority(),
         }
     }
@@ -195,7 +201,8 @@ impl World {
             | Feature::Limits
             | Feature::Busy
             | Feature::Unreachable
-            | Feature::Forwarding => {}
+            | Feature::Forwarding
+            | Feature::Backups => {}
         }
     }
 

@@ -190,6 +190,18 @@ fn of_forwarding(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
             };
             write!(f, "forwards {id} no longer: {why}")
         }
+        kind => of_backups(f, kind),
+    }
+}
+
+fn of_backups(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
+    match kind {
+        RecordKind::BackupAsked { id, node } => write!(f, "ask {node}: backup {id}"),
+        RecordKind::BackupCancelled { id } => write!(f, "is notified that backup {id} has ended"),
+        RecordKind::BackupFinished { id, node, meta, state_hash } => {
+            write!(f, "backup {id} of {node} at {} is complete", meta.last)?;
+            state_hash.as_ref().map_or_else(|error| write!(f, " and cannot be read: {error}"), |_| Ok(()))
+        }
         _ => Ok(()),
     }
 }

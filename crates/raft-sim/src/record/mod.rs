@@ -247,6 +247,13 @@ pub enum RecordKind {
     NotForwarded { id: ForwardId },
     /// Output: a request was not forwarded, or ends without the leader's reply.
     ForwardEnded { id: RequestId, why: ForwardEnd },
+    /// The operator has sent a node the request that begins a backup.
+    BackupAsked { id: RequestId, node: NodeId },
+    /// Input: the connection of the backup that this request began is closed.
+    BackupCancelled { id: RequestId },
+    /// The operator has the last chunk of a backup. `state_hash` is that of a node with the state in it, or the error of its
+    /// decoder.
+    BackupFinished { id: RequestId, node: NodeId, meta: SnapshotMeta, state_hash: Result<u128, String> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

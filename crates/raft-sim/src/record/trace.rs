@@ -323,6 +323,22 @@ fn of_forwarding(what: &RecordKind) -> (&'static str, Value) {
             };
             ("forward_ended", json!({ "request": id.0, "why": why }))
         }
+        kind => of_backups(kind),
+    }
+}
+
+fn of_backups(kind: &RecordKind) -> (&'static str, Value) {
+    match kind {
+        RecordKind::BackupAsked { id, node } => ("backup_asked", json!({ "backup": id.0, "from": node.0 })),
+        RecordKind::BackupCancelled { id } => ("backup_cancelled", json!({ "backup": id.0 })),
+        RecordKind::BackupFinished { id, node, meta, state_hash } => {
+            let state_hash = state_hash.as_ref().map(|hash| format!("{hash:032x}"));
+            let (state_hash, error) = (state_hash.as_ref().ok(), state_hash.as_ref().err());
+            let (from, saved) = (node.0, snapshot(meta));
+            let detail =
+                json!({ "backup": id.0, "from": from, "snapshot": saved, "state_hash": state_hash, "error": error });
+            ("backup_finished", detail)
+        }
         _ => ("", Value::Null),
     }
 }

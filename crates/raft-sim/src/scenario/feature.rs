@@ -116,6 +116,8 @@ features! {
     ClientCut: Fault::ClientCut.name(), Net, Now;
     /// Followers forward clients' requests to the leader, some of them few at a time. No fault.
     Forwarding: "forwarding", Net, Throughout;
+    /// The operator takes backups. No fault.
+    Backups: "backups", Operation, Throughout;
 }
 
 /// The features of these families, in the order of the table.

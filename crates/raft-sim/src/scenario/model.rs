@@ -440,6 +440,8 @@ pub enum StepAction {
     Change { steps: Vec<SeatChange>, force: bool },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
     Transfer { to: Option<NodeId> },
+    /// The operator takes a backup from these nodes, if they lead.
+    Backup { nodes: Targets },
     /// Checks expectations now; if one does not hold the run fails (exit 2).
     Expect(Expectations),
 }

@@ -18,7 +18,7 @@ use toml::de::DeValue;
 /// The actions; a step has exactly one.
 const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
                        restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
-                       take_snapshot, put, get, change, transfer, expect";
+                       take_snapshot, put, get, change, transfer, backup, expect";
 
 /// The conditions; a `[[when]]` step has exactly one.
 const CONDITIONS: &str =
@@ -105,6 +105,7 @@ pub(crate) struct StepForm {
     #[serde(deserialize_with = "some_within::<-900_000, 9_000_000, _, _>")]
     ppm: Option<i32>,
     to: Maybe<Targets>,
+    backup: Maybe<Targets>,
     network: Option<NetworkModel>,
     expect: Option<Expectations>,
 }
@@ -284,6 +285,7 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         }
         "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned() },
         "change" => StepAction::Change { steps: form.change?.0, force: form.force.unwrap_or(false) },
+        "backup" => StepAction::Backup { nodes: form.backup?.0 },
         "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
         _ => StepAction::Expect(form.expect?),
     })

@@ -248,6 +248,7 @@ impl World {
             NodeEvent::Deliver(_) | NodeEvent::Timer { .. } => true,
             NodeEvent::Request { id, .. } => !self.is_withdrawn(*id),
             NodeEvent::DiskDone { .. }
+            | NodeEvent::CancelBackup { .. }
             | NodeEvent::Unreachable { .. }
             | NodeEvent::NotForwarded { .. }
             | NodeEvent::Wake { .. } => false,

@@ -1,6 +1,7 @@
 //! The events that a world plans, and their rank among events of the same node and time.
 
 use crate::faults::swarm::SwarmEvent;
+use crate::world::backups::BackupEvent;
 use crate::world::messages::Delivery;
 use crate::world::operator::OperatorEvent;
 use raft_core::{NodeId, RequestId};
@@ -11,6 +12,7 @@ pub(crate) enum Event {
     Step(usize),
     Swarm(SwarmEvent),
     Operator(OperatorEvent),
+    Backup(BackupEvent),
     ClientWake {
         slot: usize,
         generation: u64,
@@ -43,6 +45,10 @@ pub(crate) enum NodeEvent {
         request: Request,
         cause: Option<u64>,
     },
+    /// The connection of a backup is closed.
+    CancelBackup {
+        id: RequestId,
+    },
     Timer {
         incarnation: u64,
     },
@@ -71,7 +77,7 @@ impl NodeEvent {
             | Self::Timer { incarnation }
             | Self::NotForwarded { incarnation, .. }
             | Self::Wake { incarnation } => Some(*incarnation),
-            Self::Deliver(_) | Self::Request { .. } | Self::Unreachable { .. } => None,
+            Self::Deliver(_) | Self::Request { .. } | Self::CancelBackup { .. } | Self::Unreachable { .. } => None,
         }
     }
 
@@ -90,7 +96,7 @@ impl NodeEvent {
                     2
                 }
             }
-            Self::Request { .. } => 3,
+            Self::Request { .. } | Self::CancelBackup { .. } => 3,
             Self::Timer { .. } => 4,
             Self::Unreachable { .. } | Self::NotForwarded { .. } => 5,
             Self::Wake { .. } => 7,
@@ -107,6 +113,7 @@ impl Event {
             Self::Reply { .. } => (0, 2),
             Self::ClientWake { .. } => (0, 3),
             Self::Operator(_) => (0, 4),
+            Self::Backup(_) => (0, 5),
             Self::Restart(node) => (node.0, 0),
             Self::RemovedEnds { node, .. } => (node.0, 8),
             Self::Node(node, event) => (node.0, event.rank()),

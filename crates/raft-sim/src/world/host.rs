@@ -27,7 +27,12 @@ const MAX_SESSIONS: usize = 1_024;
 const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
 /// The cluster of all nodes of a world.
-const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
+pub(crate) const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
+
+/// A node's state machine before its first entry.
+pub(crate) fn state_machine() -> KvMap {
+    KvMap::with_limits(WINDOW)
+}
 
 /// The prefix of the names of log segments.
 pub(crate) const SEGMENTS: &str = "wal-";
@@ -233,7 +238,7 @@ impl Host {
         };
         let config = Config { seed, ..self.config.clone() };
         let options = NodeOptions { reserve_bytes, ..self.options.clone() };
-        let node = match Node::new(config, options, restored, KvMap::with_limits(WINDOW)) {
+        let node = match Node::new(config, options, restored, state_machine()) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());

@@ -3,6 +3,7 @@
 //!
 //! A world is a value: a copy of it continues exactly like the original. It must not know its observers.
 
+mod backups;
 mod call;
 pub mod client;
 pub mod clock;
@@ -23,12 +24,13 @@ use crate::faults::swarm::{Swarm, as_drawn};
 use crate::record::{NodeView, Record, RecordKind, SimTime};
 use crate::rng::{Choices, Site};
 use crate::scenario::model::{Expectations, Scenario};
+use crate::world::backups::Backups;
 use crate::world::client::{ClientOutput, Clients};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerCase, SimDisk};
 use crate::world::host::{Host, RecordedInput, first_write};
 use crate::world::network::{CLIENTS, Link, Network};
-use crate::world::operator::{FIRST_OF_CLIENTS, Operator};
+use crate::world::operator::{FIRST_OF_BACKUPS, FIRST_OF_CLIENTS, Operator};
 use crate::world::queue::Queue;
 use configurations::Configurations;
 use raft_check::history::Operation;
@@ -69,6 +71,7 @@ pub struct World {
     pub(crate) script: Script,
     pub(crate) swarm: Option<Swarm>,
     pub(crate) operator: Operator,
+    pub(crate) backups: Backups,
     pub(crate) configurations: Configurations,
     /// The nodes whose hosts ended them because they are no members.
     pub(crate) ended: BTreeSet<NodeId>,
@@ -130,6 +133,7 @@ impl World {
             script: Script::new(&scenario.steps),
             swarm: None,
             operator: Operator::default(),
+            backups: Backups::default(),
             configurations: Configurations::new(Configuration::default()),
             ended: BTreeSet::new(),
             disturbed: SimTime(0),
@@ -263,6 +267,7 @@ impl World {
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),
+            Event::Backup(event) => self.backup_event(event),
             Event::Restart(node) => self.start_node(node),
             Event::RemovedEnds { node, incarnation } => self.removed_ends(node, incarnation),
             Event::Node(node, event) => {
@@ -310,6 +315,10 @@ impl World {
             NodeEvent::Request { id, request, cause } => {
                 let input = NodeInput::Request { id, request };
                 self.enqueue(host, RecordedInput::new(cause, RecordKind::Requested { id }, input));
+            }
+            NodeEvent::CancelBackup { id } => {
+                let (kind, input) = (RecordKind::BackupCancelled { id }, NodeInput::CancelWatch { id });
+                self.enqueue(host, RecordedInput::new(None, kind, input));
             }
             NodeEvent::NotForwarded { id, cause, .. } => {
                 let (kind, input) = (RecordKind::NotForwarded { id }, NodeInput::NotForwarded { id });
@@ -365,8 +374,11 @@ impl World {
 
     /// Sends an answer of a node to its client: request numbers name their client.
     fn answer(&mut self, node: NodeId, (id, reply): (RequestId, Reply), cause: u64) {
-        if id.0 < FIRST_OF_CLIENTS {
+        if id.0 < FIRST_OF_BACKUPS {
             return self.answer_operator(id, reply);
+        }
+        if id.0 < FIRST_OF_CLIENTS {
+            return self.answer_backup(id, reply);
         }
         if self.is_lost((node, CLIENTS)) {
             return;

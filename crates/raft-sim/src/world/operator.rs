@@ -17,7 +17,10 @@ use std::time::Duration;
 
 const DELAY: Site = Site::new("operator delay");
 
-/// The operator's requests have numbers below this; the clients' begin here.
+/// The requests of the operator's tasks have numbers below this; those of its backups begin here.
+pub(crate) const FIRST_OF_BACKUPS: u64 = 500_000;
+
+/// The requests of clients have numbers from here on.
 pub(crate) const FIRST_OF_CLIENTS: u64 = 1_000_000;
 
 #[derive(Clone, Debug, Default)]
@@ -111,7 +114,11 @@ impl World {
 
     /// Whether a request is the operator's and it no longer waits for the answer: its connection is closed.
     pub(crate) fn is_withdrawn(&self, id: RequestId) -> bool {
-        id.0 < FIRST_OF_CLIENTS && self.operator.asked != Some(id)
+        match id.0 {
+            ..FIRST_OF_BACKUPS => self.operator.asked != Some(id),
+            FIRST_OF_BACKUPS..FIRST_OF_CLIENTS => !self.backups.waits_for(id),
+            _ => false,
+        }
     }
 
     pub(crate) fn operator_event(&mut self, event: OperatorEvent) {

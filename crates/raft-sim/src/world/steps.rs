@@ -163,6 +163,7 @@ impl World {
             StepAction::Change { steps, force } => {
                 self.instruct(Work::Change { steps: steps.clone(), force: *force }, None);
             }
+            StepAction::Backup { nodes } => self.resolve(nodes, n).into_iter().for_each(|node| self.begin_backup(node)),
             StepAction::Transfer { to } => self.instruct(Work::Transfer(*to), None),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
@@ -231,6 +232,7 @@ impl StepAction {
                 | Self::TakeSnapshot { .. }
                 | Self::Change { .. }
                 | Self::Transfer { .. }
+                | Self::Backup { .. }
         )
     }
 }

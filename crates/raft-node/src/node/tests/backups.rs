@@ -33,13 +33,14 @@ fn a_backup_is_the_state_at_its_beginning() {
         (meta.last.index, &meta.configuration),
         (cluster.node(leader.0).applied, cluster.node(1).configuration().expect("one"))
     );
-    let journal = cluster.journal(leader).to_vec();
+    let (journal, state_hash) = (cluster.journal(leader).to_vec(), cluster.node(leader.0).state_hash());
     cluster.commands(leader, session, 4..=6);
     let data = cluster.rest(leader, 50);
     let content = read_backup(&data, meta.last).expect("a node wrote it");
     let mut restored = Journal::default();
     restored.restore(&content.machine).expect("its own");
     assert_eq!((restored.commands, content.sessions), (journal, 1));
+    assert_eq!(content.state_hash(Journal::default(), meta.last.index), Ok(state_hash));
     let next = cluster.ask(leader, 60, Request::ContinueBackup { backup: RequestId(50) });
     assert_eq!(next, Some(Reply::NoBackup), "it was complete");
 }

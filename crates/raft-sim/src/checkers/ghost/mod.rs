@@ -334,5 +334,6 @@ pub(crate) fn is_input(what: &RecordKind) -> bool {
             | RecordKind::ForwardedRequestReceived { .. }
             | RecordKind::ForwardedReplyReceived { .. }
             | RecordKind::NotForwarded { .. }
+            | RecordKind::BackupCancelled { .. }
     )
 }

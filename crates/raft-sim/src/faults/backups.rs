@@ -1,0 +1,37 @@
+//! Random backups: from the leader in most cases, now and then more at a time than a node allows.
+
+use crate::faults::swarm::SwarmEvent;
+use crate::rng::Site;
+use crate::world::{Event, World};
+use raft_core::NodeId;
+use std::time::Duration;
+
+const BACKUP: Site = Site::new("swarm backup");
+
+/// The mean number of faults between two backups.
+const MEAN_FAULTS: u32 = 4;
+const MANY: u32 = 6;
+
+/// Probabilities in parts per million.
+const FROM_LEADER: u32 = 750_000;
+const MANY_AT_ONCE: u32 = 250_000;
+
+impl World {
+    pub(crate) fn plan_swarm_backup(&mut self, n: u64) {
+        let Some(model) = &self.scenario.swarm else { return };
+        let pause = Duration::ZERO..model.mean_interval.saturating_mul(2 * MEAN_FAULTS).max(Duration::from_micros(1));
+        let delay = self.choices.draw(BACKUP, n, 0).in_range(&pause);
+        self.plan_after(delay, Event::Swarm(SwarmEvent::Backup(n)));
+    }
+
+    pub(crate) fn swarm_backup(&mut self, n: u64) {
+        let from_leader = self.choices.draw(BACKUP, n, 1).chance_ppm(FROM_LEADER);
+        let drawn = NodeId(1 + self.choices.draw(BACKUP, n, 2).below(self.scenario.nodes));
+        let node = self.leader().filter(|_| from_leader).unwrap_or(drawn);
+        let many = self.choices.draw(BACKUP, n, 3).chance_ppm(MANY_AT_ONCE);
+        for _ in 0..if many { MANY } else { 1 } {
+            self.begin_backup(node);
+        }
+        self.plan_swarm_backup(n + 1);
+    }
+}
