@@ -211,10 +211,11 @@ impl RunChecker {
             result.failures.extend(finish.failures);
             result.failures.extend(world.unreached_step());
             result.failures.extend(world.unfinished_task());
+            result.failures.extend(world.rebuild_failure());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
         }
-        result.history = world.history().to_vec();
+        result.history = self.checkers.newest_history(world.history());
         result
     }
 }

@@ -55,6 +55,12 @@ impl Property for ExactlyOnce {
             _ => None,
         }
     }
+
+    fn carried_over(&self, kept: LogIndex) -> Option<Box<dyn Property>> {
+        let responses = self.responses.iter().filter(|(entry, _)| **entry <= kept);
+        let responses = responses.map(|(entry, response)| (*entry, response.clone())).collect();
+        Some(Box::new(Self { responses, ..Self::default() }))
+    }
 }
 
 impl ExactlyOnce {

@@ -16,6 +16,7 @@ mod exactly_once;
 mod expect;
 mod forwarded_once;
 mod ghost;
+mod histories;
 mod leader_append_only;
 mod leader_completeness;
 mod linearizability;
@@ -35,6 +36,7 @@ mod revisions;
 mod saving_turns;
 #[cfg(test)]
 mod script;
+mod session_owner;
 mod snapshot_durable;
 mod snapshot_forward;
 mod snapshot_truthful;
@@ -46,11 +48,14 @@ mod transfer;
 mod vote_durable;
 mod write_stall;
 
-use crate::record::{Record, SimTime};
+use crate::record::{Record, RecordKind, SimTime};
 use crate::scenario::model::{Expectations, Scenario};
-use ghost::Ghost;
+use ghost::{Change, Ghost};
+use histories::Histories;
 use linearizability::Linearizability;
 use property::{Fact, Property};
+use raft_check::history::Operation;
+use raft_core::LogIndex;
 use sometimes::Sometimes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -79,6 +84,7 @@ pub struct Checkers {
     ghost: Ghost,
     properties: Vec<Box<dyn Property>>,
     sometimes: Sometimes,
+    histories: Histories,
     scenario: Scenario,
 }
 
@@ -89,17 +95,38 @@ impl Checkers {
             ghost: Ghost::new(scenario),
             properties: all(scenario),
             sometimes: Sometimes::new(scenario),
+            histories: Histories::default(),
             scenario: scenario.clone(),
         }
     }
 
     /// Checks the next record. After a violation the run must end: the later records prove nothing.
     pub fn observe(&mut self, record: &Record) -> Option<Violation> {
-        let change = self.ghost.update(record);
+        let change = match &record.kind {
+            RecordKind::NewCluster { saved, .. } => self.begin_anew(record, saved.index),
+            _ => self.ghost.update(record),
+        };
         let fact = Fact { record, node: record.node.and_then(|id| self.ghost.node(id)), change };
         self.sometimes.observe(&self.ghost, &fact);
+        self.histories.observe(&fact);
         let ghost = &self.ghost;
         self.properties.iter_mut().find_map(|property| property.check(ghost, &fact))
+    }
+
+    /// A new cluster begins with a part of the old one's log: what is known of the old nodes is over.
+    fn begin_anew(&mut self, record: &Record, saved: LogIndex) -> Change {
+        let (kept, change) = self.ghost.begin_anew(&self.scenario, record);
+        for (property, anew) in self.properties.iter_mut().zip(all(&self.scenario)) {
+            *property = property.carried_over(kept).unwrap_or(anew);
+        }
+        self.sometimes.begin_anew(&self.scenario);
+        self.histories.cut(record.at, kept, saved);
+        change
+    }
+
+    /// The clients' history of the newest cluster, from the operations of all.
+    pub fn newest_history(&self, all: &[Operation]) -> Vec<Operation> {
+        self.histories.newest(all)
     }
 
     pub fn finish(&mut self, end: &End<'_>) -> Finish {
@@ -110,10 +137,12 @@ impl Checkers {
             sometimes: self.sometimes.counts(),
             ..Finish::default()
         };
-        match linearizability::check_history(end.history) {
-            Linearizability::Holds => {}
-            Linearizability::Violated(violation) => finish.violation = finish.violation.or(Some(violation)),
-            Linearizability::Inconclusive(reason) => finish.inconclusive = Some(reason),
+        for history in self.histories.of_clusters(end.history) {
+            match linearizability::check_history(&history) {
+                Linearizability::Holds => {}
+                Linearizability::Violated(violation) => finish.violation = finish.violation.or(Some(violation)),
+                Linearizability::Inconclusive(reason) => finish.inconclusive = Some(reason),
+            }
         }
         match liveness::check(ghost, &self.scenario, end) {
             Ok(heal) => finish.heal = heal,
@@ -149,7 +178,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(ack_durable::AckDurable),
         Box::new(match_truthful::MatchTruthful),
         Box::new(commit_quorum::CommitQuorum),
-        Box::new(configuration::ConfigurationInForce),
+        Box::new(configuration::ConfigurationInForce::default()),
         Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),
@@ -161,6 +190,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(state_machine_safety::StateMachineSafety),
         Box::new(acknowledged_survives::AcknowledgedSurvives::default()),
         Box::new(backup::Backup::default()),
+        Box::new(session_owner::SessionOwner::default()),
         Box::new(exactly_once::ExactlyOnce::default()),
         Box::new(forwarded_once::ForwardedOnce::default()),
         Box::new(stale_read::StaleRead::default()),

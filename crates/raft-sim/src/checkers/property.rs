@@ -4,7 +4,7 @@ use super::ghost::node::{Node, Seen};
 use super::ghost::{Change, Ghost};
 use crate::record::{Record, SimTime};
 use raft_check::history::Operation;
-use raft_core::NodeId;
+use raft_core::{LogIndex, NodeId};
 use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,11 @@ pub struct Healed {
 pub(super) trait Property: DynClone {
     /// Checks the current record. The ghost already contains it.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
+
+    /// The property for a cluster that is made from this one, with its committed log up to `kept`. `None`: it begins anew.
+    fn carried_over(&self, _kept: LogIndex) -> Option<Box<dyn Property>> {
+        None
+    }
 
     /// Checks conditions that only the end of a run shows.
     fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {

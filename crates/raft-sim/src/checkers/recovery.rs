@@ -13,7 +13,7 @@ use super::ghost::node::{self, Node};
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use crate::scenario::model::{InitialState, Scenario};
-use raft_core::{Configuration, HardState, NodeId, Term};
+use raft_core::{Configuration, EntryId, HardState, NodeId, Payload, Term};
 use std::collections::BTreeMap;
 
 const NAME: &str = "recovery";
@@ -23,11 +23,13 @@ pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
     /// The configuration of the first node that starts: n1 is always a founder.
     founding: Option<Configuration>,
+    /// The term and the log with which the founders of a cluster from old data start.
+    rebuilt: Option<(Term, EntryId)>,
 }
 
 impl Recovery {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { initial: scenario.initial.clone(), founding: None }
+        Self { initial: scenario.initial.clone(), founding: None, rebuilt: None }
     }
 
     fn first_start(&mut self, fact: &Fact<'_>, node: &Node, hard_state: HardState) -> Option<Violation> {
@@ -36,6 +38,16 @@ impl Recovery {
         let founder = InitialState { term: Term(1), voted_for: None, log: vec![Term(1)] };
         let joiner = InitialState::default();
         let expected = self.initial.get(&node.id).unwrap_or(if joins { &joiner } else { &founder });
+        if let Some((term, last)) = self.rebuilt.filter(|_| !joins) {
+            let message = format!(
+                "{} of a new cluster starts with {hard_state} and a log up to {}; its folder was made with term {term} and {last}",
+                node.id,
+                node.log.last_id()
+            );
+            let is_equal = hard_state == HardState { term, voted_for: None } && node.log.last_id() == last;
+            return (!is_equal).then(|| fact.contradicts(NAME, fact.record.number, message));
+        }
+        let expected = if self.rebuilt.is_some() { &joiner } else { expected };
         let expected_state = HardState { term: expected.term, voted_for: expected.voted_for };
         if hard_state == expected_state && node.log.terms().eq(expected.log.iter().copied()) {
             return None;
@@ -75,6 +87,17 @@ impl Property for Recovery {
                     (disk_durable < disk_mark).then(|| fact.contradicts(NAME, fact.record.number, message))
                 })
             }
+            RecordKind::NewCluster { term, snapshot, entries, .. } => {
+                let covered = snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
+                let last = entries.last_id().unwrap_or_default().max(covered);
+                let newest = entries.iter().rev().find_map(|entry| match &entry.payload {
+                    Payload::Configuration(configuration) => Some(configuration.clone()),
+                    _ => None,
+                });
+                self.founding = newest.or_else(|| snapshot.as_ref().map(|snapshot| snapshot.configuration.clone()));
+                self.rebuilt = Some((*term, last));
+                None
+            }
             RecordKind::RefusedToStart { error } if !fact.change.excused => {
                 let node = fact.node?;
                 let message = format!("{} refuses to start, and its disk had no fault but crashes: {error}", node.id);
@@ -111,6 +134,7 @@ mod tests {
     use super::super::script::*;
     use super::*;
     use crate::record::CrashKind::{DiskLoss, Kill, PowerLoss};
+    use raft_core::{Entries, SnapshotMeta};
 
     fn recovery() -> Recovery {
         Recovery::new(&scenario())
@@ -169,6 +193,32 @@ mod tests {
         let mut script = Script::default();
         script.start(1, 1, None, vec![]);
         assert_fires(recovery(), NAME, &script, "its disk was given term 1 and 1 entries");
+    }
+
+    #[test]
+    fn all_founders_of_a_restored_cluster_start_alike() {
+        let restored = |term, snapshot: SnapshotMeta| {
+            let mut script = Script::led();
+            let kind = RecordKind::NewCluster {
+                saved: EntryId::new(2, 2),
+                term: Term(2),
+                snapshot: Some(meta(9, 2)),
+                entries: Entries::new(),
+                state_hash: Some(7),
+            };
+            script.push(None, kind);
+            script.start_from(1, term, None, Some(snapshot), vec![]);
+            script
+        };
+        let fires = |script: &Script| {
+            let mut checkers = super::super::Checkers::new(&scenario());
+            script.records.iter().find_map(|record| checkers.observe(record))
+        };
+        assert_eq!(fires(&restored(2, meta(9, 2))), None);
+        for script in [restored(3, meta(9, 2)), restored(2, meta(8, 2))] {
+            let violation = fires(&script).expect("it differs from its folder");
+            assert!(violation.message.contains("its folder was made with term 2 and 9@2"), "{violation:?}");
+        }
     }
 
     /// n1 with a durable snapshot of 2@2, after it compacted the first entry.

@@ -27,7 +27,8 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 85] = [
+pub const MARKS: [&str; 90] = [
+    "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
     "backup_finished",
@@ -39,10 +40,13 @@ pub const MARKS: [&str; 85] = [
     "change_too_early",
     "check_quorum_step_down",
     "client_retry",
+    "cluster_recovered",
+    "cluster_restored",
     "commit",
     "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
+    "foreign_cluster_refused",
     "forward_busy",
     "forward_leader_lost",
     "forward_met_follower",
@@ -87,6 +91,7 @@ pub const MARKS: [&str; 85] = [
     "request_refused",
     "restart",
     "restored_at_start",
+    "session_not_in_backup",
     "snapshot_installed",
     "snapshot_log_released",
     "snapshot_not_needed",
@@ -157,6 +162,11 @@ struct Taken {
 impl Sometimes {
     pub(super) fn new(scenario: &Scenario) -> Self {
         Self { counts: MARKS.iter().map(|mark| (*mark, 0)).collect(), limits: Limits::new(scenario), ..Self::default() }
+    }
+
+    /// Keeps the counts, and forgets the rest.
+    pub(super) fn begin_anew(&mut self, scenario: &Scenario) {
+        *self = Self { counts: std::mem::take(&mut self.counts), ..Self::new(scenario) };
     }
 
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {

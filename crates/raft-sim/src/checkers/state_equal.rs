@@ -13,21 +13,23 @@ const NAME: &str = "state_equal";
 
 #[derive(Clone, Default)]
 pub(super) struct StateEqual {
-    /// The hashes by applied index, from 1: the hash, the first node that showed it, and the record.
-    hashes: Vec<Option<(u128, NodeId, u64)>>,
+    /// The hashes by applied index, from 1: the hash, the first node that showed it (none: a
+    /// restored backup), and the record.
+    hashes: Vec<Option<(u128, Option<NodeId>, u64)>>,
 }
 
 impl Property for StateEqual {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (last, state_hash) = match &fact.record.kind {
-            RecordKind::Applied { entries, state_hash } => (entries.last_id()?, state_hash),
-            RecordKind::Restored { meta, state_hash }
-            | RecordKind::BackupFinished { meta, state_hash: Ok(state_hash), .. } => (meta.last, state_hash),
+        let (last, state_hash, node) = match &fact.record.kind {
+            RecordKind::Applied { entries, state_hash } => (entries.last_id()?, state_hash, fact.record.node),
+            RecordKind::Restored { meta, state_hash } => (meta.last, state_hash, fact.record.node),
+            RecordKind::BackupFinished { meta, state_hash: Ok(state_hash), node, .. } => {
+                (meta.last, state_hash, Some(*node))
+            }
+            RecordKind::NewCluster { snapshot: Some(meta), state_hash: Some(state_hash), .. } => {
+                (meta.last, state_hash, None)
+            }
             _ => return None,
-        };
-        let node = match &fact.record.kind {
-            RecordKind::BackupFinished { node, .. } => *node,
-            _ => fact.record.node?,
         };
         let place = usize::try_from(last.index.previous().0).ok()?;
         if self.hashes.len() <= place {
@@ -38,6 +40,8 @@ impl Property for StateEqual {
         if hash == *state_hash {
             return None;
         }
+        let name = |node: Option<NodeId>| node.map_or_else(|| "the backup".to_owned(), |node| node.to_string());
+        let (node, first) = (name(node), name(first));
         let message =
             format!("after {last} the state of {node} is {state_hash:032x}; expected {hash:032x}, as on {first}");
         Some(fact.contradicts(NAME, record, message))

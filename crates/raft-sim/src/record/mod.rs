@@ -254,6 +254,19 @@ pub enum RecordKind {
     /// The operator has the last chunk of a backup. `state_hash` is that of a node with the state in it, or the error of its
     /// decoder.
     BackupFinished { id: RequestId, node: NodeId, meta: SnapshotMeta, state_hash: Result<u128, String> },
+    /// All nodes have ended, and the operator has made the folders of a new cluster: from a backup, or from the folder of one
+    /// node. All founders start with this term, snapshot and log.
+    NewCluster {
+        /// The last entry of the old data.
+        saved: EntryId,
+        term: Term,
+        snapshot: Option<SnapshotMeta>,
+        entries: Entries,
+        /// The hash of the restored state; `None` for the folder of a node.
+        state_hash: Option<u128>,
+    },
+    /// A message arrived from a node of another cluster.
+    ForeignClusterRefused { from: NodeId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -331,6 +331,16 @@ fn of_backups(kind: &RecordKind) -> (&'static str, Value) {
     match kind {
         RecordKind::BackupAsked { id, node } => ("backup_asked", json!({ "backup": id.0, "from": node.0 })),
         RecordKind::BackupCancelled { id } => ("backup_cancelled", json!({ "backup": id.0 })),
+        RecordKind::NewCluster { saved, term, snapshot: covered, entries: log, state_hash } => {
+            let state_hash = state_hash.map(|hash| format!("{hash:032x}"));
+            let covered = covered.as_ref().map(snapshot);
+            let detail = json!({
+                "saved": entry_id(*saved), "new_term": term.0, "snapshot": covered, "entries": entries(log),
+                "state_hash": state_hash,
+            });
+            ("new_cluster", detail)
+        }
+        RecordKind::ForeignClusterRefused { from } => ("foreign_cluster_refused", json!({ "from": from.0 })),
         RecordKind::BackupFinished { id, node, meta, state_hash } => {
             let state_hash = state_hash.as_ref().map(|hash| format!("{hash:032x}"));
             let (state_hash, error) = (state_hash.as_ref().ok(), state_hash.as_ref().err());

@@ -379,6 +379,8 @@ pub enum Condition {
     Snapshot { node: Option<NodeId>, index: LogIndex },
     /// A leader is sending a snapshot to this node (any, if none).
     SendingSnapshot { to: Option<NodeId> },
+    /// So many backups of the present cluster are finished.
+    Backups { finished: u64 },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -442,6 +444,10 @@ pub enum StepAction {
     Transfer { to: Option<NodeId> },
     /// The operator takes a backup from these nodes, if they lead.
     Backup { nodes: Targets },
+    /// The operator makes a new cluster with these founders from the newest backup.
+    Restore { nodes: Targets },
+    /// The operator makes a new cluster from the folder of this node, its only member.
+    Recover { node: NodeId },
     /// Checks expectations now; if one does not hold the run fails (exit 2).
     Expect(Expectations),
 }

@@ -18,11 +18,11 @@ use toml::de::DeValue;
 /// The actions; a step has exactly one.
 const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
                        restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
-                       take_snapshot, put, get, change, transfer, backup, expect";
+                       take_snapshot, put, get, change, transfer, backup, restore, recover, expect";
 
 /// The conditions; a `[[when]]` step has exactly one.
 const CONDITIONS: &str =
-    "leader, role, holds, committed, leader_appended, voted_for, decided, joint, snapshot, sending_snapshot";
+    "leader, role, holds, committed, leader_appended, voted_for, decided, joint, snapshot, sending_snapshot, backups";
 
 /// The further fields of an action or a condition.
 fn options(name: &str) -> &'static [&'static str] {
@@ -106,6 +106,9 @@ pub(crate) struct StepForm {
     ppm: Option<i32>,
     to: Maybe<Targets>,
     backup: Maybe<Targets>,
+    backups: Option<u64>,
+    restore: Maybe<Targets>,
+    recover: Maybe<NodeId>,
     network: Option<NetworkModel>,
     expect: Option<Expectations>,
 }
@@ -237,6 +240,7 @@ fn condition(form: &StepForm, name: &str) -> Option<Condition> {
         "voted_for" => Condition::VotedFor { node, candidate: form.voted_for.as_ref()?.0 },
         "decided" => Condition::Decided { seats: form.decided.as_ref()?.0.clone() },
         "joint" => Condition::Joint { node: any(&form.joint) },
+        "backups" => Condition::Backups { finished: form.backups? },
         "snapshot" => Condition::Snapshot { node, index: form.snapshot.as_ref()?.0 },
         _ => Condition::SendingSnapshot { to: any(&form.sending_snapshot) },
     })
@@ -286,6 +290,8 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned() },
         "change" => StepAction::Change { steps: form.change?.0, force: form.force.unwrap_or(false) },
         "backup" => StepAction::Backup { nodes: form.backup?.0 },
+        "restore" => StepAction::Restore { nodes: form.restore?.0 },
+        "recover" => StepAction::Recover { node: form.recover?.0 },
         "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
         _ => StepAction::Expect(form.expect?),
     })

@@ -5,7 +5,7 @@
 
 use crate::record::RecordKind;
 use crate::rng::Site;
-use crate::world::host::{CLUSTER, state_machine};
+use crate::world::host::state_machine;
 use crate::world::operator::FIRST_OF_BACKUPS;
 use crate::world::{Event, NodeEvent, World};
 use bytes::Bytes;
@@ -28,6 +28,7 @@ pub(crate) struct Backups {
     open: BTreeMap<RequestId, Backup>,
     /// The finished backup that covers most, and its last entry.
     newest: Option<(LogIndex, Bytes)>,
+    finished: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +55,21 @@ pub(crate) enum BackupEvent {
 }
 
 impl Backups {
+    /// The file of the finished backup that covers most.
+    pub(crate) fn newest(&self) -> Option<Bytes> {
+        self.newest.as_ref().map(|(_, file)| file.clone())
+    }
+
+    /// How many backups of the present cluster are finished.
+    pub(crate) const fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Forgets all backups: another cluster begins.
+    pub(crate) fn clear(&mut self) {
+        *self = Self { requests: self.requests, ..Self::default() };
+    }
+
     /// Whether a request of a backup still waits for its reply.
     pub(crate) fn waits_for(&self, id: RequestId) -> bool {
         self.waiting(id).is_some()
@@ -145,9 +161,10 @@ impl World {
         let content = read_backup(&data, meta.last);
         let state_hash = content.and_then(|content| content.state_hash(state_machine(), meta.last.index));
         let state_hash = state_hash.map_err(|error| error.to_string());
-        let header = BackupHeader { cluster: CLUSTER, time_ms: self.now.0 / 1_000_000, meta: meta.clone() };
+        let header = BackupHeader { cluster: self.cluster(), time_ms: self.now.0 / 1_000_000, meta: meta.clone() };
         let (mut writer, begin) = BackupWriter::begin(&header);
         let file = [begin, writer.data(&data), writer.end()].concat();
+        self.backups.finished += 1;
         if self.backups.newest.as_ref().is_none_or(|(last, _)| *last <= meta.last.index) {
             self.backups.newest = Some((meta.last.index, file.into()));
         }

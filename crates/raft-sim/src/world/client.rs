@@ -201,6 +201,26 @@ impl Clients {
         });
     }
 
+    /// All clients start anew, with other sessions: operations that are open end as they do when a client gives up.
+    pub fn restart(&mut self, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
+        for slot in 0..self.slots.len() {
+            self.with(slot, |clients, client| {
+                match std::mem::replace(&mut client.state, State::Done) {
+                    State::Done => return,
+                    State::Waiting(pending) | State::Opening { scripted: Some(pending), .. } => {
+                        client.end(pending.gave_up(), now, out);
+                    }
+                    State::Resting | State::Opening { scripted: None, .. } => {}
+                }
+                if !client.scripted {
+                    client.lives += 1;
+                    client.leave_session();
+                    client.rest(&clients.model, now, choices, out);
+                }
+            });
+        }
+    }
+
     /// Operations that are open when the world ends never return.
     pub fn end(&mut self, out: &mut Vec<ClientOutput>) {
         for client in &mut self.slots {

@@ -13,8 +13,9 @@ pub(crate) struct Configurations {
 }
 
 impl Configurations {
-    pub(crate) fn new(founding: Configuration) -> Self {
-        Self { at: EntryId::new(1, 1), decided: founding, later: BTreeMap::new() }
+    /// Those of a new cluster, whose founders are in this entry.
+    pub(crate) fn new(at: EntryId, founding: Configuration) -> Self {
+        Self { at, decided: founding, later: BTreeMap::new() }
     }
 
     pub(crate) const fn decided(&self) -> &Configuration {

@@ -12,7 +12,7 @@ use crate::world::disk_tasks::Working;
 use crate::world::event::NodeEvent;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
-    PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
+    PeerStatus, RecoveredState, RoleKind, SnapshotMeta, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions};
@@ -26,7 +26,7 @@ const MAX_SESSIONS: usize = 1_024;
 /// How many changes a node's map remembers: few, so that it often has to drop some.
 const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
-/// The cluster of all nodes of a world.
+/// The first cluster of a world.
 pub(crate) const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
 
 /// A node's state machine before its first entry.
@@ -76,6 +76,7 @@ pub enum Caller {
 pub struct Host {
     pub id: NodeId,
     pub clock: NodeClock,
+    pub cluster: ClusterId,
     /// The number of its current or last start; the disk counts the starts. 0 is before the first.
     pub incarnation: u64,
     incarnations_lost: u64,
@@ -176,6 +177,7 @@ impl Host {
         Self {
             id,
             clock,
+            cluster: CLUSTER,
             incarnation: 0,
             incarnations_lost: 0,
             disks_lost: 0,
@@ -213,10 +215,8 @@ impl Host {
     /// The error of the store or the core that refused the start.
     pub fn start(&mut self, seed: u64) -> Result<RecordKind, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
-        let identity = Identity { cluster: CLUSTER, node: self.id };
-        let tail_bytes = self.config.max_cached_bytes;
-        let Self { segment_bytes, reserve_bytes, .. } = *self;
-        let options = StoreOptions { segment_bytes, tail_bytes, reserve_bytes };
+        let identity = Identity { cluster: self.cluster, node: self.id };
+        let (options, reserve_bytes) = (self.store_options(), self.reserve_bytes);
         let Opened { mut store, recovery, incarnation, .. } =
             match open_node(disk, identity, self.disk_id(), self.founding.as_ref(), options) {
                 Ok(opened) => opened,
@@ -309,6 +309,29 @@ impl Host {
         self.disks_lost += 1;
         (self.image, self.known_durable, self.damaged) = (None, None, None);
         self.disk.replace(SimDisk::new()).map_or(0, |disk| disk.operations())
+    }
+
+    /// Makes it a machine of another cluster, with this disk or an empty one, while no process runs.
+    pub fn join_cluster(&mut self, cluster: ClusterId, disk: Option<SimDisk>) {
+        (self.cluster, self.disk) = (cluster, Some(disk.unwrap_or_default()));
+    }
+
+    pub const fn store_options(&self) -> StoreOptions {
+        let (segment_bytes, tail_bytes) = (self.segment_bytes, self.config.max_cached_bytes);
+        StoreOptions { segment_bytes, tail_bytes, reserve_bytes: self.reserve_bytes }
+    }
+
+    /// The term, the snapshot and the log on its disk, while no process runs.
+    ///
+    /// # Errors
+    /// The error of the store.
+    pub fn state_on_disk(&self) -> Result<(Term, Option<SnapshotMeta>, Entries), String> {
+        let disk = self.disk.clone().ok_or("the machine runs")?;
+        let opened = Store::open(disk, self.store_options());
+        let (mut store, recovery) = opened.map_err(|refused| refused.error.to_string())?;
+        let restored = recovery.restored;
+        let entries = read_log(&mut store, &restored).map_err(|error| error.to_string())?;
+        Ok((restored.hard_state.term, restored.snapshot, entries))
     }
 
     /// Sets the disk back to its content at the newest start, while no process runs. Returns how many operations that

@@ -3,7 +3,7 @@
 //! A peer opens a connection before its first message. The receiver's disk then looks up the disk that the peer had
 //! when it first connected, and records it if it is new. Messages wait until the entry is durable. If the peer has
 //! another disk than before, it has forgotten its promises, and the receiver drops all of its messages. A connection
-//! lasts as long as the two processes, even while links are cut.
+//! lasts as long as the two processes, even while links are cut. A node refuses the messages of another cluster.
 
 // A new kind of message needs a decision in this file.
 #![warn(clippy::wildcard_enum_match_arm)]
@@ -21,7 +21,7 @@ use raft_core::{NodeId, RequestId, Rpc};
 use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
 use raft_proto::DecodeError;
 use raft_proto::wire::raft as wire;
-use raft_store::{DiskId, PeerCheck};
+use raft_store::{ClusterId, DiskId, PeerCheck};
 use std::time::Duration;
 
 const NOTICED: Site = Site::new("loss noticed");
@@ -35,9 +35,10 @@ pub(crate) struct Delivery {
     packet: Packet,
     /// The record of its sending.
     cause: u64,
-    /// The sender's start, and its disk.
+    /// The sender's start, its disk, and its cluster.
     incarnation: u64,
     disk: DiskId,
+    cluster: ClusterId,
 }
 
 #[derive(Clone, Debug)]
@@ -152,10 +153,10 @@ impl World {
     }
 
     fn plan_deliveries(&mut self, host: &Host, sending: &Sending, packet: Option<Packet>, cause: u64) {
-        let (incarnation, disk) = (host.incarnation, host.disk_id());
+        let (incarnation, disk, cluster) = (host.incarnation, host.disk_id(), host.cluster);
         for copy in sending.copies.into_iter().flatten() {
             if let Some(packet) = packet.clone() {
-                let delivery = Delivery { copy, packet, cause, incarnation, disk };
+                let delivery = Delivery { copy, packet, cause, incarnation, disk, cluster };
                 self.plan_after(copy.delay, Event::Node(copy.link.1, NodeEvent::Deliver(delivery)));
             }
         }
@@ -173,9 +174,14 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, host: &mut Host, delivery: Delivery) {
-        let Delivery { copy, packet, cause, incarnation, disk } = delivery;
+        let Delivery { copy, packet, cause, incarnation, disk, cluster } = delivery;
         let from = copy.link.0;
         self.network.arrived(&mut self.fault_counts, &copy);
+        if cluster != host.cluster {
+            self.emissions.push(Emission::View(None));
+            self.emit(Some(cause), Some(host.id), RecordKind::ForeignClusterRefused { from });
+            return;
+        }
         if let Ok((kind, input)) = packet.decode(from) {
             self.receive(host, from, (incarnation, disk), RecordedInput::new(Some(cause), kind, input));
         } else {

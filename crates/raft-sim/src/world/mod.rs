@@ -15,6 +15,7 @@ mod healed;
 pub mod host;
 mod messages;
 pub mod network;
+mod new_cluster;
 pub(crate) mod operator;
 pub mod queue;
 mod steps;
@@ -34,7 +35,7 @@ use crate::world::operator::{FIRST_OF_BACKUPS, FIRST_OF_CLIENTS, Operator};
 use crate::world::queue::Queue;
 use configurations::Configurations;
 use raft_check::history::Operation;
-use raft_core::{Configuration, NodeId, RequestId, RoleKind, nanos};
+use raft_core::{Configuration, EntryId, NodeId, RequestId, RoleKind, nanos};
 use raft_node::{NodeInput, NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,6 +73,9 @@ pub struct World {
     pub(crate) swarm: Option<Swarm>,
     pub(crate) operator: Operator,
     pub(crate) backups: Backups,
+    /// How many clusters have ended: each later one is made from old data.
+    clusters: u64,
+    rebuild_failure: Option<String>,
     pub(crate) configurations: Configurations,
     /// The nodes whose hosts ended them because they are no members.
     pub(crate) ended: BTreeSet<NodeId>,
@@ -134,7 +138,9 @@ impl World {
             swarm: None,
             operator: Operator::default(),
             backups: Backups::default(),
-            configurations: Configurations::new(Configuration::default()),
+            clusters: 0,
+            rebuild_failure: None,
+            configurations: Configurations::new(EntryId::ZERO, Configuration::default()),
             ended: BTreeSet::new(),
             disturbed: SimTime(0),
             emissions: Vec::new(),
@@ -162,7 +168,7 @@ impl World {
         let scenario = Arc::clone(&self.scenario);
         let founders = self.draw_founders();
         let configuration = Configuration::of_voters((1..=founders).map(NodeId));
-        self.configurations = Configurations::new(configuration.clone());
+        self.configurations = Configurations::new(EntryId::new(1, 1), configuration.clone());
         for id in self.nodes() {
             let clock = NodeClock::new(self.choices.draw(CLOCK, id.0, 0).below(SECOND));
             let founding = || first_write(configuration.clone(), scenario.initial.get(&id));

@@ -67,6 +67,11 @@ impl<E> Queue<E> {
         self.heap.peek().map(|planned| (planned.place, &planned.event))
     }
 
+    /// Drops the events for which `keeps` is false.
+    pub fn retain(&mut self, keeps: impl Fn(&E) -> bool) {
+        self.heap.retain(|planned| keeps(&planned.event));
+    }
+
     pub fn pop(&mut self) -> Option<(Place, E)> {
         self.heap.pop().map(|planned| (planned.place, planned.event))
     }
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn events_come_by_time_then_node_then_kind_then_as_planned() {
-        let mut queue = Queue::new();
+        let (mut queue, mut kept) = (Queue::new(), Queue::new());
         let planned = [
             (5, 2, 1, "t5 n2 k1"),
             (5, 1, 9, "t5 n1 k9 first"),
@@ -102,5 +107,11 @@ mod tests {
         }
         assert_eq!(order, ["t4", "t5 n1 k3", "t5 n1 k9 first", "t5 n1 k9 second", "t5 n2 k1"]);
         assert!(queue.peek().is_none());
+        [1, 2, 3, 4].into_iter().for_each(|event| kept.push(SimTime(9 - event), 0, 0, event));
+        kept.retain(|event| event % 2 == 0);
+        assert_eq!(
+            [kept.pop(), kept.pop(), kept.pop()].map(|event| event.map(|(_, event)| event)),
+            [Some(4), Some(2), None]
+        );
     }
 }

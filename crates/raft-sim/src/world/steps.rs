@@ -98,6 +98,7 @@ impl World {
             Condition::Joint { node } => {
                 any(node, &|process, _| process.node.configuration().is_some_and(Configuration::is_joint))
             }
+            Condition::Backups { finished } => self.backups.finished() >= *finished,
             Condition::VotedFor { node, candidate } => any(node, &|_, status| status.voted_for == Some(*candidate)),
         }
     }
@@ -163,12 +164,28 @@ impl World {
             StepAction::Change { steps, force } => {
                 self.instruct(Work::Change { steps: steps.clone(), force: *force }, None);
             }
-            StepAction::Backup { nodes } => self.resolve(nodes, n).into_iter().for_each(|node| self.begin_backup(node)),
+            StepAction::Backup { .. } | StepAction::Restore { .. } | StepAction::Recover { .. } => {
+                self.backup_step(action, n);
+            }
             StepAction::Transfer { to } => self.instruct(Work::Transfer(*to), None),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
             }
+        }
+    }
+
+    fn backup_step(&mut self, action: &StepAction, n: u64) {
+        match action {
+            StepAction::Backup { nodes } => {
+                self.resolve(nodes, n).into_iter().for_each(|node| self.begin_backup(node));
+            }
+            StepAction::Restore { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.restore_step(&nodes);
+            }
+            StepAction::Recover { node } => self.recover_step(*node),
+            _ => {}
         }
     }
 

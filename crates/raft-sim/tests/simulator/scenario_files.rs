@@ -86,7 +86,7 @@ fn what_is_written_is_read_back() {
     let mut scenario = read(EVERYTHING).expect("a good file").scenario;
     scenario.story = "Two\nlines, a \"quote\" and '''three'''.".to_owned();
     assert_eq!(scenario.expect.logs.get(&NodeId(2)), Some(&vec![Term(1)]));
-    assert!(matches!(&scenario.steps[22].trigger, Trigger::When { .. }), "the times come first");
+    assert!(matches!(&scenario.steps[25].trigger, Trigger::When { .. }), "the times come first");
     assert!(scenario.steps.iter().any(|step| matches!(
         &step.trigger,
         Trigger::When { condition: Condition::Holds { index: LogIndex(7), term: None, .. }, .. }

@@ -8,6 +8,7 @@
 //! This file checks nothing: it leaves each contradiction to the property that names it.
 
 pub(crate) mod log;
+mod new_cluster;
 pub(crate) mod node;
 pub(crate) mod terms;
 
@@ -68,6 +69,10 @@ pub(crate) struct Change {
     pub(crate) excused: bool,
     /// The applied index of the node before its state machine restored a snapshot.
     pub(crate) restored_from: LogIndex,
+    /// A new cluster begins: the committed log comes from an old one.
+    pub(crate) is_anew: bool,
+    /// The highest index that any node of the old cluster has used.
+    pub(crate) used_before: LogIndex,
 }
 
 #[derive(Clone, Debug, Default)]

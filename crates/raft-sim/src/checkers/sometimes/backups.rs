@@ -1,7 +1,7 @@
 //! The marks of backups.
 
 use crate::record::{Record, RecordKind};
-use raft_core::{NodeId, RejectReason, RequestId, RoleKind};
+use raft_core::{EntryId, NodeId, RejectReason, RequestId, RoleKind};
 use raft_node::Reply;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ pub(super) struct Backups {
     accepted: BTreeSet<RequestId>,
     /// The backups in progress, with their nodes.
     open: BTreeMap<RequestId, NodeId>,
+    /// The last entry of the data from which the cluster was made.
+    saved: Option<EntryId>,
 }
 
 impl Backups {
@@ -27,6 +29,11 @@ impl Backups {
                 let leads = record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader);
                 self.accepted.extend(leads.then_some(*id));
             }
+            RecordKind::NewCluster { saved, state_hash, .. } => {
+                self.saved = Some(*saved);
+                return Some(if state_hash.is_some() { "cluster_restored" } else { "cluster_recovered" });
+            }
+            RecordKind::ForeignClusterRefused { .. } => return Some("foreign_cluster_refused"),
             RecordKind::Replied { id, reply } => return self.replied(*id, record.node?, reply),
             RecordKind::BackupCancelled { id } => {
                 self.open.remove(id);
@@ -48,6 +55,10 @@ impl Backups {
                 self.accepted.remove(&id);
                 None
             }
+            Reply::Applied { entry, .. } => {
+                self.saved.is_some_and(|saved| entry.index <= saved.index).then_some("answered_from_backup")
+            }
+            Reply::SessionExpired => self.saved.is_some().then_some("session_not_in_backup"),
             Reply::NoBackup => Some("backup_lost"),
             Reply::Rejected { reason: RejectReason::Busy } if self.asked.contains(&id) => {
                 (self.open.values().filter(|of| **of == node).count() >= LIMIT).then_some("backup_refused")
