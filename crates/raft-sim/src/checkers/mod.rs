@@ -14,6 +14,7 @@ mod effect;
 mod election_safety;
 mod exactly_once;
 mod expect;
+mod farewells;
 mod forwarded_once;
 mod ghost;
 mod histories;
@@ -184,6 +185,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(ready_peers::ReadyPeers::new(scenario)),
         Box::new(removed_nodes::RemovedNodes::new(scenario)),
+        Box::new(farewells::Farewells::new(scenario)),
         Box::new(disk_space::DiskSpace::new(scenario)),
         Box::new(saving_turns::SavingTurns::new(scenario)),
         Box::new(read_back::ReadBack),

@@ -13,7 +13,7 @@ use super::ghost::node::Node;
 use super::property::{Fact, Property, Violation};
 use crate::record::{RecordKind, SimTime};
 use crate::scenario::model::Scenario;
-use raft_core::{AppendOutcome, Configuration, Event, NodeId, RoleKind, Rpc, Term};
+use raft_core::{AppendOutcome, Configuration, Event, NodeId, Rpc, Term};
 use raft_node::SnapshotMessage;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -63,9 +63,11 @@ impl ReadyPeers {
         }
     }
 
-    /// What is wrong with the changes that this leader has just appended, and a record that shows it.
-    fn wrong_change(&self, fact: &Fact<'_>, node: &Node) -> Option<(String, u64)> {
-        let term = node.view.as_ref().filter(|view| view.role == RoleKind::Leader)?.term;
+    /// What is wrong with the changes that this node has just appended as the leader of its term, and a record that shows it. The
+    /// step may have ended its leadership: with the configuration to come in force, no quorum may have answered for long.
+    fn wrong_change(&self, ghost: &Ghost, fact: &Fact<'_>, node: &Node) -> Option<(String, u64)> {
+        let term = node.view.as_ref()?.term;
+        ghost.terms.get(&term)?.leader.filter(|(leader, _)| *leader == node.id)?;
         let added = node.configurations_since(node.log.len() - fact.change.edit.pushed);
         added.windows(2).find_map(|pair| {
             let [(_, old), (at, new)] = pair else { return None };
@@ -93,7 +95,7 @@ impl ReadyPeers {
 }
 
 impl Property for ReadyPeers {
-    fn check(&mut self, _: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
+    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (record, node) = (fact.record, fact.node?);
         match &record.kind {
             RecordKind::Received { from, rpc } => self.received(node, *from, rpc, record.at),
@@ -114,7 +116,7 @@ impl Property for ReadyPeers {
                 }
             }
             RecordKind::Asked { .. } if fact.change.edit.pushed > 0 => {
-                let (words, earlier) = self.wrong_change(fact, node)?;
+                let (words, earlier) = self.wrong_change(ghost, fact, node)?;
                 return Some(fact.contradicts(NAME, earlier, words));
             }
             _ => {}
@@ -127,7 +129,7 @@ impl Property for ReadyPeers {
 mod tests {
     use super::super::script::*;
     use super::*;
-    use raft_core::{Entry, EntryId, LogIndex, MembershipChange, MembershipStep, Payload};
+    use raft_core::{Entry, EntryId, LogIndex, MembershipChange, MembershipStep, Payload, RoleKind};
 
     /// n1 leads term 2; the nodes that answer it answer now.
     fn led(answering: &[u64]) -> Script {
@@ -194,6 +196,11 @@ mod tests {
         changes(&mut script, MembershipStep::Remove { id: NodeId(3) });
         assert_silent(checker(), &script);
         let mut script = led(&[2]);
+        changes(&mut script, MembershipStep::Remove { id: NodeId(2) });
+        assert_fires(checker(), NAME, &script, "n1 begins a change to {n1 n2 n3 -> n1 n3}");
+        // The same step may end the leadership.
+        let mut script = led(&[2]);
+        script.step(1, |view| view.role = RoleKind::Follower);
         changes(&mut script, MembershipStep::Remove { id: NodeId(2) });
         assert_fires(checker(), NAME, &script, "n1 begins a change to {n1 n2 n3 -> n1 n3}");
         let mut forced = led(&[2]);
