@@ -9,9 +9,10 @@ use crate::status::StopReason;
 use crate::time::Instant;
 
 impl Raft {
-    /// Starts an election, with a round of pre-votes if they are enabled.
+    /// Starts an election, with a round of pre-votes if they are enabled. A node that may not campaign only asks.
     pub(crate) fn campaign(&mut self, cause: Cause) {
-        if self.shared.config.pre_vote { self.become_pre_candidate(cause) } else { self.become_candidate(cause) }
+        let asks = self.shared.config.pre_vote || !self.shared.may_campaign();
+        if asks { self.become_pre_candidate(cause) } else { self.become_candidate(cause) }
     }
 
     /// The host requests an election. A node that had contact within the window of stickiness refuses: a quorum would
@@ -86,7 +87,7 @@ impl Raft {
             && configuration.is_voter(from)
         {
             candidate.granted.insert(from);
-            if configuration.has_quorum(|id| candidate.granted.contains(&id)) {
+            if self.shared.may_campaign() && configuration.has_quorum(|id| candidate.granted.contains(&id)) {
                 self.become_candidate(Cause::PreVotesWon);
             }
         }
@@ -124,8 +125,10 @@ impl Raft {
         let (own, now) = (self.shared.id(), self.shared.now);
         let configurations = self.shared.log.configurations();
         let Some((at, configuration)) = configurations.newest() else { return };
+        // What is committed here cannot be taken back, so every refusal agrees with it. An uncommitted entry can.
+        let is_known = configurations.ended_membership(own, self.shared.commit).is_some();
         let is_news = match configurations.ended_membership(own, self.shared.last().index) {
-            Some(ended) => since >= ended,
+            Some(ended) => is_known || since >= ended,
             None => since > at,
         };
         let denied = match &mut self.role {
@@ -168,7 +171,8 @@ impl Raft {
             Role::Follower(follower) => {
                 let waits_for_the_disk = self.shared.own_vote_is_in_flight() || self.shared.is_stalled();
                 let may_campaign = self.shared.may_campaign() && !waits_for_the_disk;
-                (may_campaign || self.shared.removal().is_some()).then_some(follower.election_deadline)
+                let may_act = may_campaign || self.shared.may_ask() || self.shared.removal().is_some();
+                may_act.then_some(follower.election_deadline)
             }
             Role::PreCandidate(candidate) => Some(candidate.deadline),
             Role::Candidate(candidate) => candidate.deadline,

@@ -18,7 +18,8 @@ pub(crate) enum Role {
     Stopped(StopReason),
 }
 
-/// Answers leaders and candidates. A learner is a follower that is not a voter: its timer never fires.
+/// Answers leaders and candidates. A learner is a follower that is not a voter: when its timer fires it asks whether it is still a
+/// member.
 ///
 /// Invariants: `pending_vote` names the candidate that has this node's vote; `pending_ack` is set only while the leader is
 /// known, and its target is at most `leader_match`.
@@ -47,7 +48,7 @@ pub(crate) struct PendingAck {
     pub(crate) target: LogIndex,
 }
 
-/// Asks whether it could win (Thesis §9.6).
+/// Asks whether it could win (Thesis §9.6), or, if it may not campaign, whether it is still a member (rule R50).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct PreCandidate {

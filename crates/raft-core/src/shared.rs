@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) clock: ElectionClock,
     /// The committed entry that ended this node's membership.
     pub(crate) removed: Option<EntryId>,
+    /// Whether this start began with a snapshot, which may cover that entry.
+    pub(crate) began_with_snapshot: bool,
     /// The write that was in flight for so long that this node gave up leadership.
     pub(crate) stalled_write: Option<WriteId>,
     /// The host's last report of its disk: no space for more entries (rule R51).
@@ -74,7 +76,8 @@ impl Shared {
         let covered = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let commit = applied.max(covered);
         let jitter = Jitter::new(config.seed, config.id, hard_state.term, last);
-        Self {
+        let (base, began_with_snapshot) = (log.base().index, snapshot.is_some());
+        let mut shared = Self {
             clock: ElectionClock::new(jitter, &config),
             config,
             now: Instant::default(),
@@ -88,12 +91,16 @@ impl Shared {
             apply: ApplyPipeline::new(applied),
             leader: None,
             removed: None,
+            began_with_snapshot,
             stalled_write: None,
             no_space: false,
             read: ReadId(0),
             lease_reads: 0,
             actions: Vec::new(),
-        }
+        };
+        // A snapshot may cover the end of this node's membership.
+        shared.note_membership(base, commit);
+        shared
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -122,6 +129,15 @@ impl Shared {
     /// §4.2.2).
     pub(crate) fn may_campaign(&self) -> bool {
         self.log.configurations().since(self.commit).any(|configuration| configuration.is_voter(self.config.id))
+    }
+
+    /// Whether this node, which may not campaign, asks the voters when no leader sends to it: their refusals say whether it was
+    /// removed (rule R50). A learner asks, and one that began with a snapshot, which may cover its removal. A node that the log has
+    /// not named yet does not: it is about to be added.
+    pub(crate) fn may_ask(&self) -> bool {
+        let names = |configuration: &Configuration| configuration.members.contains_key(&self.config.id);
+        let was_named = self.began_with_snapshot || self.configuration().is_some_and(names);
+        self.configuration().is_some() && was_named && !self.may_campaign()
     }
 
     pub(crate) fn send(&mut self, to: NodeId, rpc: Rpc) {
@@ -353,7 +369,7 @@ impl Shared {
 }
 
 // Times count from `now`; there are no actions between calls.
-canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, stalled_write, no_space, read } without { now, lease_reads, actions });
+canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, began_with_snapshot, stalled_write, no_space, read } without { now, lease_reads, actions });
 
 #[cfg(test)]
 mod tests {

@@ -130,6 +130,72 @@ fn without_pre_votes_the_refusal_names_the_term_of_the_request() {
     assert_eq!(stopped(&n1), Some(EntryId::new(9, 1)));
 }
 
+/// n9 follows n2 in term 3 as a learner, by the committed entry 3@3.
+fn learner() -> Replica {
+    let mut configuration = Configuration::of_voters([N1, N2, N3]);
+    configuration.members.insert(N9, Default::default());
+    let entry = Entry { id: EntryId::new(3, 3), payload: Payload::Configuration(configuration) };
+    let mut n9 = Replica::with(&[1, 1], 3, |config, _| config.id = N9).following(3);
+    n9.receive(N2, append_of(3, 2, (2, 1), 3, entry));
+    n9.persist();
+    n9
+}
+
+#[test]
+fn a_learner_without_a_leader_asks_and_never_campaigns() {
+    for pre_vote in [true, false] {
+        let mut n9 = learner();
+        let actions = n9.wait();
+        assert_eq!((n9.role(), n9.term()), (RoleKind::PreCandidate, 3), "{pre_vote}");
+        let asked = sends(&actions);
+        assert_eq!(asked.len(), 3, "it asks all voters: {asked:?}");
+        for voter in [N1, N2, N3] {
+            let granted = PreVoteResponse { term: Term(3), round: Round(1), vote: Vote::Granted };
+            n9.receive(voter, Rpc::PreVoteResponse(granted));
+        }
+        assert_eq!((n9.role(), n9.term()), (RoleKind::PreCandidate, 3), "it has no vote");
+        n9.wait();
+        n9.receive(N1, heartbeat(4, 1, (3, 3), 3));
+        assert_eq!((n9.role(), stopped(&n9)), (RoleKind::Follower, None), "a leader sends to a member");
+    }
+}
+
+#[test]
+fn a_removed_learner_stops_when_the_voters_refuse_it() {
+    let mut n9 = learner();
+    n9.wait();
+    n9.receive(N1, denial(3, 1, (3, 3)));
+    n9.receive(N2, denial(3, 1, (5, 3)));
+    assert_eq!(stopped(&n9), None, "the first does not know more than it does");
+    n9.receive(N3, denial(3, 1, (5, 3)));
+    assert_eq!(stopped(&n9), Some(EntryId::new(5, 3)));
+}
+
+#[test]
+fn a_node_whose_snapshot_covers_its_removal_stops() {
+    let without = |restored: &mut RecoveredState| {
+        restored.snapshot = Some(SnapshotMeta {
+            last: EntryId::new(4, 2),
+            configuration: Configuration::of_voters([N2, N3]),
+            configured_at: EntryId::new(3, 1),
+        });
+        restored.hard_state.term = Term(2);
+    };
+    let mut whole = Replica::with(&[1, 1, 1, 2, 2], 3, |_, restored| {
+        without(restored);
+        restored.configurations.push((LogIndex(3), Configuration::of_voters([N2, N3])));
+        restored.tail = Entries::new();
+    });
+    whole.wait();
+    assert_eq!(stopped(&whole), Some(EntryId::new(3, 1)), "its log shows that it was a member before");
+    let mut n1 = Replica::with(&[], 3, |_, restored| without(restored));
+    n1.wait();
+    assert_eq!((n1.role(), stopped(&n1)), (RoleKind::PreCandidate, None), "it may have been added again");
+    // The voters still have the entry, or a later configuration without it.
+    n1.receive(N2, denial(2, 1, (3, 1)));
+    assert_eq!(stopped(&n1), Some(EntryId::new(3, 1)), "n3 alone is no quorum");
+}
+
 /// A voter that knows the removal of n3 by 3@3 to be committed.
 fn voter() -> Replica {
     let mut n1 = Replica::new(&[1, 1]).following(3);

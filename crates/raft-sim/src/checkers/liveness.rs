@@ -74,7 +74,7 @@ fn unaware(ghost: &Ghost, healed: &Healed, since: SimTime) -> Vec<String> {
         let node = ghost.node(**id).filter(|node| node.up && healed.at <= since);
         let (Some(known), Some(node)) = (known, node) else { return false };
         let runs = node.view.is_some_and(|view| view.role != RoleKind::Stopped);
-        let Some(own) = node.configuration().filter(|own| runs && own.is_voter(node.id)) else { return false };
+        let Some(own) = node.configuration().filter(|_| runs) else { return false };
         let is_informed = |peer: NodeId| {
             let commit = ghost.node(peer).filter(|node| node.up).and_then(|node| node.view).map(|view| view.commit);
             healed.nodes.contains(&peer) && ghost.is_member(peer) && commit >= Some(known.id.index)
