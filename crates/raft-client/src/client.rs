@@ -7,7 +7,7 @@ use crate::ask::{Answered, Ask, Attempt, LeaderStatus, attempt_of_status, not_le
 use crate::backup::Backup;
 use crate::error::ClientError;
 use crate::find_leader::{ATTEMPT_TIMEOUT, Nodes, normal};
-use crate::member_change::{MemberChange, Membership};
+use crate::member_change::{ChangeOptions, MemberChange, Membership};
 use crate::members::{self, MemberView};
 use crate::outcome::{Consistency, Deleted, Done, Got, Ranged, Swapped, Transacted, Written};
 use crate::retry::RetryState;
@@ -246,16 +246,20 @@ impl Client {
         self.ask(LeaderStatus, &mut retry).await.map(Membership::from)
     }
 
-    /// Changes the members (Raft §6), and returns them once the change has ended: its last entry is committed. `cluster` is the name
-    /// of the cluster to change; empty: any.
+    /// Changes the members (Raft §6), and returns them once the change has ended: its last entry is committed.
     ///
     /// # Errors
     /// [`ClientError::NotCaughtUp`] for a promotion that is too early; [`ClientError::NoEffect`], [`ClientError::OutcomeUnknown`],
     /// [`ClientError::Refused`].
-    pub async fn change_members(&mut self, change: MemberChange, cluster: &str) -> Result<Membership, ClientError> {
+    pub async fn change_members(
+        &mut self,
+        change: MemberChange,
+        options: &ChangeOptions,
+    ) -> Result<Membership, ClientError> {
         self.nodes.clear_failures();
         let mut retry = RetryState::new(&self.options, self.nodes.attempt_timeout());
-        let request = ChangeMembersRequest { steps: vec![change.to_step()], cluster: cluster.to_owned() };
+        let ChangeOptions { cluster, force } = options.clone();
+        let request = ChangeMembersRequest { steps: vec![change.to_step()], cluster, force };
         loop {
             let refused = match self.ask(request.clone(), &mut retry).await? {
                 Ok(_) => break,
@@ -295,11 +299,12 @@ impl Client {
         &mut self,
         id: u64,
         wait: Duration,
+        options: &ChangeOptions,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Membership, ClientError> {
         let began = tokio::time::Instant::now();
         loop {
-            match self.change_members(MemberChange::Promote { id }, "").await {
+            match self.change_members(MemberChange::Promote { id }, options).await {
                 Err(ClientError::NotCaughtUp { match_index, last, .. }) if began.elapsed() < wait => {
                     progress(match_index, last);
                     tokio::time::sleep(self.options.max_pause.min(PROMOTE_PAUSE)).await;

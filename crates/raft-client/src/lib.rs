@@ -72,7 +72,7 @@ pub use backup::Backup;
 pub use bytes::Bytes;
 pub use client::{Client, ClientOptions};
 pub use error::ClientError;
-pub use member_change::{MemberChange, Membership};
+pub use member_change::{ChangeOptions, MemberChange, Membership};
 pub use members::{MemberView, members_of};
 pub use outcome::{Changes, Consistency, Deleted, Got, Ranged, Swapped, Transacted, Written};
 pub use raft_core::EntryId;

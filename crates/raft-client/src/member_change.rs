@@ -21,6 +21,16 @@ pub enum MemberChange {
     Complete { id: u64, peer_url: String, client_url: String },
 }
 
+/// How a change is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChangeOptions {
+    /// The name of the cluster to change; empty: any.
+    pub cluster: String,
+    /// Begin the change although no quorum of the voters to come answers. The cluster takes no writes until one does. Overrides no
+    /// other check.
+    pub force: bool,
+}
+
 impl MemberChange {
     /// The member that it is about.
     pub fn id(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use crate::config::{Settings, is_unspecified};
 use crate::failure::{Exit, Failure};
-use raft_client::{Client, ClientError, ClientOptions, MemberChange, Membership};
+use raft_client::{ChangeOptions, Client, ClientError, ClientOptions, MemberChange, Membership};
 use raft_core::{Configuration, NodeId};
 use raft_node::AddressBook;
 use raft_proto::member_context_from_bytes;
@@ -88,7 +88,8 @@ pub(crate) async fn enter(
         return Err(Failure::usage("--join: no other machine reaches this node at listen_peer: set advertise_peer"));
     }
     let add = MemberChange::Add { id, peer_url, client_url };
-    let membership = client.change_members(add, &settings.cluster).await.map_err(failed)?;
+    let options = ChangeOptions { cluster: settings.cluster.clone(), ..ChangeOptions::default() };
+    let membership = client.change_members(add, &options).await.map_err(failed)?;
     let others = membership.members.iter().filter(|member| member.id != id).map(|member| {
         let (peer_url, client_url) = (member.peer_url.clone(), member.client_url.clone());
         (NodeId(member.id), MemberContext { peer_url, client_url, cluster: String::new() })
@@ -154,7 +155,7 @@ async fn promote_now(client: &mut Client, id: NodeId) -> Result<(), ClientError>
         }
         attempts += 1;
     };
-    let membership = client.promote(id.0, Duration::MAX, progress).await?;
+    let membership = client.promote(id.0, Duration::MAX, &ChangeOptions::default(), progress).await?;
     tracing::info!("node {} is a voter by entry {}", id.0, membership.entry);
     Ok(())
 }
@@ -166,7 +167,7 @@ pub(crate) async fn complete(own: Own, client_port: String) {
     let Own { id, peer_url, client_url } = own;
     let complete = MemberChange::Complete { id: id.0, peer_url, client_url };
     loop {
-        match client.change_members(complete.clone(), "").await {
+        match client.change_members(complete.clone(), &ChangeOptions::default()).await {
             Ok(membership) => {
                 tracing::info!("the addresses of this node are in the log, of entry {} or before", membership.entry);
                 return;

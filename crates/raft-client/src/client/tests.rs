@@ -393,11 +393,14 @@ async fn a_change_of_members_happens_once_however_often_it_is_asked_for() {
         nodes[0].script(std::slice::from_ref(&trouble));
         nodes[1].follows(&nodes[0]);
         let mut client = quick(urls(&nodes));
-        let changed = client.change_members(promote(), "").await.unwrap_or_else(|error| panic!("{trouble:?}: {error}"));
+        let changed = client
+            .change_members(promote(), &ChangeOptions::default())
+            .await
+            .unwrap_or_else(|error| panic!("{trouble:?}: {error}"));
         assert_eq!((changed.leader, changed.settled), (1, true));
         assert_eq!(Vec::from_iter(world.lock().expect("nobody panicked").voters.clone()), [4]);
         // A first attempt that finds one has mistaken the member.
-        let refused = client.change_members(promote(), "").await.expect_err("it is a voter");
+        let refused = client.change_members(promote(), &ChangeOptions::default()).await.expect_err("it is a voter");
         assert!(matches!(refused, ClientError::Refused { .. }), "{refused}");
     }
 }
@@ -407,15 +410,21 @@ async fn a_change_waits_for_the_one_before_and_a_promotion_for_the_log() {
     let (nodes, _) = cluster(&[1]).await;
     nodes[0].script(&[Trick::Change(ChangeRefusal::NotReady), Trick::Busy]);
     let mut client = client(urls(&nodes));
-    client.change_members(MemberChange::Remove { id: 3 }, "").await.expect("it waits for the change before");
+    client
+        .change_members(MemberChange::Remove { id: 3 }, &ChangeOptions::default())
+        .await
+        .expect("it waits for the change before");
 
     let behind = Trick::Change(ChangeRefusal::NotCaughtUp);
     nodes[0].script(&[behind.clone(), behind.clone()]);
     let mut seen = Vec::new();
-    client.promote(4, Duration::from_secs(60), |has, last| seen.push((has, last))).await.expect("it has caught up");
+    client
+        .promote(4, Duration::from_secs(60), &ChangeOptions::default(), |has, last| seen.push((has, last)))
+        .await
+        .expect("it has caught up");
     assert_eq!(seen, [(5, 25); 2]);
     nodes[0].script(&[behind]);
-    let late = client.promote(5, Duration::ZERO, |_, _| {}).await.expect_err("no time");
+    let late = client.promote(5, Duration::ZERO, &ChangeOptions::default(), |_, _| {}).await.expect_err("no time");
     assert_eq!(late, ClientError::NotCaughtUp { id: 5, match_index: 5, last: 25 });
     assert!(late.to_string().contains("it has entry 5, and the leader's last entry is 25") && !late.may_have_effect());
 }

@@ -3,7 +3,7 @@
 use super::endpoints::{Endpoints, above_zero, block_on};
 use super::output::{self, dash, millis};
 use super::status::Format;
-use raft_client::{Client, ClientError, MemberChange, MemberStatus, Membership};
+use raft_client::{ChangeOptions, Client, ClientError, MemberChange, MemberStatus, Membership};
 use raft_grpc::{Failure, config};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ enum Verb {
         /// Where clients reach it: http://HOST:PORT
         #[arg(long, value_name = "URL", value_parser = config::url)]
         client: Option<String>,
+        #[command(flatten)]
+        force: Force,
     },
     /// Make a voter of a learner, once it has caught up
     Promote {
@@ -43,16 +45,22 @@ enum Verb {
         /// The longest time for the learner to catch up
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = above_zero)]
         wait: Duration,
+        #[command(flatten)]
+        force: Force,
     },
     /// Make a learner of a voter
     Demote {
         #[arg(value_parser = id)]
         id: u64,
+        #[command(flatten)]
+        force: Force,
     },
     /// Remove a member
     Remove {
         #[arg(value_parser = id)]
         id: u64,
+        #[command(flatten)]
+        force: Force,
     },
     /// Change the addresses of a member that moved
     #[command(group = clap::ArgGroup::new("address").required(true).multiple(true))]
@@ -68,6 +76,21 @@ enum Verb {
     },
 }
 
+#[derive(clap::Args, Clone, Copy, Debug)]
+struct Force {
+    /// Begin the change although no quorum of the voters to come answers: the cluster takes no writes until one does
+    ///
+    /// It overrides this check (rule R49) and no other: a change that could lose data is refused all the same.
+    #[arg(long)]
+    force: bool,
+}
+
+impl Force {
+    fn options(self) -> ChangeOptions {
+        ChangeOptions { force: self.force, ..ChangeOptions::default() }
+    }
+}
+
 fn id(text: &str) -> Result<u64, String> {
     let id = text.parse().ok().filter(|id| (1..=raft_core::MAX_NUMBER).contains(id));
     id.ok_or_else(|| "an id is a number from 1 to 2^62".to_owned())
@@ -80,7 +103,7 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
 
 async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
     let began = Instant::now();
-    let change = match verb {
+    let (change, force) = match verb {
         Verb::List { format } => {
             let membership = client.membership().await?;
             return output::print(&match format {
@@ -88,21 +111,21 @@ async fn carry_out(mut client: Client, verb: Verb) -> Result<(), Failure> {
                 Format::Json => output::json(&rows(&membership))?,
             });
         }
-        Verb::Promote { id, wait } => {
-            let promoted = client.promote(id, wait, progress(id)).await.map_err(|error| too_late(error, wait))?;
-            return done(&promoted, began.elapsed());
+        Verb::Promote { id, wait, force } => {
+            let promoted = client.promote(id, wait, &force.options(), progress(id)).await;
+            return done(&promoted.map_err(|error| too_late(error, wait))?, began.elapsed());
         }
-        Verb::Add { id, peer, client } => {
-            MemberChange::Add { id, peer_url: peer, client_url: client.unwrap_or_default() }
+        Verb::Add { id, peer, client, force } => {
+            (MemberChange::Add { id, peer_url: peer, client_url: client.unwrap_or_default() }, force)
         }
         Verb::Update { id, peer, client } => {
             let (peer_url, client_url) = (peer.unwrap_or_default(), client.unwrap_or_default());
-            MemberChange::Update { id, peer_url, client_url }
+            (MemberChange::Update { id, peer_url, client_url }, Force { force: false })
         }
-        Verb::Demote { id } => MemberChange::Demote { id },
-        Verb::Remove { id } => MemberChange::Remove { id },
+        Verb::Demote { id, force } => (MemberChange::Demote { id }, force),
+        Verb::Remove { id, force } => (MemberChange::Remove { id }, force),
     };
-    let changed = client.change_members(change, "").await?;
+    let changed = client.change_members(change, &force.options()).await?;
     done(&changed, began.elapsed())
 }
 
@@ -248,8 +271,14 @@ id  role     peer         client       match  lag  contact
             let refused = parse(line).expect_err(line).to_string();
             assert!(refused.contains(words), "{line}: {refused}");
         }
-        for line in ["list", "add 4 --peer http://[::1]:1 --client http://localhost:2", "update 4 --client http://a:2"]
-        {
+        for line in [
+            "remove 2 --force",
+            "demote 2 --force",
+            "promote 2 --force",
+            "list",
+            "add 4 --peer http://[::1]:1 --client http://localhost:2 --force",
+            "update 4 --client http://a:2",
+        ] {
             assert!(parse(line).is_ok(), "{line}");
         }
         let late = too_late(ClientError::NotCaughtUp { id: 4, match_index: 5, last: 25 }, Duration::from_secs(60));

@@ -2,12 +2,13 @@
 
 use super::{ClientService, entry_id};
 use crate::config;
-use raft_core::{InvalidChange, MembershipChange, NodeId, RejectReason, RoleKind, TransferFailure};
+use raft_core::{InvalidChange, MembershipChange, NodeId, RejectReason, RoleKind, TargetProblem, TransferFailure};
 use raft_node::{MemberStep, Reply, Request, StepRefusal, member_steps};
 use raft_proto::wire::raft as w;
 use raft_proto::wire::raft::change_members_response::Outcome;
 use raft_proto::wire::raft::transfer_leadership_response::Outcome as TransferOutcome;
 use raft_proto::wire::raft::{ChangeRefusal, ChangeRefused, MemberAddress, MemberContext, member_step};
+use std::collections::BTreeSet;
 use tonic::Status;
 
 impl ClientService {
@@ -30,7 +31,7 @@ impl ClientService {
             Ok(steps) => steps,
             Err(refusal) => return Ok(step_refused(&refusal)),
         };
-        let change = MembershipChange { expected: Some(at.index), steps, force: false };
+        let change = MembershipChange { expected: Some(at.index), steps, force: request.force };
         let reply = self.ask(Request::ChangeMembership { change }).await.reply;
         Ok(match &reply {
             Reply::Rejected { reason: RejectReason::NotCaughtUp { id } } => {
@@ -57,8 +58,8 @@ impl ClientService {
             Reply::Rejected { reason: RejectReason::InvalidChange(reason) } => {
                 step_refused(&StepRefusal::Invalid(*reason))
             }
-            Reply::Rejected { reason: reason @ RejectReason::NoQuorumToCome { .. } } => {
-                refused(ChangeRefusal::Unspecified, format!("{reason}: start these nodes first"))
+            Reply::Rejected { reason: RejectReason::NoQuorumToCome { silent } } => {
+                refused(ChangeRefusal::Unspecified, no_quorum(silent))
             }
             reply => self.refusal(reply).map_or(Outcome::Unknown(w::Unknown {}), Outcome::Refused),
         }
@@ -78,8 +79,11 @@ impl ClientService {
                 TransferOutcome::Unknown(w::Unknown {})
             }
             Reply::TransferFailed { reason } => TransferOutcome::Failed(reason.to_string()),
-            Reply::Rejected { reason: reason @ (RejectReason::NoTarget | RejectReason::UnfitTarget { .. }) } => {
-                TransferOutcome::Failed(reason.to_string())
+            Reply::Rejected { reason: RejectReason::UnfitTarget { id, why } } => {
+                TransferOutcome::Failed(unfit(id, why))
+            }
+            Reply::Rejected { reason: reason @ RejectReason::NoTarget } => {
+                TransferOutcome::Failed(format!("{reason}: `raft-grpc status` shows the voters that do not answer"))
             }
             reply => self.refusal(&reply).map_or(TransferOutcome::Unknown(w::Unknown {}), TransferOutcome::Refused),
         })
@@ -88,6 +92,29 @@ impl ClientService {
 
 fn refused(reason: ChangeRefusal, text: String) -> Outcome {
     Outcome::ChangeRefused(ChangeRefused { reason: reason.into(), text, ..ChangeRefused::default() })
+}
+
+fn no_quorum(silent: &BTreeSet<NodeId>) -> String {
+    let nodes = silent.iter().map(|id| format!("node {}", id.0)).collect::<Vec<_>>().join(", ");
+    format!(
+        "no quorum of the voters to come answers: {nodes} does not. Start it, then repeat the change. With --force the change begins \
+         without it, and the cluster takes no writes until a quorum answers"
+    )
+}
+
+fn unfit(id: NodeId, why: TargetProblem) -> String {
+    let id = id.0;
+    let advice = match why {
+        TargetProblem::IsLeader => "nothing is left to do".to_owned(),
+        TargetProblem::NotAVoter => format!("`raft-grpc member promote {id}` makes a voter of a learner"),
+        TargetProblem::LostData => format!("remove node {id}, and add the machine under a new id"),
+        TargetProblem::Silent => "start it, or name another voter".to_owned(),
+        TargetProblem::NeedsSnapshot | TargetProblem::FarBehind => {
+            "try again when `raft-grpc status` shows a small lag, or name another voter".to_owned()
+        }
+        TargetProblem::NoSpace => "free space there, or name another voter".to_owned(),
+    };
+    format!("node {id} cannot take over: {why}: {advice}")
 }
 
 fn step_refused(refusal: &StepRefusal) -> Outcome {
