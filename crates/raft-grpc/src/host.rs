@@ -15,7 +15,7 @@ use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialing;
 use crate::peers::links::Links;
 use crate::peers::send_snapshot::SnapshotSender;
-use crate::peers::{self, Outbox, another_disk};
+use crate::peers::{self, Outbox, refusal_marks};
 use crate::ports::{Opening, Port};
 use crate::random;
 use crate::services::peer_server::PeerServer;
@@ -332,7 +332,7 @@ fn refused_by(settings: &Settings, peer: NodeId) -> Failure {
     let place = settings.data_dir.display();
     Failure::new(
         Exit::Foreign,
-        format!("{place}: peer {} refuses this node: {}", peer.0, another_disk::message(settings.id)),
+        format!("{place}: peer {} refuses this node: {}", peer.0, refusal_marks::another_disk_message(settings.id)),
     )
 }
 

@@ -33,6 +33,7 @@ impl Identity {
             disk: self.disk.0.to_vec().into(),
             cluster: self.name.clone(),
             members: self.members.iter().map(|id| id.0).collect(),
+            asks: false,
         }
     }
 

@@ -2,27 +2,28 @@
 //! so that no message waits for one.
 //!
 //! `links` keeps a stream to each member, `dial` keeps one of them open, `accept` serves the streams and chunks of
-//! peers, `another_disk` answers a peer with another disk, [`Outbox`] has the queues between the node's thread and the
+//! peers, `refusal_marks` marks what a refused caller has to know, [`Outbox`] has the queues between the node's thread and the
 //! streams, `send_snapshot` sends chunks. The node never waits for a peer: a message without space is dropped and
 //! counted, as on a network, and the node is notified once for each break that messages are lost.
 
 pub(crate) mod accept;
-pub(crate) mod another_disk;
 pub(crate) mod dial;
 pub(crate) mod links;
+pub(crate) mod refusal_marks;
 pub(crate) mod send_snapshot;
 
 use crate::directory::Directory;
 use crate::inbox::SharedInbox;
 use raft_core::{NodeId, Rpc};
 use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotProgress};
-use raft_proto::wire::raft::{PeerRequest, peer_request};
-use raft_proto::{progress_to_wire, rpc_to_wire};
+use raft_proto::wire::raft::{PeerMessage, PeerRequest, PeerResponse, peer_request, peer_response};
+use raft_proto::{progress_to_wire, rpc_from_wire, rpc_to_wire};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tonic::Status;
 
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
@@ -39,6 +40,9 @@ pub(crate) const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(5);
 pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The responses to a stream of a peer.
+pub(crate) type Answers = mpsc::Sender<Result<PeerResponse, Status>>;
 
 #[derive(Debug)]
 struct Stream {
@@ -68,13 +72,15 @@ impl Stream {
 pub(crate) struct Outbox {
     /// A place for each peer: empty without a stream.
     streams: RwLock<BTreeMap<NodeId, Mutex<Option<Stream>>>>,
+    /// The streams of nodes that are no members and ask whether they were removed: the answers go there.
+    askers: Mutex<BTreeMap<NodeId, Answers>>,
     directory: Arc<Directory>,
     inbox: Arc<SharedInbox>,
 }
 
 impl Outbox {
     pub(crate) fn new(directory: Arc<Directory>, inbox: Arc<SharedInbox>) -> Self {
-        Self { streams: RwLock::default(), directory, inbox }
+        Self { streams: RwLock::default(), askers: Mutex::default(), directory, inbox }
     }
 
     fn add(&self, peer: NodeId) {
@@ -92,6 +98,42 @@ impl Outbox {
     /// Sends a message, or drops it. It never waits.
     pub(crate) fn send(&self, to: NodeId, rpc: &Rpc) {
         self.push(to, false, || peer_request::Kind::Message(rpc_to_wire(rpc)));
+        if let Rpc::PreVoteResponse(_) = rpc
+            && let Some(answers) = self.askers().get(&to)
+        {
+            let answer = peer_response::Kind::Answer(rpc_to_wire(rpc));
+            // A caller that does not read its answers asks again.
+            let _ = answers.try_send(Ok(PeerResponse { kind: Some(answer) }));
+        }
+    }
+
+    pub(crate) fn add_asker(&self, node: NodeId, answers: Answers) {
+        self.askers().insert(node, answers);
+    }
+
+    /// Forgets this stream; a newer one of the same node stays.
+    pub(crate) fn remove_asker(&self, node: NodeId, answers: &Answers) {
+        let mut askers = self.askers();
+        if askers.get(&node).is_some_and(|newest| newest.same_channel(answers)) {
+            askers.remove(&node);
+        }
+    }
+
+    fn askers(&self) -> MutexGuard<'_, BTreeMap<NodeId, Answers>> {
+        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the node a peer's answer to its pre-vote.
+    ///
+    /// # Errors
+    /// It is no such answer.
+    pub(crate) fn receive_answer(&self, from: NodeId, answer: PeerMessage) -> Result<(), Status> {
+        let rpc = rpc_from_wire(answer).map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let Rpc::PreVoteResponse(_) = rpc else { return Err(Status::invalid_argument("unexpected answer")) };
+        if !self.directory.is_cut() {
+            self.inbox.message(NodeInput::Receive { from, rpc });
+        }
+        Ok(())
     }
 
     /// Sends the progress of a peer's snapshot, or drops it. It never waits.

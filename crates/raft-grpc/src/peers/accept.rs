@@ -1,13 +1,13 @@
 //! Serves the streams of peers: it checks the caller, gives its messages to the node, and acknowledges their number.
 
-use super::{Outbox, PROTOCOL_VERSION, another_disk};
+use super::{Outbox, PROTOCOL_VERSION, refusal_marks};
 use crate::clock;
 use crate::directory::{Contact, Directory};
 use crate::disk_thread::SharedDiskQueue;
 use crate::identity::{Identity, ids};
 use crate::inbox::SharedInbox;
 use crate::services::peer_server::Peer;
-use raft_core::NodeId;
+use raft_core::{NodeId, Rpc};
 use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
 use raft_proto::wire::raft::{
     Hello, HelloResponse, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse, peer_request,
@@ -46,7 +46,9 @@ impl Peer for PeerService {
         let Some(peer_request::Kind::Hello(hello)) = first.and_then(|first| first.kind) else {
             return Err(Status::invalid_argument("the first frame of a stream must be a hello"));
         };
-        let peer = self.check(hello).await.inspect_err(|status| {
+        let asks = hello.asks && self.directory.get(NodeId(hello.from)).is_none();
+        let peer = if asks { self.check_ids(&hello) } else { self.check(hello).await };
+        let peer = peer.inspect_err(|status| {
             tracing::error!("a caller on the peer port is refused: {}", status.message());
         })?;
         let (answers, responses) = mpsc::channel(4);
@@ -61,7 +63,8 @@ impl Peer for PeerService {
         let hello = PeerResponse { kind: Some(peer_response::Kind::Hello(hello)) };
         answers.try_send(Ok(hello)).map_err(|_| Status::internal("a new stream has no room for an answer"))?;
         let (inbox, directory, outbox) = (self.inbox.clone(), self.directory.clone(), self.outbox.clone());
-        let stream = Incoming { peer, requests, answers, inbox, directory, outbox, acknowledge: self.acknowledge };
+        let acknowledge = self.acknowledge;
+        let stream = Incoming { peer, asks, requests, answers, inbox, directory, outbox, acknowledge };
         tokio::spawn(stream.run());
         Ok(Response::new(ReceiverStream::new(responses)))
     }
@@ -92,8 +95,8 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// Checks that the caller is a peer of this node, has its known disk, and expects this node; returns the caller.
-    async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
+    /// Checks that the caller is of this cluster, and expects this node; returns the caller.
+    fn check_ids(&self, hello: &Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
         let (us, from) = (self.identity.node.0, hello.from);
         if hello.protocol_version != PROTOCOL_VERSION {
@@ -101,17 +104,25 @@ impl PeerService {
             return refused(format!("node {from} uses protocol version {theirs}, expected {PROTOCOL_VERSION}"));
         }
         if hello.cluster_id[..] != self.identity.cluster.0[..] {
-            return refused(self.identity.mismatch(&hello));
+            return refused(self.identity.mismatch(hello));
         }
         if hello.to != us {
             return refused(format!("node {from} expects node {}, and this is node {us}: compare `peers`", hello.to));
         }
+        Ok(NodeId(from))
+    }
+
+    /// Checks that the caller is a peer of this node, has its known disk, and expects this node; returns the caller.
+    async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
+        let refused = |reason: String| Err(Status::failed_precondition(reason));
+        self.check_ids(&hello)?;
+        let (us, from) = (self.identity.node.0, hello.from);
         if from == us || self.directory.get(NodeId(from)).is_none() {
             let members = ids(&self.directory.ids());
-            return refused(format!(
+            return Err(refusal_marks::not_a_member(format!(
                 "node {from} is not a peer of node {us}, whose peers are {members}: a new node asks for its membership \
                  (`raft-grpc node --join`, or `raft-grpc member add`)"
-            ));
+            )));
         }
         // This check precedes that of the incarnation, which begins at 1 again on another disk.
         self.register_peer(NodeId(from), &hello.disk).await?;
@@ -140,7 +151,7 @@ impl PeerService {
             Some(PeerCheck::Known) => {}
             Some(PeerCheck::Mismatch { known }) => {
                 tracing::error!("peer {from} has disk {disk}, expected {known}");
-                return Err(another_disk::refusal(peer));
+                return Err(refusal_marks::another_disk(peer));
             }
             Some(PeerCheck::Full) => {
                 return Err(Status::failed_precondition(format!(
@@ -157,6 +168,8 @@ impl PeerService {
 
 struct Incoming {
     peer: NodeId,
+    /// The peer is no member and only asks whether it was removed.
+    asks: bool,
     requests: Streaming<PeerRequest>,
     answers: mpsc::Sender<Result<PeerResponse, Status>>,
     inbox: Arc<SharedInbox>,
@@ -167,6 +180,16 @@ struct Incoming {
 
 impl Incoming {
     async fn run(mut self) {
+        if self.asks {
+            self.outbox.add_asker(self.peer, self.answers.clone());
+        }
+        self.serve().await;
+        if self.asks {
+            self.outbox.remove_asker(self.peer, &self.answers);
+        }
+    }
+
+    async fn serve(&mut self) {
         let replaced = self.directory.stream_opened(self.peer);
         let mut acknowledge = interval(self.acknowledge);
         acknowledge.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -205,6 +228,9 @@ impl Incoming {
             tracing::error!("peer {} sent a message that cannot be read: {error}", self.peer.0);
             Status::invalid_argument(error.to_string())
         };
+        if self.asks && self.directory.get(self.peer).is_some() {
+            return Err(Status::unavailable("the caller is a member now: connect again"));
+        }
         let mut busy = None;
         let input = match kind {
             peer_request::Kind::Hello(_) => return Err(Status::invalid_argument("after the hello come messages")),
@@ -225,7 +251,8 @@ impl Incoming {
                 NodeInput::ForwardedReply { from: self.peer, reply }
             }
         };
-        if self.directory.is_cut() {
+        let is_question = matches!(&input, NodeInput::Receive { rpc: Rpc::PreVote(_), .. });
+        if self.directory.is_cut() || (self.asks && !is_question) {
             return Ok(());
         }
         self.directory.update(self.peer, |facts| facts.last_message = Some(clock::now()));

@@ -1,13 +1,13 @@
 //! Keeps this node's stream to a peer open, at the peer's present address: it connects, sends the hello and then
 //! messages, and reconnects after a growing pause.
 
-use super::another_disk::is_another_disk;
+use super::refusal_marks::{is_another_disk, is_not_a_member};
 use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
 use crate::services::peer_client::PeerClient;
 use raft_core::NodeId;
-use raft_proto::wire::raft::{PeerRequest, PeerResponse, Received, peer_request, peer_response};
+use raft_proto::wire::raft::{Hello, PeerRequest, PeerResponse, Received, peer_request, peer_response};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,10 +56,12 @@ impl Dialer {
     pub(crate) async fn run(self, mut urls: watch::Receiver<String>) {
         let mut pause = BACKOFF.start;
         let mut last_error = String::new();
+        // Whether the peer has refused this node as no member: then it only asks whether that is so.
+        let mut asks = false;
         loop {
             let url = urls.borrow_and_update().clone();
             let start = Instant::now();
-            let end = match self.follow(&url, &mut urls).await {
+            let end = match self.follow(&url, asks, &mut urls).await {
                 End::Stream(end) => end,
                 End::Moved => {
                     pause = BACKOFF.start;
@@ -72,6 +74,7 @@ impl Dialer {
                 let _ = self.shared.refused.try_send(self.peer);
                 return;
             }
+            asks = is_not_a_member(&end);
             // Each error is logged once, so that a peer that is down for hours causes one line.
             if last_error != end.message() {
                 match end.code() {
@@ -95,11 +98,11 @@ impl Dialer {
     }
 
     /// One stream to the peer at `url`, until it ends or the peer's address changes. Without a URL, waits for one.
-    async fn follow(&self, url: &str, urls: &mut watch::Receiver<String>) -> End {
+    async fn follow(&self, url: &str, asks: bool, urls: &mut watch::Receiver<String>) -> End {
         if url.is_empty() {
             return if urls.changed().await.is_ok() { End::Moved } else { End::Removed };
         }
-        let mut stream = pin!(self.stream(url));
+        let mut stream = pin!(self.stream(url, asks));
         let end = tokio::select! {
             end = &mut stream => End::Stream(end),
             changed = urls.changed() => if changed.is_ok() { End::Moved } else { End::Removed },
@@ -113,8 +116,8 @@ impl Dialer {
     }
 
     /// Runs one stream, from the connection to its end; returns the reason for the end.
-    async fn stream(&self, url: &str) -> Status {
-        match self.connect(url).await {
+    async fn stream(&self, url: &str, asks: bool) -> Status {
+        match self.connect(url, asks).await {
             Ok((queue, responses, takes_forwarded)) => {
                 tracing::info!("connected to peer {} at {url}", self.peer.0);
                 self.send(queue, responses, takes_forwarded).await
@@ -124,13 +127,18 @@ impl Dialer {
     }
 
     /// Looks the name in `url` up anew. Returns whether the peer takes forwarded requests, too.
-    async fn connect(&self, url: &str) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>, bool), Status> {
+    async fn connect(
+        &self,
+        url: &str,
+        asks: bool,
+    ) -> Result<(mpsc::Sender<PeerRequest>, Streaming<PeerResponse>, bool), Status> {
         let channel = connect(url).await?;
         let mut client = PeerClient::new(channel)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (queue, requests) = mpsc::channel(QUEUE);
-        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(self.shared.identity.hello(self.peer))) };
+        let hello = Hello { asks, ..self.shared.identity.hello(self.peer) };
+        let hello = PeerRequest { kind: Some(peer_request::Kind::Hello(hello)) };
         queue.try_send(hello).map_err(|_| Status::internal("the queue of a new stream has no room"))?;
         let accepted = async {
             let call = client.messages(Request::new(ReceiverStream::new(requests))).await?;
@@ -176,6 +184,11 @@ impl Dialer {
                     Ok(Some(PeerResponse { kind: Some(peer_response::Kind::Received(Received { count })) })) => {
                         acknowledged = count;
                         progress = Instant::now();
+                    }
+                    Ok(Some(PeerResponse { kind: Some(peer_response::Kind::Answer(answer)) })) => {
+                        if let Err(status) = self.shared.outbox.receive_answer(self.peer, answer) {
+                            return status;
+                        }
                     }
                     Ok(Some(_)) => return Status::invalid_argument("unexpected answer"),
                     Ok(None) => return Status::unavailable("it ended the stream"),

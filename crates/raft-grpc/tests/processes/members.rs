@@ -242,6 +242,81 @@ async fn members_are_changed_by_hand() {
     assert_eq!(roles.iter().filter(|role| **role == "voter").count(), 2, "{list}");
 }
 
+/// Rule R49: one of three is down. Without another one of them, the voters to come have no quorum that answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_without_a_quorum_to_come_is_refused_unless_forced() {
+    let mut cluster = Cluster::start(3).await;
+    write(&cluster, 0..5).await;
+    cluster.agreement().await;
+    let leader = cluster.leader().await.id;
+    let (down, other) = (1 + leader % 3, 1 + (leader + 1) % 3);
+    cluster.kill(down);
+    let (down_name, other_name) = (down.to_string(), other.to_string());
+    let words = format!("no quorum of the voters to come answers: node {down} does not. Start it");
+    wait_until("the leader misses the node that is down", async || {
+        let refused = cluster.ask(&["leader", "transfer", &down_name]);
+        let is_missed = refused.stderr.contains(&format!("node {down} cannot take over: it does not answer: start it"));
+        if is_missed { Ok(()) } else { Err(format!("{refused:?}")) }
+    })
+    .await;
+    for verb in ["remove", "demote"] {
+        let refused = cluster.ask(&["member", verb, &other_name]);
+        let text = refused.refused(1);
+        assert!(text.contains(&words) && text.contains("With --force the change begins"), "{refused:?}");
+    }
+    write(&cluster, 5..10).await;
+    let begun = cluster.ask(&["member", "remove", &other_name, "--force", "--timeout", "2s"]);
+    assert_eq!(begun.code, Some(1), "it is not committed before a quorum answers: {begun:?}");
+    // Only the old leader has the entry: without it the others would lead on with the members as before.
+    cluster.forget(other);
+    cluster.start_node(down);
+    let staying = if leader < down { [leader, down] } else { [down, leader] };
+    cluster.members(&staying, &[]).await;
+    write(&cluster, 10..15).await;
+    all_is_there(&cluster, 0..15).await;
+}
+
+/// Rules R47 and R50: the others have closed their streams to it, so it asks on its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_was_removed_while_it_was_away_ends_when_it_comes_back() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.join(4, HERE, &["--no-promote"]);
+    cluster.members(&[1, 2, 3], &[4]).await;
+    write(&cluster, 0..5).await;
+    cluster.agreement().await;
+    let away = 1 + cluster.leader().await.id % 3;
+    for id in [away, 4] {
+        cluster.kill(id);
+        cluster.ask(&["member", "remove", &id.to_string()]).ok();
+    }
+    let stays: Vec<u64> = (1..=3).filter(|id| *id != away).collect();
+    for id in &stays {
+        for gone in [away, 4] {
+            let closed = format!("node {gone} is removed: its stream is closed");
+            wait_until(&closed, async || {
+                let log = cluster.node(*id).stderr();
+                if log.contains(&closed) { Ok(()) } else { Err(log) }
+            })
+            .await;
+        }
+    }
+    // Its flag would make the learner a new member.
+    cluster
+        .node(4)
+        .line
+        .more
+        .retain(|flag| !flag.starts_with("http") && !["--join", "--no-promote"].contains(&&**flag));
+    for id in [away, 4] {
+        cluster.start_node(id);
+        assert_eq!(cluster.node(id).end().await.code(), Some(7), "{}", cluster.node(id).stderr());
+        let log = cluster.node(id).stderr();
+        assert!(log.contains("this node is not a member of the cluster since entry "), "{log}");
+        cluster.forget(id);
+    }
+    write(&cluster, 5..10).await;
+    all_is_there(&cluster, 0..10).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_goes_to_a_named_node_and_to_any() {
     let mut cluster = Cluster::start(3).await;
@@ -266,6 +341,9 @@ async fn leadership_goes_to_a_named_node_and_to_any() {
         "{transferred}"
     );
     let refused = cluster.ask(&["leader", "transfer", "9"]);
-    assert!(refused.refused(1).contains("n9 cannot take over: it is not a voter"), "{refused:?}");
+    assert!(
+        refused.refused(1).contains("node 9 cannot take over: it is not a voter: `raft-grpc member promote 9`"),
+        "{refused:?}"
+    );
     write(&cluster, 0..3).await;
 }

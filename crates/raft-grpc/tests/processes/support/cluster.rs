@@ -188,6 +188,7 @@ impl Cluster {
             cluster_id: self.statuses().await[&to].cluster_id.clone(),
             from,
             to,
+            asks: false,
             incarnation: 1,
             client_url: "http://127.0.0.1:1".to_owned(),
             admin_url: "http://127.0.0.1:2".to_owned(),
