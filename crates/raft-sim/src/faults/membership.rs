@@ -19,6 +19,10 @@ const TWO_STEPS: u32 = 300_000;
 const NAMED: u32 = 500_000;
 const FORCED: u32 = 250_000;
 
+/// The probability that a change is the removal of the wrong nodes, if voters do not answer.
+const WRONG_NODES: u32 = 800_000;
+const WRONG: Site = Site::new("swarm wrong removal");
+
 const FOUNDERS: Site = Site::new("swarm founders");
 
 impl World {
@@ -39,16 +43,9 @@ impl World {
             return;
         }
         let present = self.configurations.decided().end();
-        let mut steps: Vec<SeatChange> = Vec::new();
-        let count = if self.detail(n, 1).chance_ppm(TWO_STEPS) { 2 } else { 1 };
-        for step in 0..count {
-            let node = NodeId(1 + self.detail(n, 2 + 2 * step).below(self.scenario.nodes));
-            let draw = self.detail(n, 3 + 2 * step).below(4);
-            let seat = drawn_seat(&present, node, draw);
-            if steps.iter().all(|step| step.node != node) {
-                steps.push(SeatChange { seat, node });
-            }
-        }
+        let wrong = self.choices.draw(WRONG, 0, n).chance_ppm(WRONG_NODES);
+        let wrong = if wrong { self.wrong_removal(&present) } else { None };
+        let steps = wrong.unwrap_or_else(|| self.drawn_steps(n, &present));
         let leaves = |step: &&SeatChange| {
             matches!(step.seat, SeatStep::Demote | SeatStep::Remove) && present.voters.contains(&step.node)
         };
@@ -59,6 +56,36 @@ impl World {
             let force = self.detail(n, 6).chance_ppm(FORCED);
             self.swarm_instruct(Work::Change { steps, force });
         }
+    }
+
+    fn drawn_steps(&mut self, n: u64, present: &Configuration) -> Vec<SeatChange> {
+        let mut steps: Vec<SeatChange> = Vec::new();
+        let count = if self.detail(n, 1).chance_ppm(TWO_STEPS) { 2 } else { 1 };
+        for step in 0..count {
+            let node = NodeId(1 + self.detail(n, 2 + 2 * step).below(self.scenario.nodes));
+            let draw = self.detail(n, 3 + 2 * step).below(4);
+            let seat = drawn_seat(present, node, draw);
+            if steps.iter().all(|step| step.node != node) {
+                steps.push(SeatChange { seat, node });
+            }
+        }
+        steps
+    }
+
+    /// The removal of the wrong nodes: voters do not answer, and the operator removes so many others that those that stay have no quorum
+    /// (rule R49).
+    fn wrong_removal(&self, present: &Configuration) -> Option<Vec<SeatChange>> {
+        let (voters, leader) = (present.voters.len(), self.leader()?);
+        let broken = self.network.broken_links();
+        let answers = |id: &NodeId| {
+            let runs = self.hosts.get(id).is_some_and(|host| host.process.is_some() && !host.paused);
+            runs && !broken.iter().any(|link| *link == (*id, leader) || *link == (leader, *id))
+        };
+        let answering: Vec<NodeId> = present.voters.iter().copied().filter(answers).collect();
+        let gone = (1..answering.len()).find(|gone| (answering.len() - gone) * 2 <= voters - gone)?;
+        let others = answering.into_iter().filter(|id| *id != leader).take(gone);
+        let steps: Vec<_> = others.map(|node| SeatChange { seat: SeatStep::Remove, node }).collect();
+        (steps.len() == gone).then_some(steps)
     }
 
     /// Transfers leadership to a drawn node, or to the leader's choice.

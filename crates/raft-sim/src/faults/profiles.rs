@@ -21,8 +21,8 @@ const WITH_NET: [&str; 4] = ["log_conflict", "check_quorum_step_down", "lost_lea
 const WITH_UNREACHABLE: [&str; 1] = ["unreachable_told"];
 const WITH_FORWARDING: [&str; 3] = ["forwarded", "forward_busy", "forward_leader_lost"];
 const WITH_BUSY: [&str; 4] = ["inputs_mixed", "message_dropped", "request_refused", "writes_grouped"];
-/// The marks of inputs from clients, peers and snapshots at once.
-const WITH_ALL: [&str; 2] = ["inputs_of_all_kinds", "write_overtook_job"];
+/// The marks of inputs from clients, peers and snapshots at once, and of an operator who insists.
+const WITH_ALL: [&str; 3] = ["change_forced", "inputs_of_all_kinds", "write_overtook_job"];
 const WITH_BACKUPS: [&str; 4] = ["backup_finished", "backup_lost", "backup_read_failed", "backup_refused"];
 const WITH_LEASES: [&str; 1] = ["lease_read_served"];
 /// The log after a snapshot in flight is too rarely released to require the mark: the scenario `small-retained-log`

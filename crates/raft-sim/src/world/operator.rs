@@ -16,6 +16,11 @@ use std::fmt;
 use std::time::Duration;
 
 const DELAY: Site = Site::new("operator delay");
+const FORCE: Site = Site::new("operator force");
+
+/// The probability, in parts per million, that the operator of a swarm forces a change that was just refused because no quorum
+/// of the voters to come answers.
+const FORCED: u32 = 700_000;
 
 /// The requests of the operator's tasks have numbers below this; those of its backups begin here.
 pub(crate) const FIRST_OF_BACKUPS: u64 = 500_000;
@@ -187,6 +192,11 @@ impl World {
         let is_sent = matches!(reply, Reply::LeadershipTransferred { .. });
         if matches!(reply, Reply::ConfigurationDecided { .. } | Reply::TransferFailed { .. }) || is_sent {
             self.fault_counts.note_effect(fault);
+        }
+        if let Work::Change { force, .. } = &mut task.work
+            && matches!(reply, Reply::Rejected { reason: RejectReason::NoQuorumToCome { .. } })
+        {
+            *force |= task.until.is_some() && self.choices.draw(FORCE, 0, id.0).chance_ppm(FORCED);
         }
         let done = matches!(reply, Reply::ConfigurationDecided { .. }) || is_sent;
         if done || is_invalid && task.until.is_some() {
