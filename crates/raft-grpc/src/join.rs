@@ -1,4 +1,7 @@
 //! What a node asks its cluster for by itself: to be added, to be promoted once it has caught up, and to have its addresses in the log.
+//!
+//! It decides nothing about the cluster: which step is left to do is `raft_node::member_steps`, whether a learner has caught up is
+//! the leader's core. It repeats a client's request until the answer is final, so it stays beside the client.
 
 use crate::config::{Settings, is_unspecified};
 use crate::failure::{Exit, Failure};

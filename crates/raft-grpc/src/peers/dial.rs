@@ -6,8 +6,12 @@ use super::{KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_MESSAGE_BYTES, Outbox, QUEUE};
 use crate::directory::{Contact, Directory};
 use crate::identity::Identity;
 use crate::services::peer_client::PeerClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
 use raft_core::NodeId;
 use raft_proto::wire::raft::{Hello, PeerRequest, PeerResponse, Received, peer_request, peer_response};
+use std::error::Error;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -206,19 +210,32 @@ impl Dialer {
     }
 }
 
+/// Connects once: the name in `url` is looked up in this call.
 pub(super) async fn connect(url: &str) -> Result<Channel, Status> {
+    connect_by(url, GaiResolver::new()).await
+}
+
+async fn connect_by<R>(url: &str, resolver: R) -> Result<Channel, Status>
+where
+    R: tower::Service<Name, Response: Iterator<Item = SocketAddr>, Error: Into<Box<dyn Error + Send + Sync>>>,
+    R: Clone + Send + Sync + 'static,
+    R::Future: Send,
+{
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(TIMEOUT));
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| Status::unknown(error.to_string()))?;
     let endpoint = endpoint
         .connect_timeout(TIMEOUT)
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    endpoint.connect().await.map_err(|error| Status::unavailable(sources(&error)))
+    endpoint.connect_with_connector(connector).await.map_err(|error| Status::unavailable(sources(&error)))
 }
 
 /// Formats an error with all its causes: the first is often only "transport error".
-fn sources(error: &dyn std::error::Error) -> String {
+fn sources(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -226,4 +243,34 @@ fn sources(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::sync::Mutex;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_at_each_attempt() {
+        let before = TcpListener::bind("127.0.0.1:0").await.expect("an address of this machine");
+        let port = before.local_addr().expect("it is bound").port();
+        let after = TcpListener::bind(("127.0.0.2", port)).await.expect("an address of this machine");
+        let address = Arc::new(Mutex::new(before.local_addr().expect("it is bound")));
+        let resolver = {
+            let address = address.clone();
+            tower::service_fn(move |_: Name| {
+                let found = *address.lock().expect("no test panics with it");
+                std::future::ready(Ok::<_, Infallible>(std::iter::once(found)))
+            })
+        };
+        let url = format!("http://peer.example:{port}");
+        for listener in [&before, &after] {
+            *address.lock().expect("no test panics with it") = listener.local_addr().expect("it is bound");
+            let channel = connect_by(&url, resolver.clone());
+            let (channel, accepted) = tokio::join!(channel, timeout(TIMEOUT, listener.accept()));
+            assert!(channel.is_ok() && accepted.is_ok_and(|accepted| accepted.is_ok()), "{listener:?}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! A stream to each member: follows the configuration in force. A new member is dialled, a member that moved is dialled anew, and the
-//! stream to a removed one is closed a while after its removal is committed, behind the last messages to it.
+//! stream to a removed one is closed with a delay after its removal is committed, behind the last messages to it.
+//!
+//! The delay only bounds the use of a socket: the core decides when a removed peer gets no more messages, an election timeout after
+//! its removal at the latest, and a node that comes back later may still ask. So it stays here.
 
 use super::dial::{Dialer, Dialing};
 use raft_core::{Configuration, NodeId};
