@@ -16,7 +16,7 @@ use self::obsolete_files::SnapshotFiles;
 use self::outgoing::OutgoingTransfers;
 use self::policy::SnapshotPolicy;
 use self::saving::SavingSnapshot;
-use self::turns::SavingTurns;
+use self::turns::{Place, SavingTurns};
 use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob, WriteOutcome};
 use crate::interface::options::NodeOptions;
 use crate::interface::outputs::Outputs;
@@ -161,10 +161,12 @@ impl<C: SnapshotSource> Snapshots<C> {
         self.turns.on_applied(applied, now);
         let is_requested = self.policy.take_request(applied);
         let can_begin = self.saving.is_none() && !self.loading.is_pending() && raft.role() != RoleKind::Stopped;
-        let is_due = can_begin && self.policy.has_grown(applied, 1);
+        let is_due = can_begin && self.policy.has_grown(applied, 100);
         // Twice what a snapshot needs: the log grows faster than snapshots are written.
-        let hurries = self.policy.has_grown(applied, if self.saving.is_some() { 1 } else { 2 });
-        let next_at = self.turns.next(raft.id(), raft.configuration(), hurries);
+        let enough = if self.saving.is_some() { 100 } else { 200 };
+        let place = Place::of(raft.id(), raft.configuration());
+        let hurries = self.policy.has_grown(applied, enough + place.part_of(100));
+        let next_at = self.turns.next(place, hurries);
         if can_begin
             && (is_requested || (is_due && next_at <= now))
             && let Some(meta) = raft.snapshot_meta(applied)
@@ -176,7 +178,7 @@ impl<C: SnapshotSource> Snapshots<C> {
         self.next_at = None;
         match &mut self.saving {
             Some(saving) if !saving.is_waiting() => {}
-            Some(saving) if next_at <= now => outputs.push(saving.next_chunk(now).into()),
+            Some(saving) if next_at <= now => outputs.push(saving.next_chunk(now, hurries).into()),
             Some(_) => self.next_at = Some(next_at),
             None => self.next_at = Some(next_at).filter(|next_at| is_due && *next_at > now),
         }

@@ -60,11 +60,12 @@ impl SnapshotPolicy {
         std::mem::take(&mut self.requested) && applied > self.covered
     }
 
-    /// Whether the log has grown `times` as much as a snapshot at `applied` needs.
-    pub(crate) fn has_grown(&self, applied: LogIndex, times: u64) -> bool {
+    /// Whether the log has grown by this percentage of what a snapshot at `applied` needs.
+    pub(crate) fn has_grown(&self, applied: LogIndex, percent: u64) -> bool {
+        let part = |limit: u64| if limit == u64::MAX { limit } else { limit.saturating_mul(percent) / 100 };
         let entries = applied.0.saturating_sub(self.covered.0);
-        let after_bytes = self.after_bytes.max(self.newest_bytes).saturating_mul(times);
-        entries > 0 && (entries >= self.after_entries.saturating_mul(times) || self.bytes >= after_bytes)
+        let after_bytes = part(self.after_bytes.max(self.newest_bytes));
+        entries > 0 && (entries >= part(self.after_entries) || self.bytes >= after_bytes)
     }
 
     /// Notes that the node starts to save a snapshot of the state at `applied`.
@@ -101,8 +102,9 @@ mod tests {
         ] {
             let mut after = policy.clone();
             after.on_applied(bytes);
-            let grown = after.has_grown(LogIndex(applied), 1);
-            assert_eq!(grown, expected, "{policy:?} at {applied} after {bytes} bytes");
+            let grown = |percent| after.has_grown(LogIndex(applied), percent);
+            assert_eq!(grown(100), expected, "{policy:?} at {applied} after {bytes} bytes");
+            assert!(!grown(150), "{policy:?} at {applied} after {bytes} bytes");
         }
     }
 

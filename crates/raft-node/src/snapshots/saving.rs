@@ -8,8 +8,8 @@ use crate::interface::disk_jobs::{SnapshotFile, SnapshotJob};
 use crate::interface::state_machine::SnapshotSource;
 use raft_core::{EntryId, Instant, SnapshotMeta};
 
-/// The most bytes of a chunk: a write of the log waits for at most one.
-const MAX_SAVED_CHUNK_BYTES: usize = 256 << 10;
+/// The most bytes of a chunk that does not hurry: a write of the log waits for at most one.
+const SMALL_CHUNK_BYTES: usize = 256 << 10;
 
 /// A snapshot with at most one chunk in flight to the disk.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub(crate) struct SavingSnapshot<C> {
 impl<C: SnapshotSource> SavingSnapshot<C> {
     /// A snapshot of which nothing is written yet; chunks have at most `max_bytes`.
     pub(crate) fn new(meta: SnapshotMeta, encoder: SnapshotEncoder<C>, max_bytes: usize) -> Self {
-        Self { meta, encoder, max_bytes: max_bytes.min(MAX_SAVED_CHUNK_BYTES), end: 0, sent: None, is_last: false }
+        Self { meta, encoder, max_bytes, end: 0, sent: None, is_last: false }
     }
 
     /// The last entry that the snapshot covers.
@@ -53,8 +53,9 @@ impl<C: SnapshotSource> SavingSnapshot<C> {
 
     /// The next chunk, once the one before is written. The last chunk is empty: only the encoder knows the end, once it has no more
     /// bytes.
-    pub(crate) fn next_chunk(&mut self, now: Instant) -> SnapshotJob {
-        let chunk = self.encoder.next_chunk(self.max_bytes);
+    pub(crate) fn next_chunk(&mut self, now: Instant, hurries: bool) -> SnapshotJob {
+        let max_bytes = if hurries { self.max_bytes } else { self.max_bytes.min(SMALL_CHUNK_BYTES) };
+        let chunk = self.encoder.next_chunk(max_bytes);
         (self.is_last, self.sent) = (chunk.is_none(), Some(now));
         let (offset, bytes) = (self.end, chunk.unwrap_or_default());
         self.end += bytes.len() as u64;

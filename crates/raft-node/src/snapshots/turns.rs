@@ -5,7 +5,8 @@
 //! snapshot, and waits for the others. Two write at once only while their applied indexes lie in two turns, which is a follower's lag.
 //! *Without turns:* all nodes apply the same entries and take their snapshots at the same time, so every write waits for them.
 //!
-//! Nobody waits for a turn while nothing is applied, nor if the log grows faster than snapshots are written. This file must not know
+//! No node waits for its turn while nothing is applied. A node whose log grows faster than its snapshot is written hurries: it waits
+//! for no turn and makes no pause, so the log is limited. Members begin to hurry at different sizes of the log. This file must not know
 //! what a snapshot contains.
 
 use crate::interface::options::NodeOptions;
@@ -46,10 +47,12 @@ impl SavingTurns {
         self.paused_until = now.after(now.since(sent).saturating_mul(self.pauses));
     }
 
-    /// When this member of the configuration may write, if nothing more is applied until then. `hurries`: it does not wait for its turn.
-    pub(crate) fn next(&self, id: NodeId, configuration: Option<&Configuration>, hurries: bool) -> Instant {
+    /// When the node at this place may write, if nothing more is applied until then.
+    pub(crate) fn next(&self, place: Place, hurries: bool) -> Instant {
         let (applied, at) = self.applied;
-        if hurries || configuration.is_none_or(|members| is_turn(id, members, applied, self.entries)) {
+        if hurries {
+            Instant(0)
+        } else if place.is_turn(applied, self.entries) {
             self.paused_until
         } else {
             self.paused_until.max(at.after(IDLE))
@@ -57,12 +60,33 @@ impl SavingTurns {
     }
 }
 
-/// Whether it is the turn of this node; always that of one which is no member.
-fn is_turn(id: NodeId, configuration: &Configuration, applied: LogIndex, entries: u64) -> bool {
-    let members = configuration.members.len() as u64;
-    let place = configuration.members.keys().zip(0..).find(|(member, _)| **member == id);
-    let turn = applied.0.checked_div(entries).and_then(|turns| turns.checked_rem(members));
-    place.zip(turn).is_none_or(|((_, place), turn): ((_, u64), u64)| place == turn)
+/// The place of a node among the members of its configuration: `number` of `members`, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    number: u64,
+    members: u64,
+}
+
+impl Place {
+    /// A node that is no member is the only one of its own.
+    pub(crate) fn of(id: NodeId, configuration: Option<&Configuration>) -> Self {
+        let members = configuration.map(|configuration| &configuration.members);
+        let number = members.and_then(|members| members.keys().position(|member| *member == id));
+        match (number, members) {
+            (Some(number), Some(members)) => Self { number: number as u64, members: members.len() as u64 },
+            _ => Self { number: 0, members: 1 },
+        }
+    }
+
+    /// The node's part of `whole`: they ascend from 0 by place.
+    pub(crate) const fn part_of(self, whole: u64) -> u64 {
+        whole * self.number / self.members
+    }
+
+    /// Whether this index is in a turn of the node, if a turn has so many entries; 0: there are no turns.
+    fn is_turn(self, applied: LogIndex, entries: u64) -> bool {
+        applied.0.checked_div(entries).is_none_or(|turn| turn % self.members == self.number)
+    }
 }
 
 #[cfg(test)]
@@ -77,13 +101,15 @@ mod tests {
     fn each_index_is_the_turn_of_one_member() {
         let members = Configuration::of_voters([NodeId(2), NodeId(3), NodeId(7)]);
         let whose = |index| {
-            let ids = [2, 3, 7].map(NodeId).into_iter();
-            ids.filter(|id| is_turn(*id, &members, LogIndex(index), 10)).map(|id| id.0).collect::<Vec<_>>()
+            let is_turn = |id: &u64| Place::of(NodeId(*id), Some(&members)).is_turn(LogIndex(index), 10);
+            [2, 3, 7].into_iter().filter(is_turn).collect::<Vec<_>>()
         };
         assert_eq!([0, 9, 10, 19, 20, 29, 30].map(whose), [[2], [2], [3], [3], [7], [7], [2]]);
-        assert!(is_turn(NodeId(9), &members, LogIndex(1), 10), "no member");
-        assert!(is_turn(NodeId(3), &members, LogIndex(1), 0), "there are no turns");
-        assert!(is_turn(NodeId(3), &Configuration::default(), LogIndex(1), 10));
+        let place = |id, members| Place::of(NodeId(id), members);
+        assert!(place(9, Some(&members)).is_turn(LogIndex(1), 10), "no member");
+        assert!(place(3, Some(&members)).is_turn(LogIndex(1), 0), "there are no turns");
+        assert!(place(3, None).is_turn(LogIndex(1), 10));
+        assert_eq!([2, 3, 7, 9].map(|id| place(id, Some(&members)).part_of(100)), [0, 33, 66, 0]);
     }
 
     #[test]
@@ -93,11 +119,11 @@ mod tests {
         let mut turns = turns(10, 3);
         turns.on_applied(LogIndex(10), at(5));
         turns.on_applied(LogIndex(10), at(50));
-        let next = |turns: &SavingTurns, id, hurries| turns.next(NodeId(id), Some(&members), hurries);
+        let next = |turns: &SavingTurns, id, hurries| turns.next(Place::of(NodeId(id), Some(&members)), hurries);
         assert_eq!([1, 2].map(|id| next(&turns, id, false)), [at(105), at(0)], "nothing was applied since 5 ms");
-        assert_eq!(next(&turns, 1, true), at(0));
         turns.on_written(at(50), at(90));
         assert_eq!([1, 2].map(|id| next(&turns, id, false)), [at(210), at(210)], "three times 40 ms");
+        assert_eq!([1, 2].map(|id| next(&turns, id, true)), [at(0), at(0)], "a log that grows waits for nothing");
         turns.on_applied(LogIndex(11), at(200));
         assert_eq!([1, 2].map(|id| next(&turns, id, false)), [at(300), at(210)]);
     }
