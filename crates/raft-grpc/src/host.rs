@@ -10,6 +10,7 @@ use crate::founding::{self, Founding};
 use crate::identity::Identity;
 use crate::inbox::{Replied, SharedInbox};
 use crate::join::{self, Join, Own};
+use crate::machine::Machine;
 use crate::node_thread::{self, End, Lanes};
 use crate::peers::accept::PeerService;
 use crate::peers::dial::Dialing;
@@ -290,7 +291,7 @@ impl Threads {
         };
         let place = settings.data_dir.display().to_string();
         let Opened { mut store, recovery, .. } = opened;
-        let mut node = Node::new(core_config(settings), options, recovery.restored, KvMap::new())
+        let mut node = Node::new(core_config(settings), options, recovery.restored, Machine(KvMap::new()))
             .map_err(|error| Failure::runtime(format!("{place}: {error}")))?;
         let Parts { identity, directory, inbox, disk, outbox, .. } = parts.clone();
         let (queue, reports) = (disk.clone(), inbox.clone());

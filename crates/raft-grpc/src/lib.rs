@@ -19,6 +19,7 @@ pub mod host;
 mod identity;
 mod inbox;
 pub mod join;
+mod machine;
 mod node_thread;
 mod peers;
 mod ports;
