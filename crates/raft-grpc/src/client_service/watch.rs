@@ -3,6 +3,10 @@
 //! Watches with the same next query share one request to the node and its answer. So watches of one prefix cost the node as much
 //! as one: those that take every answer at once have the same next query again. A slow client has no queue: its next query waits, and
 //! its answer then has all changes since, as long as the node remembers them; else it says from where to continue.
+//!
+//! A node gives so many answers per second to all watches together. Beyond that a watch pauses before it asks its next query, and what
+//! changes meanwhile comes in one answer. *Without it:* many watches of keys that change often take all processors, and a put waits for
+//! them. A watch that has waited for its change gets it at once.
 
 use crate::inbox::SharedInbox;
 use bytes::Bytes;
@@ -13,7 +17,9 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +27,13 @@ use tonic::Status;
 
 /// So many watches get an answer before other tasks run: the watches of a popular prefix must not delay a request.
 const AT_ONCE: usize = 16;
+
+/// The average time between two answers, if more watches ask.
+const PACE: Duration = Duration::from_micros(100);
+/// Pauses end at multiples of this, so watches that pause ask together and share an answer.
+const STEP: Duration = Duration::from_millis(10);
+/// No pause is longer: a node remembers a limited number of changes.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The queries that wait for the node, each with the watches that wait for its answer.
 #[derive(Clone, Debug)]
@@ -34,6 +47,33 @@ struct State {
     queries: BTreeMap<Bytes, Waiting>,
     /// The number of the next watch that waits.
     next: u64,
+    pace: Pace,
+}
+
+/// When watches may ask.
+#[derive(Debug)]
+struct Pace {
+    origin: Instant,
+    /// When the next one may, at this average rate.
+    free_at: Instant,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let now = Instant::now();
+        Self { origin: now, free_at: now }
+    }
+}
+
+impl Pace {
+    /// When the next watch may ask; none: at once.
+    fn next(&mut self, now: Instant) -> Option<Instant> {
+        let at = self.free_at.clamp(now, now + LONGEST_PAUSE);
+        self.free_at = at + PACE;
+        let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let multiple = nanos(at - self.origin).next_multiple_of(nanos(STEP));
+        (at - now >= STEP).then(|| self.origin + Duration::from_nanos(multiple))
+    }
 }
 
 #[derive(Debug)]
@@ -50,6 +90,10 @@ impl SharedWatches {
 
     /// The node's reply to a query; unknown if the node ends first.
     pub(crate) async fn ask(&self, query: Bytes) -> Reply {
+        let pause = self.lock().pace.next(Instant::now());
+        if let Some(until) = pause {
+            tokio::time::sleep_until(until).await;
+        }
         let (sender, reply) = oneshot::channel();
         let number = {
             let mut state = self.lock();
@@ -178,7 +222,6 @@ mod tests {
     use raft_core::LogIndex;
     use raft_node::NodeInput;
     use std::future::ready;
-    use std::time::Duration;
     use tokio_stream::StreamExt;
 
     fn describe(response: Option<Answer>) -> String {
@@ -250,6 +293,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn few_watches_ask_at_once_and_many_pause_together() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        let mut pauses = |now, count| {
+            (0..count).map(|_| pace.next(now).map_or(0, |at| (at - began).as_millis())).collect::<Vec<_>>()
+        };
+        let mut groups = pauses(began, 1_000);
+        groups.dedup();
+        assert_eq!(groups, [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]);
+        assert_eq!(pauses(began, 100_000).last(), Some(&250), "no pause is much longer");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(pauses(Instant::now(), 100), [0; 100], "nobody has asked for long");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn all_that_wait_get_the_one_reply() {
         let inbox = Arc::new(SharedInbox::default());
         let shared = SharedWatches::new(inbox.clone());
@@ -259,7 +316,8 @@ mod tests {
                 tokio::spawn(async move { shared.ask(Bytes::from_static(b"abc")).await })
             })
             .collect();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // The last ones pause.
+        tokio::time::sleep(2 * STEP).await;
         let mut inputs = Vec::new();
         inbox.take(Some(Duration::ZERO), &mut inputs);
         let Some((_, crate::inbox::Waits::Reply(reply))) = inputs.pop() else { panic!("nothing is asked") };
