@@ -42,7 +42,8 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
     let id = folder.identity.node.0;
     output::print(&format!(
         "recovered {place} up to {}: node {id} of cluster {}, its only member\nthe old folder is kept in {}\n\
-         start it with: raft-grpc node --id {id} --cluster {name} --data-dir {place}\n",
+         start it with: raft-grpc node --id {id} --cluster {name} --data-dir {place}\n\
+         then add each other machine, with a new id and an empty folder: raft-grpc node --id ID --cluster {name} --join URL\n",
         folder.last,
         folder.identity.cluster,
         kept.display()
