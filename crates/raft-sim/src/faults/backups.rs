@@ -1,4 +1,5 @@
-//! Random backups: from the leader in most cases, now and then more at a time than a node allows.
+//! Random backups: from the leader in most cases, now and then more at a time than a node allows. And random restores: the
+//! voters become the founders of a new cluster with the newest backup, while faults strike.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::rng::Site;
@@ -7,8 +8,9 @@ use raft_core::NodeId;
 use std::time::Duration;
 
 const BACKUP: Site = Site::new("swarm backup");
+const RESTORE: Site = Site::new("swarm restore");
 
-/// The mean number of faults between two backups.
+/// The mean number of faults between two backups, and between two restores.
 const MEAN_FAULTS: u32 = 4;
 const MANY: u32 = 6;
 
@@ -18,10 +20,18 @@ const MANY_AT_ONCE: u32 = 250_000;
 
 impl World {
     pub(crate) fn plan_swarm_backup(&mut self, n: u64) {
+        self.plan_some_time(BACKUP, n, SwarmEvent::Backup(n));
+    }
+
+    pub(crate) fn plan_swarm_restore(&mut self, n: u64) {
+        self.plan_some_time(RESTORE, n, SwarmEvent::Restore(n));
+    }
+
+    fn plan_some_time(&mut self, site: Site, n: u64, event: SwarmEvent) {
         let Some(model) = &self.scenario.swarm else { return };
         let pause = Duration::ZERO..model.mean_interval.saturating_mul(2 * MEAN_FAULTS).max(Duration::from_micros(1));
-        let delay = self.choices.draw(BACKUP, n, 0).in_range(&pause);
-        self.plan_after(delay, Event::Swarm(SwarmEvent::Backup(n)));
+        let delay = self.choices.draw(site, n, 0).in_range(&pause);
+        self.plan_after(delay, Event::Swarm(event));
     }
 
     pub(crate) fn swarm_backup(&mut self, n: u64) {
@@ -33,5 +43,15 @@ impl World {
             self.begin_backup(node);
         }
         self.plan_swarm_backup(n + 1);
+    }
+
+    /// A broken disk keeps its node out for good, so there is no restore after that.
+    pub(crate) fn swarm_restore(&mut self, n: u64) {
+        let is_sound = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.is_empty());
+        if is_sound && self.backups.newest().is_some() {
+            let founders = self.configurations.decided().end().voters;
+            self.restore_step(&founders);
+        }
+        self.plan_swarm_restore(n + 1);
     }
 }

@@ -38,6 +38,10 @@ pub(crate) struct Broken {
 }
 
 impl Broken {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     pub(crate) fn contains(&self, node: NodeId) -> bool {
         self.nodes.contains(&node)
     }

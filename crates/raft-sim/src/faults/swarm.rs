@@ -55,6 +55,8 @@ pub(crate) enum SwarmEvent {
     OldDisk(NodeId),
     /// The operator begins backups.
     Backup(u64),
+    /// The operator restores the newest backup.
+    Restore(u64),
     Heal,
 }
 
@@ -110,6 +112,9 @@ impl World {
         if chosen.contains(&Feature::Backups) {
             self.plan_swarm_backup(1);
         }
+        if chosen.contains(&Feature::Restores) {
+            self.plan_swarm_restore(1);
+        }
     }
 
     /// A node's settings: the scenario's, with the values that this run draws for the node.
@@ -158,6 +163,7 @@ impl World {
             SwarmEvent::Space(node) => self.swarm_space(node),
             SwarmEvent::OldDisk(node) => self.swarm_old_disk(node),
             SwarmEvent::Backup(n) => self.swarm_backup(n),
+            SwarmEvent::Restore(n) => self.swarm_restore(n),
             SwarmEvent::Heal => self.heal_majority(),
         }
     }
@@ -202,7 +208,8 @@ impl World {
             | Feature::Busy
             | Feature::Unreachable
             | Feature::Forwarding
-            | Feature::Backups => {}
+            | Feature::Backups
+            | Feature::Restores => {}
         }
     }
 

@@ -118,6 +118,8 @@ features! {
     Forwarding: "forwarding", Net, Throughout;
     /// The operator takes backups. No fault.
     Backups: "backups", Operation, Throughout;
+    /// The operator makes new clusters from backups. No fault.
+    Restores: "restores", Operation, Throughout;
 }
 
 /// The features of these families, in the order of the table.

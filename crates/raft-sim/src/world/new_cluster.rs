@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a restored log begins after its backup: less than [`raft_node::RESTORE_GAP`], because the checkers keep the log of
 /// every node from index 1.
-const GAP: u64 = 20_000;
+const GAP: u64 = 8_000;
 
 /// The folders of a new cluster, and what they have in common.
 struct Folders {
