@@ -9,6 +9,7 @@ use raft_client::Consistency;
 use raft_client::service::client_client::ClientClient;
 use raft_proto::wire::raft::{Applied, OpenSessionRequest, command_response, open_session_response};
 use raft_proto::wire::session;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -217,6 +218,17 @@ async fn one_of_three_nodes_becomes_a_new_cluster() {
     alone.put("key00", "in the new cluster").await.expect("it leads");
     let status = alone.status(&cluster.node(2).ports[1].url()).await.expect("it answers");
     assert_eq!(status.members.iter().map(|member| member.id).collect::<Vec<_>>(), [2]);
+
+    [1, 3].into_iter().for_each(|id| cluster.forget(id));
+    for id in [4, 5] {
+        cluster.join(id, IpAddr::V4(Ipv4Addr::LOCALHOST), &["--cluster", "recovered"]);
+    }
+    cluster.members(&[2, 4, 5], &[]).await;
+    cluster.kill(2);
+    assert_eq!(value(&cluster, "key00").await.as_deref(), Some("in the new cluster"));
+    cluster.client().put("key00", "without the recovered node").await.expect("there is a leader");
+    cluster.start_node(2);
+    cluster.agreement().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
