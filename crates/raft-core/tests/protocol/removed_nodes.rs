@@ -172,6 +172,18 @@ fn a_removed_learner_stops_when_the_voters_refuse_it() {
 }
 
 #[test]
+fn a_learner_whose_removal_is_not_known_to_be_committed_asks() {
+    let mut n9 = learner();
+    n9.receive(N2, append_of(3, 3, (3, 3), 3, leaves(4, 3, &[1, 2, 3])));
+    n9.persist();
+    n9.wait();
+    assert_eq!((n9.role(), n9.commit(), stopped(&n9)), (RoleKind::PreCandidate, 3, None));
+    n9.receive(N1, denial(3, 1, (4, 3)));
+    n9.receive(N2, denial(3, 1, (4, 3)));
+    assert_eq!(stopped(&n9), Some(EntryId::new(4, 3)));
+}
+
+#[test]
 fn a_node_whose_snapshot_covers_its_removal_stops() {
     let without = |restored: &mut RecoveredState| {
         restored.snapshot = Some(SnapshotMeta {
