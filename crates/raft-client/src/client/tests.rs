@@ -464,7 +464,7 @@ async fn a_leader_that_cannot_be_reached_is_asked_through_a_follower_and_tried_a
     for _ in 0..4 {
         attempts.push(client.put("k", "a").await.expect("it is put").attempts);
     }
-    assert_eq!(attempts, [3, 1, 1, 1], "the session, the leader in vain, and then the follower");
+    assert_eq!(attempts, [3, 1, 1, 1], "the session, the leader without an answer, and then the follower");
     let ended = client.nodes.avoided_mut(&leader).expect("it is avoided");
     assert_eq!(ended.1, Duration::from_secs(1));
     ended.0 = Instant::now();

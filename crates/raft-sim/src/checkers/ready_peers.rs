@@ -50,7 +50,7 @@ impl ReadyPeers {
 
     fn received(&mut self, node: &Node, from: NodeId, rpc: &Rpc, now: SimTime) {
         let Rpc::AppendEntriesResponse(response) = rpc else { return };
-        // An answer of an earlier term may arrive late: it does not take back the one of this term.
+        // An answer of an earlier term may arrive late: it does not replace the one of this term.
         let answer = self.answers.entry((node.id, from)).or_insert((response.term, now));
         if response.term >= answer.0 {
             *answer = (response.term, now);
