@@ -102,18 +102,19 @@ impl RemovedNodes {
 }
 
 /// The newest committed configuration, if this node knew it before it received a request of the candidate, and has to refuse the
-/// request: the node is named by it, the candidate is not, neither by a later one, and the candidate's log, which ends with `last`,
-/// is not longer. The step of the request may have other inputs, so all of that has to be so before and after it.
+/// request: the node is named by it and each later one, the candidate by none of them, and the candidate's log, which ends with
+/// `last`, is not longer. The step of the request may have other inputs, so all of that has to be so before and after it.
 fn known_removal(fact: &Fact<'_>, node: &Node, candidate: NodeId, last: EntryId) -> Option<EntryId> {
-    let names = |configuration: &Configuration| configuration.members.contains_key(&candidate);
+    let names = |configuration: &Configuration, id| configuration.members.contains_key(&id);
     let after = fact.record.view.as_ref()?;
     let commit = node.previous?.commit;
     let later = node.configurations.partition_point(|(at, _)| at.index <= commit);
     let (at, newest) = node.configurations.get(later.checked_sub(1)?)?;
     let in_force = after.configuration.as_ref().into_iter();
-    let is_named = in_force.chain(node.configurations.iter().skip(later).map(|(_, next)| next)).any(names);
+    let all = || in_force.clone().chain(node.configurations.iter().skip(later).map(|(_, next)| next)).chain([newest]);
+    let (stays, is_named) = (all().all(|each| names(each, node.id)), all().any(|each| names(each, candidate)));
     let is_longer = last > node.log.last_id().min(after.last);
-    (newest.members.contains_key(&node.id) && !names(newest) && !is_named && !is_longer).then_some(*at)
+    (stays && !is_named && !is_longer).then_some(*at)
 }
 
 impl Property for RemovedNodes {
@@ -218,6 +219,18 @@ mod tests {
             answer(&mut script, Vote::Refused(reason));
             assert_says(RemovedNodes::new(&scenario()), NAME, &script, words);
         }
+    }
+
+    #[test]
+    fn a_voter_that_is_removed_itself_may_answer_otherwise() {
+        let mut script = removed();
+        let configuration = Configuration::of_voters([NodeId(1)]);
+        let without_n2 = Entry { id: EntryId::new(4, 2), payload: Payload::Configuration(configuration) };
+        script.follow(2, 1, 2, EntryId::new(3, 2), vec![without_n2]);
+        script.commit(2, 4);
+        asks(&mut script, pre_vote(EntryId::new(1, 1)));
+        answer(&mut script, Vote::Refused(VoteRefusal::LeaderAlive));
+        assert_silent(RemovedNodes::new(&scenario()), &script);
     }
 
     #[test]
