@@ -82,11 +82,14 @@ impl Raft {
     }
 
     /// A node that a committed configuration removed gets no vote, and does not move the term. One whose log is longer than
-    /// this one's may be a member again by an entry that is not here yet: it is treated like any other (rule R47).
+    /// this one's may be a member again by an entry that is not here yet: it is treated like any other (rule R47). A node that is no
+    /// member itself does not know who is.
     fn refusal_of_non_member(&self, candidate: NodeId, last: EntryId) -> Option<VoteRefusal> {
-        let since = self.shared.log.configurations().ended_membership(candidate, self.shared.commit)?;
-        let own = self.shared.removal().is_some();
-        (last <= self.shared.last() && !own).then_some(VoteRefusal::NotAMember { since })
+        let configurations = self.shared.log.configurations();
+        let since = configurations.ended_membership(candidate, self.shared.commit)?;
+        let (_, committed) = configurations.as_of(self.shared.commit)?;
+        let is_member = committed.members.contains_key(&self.shared.id());
+        (last <= self.shared.last() && is_member).then_some(VoteRefusal::NotAMember { since })
     }
 
     /// The election restriction (Raft §5.4.1): a candidate gets a vote only if its log is at least as up to date as

@@ -236,6 +236,23 @@ fn a_removed_candidate_is_refused_at_once_and_moves_no_term() {
 }
 
 #[test]
+fn a_node_that_is_no_member_itself_does_not_say_who_is() {
+    let started = |members: [NodeId; 2]| {
+        Replica::with(&[], 3, |_, restored| {
+            restored.snapshot = Some(SnapshotMeta {
+                last: EntryId::new(4, 2),
+                configuration: Configuration::of_voters(members),
+                configured_at: EntryId::new(3, 1),
+            });
+            restored.hard_state.term = Term(2);
+        })
+    };
+    let answer = |mut n1: Replica| sends(&n1.receive(N3, pre_vote(3, 7, (4, 2))));
+    assert_eq!(answer(started([N1, N2])), ["n3 pre-vote p7 term 2 refused: not a member since 3@1, Raft §6"]);
+    assert_eq!(answer(started([N2, N9])), ["n3 pre-vote p7 term 2 refused: a leader is alive, Thesis §4.2.3"]);
+}
+
+#[test]
 fn a_connected_node_learns_of_its_removal_and_the_leader_then_forgets_it() {
     let mut cluster = Cluster::with_joiners(4, 0, |_| ());
     let leader = cluster.elect();
