@@ -1,7 +1,7 @@
 //! The reason why a command fails: one line (what, where, what to do) and an exit code.
 
 use raft_client::ClientError;
-use raft_node::SnapshotError;
+use raft_node::{NewClusterError, SnapshotError};
 use raft_store::{BackupError, DiskErrorKind, RebuildError, StoreError};
 use std::fmt;
 
@@ -69,13 +69,18 @@ impl Failure {
         Self::new(exit, format!("{place}: {error}"))
     }
 
-    /// A folder was not built in `place`.
-    pub fn rebuild(place: &str, error: &RebuildError) -> Self {
+    /// The folder of a new cluster was not made in `place`.
+    pub fn new_cluster(place: &str, error: &NewClusterError) -> Self {
         match error {
-            RebuildError::Store(error) => Self::store(place, error),
-            RebuildError::Backup(error) => Self::backup(place, error),
-            RebuildError::SameCluster(_) => Self::usage(format!("{place}: {error}, with --cluster NAME")),
-            RebuildError::NothingThere => Self::runtime(format!("{place}: {error}")),
+            NewClusterError::Rebuild(RebuildError::Store(error)) => Self::store(place, error),
+            NewClusterError::Rebuild(RebuildError::Backup(error)) => Self::backup(place, error),
+            NewClusterError::Rebuild(RebuildError::SameCluster(_)) => {
+                Self::usage(format!("{place}: {error}, with --cluster NAME"))
+            }
+            NewClusterError::Content(error) => Self::content(place, error),
+            NewClusterError::Rebuild(RebuildError::NothingThere) | NewClusterError::TooLong(_) => {
+                Self::runtime(format!("{place}: {error}"))
+            }
         }
     }
 }

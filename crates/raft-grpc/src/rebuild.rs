@@ -1,4 +1,4 @@
-//! The folders of new clusters: from a backup, and from the folder of a node whose cluster lost its quorum. raft-store decides what
+//! The folders of new clusters: from a backup, and from the folder of a node whose cluster lost its quorum. raft-node decides what
 //! they contain; here are the names, the ids, and the real folders.
 
 use crate::config::Settings;
@@ -6,9 +6,10 @@ use crate::failure::Failure;
 use crate::host::store_options;
 use crate::identity::cluster_id;
 use crate::random;
-use raft_core::{Configuration, EntryId, NodeId};
-use raft_node::{RESTORE_GAP, RestoreBackupError, restore_backup};
-use raft_store::{BackupReader, ClusterId, DiskId, Files, Identity, RecoveredFolder, StoreOptions, recover_folder};
+use raft_core::{Configuration, EntryId};
+use raft_kv::KvMap;
+use raft_node::{NewFolder, NodeOptions, index_gap, recover_folder, restore_backup};
+use raft_store::{BackupReader, ClusterId, DiskId, Files, Identity, OldFolder, StoreOptions};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{File, rename};
 use std::io::{self, Read};
@@ -41,19 +42,24 @@ pub fn restore<R: Read>(
     let cluster = cluster_id(&settings.cluster, &founders);
     let folder = settings.data_dir.display().to_string();
     let mut files = Files::open(&settings.data_dir, true).map_err(|error| Failure::store(&folder, &error))?;
-    let owner = (Identity { cluster, node: settings.id }, DiskId(unique()?));
-    let restored = restore_backup(&mut files, owner, backup, founders, store_options(settings), RESTORE_GAP);
-    let last = restored.map_err(|error| match error {
-        RestoreBackupError::Rebuild(error) => Failure::rebuild(&format!("{place} to {folder}"), &error),
-        RestoreBackupError::Content(error) => Failure::content(place, &error),
-    })?;
-    Ok((cluster, last))
+    let identity = Identity { cluster, node: settings.id };
+    let new = new_folder(&mut files, identity, store_options(settings))?;
+    let last = restore_backup(backup, founders, new);
+    Ok((cluster, last.map_err(|error| Failure::new_cluster(&format!("{place} to {folder}"), &error))?))
+}
+
+fn new_folder(disk: &mut Files, identity: Identity, options: StoreOptions) -> Result<NewFolder<'_, Files>, Failure> {
+    let (disk_id, gap) = (DiskId(unique()?), index_gap(identity.cluster));
+    Ok(NewFolder { disk, identity, disk_id, options, gap })
 }
 
 /// What a recovery has made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    pub folder: RecoveredFolder,
+    /// The node, of the new cluster.
+    pub identity: Identity,
+    /// The last entry of the old folder.
+    pub saved: EntryId,
     /// Where the old folder is now.
     pub kept: PathBuf,
 }
@@ -79,13 +85,16 @@ pub fn recover(old: &mut Files, name: &str) -> Result<Recovered, Failure> {
         ))
     };
     let mut files = Files::open(&new, true).map_err(|error| Failure::store(&new.display().to_string(), &error))?;
-    let only = |node: NodeId| cluster_id(name, &Configuration::of_voters([node]));
-    let folder = recover_folder(old, &mut files, only, DiskId(unique()?), StoreOptions::default());
-    let folder = folder.map_err(|error| Failure::rebuild(&place, &error))?;
+    let mut old = OldFolder::open(old).map_err(|error| Failure::new_cluster(&place, &error.into()))?;
+    let (node, saved) = (old.identity().node, old.last());
+    let identity = Identity { cluster: cluster_id(name, &Configuration::of_voters([node])), node };
+    let folder = new_folder(&mut files, identity, StoreOptions::default())?;
+    recover_folder(&mut old, KvMap::new(), NodeOptions::default().max_sessions, folder)
+        .map_err(|error| Failure::new_cluster(&place, &error))?;
     swap(&path, &new, &kept).map_err(failed)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
-    Ok(Recovered { folder, kept })
+    Ok(Recovered { identity, saved, kept })
 }
 
 /// A folder of this name beside another one, so that it can be renamed.

@@ -31,8 +31,9 @@ mod disk_queue;
 mod inbox;
 mod interface;
 mod member_steps;
+mod new_cluster;
 mod node;
-mod restore_backup;
+mod replicated_state;
 mod snapshots;
 
 pub use addresses::{AddressBook, AddressDifference};
@@ -50,7 +51,7 @@ pub use interface::state_machine::{
     ChangedKeys, SnapshotError, SnapshotSource, StateMachine, Timer, TimerName, Watched,
 };
 pub use member_steps::{MemberStep, StepRefusal, member_steps};
+pub use new_cluster::{NewClusterError, NewFolder, index_gap, recover_folder, restore_backup};
 pub use node::Node;
 pub use raft_proto::{SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState};
-pub use restore_backup::{RESTORE_GAP, RestoreBackupError, restore_backup};
 pub use snapshots::content::{BackupContent, read_backup};

@@ -38,14 +38,14 @@ pub(crate) fn run(options: Options) -> Result<(), Failure> {
         confirm()?;
     }
     let name = cluster.map_or_else(|| rebuild::drawn_name("recovered"), Ok)?;
-    let Recovered { folder, kept } = rebuild::recover(&mut old, &name)?;
-    let id = folder.identity.node.0;
+    let Recovered { identity, saved, kept } = rebuild::recover(&mut old, &name)?;
+    let id = identity.node.0;
     output::print(&format!(
         "recovered {place} up to {}: node {id} of cluster {}, its only member\nthe old folder is kept in {}\n\
          start it with: raft-grpc node --id {id} --cluster {name} --data-dir {place}\n\
          then add each other machine, with a new id and an empty folder: raft-grpc node --id ID --cluster {name} --join URL\n",
-        folder.last,
-        folder.identity.cluster,
+        saved,
+        identity.cluster,
         kept.display()
     ))
 }

@@ -52,7 +52,7 @@ impl<S: StateMachine> Node<S> {
                 return None;
             }
             Request::StaleQuery { query } => {
-                outputs.push(NodeOutput::Reply { id, reply: self.answer(&query) });
+                outputs.push(NodeOutput::Reply { id, reply: self.state.answer(&query) });
                 return None;
             }
             Request::BeginBackup { .. } => {

@@ -19,7 +19,6 @@ use crate::clients::backups::Backups;
 use crate::clients::envelope::Envelope;
 use crate::clients::forwarding::Forwarding;
 use crate::clients::reads::{Read, Reads};
-use crate::clients::sessions::Sessions;
 use crate::clients::waiters::Waiters;
 use crate::clients::watches::Watches;
 use crate::interface::disk_jobs::DiskJob;
@@ -28,8 +27,8 @@ use crate::interface::options::NodeOptions;
 use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::StateMachine;
+use crate::replicated_state::ReplicatedState;
 use crate::snapshots::Snapshots;
-use crate::snapshots::content::{SnapshotEncoder, state_hash};
 use raft_core::{
     Action, Config, Configuration, Input, Instant, LogIndex, Raft, RecoveredState, RejectReason, RequestId,
     RestoreError, RoleKind, Rpc, Status, Term,
@@ -39,8 +38,7 @@ use raft_core::{
 #[derive(Clone, Debug)]
 pub struct Node<S: StateMachine> {
     raft: Raft,
-    machine: S,
-    sessions: Sessions,
+    state: ReplicatedState<S>,
     waiters: Waiters,
     reads: Reads,
     watches: Watches,
@@ -49,10 +47,8 @@ pub struct Node<S: StateMachine> {
     timers: Timers,
     snapshots: Snapshots<S::Snapshot>,
     disk_budget: DiskBudget,
-    max_sessions: usize,
     /// Whether to report applied entries: the hash costs as much as applying them.
     observes: bool,
-    applied: LogIndex,
     /// The latest time of a call.
     now: Instant,
     /// The core's actions that are not executed yet. It is empty between calls, and kept to reuse the memory.
@@ -82,8 +78,7 @@ impl<S: StateMachine> Node<S> {
         let forwarding = Forwarding::new(&options, config.election_timeout.end.saturating_mul(2), config.seed);
         Ok(Self {
             raft: Raft::new(config, restored)?,
-            machine,
-            sessions: Sessions::new(options.max_sessions),
+            state: ReplicatedState::new(machine, options.max_sessions),
             waiters: Waiters::default(),
             reads: Reads::default(),
             watches: Watches::default(),
@@ -92,9 +87,7 @@ impl<S: StateMachine> Node<S> {
             timers: Timers::default(),
             snapshots,
             disk_budget: DiskBudget::new(options.reserve_bytes),
-            max_sessions: options.max_sessions,
             observes,
-            applied: LogIndex(0),
             now: Instant(0),
             actions: Vec::new(),
             lost_term: None,
@@ -120,9 +113,9 @@ impl<S: StateMachine> Node<S> {
         if let Some(term) = self.lost_term.take() {
             self.waiters.on_leadership_lost(term, outputs);
         }
-        while let Some((id, read)) = self.reads.next(self.applied) {
+        while let Some((id, read)) = self.reads.next(self.state.applied) {
             let reply = match read {
-                Read::Query(query) => self.answer(&query),
+                Read::Query(query) => self.state.answer(&query),
                 Read::Backup => self.begin_backup(id),
             };
             outputs.push(NodeOutput::Reply { id, reply });
@@ -130,10 +123,10 @@ impl<S: StateMachine> Node<S> {
         self.end_forwarding(start, outputs);
         // Watches wait while a snapshot is loaded, because a watch "from now on" would start before it.
         if !self.snapshots.loading.is_pending() {
-            self.watches.ask(self.applied, &self.machine, outputs);
+            self.watches.ask(self.state.applied, &self.state.machine, outputs);
         }
-        let encode = |last| SnapshotEncoder::new(last, &self.sessions, self.machine.snapshot());
-        self.snapshots.end_call(&self.raft, self.now, self.applied, encode, outputs);
+        let encode = |last| self.state.encode(last);
+        self.snapshots.end_call(&self.raft, self.now, self.state.applied, encode, outputs);
         if self.disk_budget.take_space_request(self.now) {
             outputs.push(NodeOutput::Disk(DiskJob::ReserveSpace));
         }
@@ -164,13 +157,13 @@ impl<S: StateMachine> Node<S> {
 
     /// The state machine.
     pub fn machine(&self) -> &S {
-        &self.machine
+        &self.state.machine
     }
 
     /// A hash of the whole replicated state: state machine, sessions, applied index. It is equal on all nodes that have
     /// applied the same entries. It detects accidents, but not an adversary.
     pub fn state_hash(&self) -> u128 {
-        state_hash(self.machine.state_hash(), self.sessions.hash(), self.applied)
+        self.state.hash()
     }
 
     /// Steps the core and executes its actions; the entries that these apply are its next input.
@@ -178,12 +171,12 @@ impl<S: StateMachine> Node<S> {
         let mut actions = std::mem::take(&mut self.actions);
         self.raft.step_batch(self.now, inputs, &mut actions);
         while !actions.is_empty() {
-            let before = self.applied;
+            let before = self.state.applied;
             for action in actions.drain(..) {
                 self.execute(action, outputs);
             }
-            if self.applied > before {
-                self.raft.step_batch(self.now, [Input::Applied { index: self.applied }], &mut actions);
+            if self.state.applied > before {
+                self.raft.step_batch(self.now, [Input::Applied { index: self.state.applied }], &mut actions);
             }
         }
         self.actions = actions;
@@ -195,13 +188,13 @@ impl<S: StateMachine> Node<S> {
         if !self.timers.set_leading((self.raft.role() == RoleKind::Leader).then_some(term)) {
             return None;
         }
-        self.timers.start(self.now, self.machine.timers(self.timers.highest()));
+        self.timers.start(self.now, self.state.machine.timers(self.timers.highest()));
         loop {
             let due = self.timers.take_due(self.now);
             if due.is_empty() {
                 return None;
             }
-            let Some(command) = self.machine.timed_out(&due) else { continue };
+            let Some(command) = self.state.machine.timed_out(&due) else { continue };
             let (id, command) = (self.timers.propose(due), Envelope::Internal(command).encode());
             if self.disk_budget.admit_command(command.len()) {
                 return Some(Input::Propose { id, command });
@@ -275,15 +268,10 @@ impl<S: StateMachine> Node<S> {
     /// Begins a backup of the present state.
     fn begin_backup(&mut self, id: RequestId) -> Reply {
         // None: nothing is applied, or a newer state is being loaded.
-        let meta = self.raft.snapshot_meta(self.applied).filter(|_| !self.backups.is_full());
+        let meta = self.raft.snapshot_meta(self.state.applied).filter(|_| !self.backups.is_full());
         let Some(meta) = meta else { return Reply::Rejected { reason: RejectReason::Busy } };
-        self.backups.begin(id, SnapshotEncoder::new(meta.last, &self.sessions, self.machine.snapshot()));
+        self.backups.begin(id, self.state.encode(meta.last));
         Reply::BackupBegun { meta: Box::new(meta) }
-    }
-
-    /// Answers a query from the current state.
-    fn answer(&self, query: &bytes::Bytes) -> Reply {
-        Reply::Answer { applied: self.applied, response: self.machine.query(query) }
     }
 }
 

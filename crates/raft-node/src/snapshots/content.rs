@@ -81,12 +81,7 @@ pub fn read_backup(data: &Bytes, last: EntryId) -> Result<BackupContent, Snapsho
 /// The same state as the one after `last`, instead of after `saved`.
 pub(crate) fn with_last(data: &Bytes, saved: EntryId, last: EntryId) -> Result<Bytes, SnapshotError> {
     let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, saved, usize::MAX)?;
-    let mut encoder = SnapshotEncoder::new(last, &sessions, machine);
-    let mut bytes = Vec::with_capacity(data.len());
-    while let Some(chunk) = encoder.next_chunk(usize::MAX) {
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.into())
+    Ok(SnapshotEncoder::new(last, &sessions, machine).collect())
 }
 
 /// Encodes a snapshot chunk by chunk: its head, then the state machine's part. Equal states give equal bytes.
@@ -103,6 +98,15 @@ impl<C: SnapshotSource> SnapshotEncoder<C> {
         let last = Some(raft::EntryId { index: last.index.0, term: last.term.0 });
         let head = wire::SnapshotHead { format: FORMAT, last, sessions: sessions.to_wire() };
         Self { head: head.encode_length_delimited_to_vec().into(), machine }
+    }
+
+    /// All bytes.
+    pub(crate) fn collect(mut self) -> Bytes {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = self.next_chunk(usize::MAX) {
+            bytes.extend_from_slice(&chunk);
+        }
+        bytes.into()
     }
 
     /// The next bytes, at most `max_bytes`; `None` at the end.

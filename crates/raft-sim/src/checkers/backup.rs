@@ -1,5 +1,5 @@
 //! A backup contains every command that was acknowledged before it was asked for (R53). It covers a committed log, and its
-//! chunks are the whole content of a backup. A restored log begins after every index that the old cluster has used (R54).
+//! chunks are the whole content of a backup. The log of a new cluster begins after every index that the old cluster has used (R54).
 //!
 //! It is the first to catch: a backup without a linearizable read, a chunk that is missing or sent twice. `state_equal`
 //! compares the state in the backup with that of the nodes.
@@ -45,8 +45,8 @@ impl Property for Backup {
                 }
                 _ => {}
             },
-            RecordKind::NewCluster { saved, snapshot: Some(restored), state_hash: Some(_), .. } => {
-                return begins_too_early(fact, *saved, restored.last);
+            RecordKind::NewCluster { saved, snapshot, .. } => {
+                return begins_too_early(fact, *saved, snapshot.last);
             }
             RecordKind::BackupFinished { id, node, state_hash: Err(error), .. } => {
                 let message = format!("the backup of {node} cannot be read: {error}");
@@ -84,7 +84,7 @@ impl Backup {
 /// Checks that no index of the old cluster is one of the new cluster: indices name sessions (R54).
 fn begins_too_early(fact: &Fact<'_>, saved: EntryId, last: EntryId) -> Option<Violation> {
     let used = fact.change.used_before;
-    let message = format!("the log restored from {saved} begins after {last}; the old cluster has used up to {used}");
+    let message = format!("the log made from {saved} begins after {last}; the old cluster has used up to {used}");
     (last.index < used).then(|| fact.contradicts(NAME, fact.record.number, message))
 }
 
@@ -93,7 +93,6 @@ mod tests {
     use super::super::script::*;
     use super::*;
     use bytes::Bytes;
-    use raft_core::{Entries, Term};
 
     const ID: RequestId = RequestId(500_001);
 
@@ -129,9 +128,9 @@ mod tests {
     fn a_restored_log_that_begins_among_the_indices_of_the_old_cluster_fires() {
         for (index, fires) in [(2, true), (3, false)] {
             let mut script = Script::legal();
-            let (snapshot, state_hash) = (Some(meta(index, 2)), Some(7));
-            let (saved, term, entries) = (EntryId::new(2, 2), Term(2), Entries::new());
-            script.push(None, RecordKind::NewCluster { saved, term, snapshot, entries, state_hash });
+            let (snapshot, saved) = (meta(index, 2), EntryId::new(2, 2));
+            script
+                .push(None, RecordKind::NewCluster { saved, recovered: None, snapshot, state_hash: 7, saved_hash: 7 });
             let mut checkers = super::super::Checkers::new(&scenario());
             let violation = script.records.iter().find_map(|record| checkers.observe(record));
             let words = violation.map(|violation| violation.message).unwrap_or_default();

@@ -16,17 +16,11 @@ use std::collections::BTreeSet;
 
 const NAME: &str = "configuration";
 
-#[derive(Clone, Default)]
-pub(super) struct ConfigurationInForce {
-    /// The entry that makes a recovered node the only voter, whatever the configuration before it.
-    recovered: EntryId,
-}
+#[derive(Clone)]
+pub(super) struct ConfigurationInForce;
 
 impl Property for ConfigurationInForce {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        if let RecordKind::NewCluster { entries, .. } = &fact.record.kind {
-            self.recovered = entries.last_id().unwrap_or_default();
-        }
         let node = fact.node?;
         if let Some(view) = fact.record.view.as_ref().filter(|_| fact.change.settled_view)
             && view.configuration.as_ref() != node.configuration()
@@ -43,7 +37,7 @@ impl Property for ConfigurationInForce {
                 reported(ghost, fact, node, configuration, *at, *committed)
             }
             RecordKind::Asked { .. } if fact.change.edit.pushed > 0 => {
-                let message = appended(fact, node, self.recovered)?;
+                let message = appended(fact, node)?;
                 Some(fact.contradicts(NAME, fact.record.number, message))
             }
             _ => None,
@@ -73,13 +67,10 @@ fn reported(
 }
 
 /// The problem of the configurations that this step added to the log, if there is one.
-fn appended(fact: &Fact<'_>, node: &Node, recovered: EntryId) -> Option<String> {
+fn appended(fact: &Fact<'_>, node: &Node) -> Option<String> {
     let added = node.configurations_since(node.log.len() - fact.change.edit.pushed);
     added.windows(2).find_map(|pair| {
         let [(before, old), (at, new)] = pair else { return None };
-        if *at == recovered {
-            return None;
-        }
         if !quorums_intersect(old, new) {
             return Some(format!("{new} of {at} follows {old} of {before}: a quorum of each may share no node"));
         }
@@ -142,7 +133,7 @@ mod tests {
     fn a_view_with_another_configuration_fires() {
         let mut script = Script::led();
         script.step(2, |view| (view.configuration, view.term) = (Some(of(&[1, 2])), raft_core::Term(3)));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "n2 acts on configuration {n1 n2}; expected");
+        assert_fires(ConfigurationInForce, NAME, &script, "n2 acts on configuration {n1 n2}; expected");
     }
 
     #[test]
@@ -150,11 +141,11 @@ mod tests {
         let mut script = Script::started();
         let (configuration, at) = (of(&[1, 2]), EntryId::new(1, 1));
         script.push(Some(1), RecordKind::ConfigurationChanged { configuration, at, committed: false });
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "which is not in its log");
+        assert_fires(ConfigurationInForce, NAME, &script, "which is not in its log");
         let mut script = Script::started();
         let configuration = of(&[1, 2, 3]);
         script.push(Some(1), RecordKind::ConfigurationChanged { configuration, at, committed: true });
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "no leader committed it");
+        assert_fires(ConfigurationInForce, NAME, &script, "no leader committed it");
     }
 
     #[test]
@@ -162,7 +153,7 @@ mod tests {
         let mut script = Script::led();
         let entry = Entry { id: EntryId::new(3, 2), payload: Payload::Configuration(of(&[3, 4, 5])) };
         script.ask(1, None, None, vec![entry]);
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "may share no node");
+        assert_fires(ConfigurationInForce, NAME, &script, "may share no node");
         assert!(majorities_intersect(&of(&[1, 2, 3]).voters, &of(&[1, 2, 3, 4]).voters));
         assert!(!majorities_intersect(&of(&[1, 2, 3]).voters, &of(&[1, 2, 3, 4, 5]).voters));
     }
@@ -191,10 +182,10 @@ mod tests {
     fn a_change_of_voters_that_is_not_joint_fires() {
         let mut script = Script::led();
         append(&mut script, 3, of(&[1, 2, 3, 4]));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "not by one change of one kind");
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
         let mut script = Script::led();
         append(&mut script, 3, joint(&[1, 2], &[1, 2, 3, 4]));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "not by one change of one kind");
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
     }
 
     #[test]
@@ -207,18 +198,18 @@ mod tests {
         };
         let mut script = begun();
         append(&mut script, 4, of(&[1, 2]));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "before 3@2, the last change, is committed");
+        assert_fires(ConfigurationInForce, NAME, &script, "before 3@2, the last change, is committed");
         let mut script = begun();
         script.commit(1, 3);
         append(&mut script, 4, of(&[1, 2, 3]));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "not by one change of one kind");
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
         let mut script = begun();
         script.commit(1, 3);
         append(&mut script, 4, of(&[1, 2]));
         script.sync(1);
         script.commit(1, 4);
         append(&mut script, 5, of(&[1, 2]));
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "not by one change of one kind");
+        assert_fires(ConfigurationInForce, NAME, &script, "not by one change of one kind");
     }
 
     #[test]
@@ -226,12 +217,7 @@ mod tests {
         let mut script = Script::elected();
         script.commit(1, 1);
         append(&mut script, 3, joint(&[1, 2, 3], &[1, 2]));
-        assert_fires(
-            ConfigurationInForce::default(),
-            NAME,
-            &script,
-            "before an entry of term 2 is; its commit index is 1",
-        );
+        assert_fires(ConfigurationInForce, NAME, &script, "before an entry of term 2 is; its commit index is 1");
     }
 
     #[test]
@@ -242,7 +228,7 @@ mod tests {
             (view.term, view.role, view.last) = (raft_core::Term(3), RoleKind::Follower, EntryId::new(3, 3));
         });
         script.ask(1, Some((3, None)), Some(3), vec![noop(3, 3)]);
-        assert_fires(ConfigurationInForce::default(), NAME, &script, "expected {n1 n2 n3}, the newest in its log");
+        assert_fires(ConfigurationInForce, NAME, &script, "expected {n1 n2 n3}, the newest in its log");
     }
 
     #[test]
@@ -250,7 +236,7 @@ mod tests {
         let mut script = Script::legal();
         let (configuration, at) = (of(&[1, 2, 3]), EntryId::new(1, 1));
         script.push(Some(2), RecordKind::ConfigurationChanged { configuration, at, committed: true });
-        assert_silent(ConfigurationInForce::default(), &script);
+        assert_silent(ConfigurationInForce, &script);
         let mut script = Script::led();
         let mut learner = of(&[1, 2, 3]);
         learner.members.insert(NodeId(4), bytes::Bytes::new());
@@ -258,6 +244,6 @@ mod tests {
             append(&mut script, index, configuration);
             script.commit(1, index);
         }
-        assert_silent(ConfigurationInForce::default(), &script);
+        assert_silent(ConfigurationInForce, &script);
     }
 }

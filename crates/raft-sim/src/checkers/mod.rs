@@ -179,7 +179,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(ack_durable::AckDurable),
         Box::new(match_truthful::MatchTruthful),
         Box::new(commit_quorum::CommitQuorum),
-        Box::new(configuration::ConfigurationInForce::default()),
+        Box::new(configuration::ConfigurationInForce),
         Box::new(transfer::Transfer::default()),
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),

@@ -13,7 +13,7 @@ use super::ghost::node::{self, Node};
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use crate::scenario::model::{InitialState, Scenario};
-use raft_core::{Configuration, EntryId, HardState, NodeId, Payload, Term};
+use raft_core::{Configuration, EntryId, HardState, NodeId, Term};
 use std::collections::BTreeMap;
 
 const NAME: &str = "recovery";
@@ -23,8 +23,8 @@ pub(super) struct Recovery {
     initial: BTreeMap<NodeId, InitialState>,
     /// The configuration of the first node that starts: n1 is always a founder.
     founding: Option<Configuration>,
-    /// The term and the log with which the founders of a cluster from old data start.
-    rebuilt: Option<(Term, EntryId)>,
+    /// The last entry of the snapshot with which the founders of a cluster from old data start, in its term.
+    rebuilt: Option<EntryId>,
 }
 
 impl Recovery {
@@ -38,13 +38,13 @@ impl Recovery {
         let founder = InitialState { term: Term(1), voted_for: None, log: vec![Term(1)] };
         let joiner = InitialState::default();
         let expected = self.initial.get(&node.id).unwrap_or(if joins { &joiner } else { &founder });
-        if let Some((term, last)) = self.rebuilt.filter(|_| !joins) {
+        if let Some(last) = self.rebuilt.filter(|_| !joins) {
             let message = format!(
-                "{} of a new cluster starts with {hard_state} and a log up to {}; its folder was made with term {term} and {last}",
+                "{} of a new cluster starts with {hard_state} and a log up to {}; its folder was made with {last} and that term",
                 node.id,
                 node.log.last_id()
             );
-            let is_equal = hard_state == HardState { term, voted_for: None } && node.log.last_id() == last;
+            let is_equal = hard_state == HardState { term: last.term, voted_for: None } && node.log.last_id() == last;
             return (!is_equal).then(|| fact.contradicts(NAME, fact.record.number, message));
         }
         let expected = if self.rebuilt.is_some() { &joiner } else { expected };
@@ -87,15 +87,9 @@ impl Property for Recovery {
                     (disk_durable < disk_mark).then(|| fact.contradicts(NAME, fact.record.number, message))
                 })
             }
-            RecordKind::NewCluster { term, snapshot, entries, .. } => {
-                let covered = snapshot.as_ref().map(|snapshot| snapshot.last).unwrap_or_default();
-                let last = entries.last_id().unwrap_or_default().max(covered);
-                let newest = entries.iter().rev().find_map(|entry| match &entry.payload {
-                    Payload::Configuration(configuration) => Some(configuration.clone()),
-                    _ => None,
-                });
-                self.founding = newest.or_else(|| snapshot.as_ref().map(|snapshot| snapshot.configuration.clone()));
-                self.rebuilt = Some((*term, last));
+            RecordKind::NewCluster { snapshot, .. } => {
+                self.founding = Some(snapshot.configuration.clone());
+                self.rebuilt = Some(snapshot.last);
                 None
             }
             RecordKind::RefusedToStart { error } if !fact.change.excused => {
@@ -134,7 +128,7 @@ mod tests {
     use super::super::script::*;
     use super::*;
     use crate::record::CrashKind::{DiskLoss, Kill, PowerLoss};
-    use raft_core::{Entries, SnapshotMeta};
+    use raft_core::SnapshotMeta;
 
     fn recovery() -> Recovery {
         Recovery::new(&scenario())
@@ -199,13 +193,9 @@ mod tests {
     fn all_founders_of_a_restored_cluster_start_alike() {
         let restored = |term, snapshot: SnapshotMeta| {
             let mut script = Script::led();
-            let kind = RecordKind::NewCluster {
-                saved: EntryId::new(2, 2),
-                term: Term(2),
-                snapshot: Some(meta(9, 2)),
-                entries: Entries::new(),
-                state_hash: Some(7),
-            };
+            let (saved, snapshot_of) = (EntryId::new(2, 2), meta(9, 2));
+            let (recovered, state_hash, saved_hash) = (None, 7, 7);
+            let kind = RecordKind::NewCluster { saved, recovered, snapshot: snapshot_of, state_hash, saved_hash };
             script.push(None, kind);
             script.start_from(1, term, None, Some(snapshot), vec![]);
             script
@@ -217,7 +207,7 @@ mod tests {
         assert_eq!(fires(&restored(2, meta(9, 2))), None);
         for script in [restored(3, meta(9, 2)), restored(2, meta(8, 2))] {
             let violation = fires(&script).expect("it differs from its folder");
-            assert!(violation.message.contains("its folder was made with term 2 and 9@2"), "{violation:?}");
+            assert!(violation.message.contains("its folder was made with 9@2 and that term"), "{violation:?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! Random backups: from the leader in most cases, now and then more at a time than a node allows. And random restores: the
-//! voters become the founders of a new cluster with the newest backup, while faults strike.
+//! Random backups: from the leader in most cases, now and then more at a time than a node allows. And random new clusters, while
+//! faults strike: the voters become the founders of one with the newest backup, or one voter becomes one alone.
 
 use crate::faults::swarm::SwarmEvent;
 use crate::rng::Site;
@@ -17,6 +17,7 @@ const MANY: u32 = 6;
 /// Probabilities in parts per million.
 const FROM_LEADER: u32 = 750_000;
 const MANY_AT_ONCE: u32 = 250_000;
+const RECOVER: u32 = 250_000;
 
 impl World {
     pub(crate) fn plan_swarm_backup(&mut self, n: u64) {
@@ -45,12 +46,15 @@ impl World {
         self.plan_swarm_backup(n + 1);
     }
 
-    /// A broken disk keeps its node out for good, so there is no restore after that.
+    /// A broken disk keeps its node out for good, so there is no new cluster after that.
     pub(crate) fn swarm_restore(&mut self, n: u64) {
         let is_sound = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.is_empty());
-        if is_sound && self.backups.newest().is_some() {
-            let founders = self.configurations.decided().end().voters;
-            self.restore_step(&founders);
+        let voters = self.configurations.decided().end().voters;
+        if is_sound && self.choices.draw(RESTORE, n, 1).chance_ppm(RECOVER) {
+            let left = self.choices.draw(RESTORE, n, 2).below(voters.len() as u64);
+            voters.iter().nth(usize::try_from(left).unwrap_or(0)).into_iter().for_each(|node| self.recover_step(*node));
+        } else if is_sound && self.backups.newest().is_some() {
+            self.restore_step(&voters);
         }
         self.plan_swarm_restore(n + 1);
     }

@@ -55,7 +55,7 @@ pub(crate) enum SwarmEvent {
     OldDisk(NodeId),
     /// The operator begins backups.
     Backup(u64),
-    /// The operator restores the newest backup.
+    /// The operator makes a new cluster.
     Restore(u64),
     Heal,
 }

@@ -198,10 +198,8 @@ fn of_backups(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
     match kind {
         RecordKind::BackupAsked { id, node } => write!(f, "ask {node}: backup {id}"),
         RecordKind::BackupCancelled { id } => write!(f, "is notified that backup {id} has ended"),
-        RecordKind::NewCluster { saved, term, snapshot, .. } => {
-            let last = snapshot.as_ref().map(|snapshot| snapshot.last).filter(|last| last.index > saved.index);
-            let last = last.map(|last| format!(", and a log after {last}")).unwrap_or_default();
-            write!(f, "a new cluster begins in term {term} with what was saved up to {saved}{last}")
+        RecordKind::NewCluster { saved, snapshot, .. } => {
+            write!(f, "a new cluster begins with what was saved up to {saved}, and a log after {}", snapshot.last)
         }
         RecordKind::ForeignClusterRefused { from } => write!(f, "<- {from} is of another cluster"),
         RecordKind::BackupFinished { id, node, meta, state_hash } => {

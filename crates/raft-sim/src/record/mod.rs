@@ -255,18 +255,28 @@ pub enum RecordKind {
     /// decoder.
     BackupFinished { id: RequestId, node: NodeId, meta: SnapshotMeta, state_hash: Result<u128, String> },
     /// All nodes have ended, and the operator has made the folders of a new cluster: from a backup, or from the folder of one
-    /// node. All founders start with this term, snapshot and log.
+    /// node. All founders start with this snapshot and no log.
     NewCluster {
         /// The last entry of the old data.
         saved: EntryId,
-        term: Term,
-        snapshot: Option<SnapshotMeta>,
-        entries: Entries,
-        /// The hash of the restored state; `None` for the folder of a node.
-        state_hash: Option<u128>,
+        /// The log of the node's folder; `None` for a backup.
+        recovered: Option<Box<RecoveredLog>>,
+        snapshot: SnapshotMeta,
+        /// The hash of the state in it, and what it would be after `saved`.
+        state_hash: u128,
+        saved_hash: u128,
     },
     /// A message arrived from a node of another cluster.
     ForeignClusterRefused { from: NodeId },
+}
+
+/// The log of a folder from which a cluster was recovered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecoveredLog {
+    /// The last entry that its snapshot covers.
+    pub covered: EntryId,
+    /// The entries after that.
+    pub entries: Entries,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

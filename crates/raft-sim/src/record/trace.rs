@@ -331,12 +331,13 @@ fn of_backups(kind: &RecordKind) -> (&'static str, Value) {
     match kind {
         RecordKind::BackupAsked { id, node } => ("backup_asked", json!({ "backup": id.0, "from": node.0 })),
         RecordKind::BackupCancelled { id } => ("backup_cancelled", json!({ "backup": id.0 })),
-        RecordKind::NewCluster { saved, term, snapshot: covered, entries: log, state_hash } => {
-            let state_hash = state_hash.map(|hash| format!("{hash:032x}"));
-            let covered = covered.as_ref().map(snapshot);
+        RecordKind::NewCluster { saved, recovered, snapshot: begins, state_hash, saved_hash } => {
+            let recovered = recovered
+                .as_ref()
+                .map(|log| json!({ "snapshot_last": entry_id(log.covered), "entries": entries(&log.entries) }));
             let detail = json!({
-                "saved": entry_id(*saved), "new_term": term.0, "snapshot": covered, "entries": entries(log),
-                "state_hash": state_hash,
+                "saved": entry_id(*saved), "recovered": recovered, "snapshot": snapshot(begins),
+                "state_hash": format!("{state_hash:032x}"), "saved_hash": format!("{saved_hash:032x}"),
             });
             ("new_cluster", detail)
         }

@@ -118,7 +118,7 @@ features! {
     Forwarding: "forwarding", Net, Throughout;
     /// The operator takes backups. No fault.
     Backups: "backups", Operation, Throughout;
-    /// The operator makes new clusters from backups. No fault.
+    /// The operator makes new clusters, from backups and from the folder of one node. No fault.
     Restores: "restores", Operation, Throughout;
 }
 

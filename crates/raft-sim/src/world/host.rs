@@ -12,17 +12,17 @@ use crate::world::disk_tasks::Working;
 use crate::world::event::NodeEvent;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
-    PeerStatus, RecoveredState, RoleKind, SnapshotMeta, Status, Term, Write,
+    PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
-use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions};
+use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions, read_backup};
 use raft_store::{ClusterId, DiskId, Identity, Opened, Store, StoreError, StoreOptions, open_node};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 /// How many client sessions a node keeps.
-const MAX_SESSIONS: usize = 1_024;
+pub(crate) const MAX_SESSIONS: usize = 1_024;
 /// How many changes a node's map remembers: few, so that it often has to drop some.
 const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
@@ -321,17 +321,18 @@ impl Host {
         StoreOptions { segment_bytes, tail_bytes, reserve_bytes: self.reserve_bytes }
     }
 
-    /// The term, the snapshot and the log on its disk, while no process runs.
+    /// The hash of the state in the snapshot of `last` on the disk, while no process runs, and what it would be after `saved`.
     ///
     /// # Errors
-    /// The error of the store.
-    pub fn state_on_disk(&self) -> Result<(Term, Option<SnapshotMeta>, Entries), String> {
+    /// The error of the store, or of the snapshot's decoder.
+    pub fn state_hashes_on_disk(&self, last: EntryId, saved: EntryId) -> Result<(u128, u128), String> {
         let disk = self.disk.clone().ok_or("the machine runs")?;
         let opened = Store::open(disk, self.store_options());
-        let (mut store, recovery) = opened.map_err(|refused| refused.error.to_string())?;
-        let restored = recovery.restored;
-        let entries = read_log(&mut store, &restored).map_err(|error| error.to_string())?;
-        Ok((restored.hard_state.term, restored.snapshot, entries))
+        let (mut store, _) = opened.map_err(|refused| refused.error.to_string())?;
+        let data = store.load_snapshot(last).map_err(|error| error.to_string())?;
+        let content = read_backup(&data, last).map_err(|error| error.to_string())?;
+        let after = |applied: EntryId| content.state_hash(state_machine(), applied.index);
+        after(last).and_then(|hash| Ok((hash, after(saved)?))).map_err(|error| error.to_string())
     }
 
     /// Sets the disk back to its content at the newest start, while no process runs. Returns how many operations that

@@ -4,21 +4,21 @@
 //! All processes of the old cluster end, and with them all connections. Messages between nodes that are still on their way
 //! arrive, and carry the old cluster's id.
 
-use crate::record::{CrashKind, RecordKind};
+use crate::record::{CrashKind, RecordKind, RecoveredLog};
 use crate::scenario::model::Keep;
 use crate::world::configurations::Configurations;
 use crate::world::disk::SimDisk;
-use crate::world::host::{CLUSTER, state_machine};
+use crate::world::host::{CLUSTER, MAX_SESSIONS, state_machine};
 use crate::world::operator::OperatorEvent;
 use crate::world::{Event, NodeEvent, World};
 use bytes::Bytes;
-use raft_core::{Configuration, EntryId, NodeId};
-use raft_node::{read_backup, restore_backup};
-use raft_store::{BackupReader, ClusterId, Identity, recover_folder};
+use raft_core::{Configuration, Entry, EntryId, NodeId, SnapshotMeta};
+use raft_node::{NewFolder, recover_folder, restore_backup};
+use raft_store::{BackupReader, ClusterId, Identity, OldFolder, RebuildError};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How far a restored log begins after its backup: less than [`raft_node::RESTORE_GAP`], because the checkers keep the log of
-/// every node from index 1.
+/// How far the log of a new cluster begins after the old data: less than [`raft_node::index_gap`], because the checkers keep the log
+/// of every node from index 1.
 const GAP: u64 = 8_000;
 
 /// The folders of a new cluster, and what they have in common.
@@ -27,10 +27,9 @@ struct Folders {
     founders: Configuration,
     /// The last entry of the old data.
     saved: EntryId,
-    /// The entry that makes these nodes the founders.
-    founded_at: EntryId,
-    /// That of a node that has restored the backup, if it is one.
-    state_hash: Option<u128>,
+    recovered: Option<Box<RecoveredLog>>,
+    /// The entry after which the log begins.
+    last: EntryId,
 }
 
 impl World {
@@ -46,17 +45,13 @@ impl World {
         self.begin_cluster(folders);
     }
 
-    /// Makes this node the only one of a new cluster, with all that is in its folder. All other disks are emptied, and clients
-    /// start anew: their sessions may be newer than the folder.
+    /// Makes this node the only one of a new cluster, with all that is in its folder. All other disks are emptied.
     pub(crate) fn recover_step(&mut self, node: NodeId) {
         self.emit_fault(format!("recover from {node} alone"));
         let old = self.hosts.get(&node).and_then(|host| host.disk_to_see()).cloned();
         self.end_cluster();
         let folders = self.recovered(node, old);
         self.begin_cluster(folders);
-        let mut out = Vec::new();
-        self.clients.restart(self.now, &mut self.choices, &mut out);
-        self.for_clients(out, None);
     }
 
     /// Ends every process and every connection of a client, and loses all disks.
@@ -80,34 +75,34 @@ impl World {
     }
 
     fn restored(&self, file: &Bytes, founders: &BTreeSet<NodeId>) -> Result<Folders, String> {
-        let mut reader = BackupReader::open(&file[..]).map_err(|error| error.to_string())?;
-        let (saved, data) = (reader.header().meta.last, reader.read_all().map_err(|error| error.to_string())?);
-        let configuration = Configuration::of_voters(founders.iter().copied());
-        let (mut disks, mut founded_at) = (BTreeMap::new(), saved);
-        for host in founders.iter().filter_map(|node| self.hosts.get(node)) {
+        let founders = Configuration::of_voters(founders.iter().copied());
+        let (mut disks, mut saved, mut last) = (BTreeMap::new(), EntryId::ZERO, EntryId::ZERO);
+        for node in founders.members.keys() {
             let mut disk = SimDisk::new();
-            let owner = (Identity { cluster: self.cluster(), node: host.id }, host.disk_id());
             let backup = BackupReader::open(&file[..]).map_err(|error| error.to_string())?;
-            let last = restore_backup(&mut disk, owner, backup, configuration.clone(), host.store_options(), GAP);
-            founded_at = last.map_err(|error| error.to_string())?;
-            disks.insert(host.id, disk);
+            saved = backup.header().meta.last;
+            let folder = self.new_folder(*node, &mut disk)?;
+            last = restore_backup(backup, founders.clone(), folder).map_err(|error| error.to_string())?;
+            disks.insert(*node, disk);
         }
-        let content = read_backup(&data, saved);
-        let state_hash = content.and_then(|content| content.state_hash(state_machine(), founded_at.index));
-        let state_hash = Some(state_hash.map_err(|error| error.to_string())?);
-        Ok(Folders { disks, founders: configuration, saved, founded_at, state_hash })
+        Ok(Folders { disks, founders, saved, recovered: None, last })
     }
 
     fn recovered(&self, node: NodeId, old: Option<SimDisk>) -> Result<Folders, String> {
-        let (host, mut old) = self.hosts.get(&node).zip(old).ok_or("there is no such node")?;
+        let (mut old, mut disk) = (old.ok_or("there is no such node")?, SimDisk::new());
         old.crash_kill();
-        let (mut disk, cluster) = (SimDisk::new(), self.cluster());
-        let folder = recover_folder(&mut old, &mut disk, |_| cluster, host.disk_id(), host.store_options());
-        let saved = folder.map_err(|error| error.to_string())?.last;
+        let mut old = OldFolder::open(&mut old).map_err(|error| error.to_string())?;
+        let last = recover_folder(&mut old, state_machine(), MAX_SESSIONS, self.new_folder(node, &mut disk)?);
+        let last = last.map_err(|error| error.to_string())?;
+        let recovered = Some(Box::new(log_of(&mut old).map_err(|error| error.to_string())?));
         let founders = Configuration::of_voters([node]);
-        // The entry's term is in the folder; only the index counts.
-        let founded_at = EntryId { index: saved.index.next(), term: saved.term };
-        Ok(Folders { disks: BTreeMap::from([(node, disk)]), founders, saved, founded_at, state_hash: None })
+        Ok(Folders { disks: BTreeMap::from([(node, disk)]), founders, saved: old.last(), recovered, last })
+    }
+
+    fn new_folder<'a>(&self, node: NodeId, disk: &'a mut SimDisk) -> Result<NewFolder<'a, SimDisk>, String> {
+        let host = self.hosts.get(&node).ok_or("there is no such node")?;
+        let identity = Identity { cluster: self.cluster(), node };
+        Ok(NewFolder { disk, identity, disk_id: host.disk_id(), options: host.store_options(), gap: GAP })
     }
 
     /// Starts all nodes: those with a folder of the new cluster, and the others with empty disks.
@@ -119,20 +114,22 @@ impl World {
                 return;
             }
         };
-        let Folders { mut disks, founders, saved, founded_at, state_hash } = folders;
+        let Folders { mut disks, founders, saved, recovered, last } = folders;
         let cluster = self.cluster();
         for node in self.nodes() {
             let disk = disks.remove(&node);
             self.on(node, |_, host| host.join_cluster(cluster, disk));
         }
-        self.configurations = Configurations::new(founded_at, founders.clone());
         let first = founders.members.keys().next().and_then(|node| self.hosts.get(node));
-        match first.ok_or_else(|| "there are no founders".to_owned()).and_then(|host| host.state_on_disk()) {
-            Ok((term, snapshot, entries)) => {
-                self.emit_outside(None, RecordKind::NewCluster { saved, term, snapshot, entries, state_hash });
+        let hashes = first.ok_or_else(|| "there are no founders".to_owned());
+        match hashes.and_then(|host| host.state_hashes_on_disk(last, saved)) {
+            Ok((state_hash, saved_hash)) => {
+                let snapshot = SnapshotMeta { last, configuration: founders.clone(), configured_at: last };
+                self.emit_outside(None, RecordKind::NewCluster { saved, recovered, snapshot, state_hash, saved_hash });
             }
             Err(error) => self.rebuild_failure = Some(error),
         }
+        self.configurations = Configurations::new(last, founders);
         self.on_each(&self.nodes(), Self::start);
     }
 
@@ -145,5 +142,19 @@ impl World {
     /// The problem if a step could not make a new cluster.
     pub(crate) fn rebuild_failure(&self) -> Option<String> {
         self.rebuild_failure.as_ref().map(|error| format!("no new cluster was made: {error}"))
+    }
+}
+
+/// The log of a folder, as the checkers take it.
+fn log_of(old: &mut OldFolder<&mut SimDisk>) -> Result<RecoveredLog, RebuildError> {
+    let covered = old.load_snapshot()?.map_or(EntryId::ZERO, |(meta, _)| meta.last);
+    let mut entries = Vec::new();
+    loop {
+        let from = entries.last().map_or(covered.index, |entry: &Entry| entry.id.index);
+        let more = old.entries(from.next())?;
+        if more.is_empty() {
+            return Ok(RecoveredLog { covered, entries: entries.into() });
+        }
+        entries.extend(more.iter().cloned());
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod folder_state;
 pub(crate) mod inspect;
 pub(crate) mod known_peers;
 pub(crate) mod meta_file;
+pub(crate) mod old_folder;
 pub(crate) mod real_files;
 pub(crate) mod rebuild;
 pub(crate) mod register_peer;

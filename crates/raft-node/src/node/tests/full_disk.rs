@@ -103,7 +103,7 @@ fn a_follower_without_space_takes_no_entries_but_votes_and_catches_up() {
     assert_eq!(cluster.disks[&full].hard_state.voted_for, Some(third));
     cluster.space(full, false);
     cluster.heal();
-    assert!(cluster.nodes[&full].applied > before);
+    assert!(cluster.nodes[&full].state.applied > before);
 }
 
 #[test]

@@ -358,7 +358,7 @@ impl Cluster {
     fn catch_up(&mut self) {
         self.run_until(|cluster| {
             let connected = cluster.nodes.iter().filter(|(id, _)| !cluster.cut.contains(id));
-            connected.map(|(_, node)| node.applied).collect::<BTreeSet<_>>().len() == 1
+            connected.map(|(_, node)| node.state.applied).collect::<BTreeSet<_>>().len() == 1
         });
     }
 
@@ -561,7 +561,7 @@ fn sessions_end_alike_on_all_nodes_and_after_a_restart() {
         }
     }
     let mut again = cluster.node(1).clone();
-    (again.machine, again.sessions) = (Journal::default(), Sessions::new(2));
+    again.state = ReplicatedState::new(Journal::default(), 2);
     again.apply(entries.into_values().collect(), &mut Vec::new());
     assert_eq!(again.state_hash(), cluster.nodes[&leader].state_hash());
 }
@@ -570,11 +570,11 @@ fn sessions_end_alike_on_all_nodes_and_after_a_restart() {
 fn an_entry_without_an_envelope_has_no_effect() {
     let mut node = Cluster::new(1).nodes.remove(&NodeId(1)).expect("there is one");
     let (id, payload) = (EntryId::new(1, 1), Payload::Command(Bytes::from_static(b"garbage")));
-    let before = (node.machine.clone(), node.sessions.clone());
+    let before = (node.machine().clone(), node.state.sessions.clone());
     let mut outputs = Vec::new();
     node.waiters.insert(id, RequestId(1));
     node.apply([Entry { id, payload }].into_iter().collect(), &mut outputs);
-    assert_eq!((node.machine.clone(), node.sessions.clone()), before);
+    assert_eq!((node.machine().clone(), node.state.sessions.clone()), before);
     assert!(matches!(outputs[0], NodeOutput::Report(Report::Applied { .. })));
     assert_eq!(outputs[1], NodeOutput::Reply { id: RequestId(1), reply: Reply::Lost });
 }

@@ -1,6 +1,7 @@
 //! Snapshots: taken, saved, loaded, sent to a peer and deleted, and their effect on clients.
 
 use super::*;
+use crate::snapshots::content::SnapshotEncoder;
 use raft_core::SnapshotRecord;
 use raft_proto::{SnapshotMessage, SnapshotState};
 
@@ -97,7 +98,7 @@ fn after_so_many_entries_a_snapshot_is_saved_then_named_then_the_log_is_compacte
     cluster.commands(leader, session, 1..=40);
     assert_eq!(cluster.count(is_save), 1, "one at a time, however many entries are applied meanwhile");
     assert_eq!(cluster.count(|output| record(output).is_some()), 0, "no record before the file is complete");
-    let applied = cluster.node(1).applied;
+    let applied = cluster.node(1).state.applied;
 
     let mut chunks = 0;
     let saved = loop {
@@ -169,21 +170,21 @@ fn a_restart_loads_the_snapshot_and_reads_the_log_after_it() {
     cluster.commands(id, session, 1..=16);
     let before = cluster.node(1).clone();
     let snapshot = cluster.disk(id).snapshot.clone().expect("there is one");
-    let behind = before.applied.0 - snapshot.last.index.0;
+    let behind = before.state.applied.0 - snapshot.last.index.0;
     assert!(behind > 0 && cluster.disk(id).log.len() as u64 == behind);
 
     cluster.outputs.clear();
     cluster.restart(id);
     assert_eq!(cluster.count(|output| *output == load(&snapshot)), 1, "in the first call");
-    assert_eq!(cluster.node(1).applied, LogIndex(0));
+    assert_eq!(cluster.node(1).state.applied, LogIndex(0));
     cluster.leader();
     assert_eq!(cluster.node(1).machine(), before.machine());
     assert!(cluster.count(|output| matches!(output, NodeOutput::Disk(DiskJob::ReadLog { .. }))) > 0);
     assert_eq!((cluster.count(restores), cluster.count(|output| *output == load(&snapshot))), (1, 1));
     // The new leader's no-op changes only the applied index.
     let mut after = cluster.node(1).clone();
-    assert!(after.applied > before.applied);
-    after.applied = before.applied;
+    assert!(after.state.applied > before.state.applied);
+    after.state.applied = before.state.applied;
     assert_eq!(after.state_hash(), before.state_hash());
 }
 
@@ -245,7 +246,7 @@ fn an_installed_snapshot_makes_waiting_requests_unknown() {
 
     // There was no change of leader: only the requests that the snapshot covers get a reply.
     let mut node = cluster.nodes.remove(&next).expect("it is there");
-    let meta = node.raft.snapshot_meta(node.applied).expect("there is a configuration");
+    let meta = node.raft.snapshot_meta(node.state.applied).expect("there is a configuration");
     node.waiters.insert(meta.last, RequestId(1));
     node.waiters.insert(EntryId { index: meta.last.index.next(), ..meta.last }, RequestId(2));
     let mut outputs = Vec::new();
@@ -310,7 +311,7 @@ fn an_unreadable_snapshot_ends_the_node() {
     let (mut node, [(first, _), (second, data)], after) = behind_two_snapshots();
     let before = node.state_hash();
     let encode = |last, machine| -> Bytes {
-        let mut encoder = SnapshotEncoder::new(last, &node.sessions, Bytes::from_static(machine));
+        let mut encoder = SnapshotEncoder::new(last, &node.state.sessions, Bytes::from_static(machine));
         std::iter::from_fn(|| encoder.next_chunk(1 << 20)).flatten().collect()
     };
     let other = SnapshotError::OtherEntry { expected: second.last, found: first.last };
@@ -464,7 +465,7 @@ fn members_save_in_turns_and_finish_when_nothing_is_applied() {
         cluster.commands(leader, session, sequence..=sequence);
         for (id, before) in ids.into_iter().zip(before) {
             if written(&cluster, id) > before {
-                let applied = cluster.nodes[&id].applied;
+                let applied = cluster.nodes[&id].state.applied;
                 assert_eq!(applied.0 / 4 % 3 + 1, id.0, "{applied} is not the turn of {id}");
                 saved.insert(id);
             }

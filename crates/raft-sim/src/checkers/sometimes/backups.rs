@@ -29,9 +29,9 @@ impl Backups {
                 let leads = record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader);
                 self.accepted.extend(leads.then_some(*id));
             }
-            RecordKind::NewCluster { saved, state_hash, .. } => {
+            RecordKind::NewCluster { saved, recovered, .. } => {
                 self.saved = Some(*saved);
-                return Some(if state_hash.is_some() { "cluster_restored" } else { "cluster_recovered" });
+                return Some(if recovered.is_none() { "cluster_restored" } else { "cluster_recovered" });
             }
             RecordKind::ForeignClusterRefused { .. } => return Some("foreign_cluster_refused"),
             RecordKind::Replied { id, reply } => return self.replied(*id, record.node?, reply),
