@@ -251,7 +251,7 @@ impl ClientService {
             commit: status.commit.0,
             applied: status.applied.0,
             state_hash: state_hash.to_be_bytes().to_vec().into(),
-            ready: status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit,
+            ready: is_ready(&status),
             lease_reads: status.lease_reads,
             configuration: configured_at.map(entry_id),
             settled,
@@ -263,6 +263,12 @@ impl ClientService {
 
 fn entry_id(entry: EntryId) -> w::EntryId {
     w::EntryId { index: entry.index.0, term: entry.term.0 }
+}
+
+/// What `/readyz` asks, in one.
+fn is_ready(status: &raft_core::Status) -> bool {
+    let serves = status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit;
+    serves && !status.no_space
 }
 
 fn role(role: RoleKind) -> w::Role {

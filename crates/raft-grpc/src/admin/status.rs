@@ -5,7 +5,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing};
-use raft_proto::wire::raft::{MemberStatus, StatusResponse};
+use raft_proto::wire::raft::{MemberStatus, Role, StatusResponse};
 use serde_json::{Value, json};
 
 pub(super) fn routes(service: ClientService) -> Router {
@@ -25,11 +25,10 @@ async fn ready(State(service): State<ClientService>, RawQuery(query): RawQuery) 
 }
 
 fn failed_checks(status: &StatusResponse, query: &str) -> String {
-    let (has_leader, is_applied) = (status.leader.is_some(), status.applied >= status.commit);
     let checks = [
-        ("leader", has_leader, "no leader is known"),
-        ("applied", is_applied, "not everything that is known to be committed is applied"),
-        ("running", status.ready || !has_leader || !is_applied, "the replica has stopped for good"),
+        ("leader", status.leader.is_some(), "no leader is known"),
+        ("applied", status.applied >= status.commit, "not everything that is known to be committed is applied"),
+        ("running", status.role() != Role::Stopped, "the replica has stopped for good"),
         ("disk_space", !status.no_space, "the disk is full: this node accepts no entries until there is space"),
     ];
     let is_excluded = |name: &str| query.split('&').any(|part| part.strip_prefix("exclude=") == Some(name));
@@ -81,7 +80,6 @@ fn member(member: &MemberStatus) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use raft_proto::wire::raft::Role;
 
     #[test]
     fn each_sub_check_has_a_name_and_can_be_excluded() {
@@ -94,7 +92,7 @@ mod tests {
         let failed = failed_checks(&lost, "");
         let names: Vec<_> = failed.lines().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(names, ["leader", "applied", "disk_space"]);
-        let stopped = StatusResponse { ready: false, ..good };
+        let stopped = StatusResponse { role: Role::Stopped.into(), ..good };
         assert_eq!(failed_checks(&stopped, ""), "running: the replica has stopped for good\n");
     }
 
