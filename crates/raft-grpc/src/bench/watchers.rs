@@ -85,13 +85,14 @@ impl Watchers {
             }
             let prefix = options.prefix.as_ref().map_or(keys.to_owned(), |prefix| format!("{prefix}{number}/"));
             let mut watch = shared.watch(KeyRange::prefix(prefix.as_bytes()), 0);
-            // The first answer says that the watch has begun.
-            beginning.spawn_on(async move { watch.next().await.map(|_| watch) }, runtime.handle());
+            // The first answer says at which revision the watch has begun.
+            beginning.spawn_on(async move { watch.next().await.map(|begun| (watch, begun.through)) }, runtime.handle());
         }
         let mut watches = JoinSet::new();
         while let Some(begun) = beginning.join_next().await {
-            if let Ok(watch) = begun {
-                watches.spawn_on(receive(watch?, end.clone()), runtime.handle());
+            if let Ok(begun) = begun {
+                let (watch, begun) = begun?;
+                watches.spawn_on(receive(watch, begun, end.clone()), runtime.handle());
             }
         }
         Ok(Self { runtime, watches, last })
@@ -109,10 +110,10 @@ impl Watchers {
     }
 }
 
-/// Receives changes until the last one.
-async fn receive(mut watch: Watch, mut end: watch::Receiver<Option<u64>>) -> WatchTally {
+/// Receives changes after `begun` until the last one.
+async fn receive(mut watch: Watch, begun: u64, mut end: watch::Receiver<Option<u64>>) -> WatchTally {
     let mut tally = WatchTally { watches: 1, ..WatchTally::default() };
-    let mut received = Received::default();
+    let mut received = Received::after(begun);
     let late = async |end: &mut watch::Receiver<Option<u64>>, newest: u64| {
         let last = end.wait_for(Option::is_some).await.map_or(0, |last| last.unwrap_or(0));
         if newest < last {
@@ -145,15 +146,24 @@ async fn receive(mut watch: Watch, mut end: watch::Receiver<Option<u64>>) -> Wat
 /// The newest change of all keys, and of each.
 #[derive(Default)]
 struct Received {
+    begun: u64,
     newest: u64,
     keys: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Received {
+    /// Nothing after this revision.
+    fn after(begun: u64) -> Self {
+        Self { begun, newest: begun, keys: BTreeMap::new() }
+    }
+
     fn take(&mut self, event: &Event, tally: &mut WatchTally) {
-        let before = self.keys.get(&*event.key).copied().unwrap_or(0);
+        let known = self.keys.get(&*event.key).copied();
+        let before = known.unwrap_or(0);
         tally.disorder += u64::from(event.revision < self.newest || event.revision <= before);
-        tally.gaps += u64::from(event.previous_revision != before);
+        // The change before a key's first one may be older than the watch.
+        let is_missing = known.map_or(event.previous_revision > self.begun, |before| event.previous_revision != before);
+        tally.gaps += u64::from(is_missing);
         let after = if matches!(event.kind, EventKind::Put(_)) { event.revision } else { 0 };
         self.keys.insert(event.key.to_vec(), after);
         self.newest = self.newest.max(event.revision);
@@ -181,11 +191,14 @@ mod tests {
 
     #[test]
     fn a_missing_change_and_one_out_of_order_are_found() {
-        let check = |events: &[Event]| {
-            let (mut tally, mut received) = (WatchTally::default(), Received::default());
+        let check_after = |begun: u64, events: &[Event]| {
+            let (mut tally, mut received) = (WatchTally::default(), Received::after(begun));
             events.iter().for_each(|event| received.take(event, &mut tally));
             (tally.gaps, tally.disorder)
         };
+        let check = |events: &[Event]| check_after(0, events);
+        assert_eq!(check_after(3, &[event("a", 5, 2)]), (0, 0), "the one before is older than the watch");
+        assert_eq!(check_after(3, &[event("a", 6, 5)]), (1, 0));
         let deleted = Event { kind: EventKind::Delete, ..event("a", 4, 2) };
         assert_eq!(check(&[event("a", 2, 0), event("b", 3, 0), deleted, event("a", 5, 0)]), (0, 0));
         assert_eq!(check(&[event("a", 2, 0), event("a", 5, 4)]), (1, 0));
