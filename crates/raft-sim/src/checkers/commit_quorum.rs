@@ -96,6 +96,7 @@ fn by_follower(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Opti
 mod tests {
     use super::super::script::*;
     use super::*;
+    use crate::record::RecordKind;
     use raft_core::{EntryId, Term};
 
     #[test]
@@ -107,6 +108,32 @@ mod tests {
         script.write(2);
         script.step(1, |view| (view.last, view.commit) = (EntryId::new(3, 2), LogIndex(3)));
         assert_fires(CommitQuorum, NAME, &script, "n1 commits 3@2, durable on [n1] only, no quorum of {n1 n2 n3}");
+    }
+
+    #[test]
+    fn news_about_space_may_come_before_the_durable_writes_of_the_same_call() {
+        let commits = |script: &mut Script| {
+            let view = script.newest().view.iter_mut();
+            view.for_each(|view| (view.last, view.commit) = (EntryId::new(3, 2), LogIndex(3)));
+        };
+        let told = || {
+            let mut script = Script::led();
+            script.ask(2, None, None, vec![noop(3, 2)]);
+            script.sync(2);
+            script.ask(1, None, None, vec![noop(3, 2)]);
+            script.write(1);
+            script.push(Some(1), RecordKind::SpaceTold { is_low: true });
+            commits(&mut script);
+            script
+        };
+        let mut script = told();
+        script.sync(1);
+        commits(&mut script);
+        assert_silent(CommitQuorum, &script);
+        let mut script = told();
+        script.push(Some(1), RecordKind::TimerFired);
+        commits(&mut script);
+        assert_fires(CommitQuorum, NAME, &script, "n1 commits 3@2, durable on [n2] only");
     }
 
     #[test]

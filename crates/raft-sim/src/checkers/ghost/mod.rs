@@ -182,7 +182,10 @@ impl Ghost {
             RecordKind::Applied { entries, .. } => self.apply(id, entries, record, &mut change),
             _ => {}
         }
-        self.observe_view(id, record, &mut change);
+        // The view is that after the whole call, and the next input of the call may be the durable writes that it follows from.
+        if !matches!(record.kind, RecordKind::SpaceTold { .. }) {
+            self.observe_view(id, record, &mut change);
+        }
         match &record.kind {
             RecordKind::Sent { rpc, .. } => self.sent(id, rpc, record),
             RecordKind::Asked { .. } => self.asked_as_leader(id, &mut change),
