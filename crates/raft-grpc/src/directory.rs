@@ -53,9 +53,11 @@ impl Directory {
         self.lock().entry(peer).or_default().address.clone_from(address);
     }
 
-    /// A node is no peer any more: it is forgotten, and its calls are refused.
+    /// A node is no peer any more: it is forgotten, its stream ends, and its calls are refused. *With the stream:* a node that starts
+    /// again just after its removal asks on it, gets no answer, and never learns that it is out.
     pub(crate) fn remove(&self, peer: NodeId) {
-        self.lock().remove(&peer);
+        let removed = self.lock().remove(&peer);
+        removed.and_then(|facts| facts.stream).inspect(CancellationToken::cancel);
     }
 
     pub(crate) fn ids(&self) -> Vec<NodeId> {

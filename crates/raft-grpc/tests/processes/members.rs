@@ -317,6 +317,27 @@ async fn a_node_that_was_removed_while_it_was_away_ends_when_it_comes_back() {
     all_is_there(&cluster, 0..10).await;
 }
 
+/// As a supervisor does. At first the others still take its calls and have a stream to it; then neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_that_starts_again_and_again_always_ends() {
+    let mut cluster = Cluster::start(3).await;
+    write(&cluster, 0..5).await;
+    let leader = cluster.leader().await.id;
+    let (gone, stays) = (1 + leader % 3, 1 + (leader + 1) % 3);
+    cluster.ask(&["member", "remove", &gone.to_string()]).ok();
+    let closed = format!("node {gone} is removed: its stream is closed");
+    loop {
+        let are_closed = [leader, stays].iter().all(|id| cluster.node(*id).stderr().contains(&closed));
+        assert_eq!(cluster.node(gone).end().await.code(), Some(7), "{}", cluster.node(gone).stderr());
+        if are_closed {
+            break;
+        }
+        cluster.start_node(gone);
+    }
+    cluster.forget(gone);
+    write(&cluster, 5..10).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_goes_to_a_named_node_and_to_any() {
     let mut cluster = Cluster::start(3).await;
