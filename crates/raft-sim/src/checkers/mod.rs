@@ -180,7 +180,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(match_truthful::MatchTruthful),
         Box::new(commit_quorum::CommitQuorum),
         Box::new(configuration::ConfigurationInForce),
-        Box::new(transfer::Transfer::default()),
+        Box::new(transfer::Transfer::new(scenario)),
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(ready_peers::ReadyPeers::new(scenario)),

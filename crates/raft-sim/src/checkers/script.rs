@@ -3,7 +3,7 @@
 use super::ghost::Ghost;
 use super::ghost::is_input;
 use super::property::{Fact, Property, Violation};
-use crate::record::{CrashKind, InFlight, NodeView, Quotas, Record, RecordKind, SimTime, Verdict};
+use crate::record::{CrashKind, InFlight, Internals, NodeView, Quotas, Record, RecordKind, SimTime, Unhashed, Verdict};
 use crate::scenario::defaults;
 use crate::scenario::model::{Limits, Scenario};
 use bytes::Bytes;
@@ -201,6 +201,7 @@ impl Script {
             in_flight: InFlight::default(),
             quotas: Quotas::default(),
             configuration,
+            internals: Unhashed(Internals { has_timer: true, ..Internals::default() }),
         });
         let kind = RecordKind::Started {
             incarnation: hand.incarnation,
@@ -270,7 +271,8 @@ impl Script {
     pub(crate) fn sync(&mut self, node: u64) {
         self.write(node);
         let hand = self.hands.entry(node).or_default();
-        let kind = RecordKind::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
+        let kind =
+            RecordKind::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
         self.push(Some(node), kind);
     }
 

@@ -1,28 +1,79 @@
 //! Leadership transfers follow Thesis §3.10: only the leader sends TimeoutNow, to a voter whose log is durable up to the leader's
 //! last entry. A vote request carries the transfer flag only if its node received TimeoutNow in the previous term, and
-//! has the log that it named.
+//! has the log that it named. A leader gives a transfer up after its longest election timeout, because it takes no writes
+//! meanwhile. That is a time of its clock, which may run at half the speed of true time, and it notices in its next call.
 //!
 //! It is the first to catch: a target that starts with another log, a flag on the requests of other candidates (such
-//! requests pass the stickiness that protects a live leader, Thesis §4.2.3), a TimeoutNow that is sent too early.
+//! requests pass the stickiness that protects a live leader, Thesis §4.2.3), a TimeoutNow that is sent too early, a transfer
+//! without end.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
-use crate::record::RecordKind;
-use raft_core::{EntryId, NodeId, Rpc, Term, TimeoutNow};
+use super::write_stall::SLOWEST_CLOCK;
+use crate::record::{RecordKind, SimTime};
+use crate::scenario::model::{RaftSettings, Scenario};
+use raft_core::{EntryId, Event, NodeId, Rpc, Term, TimeoutNow};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const NAME: &str = "transfer";
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Transfer {
+    raft: RaftSettings,
     /// The TimeoutNow that each node has received in each term: the log that it names, and the record.
     received: BTreeMap<(NodeId, Term), (EntryId, u64)>,
+    /// The transfer in progress of each leader.
+    begun: BTreeMap<NodeId, Begun>,
+}
+
+#[derive(Clone, Copy)]
+struct Begun {
+    at: SimTime,
+    record: u64,
+    /// The newest call of the leader, and its time.
+    call: (u64, SimTime),
+}
+
+impl Transfer {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self { raft: scenario.raft.clone(), received: BTreeMap::new(), begun: BTreeMap::new() }
+    }
+
+    /// How long a transfer of this leader may last, in true time.
+    fn limit(&self, leader: NodeId) -> Duration {
+        let timeout = self.raft.election_timeout_of.get(&leader).unwrap_or(&self.raft.election_timeout);
+        timeout.end.saturating_mul(SLOWEST_CLOCK)
+    }
+
+    /// The transfer that this leader should have given up in its previous call. The call may have begun another one instead.
+    fn is_overdue(&mut self, fact: &Fact<'_>, leader: NodeId) -> Option<Violation> {
+        let (record, limit) = (fact.record, self.limit(leader));
+        let view = record.view.as_ref().filter(|_| record.call > 0)?;
+        let Some(target) = view.internals.0.transfer_to else {
+            self.begun.remove(&leader);
+            return None;
+        };
+        let begun = self.begun.get_mut(&leader).filter(|begun| begun.call.0 != record.call)?;
+        let (_, before) = std::mem::replace(&mut begun.call, (record.call, record.at));
+        let words =
+            || format!("{leader} transfers leadership to {target} for more than {limit:?}, and takes no writes");
+        (before.since(begun.at) > limit).then(|| fact.contradicts(NAME, begun.record, words()))
+    }
 }
 
 impl Property for Transfer {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.node?;
+        if let Some(violation) = self.is_overdue(fact, node.id) {
+            return Some(violation);
+        }
         match &fact.record.kind {
+            RecordKind::Observed(Event::TransferBegun { .. }) => {
+                let (at, record, call) = (fact.record.at, fact.record.number, fact.record.call);
+                self.begun.insert(node.id, Begun { at, record, call: (call, at) });
+                None
+            }
             RecordKind::Received { rpc: Rpc::TimeoutNow(rpc), .. } => {
                 self.received.insert((node.id, rpc.term), (rpc.last, fact.record.number));
                 None
@@ -74,6 +125,10 @@ mod tests {
     use super::*;
     use raft_core::RequestVote;
 
+    fn transfer() -> Transfer {
+        Transfer::new(&scenario())
+    }
+
     fn start(term: u64, last: EntryId) -> Rpc {
         Rpc::TimeoutNow(TimeoutNow { term: Term(term), last })
     }
@@ -92,10 +147,10 @@ mod tests {
         let mut script = Script::led();
         script.send(1, 3, start(2, last));
         let words = "sends n3 TimeoutNow with 2@2, while the log of n3 is durable up to 1@1";
-        assert_fires(Transfer::default(), NAME, &script, words);
+        assert_fires(transfer(), NAME, &script, words);
         let mut script = Script::led();
         script.send(2, 1, start(2, last));
-        assert_fires(Transfer::default(), NAME, &script, "n2 sends n1 TimeoutNow of term 2, which it does not lead");
+        assert_fires(transfer(), NAME, &script, "n2 sends n1 TimeoutNow of term 2, which it does not lead");
     }
 
     #[test]
@@ -104,11 +159,11 @@ mod tests {
         receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(3, EntryId::new(1, 1)));
         let words = "starts term 3 with a log up to 1@1; its TimeoutNow names 2@2";
-        assert_fires(Transfer::default(), NAME, &script, words);
+        assert_fires(transfer(), NAME, &script, words);
         let mut script = Script::led();
         receives(&mut script, 2, start(2, EntryId::new(2, 2)));
         script.send(2, 3, flagged(4, EntryId::new(2, 2)));
-        assert_fires(Transfer::default(), NAME, &script, "n2 requests votes in term 4 with the transfer flag");
+        assert_fires(transfer(), NAME, &script, "n2 requests votes in term 4 with the transfer flag");
     }
 
     #[test]
@@ -119,6 +174,44 @@ mod tests {
         receives(&mut script, 2, start(2, last));
         script.send(2, 3, flagged(3, last));
         script.send(2, 3, request_vote(4, last));
-        assert_silent(Transfer::default(), &script);
+        assert_silent(transfer(), &script);
+    }
+
+    /// n1 begins a transfer to n2, and makes a call each 100 ms with this target.
+    fn transfers(script: &mut Script, calls: u64, target: Option<u64>) {
+        script.push(Some(1), RecordKind::Observed(Event::TransferBegun { target: NodeId(2) }));
+        let start = script.newest().at;
+        for call in 1..=calls {
+            script.step(1, |view| view.internals.0.transfer_to = target.map(NodeId));
+            script.newest().at = start.after(Duration::from_millis(100 * call));
+        }
+    }
+
+    #[test]
+    fn a_transfer_without_end_fires() {
+        // The election timeout is up to 300 ms.
+        let mut script = Script::led();
+        transfers(&mut script, 7, Some(2));
+        assert_silent(transfer(), &script);
+        let mut script = Script::led();
+        transfers(&mut script, 8, Some(2));
+        assert_fires(transfer(), NAME, &script, "n1 transfers leadership to n2 for more than 600ms");
+    }
+
+    #[test]
+    fn a_transfer_that_ends_another_one_and_a_pause_are_silent() {
+        let mut script = Script::led();
+        transfers(&mut script, 9, None);
+        assert_silent(transfer(), &script);
+        let mut script = Script::led();
+        transfers(&mut script, 7, Some(2));
+        transfers(&mut script, 7, Some(2));
+        assert_silent(transfer(), &script);
+        let mut script = Script::led();
+        transfers(&mut script, 2, Some(2));
+        let paused = script.newest().at;
+        script.step(1, |view| view.internals.0.transfer_to = None);
+        script.newest().at = paused.after(Duration::from_secs(9));
+        assert_silent(transfer(), &script);
     }
 }

@@ -10,7 +10,7 @@ use crate::scenario::model::Limits;
 use bytes::Bytes;
 use raft_check::history::Operation;
 use raft_core::{
-    Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, ReadId, RequestId, RoleKind, Rpc,
+    Configuration, Entries, EntryId, Event, HardState, LogIndex, NodeId, PeerStatus, ReadId, RequestId, RoleKind, Rpc,
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_node::{
@@ -18,6 +18,7 @@ use raft_node::{
     WriteOutcome,
 };
 use raft_store::{DiskId, PeerCheck};
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -71,6 +72,26 @@ pub struct NodeView {
     pub in_flight: InFlight,
     pub quotas: Quotas,
     pub configuration: Option<Configuration>,
+    pub internals: Unhashed<Internals>,
+}
+
+/// State of a node that only checkers read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Internals {
+    /// Whether the core acts at some time without another input.
+    pub has_timer: bool,
+    /// The target of the leadership transfer in progress.
+    pub transfer_to: Option<NodeId>,
+    /// A leader's peers.
+    pub peers: BTreeMap<NodeId, PeerStatus>,
+}
+
+/// A part of a record that the hash of a run omits: it follows from the inputs and outputs, which the hash covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unhashed<T>(pub T);
+
+impl<T> Hash for Unhashed<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// The messages of a leader that no peer has answered, over all its peers.

@@ -600,6 +600,7 @@ mod tests {
             in_flight: InFlight { messages: 1, bytes: 120, snapshots: 0 },
             quotas: crate::record::Quotas::default(),
             configuration: Some(Configuration::of_voters([NodeId(1), NodeId(2)])),
+            internals: crate::record::Unhashed::default(),
         };
         let kind = RecordKind::Sent { to: NodeId(2), rpc, verdict: Verdict::Delivered { copies: 2 } };
         let record = Record {

@@ -4,7 +4,7 @@
 //! of its outputs for other nodes.
 
 use crate::faults::Fault;
-use crate::record::{CrashKind, InFlight, NodeView, Quotas, RecordKind, SimTime};
+use crate::record::{CrashKind, InFlight, Internals, NodeView, Quotas, RecordKind, SimTime, Unhashed};
 use crate::scenario::model::{DiskModel, InitialState, Keep, RaftSettings};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerLoss, SimDisk, Stop};
@@ -410,6 +410,11 @@ impl Host {
             },
             quotas: self.quotas(&status),
             configuration: process.node.configuration().cloned(),
+            internals: Unhashed(Internals {
+                has_timer: process.node.raft().deadline().is_some(),
+                transfer_to: status.transfer_to,
+                peers: status.peers,
+            }),
         })
     }
 }
