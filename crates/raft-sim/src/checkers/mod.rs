@@ -27,6 +27,7 @@ mod match_truthful;
 mod monotone;
 mod no_holes;
 mod one_vote_per_term;
+mod pipeline;
 mod property;
 mod queues;
 mod read_back;
@@ -181,6 +182,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(commit_quorum::CommitQuorum),
         Box::new(configuration::ConfigurationInForce),
         Box::new(transfer::Transfer::new(scenario)),
+        Box::new(pipeline::Pipeline::default()),
         Box::new(queues::Queues::new(scenario)),
         Box::new(write_stall::WriteStall::new(scenario)),
         Box::new(ready_peers::ReadyPeers::new(scenario)),
