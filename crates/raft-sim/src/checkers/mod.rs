@@ -12,6 +12,7 @@ pub(crate) mod disk_reserve;
 mod disk_space;
 mod effect;
 mod election_safety;
+mod election_timer;
 mod exactly_once;
 mod expect;
 mod farewells;
@@ -188,6 +189,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(ready_peers::ReadyPeers::new(scenario)),
         Box::new(removed_nodes::RemovedNodes::new(scenario)),
         Box::new(farewells::Farewells::new(scenario)),
+        Box::new(election_timer::ElectionTimer::default()),
         Box::new(disk_space::DiskSpace::new(scenario)),
         Box::new(saving_turns::SavingTurns::new(scenario)),
         Box::new(read_back::ReadBack),
