@@ -96,7 +96,7 @@ fn by_follower(ghost: &Ghost, fact: &Fact<'_>, node: &Node, view: &Seen) -> Opti
 mod tests {
     use super::super::script::*;
     use super::*;
-    use crate::record::RecordKind;
+    use crate::record::{RecordKind, Unhashed};
     use raft_core::{EntryId, Term};
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
             script.sync(2);
             script.ask(1, None, None, vec![noop(3, 2)]);
             script.write(1);
-            script.push(Some(1), RecordKind::SpaceTold { is_low: true });
+            script.push(Some(1), RecordKind::SpaceTold { is_low: true, task: Unhashed::default() });
             commits(&mut script);
             script
         };

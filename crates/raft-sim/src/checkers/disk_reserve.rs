@@ -2,13 +2,16 @@
 //! may run out only if, since the node was notified that it is short, more than a quarter of it went into writes that
 //! the node cannot refuse. A node that does not start on a full disk violates nothing.
 //!
+//! A node that learns that writes are durable counts on space for as many more, so it knows by then whether the reserve is
+//! short after them.
+//!
 //! It is the first to catch: a notification about space that comes too late or never, and entries that are admitted
 //! uncounted. No other checker covers it: an end for lack of space is safe.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
 use crate::faults::Fault;
-use crate::record::RecordKind;
+use crate::record::{RecordKind, SpaceAfter, Unhashed};
 use raft_core::{NodeId, Write};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +32,8 @@ struct Kept {
     /// The record of the process's start, or of the newest notification.
     notified: u64,
     is_low: bool,
+    /// The disk's task after which the node was notified last.
+    task: u64,
     /// The bytes that it has written since the notification that the reserve is short.
     written: u64,
     /// The faults that have just made calls to its disk fail.
@@ -52,6 +57,12 @@ impl Property for DiskReserve {
                     return Some(fact.contradicts(NAME, kept.notified, kept.complaint(node, error)));
                 }
             }
+            RecordKind::Persisted { space: Unhashed(space), .. } => {
+                let kept = self.nodes.get(&node)?;
+                if kept.is_outdated(*space) {
+                    return Some(fact.contradicts(NAME, kept.notified, kept.complaint_about(node, *space)));
+                }
+            }
             what => {
                 if let Some(kept) = self.nodes.get_mut(&node) {
                     kept.observe(fact.record.number, what);
@@ -65,8 +76,8 @@ impl Property for DiskReserve {
 impl Kept {
     fn observe(&mut self, record: u64, what: &RecordKind) {
         match what {
-            RecordKind::SpaceTold { is_low } => {
-                (self.is_low, self.notified) = (*is_low, record);
+            RecordKind::SpaceTold { is_low, task } => {
+                (self.is_low, self.task, self.notified) = (*is_low, task.0, record);
                 self.written = 0;
             }
             RecordKind::Asked { write } if self.is_low => self.written += bytes(write),
@@ -75,6 +86,21 @@ impl Kept {
             }
             _ => {}
         }
+    }
+
+    /// Whether the node was last notified of another space than there was after these writes. A notification after a later task of
+    /// the disk replaces one that the node has not received yet.
+    const fn is_outdated(&self, space: SpaceAfter) -> bool {
+        self.task <= space.task && self.is_low != space.is_low
+    }
+
+    fn complaint_about(&self, node: NodeId, space: SpaceAfter) -> String {
+        let word = |is_low| if is_low { "short" } else { "there" };
+        format!(
+            "{node} learns that its writes are durable, was last notified that its reserve is {}, and after them it is {}",
+            word(self.is_low),
+            word(space.is_low)
+        )
     }
 
     fn complaint(&self, node: NodeId, error: &str) -> String {
@@ -108,7 +134,7 @@ mod tests {
         let mut script = Script::led();
         script.push(Some(1), RecordKind::ReserveKept { bytes: 1_000 });
         for is_low in words {
-            script.push(Some(1), RecordKind::SpaceTold { is_low: *is_low });
+            script.push(Some(1), RecordKind::SpaceTold { is_low: *is_low, task: Unhashed(1) });
         }
         script
     }
@@ -121,6 +147,24 @@ mod tests {
             let mut script = keeping(words);
             fired(&mut script, &[Fault::Enospc]);
             assert_fires(DiskReserve::default(), NAME, &script, known);
+        }
+    }
+
+    #[test]
+    fn durable_writes_before_the_notification_about_their_space_fire() {
+        for (told, is_low, task, words) in [
+            (&[][..], true, 1, "was last notified that its reserve is there, and after them it is short"),
+            (&[true], false, 1, "was last notified that its reserve is short, and after them it is there"),
+            (&[true], true, 1, ""),
+            (&[true, false], false, 2, ""),
+            (&[true], false, 0, ""),
+        ] {
+            let mut script = keeping(told);
+            script.ask(1, None, None, vec![noop(3, 2)]);
+            script.sync(1);
+            let RecordKind::Persisted { space, .. } = &mut script.newest().kind else { panic!("it is durable") };
+            *space = Unhashed(SpaceAfter { task, is_low });
+            assert_says(DiskReserve::default(), NAME, &script, words);
         }
     }
 

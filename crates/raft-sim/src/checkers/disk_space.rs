@@ -93,10 +93,10 @@ impl Property for DiskSpace {
     fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (record, node) = (fact.record, fact.record.node?);
         match &record.kind {
-            RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::SpaceTold { is_low: false } => {
+            RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::SpaceTold { is_low: false, .. } => {
                 self.full.remove(&node);
             }
-            RecordKind::SpaceTold { is_low: true } => return self.is_overdue(fact),
+            RecordKind::SpaceTold { is_low: true, .. } => return self.is_overdue(fact),
             RecordKind::Received { from, rpc: Rpc::AppendEntriesResponse(response) } => {
                 self.full.get_mut(&node)?.answered(fact, *from, response);
             }
@@ -118,10 +118,11 @@ impl Property for DiskSpace {
 mod tests {
     use super::super::script::*;
     use super::*;
+    use crate::record::Unhashed;
     use raft_core::Term;
 
     fn told(script: &mut Script, node: u64, is_low: bool) {
-        script.push(Some(node), RecordKind::SpaceTold { is_low });
+        script.push(Some(node), RecordKind::SpaceTold { is_low, task: Unhashed::default() });
     }
 
     fn answer(script: &mut Script, no_space: bool) {

@@ -272,7 +272,7 @@ impl Script {
         self.write(node);
         let hand = self.hands.entry(node).or_default();
         let kind =
-            RecordKind::Persisted { write: WriteId(hand.written), disk_durable: hand.mark };
+            RecordKind::Persisted { write: WriteId(hand.written), disk_durable: hand.mark, space: Unhashed::default() };
         self.push(Some(node), kind);
     }
 

@@ -223,8 +223,8 @@ impl Sometimes {
                 self.installed.retain(|node| Some(*node) != fact.record.node);
                 self.low.retain(|node| Some(*node) != fact.record.node);
             }
-            RecordKind::SpaceTold { is_low: true } => self.low.extend(fact.record.node),
-            RecordKind::SpaceTold { is_low: false } => {
+            RecordKind::SpaceTold { is_low: true, .. } => self.low.extend(fact.record.node),
+            RecordKind::SpaceTold { is_low: false, .. } => {
                 let was_low = fact.record.node.is_some_and(|node| self.low.remove(&node));
                 self.mark_if(was_low, "space_recovered");
             }

@@ -86,6 +86,15 @@ pub struct Internals {
     pub peers: BTreeMap<NodeId, PeerStatus>,
 }
 
+/// The space of a store after the sync of a group of writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpaceAfter {
+    /// Counts the tasks of the node's disk.
+    pub task: u64,
+    /// Whether the reserve is short, according to the store.
+    pub is_low: bool,
+}
+
 /// A part of a record that the hash of a run omits: it follows from the inputs and outputs, which the hash covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unhashed<T>(pub T);
@@ -170,6 +179,7 @@ pub enum RecordKind {
         write: WriteId,
         /// The highest disk operation such that it and all before it are durable, according to the disk, not the store.
         disk_durable: u64,
+        space: Unhashed<SpaceAfter>,
     },
     /// Output: a message, and its treatment by the network.
     Sent { to: NodeId, rpc: Rpc, verdict: Verdict },
@@ -237,8 +247,8 @@ pub enum RecordKind {
     DiskFault { fault: Fault, place: String },
     /// A node that has just started keeps a reserve on its disk, for this many bytes of records.
     ReserveKept { bytes: u64 },
-    /// Input: whether the reserve is short.
-    SpaceTold { is_low: bool },
+    /// Input: whether the reserve is short, after this task of the disk.
+    SpaceTold { is_low: bool, task: Unhashed<u64> },
     /// Output: a request to the disk to try for space.
     SpaceAsked,
     /// A message was dropped: the node's inbox was full.

@@ -147,7 +147,7 @@ fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
             let writes: Vec<Value> = writes.iter().map(write).collect();
             plain("wrote", json!({ "writes": writes, "disk_mark": disk_mark }))
         }
-        RecordKind::Persisted { write, disk_durable } => {
+        RecordKind::Persisted { write, disk_durable, .. } => {
             plain("persisted", json!({ "write": write.0, "disk_durable": disk_durable }))
         }
         RecordKind::Sent { to, rpc, verdict } => {
@@ -275,7 +275,7 @@ fn of_host(what: &RecordKind) -> (&'static str, Value) {
         RecordKind::DiskFault { fault, place } => ("disk_fault", json!({ "fault": fault.name(), "place": place })),
         RecordKind::LimitsDrawn { priority, limits } => ("limits_drawn", limits_drawn(*priority, limits)),
         RecordKind::ReserveKept { bytes } => ("reserve_kept", json!({ "bytes": bytes })),
-        RecordKind::SpaceTold { is_low } => ("space_told", json!({ "is_low": is_low })),
+        RecordKind::SpaceTold { is_low, .. } => ("space_told", json!({ "is_low": is_low })),
         RecordKind::MessageDropped { from } => ("message_dropped", json!({ "from": from.0 })),
         RecordKind::RequestRefused { id } => ("request_refused", json!({ "id": id.0 })),
         RecordKind::UnreachableTold { peer } => ("unreachable_told", json!({ "peer": peer.0 })),

@@ -9,12 +9,12 @@
 
 use super::{Emission, Event, NodeEvent, World};
 use crate::faults::Fault;
-use crate::record::RecordKind;
+use crate::record::{RecordKind, SpaceAfter, Unhashed};
 use crate::rng::Site;
 use crate::world::host::{Host, Process, RecordedInput, newest_segment};
 use raft_core::{NodeId, SnapshotMeta, Write, WriteId};
 use raft_node::{DiskJob, DiskTask, NodeInput, SnapshotFile, SnapshotJob, WriteOutcome};
-use raft_store::{DiskId, PeerCheck, StoreError};
+use raft_store::{DiskId, PeerCheck, Space, StoreError};
 
 const DISK: Site = Site::new("disk");
 const JOB: Site = Site::new("disk job");
@@ -142,18 +142,20 @@ impl World {
 
     /// Gives the node the result of a task.
     fn end_task(&mut self, host: &mut Host, working: Working) -> Result<(), String> {
+        let task = host.disk_tasks();
         let Some(process) = &mut host.process else { return Ok(()) };
         match working {
             Working::Group { newest, wrote } => {
                 let known_durable = newest_segment(process.store.disk());
                 let inputs = process.executor.sync(&mut process.store, newest).map_err(|error| error.to_string())?;
                 let disk_durable = process.store.disk().durable_through();
+                let space = SpaceAfter { task, is_low: process.store.space() == Space::Low };
                 host.known_durable = known_durable;
                 for input in inputs.into_iter().flatten() {
                     let kind = if let NodeInput::Space { is_low } = input {
-                        RecordKind::SpaceTold { is_low }
+                        RecordKind::SpaceTold { is_low, task: Unhashed(task) }
                     } else {
-                        RecordKind::Persisted { write: newest, disk_durable }
+                        RecordKind::Persisted { write: newest, disk_durable, space: Unhashed(space) }
                     };
                     self.enqueue(host, RecordedInput::new(Some(wrote), kind, input));
                 }
@@ -201,8 +203,8 @@ impl World {
     /// Notifies the node about space, if that has changed.
     fn give_space(&mut self, host: &mut Host, input: Option<NodeInput>, cause: Option<u64>) {
         if let Some(NodeInput::Space { is_low }) = input {
-            let (kind, input) = (RecordKind::SpaceTold { is_low }, NodeInput::Space { is_low });
-            self.enqueue(host, RecordedInput::new(cause, kind, input));
+            let kind = RecordKind::SpaceTold { is_low, task: Unhashed(host.disk_tasks()) };
+            self.enqueue(host, RecordedInput::new(cause, kind, NodeInput::Space { is_low }));
         }
     }
 

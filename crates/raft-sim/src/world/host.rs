@@ -420,6 +420,11 @@ impl Host {
 }
 
 impl Host {
+    /// How many tasks its disk has begun.
+    pub(crate) const fn disk_tasks(&self) -> u64 {
+        self.groups + self.jobs + self.preallocations
+    }
+
     fn quotas(&self, status: &Status) -> Quotas {
         let peers = || status.peers.values();
         let is_blocked = |peer: &&PeerStatus| {

@@ -91,7 +91,7 @@ impl Scheduling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::SimTime;
+    use crate::record::{SimTime, Unhashed};
     use raft_core::{Configuration, LogIndex, ReadId, RequestId, Write, WriteId};
 
     fn marks(records: Vec<(u64, Option<u64>, RecordKind)>) -> Vec<&'static str> {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn persisted() -> RecordKind {
-        RecordKind::Persisted { write: WriteId(1), disk_durable: 1 }
+        RecordKind::Persisted { write: WriteId(1), disk_durable: 1, space: Unhashed::default() }
     }
 
     fn requested() -> RecordKind {
