@@ -227,6 +227,14 @@ impl Merge {
     }
 }
 
+/// Parses the name of a cluster.
+///
+/// # Errors
+/// The text is none; the message says what is.
+pub fn cluster_name(text: &str) -> Result<String, String> {
+    value::cluster().parse(text)
+}
+
 /// A URL at which others are reached, in its normal form.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ fn exit_of(error: &StoreError) -> Exit {
     match error {
         StoreError::Corrupt { .. } | StoreError::Missing { .. } => Exit::Corrupt,
         StoreError::InUse { .. } => Exit::FolderInUse,
-        StoreError::NewerFormat { .. } | StoreError::Foreign { .. } => Exit::Foreign,
+        StoreError::NewerFormat { .. } | StoreError::Foreign { .. } | StoreError::Unfinished => Exit::Foreign,
         StoreError::Folder(disk) if disk.kind != DiskErrorKind::Full => Exit::Usage,
         StoreError::Disk(disk) if disk.kind == DiskErrorKind::NotFound => Exit::Runtime,
         StoreError::Folder(_) | StoreError::Disk(_) => Exit::Disk,

@@ -2,7 +2,7 @@
 
 use crate::directory::Contact;
 use crate::peers::PROTOCOL_VERSION;
-use raft_core::{Configuration, NodeId};
+use raft_core::{Configuration, EntryId, NodeId};
 use raft_proto::wire::raft::Hello;
 use raft_store::{ClusterId, DiskId};
 use std::collections::BTreeSet;
@@ -46,12 +46,15 @@ impl Identity {
         }
         let theirs: BTreeSet<NodeId> = hello.members.iter().copied().map(NodeId).collect();
         if theirs.is_empty() || theirs == self.members {
-            return format!("node {from} is of another cluster: compare `cluster` and the ids of the founders");
+            return format!(
+                "node {from} is of another cluster: compare `cluster` and the ids of the founders; if both have the same, not both were \
+                 restored from the same backup"
+            );
         }
         let differences = list_differences((&theirs, from), (&self.members, us));
         format!(
-            "node {from} is of another cluster, for the founders differ: {differences}. Keep both data folders, and correct \
-             `peers` where it is wrong (docs/operations.md)"
+            "node {from} is of another cluster, for the founders differ: {differences}. Delete no data folder. Where \
+             the list was wrong: stop the node, correct its list, move its folder away, start it (docs/operations.md)"
         )
     }
 }
@@ -76,13 +79,27 @@ pub(crate) fn ids<'a>(ids: impl IntoIterator<Item = &'a NodeId>) -> String {
 /// Addresses belong neither to it nor to the founding configuration: founders can write the same address in different ways, and
 /// their first entries must be identical.
 pub(crate) fn cluster_id(name: &str, founders: &Configuration) -> ClusterId {
+    ClusterId(hash_of(name, founders).digest128().to_be_bytes())
+}
+
+/// The id of a cluster that is made from old data: also of the cluster and the last entry of the data. So it differs from the id of
+/// the old cluster, and of a new one with the same name and founders that has not got the data.
+pub(crate) fn cluster_id_from(name: &str, founders: &Configuration, (old, saved): (ClusterId, EntryId)) -> ClusterId {
+    let mut hasher = hash_of(name, founders);
+    hasher.update(&old.0);
+    hasher.update(&saved.index.0.to_le_bytes());
+    hasher.update(&saved.term.0.to_le_bytes());
+    ClusterId(hasher.digest128().to_be_bytes())
+}
+
+fn hash_of(name: &str, founders: &Configuration) -> Xxh3 {
     let mut hasher = Xxh3::new();
     hasher.update(&(name.len() as u64).to_le_bytes());
     hasher.update(name.as_bytes());
     for voter in &founders.voters {
         hasher.update(&voter.0.to_le_bytes());
     }
-    ClusterId(hasher.digest128().to_be_bytes())
+    hasher
 }
 
 #[cfg(test)]
@@ -106,7 +123,7 @@ mod tests {
             ..Hello::default()
         };
         let table = [
-            (hello(&[1, 2, 3, 4], "raft"), "4 in the list of node 3 and not in that of node 1. Keep both data folders"),
+            (hello(&[1, 2, 3, 4], "raft"), "4 in the list of node 3 and not in that of node 1. Delete no data folder"),
             (
                 hello(&[1, 3, 5], ""),
                 "differ: 5 in the list of node 3 and not in that of node 1, 2 in the list of node 1 and not in that of node 3",
@@ -126,5 +143,11 @@ mod tests {
         assert_eq!(of("a", &[1, 2]), of("a", &[2, 1]));
         assert_ne!(of("a", &[1, 2]), of("b", &[1, 2]));
         assert_ne!(of("a", &[1, 2]), of("a", &[1, 2, 3]));
+        let from = |old: ClusterId, index: u64| {
+            cluster_id_from("a", &Configuration::of_voters([1, 2].map(NodeId)), (old, EntryId::new(index, 1)))
+        };
+        assert_eq!(from(of("a", &[1, 2]), 7), from(of("a", &[1, 2]), 7));
+        let all = [of("a", &[1, 2]), from(of("a", &[1, 2]), 7), from(of("b", &[1, 2]), 7), from(of("a", &[1, 2]), 8)];
+        assert_eq!(BTreeSet::from(all).len(), all.len());
     }
 }

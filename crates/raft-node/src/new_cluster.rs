@@ -71,14 +71,12 @@ pub fn restore_backup<D: Disk, R: Read>(
     founders: Configuration,
     new: NewFolder<'_, D>,
 ) -> Result<EntryId, NewClusterError> {
-    let data = backup.read_all()?;
-    let header = backup.header();
-    let saved = header.meta.last;
-    let last = new.first_position(header.cluster, saved)?;
-    new.found(last, founders, &with_last(&data, saved, last)?)
+    let (old, saved) = (backup.header().cluster, backup.header().meta.last);
+    let last = new.first_position(old, saved)?;
+    new.found(last, founders, || Ok(with_last(&backup.read_all()?, saved, last)?))
 }
 
-/// Makes an empty folder that of the only node of a new cluster, with the state that everything in `old` leads to: snapshot and
+/// Makes an empty folder that of the only founder of a new cluster, with the state that everything in `old` leads to: snapshot and
 /// log, entries that may never have been committed included. Returns the entry after which its log begins; its term is one in which
 /// no node of the old cluster that `old` knows of has written. `machine` has applied nothing; `max_sessions` is that of the cluster.
 ///
@@ -88,22 +86,23 @@ pub fn recover_folder<S: StateMachine, A: Disk, D: Disk>(
     old: &mut OldFolder<A>,
     machine: S,
     max_sessions: usize,
+    founder: Configuration,
     new: NewFolder<'_, D>,
 ) -> Result<EntryId, NewClusterError> {
     let saved = EntryId { index: old.last().index, term: old.term().next() };
     let last = new.first_position(old.identity().cluster, saved)?;
-    let mut state = ReplicatedState::new(machine, max_sessions);
-    if let Some((meta, data)) = old.load_snapshot()? {
-        state.restore(meta.last, &data)?;
-    }
-    while state.applied < saved.index {
-        for entry in old.entries(state.applied.next())?.iter() {
-            state.apply(entry);
+    new.found(last, founder, || {
+        let mut state = ReplicatedState::new(machine, max_sessions);
+        if let Some((meta, data)) = old.load_snapshot()? {
+            state.restore(meta.last, &data)?;
         }
-    }
-    // Without the addresses of the old cluster: the node completes its own.
-    let alone = Configuration::of_voters([new.identity.node]);
-    new.found(last, alone, &state.encode(last).collect())
+        while state.applied < saved.index {
+            for entry in old.entries(state.applied.next())?.iter() {
+                state.apply(entry);
+            }
+        }
+        Ok(state.encode(last).collect())
+    })
 }
 
 impl<D: Disk> NewFolder<'_, D> {
@@ -120,9 +119,13 @@ impl<D: Disk> NewFolder<'_, D> {
         Ok(EntryId { index, term: saved.term })
     }
 
-    fn found(self, last: EntryId, founders: Configuration, data: &Bytes) -> Result<EntryId, NewClusterError> {
+    fn found(
+        self,
+        last: EntryId,
+        founders: Configuration,
+        data: impl FnOnce() -> Result<Bytes, NewClusterError>,
+    ) -> Result<EntryId, NewClusterError> {
         let meta = SnapshotMeta { last, configuration: founders, configured_at: last };
-        restore_folder(self.disk, self.identity, self.disk_id, (&meta, data), self.options)?;
-        Ok(last)
+        restore_folder(self.disk, self.identity, self.disk_id, self.options, || Ok((meta, data()?)))
     }
 }

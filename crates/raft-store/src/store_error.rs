@@ -23,6 +23,11 @@ pub enum StoreError {
         listed(.found)
     )]
     Missing { file: String, evidence: String, found: Vec<String> },
+    /// No node has started here. It was not changed.
+    #[error(
+        "an interrupted restore or recovery has left this folder unfinished: remove it, then repeat the restore or the recovery"
+    )]
+    Unfinished,
     /// A later version wrote this folder.
     #[error("{file} has format {found}, and this version reads up to {supported}: use the version that wrote it")]
     NewerFormat { file: String, found: u32, supported: u32 },

@@ -2,8 +2,8 @@
 
 use super::output;
 use raft_core::{EntryId, LogIndex};
-use raft_grpc::Failure;
 use raft_grpc::rebuild::{self, Recovered};
+use raft_grpc::{Failure, config};
 use raft_store::{Files, Identity, Inspection, inspect};
 use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub(crate) struct Options {
     #[arg(long, required = true)]
     force_new_cluster: bool,
     /// The name of the new cluster [default: one that is drawn]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = config::cluster_name)]
     cluster: Option<String>,
     /// Do not ask
     #[arg(long)]

@@ -97,6 +97,8 @@ fn verify(folder: &Path, format: Format) -> Result<String, Failure> {
     let (found, runs) = read(folder, &mut |_| {})?;
     let (last, snapshot) = (found.last, found.snapshot.as_ref());
     let entries = (last.index.0 + 1).saturating_sub(found.first.0);
+    // A log without entries begins after its snapshot.
+    let newest = snapshot.map(|meta| meta.last).max(Some(last)).unwrap_or(last);
     if format == Format::Json {
         let owner = found.owner.map(|(identity, incarnation)| {
             json!({ "node": identity.node.0, "cluster": identity.cluster.to_string(), "incarnation": incarnation })
@@ -104,7 +106,7 @@ fn verify(folder: &Path, format: Format) -> Result<String, Failure> {
         let summary = json!({
             "owner": owner, "disk": found.disk_id.map(|disk| disk.to_string()),
             "peers": found.known_peers.iter().map(peer_json).collect::<Vec<_>>(), "records": found.records, "entries": entries, "first": found.first.0,
-            "last": entry_id_json(last), "hard_state": hard_state_json(&found.hard_state),
+            "last": entry_id_json(newest), "hard_state": hard_state_json(&found.hard_state),
             "snapshot": snapshot.map(|meta| entry_id_json(meta.last)),
             "torn_tail": found.torn_tail.as_ref().map(tail_json), "running": runs,
         });
@@ -119,7 +121,7 @@ fn verify(folder: &Path, format: Format) -> Result<String, Failure> {
         ("peers", if peers.is_empty() { "none met".to_owned() } else { peers.join(", ") }),
         ("records", found.records.to_string()),
         ("entries", entries.to_string()),
-        ("last entry", last.to_string()),
+        ("last entry", newest.to_string()),
         ("snapshot", snapshot.map_or_else(|| "none".to_owned(), |meta| meta.last.to_string())),
         ("hard state", found.hard_state.to_string()),
         ("verdict", found.torn_tail.as_ref().map_or_else(|| verdict.to_owned(), tail_text)),

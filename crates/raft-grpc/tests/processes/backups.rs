@@ -10,6 +10,7 @@ use raft_client::service::client_client::ClientClient;
 use raft_proto::wire::raft::{Applied, OpenSessionRequest, command_response, open_session_response};
 use raft_proto::wire::session;
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
@@ -168,10 +169,10 @@ async fn damaged_files_and_wrong_folders_are_refused() {
     let unnamed = restore(&file, &target, &[]);
     assert!(unnamed.refused(2).contains("add --cluster NAME"), "{unnamed:?}");
     let own = Line { peers: [].into(), ..target.clone() };
-    let same = restore(&file, &own, &["--cluster", "raft"]);
-    assert!(same.refused(2).contains("of the old one"), "{same:?}");
     let said = restore(&file, &own, &[]).ok();
     assert!(said.contains("start it with: raft-grpc node --id 1 --cluster restored-"), "{said}");
+    let misnamed = run(binary(["node", "--id", "1", "--data-dir", text(&own.data_dir), "--cluster", "another"]));
+    assert!(misnamed.refused(3).contains("and the settings say `another`"), "{misnamed:?}");
     let taken = restore(&file, &own, &["--cluster", "third"]);
     assert!(taken.refused(3).contains("expected an empty folder"), "{taken:?}");
 }
@@ -194,8 +195,17 @@ async fn one_of_three_nodes_becomes_a_new_cluster() {
     let unconfirmed = recover(&[]);
     assert_eq!(unconfirmed.code, Some(2));
     assert!(unconfirmed.stderr.contains("It is known that those up to"), "{unconfirmed:?}");
-    let said = recover(&["--yes"]).ok();
+    let recovering = PathBuf::from(format!("{}.recovering", text(&folder)));
+    let nameless =
+        run(binary(["recover", "--force-new-cluster", "--yes", "--data-dir", text(&folder), "--cluster", ""]));
+    assert!(nameless.code == Some(2) && nameless.stderr.contains("1 to 64 letters"), "{nameless:?}");
+    // The place of the old folder is taken, by a link to nowhere.
     let kept = PathBuf::from(format!("{}.before-recovery", text(&folder)));
+    symlink("nowhere", &kept).expect("made");
+    assert!(recover(&["--yes"]).refused(1).contains("an earlier recovery left it"));
+    std::fs::remove_file(&kept).expect("removed");
+    let said = recover(&["--yes"]).ok();
+    assert!(!recovering.exists());
     assert!(said.contains("its only member") && said.contains(text(&kept)), "{said}");
     run(binary(["wal", "verify", text(&kept)])).ok();
 

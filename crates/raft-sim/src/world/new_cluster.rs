@@ -92,10 +92,11 @@ impl World {
         let (mut old, mut disk) = (old.ok_or("there is no such node")?, SimDisk::new());
         old.crash_kill();
         let mut old = OldFolder::open(&mut old).map_err(|error| error.to_string())?;
-        let last = recover_folder(&mut old, state_machine(), MAX_SESSIONS, self.new_folder(node, &mut disk)?);
+        let founders = Configuration::of_voters([node]);
+        let folder = self.new_folder(node, &mut disk)?;
+        let last = recover_folder(&mut old, state_machine(), MAX_SESSIONS, founders.clone(), folder);
         let last = last.map_err(|error| error.to_string())?;
         let recovered = Some(Box::new(log_of(&mut old).map_err(|error| error.to_string())?));
-        let founders = Configuration::of_voters([node]);
         Ok(Folders { disks: BTreeMap::from([(node, disk)]), founders, saved: old.last(), recovered, last })
     }
 

@@ -31,7 +31,11 @@ impl FolderState {
         let is_later = |file: &str| is_log_file(file) || [PEERS_FILE, NEW_PEERS_FILE].contains(&file);
         let later = files.iter().map(String::as_str).find(|file| is_later(file));
         if !has(FORMAT_FILE) {
-            let meta = [META_FILE, NEW_META_FILE].into_iter().find(|file| has(file));
+            // A start writes FORMAT before it.
+            if has(NEW_META_FILE) && !has(META_FILE) {
+                return Err(StoreError::Unfinished);
+            }
+            let meta = Some(META_FILE).filter(|file| has(file));
             if let Some(later) = later.or(meta) {
                 return Err(StoreError::missing(disk, FORMAT_FILE, format!("{later} exists")));
             }

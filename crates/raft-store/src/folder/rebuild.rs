@@ -1,19 +1,20 @@
 //! Builds the folder of a node of a *new* cluster: it begins with a snapshot, and has no log.
 //!
-//! FORMAT is written last, and durably after everything else. Until then no node starts from the folder, because it has a log
-//! without FORMAT. So an interrupted call leaves nothing that could be mistaken for the whole.
+//! META.new is made first, and FORMAT is written last, both durably. In between no node starts from the folder. So an interrupted
+//! call leaves nothing that could be mistaken for the whole, or for a new folder.
 //!
 //! The new cluster has another id than the old one, so that no node of the old one talks to it: both have entries after the
 //! same log position, and they differ.
 
 use crate::disk::Disk;
-use crate::folder::atomic_file::replace;
+use crate::folder::atomic_file::{create_empty, replace};
 use crate::folder::folder_state::{NEW_FORMAT_FILE, NEW_META_FILE};
 use crate::folder::meta_file::{ClusterId, DiskId, DiskMeta, FORMAT_FILE, Identity, META_FILE, Meta, current_format};
 use crate::snapshots::backup_file::BackupError;
 use crate::store::{Store, StoreOptions};
 use crate::store_error::StoreError;
-use raft_core::{Entries, HardState, InstallMode, SnapshotMeta, SnapshotRecord, Write, WriteId};
+use bytes::Bytes;
+use raft_core::{Entries, EntryId, HardState, InstallMode, SnapshotMeta, SnapshotRecord, Write, WriteId};
 
 /// Why a folder was not built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,20 +32,52 @@ pub enum RebuildError {
     NothingThere,
 }
 
-/// Makes an empty folder that of a node that has started once, in the term of this snapshot, with no log after it.
+/// Makes an empty folder that of a node that has started once, in the term of a snapshot, with no log after it. `content` gives the
+/// snapshot. From before its call until the end no node starts from the folder. Returns the snapshot's last entry.
 ///
 /// # Errors
-/// See [`RebuildError`]. If the folder is not empty, nothing was changed.
-pub fn restore_folder<D: Disk>(
+/// See [`RebuildError`], or that of `content`. If the folder is not empty, or `content` failed, nothing was changed.
+pub fn restore_folder<D: Disk, E: From<RebuildError>>(
+    disk: &mut D,
+    identity: Identity,
+    disk_id: DiskId,
+    options: StoreOptions,
+    content: impl FnOnce() -> Result<(SnapshotMeta, Bytes), E>,
+) -> Result<EntryId, E> {
+    begin(disk).map_err(RebuildError::from)?;
+    match content() {
+        Ok((meta, data)) => {
+            fill(disk, identity, disk_id, (&meta, &data), options).map_err(RebuildError::from)?;
+            Ok(meta.last)
+        }
+        Err(error) => {
+            disk.remove(NEW_META_FILE)
+                .and_then(|()| disk.sync_folder())
+                .map_err(StoreError::from)
+                .map_err(RebuildError::from)?;
+            Err(error)
+        }
+    }
+}
+
+/// Makes a file that no new folder begins with. *Without it:* a restore that was interrupted before its first write leaves a folder
+/// that looks new.
+fn begin<D: Disk>(disk: &mut D) -> Result<(), StoreError> {
+    if let Some(file) = disk.list()?.first() {
+        return Err(StoreError::Foreign { found: file.clone(), expected: "an empty folder".to_owned() });
+    }
+    create_empty(disk, NEW_META_FILE)?;
+    disk.sync(NEW_META_FILE)?;
+    Ok(disk.sync_folder()?)
+}
+
+fn fill<D: Disk>(
     disk: &mut D,
     identity: Identity,
     disk_id: DiskId,
     (meta, data): (&SnapshotMeta, &[u8]),
     options: StoreOptions,
-) -> Result<(), RebuildError> {
-    if let Some(file) = disk.list().map_err(StoreError::from)?.first() {
-        return Err(StoreError::Foreign { found: file.clone(), expected: "an empty folder".to_owned() }.into());
-    }
+) -> Result<(), StoreError> {
     let (mut store, _) = Store::open(&mut *disk, options).map_err(|refused| refused.error)?;
     store.save_snapshot(meta, data)?;
     store.write(&[Write {
@@ -59,13 +92,13 @@ pub fn restore_folder<D: Disk>(
     let meta = Meta { identity, incarnation: 1, records, disk: Some(DiskMeta { id: disk_id, known_peers: 0 }) };
     let written = replace(disk, META_FILE, NEW_META_FILE, &meta.encode())
         .and_then(|()| replace(disk, FORMAT_FILE, NEW_FORMAT_FILE, &current_format()));
-    Ok(written.map_err(StoreError::from)?)
+    Ok(written?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::{DISK_ID, Dying, Memory, OPTIONS, data_of};
+    use crate::conformance::{DISK_ID, Dying, IDENTITY, Memory, OPTIONS, data_of};
     use crate::{Opened, open_node};
     use raft_core::{Configuration, EntryId, NodeId, Term};
 
@@ -82,7 +115,7 @@ mod tests {
 
     fn restore<D: Disk>(disk: &mut D, node: u64) -> Result<(), RebuildError> {
         let identity = Identity { cluster: NEW, node: NodeId(node) };
-        restore_folder(disk, identity, DISK_ID, (&restored_meta(), &data_of(LAST)), OPTIONS)
+        restore_folder(disk, identity, DISK_ID, OPTIONS, || Ok((restored_meta(), data_of(LAST)))).map(drop)
     }
 
     fn restored(node: u64) -> Memory {
@@ -117,6 +150,11 @@ mod tests {
         let error = restore(&mut disk, 4).expect_err("it is not empty");
         assert!(error.to_string().contains("expected an empty folder"), "{error}");
         assert_eq!(disk.files, before);
+        let mut disk = Memory::default();
+        let failed: Result<_, RebuildError> =
+            restore_folder(&mut disk, IDENTITY, DISK_ID, OPTIONS, || Err(RebuildError::NothingThere));
+        assert_eq!(failed, Err(RebuildError::NothingThere));
+        assert!(disk.files.is_empty());
     }
 
     #[test]
@@ -130,7 +168,10 @@ mod tests {
             }
             match start(left, 4) {
                 Ok(opened) => assert_eq!(opened.recovery.restored.snapshot.map(|meta| meta.last), Some(LAST)),
-                Err(error) => assert!(!done && matches!(error, StoreError::Missing { .. }), "{error}"),
+                Err(error) => {
+                    let is_said = matches!(error, StoreError::Missing { .. } | StoreError::Unfinished);
+                    assert!(!done && is_said, "{error}");
+                }
             }
             if done {
                 assert!(calls_left > 10, "{calls_left} calls are too few");
