@@ -135,6 +135,9 @@ impl Client for ClientService {
 
 const LOST: w::Refused = w::Refused { reason: Some(w::refused::Reason::Lost(w::Lost {})) };
 
+/// The most committed entries that a node which is ready has not applied.
+const MAX_LAG: u64 = 1_000;
+
 impl ClientService {
     /// The node's reply; `Unknown` if the node ends first.
     async fn ask(&self, request: NodeRequest) -> Replied {
@@ -267,8 +270,13 @@ fn entry_id(entry: EntryId) -> w::EntryId {
 
 /// What `/readyz` asks, in one.
 fn is_ready(status: &raft_core::Status) -> bool {
-    let serves = status.leader.is_some() && status.stopped.is_none() && status.applied >= status.commit;
-    serves && !status.no_space
+    let is_applied = has_applied(status.applied.0, status.commit.0);
+    status.leader.is_some() && status.stopped.is_none() && is_applied && !status.no_space
+}
+
+/// Whether a node has applied what it knows to be committed, but for a few entries: under load there are always some on their way.
+pub(crate) const fn has_applied(applied: u64, commit: u64) -> bool {
+    commit <= applied.saturating_add(MAX_LAG)
 }
 
 fn role(role: RoleKind) -> w::Role {

@@ -311,8 +311,8 @@ fn ended_early(place: &str, end: &End) -> Failure {
         End::Stopped(StopReason::Removed { at }) => Failure::new(
             Exit::Removed,
             format!(
-                "{place}: this node is not a member of the cluster since entry {at}: it has ended. To use this machine again, add it as a \
-                 new member with an empty data folder"
+                "{place}: this node is not a member of the cluster since entry {at}: it has ended. To use this machine again, join \
+                 under a new id with an empty data folder"
             ),
         ),
         End::Stopped(reason) => Failure::runtime(format!(

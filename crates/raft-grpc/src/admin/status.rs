@@ -1,6 +1,6 @@
 //! `/livez`, `/readyz` and `/v1/status`: the node's status.
 
-use crate::client_service::ClientService;
+use crate::client_service::{ClientService, has_applied};
 use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -27,7 +27,11 @@ async fn ready(State(service): State<ClientService>, RawQuery(query): RawQuery) 
 fn failed_checks(status: &StatusResponse, query: &str) -> String {
     let checks = [
         ("leader", status.leader.is_some(), "no leader is known"),
-        ("applied", status.applied >= status.commit, "not everything that is known to be committed is applied"),
+        (
+            "applied",
+            has_applied(status.applied, status.commit),
+            "too much that is known to be committed is not applied yet",
+        ),
         ("running", status.role() != Role::Stopped, "the replica has stopped for good"),
         ("disk_space", !status.no_space, "the disk is full: this node accepts no entries until there is space"),
     ];
@@ -88,7 +92,7 @@ mod tests {
         let full = StatusResponse { no_space: true, ..good.clone() };
         assert!(failed_checks(&full, "verbose").starts_with("disk_space: the disk is full"));
         assert_eq!(failed_checks(&full, "verbose&exclude=disk_space"), "");
-        let lost = StatusResponse { leader: None, ready: false, commit: 1, ..full };
+        let lost = StatusResponse { leader: None, ready: false, commit: 1_001, ..full };
         let failed = failed_checks(&lost, "");
         let names: Vec<_> = failed.lines().filter_map(|line| line.split(':').next()).collect();
         assert_eq!(names, ["leader", "applied", "disk_space"]);
