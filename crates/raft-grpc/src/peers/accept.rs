@@ -196,7 +196,7 @@ impl Incoming {
         let (mut count, mut acknowledged) = (0, 0);
         let end = loop {
             tokio::select! {
-                () = replaced.cancelled() => break Status::already_exists("a newer stream has replaced this one, or its node is no peer any more"),
+                () = replaced.cancelled() => break Status::already_exists("this stream is replaced, or its node is no peer now"),
                 () = self.answers.closed() => return,
                 request = self.requests.message() => match request {
                     Ok(Some(PeerRequest { kind: Some(kind) })) => {

@@ -5,7 +5,7 @@
 //! append from before the pipeline began, or of an entry that the peer has acknowledged meanwhile, is obsolete.
 //!
 //! First to catch: a window that stays closed, because no answer can come to lost appends. It backs up no other checker: nothing
-//! that Raft promises is broken, but the peer falls behind for ever.
+//! that Raft promises is broken, but the peer falls behind forever.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

@@ -227,8 +227,10 @@ mod tests {
         let configuration = Configuration::of_voters([NodeId(1)]);
         let without_n2 = Entry { id: EntryId::new(4, 2), payload: Payload::Configuration(configuration) };
         script.follow(2, 1, 2, EntryId::new(3, 2), vec![without_n2]);
+        script.step(2, |view| view.configuration = Some(Configuration::of_voters([NodeId(1)])));
+        // The newest change of its view: the one before it is from before the node's own removal.
         script.commit(2, 4);
-        asks(&mut script, pre_vote(EntryId::new(1, 1)));
+        script.push(Some(2), RecordKind::Received { from: NodeId(3), rpc: pre_vote(EntryId::new(1, 1)) });
         answer(&mut script, Vote::Refused(VoteRefusal::LeaderAlive));
         assert_silent(RemovedNodes::new(&scenario()), &script);
     }
