@@ -5,7 +5,8 @@
 //! It is the first to catch: elections without end, a leader that cannot commit, a follower that never catches up. It
 //! is not a safety property: a failure here is an expectation that was not met.
 
-use super::ghost::Ghost;
+use super::ghost::node::Seen;
+use super::ghost::{Committed, Ghost};
 use super::property::{End, Healed};
 use crate::record::SimTime;
 use crate::scenario::model::Scenario;
@@ -28,7 +29,9 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
         .committed
         .get(since)
         .and_then(|first| ghost.committed.iter().skip(since).take_while(|entry| entry.record == first.record).last());
-    let reached = fresh.map(|entry| {
+    // Without clients nothing new need be committed: a leader that has committed an entry of its own term is enough.
+    let has_clients = scenario.clients.count > 0;
+    let reached = fresh.or_else(|| settled(ghost).filter(|_| !has_clients)).map(|entry| {
         let caught_up = owed(ghost, healed).map(|id| ghost.node(*id)?.applied_since(entry.id.index, entry.at));
         (entry, caught_up.collect::<Option<Vec<SimTime>>>())
     });
@@ -52,7 +55,14 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
     }
     Err(match (heal, reached) {
         (Some(heal), _) => format!("liveness: healing took {heal:?}, not {within}"),
-        (None, None) => format!("liveness: no leader committed anything {within}; the run waited {waited:?}"),
+        (None, None) if has_clients => {
+            format!("liveness: no leader committed anything {within}; the run waited {waited:?}")
+        }
+        (None, None) => {
+            format!(
+                "liveness: no node leads and has committed an entry of its term {within}; the run waited {waited:?}"
+            )
+        }
         (None, Some((entry, _))) => {
             let behind: Vec<String> = owed(ghost, healed)
                 .filter(|id| ghost.node(**id).and_then(|node| node.applied_since(entry.id.index, entry.at)).is_none())
@@ -62,6 +72,13 @@ pub(super) fn check(ghost: &Ghost, scenario: &Scenario, end: &End<'_>) -> Result
             format!("liveness: [{behind}] did not apply {} {within}; the run waited {waited:?}", entry.id)
         }
     })
+}
+
+/// The newest committed entry, if the leader that committed it still leads in the same term.
+fn settled(ghost: &Ghost) -> Option<&Committed> {
+    let newest = ghost.committed.last()?;
+    let leads = |view: Seen| view.role == RoleKind::Leader && view.term == newest.in_term;
+    ghost.nodes().iter().any(|node| node.up && node.view.is_some_and(leads)).then_some(newest)
 }
 
 /// The healed nodes that were removed before `since`, could ask enough healed voters that know it, and still run: a vote that
@@ -130,6 +147,7 @@ mod tests {
     #[test]
     fn no_fresh_commit_a_straggler_and_a_missed_budget_fail() {
         let (script, mut scenario, committed) = healing(Some(1));
+        scenario.clients.count = 1;
         let failure = check_since(&script, &scenario, committed + 1, &[1, 2]).expect_err("nothing new was committed");
         assert!(failure.contains("no leader committed anything within 1 election timeouts"), "{failure}");
         let failure = check_since(&script, &scenario, committed, &[1, 2, 3]).expect_err("n3 has not caught up");
@@ -139,6 +157,19 @@ mod tests {
         assert!(failure.contains("healing took 2ms"), "{failure}");
         let end = End { at: SimTime(1), history: &[], healed: None };
         assert!(check(&ghost_after(&script), &scenario, &end).is_err(), "never healed");
+    }
+
+    #[test]
+    fn without_clients_a_leader_and_convergence_are_enough() {
+        let (mut script, mut scenario, committed) = healing(Some(1));
+        scenario.clients.count = 0;
+        assert_eq!(check_since(&script, &scenario, committed + 3, &[1, 2]), Ok(Some(Duration::ZERO)));
+        assert_eq!(check_since(&script, &scenario, committed + 1, &[1, 2]), Ok(Some(Duration::from_millis(1))));
+        let failure = check_since(&script, &scenario, committed + 1, &[1, 2, 3]).expect_err("n3 has not caught up");
+        assert!(failure.contains("[n3] did not apply 2@2"), "{failure}");
+        script.step(1, |view| view.role = RoleKind::Follower);
+        let failure = check_since(&script, &scenario, committed + 1, &[1, 2]).expect_err("no node leads");
+        assert!(failure.contains("no node leads and has committed an entry of its term"), "{failure}");
     }
 
     #[test]
