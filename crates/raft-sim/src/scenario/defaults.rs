@@ -76,6 +76,8 @@ impl Default for RaftSettings {
             snapshot_turn_entries: 0,
             snapshot_pauses: 0,
             snapshot_patience: ms(100),
+            snapshot_after_bytes: 0,
+            max_snapshot_bytes: raft_node::NodeOptions::default().max_snapshot_bytes,
         }
     }
 }

@@ -151,6 +151,12 @@ pub struct RaftSettings {
     /// Overrides of the priority for some nodes.
     #[serde(with = "form", skip_serializing_if = "is_default")]
     pub priority_of: BTreeMap<NodeId, u32>,
+    /// The bytes of applied entries after which a node takes a snapshot; 0 means never for that reason.
+    #[serde(deserialize_with = "within::<1, TIB, _, _>", skip_serializing_if = "is_default")]
+    pub snapshot_after_bytes: u64,
+    /// The largest snapshot file that a node receives.
+    #[serde(deserialize_with = "within::<1, TIB, _, _>")]
+    pub max_snapshot_bytes: u64,
 }
 
 /// The limits of a node's queues; see [`raft_core::Config`].

@@ -10,6 +10,7 @@ use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerLoss, SimDisk, Stop};
 use crate::world::disk_tasks::Working;
 use crate::world::event::NodeEvent;
+use crate::world::settings;
 use raft_core::{
     Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
     PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
@@ -21,8 +22,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How many client sessions a node keeps.
-pub(crate) const MAX_SESSIONS: usize = 1_024;
 /// How many changes a node's map remembers: few, so that it often has to drop some.
 const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
 
@@ -173,7 +172,7 @@ impl Host {
         (disk, inbox_limits): (&DiskModel, &InboxLimits),
         founding: Option<Write>,
     ) -> Self {
-        let (config, options) = (config(id, settings), node_options(settings));
+        let (config, options) = (settings::config(id, settings), settings::node_options(settings));
         Self {
             id,
             clock,
@@ -317,8 +316,7 @@ impl Host {
     }
 
     pub const fn store_options(&self) -> StoreOptions {
-        let (segment_bytes, tail_bytes) = (self.segment_bytes, self.config.max_cached_bytes);
-        StoreOptions { segment_bytes, tail_bytes, reserve_bytes: self.reserve_bytes }
+        settings::store_options(&self.config, self.segment_bytes, self.reserve_bytes)
     }
 
     /// The hash of the state in the snapshot of `last` on the disk, while no process runs, and what it would be after `saved`.
@@ -441,50 +439,6 @@ impl Host {
             inflight_bytes: peers().map(|peer| peer.inflight_bytes).max().unwrap_or(0),
             blocked_peers: peers().filter(is_blocked).count() as u64,
         }
-    }
-}
-
-fn config(id: NodeId, settings: &RaftSettings) -> Config {
-    let limits = settings.limits();
-    Config {
-        election_timeout: settings.election_timeout_of.get(&id).unwrap_or(&settings.election_timeout).clone(),
-        heartbeat_interval: settings.heartbeat_interval,
-        pre_vote: settings.pre_vote,
-        check_quorum: settings.check_quorum,
-        stickiness: settings.stickiness,
-        lease_reads: settings.lease_reads,
-        max_clock_drift_ppm: settings.max_clock_drift_ppm,
-        max_append_bytes: settings.max_append_bytes,
-        max_inflight_messages: settings.max_inflight_messages,
-        trailing_entries: settings.trailing_entries,
-        max_cached_bytes: settings.max_cached_bytes,
-        snapshot_timeout: settings.snapshot_timeout,
-        priority: *settings.priority_of.get(&id).unwrap_or(&settings.priority),
-        max_write_stall: limits.max_write_stall,
-        max_inflight_bytes: limits.max_inflight_bytes,
-        max_uncommitted_bytes: limits.max_uncommitted_bytes,
-        max_unpersisted_bytes: limits.max_unpersisted_bytes,
-        max_apply_bytes: limits.max_apply_bytes,
-        max_retained_bytes: limits.max_retained_bytes,
-        max_pending_reads: limits.max_pending_reads,
-        observe: true,
-        ..Config::new(id)
-    }
-}
-
-fn node_options(settings: &RaftSettings) -> NodeOptions {
-    NodeOptions {
-        max_sessions: MAX_SESSIONS,
-        snapshot_after_entries: settings.snapshot_after_entries,
-        snapshot_after_bytes: 0,
-        snapshot_chunk_bytes: settings.snapshot_chunk_bytes,
-        snapshot_bytes_per_second: settings.snapshot_bytes_per_second,
-        snapshot_turn_entries: settings.snapshot_turn_entries,
-        snapshot_pauses: settings.snapshot_pauses,
-        snapshot_patience: settings.snapshot_patience,
-        max_forwarded_requests: settings.max_forwarded_requests,
-        max_forwarded_bytes: settings.max_forwarded_bytes,
-        ..NodeOptions::default()
     }
 }
 

@@ -18,6 +18,7 @@ pub mod network;
 mod new_cluster;
 pub(crate) mod operator;
 pub mod queue;
+mod settings;
 mod steps;
 
 use crate::faults::FaultCounts;
