@@ -211,6 +211,7 @@ impl RunChecker {
             result.failures.extend(finish.failures);
             result.failures.extend(world.unreached_step());
             result.failures.extend(world.unfinished_task());
+            result.failures.extend(world.refusals.failures());
             result.failures.extend(world.rebuild_failure());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;

@@ -4,7 +4,7 @@ use crate::record::Record;
 use crate::run::{RunResult, run};
 use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
-use crate::scenario::model::{Condition, Mix, Scenario, Step, StepAction, SwarmModel, Trigger};
+use crate::scenario::model::{Condition, Mix, Origin, Scenario, Step, StepAction, SwarmModel, Trigger};
 use std::time::Duration;
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -33,12 +33,16 @@ pub(crate) fn swarm(nodes: u64) -> Scenario {
 
 /// A step at a time in milliseconds.
 pub(crate) fn at(millis: u64, action: StepAction) -> Step {
-    Step { trigger: Trigger::At(ms(millis)), action, form: None }
+    step(Trigger::At(ms(millis)), action)
 }
 
 /// A step that waits for a condition.
 pub(crate) fn when(condition: Condition, after: Duration, action: StepAction) -> Step {
-    Step { trigger: Trigger::When { condition, after }, action, form: None }
+    step(Trigger::When { condition, after }, action)
+}
+
+fn step(trigger: Trigger, action: StepAction) -> Step {
+    Step { trigger, action, refused: None, origin: Origin::default(), form: None }
 }
 
 /// A run with seed 3 that violates no property, and its records.

@@ -3,17 +3,25 @@
 //!
 //! A node that is down counts with the log and the term on its disk, and not at all for the rest.
 
+mod beliefs;
+
 use super::ghost::Ghost;
 use super::ghost::node::{Node, Seen};
 use crate::record::{InFlight, Quotas, SimTime};
 use crate::scenario::changes::Seats;
 use crate::scenario::model::Expectations;
 use raft_core::{LogIndex, NodeId, RoleKind, Term, nanos};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// The expectations that do not hold now. `sometimes` and `heals_within` concern whole runs and are not checked here.
-pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) -> Vec<String> {
+/// `reached` counts each mark so far.
+pub(super) fn failures(
+    ghost: &Ghost,
+    expectations: &Expectations,
+    reached: &BTreeMap<&'static str, u64>,
+    at: SimTime,
+) -> Vec<String> {
     let mut failures: Vec<String> = Vec::new();
     let leaders = leaders(ghost);
     if let Some(expected) = &expectations.leader {
@@ -55,8 +63,16 @@ pub(super) fn failures(ghost: &Ghost, expectations: &Expectations, at: SimTime) 
     for (id, (index, term)) in &expectations.last {
         failures.extend(last(ghost, *id, *index, *term));
     }
+    failures.extend(expectations.never.iter().filter_map(|mark| never(mark, reached)));
+    failures.extend(expectations.down.as_ref().and_then(|down| beliefs::down(ghost, down)));
+    failures.extend(expectations.beliefs().flat_map(|(id, belief)| beliefs::wrong(ghost, id, belief)));
     let (ms, ns) = (at.0 / 1_000_000, at.0 % 1_000_000);
     failures.iter().map(|failure| format!("at {ms}.{ns:06} ms: {failure}")).collect()
+}
+
+fn never(mark: &str, reached: &BTreeMap<&'static str, u64>) -> Option<String> {
+    let count = reached.get(mark).filter(|count| **count > 0)?;
+    Some(format!("expected no `{mark}`; it happened {count} times"))
 }
 
 fn up(ghost: &Ghost) -> impl Iterator<Item = (&Node, &Seen)> {
@@ -198,11 +214,11 @@ mod tests {
     }
 
     fn assert_holds(script: &Script, expectations: &Expectations) {
-        assert_eq!(failures(&ghost_after(script), expectations, SimTime(1)), Vec::<String>::new());
+        assert_eq!(failures(&ghost_after(script), expectations, &BTreeMap::new(), SimTime(1)), Vec::<String>::new());
     }
 
     fn assert_fails(script: &Script, expectations: &Expectations, words: &str) {
-        let failures = failures(&ghost_after(script), expectations, SimTime(1_500_000));
+        let failures = failures(&ghost_after(script), expectations, &BTreeMap::new(), SimTime(1_500_000));
         assert!(failures.iter().any(|failure| failure.contains(words)), "{failures:?} do not say {words:?}");
         assert!(failures.iter().all(|failure| failure.starts_with("at 1.500000 ms: ")), "{failures:?}");
     }
@@ -270,7 +286,7 @@ mod tests {
         let committed = ghost_after(&script).committed.last().expect("a commit").at;
         let ms = Duration::from_millis;
         let checked = |after: Duration, expect: &Expectations| {
-            failures(&ghost_after(&script), expect, committed.after(after)).join("; ")
+            failures(&ghost_after(&script), expect, &BTreeMap::new(), committed.after(after)).join("; ")
         };
         let fresh = of(|expect| expect.committed_within = Some(ms(5)));
         let stalled = of(|expect| expect.stalled_for = Some(ms(5)));

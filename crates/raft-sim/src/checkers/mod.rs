@@ -136,7 +136,7 @@ impl Checkers {
         let ghost = &self.ghost;
         let mut finish = Finish {
             violation: self.properties.iter_mut().find_map(|property| property.finish(ghost)),
-            failures: expect::failures(ghost, &self.scenario.expect, end.at),
+            failures: self.expectations(&self.scenario.expect, end.at),
             sometimes: self.sometimes.counts(),
             ..Finish::default()
         };
@@ -157,7 +157,7 @@ impl Checkers {
     /// The expectations that do not hold now, a sentence each. It does not check the expectations about a whole run or
     /// all seeds together (`sometimes`, `heals_within`).
     pub fn expectations(&self, expectations: &Expectations, at: SimTime) -> Vec<String> {
-        expect::failures(&self.ghost, expectations, at)
+        expect::failures(&self.ghost, expectations, self.sometimes.reached(), at)
     }
 }
 

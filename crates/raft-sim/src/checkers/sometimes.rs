@@ -169,6 +169,11 @@ impl Sometimes {
         *self = Self { counts: std::mem::take(&mut self.counts), ..Self::new(scenario) };
     }
 
+    /// How often each mark was reached so far.
+    pub(super) const fn reached(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
     pub(super) fn counts(&self) -> BTreeMap<&'static str, u64> {
         self.counts.clone()
     }

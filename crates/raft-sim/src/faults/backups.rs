@@ -41,7 +41,7 @@ impl World {
         let node = self.leader().filter(|_| from_leader).unwrap_or(drawn);
         let many = self.choices.draw(BACKUP, n, 3).chance_ppm(MANY_AT_ONCE);
         for _ in 0..if many { MANY } else { 1 } {
-            self.begin_backup(node);
+            let _ = self.begin_backup(node);
         }
         self.plan_swarm_backup(n + 1);
     }

@@ -3,9 +3,10 @@
 
 use crate::record::{CrashKind, InFlight, NodeView, Record, RecordKind, Verdict};
 use crate::scenario::model::Limits;
+use crate::scenario::refusals::{of_rejection, of_transfer};
 use raft_core::{
     AppendOutcome, Configuration, Entry, EntryId, InstallMode, NodeId, Payload, RejectReason, RoleKind, Rpc,
-    SnapshotMeta, SnapshotRecord, StopReason, TransferFailure, Vote, VoteRefusal, Write, nanos,
+    SnapshotMeta, SnapshotRecord, StopReason, Vote, VoteRefusal, Write, nanos,
 };
 use raft_node::Reply;
 use raft_node::{
@@ -485,12 +486,7 @@ fn reply(reply: &Reply) -> Value {
         }
         Reply::LeadershipTransferred { to } => json!({ "kind": "handed_over", "to": to.0 }),
         Reply::TransferFailed { reason } => {
-            let reason = match reason {
-                TransferFailure::TimedOut => "timed_out",
-                TransferFailure::NoTarget => "no_target",
-                TransferFailure::LeadershipLost => "leadership_lost",
-            };
-            json!({ "kind": "not_handed_over", "reason": reason })
+            json!({ "kind": "not_handed_over", "reason": of_transfer(*reason).first() })
         }
         Reply::Rejected { reason } => rejected(reason),
         Reply::Lost => json!({ "kind": "lost" }),
@@ -499,32 +495,26 @@ fn reply(reply: &Reply) -> Value {
 }
 
 fn rejected(reason: &RejectReason) -> Value {
-    let rejected = |reason: &str| json!({ "kind": "rejected", "reason": reason });
-    match *reason {
-        RejectReason::NotLeader { leader } => {
-            json!({ "kind": "rejected", "reason": "not_leader", "leader": vote_of(leader) })
-        }
-        RejectReason::Busy => rejected("busy"),
-        RejectReason::Transferring => rejected("transferring"),
-        RejectReason::Leaving => rejected("leaving"),
-        RejectReason::NoTarget => rejected("no_target"),
-        RejectReason::NotReady => rejected("not_ready"),
-        RejectReason::ConfigurationMismatch { at } => {
-            json!({ "kind": "rejected", "reason": "other_configuration", "at": entry_id(at) })
-        }
-        RejectReason::NotCaughtUp { id } => json!({ "kind": "rejected", "reason": "not_caught_up", "node": id.0 }),
-        RejectReason::InvalidChange(problem) => {
-            json!({ "kind": "rejected", "reason": "invalid_change", "problem": problem.to_string() })
-        }
-        RejectReason::Stopped => rejected("stopped"),
+    let name = of_rejection(reason).first();
+    let mut value = json!({ "kind": "rejected", "reason": name });
+    match reason {
+        RejectReason::NotLeader { leader } => value["leader"] = vote_of(*leader).into(),
+        RejectReason::ConfigurationMismatch { at } => value["at"] = entry_id(*at),
+        RejectReason::NotCaughtUp { id } => value["node"] = id.0.into(),
+        RejectReason::InvalidChange(problem) => value["problem"] = problem.to_string().into(),
         RejectReason::UnfitTarget { id, why } => {
-            json!({ "kind": "rejected", "reason": "unfit_target", "node": id.0, "problem": why.to_string() })
+            (value["node"], value["problem"]) = (id.0.into(), why.to_string().into());
         }
-        RejectReason::NoQuorumToCome { ref silent } => {
-            json!({ "kind": "rejected", "reason": "no_quorum_to_come", "silent": silent.iter().map(|id| id.0).collect::<Vec<_>>() })
-        }
-        RejectReason::NoSpace => rejected("no_space"),
+        RejectReason::NoQuorumToCome { silent } => value["silent"] = silent.iter().map(|id| id.0).collect(),
+        RejectReason::Busy
+        | RejectReason::Transferring
+        | RejectReason::Leaving
+        | RejectReason::NoTarget
+        | RejectReason::NotReady
+        | RejectReason::Stopped
+        | RejectReason::NoSpace => {}
     }
+    value
 }
 
 fn vote_of(node: Option<NodeId>) -> Option<u64> {

@@ -2,10 +2,11 @@
 //! the defaults are valid.
 
 use super::document::Document;
-use super::model::{Expectations, InitialState, RaftSettings, Scenario};
+use super::model::{Belief, Expectations, InitialState, RaftSettings, Scenario};
 use super::{suggest, units};
 use crate::checkers::MARKS;
 use raft_core::{MAX_PRIORITY, NodeId, Term};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The longest initial log of a node.
@@ -57,13 +58,16 @@ pub(crate) fn scenario(document: &mut Document<'_>, scenario: &Scenario) {
         document.problem("enumerate", "does not go with `swarm`: nothing is drawn in an enumerated run");
     }
     in_range(document, "expect.heals_within", scenario.expect.heals_within.map(u64::from), 10_000);
-    let unknown = scenario.expect.sometimes.iter().filter(|mark| !MARKS.contains(&mark.as_str()));
-    for mark in unknown {
-        let place = document.items("expect.sometimes").iter().position(|item| item.get_ref().as_str() == Some(mark));
-        let field = format!("expect.sometimes[{}]", place.unwrap_or_default());
+    known_marks(document, "expect.sometimes", &scenario.expect.sometimes);
+    expectations(document, "expect.", &scenario.expect, scenario.nodes);
+}
+
+fn known_marks(document: &mut Document<'_>, path: &str, marks: &BTreeSet<String>) {
+    for mark in marks.iter().filter(|mark| !MARKS.contains(&mark.as_str())) {
+        let place = document.items(path).iter().position(|item| item.get_ref().as_str() == Some(mark));
+        let field = format!("{path}[{}]", place.unwrap_or_default());
         document.problem(&field, suggest::unknown("mark", mark, MARKS.iter().copied()));
     }
-    expectations(document, "expect.", &scenario.expect);
 }
 
 fn in_range(document: &mut Document<'_>, field: &str, number: Option<u64>, most: u64) {
@@ -134,8 +138,17 @@ fn initial(document: &mut Document<'_>, id: NodeId, state: &InitialState, founde
     }
 }
 
-/// Checks the expectations of a step, or of the end. `path` ends with a dot.
-pub(crate) fn expectations(document: &mut Document<'_>, path: &str, expect: &Expectations) {
+/// Checks the expectations of a step, or of the end, in a scenario of this many nodes. `path` ends with a dot.
+pub(crate) fn expectations(document: &mut Document<'_>, path: &str, expect: &Expectations, nodes: u64) {
+    known_marks(document, &format!("{path}never"), &expect.never);
+    for (id, belief) in expect.beliefs() {
+        if id.0 > nodes {
+            document.problem(&format!("{path}{id}"), format!("unknown node `{id}`: this scenario has n1 to n{nodes}"));
+        }
+        if *belief == Belief::default() {
+            document.problem(&format!("{path}{id}"), "names nothing that the node believes");
+        }
+    }
     let is_zero = |length: Option<Duration>| length == Some(Duration::ZERO);
     let both = |one: Option<Term>, two: Option<Term>| one.zip(two).is_some_and(|(min, max)| min > max);
     let wrong = [
@@ -143,6 +156,7 @@ pub(crate) fn expectations(document: &mut Document<'_>, path: &str, expect: &Exp
         ("stalled_for", is_zero(expect.stalled_for), "must be above 0"),
         ("no_leader", expect.leader.is_some() && expect.no_leader, "contradicts `leader`"),
         ("max_term", both(expect.min_term, expect.max_term), "is below `min_term`"),
+        ("never", !expect.never.is_disjoint(&expect.sometimes), "contradicts `sometimes`"),
         (
             "stalled_for",
             expect.committed_within.zip(expect.stalled_for).is_some_and(|(fresh, stalled)| fresh <= stalled),

@@ -80,8 +80,17 @@ impl<'t> Document<'t> {
         Vec::new()
     }
 
+    /// The line of the value at this path, from 1.
+    pub(crate) fn line(&self, path: &str) -> usize {
+        self.line_of(self.find(path).0.start)
+    }
+
+    fn line_of(&self, start: usize) -> usize {
+        self.text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1
+    }
+
     fn note(&mut self, span: &Range<usize>, field: &str, message: impl Into<String>) {
-        let line = self.text.bytes().take(span.start).filter(|&byte| byte == b'\n').count() + 1;
+        let line = self.line_of(span.start);
         self.problems.push(Problem { line, field: field.to_owned(), message: message.into() });
     }
 

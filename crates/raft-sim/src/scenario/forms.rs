@@ -1,6 +1,7 @@
 //! Values in a scenario file: code that serde's derive needs for types of other crates and for values written as text.
 
-use super::model::{InitialState, Links, Targets};
+use super::model::{InitialState, Links, NodeSet, Targets};
+use super::refusals::{REFUSALS, Refusal};
 use super::{changes, feature, names, parse, suggest, targets, units};
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
@@ -72,6 +73,9 @@ texts! {
     BTreeSet<NodeId>: "\"any\" or nodes such as \"n1\"",
         |text, nodes| if text == "any" { Ok(Self::new()) } else { targets::nodes(text, nodes) },
         |nodes| if nodes.is_empty() { "any".to_owned() } else { targets::show_nodes(nodes) };
+    NodeSet: "\"none\" or nodes such as \"n1\"",
+        |text, nodes| if text == "none" { Ok(Self::default()) } else { targets::nodes(text, nodes).map(Self) },
+        |Self(nodes)| if nodes.is_empty() { "none".to_owned() } else { targets::show_nodes(nodes) };
     (LogIndex, Option<Term>): "an entry such as \"7@3\"", |text, _| units::entry(text), units::show_entry;
     Targets: "nodes such as \"leader\" or \"n1 n2\"", targets::targets, targets::show;
     Links: "a link such as \"n1>n3\"", targets::links, targets::show_links;
@@ -85,6 +89,12 @@ texts! {
         |feature| names::name_of(feature::FEATURES, *feature).to_owned();
     MessageKind: "a message kind such as \"request_vote\"",
         |text, _| suggest::one_of(text, "message kind", names::MESSAGE_KINDS).map(Self), |kind| kind.0.clone();
+    Refusal: "a refusal such as \"not_ready\"",
+        |text, _| {
+            let known = REFUSALS.iter().find(|name| **name == text).map(|name| Self(name));
+            known.ok_or_else(|| suggest::unknown("refusal", text, REFUSALS))
+        },
+        |refusal| refusal.0.to_owned();
     Put: "a put such as \"k1 = v1\"",
         |text, _| {
             let parts = text.split_once('=').map(|(key, value)| (key.trim(), value.trim())).filter(|(key, _)| !key.is_empty());

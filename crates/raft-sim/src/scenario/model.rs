@@ -5,13 +5,14 @@
 
 use super::changes::{SeatChange, Seats};
 use super::feature::Feature;
-use super::forms::{form, is_default, ppm, trimmed, within};
+use super::forms::{form, is_default, ppm, some_within, trimmed, within};
 use super::parse::MAX_NODES;
+use super::refusals::Refusal;
 use super::steps::StepForm;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
-use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use raft_node::InboxLimits;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -351,8 +352,27 @@ pub enum ClientReads {
 pub struct Step {
     pub trigger: Trigger,
     pub action: StepAction,
+    /// The action asks once, and this refusal is expected.
+    pub refused: Option<Refusal>,
+    pub origin: Origin,
     /// The form of the step in its file, to write it again; `None` if it was not read from a file.
     pub(crate) form: Option<Box<StepForm>>,
+}
+
+/// Where a step comes from, for messages.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// Its line in the file, from 1; 0 if it was not read from a file.
+    pub line: usize,
+    /// Its condition, as in the file.
+    pub condition: String,
+}
+
+/// The origin is no part of a step's meaning: a scenario that is written and read again is equal.
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -455,7 +475,7 @@ pub enum StepAction {
     /// The operator makes a new cluster from the folder of this node, its only member.
     Recover { node: NodeId },
     /// Checks expectations now; if one does not hold the run fails (exit 2).
-    Expect(Expectations),
+    Expect(Box<Expectations>),
 }
 
 /// All links from one set of nodes to another, and unless they are one-way the links back.
@@ -585,4 +605,55 @@ pub struct Expectations {
     /// The newest snapshots of these nodes cover at least this.
     #[serde(with = "form", skip_serializing_if = "is_default")]
     pub snapshot: BTreeMap<NodeId, LogIndex>,
+    /// No run of the scenario reached these `sometimes` marks.
+    #[serde(skip_serializing_if = "is_default")]
+    pub never: BTreeSet<String>,
+    /// No process of these nodes runs, and one of each other node does.
+    #[serde(with = "form")]
+    pub down: Option<NodeSet>,
+    // What each node believes: serde gives a file one field for each node.
+    pub n1: Option<Box<Belief>>,
+    pub n2: Option<Box<Belief>>,
+    pub n3: Option<Box<Belief>>,
+    pub n4: Option<Box<Belief>>,
+    pub n5: Option<Box<Belief>>,
+    pub n6: Option<Box<Belief>>,
+    pub n7: Option<Box<Belief>>,
+    pub n8: Option<Box<Belief>>,
+    pub n9: Option<Box<Belief>>,
 }
+
+impl Expectations {
+    /// The nodes whose beliefs are expected.
+    pub fn beliefs(&self) -> impl Iterator<Item = (NodeId, &Belief)> {
+        let Self { n1, n2, n3, n4, n5, n6, n7, n8, n9, .. } = self;
+        let beliefs: [_; MAX_NODES as usize] = [n1, n2, n3, n4, n5, n6, n7, n8, n9];
+        (1..).map(NodeId).zip(beliefs).filter_map(|(id, belief)| Some((id, belief.as_deref()?)))
+    }
+}
+
+/// The state of a running node according to itself. An absent field may have any value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, expecting = "a table")]
+pub struct Belief {
+    #[serde(with = "form")]
+    pub term: Option<Term>,
+    #[serde(with = "form")]
+    pub role: Option<RoleKind>,
+    /// The leader of its term; the empty set: it knows none.
+    #[serde(with = "form")]
+    pub leader: Option<NodeSet>,
+    #[serde(with = "form")]
+    pub voted_for: Option<NodeSet>,
+    #[serde(deserialize_with = "some_within::<0, { MAX_NUMBER as i64 }, _, _>")]
+    pub commit: Option<u64>,
+    #[serde(deserialize_with = "some_within::<0, { MAX_NUMBER as i64 }, _, _>")]
+    pub applied: Option<u64>,
+    /// The newest configuration in its log, committed or not.
+    #[serde(with = "form")]
+    pub configuration: Option<Seats>,
+}
+
+/// Nodes, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSet(pub BTreeSet<NodeId>);

@@ -2,7 +2,10 @@
 
 use super::document::Document;
 use super::forms::{AnyNode, F, MessageKind, Put, some_within};
-use super::model::{Condition, Expectations, Keep, Links, NetworkModel, Scenario, Step, StepAction, Targets, Trigger};
+use super::model::{
+    Condition, Expectations, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction, Targets, Trigger,
+};
+use super::refusals::Refusal;
 use super::{changes, check, units};
 use crate::faults::Fault;
 use crate::record::CrashKind;
@@ -35,7 +38,8 @@ fn options(name: &str) -> &'static [&'static str] {
         "slow_disk" => &["latency"],
         "drift" => &["ppm"],
         "put" | "get" => &["to"],
-        "change" => &["force"],
+        "change" => &["force", "refused"],
+        "transfer" | "backup" | "campaign" => &["refused"],
         "leader" | "leader_appended" => &["min_term"],
         "role" => &["node", "min_term"],
         "holds" | "committed" | "voted_for" | "snapshot" => &["node"],
@@ -111,6 +115,7 @@ pub(crate) struct StepForm {
     recover: Maybe<NodeId>,
     network: Option<NetworkModel>,
     expect: Option<Expectations>,
+    refused: Maybe<Refusal>,
 }
 
 /// The calls that an error of the device makes fail.
@@ -164,7 +169,7 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
             document.problem(&format!("{path}.{key}"), format!("`{key}` does not go with the other fields here"));
         }
     }
-    check_values(document, path, &form, scenario.duration);
+    check_values(document, path, &form, scenario);
     let trigger = if is_timed {
         Trigger::At(form.time.as_ref()?.0)
     } else {
@@ -172,7 +177,22 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         Trigger::When { condition: condition(&form, condition_name)?, after }
     };
     let action = action(form.clone(), action_name)?;
-    Some(Step { trigger, action, form: Some(Box::new(form)) })
+    let condition = [condition_name, "after"].into_iter().chain(self::options(condition_name).iter().copied());
+    let origin = Origin { line: document.line(path), condition: show(&form, condition) };
+    Some(Step {
+        trigger,
+        action,
+        refused: form.refused.as_ref().map(|F(name)| *name),
+        origin,
+        form: Some(Box::new(form)),
+    })
+}
+
+/// These fields of a step as in a file: `leader = "any", min_term = 3`.
+fn show<'a>(form: &StepForm, fields: impl Iterator<Item = &'a str>) -> String {
+    let table = toml::Table::try_from(form).unwrap_or_default();
+    let fields = fields.filter_map(|field| Some(format!("{field} = {}", table.get(field)?)));
+    fields.collect::<Vec<_>>().join(", ")
 }
 
 /// The one of these names that the step has; empty if it has none, or two.
@@ -191,7 +211,8 @@ fn only(document: &mut Document<'_>, path: &str, what: &str, names: &'static str
 }
 
 /// Checks the values that serde does not check.
-fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, end: Duration) {
+fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, scenario: &Scenario) {
+    let end = scenario.duration;
     let late = format!("is after the end of the run, {}", units::show(end));
     let expect = form.expect.as_ref();
     let wrong = [
@@ -220,7 +241,7 @@ fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, end: D
         document.problem(&format!("{path}.{field}"), *message);
     }
     if let Some(expect) = expect {
-        check::expectations(document, &format!("{path}.expect."), expect);
+        check::expectations(document, &format!("{path}.expect."), expect, scenario.nodes);
     }
 }
 
@@ -293,6 +314,6 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "restore" => StepAction::Restore { nodes: form.restore?.0 },
         "recover" => StepAction::Recover { node: form.recover?.0 },
         "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
-        _ => StepAction::Expect(form.expect?),
+        _ => StepAction::Expect(Box::new(form.expect?)),
     })
 }

@@ -5,8 +5,10 @@
 
 use crate::record::RecordKind;
 use crate::rng::Site;
+use crate::scenario::refusals::of_reply;
 use crate::world::host::state_machine;
 use crate::world::operator::FIRST_OF_BACKUPS;
+use crate::world::refusals::Act;
 use crate::world::{Event, NodeEvent, World};
 use bytes::Bytes;
 use raft_core::{LogIndex, NodeId, RequestId, SnapshotMeta};
@@ -82,13 +84,14 @@ impl Backups {
 }
 
 impl World {
-    /// Begins a backup of the state of this node, after a linearizable read.
-    pub(crate) fn begin_backup(&mut self, node: NodeId) {
+    /// Begins a backup of the state of this node, after a linearizable read; returns the request.
+    pub(crate) fn begin_backup(&mut self, node: NodeId) -> RequestId {
         let id = self.new_backup_request();
         let backup = Backup { node, waits_for: None, meta: None, data: Vec::new() };
         self.backups.open.insert(id, backup);
         let cause = self.emit_outside(None, RecordKind::BackupAsked { id, node });
         self.ask_for_backup(id, id, Request::BeginBackup { is_stale: false }, Some(cause));
+        id
     }
 
     pub(crate) fn backup_event(&mut self, event: BackupEvent) {
@@ -104,6 +107,7 @@ impl World {
             }
             BackupEvent::TimedOut { id } => {
                 if let Some(backup) = self.backups.waiting(id) {
+                    self.refusals.answered(Act::Backup(backup), &[], &"no reply in time", self.now);
                     self.close_backup(backup, "no reply in time");
                 }
             }
@@ -134,11 +138,16 @@ impl World {
         let Some(open) = self.backups.open.get_mut(&backup) else { return };
         let asked = open.waits_for.take();
         match reply {
-            Reply::BackupBegun { meta } => open.meta = Some(*meta),
+            Reply::BackupBegun { meta } => {
+                let begun = format!("a backup at {} has begun", meta.last);
+                open.meta = Some(*meta);
+                self.refusals.answered(Act::Backup(backup), &[], &begun, self.now);
+            }
             Reply::BackupChunk { bytes } if bytes.is_empty() => return self.finish_backup(backup),
             Reply::BackupChunk { bytes } => open.data.extend_from_slice(&bytes),
             other => {
                 let why = crate::record::explain::Answer(&other).to_string();
+                self.refusals.answered(Act::Backup(backup), of_reply(&other), &why, self.now);
                 return self.close_backup(backup, &why);
             }
         }

@@ -11,8 +11,10 @@ use super::{Emission, Event, NodeEvent, World};
 use crate::faults::Fault;
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
+use crate::scenario::refusals::of_campaign;
 use crate::world::host::{Armed, Host, RecordedInput};
-use raft_core::{RejectReason, StopReason};
+use crate::world::refusals::Act;
+use raft_core::{Cause, Event as CoreEvent, RejectReason, StopReason};
 use raft_node::{NodeInput, NodeOutput, Reply, Report};
 use std::time::Duration;
 
@@ -226,7 +228,12 @@ impl World {
                 RecordKind::Stopped { reason }
             }
             Report::ForwardEnded { id, why } => RecordKind::ForwardEnded { id, why },
-            Report::Observed(event) => RecordKind::Observed(event),
+            Report::Observed(event) => {
+                if let Some(names) = campaign_answer(&event) {
+                    self.refusals.answered(Act::Campaign(host.id), names, &event, self.now);
+                }
+                RecordKind::Observed(event)
+            }
             // Every node of a world is observed.
             Report::Restored { meta, state_hash } => {
                 RecordKind::Restored { meta, state_hash: state_hash.unwrap_or_default() }
@@ -256,5 +263,15 @@ impl World {
         if let Some(crash) = host.downed_by.filter(|_| was_expected) {
             self.fault_counts.note_effect(crash.fault());
         }
+    }
+}
+
+/// The names of the refusal of an order to campaign, none if the node campaigns; `None` for other events.
+#[allow(clippy::wildcard_enum_match_arm)] // Other events answer no order.
+const fn campaign_answer(event: &CoreEvent) -> Option<&'static [&'static str]> {
+    match event {
+        CoreEvent::CampaignRefused { reason } => Some(of_campaign(*reason)),
+        CoreEvent::BecameRole { cause: Cause::CampaignRequested, .. } => Some(&[]),
+        _ => None,
     }
 }

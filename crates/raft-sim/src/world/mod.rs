@@ -18,6 +18,7 @@ pub mod network;
 mod new_cluster;
 pub(crate) mod operator;
 pub mod queue;
+pub(crate) mod refusals;
 mod settings;
 mod steps;
 
@@ -34,6 +35,7 @@ use crate::world::host::{Host, RecordedInput, first_write};
 use crate::world::network::{CLIENTS, Link, Network};
 use crate::world::operator::{FIRST_OF_BACKUPS, FIRST_OF_CLIENTS, Operator};
 use crate::world::queue::Queue;
+use crate::world::refusals::Refusals;
 use configurations::Configurations;
 use raft_check::history::Operation;
 use raft_core::{Configuration, EntryId, NodeId, RequestId, RoleKind, nanos};
@@ -74,6 +76,7 @@ pub struct World {
     pub(crate) swarm: Option<Swarm>,
     pub(crate) operator: Operator,
     pub(crate) backups: Backups,
+    pub(crate) refusals: Refusals,
     /// How many clusters have ended: each later one is made from old data.
     clusters: u64,
     rebuild_failure: Option<String>,
@@ -139,6 +142,7 @@ impl World {
             swarm: None,
             operator: Operator::default(),
             backups: Backups::default(),
+            refusals: Refusals::default(),
             clusters: 0,
             rebuild_failure: None,
             configurations: Configurations::new(EntryId::ZERO, Configuration::default()),

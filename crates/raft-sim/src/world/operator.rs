@@ -8,6 +8,8 @@ use crate::faults::Fault;
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, is_in_force, membership_change, show_change};
+use crate::scenario::refusals::{Refusal, of_reply};
+use crate::world::refusals::Act;
 use crate::world::{Event, NodeEvent, World};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_node::{Reply, Request};
@@ -35,6 +37,8 @@ pub(crate) struct Operator {
     /// The request that it waits for.
     asked: Option<RequestId>,
     requests: u64,
+    /// Counts the tasks that are asked once.
+    once: u64,
     /// Only the newest wake counts.
     generation: u64,
 }
@@ -44,6 +48,8 @@ struct OperatorTask {
     work: Work,
     /// When the operator gives up the task; it never gives up a step of a scenario.
     until: Option<SimTime>,
+    /// The number of a task that is asked once, because a refusal is expected.
+    once: Option<Act>,
     attempts: u64,
     last_answer: String,
 }
@@ -93,10 +99,23 @@ impl fmt::Display for Work {
 
 impl World {
     pub(crate) fn instruct(&mut self, work: Work, until: Option<SimTime>) {
+        self.add_task(work, until, None);
+    }
+
+    /// Gives the operator a step of the scenario. If a refusal is expected, the operator asks once.
+    pub(crate) fn instruct_once(&mut self, work: Work, refused: Option<Refusal>) {
+        self.operator.once += u64::from(refused.is_some());
+        let act = Act::Task(self.operator.once);
+        self.refusals.expect(act, refused, || work.to_string());
+        self.add_task(work, None, refused.map(|_| act));
+    }
+
+    fn add_task(&mut self, work: Work, until: Option<SimTime>, once: Option<Act>) {
         self.emit_fault(work.to_string());
         let idle = self.operator.tasks.is_empty();
         self.fault_counts.inject(work.fault());
-        self.operator.tasks.push_back(OperatorTask { work, until, attempts: 0, last_answer: "no node led".into() });
+        let last_answer = "no node led".into();
+        self.operator.tasks.push_back(OperatorTask { work, until, once, attempts: 0, last_answer });
         if idle {
             self.operator_tries();
         }
@@ -143,7 +162,13 @@ impl World {
         while let Some(task) = self.operator.tasks.front() {
             let work = task.work.clone();
             let given_up = task.until.is_some_and(|until| until <= self.now);
-            if !given_up && !self.is_done(&work) {
+            let (once, attempts, last_answer) = (task.once, task.attempts, task.last_answer.clone());
+            if let Some(act) = once.filter(|_| attempts > 0) {
+                self.refusals.answered(act, &[], &last_answer, self.now);
+                self.operator.tasks.pop_front();
+                continue;
+            }
+            if !given_up && (once.is_some() || !self.is_done(&work)) {
                 return self.operator_asks(&work);
             }
             let how = if given_up { "is given up" } else { "is so already" };
@@ -187,6 +212,11 @@ impl World {
         self.operator.asked = None;
         let Some(task) = self.operator.tasks.front_mut() else { return };
         task.last_answer = crate::record::explain::Answer(reply).to_string();
+        if let Some(act) = task.once {
+            self.refusals.answered(act, of_reply(reply), &task.last_answer, self.now);
+            self.operator.tasks.pop_front();
+            return self.operator_tries();
+        }
         let fault = task.work.fault();
         let is_invalid = matches!(reply, Reply::Rejected { reason: RejectReason::InvalidChange(_) });
         let is_sent = matches!(reply, Reply::LeadershipTransferred { .. });
@@ -216,7 +246,7 @@ impl World {
     /// The problem if a step of the scenario requested a change or a transfer that was never done.
     pub(crate) fn unfinished_task(&self) -> Option<String> {
         let OperatorTask { work, attempts, last_answer, .. } =
-            self.operator.tasks.iter().find(|task| task.until.is_none())?;
+            self.operator.tasks.iter().find(|task| task.until.is_none() && task.once.is_none())?;
         Some(format!("\"{work}\" was never done: asked {attempts} times, last: {last_answer}"))
     }
 }

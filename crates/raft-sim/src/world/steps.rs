@@ -6,10 +6,12 @@
 use crate::faults::list;
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
-use crate::scenario::model::{Condition, Links, Step, StepAction, Targets, Trigger};
+use crate::scenario::model::{Condition, Links, Origin, Step, StepAction, Targets, Trigger};
+use crate::scenario::refusals::Refusal;
 use crate::world::host::{Host, Process};
 use crate::world::network::CutId;
 use crate::world::operator::Work;
+use crate::world::refusals::Act;
 use crate::world::{Emission, Event, World};
 use raft_core::{Configuration, NodeId, RoleKind, Status};
 use raft_node::NodeInput;
@@ -67,9 +69,13 @@ impl World {
 
     /// A failure if a step never ran: the run took another course than the scenario.
     pub(crate) fn unreached_step(&self) -> Option<String> {
-        let first = self.script.conditional.last()? + 1;
+        let first = *self.script.conditional.last()?;
         let (steps, unreached) = (self.scenario.steps.len(), self.script.conditional.len());
-        Some(format!("step {first} of {steps} never triggered; {unreached} steps did not run"))
+        let Origin { line, condition } = &self.scenario.steps.get(first)?.origin;
+        let place = if *line == 0 { String::new() } else { format!("{}:{line}: ", self.scenario.path) };
+        let condition = if condition.is_empty() { String::new() } else { format!(" (`{condition}`)") };
+        let first = first + 1;
+        Some(format!("{place}step {first} of {steps}{condition} never triggered; {unreached} steps did not run"))
     }
 
     fn holds(&self, condition: &Condition) -> bool {
@@ -109,7 +115,7 @@ impl World {
             self.script.due = false;
         }
         let scenario = Arc::clone(&self.scenario);
-        let Some(Step { action, .. }) = scenario.steps.get(place) else { return };
+        let Some(&Step { ref action, refused, .. }) = scenario.steps.get(place) else { return };
         if action.disturbs() {
             self.disturbed = self.now;
         }
@@ -154,6 +160,7 @@ impl World {
             StepAction::Pause { nodes } => self.each(("pause", nodes, n), Self::pause),
             StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
             StepAction::Campaign { nodes } => self.each(("campaign", nodes, n), |world, host| {
+                world.refusals.expect(Act::Campaign(host.id), refused, || format!("campaign {}", host.id));
                 world.order(host, RecordKind::CampaignAsked, NodeInput::Campaign);
             }),
             StepAction::TakeSnapshot { nodes } => self.each(("take a snapshot", nodes, n), |world, host| {
@@ -162,23 +169,26 @@ impl World {
             StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
             StepAction::Get { node, key } => self.client_step(node, key, None, n),
             StepAction::Change { steps, force } => {
-                self.instruct(Work::Change { steps: steps.clone(), force: *force }, None);
+                self.instruct_once(Work::Change { steps: steps.clone(), force: *force }, refused);
             }
             StepAction::Backup { .. } | StepAction::Restore { .. } | StepAction::Recover { .. } => {
-                self.backup_step(action, n);
+                self.backup_step(action, n, refused);
             }
-            StepAction::Transfer { to } => self.instruct(Work::Transfer(*to), None),
+            StepAction::Transfer { to } => self.instruct_once(Work::Transfer(*to), refused),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
-                self.emissions.push(Emission::Expect(expectations.clone()));
+                self.emissions.push(Emission::Expect((**expectations).clone()));
             }
         }
     }
 
-    fn backup_step(&mut self, action: &StepAction, n: u64) {
+    fn backup_step(&mut self, action: &StepAction, n: u64, refused: Option<Refusal>) {
         match action {
             StepAction::Backup { nodes } => {
-                self.resolve(nodes, n).into_iter().for_each(|node| self.begin_backup(node));
+                for node in self.resolve(nodes, n) {
+                    let id = self.begin_backup(node);
+                    self.refusals.expect(Act::Backup(id), refused, || format!("backup {node}"));
+                }
             }
             StepAction::Restore { nodes } => {
                 let nodes = self.resolve(nodes, n);

@@ -31,7 +31,7 @@ fn malformed_files_are_refused_with_line_field_and_suggestion() {
         let refusal = read(&format!("{HEADER}{}\n", appended.join("\n"))).expect_err(case);
         assert_eq!(refusal, expected.join("\n").replace("=> ", "story.toml:"), "of:\n{case}");
     }
-    assert_eq!(cases.len(), 93);
+    assert_eq!(cases.len(), 99);
 }
 
 #[test]
@@ -76,6 +76,16 @@ isolate = "leader"
     let to = Targets::Nodes([NodeId(1), NodeId(2)].into());
     let links = Links { from: Targets::Leader, to, one_way: true };
     assert_eq!(when.action, StepAction::Cut { links: vec![links] });
+}
+
+#[test]
+fn a_step_that_never_triggers_names_its_line_and_condition() {
+    let steps = "\n[[when]]\nleader = \"any\"\nheal = true\n\n[[when]]\nleader = \"any\"\nmin_term = 99\nheal = true\n";
+    let mut scenario = read(&format!("{HEADER}{steps}")).expect("a good file").scenario;
+    scenario.duration = Duration::from_secs(2);
+    let failures = raft_sim::run::run(&scenario, 1, &mut ()).failures;
+    let words = "story.toml:12: step 2 of 2 (`leader = \"any\", min_term = 99`) never triggered; 1 steps did not run";
+    assert_eq!(failures, [words]);
 }
 
 /// Every word of the format once, some with characters that need escapes in TOML.

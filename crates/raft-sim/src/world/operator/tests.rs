@@ -3,7 +3,8 @@
 use super::*;
 use crate::record::RecordKind;
 use crate::scenario::changes::{change, seats};
-use crate::scenario::model::{Condition, Scenario, StepAction, Targets};
+use crate::scenario::model::{Condition, Scenario, Step, StepAction, Targets};
+use crate::scenario::refusals::Refusal;
 use crate::testing::{at, ms, passed, quiet, watched, when};
 use raft_core::{RoleKind, Term};
 
@@ -65,4 +66,44 @@ fn a_task_that_is_never_done_is_a_failure() {
     ];
     let (result, _) = watched(&scenario);
     assert_eq!(result.failures, ["\"hand over\" was never done: asked 0 times, last: no node led"]);
+}
+
+#[test]
+fn an_act_that_is_refused_as_expected_is_asked_once() {
+    let mut scenario = five(3);
+    let led = || Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(0) };
+    let refused = |step: Step, name: &'static str| Step { refused: Some(Refusal(name)), ..step };
+    let asked = |records: &[crate::record::Record], act: &str| {
+        let asks = |label: &String| label.starts_with("ask ") && label.ends_with(act);
+        records.iter().filter(|it| matches!(&it.kind, RecordKind::Fault { label } if asks(label))).count()
+    };
+    let transfer = StepAction::Transfer { to: Some(NodeId(4)) };
+    scenario.steps = vec![
+        refused(when(led(), ms(500), alter("promote n4")), "no_member"),
+        refused(when(led(), ms(600), transfer.clone()), "unfit_target"),
+        refused(when(led(), ms(700), StepAction::Backup { nodes: Targets::Followers }), "not_leader"),
+        refused(when(led(), ms(800), StepAction::Campaign { nodes: Targets::Leader }), "is_leader"),
+    ];
+    let (_, records) = passed(&scenario);
+    assert_eq!((asked(&records, "promote n4"), asked(&records, "hand over to n4")), (1, 1));
+    scenario.steps = vec![
+        refused(when(led(), ms(500), alter("add n4")), "no_member"),
+        refused(when(led(), ms(600), transfer), "silent"),
+        refused(when(led(), ms(700), StepAction::Backup { nodes: Targets::Leader }), "not_leader"),
+        refused(when(led(), ms(800), StepAction::Campaign { nodes: Targets::Leader }), "leader_alive"),
+        refused(at(3_000, StepAction::Pause { nodes: Targets::Leader }), "busy"),
+        refused(at(3_001, StepAction::Campaign { nodes: Targets::Leader }), "is_leader"),
+    ];
+    let failures = watched(&scenario).0.failures;
+    let expected = [
+        "expected \"add n4\" refused as `no_member`, found: configuration {n1 n2 n3; learners n4}",
+        "expected \"hand over to n4\" refused as `silent`, found: rejected: n4 cannot take over: it is not a voter",
+        "refused as `not_leader`, found: a backup at ",
+        "refused as `leader_alive`, found: does not campaign: ",
+        "refused as `is_leader`, found no answer",
+    ];
+    assert_eq!(failures.len(), expected.len(), "{failures:?}");
+    for words in expected {
+        assert!(failures.iter().any(|failure| failure.contains(words)), "{failures:?} do not say {words:?}");
+    }
 }

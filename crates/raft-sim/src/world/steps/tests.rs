@@ -34,7 +34,10 @@ fn a_cut_off_leader_is_replaced_and_the_healed_cluster_converges() {
     scenario.steps = vec![
         when(ANY_LEADER, ms(500), cut),
         when(Condition::Role { node: None, role: RoleKind::Leader, min_term: Term(3) }, ms(0), StepAction::Heal),
-        at(6_000, StepAction::Expect(Expectations { leader: Some(BTreeSet::new()), ..Expectations::default() })),
+        at(
+            6_000,
+            StepAction::Expect(Box::new(Expectations { leader: Some(BTreeSet::new()), ..Expectations::default() })),
+        ),
     ];
     scenario.expect.heals_within = Some(20);
     let (result, records) = passed(&scenario);
@@ -50,7 +53,7 @@ fn a_cut_off_leader_is_replaced_and_the_healed_cluster_converges() {
 fn an_expectation_that_does_not_hold_is_a_failure() {
     let mut scenario = quiet(3, ms(100));
     let nobody = Expectations { leader: Some(BTreeSet::new()), ..Expectations::default() };
-    scenario.steps = vec![at(10, StepAction::Expect(nobody))];
+    scenario.steps = vec![at(10, StepAction::Expect(Box::new(nobody)))];
     assert!(!watched(&scenario).0.failures.is_empty(), "no node leads after 10 ms");
 }
 
@@ -220,7 +223,11 @@ fn initial_logs_campaign_and_conditions_on_logs() {
     scenario.steps = vec![
         at(0, StepAction::Partition { groups: vec![[NodeId(1), NodeId(2)].into()] }),
         when(held, ms(0), StepAction::Heal),
-        when(committed, ms(100), StepAction::Expect(Expectations { converged: true, ..Expectations::default() })),
+        when(
+            committed,
+            ms(100),
+            StepAction::Expect(Box::new(Expectations { converged: true, ..Expectations::default() })),
+        ),
     ];
     scenario.clients.count = 0;
     let (result, records) = passed(&scenario);
