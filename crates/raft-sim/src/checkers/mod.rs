@@ -18,6 +18,7 @@ mod expect;
 mod farewells;
 mod forwarded_once;
 mod ghost;
+mod higher_terms;
 mod histories;
 mod leader_append_only;
 mod leader_completeness;
@@ -48,6 +49,7 @@ mod stale_read;
 mod state_equal;
 mod state_machine_safety;
 mod transfer;
+mod vote_answers;
 mod vote_durable;
 mod write_stall;
 
@@ -190,6 +192,8 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(removed_nodes::RemovedNodes::new(scenario)),
         Box::new(farewells::Farewells::new(scenario)),
         Box::new(election_timer::ElectionTimer::default()),
+        Box::new(vote_answers::VoteAnswers::default()),
+        Box::new(higher_terms::HigherTerms::default()),
         Box::new(disk_space::DiskSpace::new(scenario)),
         Box::new(saving_turns::SavingTurns::new(scenario)),
         Box::new(read_back::ReadBack),

@@ -3,8 +3,9 @@
 //! A candidate's own vote counts from its first request on. A vote that a node recovered from its disk counts too. A
 //! vote that was only in memory and never left does not count.
 //!
-//! It is the first to catch: a vote that is granted twice, a restart that forgets or ignores the vote on its disk, a
-//! campaign after a vote for another node. `election_safety` backs it up.
+//! It catches a vote that is granted twice, a restart that forgets or ignores the vote on its disk, a campaign after a vote
+//! for another node. It backs up `monotone` and `vote_durable`, which see the changed vote before a message shows it: this
+//! checker needs the messages alone. `election_safety` backs it up.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};

@@ -1,7 +1,7 @@
 //! A session belongs to the client that opened it: only that client gets the answers of its commands.
 //!
 //! It is the first to catch: two sessions with one name, as after a restore whose log begins at an index that the old cluster
-//! had used (R54). `linearizability` backs it up.
+//! had used (R54). It backs up `backup`, which sees such an index in the log. `linearizability` backs it up.
 
 use super::effect::{CommandId, Effect, Effects};
 use super::ghost::Ghost;

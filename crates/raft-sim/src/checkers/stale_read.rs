@@ -3,7 +3,8 @@
 //! entries. That costs a constant time per operation, where `linearizability` searches.
 //!
 //! It is the first to catch: a read served without its round (Thesis §6.4), before the no-op of the term is committed,
-//! before the state machine has caught up, or by a leader that has been replaced. `linearizability` backs it up.
+//! before the state machine has caught up, or by a leader that has been replaced. It backs up `revisions`, which sees the same
+//! reads earlier, by the revision in the answer; this checker needs the values alone. `linearizability` backs it up.
 
 use super::effect::{Effect, Effects};
 use super::ghost::Ghost;
