@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use raft_sim::faults::Fault;
 use raft_sim::scenario::parse::MAX_NODES;
 use raft_sim::scenario::units;
 use std::ops::Range;
@@ -119,6 +120,9 @@ pub(crate) struct SwarmArgs {
     /// Run one of N shares of the seeds: 0/4 to 3/4; 4/4 is the same as 0/4
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
+    /// Leave out a kind of fault, such as torn_write; may be repeated
+    #[arg(long, value_name = "FAULT", value_parser = fault)]
+    pub(crate) without: Vec<Fault>,
     #[command(flatten)]
     pub(crate) campaign: CampaignArgs,
 }
@@ -136,6 +140,12 @@ fn case(text: &str) -> Result<(u64, u64), String> {
         Some((Ok(point), Ok(outcome))) => Ok((point, outcome)),
         _ => Err(format!("expected a case such as 120.3, found `{text}`")),
     }
+}
+
+fn fault(text: &str) -> Result<Fault, String> {
+    let found = Fault::ALL.iter().find(|fault| fault.name() == text);
+    let names = || Fault::ALL.iter().map(|fault| fault.name()).collect::<Vec<_>>().join(", ");
+    found.copied().ok_or_else(|| format!("expected a kind of fault, found `{text}`; there are: {}", names()))
 }
 
 fn shard(text: &str) -> Result<Shard, String> {

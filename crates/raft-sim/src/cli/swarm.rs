@@ -8,12 +8,15 @@ use raft_sim::faults::profiles;
 
 /// Runs a swarm profile.
 pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
-    let scenario = match args.profile {
+    let mut scenario = match args.profile {
         Profile::Net => profiles::net(args.nodes),
         Profile::Disk => profiles::disk(args.nodes),
         Profile::Timing => profiles::timing(args.nodes),
         Profile::All => profiles::all(args.nodes),
     };
+    if let Some(swarm) = &mut scenario.swarm {
+        swarm.without = args.without.iter().copied().collect();
+    }
     let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { scenario.seeds.clone() };
     let seeds = args.seeds.clone().unwrap_or(open_end);
     let Shard { index, of } = args.shard.unwrap_or(Shard { index: 0, of: 1 });

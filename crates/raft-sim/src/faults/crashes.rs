@@ -6,7 +6,7 @@ use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::{Draw, Site};
 use crate::scenario::model::Keep;
-use crate::world::disk::{Choice, PowerCase, PowerLoss, PowerLossReport, SimDisk};
+use crate::world::disk::{Choice, ChoiceKind, PowerCase, PowerLoss, PowerLossReport, SimDisk};
 use crate::world::host::{Armed, Host};
 use crate::world::{Emission, Event, World};
 use raft_core::NodeId;
@@ -18,6 +18,19 @@ const POWER: Site = Site::new("power loss");
 
 /// More than the number of kinds of choices about one operation.
 const KINDS: u64 = 8;
+
+/// The answer that keeps an operation completely.
+const KEPT: u64 = 1;
+
+/// The fault that this answer to a choice in a power loss is, if it is one.
+const fn loss_of(choice: ChoiceKind, answer: u64) -> Option<Fault> {
+    match (choice, answer) {
+        (ChoiceKind::Write | ChoiceKind::Length, 0) => Some(Fault::UnsyncedLost),
+        (ChoiceKind::Write, 2) => Some(Fault::TornWrite),
+        (ChoiceKind::Name, 0) => Some(Fault::RenameLost),
+        _ => None,
+    }
+}
 
 impl CrashKind {
     /// The fault that counts this crash.
@@ -73,10 +86,11 @@ impl World {
         // The address of a choice names the operation and the power loss.
         let key = (host.id.0 << 32) ^ host.power_losses;
         let Some(disk) = host.disk() else { return 0 };
-        let choices = &mut self.choices;
+        let (choices, scenario) = (&mut self.choices, &self.scenario);
         let mut choose = |choice: Choice| {
             let n = choice.operation * KINDS + choice.kind as u64;
-            choices.draw(POWER, key, n).below(choice.options)
+            let answer = choices.draw(POWER, key, n).below(choice.options);
+            if loss_of(choice.kind, answer).is_some_and(|fault| scenario.is_without(fault)) { KEPT } else { answer }
         };
         self.power_case = match keep {
             Keep::Case(number) => Some(PowerCase::new(&disk.pending(), number)),

@@ -90,7 +90,8 @@ impl World {
             model.unreachable_ppm = [10_000, 200_000, 1_000_000][draw(Feature::Unreachable, 0).below(3) as usize];
         }
         if chosen.contains(&Feature::Snapshots) {
-            model.snapshot_loss_ppm = [0, 50_000, 300_000][draw(Feature::Snapshots, 0).below(3) as usize];
+            let loss = [0, 50_000, 300_000][draw(Feature::Snapshots, 0).below(3) as usize];
+            model.snapshot_loss_ppm = if self.scenario.is_without(Fault::SnapshotLost) { 0 } else { loss };
             model.snapshot_transfer = late(draw(Feature::Snapshots, 1));
         }
         model

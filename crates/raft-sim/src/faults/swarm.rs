@@ -62,7 +62,7 @@ pub(crate) enum SwarmEvent {
 
 /// Whether a run has a feature; the answer is always the same.
 fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
-    let may = scenario.swarm.as_ref().is_some_and(|model| model.features.contains(&feature));
+    let may = scenario.swarm.as_ref().is_some_and(|model| model.may_have(feature));
     may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
 }
 

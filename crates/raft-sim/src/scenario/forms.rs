@@ -3,6 +3,7 @@
 use super::model::{InitialState, Links, NodeSet, Targets};
 use super::refusals::{REFUSALS, Refusal};
 use super::{changes, feature, names, parse, suggest, targets, units};
+use crate::faults::Fault;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -87,6 +88,8 @@ texts! {
     feature::Feature: "a fault such as \"loss\"",
         |text, _| names::named(feature::FEATURES, "fault", text),
         |feature| names::name_of(feature::FEATURES, *feature).to_owned();
+    Fault: "a fault such as \"torn_write\"",
+        |text, _| names::named(&names::faults(), "fault", text), |fault| fault.name().to_owned();
     MessageKind: "a message kind such as \"request_vote\"",
         |text, _| suggest::one_of(text, "message kind", names::MESSAGE_KINDS).map(Self), |kind| kind.0.clone();
     Refusal: "a refusal such as \"not_ready\"",
@@ -200,7 +203,7 @@ macro_rules! lists {
     )+};
 }
 
-lists!(BTreeSet<feature::Feature>: feature::Feature, Vec<Term>: Term);
+lists!(BTreeSet<feature::Feature>: feature::Feature, BTreeSet<Fault>: Fault, Vec<Term>: Term);
 
 /// One link is read as a list with one link.
 impl Form for Vec<Links> {

@@ -4,8 +4,9 @@
 //! Probabilities are integers, in parts per million, because no decision uses floats.
 
 use super::changes::{SeatChange, Seats};
-use super::feature::Feature;
+use super::feature::{FEATURES, Feature};
 use super::forms::{form, is_default, ppm, some_within, trimmed, within};
+use super::names::name_of;
 use super::parse::MAX_NODES;
 use super::refusals::Refusal;
 use super::steps::StepForm;
@@ -554,6 +555,24 @@ pub struct SwarmModel {
     /// The time at which the last faults end and a majority is healed for good, for the liveness check.
     #[serde(with = "form")]
     pub heal_at: Duration,
+    /// Kinds of faults that no run has, features and further effects of crashes and links.
+    #[serde(with = "form", default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub without: BTreeSet<Fault>,
+}
+
+impl Scenario {
+    /// Whether no run of the swarm has this kind of fault.
+    pub fn is_without(&self, fault: Fault) -> bool {
+        self.swarm.as_ref().is_some_and(|swarm| swarm.without.contains(&fault))
+    }
+}
+
+impl SwarmModel {
+    /// Whether a run may have this feature.
+    pub fn may_have(&self, feature: Feature) -> bool {
+        let name = name_of(FEATURES, feature);
+        self.features.contains(&feature) && !self.without.iter().any(|fault| fault.name() == name)
+    }
 }
 
 /// The conditions that must hold.

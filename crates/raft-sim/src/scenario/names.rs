@@ -1,5 +1,6 @@
 //! The names of roles and messages in a scenario file.
 
+use crate::faults::Fault;
 use crate::world::network::{FORWARDED_REPLY, FORWARDED_REQUEST, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE};
 use raft_core::RoleKind;
 
@@ -26,6 +27,11 @@ pub(crate) const MESSAGE_KINDS: [&str; 12] = [
     FORWARDED_REQUEST,
     FORWARDED_REPLY,
 ];
+
+/// The kinds of faults, with the further effects of crashes and links.
+pub(crate) fn faults() -> Vec<(Fault, &'static str)> {
+    Fault::ALL.iter().map(|fault| (*fault, fault.name())).collect()
+}
 
 /// The value with this name in a table, or the problem of the name.
 pub(crate) fn named<T: Copy>(table: &[(T, &'static str)], what: &str, text: &str) -> Result<T, String> {
