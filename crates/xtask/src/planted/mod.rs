@@ -1,6 +1,7 @@
 //! `cargo xtask planted-bugs`: plants known bugs in a copy of the tree, one at a time. The simulator has to find each of them,
 //! and must find nothing in the tree without a bug.
 
+mod gaps;
 mod hunt;
 mod patch;
 mod results;
@@ -12,7 +13,7 @@ use hunt::{Hunt, Outcome};
 pub(crate) use patch::{Patch, patches, patches_in};
 use results::Results;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use table::Row;
 pub(crate) use tree::Tree;
 
@@ -33,9 +34,12 @@ pub(crate) struct Options {
     /// The time limit of one run of the simulator, in seconds; a longer run counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     limit: u64,
-    /// Write the table to FILE, too
+    /// Write a page with the table to FILE
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    markdown: Option<PathBuf>,
+    /// Hunt nothing: use only the stored outcomes, such as those of all shards
+    #[arg(long)]
+    stored: bool,
 }
 
 /// Returns whether all bugs were caught and the control run found nothing.
@@ -52,50 +56,62 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let tree = Tree::copy(root, &work)?;
     let results = Results::open(folder.join("results"), tree.hash(), options.seeds)?;
     let hunt = Hunt { tree: &tree, seeds: options.seeds, limit: Duration::from_secs(options.limit) };
-
-    eprintln!("planted-bugs: the control, without a bug");
-    let control = row(&hunt, &results, None)?;
-    let is_green = matches!(control.outcome, Outcome::Missed { .. });
-    let mut rows = vec![control];
-    if is_green {
-        for (place, patch) in patches.iter().enumerate() {
-            eprintln!("planted-bugs: {} of {}, {}: {}", place + 1, patches.len(), patch.id, patch.title);
-            rows.push(row(&hunt, &results, Some(patch))?);
-        }
+    if !options.stored && !is_green(&hunt, &results)? {
+        return Ok(false);
     }
-    let all_caught = rows.iter().skip(1).all(|row| matches!(row.outcome, Outcome::Caught(_)));
-    let table = table::print(&rows);
-    print!("{table}");
-    if let Some(out) = &options.out {
-        std::fs::write(out, &table).with_context(|| format!("cannot write {}", out.display()))?;
+    let mut rows = Vec::new();
+    for (place, patch) in patches.iter().enumerate() {
+        let stored = results.get(&patch.id, Some(patch));
+        let outcome = match stored {
+            None if !options.stored => {
+                eprintln!("planted-bugs: {} of {}, {}: {}", place + 1, patches.len(), patch.id, patch.title);
+                Some(hunted(&hunt, &results, patch)?)
+            }
+            stored => stored,
+        };
+        rows.push(Row { id: patch.id.clone(), expected: patch.properties.clone(), outcome });
     }
-    if !is_green {
-        println!(
-            "planted-bugs: expected nothing in the tree without a bug, found something: no catch would prove anything"
-        );
+    print!("{}", table::print(&rows));
+    if let Some(file) = &options.markdown {
+        let page = table::page(&rows, &gaps::gaps(root, &rows)?, options.seeds);
+        std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    let caught = rows.iter().skip(1).filter(|row| matches!(row.outcome, Outcome::Caught(_))).count();
+    let caught = rows.iter().filter(|row| row.outcome.as_ref().is_some_and(Outcome::is_caught)).count();
     println!("planted-bugs: {caught} of {} caught", patches.len());
-    Ok(is_green && all_caught)
+    Ok(caught == patches.len())
 }
 
-/// The outcome for one bug or the control; it uses an earlier run if tree, patch and seeds are the same.
-fn row(hunt: &Hunt<'_>, results: &Results, patch: Option<&Patch>) -> Result<Row> {
-    let id = patch.map_or("control", |patch| &patch.id).to_owned();
-    let expected = patch.map(|patch| patch.properties.clone()).unwrap_or_default();
-    if let Some((outcome, seconds)) = results.get(&id, patch) {
-        return Ok(Row { id, outcome, expected, seconds });
-    }
-    let start = Instant::now();
+/// Whether nothing is found in the tree without a bug.
+fn is_green(hunt: &Hunt<'_>, results: &Results) -> Result<bool> {
+    let outcome = match results.get("control", None) {
+        Some(outcome) => outcome,
+        None => {
+            eprintln!("planted-bugs: the control, without a bug");
+            hunt.tree.restore()?;
+            let outcome = hunt.control()?;
+            results.put("control", None, &outcome)?;
+            outcome
+        }
+    };
+    let found = outcome.elsewhere.as_ref().or(outcome.swarm.as_ref());
+    let words = found.map(|found| format!("{} in {}, seed {}", found.property, found.by, found.seed));
+    let Some(words) = words.or(outcome.hung.map(|command| format!("`{command}` took too long"))) else {
+        return Ok(true);
+    };
+    println!("planted-bugs: expected nothing in the tree without a bug, found {words}: no catch would prove anything");
+    Ok(false)
+}
+
+/// Hunts one bug, and stores the outcome.
+fn hunted(hunt: &Hunt<'_>, results: &Results, patch: &Patch) -> Result<Outcome> {
     hunt.tree.restore()?;
-    if let Some(patch) = patch {
-        hunt.tree.apply(patch)?;
-    }
-    let outcome = hunt.run(&id, patch.is_none())?;
-    let seconds = start.elapsed().as_secs_f64();
-    eprintln!("planted-bugs: {id}: {outcome} ({seconds:.1} s)");
-    results.put(&id, patch, &outcome, seconds)?;
-    Ok(Row { id, outcome, expected, seconds })
+    hunt.tree.apply(patch)?;
+    let outcome = hunt.run(patch)?;
+    let words =
+        outcome.catches().next().map(|found| format!("{} in {}, seed {}", found.property, found.by, found.seed));
+    eprintln!("planted-bugs: {}: {}", patch.id, words.as_deref().unwrap_or("NOT CAUGHT"));
+    results.put(&patch.id, Some(patch), &outcome)?;
+    Ok(outcome)
 }
 
 fn chosen(patches: Vec<Patch>, options: &Options) -> Result<Vec<Patch>> {
@@ -126,7 +142,7 @@ mod tests {
 
     fn options(only: &[&str], shard: Option<(usize, usize)>) -> Options {
         let only = only.iter().map(|&id| id.into()).collect();
-        Options { list: false, only, shard, seeds: 1, limit: 1, out: None }
+        Options { list: false, only, shard, seeds: 1, limit: 1, markdown: None, stored: false }
     }
 
     #[test]

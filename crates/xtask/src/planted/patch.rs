@@ -16,6 +16,10 @@ pub(crate) struct Patch {
     pub(crate) properties: Vec<String>,
     /// The consequence of the bug.
     pub(crate) why: String,
+    /// The scenario that is about this bug, if random runs are not expected to reach it.
+    pub(crate) story: Option<String>,
+    /// The kinds of faults without which the swarm does not find it.
+    pub(crate) needs: Vec<String>,
     /// The path of the file.
     pub(crate) path: PathBuf,
     /// The text of the file.
@@ -44,22 +48,25 @@ fn read(path: PathBuf) -> Result<Patch> {
 
 fn parse(id: String, path: PathBuf, text: String) -> Result<Patch> {
     let header = header(&text)?;
-    let value = |key: &str| {
-        let mut values = header.iter().filter(|(found, _)| found == key);
-        match (values.next(), values.next()) {
-            (Some((_, value)), None) if !value.is_empty() => Ok(value.clone()),
+    let values = |key: &str| {
+        let values: Vec<&String> = header.iter().filter(|(found, _)| found == key).map(|(_, value)| value).collect();
+        match values[..] {
+            [] => Ok(None),
+            [value] if !value.is_empty() => Ok(Some(value.clone())),
             _ => bail!("expected one line `# {key}: ..` in the header"),
         }
     };
+    let value = |key: &str| values(key)?.with_context(|| format!("expected one line `# {key}: ..` in the header"));
     if let Some((unknown, _)) = header.iter().find(|(key, _)| !KEYS.contains(&key.as_str())) {
         bail!("the header has an unknown key `{unknown}`; there are: {}", KEYS.join(", "));
     }
-    let properties = value("property")?.split(',').map(|property| property.trim().to_owned()).collect();
+    let list = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<String>>();
+    let (properties, needs) = (list(value("property")?), values("needs")?.map(list).unwrap_or_default());
     let (title, source, why) = (value("title")?, value("source")?, value("why")?);
-    Ok(Patch { id, title, source, properties, why, path, text })
+    Ok(Patch { id, title, source, properties, why, story: values("story")?, needs, path, text })
 }
 
-const KEYS: [&str; 4] = ["title", "source", "property", "why"];
+const KEYS: [&str; 6] = ["title", "source", "property", "why", "story", "needs"];
 
 /// The `# key: value` lines before the first other line. A line with more indentation continues the previous one.
 fn header(text: &str) -> Result<Vec<(String, String)>> {
@@ -80,7 +87,8 @@ fn header(text: &str) -> Result<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{planted::tree, repository};
+    use crate::planted::{gaps, tree};
+    use crate::repository;
 
     fn parsed(text: &str) -> Result<Patch> {
         parse("bug".into(), "bug.patch".into(), text.into())
@@ -91,6 +99,9 @@ mod tests {
         let patch = parsed("# title: T\n# source: a\n#   b: c\n# property: x, y\n# why: w\n\n--- a/f\n").unwrap();
         assert_eq!((patch.title.as_str(), patch.source.as_str()), ("T", "a b: c"));
         assert_eq!(patch.properties, ["x", "y"]);
+        assert_eq!((patch.story, patch.needs.len()), (None, 0));
+        let patch = parsed("# title: T\n# source: a\n# property: x\n# why: w\n# story: s\n# needs: a, b\n").unwrap();
+        assert_eq!((patch.story.as_deref(), patch.needs), (Some("s"), vec!["a".to_owned(), "b".to_owned()]));
     }
 
     #[test]
@@ -125,6 +136,17 @@ mod tests {
                 let is_property = !["expect", "sometimes", "liveness"].contains(&property.as_str());
                 assert!(checker.is_file() && is_property, "{}: no property is named {property}", patch.id);
             }
+        }
+    }
+
+    #[test]
+    fn every_story_and_every_kind_of_fault_exists() {
+        let root = repository::root().unwrap();
+        let faults = gaps::fault_kinds(&root).unwrap();
+        for patch in patches(&root).unwrap() {
+            let missing = patch.story.iter().find(|story| gaps::story(&root, story).is_none());
+            assert_eq!(missing, None, "{}", patch.id);
+            assert_eq!(patch.needs.iter().find(|kind| !faults.contains(*kind)), None, "{}", patch.id);
         }
     }
 

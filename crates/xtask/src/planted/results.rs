@@ -20,7 +20,6 @@ struct Kept {
     /// The hash of tree, patch and seeds.
     key: String,
     outcome: Outcome,
-    seconds: f64,
 }
 
 impl Results {
@@ -29,20 +28,20 @@ impl Results {
         Ok(Self { folder, tree, seeds })
     }
 
-    /// The outcome for this bug (or the control) and its seconds, if it is stored.
-    pub(crate) fn get(&self, id: &str, patch: Option<&Patch>) -> Option<(Outcome, f64)> {
+    /// The outcome for this bug (or the control), if it is stored.
+    pub(crate) fn get(&self, id: &str, patch: Option<&Patch>) -> Option<Outcome> {
         let text = fs::read(self.file(id)).ok()?;
         // A half-written file counts as no result.
         let kept: Kept = serde_json::from_slice(&text).ok()?;
-        (kept.key == self.key(patch)).then_some((kept.outcome, kept.seconds))
+        (kept.key == self.key(patch)).then_some(kept.outcome)
     }
 
     /// Stores an outcome, except for a run that hung: the next machine may be faster.
-    pub(crate) fn put(&self, id: &str, patch: Option<&Patch>, outcome: &Outcome, seconds: f64) -> Result<()> {
-        if matches!(outcome, Outcome::Hung { .. }) {
+    pub(crate) fn put(&self, id: &str, patch: Option<&Patch>, outcome: &Outcome) -> Result<()> {
+        if outcome.hung.is_some() {
             return Ok(());
         }
-        let kept = Kept { key: self.key(patch), outcome: outcome.clone(), seconds };
+        let kept = Kept { key: self.key(patch), outcome: outcome.clone() };
         let file = self.file(id);
         fs::write(&file, serde_json::to_vec_pretty(&kept)?).with_context(|| format!("cannot write {}", file.display()))
     }
@@ -69,9 +68,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let results = |tree, seeds| Results::open(folder.path().into(), tree, seeds).unwrap();
         let patch = patches(&repository::root().unwrap()).unwrap().remove(0);
-        let missed = Outcome::Missed { seeds: 9 };
-        results(1, 9).put("bug", Some(&patch), &missed, 2.5).unwrap();
-        assert_eq!(results(1, 9).get("bug", Some(&patch)), Some((missed, 2.5)));
+        let missed = Outcome { seeds: 9, ..Outcome::default() };
+        results(1, 9).put("bug", Some(&patch), &missed).unwrap();
+        assert_eq!(results(1, 9).get("bug", Some(&patch)), Some(missed.clone()));
         assert_eq!(results(2, 9).get("bug", Some(&patch)), None, "another tree");
         assert_eq!(results(1, 8).get("bug", Some(&patch)), None, "other seeds");
         let other = Patch { text: patch.text.clone() + "\n", ..patch.clone() };
@@ -79,7 +78,7 @@ mod tests {
         assert_eq!(results(1, 9).get("other", Some(&patch)), None);
         fs::write(folder.path().join("bug.json"), "{\"key\":").unwrap();
         assert_eq!(results(1, 9).get("bug", Some(&patch)), None, "half a file");
-        results(1, 9).put("hung", None, &Outcome::Hung { command: "raft-sim".into() }, 1.0).unwrap();
+        results(1, 9).put("hung", None, &Outcome { hung: Some("raft-sim".into()), ..missed }).unwrap();
         assert_eq!(results(1, 9).get("hung", None), None);
     }
 }

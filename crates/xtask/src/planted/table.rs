@@ -1,23 +1,65 @@
-//! The table of bugs and their catches, in Markdown.
+//! The table of bugs and their catches, and the page with it, in Markdown.
 
+use super::gaps::Gaps;
 use super::hunt::{Catch, Outcome};
+use std::collections::BTreeSet;
 
-/// A bug or the control, and its outcome.
+/// A bug, and how its hunt ended; `None` if there was none yet.
 pub(crate) struct Row {
     pub(crate) id: String,
-    pub(crate) outcome: Outcome,
     pub(crate) expected: Vec<String>,
-    pub(crate) seconds: f64,
+    pub(crate) outcome: Option<Outcome>,
 }
 
-const HEAD: [&str; 5] = ["bug", "caught by", "expected property", "seeds", "seconds"];
+const COLUMNS: usize = 10;
+const HEAD: [&str; COLUMNS] = [
+    "bug",
+    "caught by",
+    "where",
+    "seeds",
+    "events",
+    "seconds",
+    "guided seeds",
+    "guided events",
+    "guided seconds",
+    "needed faults",
+];
 
-/// The table, the control first.
+/// The page about all bugs.
+pub(crate) fn page(rows: &[Row], gaps: &Gaps, seeds: u64) -> String {
+    let of =
+        |holds: &dyn Fn(&Outcome) -> bool| rows.iter().filter(|row| row.outcome.as_ref().is_some_and(holds)).count();
+    let (hunted, caught) = (of(&|_| true), of(&Outcome::is_caught));
+    let by_swarm = of(&|outcome| outcome.swarm.is_some());
+    let list = |names: &BTreeSet<String>| match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    format!(
+        "# Planted bugs\n\n\
+         `cargo xtask planted-bugs --seeds {seeds} --markdown docs/evidence/planted.md` writes this page. It plants each bug in a\n\
+         copy of the tree and looks for it with the swarm (`raft-sim swarm --profile all`, seeds from 0) and with the story that is\n\
+         about it, if it has one. A bug is caught only by a property: neither a mark, an expectation nor a story about something\n\
+         else counts. Seeds, events and seconds are those up to the catch, in the swarm if it finds the bug, otherwise in the\n\
+         story. A needed fault is one without which {} seeds do not find the bug.\n\n\
+         {hunted} of {} bugs hunted, {caught} caught, {by_swarm} of them by {seeds} seeds of the swarm.\n\n\
+         {}\n\
+         Checkers that are the first to catch no bug, and back up no other: {}.\n\n\
+         Kinds of faults that no bug needs: {}.\n",
+        super::hunt::SEEDS_WITHOUT,
+        rows.len(),
+        print(rows),
+        list(&gaps.checkers),
+        list(&gaps.faults),
+    )
+}
+
+/// The table, with columns of equal width.
 pub(crate) fn print(rows: &[Row]) -> String {
-    let mut lines: Vec<[String; 5]> = vec![HEAD.map(String::from)];
+    let mut lines: Vec<[String; COLUMNS]> = vec![HEAD.map(String::from)];
     lines.extend(rows.iter().map(cells));
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3, 4].map(width);
+    let widths: [usize; COLUMNS] = std::array::from_fn(width);
     let mut text = String::new();
     for (place, line) in lines.iter().enumerate() {
         for (cell, width) in line.iter().zip(widths) {
@@ -32,54 +74,74 @@ pub(crate) fn print(rows: &[Row]) -> String {
     text
 }
 
-fn cells(row: &Row) -> [String; 5] {
-    let is_control = row.expected.is_empty();
-    let (caught, seeds) = match &row.outcome {
-        Outcome::Caught(Catch { by, property, seeds }) => {
-            let unexpected = !is_control && !row.expected.contains(property);
-            let remark = if unexpected { " (another property)" } else { "" };
-            (format!("{by}: {property}{remark}"), seeds.map_or("-".into(), |seeds| seeds.to_string()))
-        }
-        Outcome::Tripped(Catch { by, property, .. }) => (format!("NOT CAUGHT, only {by}: {property}"), "-".into()),
-        Outcome::Missed { seeds } if is_control => ("nothing to catch: green".into(), seeds.to_string()),
-        Outcome::Missed { seeds } => ("NOT CAUGHT".into(), seeds.to_string()),
-        Outcome::Hung { command } => (format!("NOT CAUGHT: hung in `{command}`"), "-".into()),
+fn cells(row: &Row) -> [String; COLUMNS] {
+    let none = String::new;
+    let id = row.id.clone();
+    let Some(outcome) = &row.outcome else {
+        return [id, "not hunted".into(), none(), none(), none(), none(), none(), none(), none(), none()];
     };
-    [row.id.clone(), caught, row.expected.join(", "), seeds, format!("{:.1}", row.seconds)]
+    let needs = outcome.without.iter().filter(|(_, found)| outcome.is_needed(found.as_ref()));
+    let needs: Vec<&str> = needs.map(|(fault, _)| fault.as_str()).collect();
+    let Some(catch) = outcome.catches().next() else {
+        let place = match (&outcome.elsewhere, &outcome.hung) {
+            (Some(Catch { by, property, .. }), _) => format!("only {by}: {property}"),
+            (None, Some(command)) => format!("hung in `{command}`"),
+            (None, None) => none(),
+        };
+        let seeds = outcome.seeds.to_string();
+        return [id, "NOT CAUGHT".into(), place, seeds, none(), none(), none(), none(), none(), needs.join(", ")];
+    };
+    let remark = if row.expected.contains(&catch.property) { "" } else { " (another property)" };
+    let by = format!("{}{remark}", catch.property);
+    let place = format!("{}, seed {}", catch.by, catch.seed);
+    let (events, seconds) = (catch.events.to_string(), format!("{:.1}", catch.seconds));
+    [id, by, place, catch.runs.to_string(), events, seconds, none(), none(), none(), needs.join(", ")]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn row(id: &str, outcome: Option<Outcome>) -> Row {
+        Row { id: id.into(), expected: vec!["x".into(), "y".into()], outcome }
+    }
+
+    fn catch(by: &str, property: &str) -> Option<Catch> {
+        Some(Catch { by: by.into(), property: property.into(), seed: 2, runs: 3, events: 70, seconds: 1.25 })
+    }
+
     #[test]
     fn catches_gaps_and_surprises_can_be_told_apart() {
-        let row = |id: &str, outcome, expected: &[&str]| Row {
-            id: id.into(),
-            outcome,
-            expected: expected.iter().map(|&it| it.into()).collect(),
-            seconds: 1.25,
-        };
-        let caught =
-            |property: &str, seeds| Outcome::Caught(Catch { by: "swarm all".into(), property: property.into(), seeds });
+        let without = [("loss".to_owned(), None), ("kill".to_owned(), catch("swarm all", "x"))].into();
         let text = print(&[
-            row("control", Outcome::Missed { seeds: 9 }, &[]),
-            row("a", caught("x", Some(3)), &["x", "y"]),
-            row("b", caught("z", None), &["x"]),
-            row("c", Outcome::Missed { seeds: 9 }, &["x"]),
-            row("d", Outcome::Tripped(Catch { by: "s".into(), property: "sometimes".into(), seeds: None }), &["x"]),
+            row("a", Some(Outcome { swarm: catch("swarm all", "x"), without, ..Outcome::default() })),
+            row("b", Some(Outcome { story: catch("figure-8", "z"), seeds: 9, ..Outcome::default() })),
+            row("c", Some(Outcome { seeds: 9, ..Outcome::default() })),
+            row("d", Some(Outcome { elsewhere: catch("s", "x"), seeds: 9, ..Outcome::default() })),
+            row("e", Some(Outcome { hung: Some("raft-sim run".into()), ..Outcome::default() })),
+            row("f", None),
         ]);
         let expected = "\
-| bug     | caught by                         | expected property | seeds | seconds |
-|---------|-----------------------------------|-------------------|-------|---------|
-| control | nothing to catch: green           |                   | 9     | 1.2     |
-| a       | swarm all: x                      | x, y              | 3     | 1.2     |
-| b       | swarm all: z (another property)   | x                 | -     | 1.2     |
-| c       | NOT CAUGHT                        | x                 | 9     | 1.2     |
-| d       | NOT CAUGHT, only s: sometimes     | x                 | -     | 1.2     |
+| bug | caught by | where | seeds | events | seconds | guided seeds | guided events | guided seconds | needed faults |
+|---|---|---|---|---|---|---|---|---|---|
+| a | x | swarm all, seed 2 | 3 | 70 | 1.2 | | | | loss |
+| b | z (another property) | figure-8, seed 2 | 3 | 70 | 1.2 | | | | |
+| c | NOT CAUGHT | | 9 | | | | | | |
+| d | NOT CAUGHT | only s: x | 9 | | | | | | |
+| e | NOT CAUGHT | hung in `raft-sim run` | 0 | | | | | | |
+| f | not hunted | | | | | | | | |
 ";
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('-', "");
         assert_eq!(squeeze(&text), squeeze(expected));
         assert!(text.lines().all(|line| line.chars().count() == text.lines().next().unwrap().chars().count()));
+    }
+
+    #[test]
+    fn a_page_counts_and_names_the_gaps() {
+        let gaps = Gaps { checkers: ["no_holes".to_owned()].into(), faults: BTreeSet::new() };
+        let rows = [row("a", Some(Outcome { story: catch("figure-8", "x"), ..Outcome::default() })), row("b", None)];
+        let text = page(&rows, &gaps, 300);
+        assert!(text.contains("1 of 2 bugs hunted, 1 caught, 0 of them by 300 seeds"), "{text}");
+        assert!(text.contains("back up no other: `no_holes`.") && text.contains("no bug needs: none."), "{text}");
     }
 }
