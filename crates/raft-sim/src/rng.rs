@@ -39,6 +39,23 @@ pub const fn link_key(from: NodeId, to: NodeId) -> u64 {
 pub struct Choices {
     base: ChaCha8Rng,
     blocks: BTreeMap<u64, Block>,
+    /// Salts of all streams; 0 for the seed's own choices.
+    salt: u64,
+    /// Salts of the streams of some sites.
+    sites: BTreeMap<Site, u64>,
+    /// How many choices come before the one that is salted alone, and its salt.
+    single: Option<(u64, u64)>,
+}
+
+/// The choices that a [`redraw`](Choices::redraw) changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redrawn {
+    /// All later choices.
+    All,
+    /// All later choices of the site with this name.
+    Site(String),
+    /// The later choice with this number, from 1.
+    Single(u64),
 }
 
 /// Words of one stream, kept for its next choices.
@@ -57,13 +74,49 @@ impl Choices {
         for (n, word) in key.chunks_exact_mut(8).enumerate() {
             word.copy_from_slice(&mix(seed ^ ((n as u64) << 56)).to_le_bytes());
         }
-        Self { base: ChaCha8Rng::from_seed(key), blocks: BTreeMap::new() }
+        let base = ChaCha8Rng::from_seed(key);
+        Self { base, blocks: BTreeMap::new(), salt: 0, sites: BTreeMap::new(), single: None }
+    }
+
+    /// Makes later choices differ from those of the seed. Equal salts at equal places give equal choices.
+    pub fn redraw(&mut self, salt: u64, what: &Redrawn) {
+        let add = |old: u64| mix(old ^ mix(salt));
+        match what {
+            Redrawn::All => {
+                self.salt = add(self.salt);
+                self.blocks.clear();
+            }
+            Redrawn::Site(name) => {
+                let of_site = self.sites.entry(Site::new(name)).or_default();
+                *of_site = add(*of_site);
+            }
+            Redrawn::Single(number) => self.single = number.checked_sub(1).map(|before| (before, add(0))),
+        }
+    }
+
+    /// The salt of the next choice of this site.
+    fn next_salt(&mut self, site: Site) -> u64 {
+        let of_site = if self.sites.is_empty() { 0 } else { self.sites.get(&site).copied().unwrap_or(0) };
+        let alone = match &mut self.single {
+            None => 0,
+            Some((0, salt)) => {
+                let salt = *salt;
+                self.single = None;
+                salt
+            }
+            Some((before, _)) => {
+                *before -= 1;
+                0
+            }
+        };
+        self.salt ^ of_site ^ alone
     }
 
     /// The choice at this address. A draw answers one question: the answers to two questions would depend on each
     /// other.
     pub fn draw(&mut self, site: Site, key: u64, n: u64) -> Draw {
-        let stream = mix(site.0 ^ mix(key));
+        let salt = self.next_salt(site);
+        let stream = mix(site.0 ^ mix(key)) ^ salt;
         let (number, place) = (n / WORDS as u64, (n % WORDS as u64) as usize);
         match self.blocks.get(&stream) {
             Some(block) if block.number == number => Draw(block.words[place]),
@@ -157,6 +210,27 @@ mod tests {
         assert_eq!(up, down);
         assert_ne!(Choices::new(8).draw(SITE, 0, 0), up[0], "another seed gives another run");
         assert_ne!(Choices::new(7).draw(Site::new("disk"), 0, 0), up[0], "another site gives another stream");
+    }
+
+    #[test]
+    fn a_redraw_changes_the_choices_that_it_names() {
+        let drawn = |redraw: Option<(u64, Redrawn)>| -> Vec<u64> {
+            let mut choices = Choices::new(7);
+            choices.draw(SITE, 0, 0);
+            redraw.iter().for_each(|(salt, what)| choices.redraw(*salt, what));
+            let sites = [SITE, Site::new("disk")];
+            (0..8).map(|n| choices.draw(sites[n as usize % 2], 0, n / 2).bits()).collect()
+        };
+        let plain = drawn(None);
+        let changed = |redraw| -> Vec<usize> {
+            let again = drawn(Some(redraw));
+            (0..8).filter(|place| again[*place] != plain[*place]).collect()
+        };
+        assert_eq!(changed((1, Redrawn::All)), (0..8).collect::<Vec<_>>());
+        assert_eq!(changed((1, Redrawn::Site("disk".into()))), [1, 3, 5, 7]);
+        assert_eq!(changed((1, Redrawn::Single(4))), [3]);
+        assert_eq!(drawn(Some((3, Redrawn::All))), drawn(Some((3, Redrawn::All))));
+        assert_ne!(drawn(Some((3, Redrawn::All))), drawn(Some((4, Redrawn::All))));
     }
 
     #[test]

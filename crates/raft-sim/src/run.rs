@@ -94,12 +94,7 @@ pub(crate) fn check_run(
     scenario: &Scenario,
     follow: impl FnOnce(&mut RunChecker) -> World,
 ) -> (RunResult, Option<World>) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| follow(&mut checker)));
-    let world = outcome.map_err(|panic| {
-        let message = words(panic.as_ref());
-        checker.violation = Some(Violation { property: PANIC, message, facts: vec![checker.events] });
-    });
-    let world = world.ok();
+    let world = checker.guard(follow);
     (checker.into_result(scenario, world.as_ref()), world)
 }
 
@@ -133,12 +128,44 @@ impl RunChecker {
 
     /// Lets one event happen and checks it.
     pub(crate) fn step(&mut self, world: &mut World, sink: &mut dyn Sink) {
-        let mut emissions = Vec::new();
-        if self.violation.is_none() {
-            world.advance();
-            world.take_emissions(&mut emissions);
-            self.check(&mut emissions, world.now(), sink);
+        self.advance(world, sink, &mut Vec::new());
+    }
+
+    /// Lets one event happen and checks it; `memory` is reused. Returns false after the end of the run, or after a
+    /// violation.
+    pub(crate) fn advance(&mut self, world: &mut World, sink: &mut dyn Sink, memory: &mut Vec<Emission>) -> bool {
+        let goes_on = self.violation.is_none() && world.advance();
+        if goes_on {
+            world.take_emissions(memory);
+            self.check(memory, world.now(), sink);
         }
+        goes_on && self.violation.is_none()
+    }
+
+    /// Runs code under test: its panic is a violation, and then there is no result.
+    pub(crate) fn guard<T>(&mut self, act: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| act(self)));
+        outcome
+            .map_err(|panic| {
+                let message = words(panic.as_ref());
+                self.violation = Some(Violation { property: PANIC, message, facts: vec![self.events] });
+            })
+            .ok()
+    }
+
+    /// The trace hash so far.
+    pub(crate) fn hash(&self) -> u128 {
+        self.hash.value()
+    }
+
+    /// The number of records so far.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The marks since the last call, in order; nothing at the first call.
+    pub(crate) fn take_new_marks(&mut self) -> Vec<&'static str> {
+        self.checkers.take_new_marks()
     }
 
     /// Follows a run to its end.
@@ -190,7 +217,7 @@ impl RunChecker {
         self.view = record.view.take();
     }
 
-    fn into_result(mut self, scenario: &Scenario, world: Option<&World>) -> RunResult {
+    pub(crate) fn into_result(mut self, scenario: &Scenario, world: Option<&World>) -> RunResult {
         let mut result = RunResult {
             hash: self.hash.value(),
             events: self.events,

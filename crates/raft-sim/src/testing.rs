@@ -5,7 +5,6 @@ use crate::run::{RunResult, run};
 use crate::scenario::defaults;
 use crate::scenario::feature::FEATURES;
 use crate::scenario::model::{Condition, Mix, Origin, Scenario, Step, StepAction, SwarmModel, Trigger};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) fn ms(millis: u64) -> Duration {
@@ -28,7 +27,7 @@ pub(crate) fn swarm(nodes: u64) -> Scenario {
     let mut scenario = quiet(nodes, ms(15_000));
     scenario.name = "swarm".into();
     scenario.swarm =
-        Some(SwarmModel { features, mean_interval: ms(300), heal_at: ms(10_000), without: BTreeSet::new() });
+        Some(SwarmModel { features, mean_interval: ms(300), heal_at: ms(10_000), ..SwarmModel::default() });
     scenario.expect.heals_within = Some(40);
     scenario
 }

@@ -129,6 +129,11 @@ impl Checkers {
         change
     }
 
+    /// The marks since the last call, in order; nothing at the first call.
+    pub(crate) fn take_new_marks(&mut self) -> Vec<&'static str> {
+        self.sometimes.take_new()
+    }
+
     /// The clients' history of the newest cluster, from the operations of all.
     pub fn newest_history(&self, all: &[Operation]) -> Vec<Operation> {
         self.histories.newest(all)

@@ -33,7 +33,7 @@ pub struct Healed {
     pub nodes: BTreeSet<NodeId>,
 }
 
-pub(super) trait Property: DynClone {
+pub(super) trait Property: Send + Sync + DynClone {
     /// Checks the current record. The ghost already contains it.
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation>;
 

@@ -123,6 +123,8 @@ pub const MARKS: [&str; 90] = [
 #[derive(Clone, Default)]
 pub(super) struct Sometimes {
     counts: BTreeMap<&'static str, u64>,
+    /// The marks since the last call of [`take_new`](Self::take_new), if somebody calls it.
+    new: Option<Vec<&'static str>>,
     limits: Limits,
     /// Terms already counted as split.
     split: BTreeSet<Term>,
@@ -166,7 +168,8 @@ impl Sometimes {
 
     /// Keeps the counts, and forgets the rest.
     pub(super) fn begin_anew(&mut self, scenario: &Scenario) {
-        *self = Self { counts: std::mem::take(&mut self.counts), ..Self::new(scenario) };
+        let (counts, new) = (std::mem::take(&mut self.counts), self.new.take());
+        *self = Self { counts, new, ..Self::new(scenario) };
     }
 
     /// How often each mark was reached so far.
@@ -178,8 +181,14 @@ impl Sometimes {
         self.counts.clone()
     }
 
+    /// The marks since the last call, in order; nothing at the first call.
+    pub(super) fn take_new(&mut self) -> Vec<&'static str> {
+        self.new.replace(Vec::new()).unwrap_or_default()
+    }
+
     fn mark(&mut self, mark: &'static str) {
         *self.counts.entry(mark).or_default() += 1;
+        self.new.iter_mut().for_each(|new| new.push(mark));
     }
 
     fn mark_if(&mut self, is_reached: bool, mark: &'static str) {

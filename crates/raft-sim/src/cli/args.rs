@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use raft_sim::branch::{Branches, branches};
 use raft_sim::faults::Fault;
 use raft_sim::scenario::parse::MAX_NODES;
 use raft_sim::scenario::units;
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run a cluster under random faults
     Swarm(SwarmArgs),
+    /// Search for violations: keep the states that are new, and continue from the rare ones with other choices
+    Search(SearchArgs),
     /// Run one seed of a scenario, or a recorded run
     Replay(ReplayArgs),
     /// Print every event of one run, one line each
@@ -127,6 +130,51 @@ pub(crate) struct SwarmArgs {
     pub(crate) campaign: CampaignArgs,
 }
 
+#[derive(clap::Args)]
+pub(crate) struct SearchArgs {
+    /// How many events to check: a number, or one with k, M or G
+    #[arg(long, value_name = "EVENTS", default_value = "100M", value_parser = events)]
+    pub(crate) budget: u64,
+    /// Begin with these swarms and stories; default: sim-scenarios, and the swarm of all faults
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub(crate) from: Vec<PathBuf>,
+    /// Another number searches elsewhere
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) seed: u64,
+    /// How to choose the runs
+    #[arg(long, value_enum, default_value = "guided")]
+    pub(crate) strategy: SearchStrategy,
+    /// Parallel runs; default: one per core. The result does not depend on this number
+    #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+    /// Record the failed run in this folder
+    #[arg(long, value_name = "DIR", default_value = "raft-sim-failures")]
+    pub(crate) out: PathBuf,
+}
+
+/// How a search chooses its runs.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchStrategy {
+    /// Seed after seed
+    Random,
+    /// Seeds whose features belong to rare marks
+    Directed,
+    /// Directed seeds, and branches of kept states
+    Guided,
+}
+
+/// Reads a number of events.
+fn events(text: &str) -> Result<u64, String> {
+    let scales = [("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000)];
+    let scaled = scales.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)));
+    let (digits, scale) = scaled.unwrap_or((text, 1));
+    let events = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)).filter(|events| *events > 0);
+    events.ok_or_else(|| format!("expected a number of events such as 100M, found `{text}`"))
+}
+
 /// Every `of`-th seed, beginning with the `index`-th.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
@@ -165,6 +213,9 @@ pub(crate) struct ReplayArgs {
     /// The seed; default: the recorded one, or 0
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// From these events on, make other choices than the seed: "12034:3, 15001:9@delay"
+    #[arg(long, value_name = "EVENT:SALT", value_parser = branches)]
+    pub(crate) branches: Option<Branches>,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
 }
@@ -185,6 +236,14 @@ mod tests {
         assert_eq!(shard("4/4"), shard("0/4"));
         for text in ["5/4", "1/0", "1", "a/4", "-1/4"] {
             assert!(shard(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn events_may_have_a_unit() {
+        assert_eq!(["7", "20k", "3M", "1G"].map(events), [Ok(7), Ok(20_000), Ok(3_000_000), Ok(1_000_000_000)]);
+        for text in ["", "0", "M", "-1", "1.5M", "99999999999G"] {
+            assert!(events(text).is_err(), "{text}");
         }
     }
 

@@ -215,7 +215,7 @@ fn runs(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> S
     format!("{}{of} crash points, {}", show::grouped(done.runs.into()), show::count(done.branches, "outcome"))
 }
 
-fn verdict(held: bool) -> &'static str {
+pub(crate) fn verdict(held: bool) -> &'static str {
     match (held, io::stdout().is_terminal()) {
         (true, false) => "PASS",
         (false, false) => "FAIL",
@@ -225,7 +225,7 @@ fn verdict(held: bool) -> &'static str {
 }
 
 /// One finding in full: the property, the seed, the command that repeats it, and the events before it.
-fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
+pub(crate) fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
     let mut text = format!("  {}: {}\n", finding.property, finding.message);
     if !finding.facts.is_empty() {
         let facts: Vec<String> = finding.facts.iter().map(ToString::to_string).collect();

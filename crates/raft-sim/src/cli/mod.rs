@@ -13,6 +13,7 @@ mod pool;
 mod replay;
 mod report;
 mod run;
+mod search;
 mod show;
 mod swarm;
 mod twice;
@@ -37,6 +38,7 @@ pub(crate) fn main() -> ExitCode {
         None => run::run(&args.run),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Swarm(args)) => swarm::swarm(&args),
+        Some(Command::Search(args)) => search::search(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
     };

@@ -41,6 +41,11 @@ fn print(file: &ScenarioFile, done: &ScenarioReport, report: &Report) -> Result<
 /// One run of a file: with the given seed, otherwise the recorded one, otherwise 0.
 pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
     let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
+    let mut file = file.clone();
+    if let Some(branches) = &args.branches {
+        file.scenario.branches.clone_from(branches);
+    }
+    let file = &file;
     checked(file, seed, &args.outputs, sink, |sink| run::run(&file.scenario, seed, sink))
 }
 

@@ -64,6 +64,18 @@ pub(crate) struct ScenarioReport {
 }
 
 impl Finding {
+    /// A failed check of one run.
+    pub(crate) fn of_run(
+        scenario: &Scenario,
+        seed: u64,
+        (property, message, facts): (&str, &str, &[u64]),
+        hash: u128,
+        exit: Exit,
+    ) -> Self {
+        let new = Self::new(scenario, property, message, exit);
+        Self { seed: Some(seed), facts: facts.to_vec(), hash: Some(hash), ..new }
+    }
+
     fn new(scenario: &Scenario, property: &str, message: &str, exit: Exit) -> Self {
         Self {
             scenario: scenario.name.clone(),

@@ -10,7 +10,6 @@ use crate::scenario::feature::Family::{
 };
 use crate::scenario::feature::of_families;
 use crate::scenario::model::{Scenario, SwarmModel};
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 const ALL: [Family; 11] =
@@ -140,7 +139,7 @@ fn profile(name: &str, title: &str, nodes: u64, families: &[Family], marks: &[&[
         features: of_families(families).collect(),
         mean_interval: Duration::from_millis(700),
         heal_at: Duration::from_secs(12),
-        without: BTreeSet::new(),
+        ..SwarmModel::default()
     });
     scenario.expect.heals_within = Some(HEALS_WITHIN);
     scenario.seeds = 0..ENOUGH_RUNS;

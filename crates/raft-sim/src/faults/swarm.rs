@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const FEATURE: Site = Site::new("swarm feature");
+const END_OF_STEPS: Site = Site::new("end of steps");
 const FAULT: Site = Site::new("swarm fault");
 
 /// The faults of a run.
@@ -58,12 +59,20 @@ pub(crate) enum SwarmEvent {
     /// The operator makes a new cluster.
     Restore(u64),
     Heal,
+    /// The faults of the steps before the swarm end.
+    EndOfSteps,
 }
 
 /// Whether a run has a feature; the answer is always the same.
 fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
     let may = scenario.swarm.as_ref().is_some_and(|model| model.may_have(feature));
     may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
+}
+
+/// The features of the run of a swarm with this seed.
+pub(crate) fn features_of(scenario: &Scenario, choices: &mut Choices) -> BTreeSet<Feature> {
+    let features = scenario.swarm.iter().flat_map(|model| &model.features).copied();
+    features.filter(|&feature| draws(scenario, choices, feature)).collect()
 }
 
 /// Draws settings of a scenario for one run.
@@ -90,9 +99,8 @@ pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<S
 impl World {
     /// Draws the faults of this run, and plans its first fault and its healing.
     pub(crate) fn begin_swarm(&mut self) {
-        let Some(model) = self.scenario.swarm.clone() else { return };
-        let chosen: BTreeSet<Feature> =
-            model.features.iter().copied().filter(|&feature| self.draws_feature(feature)).collect();
+        let Some(model) = self.scenario.swarm.clone().filter(|model| !model.after_branch) else { return };
+        let chosen = self.features.clone();
         let timeout = self.scenario.raft.election_timeout.end;
         let network = self.swarm_network(&chosen, timeout);
         self.network.set_swarm_model(network);
@@ -130,8 +138,23 @@ impl World {
     }
 
     /// Whether this run has a feature; the answer is always the same.
-    pub(crate) fn draws_feature(&mut self, feature: Feature) -> bool {
-        draws(&self.scenario, &mut self.choices, feature)
+    pub(crate) fn draws_feature(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// Begins a swarm that waits for the first branch.
+    pub(crate) fn begin_swarm_at_branch(&mut self) {
+        let waits = self.swarm.is_none() && self.scenario.swarm.as_ref().is_some_and(|model| model.after_branch);
+        if !waits {
+            return;
+        }
+        Arc::make_mut(&mut self.scenario).swarm.iter_mut().for_each(|model| model.after_branch = false);
+        self.features = features_of(&self.scenario, &mut self.choices);
+        self.script.end();
+        self.begin_swarm();
+        let timeout = self.scenario.raft.election_timeout.end;
+        let delay = self.choices.draw(END_OF_STEPS, 0, 0).in_range(&(Duration::ZERO..timeout.saturating_mul(8)));
+        self.plan_after(delay, Event::Swarm(SwarmEvent::EndOfSteps));
     }
 
     fn plan_fault(&mut self, n: u64) {
@@ -165,6 +188,10 @@ impl World {
             SwarmEvent::Backup(n) => self.swarm_backup(n),
             SwarmEvent::Restore(n) => self.swarm_restore(n),
             SwarmEvent::Heal => self.heal_majority(),
+            SwarmEvent::EndOfSteps => {
+                self.heal_step();
+                self.nodes().into_iter().for_each(|node| self.start_node(node));
+            }
         }
     }
 

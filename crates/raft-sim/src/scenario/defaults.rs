@@ -3,6 +3,7 @@
 use super::model::{
     ClientModel, ClientReads, DiskModel, Expectations, Mix, NetworkModel, ProcessModel, RaftSettings, Scenario,
 };
+use crate::branch::Branches;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ impl Default for Scenario {
             disk: DiskModel::default(),
             process: ProcessModel::default(),
             clients: ClientModel::default(),
+            branches: Branches::default(),
             steps: Vec::new(),
             swarm: None,
             enumerate: None,

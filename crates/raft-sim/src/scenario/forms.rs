@@ -3,6 +3,7 @@
 use super::model::{InitialState, Links, NodeSet, Targets};
 use super::refusals::{REFUSALS, Refusal};
 use super::{changes, feature, names, parse, suggest, targets, units};
+use crate::branch::{self, Branches};
 use crate::faults::Fault;
 use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
@@ -105,6 +106,7 @@ texts! {
             put.ok_or_else(|| format!("expected a put such as \"k1 = v1\", found `{text}`"))
         },
         |Self(key, value)| format!("{key} = {value}");
+    Branches: "branches such as \"12034:3\"", |text, _| branch::branches(text), ToString::to_string;
     u128: "a trace hash",
         |text, _| {
             let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());

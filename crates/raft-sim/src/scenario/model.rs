@@ -10,6 +10,7 @@ use super::names::name_of;
 use super::parse::MAX_NODES;
 use super::refusals::Refusal;
 use super::steps::StepForm;
+use crate::branch::Branches;
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
@@ -66,6 +67,9 @@ pub struct Scenario {
     #[serde(skip_serializing_if = "is_default")]
     pub process: ProcessModel,
     pub clients: ClientModel,
+    /// The events from which on a run makes other choices than its seed.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub branches: Branches,
     /// First the steps with a time, then those with a condition, each kind in the file's order.
     #[serde(skip)]
     pub steps: Vec<Step>,
@@ -543,7 +547,7 @@ impl Enumeration {
 
 /// The random faults of a swarm run: a run omits each *feature* with probability one half, and draws the intensity of
 /// the others.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct SwarmModel {
     /// The features that may be drawn.
@@ -558,6 +562,10 @@ pub struct SwarmModel {
     /// Kinds of faults that no run has, features and further effects of crashes and links.
     #[serde(with = "form", default, skip_serializing_if = "BTreeSet::is_empty")]
     pub without: BTreeSet<Fault>,
+    /// Whether the faults are drawn, and begin, only at the run's first branch. Its steps end there, and only the checkers
+    /// judge it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub after_branch: bool,
 }
 
 impl Scenario {
@@ -568,10 +576,10 @@ impl Scenario {
 }
 
 impl SwarmModel {
-    /// Whether a run may have this feature.
+    /// Whether a run may have this feature from its beginning on.
     pub fn may_have(&self, feature: Feature) -> bool {
         let name = name_of(FEATURES, feature);
-        self.features.contains(&feature) && !self.without.iter().any(|fault| fault.name() == name)
+        self.features.contains(&feature) && !self.after_branch && !self.without.iter().any(|fault| fault.name() == name)
     }
 }
 

@@ -22,10 +22,12 @@ pub(crate) mod refusals;
 mod settings;
 mod steps;
 
+use crate::branch::Branch;
 use crate::faults::FaultCounts;
-use crate::faults::swarm::{Swarm, as_drawn};
+use crate::faults::swarm::{Swarm, as_drawn, features_of};
 use crate::record::{NodeView, Record, RecordKind, SimTime};
 use crate::rng::{Choices, Site};
+use crate::scenario::feature::Feature;
 use crate::scenario::model::{Expectations, Scenario};
 use crate::world::backups::Backups;
 use crate::world::client::{ClientOutput, Clients};
@@ -73,7 +75,11 @@ pub struct World {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) script: Script,
+    /// The features of this run, if it is one of a swarm.
+    pub(crate) features: BTreeSet<Feature>,
     pub(crate) swarm: Option<Swarm>,
+    /// How many of the scenario's branches are past.
+    branched: usize,
     pub(crate) operator: Operator,
     pub(crate) backups: Backups,
     pub(crate) refusals: Refusals,
@@ -139,7 +145,9 @@ impl World {
             network: Network::new(scenario.network.clone()),
             clients,
             script: Script::new(&scenario.steps),
+            features: features_of(scenario, &mut choices),
             swarm: None,
+            branched: 0,
             operator: Operator::default(),
             backups: Backups::default(),
             refusals: Refusals::default(),
@@ -229,6 +237,7 @@ impl World {
     /// Lets the next event happen; returns false after the end of the scenario.
     /// [`take_emissions`](Self::take_emissions) returns the records.
     pub fn advance(&mut self) -> bool {
+        self.branch_if_due();
         let end = SimTime(nanos(self.scenario.duration));
         match self.queue.peek() {
             Some((place, _)) if place.at <= end => {}
@@ -243,6 +252,21 @@ impl World {
             self.watch_script();
         }
         true
+    }
+
+    /// Makes the branches of the scenario whose events have happened.
+    fn branch_if_due(&mut self) {
+        let scenario = Arc::clone(&self.scenario);
+        while let Some(branch) = scenario.branches.0.get(self.branched).filter(|branch| branch.event <= self.records) {
+            self.branched += 1;
+            self.branch(branch);
+        }
+    }
+
+    /// Redraws later choices.
+    pub(crate) fn branch(&mut self, branch: &Branch) {
+        self.choices.redraw(branch.salt, &branch.redrawn);
+        self.begin_swarm_at_branch();
     }
 
     /// Ends the world: the open operations of clients never return.
@@ -275,6 +299,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
+            Event::Step(_) if self.script.is_over => {}
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),

@@ -27,13 +27,21 @@ pub(crate) struct Script {
     /// Whether the condition of the next one has held and only its delay remains.
     due: bool,
     pub(crate) partition: Option<CutId>,
+    /// Whether the remaining steps do not run.
+    pub(crate) is_over: bool,
 }
 
 impl Script {
     pub(crate) fn new(steps: &[Step]) -> Self {
         let waits = |(_, step): &(usize, &Step)| matches!(step.trigger, Trigger::When { .. });
         let conditional = steps.iter().enumerate().filter(waits).map(|(place, _)| place).rev().collect();
-        Self { conditional, due: false, partition: None }
+        Self { conditional, due: false, partition: None, is_over: false }
+    }
+
+    /// Drops the remaining steps.
+    pub(crate) fn end(&mut self) {
+        self.conditional.clear();
+        self.is_over = true;
     }
 }
 

@@ -293,3 +293,51 @@ fn a_crash_that_leads_astray_is_named_with_the_command_that_repeats_it() {
     let again = folder.run(&["run", "every.toml", "--case", "7.0"]);
     assert!(code(&again) == 2 && stdout(&again).contains("(case 7.0: n"), "{}", stdout(&again));
 }
+
+/// A swarm whose majority never heals as fast as it should.
+const HASTY: &str = r#"
+version = 1
+title = "A hasty swarm"
+story = "No majority heals within one election timeout in all runs."
+source = "Raft §2"
+nodes = 3
+duration = "4s"
+[swarm]
+features = ["loss", "partition", "kill", "pause"]
+mean_interval = "300ms"
+heal_at = "2s"
+[expect]
+heals_within = 1
+"#;
+
+#[test]
+fn a_find_of_a_search_is_recorded_and_repeats() {
+    let folder = Folder::new("hasty");
+    folder.write("hasty.toml", HASTY);
+    let output = folder.run(&["search", "--from", "hasty.toml", "--budget", "1M", "--format", "json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((code(&output), report["violations"][0]["property"].as_str()), (2, Some("liveness")), "{report}");
+    let file = report["violations"][0]["file"].as_str().expect("a recorded run").to_owned();
+    let message = report["violations"][0]["message"].as_str().expect("a message").to_owned();
+    let again = folder.run(&["replay", &file]);
+    assert!(code(&again) == 2 && stdout(&again).contains(&message), "{}", stdout(&again));
+}
+
+#[test]
+fn a_search_that_finds_nothing_is_the_same_for_all_workers() {
+    let folder = Folder::new("calm");
+    folder.write("calm.toml", &HASTY.replace("heals_within = 1", "heals_within = 100"));
+    folder.write("quiet.toml", QUIET);
+    let search = |more: &[&str]| {
+        let output = folder.run(&[&["search", "--budget", "60k", "--from", "calm.toml", "quiet.toml"], more].concat());
+        assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+        stdout(&output)
+    };
+    let text = search(&["-j", "1"]);
+    assert_eq!(last_line(&text), last_line(&search(&["-j", "3"])));
+    assert_ne!(last_line(&text), last_line(&search(&["--seed", "1"])));
+    assert_ne!(last_line(&text), last_line(&search(&["--strategy", "random"])));
+    assert!(text.starts_with("PASS search  ") && text.contains("\n  never: "), "{text}");
+    let stories = folder.run(&["search", "--from", "quiet.toml"]);
+    assert!(code(&stories) == 4 && stderr(&stories).contains("expected at least one swarm"), "{}", stderr(&stories));
+}
