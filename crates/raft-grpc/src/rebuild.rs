@@ -127,7 +127,7 @@ fn make_recovered(old: &mut OldFolder<&mut Files>, new: &Path, name: &str) -> Re
     let cluster = cluster_id_from(name, &founder, (from.cluster, old.last()));
     let identity = Identity { cluster, node: from.node };
     let folder = new_folder(&mut files, identity, StoreOptions::default())?;
-    recover_folder(old, KvMap::new(), NodeOptions::default().max_sessions, founder, folder)
+    recover_folder(old, KvMap::new(), &NodeOptions::default(), founder, folder)
         .map_err(|error| Failure::new_cluster(&place, &error))?;
     Ok(identity)
 }

@@ -7,6 +7,8 @@
 //! *Without the gap:* the old cluster opened a session after the old data, the new one opens another at the same index, and the
 //! client of the first gets the answers of the second.
 
+use crate::clients::sessions::SessionLimits;
+use crate::interface::options::NodeOptions;
 use crate::interface::state_machine::{SnapshotError, StateMachine};
 use crate::replicated_state::ReplicatedState;
 use crate::snapshots::content::with_last;
@@ -78,21 +80,21 @@ pub fn restore_backup<D: Disk, R: Read>(
 
 /// Makes an empty folder that of the only founder of a new cluster, with the state that everything in `old` leads to: snapshot and
 /// log, entries that may never have been committed included. Returns the entry after which its log begins; its term is one in which
-/// no node of the old cluster that `old` knows of has written. `machine` has applied nothing; `max_sessions` is that of the cluster.
+/// no node of the old cluster that `old` knows of has written. `machine` has applied nothing; `options` are those of the nodes.
 ///
 /// # Errors
 /// See [`NewClusterError`].
 pub fn recover_folder<S: StateMachine, A: Disk, D: Disk>(
     old: &mut OldFolder<A>,
     machine: S,
-    max_sessions: usize,
+    options: &NodeOptions,
     founder: Configuration,
     new: NewFolder<'_, D>,
 ) -> Result<EntryId, NewClusterError> {
     let saved = EntryId { index: old.last().index, term: old.term().next() };
     let last = new.first_position(old.identity().cluster, saved)?;
     new.found(last, founder, || {
-        let mut state = ReplicatedState::new(machine, max_sessions);
+        let mut state = ReplicatedState::new(machine, SessionLimits::new(options));
         if let Some((meta, data)) = old.load_snapshot()? {
             state.restore(meta.last, &data)?;
         }

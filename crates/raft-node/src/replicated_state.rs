@@ -2,7 +2,7 @@
 //! so it is equal on all nodes that have applied the same entries.
 
 use crate::clients::envelope::Envelope;
-use crate::clients::sessions::Sessions;
+use crate::clients::sessions::{SessionLimits, Sessions};
 use crate::interface::requests::Reply;
 use crate::interface::state_machine::{SnapshotError, StateMachine};
 use crate::snapshots::content::{SnapshotContent, SnapshotEncoder, state_hash};
@@ -15,13 +15,13 @@ pub(crate) struct ReplicatedState<S> {
     pub(crate) sessions: Sessions,
     /// The last applied index.
     pub(crate) applied: LogIndex,
-    max_sessions: usize,
+    limits: SessionLimits,
 }
 
 impl<S: StateMachine> ReplicatedState<S> {
     /// The state before the first entry. `machine` has applied nothing.
-    pub(crate) fn new(machine: S, max_sessions: usize) -> Self {
-        Self { machine, sessions: Sessions::new(max_sessions), applied: LogIndex(0), max_sessions }
+    pub(crate) fn new(machine: S, limits: SessionLimits) -> Self {
+        Self { machine, sessions: Sessions::new(limits), applied: LogIndex(0), limits }
     }
 
     /// Applies the next entry and returns the reply to its request. An entry without an envelope has no effect on any node, so
@@ -51,7 +51,7 @@ impl<S: StateMachine> ReplicatedState<S> {
 
     /// Becomes the state after `last` that a snapshot contains, or stays unchanged.
     pub(crate) fn restore(&mut self, last: EntryId, data: &Bytes) -> Result<(), SnapshotError> {
-        let SnapshotContent { last, sessions, machine } = SnapshotContent::decode(data, last, self.max_sessions)?;
+        let SnapshotContent { last, sessions, machine } = SnapshotContent::decode(data, last, self.limits)?;
         self.machine.restore(&machine)?;
         self.sessions = sessions;
         self.applied = last.index;

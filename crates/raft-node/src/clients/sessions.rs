@@ -6,6 +6,7 @@
 //! session that was least recently used *by log index* ends, never by a clock. The node refuses a later command in an
 //! ended session. This file must not know about time, leaders or waiting clients.
 
+use crate::interface::options::NodeOptions;
 use crate::interface::requests::{Reply, SessionCommand, SessionId};
 use crate::interface::state_machine::SnapshotError;
 use bytes::Bytes;
@@ -14,8 +15,7 @@ use raft_proto::wire::{raft, snapshot as wire};
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::Xxh3;
 
-/// The most answers in one session. A client with more pending commands loses the oldest answer; numbers up to that one count
-/// as abandoned. No client can raise this memory limit.
+/// The most answers in one session, whatever the options say: no client can raise this memory limit.
 pub(crate) const MAX_ANSWERS: usize = 1024;
 
 /// The most bytes of answers in all sessions. Like the number of sessions, it **must be the same on all nodes of a
@@ -25,14 +25,38 @@ const MAX_BYTES: u64 = 64 << 20;
 /// The approximate memory of an answer beside its response.
 const ANSWER_BYTES: u64 = 128;
 
+/// The limits of the sessions: **the same on all nodes of a cluster**, because they decide which session ends and which answer goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionLimits {
+    pub(crate) sessions: usize,
+    /// The most answers in one session. A client with more pending commands loses the oldest answer; numbers up to that one count
+    /// as abandoned.
+    pub(crate) answers: usize,
+    /// The most bytes of answers in all sessions.
+    bytes: u64,
+}
+
+impl SessionLimits {
+    /// The limits of sessions that are only read.
+    pub(crate) const NONE: Self = Self { sessions: usize::MAX, answers: MAX_ANSWERS, bytes: u64::MAX };
+
+    /// Each number has at least its smallest value, 1.
+    pub(crate) fn new(options: &NodeOptions) -> Self {
+        Self {
+            sessions: options.max_sessions.max(1),
+            answers: options.max_answers.clamp(1, MAX_ANSWERS),
+            bytes: MAX_BYTES,
+        }
+    }
+}
+
 /// All open sessions.
 ///
 /// Invariant: `by_use` maps the `last_used` of each session to it; `content` is the wrapping sum of the hashes of all sessions
 /// and answers; `bytes` is the sum of [`Answer::bytes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sessions {
-    max_sessions: usize,
-    max_bytes: u64,
+    limits: SessionLimits,
     sessions: BTreeMap<SessionId, Session>,
     by_use: BTreeMap<LogIndex, SessionId>,
     bytes: u64,
@@ -60,19 +84,13 @@ impl Answer {
 }
 
 impl Sessions {
-    /// No sessions, with a limit of `max_sessions` (0 counts as 1).
-    pub(crate) fn new(max_sessions: usize) -> Self {
-        Self::with_limits(max_sessions, MAX_BYTES)
-    }
-
-    fn with_limits(max_sessions: usize, max_bytes: u64) -> Self {
-        let (sessions, by_use) = (BTreeMap::new(), BTreeMap::new());
-        Self { max_sessions: max_sessions.max(1), max_bytes, sessions, by_use, bytes: 0, content: 0 }
+    pub(crate) const fn new(limits: SessionLimits) -> Self {
+        Self { limits, sessions: BTreeMap::new(), by_use: BTreeMap::new(), bytes: 0, content: 0 }
     }
 
     /// Opens the session named by `entry`, and ends the least recently used one if there are too many.
     pub(crate) fn open(&mut self, entry: EntryId) -> SessionId {
-        while self.sessions.len() >= self.max_sessions
+        while self.sessions.len() >= self.limits.sessions
             && let Some((_, oldest)) = self.by_use.pop_first()
         {
             self.forget(oldest);
@@ -120,7 +138,7 @@ impl Sessions {
             }
         };
         self.content = self.content.wrapping_add(hash_of_session(id, session));
-        if session.answers.len() > MAX_ANSWERS {
+        if session.answers.len() > self.limits.answers {
             self.forget_oldest_answer(id);
         }
         self.shrink(id);
@@ -130,7 +148,7 @@ impl Sessions {
     /// Ends sessions until the answers are within the byte limit. The session just used stays. It loses only its oldest
     /// answers, which then count as abandoned, and never its last one.
     fn shrink(&mut self, used: SessionId) {
-        while self.bytes > self.max_bytes {
+        while self.bytes > self.limits.bytes {
             let oldest = self.by_use.first_key_value().map(|(&index, &id)| (index, id));
             if let Some((index, id)) = oldest.filter(|(_, id)| *id != used) {
                 self.by_use.remove(&index);
@@ -183,9 +201,9 @@ impl Sessions {
     pub(crate) fn from_wire(
         from: Vec<wire::Session>,
         last: LogIndex,
-        max_sessions: usize,
+        limits: SessionLimits,
     ) -> Result<Self, SnapshotError> {
-        let mut sessions = Self::new(max_sessions);
+        let mut sessions = Self::new(limits);
         for session in from {
             let id = SessionId(session.id);
             if sessions.sessions.last_key_value().is_some_and(|(&before, _)| before >= id) {
@@ -288,6 +306,14 @@ mod tests {
         sessions
     }
 
+    fn at_most(max_sessions: usize) -> Sessions {
+        Sessions::new(SessionLimits::new(&NodeOptions { max_sessions, ..NodeOptions::default() }))
+    }
+
+    fn bounded(sessions: usize, bytes: u64) -> Sessions {
+        Sessions::new(SessionLimits { sessions, answers: 1_024, bytes })
+    }
+
     fn names(sessions: &Sessions) -> Vec<u64> {
         sessions.sessions.keys().map(|id| id.0).collect()
     }
@@ -301,7 +327,7 @@ mod tests {
         // A command that a client sends is pending, whatever the client claims.
         let out_of_order = [(2, 3, 1, Some(2)), (3, 1, 1, Some(3)), (4, 2, u64::MAX, Some(4)), (5, 1, 1, None)];
         for steps in [&duplicate[..], &forgotten, &out_of_order] {
-            let mut sessions = open(Sessions::new(4), &[1]);
+            let mut sessions = open(at_most(4), &[1]);
             for &(index, sequence, lowest_pending, answered_at) in steps {
                 let (reply, reached) = send(&mut sessions, index, 1, sequence, lowest_pending);
                 let entry = if let Reply::Applied { entry, .. } = reply { Some(entry.index.0) } else { None };
@@ -313,30 +339,31 @@ mod tests {
 
     #[test]
     fn an_unknown_session_applies_nothing() {
-        let mut sessions = Sessions::new(4);
-        assert_eq!(send(&mut sessions, 2, 1, 1, 1), (Reply::SessionExpired, false));
-        assert_eq!(sessions, Sessions::new(4));
+        let mut none = at_most(4);
+        assert_eq!(send(&mut none, 2, 1, 1, 1), (Reply::SessionExpired, false));
+        assert_eq!(none, at_most(4));
     }
 
     #[test]
     fn the_session_least_recently_used_by_log_index_ends() {
-        let mut sessions = open(Sessions::new(2), &[1, 2]);
+        let mut sessions = open(at_most(2), &[1, 2]);
         assert!(send(&mut sessions, 3, 1, 1, 1).1);
         sessions = open(sessions, &[4]);
         assert_eq!(names(&sessions), [1, 4], "2 was used at 2, 1 at 3");
         assert_eq!(send(&mut sessions, 5, 2, 1, 1).0, Reply::SessionExpired);
         assert!(!send(&mut sessions, 6, 1, 1, 1).1);
         assert_eq!(names(&open(sessions, &[7])), [1, 7], "a duplicate counts as a use");
-        assert_eq!(names(&open(Sessions::new(0), &[1, 2])), [2], "at least one session fits");
+        assert_eq!(names(&open(at_most(0), &[1, 2])), [2], "at least one session fits");
     }
 
     #[test]
     fn the_answers_of_one_session_are_limited() {
-        let mut sessions = open(Sessions::new(1), &[1]);
-        for sequence in 1..=MAX_ANSWERS as u64 + 3 {
+        let limits = SessionLimits { answers: 5, ..SessionLimits::new(&NodeOptions::default()) };
+        let mut sessions = open(Sessions::new(limits), &[1]);
+        for sequence in 1..=8 {
             assert!(send(&mut sessions, 1 + sequence, 1, sequence, 1).1);
         }
-        assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), MAX_ANSWERS);
+        assert_eq!(sessions.sessions[&SessionId(1)].answers.len(), 5);
         assert_eq!(send(&mut sessions, 5_000, 1, 3, 1), (Reply::AlreadyAnswered, false), "never applied again");
         assert!(matches!(send(&mut sessions, 5_001, 1, 4, 1), (Reply::Applied { .. }, false)));
     }
@@ -345,7 +372,7 @@ mod tests {
     fn the_bytes_of_all_sessions_are_limited() {
         let answer = |length: usize| Answer { entry: EntryId::ZERO, response: Bytes::from(vec![0; length]) }.bytes();
         let limit = 3 * answer("b\"command 1\" at 1".len());
-        let mut sessions = open(Sessions::with_limits(9, limit), &[1, 2, 3]);
+        let mut sessions = open(bounded(9, limit), &[1, 2, 3]);
         for (index, session) in [(4, 1), (5, 2), (6, 3), (7, 1)] {
             assert!(send(&mut sessions, index, session, index, 1).1);
         }
@@ -358,7 +385,7 @@ mod tests {
         assert_eq!(names(&sessions), [1], "the session in use stays");
         assert_eq!(sessions.sessions[&SessionId(1)].answers.keys().copied().collect::<Vec<_>>(), [1_001, 1_002]);
         assert_eq!(send(&mut sessions, 1_003, 1, 1_000, 1), (Reply::AlreadyAnswered, false), "never applied again");
-        let mut tiny = open(Sessions::with_limits(9, 0), &[1]);
+        let mut tiny = open(bounded(9, 0), &[1]);
         assert!(send(&mut tiny, 2, 1, 1, 1).1);
         assert!(!send(&mut tiny, 3, 1, 1, 1).1, "its last answer stays, however large");
     }
@@ -387,7 +414,8 @@ mod tests {
         /// No number of a session is ever applied twice; the incremental sums and indices equal recomputed ones.
         #[test]
         fn nothing_is_applied_twice(steps in proptest::collection::vec((0..5u8, 0..6usize, 1..5u64, 1..5u64), 1..80)) {
-            let mut sessions = Sessions::with_limits(3, 800);
+            let mut sessions = bounded(3, 800);
+            let limits = sessions.limits;
             let mut opened = vec![0];
             let mut applied = BTreeSet::new();
             for (place, (what, which, sequence, lowest_pending)) in steps.into_iter().enumerate() {
@@ -406,8 +434,7 @@ mod tests {
                 prop_assert_eq!(&by_use.collect::<BTreeMap<_, _>>(), &sessions.by_use);
                 let all = sessions.sessions.iter().flat_map(|(id, session)| hash_of_all(*id, session));
                 prop_assert_eq!(all.fold(0u128, u128::wrapping_add), sessions.content);
-                let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), 3);
-                let again = again.map(|again| Sessions { max_bytes: 800, ..again });
+                let again = Sessions::from_wire(sessions.to_wire(), LogIndex(index), limits);
                 prop_assert_eq!(again.as_ref(), Ok(&sessions), "round trip through a snapshot");
                 // A node that starts from the snapshot ends the same sessions from then on.
                 sessions = again.unwrap_or(sessions);

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-/// The options of a node. Only `max_sessions` must be the same on all nodes of a cluster.
+/// The options of a node. Only `max_sessions` and `max_answers` must be the same on all nodes of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
     /// The most open sessions; 0 counts as 1. **It must be the same on all nodes of a cluster, for good**: it decides
     /// which session ends when another opens, so nodes with different values get different states. Default 10 000.
     pub max_sessions: usize,
+    /// The most answers that a session keeps, limited to 1..=1 024. A client with more commands open loses the oldest answer: a retry of
+    /// that command, and of those before it, is never applied and gets no answer. **The same on all nodes, for good.** Default 1 024.
+    pub max_answers: usize,
     /// Take a snapshot after so many applied entries (Raft §7); 0: never for that reason. Default 0.
     pub snapshot_after_entries: u64,
     /// Take a snapshot after applied entries of so many bytes ([`Entry::size`](raft_core::Entry::size)), and of at least as many as
@@ -43,6 +46,7 @@ impl Default for NodeOptions {
     fn default() -> Self {
         Self {
             max_sessions: 10_000,
+            max_answers: 1_024,
             snapshot_after_entries: 0,
             snapshot_after_bytes: 64 << 20,
             snapshot_turn_entries: 256,

@@ -19,6 +19,7 @@ use crate::clients::backups::Backups;
 use crate::clients::envelope::Envelope;
 use crate::clients::forwarding::Forwarding;
 use crate::clients::reads::{Read, Reads};
+use crate::clients::sessions::SessionLimits;
 use crate::clients::waiters::Waiters;
 use crate::clients::watches::Watches;
 use crate::interface::disk_jobs::DiskJob;
@@ -78,7 +79,7 @@ impl<S: StateMachine> Node<S> {
         let forwarding = Forwarding::new(&options, config.election_timeout.end.saturating_mul(2), config.seed);
         Ok(Self {
             raft: Raft::new(config, restored)?,
-            state: ReplicatedState::new(machine, options.max_sessions),
+            state: ReplicatedState::new(machine, SessionLimits::new(&options)),
             waiters: Waiters::default(),
             reads: Reads::default(),
             watches: Watches::default(),

@@ -2,7 +2,7 @@
 //!
 //! This file must not know when a snapshot is taken or sent, nor where it is stored.
 
-use crate::clients::sessions::{Sessions, entry_id};
+use crate::clients::sessions::{SessionLimits, Sessions, entry_id};
 use crate::interface::state_machine::{SnapshotError, SnapshotSource, StateMachine};
 use bytes::Bytes;
 use prost::Message;
@@ -36,7 +36,7 @@ pub(crate) fn head_bytes(mut beginning: &[u8]) -> u64 {
 /// the state machine can check the rest. *Without it* the node would install a snapshot that it cannot read, and then
 /// end.
 pub(crate) fn check_snapshot(beginning: &Bytes, last: EntryId) -> Result<(), SnapshotError> {
-    SnapshotContent::decode(beginning, last, 1).map(drop)
+    SnapshotContent::decode(beginning, last, SessionLimits::NONE).map(drop)
 }
 
 /// What a backup contains, for tools.
@@ -74,13 +74,13 @@ pub(crate) fn state_hash(machine: u128, sessions: u128, applied: LogIndex) -> u1
 /// # Errors
 /// The data is none that a node has written, or another version's.
 pub fn read_backup(data: &Bytes, last: EntryId) -> Result<BackupContent, SnapshotError> {
-    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, last, usize::MAX)?;
+    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, last, SessionLimits::NONE)?;
     Ok(BackupContent { sessions: sessions.len(), machine, sessions_hash: sessions.hash() })
 }
 
 /// The same state as the one after `last`, instead of after `saved`.
 pub(crate) fn with_last(data: &Bytes, saved: EntryId, last: EntryId) -> Result<Bytes, SnapshotError> {
-    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, saved, usize::MAX)?;
+    let SnapshotContent { sessions, machine, .. } = SnapshotContent::decode(data, saved, SessionLimits::NONE)?;
     Ok(SnapshotEncoder::new(last, &sessions, machine).collect())
 }
 
@@ -117,7 +117,7 @@ impl<C: SnapshotSource> SnapshotEncoder<C> {
 
 impl SnapshotContent {
     /// Decodes a snapshot of the state after `expected`. The state machine's part shares the memory of `data`.
-    pub(crate) fn decode(data: &Bytes, expected: EntryId, max_sessions: usize) -> Result<Self, SnapshotError> {
+    pub(crate) fn decode(data: &Bytes, expected: EntryId, limits: SessionLimits) -> Result<Self, SnapshotError> {
         // Format 1 had no length in front: it starts with its first field, the format.
         if data.starts_with(&[8, 1]) {
             return Err(SnapshotError::UnknownFormat { found: 1 });
@@ -133,7 +133,7 @@ impl SnapshotContent {
         if last != expected {
             return Err(SnapshotError::OtherEntry { expected, found: last });
         }
-        let sessions = Sessions::from_wire(head.sessions, last.index, max_sessions)?;
+        let sessions = Sessions::from_wire(head.sessions, last.index, limits)?;
         Ok(Self { last, sessions, machine })
     }
 }
@@ -149,7 +149,7 @@ mod tests {
 
     /// Two sessions. The first has an answer to command 3, and its client no longer waits for numbers below 2.
     fn sessions() -> Sessions {
-        let mut sessions = Sessions::new(4);
+        let mut sessions = Sessions::new(SessionLimits::NONE);
         sessions.open(EntryId::new(1, 1));
         sessions.open(EntryId::new(4, 1));
         let command =
@@ -176,7 +176,7 @@ mod tests {
         for max_bytes in [0, 1, 7, 1 << 20] {
             assert_eq!(encode(LAST, &sessions(), Bytes::from_static(b"m"), max_bytes), Bytes::from_static(golden));
         }
-        let decoded = SnapshotContent::decode(&encoded(), LAST, 4).expect("just encoded");
+        let decoded = SnapshotContent::decode(&encoded(), LAST, SessionLimits::NONE).expect("just encoded");
         assert_eq!(decoded, SnapshotContent { last: LAST, sessions: sessions(), machine: Bytes::from_static(b"m") });
         assert_eq!(check_snapshot(&encoded(), LAST), Ok(()));
         // The check needs the whole head and no byte after it.
@@ -236,9 +236,9 @@ mod tests {
             let cut = mutated[..place].to_vec();
             for bytes in [garbage, mutated, cut] {
                 // Accepted bytes have an equivalent encoding: the decoder ignores nothing.
-                if let Ok(snapshot) = SnapshotContent::decode(&bytes.into(), LAST, 4) {
+                if let Ok(snapshot) = SnapshotContent::decode(&bytes.into(), LAST, SessionLimits::NONE) {
                     let again = encode(LAST, &snapshot.sessions, snapshot.machine.clone(), 9);
-                    prop_assert_eq!(SnapshotContent::decode(&again, LAST, 4), Ok(snapshot));
+                    prop_assert_eq!(SnapshotContent::decode(&again, LAST, SessionLimits::NONE), Ok(snapshot));
                 }
             }
         }

@@ -14,7 +14,7 @@ use crate::world::settings::MAX_SESSIONS;
 use crate::world::{Event, NodeEvent, World};
 use bytes::Bytes;
 use raft_core::{Configuration, Entry, EntryId, NodeId, SnapshotMeta};
-use raft_node::{NewFolder, recover_folder, restore_backup};
+use raft_node::{NewFolder, NodeOptions, recover_folder, restore_backup};
 use raft_store::{BackupReader, ClusterId, Identity, OldFolder, RebuildError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,8 @@ impl World {
         let mut old = OldFolder::open(&mut old).map_err(|error| error.to_string())?;
         let founders = Configuration::of_voters([node]);
         let folder = self.new_folder(node, &mut disk)?;
-        let last = recover_folder(&mut old, state_machine(), MAX_SESSIONS, founders.clone(), folder);
+        let options = NodeOptions { max_sessions: MAX_SESSIONS, ..NodeOptions::default() };
+        let last = recover_folder(&mut old, state_machine(), &options, founders.clone(), folder);
         let last = last.map_err(|error| error.to_string())?;
         let recovered = Some(Box::new(log_of(&mut old).map_err(|error| error.to_string())?));
         Ok(Folders { disks: BTreeMap::from([(node, disk)]), founders, saved: old.last(), recovered, last })

@@ -42,6 +42,7 @@ pub(crate) fn config(id: NodeId, settings: &RaftSettings) -> Config {
 pub(crate) const fn node_options(settings: &RaftSettings) -> NodeOptions {
     NodeOptions {
         max_sessions: MAX_SESSIONS,
+        max_answers: 1_024,
         snapshot_after_entries: settings.snapshot_after_entries,
         snapshot_after_bytes: settings.snapshot_after_bytes,
         snapshot_turn_entries: settings.snapshot_turn_entries,
@@ -132,7 +133,7 @@ mod tests {
         let (core, other_core) = (config(NodeId(1), &usual), config(NodeId(1), &others));
         assert_eq!(equal(&core, &other_core), ["id", "observe", "seed"]);
         let (node, other_node) = (node_options(&usual), node_options(&others));
-        assert_eq!(equal(&node, &other_node), ["max_sessions", "reserve_bytes"]);
+        assert_eq!(equal(&node, &other_node), ["max_answers", "max_sessions", "reserve_bytes"]);
         let (store, other_store) = (store_options(&core, 1, 2), store_options(&other_core, 3, 4));
         assert_eq!(equal(&store, &other_store), [""; 0]);
     }

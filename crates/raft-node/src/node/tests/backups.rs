@@ -164,7 +164,8 @@ fn a_recovered_folder_is_a_new_log_with_the_state_that_the_whole_old_log_leads_t
     let alone = Configuration::of_voters([NodeId(7)]);
     let mut recover = |cluster| {
         let mut disk = Memory::default();
-        let last = recover_folder(&mut old, Journal::default(), 2, alone.clone(), new_folder(&mut disk, cluster));
+        let last =
+            recover_folder(&mut old, Journal::default(), &options(), alone.clone(), new_folder(&mut disk, cluster));
         last.map(|last| (disk, last))
     };
     assert_eq!(recover(IDENTITY.cluster).err(), Some(RebuildError::SameCluster(IDENTITY.cluster).into()));

@@ -561,7 +561,7 @@ fn sessions_end_alike_on_all_nodes_and_after_a_restart() {
         }
     }
     let mut again = cluster.node(1).clone();
-    again.state = ReplicatedState::new(Journal::default(), 2);
+    again.state = ReplicatedState::new(Journal::default(), SessionLimits::new(&options()));
     again.apply(entries.into_values().collect(), &mut Vec::new());
     assert_eq!(again.state_hash(), cluster.nodes[&leader].state_hash());
 }
