@@ -1,56 +1,61 @@
 //! A command takes effect exactly once, however often a client sends it and however many leaders receive it (Thesis
-//! §6.3). Every answer to a command names the entry that carried it first, and gives the same response.
+//! §6.3). Every answer to a command names the entry that carried it first, and gives the same response. A session that is not
+//! open executes nothing, and an open one refuses nothing.
 //!
-//! It is the first to catch: a retry that is applied again, an answer that belongs to another command, a session table
-//! that differs from the log. It does not compare values (a scenario may put the same value twice). `stale_read` and
+//! It is the first to catch: a retry that is applied again, also one in a session that has ended; an answer that belongs to
+//! another command; a session table that differs from the log. It does not compare values (a scenario may put the same value twice). `stale_read` and
 //! `linearizability` see effects that answers do not show; this property backs them up.
 
-use super::effect::{CommandId, Effect, Effects};
+use super::effect::{CommandId, Effect};
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
 use bytes::Bytes;
-use raft_core::{EntryId, LogIndex, NodeId};
+use raft_core::{EntryId, LogIndex, NodeId, RequestId};
 use raft_node::Reply;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "exactly_once";
 
 #[derive(Clone, Default)]
 pub(super) struct ExactlyOnce {
-    effects: Effects,
-    /// The effect of each applied entry, from index 1.
-    entries: Vec<Did>,
+    /// The command in each request.
+    asked: BTreeMap<RequestId, CommandId>,
+    /// The commands that some entry carried in vain: their session was not open, or had no place for them any more.
+    expired: BTreeSet<CommandId>,
+    abandoned: BTreeSet<CommandId>,
     /// The first response to each command, by the entry that carried it, and the record of the response.
     responses: BTreeMap<LogIndex, (Bytes, u64)>,
-}
-
-#[derive(Clone)]
-enum Did {
-    Nothing,
-    Opened,
-    Carried,
-    Repeated(CommandId, EntryId),
 }
 
 impl Property for ExactlyOnce {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         for applied in ghost.applied.get(fact.change.applied_before..).unwrap_or_default() {
-            self.entries.push(match self.effects.of(applied) {
-                Effect::Opens => Did::Opened,
-                Effect::Carries(..) => Did::Carried,
-                Effect::Repeats(command, first) => Did::Repeated(command, first),
-                Effect::Own(_) | Effect::Nothing => Did::Nothing,
-            });
+            match applied.effect {
+                Effect::Expired(command) => drop(self.expired.insert(command)),
+                Effect::Abandoned(command) => drop(self.abandoned.insert(command)),
+                _ => {}
+            }
         }
-        let RecordKind::Replied { reply, .. } = &fact.record.kind else { return None };
+        let (id, reply) = match &fact.record.kind {
+            RecordKind::Requested { id, command } => {
+                self.asked.extend(command.0.map(|command| (*id, command)));
+                return None;
+            }
+            RecordKind::Replied { id, reply } => (id, reply),
+            _ => return None,
+        };
         let node = fact.record.node?;
         match reply {
-            Reply::Applied { entry, response } => self.answered(ghost, fact, node, *entry, response),
+            Reply::Applied { entry, response } => self.answered(ghost, fact, (node, *id), *entry, response),
             Reply::SessionOpened { session } => {
-                let opened = matches!(self.did(LogIndex(session.0)), Some(Did::Opened));
+                let opened = ghost.applied_at(LogIndex(session.0)).is_some_and(|entry| entry.effect == Effect::Opens);
                 let message = format!("{node} says session {} is open; entry {} opens none", session.0, session.0);
                 (!opened).then(|| fact.contradicts(NAME, fact.record.number, message))
+            }
+            Reply::SessionExpired => self.refused(fact, (node, *id), &self.expired, "its session was open"),
+            Reply::AlreadyAnswered => {
+                self.refused(fact, (node, *id), &self.abandoned, "its session still waits for it")
             }
             _ => None,
         }
@@ -64,25 +69,43 @@ impl Property for ExactlyOnce {
 }
 
 impl ExactlyOnce {
-    fn did(&self, index: LogIndex) -> Option<&Did> {
-        self.entries.get(usize::try_from(index.0.checked_sub(1)?).ok()?)
+    /// Checks that a command without effect was one.
+    fn refused(
+        &self,
+        fact: &Fact<'_>,
+        (node, id): (NodeId, RequestId),
+        without_effect: &BTreeSet<CommandId>,
+        why: &str,
+    ) -> Option<Violation> {
+        let command = self.asked.get(&id).filter(|command| !without_effect.contains(command))?;
+        let message = format!("{node} refuses command {} of session {}, but {why}", command.1, command.0);
+        Some(fact.contradicts(NAME, fact.record.number, message))
     }
 
     fn answered(
         &mut self,
         ghost: &Ghost,
         fact: &Fact<'_>,
-        node: NodeId,
+        (node, id): (NodeId, RequestId),
         entry: EntryId,
         response: &Bytes,
     ) -> Option<Violation> {
         let shown = ghost.applied_at(entry.index).map_or(fact.record.number, |applied| applied.record);
-        let problem = match self.did(entry.index) {
-            Some(Did::Carried) => None,
-            Some(Did::Repeated((session, sequence), first)) => Some(format!(
-                "{node} applied command {sequence} of session {session} by {entry}; it had taken effect by {first}"
-            )),
-            Some(Did::Nothing | Did::Opened) => {
+        let by = |(session, sequence): CommandId, why: String| {
+            Some(format!("{node} applied command {sequence} of session {session} by {entry}; {why}"))
+        };
+        let problem = match ghost.applied_at(entry.index).map(|applied| &applied.effect) {
+            Some(Effect::Carries(command, _)) => {
+                let asked = self.asked.get(&id).filter(|asked| *asked != command);
+                asked.map(|(session, sequence)| {
+                    let what = format!("{node} answers {id}, command {sequence} of session {session}");
+                    format!("{what}, by {entry}, which carries command {} of session {}", command.1, command.0)
+                })
+            }
+            Some(Effect::Repeats(command, first)) => by(*command, format!("it had taken effect by {first}")),
+            Some(Effect::Expired(command)) => by(*command, "that session was not open".into()),
+            Some(Effect::Abandoned(command)) => by(*command, "its client had abandoned it".into()),
+            Some(Effect::Opens | Effect::Own(_) | Effect::Nothing) => {
                 Some(format!("{node} reports a command applied at {entry}, but that entry applies none"))
             }
             None => Some(format!("{node} says a command was applied by {entry}, which no node has applied")),
@@ -106,7 +129,7 @@ mod tests {
     use super::super::effect::tests::{opens, puts};
     use super::super::script::*;
     use super::*;
-    use raft_core::RequestId;
+    use crate::record::Unhashed;
     use raft_node::SessionId;
 
     /// A session opened by 3@2, a put by 4@2 and its retry in 5@2.
@@ -150,6 +173,44 @@ mod tests {
         let reply = Reply::SessionOpened { session: SessionId(4) };
         script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
         assert_fires(ExactlyOnce::default(), NAME, &script, "entry 4 opens none");
+    }
+
+    fn asks(script: &mut Script, session: u64, sequence: u64) {
+        let (id, command) = (RequestId(1), Unhashed(Some((session, sequence))));
+        script.push(Some(1), RecordKind::Requested { id, command });
+    }
+
+    #[test]
+    fn an_answer_of_another_command_fires() {
+        let mut script = retried();
+        asks(&mut script, 3, 2);
+        answer(&mut script, 4, "1");
+        let words = "command 2 of session 3, by 4@2, which carries command 1 of session 3";
+        assert_fires(ExactlyOnce::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn a_command_of_a_session_that_is_not_open_is_refused_and_no_other() {
+        for (reply, words) in [
+            (Reply::SessionExpired, "n1 refuses command 1 of session 3, but its session was open"),
+            (Reply::AlreadyAnswered, "n1 refuses command 1 of session 3, but its session still waits for it"),
+        ] {
+            let mut script = retried();
+            asks(&mut script, 3, 1);
+            script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
+            assert_fires(ExactlyOnce::default(), NAME, &script, words);
+        }
+        let ended = |reply| {
+            let mut script = Script::led();
+            script.apply(1, vec![founding(), noop(2, 2), puts(3, 2, (9, 1), "a")], 1);
+            asks(&mut script, 9, 1);
+            script.push(Some(1), RecordKind::Replied { id: RequestId(1), reply });
+            script
+        };
+        assert_silent(ExactlyOnce::default(), &ended(Reply::SessionExpired));
+        let applied = Reply::Applied { entry: EntryId::new(3, 2), response: Bytes::new() };
+        let words = "n1 applied command 1 of session 9 by 3@2; that session was not open";
+        assert_fires(ExactlyOnce::default(), NAME, &ended(applied), words);
     }
 
     #[test]

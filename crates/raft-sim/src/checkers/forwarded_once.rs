@@ -23,7 +23,7 @@ impl Property for ForwardedOnce {
         let asked = self.asked.entry(node).or_default();
         match &fact.record.kind {
             RecordKind::Started { .. } => asked.clear(),
-            RecordKind::Requested { id } => drop(asked.insert(*id, fact.record.number)),
+            RecordKind::Requested { id, .. } => drop(asked.insert(*id, fact.record.number)),
             RecordKind::Replied { id, .. } => drop(asked.remove(id)),
             RecordKind::RequestForwarded { id, to, .. } => {
                 let message = format!("{node} forwards request {} to {to}, and no client has just asked it", id.0);
@@ -40,7 +40,7 @@ impl Property for ForwardedOnce {
 mod tests {
     use super::super::script::*;
     use super::*;
-    use crate::record::Verdict;
+    use crate::record::{Unhashed, Verdict};
     use raft_node::{ForwardId, ForwardedRequest, LeaderRequest};
 
     fn forwards(script: &mut Script, id: u64) {
@@ -53,7 +53,7 @@ mod tests {
     fn what_no_client_asked_for_or_was_forwarded_already_fires() {
         for (ids, words) in [(vec![1], ""), (vec![1, 1], "forwards request 1"), (vec![1, 2], "forwards request 2")] {
             let mut script = Script::led();
-            script.push(Some(2), RecordKind::Requested { id: RequestId(1) });
+            script.push(Some(2), RecordKind::Requested { id: RequestId(1), command: Unhashed(None) });
             ids.iter().for_each(|id| forwards(&mut script, *id));
             if words.is_empty() {
                 assert_silent(ForwardedOnce::default(), &script);

@@ -20,6 +20,7 @@ mod forwarded_once;
 mod ghost;
 mod higher_terms;
 mod histories;
+mod keys_expire;
 mod leader_append_only;
 mod leader_completeness;
 mod linearizability;
@@ -36,6 +37,7 @@ mod read_back;
 mod ready_peers;
 mod recovery;
 mod removed_nodes;
+mod replay;
 mod revisions;
 mod saving_turns;
 #[cfg(test)]
@@ -51,6 +53,7 @@ mod state_machine_safety;
 mod transfer;
 mod vote_answers;
 mod vote_durable;
+mod watch;
 mod write_stall;
 
 use crate::record::{Record, RecordKind, SimTime};
@@ -107,6 +110,13 @@ impl Checkers {
 
     /// Checks the next record. After a violation the run must end: the later records prove nothing.
     pub fn observe(&mut self, record: &Record) -> Option<Violation> {
+        if let RecordKind::ClusterLimitsDrawn { max_sessions, max_answers, window_events } = &record.kind {
+            let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+            let raft = &mut self.scenario.raft;
+            (raft.max_sessions, raft.max_answers) = (count(*max_sessions), count(*max_answers));
+            raft.window_events = *window_events;
+            *self = Self::new(&self.scenario);
+        }
         let change = match &record.kind {
             RecordKind::NewCluster { saved, .. } => self.begin_anew(record, saved.index),
             _ => self.ghost.update(record),
@@ -209,8 +219,10 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(exactly_once::ExactlyOnce::default()),
         Box::new(forwarded_once::ForwardedOnce::default()),
         Box::new(stale_read::StaleRead::default()),
-        Box::new(revisions::Revisions::new(scenario)),
+        Box::new(revisions::Revisions::default()),
         Box::new(state_equal::StateEqual::default()),
+        Box::new(watch::Watch::default()),
+        Box::new(keys_expire::KeysExpire::new(scenario)),
     ]
 }
 

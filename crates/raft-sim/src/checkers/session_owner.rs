@@ -3,7 +3,7 @@
 //! It is the first to catch: two sessions with one name, as after a restore whose log begins at an index that the old cluster
 //! had used (R54). It backs up `backup`, which sees such an index in the log. `linearizability` backs it up.
 
-use super::effect::{CommandId, Effect, Effects};
+use super::effect::{CommandId, Effect};
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
@@ -18,7 +18,6 @@ const REQUESTS: u64 = 1_000_000;
 
 #[derive(Clone, Default)]
 pub(super) struct SessionOwner {
-    effects: Effects,
     /// The command of each entry.
     commands: BTreeMap<LogIndex, CommandId>,
     /// The client that opened each session, and the record of the answer.
@@ -32,7 +31,7 @@ const fn client_of(id: RequestId) -> u64 {
 impl Property for SessionOwner {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         for applied in ghost.applied.get(fact.change.applied_before..).unwrap_or_default() {
-            if let Effect::Carries(command, _) = self.effects.of(applied) {
+            if let Effect::Carries(command, _) = applied.effect {
                 self.commands.insert(applied.entry.id.index, command);
             }
         }

@@ -5,6 +5,7 @@
 //! retry shows as a second request with the same cause.
 
 mod backups;
+mod clients;
 mod forwarding;
 mod limits;
 mod scheduling;
@@ -27,7 +28,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 90] = [
+pub const MARKS: [&str; 97] = [
     "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
@@ -42,10 +43,13 @@ pub const MARKS: [&str; 90] = [
     "client_retry",
     "cluster_recovered",
     "cluster_restored",
+    "command_abandoned",
+    "commands_out_of_order",
     "commit",
     "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
+    "expired_command_retried",
     "foreign_cluster_refused",
     "forward_busy",
     "forward_leader_lost",
@@ -91,6 +95,7 @@ pub const MARKS: [&str; 90] = [
     "request_refused",
     "restart",
     "restored_at_start",
+    "session_expired",
     "session_not_in_backup",
     "snapshot_installed",
     "snapshot_log_released",
@@ -104,6 +109,7 @@ pub const MARKS: [&str; 90] = [
     "space_recovered",
     "split_vote",
     "stale_append_refused",
+    "stale_read_served",
     "step_down",
     "term_jump",
     "transfer_done",
@@ -115,6 +121,8 @@ pub const MARKS: [&str; 90] = [
     "unreachable_told",
     "vote_refused",
     "vote_refused_log_behind",
+    "watch_compacted",
+    "watch_resumed",
     "window_full_of_bytes",
     "write_overtook_job",
     "writes_grouped",
@@ -146,6 +154,7 @@ pub(super) struct Sometimes {
     low: BTreeSet<NodeId>,
     scheduling: Scheduling,
     backups: backups::Backups,
+    clients: clients::Clients,
     /// For each node, the peers to which its last message was cut off.
     cut: BTreeMap<NodeId, BTreeSet<NodeId>>,
 }
@@ -212,6 +221,9 @@ impl Sometimes {
         for mark in self.limits.observe(fact).into_iter().chain(self.backups.observe(fact.record)) {
             self.mark(mark);
         }
+        if let Some(mark) = self.clients.observe(ghost, fact) {
+            self.mark(mark);
+        }
         self.mark_if(ghost.committed.len() > fact.change.committed_before, "commit");
         let from = fact.change.decided_before.saturating_sub(1);
         for pair in ghost.decided().get(from..).unwrap_or_default().windows(2) {
@@ -262,9 +274,9 @@ impl Sometimes {
             RecordKind::Replied { id, reply } => {
                 let was_read = self.read_replied(fact, *id, reply);
                 self.mark_if(!was_read && self.limits.rejects_proposal(fact, reply), "proposal_busy");
-                self.replied(reply);
+                self.replied(*id, reply);
             }
-            RecordKind::Requested { id } => {
+            RecordKind::Requested { id, .. } => {
                 self.read_requested(fact, *id);
                 self.requested(fact.record.cause);
             }
@@ -456,7 +468,7 @@ impl Sometimes {
         true
     }
 
-    fn replied(&mut self, reply: &Reply) {
+    fn replied(&mut self, id: RequestId, reply: &Reply) {
         match reply {
             Reply::LeadershipTransferred { .. } => self.mark("transfer_done"),
             Reply::TransferFailed { .. } => self.mark("transfer_failed"),
@@ -467,6 +479,8 @@ impl Sometimes {
             Reply::Rejected { reason: RejectReason::UnfitTarget { .. } } => self.mark("transfer_refused"),
             Reply::Rejected { reason: RejectReason::NoSpace } => self.mark("refused_for_space"),
             Reply::Unknown => self.mark("lost_leadership_unknown"),
+            // It is another mark.
+            Reply::Answer { .. } if self.clients.is_stale_read(id) => {}
             Reply::Answer { response, .. } => {
                 self.mark("read_served");
                 self.mark_if(is_range(response), "range_read");

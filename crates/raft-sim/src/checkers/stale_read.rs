@@ -6,7 +6,7 @@
 //! before the state machine has caught up, or by a leader that has been replaced. It backs up `revisions`, which sees the same
 //! reads earlier, by the revision in the answer; this checker needs the values alone. `linearizability` backs it up.
 
-use super::effect::{Effect, Effects};
+use super::effect::Effect;
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
 use crate::record::RecordKind;
@@ -19,7 +19,6 @@ const NAME: &str = "stale_read";
 
 #[derive(Clone, Default)]
 pub(super) struct StaleRead {
-    effects: Effects,
     keys: BTreeMap<String, Register>,
 }
 
@@ -48,7 +47,7 @@ struct Floor {
 impl Property for StaleRead {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         for applied in ghost.applied.get(fact.change.applied_before..).unwrap_or_default() {
-            if let Effect::Carries(_, Some(change)) = self.effects.of(applied) {
+            if let Effect::Carries(_, Some(change)) = &applied.effect {
                 self.apply(applied.entry.id.index, change);
             }
         }
@@ -64,7 +63,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 impl StaleRead {
-    fn apply(&mut self, index: LogIndex, change: Kind) {
+    fn apply(&mut self, index: LogIndex, change: &Kind) {
         let (key, value) = match change {
             Kind::Put(put) => (text(&put.key), Some(text(&put.value))),
             Kind::Delete(delete) => (text(&delete.key), None),

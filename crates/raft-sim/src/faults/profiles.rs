@@ -40,6 +40,16 @@ const WITH_LIMITS: [&str; 6] = [
 /// The marks of limits of a write's duration, with slow disks.
 const WITH_STALLS: [&str; 1] = ["leader_write_stalled"];
 const WITH_SEVERAL: [&str; 3] = ["key_expired", "range_read", "txn_applied"];
+/// The marks of clients whose sessions end or that have several commands open, of watches, and of reads at any time.
+const WITH_CLIENTS: [&str; 7] = [
+    "command_abandoned",
+    "commands_out_of_order",
+    "expired_command_retried",
+    "session_expired",
+    "stale_read_served",
+    "watch_compacted",
+    "watch_resumed",
+];
 const WITH_DISK: [&str; 3] = ["restart", "power_loss_lost_bytes", "recovery_cut_tail"];
 /// A suffix that a snapshot keeps is too rare for random runs: the scenario `stale-snapshot` covers it. A node that is
 /// notified that its disk is full, and then that it has space again, is rare too (one run in fifty, of 5 000 of profile
@@ -114,6 +124,7 @@ pub fn all(nodes: u64) -> Scenario {
             &WITH_SNAPSHOTS,
             &WITH_LEASES,
             &WITH_SEVERAL,
+            &WITH_CLIENTS,
             &WITH_LIMITS,
             &WITH_STALLS,
             &WITH_ALL,

@@ -58,6 +58,8 @@ pub(crate) enum SwarmEvent {
     Backup(u64),
     /// The operator makes a new cluster.
     Restore(u64),
+    /// A client made for it reads.
+    Read(u64),
     Heal,
     /// The faults of the steps before the swarm end.
     EndOfSteps,
@@ -80,12 +82,16 @@ type DrawSettings = fn(&mut Scenario, &mut Choices);
 
 /// The scenario of this run: each setting as written, or as drawn.
 pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
-    let settings: [(Feature, DrawSettings); 5] = [
+    let settings: [(Feature, DrawSettings); 9] = [
         (Feature::LeaseReads, load::draw_leases),
         (Feature::Reserve, disks::draw_reserve),
         (Feature::SeveralKeys, load::draw_several_keys),
         (Feature::Busy, load::draw_busy_threads),
         (Feature::Forwarding, load::draw_forwarding),
+        (Feature::Watches, load::draw_watches),
+        (Feature::Sessions, load::draw_sessions),
+        (Feature::OpenCommands, load::draw_open_commands),
+        (Feature::ExpiringKeys, load::draw_expiring_keys),
     ];
     let mut drawn = Arc::clone(scenario);
     for (feature, draw) in settings {
@@ -122,6 +128,9 @@ impl World {
         }
         if chosen.contains(&Feature::Restores) {
             self.plan_swarm_restore(1);
+        }
+        if chosen.contains(&Feature::Reads) {
+            self.plan_swarm_read(1);
         }
     }
 
@@ -187,6 +196,7 @@ impl World {
             SwarmEvent::OldDisk(node) => self.swarm_old_disk(node),
             SwarmEvent::Backup(n) => self.swarm_backup(n),
             SwarmEvent::Restore(n) => self.swarm_restore(n),
+            SwarmEvent::Read(n) => self.swarm_read(n),
             SwarmEvent::Heal => self.heal_majority(),
             SwarmEvent::EndOfSteps => {
                 self.heal_step();
@@ -236,7 +246,12 @@ impl World {
             | Feature::Unreachable
             | Feature::Forwarding
             | Feature::Backups
-            | Feature::Restores => {}
+            | Feature::Restores
+            | Feature::Watches
+            | Feature::Sessions
+            | Feature::OpenCommands
+            | Feature::Reads
+            | Feature::ExpiringKeys => {}
         }
     }
 

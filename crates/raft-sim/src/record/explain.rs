@@ -27,11 +27,15 @@ impl fmt::Display for Seconds {
 fn who(record: &Record) -> String {
     match (&record.kind, record.node) {
         (
-            RecordKind::Invoked { client, .. } | RecordKind::Queried { client, .. } | RecordKind::Ended { client, .. },
+            RecordKind::Invoked { client, .. }
+            | RecordKind::Queried { client, .. }
+            | RecordKind::StaleQueried { client, .. }
+            | RecordKind::Ended { client, .. },
             None,
         ) => {
             format!("c{client}")
         }
+        (RecordKind::WatchSent { watcher, .. } | RecordKind::Watched { watcher, .. }, None) => format!("w{watcher}"),
         (RecordKind::Returned { operation }, None) => format!("c{}", operation.client),
         (_, Some(node)) => node.to_string(),
         (_, None) => "*".to_owned(),
@@ -67,7 +71,7 @@ impl fmt::Display for Text<'_> {
             }
             RecordKind::Received { from, rpc } => write!(f, "<- {from} {rpc}"),
             RecordKind::TimerFired => write!(f, "timer"),
-            RecordKind::Requested { id } => write!(f, "is asked {id}"),
+            RecordKind::Requested { id, .. } => write!(f, "is asked {id}"),
             RecordKind::CampaignAsked => write!(f, "is asked to campaign"),
             RecordKind::Wrote { writes, .. } => {
                 write!(f, "writes")?;
@@ -206,6 +210,20 @@ fn of_backups(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
             write!(f, "backup {id} of {node} at {} is complete", meta.last)?;
             state_hash.as_ref().map_or_else(|error| write!(f, " and cannot be read: {error}"), |_| Ok(()))
         }
+        kind => of_watches(f, kind),
+    }
+}
+
+fn of_watches(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
+    match kind {
+        RecordKind::ClusterLimitsDrawn { max_sessions, max_answers, window_events } => write!(
+            f,
+            "nodes keep {max_sessions} sessions with {max_answers} answers each, and remember {window_events} changes"
+        ),
+        RecordKind::StaleQueried { label, .. }
+        | RecordKind::WatchSent { label, .. }
+        | RecordKind::Watched { label, .. } => write!(f, "{label}"),
+        RecordKind::WatchCancelled { id } => write!(f, "is notified that watch {id} has ended"),
         _ => Ok(()),
     }
 }

@@ -163,8 +163,8 @@ pub enum RecordKind {
     Received { from: NodeId, rpc: Rpc },
     /// Input: the node's deadline has come.
     TimerFired,
-    /// Input: a request of a client.
-    Requested { id: RequestId },
+    /// Input: a request of a client; of a command, also its session and its number there.
+    Requested { id: RequestId, command: Unhashed<Option<(u64, u64)>> },
     /// Input: an order to campaign.
     CampaignAsked,
     /// The store wrote a group of writes: they are readable, not durable.
@@ -299,6 +299,17 @@ pub enum RecordKind {
     },
     /// A message arrived from a node of another cluster.
     ForeignClusterRefused { from: NodeId },
+    /// A swarm has drawn settings that are the same on all nodes: how many sessions a node keeps, how many answers in each, and how
+    /// many changes its map remembers. It is the first record of its run.
+    ClusterLimitsDrawn { max_sessions: u64, max_answers: u64, window_events: u64 },
+    /// A client began a query that a node may answer from an old state.
+    StaleQueried { client: u64, label: String, query: Bytes },
+    /// A watch client sent a query to a node.
+    WatchSent { watcher: u64, id: RequestId, label: String, query: Bytes },
+    /// A watch client received an answer, its cause.
+    Watched { watcher: u64, label: String },
+    /// Input: the connection of this watch is closed.
+    WatchCancelled { id: RequestId },
 }
 
 /// The log of a folder from which a cluster was recovered.

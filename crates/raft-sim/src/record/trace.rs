@@ -142,7 +142,7 @@ fn parts(what: &RecordKind) -> (&'static str, Option<Value>, Value) {
         }
         RecordKind::Received { from, rpc } => ("received", Some(message(rpc)), json!({ "from": from.0 })),
         RecordKind::TimerFired => plain("timer_fired", Value::Null),
-        RecordKind::Requested { id } => plain("requested", json!({ "request": id.0 })),
+        RecordKind::Requested { id, .. } => plain("requested", json!({ "request": id.0 })),
         RecordKind::CampaignAsked => plain("campaign_asked", Value::Null),
         RecordKind::Wrote { writes, disk_mark } => {
             let writes: Vec<Value> = writes.iter().map(write).collect();
@@ -351,6 +351,26 @@ fn of_backups(kind: &RecordKind) -> (&'static str, Value) {
                 json!({ "backup": id.0, "from": from, "snapshot": saved, "state_hash": state_hash, "error": error });
             ("backup_finished", detail)
         }
+        kind => of_watches(kind),
+    }
+}
+
+fn of_watches(kind: &RecordKind) -> (&'static str, Value) {
+    match kind {
+        RecordKind::ClusterLimitsDrawn { max_sessions, max_answers, window_events } => {
+            let detail =
+                json!({ "max_sessions": max_sessions, "max_answers": max_answers, "window_events": window_events });
+            ("cluster_limits_drawn", detail)
+        }
+        RecordKind::StaleQueried { client, label, query } => {
+            ("stale_queried", json!({ "client": client, "operation": label, "query": hex(query) }))
+        }
+        RecordKind::WatchSent { watcher, id, label, query } => {
+            let detail = json!({ "watcher": watcher, "request": id.0, "watch": label, "query": hex(query) });
+            ("watch_sent", detail)
+        }
+        RecordKind::Watched { watcher, label } => ("watched", json!({ "watcher": watcher, "changes": label })),
+        RecordKind::WatchCancelled { id } => ("watch_cancelled", json!({ "request": id.0 })),
         _ => ("", Value::Null),
     }
 }

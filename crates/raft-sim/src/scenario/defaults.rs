@@ -80,6 +80,10 @@ impl Default for RaftSettings {
             snapshot_patience: ms(100),
             snapshot_after_bytes: 0,
             max_snapshot_bytes: raft_node::NodeOptions::default().max_snapshot_bytes,
+            max_sessions: 1_024,
+            max_answers: raft_node::NodeOptions::default().max_answers,
+            // So few that a map often has to drop some.
+            window_events: 64,
         }
     }
 }
@@ -127,6 +131,11 @@ impl Default for ClientModel {
             ttl: ms(50)..ms(500),
             reads: ClientReads::Safe,
             start: ms(0),
+            open: 1,
+            retry_expired: false,
+            watchers: 0,
+            watch_patience: ms(300)..ms(1_000),
+            watch_pause: ms(0)..ms(0),
         }
     }
 }

@@ -120,6 +120,16 @@ features! {
     Backups: "backups", Operation, Throughout;
     /// The operator makes new clusters, from backups and from the folder of one node. No fault.
     Restores: "restores", Operation, Throughout;
+    /// Watch clients follow the changes, and maps remember few of them. No fault.
+    Watches: "watches", Clients, Throughout;
+    /// Nodes keep few sessions with few answers, and clients whose session has ended continue in another one. No fault.
+    Sessions: "sessions", Clients, Throughout;
+    /// Clients have several operations open at a time. No fault.
+    OpenCommands: "open_commands", Clients, Throughout;
+    /// Clients made for it read from any node at any time, confirmed by a round, by a lease, or not at all. No fault.
+    Reads: "reads", Clients, Throughout;
+    /// With `several_keys`, keys are so many that those with a time to live are rarely set again before they go. No fault.
+    ExpiringKeys: "expiring_keys", Clients, Throughout;
 }
 
 /// The features of these families, in the order of the table.

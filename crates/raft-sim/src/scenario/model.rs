@@ -151,6 +151,15 @@ pub struct RaftSettings {
     /// The preference of a node as leader.
     #[serde(deserialize_with = "within::<0, { raft_core::MAX_PRIORITY as i64 }, _, _>")]
     pub priority: u32,
+    /// How many client sessions a node keeps.
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
+    pub max_sessions: usize,
+    /// How many answers a session keeps.
+    #[serde(deserialize_with = "within::<1, 1_024, _, _>")]
+    pub max_answers: usize,
+    /// How many changes a node's map remembers for watches.
+    #[serde(deserialize_with = "within::<1, MIB, _, _>")]
+    pub window_events: u64,
     /// Overrides of the election timeout for some nodes: they script who campaigns first.
     #[serde(with = "form", skip_serializing_if = "is_default")]
     pub election_timeout_of: BTreeMap<NodeId, Range<Duration>>,
@@ -288,7 +297,7 @@ impl ProcessModel {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct ClientModel {
-    /// The number of clients. Each has one operation open at a time and a session, and retries with the same sequence
+    /// The number of clients. Each has a session, and retries with the same sequence
     /// number.
     #[serde(deserialize_with = "within::<0, 64, _, _>")]
     pub count: u64,
@@ -313,6 +322,20 @@ pub struct ClientModel {
     pub reads: ClientReads,
     #[serde(with = "form")]
     pub start: Duration,
+    /// How many operations a client has open at a time, in one session.
+    #[serde(deserialize_with = "within::<1, 16, _, _>")]
+    pub open: u64,
+    /// Whether a client sends a command again in another session if its session has ended and the command surely had no effect.
+    pub retry_expired: bool,
+    /// The number of watch clients.
+    #[serde(deserialize_with = "within::<0, 16, _, _>")]
+    pub watchers: u64,
+    /// After this long without an answer a watch client continues at another node.
+    #[serde(with = "form")]
+    pub watch_patience: Range<Duration>,
+    /// The pause of a watch client after an answer.
+    #[serde(with = "form")]
+    pub watch_pause: Range<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -351,6 +374,18 @@ pub enum ClientReads {
     Lease,
     /// The mode is drawn for each get.
     Mixed,
+}
+
+/// How one get reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GetMode {
+    /// A round confirms it.
+    Safe,
+    /// A lease confirms it if there is one.
+    Lease,
+    /// Nothing confirms it: it sees what its node has applied.
+    Stale,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -467,7 +502,8 @@ pub enum StepAction {
     /// A client made for this step sends one put to this node only, without retries.
     Put { node: Targets, key: String, value: String },
     /// A client made for this step sends one get to this node only, without retries.
-    Get { node: Targets, key: String },
+    /// Without a mode it reads as clients do.
+    Get { node: Targets, key: String, mode: Option<GetMode> },
     /// The operator changes the configuration, all steps at once (Raft §6).
     /// `force`: also if no quorum of the configuration to come answers.
     Change { steps: Vec<SeatChange>, force: bool },

@@ -3,7 +3,7 @@
 use super::document::Document;
 use super::forms::{AnyNode, F, MessageKind, Put, some_within};
 use super::model::{
-    Condition, Expectations, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction, Targets, Trigger,
+    Condition, Expectations, GetMode, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction, Targets, Trigger,
 };
 use super::refusals::Refusal;
 use super::{changes, check, units};
@@ -37,7 +37,8 @@ fn options(name: &str) -> &'static [&'static str] {
         "drop" => &["on"],
         "slow_disk" => &["latency"],
         "drift" => &["ppm"],
-        "put" | "get" => &["to"],
+        "put" => &["to"],
+        "get" => &["to", "mode"],
         "change" => &["force", "refused"],
         "transfer" | "backup" | "campaign" => &["refused"],
         "leader" | "leader_appended" => &["min_term"],
@@ -94,6 +95,7 @@ pub(crate) struct StepForm {
     take_snapshot: Maybe<Targets>,
     put: Maybe<Put>,
     get: Option<String>,
+    mode: Option<GetMode>,
     change: Maybe<Vec<changes::SeatChange>>,
     force: Option<bool>,
     transfer: Maybe<AnyNode>,
@@ -308,7 +310,7 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
             let F(Put(key, value)) = form.put?;
             StepAction::Put { node: form.to?.0, key, value }
         }
-        "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned() },
+        "get" => StepAction::Get { node: form.to?.0, key: form.get?.trim().to_owned(), mode: form.mode },
         "change" => StepAction::Change { steps: form.change?.0, force: form.force.unwrap_or(false) },
         "backup" => StepAction::Backup { nodes: form.backup?.0 },
         "restore" => StepAction::Restore { nodes: form.restore?.0 },

@@ -168,7 +168,8 @@ impl World {
         let Some(Backup { node, meta: Some(meta), data, .. }) = self.backups.open.remove(&id) else { return };
         let data = Bytes::from(data);
         let content = read_backup(&data, meta.last);
-        let state_hash = content.and_then(|content| content.state_hash(state_machine(), meta.last.index));
+        let state_hash =
+            content.and_then(|content| content.state_hash(state_machine(&self.scenario.raft), meta.last.index));
         let state_hash = state_hash.map_err(|error| error.to_string());
         let header = BackupHeader { cluster: self.cluster(), time_ms: self.now.0 / 1_000_000, meta: meta.clone() };
         let (mut writer, begin) = BackupWriter::begin(&header);

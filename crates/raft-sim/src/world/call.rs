@@ -256,6 +256,7 @@ impl World {
             NodeEvent::Request { id, .. } => !self.is_withdrawn(*id),
             NodeEvent::DiskDone { .. }
             | NodeEvent::CancelBackup { .. }
+            | NodeEvent::CancelWatch { .. }
             | NodeEvent::Unreachable { .. }
             | NodeEvent::NotForwarded { .. }
             | NodeEvent::Wake { .. } => false,

@@ -1,5 +1,5 @@
-//! The clients. Each has a session and one operation open at a time, retries with the same number, and records an
-//! unclear outcome as unknown.
+//! The clients. Each has a session and some operations open at a time, one in most scenarios. It retries with the same number,
+//! and records an unclear outcome as unknown.
 //!
 //! A client knows only its own requests and the answers. The world delivers both.
 
@@ -10,7 +10,8 @@ use crate::record::SimTime;
 use crate::rng::{Choices, Site};
 use crate::scenario::model::ClientModel;
 use bytes::Bytes;
-use operation::{ClientOp, Ended, Finished, Pending};
+pub(crate) use operation::ClientOp;
+use operation::{Ended, Finished, Pending};
 use raft_check::history::{Operation, Status};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_node::{Reply, Request, SessionId};
@@ -27,12 +28,12 @@ const MAX_HOPS: u32 = 3;
 /// The requests of a client to the world. Labels are for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientOutput {
-    /// Deliver a request to a node.
-    Send { slot: usize, id: RequestId, node: NodeId, request: Request },
-    /// Call [`Clients::wake`] at this time, with this generation. A later one of the same slot replaces it.
+    /// Deliver a request to a node. It belongs to the open operation of the client with this number.
+    Send { slot: usize, client: u64, id: RequestId, node: NodeId, request: Request },
+    /// Call [`Clients::wake`] at this time, with this generation.
     Wake { slot: usize, at: SimTime, generation: u64 },
     /// An operation began; the query is set if the operation is one and the client keeps no history.
-    Invoked { slot: usize, client: u64, label: String, query: Option<Bytes> },
+    Invoked { client: u64, label: String, query: Option<Bytes>, is_stale: bool },
     /// An operation ended.
     Returned(Operation),
     /// An operation ended without a history.
@@ -46,34 +47,45 @@ pub struct Clients {
     slots: Vec<Client>,
 }
 
-/// One slot holds one client at a time: a new client replaces one that cannot know the outcome of its operation.
+/// The owner of a session. It does several operations at a time if it has several lanes.
 #[derive(Clone, Debug)]
 struct Client {
     slot: usize,
+    /// How many numbers it has used, beyond the first.
     lives: u64,
     session: Option<SessionId>,
     sequence: u64,
-    target: NodeId,
     operations: u64,
     attempts: u64,
-    hops: u32,
     generation: u64,
-    state: State,
     /// The last value of each key that it has seen.
     seen: BTreeMap<String, Option<String>>,
     /// A scripted client has one operation, sends each request once and ends.
     scripted: bool,
+    lanes: Vec<Lane>,
+}
+
+/// One operation at a time. In a history each lane is a client of its own, because operations of one client do not overlap.
+#[derive(Clone, Debug)]
+struct Lane {
+    /// Its number in the run. A lane that cannot know the outcome of its operation continues under a new one.
+    number: u64,
+    target: NodeId,
+    hops: u32,
+    /// The generation of its newest wake; earlier ones do not count.
+    generation: u64,
+    state: State,
 }
 
 #[derive(Clone, Debug)]
 enum State {
-    /// The client is between two operations, or before the first.
+    /// The lane is between two operations, or before the first.
     Resting,
-    /// The client waits for a session. If it is scripted, its operation is already invoked.
-    Opening { attempts: Vec<RequestId>, scripted: Option<Pending> },
-    /// The client waits for the end of an operation.
+    /// The lane waits for a session, with an operation that is already invoked, if there is one.
+    Opening { attempts: Vec<RequestId>, waiting: Option<Pending> },
+    /// The lane waits for the end of an operation.
     Waiting(Pending),
-    /// The client does nothing more.
+    /// The lane does nothing more.
     Done,
 }
 
@@ -82,39 +94,34 @@ impl Clients {
     pub fn new(model: &ClientModel, nodes: u64, choices: &mut Choices, out: &mut Vec<ClientOutput>) -> Self {
         let mut clients = Self { model: model.clone(), nodes, slots: Vec::new() };
         for slot in 0..usize::try_from(model.count).unwrap_or(usize::MAX) {
-            let mut client = Client::new(slot, NodeId(0), false);
-            client.target = clients.another_target(&mut client, choices);
-            client.rest(&clients.model, SimTime(0).after(model.start), choices, out);
+            let mut client = Client::new(slot, false);
+            for _ in 0..model.open {
+                let mut lane = client.new_lane(NodeId(0));
+                lane.target = clients.another_target(&mut client, lane.target, choices);
+                client.rest(&mut lane, &clients.model, SimTime(0).after(model.start), choices, out);
+                client.lanes.push(lane);
+            }
             clients.slots.push(client);
         }
         clients
     }
 
-    /// Adds a client that puts one value at one node, or gets the key if there is no value; it never retries.
-    pub fn scripted(
-        &mut self,
-        now: SimTime,
-        node: NodeId,
-        key: String,
-        value: Option<String>,
-        out: &mut Vec<ClientOutput>,
-    ) {
-        let mut client = Client::new(self.slots.len(), node, true);
-        let op = match value {
-            Some(value) => ClientOp::Put { key, value, ttl_ms: 0 },
-            None => ClientOp::Get { key, mode: operation::scripted_mode(self.model.reads) },
-        };
+    /// Adds a client that sends one operation to one node, and never retries.
+    pub(crate) fn scripted(&mut self, now: SimTime, node: NodeId, op: ClientOp, out: &mut Vec<ClientOutput>) {
+        let mut client = Client::new(self.slots.len(), true);
+        let mut lane = client.new_lane(node);
         let needs_session = !op.is_read();
-        let pending = Pending::new(client.number(), op, now, &self.model);
-        out.push(pending.invoked(client.slot));
-        client.wake_at(pending.give_up, out);
+        let pending = Pending::new(lane.number, op, now, &self.model);
+        out.push(pending.invoked());
+        client.wake_at(&mut lane, pending.give_up, out);
         if needs_session {
-            let id = client.send(Request::OpenSession, out);
-            client.state = State::Opening { attempts: vec![id], scripted: Some(pending) };
+            let id = client.send(&lane, Request::OpenSession, out);
+            lane.state = State::Opening { attempts: vec![id], waiting: Some(pending) };
         } else {
-            client.state = State::Waiting(pending);
-            self.attempt(&mut client, out);
+            lane.state = State::Waiting(pending);
+            client.attempt(&mut lane, out);
         }
+        client.lanes.push(lane);
         self.slots.push(client);
     }
 
@@ -127,30 +134,27 @@ impl Clients {
         choices: &mut Choices,
         out: &mut Vec<ClientOutput>,
     ) {
-        self.with(slot, |clients, client| {
-            if client.generation != generation {
-                return;
-            }
-            client.hops = 0;
-            match std::mem::replace(&mut client.state, State::Done) {
-                State::Resting => clients.begin(client, now, choices, out),
-                State::Opening { scripted: Some(pending), .. } => client.end(pending.gave_up(), now, out),
-                State::Opening { attempts, scripted: None } => {
-                    client.target = clients.another_target(client, choices);
-                    client.state = State::Opening { attempts, scripted: None };
-                    clients.retry(client, now, out);
+        self.with(
+            slot,
+            |lane| lane.generation == generation,
+            |clients, client, lane| {
+                lane.hops = 0;
+                match std::mem::replace(&mut lane.state, State::Done) {
+                    State::Resting => clients.begin(client, lane, now, choices, out),
+                    State::Opening { waiting: Some(pending), .. } | State::Waiting(pending)
+                        if now >= pending.give_up || client.scripted =>
+                    {
+                        clients.finish(client, lane, pending.gave_up(), now, choices, out);
+                    }
+                    State::Done => {}
+                    waits => {
+                        lane.target = clients.another_target(client, lane.target, choices);
+                        lane.state = waits;
+                        clients.retry(client, lane, now, out);
+                    }
                 }
-                State::Waiting(pending) if now >= pending.give_up || client.scripted => {
-                    clients.finish(client, pending.gave_up(), now, choices, out);
-                }
-                State::Waiting(pending) => {
-                    client.target = clients.another_target(client, choices);
-                    client.state = State::Waiting(pending);
-                    clients.retry(client, now, out);
-                }
-                State::Done => {}
-            }
-        });
+            },
+        );
     }
 
     /// Handles an answer to a client. An answer that the client no longer waits for has no effect.
@@ -163,69 +167,69 @@ impl Clients {
         choices: &mut Choices,
         out: &mut Vec<ClientOutput>,
     ) {
-        self.with(slot, |clients, client| match std::mem::replace(&mut client.state, State::Done) {
-            State::Opening { attempts, scripted } if attempts.contains(&id) => match (reply, scripted) {
-                (Reply::SessionOpened { session }, scripted) => {
-                    client.session = Some(*session);
-                    match scripted {
-                        Some(pending) => {
-                            client.state = State::Waiting(pending);
-                            clients.attempt(client, out);
+        self.with(
+            slot,
+            |lane| lane.waits_for(id),
+            |clients, client, lane| {
+                match std::mem::replace(&mut lane.state, State::Done) {
+                    State::Opening { attempts, waiting } => match (reply, waiting) {
+                        (Reply::SessionOpened { session }, waiting) => {
+                            client.open(*session);
+                            match waiting {
+                                Some(pending) => clients.send_first(client, lane, pending, now, out),
+                                None => clients.begin(client, lane, now, choices, out),
+                            }
                         }
-                        None => clients.begin(client, now, choices, out),
-                    }
-                }
-                // The client never sent the put itself.
-                (_, Some(pending)) => client.end(pending.ended(Ended::surely_not()), now, out),
-                (reply, None) => {
-                    client.state = State::Opening { attempts, scripted: None };
-                    clients.follow(client, reply, now, out);
-                }
-            },
-            State::Waiting(mut pending) if pending.open.contains(&id) => match pending.answer(id, reply) {
-                Some(ended) => {
-                    if *reply == Reply::SessionExpired {
-                        client.leave_session();
-                    }
-                    clients.finish(client, pending.ended(ended), now, choices, out);
-                }
-                None if client.scripted && pending.open.is_empty() => client.end(pending.gave_up(), now, out),
-                None => {
-                    client.state = State::Waiting(pending);
-                    if !client.scripted {
-                        clients.follow(client, reply, now, out);
-                    }
+                        // The client never sent the put itself.
+                        (_, Some(pending)) if client.scripted => {
+                            lane.end(pending.ended(Ended::surely_not()), now, out);
+                        }
+                        (reply, waiting) => {
+                            lane.state = State::Opening { attempts, waiting };
+                            clients.follow(client, lane, reply, now, out);
+                        }
+                    },
+                    State::Waiting(pending) => clients.answered(client, lane, (pending, id, reply), now, choices, out),
+                    other => lane.state = other,
                 }
             },
-            other => client.state = other,
-        });
+        );
     }
 
-    /// All clients start anew, with other sessions: operations that are open end as they do when a client gives up.
-    pub fn restart(&mut self, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
-        for slot in 0..self.slots.len() {
-            self.with(slot, |clients, client| {
-                match std::mem::replace(&mut client.state, State::Done) {
-                    State::Done => return,
-                    State::Waiting(pending) | State::Opening { scripted: Some(pending), .. } => {
-                        client.end(pending.gave_up(), now, out);
-                    }
-                    State::Resting | State::Opening { scripted: None, .. } => {}
-                }
+    fn answered(
+        &self,
+        client: &mut Client,
+        lane: &mut Lane,
+        (mut pending, id, reply): (Pending, RequestId, &Reply),
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        let ended = pending.answer(id, reply);
+        if *reply == Reply::SessionExpired {
+            client.expire(pending.place.0);
+            // No attempt can have had an effect, so the command may go into another session.
+            if self.model.retry_expired && pending.open.is_empty() && !pending.op.is_read() && !client.scripted {
+                return self.send_first(client, lane, pending, now, out);
+            }
+        }
+        match ended {
+            Some(ended) => self.finish(client, lane, pending.ended(ended), now, choices, out),
+            None if client.scripted && pending.open.is_empty() => lane.end(pending.gave_up(), now, out),
+            None => {
+                lane.state = State::Waiting(pending);
                 if !client.scripted {
-                    client.lives += 1;
-                    client.leave_session();
-                    client.rest(&clients.model, now, choices, out);
+                    self.follow(client, lane, reply, now, out);
                 }
-            });
+            }
         }
     }
 
     /// Operations that are open when the world ends never return.
     pub fn end(&mut self, out: &mut Vec<ClientOutput>) {
-        for client in &mut self.slots {
-            match std::mem::replace(&mut client.state, State::Done) {
-                State::Waiting(pending) | State::Opening { scripted: Some(pending), .. } => {
+        for lane in self.slots.iter_mut().flat_map(|client| &mut client.lanes) {
+            match std::mem::replace(&mut lane.state, State::Done) {
+                State::Waiting(pending) | State::Opening { waiting: Some(pending), .. } => {
                     out.extend(pending.never_returned().returned(None));
                 }
                 _ => {}
@@ -233,77 +237,104 @@ impl Clients {
         }
     }
 
-    /// Lends a client and the rest of the clients to `act`.
-    fn with(&mut self, slot: usize, act: impl FnOnce(&Self, &mut Client)) {
+    /// Lends a client, its first lane that fits, and the rest of the clients to `act`.
+    fn with(&mut self, slot: usize, fits: impl Fn(&Lane) -> bool, act: impl FnOnce(&Self, &mut Client, &mut Lane)) {
         let Some(place) = self.slots.get_mut(slot) else { return };
-        let mut client = std::mem::replace(place, Client::new(slot, NodeId(0), false));
-        act(self, &mut client);
+        let Some(number) = place.lanes.iter().position(fits) else { return };
+        let mut client = std::mem::replace(place, Client::new(slot, false));
+        let mut lane = client.lanes.swap_remove(number);
+        act(self, &mut client, &mut lane);
+        client.lanes.push(lane);
+        let last = client.lanes.len() - 1;
+        client.lanes.swap(number, last);
         if let Some(place) = self.slots.get_mut(slot) {
             *place = client;
         }
     }
 
     /// Begins the next operation, or first opens a session.
-    fn begin(&self, client: &mut Client, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
+    fn begin(
+        &self,
+        client: &mut Client,
+        lane: &mut Lane,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
         if client.session.is_none() {
-            client.state = State::Opening { attempts: Vec::new(), scripted: None };
-            return self.retry(client, now, out);
+            return self.open_session(client, lane, None, now, out);
         }
         client.operations += 1;
         let others = self.model.count.max(1);
         let op = ClientOp::draw(&self.model, client.slot, client.operations, others, &client.seen, choices);
-        if !op.is_read() {
+        let pending = Pending::new(lane.number, op, now, &self.model);
+        out.push(pending.invoked());
+        self.send_first(client, lane, pending, now, out);
+    }
+
+    /// Sends an operation for the first time, or for the first time in this session.
+    fn send_first(
+        &self,
+        client: &mut Client,
+        lane: &mut Lane,
+        mut pending: Pending,
+        now: SimTime,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        if !pending.op.is_read() {
+            let Some(session) = client.session else {
+                return self.open_session(client, lane, Some(pending), now, out);
+            };
             client.sequence += 1;
+            pending.place = (session, client.sequence);
         }
-        let pending = Pending::new(client.number(), op, now, &self.model);
-        out.push(pending.invoked(client.slot));
-        client.state = State::Waiting(pending);
-        self.retry(client, now, out);
+        lane.state = State::Waiting(pending);
+        if client.scripted { client.attempt(lane, out) } else { self.retry(client, lane, now, out) }
     }
 
-    /// Sends the open operation once more, and plans the next retry.
-    fn retry(&self, client: &mut Client, now: SimTime, out: &mut Vec<ClientOutput>) {
+    fn open_session(
+        &self,
+        client: &mut Client,
+        lane: &mut Lane,
+        waiting: Option<Pending>,
+        now: SimTime,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        lane.state = State::Opening { attempts: Vec::new(), waiting };
+        self.retry(client, lane, now, out);
+    }
+
+    /// Sends what the lane waits for once more, and plans the next retry.
+    fn retry(&self, client: &mut Client, lane: &mut Lane, now: SimTime, out: &mut Vec<ClientOutput>) {
         let patience = now.after(self.model.retry_after.max(Duration::from_nanos(1)));
-        let at = if let State::Waiting(pending) = &client.state { patience.min(pending.give_up) } else { patience };
-        client.wake_at(at, out);
-        self.attempt(client, out);
-    }
-
-    fn attempt(&self, client: &mut Client, out: &mut Vec<ClientOutput>) {
-        match std::mem::replace(&mut client.state, State::Done) {
-            State::Opening { mut attempts, scripted } => {
-                attempts.push(client.send(Request::OpenSession, out));
-                client.state = State::Opening { attempts, scripted };
-            }
-            State::Waiting(mut pending) => {
-                let session = client.session.unwrap_or(SessionId(0));
-                let sequence = if client.scripted { 1 } else { client.sequence };
-                pending.open.insert(client.send(pending.op.request(session, sequence), out));
-                client.state = State::Waiting(pending);
-            }
-            other => client.state = other,
-        }
+        let at = match &lane.state {
+            State::Waiting(pending) | State::Opening { waiting: Some(pending), .. } => patience.min(pending.give_up),
+            _ => patience,
+        };
+        client.wake_at(lane, at, out);
+        client.attempt(lane, out);
     }
 
     /// Handles an answer that ends nothing: if it names a leader, asks there at once; otherwise waits for the next
     /// retry.
-    fn follow(&self, client: &mut Client, reply: &Reply, now: SimTime, out: &mut Vec<ClientOutput>) {
+    fn follow(&self, client: &mut Client, lane: &mut Lane, reply: &Reply, now: SimTime, out: &mut Vec<ClientOutput>) {
         let hint = match reply {
             Reply::Rejected { reason: RejectReason::NotLeader { leader } } => *leader,
-            Reply::Lost => Some(client.target),
+            Reply::Lost => Some(lane.target),
             _ => None,
         };
         let Some(leader) = hint.filter(|leader| (1..=self.nodes).contains(&leader.0)) else { return };
-        if client.hops < MAX_HOPS {
-            client.hops += 1;
-            client.target = leader;
-            self.retry(client, now, out);
+        if lane.hops < MAX_HOPS {
+            lane.hops += 1;
+            lane.target = leader;
+            self.retry(client, lane, now, out);
         }
     }
 
     fn finish(
         &self,
         client: &mut Client,
+        lane: &mut Lane,
         ended: Finished,
         now: SimTime,
         choices: &mut Choices,
@@ -313,46 +344,52 @@ impl Clients {
         if let Some(line) = &ended.line {
             operation::remember(&mut client.seen, line);
         }
-        client.end(ended, now, out);
+        lane.end(ended, now, out);
         if client.scripted {
             return;
         }
         if !known {
-            // A client has one operation open at a time, and this one may take effect at any time.
-            client.lives += 1;
-            client.leave_session();
+            // The operation may take effect at any time, and a client has one at a time.
+            lane.number = client.next_number();
+            // The only lane begins with another session; others stay, and abandon the command with a higher number.
+            if client.lanes.is_empty() {
+                client.session = None;
+            }
         }
-        client.rest(&self.model, now, choices, out);
+        client.rest(lane, &self.model, now, choices, out);
     }
 
     /// Draws a node other than the current target.
-    fn another_target(&self, client: &mut Client, choices: &mut Choices) -> NodeId {
+    fn another_target(&self, client: &mut Client, target: NodeId, choices: &mut Choices) -> NodeId {
         client.attempts += 1;
         let draw = choices.draw(TARGET, client.slot as u64, client.attempts);
-        if client.target == NodeId(0) || self.nodes < 2 {
+        if target == NodeId(0) || self.nodes < 2 {
             return NodeId(1 + draw.below(self.nodes));
         }
         let other = 1 + draw.below(self.nodes - 1);
-        NodeId(if other >= client.target.0 { other + 1 } else { other })
+        NodeId(if other >= target.0 { other + 1 } else { other })
     }
 }
 
 impl Client {
-    const fn new(slot: usize, target: NodeId, scripted: bool) -> Self {
+    const fn new(slot: usize, scripted: bool) -> Self {
         Self {
             slot,
             lives: 0,
             session: None,
             sequence: 0,
-            target,
             operations: 0,
             attempts: 0,
-            hops: 0,
             generation: 0,
-            state: State::Resting,
             seen: BTreeMap::new(),
             scripted,
+            lanes: Vec::new(),
         }
+    }
+
+    fn new_lane(&mut self, target: NodeId) -> Lane {
+        let number = if self.lanes.is_empty() { self.number() } else { self.next_number() };
+        Lane { number, target, hops: 0, generation: 0, state: State::Resting }
     }
 
     /// The number is unique in the run, and independent of other clients.
@@ -360,27 +397,84 @@ impl Client {
         self.lives * 1_000_000 + self.slot as u64 + 1
     }
 
-    const fn leave_session(&mut self) {
-        self.session = None;
-        self.sequence = 0;
+    const fn next_number(&mut self) -> u64 {
+        self.lives += 1;
+        self.number()
     }
 
-    fn wake_at(&mut self, at: SimTime, out: &mut Vec<ClientOutput>) {
+    /// Uses a session, unless another lane has opened one.
+    const fn open(&mut self, session: SessionId) {
+        if self.session.is_none() {
+            (self.session, self.sequence) = (Some(session), 0);
+        }
+    }
+
+    /// Leaves a session that has ended.
+    fn expire(&mut self, session: SessionId) {
+        self.session.take_if(|current| *current == session);
+    }
+
+    fn wake_at(&mut self, lane: &mut Lane, at: SimTime, out: &mut Vec<ClientOutput>) {
         self.generation += 1;
+        lane.generation = self.generation;
         out.push(ClientOutput::Wake { slot: self.slot, at, generation: self.generation });
     }
 
-    fn rest(&mut self, model: &ClientModel, now: SimTime, choices: &mut Choices, out: &mut Vec<ClientOutput>) {
-        self.state = State::Resting;
+    fn rest(
+        &mut self,
+        lane: &mut Lane,
+        model: &ClientModel,
+        now: SimTime,
+        choices: &mut Choices,
+        out: &mut Vec<ClientOutput>,
+    ) {
+        lane.state = State::Resting;
         let think = choices.draw(THINK, self.slot as u64, self.operations).in_range(&model.think);
-        self.wake_at(now.after(think), out);
+        self.wake_at(lane, now.after(think), out);
     }
 
-    fn send(&mut self, request: Request, out: &mut Vec<ClientOutput>) -> RequestId {
+    /// Sends what a lane waits for.
+    fn attempt(&mut self, lane: &mut Lane, out: &mut Vec<ClientOutput>) {
+        match std::mem::replace(&mut lane.state, State::Done) {
+            State::Opening { mut attempts, waiting } => {
+                attempts.push(self.send(lane, Request::OpenSession, out));
+                lane.state = State::Opening { attempts, waiting };
+            }
+            State::Waiting(mut pending) => {
+                let (session, sequence) = pending.place;
+                let lowest = self.lanes.iter().filter_map(|other| other.sequence_in(session)).min();
+                let lowest_pending = lowest.unwrap_or(sequence).min(sequence);
+                let request = pending.op.request(pending.place, lowest_pending);
+                pending.open.insert(self.send(lane, request, out));
+                lane.state = State::Waiting(pending);
+            }
+            other => lane.state = other,
+        }
+    }
+
+    fn send(&mut self, lane: &Lane, request: Request, out: &mut Vec<ClientOutput>) -> RequestId {
         self.attempts += 1;
         let id = RequestId((self.slot as u64 + 1) * 1_000_000 + self.attempts);
-        out.push(ClientOutput::Send { slot: self.slot, id, node: self.target, request });
+        out.push(ClientOutput::Send { slot: self.slot, client: lane.number, id, node: lane.target, request });
         id
+    }
+}
+
+impl Lane {
+    fn waits_for(&self, id: RequestId) -> bool {
+        match &self.state {
+            State::Opening { attempts, .. } => attempts.contains(&id),
+            State::Waiting(pending) => pending.open.contains(&id),
+            State::Resting | State::Done => false,
+        }
+    }
+
+    /// The number of its open command, if it is one of this session.
+    fn sequence_in(&self, session: SessionId) -> Option<u64> {
+        match &self.state {
+            State::Waiting(pending) if !pending.op.is_read() && pending.place.0 == session => Some(pending.place.1),
+            _ => None,
+        }
     }
 
     fn end(&mut self, finished: Finished, now: SimTime, out: &mut Vec<ClientOutput>) {

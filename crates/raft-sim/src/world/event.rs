@@ -4,6 +4,7 @@ use crate::faults::swarm::SwarmEvent;
 use crate::world::backups::BackupEvent;
 use crate::world::messages::Delivery;
 use crate::world::operator::OperatorEvent;
+use crate::world::watchers::WatchEvent;
 use raft_core::{NodeId, RequestId};
 use raft_node::{ForwardId, Reply, Request};
 
@@ -13,6 +14,7 @@ pub(crate) enum Event {
     Swarm(SwarmEvent),
     Operator(OperatorEvent),
     Backup(BackupEvent),
+    Watch(WatchEvent),
     ClientWake {
         slot: usize,
         generation: u64,
@@ -49,6 +51,10 @@ pub(crate) enum NodeEvent {
     CancelBackup {
         id: RequestId,
     },
+    /// The connection of a watch is closed.
+    CancelWatch {
+        id: RequestId,
+    },
     Timer {
         incarnation: u64,
     },
@@ -77,7 +83,11 @@ impl NodeEvent {
             | Self::Timer { incarnation }
             | Self::NotForwarded { incarnation, .. }
             | Self::Wake { incarnation } => Some(*incarnation),
-            Self::Deliver(_) | Self::Request { .. } | Self::CancelBackup { .. } | Self::Unreachable { .. } => None,
+            Self::Deliver(_)
+            | Self::Request { .. }
+            | Self::CancelBackup { .. }
+            | Self::CancelWatch { .. }
+            | Self::Unreachable { .. } => None,
         }
     }
 
@@ -96,7 +106,7 @@ impl NodeEvent {
                     2
                 }
             }
-            Self::Request { .. } | Self::CancelBackup { .. } => 3,
+            Self::Request { .. } | Self::CancelBackup { .. } | Self::CancelWatch { .. } => 3,
             Self::Timer { .. } => 4,
             Self::Unreachable { .. } | Self::NotForwarded { .. } => 5,
             Self::Wake { .. } => 7,
@@ -114,6 +124,7 @@ impl Event {
             Self::ClientWake { .. } => (0, 3),
             Self::Operator(_) => (0, 4),
             Self::Backup(_) => (0, 5),
+            Self::Watch(_) => (0, 6),
             Self::Restart(node) => (node.0, 0),
             Self::RemovedEnds { node, .. } => (node.0, 8),
             Self::Node(node, event) => (node.0, event.rank()),

@@ -22,15 +22,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// How many changes a node's map remembers: few, so that it often has to drop some.
-const WINDOW: WindowLimits = WindowLimits { events: 64, bytes: 1 << 20 };
-
 /// The first cluster of a world.
 pub(crate) const CLUSTER: ClusterId = ClusterId(*b"raft-sim cluster");
 
 /// A node's state machine before its first entry.
-pub(crate) fn state_machine() -> KvMap {
-    KvMap::with_limits(WINDOW)
+pub(crate) fn state_machine(settings: &RaftSettings) -> KvMap {
+    // The checkers count events, not bytes.
+    KvMap::with_limits(WindowLimits { events: settings.window_events, bytes: u64::MAX })
 }
 
 /// The prefix of the names of log segments.
@@ -112,6 +110,8 @@ pub struct Host {
     pub known_durable: Option<(String, u64)>,
     config: Config,
     options: NodeOptions,
+    /// The state machine before its first entry.
+    machine: KvMap,
     inbox_limits: InboxLimits,
     /// The first record of a founder's disk.
     founding: Option<Write>,
@@ -199,6 +199,7 @@ impl Host {
             known_durable: None,
             config,
             options,
+            machine: state_machine(settings),
             inbox_limits: inbox_limits.clone(),
             founding,
             segment_bytes: disk.segment_bytes,
@@ -237,7 +238,7 @@ impl Host {
         };
         let config = Config { seed, ..self.config.clone() };
         let options = NodeOptions { reserve_bytes, ..self.options.clone() };
-        let node = match Node::new(config, options, restored, state_machine()) {
+        let node = match Node::new(config, options, restored, self.machine.clone()) {
             Ok(node) => node,
             Err(error) => {
                 self.disk = Some(store.into_disk());
@@ -329,7 +330,7 @@ impl Host {
         let (mut store, _) = opened.map_err(|refused| refused.error.to_string())?;
         let data = store.load_snapshot(last).map_err(|error| error.to_string())?;
         let content = read_backup(&data, last).map_err(|error| error.to_string())?;
-        let after = |applied: EntryId| content.state_hash(state_machine(), applied.index);
+        let after = |applied: EntryId| content.state_hash(self.machine.clone(), applied.index);
         after(last).and_then(|hash| Ok((hash, after(saved)?))).map_err(|error| error.to_string())
     }
 

@@ -21,11 +21,12 @@ pub mod queue;
 pub(crate) mod refusals;
 mod settings;
 mod steps;
+mod watchers;
 
 use crate::branch::Branch;
 use crate::faults::FaultCounts;
 use crate::faults::swarm::{Swarm, as_drawn, features_of};
-use crate::record::{NodeView, Record, RecordKind, SimTime};
+use crate::record::{NodeView, Record, RecordKind, SimTime, Unhashed};
 use crate::rng::{Choices, Site};
 use crate::scenario::feature::Feature;
 use crate::scenario::model::{Expectations, Scenario};
@@ -46,6 +47,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use steps::Script;
+use watchers::{FIRST_OF_WATCHES, Watchers};
 
 const CLOCK: Site = Site::new("clock");
 const REQUEST_DELAY: Site = Site::new("request delay");
@@ -83,6 +85,7 @@ pub struct World {
     pub(crate) operator: Operator,
     pub(crate) backups: Backups,
     pub(crate) refusals: Refusals,
+    pub(crate) watchers: Watchers,
     /// How many clusters have ended: each later one is made from old data.
     clusters: u64,
     rebuild_failure: Option<String>,
@@ -94,8 +97,8 @@ pub struct World {
     pub(crate) emissions: Vec<Emission>,
     queue: Queue<Event>,
     history: Vec<Operation>,
-    /// The record of each client's latest invocation.
-    invoked: BTreeMap<usize, u64>,
+    /// The record of each client's latest invocation, by its number.
+    invoked: BTreeMap<u64, u64>,
     records: u64,
     /// The number of the current call, or of the latest.
     call: u64,
@@ -151,6 +154,7 @@ impl World {
             operator: Operator::default(),
             backups: Backups::default(),
             refusals: Refusals::default(),
+            watchers: Watchers::default(),
             clusters: 0,
             rebuild_failure: None,
             configurations: Configurations::new(EntryId::ZERO, Configuration::default()),
@@ -173,12 +177,14 @@ impl World {
         world.plan_steps();
         world.begin_swarm();
         world.for_clients(wakes, None);
+        world.begin_watches();
         world
     }
 
     fn bootstrap(&mut self) {
         const SECOND: u64 = 1_000_000_000;
         let scenario = Arc::clone(&self.scenario);
+        self.emit_cluster_limits();
         let founders = self.draw_founders();
         let configuration = Configuration::of_voters((1..=founders).map(NodeId));
         self.configurations = Configurations::new(EntryId::new(1, 1), configuration.clone());
@@ -304,6 +310,7 @@ impl World {
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),
             Event::Backup(event) => self.backup_event(event),
+            Event::Watch(event) => self.watch_event(event),
             Event::Restart(node) => self.start_node(node),
             Event::RemovedEnds { node, incarnation } => self.removed_ends(node, incarnation),
             Event::Node(node, event) => {
@@ -349,11 +356,20 @@ impl World {
             NodeEvent::Deliver(delivery) => self.deliver(host, delivery),
             NodeEvent::Request { id, .. } if self.is_withdrawn(id) => {}
             NodeEvent::Request { id, request, cause } => {
+                let command = match &request {
+                    Request::Command(command) => Some((command.session.0, command.sequence)),
+                    _ => None,
+                };
                 let input = NodeInput::Request { id, request };
-                self.enqueue(host, RecordedInput::new(cause, RecordKind::Requested { id }, input));
+                let kind = RecordKind::Requested { id, command: Unhashed(command) };
+                self.enqueue(host, RecordedInput::new(cause, kind, input));
             }
             NodeEvent::CancelBackup { id } => {
                 let (kind, input) = (RecordKind::BackupCancelled { id }, NodeInput::CancelWatch { id });
+                self.enqueue(host, RecordedInput::new(None, kind, input));
+            }
+            NodeEvent::CancelWatch { id } => {
+                let (kind, input) = (RecordKind::WatchCancelled { id }, NodeInput::CancelWatch { id });
                 self.enqueue(host, RecordedInput::new(None, kind, input));
             }
             NodeEvent::NotForwarded { id, cause, .. } => {
@@ -374,21 +390,22 @@ impl World {
         for output in out {
             match output {
                 ClientOutput::Send { node, .. } if self.is_lost((CLIENTS, node)) => {}
-                ClientOutput::Send { slot, id, node, request } => {
+                ClientOutput::Send { slot, client, id, node, request } => {
                     let delay = self.choices.draw(REQUEST_DELAY, slot as u64, id.0);
                     let at = self.now.after(delay.in_range(&self.scenario.network.delay));
                     let opens = request == Request::OpenSession;
-                    let cause = if opens { None } else { self.invoked.get(&slot).copied() };
+                    let cause = if opens { None } else { self.invoked.get(&client).copied() };
                     self.plan(at, Event::Node(node, NodeEvent::Request { id, request, cause }));
                 }
                 ClientOutput::Wake { slot, at, generation } => self.plan(at, Event::ClientWake { slot, generation }),
-                ClientOutput::Invoked { slot, client, label, query } => {
+                ClientOutput::Invoked { client, label, query, is_stale } => {
                     let kind = match query {
+                        Some(query) if is_stale => RecordKind::StaleQueried { client, label, query },
                         None => RecordKind::Invoked { client, label },
                         Some(query) => RecordKind::Queried { client, label, query },
                     };
                     let number = self.emit_outside(None, kind);
-                    self.invoked.insert(slot, number);
+                    self.invoked.insert(client, number);
                 }
                 ClientOutput::Returned(operation) => {
                     self.history.push(operation.clone());
@@ -418,6 +435,9 @@ impl World {
         }
         if self.is_lost((node, CLIENTS)) {
             return;
+        }
+        if id.0 >= FIRST_OF_WATCHES {
+            return self.answer_watch(id, reply, cause);
         }
         let Some(slot) = usize::try_from(id.0 / FIRST_OF_CLIENTS).unwrap_or(0).checked_sub(1) else { return };
         let delay = self.choices.draw(REPLY_DELAY, slot as u64, id.0);

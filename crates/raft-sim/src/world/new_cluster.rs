@@ -10,11 +10,12 @@ use crate::world::configurations::Configurations;
 use crate::world::disk::SimDisk;
 use crate::world::host::{CLUSTER, state_machine};
 use crate::world::operator::OperatorEvent;
-use crate::world::settings::MAX_SESSIONS;
+use crate::world::settings::node_options;
+use crate::world::watchers::WatchEvent;
 use crate::world::{Event, NodeEvent, World};
 use bytes::Bytes;
 use raft_core::{Configuration, Entry, EntryId, NodeId, SnapshotMeta};
-use raft_node::{NewFolder, NodeOptions, recover_folder, restore_backup};
+use raft_node::{NewFolder, recover_folder, restore_backup};
 use raft_store::{BackupReader, ClusterId, Identity, OldFolder, RebuildError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +68,11 @@ impl World {
                 Event::Reply { .. }
                     | Event::Operator(OperatorEvent::Reply { .. })
                     | Event::Backup(_)
-                    | Event::Node(_, NodeEvent::Request { .. } | NodeEvent::CancelBackup { .. })
+                    | Event::Watch(WatchEvent::Reply { .. })
+                    | Event::Node(
+                        _,
+                        NodeEvent::Request { .. } | NodeEvent::CancelBackup { .. } | NodeEvent::CancelWatch { .. }
+                    )
             )
         });
         self.backups.clear();
@@ -95,8 +100,8 @@ impl World {
         let mut old = OldFolder::open(&mut old).map_err(|error| error.to_string())?;
         let founders = Configuration::of_voters([node]);
         let folder = self.new_folder(node, &mut disk)?;
-        let options = NodeOptions { max_sessions: MAX_SESSIONS, ..NodeOptions::default() };
-        let last = recover_folder(&mut old, state_machine(), &options, founders.clone(), folder);
+        let (machine, options) = (state_machine(&self.scenario.raft), node_options(&self.scenario.raft));
+        let last = recover_folder(&mut old, machine, &options, founders.clone(), folder);
         let last = last.map_err(|error| error.to_string())?;
         let recovered = Some(Box::new(log_of(&mut old).map_err(|error| error.to_string())?));
         Ok(Folders { disks: BTreeMap::from([(node, disk)]), founders, saved: old.last(), recovered, last })

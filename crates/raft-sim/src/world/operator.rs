@@ -10,6 +10,7 @@ use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, is_in_force, membership_change, show_change};
 use crate::scenario::refusals::{Refusal, of_reply};
 use crate::world::refusals::Act;
+use crate::world::watchers::FIRST_OF_WATCHES;
 use crate::world::{Event, NodeEvent, World};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_node::{Reply, Request};
@@ -141,6 +142,7 @@ impl World {
         match id.0 {
             ..FIRST_OF_BACKUPS => self.operator.asked != Some(id),
             FIRST_OF_BACKUPS..FIRST_OF_CLIENTS => !self.backups.waits_for(id),
+            FIRST_OF_WATCHES.. => !self.watchers.waits_for(id),
             _ => false,
         }
     }

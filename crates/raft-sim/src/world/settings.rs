@@ -6,9 +6,6 @@ use raft_core::{Config, NodeId};
 use raft_node::NodeOptions;
 use raft_store::StoreOptions;
 
-/// How many client sessions a node keeps.
-pub(crate) const MAX_SESSIONS: usize = 1_024;
-
 pub(crate) fn config(id: NodeId, settings: &RaftSettings) -> Config {
     Config {
         id,
@@ -41,8 +38,8 @@ pub(crate) fn config(id: NodeId, settings: &RaftSettings) -> Config {
 
 pub(crate) const fn node_options(settings: &RaftSettings) -> NodeOptions {
     NodeOptions {
-        max_sessions: MAX_SESSIONS,
-        max_answers: 1_024,
+        max_sessions: settings.max_sessions,
+        max_answers: settings.max_answers,
         snapshot_after_entries: settings.snapshot_after_entries,
         snapshot_after_bytes: settings.snapshot_after_bytes,
         snapshot_turn_entries: settings.snapshot_turn_entries,
@@ -123,6 +120,9 @@ mod tests {
             snapshot_bytes_per_second: 1,
             snapshot_patience: ms(1),
             max_snapshot_bytes: 1,
+            max_sessions: 1,
+            max_answers: 1,
+            window_events: 1,
         }
     }
 
@@ -133,7 +133,7 @@ mod tests {
         let (core, other_core) = (config(NodeId(1), &usual), config(NodeId(1), &others));
         assert_eq!(equal(&core, &other_core), ["id", "observe", "seed"]);
         let (node, other_node) = (node_options(&usual), node_options(&others));
-        assert_eq!(equal(&node, &other_node), ["max_answers", "max_sessions", "reserve_bytes"]);
+        assert_eq!(equal(&node, &other_node), ["reserve_bytes"]);
         let (store, other_store) = (store_options(&core, 1, 2), store_options(&other_core, 3, 4));
         assert_eq!(equal(&store, &other_store), [""; 0]);
     }

@@ -8,6 +8,7 @@ use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
 use crate::scenario::model::{Condition, Links, Origin, Step, StepAction, Targets, Trigger};
 use crate::scenario::refusals::Refusal;
+use crate::world::client::ClientOp;
 use crate::world::host::{Host, Process};
 use crate::world::network::CutId;
 use crate::world::operator::Work;
@@ -174,8 +175,7 @@ impl World {
             StepAction::TakeSnapshot { nodes } => self.each(("take a snapshot", nodes, n), |world, host| {
                 world.order(host, RecordKind::SnapshotWished, NodeInput::TakeSnapshot);
             }),
-            StepAction::Put { node, key, value } => self.client_step(node, key, Some(value), n),
-            StepAction::Get { node, key } => self.client_step(node, key, None, n),
+            StepAction::Put { .. } | StepAction::Get { .. } => self.client_step(action, n),
             StepAction::Change { steps, force } => {
                 self.instruct_once(Work::Change { steps: steps.clone(), force: *force }, refused);
             }
@@ -214,12 +214,24 @@ impl World {
         self.on_each(&nodes, act);
     }
 
-    /// Makes a client put this value, or get the key, at each of these nodes.
-    fn client_step(&mut self, nodes: &Targets, key: &str, value: Option<&String>, n: u64) {
+    /// Makes a new client send one operation to each of these nodes.
+    fn client_step(&mut self, action: &StepAction, n: u64) {
+        let (nodes, op) = match action {
+            StepAction::Put { node, key, value } => {
+                (node, ClientOp::Put { key: key.clone(), value: value.clone(), ttl_ms: 0 })
+            }
+            StepAction::Get { node, key, mode } => {
+                (node, ClientOp::scripted_get(key.clone(), *mode, self.scenario.clients.reads))
+            }
+            _ => return,
+        };
+        self.resolve(nodes, n).into_iter().for_each(|node| self.scripted_client(node, op.clone()));
+    }
+
+    /// Makes a new client send one operation to this node.
+    pub(crate) fn scripted_client(&mut self, node: NodeId, op: ClientOp) {
         let mut out = Vec::new();
-        for node in self.resolve(nodes, n) {
-            self.clients.scripted(self.now, node, key.to_owned(), value.cloned(), &mut out);
-        }
+        self.clients.scripted(self.now, node, op, &mut out);
         self.for_clients(out, None);
     }
 

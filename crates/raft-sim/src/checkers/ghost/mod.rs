@@ -12,11 +12,14 @@ mod new_cluster;
 pub(crate) mod node;
 pub(crate) mod terms;
 
+use super::effect::{Effect, Effects};
+use super::replay::Replay;
 use crate::record::{Record, RecordKind, SimTime};
 use crate::scenario::model::Scenario;
 use log::{Chain, Slot};
 use node::{Edit, Found, Known, Node, Recovery, Seen};
 use raft_core::{Configuration, Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
+use raft_proto::wire::kv::kv_response;
 use std::collections::BTreeMap;
 use terms::{TermGhost, TermLog, committed_chain};
 
@@ -40,6 +43,34 @@ pub(crate) struct AppliedEntry {
     pub(crate) chain: Chain,
     pub(crate) by: NodeId,
     pub(crate) record: u64,
+    pub(crate) effect: Effect,
+    /// The expected answer to its command, if it changes or reads the map.
+    pub(crate) response: Option<kv_response::Kind>,
+    /// The revision of the map after it.
+    pub(crate) revision: u64,
+}
+
+/// The replicated state after the applied entries, computed from them alone.
+#[derive(Clone, Debug)]
+struct ReplicatedState {
+    sessions: Effects,
+    map: Replay,
+}
+
+impl ReplicatedState {
+    fn new(scenario: &Scenario) -> Self {
+        let raft = &scenario.raft;
+        Self { sessions: Effects::new(raft.max_sessions, raft.max_answers), map: Replay::new(raft.window_events) }
+    }
+
+    fn apply(&mut self, entry: Entry, chain: Chain, by: NodeId, record: u64) -> AppliedEntry {
+        let effect = self.sessions.of(&entry);
+        let response = match &effect {
+            Effect::Carries(_, Some(command)) | Effect::Own(Some(command)) => Some(self.map.apply(command)),
+            _ => None,
+        };
+        AppliedEntry { entry, chain, by, record, effect, response, revision: self.map.revision() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,7 +106,7 @@ pub(crate) struct Change {
     pub(crate) used_before: LogIndex,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ghost {
     nodes: Vec<Node>,
     /// Every term in which a node campaigned or led.
@@ -87,14 +118,33 @@ pub(crate) struct Ghost {
     decided: Vec<(EntryId, Configuration)>,
     /// The applied entries, from index 1. A snapshot covers only entries that some node has applied.
     pub(crate) applied: Vec<AppliedEntry>,
+    state: ReplicatedState,
+    /// No clock has ever run fast or slow.
+    pub(crate) clocks_are_true: bool,
 }
 
 impl Ghost {
     pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
             nodes: (1..=scenario.nodes).map(|id| Node::new(NodeId(id), &scenario.raft)).collect(),
-            ..Self::default()
+            terms: BTreeMap::new(),
+            highest_term: Term(0),
+            committed: Vec::new(),
+            decided: Vec::new(),
+            applied: Vec::new(),
+            state: ReplicatedState::new(scenario),
+            clocks_are_true: true,
         }
+    }
+
+    /// The map after all applied entries, with its history.
+    pub(crate) const fn map(&self) -> &Replay {
+        &self.state.map
+    }
+
+    /// The revision of the map after the entry at `index`, if some node has applied it.
+    pub(crate) fn revision_at(&self, index: LogIndex) -> Option<u64> {
+        if index == LogIndex(0) { Some(0) } else { self.applied_at(index).map(|applied| applied.revision) }
     }
 
     pub(crate) fn nodes(&self) -> &[Node] {
@@ -147,6 +197,9 @@ impl Ghost {
             applied_before: self.applied.len(),
             ..Change::default()
         };
+        if let RecordKind::Fault { label } = &record.kind {
+            self.clocks_are_true &= !label.starts_with("clock of ");
+        }
         let Some(id) = record.node else { return change };
         let number = record.number;
         let known = Known { committed: &self.committed, decided: &self.decided };
@@ -303,8 +356,7 @@ impl Ghost {
                 }
                 Some(_) => {}
                 None => {
-                    let entry = entry.clone();
-                    self.applied.push(AppliedEntry { entry, chain, by: id, record: record.number });
+                    self.applied.push(self.state.apply(entry.clone(), chain, id, record.number));
                 }
             }
         }
@@ -343,5 +395,6 @@ pub(crate) fn is_input(what: &RecordKind) -> bool {
             | RecordKind::ForwardedReplyReceived { .. }
             | RecordKind::NotForwarded { .. }
             | RecordKind::BackupCancelled { .. }
+            | RecordKind::WatchCancelled { .. }
     )
 }

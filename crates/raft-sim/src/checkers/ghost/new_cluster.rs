@@ -3,7 +3,7 @@
 //! a gap, which counts as committed no-ops.
 
 use super::node::Node;
-use super::{AppliedEntry, Change, Committed, Ghost};
+use super::{Change, Committed, Ghost, ReplicatedState};
 use crate::record::{Record, RecordKind, RecoveredLog, SimTime};
 use crate::scenario::model::Scenario;
 use raft_core::{Entry, EntryId, LogIndex, NodeId, Payload};
@@ -24,7 +24,9 @@ impl Ghost {
         let kept = recovered.map_or(saved.index, |recovered| self.agrees_up_to(recovered));
         let count = usize::try_from(kept.0).unwrap_or(usize::MAX);
         self.committed.truncate(count);
-        self.applied.truncate(count);
+        let kept_entries = std::mem::take(&mut self.applied).into_iter().take(count);
+        self.state = ReplicatedState::new(scenario);
+        self.applied = kept_entries.map(|old| self.state.apply(old.entry, old.chain, old.by, old.record)).collect();
         self.decided.retain(|(at, _)| at.index <= kept);
         let log = recovered.into_iter().flat_map(|recovered| recovered.entries.iter());
         log.for_each(|entry| self.add(entry.clone(), record));
@@ -70,7 +72,7 @@ impl Ghost {
             self.committed.push(Committed { id, chain, in_term: id.term, by: NOBODY, record, at });
         }
         if id.index.0 == self.applied.len() as u64 + 1 {
-            self.applied.push(AppliedEntry { entry, chain, by: NOBODY, record });
+            self.applied.push(self.state.apply(entry, chain, NOBODY, record));
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::super::effect::tests::{changes, opens};
 use super::super::script::*;
 use super::*;
+use crate::record::Unhashed;
 use raft_core::{Entry, EntryId};
 use raft_proto::wire::session;
 
 fn revisions() -> Revisions {
-    Revisions::new(&scenario())
+    Revisions::default()
 }
 
 fn put(key: &'static str, value: &'static str, ttl_ms: u64) -> kv::Put {
@@ -55,7 +56,7 @@ fn ask(script: &mut Script, id: u64, query: Option<kv_query::Kind>) -> u64 {
         }
     };
     let begun = script.push(None, what);
-    script.push(Some(1), RecordKind::Requested { id: RequestId(id) });
+    script.push(Some(1), RecordKind::Requested { id: RequestId(id), command: Unhashed(None) });
     script.newest().cause = Some(begun);
     begun
 }
@@ -82,7 +83,8 @@ fn all() -> Option<kv_query::Kind> {
 fn ranged(script: &mut Script, id: u64, revision: u64, entries: Vec<kv::KvEntry>) {
     let ranged = kv::Ranged { entries, more: false, revision };
     let response = kv::KvAnswer { kind: Some(kv_answer::Kind::Ranged(ranged)) }.encode_to_vec().into();
-    reply(script, id, Reply::Answer { applied: LogIndex(5), response });
+    // Entry 4 makes revision 1.
+    reply(script, id, Reply::Answer { applied: LogIndex(3 + revision.min(2)), response });
 }
 
 #[test]
@@ -178,4 +180,21 @@ fn a_key_goes_when_the_log_says_so_and_not_early() {
     ask(&mut script, 1, all());
     ranged(&mut script, 1, 1, vec![]);
     assert_fires(revisions(), NAME, &script, "of the map at that revision");
+}
+
+#[test]
+fn an_answer_that_names_another_state_fires_also_for_a_stale_read() {
+    let stale = |applied| {
+        let mut script = answered();
+        let query = kv::KvQuery { kind: all() }.encode_to_vec().into();
+        let begun = script.push(None, RecordKind::StaleQueried { client: 1, label: "range".into(), query });
+        script.push(Some(1), RecordKind::Requested { id: RequestId(1), command: Unhashed(None) });
+        script.newest().cause = Some(begun);
+        let ranged = kv::Ranged { entries: vec![entry("x", "0", 1)], more: false, revision: 1 };
+        let response = kv::KvAnswer { kind: Some(kv_answer::Kind::Ranged(ranged)) }.encode_to_vec().into();
+        reply(&mut script, 1, Reply::Answer { applied: LogIndex(applied), response });
+        script
+    };
+    assert_silent(revisions(), &stale(4));
+    assert_fires(revisions(), NAME, &stale(5), "an answer is from revision 1, which is not that of entry 5");
 }

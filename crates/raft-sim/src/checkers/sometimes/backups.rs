@@ -25,7 +25,7 @@ impl Backups {
             RecordKind::BackupAsked { id, .. } => {
                 self.asked.insert(*id);
             }
-            RecordKind::Requested { id } if self.asked.contains(id) => {
+            RecordKind::Requested { id, .. } if self.asked.contains(id) => {
                 let leads = record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader);
                 self.accepted.extend(leads.then_some(*id));
             }

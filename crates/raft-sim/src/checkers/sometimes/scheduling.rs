@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn requested() -> RecordKind {
-        RecordKind::Requested { id: RequestId(1) }
+        RecordKind::Requested { id: RequestId(1), command: Unhashed(None) }
     }
 
     fn wrote(count: usize) -> RecordKind {

@@ -2,6 +2,7 @@
 
 use super::super::script::*;
 use super::*;
+use crate::record::Unhashed;
 use raft_core::{
     AppendEntriesResponse, PreVoteResponse, RequestVoteResponse, Round, Seq, TargetProblem, TransferFailure,
     VoteRefusal,
@@ -89,7 +90,7 @@ fn clients() {
     let mut script = Script::led();
     let id = RequestId(1);
     for _ in 0..2 {
-        script.push(Some(1), RecordKind::Requested { id });
+        script.push(Some(1), RecordKind::Requested { id, command: Unhashed(None) });
         script.newest().cause = Some(1);
         let reply = Reply::Applied { entry: EntryId::new(4, 2), response: Bytes::new() };
         script.push(Some(1), RecordKind::Replied { id, reply });
@@ -99,6 +100,62 @@ fn clients() {
     script.push(Some(1), RecordKind::Replied { id, reply: Reply::Unknown });
     let marks = ["client_retry", "duplicate_command_answered", "read_served", "lost_leadership_unknown"];
     assert_once(&script, &marks);
+}
+
+/// A command of session 3 that a node receives and answers.
+fn commands(script: &mut Script, id: u64, command: (u64, u64), invoked: u64, reply: Reply) {
+    script.push(Some(1), RecordKind::Requested { id: RequestId(id), command: Unhashed(Some(command)) });
+    script.newest().cause = Some(invoked);
+    script.push(Some(1), RecordKind::Replied { id: RequestId(id), reply });
+}
+
+#[test]
+fn sessions_that_end_and_commands_out_of_order() {
+    use super::super::effect::tests::{open, opens};
+    let mut script = Script::led();
+    script.apply(1, vec![founding(), noop(2, 2), opens(3, 2), open(4, (3, 2)), open(5, (3, 1))], 1);
+    commands(&mut script, 1, (3, 1), 1, Reply::SessionExpired);
+    commands(&mut script, 2, (9, 1), 1, Reply::AlreadyAnswered);
+    let marks = [
+        "client_retry",
+        "command_abandoned",
+        "commands_out_of_order",
+        "duplicate_command_answered",
+        "expired_command_retried",
+        "session_expired",
+    ];
+    assert_once(&script, &marks);
+}
+
+#[test]
+fn watches_that_continue_and_reads_of_old_states() {
+    let answer = |kind| kv::KvAnswer { kind: Some(kind) }.encode_to_vec().into();
+    let gone = || answer(kv::kv_answer::Kind::Compacted(kv::Compacted { oldest: 3, revision: 4 }));
+    let mut script = Script::led();
+    for node in [1, 1, 2] {
+        let response = if node == 2 { Bytes::new() } else { gone() };
+        let reply = Reply::Watched { applied: LogIndex(2), response, next: None };
+        let answer = script.push(Some(node), RecordKind::Replied { id: RequestId(1), reply });
+        script.push(None, RecordKind::Watched { watcher: 1, label: String::new() });
+        script.newest().cause = Some(answer);
+    }
+    assert_eq!(
+        counts(&script),
+        BTreeMap::from([
+            ("commit", 1),
+            ("election", 1),
+            ("leader_elected", 1),
+            ("watch_compacted", 2),
+            ("watch_resumed", 1),
+        ])
+    );
+    let mut script = Script::led();
+    let asked = script.push(None, RecordKind::StaleQueried { client: 1, label: "get k".into(), query: Bytes::new() });
+    script.push(Some(2), RecordKind::Requested { id: RequestId(1), command: Unhashed(None) });
+    script.newest().cause = Some(asked);
+    let reply = Reply::Answer { applied: LogIndex(2), response: Bytes::new() };
+    script.push(Some(2), RecordKind::Replied { id: RequestId(1), reply });
+    assert_once(&script, &["stale_read_served"]);
 }
 
 #[test]
@@ -112,7 +169,7 @@ fn a_disk_that_is_lost_is_reported() {
 /// A get that a node receives, caused by its invocation.
 fn get(script: &mut Script, node: u64, id: u64) {
     let invoked = script.push(None, RecordKind::Invoked { client: 1, label: "get k".into() });
-    script.push(Some(node), RecordKind::Requested { id: RequestId(id) });
+    script.push(Some(node), RecordKind::Requested { id: RequestId(id), command: Unhashed(None) });
     script.newest().cause = Some(invoked);
 }
 

@@ -3,7 +3,7 @@
 use super::{ClientOutput, several};
 use crate::record::SimTime;
 use crate::rng::{Choices, Site};
-use crate::scenario::model::{ClientModel, ClientReads};
+use crate::scenario::model::{ClientModel, ClientReads, GetMode};
 use bytes::Bytes;
 use raft_check::history::{Op, OpResult, OpValue, Operation, Status};
 use raft_core::{ReadMode, RequestId};
@@ -21,11 +21,32 @@ const MODE: Site = Site::new("client read mode");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ClientOp {
-    Get { key: String, mode: ReadMode },
-    Put { key: String, value: String, ttl_ms: u64 },
-    Cas { key: String, old: Option<String>, new: String },
-    Delete { key: String },
-    Range { range: KeyRange, limit: u64, mode: ReadMode },
+    Get {
+        key: String,
+        mode: ReadMode,
+    },
+    /// A get of the state that the node has applied, which may be old.
+    StaleGet {
+        key: String,
+    },
+    Put {
+        key: String,
+        value: String,
+        ttl_ms: u64,
+    },
+    Cas {
+        key: String,
+        old: Option<String>,
+        new: String,
+    },
+    Delete {
+        key: String,
+    },
+    Range {
+        range: KeyRange,
+        limit: u64,
+        mode: ReadMode,
+    },
     Txn(Txn),
 }
 
@@ -74,6 +95,16 @@ impl ClientOp {
         }
     }
 
+    /// A get that is not drawn; without a mode, it reads as clients do.
+    pub(crate) fn scripted_get(key: String, mode: Option<GetMode>, reads: ClientReads) -> Self {
+        match mode {
+            Some(GetMode::Stale) => Self::StaleGet { key },
+            Some(GetMode::Safe) => Self::Get { key, mode: ReadMode::Safe },
+            None if reads == ClientReads::Safe => Self::Get { key, mode: ReadMode::Safe },
+            Some(GetMode::Lease) | None => Self::Get { key, mode: ReadMode::Lease },
+        }
+    }
+
     pub(crate) fn is_read(&self) -> bool {
         self.query().is_some()
     }
@@ -82,6 +113,7 @@ impl ClientOp {
     fn query(&self) -> Option<(Query, ReadMode)> {
         Some(match self {
             Self::Get { key, mode } => (Query::Get { key: Bytes::copy_from_slice(key.as_bytes()) }, *mode),
+            Self::StaleGet { key } => (Query::Get { key: Bytes::copy_from_slice(key.as_bytes()) }, ReadMode::Safe),
             Self::Range { range, limit, mode } => {
                 (Query::Range { range: range.clone(), limit: *limit, max_bytes: 0 }, *mode)
             }
@@ -95,9 +127,11 @@ impl ClientOp {
     }
 
     /// The operation as a request; a read needs no session.
-    pub(crate) fn request(&self, session: SessionId, sequence: u64) -> Request {
+    pub(crate) fn request(&self, (session, sequence): (SessionId, u64), lowest_pending: u64) -> Request {
         if let Some((query, mode)) = self.query() {
-            return Request::Query { query: query.encode(), mode };
+            let query = query.encode();
+            let is_stale = matches!(self, Self::StaleGet { .. });
+            return if is_stale { Request::StaleQuery { query } } else { Request::Query { query, mode } };
         }
         let bytes = |text: &String| Bytes::copy_from_slice(text.as_bytes());
         let command = match self {
@@ -108,28 +142,23 @@ impl ClientOp {
             Self::Delete { key } => Command::Delete { key: bytes(key) },
             Self::Txn(txn) => Command::Txn(txn.clone()),
             // These are queries.
-            Self::Get { .. } | Self::Range { .. } => Command::Txn(Txn::default()),
+            Self::Get { .. } | Self::StaleGet { .. } | Self::Range { .. } => Command::Txn(Txn::default()),
         };
-        Request::Command(SessionCommand { session, sequence, lowest_pending: sequence, command: command.encode() })
+        Request::Command(SessionCommand { session, sequence, lowest_pending, command: command.encode() })
     }
 
-    /// The line of a history; `None` if the operation concerns several keys.
+    /// The line of a history; `None` if the operation concerns several keys, or may see an old state.
     fn line(self, client: u64, invoke_ns: u64) -> Option<Operation> {
         let (op, key, value) = match self {
             Self::Get { key, .. } => (Op::Get, key, OpValue::Null),
             Self::Put { key, value, .. } => (Op::Put, key, OpValue::Value(value)),
             Self::Cas { key, old, new } => (Op::Cas, key, OpValue::Cas(old, new)),
             Self::Delete { key } => (Op::Delete, key, OpValue::Null),
-            Self::Range { .. } | Self::Txn(_) => return None,
+            Self::StaleGet { .. } | Self::Range { .. } | Self::Txn(_) => return None,
         };
         let (status, result) = (Status::Unknown, OpResult::Null);
         Some(Operation { client, op, key, value, status, result, invoke_ns, return_ns: None })
     }
-}
-
-/// The mode of a scripted get, which is not drawn.
-pub(crate) fn scripted_mode(reads: ClientReads) -> ReadMode {
-    if reads == ClientReads::Safe { ReadMode::Safe } else { ReadMode::Lease }
 }
 
 /// The mode of the `n`-th operation of the client in slot `at`, if it is a read.
@@ -146,6 +175,7 @@ impl fmt::Display for ClientOp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Get { key, mode: ReadMode::Safe } => write!(f, "get {key}"),
+            Self::StaleGet { key } => write!(f, "get {key}, perhaps old"),
             Self::Get { key, mode: ReadMode::Lease } => write!(f, "get {key} by lease"),
             Self::Put { key, value, ttl_ms: 0 } => write!(f, "put {key} = {value}"),
             Self::Put { key, value, ttl_ms } => write!(f, "put {key} = {value} for {ttl_ms} ms"),
@@ -189,6 +219,8 @@ pub(crate) struct Pending {
     in_history: bool,
     invoked: SimTime,
     pub(crate) op: ClientOp,
+    /// The place of a command: its session, and its number there.
+    pub(crate) place: (SessionId, u64),
     pub(crate) give_up: SimTime,
     /// The attempts that had, or may yet have, an effect.
     pub(crate) open: BTreeSet<RequestId>,
@@ -218,13 +250,15 @@ impl Ended {
 impl Pending {
     pub(crate) fn new(client: u64, op: ClientOp, now: SimTime, model: &ClientModel) -> Self {
         let give_up = now.after(model.give_up_after);
-        Self { client, in_history: model.has_history(), invoked: now, op, give_up, open: BTreeSet::new() }
+        let in_history = model.has_history() && !matches!(op, ClientOp::StaleGet { .. });
+        Self { client, in_history, invoked: now, op, place: (SessionId(0), 0), give_up, open: BTreeSet::new() }
     }
 
     /// The output for its beginning.
-    pub(crate) fn invoked(&self, slot: usize) -> ClientOutput {
+    pub(crate) fn invoked(&self) -> ClientOutput {
         let query = if self.in_history { None } else { self.op.question() };
-        ClientOutput::Invoked { slot, client: self.client, label: self.op.to_string(), query }
+        let is_stale = matches!(self.op, ClientOp::StaleGet { .. });
+        ClientOutput::Invoked { client: self.client, label: self.op.to_string(), query, is_stale }
     }
 
     /// The conclusion from an answer to one of the open attempts; `None` if the operation continues.

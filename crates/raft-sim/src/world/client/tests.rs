@@ -196,7 +196,7 @@ fn reads_are_asked_for_as_the_model_says() {
     assert_eq!(modes(ClientReads::Mixed), [false, true].into());
     for (reads, mode) in [(ClientReads::Safe, ReadMode::Safe), (ClientReads::Mixed, ReadMode::Lease)] {
         let mut bench = Bench::reading(GETS, reads);
-        bench.clients.scripted(SimTime(5), NodeId(2), "k".into(), None, &mut bench.out);
+        bench.clients.scripted(SimTime(5), NodeId(2), ClientOp::scripted_get("k".into(), None, reads), &mut bench.out);
         assert!(matches!(bench.last().2, Request::Query { mode: sent, .. } if sent == mode), "of a scripted get");
     }
 }
@@ -212,6 +212,58 @@ fn an_expired_session_ends_an_operation_as_what_came_before_says() {
     bench.wake();
     bench.answer(&Reply::SessionExpired);
     assert_eq!(bench.ended(), [(1, Status::Unknown)], "the first attempt may have been applied");
+}
+
+#[test]
+fn a_command_that_surely_had_no_effect_goes_into_another_session() {
+    let mut bench = Bench::new(PUTS);
+    bench.clients.model.retry_expired = true;
+    let mut bench = bench.opened();
+    let (_, _, first) = bench.last();
+    bench.answer(&Reply::SessionExpired);
+    assert_eq!((bench.last().2, bench.ended()), (Request::OpenSession, vec![]));
+    bench.answer(&rejected(None));
+    bench.wake();
+    bench.answer(&Reply::SessionOpened { session: SessionId(9) });
+    let (Request::Command(first), Request::Command(again)) = (first, bench.last().2) else { panic!("two commands") };
+    assert_eq!((again.session, again.sequence, &again.command), (SessionId(9), 1, &first.command));
+    bench.wake();
+    bench.answer(&Reply::SessionExpired);
+    assert_eq!(bench.ended(), [(1, Status::Unknown)], "the first attempt may have been applied");
+}
+
+#[test]
+fn lanes_share_a_session_and_say_what_they_wait_for() {
+    let mut bench = Bench::new(PUTS);
+    bench.clients.model.open = 2;
+    bench.out.clear();
+    bench.clients = Clients::new(&bench.clients.model, 3, &mut bench.choices, &mut bench.out);
+    let wakes: Vec<u64> = bench
+        .out
+        .iter()
+        .filter_map(|output| match output {
+            ClientOutput::Wake { generation, .. } => Some(*generation),
+            _ => None,
+        })
+        .collect();
+    for generation in wakes {
+        bench.clients.wake(0, generation, SimTime(1), &mut bench.choices, &mut bench.out);
+        bench.answer(&Reply::SessionOpened { session: SessionId(6 + generation) });
+    }
+    let commands = |bench: &Bench| {
+        let sent = bench.sent().into_iter().filter_map(|(id, _, request)| match request {
+            Request::Command(command) => Some((id, command.session.0, command.sequence, command.lowest_pending)),
+            _ => None,
+        });
+        sent.collect::<Vec<_>>()
+    };
+    let [first, second] = commands(&bench)[..] else { panic!("two commands") };
+    assert_eq!((first.1, first.2, first.3, second.1, second.2, second.3), (7, 1, 1, 7, 2, 1));
+    bench.reply(second.0, &applied());
+    bench.wake();
+    assert_eq!(commands(&bench).last().map(|last| (last.1, last.2, last.3)), Some((7, 3, 1)), "1 is still open");
+    bench.reply(first.0, &applied());
+    assert_eq!(bench.ended(), [(1_000_001, Status::Ok), (1, Status::Ok)], "each lane is a client of its own");
 }
 
 #[test]
@@ -233,7 +285,8 @@ fn hints_are_followed_but_not_for_ever() {
 fn a_scripted_put_is_sent_once() {
     let mut bench = Bench::new(PUTS);
     bench.out.clear();
-    bench.clients.scripted(SimTime(5), NodeId(2), "k".into(), Some("v".into()), &mut bench.out);
+    let put = ClientOp::Put { key: "k".into(), value: "v".into(), ttl_ms: 0 };
+    bench.clients.scripted(SimTime(5), NodeId(2), put, &mut bench.out);
     let (id, node, request) = bench.last();
     assert_eq!((node, request), (NodeId(2), Request::OpenSession));
     let opened = Reply::SessionOpened { session: SessionId(3) };

@@ -195,7 +195,7 @@ fn timers_follow_the_clock_of_their_node() {
 fn a_scripted_get_is_answered_by_a_leader_and_refused_by_a_follower() {
     let mut scenario = quiet(3, ms(2_000));
     scenario.clients.count = 0;
-    let get = |node: Targets, key: &str| StepAction::Get { node, key: key.into() };
+    let get = |node: Targets, key: &str| StepAction::Get { node, key: key.into(), mode: None };
     scenario.steps = vec![
         when(ANY_LEADER, ms(0), StepAction::Put { node: Targets::Leader, key: "k".into(), value: "v".into() }),
         when(ANY_LEADER, ms(300), get(Targets::Leader, "k")),
