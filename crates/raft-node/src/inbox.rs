@@ -46,6 +46,16 @@ impl Default for InboxLimits {
     }
 }
 
+/// What counts against the limits of an inbox.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InboxLoad {
+    pub messages: usize,
+    pub message_bytes: u64,
+    pub requests: usize,
+    pub request_bytes: u64,
+}
+
 /// The inputs that wait for a node. Each has a tag from the host, which the inbox returns with it.
 #[derive(Clone, Debug)]
 pub struct Inbox<T> {
@@ -115,6 +125,16 @@ impl<T> Inbox<T> {
             && self.messages.waiting.is_empty()
             && self.requests.waiting.is_empty()
             && self.cancelled.is_empty()
+    }
+
+    /// What counts against the limits.
+    pub fn load(&self) -> InboxLoad {
+        InboxLoad {
+            messages: self.messages.waiting.len(),
+            message_bytes: self.messages.bytes,
+            requests: self.requests.waiting.len(),
+            request_bytes: self.requests.bytes,
+        }
     }
 
     /// Adds an input. It does not keep [`NodeInput::Tick`], which has no content.

@@ -25,8 +25,12 @@ impl<C: SnapshotSource> Backups<C> {
         Self { open: BTreeMap::new(), chunk_bytes }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
-        self.open.len() >= MAX_BACKUPS
+        self.len() >= MAX_BACKUPS
     }
 
     pub(crate) fn begin(&mut self, id: RequestId, state: SnapshotEncoder<C>) {

@@ -69,6 +69,16 @@ impl Forwarding {
         }
     }
 
+    /// The number of forwarded requests without a reply, and their bytes.
+    pub(crate) fn pending(&self) -> (usize, u64) {
+        (self.pending.len(), self.bytes)
+    }
+
+    /// The number of peers' requests without a reply.
+    pub(crate) fn executing(&self) -> usize {
+        self.executing.len()
+    }
+
     /// The leader to which requests are forwarded, if they are.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         self.leader.filter(|_| self.max_requests > 0)

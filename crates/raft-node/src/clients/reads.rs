@@ -24,6 +24,10 @@ pub(crate) struct Reads {
 }
 
 impl Reads {
+    pub(crate) fn len(&self) -> usize {
+        self.unconfirmed.len() + self.confirmed.len()
+    }
+
     /// A new read, before the core confirms it.
     pub(crate) fn insert(&mut self, id: RequestId, read: Read) {
         self.unconfirmed.insert(id, read);

@@ -13,6 +13,10 @@ use std::collections::BTreeMap;
 pub(crate) struct Waiters(BTreeMap<(LogIndex, Term), RequestId>);
 
 impl Waiters {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Notes that `entry` carries the request `id`.
     pub(crate) fn insert(&mut self, entry: EntryId, id: RequestId) {
         self.0.insert((entry.index, entry.term), id);

@@ -30,9 +30,13 @@ pub(crate) struct Watches {
 }
 
 impl Watches {
+    pub(crate) fn len(&self) -> usize {
+        self.new.len() + self.awaited.len()
+    }
+
     /// Adds a watch; returns false if there are too many.
     pub(crate) fn insert(&mut self, id: RequestId, query: Bytes) -> bool {
-        let fits = self.new.len() + self.awaited.len() < MAX_WAITING;
+        let fits = self.len() < MAX_WAITING;
         if fits {
             self.new.insert(id, query);
         }

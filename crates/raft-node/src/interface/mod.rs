@@ -3,6 +3,7 @@
 pub(crate) mod disk_jobs;
 pub(crate) mod forwards;
 pub(crate) mod inputs;
+pub(crate) mod load;
 pub(crate) mod options;
 pub(crate) mod outputs;
 pub(crate) mod requests;

@@ -40,6 +40,10 @@ impl DiskBudget {
         Self { limit, writes: VecDeque::new(), bytes: 0, admitted: 0, retry_at: None }
     }
 
+    pub(crate) const fn bytes_in_flight(&self) -> u64 {
+        self.bytes
+    }
+
     /// Begins a call: the entries that the last call admitted are now part of a write, or were rejected.
     pub(crate) fn begin_call(&mut self) {
         self.admitted = 0;

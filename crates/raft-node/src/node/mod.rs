@@ -24,6 +24,7 @@ use crate::clients::waiters::Waiters;
 use crate::clients::watches::Watches;
 use crate::interface::disk_jobs::DiskJob;
 use crate::interface::inputs::NodeInput;
+use crate::interface::load::NodeLoad;
 use crate::interface::options::NodeOptions;
 use crate::interface::outputs::{NodeOutput, Outputs};
 use crate::interface::requests::Reply;
@@ -144,6 +145,23 @@ impl<S: StateMachine> Node<S> {
     /// A summary of the core's state.
     pub fn status(&self) -> Status {
         self.raft.status()
+    }
+
+    /// What waits in the node, besides what the core counts.
+    pub fn load(&self) -> NodeLoad {
+        let (forwarded_requests, forwarded_bytes) = self.forwarding.pending();
+        NodeLoad {
+            commands: self.waiters.len(),
+            reads: self.reads.len(),
+            watches: self.watches.len(),
+            backups: self.backups.len(),
+            forwarded_requests,
+            forwarded_bytes,
+            executing: self.forwarding.executing(),
+            outgoing_snapshots: self.snapshots.outgoing.len(),
+            reserved_bytes: self.disk_budget.bytes_in_flight(),
+            sessions: self.state.sessions.len(),
+        }
     }
 
     /// The protocol core, read-only.

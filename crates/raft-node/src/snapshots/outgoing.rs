@@ -45,6 +45,10 @@ enum State {
 }
 
 impl OutgoingTransfers {
+    pub(crate) fn len(&self) -> usize {
+        self.transfers.len()
+    }
+
     /// No transfers.
     pub(crate) fn new(options: &NodeOptions) -> Self {
         Self {
