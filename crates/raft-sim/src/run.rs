@@ -1,6 +1,6 @@
 //! One run: a world from beginning to end, checked record by record. A pure function of (scenario, seed, build).
 
-use crate::checkers::{Checkers, End, Violation};
+use crate::checkers::{Checkers, End, Healed, Violation};
 use crate::enumerate;
 use crate::faults::FaultCount;
 use crate::record::hash::TraceHash;
@@ -60,6 +60,10 @@ pub struct RunResult {
 }
 
 impl RunResult {
+    const fn held(&self) -> bool {
+        self.violation.is_none() && self.failures.is_empty()
+    }
+
     pub(crate) fn empty(name: &str, seed: u64) -> Self {
         Self { name: name.to_owned(), seed, ..Self::default() }
     }
@@ -242,6 +246,10 @@ impl RunChecker {
             result.failures.extend(world.rebuild_failure());
             result.inconclusive = finish.inconclusive;
             result.heal = finish.heal;
+            // Only a cluster that works again can become idle.
+            if let (true, Some(_), Some(healed)) = (result.held(), result.heal, &healed) {
+                result.violation = never_idle(world, healed);
+            }
         }
         result.history = self.checkers.newest_history(world.history());
         result
@@ -252,6 +260,14 @@ impl RunChecker {
 fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+fn never_idle(world: &World, healed: &Healed) -> Option<Violation> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| world.never_idle(healed)));
+    outcome.unwrap_or_else(|panic| {
+        let message = format!("after the end of the run: {}", words(panic.as_ref()));
+        Some(Violation { property: PANIC, message, facts: Vec::new() })
+    })
 }
 
 #[cfg(test)]

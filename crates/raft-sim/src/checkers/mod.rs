@@ -32,7 +32,7 @@ mod no_holes;
 mod one_vote_per_term;
 mod pipeline;
 mod property;
-mod queues;
+pub(crate) mod queues;
 mod read_back;
 mod ready_peers;
 mod recovery;

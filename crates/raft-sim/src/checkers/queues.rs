@@ -3,17 +3,21 @@
 //! A call appears as several records with one number, its inputs first, all with the view after it. The state before a
 //! call and its inputs are known when the next call begins: then the whole call is checked.
 //!
+//! A quota that is not empty and never returns to zero shows only when the cluster is idle: `world/idle.rs` lets a healed
+//! cluster become idle after the end of the run, and reports under the same name.
+//!
 //! It is the first to catch: a size limit that is ignored or applied to the wrong side of the first entry; a quota that
-//! leaks, so that a leader answers `Busy` from then on. No other checker depends on it.
+//! leaks, so that a node answers `Busy` from then on. No other checker depends on it.
 
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
-use crate::record::{InFlight, NodeView, Quotas, Record, RecordKind};
+use crate::record::{Caps, InFlight, Internals, NodeView, Quotas, Record, RecordKind};
 use crate::scenario::model::{Limits, Scenario};
 use raft_core::{LogIndex, NodeId, Payload, RoleKind, Rpc, Write, WriteId};
+use raft_node::{ForwardEnd, InboxLoad, NodeLoad};
 use std::collections::BTreeMap;
 
-const NAME: &str = "queues";
+pub(crate) const NAME: &str = "queues";
 
 #[derive(Clone)]
 pub(super) struct Queues {
@@ -54,10 +58,50 @@ struct Call {
     took_entries: bool,
     /// The size of the biggest append that it received.
     received: u64,
+    internal: Internal,
+    /// The requests that waited for a leader's reply before the call.
+    forwarded_before: usize,
+    /// Whether it forwarded a request, and whether it refused to, because of its limits.
+    forwards: bool,
+    over_limit: bool,
+}
+
+/// The use of the limits that the node and its cache have.
+#[derive(Clone, Copy)]
+struct Internal {
+    cached_bytes: u64,
+    load: NodeLoad,
+    caps: Caps,
+}
+
+impl Internal {
+    const fn of(view: &NodeView) -> Self {
+        let Internals { cached_bytes, load, caps, .. } = view.internals.0;
+        Self { cached_bytes, load, caps }
+    }
+
+    /// `in_flight`: the bytes of entries that wait for the disk or the state machine, at most.
+    fn beyond_limits(&self, in_flight: u64) -> Option<String> {
+        let Self { cached_bytes, load, caps } = self;
+        let limit = caps.cached_bytes.saturating_add(in_flight);
+        if *cached_bytes > limit {
+            return Some(format!("has {cached_bytes} B of entries in memory; the limit is {limit} B"));
+        }
+        if load.forwarded_requests > caps.forwarded_requests {
+            let (number, limit) = (load.forwarded_requests, caps.forwarded_requests);
+            return Some(format!("has forwarded {number} requests; the limit is {limit}"));
+        }
+        if load.forwarded_requests > 1 && load.forwarded_bytes > caps.forwarded_bytes {
+            let (bytes, limit) = (load.forwarded_bytes, caps.forwarded_bytes);
+            return Some(format!("has forwarded requests of {bytes} B; the limit is {limit} B"));
+        }
+        let (sessions, limit) = (load.sessions, caps.sessions);
+        (sessions > limit).then(|| format!("has {sessions} sessions; the limit is {limit}"))
+    }
 }
 
 impl Call {
-    fn new(record: &Record, view: &NodeView) -> Self {
+    fn new(record: &Record, view: &NodeView, forwarded_before: usize) -> Self {
         Self {
             number: record.call,
             first: record.number,
@@ -71,6 +115,10 @@ impl Call {
             command_bytes: 0,
             took_entries: false,
             received: 0,
+            internal: Internal::of(view),
+            forwarded_before,
+            forwards: false,
+            over_limit: false,
         }
     }
 }
@@ -132,17 +180,23 @@ impl Call {
             let (bytes, limit) = (quotas.unpersisted_bytes, limits.max_unpersisted_bytes);
             return said("takes entries of its leader with a disk queue of", bytes, limit);
         }
-        None
+        if self.over_limit && self.forwarded_before == 0 && !self.forwards {
+            return Some("has forwarded no request, and forwards no more because of its limits".to_string());
+        }
+        let waits = quotas.unpersisted_bytes.saturating_add(applying).saturating_add(process.biggest_entry);
+        self.internal.beyond_limits(waits)
     }
 
     /// A quota that is not zero although its queue is empty.
     fn leaks(&self, all_persisted: bool) -> Option<String> {
-        let Self { quotas, in_flight, .. } = self;
+        let Self { quotas, in_flight, internal: Internal { load, .. }, .. } = self;
         let rules = [
             (in_flight.messages == 0, in_flight.bytes, "has no append in flight", "in flight"),
             (self.commit == self.last, quotas.uncommitted_bytes, "has committed all of its log", "uncommitted"),
             (self.commit == self.applied, quotas.applying_bytes, "has applied all that is committed", "not applied"),
             (all_persisted, quotas.unpersisted_bytes, "has no write in flight", "waiting for the disk"),
+            (all_persisted, load.reserved_bytes, "has no write in flight", "taken from the reserve"),
+            (load.forwarded_requests == 0, load.forwarded_bytes, "has forwarded no request", "forwarded"),
         ];
         let (_, bytes, why, what) = rules.iter().find(|(nothing, bytes, ..)| *nothing && *bytes > 0)?;
         Some(format!("{why} and counts {bytes} B as {what}"))
@@ -160,6 +214,8 @@ impl Process {
             RecordKind::Sent { rpc: Rpc::AppendEntries(append), .. } => {
                 self.biggest_append = self.biggest_append.max(append.entries.size());
             }
+            RecordKind::RequestForwarded { .. } => call.forwards = true,
+            RecordKind::ForwardEnded { why: ForwardEnd::OverLimit, .. } => call.over_limit = true,
             RecordKind::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
             RecordKind::Asked { write } => {
                 self.asked = write.id;
@@ -191,14 +247,21 @@ impl Property for Queues {
         }
         let view = record.view.as_ref()?;
         if record.call == 0 {
-            return None;
+            let InboxLoad { messages, requests, .. } = view.internals.0.inbox;
+            let what = match record.kind {
+                RecordKind::MessageDropped { .. } if messages + requests == 0 => "drops a message",
+                RecordKind::RequestRefused { .. } if requests == 0 => "refuses a request",
+                _ => return None,
+            };
+            return Some(fact.contradicts(NAME, record.number, format!("{node} {what} although its inbox is empty")));
         }
         let mut process = self.processes.remove(&node).unwrap_or_default();
         if process.call.is_none_or(|call| call.number != record.call) {
             if let Some(violation) = self.check_call(node, &process, &limits) {
                 return Some(violation);
             }
-            process.call = Some(Call::new(record, view));
+            let before = process.call.map_or(0, |call| call.internal.load.forwarded_requests);
+            process.call = Some(Call::new(record, view, before));
         }
         process.observe(record.number, &record.kind);
         self.processes.insert(node, process);
@@ -332,9 +395,54 @@ mod tests {
     }
 
     #[test]
+    fn the_limits_of_the_node_fire() {
+        type Beyond = (fn(&mut Internals), &'static str);
+        let beyond: [Beyond; 5] = [
+            (|it| it.load.forwarded_requests = 4, "n1 has forwarded 4 requests; the limit is 3"),
+            (|it| (it.load.forwarded_requests, it.load.forwarded_bytes) = (2, 9), "n1 has forwarded requests of 9 B"),
+            (|it| it.load.sessions = 3, "n1 has 3 sessions; the limit is 2"),
+            (|it| it.cached_bytes = 1 << 40, "n1 has 1099511627776 B of entries in memory"),
+            (|it| it.load.forwarded_requests = 3, ""),
+        ];
+        for (change, words) in beyond {
+            let mut script = Script::led();
+            script.step(1, |view| {
+                let it = &mut view.internals.0;
+                it.caps = Caps { cached_bytes: 100, forwarded_requests: 3, forwarded_bytes: 8, sessions: 2 };
+                change(it);
+            });
+            assert_says(queues(), NAME, &script, words);
+        }
+    }
+
+    #[test]
+    fn a_refusal_with_nothing_in_the_way_fires() {
+        let over_limit = RecordKind::ForwardEnded { id: raft_core::RequestId(7), why: ForwardEnd::OverLimit };
+        for (forwarded, words) in [(0, "n1 has forwarded no request, and forwards no more"), (1, "")] {
+            let mut script = Script::led();
+            script.step(1, |view| {
+                view.internals.0.caps.forwarded_requests = 1;
+                view.internals.0.load.forwarded_requests = forwarded;
+            });
+            script.step(1, |_| {});
+            script.push(Some(1), over_limit.clone());
+            assert_says(queues(), NAME, &script, words);
+        }
+        for (requests, words) in [(0, "n1 refuses a request although its inbox is empty"), (1, "")] {
+            let mut script = Script::led();
+            script.step(1, |view| view.internals.0.inbox.requests = requests);
+            script.push(Some(1), RecordKind::RequestRefused { id: raft_core::RequestId(7) });
+            script.newest().call = 0;
+            assert_says(queues(), NAME, &script, words);
+        }
+    }
+
+    #[test]
     fn a_quota_that_leaks_fires() {
         type Leak = (fn(&mut NodeView), &'static str);
-        let leaks: [Leak; 4] = [
+        let leaks: [Leak; 6] = [
+            (|view| view.internals.0.load.reserved_bytes = 8, "n1 has no write in flight and counts 8 B as taken from"),
+            (|view| view.internals.0.load.forwarded_bytes = 8, "n1 has forwarded no request and counts 8 B as"),
             (|view| view.quotas.uncommitted_bytes = 8, "n1 has committed all of its log and counts 8 B as uncommitted"),
             (|view| view.quotas.unpersisted_bytes = 8, "n1 has no write in flight and counts 8 B as waiting"),
             (|view| view.in_flight.bytes = 8, "n1 has no append in flight and counts 8 B"),

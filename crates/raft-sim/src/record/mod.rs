@@ -14,8 +14,8 @@ use raft_core::{
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_node::{
-    ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, Reply, SnapshotError, SnapshotFile, SnapshotMessage,
-    WriteOutcome,
+    ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, InboxLoad, NodeLoad, Reply, SnapshotError, SnapshotFile,
+    SnapshotMessage, WriteOutcome,
 };
 use raft_store::{DiskId, PeerCheck};
 use std::collections::BTreeMap;
@@ -84,6 +84,20 @@ pub struct Internals {
     pub transfer_to: Option<NodeId>,
     /// A leader's peers.
     pub peers: BTreeMap<NodeId, PeerStatus>,
+    /// Bytes of entries in memory.
+    pub cached_bytes: u64,
+    pub load: NodeLoad,
+    pub inbox: InboxLoad,
+    pub caps: Caps,
+}
+
+/// The limits of a node that are not in [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    pub cached_bytes: u64,
+    pub forwarded_requests: usize,
+    pub forwarded_bytes: u64,
+    pub sessions: usize,
 }
 
 /// The space of a store after the sync of a group of writes.

@@ -4,7 +4,7 @@
 //! of its outputs for other nodes.
 
 use crate::faults::Fault;
-use crate::record::{CrashKind, InFlight, Internals, NodeView, Quotas, RecordKind, SimTime, Unhashed};
+use crate::record::{Caps, CrashKind, InFlight, Internals, NodeView, Quotas, RecordKind, SimTime, Unhashed};
 use crate::scenario::model::{DiskModel, InitialState, Keep, RaftSettings};
 use crate::world::clock::NodeClock;
 use crate::world::disk::{PowerLoss, SimDisk, Stop};
@@ -413,6 +413,15 @@ impl Host {
                 has_timer: process.node.raft().deadline().is_some(),
                 transfer_to: status.transfer_to,
                 peers: status.peers,
+                cached_bytes: status.cached_bytes,
+                load: process.node.load(),
+                inbox: process.inbox.load(),
+                caps: Caps {
+                    cached_bytes: self.config.max_cached_bytes,
+                    forwarded_requests: self.options.max_forwarded_requests,
+                    forwarded_bytes: self.options.max_forwarded_bytes,
+                    sessions: self.options.max_sessions,
+                },
             }),
         })
     }

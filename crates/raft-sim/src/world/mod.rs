@@ -13,6 +13,7 @@ mod disk_tasks;
 mod event;
 mod healed;
 pub mod host;
+mod idle;
 mod messages;
 pub mod network;
 mod new_cluster;
@@ -109,6 +110,8 @@ pub struct World {
     outputs: Vec<NodeOutput>,
     batch: Vec<(NodeInput, (Option<u64>, RecordKind))>,
     pub(crate) scheduling: SchedulingPoints,
+    /// The run is over: clients and steps do nothing more.
+    is_quiet: bool,
 }
 
 /// The points at which a run could continue in another way without any other change: a node's thread takes its inbox,
@@ -171,6 +174,7 @@ impl World {
             outputs: Vec::new(),
             batch: Vec::new(),
             scheduling: SchedulingPoints::default(),
+            is_quiet: false,
             choices,
         };
         world.bootstrap();
@@ -306,6 +310,7 @@ impl World {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Step(_) if self.script.is_over => {}
+            Event::Step(_) | Event::ClientWake { .. } | Event::Reply { .. } if self.is_quiet => {}
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
             Event::Operator(event) => self.operator_event(event),

@@ -24,7 +24,7 @@ const TARGET: Site = Site::new("step target");
 #[derive(Clone, Debug)]
 pub(crate) struct Script {
     /// The `when` steps that have not run; the next one is last.
-    conditional: Vec<usize>,
+    pub(crate) conditional: Vec<usize>,
     /// Whether the condition of the next one has held and only its delay remains.
     due: bool,
     pub(crate) partition: Option<CutId>,
