@@ -1,5 +1,6 @@
 //! One run: a world from beginning to end, checked record by record. A pure function of (scenario, seed, build).
 
+use crate::checkers::progress::Progress;
 use crate::checkers::{Checkers, End, Healed, Violation};
 use crate::enumerate;
 use crate::faults::FaultCount;
@@ -113,6 +114,7 @@ pub(crate) struct RunChecker {
     /// Whether no record had the current view yet.
     fresh_view: bool,
     events: u64,
+    progress: Progress,
     violation: Option<Violation>,
     failures: Vec<String>,
 }
@@ -125,6 +127,7 @@ impl RunChecker {
             view: None,
             fresh_view: false,
             events: 0,
+            progress: Progress::default(),
             violation: None,
             failures: Vec::new(),
         }
@@ -208,6 +211,7 @@ impl RunChecker {
                 Emission::Expect(expectations) => self.failures.extend(self.checkers.expectations(&expectations, now)),
             }
         }
+        self.violation = self.progress.advanced(now, self.events);
     }
 
     /// The view moves from record to record without a copy.

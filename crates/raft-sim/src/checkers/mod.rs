@@ -31,6 +31,7 @@ mod monotone;
 mod no_holes;
 mod one_vote_per_term;
 mod pipeline;
+pub(crate) mod progress;
 mod property;
 pub(crate) mod queues;
 mod read_back;
