@@ -23,6 +23,7 @@ mod histories;
 mod keys_expire;
 mod leader_append_only;
 mod leader_completeness;
+mod leadership_kept;
 mod linearizability;
 mod liveness;
 mod log_matching;
@@ -210,6 +211,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(election_timer::ElectionTimer::default()),
         Box::new(vote_answers::VoteAnswers::default()),
         Box::new(higher_terms::HigherTerms::default()),
+        Box::new(leadership_kept::LeadershipKept::default()),
         Box::new(disk_space::DiskSpace::new(scenario)),
         Box::new(saving_turns::SavingTurns::new(scenario)),
         Box::new(read_back::ReadBack),
