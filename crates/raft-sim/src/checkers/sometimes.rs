@@ -28,7 +28,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 97] = [
+pub const MARKS: [&str; 98] = [
     "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
@@ -46,6 +46,7 @@ pub const MARKS: [&str; 97] = [
     "command_abandoned",
     "commands_out_of_order",
     "commit",
+    "configuration_changed",
     "configuration_rolled_back",
     "duplicate_command_answered",
     "election",
@@ -381,6 +382,7 @@ impl Sometimes {
 
     /// Notes that a configuration was decided, after another.
     fn decided(&mut self, old: &Configuration, new: &Configuration) {
+        self.mark("configuration_changed");
         self.mark_if(new.is_joint(), "joint_entered");
         self.mark_if(old.is_joint(), "joint_left");
         self.mark_if(new.members.keys().any(|id| !old.members.contains_key(id)), "learner_added");

@@ -4,6 +4,7 @@ mod cli;
 mod dying;
 mod folder_on_sim_disk;
 mod golden;
+mod marks;
 mod regressions;
 mod scenario_files;
 mod store_on_sim_disk;
