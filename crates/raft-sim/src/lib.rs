@@ -15,3 +15,6 @@ pub mod search;
 #[cfg(test)]
 mod testing;
 pub mod world;
+
+/// The name of this build: a hash of the sources that a run executes. Two programs with the same name make the same runs.
+pub const BUILD: &str = env!("RAFT_SIM_BUILD");

@@ -367,7 +367,7 @@ fn run(property: &mut dyn Property, script: &Script) -> (Option<Violation>, Ghos
 }
 
 /// Checks that the property fires at the script's last record, not before, with this message.
-pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Script, words: &str) -> Violation {
+pub(super) fn assert_fires(mut property: impl Property, name: &str, script: &Script, words: &str) -> Violation {
     let violation = run(&mut property, script).0.expect("the property fires");
     assert_eq!(violation.property, name, "{violation:?}");
     assert!(violation.message.contains(words), "{violation:?} does not say {words:?}");
@@ -376,7 +376,7 @@ pub(crate) fn assert_fires(mut property: impl Property, name: &str, script: &Scr
 }
 
 /// Checks that the property fires with this message, or stays silent if the message is empty.
-pub(crate) fn assert_says(property: impl Property, name: &str, script: &Script, words: &str) {
+pub(super) fn assert_says(property: impl Property, name: &str, script: &Script, words: &str) {
     if words.is_empty() {
         assert_silent(property, script);
     } else {
@@ -385,7 +385,7 @@ pub(crate) fn assert_says(property: impl Property, name: &str, script: &Script, 
 }
 
 /// Checks that the property stays silent on this run.
-pub(crate) fn assert_silent(mut property: impl Property, script: &Script) {
+pub(super) fn assert_silent(mut property: impl Property, script: &Script) {
     assert_eq!(run(&mut property, script).0, None);
 }
 

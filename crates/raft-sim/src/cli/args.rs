@@ -5,6 +5,7 @@ use raft_sim::branch::{Branches, branches};
 use raft_sim::faults::Fault;
 use raft_sim::scenario::parse::MAX_NODES;
 use raft_sim::scenario::units;
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Swarm(SwarmArgs),
     /// Search for violations: keep the states that are new, and continue from the rare ones with other choices
     Search(SearchArgs),
+    /// Join the JSON reports of the parts of a campaign into the report of the whole
+    Merge(MergeArgs),
     /// Run one seed of a scenario, or a recorded run
     Replay(ReplayArgs),
     /// Print every event of one run, one line each
@@ -57,6 +60,9 @@ pub(crate) struct CampaignArgs {
     /// Run each seed twice and compare event by event
     #[arg(long)]
     pub(crate) twice: bool,
+    /// Run one of N shares of all runs: 0/4 to 3/4; 4/4 is the same as 0/4. `merge` joins their JSON reports
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(crate) shard: Option<Shard>,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
 }
@@ -100,6 +106,8 @@ pub(crate) enum Profile {
     Net,
     /// Crashes, power losses, torn writes, slow disks
     Disk,
+    /// Nodes that join and leave, leadership transfers, backups, with crashes and the faults of net
+    Member,
     /// Drifting clocks and paused processes, with the faults of net
     Timing,
     /// All faults
@@ -120,9 +128,6 @@ pub(crate) struct SwarmArgs {
     /// Run new seeds for this long, such as "10m"
     #[arg(long = "for", value_name = "TIME", id = "time", value_parser = units::duration)]
     pub(crate) time: Option<Duration>,
-    /// Run one of N shares of the seeds: 0/4 to 3/4; 4/4 is the same as 0/4
-    #[arg(long, value_name = "I/N", value_parser = shard)]
-    pub(crate) shard: Option<Shard>,
     /// Leave out a kind of fault, such as torn_write; may be repeated
     #[arg(long, value_name = "FAULT", value_parser = fault)]
     pub(crate) without: Vec<Fault>,
@@ -175,11 +180,30 @@ fn events(text: &str) -> Result<u64, String> {
     events.ok_or_else(|| format!("expected a number of events such as 100M, found `{text}`"))
 }
 
-/// Every `of`-th seed, beginning with the `index`-th.
+#[derive(clap::Args)]
+pub(crate) struct MergeArgs {
+    /// Reports of `--format json`, of one build and the same scenarios
+    #[arg(value_name = "REPORT.json", required = true)]
+    pub(crate) reports: Vec<PathBuf>,
+    /// How to print the whole
+    #[arg(long, value_enum, default_value = "json")]
+    pub(crate) format: Format,
+}
+
+/// The most shares of a campaign.
+pub(crate) const MAX_SHARES: u64 = 1_000_000;
+
+/// Every `of`-th run, beginning with the `index`-th.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shard {
     pub(crate) index: u64,
     pub(crate) of: u64,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
 }
 
 fn case(text: &str) -> Result<(u64, u64), String> {
@@ -196,12 +220,13 @@ fn fault(text: &str) -> Result<Fault, String> {
     found.copied().ok_or_else(|| format!("expected a kind of fault, found `{text}`; there are: {}", names()))
 }
 
-fn shard(text: &str) -> Result<Shard, String> {
+/// Reads a share.
+pub(crate) fn shard(text: &str) -> Result<Shard, String> {
     let number = |text: &str| text.parse::<u64>().ok();
     let parts = text.split_once('/').and_then(|(index, of)| number(index).zip(number(of)));
     match parts {
-        Some((index, of)) if of > 0 && index <= of => Ok(Shard { index: index % of, of }),
-        _ => Err(format!("expected a share such as 1/4, found `{text}`")),
+        Some((index, of)) if (1..=MAX_SHARES).contains(&of) && index <= of => Ok(Shard { index: index % of, of }),
+        _ => Err(format!("expected a share such as 1/4, of at most {MAX_SHARES}, found `{text}`")),
     }
 }
 
@@ -234,7 +259,7 @@ mod tests {
     fn shares_count_from_zero_or_from_one() {
         assert_eq!(shard("1/4"), Ok(Shard { index: 1, of: 4 }));
         assert_eq!(shard("4/4"), shard("0/4"));
-        for text in ["5/4", "1/0", "1", "a/4", "-1/4"] {
+        for text in ["5/4", "1/0", "1", "a/4", "-1/4", "1/1000001"] {
             assert!(shard(text).is_err(), "{text}");
         }
     }

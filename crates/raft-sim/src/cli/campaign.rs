@@ -1,12 +1,14 @@
 //! Many runs: all seeds of each scenario, on all cores, reported scenario by scenario.
 
-use super::args::{CampaignArgs, Format};
+use super::args::{CampaignArgs, Format, Shard};
 use super::clock::{self, Instant};
 use super::exit::Exit;
+use super::finding::Finding;
 use super::outputs::Outputs;
-use super::report::{Finding, Outcome, Report, ScenarioReport};
+use super::report::Report;
+use super::scenario_report::{Outcome, ScenarioReport};
 use super::twice::{Both, First, Second};
-use super::{failure, pool, show};
+use super::{failure, pool, show, summary};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use raft_sim::run::{self, Sink};
@@ -33,11 +35,27 @@ impl Group {
     }
 }
 
-/// Runs all groups in order. It stops at `until`, but finishes the current runs, and runs at least once.
+/// The runs of a share: every `of`-th one, counted over all groups.
+fn share(groups: Vec<Group>, Shard { index, of }: Shard) -> Vec<Group> {
+    let mut before = 0_u64;
+    let part = |group: Group| {
+        let skipped = (index + of - before % of) % of;
+        before = before.saturating_add(group.count);
+        let (first, step) = (group.seed(skipped), group.step.saturating_mul(of));
+        Group { first, step, count: group.count.saturating_sub(skipped).div_ceil(of), ..group }
+    };
+    groups.into_iter().map(part).collect()
+}
+
+/// Runs all groups in order, or a share of them. It stops at `until`, but finishes the current runs, and runs at least once.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub(crate) fn campaign(groups: &[Group], args: &CampaignArgs, until: Option<Instant>) -> Result<Exit> {
+pub(crate) fn campaign(groups: Vec<Group>, args: &CampaignArgs, until: Option<Instant>) -> Result<Exit> {
+    let groups = &match args.shard {
+        Some(shard) => share(groups, shard),
+        None => groups,
+    };
     let jobs = groups.iter().fold(0_u64, |sum, group| sum.saturating_add(group.count));
     let mut outputs = Outputs::create(&args.outputs, jobs > 1)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -106,7 +124,6 @@ struct Progress<'a> {
     args: &'a CampaignArgs,
     report: Report,
     place: usize,
-    current: ScenarioReport,
     bar: ProgressBar,
 }
 
@@ -120,7 +137,9 @@ impl<'a> Progress<'a> {
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
-        Self { groups, args, report: Report::default(), place: 0, current: ScenarioReport::default(), bar }
+        let scenarios: Vec<&Scenario> = groups.iter().map(|group| &group.scenario).collect();
+        let report = Report::new(&scenarios, args.shard);
+        Self { groups, args, report, place: 0, bar }
     }
 
     /// Takes the next run, in the order of (scenario, seed).
@@ -130,28 +149,27 @@ impl<'a> Progress<'a> {
         }
         let Some(group) = self.groups.get(place) else { return Ok(()) };
         self.bar.set_message(group.scenario.name.clone());
-        self.report.add(outcome);
-        self.current.add(&group.scenario, seed, outcome);
+        self.report.add(place, seed, outcome);
         self.bar.inc(1);
         Ok(())
     }
 
     /// Prints the current scenario and begins the next.
     fn close(&mut self) -> Result<()> {
-        let mut done = std::mem::take(&mut self.current);
-        let group = self.groups.get(self.place);
+        let both = self.groups.get(self.place).zip(self.report.scenarios.get_mut(self.place));
         self.place += 1;
-        let Some(Group { scenario, of_points, .. }) = group.filter(|_| done.runs > 0) else { return Ok(()) };
-        done.check_marks(scenario);
+        let Some((Group { scenario, of_points, .. }, done)) = both.filter(|(_, done)| !done.runs.is_empty()) else {
+            return Ok(());
+        };
+        done.check_marks();
         let recorded = failure::record(scenario, &mut done.findings, &self.args.outputs.out);
         if let (Err(error), true) = (&recorded, self.args.format == Format::Text) {
             eprintln!("{error:#}");
         }
         if self.args.format == Format::Text {
-            let text = scenario_text(scenario, &done, *of_points);
+            let text = scenario_text(scenario, done, *of_points);
             self.bar.suspend(|| io::stdout().write_all(text.as_bytes()))?;
         }
-        self.report.add_findings(done.findings);
         Ok(())
     }
 
@@ -160,13 +178,24 @@ impl<'a> Progress<'a> {
             self.close()?;
         }
         self.bar.finish_and_clear();
-        let mut out = io::stdout();
-        match self.args.format {
-            Format::Text => writeln!(out, "trace hash {}", self.report.hash())?,
-            Format::Json => writeln!(out, "{}", self.report.json())?,
-        }
+        self.report.conclude();
+        // Scripted runs need not reach every mark.
+        let draws = self.groups.iter().any(|group| group.scenario.swarm.is_some());
+        print(&self.report, self.args.format, draws)?;
         Ok(self.report.exit())
     }
+}
+
+/// Prints a whole campaign: the summary and the hash, or everything as JSON.
+pub(crate) fn print(report: &Report, format: Format, with_marks: bool) -> Result<()> {
+    let mut out = io::stdout();
+    if format == Format::Json {
+        writeln!(out, "{}", serde_json::to_string(report)?)?;
+        return Ok(());
+    }
+    let marks = if with_marks { summary::marks(report) } else { String::new() };
+    writeln!(out, "{}{marks}trace hash {}", summary::rates(report), report.hash())?;
+    Ok(())
 }
 
 /// A scenario's line and its findings.
@@ -180,10 +209,10 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
         verdict(held),
         scenario.name,
         runs(scenario, done, of_points),
-        show::length(done.simulated),
+        show::length(done.simulated()),
         show::length(wall),
-        show::grouped(done.simulated.as_micros() / micros),
-        show::rough(u128::from(done.events) * 1_000_000 / micros),
+        show::grouped(done.simulated().as_micros() / micros),
+        show::rough(u128::from(done.events()) * 1_000_000 / micros),
     );
     if let Some(heal) = done.heal_p99() {
         text.push_str(&format!("  heal p99 {}", show::length(heal)));
@@ -191,7 +220,7 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
     text.push('\n');
     // The most severe finding is printed in full; of several equal ones the first, because max_by_key takes the last of
     // equals.
-    if let Some(first) = done.findings.iter().rev().max_by_key(|finding| finding.exit) {
+    if let Some(first) = done.findings.iter().rev().max_by_key(|finding| finding.exit()) {
         text.push_str(&finding_text(scenario, first));
         let more = done.findings.iter().filter(|other| !std::ptr::eq(*other, first));
         for other in more.clone().take(10) {
@@ -209,10 +238,10 @@ pub(crate) fn scenario_text(scenario: &Scenario, done: &ScenarioReport, of_point
 /// How many seeds or crash points ran.
 fn runs(scenario: &Scenario, done: &ScenarioReport, of_points: Option<u64>) -> String {
     if scenario.enumerate.is_none() {
-        return show::count(done.runs, "seed");
+        return show::count(done.runs.len() as u64, "seed");
     }
     let of = of_points.map_or_else(String::new, |all| format!(" of {}", show::grouped(all.into())));
-    format!("{}{of} crash points, {}", show::grouped(done.runs.into()), show::count(done.branches, "outcome"))
+    format!("{}{of} crash points, {}", show::grouped(done.runs.len() as u128), show::count(done.branches, "outcome"))
 }
 
 pub(crate) fn verdict(held: bool) -> &'static str {
@@ -241,7 +270,7 @@ pub(crate) fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
     if let Some(command) = &finding.reproduce {
         text.push_str(&format!("  reproduce: {command}\n"));
     }
-    if let Some(seed) = finding.seed.filter(|_| finding.exit != Exit::NotDeterministic) {
+    if let Some(seed) = finding.seed.filter(|_| finding.exit() != Exit::NotDeterministic) {
         let lines = failure::last_lines(scenario, seed);
         text.push_str(&format!("  the last {} events before it:\n", lines.len()));
         lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
@@ -252,4 +281,31 @@ pub(crate) fn finding_text(scenario: &Scenario, finding: &Finding) -> String {
 /// The time until which new seeds start.
 pub(crate) fn until(time: Option<Duration>) -> Option<Instant> {
     time.and_then(|time| clock::now().checked_add(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use raft_sim::faults::profiles;
+
+    fn group(first: u64, step: u64, count: u64) -> Group {
+        Group { scenario: profiles::net(3), first, step, count, of_points: None }
+    }
+
+    #[test]
+    fn every_run_is_in_one_share_and_the_shares_are_even() {
+        let groups = || vec![group(0, 1, 1), group(0, 1, 1), group(10, 3, 8), group(0, 1, 0), group(5, 1, 3)];
+        let runs = |groups: Vec<Group>| -> Vec<(usize, u64)> {
+            let seeds = |(place, group): (usize, Group)| (0..group.count).map(move |run| (place, group.seed(run)));
+            groups.into_iter().enumerate().flat_map(seeds).collect()
+        };
+        for of in 1..6 {
+            let shares: Vec<_> = (0..of).map(|index| runs(share(groups(), Shard { index, of }))).collect();
+            let counts: Vec<usize> = shares.iter().map(Vec::len).collect();
+            assert!(counts.iter().max() <= counts.iter().min().map(|least| least + 1).as_ref(), "{counts:?}");
+            let mut all: Vec<_> = shares.into_iter().flatten().collect();
+            all.sort_unstable();
+            assert_eq!(all, runs(groups()), "{of} shares");
+        }
+    }
 }

@@ -16,9 +16,9 @@ pub(crate) fn explain(args: &ReplayArgs) -> Result<Exit> {
     let mut printer = Printer { out: BufWriter::new(io::stdout()), error: None };
     let outcome = once(&file, args, &mut printer);
     printer.error.map_or(Ok(()), Err)?;
-    let (done, report) = outcome?;
+    let report = outcome?;
     let mut out = printer.out;
-    for finding in &done.findings {
+    for finding in &report.violations {
         writeln!(out, "FAIL {}: {}", finding.property, finding.message)?;
     }
     writeln!(out, "trace hash {}", report.hash())?;

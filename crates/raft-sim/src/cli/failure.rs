@@ -1,7 +1,7 @@
 //! A failed run: it is recorded in a file, with a command that repeats it and the last events.
 
+use super::finding::Finding;
 use super::pool;
-use super::report::Finding;
 use anyhow::{Context, Result};
 use raft_sim::record::Record;
 use raft_sim::record::explain;
@@ -26,11 +26,7 @@ const RECORDED: usize = 20;
 pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Path) -> Result<()> {
     let mut written = BTreeSet::new();
     for finding in findings {
-        let Some(seed) = finding.seed else {
-            finding.reproduce =
-                Some(command("run", &scenario.path, None)).filter(|_| Path::new(&scenario.path).exists());
-            continue;
-        };
+        let Some(seed) = finding.seed else { continue };
         if let Some((point, outcome)) = finding.case {
             finding.reproduce = Some(format!("{} --case {point}.{outcome}", command("run", &scenario.path, None)));
             continue;
@@ -50,6 +46,11 @@ pub(crate) fn record(scenario: &Scenario, findings: &mut [Finding], folder: &Pat
         finding.file = Some(file);
     }
     Ok(())
+}
+
+/// A command that runs all seeds of a scenario, if it is a file.
+pub(crate) fn all_seeds(path: &str) -> Option<String> {
+    Path::new(path).exists().then(|| command("run", path, None))
 }
 
 fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {

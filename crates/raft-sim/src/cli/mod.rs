@@ -8,13 +8,17 @@ mod exit;
 mod explain;
 mod failure;
 mod files;
+mod finding;
+mod merge;
 mod outputs;
 mod pool;
 mod replay;
 mod report;
 mod run;
+mod scenario_report;
 mod search;
 mod show;
+mod summary;
 mod swarm;
 mod twice;
 
@@ -39,6 +43,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Swarm(args)) => swarm::swarm(&args),
         Some(Command::Search(args)) => search::search(&args),
+        Some(Command::Merge(args)) => merge::merge(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
     };

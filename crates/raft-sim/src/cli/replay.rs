@@ -5,7 +5,8 @@ use super::campaign::scenario_text;
 use super::clock;
 use super::exit::Exit;
 use super::outputs::Outputs;
-use super::report::{Outcome, Report, ScenarioReport};
+use super::report::Report;
+use super::scenario_report::Outcome;
 use super::twice::Both;
 use super::{failure, files, pool};
 use anyhow::Result;
@@ -16,8 +17,7 @@ use std::io::{self, Write};
 /// Runs one seed of a file and prints the result.
 pub(crate) fn replay(args: &ReplayArgs) -> Result<Exit> {
     let file = files::load(&args.file)?;
-    let (done, report) = once(&file, args, &mut ())?;
-    print(&file, &done, &report)
+    print(&file, &once(&file, args, &mut ())?)
 }
 
 /// Shows one run of a file that is not one of its seeds.
@@ -27,19 +27,20 @@ pub(crate) fn show(
     outputs: &OutputArgs,
     run: impl FnOnce(&mut dyn Sink) -> RunResult,
 ) -> Result<Exit> {
-    let (done, report) = checked(file, number, outputs, &mut (), run)?;
-    print(file, &done, &report)
+    print(file, &checked(file, number, outputs, &mut (), run)?)
 }
 
-fn print(file: &ScenarioFile, done: &ScenarioReport, report: &Report) -> Result<Exit> {
+fn print(file: &ScenarioFile, report: &Report) -> Result<Exit> {
     let mut out = io::stdout();
-    write!(out, "{}", scenario_text(&file.scenario, done, None))?;
+    for done in &report.scenarios {
+        write!(out, "{}", scenario_text(&file.scenario, done, None))?;
+    }
     writeln!(out, "trace hash {}", report.hash())?;
     Ok(report.exit())
 }
 
 /// One run of a file: with the given seed, otherwise the recorded one, otherwise 0.
-pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<(ScenarioReport, Report)> {
+pub(crate) fn once(file: &ScenarioFile, args: &ReplayArgs, sink: &mut dyn Sink) -> Result<Report> {
     let seed = args.seed.or(file.recorded.as_ref().map(|recorded| recorded.seed)).unwrap_or(0);
     let mut file = file.clone();
     if let Some(branches) = &args.branches {
@@ -55,7 +56,7 @@ fn checked(
     args: &OutputArgs,
     sink: &mut dyn Sink,
     run: impl FnOnce(&mut dyn Sink) -> RunResult,
-) -> Result<(ScenarioReport, Report)> {
+) -> Result<Report> {
     let scenario = &file.scenario;
     let mut outputs = Outputs::create(args, false)?;
     let outcome = pool::caught(|| {
@@ -71,15 +72,16 @@ fn checked(
         note_other_hash(file, seed, outcome.result.hash);
     }
     outputs.finish()?;
-    let (mut done, mut report) = (ScenarioReport::default(), Report::default());
-    done.add(scenario, seed, &outcome);
-    done.check_marks(scenario);
-    report.add(&outcome);
-    if file.recorded.is_none() {
-        failure::record(scenario, &mut done.findings, &args.out)?;
+    let mut report = Report::new(&[scenario], None);
+    report.add(0, seed, &outcome);
+    for done in &mut report.scenarios {
+        done.check_marks();
+        if file.recorded.is_none() {
+            failure::record(scenario, &mut done.findings, &args.out)?;
+        }
     }
-    report.add_findings(done.findings.clone());
-    Ok((done, report))
+    report.conclude();
+    Ok(report)
 }
 
 /// Warns if the run differs from the recorded one. That is not a failure: another build may run differently.

@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         Group { scenario: file.scenario, first: seeds.start, step: 1, count, of_points: None }
     };
     let groups: Vec<Group> = files.into_iter().map(group).collect();
-    campaign(&groups, &args.campaign, None)
+    campaign(groups, &args.campaign, None)
 }
 
 /// The crash points of an enumerated scenario: all, the given ones, or an even sample over the run.

@@ -2,7 +2,8 @@
 
 use super::args::{Format, SearchArgs, SearchStrategy};
 use super::exit::Exit;
-use super::report::{Finding, ScenarioReport};
+use super::finding::Finding;
+use super::scenario_report::ScenarioReport;
 use super::{campaign, clock, failure, files, pool, show};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -94,7 +95,7 @@ fn report(find: Find, args: &SearchArgs) -> Result<((Scenario, ScenarioReport), 
     } else {
         message
     };
-    done.findings.push(Finding::of_run(&scenario, seed, (property, &message, &facts), hash, exit));
+    done.findings.push(Finding::of_run(&scenario.name, seed, (property, &message, &facts), hash));
     failure::record(&scenario, &mut done.findings, &args.out)?;
     Ok(((scenario, done), exit))
 }

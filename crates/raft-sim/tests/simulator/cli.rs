@@ -98,7 +98,7 @@ fn wrong_usage_is_code_2_and_a_bad_scenario_code_4() {
         (2, &["run", "quiet.toml", "--seeds", "3..3"]),
         (2, &["run", "quiet.toml", "-j", "0"]),
         (2, &["swarm", "--nodes", "10"]),
-        (2, &["swarm", "--profile", "member"]),
+        (2, &["swarm", "--profile", "none"]),
         (2, &["swarm", "--seeds", "0..3", "--for", "1s"]),
         (2, &["replay"]),
         (2, &["run", "quiet.toml", "--case", "3"]),
@@ -164,13 +164,17 @@ fn json_has_the_documented_shape() {
         (code(&output), serde_json::from_slice(&output.stdout).expect("one JSON object"))
     };
     let (exit, good) = report(&["run", "quiet.toml", "--format", "json"]);
-    assert_eq!((exit, &good["schema"], &good["runs"]), (0, &Value::from(1), &Value::from(3)));
+    assert_eq!((exit, &good["schema"], &good["runs"]), (0, &Value::from(2), &Value::from(3)));
     assert_eq!(good["violations"], Value::Array(Vec::new()));
     assert!(good["events"].as_u64() > Some(100), "{good}");
     assert!(good["sometimes"]["leader_elected"].as_u64() >= Some(3), "{good}");
     assert_eq!(good["faults"]["loss"], serde_json::json!({ "injected": 0, "mattered": 0 }));
     let text = stdout(&folder.run(&["run", "quiet.toml"]));
     assert_eq!(last_line(&text), format!("trace hash {}", good["hash"].as_str().expect("a text")));
+    assert!(good["per_1000_events"]["commits"].as_f64() > Some(1.0), "{good}");
+    assert_eq!(good["reached_in"]["leader_elected"], 3);
+    assert!(text.contains(" events; per 1 000: ") && text.contains(" commits, "), "{text}");
+    assert!(!text.contains("marks reached"), "a script need not reach every mark: {text}");
     let (exit, bad) = report(&["run", "lonely.toml", "--format", "json"]);
     let first = &bad["violations"][0];
     assert_eq!((exit, &first["scenario"], &first["seed"]), (2, &Value::from("lonely"), &Value::from(0)));
@@ -201,6 +205,78 @@ fn swarms_run_and_shards_share_the_seeds() {
     assert_eq!(runs(&["swarm", "--seeds", "0..5", "--shard", "0/2", "--format", "json"]), 3);
     assert_eq!(runs(&["swarm", "--seeds", "0..5", "--shard", "1/2", "--format", "json"]), 2);
     assert_eq!(runs(&["swarm", "--profile", "disk", "--for", "1ns", "-j", "1", "--format", "json"]), 1, "one at least");
+}
+
+/// Runs a command with each share of its runs, and returns the names of the reports.
+fn shares(folder: &Folder, args: &[&str], of: u64) -> Vec<String> {
+    let report = |index: u64| {
+        let (share, name) = (format!("{index}/{of}"), format!("share-{index}.json"));
+        let output = folder.run(&[args, &["--shard", &share, "--format", "json"]].concat());
+        folder.write(&name, &stdout(&output));
+        name
+    };
+    (0..of).map(report).collect()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(output)))
+}
+
+#[test]
+fn the_merged_report_of_all_shares_is_the_report_of_the_whole_campaign() {
+    let folder = Folder::new("merge");
+    folder.write("quiet.toml", QUIET);
+    folder.write("lonely.toml", &QUIET.replace("leader = \"any\"", "no_leader = true"));
+    folder.write("calm.toml", &QUIET.replace("[\"leader_elected\"]", "[\"leader_elected\", \"truncation\"]"));
+    let scripts = &["run", "quiet.toml", "lonely.toml", "calm.toml"][..];
+    for args in [scripts, &["swarm", "--nodes", "3", "--seeds", "5..12"]] {
+        let whole = folder.run(&[args, &["--format", "json"]].concat());
+        let mut names = shares(&folder, args, 3);
+        names.rotate_left(1);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let merged = folder.run(&[&["merge"], names.as_slice()].concat());
+        assert_eq!(json(&merged), json(&whole), "{args:?}");
+        assert_eq!((code(&merged), stderr(&merged)), (code(&whole), String::new()), "{args:?}");
+        let text = stdout(&folder.run(&[&["merge", "--format", "text"], names.as_slice()].concat()));
+        assert_eq!(last_line(&text), last_line(&stdout(&folder.run(args))), "{text}");
+    }
+    let part = folder.run(&["merge", "share-2.json"]);
+    assert_eq!(json(&part)["shares"], serde_json::json!(["2/3"]));
+    assert_eq!(stderr(&part), "the whole lacks the shares 0/3, 1/3: merge their reports too\n");
+}
+
+#[test]
+fn reports_that_do_not_belong_together_are_refused() {
+    let folder = Folder::new("mixed");
+    folder.write("quiet.toml", QUIET);
+    let report =
+        |name: &str, args: &[&str]| folder.write(name, &stdout(&folder.run(&[args, &["--format", "json"]].concat())));
+    report("a.json", &["swarm", "--nodes", "1", "--seeds", "0..2"]);
+    report("b.json", &["swarm", "--nodes", "1", "--seeds", "1..3"]);
+    report("nodes.json", &["swarm", "--nodes", "2", "--seeds", "2..3"]);
+    report("quiet.json", &["run", "quiet.toml"]);
+    let text = fs::read_to_string(folder.0.join("a.json")).expect("a report");
+    let build = json(&folder.run(&["merge", "a.json"]))["build"].as_str().expect("a name").to_owned();
+    folder.write("build.json", &text.replace(&build, "0123456789abcdef"));
+    folder.write("schema.json", &text.replace("\"schema\":2", "\"schema\":1"));
+    folder.write("cut.json", text.get(..100).expect("a report is longer"));
+    folder.write("other.json", "{}");
+    for (name, expected) in [
+        ("b.json", "expected runs that no other report has, found seed 1 of `swarm-all` again"),
+        ("nodes.json", "expected the same scenario `swarm-all` in all reports, found another one of that name"),
+        ("quiet.json", "expected the scenarios swarm-all, found quiet"),
+        ("build.json", "found build 0123456789abcdef: merge reports of one build"),
+        ("schema.json", "expected a report of schema 2, found schema 1"),
+        ("cut.json", "expected a report of --format json: "),
+        ("other.json", "found no field `schema`"),
+        ("missing.json", "cannot read it"),
+    ] {
+        let output = folder.run(&["merge", "a.json", name]);
+        assert_eq!((code(&output), stdout(&output).as_str()), (4, ""), "{name}");
+        let error = stderr(&output);
+        assert!(error.starts_with(&format!("{name}: ")) && error.contains(expected), "{error}");
+    }
+    assert_eq!(code(&folder.run(&["merge"])), 2);
 }
 
 #[test]
