@@ -8,6 +8,9 @@
 //! events of `swarm --profile all`, and the last half of the events brought a third of them: no run was like another. With
 //! roles, terms of last entries, joint configurations and snapshots alone there were 230.
 
+pub mod phases;
+pub mod run;
+
 use crate::record::{NodeView, Record, RecordKind};
 use raft_core::{Configuration, EntryId, LogIndex, NodeId, RoleKind, Term};
 use std::cmp::Ordering;

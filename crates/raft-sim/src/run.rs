@@ -3,7 +3,7 @@
 use crate::checkers::progress::Progress;
 use crate::checkers::{Checkers, End, Healed, Violation};
 use crate::enumerate;
-use crate::faults::FaultCount;
+use crate::faults::{FaultCount, FaultSet};
 use crate::record::hash::TraceHash;
 use crate::record::{NodeView, Record, SimTime};
 use crate::scenario::model::Scenario;
@@ -21,6 +21,9 @@ pub const MAX_EVENTS: u64 = 5_000_000;
 pub trait Sink {
     /// Receives the next record.
     fn record(&mut self, record: &Record);
+
+    /// Receives the kinds of faults that strike in the next event, before its records.
+    fn struck(&mut self, _: FaultSet) {}
 }
 
 impl Sink for () {
@@ -143,6 +146,7 @@ impl RunChecker {
     pub(crate) fn advance(&mut self, world: &mut World, sink: &mut dyn Sink, memory: &mut Vec<Emission>) -> bool {
         let goes_on = self.violation.is_none() && world.advance();
         if goes_on {
+            tell_struck(world, sink);
             world.take_emissions(memory);
             self.check(memory, world.now(), sink);
         }
@@ -187,9 +191,11 @@ impl RunChecker {
                 break;
             }
             goes_on = world.advance();
+            tell_struck(world, sink);
         }
         if self.violation.is_none() {
             world.finish();
+            tell_struck(world, sink);
             world.take_emissions(&mut emissions);
             self.check(&mut emissions, world.now(), sink);
         }
@@ -257,6 +263,13 @@ impl RunChecker {
         }
         result.history = self.checkers.newest_history(world.history());
         result
+    }
+}
+
+fn tell_struck(world: &mut World, sink: &mut dyn Sink) {
+    let struck = world.take_struck();
+    if !struck.is_empty() {
+        sink.struck(struck);
     }
 }
 

@@ -43,7 +43,7 @@ mod replay;
 mod revisions;
 mod saving_turns;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod session_owner;
 mod snapshot_durable;
 mod snapshot_forward;

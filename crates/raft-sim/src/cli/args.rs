@@ -63,6 +63,10 @@ pub(crate) struct CampaignArgs {
     /// Run one of N shares of all runs: 0/4 to 3/4; 4/4 is the same as 0/4. `merge` joins their JSON reports
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(crate) shard: Option<Shard>,
+    /// Print how many abstract states the runs had, how many more there may be, and in which phases each kind of fault
+    /// struck (docs/campaigns.md)
+    #[arg(long)]
+    pub(crate) coverage: bool,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
 }
@@ -122,7 +126,7 @@ pub(crate) struct SwarmArgs {
     /// The number of nodes
     #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u64).range(1..=MAX_NODES))]
     pub(crate) nodes: u64,
-    /// The seeds; B is excluded. Default: 0..100, unless --for is given
+    /// The seeds; B is excluded. Default: 0..100, unless --for or --until-unseen is given
     #[arg(long, value_name = "A..B", value_parser = units::seeds, conflicts_with = "time")]
     pub(crate) seeds: Option<Range<u64>>,
     /// Run new seeds for this long, such as "10m"
@@ -131,6 +135,9 @@ pub(crate) struct SwarmArgs {
     /// Leave out a kind of fault, such as torn_write; may be repeated
     #[arg(long, value_name = "FAULT", value_parser = fault)]
     pub(crate) without: Vec<Fault>,
+    /// Run new seeds until the unseen mass is below this share, such as 1e-3; measures coverage. With --seeds: at most these
+    #[arg(long, value_name = "SHARE", value_parser = mass, conflicts_with = "trace")]
+    pub(crate) until_unseen: Option<u64>,
     #[command(flatten)]
     pub(crate) campaign: CampaignArgs,
 }
@@ -220,6 +227,13 @@ fn fault(text: &str) -> Result<Fault, String> {
     found.copied().ok_or_else(|| format!("expected a kind of fault, found `{text}`; there are: {}", names()))
 }
 
+/// Reads a share of 1, as parts per trillion.
+fn mass(text: &str) -> Result<u64, String> {
+    let share: Option<f64> = text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    let parts = share.map(|share| (share * 1e12).round() as u64).filter(|parts| *parts > 0);
+    parts.ok_or_else(|| format!("expected a share between 0 and 1, such as 1e-5, found `{text}`"))
+}
+
 /// Reads a share.
 pub(crate) fn shard(text: &str) -> Result<Shard, String> {
     let number = |text: &str| text.parse::<u64>().ok();
@@ -269,6 +283,14 @@ mod tests {
         assert_eq!(["7", "20k", "3M", "1G"].map(events), [Ok(7), Ok(20_000), Ok(3_000_000), Ok(1_000_000_000)]);
         for text in ["", "0", "M", "-1", "1.5M", "99999999999G"] {
             assert!(events(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mass_is_a_share_of_one() {
+        assert_eq!((mass("1e-5"), mass("0.25")), (Ok(10_000_000), Ok(250_000_000_000)));
+        for text in ["0", "1", "-1", "nan", "1e-13", "x"] {
+            assert!(mass(text).is_err(), "{text}");
         }
     }
 

@@ -8,9 +8,10 @@ use super::outputs::Outputs;
 use super::report::Report;
 use super::scenario_report::{Outcome, ScenarioReport};
 use super::twice::{Both, First, Second};
-use super::{failure, pool, show, summary};
+use super::{coverage, failure, pool, show, summary};
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use raft_sim::coverage::run::RunCoverage;
 use raft_sim::run::{self, Sink};
 use raft_sim::scenario::model::Scenario;
 use std::io::{self, IsTerminal, Write};
@@ -35,6 +36,15 @@ impl Group {
     }
 }
 
+/// When a campaign ends before its last seed.
+#[derive(Default)]
+pub(crate) struct End {
+    /// No run begins after this time.
+    pub(crate) time: Option<Instant>,
+    /// It ends once the unseen mass is below this, in parts per trillion.
+    pub(crate) unseen: Option<u64>,
+}
+
 /// The runs of a share: every `of`-th one, counted over all groups.
 fn share(groups: Vec<Group>, Shard { index, of }: Shard) -> Vec<Group> {
     let mut before = 0_u64;
@@ -47,11 +57,11 @@ fn share(groups: Vec<Group>, Shard { index, of }: Shard) -> Vec<Group> {
     groups.into_iter().map(part).collect()
 }
 
-/// Runs all groups in order, or a share of them. It stops at `until`, but finishes the current runs, and runs at least once.
+/// Runs all groups in order, or a share of them. At its end it finishes the current runs, and it runs at least once.
 ///
 /// # Errors
 /// A file that cannot be written.
-pub(crate) fn campaign(groups: Vec<Group>, args: &CampaignArgs, until: Option<Instant>) -> Result<Exit> {
+pub(crate) fn campaign(groups: Vec<Group>, args: &CampaignArgs, end: &End) -> Result<Exit> {
     let groups = &match args.shard {
         Some(shard) => share(groups, shard),
         None => groups,
@@ -70,21 +80,32 @@ pub(crate) fn campaign(groups: Vec<Group>, args: &CampaignArgs, until: Option<In
             }
         }
     };
-    let mut progress = Progress::new(jobs, groups, args);
+    let measures_coverage = args.coverage || end.unseen.is_some();
+    let mut progress = Progress::new(jobs, groups, args, measures_coverage);
     let mut histories = Vec::new();
     let mut failed = None;
-    let work = |job: u64| place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, &outputs));
+    let work = |job: u64| {
+        place_of(job).map(|(_, group, seed)| execute(&group.scenario, seed, args.twice, measures_coverage, &outputs))
+    };
     // At least one run happens, however late it is: an empty campaign would pass.
-    let begun = AtomicBool::new(false);
-    let go_on = || !begun.swap(true, Ordering::Relaxed) || until.is_none_or(|until| clock::now() < until);
+    let (begun, is_covered) = (AtomicBool::new(false), AtomicBool::new(false));
+    let in_time = || end.time.is_none_or(|time| clock::now() < time);
+    let go_on = || !begun.swap(true, Ordering::Relaxed) || (!is_covered.load(Ordering::Relaxed) && in_time());
     pool::in_order(workers, jobs, go_on, work, |job, outcome| {
         let Some((place, group, seed)) = place_of(job) else { return };
+        if is_covered.load(Ordering::Relaxed) {
+            // It began before the end was known. The result must not depend on how many runs are in progress at once.
+            return;
+        }
         let mut outcome = outcome.and_then(|outcome| outcome.ok_or_else(|| "no such job".to_owned()));
         if let (true, Ok(outcome)) = (outputs.wants_history(), &mut outcome) {
             histories.push((group.scenario.name.clone(), seed, std::mem::take(&mut outcome.result.history)));
         }
         if let Err(error) = progress.add(place, seed, &outcome) {
             failed.get_or_insert(error);
+        }
+        if end.unseen.is_some_and(|limit| progress.report.is_covered(limit)) {
+            is_covered.store(true, Ordering::Relaxed);
         }
     });
     failed.map_or(Ok(()), Err)?;
@@ -96,11 +117,20 @@ pub(crate) fn campaign(groups: Vec<Group>, args: &CampaignArgs, until: Option<In
 }
 
 /// Makes one run, or two to compare.
-pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Outputs) -> Outcome {
+fn execute(scenario: &Scenario, seed: u64, twice: bool, measures_coverage: bool, outputs: &Outputs) -> Outcome {
     let started = clock::now();
     let (mut nothing, mut first) = ((), First::default());
     let mut trace = outputs.trace(scenario, seed);
     let trace: &mut dyn Sink = trace.as_deref_mut().map_or(&mut nothing, |trace| trace as &mut dyn Sink);
+    let mut coverage = (measures_coverage && scenario.enumerate.is_none()).then(RunCoverage::default);
+    let mut both;
+    let trace: &mut dyn Sink = match &mut coverage {
+        Some(coverage) => {
+            both = Both(trace, coverage);
+            &mut both
+        }
+        None => trace,
+    };
     let mut result =
         if twice { run::run(scenario, seed, &mut Both(trace, &mut first)) } else { run::run(scenario, seed, trace) };
     let difference = if twice { compare(scenario, seed, &first, result.hash) } else { None };
@@ -108,7 +138,7 @@ pub(crate) fn execute(scenario: &Scenario, seed: u64, twice: bool, outputs: &Out
         // A campaign of a million runs must not keep unused histories.
         result.history = Vec::new();
     }
-    Outcome { result, difference, started, ended: clock::now() }
+    Outcome { result, difference, coverage, started, ended: clock::now() }
 }
 
 fn compare(scenario: &Scenario, seed: u64, first: &First, hash: u128) -> Option<String> {
@@ -128,7 +158,7 @@ struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    fn new(jobs: u64, groups: &'a [Group], args: &'a CampaignArgs) -> Self {
+    fn new(jobs: u64, groups: &'a [Group], args: &'a CampaignArgs, measures_coverage: bool) -> Self {
         let target =
             if io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let known = if jobs > u64::MAX / 4 { None } else { Some(jobs) };
@@ -138,7 +168,7 @@ impl<'a> Progress<'a> {
             bar.set_style(style);
         }
         let scenarios: Vec<&Scenario> = groups.iter().map(|group| &group.scenario).collect();
-        let report = Report::new(&scenarios, args.shard);
+        let report = Report::new(&scenarios, args.shard, measures_coverage);
         Self { groups, args, report, place: 0, bar }
     }
 
@@ -194,7 +224,8 @@ pub(crate) fn print(report: &Report, format: Format, with_marks: bool) -> Result
         return Ok(());
     }
     let marks = if with_marks { summary::marks(report) } else { String::new() };
-    writeln!(out, "{}{marks}trace hash {}", summary::rates(report), report.hash())?;
+    let coverage = report.coverage.as_ref().map_or_else(String::new, coverage::text);
+    writeln!(out, "{}{marks}{coverage}trace hash {}", summary::rates(report), report.hash())?;
     Ok(())
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<Exit> {
         eprintln!("the whole lacks the shares {}: merge their reports too", missing.join(", "));
     }
     whole.scenarios.iter_mut().for_each(ScenarioReport::check_marks);
+    whole.read_states()?;
     whole.conclude();
     if args.format == Format::Text {
         whole.scenarios.iter().try_for_each(|scenario| io::stdout().write_all(text(scenario).as_bytes()))?;

@@ -4,6 +4,7 @@
 mod args;
 mod campaign;
 mod clock;
+mod coverage;
 mod exit;
 mod explain;
 mod failure;

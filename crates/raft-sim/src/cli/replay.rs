@@ -65,14 +65,14 @@ fn checked(
             Some(mut trace) => run(&mut Both(&mut *trace, sink)),
             None => run(sink),
         };
-        Outcome { result, difference: None, started, ended: clock::now() }
+        Outcome { result, difference: None, coverage: None, started, ended: clock::now() }
     });
     if let Ok(outcome) = &outcome {
         outputs.write_history(&scenario.name, seed, outcome.result.history.clone())?;
         note_other_hash(file, seed, outcome.result.hash);
     }
     outputs.finish()?;
-    let mut report = Report::new(&[scenario], None);
+    let mut report = Report::new(&[scenario], None, false);
     report.add(0, seed, &outcome);
     for done in &mut report.scenarios {
         done.check_marks();

@@ -2,6 +2,7 @@
 //! the schema of its JSON form.
 
 use super::args::Shard;
+use super::coverage::{self, Coverage, Seen};
 use super::exit::Exit;
 use super::finding::Finding;
 use super::scenario_report::{Outcome, ScenarioReport};
@@ -50,15 +51,21 @@ pub(crate) struct Report {
     /// The shares of the campaign in this report; empty if it has all.
     pub(crate) shares: Vec<String>,
     pub(crate) scenarios: Vec<ScenarioReport>,
+    /// `None` if it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coverage: Option<Coverage>,
+    #[serde(skip)]
+    seen: Seen,
 }
 
 impl Report {
-    pub(crate) fn new(scenarios: &[&Scenario], share: Option<Shard>) -> Self {
+    pub(crate) fn new(scenarios: &[&Scenario], share: Option<Shard>, measures_coverage: bool) -> Self {
         Self {
             schema: SCHEMA,
             build: BUILD.to_owned(),
             shares: share.iter().map(Shard::to_string).collect(),
             scenarios: scenarios.iter().map(|scenario| ScenarioReport::new(scenario)).collect(),
+            coverage: measures_coverage.then(Coverage::new),
             ..Self::default()
         }
     }
@@ -82,7 +89,15 @@ impl Report {
                 scenario.findings.push(finding.clone());
             }
         }
+        report.read_states()?;
         Ok(report)
+    }
+
+    /// Reads the states of all runs.
+    pub(crate) fn read_states(&mut self) -> Result<()> {
+        let runs = self.scenarios.iter().flat_map(|scenario| &scenario.runs);
+        self.seen = coverage::read(runs.filter_map(|run| run.coverage.as_ref())).map_err(anyhow::Error::msg)?;
+        Ok(())
     }
 
     /// Adds a run of a scenario.
@@ -90,7 +105,11 @@ impl Report {
         let Some(scenario) = self.scenarios.get_mut(place) else { return };
         scenario.add(seed, outcome);
         self.runs += 1;
-        let Ok(Outcome { result, .. }) = outcome else { return };
+        let Ok(Outcome { result, coverage: run, .. }) = outcome else { return };
+        if let (Some(coverage), Some(run)) = (&mut self.coverage, run) {
+            coverage.count_faults(run);
+            self.seen.add(run.states.iter().copied());
+        }
         self.events += result.events;
         for (mark, count) in &result.sometimes {
             add_to(&mut self.sometimes, mark, *count);
@@ -110,6 +129,14 @@ impl Report {
     pub(crate) fn join(&mut self, other: Self) -> Result<()> {
         if self.build != other.build {
             bail!("expected a report of build {}, found build {}: merge reports of one build", self.build, other.build);
+        }
+        match (&mut self.coverage, &other.coverage) {
+            (None, None) => {}
+            (Some(ours), Some(theirs)) => ours.join(theirs),
+            (ours, _) => {
+                let (expected, found) = if ours.is_some() { ("a", "none") } else { ("no", "one") };
+                bail!("expected {expected} coverage, found {found}: run all parts with --coverage, or none");
+            }
         }
         let names = |report: &Self| report.scenarios.iter().map(|scenario| scenario.name.clone()).collect::<Vec<_>>();
         let (ours, theirs) = (names(self), names(&other));
@@ -147,6 +174,10 @@ impl Report {
     pub(crate) fn conclude(&mut self) {
         self.violations = self.scenarios.iter().flat_map(|scenario| scenario.findings.clone()).collect();
         self.hash = self.hash();
+        if let Some(coverage) = &mut self.coverage {
+            let runs = self.scenarios.iter_mut().flat_map(|scenario| &mut scenario.runs);
+            coverage.conclude(&self.seen, &mut runs.filter(|run| run.coverage.is_some()).collect::<Vec<_>>());
+        }
         self.per_1000_events =
             self.rates().map(|(name, millionths)| (name.to_owned(), millionths as f64 / 1e3)).collect();
     }
@@ -167,6 +198,11 @@ impl Report {
             let per_million = count * 1_000_000 / u128::from(self.events.max(1));
             (*name, u64::try_from(per_million).unwrap_or(u64::MAX))
         })
+    }
+
+    /// Whether the unseen mass is below a limit, in parts per trillion.
+    pub(crate) fn is_covered(&self, limit: u64) -> bool {
+        self.seen.is_below(limit)
     }
 
     /// How the command ends.

@@ -1,7 +1,7 @@
 //! `raft-sim run`: scenarios with all their seeds.
 
 use super::args::RunArgs;
-use super::campaign::{Group, campaign};
+use super::campaign::{End, Group, campaign};
 use super::exit::Exit;
 use super::files;
 use super::replay::show;
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         Group { scenario: file.scenario, first: seeds.start, step: 1, count, of_points: None }
     };
     let groups: Vec<Group> = files.into_iter().map(group).collect();
-    campaign(groups, &args.campaign, None)
+    campaign(groups, &args.campaign, &End::default())
 }
 
 /// The crash points of an enumerated scenario: all, the given ones, or an even sample over the run.

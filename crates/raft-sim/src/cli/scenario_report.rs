@@ -1,8 +1,10 @@
 //! The result of one scenario: its runs, its findings, and the marks that it demands.
 
 use super::clock::Instant;
+use super::coverage::RunStates;
 use super::failure;
 use super::finding::{DETERMINISM, EXPECTATION, Finding, INCONCLUSIVE, PANIC, SOMETIMES};
+use raft_sim::coverage::run::RunCoverage;
 use raft_sim::run::RunResult;
 use raft_sim::scenario::model::Scenario;
 use serde::{Deserialize, Serialize};
@@ -15,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) result: RunResult,
     /// The first event in which a second run differed.
     pub(crate) difference: Option<String>,
+    /// `None` if it was not measured, or for an enumerated scenario: its branches jump from state to state.
+    pub(crate) coverage: Option<RunCoverage>,
     pub(crate) started: Instant,
     pub(crate) ended: Instant,
 }
@@ -40,7 +44,7 @@ pub(crate) struct ScenarioReport {
 }
 
 /// One run in a report.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) seed: u64,
     /// The run's trace hash; `None` after a panic.
@@ -50,6 +54,8 @@ pub(crate) struct Run {
     pub(crate) simulated_us: u64,
     /// How long after healing the cluster worked again.
     pub(crate) heal_us: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) coverage: Option<RunStates>,
 }
 
 /// A hash as 32 hexadecimal digits.
@@ -87,7 +93,7 @@ impl ScenarioReport {
         let outcome = match outcome {
             Ok(outcome) => outcome,
             Err(panic) => {
-                self.runs.push(Run { seed, hash: None, events: 0, simulated_us: 0, heal_us: None });
+                self.runs.push(Run { seed, ..Run::default() });
                 self.findings.push(Finding { seed: Some(seed), ..Finding::new(&self.name, PANIC, panic) });
                 return;
             }
@@ -101,6 +107,7 @@ impl ScenarioReport {
             events: result.events,
             simulated_us: micros(result.simulated),
             heal_us: result.heal.map(micros),
+            coverage: outcome.coverage.as_ref().map(|coverage| RunStates::of(coverage.states.len())),
         });
         self.branches += result.branches;
         for (mark, count) in &mut self.demanded {

@@ -1,7 +1,7 @@
 //! `raft-sim swarm`: random faults, seed after seed.
 
 use super::args::{Profile, SwarmArgs};
-use super::campaign::{self, Group};
+use super::campaign::{self, End, Group};
 use super::exit::Exit;
 use anyhow::Result;
 use raft_sim::faults::profiles;
@@ -18,9 +18,11 @@ pub(crate) fn swarm(args: &SwarmArgs) -> Result<Exit> {
     if let Some(swarm) = &mut scenario.swarm {
         swarm.without = args.without.iter().copied().collect();
     }
-    let open_end = if args.time.is_some() { 0..u64::MAX / 2 } else { scenario.seeds.clone() };
+    let is_open = args.time.is_some() || args.until_unseen.is_some();
+    let open_end = if is_open { 0..u64::MAX / 2 } else { scenario.seeds.clone() };
     let seeds = args.seeds.clone().unwrap_or(open_end);
     let count = seeds.end.saturating_sub(seeds.start);
     let group = Group { scenario, first: seeds.start, step: 1, count, of_points: None };
-    campaign::campaign(vec![group], &args.campaign, campaign::until(args.time))
+    let end = End { time: campaign::until(args.time), unseen: args.until_unseen };
+    campaign::campaign(vec![group], &args.campaign, &end)
 }

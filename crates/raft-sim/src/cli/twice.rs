@@ -1,5 +1,6 @@
 //! Is a run a function of scenario and seed? A second run answers this, compared line by line with the first trace.
 
+use raft_sim::faults::FaultSet;
 use raft_sim::record::Record;
 use raft_sim::record::explain;
 use raft_sim::run::Sink;
@@ -11,6 +12,11 @@ impl Sink for Both<'_> {
     fn record(&mut self, record: &Record) {
         self.0.record(record);
         self.1.record(record);
+    }
+
+    fn struck(&mut self, faults: FaultSet) {
+        self.0.struck(faults);
+        self.1.struck(faults);
     }
 }
 

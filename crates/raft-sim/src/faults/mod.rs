@@ -114,6 +114,20 @@ impl Fault {
     }
 }
 
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultSet(u32);
+
+impl FaultSet {
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Fault> {
+        Fault::ALL.iter().copied().filter(move |fault| self.0 & fault.bit() != 0)
+    }
+}
+
 /// Whether a run had a kind of fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCount {
@@ -127,18 +141,26 @@ pub struct FaultCount {
 pub struct FaultCounts {
     injected: u32,
     had_effect: u32,
+    /// The kinds that were injected or had an effect since this was last taken.
+    struck: u32,
 }
 
 impl FaultCounts {
     /// Counts an injected fault of this kind.
     pub const fn inject(&mut self, fault: Fault) {
         self.injected |= fault.bit();
+        self.struck |= fault.bit();
     }
 
     /// Counts an effect of a fault of this kind.
     pub const fn note_effect(&mut self, fault: Fault) {
         self.inject(fault);
         self.had_effect |= fault.bit();
+    }
+
+    /// The kinds that struck since the last call.
+    pub const fn take_struck(&mut self) -> FaultSet {
+        FaultSet(std::mem::replace(&mut self.struck, 0))
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
@@ -163,6 +185,8 @@ mod tests {
         let mut fault_counts = FaultCounts::default();
         fault_counts.inject(Fault::Loss);
         fault_counts.note_effect(Fault::RenameLost);
+        assert_eq!(fault_counts.take_struck().iter().collect::<Vec<_>>(), [Fault::Loss, Fault::RenameLost]);
+        assert!(fault_counts.take_struck().is_empty(), "they struck once");
         let counts = fault_counts.counts();
         assert_eq!(counts.len(), Fault::ALL.len());
         for (name, count) in counts {

@@ -25,8 +25,8 @@ mod steps;
 mod watchers;
 
 use crate::branch::Branch;
-use crate::faults::FaultCounts;
 use crate::faults::swarm::{Swarm, as_drawn, features_of};
+use crate::faults::{FaultCounts, FaultSet};
 use crate::record::{NodeView, Record, RecordKind, SimTime, Unhashed};
 use crate::rng::{Choices, Site};
 use crate::scenario::feature::Feature;
@@ -236,6 +236,11 @@ impl World {
 
     pub const fn fault_counts(&self) -> &FaultCounts {
         &self.fault_counts
+    }
+
+    /// The kinds of faults that struck since the last call.
+    pub(crate) const fn take_struck(&mut self) -> FaultSet {
+        self.fault_counts.take_struck()
     }
 
     /// The time of the next event, if there is one before the end of the scenario.

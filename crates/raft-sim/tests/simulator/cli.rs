@@ -228,8 +228,8 @@ fn the_merged_report_of_all_shares_is_the_report_of_the_whole_campaign() {
     folder.write("quiet.toml", QUIET);
     folder.write("lonely.toml", &QUIET.replace("leader = \"any\"", "no_leader = true"));
     folder.write("calm.toml", &QUIET.replace("[\"leader_elected\"]", "[\"leader_elected\", \"truncation\"]"));
-    let scripts = &["run", "quiet.toml", "lonely.toml", "calm.toml"][..];
-    for args in [scripts, &["swarm", "--nodes", "3", "--seeds", "5..12"]] {
+    let scripts = &["run", "quiet.toml", "lonely.toml", "calm.toml", "--coverage"][..];
+    for args in [scripts, &["swarm", "--nodes", "3", "--seeds", "5..12", "--coverage"]] {
         let whole = folder.run(&[args, &["--format", "json"]].concat());
         let mut names = shares(&folder, args, 3);
         names.rotate_left(1);
@@ -246,6 +246,61 @@ fn the_merged_report_of_all_shares_is_the_report_of_the_whole_campaign() {
 }
 
 #[test]
+fn coverage_is_the_same_for_any_workers_and_shows_the_empty_cells() {
+    let folder = Folder::new("coverage");
+    let args = |jobs| ["swarm", "--profile", "net", "--nodes", "3", "--seeds", "0..4", "--coverage", "-j", jobs];
+    let text = stdout(&folder.run(&args("1")));
+    let without_speed = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(without_speed(&text), without_speed(&stdout(&folder.run(&args("3")))));
+    assert!(text.contains(" abstract states; unseen mass "), "{text}");
+    let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+    let cells = |name: &str| row(name).split_whitespace().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert!(
+        cells("loss ").iter().any(|cell| cell != "-") && cells("bit_rot ").iter().all(|cell| cell == "-"),
+        "{text}"
+    );
+    assert_eq!(cells("loss ").len(), 9, "{text}");
+    let plain = stdout(&folder.run(&["swarm", "--profile", "net", "--nodes", "3", "--seeds", "0..4"]));
+    assert_eq!(last_line(&plain), last_line(&text), "measuring changes no run");
+    assert!(!plain.contains("unseen mass"), "{plain}");
+}
+
+#[test]
+fn a_campaign_ends_once_the_unseen_mass_is_below_the_limit_whatever_the_workers_do() {
+    let folder = Folder::new("unseen");
+    let args =
+        |jobs| ["swarm", "--profile", "net", "--nodes", "1", "--until-unseen", "0.2", "-j", jobs, "--format", "json"];
+    let report = json(&folder.run(&args("1")));
+    assert_eq!(report, json(&folder.run(&args("3"))));
+    assert!(report["runs"].as_u64() > Some(1), "{report}");
+    let mass = |report: &Value| report["coverage"]["unseen_mass"].as_f64().expect("a number");
+    assert!(mass(&report) < 0.2, "{report}");
+    let seeds = format!("0..{}", report["runs"].as_u64().expect("a number") - 1);
+    let before = json(&folder.run(&[
+        "swarm",
+        "--profile",
+        "net",
+        "--nodes",
+        "1",
+        "--seeds",
+        &seeds,
+        "--coverage",
+        "--format",
+        "json",
+    ]));
+    assert!(
+        mass(&before) >= 0.2 || before["coverage"]["observations"].as_u64() <= Some(5),
+        "it could have ended before: {before}"
+    );
+    let bounded =
+        folder.run(&["swarm", "--nodes", "1", "--until-unseen", "1e-9", "--seeds", "0..2", "--format", "json"]);
+    assert_eq!(json(&bounded)["runs"], 2, "the seeds end it too");
+    for args in [&["swarm", "--until-unseen", "2"][..], &["swarm", "--until-unseen", "0.1", "--trace", "t.jsonl"]] {
+        assert_eq!(code(&folder.run(args)), 2, "{args:?}");
+    }
+}
+
+#[test]
 fn reports_that_do_not_belong_together_are_refused() {
     let folder = Folder::new("mixed");
     folder.write("quiet.toml", QUIET);
@@ -255,6 +310,7 @@ fn reports_that_do_not_belong_together_are_refused() {
     report("b.json", &["swarm", "--nodes", "1", "--seeds", "1..3"]);
     report("nodes.json", &["swarm", "--nodes", "2", "--seeds", "2..3"]);
     report("quiet.json", &["run", "quiet.toml"]);
+    report("covered.json", &["swarm", "--nodes", "1", "--seeds", "2..3", "--coverage"]);
     let text = fs::read_to_string(folder.0.join("a.json")).expect("a report");
     let build = json(&folder.run(&["merge", "a.json"]))["build"].as_str().expect("a name").to_owned();
     folder.write("build.json", &text.replace(&build, "0123456789abcdef"));
@@ -265,6 +321,7 @@ fn reports_that_do_not_belong_together_are_refused() {
         ("b.json", "expected runs that no other report has, found seed 1 of `swarm-all` again"),
         ("nodes.json", "expected the same scenario `swarm-all` in all reports, found another one of that name"),
         ("quiet.json", "expected the scenarios swarm-all, found quiet"),
+        ("covered.json", "expected no coverage, found one"),
         ("build.json", "found build 0123456789abcdef: merge reports of one build"),
         ("schema.json", "expected a report of schema 2, found schema 1"),
         ("cut.json", "expected a report of --format json: "),
