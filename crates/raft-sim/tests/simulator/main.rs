@@ -1,6 +1,7 @@
 //! Tests of the simulator from outside. All of them are in one program, so their shared code is compiled once.
 
 mod cli;
+mod deploy;
 mod dying;
 mod folder_on_sim_disk;
 mod golden;
