@@ -23,7 +23,7 @@ pub(crate) struct Canon<'a> {
     pub(crate) longest: u64,
     pub(crate) issued: WriteId,
     pub(crate) reported: WriteId,
-    pub(crate) newest: Seq,
+    pub(crate) appends: Appends,
     pub(crate) read: ReadId,
     pub(crate) round: Round,
     /// The bytes that the leader has appended.
@@ -32,6 +32,18 @@ pub(crate) struct Canon<'a> {
     pub(crate) requests: BTreeMap<RequestId, u64>,
     /// Whether the jitter draws anything.
     pub(crate) draws: bool,
+    /// Whether times do not count.
+    pub(crate) timeless: bool,
+    /// Whether echoes and marks do not count.
+    pub(crate) plain: bool,
+}
+
+/// How the numbers of appends count.
+pub(crate) enum Appends {
+    /// By their distance from the newest append.
+    FromNewest(Seq),
+    /// Not at all: they go to a list, each with the receiver of the append.
+    Listed { receiver: NodeId, list: Vec<(NodeId, Seq)> },
 }
 
 impl Canon<'_> {
@@ -43,6 +55,13 @@ impl Canon<'_> {
     /// Adds the distance between two numbers.
     pub(crate) fn distance(&mut self, number: u64, from: u64) {
         self.raw(&from.wrapping_sub(number));
+    }
+
+    /// Notes who receives the appends whose numbers follow.
+    pub(crate) fn receiver(&mut self, id: NodeId) {
+        if let Appends::Listed { receiver, .. } = &mut self.appends {
+            *receiver = id;
+        }
     }
 
     fn name(&self, id: NodeId) -> NodeId {
@@ -84,6 +103,9 @@ impl Canonical for NodeId {
 
 impl Canonical for Instant {
     fn feed(&self, canon: &mut Canon<'_>) {
+        if canon.timeless {
+            return canon.raw(&(*self == Self::NEVER));
+        }
         let limit = i128::from(canon.longest);
         let away = i128::from(self.0) - i128::from(canon.now.0);
         let away = if *self == Self::NEVER { i128::MAX } else { away.clamp(-limit, limit) };
@@ -101,10 +123,17 @@ impl Canonical for WriteId {
 
 impl Canonical for Seq {
     fn feed(&self, canon: &mut Canon<'_>) {
-        let newest = canon.newest.0;
         // 0 means that there is none, however many appends there have been.
-        canon.raw(&(*self == Self(0)));
-        canon.distance(if *self == Self(0) { newest } else { self.0 }, newest);
+        let is_none = *self == Self(0);
+        canon.raw(&is_none);
+        match &mut canon.appends {
+            Appends::FromNewest(newest) => {
+                let newest = newest.0;
+                canon.distance(if is_none { newest } else { self.0 }, newest);
+            }
+            Appends::Listed { .. } if is_none => {}
+            Appends::Listed { receiver, list } => list.push((*receiver, *self)),
+        }
     }
 }
 
@@ -175,10 +204,12 @@ impl<T: Canonical> Canonical for BTreeMap<LogIndex, T> {
 /// Visits the nodes in the order of their new names.
 impl<T: Canonical> Canonical for BTreeMap<NodeId, T> {
     fn feed(&self, canon: &mut Canon<'_>) {
-        let named: BTreeMap<NodeId, &T> = self.iter().map(|(&id, value)| (canon.name(id), value)).collect();
+        let named: BTreeMap<NodeId, (NodeId, &T)> =
+            self.iter().map(|(&id, value)| (canon.name(id), (id, value))).collect();
         canon.raw(&named.len());
-        for (name, value) in named {
+        for (name, (id, value)) in named {
             canon.raw(&name);
+            canon.receiver(id);
             value.feed(canon);
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! The protocol does not depend on this file, which reads the state in its canonical form.
 
-use crate::canonical::{Canon, Canonical};
+use crate::canonical::{Appends, Canon, Canonical};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::id::{NodeId, Seq, Term};
@@ -11,6 +11,7 @@ use crate::raft::Raft;
 use crate::role::Role;
 use crate::time::{nanos, width};
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 /// The view of a fingerprint: new names for the nodes, and facts about other nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub struct Renaming {
     /// The newest append of each term, as its leader counts; a follower's newest append counts relative to it. A term
     /// that is not in the map counts from 0.
     pub newest: BTreeMap<Term, Seq>,
+    /// Whether times do not count. This is right for a driver that decides itself which timer fires and when, if no
+    /// guard, transfer or membership change depends on a time.
+    pub timeless: bool,
+    /// Whether the surroundings are plain: no reads, no transfers, no changes of members, no forged messages, and disks
+    /// that keep what they have reported. Then the number of an append matters only by whether it is above the position
+    /// that its leader has for its receiver.
+    pub plain: bool,
 }
 
 impl Raft {
@@ -28,11 +36,24 @@ impl Raft {
     /// appends and log reads so far, in the host's request ids (not their order), in a jitter that draws nothing, or in
     /// the payloads of equal entries. States that the renaming makes equal are equal too.
     pub fn fingerprint(&self, renaming: &Renaming) -> u128 {
-        let (config, shared) = (&self.shared.config, &self.shared);
-        let (newest, appended) = match &self.role {
-            Role::Leader(leader) => (Some(leader.seq), leader.appended_bytes),
-            _ => (renaming.newest.get(&shared.term()).copied(), 0),
+        let newest = match &self.role {
+            Role::Leader(leader) => Some(leader.seq),
+            _ => renaming.newest.get(&self.shared.term()).copied(),
         };
+        self.canon(renaming, Appends::FromNewest(newest.unwrap_or_default())).digest.value()
+    }
+
+    /// The fingerprint without the numbers of appends, and these numbers, each with the receiver of the append, under its
+    /// old name. In plain surroundings they are a leader's position for each peer, and the newest append that a follower
+    /// has seen.
+    pub fn outline(&self, renaming: &Renaming) -> (u128, Vec<(NodeId, Seq)>) {
+        let canon = self.canon(renaming, Appends::Listed { receiver: self.shared.id(), list: Vec::new() });
+        let list = if let Appends::Listed { list, .. } = canon.appends { list } else { Vec::new() };
+        (canon.digest.value(), list)
+    }
+
+    fn canon<'a>(&self, renaming: &'a Renaming, appends: Appends) -> Canon<'a> {
+        let (config, shared) = (&self.shared.config, &self.shared);
         let mut canon = Canon {
             digest: Digest::new(),
             nodes: &renaming.nodes,
@@ -40,22 +61,26 @@ impl Raft {
             longest: longest(config),
             issued: shared.writes.issued(),
             reported: shared.writes.reported(),
-            newest: newest.unwrap_or_default(),
+            appends,
             read: shared.read,
             round: shared.clock.round,
-            appended,
+            appended: if let Role::Leader(leader) = &self.role { leader.appended_bytes } else { 0 },
             requests: BTreeMap::new(),
             draws: width(&config.election_timeout) > 1,
+            timeless: renaming.timeless,
+            plain: renaming.plain,
         };
         self.feed(&mut canon);
-        canon.digest.value()
+        canon
     }
 }
 
-/// The longest duration of the settings: all times further away count as equal.
+/// The longest duration of the settings: all times further away count as equal. A duration that means "never" compares
+/// no times.
 fn longest(config: &Config) -> u64 {
     let delayed = nanos(config.election_timeout.end).saturating_add(nanos(config.priority_delay()));
-    let longest = delayed.max(nanos(config.max_write_stall)).max(nanos(config.snapshot_timeout));
+    let others = [config.max_write_stall, config.snapshot_timeout].map(nanos);
+    let longest = others.into_iter().filter(|&length| length != u64::MAX).fold(delayed, u64::max);
     // The longest duration itself differs from longer ones: some comparisons tell them apart.
     longest.saturating_add(1)
 }

@@ -323,29 +323,42 @@ impl Canonical for Retained {
     }
 }
 
-canonical!(Progress {
-    match_index,
-    next_index,
-    state,
-    probe_sent,
-    position_since,
-    echoed,
-    sent,
-    sent_commit,
-    contact,
-    promised,
-    stickiness,
-    no_space,
-    inflight,
-    inflight_bytes,
-    sending,
-    retained,
-    read_back,
-    marks,
-    created,
-    catch_up,
-    farewell
-});
+/// A position after the newest append to this peer counts as that append: no answer tells them apart.
+impl Canonical for Progress {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        let Self { match_index, next_index, state, probe_sent, position_since, echoed, sent, sent_commit, .. } = self;
+        let Self { contact, promised, stickiness, no_space, inflight, inflight_bytes, sending, .. } = self;
+        let Self { retained, read_back, marks, created, catch_up, farewell, .. } = self;
+        let always: [&dyn Canonical; 13] = [
+            match_index,
+            next_index,
+            state,
+            probe_sent,
+            position_since.min(sent),
+            sent_commit,
+            promised,
+            stickiness,
+            no_space,
+            inflight,
+            inflight_bytes,
+            sending,
+            retained,
+        ];
+        always.iter().for_each(|part| part.feed(canon));
+        read_back.feed(canon);
+        farewell.feed(canon);
+        catch_up.feed(canon);
+        if !canon.timeless {
+            contact.feed(canon);
+        }
+        if !canon.plain {
+            echoed.feed(canon);
+            sent.feed(canon);
+            created.min(sent).feed(canon);
+            marks.feed(canon);
+        }
+    }
+}
 canonical!(Farewell { after, until });
 canonical!(InFlight { last, bytes });
 canonical!(Mark { seq, at, match_index });

@@ -1,7 +1,7 @@
 //! The replica: its inputs, the order in which it handles them, its actions.
 
 use crate::action::{Action, RejectReason};
-use crate::canonical::canonical;
+use crate::canonical::{Canon, Canonical};
 use crate::config::Config;
 use crate::digest::Digest;
 use crate::entry::Entries;
@@ -393,7 +393,19 @@ impl Raft {
     }
 }
 
-canonical!(Raft { shared, role, seen, announced, started });
+/// The term of an announcement that there is no leader counts for nothing.
+impl Canonical for Raft {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        let Self { shared, role, seen, announced: (term, leader), started } = self;
+        shared.feed(canon);
+        canon.receiver(shared.id());
+        role.feed(canon);
+        seen.feed(canon);
+        leader.feed(canon);
+        leader.is_some().then_some(*term).feed(canon);
+        started.feed(canon);
+    }
+}
 
 #[cfg(test)]
 mod tests {

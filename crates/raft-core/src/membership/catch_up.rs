@@ -1,6 +1,6 @@
 //! When a learner has caught up, so that it can become a voter (rule R26, Thesis §4.2.1).
 
-use crate::canonical::canonical;
+use crate::canonical::{Canon, Canonical};
 use crate::id::LogIndex;
 use crate::time::Instant;
 use core::time::Duration;
@@ -39,7 +39,17 @@ impl CatchUp {
     }
 }
 
-canonical!(CatchUp { target, since, last_was_short });
+/// A round measures time, so nothing of it counts where times do not count.
+impl Canonical for CatchUp {
+    fn feed(&self, canon: &mut Canon<'_>) {
+        let Self { target, since, last_was_short } = self;
+        if !canon.timeless {
+            target.feed(canon);
+            since.feed(canon);
+            last_was_short.feed(canon);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
