@@ -6,6 +6,7 @@ pub mod branch;
 pub mod checkers;
 pub mod coverage;
 pub mod enumerate;
+pub mod explore;
 pub mod faults;
 pub mod record;
 pub mod rng;

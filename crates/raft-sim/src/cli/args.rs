@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Print every event of one run, one line each
     Explain(ReplayArgs),
+    /// Explore every interleaving of a small cluster, within limits (docs/explorer.md)
+    Check(CheckArgs),
 }
 
 /// How to print the results.
@@ -259,6 +261,83 @@ pub(crate) struct ReplayArgs {
     pub(crate) outputs: OutputArgs,
 }
 
+/// The limits of an exhaustive search.
+#[derive(clap::Args)]
+pub(crate) struct CheckArgs {
+    /// The number of nodes
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) nodes: usize,
+    /// The number of elections: no term is above 1 plus this
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) terms: u64,
+    /// The number of client requests
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) entries: u32,
+    /// The number of power losses
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) crashes: u32,
+    /// The number of messages in flight at a time
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) in_flight: usize,
+    /// The number of lost messages, or `any`
+    #[arg(long, value_name = "N", default_value = "any", value_parser = limit)]
+    pub(crate) drops: Limit,
+    /// The number of messages that arrive twice
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) duplicates: u32,
+    /// The number of heartbeats, or `any`. One repeats an append that may be lost
+    #[arg(long, value_name = "N", default_value = "0", value_parser = limit)]
+    pub(crate) heartbeats: Limit,
+    /// With --pre-vote: the election timeouts of a node between two starts
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) rounds: u32,
+    /// Ask for pre-votes
+    #[arg(long)]
+    pub(crate) pre_vote: bool,
+    /// Refuse votes after contact with a leader
+    #[arg(long)]
+    pub(crate) stickiness: bool,
+    /// A leader without answers of a quorum steps down
+    #[arg(long)]
+    pub(crate) check_quorum: bool,
+    /// Count states that differ in the names of nodes as one
+    #[arg(long)]
+    pub(crate) symmetry: bool,
+    /// Begin after these steps: a file with the lines of a printed path, or `figure-8`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) steps: Option<PathBuf>,
+    /// Stop at this much memory
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = bytes)]
+    pub(crate) memory: u64,
+    /// Stop after this long, such as "30m"
+    #[arg(long = "for", value_name = "TIME", value_parser = units::duration)]
+    pub(crate) time: Option<Duration>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+/// A number, or none for `any`. (clap gives an `Option` another meaning.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<u32>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    match text {
+        "any" => Ok(Limit(None)),
+        _ => text
+            .parse()
+            .map(|number| Limit(Some(number)))
+            .map_err(|_| format!("expected a number or `any`, found `{text}`")),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let found = units.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, bits)));
+    let size = found.and_then(|(number, bits)| number.trim_end().parse::<u64>().ok()?.checked_mul(1 << bits));
+    size.ok_or_else(|| format!("expected a size such as 512MiB or 8GiB, found `{text}`"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,6 +371,14 @@ mod tests {
         for text in ["0", "1", "-1", "nan", "1e-13", "x"] {
             assert!(mass(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn sizes_have_a_unit_and_a_limit_may_be_any() {
+        assert_eq!((limit("any"), limit("3")), (Ok(Limit(None)), Ok(Limit(Some(3)))));
+        assert!(limit("-1").is_err() && limit("all").is_err());
+        assert_eq!((bytes("8GiB"), bytes("512 MiB")), (Ok(8 << 30), Ok(512 << 20)));
+        assert!(["8", "8GB", "GiB", "-1KiB", "99999999999GiB"].into_iter().all(|text| bytes(text).is_err()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod args;
 mod campaign;
+mod check;
 mod clock;
 mod coverage;
 mod exit;
@@ -47,6 +48,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Merge(args)) => merge::merge(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
+        Some(Command::Check(args)) => check::check(&args),
     };
     outcome.unwrap_or_else(|error| refuse(&error)).code()
 }

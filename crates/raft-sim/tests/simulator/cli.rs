@@ -474,3 +474,29 @@ fn a_search_that_finds_nothing_is_the_same_for_all_workers() {
     let stories = folder.run(&["search", "--from", "quiet.toml"]);
     assert!(code(&stories) == 4 && stderr(&stories).contains("expected at least one swarm"), "{}", stderr(&stories));
 }
+
+#[test]
+fn check_explores_a_box_and_says_how_it_ended() {
+    let folder = Folder::new("check");
+    let small = ["check", "--terms", "1", "--entries", "0", "--crashes", "0", "--in-flight", "2", "--symmetry"];
+    let run = |more: &[&str]| folder.run(&[&small, more].concat());
+    let done = run(&[]);
+    assert_eq!(code(&done), 0, "{}", stderr(&done));
+    let text = stdout(&done);
+    assert!(text.starts_with("PASS check  3 nodes, 1 terms, 0 entries, 0 crashes, 2 in flight"), "{text}");
+    assert!(text.contains("every state was visited") && text.contains("bytes a state"), "{text}");
+    let json: Value = serde_json::from_slice(&run(&["--format", "json"]).stdout).expect("one object");
+    assert_eq!((&json["end"], &json["frontier"]), (&Value::from("exhausted"), &Value::from(0)));
+    assert_eq!(json["violations"], Value::Array(Vec::new()));
+
+    let open = run(&["--heartbeats", "any", "--memory", "1KiB"]);
+    assert_eq!(code(&open), 5, "{}", stderr(&open));
+    assert!(stdout(&open).starts_with("INCONCLUSIVE check"), "{}", stdout(&open));
+    let wrong = run(&["--nodes", "9"]);
+    assert_eq!((code(&wrong), stderr(&wrong).trim()), (4, "expected 1 to 5 nodes, found 9"));
+    let path = folder.write("path.txt", "n1 election timeout\nn4 restart\n").display().to_string();
+    let wrong = run(&["--steps", &path]);
+    assert_eq!(code(&wrong), 4);
+    assert!(stderr(&wrong).contains("expected one step `n4 restart`"), "{}", stderr(&wrong));
+    assert_eq!(code(&run(&["--steps", "no-such-file"])), 4);
+}

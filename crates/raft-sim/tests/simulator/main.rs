@@ -3,6 +3,7 @@
 mod cli;
 mod deploy;
 mod dying;
+mod explorer;
 mod folder_on_sim_disk;
 mod golden;
 mod marks;
