@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) story: Option<Catch>,
     /// The first finding of the swarm.
     pub(crate) swarm: Option<Catch>,
+    /// The finding of the explorer.
+    pub(crate) explorer: Option<Catch>,
     /// The first finding of a scenario about something else. It is no catch, and only looked for if there is none.
     pub(crate) elsewhere: Option<Catch>,
     /// What the swarm finds without each fault that the bug needs.
@@ -56,9 +58,9 @@ pub(crate) struct Catch {
 }
 
 impl Outcome {
-    /// The findings that count: those of a property, in the bug's story and in the swarm.
+    /// The findings that count: those of a property, in the swarm, in the bug's story and by the explorer.
     pub(crate) fn catches(&self) -> impl Iterator<Item = &Catch> {
-        self.swarm.iter().chain(&self.story).filter(|catch| !is_weak(&catch.property))
+        self.swarm.iter().chain(&self.story).chain(&self.explorer).filter(|catch| !is_weak(&catch.property))
     }
 
     pub(crate) fn is_caught(&self) -> bool {
@@ -103,6 +105,10 @@ impl Hunt<'_> {
         if let Some(story) = patch.story.as_deref() {
             let path = gaps::story(&self.tree.folder(), story).with_context(|| format!("there is no story {story}"))?;
             outcome.story = self.scenario(id, &path, &mut outcome.hung, counts)?;
+        }
+        if let Some(options) = &patch.explore {
+            let command = format!("{EXPLORE} {options}");
+            outcome.explorer = Search::new(self, id).run(&command, "explorer", &mut outcome.hung, counts)?;
         }
         outcome.swarm = self.swarm(id, &mut outcome.hung, self.seeds, None, counts)?;
         outcome.seeds = outcome.swarm.as_ref().map_or(self.seeds, |catch| catch.runs);
@@ -224,7 +230,10 @@ impl<'a> Search<'a> {
         fs::create_dir_all(&outputs)?;
         let (stdout, stderr) = (outputs.join(format!("{name}.json")), outputs.join(format!("{name}.err")));
         let mut process = std::process::Command::new(tree.target().join("sim/raft-sim"));
-        process.args(command.split(' ')).args(["--format", "json", "--out"]).arg(outputs.join("failures"));
+        process.args(command.split(' ')).args(["--format", "json"]);
+        if !command.starts_with(EXPLORE) {
+            process.arg("--out").arg(outputs.join("failures"));
+        }
         process.current_dir(tree.folder());
         match run_limited(process, &stdout, &stderr, self.hunt.limit)? {
             End::TimedOut => Ok(None),
@@ -234,6 +243,9 @@ impl<'a> Search<'a> {
         }
     }
 }
+
+/// The command of the explorer, which records no runs.
+const EXPLORE: &str = "check";
 
 /// The ranges of seeds, to run one after another. They grow, because the first few seeds catch most bugs.
 fn chunks(seeds: u64) -> impl Iterator<Item = (u64, u64)> {
@@ -270,7 +282,8 @@ fn report(code: i32, name: &str, text: &str) -> Result<Report> {
     };
     let json: Value = serde_json::from_str(text).unwrap_or_default();
     let number = |key: &str| json[key].as_u64().unwrap_or(0);
-    let (runs, events) = (number("runs"), number("events"));
+    // The explorer has transitions.
+    let (runs, events) = (number("runs"), number("events") + number("transitions"));
     // An inconclusive run is no catch.
     if meaning.is_empty() {
         return Ok(Report { runs, events, found: None });
@@ -326,6 +339,9 @@ mod tests {
             r#"{"runs":3,"events":70,"violations":[{"property":"ack_durable","scenario":"lost-votes","seed":7}]}"#;
         let expected = Catch { by: "lost-votes".into(), property: "ack_durable".into(), seed: 7, ..Catch::default() };
         assert_eq!(report(1, "x", text).unwrap(), Report { runs: 3, events: 70, found: Some(expected) });
+        let text = r#"{"transitions":70,"violations":[{"property":"log_matching","steps":[]}]}"#;
+        let expected = Catch { by: "explorer".into(), property: "log_matching".into(), ..Catch::default() };
+        assert_eq!(report(1, "explorer", text).unwrap(), Report { runs: 0, events: 70, found: Some(expected) });
         let mixed = r#"{"violations":[{"property":"expectation","seed":1},{"property":"no_holes","seed":2}]}"#;
         let property = |code| report(code, "x", mixed).unwrap().found.map(|found| (found.property, found.seed));
         assert_eq!(property(1), Some(("no_holes".into(), 2)));

@@ -20,6 +20,8 @@ pub(crate) struct Patch {
     pub(crate) story: Option<String>,
     /// The kinds of faults without which the swarm does not find it.
     pub(crate) needs: Vec<String>,
+    /// The options of `raft-sim check` with which the explorer finds it.
+    pub(crate) explore: Option<String>,
     /// The path of the file.
     pub(crate) path: PathBuf,
     /// The text of the file.
@@ -63,10 +65,11 @@ fn parse(id: String, path: PathBuf, text: String) -> Result<Patch> {
     let list = |text: String| text.split(',').map(|name| name.trim().to_owned()).collect::<Vec<String>>();
     let (properties, needs) = (list(value("property")?), values("needs")?.map(list).unwrap_or_default());
     let (title, source, why) = (value("title")?, value("source")?, value("why")?);
-    Ok(Patch { id, title, source, properties, why, story: values("story")?, needs, path, text })
+    let (story, explore) = (values("story")?, values("explore")?);
+    Ok(Patch { id, title, source, properties, why, story, needs, explore, path, text })
 }
 
-const KEYS: [&str; 6] = ["title", "source", "property", "why", "story", "needs"];
+const KEYS: [&str; 7] = ["title", "source", "property", "why", "story", "needs", "explore"];
 
 /// The `# key: value` lines before the first other line. A line with more indentation continues the previous one.
 fn header(text: &str) -> Result<Vec<(String, String)>> {
@@ -99,8 +102,11 @@ mod tests {
         let patch = parsed("# title: T\n# source: a\n#   b: c\n# property: x, y\n# why: w\n\n--- a/f\n").unwrap();
         assert_eq!((patch.title.as_str(), patch.source.as_str()), ("T", "a b: c"));
         assert_eq!(patch.properties, ["x", "y"]);
-        assert_eq!((patch.story, patch.needs.len()), (None, 0));
-        let patch = parsed("# title: T\n# source: a\n# property: x\n# why: w\n# story: s\n# needs: a, b\n").unwrap();
+        assert_eq!((patch.story, patch.needs.len(), patch.explore), (None, 0, None));
+        let text =
+            "# title: T\n# source: a\n# property: x\n# why: w\n# story: s\n# needs: a, b\n# explore: --terms 4\n";
+        let patch = parsed(text).unwrap();
+        assert_eq!(patch.explore.as_deref(), Some("--terms 4"));
         assert_eq!((patch.story.as_deref(), patch.needs), (Some("s"), vec!["a".to_owned(), "b".to_owned()]));
     }
 

@@ -38,10 +38,10 @@ pub(crate) fn page(rows: &[Row], gaps: &Gaps, seeds: u64) -> String {
     format!(
         "# Planted bugs\n\n\
          `cargo xtask planted-bugs --seeds {seeds} --markdown docs/evidence/planted.md` writes this page. It plants each bug in a\n\
-         copy of the tree and looks for it with the swarm (`raft-sim swarm --profile all`, seeds from 0) and with the story that is\n\
-         about it, if it has one. A bug is caught only by a property: neither a mark, an expectation nor a story about something\n\
-         else counts. Seeds, events and seconds are those up to the catch, in the swarm if it finds the bug, otherwise in the\n\
-         story. A needed fault is one without which {} seeds do not find the bug.\n\n\
+         copy of the tree and looks for it with the swarm (`raft-sim swarm --profile all`, seeds from 0), and with the story that is\n\
+         about it and the explorer (`raft-sim check`) if its file names them. A bug is caught only by a property: neither a mark, an\n\
+         expectation nor a story about something else counts. Seeds, events and seconds are those up to the catch, in the swarm if\n\
+         it finds the bug, otherwise in the story or in the explorer (transitions). A needed fault is one without which {} seeds do not find the bug.\n\n\
          {hunted} of {} bugs hunted, {caught} caught, {by_swarm} of them by {seeds} seeds of the swarm.\n\n\
          {}\n\
          Checkers that are the first to catch no bug, and back up no other: {}.\n\n\
@@ -93,7 +93,10 @@ fn cells(row: &Row) -> [String; COLUMNS] {
     };
     let remark = if row.expected.contains(&catch.property) { "" } else { " (another property)" };
     let by = format!("{}{remark}", catch.property);
-    let place = format!("{}, seed {}", catch.by, catch.seed);
+    let place = match outcome.explorer.as_ref().is_some_and(|explorer| explorer == catch) {
+        true => catch.by.clone(),
+        false => format!("{}, seed {}", catch.by, catch.seed),
+    };
     let (events, seconds) = (catch.events.to_string(), format!("{:.1}", catch.seconds));
     [id, by, place, catch.runs.to_string(), events, seconds, none(), none(), none(), needs.join(", ")]
 }
@@ -116,6 +119,7 @@ mod tests {
         let text = print(&[
             row("a", Some(Outcome { swarm: catch("swarm all", "x"), without, ..Outcome::default() })),
             row("b", Some(Outcome { story: catch("figure-8", "z"), seeds: 9, ..Outcome::default() })),
+            row("g", Some(Outcome { explorer: catch("explorer", "x"), seeds: 9, ..Outcome::default() })),
             row("c", Some(Outcome { seeds: 9, ..Outcome::default() })),
             row("d", Some(Outcome { elsewhere: catch("s", "x"), seeds: 9, ..Outcome::default() })),
             row("e", Some(Outcome { hung: Some("raft-sim run".into()), ..Outcome::default() })),
@@ -126,6 +130,7 @@ mod tests {
 |---|---|---|---|---|---|---|---|---|---|
 | a | x | swarm all, seed 2 | 3 | 70 | 1.2 | | | | loss |
 | b | z (another property) | figure-8, seed 2 | 3 | 70 | 1.2 | | | | |
+| g | x | explorer | 3 | 70 | 1.2 | | | | |
 | c | NOT CAUGHT | | 9 | | | | | | |
 | d | NOT CAUGHT | only s: x | 9 | | | | | | |
 | e | NOT CAUGHT | hung in `raft-sim run` | 0 | | | | | | |
