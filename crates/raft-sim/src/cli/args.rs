@@ -155,6 +155,9 @@ pub(crate) struct SearchArgs {
     /// Another number searches elsewhere
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) seed: u64,
+    /// Ignore failed expectations, such as that a majority heals in time
+    #[arg(long)]
+    pub(crate) safety: bool,
     /// How to choose the runs
     #[arg(long, value_enum, default_value = "guided")]
     pub(crate) strategy: SearchStrategy,

@@ -11,7 +11,7 @@ use raft_sim::checkers::MARKS;
 use raft_sim::faults::profiles;
 use raft_sim::run::{self, RunResult};
 use raft_sim::scenario::model::Scenario;
-use raft_sim::search::{Find, Job, Search, Strategy, Totals, starts};
+use raft_sim::search::{EXPECTATION, Find, Job, Search, Strategy, Totals, starts};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use std::thread;
@@ -68,13 +68,16 @@ fn follow(search: &mut Search, args: &SearchArgs) -> Option<Find> {
         let mut all_done = Vec::new();
         let work = |job: u64| jobs.get(usize::try_from(job).unwrap_or(usize::MAX)).map(|job| search.execute(job));
         pool::in_order(workers, jobs.len() as u64, || true, work, |_, done| all_done.push(done));
-        let done = jobs.iter().zip(all_done).filter_map(|(job, done)| Some((job, done.ok()??)));
-        let finds: Vec<Option<Find>> = done.map(|(job, done)| search.merge(job, done)).collect();
+        let mut done = jobs.iter().zip(all_done).filter_map(|(job, done)| Some((job, done.ok()??)));
+        // The jobs after the first find do not count.
+        let find = done.find_map(|(job, done)| {
+            search.merge(job, done).filter(|find| !args.safety || find.property != EXPECTATION)
+        });
         let totals = search.totals();
         bar.set_position(totals.events);
         bar.set_message(format!("{} cells", show::grouped(totals.cells.iter().map(|cells| u128::from(*cells)).sum())));
-        if let Some(find) = finds.into_iter().flatten().next() {
-            return Some(find);
+        if find.is_some() {
+            return find;
         }
     }
 }
@@ -83,9 +86,9 @@ fn follow(search: &mut Search, args: &SearchArgs) -> Option<Find> {
 fn report(find: Find, args: &SearchArgs) -> Result<((Scenario, ScenarioReport), Exit)> {
     let Find { scenario, seed, property, message, facts } = find;
     let RunResult { violation, failures, hash, .. } = run::run(&scenario, seed, &mut ());
-    let again = violation.map(|violation| violation.property).or((!failures.is_empty()).then_some("liveness"));
+    let again = violation.map(|violation| violation.property).or((!failures.is_empty()).then_some(EXPECTATION));
     let exit = match again {
-        Some(again) if again == property && property == "liveness" => Exit::Expectation,
+        Some(again) if again == property && property == EXPECTATION => Exit::Expectation,
         Some(again) if again == property => Exit::Safety,
         _ => Exit::NotDeterministic,
     };

@@ -14,6 +14,9 @@ use std::sync::Arc;
 
 /// How many states a job keeps.
 const MOST_KEPT: usize = 48;
+/// The property of a failed expectation, for example that a majority heals in time.
+pub const EXPECTATION: &str = "expectation";
+
 /// A mark that a run reaches more often than this says little in a pair.
 const OFTEN: u32 = 4;
 
@@ -194,7 +197,7 @@ impl Running {
         let failure = failures.into_iter().next().filter(|_| !is_story);
         let failed = match (violation, failure) {
             (Some(violation), _) => Some((violation.property, violation.message, violation.facts)),
-            (None, failure) => failure.map(|failure| ("liveness", failure, Vec::new())),
+            (None, failure) => failure.map(|failure| (EXPECTATION, failure, Vec::new())),
         };
         scenario.branches = Branches(self.branches);
         let seed = self.seed;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 pub use archive::Cell;
-pub use job::{Done, Find, Job};
+pub use job::{Done, EXPECTATION, Find, Job};
 pub use starts::{Start, starts};
 
 const JOB: Site = Site::new("search job");
@@ -249,7 +249,7 @@ mod tests {
             }
         };
         let again = crate::run::run(&find.scenario, find.seed, &mut ());
-        assert_eq!((find.property, again.failures.first()), ("liveness", Some(&find.message)));
+        assert_eq!((find.property, again.failures.first()), (EXPECTATION, Some(&find.message)));
     }
 
     #[test]

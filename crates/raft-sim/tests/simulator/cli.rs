@@ -449,7 +449,7 @@ fn a_find_of_a_search_is_recorded_and_repeats() {
     folder.write("hasty.toml", HASTY);
     let output = folder.run(&["search", "--from", "hasty.toml", "--budget", "1M", "--format", "json"]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    assert_eq!((code(&output), report["violations"][0]["property"].as_str()), (2, Some("liveness")), "{report}");
+    assert_eq!((code(&output), report["violations"][0]["property"].as_str()), (2, Some("expectation")), "{report}");
     let file = report["violations"][0]["file"].as_str().expect("a recorded run").to_owned();
     let message = report["violations"][0]["message"].as_str().expect("a message").to_owned();
     let again = folder.run(&["replay", &file]);

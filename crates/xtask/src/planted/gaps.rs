@@ -73,7 +73,7 @@ mod tests {
     use crate::repository;
 
     fn row(outcome: Outcome) -> Row {
-        Row { id: "bug".into(), expected: vec!["queues".into()], outcome: Some(outcome) }
+        Row { id: "bug".into(), expected: vec!["queues".into()], outcome: Some(outcome), searches: None }
     }
 
     #[test]

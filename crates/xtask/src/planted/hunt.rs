@@ -75,7 +75,7 @@ impl Outcome {
 
 /// A series of runs that may end with a finding.
 #[derive(Clone)]
-struct Search<'a> {
+pub(crate) struct Series<'a> {
     hunt: &'a Hunt<'a>,
     id: &'a str,
     /// The events and seconds of the runs before.
@@ -108,7 +108,7 @@ impl Hunt<'_> {
         }
         if let Some(options) = &patch.explore {
             let command = format!("{EXPLORE} {options}");
-            outcome.explorer = Search::new(self, id).run(&command, "explorer", &mut outcome.hung, counts)?;
+            outcome.explorer = Series::new(self, id).run(&command, "explorer", &mut outcome.hung, counts)?;
         }
         outcome.swarm = self.swarm(id, &mut outcome.hung, self.seeds, None, counts)?;
         outcome.seeds = outcome.swarm.as_ref().map_or(self.seeds, |catch| catch.runs);
@@ -122,7 +122,7 @@ impl Hunt<'_> {
         Ok(outcome)
     }
 
-    fn build(&self) -> Result<()> {
+    pub(crate) fn build(&self) -> Result<()> {
         let environment = self.tree.environment();
         let words = "cargo build --locked --quiet --profile sim --package raft-sim";
         let line = Line { words, environment: &environment };
@@ -153,12 +153,12 @@ impl Hunt<'_> {
     ) -> Result<Option<Catch>> {
         let name = path.file_stem().unwrap_or_default().display().to_string();
         let command = format!("run {}", path.display());
-        let before = Search::new(self, id);
+        let before = Series::new(self, id);
         let found = before.clone().run(&command, &name, hung, &counts)?;
         // An enumerated scenario has crash points instead of seeds, and runs a sample of them.
         let is_enumerated = fs::read_to_string(self.tree.folder().join(path))?.contains("\n[enumerate]");
         match found {
-            Some(found) if !is_enumerated => Search::count(&before, &command, &name, 0, found).map(Some),
+            Some(found) if !is_enumerated => Series::count(&before, &command, &name, 0, found).map(Some),
             found => Ok(found),
         }
     }
@@ -172,7 +172,7 @@ impl Hunt<'_> {
         without: Option<&str>,
         counts: impl Fn(&str) -> bool,
     ) -> Result<Option<Catch>> {
-        let mut search = Search::new(self, id);
+        let mut search = Series::new(self, id);
         let option = without.map(|fault| format!(" --without {fault}")).unwrap_or_default();
         for (from, to) in chunks(seeds) {
             let name = format!("swarm{}-{from}", without.unwrap_or_default());
@@ -180,20 +180,20 @@ impl Hunt<'_> {
             let before = search.clone();
             if let Some(found) = search.run(&format!("{command} --seeds {from}..{to}"), &name, hung, &counts)? {
                 let found = Catch { by: "swarm all".into(), ..found };
-                return Search::count(&before, &command, &name, from, found).map(Some);
+                return Series::count(&before, &command, &name, from, found).map(Some);
             }
         }
         Ok(None)
     }
 }
 
-impl<'a> Search<'a> {
-    fn new(hunt: &'a Hunt<'a>, id: &'a str) -> Self {
+impl<'a> Series<'a> {
+    pub(crate) fn new(hunt: &'a Hunt<'a>, id: &'a str) -> Self {
         Self { hunt, id, runs: 0, events: 0, seconds: 0.0 }
     }
 
-    /// Runs the simulator. The runs of one search add up.
-    fn run(
+    /// Runs the simulator. The runs of one series add up.
+    pub(crate) fn run(
         &mut self,
         command: &str,
         name: &str,
@@ -213,7 +213,7 @@ impl<'a> Search<'a> {
         Ok(found.map(|found| Catch { runs, events, seconds, ..found }))
     }
 
-    /// Counts the runs up to the one with this finding, after the runs of the search `before`, by running them again: the seeds
+    /// Counts the runs up to the one with this finding, after the runs of the series `before`, by running them again: the seeds
     /// after it do not count.
     fn count(before: &Self, command: &str, name: &str, from: u64, found: Catch) -> Result<Catch> {
         let start = Instant::now();

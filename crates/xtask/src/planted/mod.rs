@@ -5,6 +5,7 @@ mod gaps;
 mod hunt;
 mod patch;
 mod results;
+mod searches;
 mod table;
 mod tree;
 
@@ -12,12 +13,13 @@ use anyhow::{Context, Result, bail};
 use hunt::{Hunt, Outcome};
 pub(crate) use patch::{Patch, patches, patches_in};
 use results::Results;
+use searches::{Plan, Searches};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use table::Row;
 pub(crate) use tree::Tree;
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Options {
     /// Print only the bugs: id, property, source, separated by tabs
     #[arg(long)]
@@ -34,6 +36,15 @@ pub(crate) struct Options {
     /// The time limit of one run of the simulator, in seconds; a longer run counts as hung
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     limit: u64,
+    /// Compare the strategies of `raft-sim search` too, with this many events a search, such as 20M
+    #[arg(long, value_name = "EVENTS")]
+    search: Option<String>,
+    /// How many searches each strategy makes for a bug
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "search")]
+    repetitions: u64,
+    /// Search only for bugs that the swarm finds after more than N seeds, or never
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "search")]
+    above: u64,
     /// Write a page with the table to FILE
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
@@ -59,6 +70,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     if !options.stored && !is_green(&hunt, &results)? {
         return Ok(false);
     }
+    let plan = options.search.clone().map(|budget| Plan { budget, repetitions: options.repetitions });
     let mut rows = Vec::new();
     for (place, patch) in patches.iter().enumerate() {
         let stored = results.get(&patch.id, Some(patch));
@@ -69,7 +81,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             }
             stored => stored,
         };
-        rows.push(Row { id: patch.id.clone(), expected: patch.properties.clone(), outcome });
+        let is_rare = outcome.as_ref().is_some_and(|outcome| outcome.swarm.is_none() || outcome.seeds > options.above);
+        let searches = match plan.as_ref().filter(|_| is_rare) {
+            Some(plan) => searched(&hunt, &results, patch, plan, options.stored)?,
+            None => None,
+        };
+        rows.push(Row { id: patch.id.clone(), expected: patch.properties.clone(), outcome, searches });
     }
     print!("{}", table::print(&rows));
     if let Some(file) = &options.markdown {
@@ -114,6 +131,29 @@ fn hunted(hunt: &Hunt<'_>, results: &Results, patch: &Patch) -> Result<Outcome> 
     Ok(outcome)
 }
 
+/// Searches for a bug, and stores what each search found.
+fn searched(
+    hunt: &Hunt<'_>,
+    results: &Results,
+    patch: &Patch,
+    plan: &Plan,
+    only_stored: bool,
+) -> Result<Option<Searches>> {
+    if let Some(searches) = results.searches(patch, plan) {
+        return Ok(Some(searches));
+    }
+    if only_stored {
+        return Ok(None);
+    }
+    hunt.tree.restore()?;
+    hunt.tree.apply(patch)?;
+    hunt.build()?;
+    let searches = plan.search(hunt, &patch.id)?;
+    eprintln!("planted-bugs: {}: events to the first catch, median: {}", patch.id, searches.line());
+    results.put_searches(patch, plan, &searches)?;
+    Ok(Some(searches))
+}
+
 fn chosen(patches: Vec<Patch>, options: &Options) -> Result<Vec<Patch>> {
     if let Some(unknown) = options.only.iter().find(|id| !patches.iter().any(|patch| patch.id == **id)) {
         let known: Vec<&str> = patches.iter().map(|patch| patch.id.as_str()).collect();
@@ -142,7 +182,7 @@ mod tests {
 
     fn options(only: &[&str], shard: Option<(usize, usize)>) -> Options {
         let only = only.iter().map(|&id| id.into()).collect();
-        Options { list: false, only, shard, seeds: 1, limit: 1, markdown: None, stored: false }
+        Options { only, shard, ..Options::default() }
     }
 
     #[test]

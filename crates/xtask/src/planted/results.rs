@@ -2,6 +2,7 @@
 
 use super::hunt::Outcome;
 use super::patch::Patch;
+use super::searches::{Plan, Searches};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -46,6 +47,24 @@ impl Results {
         fs::write(&file, serde_json::to_vec_pretty(&kept)?).with_context(|| format!("cannot write {}", file.display()))
     }
 
+    /// The searches for this bug, if they are stored.
+    pub(crate) fn searches(&self, patch: &Patch, plan: &Plan) -> Option<Searches> {
+        let text = fs::read(self.file(&searches_of(&patch.id))).ok()?;
+        let (key, searches): (String, Searches) = serde_json::from_slice(&text).ok()?;
+        (key == self.key_of_searches(patch, plan)).then_some(searches)
+    }
+
+    /// Stores the searches for a bug.
+    pub(crate) fn put_searches(&self, patch: &Patch, plan: &Plan, searches: &Searches) -> Result<()> {
+        let file = self.file(&searches_of(&patch.id));
+        let kept = serde_json::to_vec_pretty(&(self.key_of_searches(patch, plan), searches))?;
+        fs::write(&file, kept).with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    fn key_of_searches(&self, patch: &Patch, plan: &Plan) -> String {
+        format!("{}-{}-{}", self.key(Some(patch)), plan.budget, plan.repetitions)
+    }
+
     fn file(&self, id: &str) -> PathBuf {
         self.folder.join(format!("{id}.json"))
     }
@@ -55,6 +74,10 @@ impl Results {
         hasher.write(patch.map(|patch| patch.text.as_bytes()).unwrap_or_default());
         format!("{:016x}-{:016x}-{}", self.tree, hasher.finish(), self.seeds)
     }
+}
+
+fn searches_of(id: &str) -> String {
+    format!("{id}.searches")
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::gaps::Gaps;
 use super::hunt::{Catch, Outcome};
+use super::searches::Searches;
 use std::collections::BTreeSet;
 
 /// A bug, and how its hunt ended; `None` if there was none yet.
@@ -9,9 +10,11 @@ pub(crate) struct Row {
     pub(crate) id: String,
     pub(crate) expected: Vec<String>,
     pub(crate) outcome: Option<Outcome>,
+    /// The searches for it, if there were any.
+    pub(crate) searches: Option<Searches>,
 }
 
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 const HEAD: [&str; COLUMNS] = [
     "bug",
     "caught by",
@@ -19,7 +22,8 @@ const HEAD: [&str; COLUMNS] = [
     "seeds",
     "events",
     "seconds",
-    "guided seeds",
+    "random events",
+    "directed events",
     "guided events",
     "guided seconds",
     "needed faults",
@@ -41,7 +45,9 @@ pub(crate) fn page(rows: &[Row], gaps: &Gaps, seeds: u64) -> String {
          copy of the tree and looks for it with the swarm (`raft-sim swarm --profile all`, seeds from 0), and with the story that is\n\
          about it and the explorer (`raft-sim check`) if its file names them. A bug is caught only by a property: neither a mark, an\n\
          expectation nor a story about something else counts. Seeds, events and seconds are those up to the catch, in the swarm if\n\
-         it finds the bug, otherwise in the story or in the explorer (transitions). A needed fault is one without which {} seeds do not find the bug.\n\n\
+         it finds the bug, otherwise in the story or in the explorer (transitions).\n\
+         The searches begin with the swarms of sim-scenarios: the median of the events up to the first catch, for each strategy of\n\
+         `raft-sim search`. A needed fault is one without which {} seeds do not find the bug.\n\n\
          {hunted} of {} bugs hunted, {caught} caught, {by_swarm} of them by {seeds} seeds of the swarm.\n\n\
          {}\n\
          Checkers that are the first to catch no bug, and back up no other: {}.\n\n\
@@ -75,21 +81,28 @@ pub(crate) fn print(rows: &[Row]) -> String {
 }
 
 fn cells(row: &Row) -> [String; COLUMNS] {
-    let none = String::new;
+    let [by, place, seeds, events, seconds] = catch_cells(row);
+    let [random, directed, guided, guided_seconds] = search_cells(row.searches.as_ref());
+    let without = row.outcome.iter().flat_map(|outcome| outcome.without.iter().map(move |found| (outcome, found)));
+    let needs = without.filter(|(outcome, (_, found))| outcome.is_needed(found.as_ref()));
+    let needs: Vec<&str> = needs.map(|(_, (fault, _))| fault.as_str()).collect();
     let id = row.id.clone();
+    [id, by, place, seeds, events, seconds, random, directed, guided, guided_seconds, needs.join(", ")]
+}
+
+/// What caught the bug and where, and the seeds, events and seconds up to the catch.
+fn catch_cells(row: &Row) -> [String; 5] {
+    let none = String::new;
     let Some(outcome) = &row.outcome else {
-        return [id, "not hunted".into(), none(), none(), none(), none(), none(), none(), none(), none()];
+        return ["not hunted".into(), none(), none(), none(), none()];
     };
-    let needs = outcome.without.iter().filter(|(_, found)| outcome.is_needed(found.as_ref()));
-    let needs: Vec<&str> = needs.map(|(fault, _)| fault.as_str()).collect();
     let Some(catch) = outcome.catches().next() else {
         let place = match (&outcome.elsewhere, &outcome.hung) {
             (Some(Catch { by, property, .. }), _) => format!("only {by}: {property}"),
             (None, Some(command)) => format!("hung in `{command}`"),
             (None, None) => none(),
         };
-        let seeds = outcome.seeds.to_string();
-        return [id, "NOT CAUGHT".into(), place, seeds, none(), none(), none(), none(), none(), needs.join(", ")];
+        return ["NOT CAUGHT".into(), place, outcome.seeds.to_string(), none(), none()];
     };
     let remark = if row.expected.contains(&catch.property) { "" } else { " (another property)" };
     let by = format!("{}{remark}", catch.property);
@@ -97,8 +110,16 @@ fn cells(row: &Row) -> [String; COLUMNS] {
         true => catch.by.clone(),
         false => format!("{}, seed {}", catch.by, catch.seed),
     };
-    let (events, seconds) = (catch.events.to_string(), format!("{:.1}", catch.seconds));
-    [id, by, place, catch.runs.to_string(), events, seconds, none(), none(), none(), needs.join(", ")]
+    [by, place, catch.runs.to_string(), catch.events.to_string(), format!("{:.1}", catch.seconds)]
+}
+
+/// The medians of the searches.
+fn search_cells(searches: Option<&Searches>) -> [String; 4] {
+    let Some(searches) = searches else { return Default::default() };
+    let events =
+        |strategy| searches.median(strategy).map_or_else(|| "never".to_owned(), |catch| catch.events.to_string());
+    let seconds = searches.median("guided").map_or_else(String::new, |catch| format!("{:.1}", catch.seconds));
+    [events("random"), events("directed"), events("guided"), seconds]
 }
 
 #[cfg(test)]
@@ -106,7 +127,9 @@ mod tests {
     use super::*;
 
     fn row(id: &str, outcome: Option<Outcome>) -> Row {
-        Row { id: id.into(), expected: vec!["x".into(), "y".into()], outcome }
+        let catches = [("guided".to_owned(), vec![catch("search", "x")])].into();
+        let searches = (id == "c").then_some(Searches { catches });
+        Row { id: id.into(), expected: vec!["x".into(), "y".into()], outcome, searches }
     }
 
     fn catch(by: &str, property: &str) -> Option<Catch> {
@@ -126,15 +149,15 @@ mod tests {
             row("f", None),
         ]);
         let expected = "\
-| bug | caught by | where | seeds | events | seconds | guided seeds | guided events | guided seconds | needed faults |
-|---|---|---|---|---|---|---|---|---|---|
-| a | x | swarm all, seed 2 | 3 | 70 | 1.2 | | | | loss |
-| b | z (another property) | figure-8, seed 2 | 3 | 70 | 1.2 | | | | |
-| g | x | explorer | 3 | 70 | 1.2 | | | | |
-| c | NOT CAUGHT | | 9 | | | | | | |
-| d | NOT CAUGHT | only s: x | 9 | | | | | | |
-| e | NOT CAUGHT | hung in `raft-sim run` | 0 | | | | | | |
-| f | not hunted | | | | | | | | |
+| bug | caught by | where | seeds | events | seconds | random events | directed events | guided events | guided seconds | needed faults |
+|---|---|---|---|---|---|---|---|---|---|---|
+| a | x | swarm all, seed 2 | 3 | 70 | 1.2 | | | | | loss |
+| b | z (another property) | figure-8, seed 2 | 3 | 70 | 1.2 | | | | | |
+| g | x | explorer | 3 | 70 | 1.2 | | | | | |
+| c | NOT CAUGHT | | 9 | | | never | never | 70 | 1.2 | |
+| d | NOT CAUGHT | only s: x | 9 | | | | | | | |
+| e | NOT CAUGHT | hung in `raft-sim run` | 0 | | | | | | | |
+| f | not hunted | | | | | | | | | |
 ";
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").replace('-', "");
         assert_eq!(squeeze(&text), squeeze(expected));

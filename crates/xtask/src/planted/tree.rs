@@ -9,6 +9,9 @@ use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
+/// The table of a scenario file that is a swarm.
+const SWARM: &[u8] = b"\n[swarm]";
+
 /// A copy of the working tree, without git.
 pub(crate) struct Tree {
     root: PathBuf,
@@ -64,6 +67,12 @@ impl Tree {
             path.starts_with("sim-scenarios") && path.extension().is_some_and(|extension| extension == "toml")
         };
         self.files.keys().filter(is_scenario).map(PathBuf::as_path)
+    }
+
+    /// The scenario files that are swarms.
+    pub(crate) fn swarms(&self) -> Vec<&Path> {
+        let is_swarm = |bytes: &[u8]| bytes.windows(SWARM.len()).any(|part| part == SWARM);
+        self.scenarios().filter(|path| self.files.get(*path).is_some_and(|bytes| is_swarm(bytes))).collect()
     }
 
     /// A hash of all files that a run of the simulator depends on, without xtask and the pages.
