@@ -38,7 +38,7 @@ pub struct SnapshotRecord {
 
 impl SnapshotMeta {
     /// Whether a leader of `term` can have sent this snapshot.
-    pub(crate) fn is_well_formed(&self, term: Term) -> bool {
+    pub fn is_well_formed(&self, term: Term) -> bool {
         let numbers = [self.last.index.0, self.last.term.0, self.configured_at.index.0];
         self.is_consistent()
             && term.0 <= MAX_NUMBER

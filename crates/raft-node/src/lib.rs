@@ -15,7 +15,7 @@
 //!   the chunks, `loading` delays entries while one is read, `outgoing` sends snapshots to peers, `incoming` receives one,
 //!   `obsolete_files` finds the files to delete.
 //! - Around the node: [`Inbox`] orders inputs, [`DiskQueue`] orders disk tasks, [`DiskExecutor`] runs them on a store,
-//!   [`AddressBook`] says where members are reached,
+//!   [`AddressBook`] says where members are reached, [`CallerIds`] which callers are refused,
 //!   [`member_steps`] makes the core's steps of a request to change members,
 //!   [`restore_backup`] makes a node's folder from a backup.
 //!
@@ -25,6 +25,7 @@
 //! every version, so `proto/` defines their formats.
 
 mod addresses;
+mod caller;
 mod clients;
 mod disk_executor;
 mod disk_queue;
@@ -37,6 +38,7 @@ mod replicated_state;
 mod snapshots;
 
 pub use addresses::{AddressBook, AddressDifference};
+pub use caller::{CallerIds, CallerRefusal};
 pub use clients::envelope::Envelope;
 pub use disk_executor::DiskExecutor;
 pub use disk_queue::{DiskQueue, DiskTask};

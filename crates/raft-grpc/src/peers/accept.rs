@@ -8,7 +8,7 @@ use crate::identity::{Identity, ids};
 use crate::inbox::SharedInbox;
 use crate::services::peer_server::Peer;
 use raft_core::{NodeId, Rpc};
-use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
+use raft_node::{CallerIds, CallerRefusal, ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
 use raft_proto::wire::raft::{
     Hello, HelloResponse, PeerRequest, PeerResponse, Received, SnapshotRequest, SnapshotResponse, peer_request,
     peer_response,
@@ -47,7 +47,8 @@ impl Peer for PeerService {
             return Err(Status::invalid_argument("the first frame of a stream must be a hello"));
         };
         let asks = hello.asks && self.directory.get(NodeId(hello.from)).is_none();
-        let peer = if asks { self.check_ids(&hello) } else { self.check(hello).await };
+        // A node that asks need not be a peer any more.
+        let peer = if asks { self.check_ids(&hello, |_| true) } else { self.check(hello).await };
         let peer = peer.inspect_err(|status| {
             tracing::error!("a caller on the peer port is refused: {}", status.message());
         })?;
@@ -95,35 +96,37 @@ impl Peer for PeerService {
 }
 
 impl PeerService {
-    /// Checks that the caller is of this cluster, and expects this node; returns the caller.
-    fn check_ids(&self, hello: &Hello) -> Result<NodeId, Status> {
+    /// Checks that the caller is of this cluster, is a peer, and expects this node; returns the caller.
+    fn check_ids(&self, hello: &Hello, is_peer: impl FnOnce(NodeId) -> bool) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
         let (us, from) = (self.identity.node.0, hello.from);
         if hello.protocol_version != PROTOCOL_VERSION {
             let theirs = hello.protocol_version;
             return refused(format!("node {from} uses protocol version {theirs}, expected {PROTOCOL_VERSION}"));
         }
-        if hello.cluster_id[..] != self.identity.cluster.0[..] {
-            return refused(self.identity.mismatch(hello));
+        let caller = CallerIds { cluster: &hello.cluster_id, from: NodeId(from), to: NodeId(hello.to) };
+        let own = raft_store::Identity { cluster: self.identity.cluster, node: self.identity.node };
+        match caller.check(&own, is_peer) {
+            Ok(()) => Ok(NodeId(from)),
+            Err(CallerRefusal::OtherCluster) => refused(self.identity.mismatch(hello)),
+            Err(CallerRefusal::OtherNode) => {
+                refused(format!("node {from} expects node {}, and this is node {us}: compare `peers`", hello.to))
+            }
+            Err(CallerRefusal::NotAPeer) => {
+                let members = ids(&self.directory.ids());
+                Err(refusal_marks::not_a_member(format!(
+                    "node {from} is not a peer of node {us}, whose peers are {members}: a new node asks for its membership \
+                     (`raft-grpc node --join`, or `raft-grpc member add`)"
+                )))
+            }
         }
-        if hello.to != us {
-            return refused(format!("node {from} expects node {}, and this is node {us}: compare `peers`", hello.to));
-        }
-        Ok(NodeId(from))
     }
 
     /// Checks that the caller is a peer of this node, has its known disk, and expects this node; returns the caller.
     async fn check(&self, hello: Hello) -> Result<NodeId, Status> {
         let refused = |reason: String| Err(Status::failed_precondition(reason));
-        self.check_ids(&hello)?;
-        let (us, from) = (self.identity.node.0, hello.from);
-        if from == us || self.directory.get(NodeId(from)).is_none() {
-            let members = ids(&self.directory.ids());
-            return Err(refusal_marks::not_a_member(format!(
-                "node {from} is not a peer of node {us}, whose peers are {members}: a new node asks for its membership \
-                 (`raft-grpc node --join`, or `raft-grpc member add`)"
-            )));
-        }
+        self.check_ids(&hello, |from| self.directory.get(from).is_some())?;
+        let from = hello.from;
         // This check precedes that of the incarnation, which begins at 1 again on another disk.
         self.register_peer(NodeId(from), &hello.disk).await?;
         let contact =

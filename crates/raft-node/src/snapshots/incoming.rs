@@ -53,7 +53,13 @@ impl IncomingTransfers {
     }
 
     /// Handles a chunk, or a question without bytes. The log is committed up to `commit`.
+    ///
+    /// A chunk with numbers that no leader can send is ignored: taken for the newest transfer, it would keep all others out
+    /// (rule R44).
     pub(crate) fn on_chunk(&mut self, from: NodeId, chunk: SnapshotChunk, commit: LogIndex, outputs: &mut Outputs) {
+        if !chunk.meta.is_well_formed(chunk.term) {
+            return;
+        }
         if chunk.meta.last.index <= commit {
             return outputs.push(answer(from, &chunk, SnapshotState::Delivered));
         }
@@ -300,6 +306,16 @@ mod tests {
         ] {
             assert_eq!(IncomingTransfers::new(max_bytes).chunk(ONE, chunk), expected);
         }
+    }
+
+    #[test]
+    fn a_chunk_with_impossible_numbers_keeps_no_other_out() {
+        let mut transfers = IncomingTransfers::new(1_000);
+        let whole = chunk(3, 9, 0, 10);
+        let late = SnapshotMeta { configured_at: EntryId::new(10, 1), ..whole.meta.clone() };
+        assert_eq!(transfers.chunk(TWO, SnapshotChunk { term: Term(u64::MAX), ..whole.clone() }), "");
+        assert_eq!(transfers.chunk(TWO, SnapshotChunk { meta: late, ..whole.clone() }), "");
+        assert_eq!(transfers.chunk(TWO, whole), "write 9 0..10");
     }
 
     #[test]
