@@ -3,7 +3,7 @@
 use crate::checkers::progress::Progress;
 use crate::checkers::{Checkers, End, Healed, Violation};
 use crate::enumerate;
-use crate::faults::{FaultCount, FaultSet};
+use crate::faults::{FaultCount, FaultSet, with_drawn_nodes};
 use crate::record::hash::TraceHash;
 use crate::record::{NodeView, Record, SimTime};
 use crate::scenario::model::Scenario;
@@ -81,8 +81,14 @@ pub fn run(scenario: &Scenario, seed: u64, sink: &mut dyn Sink) -> RunResult {
     run_at_most(scenario, seed, sink, MAX_EVENTS)
 }
 
+/// The number of nodes of the run with this seed.
+pub fn nodes(scenario: &Scenario, seed: u64) -> u64 {
+    with_drawn_nodes(scenario, seed).nodes
+}
+
 fn run_at_most(scenario: &Scenario, seed: u64, sink: &mut dyn Sink, most: u64) -> RunResult {
-    let shared = Arc::new(scenario.clone());
+    let drawn = with_drawn_nodes(scenario, seed);
+    let (scenario, shared) = (&*drawn, Arc::new(drawn.clone().into_owned()));
     let (mut result, _) = check_run(RunChecker::new(scenario), &shared, |checker| {
         let mut world = World::new(&shared, seed);
         checker.follow(&mut world, sink, most);

@@ -97,6 +97,7 @@ impl Property for DiskSpace {
                 self.full.remove(&node);
             }
             RecordKind::SpaceTold { is_low: true, .. } => return self.is_overdue(fact),
+            RecordKind::ClockJumped { .. } => self.full.get_mut(&node)?.stay(),
             RecordKind::Received { from, rpc: Rpc::AppendEntriesResponse(response) } => {
                 self.full.get_mut(&node)?.answered(fact, *from, response);
             }

@@ -95,10 +95,11 @@ impl Farewells {
     }
 
     fn sent(&mut self, fact: &Fact<'_>, leader: NodeId, to: NodeId, commit: LogIndex) -> Option<Violation> {
+        let still = fact.node.map_or(Duration::ZERO, |node| node.stood_still);
         if self.pending.get(&(leader, to)).is_some_and(|farewell| commit >= farewell.entry.index) {
             self.pending.remove(&(leader, to));
         }
-        let limit = self.timeout.saturating_mul(SLOWEST_CLOCK);
+        let limit = self.timeout.saturating_mul(SLOWEST_CLOCK).saturating_add(still);
         let of_leader = self.pending.iter().filter(|((of, _), _)| *of == leader);
         let mut overdue = of_leader.filter(|(_, farewell)| fact.record.at.since(farewell.since) > limit);
         overdue.next().map(|((_, peer), Farewell { entry, record, .. })| {
@@ -118,6 +119,11 @@ impl Property for Farewells {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let (record, node) = (fact.record, fact.node?.id);
         self.forget(fact, node);
+        if let RecordKind::ClockJumped { .. } = record.kind {
+            // For its leader a peer may have been silent for too long, or not yet.
+            self.pending.retain(|(leader, _), _| *leader != node);
+            self.answers.retain(|(leader, _), _| *leader != node);
+        }
         let view = record.view.as_ref()?;
         if view.role == RoleKind::Leader && ghost.decided().len() > fact.change.decided_before {
             self.committed(ghost, fact, node, view.term);

@@ -52,6 +52,7 @@ mod sometimes;
 mod stale_read;
 mod state_equal;
 mod state_machine_safety;
+mod stranger_refused;
 mod transfer;
 mod vote_answers;
 mod vote_durable;
@@ -191,6 +192,7 @@ fn all(scenario: &Scenario) -> Vec<Box<dyn Property>> {
         Box::new(disk_reserve::DiskReserve::default()),
         Box::new(recovery::Recovery::new(scenario)),
         Box::new(monotone::Monotone),
+        Box::new(stranger_refused::StrangerRefused::default()),
         Box::new(vote_durable::VoteDurable),
         Box::new(one_vote_per_term::OneVotePerTerm::default()),
         Box::new(election_safety::ElectionSafety),

@@ -43,9 +43,10 @@ impl ReadyPeers {
         Self { timeout, answers: BTreeMap::new(), snapshots: BTreeMap::new(), forced: BTreeMap::new() }
     }
 
-    fn has_answered(&self, leader: NodeId, peer: NodeId, term: Term, now: SimTime) -> bool {
-        let answer = self.answers.get(&(leader, peer));
-        peer == leader || answer.is_some_and(|&(of, at)| of == term && now.since(at) <= self.timeout)
+    fn has_answered(&self, leader: &Node, peer: NodeId, term: Term, now: SimTime) -> bool {
+        let answer = self.answers.get(&(leader.id, peer));
+        let timeout = self.timeout.saturating_add(leader.stood_still);
+        peer == leader.id || answer.is_some_and(|&(of, at)| of == term && now.since(at) <= timeout)
     }
 
     fn received(&mut self, node: &Node, from: NodeId, rpc: &Rpc, now: SimTime) {
@@ -78,12 +79,12 @@ impl ReadyPeers {
                 let record = self.snapshots.get(&(node.id, *voter)).filter(|_| !old.voters.contains(voter))?;
                 Some((format!("{} promotes {voter} while a snapshot is on its way to it", node.id), *record))
             });
-            promoted.or_else(|| Some((self.no_quorum(fact, node.id, term, new)?, fact.record.number)))
+            promoted.or_else(|| Some((self.no_quorum(fact, node, term, new)?, fact.record.number)))
         })
     }
 
-    fn no_quorum(&self, fact: &Fact<'_>, leader: NodeId, term: Term, new: &Configuration) -> Option<String> {
-        let answers = |voter| self.has_answered(leader, voter, term, fact.record.at);
+    fn no_quorum(&self, fact: &Fact<'_>, node: &Node, term: Term, new: &Configuration) -> Option<String> {
+        let (leader, answers) = (node.id, |voter| self.has_answered(node, voter, term, fact.record.at));
         if new.has_quorum(answers) || self.forced.get(&leader) == Some(&fact.record.call) {
             return None;
         }
@@ -107,7 +108,7 @@ impl Property for ReadyPeers {
             }
             RecordKind::Observed(Event::TransferBegun { target }) => {
                 let term = node.view.as_ref()?.term;
-                if !self.has_answered(node.id, *target, term, record.at) {
+                if !self.has_answered(node, *target, term, record.at) {
                     let words = format!(
                         "{} transfers leadership to {target}, which has not answered for {:?}",
                         node.id, self.timeout

@@ -96,7 +96,8 @@ impl RemovedNodes {
         }
         let again = decided.last().filter(names)?;
         let since = ghost.committed_at(again.0.index)?.at;
-        let is_old = fact.record.at.since(since) > self.tolerance;
+        let still = ghost.node(node).map_or(Duration::ZERO, |node| node.stood_still);
+        let is_old = fact.record.at.since(since) > self.tolerance.saturating_add(still);
         is_old.then(|| format!("{node} stops as removed by {at}, and is a member since {}", again.0))
     }
 }

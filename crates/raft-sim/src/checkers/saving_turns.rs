@@ -62,7 +62,8 @@ impl Property for SavingTurns {
         let is_turn = applied.0 / self.entries % self.members + 1 == id.0;
         let has_grown = applied.0.saturating_sub(saving.began.0) >= self.grown;
         let may_write = is_idle || is_turn || has_grown;
-        saving.allowed |= may_write;
+        // By a clock that has jumped it may have applied nothing for a while.
+        saving.allowed |= may_write || matches!(record.kind, RecordKind::ClockJumped { .. });
         match &record.kind {
             RecordKind::SnapshotTaken { meta } => {
                 (saving.began, saving.chunk) = (meta.last.index, None);

@@ -6,6 +6,7 @@
 
 mod backups;
 mod clients;
+mod elections;
 mod forwarding;
 mod limits;
 mod scheduling;
@@ -28,7 +29,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 98] = [
+pub const MARKS: [&str; 107] = [
     "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
@@ -36,6 +37,10 @@ pub const MARKS: [&str; 98] = [
     "backup_lost",
     "backup_read_failed",
     "backup_refused",
+    "caller_refused",
+    "campaign_ordered",
+    "campaign_refused",
+    "campaign_without_pre_vote",
     "change_forced",
     "change_refused_without_quorum",
     "change_too_early",
@@ -49,6 +54,8 @@ pub const MARKS: [&str; 98] = [
     "configuration_changed",
     "configuration_rolled_back",
     "duplicate_command_answered",
+    "elected_alone",
+    "elected_by_even_voters",
     "election",
     "expired_command_retried",
     "foreign_cluster_refused",
@@ -58,6 +65,7 @@ pub const MARKS: [&str; 98] = [
     "forward_not_sent",
     "forward_timed_out",
     "forwarded",
+    "garbage_refused",
     "inputs_mixed",
     "inputs_of_all_kinds",
     "joint_entered",
@@ -78,7 +86,9 @@ pub const MARKS: [&str; 98] = [
     "lost_data_reported",
     "lost_leadership_unknown",
     "low_priority_waited",
+    "malformed_ignored",
     "message_dropped",
+    "old_message_received",
     "peer_refused",
     "power_loss_lost_bytes",
     "pre_vote_refused",
@@ -214,6 +224,9 @@ impl Sometimes {
 
     fn observe_ghost(&mut self, ghost: &Ghost, fact: &Fact<'_>) {
         if let Some(mark) = self.scheduling.observe(fact.record).or(forwarding::mark(&fact.record.kind)) {
+            self.mark(mark);
+        }
+        if let Some(mark) = elections::mark(fact) {
             self.mark(mark);
         }
         if let Some((node, now)) = fact.new_view() {
@@ -359,6 +372,9 @@ impl Sometimes {
         if leads && !led && of_term(now.term).is_some_and(|term| term.leader == Some((node.id, fact.record.number))) {
             self.mark("leader_elected");
             self.mark_if(now.commit.0 < ghost.committed.len() as u64, "leader_behind_commit");
+            let voters = node.configuration().map_or(0, |configuration| configuration.voters.len());
+            self.mark_if(voters == 1, "elected_alone");
+            self.mark_if(voters > 0 && voters % 2 == 0, "elected_by_even_voters");
         }
         if led && !leads {
             self.mark("step_down");

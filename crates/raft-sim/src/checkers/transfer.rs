@@ -8,6 +8,7 @@
 //! without end.
 
 use super::ghost::Ghost;
+use super::ghost::node::Node;
 use super::property::{Fact, Property, Violation};
 use super::write_stall::SLOWEST_CLOCK;
 use crate::record::{RecordKind, SimTime};
@@ -47,8 +48,9 @@ impl Transfer {
     }
 
     /// The transfer that this leader should have given up in its previous call. The call may have begun another one instead.
-    fn is_overdue(&mut self, fact: &Fact<'_>, leader: NodeId) -> Option<Violation> {
-        let (record, limit) = (fact.record, self.limit(leader));
+    fn is_overdue(&mut self, fact: &Fact<'_>, node: &Node) -> Option<Violation> {
+        let (record, leader) = (fact.record, node.id);
+        let limit = self.limit(leader).saturating_add(node.stood_still);
         let view = record.view.as_ref().filter(|_| record.call > 0)?;
         let Some(target) = view.internals.0.transfer_to else {
             self.begun.remove(&leader);
@@ -65,7 +67,7 @@ impl Transfer {
 impl Property for Transfer {
     fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
         let node = fact.node?;
-        if let Some(violation) = self.is_overdue(fact, node.id) {
+        if let Some(violation) = self.is_overdue(fact, node) {
             return Some(violation);
         }
         match &fact.record.kind {

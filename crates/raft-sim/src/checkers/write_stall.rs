@@ -79,10 +79,10 @@ impl Property for WriteStall {
             RecordKind::Sent { rpc: Rpc::AppendEntries(_), .. }
                 if record.view.as_ref().is_some_and(|view| view.role == RoleKind::Leader) =>
             {
-                let limit = ghost.node(node)?.limits.max_write_stall;
-                let (since, asked) = process.sends(record.at, limit, self.timeout)?;
+                let (limit, still) = ghost.node(node).map(|node| (node.limits.max_write_stall, node.stood_still))?;
+                let (since, asked) = process.sends(record.at, limit.saturating_add(still), self.timeout)?;
                 // Two transfers, one after the other.
-                if record.at.since(since) > self.timeout.saturating_mul(2 * SLOWEST_CLOCK) {
+                if record.at.since(since) > self.timeout.saturating_mul(2 * SLOWEST_CLOCK).saturating_add(still) {
                     let words = format!(
                         "{node} still leads, and its write of record {asked} is not durable; the limit is {limit:?}"
                     );

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use raft_check::history::{Operation, write_history};
 use raft_sim::record::Record;
 use raft_sim::record::trace;
-use raft_sim::run::Sink;
+use raft_sim::run::{self, Sink};
 use raft_sim::scenario::model::Scenario;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -58,7 +58,7 @@ impl Outputs {
     pub(crate) fn trace(&self, scenario: &Scenario, seed: u64) -> Option<MutexGuard<'_, Trace>> {
         // A run that panicked leaves complete lines, so the file is still valid.
         let mut trace = self.trace.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
-        let opened = trace::write_head(&mut trace.out, &scenario.name, seed, scenario.nodes);
+        let opened = trace::write_head(&mut trace.out, &scenario.name, seed, run::nodes(scenario, seed));
         trace.note(opened);
         Some(trace)
     }

@@ -7,7 +7,7 @@ use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::{Choices, Site};
 use crate::scenario::feature::Feature;
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{RaftSettings, Scenario};
 use crate::world::disk::{InjectedError, SimDisk};
 use crate::world::host::Host;
 use crate::world::{Emission, Event, World};
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 const ERROR: Site = Site::new("disk ailment");
 const RESERVE: Site = Site::new("swarm reserve");
+const STALL: Site = Site::new("swarm write stall");
 
 impl InjectedError {
     const fn fault(self) -> Fault {
@@ -97,6 +98,31 @@ impl World {
         let factor = if leader.is_some() { 200 } else { factor };
         self.emit_fault(format!("disk of {node} is slow"));
         self.slow_down(&[node].into(), &(most..most.saturating_mul(factor)));
+        self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
+    }
+
+    /// Draws how long a write may take, so that a stalled disk exceeds it in this run.
+    pub(crate) fn draw_write_stall(&mut self, node: NodeId, settings: &mut RaftSettings) {
+        let timeout = settings.election_timeout.end;
+        let most = [timeout / 2, timeout, timeout.saturating_mul(2)];
+        settings.max_write_stall = most[self.choices.draw(STALL, node.0, 0).below(3) as usize];
+        if !self.draws_feature(Feature::Limits) {
+            self.emit_limits(node, settings);
+        }
+    }
+
+    /// Makes a disk, mostly the leader's, so slow that a write takes longer than its node allows.
+    pub(crate) fn swarm_stalled_disk(&mut self, n: u64, length: Duration) {
+        let drawn = self.drawn_node(n);
+        let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(750_000)).unwrap_or(drawn);
+        self.emit_fault(format!("disk of {node} stalls"));
+        self.fault_counts.inject(Fault::StalledDisk);
+        // What the disk has begun takes that long after the healing too.
+        let most = self.scenario.raft.election_timeout.end.saturating_mul(2);
+        self.on(node, |_, host| {
+            let stall = host.max_write_stall().min(most);
+            host.slow = Some(stall..stall.saturating_mul(2));
+        });
         self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
     }
 

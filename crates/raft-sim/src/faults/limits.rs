@@ -52,6 +52,11 @@ impl World {
         if let Some(draw) = draw_at(500_000) {
             settings.priority = u32::try_from(draw.below(u64::from(MAX_PRIORITY) + 1)).unwrap_or(MAX_PRIORITY);
         }
+        self.emit_limits(node, settings);
+    }
+
+    /// Records the limits that this run has drawn for a node.
+    pub(crate) fn emit_limits(&mut self, node: NodeId, settings: &RaftSettings) {
         self.emissions.push(Emission::View(None));
         self.emit(None, Some(node), RecordKind::LimitsDrawn { priority: settings.priority, limits: settings.limits() });
     }

@@ -47,11 +47,6 @@ impl World {
         self.cut(requests.union(&replies).copied().collect(), Fault::ClientCut);
     }
 
-    pub(crate) fn drop_step(&mut self, kind: &str, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
-        self.emit_fault(format!("drop {kind} {} > {}", list(from), list(to)));
-        self.network.drop_kind(kind.to_owned(), links_between(from, to));
-    }
-
     /// Counts the fault, and cuts the links.
     pub(crate) fn cut(&mut self, links: BTreeSet<Link>, fault: Fault) -> CutId {
         self.fault_counts.inject(fault);
@@ -94,6 +89,7 @@ impl World {
             model.snapshot_loss_ppm = if self.scenario.is_without(Fault::SnapshotLost) { 0 } else { loss };
             model.snapshot_transfer = late(draw(Feature::Snapshots, 1));
         }
+        self.swarm_speeds(chosen, timeout, &mut model);
         model
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 const DRIFT_BOUND: Site = Site::new("swarm drift bound");
 const BUSY: Site = Site::new("swarm busy");
+const RESUMED: Site = Site::new("swarm resumed processes");
 const FORWARDING: Site = Site::new("swarm forwarding");
 const SESSIONS: Site = Site::new("swarm sessions");
 const OPEN: Site = Site::new("swarm open commands");
@@ -40,6 +41,12 @@ pub(crate) fn draw_busy_threads(scenario: &mut Scenario, choices: &mut Choices) 
     process.max_requests = draw(3, [1, 4, 16_384]) as usize;
     process.max_message_bytes = draw(4, [200, 2_000, 64 << 20]);
     process.max_request_bytes = draw(5, [20, 200, 64 << 20]);
+}
+
+/// Draws how often a resumed process takes everything that waits for it in one call.
+pub(crate) fn draw_resumed_processes(scenario: &mut Scenario, choices: &mut Choices) {
+    let magnitude = choices.draw(RESUMED, 0, 0).below(3) as usize;
+    scenario.process.resume_batch_ppm = [0, 500_000, 1_000_000][magnitude];
 }
 
 /// Draws ranges and transactions beside the other operations. In most runs some keys live for less than an election, or

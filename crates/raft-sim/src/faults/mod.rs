@@ -8,15 +8,24 @@ mod clocks;
 mod crashes;
 mod damage;
 mod disks;
+mod drops;
+mod guards;
 mod healing;
+mod jumps;
 mod limits;
 mod links;
 mod load;
 mod membership;
+mod operator_acts;
 mod pauses;
 pub mod profiles;
+mod sizes;
 mod snapshots;
+mod speeds;
+mod strangers;
 pub(crate) mod swarm;
+
+pub(crate) use sizes::with_drawn_nodes;
 
 use raft_core::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,17 +115,33 @@ faults! {
     DiskRolledBack = "disk_rolled_back",
     /// Clients were cut off from a node. Has an effect if a request or a reply was lost.
     ClientCut = "client_cut",
+    /// Messages or copies arrived very late. It has an effect if a later one arrived first.
+    SlowNetwork = "slow_network",
+    /// The directions of links had different speeds. It has an effect if a message arrived over one with its own speed.
+    UnevenLinks = "uneven_links",
+    /// Links had priorities. It has an effect if a message waited for one of higher priority.
+    MessagePriority = "message_priority",
+    /// Links lost one kind of message. It has an effect if the receiver of one was up.
+    DropKind = "drop_kind",
+    /// A disk stalled. It has an effect if a task took longer than the node's `max_write_stall`.
+    StalledDisk = "stalled_disk",
+    /// A stranger sent garbage and forged messages. It has an effect if one reached a node that was up.
+    Stranger = "stranger",
+    /// A clock jumped. It has an effect if the node was up.
+    ClockJump = "clock_jump",
+    /// A machine stood still, and its clock too. It has an effect if an event had to wait, or a message was lost.
+    MachinePause = "machine_pause",
 }
 
 impl Fault {
-    const fn bit(self) -> u32 {
+    const fn bit(self) -> u64 {
         1 << self as u32
     }
 }
 
 /// A set of kinds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultSet(u32);
+pub struct FaultSet(u64);
 
 impl FaultSet {
     pub const fn is_empty(self) -> bool {
@@ -139,10 +164,10 @@ pub struct FaultCount {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts {
-    injected: u32,
-    had_effect: u32,
+    injected: u64,
+    had_effect: u64,
     /// The kinds that were injected or had an effect since this was last taken.
-    struck: u32,
+    struck: u64,
 }
 
 impl FaultCounts {
@@ -164,7 +189,7 @@ impl FaultCounts {
     }
 
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
-        let has = |bits: u32, fault: Fault| bits & fault.bit() != 0;
+        let has = |bits: u64, fault: Fault| bits & fault.bit() != 0;
         let count = |fault| FaultCount { injected: has(self.injected, fault), had_effect: has(self.had_effect, fault) };
         Fault::ALL.iter().map(|&fault| (fault.name(), count(fault))).collect()
     }

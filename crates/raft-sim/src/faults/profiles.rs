@@ -37,6 +37,12 @@ const WITH_LIMITS: [&str; 6] = [
     "read_busy",
     "window_full_of_bytes",
 ];
+/// The marks of slow networks, of guards that are off, and of drawn numbers of nodes.
+const WITH_SPEEDS: [&str; 1] = ["old_message_received"];
+const WITHOUT_GUARDS: [&str; 1] = ["campaign_without_pre_vote"];
+const WITH_SIZES: [&str; 2] = ["elected_alone", "elected_by_even_voters"];
+const WITH_STRANGERS: [&str; 3] = ["caller_refused", "garbage_refused", "malformed_ignored"];
+const WITH_ACTS: [&str; 2] = ["campaign_ordered", "campaign_refused"];
 /// The marks of limits of a write's duration, with slow disks.
 const WITH_STALLS: [&str; 1] = ["leader_write_stalled"];
 /// A backup whose disk cannot read the file is rare without the faults of disks, so its mark is not among these.
@@ -91,7 +97,19 @@ pub fn net(nodes: u64) -> Scenario {
         "Random faults of the network",
         nodes,
         &[Net, Operation, Clients, Limits],
-        &[&ALWAYS, &WITH_NET, &WITH_UNREACHABLE, &WITH_FORWARDING, &WITH_LIMITS, &WITH_RESTORES],
+        &[
+            &ALWAYS,
+            &WITH_NET,
+            &WITH_UNREACHABLE,
+            &WITH_FORWARDING,
+            &WITH_LIMITS,
+            &WITH_RESTORES,
+            &WITH_SPEEDS,
+            &WITHOUT_GUARDS,
+            &WITH_SIZES,
+            &WITH_STRANGERS,
+            &WITH_ACTS,
+        ],
     )
 }
 
@@ -155,6 +173,11 @@ pub fn all(nodes: u64) -> Scenario {
             &WITH_ALL,
             &WITH_BACKUPS,
             &WITH_RESTORES,
+            &WITH_SPEEDS,
+            &WITHOUT_GUARDS,
+            &WITH_SIZES,
+            &WITH_STRANGERS,
+            &WITH_ACTS,
         ],
     )
 }

@@ -6,7 +6,7 @@
 //! down or isolated: progress must resume (Raft §2). The file of each kind of fault has its draws.
 
 use crate::faults::damage::Broken;
-use crate::faults::{Fault, disks, load, snapshots};
+use crate::faults::{Fault, disks, guards, load, snapshots};
 use crate::record::{CrashKind, SimTime};
 use crate::rng::{Choices, Draw, Site};
 use crate::scenario::feature::{Feature, timed};
@@ -66,7 +66,7 @@ pub(crate) enum SwarmEvent {
 }
 
 /// Whether a run has a feature; the answer is always the same.
-fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
+pub(crate) fn draws(scenario: &Scenario, choices: &mut Choices, feature: Feature) -> bool {
     let may = scenario.swarm.as_ref().is_some_and(|model| model.may_have(feature));
     may && choices.draw(FEATURE, feature as u64, 0).chance_ppm(500_000)
 }
@@ -82,7 +82,7 @@ type DrawSettings = fn(&mut Scenario, &mut Choices);
 
 /// The scenario of this run: each setting as written, or as drawn.
 pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<Scenario> {
-    let settings: [(Feature, DrawSettings); 9] = [
+    let settings: [(Feature, DrawSettings); 11] = [
         (Feature::LeaseReads, load::draw_leases),
         (Feature::Reserve, disks::draw_reserve),
         (Feature::SeveralKeys, load::draw_several_keys),
@@ -92,6 +92,8 @@ pub(crate) fn as_drawn(scenario: &Arc<Scenario>, choices: &mut Choices) -> Arc<S
         (Feature::Sessions, load::draw_sessions),
         (Feature::OpenCommands, load::draw_open_commands),
         (Feature::ExpiringKeys, load::draw_expiring_keys),
+        (Feature::GuardsOff, guards::draw_guards),
+        (Feature::MachinePause, load::draw_resumed_processes),
     ];
     let mut drawn = Arc::clone(scenario);
     for (feature, draw) in settings {
@@ -112,7 +114,7 @@ impl World {
         self.network.set_swarm_model(network);
         let SwarmModel { mean_interval, heal_at, .. } = model;
         let swarm = Swarm {
-            timed: timed().filter(|feature| chosen.contains(feature)).collect(),
+            timed: timed().filter(|feature| chosen.contains(feature) && !self.leases_forbid(*feature)).collect(),
             heal_at: SimTime(0).after(heal_at),
             mean_interval,
             timeout,
@@ -139,6 +141,9 @@ impl World {
         let mut settings = self.scenario.raft.clone();
         if self.draws_feature(Feature::Snapshots) {
             snapshots::draw_snapshots(&mut self.choices, node, &mut settings);
+        }
+        if self.draws_feature(Feature::StalledDisk) {
+            self.draw_write_stall(node, &mut settings);
         }
         if self.draws_feature(Feature::Limits) {
             self.draw_limits(node, &mut settings);
@@ -233,6 +238,12 @@ impl World {
             Feature::DiskWiped => self.swarm_lost_disk(n),
             Feature::DiskRolledBack => self.swarm_disk_rollback(n, length),
             Feature::ClientCut => self.swarm_cut_clients(n, length),
+            Feature::DropKind => self.swarm_drop_kind(n, length),
+            Feature::StalledDisk => self.swarm_stalled_disk(n, length),
+            Feature::OperatorActs => self.swarm_act(n),
+            Feature::Stranger => self.swarm_stranger(n),
+            Feature::ClockJump => self.swarm_jump(n),
+            Feature::MachinePause => self.swarm_suspend(n, length),
             // These are not timed: they belong to the noise, or to the settings.
             Feature::Loss
             | Feature::Duplicate
@@ -251,7 +262,12 @@ impl World {
             | Feature::Sessions
             | Feature::OpenCommands
             | Feature::Reads
-            | Feature::ExpiringKeys => {}
+            | Feature::ExpiringKeys
+            | Feature::GuardsOff
+            | Feature::SlowNetwork
+            | Feature::UnevenLinks
+            | Feature::MessagePriority
+            | Feature::NodeCount => {}
         }
     }
 

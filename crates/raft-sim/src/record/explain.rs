@@ -4,7 +4,9 @@ use crate::record::{CrashKind, Record, RecordKind, SimTime, Verdict};
 use crate::scenario::model::{Limits, RaftSettings};
 use raft_core::{EntryId, Write};
 use raft_node::Reply;
-use raft_node::{ForwardEnd, SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome};
+use raft_node::{
+    CallerRefusal, ForwardEnd, SnapshotChunk, SnapshotMessage, SnapshotProgress, SnapshotState, WriteOutcome,
+};
 use raft_store::PeerCheck;
 use std::fmt;
 
@@ -40,6 +42,11 @@ fn who(record: &Record) -> String {
         (_, Some(node)) => node.to_string(),
         (_, None) => "*".to_owned(),
     }
+}
+
+/// The text of a record of this kind.
+pub(crate) fn text(kind: &RecordKind) -> String {
+    Text(kind).to_string()
 }
 
 struct Text<'a>(&'a RecordKind);
@@ -206,6 +213,18 @@ fn of_backups(f: &mut fmt::Formatter<'_>, kind: &RecordKind) -> fmt::Result {
             write!(f, "a new cluster begins with what was saved up to {saved}, and a log after {}", snapshot.last)
         }
         RecordKind::ForeignClusterRefused { from } => write!(f, "<- {from} is of another cluster"),
+        RecordKind::CallerRefused { from, why } => {
+            let why = match why {
+                CallerRefusal::OtherCluster => "is of another cluster",
+                CallerRefusal::OtherNode => "expects another node here",
+                CallerRefusal::NotAPeer => "is no peer",
+            };
+            write!(f, "<- {from} {why}")
+        }
+        RecordKind::Forged { message, .. } => write!(f, "{message}  (forged)"),
+        RecordKind::ClockJumped { by_ns } => {
+            write!(f, "has a clock that jumps by {}", crate::scenario::units::show_jump(*by_ns))
+        }
         RecordKind::BackupFinished { id, node, meta, state_hash } => {
             write!(f, "backup {id} of {node} at {} is complete", meta.last)?;
             state_hash.as_ref().map_or_else(|error| write!(f, " and cannot be read: {error}"), |_| Ok(()))
@@ -237,7 +256,7 @@ impl fmt::Display for OfTransfer<'_> {
                 write!(f, "term {term} how far is the {meta}, {size} bytes?")
             }
             SnapshotMessage::Chunk(SnapshotChunk { term, meta, size, offset, bytes, .. }) => {
-                let end = offset + bytes.len() as u64;
+                let end = offset.saturating_add(bytes.len() as u64);
                 write!(f, "term {term} {meta}, bytes {offset}..{end} of {size}")
             }
             SnapshotMessage::Progress(SnapshotProgress { last, state, .. }) => match state {

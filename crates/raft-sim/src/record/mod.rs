@@ -14,8 +14,8 @@ use raft_core::{
     SnapshotMeta, StopReason, Term, Write, WriteId, nanos,
 };
 use raft_node::{
-    ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, InboxLoad, NodeLoad, Reply, SnapshotError, SnapshotFile,
-    SnapshotMessage, WriteOutcome,
+    CallerRefusal, ForwardEnd, ForwardId, ForwardedReply, ForwardedRequest, InboxLoad, NodeLoad, Reply, SnapshotError,
+    SnapshotFile, SnapshotMessage, WriteOutcome,
 };
 use raft_store::{DiskId, PeerCheck};
 use std::collections::BTreeMap;
@@ -324,6 +324,12 @@ pub enum RecordKind {
     Watched { watcher: u64, label: String },
     /// Input: the connection of this watch is closed.
     WatchCancelled { id: RequestId },
+    /// A node's clock jumped by this many nanoseconds; below 0 it went back.
+    ClockJumped { by_ns: i64 },
+    /// A host refused a message, because of the ids that its sender names.
+    CallerRefused { from: NodeId, why: CallerRefusal },
+    /// Input: a message that no node has sent, with the text of the record that a true one would have.
+    Forged { from: NodeId, message: String },
 }
 
 /// The log of a folder from which a cluster was recovered.

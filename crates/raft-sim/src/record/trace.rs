@@ -10,8 +10,8 @@ use raft_core::{
 };
 use raft_node::Reply;
 use raft_node::{
-    ForwardEnd, ForwardedReply, SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress, SnapshotState,
-    WriteOutcome,
+    CallerRefusal, ForwardEnd, ForwardedReply, SnapshotChunk, SnapshotFile, SnapshotMessage, SnapshotProgress,
+    SnapshotState, WriteOutcome,
 };
 use raft_store::PeerCheck;
 use serde::Serialize;
@@ -343,6 +343,16 @@ fn of_backups(kind: &RecordKind) -> (&'static str, Value) {
             ("new_cluster", detail)
         }
         RecordKind::ForeignClusterRefused { from } => ("foreign_cluster_refused", json!({ "from": from.0 })),
+        RecordKind::ClockJumped { by_ns } => ("clock_jumped", json!({ "by_ns": by_ns })),
+        RecordKind::CallerRefused { from, why } => {
+            let why = match why {
+                CallerRefusal::OtherCluster => "other_cluster",
+                CallerRefusal::OtherNode => "other_node",
+                CallerRefusal::NotAPeer => "not_a_peer",
+            };
+            ("caller_refused", json!({ "from": from.0, "why": why }))
+        }
+        RecordKind::Forged { from, message } => ("forged", json!({ "from": from.0, "text": message })),
         RecordKind::BackupFinished { id, node, meta, state_hash } => {
             let state_hash = state_hash.as_ref().map(|hash| format!("{hash:032x}"));
             let (state_hash, error) = (state_hash.as_ref().ok(), state_hash.as_ref().err());

@@ -2,6 +2,7 @@
 //! the defaults are valid.
 
 use super::document::Document;
+use super::feature::Feature;
 use super::model::{Belief, Expectations, InitialState, RaftSettings, Scenario};
 use super::{suggest, units};
 use crate::checkers::MARKS;
@@ -46,6 +47,11 @@ pub(crate) fn scenario(document: &mut Document<'_>, scenario: &Scenario) {
     if let Some(swarm) = &scenario.swarm {
         if swarm.features.is_empty() {
             document.problem("swarm.features", "names no fault");
+        }
+        let names_nodes = scenario.founders.is_some() || !scenario.initial.is_empty() || !scenario.steps.is_empty();
+        if swarm.features.contains(&Feature::NodeCount) && names_nodes {
+            let message = "`node_count` does not go with `founders`, `initial` or steps: they name nodes";
+            document.problem("swarm.features", message);
         }
         if swarm.heal_at >= scenario.duration {
             document.problem("swarm.heal_at", format!("must be before the end of the run, {end}"));

@@ -100,6 +100,11 @@ impl Default for NetworkModel {
             snapshot_transfer: ms(5)..ms(20),
             unreachable_ppm: 0,
             snapshot_loss_ppm: 0,
+            delay_of: BTreeMap::new(),
+            late_ppm: 0,
+            late_delay: ms(0)..ms(0),
+            priority_wait: ms(0),
+            priority_change: ms(0),
         }
     }
 }
@@ -114,7 +119,8 @@ impl Default for ProcessModel {
     fn default() -> Self {
         let raft_node::InboxLimits { max_messages, max_message_bytes, max_requests, max_request_bytes } =
             raft_node::InboxLimits::default();
-        Self { busy_ppm: 0, busy: ms(0)..ms(0), max_messages, max_message_bytes, max_requests, max_request_bytes }
+        let (busy_ppm, busy, resume_batch_ppm) = (0, ms(0)..ms(0), 0);
+        Self { busy_ppm, busy, resume_batch_ppm, max_messages, max_message_bytes, max_requests, max_request_bytes }
     }
 }
 

@@ -130,6 +130,28 @@ features! {
     Reads: "reads", Clients, Throughout;
     /// With `several_keys`, keys are so many that those with a time to live are rarely set again before they go. No fault.
     ExpiringKeys: "expiring_keys", Clients, Throughout;
+    /// Pre-votes, stickiness and check-quorum are off, each in some runs. No fault.
+    GuardsOff: "guards_off", Net, Throughout;
+    /// Some messages and copies arrive up to many election timeouts late.
+    SlowNetwork: Fault::SlowNetwork.name(), Net, Throughout;
+    /// Each direction of a link has its own speed.
+    UnevenLinks: Fault::UnevenLinks.name(), Net, Throughout;
+    /// Each direction of a link has a priority; messages wait for those of higher priority.
+    MessagePriority: Fault::MessagePriority.name(), Net, Throughout;
+    /// Some links lose one kind of message for a while.
+    DropKind: Fault::DropKind.name(), Net, Now;
+    /// The run has a drawn number of nodes. No fault.
+    NodeCount: "node_count", Limits, Throughout;
+    /// Writes take longer than `max_write_stall`.
+    StalledDisk: Fault::StalledDisk.name(), Crashes, Now;
+    /// Orders to campaign and to take a snapshot, and transfers to any node. No fault.
+    OperatorActs: "operator_acts", Operation, Now;
+    /// A stranger sends garbage and forged messages.
+    Stranger: Fault::Stranger.name(), Net, Now;
+    /// Clocks jump, in runs without leases.
+    ClockJump: Fault::ClockJump.name(), Timing, Now;
+    /// Machines stand still with their clocks, in runs without leases.
+    MachinePause: Fault::MachinePause.name(), Timing, Now;
 }
 
 /// The features of these families, in the order of the table.
@@ -160,8 +182,8 @@ mod tests {
             (Feature::ClientCut, 30),
         ];
         assert!(known.iter().all(|(feature, number)| *feature as u64 == *number));
-        assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::ClientCut)));
-        assert_eq!(timed().count(), 21);
+        assert_eq!((timed().next(), timed().last()), (Some(Feature::Partition), Some(Feature::MachinePause)));
+        assert_eq!(timed().count(), 27);
     }
 
     #[test]

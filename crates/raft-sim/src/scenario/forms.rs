@@ -60,6 +60,10 @@ pub(crate) struct AnyNode(pub(crate) Option<NodeId>);
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct MessageKind(pub(crate) String);
 
+/// How far a clock jumps, in nanoseconds; below 0 it jumps back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Jump(pub(crate) i64);
+
 /// A key and a value to put there.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Put(pub(crate) String, pub(crate) String);
@@ -69,6 +73,19 @@ texts! {
     Range<Duration>: "a range of durations such as \"150ms..300ms\"", |text, _| units::duration_range(text), units::show_range;
     Range<u64>: "seeds such as \"0..100\"", |text, _| units::seeds(text), |seeds| format!("{}..{}", seeds.start, seeds.end);
     NodeId: "a node such as \"n1\"", units::node, ToString::to_string;
+    (NodeId, NodeId): "a link such as \"n1>n3\"",
+        |text, nodes| {
+            let (from, to) = text.split_once('>').ok_or_else(|| format!("expected a link such as \"n1>n3\", found `{text}`"))?;
+            Ok((units::node(from.trim(), nodes)?, units::node(to.trim(), nodes)?))
+        },
+        |(from, to)| format!("{from}>{to}");
+    Jump: "a jump such as \"2s\" or \"-300ms\"",
+        |text, _| {
+            let (sign, length) = text.strip_prefix('-').map_or((1, text), |length| (-1, length));
+            let nanos = raft_core::nanos(units::duration(length)?);
+            Ok(Self(sign * i64::try_from(nanos).unwrap_or(i64::MAX)))
+        },
+        |Self(by)| units::show_jump(*by);
     AnyNode: "\"any\" or a node such as \"n1\"",
         |text, nodes| if text == "any" { Ok(Self(None)) } else { units::node(text, nodes).map(|id| Self(Some(id))) },
         |node| node.0.map_or_else(|| "any".to_owned(), |id| id.to_string());
@@ -180,14 +197,14 @@ impl<T: Form> Form for Option<T> {
     }
 }
 
-impl<T: Form> Form for BTreeMap<NodeId, T> {
+impl<K: Text + Ord, T: Form> Form for BTreeMap<K, T> {
     fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let map = BTreeMap::<F<NodeId>, F<T>>::deserialize(from)?;
-        Ok(map.into_iter().map(|(F(id), F(value))| (id, value)).collect())
+        let map = BTreeMap::<F<K>, F<T>>::deserialize(from)?;
+        Ok(map.into_iter().map(|(F(key), F(value))| (key, value)).collect())
     }
 
     fn write<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_map(self.iter().map(|(id, value)| (Ref(id), Ref(value))))
+        to.collect_map(self.iter().map(|(key, value)| (Ref(key), Ref(value))))
     }
 }
 

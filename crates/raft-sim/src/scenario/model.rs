@@ -247,6 +247,21 @@ pub struct NetworkModel {
     /// How much longer than a message a chunk of a snapshot takes.
     #[serde(with = "form")]
     pub snapshot_transfer: Range<Duration>,
+    /// The one-way delay of these links, instead of `delay`.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub delay_of: BTreeMap<(NodeId, NodeId), Range<Duration>>,
+    /// Probability that a message or a copy arrives later by `late_delay`, of any magnitude.
+    #[serde(rename = "late", with = "ppm", skip_serializing_if = "is_default")]
+    pub late_ppm: u32,
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub late_delay: Range<Duration>,
+    /// How long a message waits at most while a link of higher priority has messages in flight; zero: links have no
+    /// priorities.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub priority_wait: Duration,
+    /// How often some links get other priorities; zero: never.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub priority_change: Duration,
     /// Probability that a chunk of a snapshot is lost, in addition to that of every message.
     #[serde(rename = "snapshot_loss", with = "ppm")]
     pub snapshot_loss_ppm: u32,
@@ -276,6 +291,9 @@ pub struct ProcessModel {
     pub busy_ppm: u32,
     #[serde(rename = "busy_for", with = "form")]
     pub busy: Range<Duration>,
+    /// Probability that a resumed process takes everything that waits for it in one call.
+    #[serde(rename = "resume_batch", with = "ppm", skip_serializing_if = "is_default")]
+    pub resume_batch_ppm: u32,
     #[serde(deserialize_with = "within::<1, MIB, _, _>")]
     pub max_messages: usize,
     #[serde(deserialize_with = "within::<1, GIB, _, _>")]
@@ -491,8 +509,14 @@ pub enum StepAction {
         /// The drift in parts per million; below 0 the clock is too slow.
         ppm: i32,
     },
+    /// Makes clocks jump by this many nanoseconds, forward or back.
+    Jump { nodes: Targets, by: i64 },
     /// Pauses processes: they are not called until resumed, and their inputs wait.
     Pause { nodes: Targets },
+    /// A stranger sends garbage and forged messages to these nodes.
+    Stranger { nodes: Targets },
+    /// Suspends machines until resumed: process, disk and clock stand still, and messages for them are lost.
+    Suspend { nodes: Targets },
     /// Resumes paused processes.
     Resume { nodes: Targets },
     /// Starts elections.

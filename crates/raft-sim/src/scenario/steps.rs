@@ -1,7 +1,7 @@
 //! `[[at]]` and `[[when]]`: steps in the form of a file, with one key for each action, condition and option.
 
 use super::document::Document;
-use super::forms::{AnyNode, F, MessageKind, Put, some_within};
+use super::forms::{AnyNode, F, Jump, MessageKind, Put, some_within};
 use super::model::{
     Condition, Expectations, GetMode, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction, Targets, Trigger,
 };
@@ -20,8 +20,8 @@ use toml::de::DeValue;
 
 /// The actions; a step has exactly one.
 const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
-                       restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, pause, resume, campaign, \
-                       take_snapshot, put, get, change, transfer, backup, restore, recover, expect";
+                       restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, jump, pause, suspend, resume, stranger, \
+                       campaign, take_snapshot, put, get, change, transfer, backup, restore, recover, expect";
 
 /// The conditions; a `[[when]]` step has exactly one.
 const CONDITIONS: &str =
@@ -39,6 +39,7 @@ fn options(name: &str) -> &'static [&'static str] {
         "drift" => &["ppm"],
         "put" => &["to"],
         "get" => &["to", "mode"],
+        "jump" => &["by"],
         "change" => &["force", "refused"],
         "transfer" | "backup" | "campaign" => &["refused"],
         "leader" | "leader_appended" => &["min_term"],
@@ -49,7 +50,7 @@ fn options(name: &str) -> &'static [&'static str] {
 }
 
 /// The options that are required.
-const NEEDED: [&str; 3] = ["latency", "ppm", "to"];
+const NEEDED: [&str; 4] = ["latency", "ppm", "by", "to"];
 
 type Maybe<T> = Option<F<T>>;
 
@@ -89,7 +90,10 @@ pub(crate) struct StepForm {
     drop: Maybe<MessageKind>,
     slow_disk: Maybe<Targets>,
     drift: Maybe<Targets>,
+    jump: Maybe<Targets>,
     pause: Maybe<Targets>,
+    suspend: Maybe<Targets>,
+    stranger: Maybe<Targets>,
     resume: Maybe<Targets>,
     campaign: Maybe<Targets>,
     take_snapshot: Maybe<Targets>,
@@ -110,6 +114,7 @@ pub(crate) struct StepForm {
     /// The rate ranges from ten times too slow to ten times too fast.
     #[serde(deserialize_with = "some_within::<-900_000, 9_000_000, _, _>")]
     ppm: Option<i32>,
+    by: Maybe<Jump>,
     to: Maybe<Targets>,
     backup: Maybe<Targets>,
     backups: Option<u64>,
@@ -172,6 +177,10 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         }
     }
     check_values(document, path, &form, scenario);
+    if scenario.raft.lease_reads && (form.jump.is_some() || form.suspend.is_some()) {
+        let message = "does not go with `raft.lease_reads`: a lease assumes that no clock jumps or stands still";
+        document.problem(&format!("{path}.{action_name}"), message);
+    }
     let trigger = if is_timed {
         Trigger::At(form.time.as_ref()?.0)
     } else {
@@ -223,6 +232,7 @@ fn check_values(document: &mut Document<'_>, path: &str, form: &StepForm, scenar
         ("get", form.get.as_ref().is_some_and(|key| key.trim().is_empty()), "names no key"),
         ("cut", form.cut.as_ref().is_some_and(|F(links)| links.is_empty()), "names no link"),
         ("ppm", form.ppm == Some(0), "must not be 0"),
+        ("by", form.by == Some(F(Jump(0))), "must not be 0"),
         (
             "on",
             form.on.as_ref().is_some_and(|F(on)| !on.one_way),
@@ -302,7 +312,10 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "network" => StepAction::Network(form.network?),
         "slow_disk" => StepAction::DiskLatency { nodes: form.slow_disk?.0, latency: form.latency?.0 },
         "drift" => StepAction::Drift { nodes: form.drift?.0, ppm: form.ppm? },
+        "jump" => StepAction::Jump { nodes: form.jump?.0, by: form.by?.0.0 },
         "pause" => StepAction::Pause { nodes: form.pause?.0 },
+        "suspend" => StepAction::Suspend { nodes: form.suspend?.0 },
+        "stranger" => StepAction::Stranger { nodes: form.stranger?.0 },
         "resume" => StepAction::Resume { nodes: form.resume?.0 },
         "campaign" => StepAction::Campaign { nodes: form.campaign?.0 },
         "take_snapshot" => StepAction::TakeSnapshot { nodes: form.take_snapshot?.0 },

@@ -108,6 +108,12 @@ pub(crate) fn show_entry((index, term): &(LogIndex, Option<Term>)) -> String {
     term.map_or_else(|| index.to_string(), |term| format!("{index}@{term}"))
 }
 
+/// Writes a jump of this many nanoseconds, below 0 with a sign.
+pub(crate) fn show_jump(by_ns: i64) -> String {
+    let length = show(Duration::from_nanos(by_ns.unsigned_abs()));
+    if by_ns < 0 { format!("-{length}") } else { length }
+}
+
 /// Writes a duration so that [`duration`] reads the same: the largest unit that divides it.
 pub(crate) fn show(duration: Duration) -> String {
     let nanos = raft_core::nanos(duration);

@@ -257,6 +257,7 @@ impl World {
             NodeEvent::DiskDone { .. }
             | NodeEvent::CancelBackup { .. }
             | NodeEvent::CancelWatch { .. }
+            | NodeEvent::Forged(_)
             | NodeEvent::Unreachable { .. }
             | NodeEvent::NotForwarded { .. }
             | NodeEvent::Wake { .. } => false,

@@ -11,7 +11,8 @@ const MILLION: i64 = 1_000_000;
 /// A clock that is ahead of true time by an offset and may run fast or slow. A node uses only differences of readings,
 /// so the offset only proves that no node compares its clock with another's.
 ///
-/// The clock is a line through (`since`, `shown`): it never jumps, and it never goes back, whatever its rate.
+/// The clock is a line through (`since`, `shown`): it never goes back, whatever its rate. It jumps only if it is
+/// [set](Self::set).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeClock {
     /// When the current rate began.
@@ -32,6 +33,11 @@ impl NodeClock {
     /// that would stop or run back gets the lowest rate: a millionth of the true one.
     pub fn drifting(self, at: SimTime, ppm: i32) -> Self {
         Self { since: at, shown: self.read(at).0, ppm: ppm.max(1 - MILLION as i32) }
+    }
+
+    /// The same clock with another reading from `at` on: it jumps.
+    pub const fn set(self, at: SimTime, reading: Instant) -> Self {
+        Self { since: at, shown: reading.0, ppm: self.ppm }
     }
 
     /// Whether it runs at the rate of true time.
@@ -86,6 +92,13 @@ mod tests {
         let right = fast.drifting(SimTime(200), 0);
         assert_eq!((right.read(SimTime(300)), right.is_true()), (Instant(1_350), true), "it does not jump back");
         assert_eq!(slow.when(Instant(u64::MAX)), SimTime(u64::MAX), "never stays never");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_keeps_its_rate() {
+        let clock = NodeClock::new(1_000).drifting(SimTime(0), 500_000).set(SimTime(100), Instant(7));
+        assert_eq!((clock.read(SimTime(100)), clock.read(SimTime(200))), (Instant(7), Instant(157)));
+        assert_eq!(clock.when(Instant(157)), SimTime(200));
     }
 
     #[test]

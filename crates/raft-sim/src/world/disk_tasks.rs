@@ -118,6 +118,9 @@ impl World {
         let latency = self.choices.draw(site, node.0, n).in_range(host.slow.as_ref().unwrap_or(base));
         if host.slow.is_some() && latency > base.end {
             self.fault_counts.note_effect(Fault::SlowDisk);
+            if latency > host.max_write_stall() {
+                self.fault_counts.note_effect(Fault::StalledDisk);
+            }
         }
         let latency = latency.saturating_add(self.scheduling.next(node).unwrap_or_default());
         self.plan_after(latency, Event::Node(node, NodeEvent::DiskDone { incarnation }));

@@ -2,7 +2,7 @@
 
 use crate::faults::swarm::SwarmEvent;
 use crate::world::backups::BackupEvent;
-use crate::world::messages::Delivery;
+use crate::world::messages::{Delivery, Forged};
 use crate::world::operator::OperatorEvent;
 use crate::world::watchers::WatchEvent;
 use raft_core::{NodeId, RequestId};
@@ -42,6 +42,8 @@ pub(crate) enum NodeEvent {
         incarnation: u64,
     },
     Deliver(Delivery),
+    /// A stranger's message.
+    Forged(Forged),
     Request {
         id: RequestId,
         request: Request,
@@ -84,11 +86,17 @@ impl NodeEvent {
             | Self::NotForwarded { incarnation, .. }
             | Self::Wake { incarnation } => Some(*incarnation),
             Self::Deliver(_)
+            | Self::Forged(_)
             | Self::Request { .. }
             | Self::CancelBackup { .. }
             | Self::CancelWatch { .. }
             | Self::Unreachable { .. } => None,
         }
+    }
+
+    /// Whether it comes from another machine.
+    pub(crate) const fn comes_from_outside(&self) -> bool {
+        matches!(self, Self::Deliver(_) | Self::Request { .. })
     }
 
     /// Whether it puts something into the node's inbox.
@@ -109,6 +117,7 @@ impl NodeEvent {
             Self::Request { .. } | Self::CancelBackup { .. } | Self::CancelWatch { .. } => 3,
             Self::Timer { .. } => 4,
             Self::Unreachable { .. } | Self::NotForwarded { .. } => 5,
+            Self::Forged(_) => 8,
             Self::Wake { .. } => 7,
         }
     }

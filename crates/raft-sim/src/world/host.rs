@@ -12,8 +12,8 @@ use crate::world::disk_tasks::Working;
 use crate::world::event::NodeEvent;
 use crate::world::settings;
 use raft_core::{
-    Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, LogIndex, NodeId, Payload, PeerState,
-    PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
+    Config, Configuration, Entries, Entry, EntryId, HardState, InstallMode, Instant, LogIndex, NodeId, Payload,
+    PeerState, PeerStatus, RecoveredState, RoleKind, Status, Term, Write,
 };
 use raft_kv::{KvMap, WindowLimits};
 use raft_node::{DiskExecutor, DiskQueue, Inbox, InboxLimits, Node, NodeInput, NodeOptions, read_backup};
@@ -85,6 +85,8 @@ pub struct Host {
     armed_disk: Option<Armed>,
     pub downed_by: Option<CrashKind>,
     pub paused: bool,
+    /// The reading of the clock, while the machine is suspended.
+    pub suspended: Option<Instant>,
     /// The events that wait for a paused process, in order.
     pub(crate) paused_queue: Vec<NodeEvent>,
     /// The latency of a slow disk.
@@ -185,6 +187,7 @@ impl Host {
             armed_disk: None,
             downed_by: None,
             paused: false,
+            suspended: None,
             paused_queue: Vec::new(),
             slow: None,
             groups: 0,
@@ -286,6 +289,11 @@ impl Host {
         DiskId((u128::from(self.id.0) << 64 | u128::from(self.disks_lost)).to_be_bytes())
     }
 
+    /// How long a leader's write may take.
+    pub const fn max_write_stall(&self) -> Duration {
+        self.config.max_write_stall
+    }
+
     /// The bytes that its store preallocates; 0 means none.
     pub const fn reserve_bytes(&self) -> u64 {
         self.reserve_bytes
@@ -297,7 +305,7 @@ impl Host {
         let waited = !std::mem::take(&mut self.paused_queue).is_empty();
         let Some(Process { store, queue, working, .. }) = self.process.take() else { return waited };
         self.disk = Some(store.into_disk());
-        self.paused = false;
+        (self.paused, self.suspended) = (false, None);
         waited || working.is_some() || !queue.is_empty()
     }
 

@@ -9,7 +9,8 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 use super::{Emission, Event, NodeEvent, World};
-use crate::record::{RecordKind, Verdict};
+use crate::faults::Fault;
+use crate::record::{RecordKind, SimTime, Verdict, explain};
 use crate::rng::Site;
 use crate::world::host::{Caller, Connection, Host, RecordedInput};
 use crate::world::network::{
@@ -18,10 +19,10 @@ use crate::world::network::{
 use bytes::Bytes;
 use prost::Message;
 use raft_core::{NodeId, RequestId, Rpc};
-use raft_node::{ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
+use raft_node::{CallerIds, CallerRefusal, ForwardedReply, ForwardedRequest, NodeInput, SnapshotMessage};
 use raft_proto::DecodeError;
 use raft_proto::wire::raft as wire;
-use raft_store::{ClusterId, DiskId, PeerCheck};
+use raft_store::{ClusterId, DiskId, Identity, PeerCheck};
 use std::time::Duration;
 
 const NOTICED: Site = Site::new("loss noticed");
@@ -33,6 +34,8 @@ const NOT_FORWARDED: Site = Site::new("not forwarded");
 pub(crate) struct Delivery {
     copy: Copy,
     packet: Packet,
+    /// When it arrives, unless it has to wait for messages of higher priority.
+    due: SimTime,
     /// The record of its sending.
     cause: u64,
     /// The sender's start, its disk, and its cluster.
@@ -41,8 +44,17 @@ pub(crate) struct Delivery {
     cluster: ClusterId,
 }
 
+/// A message that no node has sent, with the ids that its sender names.
 #[derive(Clone, Debug)]
-enum Packet {
+pub(crate) struct Forged {
+    pub(crate) cluster: ClusterId,
+    pub(crate) from: NodeId,
+    pub(crate) to: NodeId,
+    pub(crate) packet: Packet,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Packet {
     Rpc(Bytes),
     Snapshot(Bytes),
     ForwardedRequest(Bytes),
@@ -51,7 +63,7 @@ enum Packet {
 
 impl Packet {
     /// The input that it brings, and the record that shows it.
-    fn decode(&self, from: NodeId) -> Result<(RecordKind, NodeInput), DecodeError> {
+    pub(crate) fn decode(&self, from: NodeId) -> Result<(RecordKind, NodeInput), DecodeError> {
         Ok(match self {
             Self::Rpc(bytes) => {
                 let rpc = raft_proto::decode_rpc(bytes.clone())?;
@@ -75,6 +87,22 @@ impl Packet {
         })
     }
 
+    pub(crate) fn of_rpc(rpc: &Rpc) -> Self {
+        Self::Rpc(raft_proto::encode_rpc(rpc).into())
+    }
+
+    pub(crate) fn of_snapshot(message: &SnapshotMessage) -> Self {
+        Self::Snapshot(raft_proto::encode_snapshot_message(message).into())
+    }
+
+    pub(crate) fn of_forwarded(request: ForwardedRequest) -> Self {
+        Self::ForwardedRequest(wire::ForwardedRequest::from(request).encode_to_vec().into())
+    }
+
+    pub(crate) fn of_reply(reply: ForwardedReply) -> Self {
+        Self::ForwardedReply(wire::ForwardedReply::from(reply).encode_to_vec().into())
+    }
+
     fn into_bytes(self) -> Bytes {
         match self {
             Self::Rpc(bytes) | Self::Snapshot(bytes) | Self::ForwardedRequest(bytes) | Self::ForwardedReply(bytes) => {
@@ -94,7 +122,7 @@ impl World {
     pub(super) fn send(&mut self, host: &Host, input: u64, to: NodeId, rpc: Rpc) {
         let (up, link) = (self.is_up(to), (host.id, to));
         let sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, rpc.kind(), up);
-        let bytes = sending.copies[0].map(|_| Packet::Rpc(raft_proto::encode_rpc(&rpc).into()));
+        let bytes = sending.copies[0].map(|_| Packet::of_rpc(&rpc));
         let verdict = sending.verdict;
         let cause = self.emit(Some(input), Some(host.id), RecordKind::Sent { to, rpc, verdict });
         self.notice_loss(host.id, to, verdict, cause);
@@ -114,7 +142,7 @@ impl World {
                 self.network.send(choices, fault_counts, link, INSTALL_SNAPSHOT_RESPONSE, up)
             }
         };
-        let bytes = sending.copies[0].map(|_| Packet::Snapshot(raft_proto::encode_snapshot_message(&message).into()));
+        let bytes = sending.copies[0].map(|_| Packet::of_snapshot(&message));
         let verdict = sending.verdict;
         let cause = self.emit(Some(input), Some(host.id), RecordKind::SnapshotSaid { to, message, verdict });
         self.plan_deliveries(host, &sending, bytes, cause);
@@ -134,30 +162,32 @@ impl World {
             sending.verdict = Verdict::Delivered { copies: 1 };
         }
         let (verdict, forwarded) = (sending.verdict, request.id);
-        let bytes = wire::ForwardedRequest::from(request.clone()).encode_to_vec().into();
+        let packet = Packet::of_forwarded(request.clone());
         let cause = self.emit(Some(input), Some(host.id), RecordKind::RequestForwarded { id, to, request, verdict });
         if sending.copies[0].is_none() && self.choices.draw(NOT_FORWARDED, host.id.0, cause).chance_ppm(500_000) {
             let (incarnation, id) = (host.incarnation, forwarded);
             self.plan(self.now, Event::Node(host.id, NodeEvent::NotForwarded { incarnation, id, cause }));
         }
-        self.plan_deliveries(host, &sending, Some(Packet::ForwardedRequest(bytes)), cause);
+        self.plan_deliveries(host, &sending, Some(packet), cause);
     }
 
     pub(super) fn send_forwarded_reply(&mut self, host: &Host, input: u64, to: NodeId, reply: ForwardedReply) {
         let (up, link) = (self.is_up(to), (host.id, to));
         let sending = self.network.send(&mut self.choices, &mut self.fault_counts, link, FORWARDED_REPLY, up);
         let verdict = sending.verdict;
-        let bytes = wire::ForwardedReply::from(reply.clone()).encode_to_vec().into();
+        let packet = Packet::of_reply(reply.clone());
         let cause = self.emit(Some(input), Some(host.id), RecordKind::ForwardedReplySent { to, reply, verdict });
-        self.plan_deliveries(host, &sending, Some(Packet::ForwardedReply(bytes)), cause);
+        self.plan_deliveries(host, &sending, Some(packet), cause);
     }
 
     fn plan_deliveries(&mut self, host: &Host, sending: &Sending, packet: Option<Packet>, cause: u64) {
         let (incarnation, disk, cluster) = (host.incarnation, host.disk_id(), host.cluster);
         for copy in sending.copies.into_iter().flatten() {
             if let Some(packet) = packet.clone() {
-                let delivery = Delivery { copy, packet, cause, incarnation, disk, cluster };
-                self.plan_after(copy.delay, Event::Node(copy.link.1, NodeEvent::Deliver(delivery)));
+                let due = self.now.after(copy.delay);
+                self.network.planned(&mut self.choices, copy.link, due);
+                let delivery = Delivery { copy, packet, due, cause, incarnation, disk, cluster };
+                self.plan(due, Event::Node(copy.link.1, NodeEvent::Deliver(delivery)));
             }
         }
     }
@@ -174,20 +204,46 @@ impl World {
     }
 
     pub(super) fn deliver(&mut self, host: &mut Host, delivery: Delivery) {
-        let Delivery { copy, packet, cause, incarnation, disk, cluster } = delivery;
+        let place = (delivery.copy.link, delivery.due, self.now);
+        if let Some(at) = self.network.waits_until(&mut self.choices, &mut self.fault_counts, place) {
+            return self.plan(at, Event::Node(host.id, NodeEvent::Deliver(delivery)));
+        }
+        let Delivery { copy, packet, cause, incarnation, disk, cluster, .. } = delivery;
         let from = copy.link.0;
         self.network.arrived(&mut self.fault_counts, &copy);
-        if cluster != host.cluster {
-            self.emissions.push(Emission::View(None));
-            self.emit(Some(cause), Some(host.id), RecordKind::ForeignClusterRefused { from });
-            return;
-        }
-        if let Ok((kind, input)) = packet.decode(from) {
+        let message = Forged { cluster, from, to: copy.link.1, packet };
+        if let Some((kind, input)) = self.check_message(host, Some(cause), message) {
             self.receive(host, from, (incarnation, disk), RecordedInput::new(Some(cause), kind, input));
-        } else {
-            self.emissions.push(Emission::View(None));
-            self.emit(Some(cause), Some(host.id), RecordKind::Garbage { from, bytes: packet.into_bytes() });
         }
+    }
+
+    /// Handles a message of a stranger, who knows the disks of members as well as their ids.
+    pub(super) fn meet_stranger(&mut self, host: &mut Host, message: Forged) {
+        self.fault_counts.note_effect(Fault::Stranger);
+        let from = message.from;
+        if let Some((kind, input)) = self.check_message(host, None, message) {
+            let kind = RecordKind::Forged { from, message: explain::text(&kind) };
+            self.enqueue(host, RecordedInput::new(None, kind, input));
+        }
+    }
+
+    /// Checks a message as a host does: who sends it, and whether it can be decoded.
+    fn check_message(&mut self, host: &Host, cause: Option<u64>, message: Forged) -> Option<(RecordKind, NodeInput)> {
+        let Forged { cluster, from, to, packet } = message;
+        let own = Identity { cluster: host.cluster, node: host.id };
+        let all = 1..=self.scenario.nodes;
+        let kind = match (
+            CallerIds { cluster: &cluster.0, from, to }.check(&own, |id| all.contains(&id.0)),
+            packet.decode(from),
+        ) {
+            (Ok(()), Ok(message)) => return Some(message),
+            (Ok(()), Err(_)) => RecordKind::Garbage { from, bytes: packet.into_bytes() },
+            (Err(CallerRefusal::OtherCluster), _) => RecordKind::ForeignClusterRefused { from },
+            (Err(why), _) => RecordKind::CallerRefused { from, why },
+        };
+        self.emissions.push(Emission::View(None));
+        self.emit(cause, Some(host.id), kind);
+        None
     }
 
     /// Puts a message into the inbox, or makes it wait until the peer's disk is looked up. A message of an earlier

@@ -14,6 +14,7 @@ mod event;
 mod healed;
 pub mod host;
 mod idle;
+mod link_order;
 mod messages;
 pub mod network;
 mod new_cluster;
@@ -56,6 +57,7 @@ const REPLY_DELAY: Site = Site::new("reply delay");
 
 pub use crate::checkers::Healed;
 pub(crate) use event::{Event, NodeEvent};
+pub(crate) use messages::{Forged, Packet};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Emission {
@@ -364,6 +366,7 @@ impl World {
             NodeEvent::Wake { .. } => self.thread_free(host),
             NodeEvent::Timer { .. } => self.timer(host),
             NodeEvent::Deliver(delivery) => self.deliver(host, delivery),
+            NodeEvent::Forged(forged) => self.meet_stranger(host, forged),
             NodeEvent::Request { id, .. } if self.is_withdrawn(id) => {}
             NodeEvent::Request { id, request, cause } => {
                 let command = match &request {

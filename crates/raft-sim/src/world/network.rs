@@ -3,12 +3,14 @@
 //!
 //! This file knows the kind of a message, not its meaning, and not its effect at the receiver.
 
+use super::link_order::LinkOrder;
 use crate::faults::{Fault, FaultCounts};
-use crate::record::Verdict;
+use crate::record::{SimTime, Verdict};
 use crate::rng::{Choices, Site, link_key};
 use crate::scenario::model::NetworkModel;
 use raft_core::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 const LOSS: Site = Site::new("loss");
@@ -19,6 +21,11 @@ const DUPLICATE: Site = Site::new("duplicate");
 const DUPLICATE_DELAY: Site = Site::new("duplicate delay");
 const SNAPSHOT_LOSS: Site = Site::new("snapshot loss");
 const SNAPSHOT_TRANSFER: Site = Site::new("snapshot transfer");
+const LATE: Site = Site::new("late");
+const LATE_DELAY: Site = Site::new("late delay");
+
+/// How many magnitudes a late message may have: each is half of the next one.
+const MAGNITUDES: u64 = 5;
 
 /// The names of snapshots, forwarded requests and their answers in rules that drop a kind of message.
 pub const INSTALL_SNAPSHOT: &str = "install_snapshot";
@@ -33,7 +40,7 @@ pub const CLIENTS: NodeId = NodeId(0);
 /// A directed link: from, to.
 pub type Link = (NodeId, NodeId);
 
-/// The id of a cut, to end it.
+/// The id of a cut, or of a rule that drops messages, to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CutId(u64);
 
@@ -45,8 +52,9 @@ pub struct Network {
     healed: BTreeSet<NodeId>,
     cuts: BTreeMap<CutId, Cut>,
     cuts_made: u64,
-    drops: Vec<DropRule>,
+    drops: BTreeMap<CutId, DropRule>,
     traffic: BTreeMap<Link, Traffic>,
+    order: LinkOrder,
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +67,7 @@ struct Cut {
 struct DropRule {
     kind: String,
     links: BTreeSet<Link>,
+    fault: Fault,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -80,6 +89,8 @@ pub struct Copy {
     pub held_back: bool,
     /// Whether it is a second copy.
     pub duplicate: bool,
+    /// Whether it arrives much later than usual.
+    pub late: bool,
     pub delay: Duration,
 }
 
@@ -91,7 +102,7 @@ pub struct Sending {
 }
 
 impl Network {
-    pub const fn new(base: NetworkModel) -> Self {
+    pub fn new(base: NetworkModel) -> Self {
         Self {
             base,
             scripted: None,
@@ -99,8 +110,9 @@ impl Network {
             healed: BTreeSet::new(),
             cuts: BTreeMap::new(),
             cuts_made: 0,
-            drops: Vec::new(),
+            drops: BTreeMap::new(),
             traffic: BTreeMap::new(),
+            order: LinkOrder::default(),
         }
     }
 
@@ -128,8 +140,8 @@ impl Network {
             note(fault);
             return lost(Verdict::Cut);
         }
-        if self.drops.iter().any(|rule| rule.kind == kind && rule.links.contains(&link)) {
-            note(Fault::Loss);
+        if let Some(rule) = self.drops.values().find(|rule| rule.kind == kind && rule.links.contains(&link)) {
+            note(rule.fault);
             return lost(Verdict::Dropped);
         }
         let model = self.model(link);
@@ -141,18 +153,22 @@ impl Network {
         }
         let held_back = chance(REORDER, model.reorder_ppm);
         let duplicated = chance(DUPLICATE, model.duplicate_ppm);
-        let mut delay = choices.draw(DELAY, key, message).in_range(&model.delay);
+        let mut delay = choices.draw(DELAY, key, message).in_range(model.delay_of.get(&link).unwrap_or(&model.delay));
         if held_back {
             delay += choices.draw(REORDER_DELAY, key, message).in_range(&model.reorder_delay);
             fault_counts.inject(Fault::Reorder);
         }
-        let first = Copy { link, message, held_back, duplicate: false, delay };
         let second = duplicated.then(|| {
             fault_counts.inject(Fault::Duplicate);
             let later = choices.draw(DUPLICATE_DELAY, key, message).in_range(&model.duplicate_delay);
-            Copy { duplicate: true, delay: delay + later, ..first }
+            Copy { link, message, held_back, duplicate: true, late: false, delay: delay + later }
         });
-        Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies: [Some(first), second] }
+        let first = Copy { link, message, held_back, duplicate: false, late: false, delay };
+        let mut copies = [Some(first), second];
+        if model.late_ppm > 0 {
+            copies.iter_mut().flatten().for_each(|copy| copy.is_late(choices, fault_counts, model));
+        }
+        Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies }
     }
 
     /// Sends a snapshot: it takes longer than a message, and may break off.
@@ -193,10 +209,41 @@ impl Network {
         if copy.duplicate {
             fault_counts.note_effect(Fault::Duplicate);
         }
-        if copy.held_back && copy.message < traffic.newest_arrived {
+        let is_overtaken = copy.message < traffic.newest_arrived;
+        if copy.held_back && is_overtaken {
             fault_counts.note_effect(Fault::Reorder);
         }
+        if copy.late && is_overtaken {
+            fault_counts.note_effect(Fault::SlowNetwork);
+        }
         traffic.newest_arrived = traffic.newest_arrived.max(copy.message);
+        if self.model(copy.link).delay_of.contains_key(&copy.link) {
+            fault_counts.note_effect(Fault::UnevenLinks);
+        }
+    }
+
+    /// Notes that a copy arrives at this time, unless it has to wait for links of higher priority.
+    pub fn planned(&mut self, choices: &mut Choices, link: Link, at: SimTime) {
+        if !self.model(link).priority_wait.is_zero() {
+            self.order.planned(choices, link, at);
+        }
+    }
+
+    /// When a copy that should have arrived at `due` arrives instead of now; `None` if it need not wait.
+    pub fn waits_until(
+        &mut self,
+        choices: &mut Choices,
+        fault_counts: &mut FaultCounts,
+        place: (Link, SimTime, SimTime),
+    ) -> Option<SimTime> {
+        let model = model_of(&self.healed, (&self.scripted, &self.swarm, &self.base), place.0);
+        if model.priority_wait.is_zero() {
+            return None;
+        }
+        fault_counts.inject(Fault::MessagePriority);
+        let until = self.order.waits_until(choices, model, place)?;
+        fault_counts.note_effect(Fault::MessagePriority);
+        Some(until)
     }
 
     /// Cuts links until [`mend`](Self::mend) or a healing.
@@ -208,15 +255,19 @@ impl Network {
         id
     }
 
-    /// Ends a cut; a cut that is already over stays over.
+    /// Ends a cut or a rule that drops messages; one that is already over stays over.
     pub fn mend(&mut self, id: CutId) {
         self.cuts.remove(&id);
+        self.drops.remove(&id);
         self.lay_cuts();
     }
 
-    /// Drops messages of this kind on these links until healed.
-    pub fn drop_kind(&mut self, kind: String, links: BTreeSet<Link>) {
-        self.drops.push(DropRule { kind, links });
+    /// Drops messages of this kind on these links until [`mend`](Self::mend) or a healing.
+    pub fn drop_kind(&mut self, kind: String, links: BTreeSet<Link>, fault: Fault) -> CutId {
+        self.cuts_made += 1;
+        let id = CutId(self.cuts_made);
+        self.drops.insert(id, DropRule { kind, links, fault });
+        id
     }
 
     /// Replaces the model of every link until healed.
@@ -241,7 +292,7 @@ impl Network {
     pub fn heal_among(&mut self, nodes: &BTreeSet<NodeId>) {
         let outside = |link: &Link| !(nodes.contains(&link.0) && nodes.contains(&link.1));
         self.cuts.values_mut().for_each(|cut| cut.links.retain(outside));
-        self.drops.iter_mut().for_each(|rule| rule.links.retain(outside));
+        self.drops.values_mut().for_each(|rule| rule.links.retain(outside));
         self.scripted = None;
         self.healed.clone_from(nodes);
         self.lay_cuts();
@@ -255,13 +306,11 @@ impl Network {
     /// All links with a cut or a drop rule.
     pub fn broken_links(&self) -> BTreeSet<Link> {
         let cut = self.cuts.values().flat_map(|cut| &cut.links);
-        cut.chain(self.drops.iter().flat_map(|rule| &rule.links)).copied().collect()
+        cut.chain(self.drops.values().flat_map(|rule| &rule.links)).copied().collect()
     }
 
     fn model(&self, link: Link) -> &NetworkModel {
-        let healed = self.healed.contains(&link.0) && self.healed.contains(&link.1);
-        let swarm = if healed { None } else { self.swarm.as_ref() };
-        self.scripted.as_ref().or(swarm).unwrap_or(&self.base)
+        model_of(&self.healed, (&self.scripted, &self.swarm, &self.base), link)
     }
 
     /// Stores each link's cut with the link, so that `send` needs no search.
@@ -271,6 +320,31 @@ impl Network {
             for link in &cut.links {
                 self.traffic.entry(*link).or_default().cut.get_or_insert(cut.fault);
             }
+        }
+    }
+}
+
+type Models<'a> = (&'a Option<NetworkModel>, &'a Option<NetworkModel>, &'a NetworkModel);
+
+/// The model of a link: a scripted one, else that of the swarm unless both ends are healed, else the scenario's.
+fn model_of<'a>(healed: &BTreeSet<NodeId>, (scripted, swarm, base): Models<'a>, link: Link) -> &'a NetworkModel {
+    let is_healed = healed.contains(&link.0) && healed.contains(&link.1);
+    let swarm = if is_healed { None } else { swarm.as_ref() };
+    scripted.as_ref().or(swarm).unwrap_or(base)
+}
+
+impl Copy {
+    /// Makes it late with the model's probability. The magnitude of the delay is drawn first: a little late matters as
+    /// much as very late.
+    fn is_late(&mut self, choices: &mut Choices, fault_counts: &mut FaultCounts, model: &NetworkModel) {
+        let (key, n) = (link_key(self.link.0, self.link.1), self.message * 4 + 2 * u64::from(self.duplicate));
+        if choices.draw(LATE, key, n).chance_ppm(model.late_ppm) {
+            let Range { start, end } = model.late_delay;
+            let magnitude = choices.draw(LATE, key, n + 1).below(MAGNITUDES) as u32;
+            let most = start + end.saturating_sub(start) / (1 << magnitude);
+            self.delay += choices.draw(LATE_DELAY, key, n).in_range(&(start..most));
+            self.late = true;
+            fault_counts.inject(Fault::SlowNetwork);
         }
     }
 }
@@ -301,8 +375,7 @@ mod tests {
             reorder_ppm: 0,
             reorder_delay: 5 * MS..6 * MS,
             snapshot_transfer: MS..MS,
-            snapshot_loss_ppm: 0,
-            unreachable_ppm: 0,
+            ..NetworkModel::default()
         }
     }
 
@@ -364,7 +437,8 @@ mod tests {
             Verdict::Delivered { copies: 1 },
             "messages are not snapshots"
         );
-        bench.network.drop_kind(INSTALL_SNAPSHOT.into(), links_between(&nodes(&[1]), &nodes(&[2])));
+        let links = links_between(&nodes(&[1]), &nodes(&[2]));
+        bench.network.drop_kind(INSTALL_SNAPSHOT.into(), links, Fault::DropKind);
         assert_eq!(send(&mut bench).verdict, Verdict::Dropped);
         bench.network.cut(links_between(&nodes(&[1]), &nodes(&[2])), Fault::OneWayCut);
         assert_eq!(bench.network.cut_of((NodeId(1), NodeId(2))), Some(Fault::OneWayCut));
@@ -374,10 +448,43 @@ mod tests {
     #[test]
     fn a_drop_rule_takes_one_kind_on_its_links() {
         let mut bench = Bench::new(model());
-        bench.network.drop_kind("heartbeat".into(), links_between(&nodes(&[1]), &nodes(&[2])));
+        let links = links_between(&nodes(&[1]), &nodes(&[2]));
+        let rule = bench.network.drop_kind("heartbeat".into(), links, Fault::DropKind);
         assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Dropped);
         assert_eq!(bench.send(1, 2, "append_entries").verdict, Verdict::Delivered { copies: 1 });
         assert_eq!(bench.send(1, 3, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+        assert!(bench.had_effect(Fault::DropKind) && !bench.had_effect(Fault::Loss));
+        bench.network.mend(rule);
+        assert_eq!(bench.send(1, 2, "heartbeat").verdict, Verdict::Delivered { copies: 1 });
+    }
+
+    #[test]
+    fn each_direction_has_its_own_speed() {
+        let delay_of = [((NodeId(1), NodeId(2)), 30 * MS..40 * MS)].into();
+        let mut bench = Bench::new(NetworkModel { delay_of, ..model() });
+        let slow = bench.send(1, 2, "heartbeat").copies[0].expect("delivered");
+        let fast = bench.send(2, 1, "heartbeat").copies[0].expect("delivered");
+        assert!(slow.delay >= 30 * MS && fast.delay <= 2 * MS, "{slow:?} {fast:?}");
+        bench.network.arrived(&mut bench.fault_counts, &fast);
+        assert!(!bench.had_effect(Fault::UnevenLinks));
+        bench.network.arrived(&mut bench.fault_counts, &slow);
+        assert!(bench.had_effect(Fault::UnevenLinks));
+    }
+
+    #[test]
+    fn late_messages_and_copies_have_all_magnitudes() {
+        let late_delay = 20 * MS..3_200 * MS;
+        let model = NetworkModel { duplicate_ppm: 1_000_000, late_ppm: 500_000, late_delay, ..model() };
+        let mut bench = Bench::new(model);
+        let copies: Vec<Copy> = (0..1_000).flat_map(|_| bench.send(1, 2, "heartbeat").copies).flatten().collect();
+        for duplicate in [false, true] {
+            let late = copies.iter().filter(|copy| copy.duplicate == duplicate && copy.late);
+            let delays: Vec<Duration> = late.map(|copy| copy.delay).collect();
+            assert!((430..570).contains(&delays.len()), "{} of 1000 were late", delays.len());
+            let count = |range: Range<Duration>| delays.iter().filter(|delay| range.contains(delay)).count();
+            assert!(count(20 * MS..300 * MS) > 100 && count(1_700 * MS..4_000 * MS) > 20, "{duplicate}");
+        }
+        assert!(copies.iter().all(|copy| copy.late || copy.delay < 60 * MS));
     }
 
     #[test]

@@ -25,7 +25,10 @@ const FORCE: Site = Site::new("operator force");
 /// of the voters to come answers.
 const FORCED: u32 = 700_000;
 
-/// The requests of the operator's tasks have numbers below this; those of its backups begin here.
+/// The requests of the operator's tasks have numbers below this; those that it makes once, without a task, begin here.
+pub(crate) const FIRST_OF_ACTS: u64 = 400_000;
+
+/// The requests of the operator's backups begin here.
 pub(crate) const FIRST_OF_BACKUPS: u64 = 500_000;
 
 /// The requests of clients have numbers from here on.
@@ -140,7 +143,8 @@ impl World {
     /// Whether a request is the operator's and it no longer waits for the answer: its connection is closed.
     pub(crate) fn is_withdrawn(&self, id: RequestId) -> bool {
         match id.0 {
-            ..FIRST_OF_BACKUPS => self.operator.asked != Some(id),
+            ..FIRST_OF_ACTS => self.operator.asked != Some(id),
+            FIRST_OF_ACTS..FIRST_OF_BACKUPS => false,
             FIRST_OF_BACKUPS..FIRST_OF_CLIENTS => !self.backups.waits_for(id),
             FIRST_OF_WATCHES.. => !self.watchers.waits_for(id),
             _ => false,

@@ -166,7 +166,16 @@ impl World {
                 let nodes = self.resolve(nodes, n);
                 self.drift_step(&nodes, *ppm);
             }
+            StepAction::Jump { nodes, by } => {
+                let nodes = self.resolve(nodes, n);
+                self.jump_step(&nodes, *by);
+            }
             StepAction::Pause { nodes } => self.each(("pause", nodes, n), Self::pause),
+            StepAction::Stranger { nodes } => {
+                let nodes = self.resolve(nodes, n);
+                self.stranger_step(&nodes, n);
+            }
+            StepAction::Suspend { nodes } => self.each(("suspend", nodes, n), Self::suspend),
             StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
             StepAction::Campaign { nodes } => self.each(("campaign", nodes, n), |world, host| {
                 world.refusals.expect(Act::Campaign(host.id), refused, || format!("campaign {}", host.id));
@@ -277,6 +286,7 @@ impl StepAction {
                 | Self::Get { .. }
                 | Self::Campaign { .. }
                 | Self::TakeSnapshot { .. }
+                | Self::Stranger { .. }
                 | Self::Change { .. }
                 | Self::Transfer { .. }
                 | Self::Backup { .. }

@@ -31,7 +31,7 @@ fn malformed_files_are_refused_with_line_field_and_suggestion() {
         let refusal = read(&format!("{HEADER}{}\n", appended.join("\n"))).expect_err(case);
         assert_eq!(refusal, expected.join("\n").replace("=> ", "story.toml:"), "of:\n{case}");
     }
-    assert_eq!(cases.len(), 99);
+    assert_eq!(cases.len(), 103);
 }
 
 #[test]
@@ -76,6 +76,19 @@ isolate = "leader"
     let to = Targets::Nodes([NodeId(1), NodeId(2)].into());
     let links = Links { from: Targets::Leader, to, one_way: true };
     assert_eq!(when.action, StepAction::Cut { links: vec![links] });
+}
+
+#[test]
+fn clocks_jump_both_ways() {
+    let steps = "\n[[at]]\ntime = \"1s\"\njump = \"n1\"\nby = \"-1.5s\"\n\n[[at]]\ntime = \"1s\"\nsuspend = \"n2\"\n";
+    let scenario = read(&format!("{HEADER}{steps}")).expect("a good file").scenario;
+    let nodes = |id| Targets::Nodes([NodeId(id)].into());
+    let actions: Vec<StepAction> = scenario.steps.iter().map(|step| step.action.clone()).collect();
+    let jump = StepAction::Jump { nodes: nodes(1), by: -1_500_000_000 };
+    assert_eq!(actions, [jump, StepAction::Suspend { nodes: nodes(2) }]);
+    let recorded = Recorded { scenario: "story".to_owned(), seed: 3, hash: None, property: None };
+    let text = write(&scenario, &recorded).expect("written");
+    assert_eq!(parse("story.toml", text.as_bytes()).map(|file| file.scenario), Ok(scenario));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use node::{Edit, Found, Known, Node, Recovery, Seen};
 use raft_core::{Configuration, Entries, Entry, EntryId, LogIndex, NodeId, RoleKind, Rpc, Term, Vote};
 use raft_proto::wire::kv::kv_response;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use terms::{TermGhost, TermLog, committed_chain};
 
 /// An entry that a leader has reported as committed.
@@ -214,6 +215,11 @@ impl Ghost {
                 self.highest_term = self.highest_term.max(hard_state.term);
             }
             RecordKind::LimitsDrawn { priority, limits } => (node.priority, node.limits) = (*priority, *limits),
+            RecordKind::ClockJumped { by_ns } => {
+                let back = Duration::from_nanos(by_ns.min(&0).unsigned_abs());
+                node.stood_still = node.stood_still.saturating_add(back);
+                self.clocks_are_true = false;
+            }
             RecordKind::Crashed { crash, .. } => node.crashed(*crash),
             RecordKind::DiskFault { fault, .. } => node.disk_fault(*fault),
             RecordKind::RefusedToStart { .. } => change.excused = node.refused(),
@@ -396,5 +402,6 @@ pub(crate) fn is_input(what: &RecordKind) -> bool {
             | RecordKind::NotForwarded { .. }
             | RecordKind::BackupCancelled { .. }
             | RecordKind::WatchCancelled { .. }
+            | RecordKind::Forged { .. }
     )
 }

@@ -12,6 +12,7 @@ use raft_core::{
     Write, WriteId,
 };
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// A node's view of itself, without its configuration, and the first record with that view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,6 +151,8 @@ pub(crate) struct Node {
     pub(crate) applied_chain: Chain,
     /// The times at which its applied index moved, in true time, over all incarnations.
     pub(crate) applied_at: Vec<(SimTime, LogIndex)>,
+    /// How long its timers have stood still because its clock jumped back (rule R1), over all incarnations.
+    pub(crate) stood_still: Duration,
     pending: VecDeque<Pending>,
     only_killed: bool,
     ailing: Ailing,
@@ -192,6 +195,7 @@ impl Node {
             applied: LogIndex(0),
             applied_chain: Chain::ROOT,
             applied_at: Vec::new(),
+            stood_still: Duration::ZERO,
             pending: VecDeque::new(),
             only_killed: true,
             ailing: Ailing::default(),
