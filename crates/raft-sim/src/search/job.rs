@@ -4,6 +4,7 @@ use super::SITES;
 use super::archive::{Archive, Cell};
 use crate::branch::{Branch, Branches};
 use crate::coverage::AbstractState;
+use crate::faults::with_drawn_nodes;
 use crate::record::Record;
 use crate::rng::{Draw, Redrawn};
 use crate::run::{MAX_EVENTS, RunChecker, RunResult, Sink};
@@ -24,6 +25,8 @@ const OFTEN: u32 = 4;
 #[derive(Clone)]
 pub(super) struct Running {
     scenario: Arc<Scenario>,
+    /// The scenario with the number of nodes of this seed.
+    drawn: Arc<Scenario>,
     seed: u64,
     branches: Vec<Branch>,
     world: World,
@@ -141,12 +144,11 @@ impl Job {
         match &self.0 {
             Kind::Fresh { scenario, seed } => {
                 let (scenario, seed) = (Arc::clone(scenario), *seed);
-                let (world, mut checker) = (World::new(&scenario, seed), RunChecker::new(&scenario));
+                let drawn = Arc::new(with_drawn_nodes(&scenario, seed).into_owned());
+                let (world, mut checker) = (World::new(&drawn, seed), RunChecker::new(&drawn));
                 checker.take_new_marks();
-                (
-                    Running { scenario, seed, branches: Vec::new(), world, checker, watcher: Watcher::default() },
-                    u64::MAX,
-                )
+                let (branches, watcher) = (Vec::new(), Watcher::default());
+                (Running { scenario, drawn, seed, branches, world, checker, watcher }, u64::MAX)
             }
             Kind::Branch { from, salt, redrawn, length, .. } => {
                 let mut running = Running::clone(from);
@@ -192,7 +194,7 @@ impl Running {
             checker.follow(&mut self.world, &mut (), MAX_EVENTS);
             self.world
         });
-        let RunResult { violation, failures, hash, .. } = checker.into_result(&scenario, world.as_ref());
+        let RunResult { violation, failures, hash, .. } = checker.into_result(&self.drawn, world.as_ref());
         let is_story = scenario.swarm.as_ref().is_none_or(|swarm| swarm.after_branch);
         let failure = failures.into_iter().next().filter(|_| !is_story);
         let failed = match (violation, failure) {

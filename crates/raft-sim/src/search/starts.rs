@@ -51,7 +51,7 @@ fn survives(scenario: &Scenario) -> bool {
 /// The story with the faults of a swarm from its first branch on.
 fn with_faults_after_branch(mut scenario: Scenario) -> Scenario {
     // Clocks drift no further than the story says, and its guards stay.
-    let outside = [Feature::ClockDrift, Feature::Backups, Feature::Restores, Feature::GuardsOff];
+    let outside = [Feature::ClockDrift, Feature::MachinePause, Feature::Backups, Feature::Restores, Feature::GuardsOff];
     let features =
         of_families(&[Net, Crashes, Timing, Operation]).filter(|feature| !outside.contains(feature)).collect();
     scenario.duration += AFTER_STORY;
