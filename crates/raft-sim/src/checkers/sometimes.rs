@@ -374,7 +374,7 @@ impl Sometimes {
             self.mark_if(now.commit.0 < ghost.committed.len() as u64, "leader_behind_commit");
             let voters = node.configuration().map_or(0, |configuration| configuration.voters.len());
             self.mark_if(voters == 1, "elected_alone");
-            self.mark_if(voters > 0 && voters % 2 == 0, "elected_by_even_voters");
+            self.mark_if(voters > 0 && voters.is_multiple_of(2), "elected_by_even_voters");
         }
         if led && !leads {
             self.mark("step_down");

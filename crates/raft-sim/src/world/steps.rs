@@ -177,6 +177,17 @@ impl World {
             }
             StepAction::Suspend { nodes } => self.each(("suspend", nodes, n), Self::suspend),
             StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
+            StepAction::Expect(expectations) => {
+                self.emit_fault("expect".into());
+                self.emissions.push(Emission::Expect((**expectations).clone()));
+            }
+            _ => self.act_step(action, n, refused),
+        }
+    }
+
+    /// What an operator or a client does.
+    fn act_step(&mut self, action: &StepAction, n: u64, refused: Option<Refusal>) {
+        match action {
             StepAction::Campaign { nodes } => self.each(("campaign", nodes, n), |world, host| {
                 world.refusals.expect(Act::Campaign(host.id), refused, || format!("campaign {}", host.id));
                 world.order(host, RecordKind::CampaignAsked, NodeInput::Campaign);
@@ -192,10 +203,7 @@ impl World {
                 self.backup_step(action, n, refused);
             }
             StepAction::Transfer { to } => self.instruct_once(Work::Transfer(*to), refused),
-            StepAction::Expect(expectations) => {
-                self.emit_fault("expect".into());
-                self.emissions.push(Emission::Expect((**expectations).clone()));
-            }
+            _ => {}
         }
     }
 
