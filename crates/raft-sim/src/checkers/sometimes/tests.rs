@@ -30,8 +30,9 @@ fn assert_once(script: &Script, marks: &[&str]) -> BTreeMap<&'static str, u64> {
 
 #[test]
 fn a_legal_run_reaches_its_marks() {
-    let marks = ["commit", "election", "leader_behind_commit", "leader_elected", "restart"];
-    let expected = marks.into_iter().zip([2, 2, 1, 2, 1]).collect::<BTreeMap<_, _>>();
+    let marks =
+        ["campaign_without_pre_vote", "commit", "election", "leader_behind_commit", "leader_elected", "restart"];
+    let expected = marks.into_iter().zip([2, 2, 2, 1, 2, 1]).collect::<BTreeMap<_, _>>();
     assert_eq!(counts(&Script::legal()), expected);
 }
 
@@ -142,6 +143,7 @@ fn watches_that_continue_and_reads_of_old_states() {
     assert_eq!(
         counts(&script),
         BTreeMap::from([
+            ("campaign_without_pre_vote", 1),
             ("commit", 1),
             ("election", 1),
             ("leader_elected", 1),

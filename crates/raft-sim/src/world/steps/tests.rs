@@ -254,7 +254,7 @@ fn drops_slow_disks_and_power_losses_are_counted() {
     ];
     scenario.expect.heals_within = Some(20);
     let (result, records) = passed(&scenario);
-    for fault in ["loss", "slow_disk", "power_loss"] {
+    for fault in ["drop_kind", "slow_disk", "power_loss"] {
         assert!(result.faults[fault].had_effect, "{fault}: {:?}", result.faults);
     }
     assert!(records.iter().any(|record| matches!(record.kind, RecordKind::CampaignAsked)));
