@@ -269,12 +269,12 @@ fn coverage_is_the_same_for_any_workers_and_shows_the_empty_cells() {
 fn a_campaign_ends_once_the_unseen_mass_is_below_the_limit_whatever_the_workers_do() {
     let folder = Folder::new("unseen");
     let args =
-        |jobs| ["swarm", "--profile", "net", "--nodes", "1", "--until-unseen", "0.2", "-j", jobs, "--format", "json"];
+        |jobs| ["swarm", "--profile", "net", "--nodes", "1", "--until-unseen", "0.6", "-j", jobs, "--format", "json"];
     let report = json(&folder.run(&args("1")));
     assert_eq!(report, json(&folder.run(&args("3"))));
     assert!(report["runs"].as_u64() > Some(1), "{report}");
     let mass = |report: &Value| report["coverage"]["unseen_mass"].as_f64().expect("a number");
-    assert!(mass(&report) < 0.2, "{report}");
+    assert!(mass(&report) < 0.6, "{report}");
     let seeds = format!("0..{}", report["runs"].as_u64().expect("a number") - 1);
     let before = json(&folder.run(&[
         "swarm",
@@ -289,7 +289,7 @@ fn a_campaign_ends_once_the_unseen_mass_is_below_the_limit_whatever_the_workers_
         "json",
     ]));
     assert!(
-        mass(&before) >= 0.2 || before["coverage"]["observations"].as_u64() <= Some(5),
+        mass(&before) >= 0.6 || before["coverage"]["observations"].as_u64() <= Some(1),
         "it could have ended before: {before}"
     );
     let bounded =
