@@ -5,39 +5,41 @@
 //! First to catch: a removed node that nobody sends to and that runs on for good. It backs up no other checker: no entry and no
 //! answer is wrong.
 
+use super::calls::{PerCall, Process};
 use super::ghost::Ghost;
-use super::property::{Fact, Property, Violation};
+use super::property::{Fact, Violation};
 use crate::record::{Record, RecordKind};
 use raft_core::{LogIndex, NodeId, RoleKind, WriteId};
-use std::collections::BTreeMap;
 
 const NAME: &str = "election_timer";
 
-#[derive(Clone, Default)]
-pub(super) struct ElectionTimer {
-    processes: BTreeMap<NodeId, Process>,
-}
+pub(super) type ElectionTimer = PerCall<Timer>;
 
 #[derive(Clone, Copy, Default)]
-struct Process {
+pub(super) struct Timer {
     asked: WriteId,
     persisted: WriteId,
-    /// The newest call.
-    call: u64,
-    /// Its first record and the commit index after it, if the node has no timer then and is neither leader nor stopped.
+    /// The first record of the newest call and the commit index after it, if the node has no timer then and is neither leader nor stopped.
     without: Option<(u64, LogIndex)>,
 }
 
-impl Process {
-    fn begin_call(&mut self, record: &Record) {
-        self.call = record.call;
+impl Process for Timer {
+    fn begin(&mut self, record: &Record) {
         let waits = |role| matches!(role, RoleKind::Follower | RoleKind::PreCandidate | RoleKind::Candidate);
         let view = record.view.as_ref().filter(|view| waits(view.role) && !view.internals.0.has_timer);
         self.without = view.map(|view| (record.number, view.commit));
     }
 
-    /// The violation of the newest call, all of whose records are known.
-    fn check_call(&self, ghost: &Ghost, node: NodeId) -> Option<Violation> {
+    fn observe(&mut self, _: NodeId, fact: &Fact<'_>) -> Option<Violation> {
+        match &fact.record.kind {
+            RecordKind::Asked { write } => self.asked = write.id,
+            RecordKind::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
+            _ => {}
+        }
+        None
+    }
+
+    fn end(&self, ghost: &Ghost, node: NodeId) -> Option<Violation> {
         let (record, commit) = self.without.filter(|_| self.asked == self.persisted)?;
         let configurations = &ghost.node(node)?.configurations;
         let in_force = configurations.partition_point(|(at, _)| at.index <= commit).saturating_sub(1);
@@ -46,37 +48,6 @@ impl Process {
         let message =
             format!("{node} is named by {configuration} of {at}, does not lead, waits for no write, and has no timer");
         Some(Violation { property: NAME, message, facts: vec![record] })
-    }
-}
-
-impl Property for ElectionTimer {
-    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (record, node) = (fact.record, fact.record.node?);
-        if let RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } = record.kind
-        {
-            self.processes.remove(&node);
-            return None;
-        }
-        if record.call == 0 {
-            return None;
-        }
-        let process = self.processes.entry(node).or_default();
-        if process.call != record.call {
-            if let Some(violation) = process.check_call(ghost, node) {
-                return Some(violation);
-            }
-            process.begin_call(record);
-        }
-        match &record.kind {
-            RecordKind::Asked { write } => process.asked = write.id,
-            RecordKind::Persisted { write, .. } => process.persisted = process.persisted.max(*write),
-            _ => {}
-        }
-        None
-    }
-
-    fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
-        self.processes.iter().find_map(|(node, process)| process.check_call(ghost, *node))
     }
 }
 

@@ -21,7 +21,7 @@ const NAME: &str = "exactly_once";
 pub(super) struct ExactlyOnce {
     /// The command in each request.
     asked: BTreeMap<RequestId, CommandId>,
-    /// The commands that some entry carried in vain: their session was not open, or had no place for them any more.
+    /// The commands that some entry carried and that were not applied: their session was not open, or had no place for them any more.
     expired: BTreeSet<CommandId>,
     abandoned: BTreeSet<CommandId>,
     /// The first response to each command, by the entry that carried it, and the record of the response.

@@ -1,25 +1,20 @@
 //! A node that receives an answer of a higher term enters that term (Raft §5.1). The answer to a pre-vote counts in its round only.
 //!
-//! First to catch: a pre-candidate that does not learn the term of those that refuse it, so that it asks for the same term for ever
-//! while all others wait for it. It backs up no other checker: no promise is broken, but nobody may be elected.
+//! First to catch: a pre-candidate that does not learn the term of those that refuse it, so that it asks for the same term again and
+//! again while all others wait for it. It backs up no other checker: no promise is broken, but nobody may be elected.
 
+use super::calls::{PerCall, Process};
 use super::ghost::Ghost;
-use super::property::{Fact, Property, Violation};
-use crate::record::RecordKind;
+use super::property::{Fact, Violation};
+use crate::record::{Record, RecordKind};
 use raft_core::{MAX_NUMBER, NodeId, RoleKind, Round, Rpc, Term};
-use std::collections::BTreeMap;
 
 const NAME: &str = "higher_terms";
 
-#[derive(Clone, Default)]
-pub(super) struct HigherTerms {
-    processes: BTreeMap<NodeId, Process>,
-}
+pub(super) type HigherTerms = PerCall<Terms>;
 
 #[derive(Clone, Default)]
-struct Process {
-    /// The newest call.
-    call: u64,
+pub(super) struct Terms {
     /// The newest round of pre-votes.
     round: Option<Round>,
     /// The state after the call before: its term, and whether the node was a pre-candidate.
@@ -29,9 +24,9 @@ struct Process {
     ignored: Option<Violation>,
 }
 
-impl HigherTerms {
+impl Terms {
     fn received(&mut self, fact: &Fact<'_>, node: NodeId, from: NodeId, rpc: &Rpc) -> Option<Violation> {
-        let (record, process) = (fact.record, self.processes.get_mut(&node)?);
+        let record = fact.record;
         let view = record.view.as_ref()?;
         let is_new = view.term < rpc.term() && rpc.term().0 <= MAX_NUMBER && from != node;
         if !is_new || view.role == RoleKind::Stopped {
@@ -43,9 +38,9 @@ impl HigherTerms {
         match rpc {
             Rpc::AppendEntriesResponse(_) | Rpc::RequestVoteResponse(_) => Some(violation),
             Rpc::PreVoteResponse(response) => {
-                let is_same_round = process.round == Some(response.round) && process.before == Some((view.term, true));
+                let is_same_round = self.round == Some(response.round) && self.before == Some((view.term, true));
                 if is_same_round && view.role == RoleKind::PreCandidate {
-                    process.ignored = Some(violation);
+                    self.ignored = Some(violation);
                 }
                 None
             }
@@ -54,28 +49,19 @@ impl HigherTerms {
     }
 }
 
-impl Property for HigherTerms {
-    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (record, node) = (fact.record, fact.record.node?);
-        if let RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } = record.kind
-        {
-            self.processes.remove(&node);
-            return None;
-        }
-        let view = record.view.as_ref().filter(|_| record.call != 0)?;
-        let process = self.processes.entry(node).or_default();
-        if process.call != record.call {
-            if process.ignored.is_some() {
-                return process.ignored.take();
-            }
-            process.call = record.call;
-            process.before = process.after.replace((view.term, view.role == RoleKind::PreCandidate));
-        }
-        match &record.kind {
+impl Process for Terms {
+    fn begin(&mut self, record: &Record) {
+        let view = record.view.as_ref();
+        let now = view.map(|view| (view.term, view.role == RoleKind::PreCandidate));
+        self.before = std::mem::replace(&mut self.after, now);
+    }
+
+    fn observe(&mut self, node: NodeId, fact: &Fact<'_>) -> Option<Violation> {
+        match &fact.record.kind {
             RecordKind::Received { from, rpc } => self.received(fact, node, *from, rpc),
             RecordKind::Sent { rpc: Rpc::PreVote(request), .. } => {
-                if process.round.replace(request.round) != Some(request.round) {
-                    process.ignored = None;
+                if self.round.replace(request.round) != Some(request.round) {
+                    self.ignored = None;
                 }
                 None
             }
@@ -83,8 +69,8 @@ impl Property for HigherTerms {
         }
     }
 
-    fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
-        self.processes.values_mut().find_map(|process| process.ignored.take())
+    fn end(&self, _: &Ghost, _: NodeId) -> Option<Violation> {
+        self.ignored.clone()
     }
 }
 

@@ -7,22 +7,19 @@
 //! It is the first to catch: a leader that campaigns on an order or a timer, and one that steps down without a reason. No other
 //! checker depends on it.
 
+use super::calls::{PerCall, Process};
 use super::ghost::Ghost;
-use super::property::{Fact, Property, Violation};
+use super::property::{Fact, Violation};
 use crate::record::{Record, RecordKind};
 use raft_core::{Cause, Event, NodeId, RoleKind, Rpc, Term, WriteId};
 use raft_node::SnapshotMessage;
-use std::collections::BTreeMap;
 
 const NAME: &str = "leadership_kept";
 
-#[derive(Clone, Default)]
-pub(super) struct LeadershipKept {
-    processes: BTreeMap<NodeId, Process>,
-}
+pub(super) type LeadershipKept = PerCall<Leadership>;
 
 #[derive(Clone, Copy, Default)]
-struct Process {
+pub(super) struct Leadership {
     /// The term that the node led before the newest call, and the first record that showed it.
     led: Option<(Term, u64)>,
     call: Call,
@@ -33,7 +30,6 @@ struct Process {
 /// A call of a node.
 #[derive(Clone, Copy, Default)]
 struct Call {
-    number: u64,
     first: u64,
     /// The role and the term after it.
     after: Option<(RoleKind, Term)>,
@@ -56,17 +52,18 @@ fn term_of(kind: &RecordKind) -> Option<Term> {
     }
 }
 
-impl Process {
+impl Leadership {
     /// The term that the node leads after the newest call.
     fn leads(&self) -> Option<(Term, u64)> {
         let (_, term) = self.call.after.filter(|(role, _)| *role == RoleKind::Leader)?;
         Some(self.led.filter(|(led, _)| *led == term).unwrap_or((term, self.call.first)))
     }
+}
 
-    fn begin_call(&mut self, record: &Record) {
+impl Process for Leadership {
+    fn begin(&mut self, record: &Record) {
         self.led = self.leads();
         self.call = Call {
-            number: record.call,
             first: record.number,
             after: record.view.as_ref().map(|view| (view.role, view.term)),
             asked_before: self.asked,
@@ -74,7 +71,8 @@ impl Process {
         };
     }
 
-    fn observe(&mut self, record: &Record) {
+    fn observe(&mut self, _: NodeId, fact: &Fact<'_>) -> Option<Violation> {
+        let record = fact.record;
         match &record.kind {
             RecordKind::Asked { write } => self.asked = write.id,
             RecordKind::Persisted { write, .. } => self.persisted = self.persisted.max(*write),
@@ -83,10 +81,10 @@ impl Process {
             }
             kind => self.call.heard = self.call.heard.max(term_of(kind).unwrap_or_default()),
         }
+        None
     }
 
-    /// The violation of the newest call, all of whose records are known.
-    fn check_call(&self, ghost: &Ghost, node: NodeId) -> Option<Violation> {
+    fn end(&self, ghost: &Ghost, node: NodeId) -> Option<Violation> {
         let (led, since) = self.led?;
         let (after, _) = self.call.after.filter(|after| *after != (RoleKind::Leader, led))?;
         let Some((role, term, cause, record)) = self.call.change else {
@@ -116,33 +114,6 @@ impl Process {
 
 fn violation(message: String, since: u64, record: u64) -> Violation {
     Violation { property: NAME, message, facts: vec![since, record] }
-}
-
-impl Property for LeadershipKept {
-    fn check(&mut self, ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (record, node) = (fact.record, fact.record.node?);
-        if let RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } = record.kind
-        {
-            self.processes.remove(&node);
-            return None;
-        }
-        if record.call == 0 {
-            return None;
-        }
-        let process = self.processes.entry(node).or_default();
-        if process.call.number != record.call {
-            if let Some(violation) = process.check_call(ghost, node) {
-                return Some(violation);
-            }
-            process.begin_call(record);
-        }
-        process.observe(record);
-        None
-    }
-
-    fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
-        self.processes.iter().find_map(|(node, process)| process.check_call(ghost, *node))
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod ack_durable;
 mod acknowledged_survives;
 mod backup;
+mod calls;
 mod commit_quorum;
 mod configuration;
 pub(crate) mod disk_reserve;

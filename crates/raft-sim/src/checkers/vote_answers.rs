@@ -6,23 +6,19 @@
 //! little. It backs up no other checker: no promise is broken, but nobody may be elected. Votes that must not be given are part of
 //! `leader_completeness` and `one_vote_per_term`, refusals of removed nodes part of `removed_nodes`.
 
+use super::calls::{PerCall, Process};
 use super::ghost::Ghost;
-use super::property::{Fact, Property, Violation};
-use crate::record::{NodeView, RecordKind};
+use super::property::{Fact, Violation};
+use crate::record::{NodeView, Record, RecordKind};
 use raft_core::{EntryId, LogIndex, MAX_NUMBER, NodeId, RoleKind, Rpc, Term, Vote, VoteRefusal};
-use std::collections::BTreeMap;
 
 const NAME: &str = "vote_answers";
 
-#[derive(Clone, Default)]
-pub(super) struct VoteAnswers {
-    /// The newest call of each process.
-    calls: BTreeMap<NodeId, Call>,
-}
+pub(super) type VoteAnswers = PerCall<Requests>;
 
+/// The requests of the newest call.
 #[derive(Clone, Default)]
-struct Call {
-    number: u64,
+pub(super) struct Requests {
     requests: Vec<Request>,
 }
 
@@ -71,16 +67,7 @@ impl Request {
     }
 }
 
-impl Call {
-    /// The request that has no answer, once all records of the call are known.
-    fn unanswered(&self, node: NodeId) -> Option<Violation> {
-        let request = self.requests.iter().find(|request| !request.is_settled)?;
-        let Request { from, term, last, record, .. } = *request;
-        let kind = if request.is_pre_vote { "pre-vote" } else { "vote" };
-        let message = format!("{node} does not answer {from}, which asks for a {kind} in term {term} with log {last}");
-        Some(Violation { property: NAME, message, facts: vec![record] })
-    }
-
+impl Requests {
     /// Handles an answer, which has to be true for one of the requests of the call.
     fn answered(&mut self, fact: &Fact<'_>, node: NodeId, to: NodeId, rpc: &Rpc) -> Option<Violation> {
         let (is_pre_vote, term, vote) = match rpc {
@@ -101,34 +88,29 @@ impl Call {
     }
 }
 
-impl Property for VoteAnswers {
-    fn check(&mut self, _ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
-        let (record, node) = (fact.record, fact.record.node?);
-        if let RecordKind::Started { .. } | RecordKind::Crashed { .. } | RecordKind::RefusedToStart { .. } = record.kind
-        {
-            self.calls.remove(&node);
-            return None;
-        }
-        let view = record.view.as_ref().filter(|_| record.call != 0)?;
-        let call = self.calls.entry(node).or_default();
-        if call.number != record.call {
-            if let Some(violation) = call.unanswered(node) {
-                return Some(violation);
-            }
-            *call = Call { number: record.call, requests: Vec::new() };
-        }
-        match &record.kind {
+impl Process for Requests {
+    fn begin(&mut self, _: &Record) {
+        self.requests.clear();
+    }
+
+    fn observe(&mut self, node: NodeId, fact: &Fact<'_>) -> Option<Violation> {
+        let view = fact.record.view.as_ref()?;
+        match &fact.record.kind {
             RecordKind::Received { from, rpc } if *from != node => {
-                call.requests.extend(Request::of(*from, rpc, record.number, view));
+                self.requests.extend(Request::of(*from, rpc, fact.record.number, view));
                 None
             }
-            RecordKind::Sent { to, rpc, .. } => call.answered(fact, node, *to, rpc),
+            RecordKind::Sent { to, rpc, .. } => self.answered(fact, node, *to, rpc),
             _ => None,
         }
     }
 
-    fn finish(&mut self, _ghost: &Ghost) -> Option<Violation> {
-        self.calls.iter().find_map(|(node, call)| call.unanswered(*node))
+    fn end(&self, _: &Ghost, node: NodeId) -> Option<Violation> {
+        let request = self.requests.iter().find(|request| !request.is_settled)?;
+        let Request { from, term, last, record, .. } = *request;
+        let kind = if request.is_pre_vote { "pre-vote" } else { "vote" };
+        let message = format!("{node} does not answer {from}, which asks for a {kind} in term {term} with log {last}");
+        Some(Violation { property: NAME, message, facts: vec![record] })
     }
 }
 
