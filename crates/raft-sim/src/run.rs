@@ -112,7 +112,7 @@ pub(crate) fn check_run(
     (checker.into_result(scenario, world.as_ref()), world)
 }
 
-const PANIC: &str = "no-panic";
+pub const PANIC: &str = "no-panic";
 
 /// The checkers of a run, and their state.
 #[derive(Clone)]

@@ -8,8 +8,6 @@ pub(crate) const PANIC: &str = "no-panic";
 /// The property that the runs of a scenario reach its marks.
 pub(crate) const SOMETIMES: &str = "sometimes";
 pub(crate) const EXPECTATION: &str = "expectation";
-/// An expectation or liveness, as a search names them.
-const LIVENESS: &str = "liveness";
 pub(crate) const INCONCLUSIVE: &str = "inconclusive";
 pub(crate) const DETERMINISM: &str = "determinism";
 
@@ -56,7 +54,7 @@ impl Finding {
         match self.property.as_str() {
             // A panic of the code under test is reported as a violation, but ends the command as a panic.
             PANIC => Exit::Panic,
-            SOMETIMES | EXPECTATION | LIVENESS => Exit::Expectation,
+            SOMETIMES | EXPECTATION => Exit::Expectation,
             INCONCLUSIVE => Exit::Inconclusive,
             DETERMINISM => Exit::NotDeterministic,
             _ => Exit::Safety,

@@ -2,8 +2,7 @@
 
 use super::args::{Format, SearchArgs, SearchStrategy};
 use super::exit::Exit;
-use super::finding::Finding;
-use super::scenario_report::ScenarioReport;
+use super::finding::{DETERMINISM, Finding};
 use super::{campaign, clock, failure, files, pool, show};
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -41,15 +40,10 @@ pub(crate) fn search(args: &SearchArgs) -> Result<Exit> {
     let mut search = Search::new(starts, strategy, args.seed, args.budget);
     let find = follow(&mut search, args);
     let wall = clock::now().duration_since(begun);
-    let (found, exit) = match find {
-        Some(find) => {
-            let (done, exit) = report(find, args)?;
-            (Some(done), exit)
-        }
-        None => (None, Exit::Held),
-    };
+    let open = if search.totals().inconclusive > 0 { Exit::Inconclusive } else { Exit::Held };
+    let found = find.map(|find| report(find, args)).transpose()?;
     print(&search, found.as_ref(), wall, args)?;
-    Ok(exit)
+    Ok(found.iter().flat_map(|(_, findings)| findings).map(Finding::exit).max().unwrap_or(open))
 }
 
 /// Makes round after round; returns the first find.
@@ -68,10 +62,13 @@ fn follow(search: &mut Search, args: &SearchArgs) -> Option<Find> {
         let mut all_done = Vec::new();
         let work = |job: u64| jobs.get(usize::try_from(job).unwrap_or(usize::MAX)).map(|job| search.execute(job));
         pool::in_order(workers, jobs.len() as u64, || true, work, |_, done| all_done.push(done));
-        let mut done = jobs.iter().zip(all_done).filter_map(|(job, done)| Some((job, done.ok()??)));
         // The jobs after the first find do not count.
-        let find = done.find_map(|(job, done)| {
-            search.merge(job, done).filter(|find| !args.safety || find.property != EXPECTATION)
+        let find = jobs.iter().zip(all_done).find_map(|(job, done)| {
+            let find = match done {
+                Ok(done) => search.merge(job, done?),
+                Err(panic) => Some(job.panicked(panic)),
+            };
+            find.filter(|find| !args.safety || find.property != EXPECTATION)
         });
         let totals = search.totals();
         bar.set_position(totals.events);
@@ -82,32 +79,28 @@ fn follow(search: &mut Search, args: &SearchArgs) -> Option<Find> {
     }
 }
 
-/// Repeats the run of a find from its beginning, and records it.
-fn report(find: Find, args: &SearchArgs) -> Result<((Scenario, ScenarioReport), Exit)> {
+/// Repeats the run of a find from its beginning, and records it. If the run fails in another way, that is the finding.
+fn report(find: Find, args: &SearchArgs) -> Result<(Scenario, Vec<Finding>)> {
     let Find { scenario, seed, property, message, facts } = find;
     let RunResult { violation, failures, hash, .. } = run::run(&scenario, seed, &mut ());
     let again = violation.map(|violation| violation.property).or((!failures.is_empty()).then_some(EXPECTATION));
-    let exit = match again {
-        Some(again) if again == property && property == EXPECTATION => Exit::Expectation,
-        Some(again) if again == property => Exit::Safety,
-        _ => Exit::NotDeterministic,
+    let (property, message) = match again {
+        Some(again) if again == property => (property, message),
+        again => {
+            let again = again.unwrap_or("no failure");
+            (DETERMINISM, format!("{property}: {message}; repeated from its beginning, the run gives {again}"))
+        }
     };
-    let mut done = ScenarioReport::default();
-    let message = if exit == Exit::NotDeterministic {
-        format!("{message}; repeated from its beginning, the run gives {}", again.unwrap_or("no failure"))
-    } else {
-        message
-    };
-    done.findings.push(Finding::of_run(&scenario.name, seed, (property, &message, &facts), hash));
-    failure::record(&scenario, &mut done.findings, &args.out)?;
-    Ok(((scenario, done), exit))
+    let mut findings = vec![Finding::of_run(&scenario.name, seed, (property, &message, &facts), hash)];
+    failure::record(&scenario, &mut findings, &args.out)?;
+    Ok((scenario, findings))
 }
 
-fn print(search: &Search, found: Option<&(Scenario, ScenarioReport)>, wall: Duration, args: &SearchArgs) -> Result<()> {
+fn print(search: &Search, found: Option<&(Scenario, Vec<Finding>)>, wall: Duration, args: &SearchArgs) -> Result<()> {
     let totals = search.totals();
     let mut out = io::stdout();
     if args.format == Format::Json {
-        let findings: Vec<&Finding> = found.iter().flat_map(|(_, done)| &done.findings).collect();
+        let findings: Vec<&Finding> = found.iter().flat_map(|(_, findings)| findings).collect();
         let recipe = found.map(|(scenario, _)| scenario.branches.to_string());
         let [marks, pairs, states] = totals.cells;
         let json = json!({
@@ -116,6 +109,7 @@ fn print(search: &Search, found: Option<&(Scenario, ScenarioReport)>, wall: Dura
             "events": totals.events,
             "runs": totals.runs,
             "branches": totals.branches,
+            "inconclusive": totals.inconclusive,
             "cells": { "marks": marks, "pairs": pairs, "states": states, "late": totals.late_cells },
             "violations": findings,
             "recipe": recipe,
@@ -124,9 +118,9 @@ fn print(search: &Search, found: Option<&(Scenario, ScenarioReport)>, wall: Dura
         writeln!(out, "{json}")?;
         return Ok(());
     }
-    write!(out, "{}", text(&totals, found.is_none(), wall))?;
-    if let Some((scenario, done)) = found {
-        for finding in &done.findings {
+    write!(out, "{}", text(&totals, found.is_none() && totals.inconclusive == 0, wall))?;
+    if let Some((scenario, findings)) = found {
+        for finding in findings {
             let seed = finding.seed.unwrap_or_default();
             writeln!(out, "  recipe: {}, seed {seed}, {}", scenario.name, scenario.branches)?;
             write!(out, "{}", campaign::finding_text(scenario, finding))?;
@@ -157,6 +151,9 @@ fn text(totals: &Totals, held: bool, wall: Duration) -> String {
         "  reached {marks} marks, {pairs} pairs of marks, {states} states; {} of them new in the last tenth\n",
         show::grouped(totals.late_cells.into()),
     ));
+    if totals.inconclusive > 0 {
+        text.push_str(&format!("  inconclusive: {}\n", show::count(totals.inconclusive, "run")));
+    }
     let times = |mark: &&str| totals.marks.get(*mark).copied().unwrap_or(0);
     let list = |wanted: &dyn Fn(u64) -> bool| -> Vec<&str> {
         MARKS.iter().copied().filter(|mark| wanted(times(mark))).collect()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 const CELL: Site = Site::new("search cell");
 
-/// The most states kept. A state takes about half a megabyte.
+/// The most states kept: with all of sim-scenarios they take 1 GB, half a megabyte each.
 const MOST_KEPT: usize = 2_000;
 
 /// What a run can be the first to reach.

@@ -7,7 +7,7 @@ use crate::coverage::AbstractState;
 use crate::faults::with_drawn_nodes;
 use crate::record::Record;
 use crate::rng::{Draw, Redrawn};
-use crate::run::{MAX_EVENTS, RunChecker, RunResult, Sink};
+use crate::run::{MAX_EVENTS, PANIC, RunChecker, RunResult, Sink};
 use crate::scenario::model::Scenario;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,6 +90,15 @@ pub struct Done {
     pub(super) find: Option<Find>,
     /// The trace hash, as far as the run went.
     pub(super) hash: u128,
+    /// Whether a check of its end exceeded its budget.
+    pub(super) is_open: bool,
+}
+
+/// The result of the checks at the end of a run.
+struct End {
+    find: Option<Find>,
+    hash: u128,
+    is_open: bool,
 }
 
 /// A run to make.
@@ -140,22 +149,40 @@ impl Job {
         }
     }
 
-    fn begin(&self) -> (Running, u64) {
+    /// The scenario and the seed of its run, and the branches.
+    fn recipe(&self) -> (&Arc<Scenario>, u64, Vec<Branch>) {
         match &self.0 {
-            Kind::Fresh { scenario, seed } => {
-                let (scenario, seed) = (Arc::clone(scenario), *seed);
+            Kind::Fresh { scenario, seed } => (scenario, *seed, Vec::new()),
+            Kind::Branch { from, salt, redrawn, .. } => {
+                let mut branches = from.branches.clone();
+                branches.push(Branch { event: from.checker.events(), salt: *salt, redrawn: redrawn.clone() });
+                (&from.scenario, from.seed, branches)
+            }
+        }
+    }
+
+    /// The find of a job that panicked outside of the events of its run.
+    pub fn panicked(&self, message: String) -> Find {
+        let (scenario, seed, branches) = self.recipe();
+        let scenario = Scenario { branches: Branches(branches), ..Scenario::clone(scenario) };
+        Find { scenario, seed, property: PANIC, message, facts: Vec::new() }
+    }
+
+    fn begin(&self) -> (Running, u64) {
+        let (scenario, seed, branches) = self.recipe();
+        match &self.0 {
+            Kind::Fresh { .. } => {
+                let scenario = Arc::clone(scenario);
                 let drawn = Arc::new(with_drawn_nodes(&scenario, seed).into_owned());
                 let (world, mut checker) = (World::new(&drawn, seed), RunChecker::new(&drawn));
                 checker.take_new_marks();
-                let (branches, watcher) = (Vec::new(), Watcher::default());
+                let watcher = Watcher::default();
                 (Running { scenario, drawn, seed, branches, world, checker, watcher }, u64::MAX)
             }
-            Kind::Branch { from, salt, redrawn, length, .. } => {
-                let mut running = Running::clone(from);
+            Kind::Branch { from, length, .. } => {
+                let mut running = Running { branches, ..Running::clone(from) };
+                running.branches.last().into_iter().for_each(|branch| running.world.branch(branch));
                 let event = running.checker.events();
-                let branch = Branch { event, salt: *salt, redrawn: redrawn.clone() };
-                running.world.branch(&branch);
-                running.branches.push(branch);
                 (running, length.map_or(u64::MAX, |length| event + length))
             }
         }
@@ -180,21 +207,25 @@ impl Job {
             }
         }
         let events = running.checker.events() - first;
-        let (find, hash) = if goes_on { (None, running.checker.hash()) } else { running.end() };
-        Done { events, reached, kept, hash, find }
+        // A run without end is over, too: that is a failure.
+        let is_over = !goes_on || running.checker.events() >= MAX_EVENTS;
+        let cut = End { find: None, hash: running.checker.hash(), is_open: false };
+        let End { find, hash, is_open } = if is_over { running.end() } else { cut };
+        Done { events, reached, kept, hash, find, is_open }
     }
 }
 
 impl Running {
-    /// Makes the checks of the end of a run. Returns the failed one, if there is one, and the trace hash.
-    fn end(mut self) -> (Option<Find>, u128) {
+    /// Makes the checks of the end of a run.
+    fn end(mut self) -> End {
         let mut scenario = Scenario::clone(&self.scenario);
         let mut checker = self.checker;
         let world = checker.guard(|checker| {
             checker.follow(&mut self.world, &mut (), MAX_EVENTS);
             self.world
         });
-        let RunResult { violation, failures, hash, .. } = checker.into_result(&self.drawn, world.as_ref());
+        let RunResult { violation, failures, hash, inconclusive, .. } =
+            checker.into_result(&self.drawn, world.as_ref());
         let is_story = scenario.swarm.as_ref().is_none_or(|swarm| swarm.after_branch);
         let failure = failures.into_iter().next().filter(|_| !is_story);
         let failed = match (violation, failure) {
@@ -203,7 +234,8 @@ impl Running {
         };
         scenario.branches = Branches(self.branches);
         let seed = self.seed;
-        (failed.map(|(property, message, facts)| Find { scenario, seed, property, message, facts }), hash)
+        let find = failed.map(|(property, message, facts)| Find { scenario, seed, property, message, facts });
+        End { find, hash, is_open: inconclusive.is_some() }
     }
 }
 
@@ -246,6 +278,12 @@ mod tests {
             hashes.insert(hash)
         };
         assert!(repeated(Redrawn::All) && repeated(Redrawn::Site("delay".into())));
+        let job = Job::branch(Cell::State(0), Arc::clone(&from), 3, Redrawn::All, None);
+        let find = job.panicked("a panic".to_owned());
+        assert_eq!(
+            (find.property, find.scenario.branches.to_string()),
+            (PANIC, format!("{}:3", from.checker.events()))
+        );
         // Some choices have the same outcome again.
         assert!((1..8).any(|number| repeated(Redrawn::Single(number))));
     }

@@ -50,6 +50,8 @@ pub struct Totals {
     pub events: u64,
     pub runs: u64,
     pub branches: u64,
+    /// How many runs a check at their end could not judge within its budget.
+    pub inconclusive: u64,
     /// How many cells there are of each kind: marks, pairs of marks, abstract states.
     pub cells: [u64; 3],
     /// How many of them are new since nine tenths of the budget.
@@ -159,7 +161,8 @@ impl Search {
 
     /// Adds the result of a job of the newest round; call it in the order of the jobs. Returns its find.
     pub fn merge(&mut self, job: &Job, done: Done) -> Option<Find> {
-        let Done { events, reached, kept, find, hash } = done;
+        let Done { events, reached, kept, find, hash, is_open } = done;
+        self.totals.inconclusive += u64::from(is_open);
         self.hash.update(&hash.to_le_bytes());
         self.totals.events += events;
         if job.fresh_run().is_some() {

@@ -273,6 +273,9 @@ impl World {
 
     /// Makes the branches of the scenario whose events have happened.
     fn branch_if_due(&mut self) {
+        if self.branched == self.scenario.branches.0.len() {
+            return;
+        }
         let scenario = Arc::clone(&self.scenario);
         while let Some(branch) = scenario.branches.0.get(self.branched).filter(|branch| branch.event <= self.records) {
             self.branched += 1;
