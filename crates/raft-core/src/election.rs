@@ -62,11 +62,15 @@ impl Raft {
 
     /// Whether contact with a leader is too recent for an election. A leader counts contact with a quorum.
     pub(crate) fn is_sticky(&self) -> bool {
-        let contact = match &self.role {
+        self.shared.is_sticky(self.contact())
+    }
+
+    /// The last contact with the leader, or of a leader with a quorum.
+    pub(crate) fn contact(&self) -> Option<Instant> {
+        match &self.role {
             Role::Leader(leader) => Some(leader.contact(&self.shared, self.shared.now)),
             _ => self.shared.clock.contact,
-        };
-        self.shared.is_sticky(contact)
+        }
     }
 
     pub(crate) fn on_pre_vote_response(&mut self, from: NodeId, rpc: PreVoteResponse) {
@@ -78,8 +82,8 @@ impl Raft {
         if rpc.term > self.shared.term() {
             return self.become_follower(rpc.term, Cause::HigherTerm { from });
         }
-        if let Vote::Refused(VoteRefusal::NotAMember { since }) = rpc.vote {
-            return self.on_denial(from, since);
+        if let Vote::Refused(VoteRefusal::NotAMember { since, current }) = rpc.vote {
+            return self.on_denial(from, since, current);
         }
         let Some(configuration) = self.shared.configuration() else { return };
         if let Role::PreCandidate(candidate) = &mut self.role
@@ -97,10 +101,10 @@ impl Raft {
         if rpc.term > self.shared.term() {
             return self.become_follower(rpc.term, Cause::HigherTerm { from });
         }
-        if let Vote::Refused(VoteRefusal::NotAMember { since }) = rpc.vote
+        if let Vote::Refused(VoteRefusal::NotAMember { since, current }) = rpc.vote
             && rpc.term == self.shared.term()
         {
-            return self.on_denial(from, since);
+            return self.on_denial(from, since, current);
         }
         let Some(configuration) = self.shared.configuration() else { return };
         match &mut self.role {
@@ -119,9 +123,10 @@ impl Raft {
     }
 
     /// A voter refuses this node, in its present round, as no member since an entry that this node does not have or does not
-    /// know to be committed. One voter may lag behind, so the node stops only when the others that have not said so are no
-    /// quorum: then none of them can have committed a later configuration with it (rule R50).
-    fn on_denial(&mut self, from: NodeId, since: EntryId) {
+    /// know to be committed. One that is not current, as a voter that has been replaced, does not count. Another may lag behind
+    /// all the same, so the node stops only when the others that have not said so are no quorum: then none of them can have
+    /// committed a later configuration with it (rule R50).
+    fn on_denial(&mut self, from: NodeId, since: EntryId, current: bool) {
         let (own, now) = (self.shared.id(), self.shared.now);
         let configurations = self.shared.log.configurations();
         let Some((at, configuration)) = configurations.newest() else { return };
@@ -142,6 +147,9 @@ impl Raft {
         };
         if !is_news || !configuration.is_voter(from) {
             return self.ignore(from, IgnoreReason::Contradiction);
+        }
+        if !current {
+            return self.ignore(from, IgnoreReason::NotCurrent);
         }
         denied.insert(from);
         let mut others = configuration.clone();

@@ -115,6 +115,8 @@ pub enum IgnoreReason {
     Contradiction,
     /// The message asks this node to take over, but its log differs or is not durable, or it is not a voter.
     CannotTakeOver,
+    /// The sender says that this node is no member, but may not know the newest configuration.
+    NotCurrent,
 }
 
 /// Why a request to campaign was refused.
@@ -174,6 +176,7 @@ impl fmt::Display for IgnoreReason {
             Self::Overloaded => "too many bytes wait for the disk",
             Self::Contradiction => "it contradicts an earlier message of the same leader",
             Self::CannotTakeOver => "this node cannot take over: its log differs, or it is no voter",
+            Self::NotCurrent => "the sender may not know the newest configuration",
         })
     }
 }

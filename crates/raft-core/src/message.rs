@@ -179,8 +179,9 @@ pub enum VoteRefusal {
     /// The candidate's log is behind the sender's, which ends at `last` (Raft §5.4.1).
     LogBehind { last: EntryId },
     /// The candidate is not a member since the committed configuration `since`; the answerer's log may begin after the
-    /// entry that removed it (rule R47).
-    NotAMember { since: EntryId },
+    /// entry that removed it (rule R47). `current` says whether the answerer has contact with a leader, and all that it was
+    /// told to be committed: only then the refusal counts against the candidate's membership (rule R50).
+    NotAMember { since: EntryId, current: bool },
 }
 
 /// Arguments of an append (Raft Figure 2). The leader is the sender.
@@ -292,7 +293,10 @@ impl fmt::Display for VoteRefusal {
             Self::LeaderAlive => write!(f, "a leader is alive, Thesis §4.2.3"),
             Self::AlreadyVoted { candidate } => write!(f, "voted for {candidate} in this term, Raft §5.2"),
             Self::LogBehind { last } => write!(f, "its log is behind {last}, Raft §5.4.1"),
-            Self::NotAMember { since } => write!(f, "not a member since {since}, Raft §6"),
+            Self::NotAMember { since, current } => {
+                let doubt = if *current { "" } else { ", but a later entry may name it" };
+                write!(f, "not a member since {since}{doubt}, Raft §6")
+            }
         }
     }
 }

@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     /// The highest index at which the log is known to match the current leader's. It is never below `commit`, and goes
     /// back to `commit` when the term changes.
     pub(crate) leader_match: LogIndex,
+    /// The highest commit index of a leader's append. This node may lack the entries up to it.
+    pub(crate) told_commit: LogIndex,
     pub(crate) apply: ApplyPipeline,
     /// The leader of the current term, if it is known. A term has one leader (Raft §5.2), so it does not change.
     pub(crate) leader: Option<NodeId>,
@@ -88,6 +90,7 @@ impl Shared {
             snapshots: LocalSnapshots::restored(snapshot),
             commit,
             leader_match: commit,
+            told_commit: commit,
             apply: ApplyPipeline::new(applied),
             leader: None,
             removed: None,
@@ -174,8 +177,17 @@ impl Shared {
 
     /// Whether `contact` is too recent for an election (rule R16, Thesis §4.2.3).
     pub(crate) fn is_sticky(&self, contact: Option<Instant>) -> bool {
-        self.config.stickiness
-            && contact.is_some_and(|contact| self.now < contact.after(self.config.election_timeout.start))
+        self.config.stickiness && self.is_recent(contact)
+    }
+
+    /// Whether `contact` is less than the shortest election timeout ago.
+    pub(crate) fn is_recent(&self, contact: Option<Instant>) -> bool {
+        contact.is_some_and(|contact| self.now < contact.after(self.config.election_timeout.start))
+    }
+
+    /// Whether this node has all entries that a leader has told it to be committed (rule R50).
+    pub(crate) fn has_what_is_committed(&self) -> bool {
+        self.commit >= self.told_commit
     }
 
     /// The longest election timeout, within which a leader must have contact with a quorum.
@@ -290,11 +302,12 @@ impl Shared {
         }
     }
 
-    /// The committed entry that ended this node's membership, if no later one in the log begins it anew.
+    /// The committed entry that ended this node's membership, if no later one can begin it anew: neither one in the log nor one
+    /// that a leader has committed and this node lacks.
     pub(crate) fn removal(&self) -> Option<EntryId> {
         let own = self.config.id;
         let is_named = self.log.configurations().since(self.commit).any(|next| next.members.contains_key(&own));
-        self.removed.filter(|_| !is_named)
+        self.removed.filter(|_| !is_named && self.has_what_is_committed())
     }
 
     /// The entries from `first` on, up to `last` and `max_bytes`, but at least one, from memory or read back. `None`
@@ -368,8 +381,8 @@ impl Shared {
     }
 }
 
-// Times count from `now`; there are no actions between calls.
-canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, began_with_snapshot, stalled_write, no_space, read } without { now, lease_reads, actions });
+// Times count from `now`; there are no actions between calls. What was told matters only to the membership of a node.
+canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, began_with_snapshot, stalled_write, no_space, read } without { now, told_commit, lease_reads, actions });
 
 #[cfg(test)]
 mod tests {

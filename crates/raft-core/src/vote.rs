@@ -89,7 +89,9 @@ impl Raft {
         let since = configurations.ended_membership(candidate, self.shared.commit)?;
         let (_, committed) = configurations.as_of(self.shared.commit)?;
         let is_member = committed.members.contains_key(&self.shared.id());
-        (last <= self.shared.last() && is_member).then_some(VoteRefusal::NotAMember { since })
+        let has_leader = self.leader().is_some() && self.shared.is_recent(self.contact());
+        let current = has_leader && self.shared.has_what_is_committed();
+        (last <= self.shared.last() && is_member).then_some(VoteRefusal::NotAMember { since, current })
     }
 
     /// The election restriction (Raft §5.4.1): a candidate gets a vote only if its log is at least as up to date as

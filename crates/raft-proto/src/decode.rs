@@ -155,8 +155,8 @@ fn decode_vote(vote: Option<w::Vote>, place: &'static str) -> Result<Vote, Decod
         Wire::LogBehind(w::LogBehind { last }) => {
             Vote::Refused(VoteRefusal::LogBehind { last: entry_id(last, "LogBehind.last")? })
         }
-        Wire::NotAMember(w::NotAMember { since }) => {
-            Vote::Refused(VoteRefusal::NotAMember { since: entry_id(since, "NotAMember.since")? })
+        Wire::NotAMember(w::NotAMember { since, current }) => {
+            Vote::Refused(VoteRefusal::NotAMember { since: entry_id(since, "NotAMember.since")?, current })
         }
     })
 }

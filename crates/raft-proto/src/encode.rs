@@ -113,8 +113,8 @@ fn encode_vote(vote: Vote) -> w::Vote {
             Wire::AlreadyVoted(w::AlreadyVoted { candidate: candidate.0 })
         }
         Vote::Refused(VoteRefusal::LogBehind { last }) => Wire::LogBehind(w::LogBehind { last: Some(entry_id(last)) }),
-        Vote::Refused(VoteRefusal::NotAMember { since }) => {
-            Wire::NotAMember(w::NotAMember { since: Some(entry_id(since)) })
+        Vote::Refused(VoteRefusal::NotAMember { since, current }) => {
+            Wire::NotAMember(w::NotAMember { since: Some(entry_id(since)), current })
         }
     };
     w::Vote { verdict: Some(verdict) }

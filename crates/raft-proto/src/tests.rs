@@ -55,7 +55,8 @@ fn vote() -> impl Strategy<Value = Vote> {
         Just(Vote::Refused(VoteRefusal::LeaderAlive)),
         number().prop_map(|id| Vote::Refused(VoteRefusal::AlreadyVoted { candidate: NodeId(id) })),
         entry_id().prop_map(|last| Vote::Refused(VoteRefusal::LogBehind { last })),
-        entry_id().prop_map(|since| Vote::Refused(VoteRefusal::NotAMember { since })),
+        (entry_id(), any::<bool>())
+            .prop_map(|(since, current)| Vote::Refused(VoteRefusal::NotAMember { since, current })),
     ]
 }
 

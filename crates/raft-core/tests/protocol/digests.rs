@@ -48,7 +48,7 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
 }
 
 /// Whether a fingerprint may ignore a field: counters that only grow, the ids of requests, payloads, the term of an
-/// announcement.
+/// announcement, and what matters only to a change of members.
 fn may_be_alike(path: &str) -> bool {
     let growing =
         ["issued", "reported", "hard_state_write", "read", "round", "appended_bytes", "stalled_write", "lease_reads"];
@@ -58,6 +58,7 @@ fn may_be_alike(path: &str) -> bool {
         || path.contains("/waiting/")
         || path.contains("/transfer/id")
         || path.ends_with("/announced/0")
+        || path.ends_with("/told_commit")
         || growing.iter().any(|name| path.ends_with(&format!("/{name}")))
 }
 

@@ -22,7 +22,11 @@ fn append_of(term: u64, seq: u64, prev: (u64, u64), commit: u64, entry: Entry) -
 }
 
 fn denial(term: u64, round: u64, since: (u64, u64)) -> Rpc {
-    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(since.0, since.1) });
+    denial_by(true, term, round, since)
+}
+
+fn denial_by(current: bool, term: u64, round: u64, since: (u64, u64)) -> Rpc {
+    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(since.0, since.1), current });
     Rpc::PreVoteResponse(PreVoteResponse { term: Term(term), round: Round(round), vote })
 }
 
@@ -53,6 +57,17 @@ fn a_node_stops_once_its_removal_is_committed_and_no_leader_sends_to_it_any_more
     assert_eq!(stopped(&n1), Some(EntryId::new(3, 3)));
     assert!(news(&actions).contains(&"stopped: removed: not a member since 3@3".into()), "{actions:?}");
     assert!(sends(&actions).is_empty(), "it asks for no vote");
+}
+
+#[test]
+fn a_removal_that_a_leader_shows_while_it_has_committed_more_stops_no_node() {
+    let mut n1 = removed(2);
+    // The leader adds the node again by an entry of its snapshot, and begins with the entry that the node has.
+    n1.receive(N2, heartbeat(3, 3, (3, 3), 9));
+    n1.wait();
+    assert_eq!((n1.commit(), stopped(&n1), n1.role()), (3, None, RoleKind::PreCandidate));
+    n1.receive(N2, denial(3, 1, (3, 3)));
+    assert_eq!(stopped(&n1), Some(EntryId::new(3, 3)), "a refusal of a current voter counts");
 }
 
 #[test]
@@ -111,6 +126,13 @@ fn a_forged_an_old_and_a_late_refusal_stop_no_node() {
     let mut follows = Replica::new(&[1, 1]).following(3);
     follows.receive(N3, denial(3, 0, (9, 4)));
     assert_eq!(stopped(&follows), None, "it has a leader");
+    let mut replaced = fresh();
+    let actions = replaced.receive(N3, denial_by(false, 1, 1, (9, 4)));
+    assert_eq!(stopped(&replaced), None, "n3 may have been replaced before this node was added again");
+    assert!(
+        events(&actions).contains(&"ignores n3: the sender may not know the newest configuration".into()),
+        "{actions:?}"
+    );
     let mut newer = fresh();
     newer.receive(N3, denial(7, 1, (9, 4)));
     assert_eq!((stopped(&newer), newer.term()), (None, 7), "it asks again in the newer term");
@@ -122,7 +144,7 @@ fn without_pre_votes_the_refusal_names_the_term_of_the_request() {
     n1.wait();
     n1.persist();
     assert_eq!((n1.role(), n1.term()), (RoleKind::Candidate, 2));
-    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(9, 1) });
+    let vote = Vote::Refused(VoteRefusal::NotAMember { since: EntryId::new(9, 1), current: true });
     let refusal = |term| Rpc::RequestVoteResponse(RequestVoteResponse { term: Term(term), vote });
     n1.receive(N3, refusal(1));
     assert_eq!(stopped(&n1), None, "of an earlier round");
@@ -236,6 +258,17 @@ fn a_removed_candidate_is_refused_at_once_and_moves_no_term() {
 }
 
 #[test]
+fn a_voter_without_a_leader_or_without_what_is_committed_refuses_but_is_not_current() {
+    let doubt = ["n3 pre-vote p7 term 3 refused: not a member since 3@3, but a later entry may name it, Raft §6"];
+    let mut alone = voter();
+    alone.pass(150);
+    assert_eq!(sends(&alone.receive(N3, pre_vote(4, 7, (3, 3)))), doubt, "no leader sends to it");
+    let mut behind = voter();
+    behind.receive(N2, heartbeat(3, 3, (6, 3), 5));
+    assert_eq!(sends(&behind.receive(N3, pre_vote(4, 7, (3, 3)))), doubt, "4@3 or 5@3 may add it again");
+}
+
+#[test]
 fn a_node_that_is_no_member_itself_does_not_say_who_is() {
     let started = |members: [NodeId; 2]| {
         Replica::with(&[], 3, |_, restored| {
@@ -248,7 +281,8 @@ fn a_node_that_is_no_member_itself_does_not_say_who_is() {
         })
     };
     let answer = |mut n1: Replica| sends(&n1.receive(N3, pre_vote(3, 7, (4, 2))));
-    assert_eq!(answer(started([N1, N2])), ["n3 pre-vote p7 term 2 refused: not a member since 3@1, Raft §6"]);
+    let doubt = "n3 pre-vote p7 term 2 refused: not a member since 3@1, but a later entry may name it, Raft §6";
+    assert_eq!(answer(started([N1, N2])), [doubt], "no leader has sent to it");
     assert_eq!(answer(started([N2, N9])), ["n3 pre-vote p7 term 2 refused: a leader is alive, Thesis §4.2.3"]);
 }
 

@@ -213,7 +213,7 @@ mod tests {
     fn a_refusal_that_does_not_say_that_it_is_no_member_fires() {
         for (reason, words) in [
             (VoteRefusal::LeaderAlive, "n2 refuses n3 with LeaderAlive, and the committed configuration of 3@2"),
-            (VoteRefusal::NotAMember { since: EntryId::new(3, 2) }, ""),
+            (VoteRefusal::NotAMember { since: EntryId::new(3, 2), current: true }, ""),
         ] {
             let mut script = removed();
             asks(&mut script, pre_vote(EntryId::new(1, 1)));

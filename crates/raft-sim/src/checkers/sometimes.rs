@@ -29,7 +29,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 107] = [
+pub const MARKS: [&str; 108] = [
     "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
@@ -99,6 +99,7 @@ pub const MARKS: [&str; 107] = [
     "read_served",
     "read_waited_for_first_commit",
     "recovery_cut_tail",
+    "refusal_not_current",
     "refused_as_non_member",
     "refused_for_space",
     "removed_by_own_log",

@@ -456,8 +456,8 @@ fn vote(vote: Vote) -> Value {
         Vote::Refused(VoteRefusal::LogBehind { last }) => {
             json!({ "granted": false, "reason": "log_behind", "last": entry_id(last) })
         }
-        Vote::Refused(VoteRefusal::NotAMember { since }) => {
-            json!({ "granted": false, "reason": "not_a_member", "since": entry_id(since) })
+        Vote::Refused(VoteRefusal::NotAMember { since, current }) => {
+            json!({ "granted": false, "reason": "not_a_member", "since": entry_id(since), "current": current })
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The marks of elections by order and without a pre-vote, of messages of terms long past, and of refused messages.
+//! The marks of elections by order and without a pre-vote, of messages of terms long past, and of messages that are refused or do not count.
 
 use super::super::property::Fact;
 use crate::record::RecordKind;
@@ -10,6 +10,7 @@ pub(super) fn mark(fact: &Fact<'_>) -> Option<&'static str> {
     match &fact.record.kind {
         RecordKind::Observed(Event::CampaignRefused { .. }) => Some("campaign_refused"),
         RecordKind::Observed(Event::Ignored { reason: IgnoreReason::Malformed, .. }) => Some("malformed_ignored"),
+        RecordKind::Observed(Event::Ignored { reason: IgnoreReason::NotCurrent, .. }) => Some("refusal_not_current"),
         RecordKind::CallerRefused { .. } => Some("caller_refused"),
         RecordKind::Garbage { .. } => Some("garbage_refused"),
         RecordKind::CampaignAsked => {

@@ -377,19 +377,20 @@ fn what_waits_because_of_a_limit() {
 }
 
 #[test]
-fn what_nodes_say_of_their_limits() {
+fn what_nodes_say_of_their_limits_and_of_messages_that_do_not_count() {
     let mut script = Script::led();
     let (from, peer, last) = (NodeId(1), NodeId(3), EntryId::new(2, 2));
     for event in [
         Event::WriteStalled { write: raft_core::WriteId(3) },
         Event::Ignored { from, reason: raft_core::IgnoreReason::Overloaded },
         Event::Ignored { from, reason: raft_core::IgnoreReason::NotAsked },
+        Event::Ignored { from, reason: raft_core::IgnoreReason::NotCurrent },
         Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Compacted },
         Event::SnapshotAbandoned { peer, last, reason: raft_core::AbandonReason::Failed },
     ] {
         script.push(Some(1), RecordKind::Observed(event));
     }
-    let marks = ["leader_write_stalled", "append_ignored_overloaded", "snapshot_log_released"];
+    let marks = ["leader_write_stalled", "append_ignored_overloaded", "refusal_not_current", "snapshot_log_released"];
     assert_once(&script, &marks);
 }
 
