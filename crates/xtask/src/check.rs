@@ -34,7 +34,7 @@ fn stages(test_command: String, programs: &Path) -> Vec<Stage> {
         stage("features", "cargo check --locked --package raft-kv --no-default-features"),
         documentation,
         stage("tests", &test_command),
-        stage("scenarios", &format!("{simulator} run --twice")),
+        stage("scenarios", &format!("{simulator} run --twice --margin")),
         stage("swarm", &format!("{simulator} swarm --profile all --seeds {SWARM_SEEDS}")),
     ]
 }

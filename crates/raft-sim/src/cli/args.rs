@@ -53,6 +53,9 @@ pub(crate) enum Format {
 /// Options of all commands that run many seeds.
 #[derive(clap::Args)]
 pub(crate) struct CampaignArgs {
+    /// Fail if a mark that a scenario expects happens in only one half of its runs
+    #[arg(long)]
+    pub(crate) margin: bool,
     /// Parallel runs; default: one per core. The trace hash does not depend on this number
     #[arg(short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,

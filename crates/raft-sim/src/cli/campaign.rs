@@ -191,7 +191,7 @@ impl<'a> Progress<'a> {
         let Some((Group { scenario, of_points, .. }, done)) = both.filter(|(_, done)| !done.runs.is_empty()) else {
             return Ok(());
         };
-        done.check_marks();
+        done.check_marks(self.args.margin);
         let recorded = failure::record(scenario, &mut done.findings, &self.args.outputs.out);
         if let (Err(error), true) = (&recorded, self.args.format == Format::Text) {
             eprintln!("{error:#}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) const PANIC: &str = "no-panic";
 /// The property that the runs of a scenario reach its marks.
 pub(crate) const SOMETIMES: &str = "sometimes";
+pub(crate) const MARGIN: &str = "margin";
 pub(crate) const EXPECTATION: &str = "expectation";
 pub(crate) const INCONCLUSIVE: &str = "inconclusive";
 pub(crate) const DETERMINISM: &str = "determinism";
@@ -54,7 +55,7 @@ impl Finding {
         match self.property.as_str() {
             // A panic of the code under test is reported as a violation, but ends the command as a panic.
             PANIC => Exit::Panic,
-            SOMETIMES | EXPECTATION => Exit::Expectation,
+            SOMETIMES | MARGIN | EXPECTATION => Exit::Expectation,
             INCONCLUSIVE => Exit::Inconclusive,
             DETERMINISM => Exit::NotDeterministic,
             _ => Exit::Safety,

@@ -33,7 +33,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<Exit> {
     } else {
         eprintln!("the whole lacks the shares {}: merge their reports too", missing.join(", "));
     }
-    whole.scenarios.iter_mut().for_each(ScenarioReport::check_marks);
+    whole.scenarios.iter_mut().for_each(|scenario| scenario.check_marks(false));
     whole.read_states()?;
     whole.conclude();
     if args.format == Format::Text {

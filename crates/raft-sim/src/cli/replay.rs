@@ -75,7 +75,7 @@ fn checked(
     let mut report = Report::new(&[scenario], None, false);
     report.add(0, seed, &outcome);
     for done in &mut report.scenarios {
-        done.check_marks();
+        done.check_marks(false);
         if file.recorded.is_none() {
             failure::record(scenario, &mut done.findings, &args.out)?;
         }

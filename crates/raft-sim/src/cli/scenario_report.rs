@@ -3,7 +3,7 @@
 use super::clock::Instant;
 use super::coverage::RunStates;
 use super::failure;
-use super::finding::{DETERMINISM, EXPECTATION, Finding, INCONCLUSIVE, PANIC, SOMETIMES};
+use super::finding::{DETERMINISM, EXPECTATION, Finding, INCONCLUSIVE, MARGIN, PANIC, SOMETIMES};
 use raft_sim::coverage::run::RunCoverage;
 use raft_sim::run::RunResult;
 use raft_sim::scenario::model::Scenario;
@@ -29,8 +29,8 @@ pub(crate) struct ScenarioReport {
     pub(crate) path: String,
     /// A hash of everything that the scenario says.
     pub(crate) definition: String,
-    /// The marks that its runs must reach, and how often they did.
-    demanded: BTreeMap<String, u64>,
+    /// The marks that its runs must reach.
+    demanded: BTreeMap<String, Reached>,
     /// Fewer runs than this may miss a mark.
     enough_runs: u64,
     pub(crate) runs: Vec<Run>,
@@ -41,6 +41,23 @@ pub(crate) struct ScenarioReport {
     pub(crate) findings: Vec<Finding>,
     #[serde(skip)]
     wall: Option<(Instant, Instant)>,
+}
+
+/// How often a mark was reached, and the first and the last seed that reached it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Reached {
+    count: u64,
+    seeds: Option<(u64, u64)>,
+}
+
+impl Reached {
+    fn add(&mut self, other: Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.seeds = match (self.seeds, other.seeds) {
+            (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 /// One run in a report.
@@ -82,7 +99,7 @@ impl ScenarioReport {
             name: scenario.name.clone(),
             path: scenario.path.clone(),
             definition: format!("{:016x}", xxh3_64(format!("{elsewhere:?}").as_bytes())),
-            demanded: scenario.expect.sometimes.iter().map(|mark| (mark.clone(), 0)).collect(),
+            demanded: scenario.expect.sometimes.iter().map(|mark| (mark.clone(), Reached::default())).collect(),
             enough_runs: scenario.enumerate.as_ref().map_or(seeds, |enumeration| enumeration.sample / 2),
             ..Self::default()
         }
@@ -110,8 +127,9 @@ impl ScenarioReport {
             coverage: outcome.coverage.as_ref().map(|coverage| RunStates::of(coverage.states.len())),
         });
         self.branches += result.branches;
-        for (mark, count) in &mut self.demanded {
-            *count = count.saturating_add(result.sometimes.get(mark.as_str()).copied().unwrap_or_default());
+        for (mark, reached) in &mut self.demanded {
+            let count = result.sometimes.get(mark.as_str()).copied().unwrap_or_default();
+            reached.add(Reached { count, seeds: (count > 0).then_some((seed, seed)) });
         }
         self.find(seed, outcome);
     }
@@ -130,17 +148,36 @@ impl ScenarioReport {
     }
 
     /// Checks the marks that some run must reach, if there are at least as many runs as the file names seeds: an event
-    /// that happens within twenty seeds need not happen within one.
-    pub(crate) fn check_marks(&mut self) {
+    /// that happens within twenty seeds need not happen within one. With `margin`, each half of the runs must reach them.
+    pub(crate) fn check_marks(&mut self, margin: bool) {
         let runs = self.runs.len() as u64;
-        self.findings.retain(|finding| finding.property != SOMETIMES);
+        self.findings.retain(|finding| finding.property != SOMETIMES && finding.property != MARGIN);
         if runs < self.enough_runs {
             return;
         }
-        for mark in self.demanded.iter().filter(|(_, count)| **count == 0).map(|(mark, _)| mark) {
-            let message = format!("expected `{mark}` in at least one run, found it in none of {runs}");
+        for (mark, reached) in &self.demanded {
+            let (property, message) = match (reached.seeds, self.half(reached.seeds)) {
+                (None, _) => {
+                    (SOMETIMES, format!("expected `{mark}` in at least one run, found it in none of {runs}"))
+                }
+                (Some(_), Some(half)) if margin => {
+                    (MARGIN, format!("expected `{mark}` in each half of the {runs} runs, found it only in the {half}"))
+                }
+                _ => continue,
+            };
             let reproduce = failure::all_seeds(&self.path);
-            self.findings.push(Finding { reproduce, ..Finding::new(&self.name, SOMETIMES, &message) });
+            self.findings.push(Finding { reproduce, ..Finding::new(&self.name, property, &message) });
+        }
+    }
+
+    /// The half of the runs that has all runs from the first to the last of these seeds, if one has.
+    fn half(&self, seeds: Option<(u64, u64)>) -> Option<&'static str> {
+        let (first, last) = seeds?;
+        let middle = self.runs.get(self.runs.len() / 2).filter(|_| self.runs.len() > 1)?.seed;
+        match (first >= middle, last < middle) {
+            (true, _) => Some("second"),
+            (_, true) => Some("first"),
+            _ => None,
         }
     }
 
@@ -157,9 +194,8 @@ impl ScenarioReport {
                 run.seed, self.name
             ));
         }
-        for (mark, count) in other.demanded {
-            let sum = self.demanded.entry(mark).or_default();
-            *sum = sum.saturating_add(count);
+        for (mark, reached) in other.demanded {
+            self.demanded.entry(mark).or_default().add(reached);
         }
         self.findings.extend(other.findings);
         // Findings without a seed come last.
@@ -191,4 +227,31 @@ impl ScenarioReport {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_margin_if_both_halves_of_the_runs_reach_it() {
+        let reached = |first, last| Reached { count: 2, seeds: Some((first, last)) };
+        let marks = [("commit", reached(0, 4)), ("election", reached(0, 1)), ("truncation", reached(2, 4))];
+        let mut report = ScenarioReport { enough_runs: 5, ..ScenarioReport::default() };
+        report.runs = (0..5).map(|seed| Run { seed, ..Run::default() }).collect();
+        report.demanded = marks.map(|(mark, reached)| (mark.to_owned(), reached)).into();
+        report.demanded.insert("vote".to_owned(), Reached::default());
+        let found = |report: &mut ScenarioReport, margin| -> Vec<String> {
+            report.check_marks(margin);
+            report.findings.iter().map(|finding| format!("{}: {}", finding.property, finding.message)).collect()
+        };
+        let never = "sometimes: expected `vote` in at least one run, found it in none of 5".to_owned();
+        let thin = |mark: &str, half: &str| {
+            format!("margin: expected `{mark}` in each half of the 5 runs, found it only in the {half}")
+        };
+        assert_eq!(found(&mut report, true), [thin("election", "first"), thin("truncation", "second"), never.clone()]);
+        assert_eq!(found(&mut report, false), [never]);
+        report.enough_runs = 6;
+        assert!(found(&mut report, true).is_empty(), "too few runs");
+    }
 }
