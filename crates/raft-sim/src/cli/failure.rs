@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use super::pool;
 use anyhow::{Context, Result};
+use raft_sim::BUILD;
 use raft_sim::record::Record;
 use raft_sim::record::explain;
 use raft_sim::run::{self, Sink};
@@ -59,7 +60,8 @@ fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {
     scenario.expect.sometimes.clear();
     scenario.seeds = seed..seed.saturating_add(1);
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
-    Ok(write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property })?)
+    let build = Some(BUILD.to_owned());
+    Ok(write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property, build })?)
 }
 
 /// A line for a shell: this program, as it was called, with this command and file.

@@ -10,6 +10,7 @@ use super::scenario_report::Outcome;
 use super::twice::Both;
 use super::{failure, files, pool};
 use anyhow::Result;
+use raft_sim::BUILD;
 use raft_sim::run::{self, RunResult, Sink};
 use raft_sim::scenario::parse::ScenarioFile;
 use std::io::{self, Write};
@@ -59,6 +60,7 @@ fn checked(
 ) -> Result<Report> {
     let scenario = &file.scenario;
     let mut outputs = Outputs::create(args, false)?;
+    warn_of_other_build(file);
     let outcome = pool::caught(|| {
         let started = clock::now();
         let result = match outputs.trace(scenario, seed) {
@@ -82,6 +84,15 @@ fn checked(
     }
     report.conclude();
     Ok(report)
+}
+
+/// Warns before a run that another build has recorded.
+fn warn_of_other_build(file: &ScenarioFile) {
+    let recorded = file.recorded.as_ref().and_then(|recorded| recorded.build.as_deref());
+    if let Some(recorded) = recorded.filter(|recorded| *recorded != BUILD) {
+        let path = &file.scenario.path;
+        eprintln!("warning: {path}: build {recorded} recorded this run, this is build {BUILD}: the run may differ");
+    }
 }
 
 /// Warns if the run differs from the recorded one. That is not a failure: another build may run differently.

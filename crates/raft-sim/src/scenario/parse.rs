@@ -39,6 +39,8 @@ pub struct Recorded {
     pub hash: Option<u128>,
     /// The property that did not hold.
     pub property: Option<String>,
+    /// The build that recorded it; see [`crate::BUILD`].
+    pub build: Option<String>,
 }
 
 /// Reads a scenario file's bytes.

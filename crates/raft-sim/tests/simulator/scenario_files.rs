@@ -120,6 +120,7 @@ fn what_is_written_is_read_back() {
         seed: u64::from(u32::MAX),
         hash: Some(0x00ab_cdef),
         property: Some("election safety".to_owned()),
+        build: Some("00ff12".to_owned()),
     };
     let text = write(&scenario, &recorded).expect("written");
     let again = parse("elsewhere/recorded.toml", text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -145,7 +146,7 @@ fn the_guided_tour_is_readable_and_survives_being_recorded() {
         let scenario = parse("tour.toml", &bytes).unwrap_or_else(|problems| panic!("{name}: {problems}")).scenario;
         assert!(scenario.story.split_whitespace().count() > 30, "{name}: the story is too short for a reader");
         assert_ne!(scenario.expect, Expectations::default(), "{name} expects nothing");
-        let recorded = Recorded { scenario: "tour".to_owned(), seed: 3, hash: None, property: None };
+        let recorded = Recorded { scenario: "tour".to_owned(), seed: 3, hash: None, property: None, build: None };
         let again = parse("tour.toml", write(&scenario, &recorded).expect("written").as_bytes());
         assert_eq!(again, Ok(ScenarioFile { scenario, recorded: Some(recorded) }), "{name}");
         files += 1;
