@@ -5,6 +5,8 @@
 pub mod branch;
 pub mod checkers;
 pub mod coverage;
+#[cfg(test)]
+mod docs;
 pub mod enumerate;
 pub mod explore;
 pub mod faults;

@@ -157,9 +157,7 @@ impl ScenarioReport {
         }
         for (mark, reached) in &self.demanded {
             let (property, message) = match (reached.seeds, self.half(reached.seeds)) {
-                (None, _) => {
-                    (SOMETIMES, format!("expected `{mark}` in at least one run, found it in none of {runs}"))
-                }
+                (None, _) => (SOMETIMES, format!("expected `{mark}` in at least one run, found it in none of {runs}")),
                 (Some(_), Some(half)) if margin => {
                     (MARGIN, format!("expected `{mark}` in each half of the {runs} runs, found it only in the {half}"))
                 }

@@ -11,7 +11,7 @@ pub mod names;
 pub mod parse;
 pub mod problem;
 pub(crate) mod refusals;
-mod steps;
+pub(crate) mod steps;
 mod suggest;
 pub(crate) mod targets;
 pub mod units;

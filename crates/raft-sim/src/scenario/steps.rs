@@ -19,16 +19,16 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 /// The actions; a step has exactly one.
-const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
+pub(crate) const ACTIONS: &str = "kill, power_loss, wipe, disk_rolled_back, bit_rot, misdirected_write, eio, enospc, fsync_failed, \
                        restart, cut, isolate, cut_clients, partition, heal, drop, network, slow_disk, drift, jump, pause, suspend, resume, stranger, \
                        campaign, take_snapshot, put, get, change, transfer, backup, restore, recover, expect";
 
 /// The conditions; a `[[when]]` step has exactly one.
-const CONDITIONS: &str =
+pub(crate) const CONDITIONS: &str =
     "leader, role, holds, committed, leader_appended, voted_for, decided, joint, snapshot, sending_snapshot, backups";
 
 /// The further fields of an action or a condition.
-fn options(name: &str) -> &'static [&'static str] {
+pub(crate) fn options(name: &str) -> &'static [&'static str] {
     match name {
         "kill" | "wipe" | "disk_rolled_back" => &["after_actions"],
         "power_loss" => &["after_actions", "keep"],

@@ -86,7 +86,7 @@ fn clocks_jump_both_ways() {
     let actions: Vec<StepAction> = scenario.steps.iter().map(|step| step.action.clone()).collect();
     let jump = StepAction::Jump { nodes: nodes(1), by: -1_500_000_000 };
     assert_eq!(actions, [jump, StepAction::Suspend { nodes: nodes(2) }]);
-    let recorded = Recorded { scenario: "story".to_owned(), seed: 3, hash: None, property: None };
+    let recorded = Recorded { scenario: "story".to_owned(), seed: 3, hash: None, property: None, build: None };
     let text = write(&scenario, &recorded).expect("written");
     assert_eq!(parse("story.toml", text.as_bytes()).map(|file| file.scenario), Ok(scenario));
 }
