@@ -29,6 +29,7 @@ impl World {
             self.nodes().into_iter().map(|node| (self.choices.draw(HEAL, node.0, 0).bits(), node)).collect();
         order.sort_unstable();
         self.dismiss_operator();
+        self.clients.ask_in_turn();
         let (mut majority, mut minority) = (BTreeSet::new(), self.nodes());
         for (_, node) in order {
             let broken = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.contains(node));

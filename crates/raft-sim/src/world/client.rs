@@ -44,6 +44,8 @@ pub enum ClientOutput {
 pub struct Clients {
     model: ClientModel,
     nodes: u64,
+    /// Whether a client without an answer asks the nodes one after the other. Otherwise it draws the next one.
+    in_turn: bool,
     slots: Vec<Client>,
 }
 
@@ -92,7 +94,7 @@ enum State {
 impl Clients {
     /// The clients of a world with this many nodes, and their first wakes.
     pub fn new(model: &ClientModel, nodes: u64, choices: &mut Choices, out: &mut Vec<ClientOutput>) -> Self {
-        let mut clients = Self { model: model.clone(), nodes, slots: Vec::new() };
+        let mut clients = Self { model: model.clone(), nodes, in_turn: false, slots: Vec::new() };
         for slot in 0..usize::try_from(model.count).unwrap_or(usize::MAX) {
             let mut client = Client::new(slot, false);
             for _ in 0..model.open {
@@ -359,12 +361,20 @@ impl Clients {
         client.rest(lane, &self.model, now, choices, out);
     }
 
-    /// Draws a node other than the current target.
+    /// From now on each client finds the leader in time, if there is one: progress must not depend on what it draws.
+    pub(crate) const fn ask_in_turn(&mut self) {
+        self.in_turn = true;
+    }
+
+    /// A node other than the current target: drawn, or the next one.
     fn another_target(&self, client: &mut Client, target: NodeId, choices: &mut Choices) -> NodeId {
         client.attempts += 1;
         let draw = choices.draw(TARGET, client.slot as u64, client.attempts);
         if target == NodeId(0) || self.nodes < 2 {
             return NodeId(1 + draw.below(self.nodes));
+        }
+        if self.in_turn {
+            return NodeId(target.0 % self.nodes + 1);
         }
         let other = 1 + draw.below(self.nodes - 1);
         NodeId(if other >= target.0 { other + 1 } else { other })

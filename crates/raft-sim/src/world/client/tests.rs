@@ -267,6 +267,17 @@ fn lanes_share_a_session_and_say_what_they_wait_for() {
 }
 
 #[test]
+fn in_turn_a_session_is_asked_for_at_every_node() {
+    let mut bench = Bench::new(PUTS);
+    bench.clients.ask_in_turn();
+    (0..4).for_each(|_| bench.wake());
+    let asked: Vec<u64> = bench.sent().iter().map(|(_, node, _)| node.0).collect();
+    let next = |node: &u64| node % 3 + 1;
+    assert_eq!(asked.len(), 4);
+    assert!(asked.windows(2).all(|pair| matches!(pair, [one, other] if next(one) == *other)), "{asked:?}");
+}
+
+#[test]
 fn hints_are_followed_but_not_for_ever() {
     let mut bench = Bench::open(PUTS);
     let before = bench.sent().len();
