@@ -1,6 +1,7 @@
 //! Speeds of links: messages and copies that arrive many election timeouts late, links that are slow in one direction,
 //! and links that wait for others.
 
+use crate::faults::Fault;
 use crate::rng::Site;
 use crate::scenario::feature::Feature;
 use crate::scenario::model::NetworkModel;
@@ -23,7 +24,10 @@ impl World {
             // Answers need about one election timeout in a third of these runs, so elections rarely succeed.
             model.delay.end = model.delay.end.max(timeout / draw(2, [4_000, 8, 2]));
             // A copy is only late if there is one.
-            model.duplicate_ppm = model.duplicate_ppm.max(draw(3, [0, 20_000, 200_000]));
+            let copies = draw(3, [0, 20_000, 200_000]);
+            if !self.scenario.is_without(Fault::Duplicate) {
+                model.duplicate_ppm = model.duplicate_ppm.max(copies);
+            }
         }
         if chosen.contains(&Feature::UnevenLinks) {
             let nodes = self.nodes();
