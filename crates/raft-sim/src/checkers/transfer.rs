@@ -4,8 +4,8 @@
 //! meanwhile. That is a time of its clock, which may run at half the speed of true time, and it notices in its next call.
 //!
 //! It is the first to catch: a target that starts with another log, a flag on the requests of other candidates (such
-//! requests pass the stickiness that protects a live leader, Thesis §4.2.3), a TimeoutNow that is sent too early, a transfer
-//! without end.
+//! requests pass the stickiness that protects a live leader, Thesis §4.2.3), a TimeoutNow that is sent too early or to no
+//! voter, a transfer without end.
 
 use super::ghost::Ghost;
 use super::ghost::node::Node;
@@ -110,6 +110,10 @@ fn wrong_timeout_now(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -
     if leader.is_none_or(|(leader, _)| leader != from) {
         return Some((format!("{from} sends {to} TimeoutNow of term {term}, which it does not lead"), None));
     }
+    let configuration = ghost.node(from).and_then(Node::configuration)?;
+    if !configuration.voters.contains(&to) {
+        return Some((format!("{from} sends {to} TimeoutNow, which is no voter of {configuration}"), None));
+    }
     let target = ghost.node(to)?;
     if target.held().log.slot(last.index).is_some_and(|slot| slot.id == last) {
         return None;
@@ -153,6 +157,9 @@ mod tests {
         let mut script = Script::led();
         script.send(2, 1, start(2, last));
         assert_fires(transfer(), NAME, &script, "n2 sends n1 TimeoutNow of term 2, which it does not lead");
+        let mut script = Script::led();
+        script.send(1, 4, start(2, last));
+        assert_fires(transfer(), NAME, &script, "n1 sends n4 TimeoutNow, which is no voter of {n1 n2 n3}");
     }
 
     #[test]
