@@ -152,7 +152,7 @@ pub fn timing(nodes: u64) -> Scenario {
 }
 
 pub fn all(nodes: u64) -> Scenario {
-    profile(
+    let mut scenario = profile(
         "swarm-all",
         "All random faults at once",
         nodes,
@@ -179,7 +179,10 @@ pub fn all(nodes: u64) -> Scenario {
             &WITH_STRANGERS,
             &WITH_ACTS,
         ],
-    )
+    );
+    // A run draws its faults among the kinds of all profiles: at their interval it would hardly have one fault of each kind.
+    scenario.swarm.iter_mut().for_each(|swarm| swarm.mean_interval = Duration::from_millis(300));
+    scenario
 }
 
 fn profile(name: &str, title: &str, nodes: u64, families: &[Family], marks: &[&[&str]]) -> Scenario {

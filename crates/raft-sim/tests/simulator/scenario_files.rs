@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use raft_core::{LogIndex, NodeId, Term};
+use raft_sim::scenario::feature::FEATURES;
 use raft_sim::scenario::model::{Condition, Expectations, Links, StepAction, Targets, Trigger};
 use raft_sim::scenario::parse::{Recorded, ScenarioFile, parse};
 use raft_sim::scenario::write::write;
@@ -32,6 +33,17 @@ fn malformed_files_are_refused_with_line_field_and_suggestion() {
         assert_eq!(refusal, expected.join("\n").replace("=> ", "story.toml:"), "of:\n{case}");
     }
     assert_eq!(cases.len(), 103);
+}
+
+/// A feature that exists is in this swarm, too: a new one is not forgotten.
+#[test]
+fn the_swarm_of_all_faults_has_every_feature() {
+    let text = include_bytes!("../../../../sim-scenarios/swarm-all.toml");
+    let file = parse("swarm-all.toml", text).expect("a valid file");
+    let swarm = file.scenario.swarm.expect("a swarm");
+    let missing: Vec<&str> =
+        FEATURES.iter().filter(|(feature, _)| !swarm.features.contains(feature)).map(|(_, name)| *name).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
