@@ -119,7 +119,7 @@ pub const PANIC: &str = "no-panic";
 pub(crate) struct RunChecker {
     checkers: Checkers,
     hash: TraceHash,
-    view: Option<NodeView>,
+    view: Option<Box<NodeView>>,
     /// Whether no record had the current view yet.
     fresh_view: bool,
     events: u64,

@@ -133,10 +133,10 @@ impl Queues {
     }
 
     /// The limit that a whole call violates, with its records.
-    fn check_call(&self, node: NodeId, process: &Process, limits: &Limits) -> Option<Violation> {
+    fn check_call(node: NodeId, process: &Process, limits: &Limits, max_inflight: usize) -> Option<Violation> {
         let call = process.call?;
         let message = call
-            .beyond_limits(process, limits, self.max_inflight_messages)
+            .beyond_limits(process, limits, max_inflight)
             .or_else(|| call.leaks(process.asked == process.persisted))?;
         let mut facts = vec![call.first, call.newest];
         facts.dedup();
@@ -255,16 +255,15 @@ impl Property for Queues {
             };
             return Some(fact.contradicts(NAME, record.number, format!("{node} {what} although its inbox is empty")));
         }
-        let mut process = self.processes.remove(&node).unwrap_or_default();
+        let process = self.processes.entry(node).or_default();
         if process.call.is_none_or(|call| call.number != record.call) {
-            if let Some(violation) = self.check_call(node, &process, &limits) {
+            if let Some(violation) = Self::check_call(node, process, &limits, self.max_inflight_messages) {
                 return Some(violation);
             }
             let before = process.call.map_or(0, |call| call.internal.load.forwarded_requests);
             process.call = Some(Call::new(record, view, before));
         }
         process.observe(record.number, &record.kind);
-        self.processes.insert(node, process);
         match &record.kind {
             RecordKind::Sent { to, rpc: Rpc::AppendEntries(append), .. } => {
                 let (entries, size, limit) = (&append.entries, append.entries.size(), self.max_append_bytes);
@@ -286,7 +285,9 @@ impl Property for Queues {
     }
 
     fn finish(&mut self, ghost: &Ghost) -> Option<Violation> {
-        self.processes.iter().find_map(|(id, process)| self.check_call(*id, process, &ghost.node(*id)?.limits))
+        let max_inflight = self.max_inflight_messages;
+        let mut processes = self.processes.iter();
+        processes.find_map(|(id, process)| Self::check_call(*id, process, &ghost.node(*id)?.limits, max_inflight))
     }
 }
 

@@ -152,7 +152,7 @@ impl Script {
                 self.calls += 1;
                 hand.call = self.calls;
             }
-            (view, call) = (hand.view.clone(), hand.call);
+            (view, call) = (hand.view.clone().map(Box::new), hand.call);
         }
         let at = SimTime(number * 1_000_000);
         self.records.push(Record { number, at, cause: None, node: node.map(NodeId), call, kind, view });

@@ -24,7 +24,7 @@ impl Sink for Both<'_> {
 pub(crate) struct First {
     records: Vec<Record>,
     /// The views, each with the place of the first record that has it.
-    views: Vec<(usize, Option<NodeView>)>,
+    views: Vec<(usize, Option<Box<NodeView>>)>,
 }
 
 impl Sink for First {
@@ -57,7 +57,7 @@ impl<'a> Second<'a> {
     }
 
     /// A record of the first run, with the current view.
-    fn first(&self, place: usize) -> Option<(&'a Record, &'a Option<NodeView>)> {
+    fn first(&self, place: usize) -> Option<(&'a Record, &'a Option<Box<NodeView>>)> {
         let (_, view) = self.first.views.get(self.view)?;
         self.first.records.get(place).map(|record| (record, view))
     }
@@ -87,8 +87,11 @@ fn is_same(one: &Record, other: &Record) -> bool {
 }
 
 /// The records at the place where two runs differ: the line for people, and the parts that it omits.
-fn describe(first: Option<(&Record, &Option<NodeView>)>, second: Option<(&Record, &Option<NodeView>)>) -> String {
-    let text = |record: Option<(&Record, &Option<NodeView>)>| {
+fn describe(
+    first: Option<(&Record, &Option<Box<NodeView>>)>,
+    second: Option<(&Record, &Option<Box<NodeView>>)>,
+) -> String {
+    let text = |record: Option<(&Record, &Option<Box<NodeView>>)>| {
         record.map_or_else(
             || "(the run is over)".to_owned(),
             |(record, view)| format!("{}  {:?} {view:?}", explain::line(record), record.cause),

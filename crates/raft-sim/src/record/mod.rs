@@ -53,7 +53,7 @@ pub struct Record {
     pub call: u64,
     pub kind: RecordKind,
     /// The node after the step of this record; `None` while it is down.
-    pub view: Option<NodeView>,
+    pub view: Option<Box<NodeView>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -90,7 +90,7 @@ pub fn write_record(out: &mut dyn io::Write, record: &Record) -> io::Result<()> 
         call: record.call,
         message,
         detail,
-        after: record.view.as_ref().map(after),
+        after: record.view.as_deref().map(after),
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -630,7 +630,7 @@ mod tests {
             node: Some(NodeId(1)),
             call: 3,
             kind,
-            view: Some(view),
+            view: Some(Box::new(view)),
         };
         let mut out = Vec::new();
         write_head(&mut out, "first-election", 3, 5).expect("a Vec takes everything");

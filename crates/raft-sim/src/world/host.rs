@@ -397,10 +397,10 @@ impl Host {
     }
 
     /// The view of the node; `None` while it is down.
-    pub fn view(&self) -> Option<NodeView> {
+    pub fn view(&self) -> Option<Box<NodeView>> {
         let process = self.process.as_ref()?;
         let status = process.node.status();
-        Some(NodeView {
+        Some(Box::new(NodeView {
             term: status.term,
             voted_for: status.voted_for,
             role: status.role,
@@ -431,7 +431,7 @@ impl Host {
                     sessions: self.options.max_sessions,
                 },
             }),
-        })
+        }))
     }
 }
 

@@ -62,11 +62,11 @@ pub(crate) use messages::{Forged, Packet};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Emission {
     /// From here on records carry this view, until the next one.
-    View(Option<NodeView>),
+    View(Option<Box<NodeView>>),
     /// An event happened. The reader fills in its `view`: all records of a call share one.
     Record(Box<Record>),
     /// A step requires this check now.
-    Expect(Expectations),
+    Expect(Box<Expectations>),
 }
 
 #[derive(Clone, Debug)]

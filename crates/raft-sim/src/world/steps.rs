@@ -179,7 +179,7 @@ impl World {
             StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
-                self.emissions.push(Emission::Expect((**expectations).clone()));
+                self.emissions.push(Emission::Expect(expectations.clone()));
             }
             _ => self.act_step(action, n, refused),
         }
