@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Explain(ReplayArgs),
     /// Explore every interleaving of a small cluster, within limits (docs/explorer.md)
     Check(CheckArgs),
+    /// Measure how fast one core makes and checks the runs of a swarm
+    Bench(BenchArgs),
 }
 
 /// How to print the results.
@@ -319,6 +321,19 @@ pub(crate) struct CheckArgs {
     #[arg(long = "for", value_name = "TIME", value_parser = units::duration)]
     pub(crate) time: Option<Duration>,
     /// How to print the result
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    /// The seeds of the swarm of all faults; B is excluded
+    #[arg(long, value_name = "A..B", default_value = "0..20", value_parser = units::seeds)]
+    pub(crate) seeds: Range<u64>,
+    /// How often to make all runs; each figure is the median
+    #[arg(long, value_name = "N", default_value = "5", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) repeat: u16,
+    /// How to print the figures
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
 }

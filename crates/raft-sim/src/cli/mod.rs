@@ -2,6 +2,7 @@
 //! is a function of scenario and seed, and this folder does not affect it.
 
 mod args;
+mod bench;
 mod campaign;
 mod check;
 mod clock;
@@ -49,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
         Some(Command::Check(args)) => check::check(&args),
+        Some(Command::Bench(args)) => bench::bench(&args),
     };
     outcome.unwrap_or_else(|error| refuse(&error)).code()
 }

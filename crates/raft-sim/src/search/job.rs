@@ -21,9 +21,9 @@ pub const EXPECTATION: &str = "expectation";
 /// A mark that a run reaches more often than this says little in a pair.
 const OFTEN: u32 = 4;
 
-/// A run, up to some event.
+/// A run, up to some event: what a search keeps of it.
 #[derive(Clone)]
-pub(super) struct Running {
+pub struct Running {
     scenario: Arc<Scenario>,
     /// The scenario with the number of nodes of this seed.
     drawn: Arc<Scenario>,
@@ -216,6 +216,19 @@ impl Job {
 }
 
 impl Running {
+    /// Follows a run, and visits its state after each so many events.
+    pub fn visit(scenario: &Scenario, seed: u64, every: u64, mut visit: impl FnMut(&Self)) {
+        let (mut running, _) = Job::fresh(Arc::new(scenario.clone()), seed).begin();
+        let (mut memory, mut next) = (Vec::new(), every);
+        while running.checker.events() < MAX_EVENTS && running.checker.advance(&mut running.world, &mut (), &mut memory)
+        {
+            if running.checker.events() >= next {
+                visit(&running);
+                next += every;
+            }
+        }
+    }
+
     /// Makes the checks of the end of a run.
     fn end(mut self) -> End {
         let mut scenario = Scenario::clone(&self.scenario);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 pub use archive::Cell;
-pub use job::{Done, EXPECTATION, Find, Job};
+pub use job::{Done, EXPECTATION, Find, Job, Running};
 pub use starts::{Start, starts};
 
 const JOB: Site = Site::new("search job");

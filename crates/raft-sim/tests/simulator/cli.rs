@@ -457,6 +457,30 @@ fn a_find_of_a_search_is_recorded_and_repeats() {
 }
 
 #[test]
+fn a_bench_counts_what_a_swarm_counts() {
+    let folder = Folder::new("bench");
+    let json = |args: &[&str]| -> Value {
+        let output = folder.run(args);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    let bench = json(&["bench", "--seeds", "3..5", "--repeat", "2", "--format", "json"]);
+    let swarm = json(&["swarm", "--seeds", "3..5", "--format", "json"]);
+    for field in ["hash", "events", "runs", "build"] {
+        assert_eq!(bench[field], swarm[field], "{field}");
+    }
+    let runs = swarm["scenarios"][0]["runs"].as_array().expect("runs");
+    let simulated: u64 = runs.iter().filter_map(|run| run["simulated_us"].as_u64()).sum();
+    assert_eq!((bench["simulated_us"].as_u64(), bench["repetitions"].as_u64()), (Some(simulated), Some(2)));
+    // One copy each 1000 events of the first run; a call may have several events.
+    let (events, copies) = (runs[0]["events"].as_u64().expect("events"), bench["copies"].as_u64().expect("copies"));
+    assert!(copies > 0 && copies <= events / 1000, "{copies} copies in {events} events");
+    let text = stdout(&folder.run(&["bench", "--seeds", "3..4", "--repeat", "1"]));
+    assert!(text.starts_with("swarm all, seeds 3..4, one core, all checkers; medians of 1 repetition\n"), "{text}");
+    assert!(last_line(&text).starts_with("trace hash "), "{text}");
+}
+
+#[test]
 fn a_search_that_finds_nothing_is_the_same_for_all_workers() {
     let folder = Folder::new("calm");
     folder.write("calm.toml", &HASTY.replace("heals_within = 1", "heals_within = 100"));
