@@ -18,6 +18,9 @@ pub enum ClientError {
     /// The nodes no longer remember the changes from the requested revision on. It has the first revision that they
     /// remember, and the map's revision.
     Compacted { from: u64, oldest: u64, revision: u64 },
+    /// The nodes belong to another cluster than that of the changes which the watch has received, for example one that was restored from
+    /// a backup. They number their changes alike, so the watch cannot continue before `from`: read the keys, and begin a new watch.
+    OtherCluster { from: u64 },
     /// The learner to promote is too far behind; no effect. The last entry that it is known to have, and the leader's.
     NotCaughtUp { id: u64, match_index: u64, last: u64 },
     /// A node refused the operation permanently (for example a value that is too large); it has no effect.
@@ -46,6 +49,11 @@ impl fmt::Display for ClientError {
                 f,
                 "the nodes no longer remember revision {from}, the oldest is {oldest}: read the keys, then watch from the revision after \
                  the read ({revision} or later)"
+            ),
+            Self::OtherCluster { from } => write!(
+                f,
+                "the nodes belong to another cluster than before revision {from}, perhaps a restored one: read the keys, then watch from the \
+                 revision after the read"
             ),
             Self::NotCaughtUp { id, match_index, last } => write!(
                 f,

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 use crate::service::client_server::{Client as Service, ClientServer};
+use bytes::Bytes;
 use raft_core::EntryId;
 use raft_kv::KvMap;
 use raft_node::{StateMachine, Watched};
@@ -53,6 +54,7 @@ pub struct World {
     pub applied: usize,
     /// Notifies watches of changes.
     changed: Arc<Notify>,
+    pub cluster_id: Bytes,
 }
 
 impl World {
@@ -297,12 +299,17 @@ impl Service for FakeNode {
         use watch_response::Outcome;
         let trick = self.trick().await?;
         let (sender, stream) = mpsc::channel(1);
-        let mut query = request.into_inner().query;
+        let WatchRequest { mut query, cluster_id: asked } = request.into_inner();
         let (world, changed) = (self.world.clone(), lock(&self.world).changed.clone());
         tokio::spawn(async move {
             if let Some(refused) = trick.as_ref().and_then(refused) {
-                let refused = WatchResponse { outcome: Some(Outcome::Refused(refused)) };
+                let refused = WatchResponse { outcome: Some(Outcome::Refused(refused)), ..WatchResponse::default() };
                 return drop(sender.send(Ok(refused)).await);
+            }
+            let cluster_id = lock(&world).cluster_id.clone();
+            if !asked.is_empty() && asked != cluster_id {
+                let outcome = Some(Outcome::OtherCluster(OtherCluster {}));
+                return drop(sender.send(Ok(WatchResponse { outcome, cluster_id })).await);
             }
             loop {
                 let notified = changed.notified();
@@ -314,7 +321,8 @@ impl Service for FakeNode {
                         continue;
                     }
                 };
-                let answer = WatchResponse { outcome: Some(Outcome::Answer(Answer { applied: 0, response })) };
+                let outcome = Some(Outcome::Answer(Answer { applied: 0, response }));
+                let answer = WatchResponse { outcome, cluster_id: cluster_id.clone() };
                 if sender.send(Ok(answer)).await.is_err() {
                     return;
                 }

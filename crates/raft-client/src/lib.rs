@@ -42,7 +42,8 @@
 //!         // The operation may take effect: read before repeating it.
 //!         ClientError::OutcomeUnknown { .. } => false,
 //!         // Repeating it would fail again.
-//!         ClientError::Endpoint { .. } | ClientError::Refused { .. } | ClientError::Compacted { .. } => false,
+//!         ClientError::Endpoint { .. } | ClientError::Refused { .. } => false,
+//!         ClientError::Compacted { .. } | ClientError::OtherCluster { .. } => false,
 //!     }
 //! }
 //! ```

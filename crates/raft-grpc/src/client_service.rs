@@ -16,13 +16,14 @@ use raft_node::{AddressBook, Reply, Request as NodeRequest, SessionCommand, Sess
 use raft_proto::member_context_from_bytes;
 use raft_proto::wire::raft as w;
 use raft_proto::wire::session::Command;
+use raft_store::ClusterId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
-use watch::WatchAnswers;
+use watch::{Asked, WatchAnswers};
 
 pub(crate) use watch::SharedWatches;
 
@@ -93,14 +94,18 @@ impl Client for ClientService {
     type WatchStream = WatchAnswers;
 
     async fn watch(&self, request: Request<w::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let w::WatchRequest { query } = request.into_inner();
+        let w::WatchRequest { query, cluster_id } = request.into_inner();
         self.check_size(query.len())?;
+        // An id of another length is that of no cluster.
+        let cluster = Some(ClusterId(cluster_id[..].try_into().unwrap_or_default()));
+        let cluster = cluster.filter(|_| !cluster_id.is_empty());
         let service = Arc::new(self.clone());
-        let ask = move |query| {
+        let ask = move |asked| {
             let service = service.clone();
-            async move { service.ask_watch(query).await }
+            async move { service.ask_watch(asked).await }
         };
-        Ok(Response::new(WatchAnswers::new(query, ask, self.closing.clone())))
+        let (own, closing) = (self.identity.cluster, self.closing.clone());
+        Ok(Response::new(WatchAnswers::new((query, cluster), own, ask, closing)))
     }
 
     type BackupStream = ReceiverStream<Result<w::BackupResponse, Status>>;
@@ -148,9 +153,10 @@ impl ClientService {
     }
 
     /// The answer to a watch and its next query; `None` ends the watch.
-    async fn ask_watch(&self, query: Bytes) -> (w::watch_response::Outcome, Option<Bytes>) {
+    async fn ask_watch(&self, asked: Asked) -> (w::watch_response::Outcome, Option<Bytes>) {
         use w::watch_response::Outcome;
-        match self.watches.ask(query).await {
+        match self.watches.ask(asked).await {
+            Reply::OtherCluster => (Outcome::OtherCluster(w::OtherCluster {}), None),
             Reply::Watched { applied, response, next } => {
                 (Outcome::Answer(w::Answer { applied: applied.0, response }), next)
             }

@@ -283,6 +283,7 @@ impl Threads {
         runtime: &tokio::runtime::Handle,
     ) -> Result<Self, Failure> {
         let options = NodeOptions {
+            cluster: parts.identity.cluster,
             snapshot_after_entries: settings.snapshot_after_entries,
             snapshot_after_bytes: settings.snapshot_after_bytes,
             snapshot_bytes_per_second: settings.snapshot_rate,

@@ -209,7 +209,7 @@ impl Request {
     fn bytes(&self) -> u64 {
         let bytes = match self {
             Self::Command(command) => command.command.len(),
-            Self::Query { query, .. } | Self::StaleQuery { query } | Self::Watch { query } => query.len(),
+            Self::Query { query, .. } | Self::StaleQuery { query } | Self::Watch { query, .. } => query.len(),
             Self::OpenSession
             | Self::ChangeMembership { .. }
             | Self::TransferLeadership { .. }

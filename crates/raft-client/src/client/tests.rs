@@ -341,6 +341,26 @@ async fn a_watch_goes_on_at_another_node_behind_what_it_has_seen() {
 }
 
 #[tokio::test]
+async fn a_watch_does_not_continue_in_another_cluster() {
+    let (nodes, world) = cluster(&[1]).await;
+    let named = |name: &'static str| world.lock().expect("nobody panics").cluster_id = name.into();
+    named("a");
+    let mut client = quick(urls(&nodes));
+    client.put("k", "a").await.expect("it is put");
+    nodes[0].always(Trick::Break);
+    let mut watch = client.watch(KeyRange::default(), 1);
+    assert_eq!(seen(&mut watch, 1).await, [1]);
+    named("b");
+    let error = watch.next().await.expect_err("the changes of b are others");
+    assert_eq!(error, ClientError::OtherCluster { from: 2 });
+    assert!(error.to_string().contains("another cluster than before revision 2"), "{error}");
+    named("a");
+    nodes.iter().for_each(FakeNode::behave);
+    client.put("k", "b").await.expect("it is put");
+    assert_eq!(seen(&mut watch, 1).await, [2], "it is as it was");
+}
+
+#[tokio::test]
 async fn what_is_not_remembered_is_said_and_what_nobody_answers_ends() {
     let (nodes, world) = cluster(&[1]).await;
     world.lock().expect("nobody panics").map = KvMap::with_limits(WindowLimits { events: 2, bytes: 1 << 20 });

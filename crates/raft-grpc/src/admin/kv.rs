@@ -82,7 +82,7 @@ impl IntoResponse for Failed {
             ClientError::OutcomeUnknown { .. } => StatusCode::GATEWAY_TIMEOUT,
             ClientError::Refused { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             ClientError::NotCaughtUp { .. } => StatusCode::CONFLICT,
-            ClientError::Compacted { .. } => StatusCode::GONE,
+            ClientError::Compacted { .. } | ClientError::OtherCluster { .. } => StatusCode::GONE,
             ClientError::Endpoint { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
         (status, format!("{}\n", self.0)).into_response()

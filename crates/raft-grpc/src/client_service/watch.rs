@@ -13,6 +13,7 @@ use bytes::Bytes;
 use raft_core::{RejectReason, RequestId};
 use raft_node::{Reply, Request};
 use raft_proto::wire::raft::{self as w, watch_response::Outcome};
+use raft_store::ClusterId;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,9 @@ const STEP: Duration = Duration::from_millis(10);
 /// No pause is longer: a node remembers a limited number of changes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// A query, and the cluster in which the watch began, if it continues from there.
+pub(crate) type Asked = (Bytes, Option<ClusterId>);
+
 /// The queries that wait for the node, each with the watches that wait for its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedWatches {
@@ -44,7 +48,7 @@ pub(crate) struct SharedWatches {
 
 #[derive(Debug, Default)]
 struct State {
-    queries: BTreeMap<Bytes, Waiting>,
+    queries: BTreeMap<Asked, Waiting>,
     /// The number of the next watch that waits.
     next: u64,
     pace: Pace,
@@ -89,7 +93,7 @@ impl SharedWatches {
     }
 
     /// The node's reply to a query; unknown if the node ends first.
-    pub(crate) async fn ask(&self, query: Bytes) -> Reply {
+    pub(crate) async fn ask(&self, asked: Asked) -> Reply {
         let pause = self.lock().pace.next(Instant::now());
         if let Some(until) = pause {
             tokio::time::sleep_until(until).await;
@@ -99,20 +103,21 @@ impl SharedWatches {
             let mut state = self.lock();
             let number = state.next;
             state.next += 1;
-            let waiting = state.queries.entry(query.clone()).or_insert_with(|| Waiting {
+            let waiting = state.queries.entry(asked.clone()).or_insert_with(|| Waiting {
                 watches: BTreeMap::new(),
-                _request: AbortOnDropHandle::new(tokio::spawn(self.clone().ask_node(query.clone()))),
+                _request: AbortOnDropHandle::new(tokio::spawn(self.clone().ask_node(asked.clone()))),
             });
             waiting.watches.insert(number, sender);
             number
         };
-        let _leave = Leave { shared: self, query, number };
+        let _leave = Leave { shared: self, asked, number };
         reply.await.unwrap_or(Reply::Unknown)
     }
 
     /// Asks the node, and gives its reply to all that wait for it by then.
-    async fn ask_node(self, query: Bytes) {
-        let reply = match self.inbox.request(Request::Watch { query: query.clone() }) {
+    async fn ask_node(self, asked: Asked) {
+        let (query, cluster) = asked.clone();
+        let reply = match self.inbox.request(Request::Watch { query, cluster }) {
             None => Reply::Rejected { reason: RejectReason::Busy },
             Some((id, reply)) => {
                 let mut open = OpenWatch { inbox: &self.inbox, id: Some(id) };
@@ -122,7 +127,7 @@ impl SharedWatches {
             }
         };
         // The request is this task: it must not end here.
-        let Some(Waiting { watches, _request }) = self.lock().queries.remove(&query) else { return };
+        let Some(Waiting { watches, _request }) = self.lock().queries.remove(&asked) else { return };
         let mut watches = watches.into_values().peekable();
         while watches.peek().is_some() {
             // A watch may be gone.
@@ -140,7 +145,7 @@ impl SharedWatches {
 /// A watch that waits. The last one to leave cancels the node's watch.
 struct Leave<'a> {
     shared: &'a SharedWatches,
-    query: Bytes,
+    asked: Asked,
     number: u64,
 }
 
@@ -148,10 +153,10 @@ impl Drop for Leave<'_> {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         // Nothing is left of it once it has its reply.
-        let waiting = state.queries.get_mut(&self.query);
+        let waiting = state.queries.get_mut(&self.asked);
         let is_last =
             waiting.is_some_and(|waiting| waiting.watches.remove(&self.number).is_some() && waiting.watches.is_empty());
-        let cancelled = is_last.then(|| state.queries.remove(&self.query));
+        let cancelled = is_last.then(|| state.queries.remove(&self.asked));
         drop(state);
         drop(cancelled);
     }
@@ -178,29 +183,31 @@ type Asking = Pin<Box<dyn Future<Output = (Answer, Option<Bytes>)> + Send>>;
 
 /// The answers to one watch. It asks the next query when it is polled for the next answer, so only once the client takes it.
 pub(crate) struct WatchAnswers {
-    ask: Box<dyn Fn(Bytes) -> Asking + Send>,
+    ask: Box<dyn Fn(Asked) -> Asking + Send>,
     asking: Option<Asking>,
 }
 
 impl WatchAnswers {
-    /// Begins with `query`. `ask` gets an outcome and the next query, if there is one.
+    /// Begins with `first`, at a node of the cluster `own`. `ask` gets an outcome and the next query, if there is one.
     pub(super) fn new<F: Future<Output = (Outcome, Option<Bytes>)> + Send + 'static>(
-        query: Bytes,
-        ask: impl Fn(Bytes) -> F + Send + 'static,
+        first: Asked,
+        own: ClusterId,
+        ask: impl Fn(Asked) -> F + Send + 'static,
         closing: CancellationToken,
     ) -> Self {
-        let ask = move |query| -> Asking {
-            let (answer, closing) = (ask(query), closing.clone());
+        let cluster_id = Bytes::copy_from_slice(&own.0);
+        let ask = move |asked| -> Asking {
+            let (answer, closing, cluster_id) = (ask(asked), closing.clone(), cluster_id.clone());
             Box::pin(async move {
                 tokio::select! {
-                    (outcome, next) = answer => (Ok(w::WatchResponse { outcome: Some(outcome) }), next),
+                    (outcome, next) = answer => (Ok(w::WatchResponse { outcome: Some(outcome), cluster_id }), next),
                     () = closing.cancelled_owned() => {
                         (Err(Status::unavailable("the node is ending: continue at another")), None)
                     }
                 }
             })
         };
-        Self { asking: Some(ask(query)), ask: Box::new(ask) }
+        Self { asking: Some(ask(first)), ask: Box::new(ask) }
     }
 }
 
@@ -210,7 +217,8 @@ impl Stream for WatchAnswers {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Answer>> {
         let Some(asking) = &mut self.asking else { return Poll::Ready(None) };
         let (answer, next) = ready!(asking.as_mut().poll(context));
-        self.asking = next.map(|query| (self.ask)(query));
+        // The next query is this node's own.
+        self.asking = next.map(|query| (self.ask)((query, None)));
         Poll::Ready(Some(answer))
     }
 }
@@ -224,6 +232,8 @@ mod tests {
     use std::future::ready;
     use tokio_stream::StreamExt;
 
+    const OWN: ClusterId = ClusterId([7; 16]);
+
     fn describe(response: Option<Answer>) -> String {
         match response {
             Some(Ok(response)) => format!("{:?}", response.outcome.expect("an outcome")),
@@ -235,11 +245,11 @@ mod tests {
     #[tokio::test]
     async fn answers_follow_each_other_until_there_is_nothing_to_ask() {
         // Repeats the question, and asks for a longer one next; ends at four bytes.
-        let echo = |query: Bytes| {
+        let echo = |(query, _): Asked| {
             let next = (query.len() < 4).then(|| [&query[..], b"+"].concat().into());
             ready((Outcome::Answer(w::Answer { applied: 7, response: query }), next))
         };
-        let mut stream = WatchAnswers::new(Bytes::from_static(b"ab"), echo, CancellationToken::new());
+        let mut stream = WatchAnswers::new((Bytes::from_static(b"ab"), None), OWN, echo, CancellationToken::new());
         for expected in ["ab", "ab+", "ab++"] {
             let answer = format!("Answer(Answer {{ applied: 7, response: b\"{expected}\" }})");
             assert_eq!(describe(stream.next().await), answer);
@@ -250,7 +260,7 @@ mod tests {
     #[tokio::test]
     async fn it_ends_when_the_node_ends() {
         let (never, closing) = (|_| std::future::pending(), CancellationToken::new());
-        let mut waiting = WatchAnswers::new(Bytes::new(), never, closing.clone());
+        let mut waiting = WatchAnswers::new((Bytes::new(), None), OWN, never, closing.clone());
         closing.cancel();
         assert_eq!(describe(waiting.next().await), "Unavailable");
         assert!(waiting.next().await.is_none());
@@ -263,7 +273,7 @@ mod tests {
         let mut inputs = Vec::new();
         inbox.take(Some(Duration::ZERO), &mut inputs);
         let describe = |input| match input {
-            NodeInput::Request { request: Request::Watch { query }, .. } => format!("{query:?}"),
+            NodeInput::Request { request: Request::Watch { query, .. }, .. } => format!("{query:?}"),
             NodeInput::CancelWatch { .. } => "cancelled".to_owned(),
             other => format!("{other:?}"),
         };
@@ -278,7 +288,7 @@ mod tests {
         let shared = SharedWatches::new(inbox.clone());
         let ask = |query: &'static str| {
             let shared = shared.clone();
-            tokio::spawn(async move { shared.ask(Bytes::from_static(query.as_bytes())).await })
+            tokio::spawn(async move { shared.ask((Bytes::from_static(query.as_bytes()), None)).await })
         };
         let watches = [ask("a"), ask("a"), ask("b"), ask("a")];
         let mut open = Vec::new();
@@ -313,7 +323,7 @@ mod tests {
         let watches: Vec<_> = (0..100)
             .map(|_| {
                 let shared = shared.clone();
-                tokio::spawn(async move { shared.ask(Bytes::from_static(b"abc")).await })
+                tokio::spawn(async move { shared.ask((Bytes::from_static(b"abc"), None)).await })
             })
             .collect();
         // The last ones pause.

@@ -83,6 +83,7 @@ fn reply_to_wire(reply: Reply) -> forwarded_reply::Reply {
         | Reply::BackupBegun { .. }
         | Reply::BackupChunk { .. }
         | Reply::NoBackup
+        | Reply::OtherCluster
         | Reply::ConfigurationDecided { .. }
         | Reply::LeadershipTransferred { .. }
         | Reply::TransferFailed { .. } => Wire::Unknown(w::Unknown {}),

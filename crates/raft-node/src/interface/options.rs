@@ -1,10 +1,13 @@
 //! The decisions of a host about a node, beyond the protocol.
 
+use raft_store::ClusterId;
 use std::time::Duration;
 
-/// The options of a node. Only `max_sessions` and `max_answers` must be the same on all nodes of a cluster.
+/// The options of a node. Only `cluster`, `max_sessions` and `max_answers` must be the same on all nodes of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
+    /// The cluster of this node's folder: a watch of another one is refused. Default: zeros.
+    pub cluster: ClusterId,
     /// The most open sessions; 0 counts as 1. **It must be the same on all nodes of a cluster, for good**: it decides
     /// which session ends when another opens, so nodes with different values get different states. Default 10 000.
     pub max_sessions: usize,
@@ -45,6 +48,7 @@ pub struct NodeOptions {
 impl Default for NodeOptions {
     fn default() -> Self {
         Self {
+            cluster: ClusterId([0; 16]),
             max_sessions: 10_000,
             max_answers: 1_024,
             snapshot_after_entries: 0,

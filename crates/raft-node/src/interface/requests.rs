@@ -5,6 +5,7 @@ use raft_core::{
     Configuration, EntryId, LogIndex, MembershipChange, NodeId, ReadMode, RejectReason, RequestId, SnapshotMeta,
     TransferFailure,
 };
+use raft_store::ClusterId;
 
 /// A client session, named by the index of the entry that opened it (Thesis §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,8 +39,9 @@ pub enum Request {
     StaleQuery { query: Bytes },
     /// A query that waits until the state machine of this node, leader or not, has a response. The reply contains the next
     /// query, for this node or any other. The state machine guarantees that the queries together skip and repeat
-    /// nothing.
-    Watch { query: Bytes },
+    /// nothing in one cluster. `cluster` is the one in which the watch began, if it continues from there: a cluster that was restored
+    /// from a backup numbers its changes like the old one, so it refuses.
+    Watch { query: Bytes, cluster: Option<ClusterId> },
     /// Change the configuration (Raft §6).
     ChangeMembership { change: MembershipChange },
     /// Transfer leadership (Thesis §3.10) to this voter; `None` chooses the one with the longest log that responds.
@@ -85,4 +87,6 @@ pub enum Reply {
     BackupChunk { bytes: Bytes },
     /// There is no such backup: it was complete or cancelled, or the node has restarted.
     NoBackup,
+    /// The watch began in another cluster, of which this one may have an older state: the client has to begin anew.
+    OtherCluster,
 }

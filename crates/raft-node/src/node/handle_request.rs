@@ -6,7 +6,7 @@ use crate::clients::envelope::Envelope;
 use crate::clients::reads::Read;
 use crate::interface::forwards::LeaderRequest;
 use crate::interface::outputs::{NodeOutput, Outputs};
-use crate::interface::requests::Request;
+use crate::interface::requests::{Reply, Request};
 use crate::interface::state_machine::StateMachine;
 use raft_core::{Input, ReadMode, RejectReason, RequestId, RoleKind};
 
@@ -64,7 +64,11 @@ impl<S: StateMachine> Node<S> {
                 outputs.push(NodeOutput::Reply { id, reply: self.backups.next(backup) });
                 return None;
             }
-            Request::Watch { query } => {
+            Request::Watch { cluster: Some(cluster), .. } if cluster != self.cluster => {
+                outputs.push(NodeOutput::Reply { id, reply: Reply::OtherCluster });
+                return None;
+            }
+            Request::Watch { query, .. } => {
                 if !self.watches.insert(id, query) {
                     outputs.push(NodeOutput::rejected(id, RejectReason::Busy));
                 }

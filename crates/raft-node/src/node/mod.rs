@@ -35,11 +35,13 @@ use raft_core::{
     Action, Config, Configuration, Input, Instant, LogIndex, Raft, RecoveredState, RejectReason, RequestId,
     RestoreError, RoleKind, Rpc, Status, Term,
 };
+use raft_store::ClusterId;
 
 /// A whole node without I/O: a deterministic function of its inputs, including time.
 #[derive(Clone, Debug)]
 pub struct Node<S: StateMachine> {
     raft: Raft,
+    cluster: ClusterId,
     state: ReplicatedState<S>,
     waiters: Waiters,
     reads: Reads,
@@ -80,6 +82,7 @@ impl<S: StateMachine> Node<S> {
         let forwarding = Forwarding::new(&options, config.election_timeout.end.saturating_mul(2), config.seed);
         Ok(Self {
             raft: Raft::new(config, restored)?,
+            cluster: options.cluster,
             state: ReplicatedState::new(machine, SessionLimits::new(&options)),
             waiters: Waiters::default(),
             reads: Reads::default(),

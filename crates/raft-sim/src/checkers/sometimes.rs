@@ -29,7 +29,7 @@ use raft_proto::wire::{kv, session};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The names of all marks, as `expect.sometimes` of a scenario and the reports use them.
-pub const MARKS: [&str; 108] = [
+pub const MARKS: [&str; 109] = [
     "answered_from_backup",
     "append_ignored_overloaded",
     "apply_limited",
@@ -134,6 +134,7 @@ pub const MARKS: [&str; 108] = [
     "vote_refused",
     "vote_refused_log_behind",
     "watch_compacted",
+    "watch_of_another_cluster",
     "watch_resumed",
     "window_full_of_bytes",
     "write_overtook_job",

@@ -4,7 +4,8 @@
 //!
 //! Each answer is compared with the replayed map ([`replay`](super::replay)), and the next query begins after it. So the answers
 //! that a client gets together are all changes, across leaders, restarts, snapshots and nodes. After a restore of an old backup
-//! revisions are given again to other changes; a watch then begins anew.
+//! revisions are given again to other changes. So a client that has changes of the old cluster gets no answer in the new one, but a
+//! refusal, after which it begins anew.
 //!
 //! It is the first to catch: a change that is skipped or sent twice where a watch continues, a window that forgets too early, a
 //! watch that nobody asks again.
@@ -27,8 +28,10 @@ pub(super) struct Watch {
     queries: BTreeMap<RequestId, Sent>,
     /// The first revision that each client has not received.
     positions: BTreeMap<u64, u64>,
-    /// Where a client continues after an answer, by the answer's record.
-    answers: BTreeMap<u64, u64>,
+    /// The clients that have changes of another cluster.
+    foreign: BTreeSet<u64>,
+    /// Where a client continues after an answer, by the answer's record; nowhere: it begins anew.
+    answers: BTreeMap<u64, Option<u64>>,
     /// The queries that wait at each node.
     waiting: BTreeMap<NodeId, Waiting>,
     /// The nodes that load a snapshot: they answer no watch meanwhile.
@@ -37,6 +40,8 @@ pub(super) struct Watch {
 
 #[derive(Clone)]
 struct Sent {
+    /// Its client has changes of another cluster.
+    is_foreign: bool,
     watch: kv::Watch,
     record: u64,
 }
@@ -63,8 +68,11 @@ impl Property for Watch {
             return self.sent(fact, *watcher, *id, query);
         }
         if let RecordKind::Watched { watcher, .. } = &fact.record.kind {
-            let position = fact.record.cause.and_then(|answer| self.answers.remove(&answer));
-            self.positions.extend(position.map(|position| (*watcher, position)));
+            match fact.record.cause.and_then(|answer| self.answers.remove(&answer)) {
+                Some(Some(position)) => drop(self.positions.insert(*watcher, position)),
+                Some(None) => drop(self.foreign.remove(watcher)),
+                None => {}
+            }
         }
         let node = fact.record.node?;
         if let Some(violation) = self.silent(ghost, fact, node) {
@@ -89,6 +97,11 @@ impl Property for Watch {
         }
         None
     }
+
+    fn carried_over(&self, _: LogIndex) -> Option<Box<dyn Property>> {
+        let foreign = self.foreign.iter().chain(self.positions.keys()).copied().collect();
+        Some(Box::new(Self { foreign, ..Self::default() }))
+    }
 }
 
 impl Watch {
@@ -97,7 +110,8 @@ impl Watch {
         let watch = decode(query)?;
         let position = self.positions.get(&watcher).copied().filter(|position| *position != watch.from);
         let from = watch.from;
-        self.queries.insert(id, Sent { watch, record: fact.record.number });
+        let is_foreign = self.foreign.contains(&watcher);
+        self.queries.insert(id, Sent { is_foreign, watch, record: fact.record.number });
         let message = format!("watch client {watcher} continues at revision {from}, expected {}", position?);
         Some(fact.contradicts(NAME, fact.record.number, message))
     }
@@ -117,8 +131,16 @@ impl Watch {
     ) -> Option<Violation> {
         let sent = self.queries.remove(&id)?;
         self.remove(node, id);
-        let Reply::Watched { applied, response, next } = reply else { return None };
-        match answered(ghost, &sent.watch, *applied, response, next.as_ref()) {
+        let answer = match reply {
+            Reply::OtherCluster if sent.is_foreign => Ok(None),
+            Reply::OtherCluster => Err("another cluster, and its client has no changes of one".to_owned()),
+            Reply::Watched { .. } if sent.is_foreign => Err("its client has changes of another cluster".to_owned()),
+            Reply::Watched { applied, response, next } => {
+                answered(ghost, &sent.watch, *applied, response, next.as_ref()).map(Some)
+            }
+            _ => return None,
+        };
+        match answer {
             Ok(position) => {
                 self.answers.insert(fact.record.number, position);
                 None
@@ -141,8 +163,10 @@ impl Watch {
         waiting.examined = Some(applied);
         let revision = ghost.revision_at(applied)?;
         let queries = waiting.queries.iter().filter_map(|id| Some((id, self.queries.get(id)?)));
-        queries.into_iter().find_map(|(id, Sent { watch, record })| {
-            let message = if watch.begun {
+        queries.into_iter().find_map(|(id, Sent { is_foreign, watch, record, .. })| {
+            let message = if *is_foreign {
+                format!("{node} has not refused watch {id}, whose client has changes of another cluster")
+            } else if watch.begun {
                 let missed = ghost.map().events(watch, watch.from, revision).next()?;
                 format!("{node} has the change of revision {} and has not answered watch {id}", missed.revision)
             } else {
@@ -321,6 +345,54 @@ mod tests {
         ask(&mut script, 7, 0, false);
         script.step(1, |_| {});
         assert_fires(Watch::default(), NAME, &script, "n1 has not said that watch r7 has begun");
+    }
+
+    /// A client that has this position asks in a cluster that was made of the first entries of its own.
+    fn in_a_new_cluster(reply: impl FnOnce(&mut Script)) -> (Watch, Script) {
+        let old = Watch { positions: BTreeMap::from([(1, 4)]), ..Watch::default() };
+        let next = Watch { foreign: old.positions.keys().copied().collect(), ..Watch::default() };
+        assert!(old.carried_over(LogIndex(4)).is_some());
+        let mut script = changed();
+        ask(&mut script, 7, 4, false);
+        reply(&mut script);
+        (next, script)
+    }
+
+    fn refuse(script: &mut Script, id: u64) {
+        script.push(Some(1), RecordKind::Replied { id: RequestId(id), reply: Reply::OtherCluster });
+    }
+
+    #[test]
+    fn a_watch_that_continues_in_another_cluster_fires() {
+        let (watch, script) = in_a_new_cluster(|script| reply(script, 7, changes(&[], 3), Some(4)));
+        assert_fires(watch, NAME, &script, "n1 answers watch r7: its client has changes of another cluster");
+        let (watch, script) = in_a_new_cluster(|script| {
+            script.step(1, |_| {});
+        });
+        let words = "n1 has not refused watch r7, whose client has changes of another cluster";
+        assert_fires(watch, NAME, &script, words);
+        let refused = |script: &mut Script| {
+            refuse(script, 7);
+            let answer = script.records.last().map(|record| record.number);
+            script.push(None, RecordKind::Watched { watcher: 1, label: String::new() });
+            script.newest().cause = answer;
+            ask(script, 8, 0, false);
+        };
+        let (watch, script) = in_a_new_cluster(|script| {
+            refused(script);
+            reply(script, 8, changes(&[], 3), Some(4));
+        });
+        assert_silent(watch, &script);
+        let (watch, script) = in_a_new_cluster(|script| {
+            refused(script);
+            refuse(script, 8);
+        });
+        assert_fires(
+            watch,
+            NAME,
+            &script,
+            "n1 answers watch r8: another cluster, and its client has no changes of one",
+        );
     }
 
     #[test]

@@ -308,6 +308,7 @@ impl fmt::Display for Answer<'_> {
             Reply::BackupBegun { meta } => write!(f, "a backup at {} has begun", meta.last),
             Reply::BackupChunk { bytes } => write!(f, "{} bytes of a backup", bytes.len()),
             Reply::NoBackup => write!(f, "there is no such backup"),
+            Reply::OtherCluster => write!(f, "the watch began in another cluster"),
             Reply::ConfigurationDecided { entry, configuration } => {
                 write!(f, "configuration {configuration} of {entry} is decided, Raft §6")
             }

@@ -507,6 +507,7 @@ fn reply(reply: &Reply) -> Value {
         Reply::BackupBegun { meta } => json!({ "kind": "backup_begun", "snapshot": snapshot(meta) }),
         Reply::BackupChunk { bytes } => json!({ "kind": "backup_chunk", "bytes": bytes.len() }),
         Reply::NoBackup => json!({ "kind": "no_backup" }),
+        Reply::OtherCluster => json!({ "kind": "other_cluster" }),
         Reply::SessionExpired => json!({ "kind": "session_expired" }),
         Reply::AlreadyAnswered => json!({ "kind": "already_answered" }),
         Reply::ConfigurationDecided { entry, configuration: decided } => {

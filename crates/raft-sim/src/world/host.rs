@@ -219,6 +219,7 @@ impl Host {
     pub fn start(&mut self, seed: u64) -> Result<RecordKind, String> {
         let disk = self.disk.take().ok_or("the machine runs already")?;
         let identity = Identity { cluster: self.cluster, node: self.id };
+        self.options.cluster = self.cluster;
         let (options, reserve_bytes) = (self.store_options(), self.reserve_bytes);
         let Opened { mut store, recovery, incarnation, .. } =
             match open_node(disk, identity, self.disk_id(), self.founding.as_ref(), options) {

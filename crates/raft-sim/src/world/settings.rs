@@ -2,6 +2,7 @@
 //! decision here.
 
 use crate::scenario::model::RaftSettings;
+use crate::world::host::CLUSTER;
 use raft_core::{Config, NodeId};
 use raft_node::NodeOptions;
 use raft_store::StoreOptions;
@@ -38,6 +39,8 @@ pub(crate) fn config(id: NodeId, settings: &RaftSettings) -> Config {
 
 pub(crate) const fn node_options(settings: &RaftSettings) -> NodeOptions {
     NodeOptions {
+        // Each start takes it from the folder.
+        cluster: CLUSTER,
         max_sessions: settings.max_sessions,
         max_answers: settings.max_answers,
         snapshot_after_entries: settings.snapshot_after_entries,
@@ -133,7 +136,7 @@ mod tests {
         let (core, other_core) = (config(NodeId(1), &usual), config(NodeId(1), &others));
         assert_eq!(equal(&core, &other_core), ["id", "observe", "seed"]);
         let (node, other_node) = (node_options(&usual), node_options(&others));
-        assert_eq!(equal(&node, &other_node), ["reserve_bytes"]);
+        assert_eq!(equal(&node, &other_node), ["cluster", "reserve_bytes"]);
         let (store, other_store) = (store_options(&core, 1, 2), store_options(&other_core, 3, 4));
         assert_eq!(equal(&store, &other_store), [""; 0]);
     }

@@ -3,7 +3,7 @@
 //!
 //! After an answer it sends the next query to the same node, as a node's server does for a stream. Without an answer in time it
 //! closes the connection and asks another node, as `raft-client` does when a stream breaks. If a map no longer remembers the next
-//! changes, it goes on with the oldest ones that the map has. The checkers decide whether an answer is right.
+//! changes, it goes on with the oldest ones that the map has; in another cluster it begins anew. The checkers decide whether an answer is right.
 
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use raft_core::{NodeId, RequestId};
 use raft_kv::command::{Answer, KeyRange, Query, Watch};
 use raft_node::{Reply, Request};
+use raft_store::ClusterId;
 
 const RANGE: Site = Site::new("watch range");
 const TARGET: Site = Site::new("watch target");
@@ -34,6 +35,8 @@ struct Watcher {
     range: KeyRange,
     /// The first revision that it has not received; 0: the next one that its node applies.
     from: u64,
+    /// The cluster of what it has received.
+    cluster: Option<ClusterId>,
     node: NodeId,
     /// The query that continues at this node.
     next: Option<Bytes>,
@@ -75,7 +78,8 @@ impl World {
             // From the first revision there is, or from now on.
             let from = self.choices.draw(RANGE, watcher, 3).below(2);
             let node = NodeId(0);
-            self.watchers.all.push(Watcher { range, from, node, next: None, asked: None, requests: 0, generation: 0 });
+            let (cluster, next, asked) = (None, None, None);
+            self.watchers.all.push(Watcher { range, from, cluster, node, next, asked, requests: 0, generation: 0 });
             let place = usize::try_from(watcher).unwrap_or(usize::MAX);
             self.wake_watcher_at(place, SimTime(0).after(self.scenario.clients.start));
         }
@@ -132,12 +136,13 @@ impl World {
         watcher.requests += 1;
         let id = RequestId(FIRST_OF_WATCHES + place as u64 * PER_WATCHER + watcher.requests);
         watcher.asked = Some(id);
-        let (node, label) = (watcher.node, format!("watch {} at {}", show(&watcher.range, watcher.from), watcher.node));
+        let (node, cluster) = (watcher.node, watcher.cluster);
+        let label = format!("watch {} at {node}", show(&watcher.range, watcher.from));
         let kind = RecordKind::WatchSent { watcher: place as u64 + 1, id, label, query: query.clone() };
         let sent = self.emit_outside(None, kind);
         if !self.is_lost((CLIENTS, node)) {
             let delay = self.choices.draw(DELAY, id.0, 0).in_range(&self.scenario.network.delay);
-            let request = Request::Watch { query };
+            let request = Request::Watch { query, cluster };
             self.plan_after(delay, Event::Node(node, NodeEvent::Request { id, request, cause: Some(sent) }));
         }
         let patience = self.choices.draw(PATIENCE, id.0, 0).in_range(&self.scenario.clients.watch_patience);
@@ -151,20 +156,11 @@ impl World {
 
     fn watcher_receives(&mut self, id: RequestId, reply: Reply, cause: u64) {
         let Some(place) = self.watchers.place_of(id) else { return };
+        // An answer names its cluster.
+        let cluster = Some(self.cluster());
         let Some(watcher) = self.watchers.all.get_mut(place) else { return };
         watcher.asked = None;
-        if let Reply::Watched { response, next, .. } = reply {
-            let label = match Answer::decode(&response) {
-                Some(Answer::Changes { events, through }) => {
-                    (watcher.from, watcher.next) = (through.saturating_add(1), next);
-                    format!("has {} changes up to revision {through}", events.len())
-                }
-                Some(Answer::Compacted { oldest, .. }) => {
-                    watcher.from = oldest;
-                    format!("misses the changes before revision {oldest}")
-                }
-                _ => "cannot read the answer".to_owned(),
-            };
+        if let Some(label) = watcher.receive(reply, cluster) {
             self.emit_outside(Some(cause), RecordKind::Watched { watcher: place as u64 + 1, label });
         }
         let pause = self.choices.draw(PAUSE, id.0, 0).in_range(&self.scenario.clients.watch_pause);
@@ -176,6 +172,32 @@ impl World {
         watcher.generation += 1;
         let generation = watcher.generation;
         self.plan(at, Event::Watch(WatchEvent::Wake { watcher: place, generation }));
+    }
+}
+
+impl Watcher {
+    /// Takes a reply; returns what it says, if it is an answer.
+    fn receive(&mut self, reply: Reply, cluster: Option<ClusterId>) -> Option<String> {
+        let (response, next) = match reply {
+            Reply::Watched { response, next, .. } => (response, next),
+            Reply::OtherCluster => {
+                (self.from, self.cluster, self.next) = (0, None, None);
+                return Some("begins anew: it has changes of another cluster".to_owned());
+            }
+            _ => return None,
+        };
+        self.cluster = cluster;
+        Some(match Answer::decode(&response) {
+            Some(Answer::Changes { events, through }) => {
+                (self.from, self.next) = (through.saturating_add(1), next);
+                format!("has {} changes up to revision {through}", events.len())
+            }
+            Some(Answer::Compacted { oldest, .. }) => {
+                self.from = oldest;
+                format!("misses the changes before revision {oldest}")
+            }
+            _ => "cannot read the answer".to_owned(),
+        })
     }
 }
 

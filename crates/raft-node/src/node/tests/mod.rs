@@ -424,7 +424,7 @@ fn query() -> Request {
 }
 
 fn watch() -> Request {
-    Request::Watch { query: Bytes::from_static(b"9") }
+    Request::Watch { query: Bytes::from_static(b"9"), cluster: None }
 }
 
 fn stale_query() -> Request {

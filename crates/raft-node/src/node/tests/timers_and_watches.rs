@@ -1,6 +1,7 @@
 //! Outputs without a request in the same call: watches, and timers that the leader counts.
 
 use super::*;
+use raft_store::ClusterId;
 
 impl Cluster {
     /// Applies a command with this text.
@@ -22,7 +23,7 @@ impl Cluster {
     }
 
     fn watch(&mut self, at: NodeId, id: u64, query: &str) {
-        self.request(at, id, Request::Watch { query: Bytes::copy_from_slice(query.as_bytes()) });
+        self.request(at, id, Request::Watch { query: Bytes::copy_from_slice(query.as_bytes()), cluster: None });
     }
 
     /// The response to a watch, and the next query.
@@ -117,6 +118,17 @@ fn any_node_answers_a_watch_once_there_is_a_response() {
     cluster.say(leader, session, 3, "c");
     cluster.catch_up();
     assert_eq!(cluster.watched(15), None, "it was cancelled");
+}
+
+#[test]
+fn a_watch_of_another_cluster_is_refused() {
+    let (mut cluster, leader, _) = Cluster::new(1).with_session();
+    let own = options().cluster;
+    for (id, asked, is_refused) in [(11, ClusterId([9; 16]), true), (12, own, false)] {
+        let query = Bytes::from_static(b"1");
+        cluster.request(leader, id, Request::Watch { query, cluster: Some(asked) });
+        assert_eq!(cluster.reply(id) == Some(Reply::OtherCluster), is_refused, "{asked}");
+    }
 }
 
 #[test]

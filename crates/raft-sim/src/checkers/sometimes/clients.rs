@@ -71,6 +71,7 @@ impl Clients {
         match reply {
             Reply::SessionExpired => Some("session_expired"),
             Reply::AlreadyAnswered => Some("command_abandoned"),
+            Reply::OtherCluster => Some("watch_of_another_cluster"),
             Reply::Answer { .. } => self.is_stale_read(id).then_some("stale_read_served"),
             Reply::Watched { response, .. } => {
                 self.watch_answers.insert(fact.record.number, fact.record.node?);

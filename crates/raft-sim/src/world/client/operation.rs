@@ -289,6 +289,7 @@ impl Pending {
             | Reply::BackupBegun { .. }
             | Reply::BackupChunk { .. }
             | Reply::NoBackup
+            | Reply::OtherCluster
             | Reply::ConfigurationDecided { .. }
             | Reply::LeadershipTransferred { .. }
             | Reply::TransferFailed { .. } => None,
