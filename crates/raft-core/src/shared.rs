@@ -55,7 +55,8 @@ pub(crate) struct Shared {
     /// The leader of the current term, if it is known. A term has one leader (Raft §5.2), so it does not change.
     pub(crate) leader: Option<NodeId>,
     pub(crate) clock: ElectionClock,
-    /// The committed entry that ended this node's membership.
+    /// The committed entry that ended this node's membership, if the node has learned that since its start. Before, the node may
+    /// have been added again.
     pub(crate) removed: Option<EntryId>,
     /// Whether this start began with a snapshot, which may cover that entry.
     pub(crate) began_with_snapshot: bool,
@@ -78,8 +79,8 @@ impl Shared {
         let covered = snapshot.as_ref().map_or(LogIndex(0), |snapshot| snapshot.last.index);
         let commit = applied.max(covered);
         let jitter = Jitter::new(config.seed, config.id, hard_state.term, last);
-        let (base, began_with_snapshot) = (log.base().index, snapshot.is_some());
-        let mut shared = Self {
+        let began_with_snapshot = snapshot.is_some();
+        Self {
             clock: ElectionClock::new(jitter, &config),
             config,
             now: Instant::default(),
@@ -100,10 +101,7 @@ impl Shared {
             read: ReadId(0),
             lease_reads: 0,
             actions: Vec::new(),
-        };
-        // A snapshot may cover the end of this node's membership.
-        shared.note_membership(base, commit);
-        shared
+        }
     }
 
     pub(crate) fn id(&self) -> NodeId {

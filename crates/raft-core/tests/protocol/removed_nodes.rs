@@ -206,7 +206,7 @@ fn a_learner_whose_removal_is_not_known_to_be_committed_asks() {
 }
 
 #[test]
-fn a_node_whose_snapshot_covers_its_removal_stops() {
+fn a_node_whose_snapshot_covers_its_removal_asks_and_stops() {
     let without = |restored: &mut RecoveredState| {
         restored.snapshot = Some(SnapshotMeta {
             last: EntryId::new(4, 2),
@@ -221,7 +221,9 @@ fn a_node_whose_snapshot_covers_its_removal_stops() {
         restored.tail = Entries::new();
     });
     whole.wait();
-    assert_eq!(stopped(&whole), Some(EntryId::new(3, 1)), "its log shows that it was a member before");
+    assert_eq!((whole.role(), stopped(&whole)), (RoleKind::PreCandidate, None), "it may have been added again");
+    whole.receive(N2, denial(2, 1, (3, 1)));
+    assert_eq!(stopped(&whole), Some(EntryId::new(3, 1)));
     let mut n1 = Replica::with(&[], 3, |_, restored| without(restored));
     n1.wait();
     assert_eq!((n1.role(), stopped(&n1)), (RoleKind::PreCandidate, None), "it may have been added again");

@@ -176,7 +176,7 @@ impl World {
     }
 
     /// Starts an old copy of a disk, once no node counts its node as a member any more: all others have applied its
-    /// removal.
+    /// removal. What was sent to the node before is lost: a late request for its vote would get one that it has given already.
     pub(crate) fn swarm_old_disk(&mut self, node: NodeId) {
         let Some(swarm) = &self.swarm else { return };
         let again = swarm.timeout;
@@ -191,6 +191,7 @@ impl World {
         }
         self.emit_fault(format!("the old copy of {node}'s disk is started"));
         self.crash_node(node, CrashKind::DiskRollback, Keep::Nothing);
+        self.lose_messages_to(node);
         self.swarm.iter_mut().for_each(|swarm| {
             swarm.broken.retired.remove(&node);
         });

@@ -203,6 +203,11 @@ impl World {
         }
     }
 
+    /// Loses all messages of peers that are in flight to this node.
+    pub(crate) fn lose_messages_to(&mut self, node: NodeId) {
+        self.queue.retain(|event| !matches!(event, Event::Node(to, NodeEvent::Deliver(_)) if *to == node));
+    }
+
     pub(super) fn deliver(&mut self, host: &mut Host, delivery: Delivery) {
         let place = (delivery.copy.link, delivery.due, self.now);
         if let Some(at) = self.network.waits_until(&mut self.choices, &mut self.fault_counts, place) {

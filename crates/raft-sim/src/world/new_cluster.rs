@@ -97,6 +97,8 @@ impl World {
     fn recovered(&self, node: NodeId, old: Option<SimDisk>) -> Result<Folders, String> {
         let (mut old, mut disk) = (old.ok_or("there is no such node")?, SimDisk::new());
         old.crash_kill();
+        // The operator reads a copy of the folder that can be read.
+        old.clear_errors();
         let mut old = OldFolder::open(&mut old).map_err(|error| error.to_string())?;
         let founders = Configuration::of_voters([node]);
         let folder = self.new_folder(node, &mut disk)?;
