@@ -90,7 +90,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     }
     print!("{}", table::print(&rows));
     if let Some(file) = &options.markdown {
-        let page = table::page(&rows, &gaps::gaps(root, &rows)?, options.seeds);
+        let page = table::page(&rows, &gaps::gaps(root, &rows)?, options.seeds, plan.as_ref());
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
     }
     let caught = rows.iter().filter(|row| row.outcome.as_ref().is_some_and(Outcome::is_caught)).count();
