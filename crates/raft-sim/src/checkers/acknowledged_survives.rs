@@ -1,4 +1,4 @@
-//! A write that was acknowledged to a client is committed, stays in every log that has it, and is durable on a quorum
+//! A write that was acknowledged to a client is committed, stays in every log that has it (from the term of its commit on), and is durable on a quorum
 //! at every restart and at the end. The quorum is one of the decided configuration; while that is joint, of its new
 //! half, because the old half may no longer decide. A damaged or lost disk counts with its earlier content, because its
 //! machine is as good as down. But at least one sound disk has to hold the write too.
@@ -53,11 +53,16 @@ impl Property for AcknowledgedSurvives {
     }
 }
 
-/// Checks that a node removes no committed entry.
+/// Checks that a node removes no committed entry. Only the terms from the committing leader's on have to keep it: a node that was paused
+/// may follow the leader of an earlier one for a moment, whose log lacked the entry, and it was in no quorum (Raft §5.4.3).
 fn removed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
     let (first, last) = fact.change.edit.removed?;
     let committed = ghost.committed_at(first.id.index).filter(|committed| committed.chain == first.chain)?;
     let node = fact.record.node?;
+    // A call may have several messages: the one that removed it came in the term before the call or in a later one.
+    if fact.node?.previous?.term < committed.in_term {
+        return None;
+    }
     let Committed { id, by, record, .. } = *committed;
     let message = format!("{node} removes {}..{} from its log although {by} committed {id}", first.id, last.id);
     Some(fact.contradicts(NAME, record, message))
@@ -95,7 +100,7 @@ mod tests {
     use super::*;
     use crate::record::CrashKind;
     use bytes::Bytes;
-    use raft_core::{EntryId, RequestId};
+    use raft_core::{EntryId, RequestId, Term};
 
     fn acknowledge(script: &mut Script, index: u64, term: u64) {
         let reply = Reply::Applied { entry: EntryId::new(index, term), response: Bytes::new() };
@@ -116,6 +121,24 @@ mod tests {
         script.ask(2, None, Some(2), vec![noop(2, 2)]);
         let words = "n2 removes 2@2..2@2 from its log although n1 committed 2@2";
         assert_fires(AcknowledgedSurvives::default(), NAME, &script, words);
+    }
+
+    #[test]
+    fn a_follower_of_an_earlier_leader_than_the_committing_one_may_remove_it() {
+        let removes = |term| {
+            let mut script = Script::led();
+            script.step(2, |view| view.term = Term(term));
+            script.step(2, |view| view.last = EntryId::new(2, 1));
+            script.ask(2, None, Some(2), vec![noop(2, 2)]);
+            script
+        };
+        assert_silent(AcknowledgedSurvives::default(), &removes(1));
+        assert_fires(
+            AcknowledgedSurvives::default(),
+            NAME,
+            &removes(2),
+            "n3 removes 2@2..2@2 from its log although n1",
+        );
     }
 
     #[test]
