@@ -13,6 +13,7 @@ mod planted;
 mod process;
 mod readme;
 mod repository;
+mod second_opinion;
 mod sigkills;
 mod steady;
 
@@ -50,6 +51,8 @@ enum Task {
     Mutants(mutants::Options),
     /// Measures the write-ahead log beside other stores
     Bench(bench::Options),
+    /// Counts the states of a small box with another explorer: as many as `raft-sim check` finds
+    SecondOpinion,
 }
 
 fn main() -> ExitCode {
@@ -77,5 +80,6 @@ fn run(task: Task) -> Result<bool> {
         Task::Messages(options) => messages::run(&root, &options),
         Task::Mutants(options) => mutants::run(&root, &options),
         Task::Bench(options) => bench::run(&root, &options),
+        Task::SecondOpinion => second_opinion::run(&root),
     }
 }
