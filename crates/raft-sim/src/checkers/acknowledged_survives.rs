@@ -137,7 +137,7 @@ mod tests {
             AcknowledgedSurvives::default(),
             NAME,
             &removes(2),
-            "n3 removes 2@2..2@2 from its log although n1",
+            "n2 removes 2@2..2@2 from its log although n1",
         );
     }
 
