@@ -133,11 +133,13 @@ impl Shared {
     }
 
     /// Whether this node, which may not campaign, asks the voters when no leader sends to it: their refusals say whether it was
-    /// removed (rule R50). A learner asks, one whose log shows that it was a member, and one that began with a snapshot, which may
-    /// cover its removal. A node that the log has not named yet does not: it is about to be added.
+    /// removed (rule R50). A learner asks, one that knows or whose log shows that it was a member, and one that began with a snapshot,
+    /// which may cover its removal. A node that the log has not named yet does not: it is about to be added.
     pub(crate) fn may_ask(&self) -> bool {
         let names = |configuration: &Configuration| configuration.members.contains_key(&self.config.id);
-        let was_named = self.began_with_snapshot || self.log.configurations().since(LogIndex(0)).any(names);
+        let was_named = self.began_with_snapshot
+            || self.removed.is_some()
+            || self.log.configurations().since(LogIndex(0)).any(names);
         self.configuration().is_some() && was_named && !self.may_campaign()
     }
 

@@ -39,7 +39,7 @@ fn stopped(replica: &Replica) -> Option<EntryId> {
 
 /// A follower of n2 in term 3 that has 3@3, a configuration without it, and knows it to be committed up to `commit`.
 fn removed(commit: u64) -> Replica {
-    let mut n1 = Replica::new(&[1, 1]).following(3);
+    let mut n1 = Replica::with(&[1, 1], 3, |config, _| config.trailing_entries = 0).following(3);
     n1.receive(N2, append_of(3, 2, (2, 1), commit, leaves(3, 3, &[2, 3])));
     n1.persist();
     n1
@@ -68,6 +68,14 @@ fn a_removal_that_a_leader_shows_while_it_has_committed_more_stops_no_node() {
     assert_eq!((n1.commit(), stopped(&n1), n1.role()), (3, None, RoleKind::PreCandidate));
     n1.receive(N2, denial(3, 1, (3, 3)));
     assert_eq!(stopped(&n1), Some(EntryId::new(3, 3)), "a refusal of a current voter counts");
+    let mut compacted = removed(2);
+    compacted.receive(N2, heartbeat(3, 3, (3, 3), 9));
+    compacted.step(Input::Applied { index: LogIndex(3) });
+    compacted.step(Input::SnapshotTaken { index: LogIndex(3) });
+    compacted.persist();
+    assert_eq!(compacted.raft.status().first, LogIndex(4));
+    compacted.wait();
+    assert_eq!((stopped(&compacted), compacted.role()), (None, RoleKind::PreCandidate), "its log names it no more");
 }
 
 #[test]
