@@ -50,7 +50,8 @@ impl RemovedNodes {
         Self { tolerance: longest.saturating_mul(SLOWEST_CLOCK), requests: BTreeMap::new() }
     }
 
-    /// A repeated request for a vote changes nothing: the node may have voted before it learned of the removal.
+    /// The node may have answered an earlier copy of a request for a vote: by a vote, before it learned of the removal. And before a
+    /// later copy it may learn that the candidate was added again.
     fn received(
         &mut self,
         fact: &Fact<'_>,
@@ -62,9 +63,8 @@ impl RemovedNodes {
         let request =
             VoteRequest { number, record: fact.record.number, removal: known_removal(fact, node, from, last) };
         let latest = self.requests.entry((node.id, from, kind)).or_insert(request);
-        if kind == RequestKind::PreVote || latest.number != number {
-            *latest = request;
-        }
+        let may_have_voted = kind == RequestKind::Vote && latest.number == number && latest.removal.is_none();
+        *latest = VoteRequest { removal: request.removal.filter(|_| !may_have_voted), ..request };
     }
 
     /// The contradiction if a node answers otherwise than that the candidate is no member. A refusal of a vote does not name
@@ -234,6 +234,27 @@ mod tests {
         script.push(Some(2), RecordKind::Received { from: NodeId(3), rpc: pre_vote(EntryId::new(1, 1)) });
         answer(&mut script, Vote::Refused(VoteRefusal::LeaderAlive));
         assert_silent(RemovedNodes::new(&scenario()), &script);
+    }
+
+    #[test]
+    fn a_later_copy_of_a_request_meets_what_the_voter_has_learned_since() {
+        let refused_after = |learns: bool| {
+            let mut script = removed();
+            asks(&mut script, request_vote(3, EntryId::new(1, 1)));
+            if learns {
+                let again = Configuration::of_voters([NodeId(1), NodeId(2), NodeId(3)]);
+                let entry = Entry { id: EntryId::new(4, 2), payload: Payload::Configuration(again.clone()) };
+                script.follow(2, 1, 2, EntryId::new(3, 2), vec![entry]);
+                script.step(2, |view| view.configuration = Some(again));
+            }
+            asks(&mut script, request_vote(3, EntryId::new(1, 1)));
+            let vote = Vote::Refused(VoteRefusal::LogBehind { last: EntryId::new(4, 2) });
+            script.send(2, 3, Rpc::RequestVoteResponse(raft_core::RequestVoteResponse { term: Term(3), vote }));
+            script
+        };
+        let words = "n2 refuses n3 with LogBehind";
+        assert_silent(RemovedNodes::new(&scenario()), &refused_after(true));
+        assert_fires(RemovedNodes::new(&scenario()), NAME, &refused_after(false), words);
     }
 
     #[test]
