@@ -179,8 +179,8 @@ pub enum VoteRefusal {
     /// The candidate's log is behind the sender's, which ends at `last` (Raft §5.4.1).
     LogBehind { last: EntryId },
     /// The candidate is not a member since the committed configuration `since`; the answerer's log may begin after the
-    /// entry that removed it (rule R47). `current` says whether the answerer has contact with a leader, and all that it was
-    /// told to be committed: only then the refusal counts against the candidate's membership (rule R50).
+    /// entry that removed it (rule R47). `current` says whether the answerer has contact with a leader, and all entries up
+    /// to the highest commit index of a leader's append: only then the refusal counts (rule R50).
     NotAMember { since: EntryId, current: bool },
 }
 

@@ -30,7 +30,7 @@ impl Raft {
         self.follow(from);
         // A refused append counts as contact too.
         self.shared.clock.contact = Some(self.shared.now);
-        self.shared.told_commit = self.shared.told_commit.max(rpc.leader_commit);
+        self.shared.leader_commit = self.shared.leader_commit.max(rpc.leader_commit);
         if let Role::Follower(follower) = &mut self.role {
             follower.election_deadline = self.shared.deadline_after_contact();
             if let Err(reason) = follower.take_append(&mut self.shared, from, rpc) {

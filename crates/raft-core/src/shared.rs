@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     /// back to `commit` when the term changes.
     pub(crate) leader_match: LogIndex,
     /// The highest commit index of a leader's append. This node may lack the entries up to it.
-    pub(crate) told_commit: LogIndex,
+    pub(crate) leader_commit: LogIndex,
     pub(crate) apply: ApplyPipeline,
     /// The leader of the current term, if it is known. A term has one leader (Raft §5.2), so it does not change.
     pub(crate) leader: Option<NodeId>,
@@ -91,7 +91,7 @@ impl Shared {
             snapshots: LocalSnapshots::restored(snapshot),
             commit,
             leader_match: commit,
-            told_commit: commit,
+            leader_commit: commit,
             apply: ApplyPipeline::new(applied),
             leader: None,
             removed: None,
@@ -185,9 +185,9 @@ impl Shared {
         contact.is_some_and(|contact| self.now < contact.after(self.config.election_timeout.start))
     }
 
-    /// Whether this node has all entries that a leader has told it to be committed (rule R50).
+    /// Whether this node has all entries up to the highest commit index of a leader's append (rule R50).
     pub(crate) fn has_what_is_committed(&self) -> bool {
-        self.commit >= self.told_commit
+        self.commit >= self.leader_commit
     }
 
     /// The longest election timeout, within which a leader must have contact with a quorum.
@@ -381,8 +381,8 @@ impl Shared {
     }
 }
 
-// Times count from `now`; there are no actions between calls. What was told matters only to the membership of a node.
-canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, began_with_snapshot, stalled_write, no_space, read } without { now, told_commit, lease_reads, actions });
+// Times count from `now`; there are no actions between calls. The leaders' commit index matters only to the membership of a node.
+canonical!(Shared { config, hard_state, log, pending, writes, snapshots, commit, leader_match, apply, leader, clock, removed, began_with_snapshot, stalled_write, no_space, read } without { now, leader_commit, lease_reads, actions });
 
 #[cfg(test)]
 mod tests {

@@ -58,7 +58,7 @@ fn may_be_alike(path: &str) -> bool {
         || path.contains("/waiting/")
         || path.contains("/transfer/id")
         || path.ends_with("/announced/0")
-        || path.ends_with("/told_commit")
+        || path.ends_with("/leader_commit")
         || growing.iter().any(|name| path.ends_with(&format!("/{name}")))
 }
 

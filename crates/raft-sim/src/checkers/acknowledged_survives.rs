@@ -1,6 +1,6 @@
-//! A write that was acknowledged to a client is committed, stays in every log that has it (from the term of its commit on), and is durable on a quorum
-//! at every restart and at the end. The quorum is one of the decided configuration; while that is joint, of its new
-//! half, because the old half may no longer decide. A damaged or lost disk counts with its earlier content, because its
+//! A write that was acknowledged to a client is committed, stays in every log that has it (from the term of its commit
+//! on), and is durable on a quorum at every restart and at the end. The quorum is one of the decided configuration; while
+//! that is joint, of its new half, because the old half may no longer decide. A damaged or lost disk counts with its earlier content, because its
 //! machine is as good as down. But at least one sound disk has to hold the write too.
 //!
 //! It is the first to catch: an answer before the commit, an append that truncates without a conflict (an old,
@@ -60,7 +60,7 @@ fn removed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
     let committed = ghost.committed_at(first.id.index).filter(|committed| committed.chain == first.chain)?;
     let node = fact.record.node?;
     // A call may have several messages: the one that removed it came in the term before the call or in a later one.
-    if fact.node?.previous?.term < committed.in_term {
+    if fact.node?.previous.is_some_and(|before| before.term < committed.in_term) {
         return None;
     }
     let Committed { id, by, record, .. } = *committed;

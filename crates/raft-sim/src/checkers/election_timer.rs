@@ -19,7 +19,8 @@ pub(super) type ElectionTimer = PerCall<Timer>;
 pub(super) struct Timer {
     asked: WriteId,
     persisted: WriteId,
-    /// The first record of the newest call and the commit index after it, if the node has no timer then and is neither leader nor stopped.
+    /// The first record of the newest call and the commit index after it, if the node has no timer then and is neither leader
+    /// nor stopped.
     without: Option<(u64, LogIndex)>,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! After an answer it sends the next query to the same node, as a node's server does for a stream. Without an answer in time it
 //! closes the connection and asks another node, as `raft-client` does when a stream breaks. If a map no longer remembers the next
-//! changes, it goes on with the oldest ones that the map has; in another cluster it begins anew. The checkers decide whether an answer is right.
+//! changes, it goes on with the oldest ones that the map has; in another cluster it begins anew. The checkers decide whether an
+//! answer is right.
 
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;

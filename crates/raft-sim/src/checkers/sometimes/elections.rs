@@ -1,4 +1,5 @@
-//! The marks of elections by order and without a pre-vote, of messages of terms long past, and of messages that are refused or do not count.
+//! The marks of elections by order and without a pre-vote, of messages of terms long past, and of messages that are refused
+//! or do not count.
 
 use super::super::property::Fact;
 use crate::record::RecordKind;
