@@ -1,6 +1,7 @@
 //! `cargo xtask planted-bugs`: plants known bugs in a copy of the tree, one at a time. The simulator has to find each of them,
 //! and must find nothing in the tree without a bug.
 
+mod chart;
 mod gaps;
 mod hunt;
 mod patch;
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// Write a page with the table to FILE
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
+    /// Write a chart of the searches and its numbers to FOLDER, as search.svg and search.json
+    #[arg(long, value_name = "FOLDER", requires = "search")]
+    chart: Option<PathBuf>,
     /// Hunt nothing: use only the stored outcomes, such as those of all shards
     #[arg(long)]
     stored: bool,
@@ -92,6 +96,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     if let Some(file) = &options.markdown {
         let page = table::page(&rows, &gaps::gaps(root, &rows)?, options.seeds, plan.as_ref());
         std::fs::write(file, page).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if let Some((folder, plan)) = options.chart.as_ref().zip(plan.as_ref()) {
+        chart::write(folder, &rows, plan)?;
     }
     let caught = rows.iter().filter(|row| row.outcome.as_ref().is_some_and(Outcome::is_caught)).count();
     println!("planted-bugs: {caught} of {} caught", patches.len());

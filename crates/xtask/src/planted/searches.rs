@@ -2,11 +2,11 @@
 //! swarms alone, because a story about the bug would decide the comparison.
 
 use super::hunt::{Catch, Hunt, Series};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-const STRATEGIES: [&str; 3] = ["random", "directed", "guided"];
+pub(super) const STRATEGIES: [&str; 3] = ["random", "directed", "guided"];
 
 /// How to search.
 pub(crate) struct Plan {
@@ -23,6 +23,20 @@ pub(crate) struct Searches {
 }
 
 impl Plan {
+    /// The number of events of the budget.
+    pub(crate) fn events(&self) -> Result<u64> {
+        let digits = self.budget.trim_end_matches(['k', 'M', 'G']);
+        let scale = match self.budget.strip_prefix(digits) {
+            Some("") => Some(1),
+            Some("k") => Some(1_000),
+            Some("M") => Some(1_000_000),
+            Some("G") => Some(1_000_000_000),
+            _ => None,
+        };
+        let events = digits.parse::<u64>().ok().zip(scale).and_then(|(number, scale)| number.checked_mul(scale));
+        events.with_context(|| format!("expected a number of events such as 20M, found `{}`", self.budget))
+    }
+
     /// Searches for the bug that the tree has.
     pub(crate) fn search(&self, hunt: &Hunt<'_>, id: &str) -> Result<Searches> {
         let from = hunt.tree.swarms().iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
@@ -61,6 +75,13 @@ impl Searches {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_is_a_number_of_events() {
+        let events = |budget: &str| Plan { budget: budget.into(), repetitions: 1 }.events().ok();
+        assert_eq!((events("4M"), events("700"), events("20k")), (Some(4_000_000), Some(700), Some(20_000)));
+        assert_eq!((events("4MM"), events("M"), events("1.5G")), (None, None, None));
+    }
 
     #[test]
     fn a_search_that_finds_nothing_counts_as_the_longest() {
