@@ -5,6 +5,7 @@ use raft_sim::branch::{Branches, branches};
 use raft_sim::faults::Fault;
 use raft_sim::scenario::parse::MAX_NODES;
 use raft_sim::scenario::units;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -178,7 +179,8 @@ pub(crate) struct SearchArgs {
 }
 
 /// How a search chooses its runs.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum SearchStrategy {
     /// Seed after seed
     Random,
@@ -199,7 +201,7 @@ fn events(text: &str) -> Result<u64, String> {
 
 #[derive(clap::Args)]
 pub(crate) struct MergeArgs {
-    /// Reports of `--format json`, of one build and the same scenarios
+    /// Reports of `--format json`, of one build: of the same scenarios, or all of searches
     #[arg(value_name = "REPORT.json", required = true)]
     pub(crate) reports: Vec<PathBuf>,
     /// How to print the whole

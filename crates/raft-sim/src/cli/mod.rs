@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod scenario_report;
 mod search;
+mod search_report;
 mod show;
 mod summary;
 mod swarm;

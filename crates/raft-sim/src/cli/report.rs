@@ -74,8 +74,7 @@ impl Report {
     ///
     /// # Errors
     /// It is no report, or has another version.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self> {
-        let value: Value = serde_json::from_slice(bytes).context("expected a report of --format json")?;
+    pub(crate) fn parse(value: Value) -> Result<Self> {
         match value.get("schema").and_then(Value::as_u64) {
             Some(SCHEMA) => {}
             Some(other) => {

@@ -301,6 +301,50 @@ fn a_campaign_ends_once_the_unseen_mass_is_below_the_limit_whatever_the_workers_
 }
 
 #[test]
+fn the_reports_of_searches_are_joined() {
+    let folder = Folder::new("searches");
+    folder.write("calm.toml", &HASTY.replace("heals_within = 1", "heals_within = 100"));
+    let search = |seed: &str, more: &[&str]| {
+        let args = ["search", "--from", "calm.toml", "--budget", "20k", "--seed", seed];
+        folder.run(&[&args, more].concat())
+    };
+    let [one, two] = ["1", "2"].map(|seed| {
+        let output = search(seed, &["--format", "json"]);
+        folder.write(&format!("{seed}.json"), &stdout(&output));
+        json(&output)
+    });
+    let whole = json(&folder.run(&["merge", "2.json", "1.json"]));
+    assert_eq!(whole, json(&folder.run(&["merge", "1.json", "2.json"])));
+    for field in ["events", "runs", "branches"] {
+        let sum = [&one, &two].map(|report| report[field].as_u64().expect("a number")).iter().sum::<u64>();
+        assert_eq!(whole[field].as_u64(), Some(sum), "{field}");
+    }
+    assert_eq!(whole["searches"], serde_json::json!([one["searches"][0], two["searches"][0]]));
+    assert_eq!(json(&folder.run(&["merge", "1.json"])), one);
+    let text = stdout(&folder.run(&["merge", "--format", "text", "1.json", "2.json"]));
+    assert!(text.starts_with("PASS search  ") && text.contains("\n  guided, seed 2, "), "{text}");
+    let alone = stdout(&search("1", &[]));
+    assert_eq!(last_line(&alone), last_line(&stdout(&folder.run(&["merge", "--format", "text", "1.json"]))));
+    folder.write("swarm.json", &stdout(&folder.run(&["swarm", "--nodes", "1", "--seeds", "0..1", "--format", "json"])));
+    folder.write("old.json", &stdout(&search("1", &["--format", "json"])).replace("\"schema\":2", "\"schema\":1"));
+    for (names, expected) in [
+        (["1.json", "1.json"], "1.json: expected searches that no other report has, found the one of seed 1 again"),
+        (["swarm.json", "2.json"], "2.json: expected a report of `run` or `swarm` like the others"),
+        (["1.json", "old.json"], "old.json: expected a search's report of schema 2, found schema 1"),
+    ] {
+        let output = folder.run(&[&["merge"][..], &names].concat());
+        assert!(code(&output) == 4 && stderr(&output).contains(expected), "{}", stderr(&output));
+    }
+    folder.write("hasty.toml", HASTY);
+    let find = folder.run(&["search", "--from", "hasty.toml", "--budget", "1M", "--format", "json"]);
+    folder.write("find.json", &stdout(&find));
+    let joined = folder.run(&["merge", "1.json", "find.json", "--format", "text"]);
+    assert_eq!((code(&find), code(&joined)), (2, 2));
+    let joined = stdout(&joined);
+    assert!(joined.starts_with("FAIL search  ") && joined.contains("\n  expectation, seed "), "{joined}");
+}
+
+#[test]
 fn reports_that_do_not_belong_together_are_refused() {
     let folder = Folder::new("mixed");
     folder.write("quiet.toml", QUIET);
