@@ -82,16 +82,13 @@ impl Raft {
     }
 
     /// A node that a committed configuration removed gets no vote, and does not move the term. One whose log is longer than
-    /// this one's may be a member again by an entry that is not here yet: it is treated like any other (rule R47). A node that is no
-    /// member itself does not know who is.
+    /// this one's may be a member again by an entry that is not here yet: it is treated like any other (rule R47).
     fn refusal_of_non_member(&self, candidate: NodeId, last: EntryId) -> Option<VoteRefusal> {
         let configurations = self.shared.log.configurations();
         let since = configurations.ended_membership(candidate, self.shared.commit)?;
-        let (_, committed) = configurations.as_of(self.shared.commit)?;
-        let is_member = committed.members.contains_key(&self.shared.id());
         let has_leader = self.leader().is_some() && self.shared.is_recent(self.contact());
         let current = has_leader && self.shared.has_what_is_committed();
-        (last <= self.shared.last() && is_member).then_some(VoteRefusal::NotAMember { since, current })
+        (last <= self.shared.last()).then_some(VoteRefusal::NotAMember { since, current })
     }
 
     /// The election restriction (Raft §5.4.1): a candidate gets a vote only if its log is at least as up to date as

@@ -103,19 +103,18 @@ impl RemovedNodes {
 }
 
 /// The newest committed configuration, if this node knew it before it received a request of the candidate, and has to refuse the
-/// request: the node is named by it and each later one, the candidate by none of them, and the candidate's log, which ends with
-/// `last`, is not longer. The step of the request may have other inputs, so all of that has to be so before and after it.
+/// request: neither it nor a later one names the candidate, whose log, which ends with `last`, is not longer. The step of the
+/// request may have other inputs, so all of that has to be so before and after it.
 fn known_removal(fact: &Fact<'_>, node: &Node, candidate: NodeId, last: EntryId) -> Option<EntryId> {
-    let names = |configuration: &Configuration, id| configuration.members.contains_key(&id);
+    let names = |configuration: &Configuration| configuration.members.contains_key(&candidate);
     let after = fact.record.view.as_ref()?;
     let commit = node.previous?.commit;
     let later = node.configurations.partition_point(|(at, _)| at.index <= commit);
     let (at, newest) = node.configurations.get(later.checked_sub(1)?)?;
     let in_force = after.configuration.as_ref().into_iter();
-    let all = || in_force.clone().chain(node.configurations.iter().skip(later).map(|(_, next)| next)).chain([newest]);
-    let (stays, is_named) = (all().all(|each| names(each, node.id)), all().any(|each| names(each, candidate)));
+    let mut all = in_force.chain(node.configurations.iter().skip(later).map(|(_, next)| next)).chain([newest]);
     let is_longer = last > node.log.last_id().min(after.last);
-    (stays && !is_named && !is_longer).then_some(*at)
+    (!all.any(names) && !is_longer).then_some(*at)
 }
 
 impl Property for RemovedNodes {
@@ -223,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_voter_that_is_removed_itself_may_answer_otherwise() {
+    fn a_voter_that_is_removed_itself_refuses_too() {
         let mut script = removed();
         let configuration = Configuration::of_voters([NodeId(1)]);
         let without_n2 = Entry { id: EntryId::new(4, 2), payload: Payload::Configuration(configuration) };
@@ -233,7 +232,8 @@ mod tests {
         script.commit(2, 4);
         script.push(Some(2), RecordKind::Received { from: NodeId(3), rpc: pre_vote(EntryId::new(1, 1)) });
         answer(&mut script, Vote::Refused(VoteRefusal::LeaderAlive));
-        assert_silent(RemovedNodes::new(&scenario()), &script);
+        let words = "n2 refuses n3 with LeaderAlive, and the committed configuration of 3@2 does not name n3";
+        assert_fires(RemovedNodes::new(&scenario()), NAME, &script, words);
     }
 
     #[test]
