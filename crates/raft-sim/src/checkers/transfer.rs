@@ -115,6 +115,10 @@ fn wrong_timeout_now(ghost: &Ghost, from: NodeId, to: NodeId, rpc: TimeoutNow) -
         return Some((format!("{from} sends {to} TimeoutNow, which is no voter of {configuration}"), None));
     }
     let target = ghost.node(to)?;
+    // A leader of a later term may have replaced what the target had confirmed.
+    if target.view.as_ref().map_or(target.durable.hard_state.term, |view| view.term) > term {
+        return None;
+    }
     if target.held().log.slot(last.index).is_some_and(|slot| slot.id == last) {
         return None;
     }
@@ -160,6 +164,14 @@ mod tests {
         let mut script = Script::led();
         script.send(1, 4, start(2, last));
         assert_fires(transfer(), NAME, &script, "n1 sends n4 TimeoutNow, which is no voter of {n1 n2 n3}");
+    }
+
+    #[test]
+    fn a_former_leader_may_not_know_what_a_later_one_has_replaced() {
+        let mut script = Script::led();
+        script.step(3, |view| view.term = Term(3));
+        script.send(1, 3, start(2, EntryId::new(2, 2)));
+        assert_silent(transfer(), &script);
     }
 
     #[test]
