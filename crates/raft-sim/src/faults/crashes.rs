@@ -5,7 +5,7 @@ use crate::faults::swarm::SwarmEvent;
 use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::{Draw, Site};
-use crate::scenario::model::Keep;
+use crate::scenario::model::{CrashAfter, Keep};
 use crate::world::disk::{Choice, ChoiceKind, PowerCase, PowerLoss, PowerLossReport, SimDisk};
 use crate::world::host::{Armed, Host};
 use crate::world::{Emission, Event, World};
@@ -159,6 +159,8 @@ impl World {
     /// Fires the crash that was armed at the disk, if the disk's failure is that crash.
     fn fire_at_disk(&mut self, host: &mut Host) -> bool {
         let Some(armed) = host.take_disk_crash() else { return false };
+        // The last call may have failed by itself, too: a failed sync may drop what was written.
+        self.record_fired_errors(host);
         host.disarm();
         self.fault_counts.note_effect(Fault::CrashAtDiskOperation);
         self.crash_armed(host, armed);
@@ -179,7 +181,13 @@ impl World {
 
 /// The step of a scenario.
 impl World {
-    pub(crate) fn crash_step(&mut self, nodes: &BTreeSet<NodeId>, crash: CrashKind, after: Option<u32>, keep: Keep) {
+    pub(crate) fn crash_step(
+        &mut self,
+        nodes: &BTreeSet<NodeId>,
+        crash: CrashKind,
+        after: Option<CrashAfter>,
+        keep: Keep,
+    ) {
         let how = match crash {
             CrashKind::Kill => "kill",
             CrashKind::PowerLoss => "power loss",
@@ -191,10 +199,16 @@ impl World {
                 self.emit_fault(format!("{how} {}", list(nodes)));
                 self.on_each(nodes, |world, host| world.crash(host, crash, keep));
             }
-            Some(after) => {
+            Some(CrashAfter::Actions(after)) => {
                 self.emit_fault(format!("{how} {} after {after} outputs", list(nodes)));
                 let armed = Armed { after, crash, keep, restart_after: None };
                 self.on_each(nodes, |_, host| host.armed = Some(armed.clone()));
+            }
+            Some(CrashAfter::Calls(after)) => {
+                self.emit_fault(format!("{how} {} after {after} calls to its disk", list(nodes)));
+                let armed = Armed { after, crash, keep, restart_after: None };
+                self.fault_counts.inject(Fault::CrashAtDiskOperation);
+                self.on_each(nodes, |_, host| host.arm_disk(armed.clone(), false));
             }
         }
     }

@@ -467,14 +467,23 @@ pub enum Condition {
     Backups { finished: u64 },
 }
 
+/// What a crash waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CrashAfter {
+    /// As many outputs of the node's next call with outputs; 0: before the first.
+    Actions(u32),
+    /// As many calls to the node's disk that change or sync data.
+    Calls(u32),
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepAction {
     /// Ends processes.
     Crash {
         nodes: Targets,
         crash: CrashKind,
-        /// The crash waits until this many outputs of the node's next call with outputs (0 = before the first).
-        after_actions: Option<u32>,
+        /// What the crash waits for; `None`: it happens now.
+        after: Option<CrashAfter>,
         /// The unsynced operations that survive a power loss.
         keep: Keep,
     },

@@ -3,7 +3,8 @@
 use super::document::Document;
 use super::forms::{AnyNode, F, Jump, MessageKind, Put, some_within};
 use super::model::{
-    Condition, Expectations, GetMode, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction, Targets, Trigger,
+    Condition, CrashAfter, Expectations, GetMode, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction,
+    Targets, Trigger,
 };
 use super::refusals::Refusal;
 use super::{changes, check, units};
@@ -30,10 +31,10 @@ pub(crate) const CONDITIONS: &str =
 /// The further fields of an action or a condition.
 pub(crate) fn options(name: &str) -> &'static [&'static str] {
     match name {
-        "kill" | "wipe" | "disk_rolled_back" => &["after_actions"],
-        "power_loss" => &["after_actions", "keep"],
+        "kill" | "wipe" | "disk_rolled_back" => &["after_actions", "after_calls"],
+        "power_loss" => &["after_actions", "after_calls", "keep"],
         "eio" => &["after_calls", "call"],
-        "fsync_failed" => &["after_calls"],
+        "enospc" | "fsync_failed" => &["after_calls"],
         "drop" => &["on"],
         "slow_disk" => &["latency"],
         "drift" => &["ppm"],
@@ -106,7 +107,7 @@ pub(crate) struct StepForm {
     #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
     after_actions: Option<u32>,
     #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
-    after_calls: Option<u64>,
+    after_calls: Option<u32>,
     call: Option<Call>,
     keep: Option<Keep>,
     on: Maybe<Links>,
@@ -177,6 +178,10 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         }
     }
     check_values(document, path, &form, scenario);
+    if form.after_actions.is_some() && form.after_calls.is_some() {
+        document
+            .problem(&format!("{path}.after_calls"), "does not go with `after_actions`: write one of them".to_owned());
+    }
     if scenario.raft.lease_reads && (form.jump.is_some() || form.suspend.is_some()) {
         let message = "does not go with `raft.lease_reads`: a lease assumes that no clock jumps or stands still";
         document.problem(&format!("{path}.{action_name}"), message);
@@ -281,10 +286,10 @@ fn condition(form: &StepForm, name: &str) -> Option<Condition> {
 
 /// The action of this name.
 fn action(form: StepForm, name: &str) -> Option<StepAction> {
-    let (after_actions, after_calls) = (form.after_actions, form.after_calls.unwrap_or(0));
-    let crash = |crash, nodes: Maybe<Targets>, keep| {
-        nodes.map(|F(nodes)| StepAction::Crash { nodes, crash, after_actions, keep })
-    };
+    let after_calls = form.after_calls.unwrap_or(0).into();
+    let after = form.after_actions.map(CrashAfter::Actions).or(form.after_calls.map(CrashAfter::Calls));
+    let crash =
+        |crash, nodes: Maybe<Targets>, keep| nodes.map(|F(nodes)| StepAction::Crash { nodes, crash, after, keep });
     let error =
         |error, nodes: Maybe<Targets>| nodes.map(|F(nodes)| StepAction::InjectedError { nodes, error, after_calls });
     Some(match name {

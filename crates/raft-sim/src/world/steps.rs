@@ -130,9 +130,9 @@ impl World {
         }
         let n = place as u64;
         match action {
-            StepAction::Crash { nodes, crash, after_actions, keep } => {
+            StepAction::Crash { nodes, crash, after, keep } => {
                 let nodes = self.resolve(nodes, n);
-                self.crash_step(&nodes, *crash, *after_actions, *keep);
+                self.crash_step(&nodes, *crash, *after, *keep);
             }
             StepAction::Restart { nodes } => self.each(("restart", nodes, n), Self::start),
             StepAction::Cut { links } => self.cut_all_step(links, n),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::record::{CrashKind, Record, Verdict};
-use crate::scenario::model::{Expectations, InitialState, Keep, Scenario};
+use crate::scenario::model::{CrashAfter, Expectations, InitialState, Keep, Scenario};
 use crate::testing::{at, ms, passed, quiet, watched, when};
 use raft_check::history::{Op, OpResult, Status};
 use raft_core::{LogIndex, Term};
@@ -18,7 +18,7 @@ fn cut(from: Targets, to: Targets) -> StepAction {
 
 /// A crash now.
 fn crash(nodes: Targets, crash: CrashKind) -> StepAction {
-    StepAction::Crash { nodes, crash, after_actions: None, keep: Keep::Random }
+    StepAction::Crash { nodes, crash, after: None, keep: Keep::Random }
 }
 
 fn started(record: &Record) -> bool {
@@ -77,7 +77,7 @@ fn an_armed_crash_fires_after_as_many_outputs() {
         let crash = StepAction::Crash {
             nodes: nodes(&[1]),
             crash: CrashKind::PowerLoss,
-            after_actions: Some(after),
+            after: Some(CrashAfter::Actions(after)),
             keep: Keep::Nothing,
         };
         scenario.steps = vec![at(0, crash), at(1_000, StepAction::Restart { nodes: nodes(&[1]) })];
