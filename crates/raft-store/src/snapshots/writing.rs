@@ -99,18 +99,18 @@ impl<D: Disk> Store<D> {
     /// Ends a step on an unfinished file. If the disk is full, the file is removed and the store stays usable; any other error
     /// poisons the store.
     pub(crate) fn poison_unless_full(&mut self, file: &str, step: Result<(), DiskError>) -> Result<(), StoreError> {
-        let Err(error) = step else { return Ok(()) };
-        let (is_full, error) = (error.kind == DiskErrorKind::Full && error.file == file, StoreError::Disk(error));
-        if is_full {
-            // The caller gets the first error; if the removal fails, the next start deletes the file. But after a
-            // failed sync of the folder the state of its names is unknown.
+        let Err(mut error) = step else { return Ok(()) };
+        if error.kind == DiskErrorKind::Full && error.file == file {
+            // If there is no file to remove, the state of the folder is known all the same. After a failed call it is not,
+            // and the caller has to know that.
             let removed = self.disk.remove(file).and_then(|()| self.disk.sync_folder());
-            if let Some(worse) = removed.err().filter(|worse| worse.kind == DiskErrorKind::Failed) {
-                self.poison = Some(Box::new(StoreError::Disk(worse)));
+            match removed.err().filter(|worse| worse.kind == DiskErrorKind::Failed) {
+                Some(worse) => error = worse,
+                None => return Err(StoreError::Disk(error)),
             }
-        } else {
-            self.poison = Some(Box::new(error.clone()));
         }
+        let error = StoreError::Disk(error);
+        self.poison = Some(Box::new(error.clone()));
         Err(error)
     }
 }
