@@ -141,6 +141,11 @@ impl Job {
         }
     }
 
+    /// Whether it runs a story that has no branches.
+    pub(super) fn is_alone(&self) -> bool {
+        self.fresh_run().is_some_and(|(scenario, _)| scenario.swarm.is_none())
+    }
+
     /// The cell of its branch.
     pub(super) const fn cell(&self) -> Option<Cell> {
         match &self.0 {
@@ -191,6 +196,7 @@ impl Job {
     /// Makes the run; `keeps` says whether it keeps states for branches.
     pub(super) fn execute(&self, archive: &Archive, keeps: bool) -> Done {
         let (mut running, until) = self.begin();
+        let keeps = keeps && !self.is_alone();
         let first = running.checker.events();
         let (mut reached, mut kept) = (BTreeSet::new(), Vec::new());
         let (mut memory, mut cells) = (Vec::new(), Vec::new());
@@ -255,8 +261,9 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::CrashKind;
     use crate::run::run;
-    use crate::scenario::model::{StepAction, Targets};
+    use crate::scenario::model::{Keep, StepAction, Targets};
     use crate::testing::{at, ms, quiet, swarm};
 
     /// The state of a run of this scenario after so many records.
@@ -314,5 +321,21 @@ mod tests {
         let again = run(&Scenario { branches, ..Scenario::clone(start.scenario()) }, 5, &mut ());
         assert_eq!((hash, again.violation), (again.hash, None));
         assert!(again.faults.values().filter(|count| count.injected).count() > 2, "{:?}", again.faults);
+    }
+
+    #[test]
+    fn a_story_that_loses_durable_data_has_no_branches() {
+        let story = |action| Scenario { steps: vec![at(500, action)], ..quiet(3, ms(2_000)) };
+        let wipe =
+            StepAction::Crash { nodes: Targets::All, crash: CrashKind::DiskLoss, after: None, keep: Keep::Random };
+        let pause = StepAction::Pause { nodes: Targets::All };
+        let starts = super::super::starts(vec![story(wipe), story(pause)]);
+        let kept = |place: usize| {
+            let job = Job::fresh(Arc::clone(starts[place].scenario()), 5);
+            let done = job.execute(&Archive::default(), true);
+            assert!(starts[place].is_story() && !done.reached.is_empty());
+            (job.is_alone(), done.kept.is_empty())
+        };
+        assert_eq!((kept(0), kept(1)), ((false, false), (true, true)), "the story that loses data comes last");
     }
 }

@@ -175,7 +175,10 @@ impl Search {
             self.directed.learn(scenario, seed, marks.clone().collect());
         }
         marks.for_each(|mark| *self.totals.marks.entry(mark).or_default() += 1);
-        self.archive.merge(job.cell(), &reached, kept);
+        // What only a story without branches has reached stays new, because none of its states is kept.
+        if !job.is_alone() {
+            self.archive.merge(job.cell(), &reached, kept);
+        }
         if self.totals.events >= self.budget / 10 * 9 {
             self.cells_before_last_tenth.get_or_insert(self.archive.count());
         }

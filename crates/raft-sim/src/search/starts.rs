@@ -26,15 +26,19 @@ impl Start {
     }
 }
 
-/// The scenarios of these that a search can begin with. It omits enumerated ones, and stories that lose or change durable
-/// data or begin a new cluster: more random faults could exceed what Raft survives.
+/// The scenarios of these that a search can begin with; it omits enumerated ones. Stories that lose or change durable data or
+/// begin a new cluster come last and keep no `swarm`: more random faults could exceed what Raft survives.
 pub fn starts(scenarios: Vec<Scenario>) -> Vec<Start> {
+    let single = scenarios.into_iter().filter(|scenario| scenario.enumerate.is_none());
+    let (all, fragile): (Vec<Scenario>, Vec<Scenario>) = single.partition(survives);
     let start = |scenario: Scenario| {
         let is_story = scenario.swarm.is_none();
         let scenario = if is_story { with_faults_after_branch(scenario) } else { scenario };
         Start { scenario: Arc::new(scenario), is_story }
     };
-    scenarios.into_iter().filter(|scenario| scenario.enumerate.is_none() && survives(scenario)).map(start).collect()
+    let fragile = fragile.into_iter().filter(|scenario| scenario.swarm.is_none());
+    let alone = fragile.map(|scenario| Start { scenario: Arc::new(scenario), is_story: true });
+    all.into_iter().map(start).chain(alone).collect()
 }
 
 fn survives(scenario: &Scenario) -> bool {
