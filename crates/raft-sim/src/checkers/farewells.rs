@@ -10,11 +10,12 @@
 use super::ghost::Ghost;
 use super::property::{Fact, Property, Violation};
 use crate::record::{RecordKind, SimTime};
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{RaftSettings, Scenario};
 use raft_core::{
     AppendEntriesResponse, AppendOutcome, Configuration, EntryId, Event, LogIndex, NodeId, RoleKind, Rpc, Term,
 };
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 const NAME: &str = "farewells";
@@ -47,8 +48,8 @@ struct Farewell {
 
 #[derive(Clone)]
 pub(super) struct Farewells {
-    /// The longest election timeout of any node.
-    timeout: Duration,
+    /// The shortest and the longest election timeout of any node.
+    timeout: Range<Duration>,
     answers: BTreeMap<(NodeId, NodeId), Answer>,
     pending: BTreeMap<(NodeId, NodeId), Farewell>,
     /// The time of each node's latest record.
@@ -57,14 +58,16 @@ pub(super) struct Farewells {
 
 impl Farewells {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        let of_nodes = scenario.raft.election_timeout_of.values().map(|range| range.end);
-        let timeout = of_nodes.max().unwrap_or_default().max(scenario.raft.election_timeout.end);
-        Self { timeout, answers: BTreeMap::new(), pending: BTreeMap::new(), latest: BTreeMap::new() }
+        let RaftSettings { election_timeout: usual, election_timeout_of: of_nodes, .. } = &scenario.raft;
+        let all = || of_nodes.values().chain([usual]);
+        let shortest = all().map(|range| range.start).min().unwrap_or_default();
+        let longest = all().map(|range| range.end).max().unwrap_or_default();
+        Self { timeout: shortest..longest, answers: BTreeMap::new(), pending: BTreeMap::new(), latest: BTreeMap::new() }
     }
 
     /// A time in which a leader that runs sends heartbeats, and in which its clock does not count an election timeout.
     fn short(&self) -> Duration {
-        self.timeout / (2 * SLOWEST_CLOCK)
+        self.timeout.start / SLOWEST_CLOCK
     }
 
     /// Forgets what the leader need not send any more: it leads no longer, or it paused, and the peer may have been silent for too
@@ -99,7 +102,7 @@ impl Farewells {
         if self.pending.get(&(leader, to)).is_some_and(|farewell| commit >= farewell.entry.index) {
             self.pending.remove(&(leader, to));
         }
-        let limit = self.timeout.saturating_mul(SLOWEST_CLOCK).saturating_add(still);
+        let limit = self.timeout.end.saturating_mul(SLOWEST_CLOCK).saturating_add(still);
         let of_leader = self.pending.iter().filter(|((of, _), _)| *of == leader);
         let mut overdue = of_leader.filter(|(_, farewell)| fact.record.at.since(farewell.since) > limit);
         overdue.next().map(|((_, peer), Farewell { entry, record, .. })| {
