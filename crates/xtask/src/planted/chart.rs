@@ -36,10 +36,13 @@ pub(crate) fn write(folder: &Path, rows: &[Row], plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The strategies with at least one search.
+/// One line for each strategy that has searches, over the bugs that the random one has searched for: the others only compare
+/// with it.
 fn lines(rows: &[Row]) -> Vec<Line> {
+    let all = || rows.iter().filter_map(|row| Some(&row.searches.as_ref()?.catches));
     let lines = STRATEGIES.map(|strategy| {
-        let searches = rows.iter().filter_map(|row| row.searches.as_ref()?.catches.get(strategy)).flatten();
+        let compared = all().filter(|catches| catches.contains_key(STRATEGIES[0]));
+        let searches = compared.filter_map(|catches| catches.get(strategy)).flatten();
         Line { strategy, catches: searches.map(|catch| catch.as_ref().map(|catch| catch.events)).collect() }
     });
     lines.into_iter().filter(|line| !line.catches.is_empty()).collect()
@@ -153,7 +156,9 @@ mod tests {
     #[test]
     fn a_chart_has_a_line_for_each_strategy_and_its_numbers_beside_it() {
         let folder = tempfile::tempdir().unwrap();
-        let rows = [row("a", &[Some(3_000_000), None]), row("b", &[Some(1_000_000), None])];
+        let mut alone = row("c", &[Some(5)]);
+        alone.searches.iter_mut().for_each(|searches| searches.catches.retain(|strategy, _| strategy == "guided"));
+        let rows = [row("a", &[Some(3_000_000), None]), row("b", &[Some(1_000_000), None]), alone];
         let plan = Plan { budget: "4M".into(), repetitions: 2 };
         write(folder.path(), &rows, &plan).unwrap();
         let svg = fs::read_to_string(folder.path().join("search.svg")).unwrap();
