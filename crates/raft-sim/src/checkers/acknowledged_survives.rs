@@ -1,7 +1,7 @@
 //! A write that was acknowledged to a client is committed, stays in every log that has it (from the term of its commit
 //! on), and is durable on a quorum at every restart and at the end. The quorum is one of the decided configuration; while
-//! that is joint, of its new half, because the old half may no longer decide. A damaged or lost disk counts with its earlier content, because its
-//! machine is as good as down. But at least one sound disk has to hold the write too.
+//! that is joint, of its new half, because the old half may no longer decide. A damaged or lost disk counts with its
+//! earlier content, because its machine is as good as down. But at least one sound disk has to hold the write too.
 //!
 //! It is the first to catch: an answer before the commit, an append that truncates without a conflict (an old,
 //! reordered append removes newer entries), a quorum of disks that lost data. It backs up `commit_quorum` and
@@ -53,8 +53,9 @@ impl Property for AcknowledgedSurvives {
     }
 }
 
-/// Checks that a node removes no committed entry. Only the terms from the committing leader's on have to keep it: a node that was paused
-/// may follow the leader of an earlier one for a moment, whose log lacked the entry, and it was in no quorum (Raft §5.4.3).
+/// Checks that a node removes no committed entry. Only the terms from the committing leader's on have to keep it: a node
+/// that was paused may follow the leader of an earlier one for a moment, whose log lacked the entry, and it was in no
+/// quorum (Raft §5.4.3).
 fn removed(ghost: &Ghost, fact: &Fact<'_>) -> Option<Violation> {
     let (first, last) = fact.change.edit.removed?;
     let committed = ghost.committed_at(first.id.index).filter(|committed| committed.chain == first.chain)?;
