@@ -140,8 +140,11 @@ impl Property for Farewells {
                         *latest = Answer { term, at: record.at, index };
                     }
                     AppendOutcome::Matched { .. } => {}
-                    // The peer may need a snapshot.
-                    _ => latest.at = SimTime(0),
+                    // The peer may need a snapshot. Then the leader drops it, and sends it nothing more.
+                    _ => {
+                        latest.at = SimTime(0);
+                        self.pending.remove(&(node, *from));
+                    }
                 }
                 None
             }
@@ -215,6 +218,19 @@ mod tests {
         for (commit, words) in [(2, "n1 committed 3@2"), (3, "")] {
             let mut script = removed();
             script.send(1, 3, append(2, EntryId::new(3, 2), commit, vec![]));
+            leads_on(&mut script, 0);
+            assert_says(checker(), NAME, &script, words);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_refuses_after_the_commit_may_need_a_snapshot_and_is_dropped() {
+        let refused = AppendOutcome::Mismatch { prev: EntryId::new(5, 2), hint: EntryId::new(3, 2) };
+        for (answer, words) in [(AppendOutcome::Matched { index: LogIndex(3) }, "n1 committed 3@2"), (refused, "")] {
+            let mut script = removed();
+            let Rpc::AppendEntriesResponse(response) = matched(2, 3) else { unreachable!("an answer") };
+            let rpc = Rpc::AppendEntriesResponse(AppendEntriesResponse { outcome: answer, ..response });
+            script.push(Some(1), RecordKind::Received { from: NodeId(3), rpc });
             leads_on(&mut script, 0);
             assert_says(checker(), NAME, &script, words);
         }

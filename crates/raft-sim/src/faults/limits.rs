@@ -4,6 +4,7 @@
 //! its queue is empty. No disk without a fault is slow enough to count as stalled. Snapshots arrive before the log
 //! after them is dropped.
 
+use crate::faults::snapshots::biggest_snapshot;
 use crate::record::RecordKind;
 use crate::rng::{Draw, Site};
 use crate::scenario::model::RaftSettings;
@@ -11,9 +12,6 @@ use crate::world::{Emission, World};
 use raft_core::{MAX_PRIORITY, NodeId};
 
 const LIMITS: Site = Site::new("swarm limits");
-
-/// The approximate maximum size of a snapshot in a swarm run.
-const BIGGEST_SNAPSHOT: u64 = 4_096;
 
 impl World {
     /// The settings of a node in a run with small limits. Each setting is drawn separately, and most keep their default
@@ -37,9 +35,9 @@ impl World {
         bytes(&mut settings.max_apply_bytes, draw());
         if let Some(draw) = draw() {
             // The log after a snapshot has to last until the snapshot arrives, or the node needs the next snapshot at
-            // once, again and again. Smaller chunks take longer.
-            let chunks = BIGGEST_SNAPSHOT / settings.snapshot_chunk_bytes.max(1);
-            settings.max_retained_bytes = (1_000 + 100 * chunks) * [1, 3][draw.below(2) as usize];
+            // once, again and again. A chunk takes some 40 ms on the slowest link, in which the log grows by 300 bytes.
+            let chunks = biggest_snapshot(self.scenario.clients.keys) / settings.snapshot_chunk_bytes.max(1);
+            settings.max_retained_bytes = (1_000 + 300 * chunks) * [1, 3][draw.below(2) as usize];
         }
         if let Some(draw) = draw() {
             settings.max_pending_reads = 1 + draw.below(2) as usize;

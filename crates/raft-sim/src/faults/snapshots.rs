@@ -6,8 +6,13 @@ use raft_core::NodeId;
 
 const SETTINGS: Site = Site::new("swarm snapshot settings");
 
-/// The settings of a node in a run with snapshots.
-pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, settings: &mut RaftSettings) {
+/// The approximate maximum size of a snapshot with so many keys.
+pub(crate) fn biggest_snapshot(keys: u64) -> u64 {
+    (16 * keys).max(4_096)
+}
+
+/// The settings of a node in a run with snapshots of a state with so many keys.
+pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, keys: u64, settings: &mut RaftSettings) {
     let mut draw = |n| choices.draw(SETTINGS, node.0, n);
     // Small numbers matter as much as great ones, so it draws the magnitude first. Each node draws its own.
     let most = [3, 12, 60][draw(0).below(3) as usize];
@@ -17,7 +22,9 @@ pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, settings: &mut
     settings.max_cached_bytes = [0, 300, 3_000, settings.max_cached_bytes][draw(4).below(4) as usize];
     let timeout = settings.election_timeout.end;
     settings.snapshot_timeout = draw(5).in_range(&(timeout / 2..timeout.saturating_mul(4)));
-    settings.snapshot_chunk_bytes = [40, 300, 4_096][draw(6).below(3) as usize];
+    // A healed node has to get all chunks in time, at some 40 ms a chunk on the slowest link: about a hundred at most.
+    let least = (biggest_snapshot(keys) / 102).min(300);
+    settings.snapshot_chunk_bytes = [least, 300, 4_096][draw(6).below(3) as usize];
     settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
     settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
     settings.snapshot_pauses = [0, 1, 4][draw(9).below(3) as usize];

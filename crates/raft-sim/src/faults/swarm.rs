@@ -140,7 +140,7 @@ impl World {
     pub(crate) fn draw_settings(&mut self, node: NodeId) -> RaftSettings {
         let mut settings = self.scenario.raft.clone();
         if self.draws_feature(Feature::Snapshots) {
-            snapshots::draw_snapshots(&mut self.choices, node, &mut settings);
+            snapshots::draw_snapshots(&mut self.choices, node, self.scenario.clients.keys, &mut settings);
         }
         if self.draws_feature(Feature::StalledDisk) {
             self.draw_write_stall(node, &mut settings);
