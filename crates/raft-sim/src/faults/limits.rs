@@ -10,8 +10,13 @@ use crate::rng::{Draw, Site};
 use crate::scenario::model::RaftSettings;
 use crate::world::{Emission, World};
 use raft_core::{MAX_PRIORITY, NodeId};
+use std::time::Duration;
 
 const LIMITS: Site = Site::new("swarm limits");
+
+/// The latency from which on a disk is slow, and about forty commands.
+const SLOW_DISK: Duration = Duration::from_millis(4);
+const BATCH_BYTES: u64 = 3_000;
 
 impl World {
     /// The settings of a node in a run with small limits. Each setting is drawn separately, and most keep their default
@@ -25,6 +30,7 @@ impl World {
             whether.chance_ppm(ppm).then(|| self.choices.draw(LIMITS, node.0, place - 1))
         };
         let mut draw = || draw_at(500_000);
+        let slow_disk = self.scenario.disk.latency.end > SLOW_DISK;
         // One entry at a time, about two commands, about six.
         let bytes = |limit: &mut u64, draw: Option<Draw>| {
             *limit = draw.map_or(*limit, |draw| [1, 150, 500][draw.below(3) as usize]);
@@ -33,6 +39,11 @@ impl World {
         bytes(&mut settings.max_uncommitted_bytes, draw());
         bytes(&mut settings.max_unpersisted_bytes, draw());
         bytes(&mut settings.max_apply_bytes, draw());
+        // Where little is in memory, each batch is read back from the disk. A slow disk reads so few batches in a second that the node
+        // would fall behind for good.
+        if settings.max_cached_bytes < BATCH_BYTES && slow_disk {
+            settings.max_apply_bytes = settings.max_apply_bytes.max(BATCH_BYTES);
+        }
         if let Some(draw) = draw() {
             // The log after a snapshot has to last until the snapshot arrives, or the node needs the next snapshot at
             // once, again and again. A chunk takes some 40 ms on the slowest link, in which the log grows by 300 bytes.

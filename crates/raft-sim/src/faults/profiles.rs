@@ -125,6 +125,8 @@ pub fn disk(nodes: u64) -> Scenario {
     // A write of a single sector cannot be torn. Larger groups form because the disk is not faster than most.
     scenario.disk.latency = Duration::from_millis(2)..Duration::from_millis(8);
     scenario.clients.count = 4;
+    // As many operations as such a disk keeps up with, one entry at a time: a node that is behind has to catch up after the healing.
+    scenario.clients.think = Duration::from_millis(20)..Duration::from_millis(200);
     scenario
 }
 
