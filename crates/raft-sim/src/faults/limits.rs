@@ -46,9 +46,12 @@ impl World {
         }
         if let Some(draw) = draw() {
             // The log after a snapshot has to last until the snapshot arrives, or the node needs the next snapshot at
-            // once, again and again. A chunk takes some 40 ms on the slowest link, in which the log grows by 300 bytes.
-            let chunks = biggest_snapshot(self.scenario.clients.keys) / settings.snapshot_chunk_bytes.max(1);
-            settings.max_retained_bytes = (1_000 + 300 * chunks) * [1, 3][draw.below(2) as usize];
+            // once, again and again. A chunk takes some 40 ms on the slowest link, all peers share the bytes of a second, and
+            // the log grows by some 8 bytes a millisecond.
+            let (bytes, rate) = (biggest_snapshot(self.scenario.clients.keys), settings.snapshot_bytes_per_second);
+            let chunks = bytes / settings.snapshot_chunk_bytes.max(1);
+            let millis = 40 * chunks + (bytes * 1_000 * (self.scenario.nodes - 1)).checked_div(rate).unwrap_or(0);
+            settings.max_retained_bytes = (1_000 + 8 * millis) * [1, 3][draw.below(2) as usize];
         }
         if let Some(draw) = draw() {
             settings.max_pending_reads = 1 + draw.below(2) as usize;
