@@ -32,7 +32,8 @@ pub struct NodeOptions {
     /// The chunk size of snapshots, for saving and for transfers, limited to 1 B..=4 MiB. One chunk is in flight to
     /// each peer, so the highest speed of a transfer is one chunk per round trip. Default 1 MiB.
     pub snapshot_chunk_bytes: u64,
-    /// The most snapshot bytes sent per second, to all peers together; 0 means no limit. Default 64 MiB.
+    /// The most snapshot bytes sent per second, to all peers together; 0 means no limit. A chunk has at most a tenth of that. Default
+    /// 64 MiB.
     pub snapshot_bytes_per_second: u64,
     /// After this long without an answer to a chunk, the node asks the peer for its progress. Default 1 s.
     pub snapshot_patience: Duration,

@@ -1,6 +1,6 @@
 //! The sending end of snapshot transfers. One chunk is in flight to each peer; the next follows once the peer has confirmed it.
 //! At its start, and after a chunk without an answer, a transfer asks the peer for its progress and continues there.
-//! All transfers share one rate limit.
+//! All transfers share one rate limit: of the chunks that wait for it, the one that waits longest is next.
 //!
 //! This file must not know the content of a snapshot, nor when a peer needs one.
 
@@ -21,9 +21,13 @@ pub(crate) struct OutgoingTransfers {
     /// 0 means no limit.
     bytes_per_second: u64,
     answer_timeout: Duration,
-    /// When the rate allows the next chunk.
+    /// When the rate allows the next chunk. A chunk counts when it leaves: one that an ended transfer never sent delays no other.
     free_at: Instant,
 }
+
+/// A chunk takes at most this share of a second of the rate, so that a slow rate delays no chunk for as long as a transfer may take
+/// without progress.
+const CHUNKS_PER_SECOND: u64 = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct OutgoingTransfer {
@@ -38,7 +42,7 @@ struct OutgoingTransfer {
 enum State {
     /// The disk reads the chunk at this offset.
     Reading(u64),
-    /// The chunk leaves at this time, because of the rate limit.
+    /// The chunk waits for the rate since this time.
     Ready(SnapshotChunk, Instant),
     /// A chunk that ends at `end`, or a question without bytes, waits for an answer.
     Sent { end: u64, is_question: bool, until: Instant },
@@ -51,10 +55,12 @@ impl OutgoingTransfers {
 
     /// No transfers.
     pub(crate) fn new(options: &NodeOptions) -> Self {
+        let bytes_per_second = options.snapshot_bytes_per_second;
+        let most = if bytes_per_second == 0 { u64::MAX } else { bytes_per_second / CHUNKS_PER_SECOND };
         Self {
             transfers: BTreeMap::new(),
-            chunk_bytes: options.snapshot_chunk_bytes.max(1),
-            bytes_per_second: options.snapshot_bytes_per_second,
+            chunk_bytes: options.snapshot_chunk_bytes.min(most).max(1),
+            bytes_per_second,
             answer_timeout: options.snapshot_patience.max(Duration::from_nanos(1)),
             free_at: Instant(0),
         }
@@ -86,7 +92,8 @@ impl OutgoingTransfers {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let deadline = |transfer: &OutgoingTransfer| match transfer.state {
             State::Reading(_) => None,
-            State::Ready(_, at) | State::Sent { until: at, .. } => Some(at),
+            State::Ready(..) => Some(self.free_at),
+            State::Sent { until, .. } => Some(until),
         };
         self.transfers.values().filter_map(deadline).min()
     }
@@ -96,10 +103,6 @@ impl OutgoingTransfers {
         let until = now.after(self.answer_timeout);
         for (&to, transfer) in &mut self.transfers {
             match &transfer.state {
-                State::Ready(chunk, at) if *at <= now => {
-                    let chunk = chunk.clone();
-                    outputs.push(transfer.send(to, chunk, until));
-                }
                 // The chunk or its answer is lost or late. The question is small, and its answer says where to
                 // continue.
                 State::Sent { until, .. } if *until <= now => {
@@ -109,6 +112,28 @@ impl OutgoingTransfers {
                 State::Reading(_) | State::Ready(..) | State::Sent { .. } => {}
             }
         }
+        while self.free_at <= now
+            && let Some((to, chunk, since)) = self.longest_waiting()
+        {
+            self.free_at = self.free_at.max(since).after(self.cost(&chunk));
+            outputs.extend(self.transfers.get_mut(&to).map(|transfer| transfer.send(to, chunk, until)));
+        }
+    }
+
+    /// The chunk that has waited longest for the rate.
+    fn longest_waiting(&self) -> Option<(NodeId, SnapshotChunk, Instant)> {
+        let waiting = self.transfers.iter().filter_map(|(&to, transfer)| match &transfer.state {
+            State::Ready(chunk, since) => Some((to, chunk, *since)),
+            State::Reading(_) | State::Sent { .. } => None,
+        });
+        waiting.min_by_key(|&(to, _, since)| (since, to)).map(|(to, chunk, since)| (to, chunk.clone(), since))
+    }
+
+    /// How long the rate needs for a chunk.
+    fn cost(&self, chunk: &SnapshotChunk) -> Duration {
+        let nanos = u128::from(chunk.bytes.len() as u64) * 1_000_000_000;
+        let cost = nanos.checked_div(u128::from(self.bytes_per_second)).unwrap_or(0);
+        Duration::from_nanos(u64::try_from(cost).unwrap_or(u64::MAX))
     }
 
     /// Handles a chunk that the disk has read; `None` if the file does not exist.
@@ -126,18 +151,13 @@ impl OutgoingTransfers {
             self.transfers.remove(&to);
             return Some(SnapshotOutcome::Failed);
         };
-        let nanos = u128::from(bytes.len() as u64) * 1_000_000_000;
-        let cost = nanos.checked_div(u128::from(self.bytes_per_second)).unwrap_or(0);
-        let cost = Duration::from_nanos(u64::try_from(cost).unwrap_or(u64::MAX));
         let (term, meta) = (transfer.term, transfer.meta.clone());
         let chunk = SnapshotChunk { term, meta, size, checksum, offset, bytes };
         if chunk.bytes.is_empty() {
             outputs.push(transfer.send(to, chunk, now.after(self.answer_timeout)));
             return None;
         }
-        let at = self.free_at.max(now);
-        self.free_at = at.after(cost);
-        transfer.state = State::Ready(chunk, at);
+        transfer.state = State::Ready(chunk, now);
         self.on_time(now, outputs);
         None
     }
@@ -201,7 +221,7 @@ mod tests {
         SnapshotMeta { last: LAST, configuration, configured_at: EntryId::new(1, 1) }
     }
 
-    /// A transfer of 25 bytes in chunks of 10, at 10 bytes per second, with 3 seconds for an answer.
+    /// A transfer of 25 bytes in chunks of 10, at 100 bytes per second, with 3 seconds for an answer.
     struct Sender {
         transfers: OutgoingTransfers,
         outputs: Vec<NodeOutput>,
@@ -211,7 +231,7 @@ mod tests {
         fn new() -> Self {
             let options = NodeOptions {
                 snapshot_chunk_bytes: 10,
-                snapshot_bytes_per_second: 10,
+                snapshot_bytes_per_second: 100,
                 snapshot_patience: Duration::from_secs(3),
                 ..NodeOptions::default()
             };
@@ -266,8 +286,11 @@ mod tests {
         assert_eq!(sender.progress(SnapshotState::Wants(4)), grown("read 4+10"), "it had a part");
         assert_eq!(sender.read(5, 4, 10), "send 4+10", "the first chunk leaves at once");
         assert_eq!(sender.progress(SnapshotState::Wants(14)), grown("read 14+10"));
-        assert_eq!((sender.read(6, 14, 10).as_str(), sender.transfers.deadline()), ("", Some(Instant(SECOND + 5))));
-        assert_eq!([sender.time(SECOND + 4), sender.time(SECOND + 5)], ["", "send 14+10"]);
+        assert_eq!(
+            (sender.read(6, 14, 10).as_str(), sender.transfers.deadline()),
+            ("", Some(Instant(SECOND / 10 + 5)))
+        );
+        assert_eq!([sender.time(SECOND / 10 + 4), sender.time(SECOND / 10 + 5)], ["", "send 14+10"]);
         assert!(sender.transfers.is_sending(LAST) && !sender.transfers.is_sending(EntryId::new(9, 1)));
         assert_eq!(sender.progress(SnapshotState::Delivered), (Some(SnapshotOutcome::Delivered), String::new()));
         assert!(!sender.transfers.is_sending(LAST));
@@ -287,6 +310,49 @@ mod tests {
         assert_eq!(sender.read(3 * SECOND, 0, 0), "send 0+0");
         let restarted = (None, "read 0+10".to_owned());
         assert_eq!(sender.progress(SnapshotState::Wants(0)), restarted, "the peer has restarted: no progress");
+    }
+
+    #[test]
+    fn the_chunk_that_waits_longest_is_next_and_one_of_an_ended_transfer_delays_no_other() {
+        let mut sender = Sender::new();
+        let mut outputs = Vec::new();
+        let mut ready = |transfers: &mut OutgoingTransfers, to: u64, at: u64| {
+            let to = NodeId(to);
+            let _ = transfers.begin(to, Term(2), meta());
+            transfers.transfers.entry(to).and_modify(|transfer| transfer.state = State::Reading(0));
+            let chunk = Some(FileChunk { size: 25, checksum: 7, bytes: Bytes::from(vec![0; 10]) });
+            assert_eq!(transfers.on_read(Instant(at), (to, LAST, 0), chunk, &mut outputs), None);
+        };
+        let tenth = SECOND / 10;
+        let transfers = &mut sender.transfers;
+        // The chunk for n9 leaves at once. Those for n5, n3, n4 and n2 wait, in this order, and n3's transfer ends.
+        for (at, to) in [(0, 9), (1, 5), (2, 3), (3, 4), (4, 2)] {
+            ready(transfers, to, at);
+        }
+        transfers.retain(|to, _| to != NodeId(3));
+        let mut left = |at| -> Vec<u64> {
+            let mut outputs = Vec::new();
+            transfers.on_time(Instant(at), &mut outputs);
+            let to = |output| match output {
+                NodeOutput::SendSnapshot { to, .. } => to.0,
+                other => panic!("{other:?}"),
+            };
+            outputs.into_iter().map(to).collect()
+        };
+        assert_eq!([left(tenth - 1), left(tenth), left(2 * tenth)], [vec![], vec![5], vec![4]]);
+        assert_eq!(left(3 * tenth), [2]);
+    }
+
+    #[test]
+    fn a_slow_rate_has_small_chunks() {
+        let options = |bytes_per_second| NodeOptions {
+            snapshot_chunk_bytes: 1_000,
+            snapshot_bytes_per_second: bytes_per_second,
+            ..NodeOptions::default()
+        };
+        for (rate, chunk) in [(0, 1_000), (10_000, 1_000), (5_000, 500), (20, 2), (1, 1)] {
+            assert_eq!(OutgoingTransfers::new(&options(rate)).chunk_bytes, chunk, "at {rate} bytes a second");
+        }
     }
 
     #[test]

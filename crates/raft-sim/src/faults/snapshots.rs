@@ -3,6 +3,7 @@
 use crate::rng::{Choices, Site};
 use crate::scenario::model::RaftSettings;
 use raft_core::NodeId;
+use std::time::Duration;
 
 const SETTINGS: Site = Site::new("swarm snapshot settings");
 
@@ -26,6 +27,10 @@ pub(crate) fn draw_snapshots(choices: &mut Choices, node: NodeId, keys: u64, set
     let least = (biggest_snapshot(keys) / 102).min(300);
     settings.snapshot_chunk_bytes = [least, 300, 4_096][draw(6).below(3) as usize];
     settings.snapshot_bytes_per_second = [0, 0, 20_000][draw(7).below(3) as usize];
+    if settings.snapshot_bytes_per_second > 0 {
+        // All peers may wait for the rate, each for a tenth of a second.
+        settings.snapshot_timeout += Duration::from_secs(1);
+    }
     settings.snapshot_patience = draw(8).in_range(&(timeout / 8..timeout));
     settings.snapshot_pauses = [0, 1, 4][draw(9).below(3) as usize];
     // Turns are the same on all nodes.
