@@ -43,7 +43,7 @@ pub(crate) fn when(condition: Condition, after: Duration, action: StepAction) ->
 }
 
 fn step(trigger: Trigger, action: StepAction) -> Step {
-    Step { trigger, action, refused: None, origin: Origin::default(), form: None }
+    Step { trigger, action, lasts: None, refused: None, origin: Origin::default(), form: None }
 }
 
 /// A run with seed 3 that violates no property, and its records.

@@ -1,8 +1,9 @@
 //! Random backups: from the leader in most cases, now and then more at a time than a node allows. And random new clusters, while
 //! faults strike: the voters become the founders of one with the newest backup, or one voter becomes one alone.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::swarm::{SwarmEvent, only};
 use crate::rng::Site;
+use crate::scenario::model::{StepAction, Targets};
 use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::time::Duration;
@@ -41,21 +42,28 @@ impl World {
         let node = self.leader().filter(|_| from_leader).unwrap_or(drawn);
         let many = self.choices.draw(BACKUP, n, 3).chance_ppm(MANY_AT_ONCE);
         for _ in 0..if many { MANY } else { 1 } {
-            let _ = self.begin_backup(node);
+            self.strike(StepAction::Backup { nodes: only(node) }, None);
         }
         self.plan_swarm_backup(n + 1);
     }
 
     /// A broken disk keeps its node out for good, so there is no new cluster after that.
     pub(crate) fn swarm_restore(&mut self, n: u64) {
-        let is_sound = self.swarm.as_ref().is_some_and(|swarm| swarm.broken.is_empty());
+        let is_sound = self.disks_are_sound();
         let voters = self.configurations.decided().end().voters;
         if is_sound && self.choices.draw(RESTORE, n, 1).chance_ppm(RECOVER) {
             let left = self.choices.draw(RESTORE, n, 2).below(voters.len() as u64);
-            voters.iter().nth(usize::try_from(left).unwrap_or(0)).into_iter().for_each(|node| self.recover_step(*node));
+            if let Some(&node) = voters.iter().nth(usize::try_from(left).unwrap_or(0)) {
+                self.strike(StepAction::Recover { node }, None);
+            }
         } else if is_sound && self.backups.newest().is_some() {
-            self.restore_step(&voters);
+            self.strike(StepAction::Restore { nodes: Targets::Nodes(voters) }, None);
         }
         self.plan_swarm_restore(n + 1);
+    }
+
+    /// Whether no disk of a swarm has broken a promise.
+    pub(crate) fn disks_are_sound(&self) -> bool {
+        self.swarm.as_ref().is_none_or(|swarm| swarm.broken.is_empty())
     }
 }

@@ -1,9 +1,11 @@
 //! Clocks that run fast or slow.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::ends::FaultEnd;
+use crate::faults::swarm::only;
 use crate::faults::{Fault, list};
+use crate::scenario::model::StepAction;
+use crate::world::World;
 use crate::world::host::Host;
-use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,9 +24,10 @@ impl World {
         self.arrange_timer(host);
     }
 
-    pub(crate) fn drift_step(&mut self, nodes: &BTreeSet<NodeId>, ppm: i32) {
+    pub(crate) fn drift_step(&mut self, nodes: &BTreeSet<NodeId>, ppm: i32, lasts: Option<Duration>) {
         self.emit_fault(format!("clock of {} drifts by {ppm} ppm", list(nodes)));
         self.on_each(nodes, |world, host| world.set_drift(host, ppm));
+        self.each_ends_after(lasts, nodes, FaultEnd::ClockRight);
     }
 
     /// The drifts range from that of any quartz to that of a broken clock. Of Raft's guarantees only progress depends
@@ -37,13 +40,7 @@ impl World {
         let most = if raft.lease_reads { u64::from(raft.max_clock_drift_ppm) } else { most };
         let ppm = i32::try_from(1 + self.detail(n, 2).below(most)).unwrap_or(1);
         let ppm = if self.detail(n, 3).chance_ppm(500_000) { ppm } else { -ppm };
-        self.drift_step(&[node].into(), ppm);
-        self.plan_after(length, Event::Swarm(SwarmEvent::ClockRight(node)));
-    }
-
-    pub(crate) fn swarm_clock_right(&mut self, node: NodeId) {
-        self.emit_fault(format!("clock of {node} runs true again"));
-        self.on(node, |world, host| world.set_drift(host, 0));
+        self.strike(StepAction::Drift { nodes: only(node), ppm }, Some(length));
     }
 }
 

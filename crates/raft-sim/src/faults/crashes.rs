@@ -1,11 +1,12 @@
 //! Processes that are killed and machines that lose power, at any time: between calls, among the outputs of a call, between two
 //! calls to a disk. This file also starts them again.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::ends::FaultEnd;
+use crate::faults::swarm::{SwarmEvent, crash_of, only};
 use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::{Draw, Site};
-use crate::scenario::model::{CrashAfter, Keep};
+use crate::scenario::model::{CrashAfter, Keep, StepAction};
 use crate::world::disk::{Choice, ChoiceKind, PowerCase, PowerLoss, PowerLossReport, SimDisk};
 use crate::world::host::{Armed, Host};
 use crate::world::{Emission, Event, World};
@@ -187,6 +188,7 @@ impl World {
         crash: CrashKind,
         after: Option<CrashAfter>,
         keep: Keep,
+        lasts: Option<Duration>,
     ) {
         let how = match crash {
             CrashKind::Kill => "kill",
@@ -194,23 +196,37 @@ impl World {
             CrashKind::DiskLoss => "wipe",
             CrashKind::DiskRollback => "set back the disk of",
         };
+        let armed = |after| Armed { after, crash, keep, restart_after: lasts };
         match after {
+            None if self.swarm.is_some() && matches!(crash, CrashKind::DiskLoss | CrashKind::DiskRollback) => {
+                nodes.iter().for_each(|node| self.swarm_loses_disk(*node, crash, lasts));
+            }
             None => {
                 self.emit_fault(format!("{how} {}", list(nodes)));
                 self.on_each(nodes, |world, host| world.crash(host, crash, keep));
+                self.each_ends_after(lasts, nodes, FaultEnd::Restart);
             }
             Some(CrashAfter::Actions(after)) => {
                 self.emit_fault(format!("{how} {} after {after} outputs", list(nodes)));
-                let armed = Armed { after, crash, keep, restart_after: None };
-                self.on_each(nodes, |_, host| host.armed = Some(armed.clone()));
+                self.on_each(nodes, |_, host| host.armed = Some(armed(after)));
             }
             Some(CrashAfter::Calls(after)) => {
                 self.emit_fault(format!("{how} {} after {after} calls to its disk", list(nodes)));
-                let armed = Armed { after, crash, keep, restart_after: None };
-                self.fault_counts.inject(Fault::CrashAtDiskOperation);
-                self.on_each(nodes, |_, host| host.arm_disk(armed.clone(), false));
+                self.arm_disks(nodes, &armed(after), false);
+            }
+            Some(CrashAfter::NewFile(after)) => {
+                self.emit_fault(format!(
+                    "{how} {} after {after} calls to its disk from its next new file on",
+                    list(nodes)
+                ));
+                self.arm_disks(nodes, &armed(after), true);
             }
         }
+    }
+
+    fn arm_disks(&mut self, nodes: &BTreeSet<NodeId>, armed: &Armed, from_new_file: bool) {
+        self.fault_counts.inject(Fault::CrashAtDiskOperation);
+        self.on_each(nodes, |_, host| host.arm_disk(armed.clone(), from_new_file));
     }
 }
 
@@ -224,13 +240,10 @@ impl World {
             3 => self.leader().into_iter().collect(),
             _ => [self.drawn_node(n)].into(),
         };
-        let how = if crash == CrashKind::Kill { "kill" } else { "power loss" };
-        self.emit_fault(format!("{how} {}", list(&nodes)));
         for node in nodes {
             let keep = self.drawn_keep(n);
-            self.crash_node(node, crash, keep);
             let down = self.detail(n, 64 + node.0).in_range(&(Duration::ZERO..length));
-            self.plan_after(down, Event::Swarm(SwarmEvent::Restart(node)));
+            self.strike(crash_of(node, crash, keep), Some(down));
         }
     }
 
@@ -253,13 +266,10 @@ impl World {
         let node = self.drawn_node(n);
         let after = u32::try_from(self.detail(n, 1).below(6)).unwrap_or(0);
         let crash = self.drawn_crash(n, 3, 500_000);
-        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length) };
-        self.emit_fault(format!("crash {node} after {after} outputs"));
-        self.on(node, |_, host| {
-            if host.process.is_some() {
-                host.armed = Some(armed);
-            }
-        });
+        let (after, keep) = (Some(CrashAfter::Actions(after)), self.drawn_keep(n));
+        if self.is_up(node) {
+            self.strike(StepAction::Crash { nodes: only(node), crash, after, keep }, Some(length));
+        }
     }
 
     /// In most cases the crash hits the node's normal work; sometimes it hits the recovery after an earlier crash.
@@ -268,46 +278,30 @@ impl World {
         let from_creation = self.detail(n, 5).chance_ppm(500_000);
         let after = u32::try_from(self.detail(n, 1).below(if from_creation { 6 } else { 12 })).unwrap_or(0);
         let crash = self.drawn_crash(n, 3, 250_000);
-        let armed = Armed { after, crash, keep: self.drawn_keep(n), restart_after: Some(length / 8) };
-        let restarts = self.detail(n, 4).chance_ppm(250_000);
-        let since = if from_creation { " from its next new file on" } else { "" };
-        let restart = if restarts { ", killed and restarted first" } else { "" };
-        self.emit_fault(format!("crash {node} after {after} calls to its disk{since}{restart}"));
-        self.fault_counts.inject(Fault::CrashAtDiskOperation);
-        if restarts {
-            self.crash_node(node, CrashKind::Kill, Keep::Everything);
-            self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
+        let after = if from_creation { CrashAfter::NewFile(after) } else { CrashAfter::Calls(after) };
+        let keep = self.drawn_keep(n);
+        if self.detail(n, 4).chance_ppm(250_000) {
+            self.strike(crash_of(node, CrashKind::Kill, Keep::Everything), Some(length / 8));
         }
-        self.on(node, |_, host| host.arm_disk(armed, from_creation));
+        self.strike(StepAction::Crash { nodes: only(node), crash, after: Some(after), keep }, Some(length / 8));
     }
 
     /// The data that recovery read after the kill must be durable before the node acknowledges anything. Otherwise the
     /// following power loss would take it back.
     pub(crate) fn swarm_kill_restart_power_loss(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
-        self.emit_fault(format!("kill {node}, restart, power loss"));
         self.fault_counts.inject(Fault::KillRestartPowerLoss);
-        self.crash_node(node, CrashKind::Kill, Keep::Everything);
         let quick = |draw: Draw, most: Duration| draw.in_range(&(Duration::from_micros(1)..most));
         let up = quick(self.detail(n, 1), length / 4);
         let loss = up + quick(self.detail(n, 2), length / 4);
-        self.plan_after(up, Event::Swarm(SwarmEvent::Restart(node)));
-        self.plan_after(loss, Event::Swarm(SwarmEvent::PowerLossAfterRestart(node)));
-        self.plan_after(loss + length / 4, Event::Swarm(SwarmEvent::Restart(node)));
+        self.strike(crash_of(node, CrashKind::Kill, Keep::Everything), Some(up));
+        self.plan_after(loss, Event::Swarm(SwarmEvent::PowerLossAfterRestart(node, length / 4)));
     }
 
-    pub(crate) fn swarm_power_loss_after_restart(&mut self, node: NodeId) {
-        let restarted = self.is_up(node);
-        self.emit_fault(format!("power loss {node} after its restart"));
-        self.crash_node(node, CrashKind::PowerLoss, Keep::Random);
-        if restarted {
+    pub(crate) fn swarm_power_loss_after_restart(&mut self, node: NodeId, lasts: Duration) {
+        if self.is_up(node) {
             self.fault_counts.note_effect(Fault::KillRestartPowerLoss);
         }
-    }
-
-    pub(crate) fn swarm_kill_and_restart(&mut self, node: NodeId) {
-        self.emit_fault(format!("kill {node}"));
-        self.crash_node(node, CrashKind::Kill, Keep::Everything);
-        self.start_node(node);
+        self.strike(crash_of(node, CrashKind::PowerLoss, Keep::Random), Some(lasts));
     }
 }

@@ -6,13 +6,13 @@
 //! promoted once it has caught up. A machine starts with an older disk only when no other node counts it as a member
 //! any more.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::swarm::{Swarm, SwarmEvent, crash_of, only};
 use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep, membership_change};
 use crate::scenario::feature::{Family, of_families};
-use crate::scenario::model::Keep;
+use crate::scenario::model::{Keep, StepAction};
 use crate::world::disk::{SECTOR_BYTES, Sector};
 use crate::world::host::{Host, SEGMENTS};
 use crate::world::operator::Work;
@@ -91,11 +91,30 @@ impl World {
         true
     }
 
+    /// Damages disks. In a swarm only those that may break promises.
     pub(crate) fn damage_step(&mut self, nodes: &BTreeSet<NodeId>, fault: Fault) {
         self.emit_fault(format!("{} of {}", fault.name(), list(nodes)));
-        self.on_each(nodes, |world, host| {
-            world.damage(host, fault);
-        });
+        for &node in nodes {
+            if self.may_break(node) && self.on(node, |world, host| world.damage(host, fault)) == Some(true) {
+                self.breaks(node, false);
+            }
+        }
+    }
+
+    /// In a swarm a disk is lost, or a machine goes down while an old copy of its disk stays, only if its disk may break promises;
+    /// another node replaces it.
+    pub(crate) fn swarm_loses_disk(&mut self, node: NodeId, crash: CrashKind, lasts: Option<Duration>) {
+        if !self.may_break(node) {
+            return;
+        }
+        self.breaks(node, true);
+        if crash == CrashKind::DiskLoss {
+            self.crash_node(node, crash, Keep::Nothing);
+        } else {
+            self.crash_node(node, CrashKind::Kill, Keep::Everything);
+            self.plan_after(lasts.unwrap_or_default(), Event::Swarm(SwarmEvent::OldDisk(node)));
+        }
+        self.replace(node);
     }
 }
 
@@ -128,13 +147,18 @@ impl World {
     /// Draws a node whose disk may break promises now.
     fn drawn_victim(&mut self, n: u64) -> Option<NodeId> {
         let node = self.drawn_node(n);
+        self.may_break(node).then_some(node)
+    }
+
+    /// Whether the disk of this node may break promises now. Without a swarm the scenario decides.
+    fn may_break(&self, node: NodeId) -> bool {
+        let Some(Swarm { broken, .. }) = &self.swarm else { return true };
         let voters = self.configurations.decided().end().voters;
-        let broken = &self.swarm.as_ref()?.broken;
         let is_minority = broken.count < voters.len().saturating_sub(1) / 2;
         let may = is_minority && !broken.contains(node) && voters.contains(&node);
         let sound = self.nodes().into_iter().filter(|id| !broken.contains(*id) && *id != node).collect();
         // A task of the operator could lead to a configuration that this check has not seen.
-        (may && self.operator_is_idle() && self.configurations.have_quorum(&sound)).then_some(node)
+        may && self.operator_is_idle() && self.configurations.have_quorum(&sound)
     }
 
     fn breaks(&mut self, node: NodeId, is_retired: bool) {
@@ -146,33 +170,23 @@ impl World {
         let Some(node) = self.drawn_victim(n) else { return };
         let runs_on = self.detail(n, 6).chance_ppm(500_000);
         let (crash, keep) = (self.drawn_crash(n, 5, 500_000), self.drawn_keep(n));
-        self.emit_fault(format!("{} of {node}", fault.name()));
         if !runs_on {
-            self.crash_node(node, crash, keep);
+            self.strike(crash_of(node, crash, keep), Some(length / 2));
         }
-        if self.on(node, |world, host| world.damage(host, fault)) != Some(true) {
-            return self.plan_after(Duration::ZERO, Event::Swarm(SwarmEvent::Restart(node)));
+        self.strike(StepAction::Damage { nodes: only(node), fault }, None);
+        if runs_on {
+            self.plan_after(length / 2, Event::Swarm(SwarmEvent::KillAndRestart(node)));
         }
-        self.breaks(node, false);
-        let restart = if runs_on { SwarmEvent::KillAndRestart(node) } else { SwarmEvent::Restart(node) };
-        self.plan_after(length / 2, Event::Swarm(restart));
     }
 
     pub(crate) fn swarm_lost_disk(&mut self, n: u64) {
         let Some(node) = self.drawn_victim(n) else { return };
-        self.emit_fault(format!("{node} loses its disk"));
-        self.breaks(node, true);
-        self.crash_node(node, CrashKind::DiskLoss, Keep::Nothing);
-        self.replace(node);
+        self.strike(crash_of(node, CrashKind::DiskLoss, Keep::Nothing), None);
     }
 
     pub(crate) fn swarm_disk_rollback(&mut self, n: u64, length: Duration) {
         let Some(node) = self.drawn_victim(n) else { return };
-        self.emit_fault(format!("{node} goes down; an old copy of its disk stays"));
-        self.breaks(node, true);
-        self.crash_node(node, CrashKind::Kill, Keep::Everything);
-        self.replace(node);
-        self.plan_after(length, Event::Swarm(SwarmEvent::OldDisk(node)));
+        self.strike(crash_of(node, CrashKind::DiskRollback, Keep::Nothing), Some(length));
     }
 
     /// Starts an old copy of a disk, once no node counts its node as a member any more: all others have applied its

@@ -2,15 +2,16 @@
 //!
 //! A failed call ends its process and breaks no promise, so it may hit any node.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::ends::FaultEnd;
+use crate::faults::swarm::{crash_of, only};
 use crate::faults::{Fault, list};
 use crate::record::{CrashKind, RecordKind};
 use crate::rng::{Choices, Site};
 use crate::scenario::feature::Feature;
-use crate::scenario::model::{RaftSettings, Scenario};
+use crate::scenario::model::{RaftSettings, Scenario, StepAction};
 use crate::world::disk::{InjectedError, SimDisk};
 use crate::world::host::Host;
-use crate::world::{Emission, Event, World};
+use crate::world::{Emission, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -66,23 +67,32 @@ impl World {
         }
         host.damaged.into_iter().for_each(|fault| self.fault_counts.note_effect(fault));
     }
-
-    fn slow_down(&mut self, nodes: &BTreeSet<NodeId>, latency: &Range<Duration>) {
-        self.fault_counts.inject(Fault::SlowDisk);
-        self.on_each(nodes, |_, host| host.slow = Some(latency.clone()));
-    }
 }
 
 /// The steps of a scenario.
 impl World {
-    pub(crate) fn slow_disk_step(&mut self, nodes: &BTreeSet<NodeId>, latency: &Range<Duration>) {
+    pub(crate) fn slow_disk_step(
+        &mut self,
+        nodes: &BTreeSet<NodeId>,
+        latency: &Range<Duration>,
+        lasts: Option<Duration>,
+    ) {
         self.emit_fault(format!("disk latency of {}: {latency:?}", list(nodes)));
-        self.slow_down(nodes, latency);
+        self.fault_counts.inject(Fault::SlowDisk);
+        self.on_each(nodes, |_, host| host.slow = Some(latency.clone()));
+        self.each_ends_after(lasts, nodes, FaultEnd::Fast);
     }
 
-    pub(crate) fn disk_error_step(&mut self, nodes: &BTreeSet<NodeId>, error: InjectedError, after: u64) {
+    pub(crate) fn disk_error_step(
+        &mut self,
+        nodes: &BTreeSet<NodeId>,
+        error: InjectedError,
+        after: u64,
+        lasts: Option<Duration>,
+    ) {
         self.emit_fault(format!("{error} at {}", list(nodes)));
         self.on_each(nodes, |world, host| world.inject_error(host, error, after));
+        self.each_ends_after(lasts, nodes, FaultEnd::Space);
     }
 }
 
@@ -96,9 +106,8 @@ impl World {
         let most = self.scenario.disk.latency.end;
         let factor = [5, 30, 200][self.detail(n, 1).below(3) as usize];
         let factor = if leader.is_some() { 200 } else { factor };
-        self.emit_fault(format!("disk of {node} is slow"));
-        self.slow_down(&[node].into(), &(most..most.saturating_mul(factor)));
-        self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
+        let latency = most..most.saturating_mul(factor);
+        self.strike(StepAction::DiskLatency { nodes: only(node), latency }, Some(length));
     }
 
     /// Draws how long a write may take, so that a stalled disk exceeds it in this run.
@@ -115,20 +124,12 @@ impl World {
     pub(crate) fn swarm_stalled_disk(&mut self, n: u64, length: Duration) {
         let drawn = self.drawn_node(n);
         let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(750_000)).unwrap_or(drawn);
-        self.emit_fault(format!("disk of {node} stalls"));
         self.fault_counts.inject(Fault::StalledDisk);
         // What the disk has begun takes that long after the healing too.
         let most = self.scenario.raft.election_timeout.end.saturating_mul(2);
-        self.on(node, |_, host| {
-            let stall = host.max_write_stall().min(most);
-            host.slow = Some(stall..stall.saturating_mul(2));
-        });
-        self.plan_after(length, Event::Swarm(SwarmEvent::Fast(node)));
-    }
-
-    pub(crate) fn swarm_fast_disk(&mut self, node: NodeId) {
-        self.emit_fault(format!("disk of {node} is fast again"));
-        self.on(node, |_, host| host.slow = None);
+        let stall = self.hosts.get(&node).map_or(most, |host| host.max_write_stall().min(most));
+        let latency = stall..stall.saturating_mul(2);
+        self.strike(StepAction::DiskLatency { nodes: only(node), latency }, Some(length));
     }
 
     /// Makes one call fail, in the node's normal work or in a recovery.
@@ -136,10 +137,8 @@ impl World {
         let node = self.drawn_node(n);
         let reads = self.detail(n, 1).chance_ppm(400_000);
         let after = self.detail(n, 3).below(if reads { 4 } else { 10 });
-        let (error, what) =
-            if reads { (InjectedError::ReadError, "read") } else { (InjectedError::WriteError, "change") };
-        self.emit_fault(format!("a {what} of {node}'s disk will fail"));
-        self.on(node, |world, host| world.inject_error(host, error, after));
+        let error = if reads { InjectedError::ReadError } else { InjectedError::WriteError };
+        self.strike(StepAction::InjectedError { nodes: only(node), error, after_calls: after }, None);
         // A running node reads rarely.
         if reads || self.detail(n, 4).chance_ppm(250_000) {
             self.restart_soon(n, node, length);
@@ -149,35 +148,24 @@ impl World {
     pub(crate) fn swarm_failed_sync(&mut self, n: u64) {
         let node = self.drawn_node(n);
         let after = self.detail(n, 1).below(4);
-        self.emit_fault(format!("a sync of {node} will fail"));
-        self.on(node, |world, host| world.inject_error(host, InjectedError::FailedSync, after));
+        let error = InjectedError::FailedSync;
+        self.strike(StepAction::InjectedError { nodes: only(node), error, after_calls: after }, None);
     }
 
     pub(crate) fn swarm_full_disk(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
-        self.emit_fault(format!("the disk of {node} is full"));
         // If space is preallocated, it matters which step of a preallocation fails.
         let after = if self.scenario.disk.reserve_bytes > 0 { self.detail(n, 7).below(4) } else { 0 };
-        self.on(node, |world, host| world.inject_error(host, InjectedError::NoSpace, after));
+        let error = InjectedError::NoSpace;
+        self.strike(StepAction::InjectedError { nodes: only(node), error, after_calls: after }, Some(length));
         if self.detail(n, 4).chance_ppm(400_000) {
             self.restart_soon(n, node, length / 2);
         }
-        self.plan_after(length, Event::Swarm(SwarmEvent::Space(node)));
     }
 
     fn restart_soon(&mut self, n: u64, node: NodeId, length: Duration) {
         let (crash, keep): (CrashKind, _) = (self.drawn_crash(n, 5, 500_000), self.drawn_keep(n));
-        self.crash_node(node, crash, keep);
-        self.plan_after(length / 8, Event::Swarm(SwarmEvent::Restart(node)));
-    }
-
-    /// Frees space again; a node that has ended for lack of it starts.
-    pub(crate) fn swarm_space(&mut self, node: NodeId) {
-        self.emit_fault(format!("the disk of {node} has space again"));
-        self.on(node, |world, host| {
-            host.any_disk().into_iter().for_each(SimDisk::clear_errors);
-            world.start(host);
-        });
+        self.strike(crash_of(node, crash, keep), Some(length / 8));
     }
 }
 

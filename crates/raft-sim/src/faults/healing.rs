@@ -74,6 +74,6 @@ impl World {
             _ => (back, Fault::OneWayCut, "deaf"),
         };
         self.emit_fault(format!("{node} stays {how}"));
-        self.cut(links, fault);
+        self.cut(links, fault, None);
     }
 }

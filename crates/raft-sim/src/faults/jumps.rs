@@ -7,13 +7,14 @@
 //! on promises that are over, and after a jump forward of a voter's clock the voter breaks its promise early. So a run
 //! has leases or jumps, not both.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::swarm::only;
 use crate::faults::{Fault, list};
 use crate::record::RecordKind;
 use crate::scenario::feature::Feature;
+use crate::scenario::model::StepAction;
 use crate::scenario::units;
 use crate::world::host::Host;
-use crate::world::{Emission, Event, NodeEvent, World};
+use crate::world::{Emission, NodeEvent, World};
 use raft_core::{Instant, NodeId};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -90,15 +91,13 @@ impl World {
         let most = most / [1, 8, 64][self.detail(n, 3).below(3) as usize];
         let length = self.detail(n, 4).in_range(&(Duration::from_nanos(1)..most));
         let by = i64::try_from(raft_core::nanos(length)).unwrap_or(i64::MAX);
-        self.jump_step(&[node].into(), if is_back { -by } else { by });
+        self.strike(StepAction::Jump { nodes: only(node), by: if is_back { -by } else { by } }, None);
     }
 
     pub(crate) fn swarm_suspend(&mut self, n: u64, length: Duration) {
         let drawn = self.drawn_node(n);
         let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(500_000)).unwrap_or(drawn);
-        self.emit_fault(format!("suspend {node}"));
-        self.on(node, Self::suspend);
-        self.plan_after(length, Event::Swarm(SwarmEvent::Resume(node)));
+        self.strike(StepAction::Suspend { nodes: only(node) }, Some(length));
     }
 }
 

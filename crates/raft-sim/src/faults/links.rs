@@ -1,12 +1,13 @@
 //! Links that are unreliable, and links that are cut: between groups, in one direction, around the leader.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::ends::FaultEnd;
+use crate::faults::swarm::only;
 use crate::faults::{Fault, list};
 use crate::rng::{Draw, Site};
 use crate::scenario::feature::Feature;
-use crate::scenario::model::{Links, NetworkModel, Targets};
+use crate::scenario::model::{Links, NetworkModel, OneWay, StepAction, Targets};
+use crate::world::World;
 use crate::world::network::{CLIENTS, CutId, Link, links_across, links_between};
-use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,16 +17,26 @@ const INTENSITY: Site = Site::new("swarm intensity");
 /// The steps of a scenario.
 impl World {
     /// Cuts links until the next partition or healing.
-    pub(crate) fn partition_step(&mut self, groups: &[BTreeSet<NodeId>]) {
+    pub(crate) fn partition_step(&mut self, groups: &[BTreeSet<NodeId>], lasts: Option<Duration>) {
         self.emit_fault(format!("partition {}", list_groups(groups)));
-        if let Some(partition) = self.script.partition.take() {
+        // One that ends by itself replaces no other.
+        if let Some(partition) = self.script.partition.take_if(|_| lasts.is_none()) {
             self.network.mend(partition);
         }
         let links = links_across(&self.nodes(), groups);
-        self.script.partition = Some(self.cut(links, Fault::Partition));
+        let partition = self.cut(links, Fault::Partition, lasts);
+        if lasts.is_none() {
+            self.script.partition = Some(partition);
+        }
     }
 
-    pub(crate) fn cut_step(&mut self, links: &Links, from: &BTreeSet<NodeId>, to: &BTreeSet<NodeId>) {
+    pub(crate) fn cut_step(
+        &mut self,
+        links: &Links,
+        from: &BTreeSet<NodeId>,
+        to: &BTreeSet<NodeId>,
+        lasts: Option<Duration>,
+    ) {
         let Links { from: senders, to: receivers, one_way } = links;
         let names_leader = matches!(senders, Targets::Leader) || matches!(receivers, Targets::Leader);
         let fault = match (names_leader, *one_way) {
@@ -38,19 +49,28 @@ impl World {
         if !one_way {
             links.extend(links_between(to, from));
         }
-        self.cut(links, fault);
+        self.cut(links, fault, lasts);
     }
 
-    pub(crate) fn cut_clients_step(&mut self, nodes: &BTreeSet<NodeId>) {
-        self.emit_fault(format!("cut clients - {}", list(nodes)));
-        let (requests, replies) = links_of_clients(nodes);
-        self.cut(requests.union(&replies).copied().collect(), Fault::ClientCut);
+    pub(crate) fn cut_clients_step(&mut self, nodes: &BTreeSet<NodeId>, only: Option<OneWay>, lasts: Option<Duration>) {
+        let clients = BTreeSet::from([CLIENTS]);
+        let (requests, replies) = (links_between(&clients, nodes), links_between(nodes, &clients));
+        let nodes = list(nodes);
+        let (links, label) = match only {
+            Some(OneWay::Requests) => (requests, format!("cut clients > {nodes}")),
+            Some(OneWay::Replies) => (replies, format!("cut {nodes} > clients")),
+            None => (requests.union(&replies).copied().collect(), format!("cut clients - {nodes}")),
+        };
+        self.emit_fault(label);
+        self.cut(links, Fault::ClientCut, lasts);
     }
 
     /// Counts the fault, and cuts the links.
-    pub(crate) fn cut(&mut self, links: BTreeSet<Link>, fault: Fault) -> CutId {
+    pub(crate) fn cut(&mut self, links: BTreeSet<Link>, fault: Fault, lasts: Option<Duration>) -> CutId {
         self.fault_counts.inject(fault);
-        self.network.cut(links, fault)
+        let cut = self.network.cut(links, fault);
+        self.ends_after(lasts, FaultEnd::Mend(cut));
+        cut
     }
 }
 
@@ -104,48 +124,43 @@ impl World {
             }
         }
         groups.retain(|group| !group.is_empty());
-        let links = links_across(&self.nodes(), &groups);
-        self.cut_for(links, Fault::Partition, length, format!("partition {}", list_groups(&groups)));
+        self.strike(StepAction::Partition { groups }, Some(length));
     }
 
     /// Blocks one direction: on one link, or on all links from a node, or on all links to it.
     pub(crate) fn swarm_one_way_cut(&mut self, n: u64, length: Duration) {
         let node = self.drawn_node(n);
-        let mut others = self.nodes();
-        others.remove(&node);
-        let (alone, some): (BTreeSet<NodeId>, Vec<NodeId>) = ([node].into(), others.iter().copied().collect());
+        let others: Vec<NodeId> = self.nodes().into_iter().filter(|other| *other != node).collect();
         let (from, to) = match self.detail(n, 1).below(3) {
-            0 => (alone, others),
-            1 => (others, alone),
-            _ => (alone, self.detail(n, 2).pick(&some).into_iter().collect()),
+            0 => (only(node), Targets::All),
+            1 => (Targets::All, only(node)),
+            _ => (only(node), Targets::Nodes(self.detail(n, 2).pick(&others).into_iter().collect())),
         };
-        let label = format!("cut {} > {}", list(&from), list(&to));
-        self.cut_for(links_between(&from, &to), Fault::OneWayCut, length, label);
+        self.strike(StepAction::Cut { links: vec![Links { from, to, one_way: true }] }, Some(length));
     }
 
     pub(crate) fn swarm_isolate_leader(&mut self, n: u64, length: Duration) {
-        let Some(leader) = self.leader() else { return };
-        let (out, back) = self.links_of(leader);
-        let label = format!("isolate leader {leader}");
-        let (links, label) = match self.detail(n, 0).below(4) {
-            0 => (out, format!("{label}: nothing leaves")),
-            1 => (back, format!("{label}: nothing arrives")),
-            _ => (out.union(&back).copied().collect(), label),
+        if self.leader().is_none() {
+            return;
+        }
+        let (from, to, one_way) = match self.detail(n, 0).below(4) {
+            0 => (Targets::Leader, Targets::All, true),
+            1 => (Targets::All, Targets::Leader, true),
+            _ => (Targets::Leader, Targets::All, false),
         };
-        self.cut_for(links, Fault::IsolateLeader, length, label);
+        self.strike(StepAction::Cut { links: vec![Links { from, to, one_way }] }, Some(length));
     }
 
     /// Clients do not reach a node, mostly the leader: their requests are lost, or the replies, or both.
     pub(crate) fn swarm_cut_clients(&mut self, n: u64, length: Duration) {
         let drawn = self.drawn_node(n);
         let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(700_000)).unwrap_or(drawn);
-        let (requests, replies) = links_of_clients(&BTreeSet::from([node]));
-        let (links, label) = match self.detail(n, 2).below(4) {
-            0 => (requests, format!("cut clients > {node}")),
-            1 => (replies, format!("cut {node} > clients")),
-            _ => (requests.union(&replies).copied().collect(), format!("cut clients - {node}")),
+        let only_one = match self.detail(n, 2).below(4) {
+            0 => Some(OneWay::Requests),
+            1 => Some(OneWay::Replies),
+            _ => None,
         };
-        self.cut_for(links, Fault::ClientCut, length, label);
+        self.strike(StepAction::CutClients { nodes: only(node), only: only_one }, Some(length));
     }
 
     /// All links from a node, and all links to it.
@@ -153,23 +168,6 @@ impl World {
         let (alone, all) = (BTreeSet::from([node]), self.nodes());
         (links_between(&alone, &all), links_between(&all, &alone))
     }
-
-    fn cut_for(&mut self, links: BTreeSet<Link>, fault: Fault, length: Duration, label: String) {
-        self.emit_fault(label);
-        let cut = self.cut(links, fault);
-        self.plan_after(length, Event::Swarm(SwarmEvent::Mend(cut)));
-    }
-
-    pub(crate) fn swarm_mend(&mut self, cut: CutId) {
-        self.emit_fault("mend".into());
-        self.network.mend(cut);
-    }
-}
-
-/// All links from clients to these nodes, and all links back.
-fn links_of_clients(nodes: &BTreeSet<NodeId>) -> (BTreeSet<Link>, BTreeSet<Link>) {
-    let clients = BTreeSet::from([CLIENTS]);
-    (links_between(&clients, nodes), links_between(nodes, &clients))
 }
 
 fn list_groups(groups: &[BTreeSet<NodeId>]) -> String {

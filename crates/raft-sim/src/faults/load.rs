@@ -1,12 +1,11 @@
 //! The settings that a swarm draws for all nodes and clients of a run: leases, busy threads, several keys at once,
 //! forwarding, sessions, watches. And reads at drawn times.
 
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::swarm::{SwarmEvent, only};
 use crate::record::RecordKind;
 use crate::rng::{Choices, Site};
 use crate::scenario::feature::Feature;
-use crate::scenario::model::{ClientReads, GetMode, Scenario};
-use crate::world::client::ClientOp;
+use crate::scenario::model::{ClientReads, GetMode, Scenario, StepAction};
 use crate::world::{Event, World};
 use raft_core::NodeId;
 use std::time::Duration;
@@ -122,7 +121,7 @@ impl World {
         let node = NodeId(1 + self.choices.draw(READ, n, 1).below(self.scenario.nodes));
         let key = format!("k{}", 1 + self.choices.draw(READ, n, 2).below(self.scenario.clients.keys));
         let mode = [GetMode::Safe, GetMode::Lease, GetMode::Stale][self.choices.draw(READ, n, 3).below(3) as usize];
-        self.scripted_client(node, ClientOp::scripted_get(key, Some(mode), self.scenario.clients.reads));
+        self.strike(StepAction::Get { node: only(node), key, mode: Some(mode) }, None);
         self.plan_swarm_read(n + 1);
     }
 }

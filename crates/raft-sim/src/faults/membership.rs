@@ -5,8 +5,8 @@ use crate::record::{CrashKind, RecordKind};
 use crate::rng::Site;
 use crate::scenario::changes::{SeatChange, SeatStep};
 use crate::scenario::feature::Feature;
+use crate::scenario::model::StepAction;
 use crate::world::disk::SimDisk;
-use crate::world::operator::Work;
 use crate::world::{Emission, Event, World};
 use raft_core::{Configuration, NodeId};
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl World {
         if leaving < present.voters.len() && self.is_survivable(&present, &steps) {
             // The healing waits for a quorum of every configuration that may be in force, forced ones too.
             let force = self.detail(n, 6).chance_ppm(FORCED);
-            self.swarm_instruct(Work::Change { steps, force });
+            self.swarm_instruct(StepAction::Change { steps, force });
         }
     }
 
@@ -93,7 +93,7 @@ impl World {
         if self.operator_is_idle() {
             let named = self.detail(n, 1).chance_ppm(NAMED);
             let to = named.then(|| self.drawn_node(n));
-            self.swarm_instruct(Work::Transfer(to));
+            self.swarm_instruct(StepAction::Transfer { to, asked: None });
         }
     }
 
@@ -123,9 +123,9 @@ impl World {
         }
     }
 
-    fn swarm_instruct(&mut self, work: Work) {
+    fn swarm_instruct(&mut self, action: StepAction) {
         let patience = self.scenario.raft.election_timeout.end.saturating_mul(PATIENCE);
-        self.instruct(work, Some(self.now.after(patience)));
+        self.strike(action, Some(patience));
     }
 }
 

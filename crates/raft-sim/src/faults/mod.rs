@@ -9,6 +9,7 @@ mod crashes;
 mod damage;
 mod disks;
 mod drops;
+pub(crate) mod ends;
 mod guards;
 mod healing;
 mod jumps;

@@ -5,11 +5,11 @@
 //! answers arrive.
 
 use crate::faults::Fault;
-use crate::faults::swarm::SwarmEvent;
+use crate::faults::swarm::only;
 use crate::rng::Site;
+use crate::scenario::model::StepAction;
 use crate::world::host::Host;
 use crate::world::{Event, NodeEvent, World};
-use raft_core::NodeId;
 use std::time::Duration;
 
 const AT_ONCE: Site = Site::new("resumed process");
@@ -66,13 +66,6 @@ impl World {
     pub(crate) fn swarm_pause(&mut self, n: u64, length: Duration) {
         let leader = if self.detail(n, 1).chance_ppm(500_000) { self.leader() } else { None };
         let node = leader.unwrap_or(self.drawn_node(n));
-        self.emit_fault(format!("pause {node}"));
-        self.on(node, Self::pause);
-        self.plan_after(length, Event::Swarm(SwarmEvent::Resume(node)));
-    }
-
-    pub(crate) fn swarm_resume(&mut self, node: NodeId) {
-        self.emit_fault(format!("resume {node}"));
-        self.on(node, Self::resume);
+        self.strike(StepAction::Pause { nodes: only(node) }, Some(length));
     }
 }

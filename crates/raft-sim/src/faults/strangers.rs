@@ -8,8 +8,10 @@
 //!
 //! The checker `stranger_refused` demands that none of them changes the node.
 
+use crate::faults::swarm::only;
 use crate::faults::{Fault, list};
 use crate::rng::{Draw, Site};
+use crate::scenario::model::{Forgery, StepAction};
 use crate::world::{Event, NodeEvent, World};
 use crate::world::{Forged, Packet};
 use bytes::Bytes;
@@ -43,22 +45,26 @@ const MOST: u64 = 8;
 const KINDS: u64 = 5;
 
 impl World {
-    /// A stranger sends a message of each kind to each of these nodes.
-    pub(crate) fn stranger_step(&mut self, nodes: &BTreeSet<NodeId>, n: u64) {
+    /// A stranger sends drawn messages to each of these nodes, or some of each kind.
+    pub(crate) fn stranger_step(&mut self, nodes: &BTreeSet<NodeId>, messages: Option<Forgery>, n: u64) {
         self.emit_fault(format!("a stranger sends to {}", list(nodes)));
-        for node in nodes {
-            (0..KINDS * 4).for_each(|message| self.forge(*node, (node.0 << 32) + n, message, message % KINDS));
+        for &node in nodes {
+            let Some(Forgery { count, key }) = messages else {
+                (0..KINDS * 4).for_each(|message| self.forge(node, (node.0 << 32) + n, message, message % KINDS));
+                continue;
+            };
+            for message in 0..count {
+                let kind = self.choices.draw(STRANGER, key, message * CHOICES).below(KINDS);
+                self.forge(node, key, message, kind);
+            }
         }
     }
 
     pub(crate) fn swarm_stranger(&mut self, n: u64) {
         let drawn = self.drawn_node(n);
         let node = self.leader().filter(|_| self.detail(n, 1).chance_ppm(300_000)).unwrap_or(drawn);
-        self.emit_fault(format!("a stranger sends to {node}"));
-        for message in 0..1 + self.detail(n, 2).below(MOST) {
-            let kind = self.choices.draw(STRANGER, n, message * CHOICES).below(KINDS);
-            self.forge(node, n, message, kind);
-        }
+        let messages = Forgery { count: 1 + self.detail(n, 2).below(MOST), key: n };
+        self.strike(StepAction::Stranger { nodes: only(node), messages: Some(messages) }, None);
     }
 
     /// Plans the arrival of a forged message of this kind.

@@ -10,8 +10,8 @@ use crate::faults::{Fault, disks, guards, load, snapshots};
 use crate::record::{CrashKind, SimTime};
 use crate::rng::{Choices, Draw, Site};
 use crate::scenario::feature::{Feature, timed};
-use crate::scenario::model::{RaftSettings, Scenario, SwarmModel};
-use crate::world::network::CutId;
+use crate::scenario::model::{Keep, RaftSettings, Scenario, StepAction, SwarmModel, Targets};
+use crate::world::steps::Terms;
 use crate::world::{Event, Healed, World};
 use raft_core::NodeId;
 use std::collections::BTreeSet;
@@ -39,19 +39,11 @@ pub(crate) struct Swarm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SwarmEvent {
     Fault(u64),
-    Mend(CutId),
-    /// A disk becomes fast again.
-    Fast(NodeId),
-    /// A clock becomes true again.
-    ClockRight(NodeId),
-    Resume(NodeId),
     Restart(NodeId),
-    /// The power loss that follows a kill and a restart.
-    PowerLossAfterRestart(NodeId),
+    /// The power loss that follows a kill and a restart, and its length.
+    PowerLossAfterRestart(NodeId, Duration),
     /// A node is killed and starts again at once.
     KillAndRestart(NodeId),
-    /// A disk gets space again.
-    Space(NodeId),
     /// The old copy of a disk may start.
     OldDisk(NodeId),
     /// The operator begins backups.
@@ -148,6 +140,10 @@ impl World {
         if self.draws_feature(Feature::Limits) {
             self.draw_limits(node, &mut settings);
         }
+        if let Some(own) = self.scenario.raft.of.get(&node) {
+            own.apply(&mut settings);
+            self.emit_limits(node, &settings);
+        }
         settings
     }
 
@@ -190,22 +186,19 @@ impl World {
                 self.fault(n);
                 self.plan_fault(n + 1);
             }
-            SwarmEvent::Mend(cut) => self.swarm_mend(cut),
-            SwarmEvent::Fast(node) => self.swarm_fast_disk(node),
-            SwarmEvent::ClockRight(node) => self.swarm_clock_right(node),
-            SwarmEvent::Resume(node) => self.swarm_resume(node),
             SwarmEvent::Restart(node) => self.start_node(node),
-            SwarmEvent::PowerLossAfterRestart(node) => self.swarm_power_loss_after_restart(node),
-            SwarmEvent::KillAndRestart(node) => self.swarm_kill_and_restart(node),
-            SwarmEvent::Space(node) => self.swarm_space(node),
+            SwarmEvent::PowerLossAfterRestart(node, lasts) => self.swarm_power_loss_after_restart(node, lasts),
+            SwarmEvent::KillAndRestart(node) => {
+                self.strike(crash_of(node, CrashKind::Kill, Keep::Everything), Some(Duration::ZERO));
+            }
             SwarmEvent::OldDisk(node) => self.swarm_old_disk(node),
             SwarmEvent::Backup(n) => self.swarm_backup(n),
             SwarmEvent::Restore(n) => self.swarm_restore(n),
             SwarmEvent::Read(n) => self.swarm_read(n),
             SwarmEvent::Heal => self.heal_majority(),
             SwarmEvent::EndOfSteps => {
-                self.heal_step();
-                self.nodes().into_iter().for_each(|node| self.start_node(node));
+                self.strike(StepAction::Heal, None);
+                self.strike(StepAction::Restart { nodes: Targets::All }, None);
             }
         }
     }
@@ -271,6 +264,11 @@ impl World {
         }
     }
 
+    /// Carries out an act of the swarm, as a step of a scenario would.
+    pub(crate) fn strike(&mut self, action: StepAction, lasts: Option<Duration>) {
+        self.perform(&action, Terms { lasts, ..Terms::default() });
+    }
+
     /// Draws a choice about the n-th fault.
     pub(crate) fn detail(&mut self, n: u64, place: u64) -> Draw {
         self.choices.draw(FAULT, n, 8 + place)
@@ -279,4 +277,14 @@ impl World {
     pub(crate) fn drawn_node(&mut self, n: u64) -> NodeId {
         NodeId(1 + self.detail(n, 0).below(self.scenario.nodes))
     }
+}
+
+/// The step that acts on one node.
+pub(crate) fn only(node: NodeId) -> Targets {
+    Targets::Nodes([node].into())
+}
+
+/// The step that crashes one node now.
+pub(crate) fn crash_of(node: NodeId, crash: CrashKind, keep: Keep) -> StepAction {
+    StepAction::Crash { nodes: only(node), crash, after: None, keep }
 }

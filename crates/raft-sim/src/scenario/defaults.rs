@@ -30,6 +30,7 @@ impl Default for Scenario {
             duration: Duration::from_secs(10),
             raft: RaftSettings::default(),
             initial: BTreeMap::new(),
+            messages: None,
             network: NetworkModel::default(),
             disk: DiskModel::default(),
             process: ProcessModel::default(),
@@ -80,6 +81,7 @@ impl Default for RaftSettings {
             snapshot_patience: ms(100),
             snapshot_after_bytes: 0,
             max_snapshot_bytes: raft_node::NodeOptions::default().max_snapshot_bytes,
+            of: BTreeMap::new(),
             max_sessions: 1_024,
             max_answers: raft_node::NodeOptions::default().max_answers,
             // So few that a map often has to drop some.
@@ -142,6 +144,7 @@ impl Default for ClientModel {
             watchers: 0,
             watch_patience: ms(300)..ms(1_000),
             watch_pause: ms(0)..ms(0),
+            operations: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Values in a scenario file: code that serde's derive needs for types of other crates and for values written as text.
 
-use super::model::{InitialState, Links, NodeSet, Targets};
+use super::model::{Fate, InitialState, Invocation, Links, MessagePlace, NodeSet, NodeSettings, Targets};
 use super::refusals::{REFUSALS, Refusal};
 use super::{changes, feature, names, parse, suggest, targets, units};
 use crate::branch::{self, Branches};
@@ -79,6 +79,44 @@ texts! {
             Ok((units::node(from.trim(), nodes)?, units::node(to.trim(), nodes)?))
         },
         |(from, to)| format!("{from}>{to}");
+    MessagePlace: "a message such as \"n1>n3 17\"",
+        |text, nodes| {
+            let wrong = || format!("expected a message such as \"n1>n3 17\", found `{text}`");
+            let (link, number) = text.rsplit_once(' ').ok_or_else(wrong)?;
+            let number = number.parse().ok().filter(|number| *number > 0).ok_or_else(wrong)?;
+            Ok(Self { link: <(NodeId, NodeId)>::parse(link.trim(), nodes)?, number })
+        },
+        |place| format!("{} {}", place.link.show(), place.number);
+    Fate: "\"lost\" or a delay such as \"80ms\"",
+        |text, _| match text.split_once(' ') {
+            None if text == "lost" => Ok(Self::Lost),
+            None => units::duration(text).map(|delay| Self::Arrives(delay, None)),
+            Some((first, second)) => Ok(Self::Arrives(units::duration(first)?, Some(units::duration(second.trim())?))),
+        },
+        |fate| match fate {
+            Fate::Lost => "lost".to_owned(),
+            Fate::Arrives(delay, None) => units::show(*delay),
+            Fate::Arrives(delay, Some(copy)) => format!("{} {}", units::show(*delay), units::show(*copy)),
+        };
+    Invocation: "an operation such as \"c1 7 at 250ms\"",
+        |text, _| {
+            let wrong = || format!("expected an operation such as \"c1 7 at 250ms\", found `{text}`");
+            let (operation, at) = text.split_once(" at ").ok_or_else(wrong)?;
+            let (client, number) = operation.trim().split_once(' ').ok_or_else(wrong)?;
+            let positive = |text: &str| text.trim().parse().ok().filter(|number| *number > 0).ok_or_else(wrong);
+            let client = client.strip_prefix('c').ok_or_else(wrong)?;
+            let (client, lane) = client.split_once('.').unwrap_or((client, "1"));
+            Ok(Self {
+                at: units::duration(at.trim())?,
+                client: positive(client)?,
+                lane: positive(lane)?,
+                number: positive(number)?,
+            })
+        },
+        |Self { at, client, lane, number }| {
+            let lane = if *lane == 1 { String::new() } else { format!(".{lane}") };
+            format!("c{client}{lane} {number} at {}", units::show(*at))
+        };
     Jump: "a jump such as \"2s\" or \"-300ms\"",
         |text, _| {
             let (sign, length) = text.strip_prefix('-').map_or((1, text), |length| (-1, length));
@@ -222,7 +260,7 @@ macro_rules! lists {
     )+};
 }
 
-lists!(BTreeSet<feature::Feature>: feature::Feature, BTreeSet<Fault>: Fault, Vec<Term>: Term);
+lists!(BTreeSet<feature::Feature>: feature::Feature, BTreeSet<Fault>: Fault, Vec<Term>: Term, Vec<Invocation>: Invocation);
 
 /// One link is read as a list with one link.
 impl Form for Vec<Links> {
@@ -287,7 +325,7 @@ macro_rules! derived {
     )+};
 }
 
-derived!(InitialState, u32);
+derived!(InitialState, NodeSettings, u32);
 
 /// For `#[serde(with = "form")]`.
 pub(crate) mod form {

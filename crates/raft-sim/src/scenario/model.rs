@@ -61,6 +61,9 @@ pub struct Scenario {
     pub initial: BTreeMap<NodeId, InitialState>,
     /// The behaviour of every link without faults.
     pub network: NetworkModel,
+    /// What happens to these messages. All others arrive once, without an additional delay.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub messages: Option<BTreeMap<MessagePlace, Fate>>,
     /// The behaviour of every disk without faults.
     pub disk: DiskModel,
     /// How every node's process shares its time.
@@ -172,6 +175,68 @@ pub struct RaftSettings {
     /// The largest snapshot file that a node receives.
     #[serde(deserialize_with = "within::<1, TIB, _, _>")]
     pub max_snapshot_bytes: u64,
+    /// Other values for some nodes.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub of: BTreeMap<NodeId, NodeSettings>,
+}
+
+/// Defines the settings that a node can have for itself.
+macro_rules! node_settings {
+    ($($form:meta, $name:ident: $type:ty;)+) => {
+        /// The settings of one node that differ from those of the others.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+        #[serde(default, deny_unknown_fields, expecting = "a table")]
+        pub struct NodeSettings {
+            $(
+                #[$form]
+                #[serde(skip_serializing_if = "is_default")]
+                pub $name: Option<$type>,
+            )+
+        }
+
+        impl NodeSettings {
+            /// The names of all of them.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+
+            /// Gives a node these settings.
+            pub fn apply(&self, settings: &mut RaftSettings) {
+                $(self.$name.iter().for_each(|value| settings.$name = *value);)+
+            }
+
+            /// What has to change to make `others` into `node`.
+            pub fn difference(others: &RaftSettings, node: &RaftSettings) -> Self {
+                Self { $($name: (node.$name != others.$name).then_some(node.$name),)+ }
+            }
+
+            /// Drops the setting of this name; returns whether it was there.
+            pub fn drop(&mut self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name.take().is_some(),)+
+                    _ => false,
+                }
+            }
+        }
+    };
+}
+
+node_settings! {
+    serde(deserialize_with = "some_within::<0, { raft_core::MAX_PRIORITY as i64 }, _, _>"), priority: u32;
+    serde(with = "form"), max_write_stall: Duration;
+    serde(deserialize_with = "some_within::<1, TIB, _, _>"), max_inflight_bytes: u64;
+    serde(deserialize_with = "some_within::<1, TIB, _, _>"), max_uncommitted_bytes: u64;
+    serde(deserialize_with = "some_within::<1, TIB, _, _>"), max_unpersisted_bytes: u64;
+    serde(deserialize_with = "some_within::<1, TIB, _, _>"), max_apply_bytes: u64;
+    serde(deserialize_with = "some_within::<0, TIB, _, _>"), max_retained_bytes: u64;
+    serde(deserialize_with = "some_within::<1, MIB, _, _>"), max_pending_reads: usize;
+    serde(deserialize_with = "some_within::<0, TIB, _, _>"), max_cached_bytes: u64;
+    serde(deserialize_with = "some_within::<0, GIB, _, _>"), trailing_entries: u64;
+    serde(deserialize_with = "some_within::<0, GIB, _, _>"), snapshot_after_entries: u64;
+    serde(with = "form"), snapshot_timeout: Duration;
+    serde(deserialize_with = "some_within::<1, { 4 * MIB }, _, _>"), snapshot_chunk_bytes: u64;
+    serde(deserialize_with = "some_within::<0, TIB, _, _>"), snapshot_bytes_per_second: u64;
+    serde(with = "form"), snapshot_patience: Duration;
+    serde(deserialize_with = "some_within::<0, 1_000, _, _>"), snapshot_pauses: u32;
+    serde(deserialize_with = "some_within::<0, GIB, _, _>"), snapshot_turn_entries: u64;
 }
 
 /// The limits of a node's queues; see [`raft_core::Config`].
@@ -267,6 +332,21 @@ pub struct NetworkModel {
     pub snapshot_loss_ppm: u32,
 }
 
+/// A message: the n-th on its link, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MessagePlace {
+    pub link: (NodeId, NodeId),
+    pub number: u64,
+}
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Lost,
+    /// It arrives after this time, and a copy of it after the second, if there is one.
+    Arrives(Duration, Option<Duration>),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table")]
 pub struct DiskModel {
@@ -354,6 +434,9 @@ pub struct ClientModel {
     /// The pause of a watch client after an answer.
     #[serde(with = "form")]
     pub watch_pause: Range<Duration>,
+    /// The operations of the clients, instead of one after the other with pauses.
+    #[serde(with = "form", skip_serializing_if = "is_default")]
+    pub operations: Option<Vec<Invocation>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -394,6 +477,16 @@ pub enum ClientReads {
     Mixed,
 }
 
+/// The operation that a client draws as its n-th, from 1, and the time from which on it begins. A client with several open
+/// operations has as many lanes, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Invocation {
+    pub at: Duration,
+    pub client: u64,
+    pub lane: u64,
+    pub number: u64,
+}
+
 /// How one get reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -410,6 +503,8 @@ pub enum GetMode {
 pub struct Step {
     pub trigger: Trigger,
     pub action: StepAction,
+    /// When the fault of the action ends by itself, or when the operator gives up its task; `None`: it never does.
+    pub lasts: Option<Duration>,
     /// The action asks once, and this refusal is expected.
     pub refused: Option<Refusal>,
     pub origin: Origin,
@@ -474,6 +569,8 @@ pub enum CrashAfter {
     Actions(u32),
     /// As many calls to the node's disk that change or sync data.
     Calls(u32),
+    /// As many such calls after the disk's next new file.
+    NewFile(u32),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -491,8 +588,9 @@ pub enum StepAction {
     Restart { nodes: Targets },
     /// Cuts these links, all at once.
     Cut { links: Vec<Links> },
-    /// No request of a client reaches these nodes, and none of their replies a client, until healed. Operators reach all.
-    CutClients { nodes: Targets },
+    /// No request of a client reaches these nodes, and none of their replies a client, until healed, or only one of the
+    /// two. Operators reach all.
+    CutClients { nodes: Targets, only: Option<OneWay> },
     /// Only nodes of the same group reach each other. A node in no group is isolated.
     Partition { groups: Vec<BTreeSet<NodeId>> },
     /// Ends all cuts, partitions, drop rules, pauses and drifts, and makes disks fast and their calls succeed.
@@ -523,7 +621,7 @@ pub enum StepAction {
     /// Pauses processes: they are not called until resumed, and their inputs wait.
     Pause { nodes: Targets },
     /// A stranger sends garbage and forged messages to these nodes.
-    Stranger { nodes: Targets },
+    Stranger { nodes: Targets, messages: Option<Forgery> },
     /// Suspends machines until resumed: process, disk and clock stand still, and messages for them are lost.
     Suspend { nodes: Targets },
     /// Resumes paused processes.
@@ -540,8 +638,9 @@ pub enum StepAction {
     /// The operator changes the configuration, all steps at once (Raft §6).
     /// `force`: also if no quorum of the configuration to come answers.
     Change { steps: Vec<SeatChange>, force: bool },
-    /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks.
-    Transfer { to: Option<NodeId> },
+    /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks. It asks the leader
+    /// until it is done, or these nodes once, whoever leads.
+    Transfer { to: Option<NodeId>, asked: Option<Targets> },
     /// The operator takes a backup from these nodes, if they lead.
     Backup { nodes: Targets },
     /// The operator makes a new cluster with these founders from the newest backup.
@@ -550,6 +649,21 @@ pub enum StepAction {
     Recover { node: NodeId },
     /// Checks expectations now; if one does not hold the run fails (exit 2).
     Expect(Box<Expectations>),
+}
+
+/// One direction between clients and a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OneWay {
+    Requests,
+    Replies,
+}
+
+/// The forged messages of a stranger: their number, and the key of their choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgery {
+    pub count: u64,
+    pub key: u64,
 }
 
 /// All links from one set of nodes to another, and unless they are one-way the links back.

@@ -3,15 +3,15 @@
 use super::document::Document;
 use super::forms::{AnyNode, F, Jump, MessageKind, Put, some_within};
 use super::model::{
-    Condition, CrashAfter, Expectations, GetMode, Keep, Links, NetworkModel, Origin, Scenario, Step, StepAction,
-    Targets, Trigger,
+    Condition, CrashAfter, Expectations, Forgery, GetMode, Keep, Links, NetworkModel, OneWay, Origin, Scenario, Step,
+    StepAction, Targets, Trigger,
 };
 use super::refusals::Refusal;
 use super::{changes, check, units};
 use crate::faults::Fault;
 use crate::record::CrashKind;
 use crate::world::disk::InjectedError;
-use raft_core::{LogIndex, NodeId, RoleKind, Term};
+use raft_core::{LogIndex, MAX_NUMBER, NodeId, RoleKind, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -31,18 +31,23 @@ pub(crate) const CONDITIONS: &str =
 /// The further fields of an action or a condition.
 pub(crate) fn options(name: &str) -> &'static [&'static str] {
     match name {
-        "kill" | "wipe" | "disk_rolled_back" => &["after_actions", "after_calls"],
-        "power_loss" => &["after_actions", "after_calls", "keep"],
+        "kill" | "wipe" | "disk_rolled_back" => &["after_actions", "after_calls", "after_new_file", "for"],
+        "power_loss" => &["after_actions", "after_calls", "after_new_file", "keep", "for"],
         "eio" => &["after_calls", "call"],
-        "enospc" | "fsync_failed" => &["after_calls"],
-        "drop" => &["on"],
-        "slow_disk" => &["latency"],
-        "drift" => &["ppm"],
+        "enospc" => &["after_calls", "for"],
+        "fsync_failed" => &["after_calls"],
+        "cut" | "isolate" | "partition" | "pause" | "suspend" => &["for"],
+        "cut_clients" => &["only", "for"],
+        "drop" => &["on", "for"],
+        "slow_disk" => &["latency", "for"],
+        "drift" => &["ppm", "for"],
+        "stranger" => &["messages", "key"],
         "put" => &["to"],
         "get" => &["to", "mode"],
         "jump" => &["by"],
-        "change" => &["force", "refused"],
-        "transfer" | "backup" | "campaign" => &["refused"],
+        "change" => &["force", "refused", "for"],
+        "transfer" => &["refused", "asked", "for"],
+        "backup" | "campaign" => &["refused"],
         "leader" | "leader_appended" => &["min_term"],
         "role" => &["node", "min_term"],
         "holds" | "committed" | "voted_for" | "snapshot" => &["node"],
@@ -108,6 +113,16 @@ pub(crate) struct StepForm {
     after_actions: Option<u32>,
     #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
     after_calls: Option<u32>,
+    #[serde(deserialize_with = "some_within::<0, 1000, _, _>")]
+    after_new_file: Option<u32>,
+    #[serde(rename = "for")]
+    lasts: Maybe<Duration>,
+    only: Option<OneWay>,
+    #[serde(deserialize_with = "some_within::<1, 1000, _, _>")]
+    messages: Option<u64>,
+    #[serde(deserialize_with = "some_within::<0, { MAX_NUMBER as i64 }, _, _>")]
+    key: Option<u64>,
+    asked: Maybe<Targets>,
     call: Option<Call>,
     keep: Option<Keep>,
     on: Maybe<Links>,
@@ -178,9 +193,14 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         }
     }
     check_values(document, path, &form, scenario);
-    if form.after_actions.is_some() && form.after_calls.is_some() {
-        document
-            .problem(&format!("{path}.after_calls"), "does not go with `after_actions`: write one of them".to_owned());
+    let waits = [
+        ("after_actions", form.after_actions),
+        ("after_calls", form.after_calls),
+        ("after_new_file", form.after_new_file),
+    ];
+    let mut waits = waits.iter().filter(|(_, after)| after.is_some()).map(|(name, _)| name);
+    if let (Some(first), Some(second)) = (waits.next(), waits.next()) {
+        document.problem(&format!("{path}.{second}"), format!("does not go with `{first}`: write one of them"));
     }
     if scenario.raft.lease_reads && (form.jump.is_some() || form.suspend.is_some()) {
         let message = "does not go with `raft.lease_reads`: a lease assumes that no clock jumps or stands still";
@@ -193,11 +213,13 @@ fn step(document: &mut Document<'_>, path: &str, form: StepForm, scenario: &Scen
         Trigger::When { condition: condition(&form, condition_name)?, after }
     };
     let action = action(form.clone(), action_name)?;
+    let lasts = form.lasts.as_ref().map(|F(lasts)| *lasts);
     let condition = [condition_name, "after"].into_iter().chain(self::options(condition_name).iter().copied());
     let origin = Origin { line: document.line(path), condition: show(&form, condition) };
     Some(Step {
         trigger,
         action,
+        lasts,
         refused: form.refused.as_ref().map(|F(name)| *name),
         origin,
         form: Some(Box::new(form)),
@@ -287,7 +309,8 @@ fn condition(form: &StepForm, name: &str) -> Option<Condition> {
 /// The action of this name.
 fn action(form: StepForm, name: &str) -> Option<StepAction> {
     let after_calls = form.after_calls.unwrap_or(0).into();
-    let after = form.after_actions.map(CrashAfter::Actions).or(form.after_calls.map(CrashAfter::Calls));
+    let calls = form.after_calls.map(CrashAfter::Calls).or(form.after_new_file.map(CrashAfter::NewFile));
+    let after = form.after_actions.map(CrashAfter::Actions).or(calls);
     let crash =
         |crash, nodes: Maybe<Targets>, keep| nodes.map(|F(nodes)| StepAction::Crash { nodes, crash, after, keep });
     let error =
@@ -306,7 +329,7 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "restart" => StepAction::Restart { nodes: form.restart?.0 },
         "cut" => StepAction::Cut { links: form.cut?.0 },
         "isolate" => StepAction::Cut { links: vec![Links { from: form.isolate?.0, to: Targets::All, one_way: false }] },
-        "cut_clients" => StepAction::CutClients { nodes: form.cut_clients?.0 },
+        "cut_clients" => StepAction::CutClients { nodes: form.cut_clients?.0, only: form.only },
         "partition" => StepAction::Partition { groups: form.partition?.0 },
         "heal" => form.heal.map(|_| StepAction::Heal)?,
         "drop" => {
@@ -320,7 +343,10 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "jump" => StepAction::Jump { nodes: form.jump?.0, by: form.by?.0.0 },
         "pause" => StepAction::Pause { nodes: form.pause?.0 },
         "suspend" => StepAction::Suspend { nodes: form.suspend?.0 },
-        "stranger" => StepAction::Stranger { nodes: form.stranger?.0 },
+        "stranger" => {
+            let messages = form.messages.map(|count| Forgery { count, key: form.key.unwrap_or(0) });
+            StepAction::Stranger { nodes: form.stranger?.0, messages }
+        }
         "resume" => StepAction::Resume { nodes: form.resume?.0 },
         "campaign" => StepAction::Campaign { nodes: form.campaign?.0 },
         "take_snapshot" => StepAction::TakeSnapshot { nodes: form.take_snapshot?.0 },
@@ -333,7 +359,110 @@ fn action(form: StepForm, name: &str) -> Option<StepAction> {
         "backup" => StepAction::Backup { nodes: form.backup?.0 },
         "restore" => StepAction::Restore { nodes: form.restore?.0 },
         "recover" => StepAction::Recover { node: form.recover?.0 },
-        "transfer" => StepAction::Transfer { to: form.transfer?.0.0 },
+        "transfer" => StepAction::Transfer { to: form.transfer?.0.0, asked: form.asked.map(|F(nodes)| nodes) },
         _ => StepAction::Expect(Box::new(form.expect?)),
     })
+}
+
+impl Step {
+    /// A step at this time, as if it had been read from a file.
+    pub(crate) fn at(time: Duration, mut action: StepAction, lasts: Option<Duration>) -> Self {
+        // Only a power loss asks what is kept.
+        if let StepAction::Crash {
+            crash: CrashKind::Kill | CrashKind::DiskLoss | CrashKind::DiskRollback, keep, ..
+        } = &mut action
+        {
+            *keep = Keep::Random;
+        }
+        let form = Some(Box::new(StepForm { time: Some(F(time)), lasts: lasts.map(F), ..form_of(&action) }));
+        Self { trigger: Trigger::At(time), action, lasts, refused: None, origin: Origin::default(), form }
+    }
+}
+
+/// The form of an action: [`action`] reads it back.
+fn form_of(action: &StepAction) -> StepForm {
+    let mut form = StepForm::default();
+    let nodes = |nodes: &Targets| Some(F(nodes.clone()));
+    let calls = |after: u64| u32::try_from(after).ok().filter(|after| *after > 0);
+    match action {
+        StepAction::Crash { nodes: of, crash, after, keep } => {
+            let place = match crash {
+                CrashKind::Kill => &mut form.kill,
+                CrashKind::PowerLoss => &mut form.power_loss,
+                CrashKind::DiskLoss => &mut form.wipe,
+                CrashKind::DiskRollback => &mut form.disk_rolled_back,
+            };
+            *place = nodes(of);
+            form.keep = (*crash == CrashKind::PowerLoss && *keep != Keep::Random).then_some(*keep);
+            match after {
+                Some(CrashAfter::Actions(after)) => form.after_actions = Some(*after),
+                Some(CrashAfter::Calls(after)) => form.after_calls = Some(*after),
+                Some(CrashAfter::NewFile(after)) => form.after_new_file = Some(*after),
+                None => {}
+            }
+        }
+        StepAction::Restart { nodes: of } => form.restart = nodes(of),
+        StepAction::Cut { links } => form.cut = Some(F(links.clone())),
+        StepAction::CutClients { nodes: of, only } => (form.cut_clients, form.only) = (nodes(of), *only),
+        StepAction::Partition { groups } => form.partition = Some(F(groups.clone())),
+        StepAction::Heal => form.heal = Some(true),
+        StepAction::Drop { kind, from, to } => {
+            form.drop = Some(F(MessageKind(kind.clone())));
+            form.on = Some(F(Links { from: from.clone(), to: to.clone(), one_way: true }));
+        }
+        StepAction::Network(model) => form.network = Some(model.clone()),
+        StepAction::DiskLatency { nodes: of, latency } => {
+            (form.slow_disk, form.latency) = (nodes(of), Some(F(latency.clone())));
+        }
+        StepAction::Damage { nodes: of, fault } => {
+            let place = if *fault == Fault::BitRot { &mut form.bit_rot } else { &mut form.misdirected_write };
+            *place = nodes(of);
+        }
+        StepAction::InjectedError { nodes: of, error, after_calls } => {
+            form.after_calls = calls(*after_calls);
+            match error {
+                InjectedError::ReadError => (form.eio, form.call) = (nodes(of), Some(Call::Read)),
+                InjectedError::WriteError => form.eio = nodes(of),
+                InjectedError::NoSpace => form.enospc = nodes(of),
+                InjectedError::FailedSync => form.fsync_failed = nodes(of),
+            }
+        }
+        StepAction::Drift { nodes: of, ppm } => (form.drift, form.ppm) = (nodes(of), Some(*ppm)),
+        StepAction::Jump { nodes: of, by } => (form.jump, form.by) = (nodes(of), Some(F(Jump(*by)))),
+        _ => form = act_form_of(action),
+    }
+    form
+}
+
+/// The form of an action of an operator or a client, of a process that stands still, or of a check.
+fn act_form_of(action: &StepAction) -> StepForm {
+    let mut form = StepForm::default();
+    let nodes = |nodes: &Targets| Some(F(nodes.clone()));
+    match action {
+        StepAction::Pause { nodes: of } => form.pause = nodes(of),
+        StepAction::Stranger { nodes: of, messages } => {
+            form.stranger = nodes(of);
+            (form.messages, form.key) = messages.map_or((None, None), |drawn| (Some(drawn.count), Some(drawn.key)));
+        }
+        StepAction::Suspend { nodes: of } => form.suspend = nodes(of),
+        StepAction::Resume { nodes: of } => form.resume = nodes(of),
+        StepAction::Campaign { nodes: of } => form.campaign = nodes(of),
+        StepAction::TakeSnapshot { nodes: of } => form.take_snapshot = nodes(of),
+        StepAction::Put { node, key, value } => {
+            (form.put, form.to) = (Some(F(Put(key.clone(), value.clone()))), nodes(node));
+        }
+        StepAction::Get { node, key, mode } => (form.get, form.to, form.mode) = (Some(key.clone()), nodes(node), *mode),
+        StepAction::Change { steps, force } => {
+            (form.change, form.force) = (Some(F(steps.clone())), force.then_some(true))
+        }
+        StepAction::Transfer { to, asked } => {
+            (form.transfer, form.asked) = (Some(F(AnyNode(*to))), asked.clone().map(F));
+        }
+        StepAction::Backup { nodes: of } => form.backup = nodes(of),
+        StepAction::Restore { nodes: of } => form.restore = nodes(of),
+        StepAction::Recover { node } => form.recover = Some(F(*node)),
+        StepAction::Expect(expect) => form.expect = Some((**expect).clone()),
+        _ => {}
+    }
+    form
 }

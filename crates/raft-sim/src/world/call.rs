@@ -105,8 +105,7 @@ impl World {
     fn waits_for_next_event(&mut self, host: &Host) -> bool {
         let Some((place, Event::Node(node, event))) = self.queue.peek() else { return false };
         let brings = *node == host.id && event.brings_input() && place.at == self.now;
-        let sequence = place.sequence;
-        brings && self.choices.draw(BATCH, host.id.0, sequence).chance_ppm(250_000)
+        brings && self.choices.draw(BATCH, host.id.0, host.calls).chance_ppm(250_000)
     }
 
     /// Handles a timer event of the running process. Deadlines move with every message. Instead of one event for each

@@ -8,14 +8,14 @@ mod several;
 
 use crate::record::SimTime;
 use crate::rng::{Choices, Site};
-use crate::scenario::model::ClientModel;
+use crate::scenario::model::{ClientModel, Invocation};
 use bytes::Bytes;
 pub(crate) use operation::ClientOp;
 use operation::{Ended, Finished, Pending};
 use raft_check::history::{Operation, Status};
 use raft_core::{NodeId, RejectReason, RequestId};
 use raft_node::{Reply, Request, SessionId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 const THINK: Site = Site::new("client think");
@@ -47,6 +47,8 @@ pub struct Clients {
     /// Whether a client without an answer asks the nodes one after the other. Otherwise it draws the next one.
     in_turn: bool,
     slots: Vec<Client>,
+    /// Whether each client keeps which operations it has begun.
+    pub(crate) keep_begun: bool,
 }
 
 /// The owner of a session. It does several operations at a time if it has several lanes.
@@ -64,6 +66,8 @@ struct Client {
     seen: BTreeMap<String, Option<String>>,
     /// A scripted client has one operation, sends each request once and ends.
     scripted: bool,
+    /// The operations that it has begun, if they are kept.
+    begun: Vec<Invocation>,
     lanes: Vec<Lane>,
 }
 
@@ -76,6 +80,14 @@ struct Lane {
     hops: u32,
     /// The generation of its newest wake; earlier ones do not count.
     generation: u64,
+    /// Its place among the lanes of the client.
+    place: u64,
+    /// The operations that it does, if they are given.
+    planned: Option<VecDeque<Invocation>>,
+    /// The number of its next operation, if that is given.
+    next: Option<u64>,
+    /// When it began its operation, or first wanted to.
+    woken: SimTime,
     state: State,
 }
 
@@ -94,11 +106,12 @@ enum State {
 impl Clients {
     /// The clients of a world with this many nodes, and their first wakes.
     pub fn new(model: &ClientModel, nodes: u64, choices: &mut Choices, out: &mut Vec<ClientOutput>) -> Self {
-        let mut clients = Self { model: model.clone(), nodes, in_turn: false, slots: Vec::new() };
+        let mut clients = Self { model: model.clone(), nodes, in_turn: false, slots: Vec::new(), keep_begun: false };
         for slot in 0..usize::try_from(model.count).unwrap_or(usize::MAX) {
             let mut client = Client::new(slot, false);
-            for _ in 0..model.open {
+            for place in 0..model.open {
                 let mut lane = client.new_lane(NodeId(0));
+                lane.planned = planned_for(model, slot as u64, place);
                 lane.target = clients.another_target(&mut client, lane.target, choices);
                 client.rest(&mut lane, &clients.model, SimTime(0).after(model.start), choices, out);
                 client.lanes.push(lane);
@@ -106,6 +119,13 @@ impl Clients {
             clients.slots.push(client);
         }
         clients
+    }
+
+    /// The operations that the clients have begun, in the order of their times.
+    pub(crate) fn begun(&self) -> Vec<Invocation> {
+        let mut begun: Vec<Invocation> = self.slots.iter().flat_map(|client| &client.begun).copied().collect();
+        begun.sort();
+        begun
     }
 
     /// Adds a client that sends one operation to one node, and never retries.
@@ -142,7 +162,10 @@ impl Clients {
             |clients, client, lane| {
                 lane.hops = 0;
                 match std::mem::replace(&mut lane.state, State::Done) {
-                    State::Resting => clients.begin(client, lane, now, choices, out),
+                    State::Resting => {
+                        lane.woken = now;
+                        clients.begin(client, lane, now, choices, out);
+                    }
                     State::Opening { waiting: Some(pending), .. } | State::Waiting(pending)
                         if now >= pending.give_up || client.scripted =>
                     {
@@ -266,7 +289,12 @@ impl Clients {
         if client.session.is_none() {
             return self.open_session(client, lane, None, now, out);
         }
-        client.operations += 1;
+        client.operations = lane.next.take().unwrap_or(client.operations + 1);
+        if self.keep_begun {
+            let at = Duration::from_nanos(lane.woken.0);
+            let (client_number, lane) = (client.slot as u64 + 1, lane.place + 1);
+            client.begun.push(Invocation { at, client: client_number, lane, number: client.operations });
+        }
         let others = self.model.count.max(1);
         let op = ClientOp::draw(&self.model, client.slot, client.operations, others, &client.seen, choices);
         let pending = Pending::new(lane.number, op, now, &self.model);
@@ -381,6 +409,14 @@ impl Clients {
     }
 }
 
+/// The operations of a lane, if they are given, in the order of their times.
+fn planned_for(model: &ClientModel, slot: u64, place: u64) -> Option<VecDeque<Invocation>> {
+    let of_lane = |operation: &&Invocation| (operation.client, operation.lane) == (slot + 1, place + 1);
+    let mut planned: Vec<Invocation> = model.operations.as_ref()?.iter().filter(of_lane).copied().collect();
+    planned.sort();
+    Some(planned.into())
+}
+
 impl Client {
     const fn new(slot: usize, scripted: bool) -> Self {
         Self {
@@ -393,13 +429,25 @@ impl Client {
             generation: 0,
             seen: BTreeMap::new(),
             scripted,
+            begun: Vec::new(),
             lanes: Vec::new(),
         }
     }
 
     fn new_lane(&mut self, target: NodeId) -> Lane {
         let number = if self.lanes.is_empty() { self.number() } else { self.next_number() };
-        Lane { number, target, hops: 0, generation: 0, state: State::Resting }
+        let (place, planned) = (self.lanes.len() as u64, None);
+        Lane {
+            number,
+            target,
+            hops: 0,
+            generation: 0,
+            place,
+            planned,
+            next: None,
+            woken: SimTime(0),
+            state: State::Resting,
+        }
     }
 
     /// The number is unique in the run, and independent of other clients.
@@ -439,6 +487,14 @@ impl Client {
         out: &mut Vec<ClientOutput>,
     ) {
         lane.state = State::Resting;
+        if let Some(planned) = &mut lane.planned {
+            let Some(Invocation { at, number, .. }) = planned.pop_front() else {
+                lane.state = State::Done;
+                return;
+            };
+            lane.next = Some(number);
+            return self.wake_at(lane, now.max(SimTime(0).after(at)), out);
+        }
         let think = choices.draw(THINK, self.slot as u64, self.operations).in_range(&model.think);
         self.wake_at(lane, now.after(think), out);
     }

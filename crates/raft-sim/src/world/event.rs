@@ -1,5 +1,6 @@
 //! The events that a world plans, and their rank among events of the same node and time.
 
+use crate::faults::ends::FaultEnd;
 use crate::faults::swarm::SwarmEvent;
 use crate::world::backups::BackupEvent;
 use crate::world::messages::{Delivery, Forged};
@@ -12,6 +13,7 @@ use raft_node::{ForwardId, Reply, Request};
 pub(crate) enum Event {
     Step(usize),
     Swarm(SwarmEvent),
+    FaultEnds(FaultEnd),
     Operator(OperatorEvent),
     Backup(BackupEvent),
     Watch(WatchEvent),
@@ -128,7 +130,7 @@ impl Event {
     pub(crate) const fn place(&self) -> (u64, u8) {
         match self {
             Self::Step(_) => (0, 0),
-            Self::Swarm(_) => (0, 1),
+            Self::Swarm(_) | Self::FaultEnds(_) => (0, 1),
             Self::Reply { .. } => (0, 2),
             Self::ClientWake { .. } => (0, 3),
             Self::Operator(_) => (0, 4),

@@ -11,7 +11,7 @@
 use super::{Emission, Event, NodeEvent, World};
 use crate::faults::Fault;
 use crate::record::{RecordKind, SimTime, Verdict, explain};
-use crate::rng::Site;
+use crate::rng::{Site, link_key};
 use crate::world::host::{Caller, Connection, Host, RecordedInput};
 use crate::world::network::{
     Copy, FORWARDED_REPLY, FORWARDED_REQUEST, INSTALL_SNAPSHOT, INSTALL_SNAPSHOT_RESPONSE, Sending,
@@ -164,7 +164,7 @@ impl World {
         let (verdict, forwarded) = (sending.verdict, request.id);
         let packet = Packet::of_forwarded(request.clone());
         let cause = self.emit(Some(input), Some(host.id), RecordKind::RequestForwarded { id, to, request, verdict });
-        if sending.copies[0].is_none() && self.choices.draw(NOT_FORWARDED, host.id.0, cause).chance_ppm(500_000) {
+        if sending.copies[0].is_none() && self.choices.draw(NOT_FORWARDED, host.id.0, id.0).chance_ppm(500_000) {
             let (incarnation, id) = (host.incarnation, forwarded);
             self.plan(self.now, Event::Node(host.id, NodeEvent::NotForwarded { incarnation, id, cause }));
         }
@@ -196,9 +196,10 @@ impl World {
     fn notice_loss(&mut self, from: NodeId, peer: NodeId, verdict: Verdict, cause: u64) {
         let is_lost = !matches!(verdict, Verdict::Delivered { .. });
         let ppm = self.network.unreachable_ppm((from, peer));
-        if is_lost && ppm > 0 && self.choices.draw(NOTICED, from.0, cause).chance_ppm(ppm) {
+        let (key, message) = (link_key(from, peer), self.network.sent((from, peer)));
+        if is_lost && ppm > 0 && self.choices.draw(NOTICED, key, message).chance_ppm(ppm) {
             let late = Duration::ZERO..self.scenario.raft.election_timeout.end;
-            let delay = self.choices.draw(NOTICED_LATER, from.0, cause).in_range(&late);
+            let delay = self.choices.draw(NOTICED_LATER, key, message).in_range(&late);
             self.plan_after(delay, Event::Node(from, NodeEvent::Unreachable { peer, cause }));
         }
     }

@@ -22,7 +22,7 @@ pub(crate) mod operator;
 pub mod queue;
 pub(crate) mod refusals;
 mod settings;
-mod steps;
+pub(crate) mod steps;
 mod watchers;
 
 use crate::branch::Branch;
@@ -48,7 +48,7 @@ use raft_node::{NodeInput, NodeOutput, Reply, Request};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use steps::Script;
+use steps::{Act, Script};
 use watchers::{FIRST_OF_WATCHES, Watchers};
 
 const CLOCK: Site = Site::new("clock");
@@ -80,6 +80,8 @@ pub struct World {
     pub(crate) network: Network,
     pub(crate) clients: Clients,
     pub(crate) script: Script,
+    /// The actions of steps and of the swarm, if they are to be kept.
+    pub(crate) acts: Option<Vec<Act>>,
     /// The features of this run, if it is one of a swarm.
     pub(crate) features: BTreeSet<Feature>,
     pub(crate) swarm: Option<Swarm>,
@@ -153,6 +155,7 @@ impl World {
             network: Network::new(scenario.network.clone()),
             clients,
             script: Script::new(&scenario.steps),
+            acts: None,
             features: features_of(scenario, &mut choices),
             swarm: None,
             branched: 0,
@@ -179,6 +182,7 @@ impl World {
             is_quiet: false,
             choices,
         };
+        world.network.set_fates(scenario.messages.clone());
         world.bootstrap();
         world.plan_steps();
         world.begin_swarm();
@@ -219,6 +223,13 @@ impl World {
     /// Whether a process of another node runs.
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
         self.hosts.get(&node).is_some_and(|host| host.process.is_some())
+    }
+
+    /// From now on keeps what a scenario needs to repeat this run without a draw: actions, operations, messages that met a fault.
+    pub(crate) fn keep_log(&mut self) {
+        self.acts = Some(Vec::new());
+        self.network.met = Some(BTreeMap::new());
+        self.clients.keep_begun = true;
     }
 
     pub const fn now(&self) -> SimTime {
@@ -323,6 +334,7 @@ impl World {
             Event::Step(_) | Event::ClientWake { .. } | Event::Reply { .. } if self.is_quiet => {}
             Event::Step(step) => self.step(step),
             Event::Swarm(event) => self.swarm_event(event),
+            Event::FaultEnds(end) => self.fault_ends(end),
             Event::Operator(event) => self.operator_event(event),
             Event::Backup(event) => self.backup_event(event),
             Event::Watch(event) => self.watch_event(event),

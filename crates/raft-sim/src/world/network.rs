@@ -7,7 +7,7 @@ use super::link_order::LinkOrder;
 use crate::faults::{Fault, FaultCounts};
 use crate::record::{SimTime, Verdict};
 use crate::rng::{Choices, Site, link_key};
-use crate::scenario::model::NetworkModel;
+use crate::scenario::model::{Fate, MessagePlace, NetworkModel};
 use raft_core::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -55,7 +55,13 @@ pub struct Network {
     drops: BTreeMap<CutId, DropRule>,
     traffic: BTreeMap<Link, Traffic>,
     order: LinkOrder,
+    /// What happens to these messages; then no message meets a random fault.
+    fates: Option<Fates>,
+    /// The messages that random faults have met, if they are to be kept.
+    pub(crate) met: Option<Fates>,
 }
+
+type Fates = BTreeMap<MessagePlace, Fate>;
 
 #[derive(Clone, Debug)]
 struct Cut {
@@ -113,7 +119,14 @@ impl Network {
             drops: BTreeMap::new(),
             traffic: BTreeMap::new(),
             order: LinkOrder::default(),
+            fates: None,
+            met: None,
         }
+    }
+
+    /// Replaces all random faults of messages.
+    pub fn set_fates(&mut self, fates: Option<BTreeMap<MessagePlace, Fate>>) {
+        self.fates = fates;
     }
 
     /// The probability that the sender of a lost message on this link notices the loss.
@@ -144,11 +157,32 @@ impl Network {
             note(rule.fault);
             return lost(Verdict::Dropped);
         }
-        let model = self.model(link);
+        let model = model_of(&self.healed, (&self.scripted, &self.swarm, &self.base), link);
         let key = link_key(link.0, link.1);
+        let place = MessagePlace { link, number: message };
+        if let Some(fates) = &self.fates {
+            let delay = choices.draw(DELAY, key, message).in_range(model.delay_of.get(&link).unwrap_or(&model.delay));
+            let (first, second) = match fates.get(&place) {
+                Some(Fate::Lost) => {
+                    note(Fault::Loss);
+                    return lost(Verdict::Lost);
+                }
+                Some(Fate::Arrives(first, second)) => (*first, *second),
+                None => (delay, None),
+            };
+            if second.is_some() {
+                fault_counts.inject(Fault::Duplicate);
+            }
+            let copy = |delay, duplicate| Copy { link, message, held_back: false, duplicate, late: false, delay };
+            let copies = [Some(copy(first, false)), second.map(|delay| copy(delay, true))];
+            return Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(second.is_some()) }, copies };
+        }
         let mut chance = |site, ppm| ppm > 0 && choices.draw(site, key, message).chance_ppm(ppm);
         if chance(LOSS, model.loss_ppm) {
             note(Fault::Loss);
+            if let Some(met) = &mut self.met {
+                met.insert(place, Fate::Lost);
+            }
             return lost(Verdict::Lost);
         }
         let held_back = chance(REORDER, model.reorder_ppm);
@@ -168,6 +202,10 @@ impl Network {
         if model.late_ppm > 0 {
             copies.iter_mut().flatten().for_each(|copy| copy.is_late(choices, fault_counts, model));
         }
+        let is_met = copies.iter().flatten().any(|copy| copy.held_back || copy.duplicate || copy.late);
+        if let (true, Some(met), [Some(first), second]) = (is_met, &mut self.met, &copies) {
+            met.insert(place, Fate::Arrives(first.delay, second.map(|second| second.delay)));
+        }
         Sending { verdict: Verdict::Delivered { copies: 1 + u32::from(duplicated) }, copies }
     }
 
@@ -180,10 +218,15 @@ impl Network {
         receiver_is_up: bool,
     ) -> Sending {
         let mut sending = self.send(choices, fault_counts, link, INSTALL_SNAPSHOT, receiver_is_up);
-        let (model, key) = (self.model(link), link_key(link.0, link.1));
+        let model = model_of(&self.healed, (&self.scripted, &self.swarm, &self.base), link);
+        let key = link_key(link.0, link.1);
         let Some(Copy { message, .. }) = sending.copies[0] else { return sending };
-        if model.snapshot_loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(model.snapshot_loss_ppm)
-        {
+        let loss_ppm = if self.fates.is_none() { model.snapshot_loss_ppm } else { 0 };
+        if loss_ppm > 0 && choices.draw(SNAPSHOT_LOSS, key, message).chance_ppm(loss_ppm) {
+            let place = MessagePlace { link, number: message };
+            if let Some(met) = &mut self.met {
+                met.insert(place, Fate::Lost);
+            }
             if receiver_is_up {
                 fault_counts.note_effect(Fault::SnapshotLost)
             } else {
@@ -196,6 +239,11 @@ impl Network {
             copy.delay += choices.draw(SNAPSHOT_TRANSFER, key, n).in_range(&model.snapshot_transfer);
         }
         sending
+    }
+
+    /// How many messages were sent on this link.
+    pub fn sent(&self, link: Link) -> u64 {
+        self.traffic.get(&link).map_or(0, |traffic| traffic.sent)
     }
 
     /// The fault that cuts this link, if there is one.
@@ -278,6 +326,11 @@ impl Network {
     /// Replaces the model of every link until both of its ends are healed for good.
     pub fn set_swarm_model(&mut self, model: NetworkModel) {
         self.swarm = Some(model);
+    }
+
+    /// The model of the swarm, if there is one.
+    pub const fn swarm_model(&self) -> Option<&NetworkModel> {
+        self.swarm.as_ref()
     }
 
     /// Ends all cuts, drop rules and the scripted model.

@@ -43,6 +43,8 @@ pub(crate) struct Operator {
     requests: u64,
     /// Counts the tasks that are asked once.
     once: u64,
+    /// Counts the requests without a task.
+    acts: u64,
     /// Only the newest wake counts.
     generation: u64,
 }
@@ -106,8 +108,12 @@ impl World {
         self.add_task(work, until, None);
     }
 
-    /// Gives the operator a step of the scenario. If a refusal is expected, the operator asks once.
-    pub(crate) fn instruct_once(&mut self, work: Work, refused: Option<Refusal>) {
+    /// Gives the operator a step of the scenario. It gives up after a while if the step says so. If a refusal is expected, it
+    /// asks once.
+    pub(crate) fn instruct_once(&mut self, work: Work, lasts: Option<Duration>, refused: Option<Refusal>) {
+        if let Some(lasts) = lasts {
+            return self.instruct(work, Some(self.now.after(lasts)));
+        }
         self.operator.once += u64::from(refused.is_some());
         let act = Act::Task(self.operator.once);
         self.refusals.expect(act, refused, || work.to_string());
@@ -123,6 +129,12 @@ impl World {
         if idle {
             self.operator_tries();
         }
+    }
+
+    /// The number of a request without a task.
+    pub(crate) fn next_act(&mut self) -> RequestId {
+        self.operator.acts += 1;
+        RequestId(FIRST_OF_ACTS + self.operator.acts)
     }
 
     /// Whether the operator has no task.

@@ -102,6 +102,7 @@ mod tests {
             priority: 1,
             priority_of: [(NodeId(9), 2)].into(),
             max_write_stall: ms(1),
+            of: BTreeMap::new(),
             max_append_bytes: 1,
             max_inflight_bytes: 1,
             max_inflight_messages: 1,

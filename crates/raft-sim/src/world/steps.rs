@@ -3,6 +3,7 @@
 //! This file makes no random choices except for the nodes that a step leaves open. [`faults`](crate::faults) has the
 //! effects of faults.
 
+use crate::faults::ends::FaultEnd;
 use crate::faults::list;
 use crate::record::{RecordKind, SimTime};
 use crate::rng::Site;
@@ -12,12 +13,13 @@ use crate::world::client::ClientOp;
 use crate::world::host::{Host, Process};
 use crate::world::network::CutId;
 use crate::world::operator::Work;
-use crate::world::refusals::Act;
+use crate::world::refusals::Act as Asked;
 use crate::world::{Emission, Event, World};
 use raft_core::{Configuration, NodeId, RoleKind, Status};
 use raft_node::NodeInput;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 const TARGET: Site = Site::new("step target");
 
@@ -44,6 +46,23 @@ impl Script {
         self.conditional.clear();
         self.is_over = true;
     }
+}
+
+/// What an action needs beside itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// The number of the step, for the choices that it leaves open.
+    pub(crate) n: u64,
+    pub(crate) lasts: Option<Duration>,
+    pub(crate) refused: Option<Refusal>,
+}
+
+/// An action that a run has carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Act {
+    pub(crate) at: SimTime,
+    pub(crate) action: StepAction,
+    pub(crate) lasts: Option<Duration>,
 }
 
 impl World {
@@ -124,35 +143,45 @@ impl World {
             self.script.due = false;
         }
         let scenario = Arc::clone(&self.scenario);
-        let Some(&Step { ref action, refused, .. }) = scenario.steps.get(place) else { return };
+        let Some(&Step { ref action, lasts, refused, .. }) = scenario.steps.get(place) else { return };
+        self.perform(action, Terms { n: place as u64, lasts, refused });
+    }
+
+    /// Carries out the action of a step, or of a swarm.
+    pub(crate) fn perform(&mut self, action: &StepAction, terms: Terms) {
+        let Terms { n, lasts, .. } = terms;
         if action.disturbs() {
             self.disturbed = self.now;
         }
-        let n = place as u64;
+        let at = self.now;
+        self.acts.iter_mut().for_each(|acts| acts.push(Act { at, action: action.clone(), lasts }));
         match action {
             StepAction::Crash { nodes, crash, after, keep } => {
                 let nodes = self.resolve(nodes, n);
-                self.crash_step(&nodes, *crash, *after, *keep);
+                self.crash_step(&nodes, *crash, *after, *keep, lasts);
             }
-            StepAction::Restart { nodes } => self.each(("restart", nodes, n), Self::start),
-            StepAction::Cut { links } => self.cut_all_step(links, n),
-            StepAction::CutClients { nodes } => {
+            StepAction::Cut { links } => self.cut_all_step(links, n, lasts),
+            StepAction::CutClients { nodes, only } => {
                 let nodes = self.resolve(nodes, n);
-                self.cut_clients_step(&nodes);
+                self.cut_clients_step(&nodes, *only, lasts);
             }
-            StepAction::Partition { groups } => self.partition_step(groups),
+            StepAction::Partition { groups } => self.partition_step(groups, lasts),
             StepAction::Heal => self.heal_step(),
             StepAction::Drop { kind, from, to } => {
                 let (from, to) = (self.resolve(from, n), self.resolve(to, n));
-                self.drop_step(kind, &from, &to);
+                self.drop_step(kind, &from, &to, lasts);
             }
             StepAction::Network(model) => {
                 self.emit_fault("network".into());
-                self.network.set_scripted_model(model.clone());
+                // The links of a swarm's minority keep it after the healing.
+                match &self.swarm {
+                    Some(_) => self.network.set_swarm_model(model.clone()),
+                    None => self.network.set_scripted_model(model.clone()),
+                }
             }
             StepAction::DiskLatency { nodes, latency } => {
                 let nodes = self.resolve(nodes, n);
-                self.slow_disk_step(&nodes, latency);
+                self.slow_disk_step(&nodes, latency, lasts);
             }
             StepAction::Damage { nodes, fault } => {
                 let nodes = self.resolve(nodes, n);
@@ -160,61 +189,97 @@ impl World {
             }
             StepAction::InjectedError { nodes, error, after_calls } => {
                 let nodes = self.resolve(nodes, n);
-                self.disk_error_step(&nodes, *error, *after_calls);
+                self.disk_error_step(&nodes, *error, *after_calls, lasts);
             }
             StepAction::Drift { nodes, ppm } => {
                 let nodes = self.resolve(nodes, n);
-                self.drift_step(&nodes, *ppm);
+                self.drift_step(&nodes, *ppm, lasts);
             }
             StepAction::Jump { nodes, by } => {
                 let nodes = self.resolve(nodes, n);
                 self.jump_step(&nodes, *by);
             }
-            StepAction::Pause { nodes } => self.each(("pause", nodes, n), Self::pause),
-            StepAction::Stranger { nodes } => {
+            StepAction::Stranger { nodes, messages } => {
                 let nodes = self.resolve(nodes, n);
-                self.stranger_step(&nodes, n);
+                self.stranger_step(&nodes, *messages, n);
             }
-            StepAction::Suspend { nodes } => self.each(("suspend", nodes, n), Self::suspend),
-            StepAction::Resume { nodes } => self.each(("resume", nodes, n), Self::resume),
+            StepAction::Restart { .. }
+            | StepAction::Pause { .. }
+            | StepAction::Suspend { .. }
+            | StepAction::Resume { .. } => {
+                self.process_step(action, terms);
+            }
             StepAction::Expect(expectations) => {
                 self.emit_fault("expect".into());
                 self.emissions.push(Emission::Expect(expectations.clone()));
             }
-            _ => self.act_step(action, n, refused),
+            _ => self.act_step(action, terms),
         }
     }
 
-    /// What an operator or a client does.
-    fn act_step(&mut self, action: &StepAction, n: u64, refused: Option<Refusal>) {
+    /// Processes that start, stand still and go on.
+    fn process_step(&mut self, action: &StepAction, Terms { n, lasts, .. }: Terms) {
         match action {
-            StepAction::Campaign { nodes } => self.each(("campaign", nodes, n), |world, host| {
-                world.refusals.expect(Act::Campaign(host.id), refused, || format!("campaign {}", host.id));
-                world.order(host, RecordKind::CampaignAsked, NodeInput::Campaign);
-            }),
-            StepAction::TakeSnapshot { nodes } => self.each(("take a snapshot", nodes, n), |world, host| {
-                world.order(host, RecordKind::SnapshotWished, NodeInput::TakeSnapshot);
-            }),
-            StepAction::Put { .. } | StepAction::Get { .. } => self.client_step(action, n),
-            StepAction::Change { steps, force } => {
-                self.instruct_once(Work::Change { steps: steps.clone(), force: *force }, refused);
+            StepAction::Restart { nodes } => {
+                self.each(("restart", nodes, n), Self::start);
             }
-            StepAction::Backup { .. } | StepAction::Restore { .. } | StepAction::Recover { .. } => {
-                self.backup_step(action, n, refused);
+            StepAction::Pause { nodes } => {
+                let nodes = self.each(("pause", nodes, n), Self::pause);
+                self.each_ends_after(lasts, &nodes, FaultEnd::Resume);
             }
-            StepAction::Transfer { to } => self.instruct_once(Work::Transfer(*to), refused),
+            StepAction::Suspend { nodes } => {
+                let nodes = self.each(("suspend", nodes, n), Self::suspend);
+                self.each_ends_after(lasts, &nodes, FaultEnd::Resume);
+            }
+            StepAction::Resume { nodes } => {
+                self.each(("resume", nodes, n), Self::resume);
+            }
             _ => {}
         }
     }
 
-    fn backup_step(&mut self, action: &StepAction, n: u64, refused: Option<Refusal>) {
+    /// What an operator or a client does.
+    fn act_step(&mut self, action: &StepAction, terms: Terms) {
+        let Terms { n, lasts, refused } = terms;
+        match action {
+            StepAction::Campaign { nodes } => {
+                self.each(("campaign", nodes, n), |world, host| {
+                    world.refusals.expect(Asked::Campaign(host.id), refused, || format!("campaign {}", host.id));
+                    world.order(host, RecordKind::CampaignAsked, NodeInput::Campaign);
+                });
+            }
+            StepAction::TakeSnapshot { nodes } => {
+                self.each(("take a snapshot", nodes, n), |world, host| {
+                    world.order(host, RecordKind::SnapshotWished, NodeInput::TakeSnapshot);
+                });
+            }
+            StepAction::Put { .. } | StepAction::Get { .. } => self.client_step(action, n),
+            StepAction::Change { steps, .. } if !self.is_survivable(&self.configurations.decided().end(), steps) => {}
+            StepAction::Change { steps, force } => {
+                self.instruct_once(Work::Change { steps: steps.clone(), force: *force }, lasts, refused);
+            }
+            StepAction::Backup { .. } | StepAction::Restore { .. } | StepAction::Recover { .. } => {
+                self.backup_step(action, terms);
+            }
+            StepAction::Transfer { to, asked: None } => self.instruct_once(Work::Transfer(*to), lasts, refused),
+            StepAction::Transfer { to, asked: Some(nodes) } => {
+                let nodes = self.resolve(nodes, n);
+                self.ask_transfer_step(&nodes, *to);
+            }
+            _ => {}
+        }
+    }
+
+    fn backup_step(&mut self, action: &StepAction, Terms { n, refused, .. }: Terms) {
         match action {
             StepAction::Backup { nodes } => {
                 for node in self.resolve(nodes, n) {
                     let id = self.begin_backup(node);
-                    self.refusals.expect(Act::Backup(id), refused, || format!("backup {node}"));
+                    self.refusals.expect(Asked::Backup(id), refused, || format!("backup {node}"));
                 }
             }
+            // A broken disk keeps its node out for good, so there is no new cluster after that.
+            StepAction::Restore { .. } | StepAction::Recover { .. } if !self.disks_are_sound() => {}
             StepAction::Restore { nodes } => {
                 let nodes = self.resolve(nodes, n);
                 self.restore_step(&nodes);
@@ -224,11 +289,16 @@ impl World {
         }
     }
 
-    /// Applies one action to each of the nodes of a step.
-    fn each(&mut self, (what, nodes, n): (&str, &Targets, u64), act: impl Fn(&mut Self, &mut Host)) {
+    /// Applies one action to each of the nodes of a step, and returns them.
+    fn each(
+        &mut self,
+        (what, nodes, n): (&str, &Targets, u64),
+        act: impl Fn(&mut Self, &mut Host),
+    ) -> BTreeSet<NodeId> {
         let nodes = self.resolve(nodes, n);
         self.emit_fault(format!("{what} {}", list(&nodes)));
         self.on_each(&nodes, act);
+        nodes
     }
 
     /// Makes a new client send one operation to each of these nodes.
@@ -253,7 +323,7 @@ impl World {
     }
 
     /// Cuts all links of a step at once: it looks up the leader before the first cut.
-    fn cut_all_step(&mut self, all: &[Links], n: u64) {
+    fn cut_all_step(&mut self, all: &[Links], n: u64, lasts: Option<Duration>) {
         let place = |place: usize| n + ((place as u64) << 32);
         let cuts: Vec<_> = all
             .iter()
@@ -261,7 +331,7 @@ impl World {
             .map(|(at, links)| (links, self.resolve(&links.from, place(at)), self.resolve(&links.to, place(at))))
             .collect();
         for (links, from, to) in cuts {
-            self.cut_step(links, &from, &to);
+            self.cut_step(links, &from, &to, lasts);
         }
     }
 

@@ -41,8 +41,8 @@ fn a_leader_that_removes_itself_and_a_transfer() {
     let mut scenario = five(5);
     let led = |node: Option<u64>| Condition::Role { node: node.map(NodeId), role: RoleKind::Leader, min_term: Term(0) };
     scenario.steps = vec![
-        when(led(None), ms(50), StepAction::Transfer { to: Some(NodeId(4)) }),
-        when(led(Some(4)), ms(50), StepAction::Transfer { to: Some(NodeId(5)) }),
+        when(led(None), ms(50), StepAction::Transfer { to: Some(NodeId(4)), asked: None }),
+        when(led(Some(4)), ms(50), StepAction::Transfer { to: Some(NodeId(5)), asked: None }),
         when(led(Some(5)), ms(50), alter("remove n5")),
     ];
     scenario.expect.configuration = seats("n1 n2 n3 n4", 5).ok();
@@ -54,7 +54,7 @@ fn a_leader_that_removes_itself_and_a_transfer() {
 #[test]
 fn a_task_that_is_never_done_is_a_failure() {
     let mut scenario = five(3);
-    scenario.steps = vec![at(100, alter("promote n4")), at(200, StepAction::Transfer { to: None })];
+    scenario.steps = vec![at(100, alter("promote n4")), at(200, StepAction::Transfer { to: None, asked: None })];
     let (result, _) = watched(&scenario);
     let [failure] = result.failures.as_slice() else { panic!("{:?}", result.failures) };
     assert!(failure.starts_with("\"promote n4\" was never done: asked "), "{failure}");
@@ -62,7 +62,7 @@ fn a_task_that_is_never_done_is_a_failure() {
     scenario.steps = vec![
         at(0, StepAction::Partition { groups: Vec::new() }),
         at(100, StepAction::Put { node: Targets::Leader, key: "k".into(), value: "v".into() }),
-        at(100, StepAction::Transfer { to: None }),
+        at(100, StepAction::Transfer { to: None, asked: None }),
     ];
     let (result, _) = watched(&scenario);
     assert_eq!(result.failures, ["\"hand over\" was never done: asked 0 times, last: no node led"]);
@@ -77,7 +77,7 @@ fn an_act_that_is_refused_as_expected_is_asked_once() {
         let asks = |label: &String| label.starts_with("ask ") && label.ends_with(act);
         records.iter().filter(|it| matches!(&it.kind, RecordKind::Fault { label } if asks(label))).count()
     };
-    let transfer = StepAction::Transfer { to: Some(NodeId(4)) };
+    let transfer = StepAction::Transfer { to: Some(NodeId(4)), asked: None };
     scenario.steps = vec![
         refused(when(led(), ms(500), alter("promote n4")), "no_member"),
         refused(when(led(), ms(600), transfer.clone()), "unfit_target"),
