@@ -15,6 +15,7 @@ pub mod rng;
 pub mod run;
 pub mod scenario;
 pub mod search;
+pub mod shrink;
 #[cfg(test)]
 mod testing;
 pub mod world;

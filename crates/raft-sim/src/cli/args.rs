@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Print every event of one run, one line each
     Explain(ReplayArgs),
+    /// Make a failing run small: the fewest faults, messages and operations with which the same check fails
+    Shrink(ShrinkArgs),
     /// Explore every interleaving of a small cluster, within limits (docs/explorer.md)
     Check(CheckArgs),
     /// Measure how fast one core makes and checks the runs of a swarm
@@ -269,6 +271,23 @@ pub(crate) struct ReplayArgs {
     pub(crate) branches: Option<Branches>,
     #[command(flatten)]
     pub(crate) outputs: OutputArgs,
+}
+
+/// Options of `shrink`.
+#[derive(clap::Args)]
+pub(crate) struct ShrinkArgs {
+    /// A scenario or a recorded run that fails
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The seed; default: the recorded one, or 0
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// The file of the small run; default: FILE with the ending `.min.toml`
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The most events of all tries, such as 20M
+    #[arg(long, value_name = "EVENTS", value_parser = events, default_value_t = raft_sim::shrink::BUDGET)]
+    pub(crate) budget: u64,
 }
 
 /// The limits of an exhaustive search.

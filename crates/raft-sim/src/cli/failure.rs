@@ -1,6 +1,6 @@
 //! A failed run: it is recorded in a file, with a command that repeats it and the last events.
 
-use super::finding::Finding;
+use super::finding::{EXPECTATION, Finding};
 use super::pool;
 use anyhow::{Context, Result};
 use raft_sim::BUILD;
@@ -10,6 +10,7 @@ use raft_sim::run::{self, Sink};
 use raft_sim::scenario::model::Scenario;
 use raft_sim::scenario::parse::Recorded;
 use raft_sim::scenario::write::write;
+use raft_sim::shrink::Shrunk;
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::Path;
@@ -62,6 +63,14 @@ fn text(scenario: &Scenario, seed: u64, finding: &Finding) -> Result<String> {
     let (name, property) = (scenario.name.clone(), Some(finding.property.clone()));
     let build = Some(BUILD.to_owned());
     Ok(write(&scenario, &Recorded { scenario: name, seed, hash: finding.hash, property, build })?)
+}
+
+/// The facts of a small run, for its file.
+pub(crate) fn recorded_of(shrunk: &Shrunk) -> Recorded {
+    let Shrunk { scenario, seed, result, .. } = shrunk;
+    let property = result.violation.as_ref().map_or(EXPECTATION, |violation| violation.property);
+    let (scenario, property) = (scenario.name.clone(), Some(property.to_owned()));
+    Recorded { scenario, seed: *seed, hash: Some(result.hash), property, build: Some(BUILD.to_owned()) }
 }
 
 /// A line for a shell: this program, as it was called, with this command and file.

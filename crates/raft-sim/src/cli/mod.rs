@@ -22,6 +22,7 @@ mod scenario_report;
 mod search;
 mod search_report;
 mod show;
+mod shrink;
 mod summary;
 mod swarm;
 mod twice;
@@ -50,6 +51,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Merge(args)) => merge::merge(&args),
         Some(Command::Replay(args)) => replay::replay(&args),
         Some(Command::Explain(args)) => explain::explain(&args),
+        Some(Command::Shrink(args)) => shrink::shrink(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Bench(args)) => bench::bench(&args),
     };

@@ -32,3 +32,29 @@ pub fn write(scenario: &Scenario, recorded: &Recorded) -> Result<String, toml::s
     };
     toml::to_string(&File { version: VERSION, scenario, recorded, at, when })
 }
+
+/// The same text without the values that a reader assumes anyway.
+///
+/// # Errors
+/// A step that was not read from a file.
+pub fn write_short(scenario: &Scenario, recorded: &Recorded) -> Result<String, toml::ser::Error> {
+    let text = write(scenario, recorded)?;
+    let usual = write(&Scenario { steps: Vec::new(), ..Scenario::default() }, recorded)?;
+    let parsed = |text: &str| text.parse::<toml::Table>().map_err(toml::ser::Error::custom);
+    let (mut table, usual) = (parsed(&text)?, parsed(&usual)?);
+    drop_usual(&mut table, &usual, &["version", "recorded", "seeds", "nodes"]);
+    toml::to_string(&table)
+}
+
+/// Drops what is equal in both, except under these names.
+fn drop_usual(table: &mut toml::Table, usual: &toml::Table, kept: &[&str]) {
+    table.retain(|key, value| match (value, usual.get(key)) {
+        _ if kept.contains(&key) => true,
+        (toml::Value::Table(value), Some(toml::Value::Table(usual))) => {
+            drop_usual(value, usual, &[]);
+            !value.is_empty()
+        }
+        (toml::Value::Array(list), None) => !list.is_empty(),
+        (value, usual) => usual != Some(value),
+    });
+}
