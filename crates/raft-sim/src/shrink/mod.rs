@@ -1,7 +1,7 @@
 //! Makes a failing run small, until a person can read it as a story.
 //!
 //! First it writes the run down without a draw where it can: each fault at its time, each operation of a client, each message that
-//! a random fault met ([`script`]). Then it leaves out what it can, and keeps a candidate iff the same check fails with the same
+//! a random fault met (`script`). Then it leaves out what it can, and keeps a candidate iff the same check fails with the same
 //! words (numbers aside). Every candidate is a scenario and a seed, so the smallest one is a file that anybody can run.
 //!
 //! A swarm does only what Raft promises to survive. Its rules hold for the steps of a candidate, too: a damaged disk that no
