@@ -25,7 +25,7 @@ impl World {
         }
     }
 
-    /// Asks these nodes once for a leadership transfer, whoever leads.
+    /// Asks these nodes once for a leadership transfer, whichever node leads.
     pub(crate) fn ask_transfer_step(&mut self, nodes: &BTreeSet<NodeId>, to: Option<NodeId>) {
         let words = to.map_or_else(|| "hand over".to_owned(), |to| format!("hand over to {to}"));
         for &node in nodes {

@@ -639,7 +639,7 @@ pub enum StepAction {
     /// `force`: also if no quorum of the configuration to come answers.
     Change { steps: Vec<SeatChange>, force: bool },
     /// The operator transfers leadership (Thesis §3.10); without a target, to the node the leader picks. It asks the leader
-    /// until it is done, or these nodes once, whoever leads.
+    /// until it is done, or these nodes once, whichever node leads.
     Transfer { to: Option<NodeId>, asked: Option<Targets> },
     /// The operator takes a backup from these nodes, if they lead.
     Backup { nodes: Targets },

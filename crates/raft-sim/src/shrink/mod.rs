@@ -453,6 +453,20 @@ impl Step {
 mod tests {
     use super::*;
     use crate::faults::profiles::all;
+    use raft_core::Term;
+
+    #[test]
+    fn a_failing_run_loses_what_its_failure_does_not_need_and_a_passing_one_is_refused() {
+        let mut scenario = all(5);
+        (scenario.title, scenario.story, scenario.source) = ("title".into(), "story".into(), "source".into());
+        assert!(shrink(&scenario, 2, 1_000).is_none(), "it does not fail");
+        // Any election fails it.
+        scenario.expect = Expectations { max_term: Some(Term(1)), ..Expectations::default() };
+        let small = shrink(&scenario, 2, 400_000).expect("a failing run");
+        assert!(small.lines() == 0 && small.candidates > 5, "{} lines of {}", small.lines(), small.candidates);
+        let again = run(&as_read(&small.scenario, 2).expect("a file"), 2, &mut ());
+        assert_eq!(Goal::of(&again), Goal::of(&small.result));
+    }
 
     #[test]
     fn a_script_is_read_as_it_is_written() {
